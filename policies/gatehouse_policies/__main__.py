@@ -16,9 +16,7 @@ from rich.table import Table
 
 from gatehouse_policies import command, configuration
 from gatehouse_policies.catalogue import PACKS, RULES, remediation_config
-from gatehouse_policies.configuration import Configuration, ConfigurationError
 from gatehouse_policies.engine.rule import ENVIRONMENTS
-from gatehouse_policies.errors import CheckError
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -102,7 +100,7 @@ def _add_check(commands: _Commands) -> None:
         "Environment whose enforcement levels apply: dev, staging or prod (default: from "
         "the stack)."
     )
-    check.add_argument("--levels", default="", metavar="NAME", help=levels)
+    check.add_argument("--levels", default="", choices=ENVIRONMENTS, metavar="NAME", help=levels)
     packs = "Folder of an additional policy pack. Can be repeated."
     check.add_argument("--pack", type=Path, action="append", default=[], metavar="DIR", help=packs)
     check.add_argument(
@@ -111,11 +109,11 @@ def _add_check(commands: _Commands) -> None:
         metavar="FILE",
         help="Exemptions file (default: the file of the packs).",
     )
-    configuration = (
+    config = (
         "Configuration file: Regions, required tags, public routes and levels "
         "(docs/guides/policies.md)."
     )
-    check.add_argument("--config", type=Path, metavar="FILE", help=configuration)
+    check.add_argument("--config", type=Path, metavar="FILE", help=config)
     check.add_argument("--ignore-exemptions", action="store_true", help="Apply no exemptions.")
     formats = ("table", "json", "sarif", "junit", "markdown")
     check.add_argument(
@@ -139,15 +137,14 @@ def _check(options: argparse.Namespace) -> int:
 
     variables = policy_check.exemptions(options.exemptions, options.ignore_exemptions)
     folders = (*policy_check.PACKS, *options.pack)
-    configuration = policy_check.read_configuration(options.config)
+    config = configuration.read(options.config)
     if options.state is not None:
-        levels = options.levels or options.env
         result = policy_check.check_state(
             options.state,
-            levels=levels,
+            levels=options.levels,
             folders=folders,
             variables=variables,
-            configuration=configuration,
+            configuration=config,
         )
     else:
         passes = policy_check.PASSES if options.passes == "both" else (options.passes,)
@@ -159,7 +156,7 @@ def _check(options: argparse.Namespace) -> int:
             passes=passes,
             folders=folders,
             variables=variables,
-            configuration=configuration,
+            configuration=config,
         )
     subject = Path.cwd() if options.state is not None else options.program
     policy_check.write(result, options.home or policy_check.reports_folder(subject.resolve()))
@@ -171,10 +168,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _levels(options: argparse.Namespace) -> int:
-    try:
-        config = configuration.read(options.config) if options.config else Configuration()
-    except ConfigurationError as error:
-        raise CheckError(str(error)) from error
+    config = configuration.read(options.config)
     for pack in PACKS:
         target = options.folder / f"{pack}.json"
         text = (
@@ -200,14 +194,8 @@ def _list(_options: argparse.Namespace) -> int:
 
 
 def _remediate(options: argparse.Namespace) -> int:
-    try:
-        print(
-            json.dumps(
-                remediation_config(options.pack, options.environment), indent=2, sort_keys=True
-            )
-        )
-    except ValueError as error:
-        raise CheckError(f"{error}.") from error
+    config = remediation_config(options.pack, options.environment)
+    print(json.dumps(config, indent=2, sort_keys=True))
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from gatehouse_policies import rules
 from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.engine.rule import Control, Level, Rule
+from gatehouse_policies.errors import CheckError
 
 PACKS = {"security": "gatehouse-security", "resilience": "gatehouse-resilience"}
 """Name of each pack, keyed by folder."""
@@ -80,12 +81,12 @@ def level_config(pack: str, environment: str) -> dict[str, Any]:
 def remediation_config(pack: str, environment: str) -> dict[str, Any]:
     """As `level_config`, with the level "remediate" for every rule that has a remediation.
 
-    Raises ValueError outside dev, where the program itself must set the values.
+    Raises CheckError outside dev, where the program itself must set the values.
     """
     if environment != "dev":
-        raise ValueError(
+        raise CheckError(
             f"remediation is available in dev only, not in {environment}; set the values in "
-            f"the program"
+            f"the program."
         )
     fixed = {
         rule.id: {"enforcementLevel": "remediate"} for rule in of_pack(pack) if rule.remediation

@@ -15,6 +15,7 @@ from typing import Any
 
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Level, Rule
+from gatehouse_policies.errors import CheckError
 
 LISTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "regions": (("GH-PUL-003", "regions"),),
@@ -49,10 +50,6 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+")
 RuleConfig = Mapping[str, Any]
 
 
-class ConfigurationError(ValueError):
-    """The file is invalid. The message contains the file, the key and the fix."""
-
-
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """The contents of a configuration file.
@@ -77,40 +74,34 @@ class Configuration:
         changes = self.rules.get(environment, {})
         return {id: {**values, **changes.get(id, {})} for id, values in config.items()}
 
-    def of_other_packs(self, environment: str) -> dict[str, dict[str, Any]]:
-        """The changes of rules that are in neither pack."""
-        return {
-            id: dict(values)
-            for id, values in self.rules.get(environment, {}).items()
-            if catalogue.find(id) is None
-        }
 
-
-def read(file: Path) -> Configuration:
-    """Reads a file. Raises ConfigurationError for an invalid file."""
+def read(file: Path | None) -> Configuration:
+    """Reads a file; the defaults without a file. Raises CheckError for an invalid file."""
+    if file is None:
+        return Configuration()
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ConfigurationError(
+        raise CheckError(
             f"{file} cannot be read: {error.strerror}. Specify a TOML file."
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(
+        raise CheckError(
             f"{file} is not UTF-8 text. Save the file with the encoding UTF-8."
         ) from error
     except ValueError as error:
         fix = next(
             (fix for text, fix in _TOML_FIXES.items() if text in str(error)), "Correct the line."
         )
-        raise ConfigurationError(f"{file} is not valid TOML: {error}. {fix}") from error
+        raise CheckError(f"{file} is not valid TOML: {error}. {fix}") from error
     place = file.name
     if unknown := sorted(set(document) - set(LISTS) - set(_TABLES)):
-        raise ConfigurationError(
+        raise CheckError(
             f"{place}: unknown key {unknown[0]!r}. Keys: {', '.join([*LISTS, *_TABLES])}."
         )
     for name in _TABLES:
         if not isinstance(document.get(name, {}), dict):
-            raise ConfigurationError(f"{place}: {name} must be a table. Write [{name}].")
+            raise CheckError(f"{place}: {name} must be a table. Write [{name}].")
     levels = document.get("levels", {})
     lists = _lists(document, place)
     common = {id: value for id, value in levels.items() if id not in ENVIRONMENTS}
@@ -118,7 +109,7 @@ def read(file: Path) -> Configuration:
     for environment in ENVIRONMENTS:
         own = levels.get(environment, {})
         if not isinstance(own, dict):
-            raise ConfigurationError(
+            raise CheckError(
                 f"{place}: levels.{environment} must be a table. Write [levels.{environment}]."
             )
         rules[environment] = _merged(
@@ -133,7 +124,7 @@ def read(file: Path) -> Configuration:
     for stack, environment in environments.items():
         if environment not in ENVIRONMENTS:
             known = ", ".join(ENVIRONMENTS)
-            raise ConfigurationError(
+            raise CheckError(
                 f"{place}: environments.{stack} must be one of {known}, not {environment!r}."
             )
     return Configuration(place, environments, rules, document.get("stack_config", {}))
@@ -151,18 +142,18 @@ def _lists(document: Mapping[str, Any], place: str) -> dict[str, dict[str, Any]]
 
 
 def _check_items(key: str, items: list[str], place: str) -> None:
-    """Raises ConfigurationError for a value that no Region or repository can have."""
+    """Raises CheckError for a value that no Region or repository can have."""
     if key == "regions" and not items:
-        raise ConfigurationError(
+        raise CheckError(
             f"{place} is empty, so no Region is allowed. Add a Region, or delete the key."
         )
     for item in items:
         if key == "regions" and not _REGION.fullmatch(item):
-            raise ConfigurationError(
+            raise CheckError(
                 f'{place}: {item!r} is not the code of a Region. Write a code such as "eu-west-1".'
             )
         if key == "repositories" and not _REPOSITORY.fullmatch(item):
-            raise ConfigurationError(
+            raise CheckError(
                 f"{place}: {item!r} is not a repository. Write the owner and the name, such as "
                 f'"acme/shop".'
             )
@@ -180,27 +171,25 @@ def _rule_config(id: str, value: Any, place: str) -> dict[str, Any]:
     """The level and the parameters of one rule. A string is a level."""
     config = {"enforcementLevel": value} if isinstance(value, str) else value
     if not isinstance(config, dict):
-        raise ConfigurationError(
+        raise CheckError(
             f'{place} must be a level such as "advisory", or a table with enforcementLevel.'
         )
     if not config:
-        raise ConfigurationError(
-            f'{place} is empty. Write a level such as "advisory", or a parameter.'
-        )
+        raise CheckError(f'{place} is empty. Write a level such as "advisory", or a parameter.')
     if any(catalogue.find(name) for name in config):
         tables = ", ".join(f"[levels.{name}]" for name in ENVIRONMENTS)
-        raise ConfigurationError(f"{place}: {id!r} is not an environment. Write one of {tables}.")
+        raise CheckError(f"{place}: {id!r} is not an environment. Write one of {tables}.")
     if config.get("enforcementLevel", "advisory") not in _LEVELS:
-        raise ConfigurationError(
+        raise CheckError(
             f"{place}: the level must be one of {', '.join(_LEVELS)}, not "
             f"{config['enforcementLevel']!r}."
         )
     control = catalogue.find(id)
     if control is None:
         if id.startswith("GH-"):
-            raise ConfigurationError(f"{place}: there is no rule {id}. Copy the ID from a report.")
+            raise CheckError(f"{place}: there is no rule {id}. Copy the ID from a report.")
         if catalogue.find(id.upper()) is not None:
-            raise ConfigurationError(f"{place}: there is no rule {id}. Write {id.upper()}.")
+            raise CheckError(f"{place}: there is no rule {id}. Write {id.upper()}.")
         return config
     numbers, lists = (control.settings, control.lists) if isinstance(control, Rule) else ({}, {})
     for name, parameter in config.items():
@@ -212,20 +201,16 @@ def _rule_config(id: str, value: Any, place: str) -> dict[str, Any]:
                 or not isinstance(parameter, int | float)
                 or not 0 <= parameter < math.inf
             ):
-                raise ConfigurationError(f"{place}.{name} must be a number that is not negative.")
+                raise CheckError(f"{place}.{name} must be a number that is not negative.")
         elif name != "enforcementLevel":
             known = ", ".join(["enforcementLevel", *numbers, *lists])
-            raise ConfigurationError(
-                f"{place}: {id} has no parameter {name!r}. Parameters: {known}."
-            )
+            raise CheckError(f"{place}: {id} has no parameter {name!r}. Parameters: {known}.")
     return config
 
 
 def _strings(value: Any, place: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-        raise ConfigurationError(f'{place} must be a list of strings, such as ["a", "b"].')
+        raise CheckError(f'{place} must be a list of strings, such as ["a", "b"].')
     if padded := next((item for item in value if item != item.strip()), None):
-        raise ConfigurationError(
-            f"{place}: {padded!r} begins or ends with a space. Delete the space."
-        )
+        raise CheckError(f"{place}: {padded!r} begins or ends with a space. Delete the space.")
     return value

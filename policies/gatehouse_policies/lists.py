@@ -1,5 +1,5 @@
-"""Lists that the owners of a repository change: the Regions that programs may use, and the tags of
-each resource.
+"""Lists of names: the Regions that programs may use and the tags of each resource, which the owners
+of a repository change, and lists in the text of a rule.
 """
 
 import tomllib
@@ -12,3 +12,8 @@ REQUIRED_TAGS: list[str] = tomllib.loads(
 ALLOWED_REGIONS: list[str] = tomllib.loads(
     (_FOLDER / "allowed_regions.toml").read_text(encoding="utf-8")
 )["regions"]
+
+
+def name_set(text: str) -> frozenset[str]:
+    """The names in a text, separated by spaces."""
+    return frozenset(text.split())

@@ -8,8 +8,9 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain
@@ -19,7 +20,6 @@ from typing import Any, Final
 from rich.console import Console
 
 from gatehouse_policies import catalogue
-from gatehouse_policies import configuration as configuration_file
 from gatehouse_policies.configuration import Configuration
 from gatehouse_policies.engine.meta_policies import UNDECIDED
 from gatehouse_policies.engine.rule import Level
@@ -27,7 +27,7 @@ from gatehouse_policies.errors import CheckError
 from gatehouse_policies.files import private_folder
 from gatehouse_policies.program import analyzer, stack_import
 from gatehouse_policies.program.analyzer import Pack
-from gatehouse_policies.program.project import load
+from gatehouse_policies.program.project import Project, load
 from gatehouse_policies.program.providers import FakeProvider, PreviewProvider
 from gatehouse_policies.program.runner import no_collection, run
 from gatehouse_policies.program.types import Deployment, Registration
@@ -104,13 +104,10 @@ def check(
     started_at = time.monotonic()
     _require_provider_version()
     project = load(program, stack, examples=configuration.stack_config)
-    environment = levels or configuration.environments.get(stack) or project.environment
     # The packs check one pass in separate processes while the program runs for the next pass.
     with (
         no_collection(),
-        analyzer.packs(
-            folders, project, environment, variables, configuration.rules.get(environment)
-        ) as packs,
+        _packs(folders, project, levels, variables, configuration) as (environment, packs),
         ThreadPoolExecutor(max_workers=1) as executor,
     ):
         checks: list[tuple[Deployment, Future[list[Finding]]]] = []
@@ -125,18 +122,13 @@ def check(
             )
             checks.append((deployment, executor.submit(findings, packs, deployment, name)))
         merged = merge(finding for _, future in checks for finding in future.result())
-        _require_rules(configuration, environment, packs)
-    resources = max(len(deployment.resources) for deployment, _ in checks)
-    seconds = time.monotonic() - started_at
-    functions = tuple(sorted(token.rpartition(":")[2] for token in faked_functions))
-    audit = _ignores_exemptions(variables)
     run_of_check = Run(
         environment,
-        resources,
-        seconds,
+        max(len(deployment.resources) for deployment, _ in checks),
+        time.monotonic() - started_at,
         _root(program),
-        audit=audit,
-        invented=functions,
+        audit=_ignores_exemptions(variables),
+        invented=tuple(sorted(token.rpartition(":")[2] for token in faked_functions)),
         unknown=project.unknown,
         without_rules=_types_without_rules(checks[-1][0]),
         configuration=configuration.name,
@@ -144,6 +136,29 @@ def check(
         pack_seconds=_pack_seconds(packs),
     )
     return CheckResult(merged, run_of_check)
+
+
+@contextmanager
+def _packs(
+    folders: Sequence[Path],
+    project: Project,
+    levels: str,
+    variables: Mapping[str, str] | None,
+    configuration: Configuration,
+) -> Iterator[tuple[str, tuple[Pack, ...]]]:
+    """The environment whose levels apply, and the running packs. Raises CheckError if the
+    configuration changes a rule that no pack has.
+    """
+    environment = levels or configuration.environments.get(project.stack) or project.environment
+    changes = configuration.rules.get(environment, {})
+    with analyzer.packs(folders, project, environment, variables, changes) as packs:
+        yield environment, packs
+        for id in changes:
+            if not any(id in pack.levels for pack in packs) and catalogue.find(id) is None:
+                raise CheckError(
+                    f"{configuration.name}: no pack has the rule {id}. Add the pack with --pack "
+                    f"DIR, or correct the ID."
+                )
 
 
 def _run_pass(
@@ -193,12 +208,8 @@ def check_state(
     """Check an exported stack. Raises CheckError if the file is invalid or a pack cannot run."""
     started_at = time.monotonic()
     project, deployment = stack_import.read(file)
-    environment = levels or configuration.environments.get(project.stack) or project.environment
-    with analyzer.packs(
-        folders, project, environment, variables, configuration.rules.get(environment)
-    ) as packs:
+    with _packs(folders, project, levels, variables, configuration) as (environment, packs):
         merged = findings(packs, deployment, "state")
-        _require_rules(configuration, environment, packs)
     run_of_check = Run(
         environment,
         len(deployment.resources),
@@ -211,16 +222,6 @@ def check_state(
         pack_seconds=_pack_seconds(packs),
     )
     return CheckResult(merged, run_of_check)
-
-
-def read_configuration(file: Path | None) -> Configuration:
-    """The configuration file of a repository; the defaults without a file. Raises CheckError for an
-    invalid file.
-    """
-    try:
-        return configuration_file.read(file) if file is not None else _DEFAULTS
-    except configuration_file.ConfigurationError as error:
-        raise CheckError(str(error)) from error
 
 
 def _require_provider_version() -> None:
@@ -238,16 +239,6 @@ def _require_provider_version() -> None:
 
 def _pack_seconds(packs: Sequence[Pack]) -> dict[str, float]:
     return {catalogue.PACKS.get(pack.title, pack.title): pack.seconds for pack in packs}
-
-
-def _require_rules(configuration: Configuration, environment: str, packs: Sequence[Pack]) -> None:
-    """Raises CheckError if the configuration changes a rule that no pack has."""
-    for id in configuration.of_other_packs(environment):
-        if not any(id in pack.levels for pack in packs):
-            raise CheckError(
-                f"{configuration.name}: no pack has the rule {id}. Add the pack with --pack "
-                f"DIR, or correct the ID."
-            )
 
 
 def _types_without_rules(deployment: Deployment) -> dict[str, int]:

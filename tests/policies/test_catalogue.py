@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pulumi_aws
@@ -107,14 +108,28 @@ def test_upstream_ids_are_assigned_by_format() -> None:
         upstream_ids("S3.8 unknown")
 
 
+def class_names(function: str, arguments: list[ast.expr]) -> Iterable[ast.expr | None]:
+    """The arguments of a call that are names of resource classes."""
+    match function, arguments:
+        case "aws", _:
+            return arguments
+        case "by_token", [ast.Dict(keys=keys)]:
+            return keys
+        case "has_resource", [first, *_]:
+            return [first]
+    return []
+
+
 def test_type_tokens_exist_in_pulumi_aws() -> None:
-    calls = [
-        node
+    classes = {
+        name.value
         for file in catalogue.PACKS_FOLDER.parent.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "aws"
-    ]
-    tokens = {token for call in calls for token in aws(*map(ast.literal_eval, call.args))}
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        for name in class_names(node.func.id, node.args)
+        if isinstance(name, ast.Constant)
+    }
+    tokens = set(aws(*classes))
     package = Path(pulumi_aws.__file__).parent
     services = {token.split(":")[1].split("/")[0] for token in tokens}
     folders = [package / ("lambda_" if service == "lambda" else service) for service in services]

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.__main__ import main
-from gatehouse_policies.configuration import LISTS, Configuration, ConfigurationError, read
+from gatehouse_policies.configuration import LISTS, Configuration, read
 from gatehouse_policies.engine.rule import ENVIRONMENTS
+from gatehouse_policies.errors import CheckError
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_levels_of_an_environment_override_the_common_levels(file: Path) -> None
 
 def test_rules_of_other_packs_are_separate(file: Path) -> None:
     config = configuration(file, '[levels]\nACME-1 = "mandatory"\n')
-    assert config.of_other_packs("dev") == {"ACME-1": {"enforcementLevel": "mandatory"}}
+    assert config.rules["dev"] == {"ACME-1": {"enforcementLevel": "mandatory"}}
     assert "ACME-1" not in config.of_pack("security", "dev")
 
 
@@ -154,7 +155,7 @@ def test_rules_of_other_packs_are_separate(file: Path) -> None:
     ],
 )
 def test_invalid_file_has_one_message(file: Path, text: str, message: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(CheckError) as caught:
         configuration(file, text)
     assert message in str(caught.value)
     assert file.name in str(caught.value)
@@ -166,14 +167,14 @@ def test_encoding_of_the_file(file: Path) -> None:
     assert read(file).rules["dev"]["GH-PUL-003"] == {"regions": ["eu-west-1"]}
     file.write_bytes(b'regions = ["\xe9"]\n')
     with pytest.raises(
-        ConfigurationError, match=r"is not UTF-8 text. Save the file with the encoding UTF-8"
+        CheckError, match=r"is not UTF-8 text. Save the file with the encoding UTF-8"
     ):
         read(file)
 
 
 def test_missing_file_is_an_error(file: Path) -> None:
     with pytest.raises(
-        ConfigurationError, match=r"cannot be read: No such file or directory. Specify a TOML file"
+        CheckError, match=r"cannot be read: No such file or directory. Specify a TOML file"
     ):
         read(file)
 

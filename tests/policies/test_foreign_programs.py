@@ -8,6 +8,7 @@ from textwrap import dedent
 import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
+from gatehouse_policies.configuration import read
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.policy_check import CheckResult
 from gatehouse_policies.reports.findings import Finding
@@ -297,7 +298,7 @@ def test_configuration_of_the_repository_is_applied(check: Check, tmp_path: Path
     assert configured <= {item.rule for item in plain.findings}
     assert any("DEMO_PASSWORD" in item.message for item in of_rule(plain, "GH-LAM-003"))
 
-    configuration = policy_check.read_configuration(file)
+    configuration = read(file)
     program = tmp_path / "app"
     (program / "__main__.py").write_text(dedent(code))
     result = policy_check.check(program, "dev", configuration=configuration)
@@ -319,7 +320,7 @@ def test_configuration_of_a_rule_without_pack_is_rejected(write: Write, tmp_path
         CheckError,
         match=r"policies.toml: no pack has the rule ACME-SNS-001. Add the pack with --pack DIR",
     ):
-        policy_check.check(program, "dev", configuration=policy_check.read_configuration(file))
+        policy_check.check(program, "dev", configuration=read(file))
 
 
 def test_reports_are_in_the_folder_of_the_program(
@@ -405,7 +406,7 @@ def test_load_balancer_in_another_stack(write: Write, tmp_path: Path) -> None:
     program = write(REFERENCE + dedent(code))
     file = tmp_path / "policies.toml"
     file.write_text('load_balancer_groups = ["web", "listed"]\n')
-    result = policy_check.check(program, "dev", configuration=policy_check.read_configuration(file))
+    result = policy_check.check(program, "dev", configuration=read(file))
     outcomes = {
         item.urn.rpartition("::")[2]: item.outcome for item in of_rule(result, "GH-VPC-004")
     }

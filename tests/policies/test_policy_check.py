@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
+from gatehouse_policies.configuration import Configuration
 from gatehouse_policies.errors import CheckError
 
 PACK = """
@@ -27,7 +28,7 @@ PolicyPack("tests", [
     ResourceValidationPolicy("T-TOPIC", "Topics are encrypted", open_topic),
     StackValidationPolicy("T-BLOCK", "Buckets have a public access block", blocks),
     ResourceValidationPolicy("T-ARN", "Reads a document", arn),
-])
+], initial_config={"all": EnforcementLevel.MANDATORY, "T-ARN": EnforcementLevel.ADVISORY})
 """  # noqa: E501
 PROGRAM = """
 import pulumi_aws as aws
@@ -52,12 +53,9 @@ def program(tmp_path: Path) -> Path:
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
     folder = tmp_path / "pack"
-    (folder / "levels").mkdir(parents=True)
+    folder.mkdir()
     (folder / "PulumiPolicy.yaml").write_text("runtime: python\n")
     (folder / "__main__.py").write_text(PACK)
-    (folder / "levels" / "dev.json").write_text(
-        json.dumps({"all": "mandatory", "T-ARN": "advisory"})
-    )
     return folder
 
 
@@ -83,10 +81,10 @@ def test_violation_has_line_and_passes(program: Path, pack: Path) -> None:
 
 
 def test_advisory_violation_does_not_fail(program: Path, pack: Path) -> None:
-    (pack / "levels" / "dev.json").write_text(json.dumps({"all": "advisory"}))
     source = program / "__main__.py"
     source.write_text(source.read_text().replace(', kms_master_key_id="alias/own"', ""))
-    result = policy_check.check(program, "dev", folders=[pack])
+    levels = Configuration(rules={"dev": {"T-TOPIC": {"enforcementLevel": "advisory"}}})
+    result = policy_check.check(program, "dev", folders=[pack], configuration=levels)
     assert (len(result.findings), result.exit_code) == (1, 0)
 
 

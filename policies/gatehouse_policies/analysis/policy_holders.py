@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from gatehouse_policies.analysis.iam.document import allowed_accounts
+from gatehouse_policies.analysis.iam.document import allowed_accounts, allows_public
 from gatehouse_policies.analysis.iam.grammar import Document, parse
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
@@ -32,10 +32,10 @@ def resource_documents(
     """The resource policies of a resource: its `policy`, and the policies of resources whose `prop`
     refers to it.
     """
-    holders = [resource] if resource.props.has("policy") else []
     return [
         parse(holder.props.value("policy"))
-        for holder in (*holders, *stack.referencing(resource, types, prop))
+        for holder in (resource, *stack.referencing(resource, types, prop))
+        if holder.props.has("policy")
     ]
 
 
@@ -54,6 +54,13 @@ def foreign_access(document: Document, holder: Resource, subject: str) -> Iterat
     Raises UnknownValueError if the provider does not set allowedAccountIds.
     """
     yield from foreign_accounts(allowed_accounts(document), holder, subject)
+
+
+def public_or_foreign_access(document: Document, holder: Resource, subject: str) -> Iterator[str]:
+    """As `foreign_access`, and a message if the document allows everyone."""
+    if allows_public(document):
+        yield f'{subject} allows everyone ("*") without a restricting condition'
+    yield from foreign_access(document, holder, subject)
 
 
 def foreign_accounts(accounts: frozenset[str], holder: Resource, subject: str) -> Iterator[str]:

@@ -212,6 +212,14 @@ class Properties:
             strings.append(value)
         return strings
 
+    def known_text(self, key: str) -> str:
+        """A string, or "" if it is absent or unknown."""
+        return self.text(key) if self.known(key) else ""
+
+    def name_values(self, key: str) -> dict[str, str]:
+        """A list of objects with a name and a value, such as the parameters of a database."""
+        return {block.text("name"): block.text("value") for block in self.blocks(key)}
+
     def block(self, key: str) -> "Properties":
         """A nested object, empty if absent. A list of one object is equivalent in older
         providers.

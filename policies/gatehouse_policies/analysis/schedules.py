@@ -6,6 +6,7 @@ from gatehouse_policies.analysis.properties import MalformedError
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DAYS_PER_MONTH = 30
+_VALID_MONTH = "a cron expression with a valid month"
 
 
 def longest_gap_days(expression: str) -> float:
@@ -22,11 +23,7 @@ def longest_gap_days(expression: str) -> float:
     match = re.fullmatch(r"cron\((.+)\)", expression)
     fields = match[1].split() if match else []
     if len(fields) != 6:
-        raise MalformedError(
-            "scheduleExpression",
-            "a rate or a cron expression with six fields",
-            "another expression",
-        )
+        raise _malformed("a rate or a cron expression with six fields")
     if fields[5] != "*":
         return float("inf")
     months = sorted(_months(fields[3]))
@@ -43,18 +40,14 @@ def _months(field: str) -> set[int]:
     for part in field.upper().split(","):
         match = re.fullmatch(r"([*?]|[A-Z0-9]+)(?:-([A-Z0-9]+))?(?:/(\d+))?", part)
         if match is None:
-            raise MalformedError(
-                "scheduleExpression", "a cron expression with a valid month", "another expression"
-            )
+            raise _malformed(_VALID_MONTH)
         first, last, step = match.groups()
         start = 0 if first in "*?" else _month(first)
         open_ended = first in "*?" or step is not None
         end = _month(last) if last else len(_MONTHS) - 1 if open_ended else start
         months |= set(range(start, end + 1, max(int(step or 1), 1)))
     if not months:
-        raise MalformedError(
-            "scheduleExpression", "a cron expression with a valid month", "another expression"
-        )
+        raise _malformed(_VALID_MONTH)
     return months
 
 
@@ -63,6 +56,8 @@ def _month(text: str) -> int:
         return _MONTHS.index(text)
     if text.isdigit() and 1 <= int(text) <= len(_MONTHS):
         return int(text) - 1
-    raise MalformedError(
-        "scheduleExpression", "a cron expression with a valid month", "another expression"
-    )
+    raise _malformed(_VALID_MONTH)
+
+
+def _malformed(expected: str) -> MalformedError:
+    return MalformedError("scheduleExpression", expected, "another expression")

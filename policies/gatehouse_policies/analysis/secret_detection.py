@@ -16,226 +16,45 @@ from collections.abc import Sequence
 from itertools import pairwise, starmap, zip_longest
 
 from gatehouse_policies.analysis.token_formats import has_secret_format
+from gatehouse_policies.lists import name_set
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_SECRET_WORDS = frozenset(
-    {
-        *(
-            "password",
-            "passwd",
-            "passphrase",
-            "passcode",
-            "passwords",
-            "requirepass",
-            "pwd",
-            "pw",
-            "pass",
-            "secret",
-            "secrets",
-            "token",
-            "tokens",
-        ),
-        *(
-            "credential",
-            "credentials",
-            "creds",
-            "pepper",
-            "auth",
-            "apikey",
-            "apikeys",
-            "secretkey",
-            "authtoken",
-            "accesstoken",
-        ),
-        *("privatekey", "pat", "authorization"),
-    }
+_SECRET_WORDS = name_set(
+    "password passwd passphrase passcode passwords requirepass pwd pw pass secret secrets token "
+    "tokens credential credentials creds pepper auth apikey apikeys secretkey authtoken "
+    "accesstoken privatekey pat authorization"
 )
 # Endings of words without separators, such as `dbpassword` and `clientsecret`.
 _SECRET_ENDINGS = ("password", "passwd", "passphrase", "secret", "token", "apikey")
 # Words before `key` that make the key a secret.
-_SECRET_KEYS = frozenset(
-    {
-        *(
-            "api",
-            "access",
-            "secret",
-            "private",
-            "signing",
-            "encryption",
-            "session",
-            "master",
-            "license",
-            "licence",
-            "account",
-        ),
-        *(
-            "deploy",
-            "service",
-            "auth",
-            "hmac",
-            "jwt",
-            "app",
-            "application",
-            "cookie",
-            "webhook",
-            "shared",
-            "storage",
-            "admin",
-        ),
-        *("data", "root", "wrapping", "write", "ingest", "integration", "subscription"),
-        *("certificate", "cert", "tls", "ssl", "consumer"),
-    }
+_SECRET_KEYS = name_set(
+    "api access secret private signing encryption session master license licence account deploy "
+    "service auth hmac jwt app application cookie webhook shared storage admin data root wrapping "
+    "write ingest integration subscription certificate cert tls ssl consumer"
 )
 # Words before `key` whose keys are not secret even if they are random.
-_HARMLESS_KEYS = frozenset(
-    {
-        *(
-            "site",
-            "publishable",
-            "kms",
-            "primary",
-            "foreign",
-            "partition",
-            "sort",
-            "range",
-            "hash",
-            "cache",
-            "object",
-            "bucket",
-        ),
-        *(
-            "s3",
-            "host",
-            "idempotency",
-            "routing",
-            "schema",
-            "sequence",
-            "group",
-            "index",
-            "row",
-            "tag",
-            "metric",
-        ),
-    }
+_HARMLESS_KEYS = name_set(
+    "site publishable kms primary foreign partition sort range hash cache object bucket s3 host "
+    "idempotency routing schema sequence group index row tag metric"
 )
 # Words after a secret that do not change what the setting holds.
-_NEUTRAL_ENDINGS = frozenset(
-    {
-        *(
-            "value",
-            "string",
-            "base64",
-            "b64",
-            "base",
-            "current",
-            "previous",
-            "old",
-            "new",
-            "primary",
-            "secondary",
-            "plaintext",
-        ),
-        *(
-            "text",
-            "prod",
-            "production",
-            "staging",
-            "stage",
-            "live",
-            "dev",
-            "development",
-            "test",
-            "sandbox",
-            "qa",
-        ),
-    }
+_NEUTRAL_ENDINGS = name_set(
+    "value string base64 b64 base current previous old new primary secondary plaintext text prod "
+    "production staging stage live dev development test sandbox qa"
 )
 # First words of names that describe an amount or switch, such as MAX_TOKENS and ENABLE_AUTH.
-_DESCRIBING = frozenset(
-    {
-        *(
-            "max",
-            "min",
-            "num",
-            "total",
-            "limit",
-            "count",
-            "enable",
-            "enabled",
-            "disable",
-            "use",
-            "require",
-            "has",
-            "public",
-        ),
-        *("csrf", "update"),
-    }
+_DESCRIBING = name_set(
+    "max min num total limit count enable enabled disable use require has public csrf update"
 )
 # Last words of names that describe a secret, such as TOKEN_AUDIENCE and SECRET_NAME.
-_DESCRIBING_ENDINGS = frozenset(
-    {
-        *(
-            "name",
-            "names",
-            "url",
-            "uri",
-            "host",
-            "endpoint",
-            "path",
-            "file",
-            "dir",
-            "prefix",
-            "suffix",
-            "header",
-            "audience",
-        ),
-        *(
-            "issuer",
-            "table",
-            "bucket",
-            "queue",
-            "topic",
-            "type",
-            "provider",
-            "pool",
-            "client",
-            "user",
-            "username",
-            "algorithm",
-        ),
-    }
+_DESCRIBING_ENDINGS = name_set(
+    "name names url uri host endpoint path file dir prefix suffix header audience issuer table "
+    "bucket queue topic type provider pool client user username algorithm"
 )
 # Endings of names whose values are random but public.
-_PUBLIC_WORDS = frozenset(
-    {
-        *(
-            "sha",
-            "sha1",
-            "sha256",
-            "hash",
-            "digest",
-            "checksum",
-            "fingerprint",
-            "commit",
-            "revision",
-            "version",
-            "id",
-            "ids",
-            "uuid",
-        ),
-        *(
-            "etag",
-            "build",
-            "arn",
-            "image",
-            "thumbprint",
-            "public",
-            "certificate",
-            "cert",
-            "integrity",
-            "nonce",
-        ),
-    }
+_PUBLIC_WORDS = name_set(
+    "sha sha1 sha256 hash digest checksum fingerprint commit revision version id ids uuid etag "
+    "build arn image thumbprint public certificate cert integrity nonce"
 )
 # Values that a setting with the name of a secret can have although it holds none: switches,
 # numbers, durations, references.

@@ -1,19 +1,20 @@
 """Type tokens of pulumi-aws."""
 
+from collections.abc import Mapping
 from functools import cache
+from typing import TypeVar
+
+from gatehouse_policies.lists import name_set
+
+Value = TypeVar("Value")
 
 AWS_PROVIDER = "pulumi:providers:aws"
 STACK = "pulumi:pulumi:Stack"
-S3_V2_CLASSES = (
-    *(
-        "Bucket",
-        "BucketAccelerateConfiguration",
-        "BucketAcl",
-        "BucketCorsConfiguration",
-        "BucketLifecycleConfiguration",
-    ),
-    *("BucketLogging", "BucketObjectLockConfiguration", "BucketRequestPaymentConfiguration"),
-    *("BucketServerSideEncryptionConfiguration", "BucketVersioning", "BucketWebsiteConfiguration"),
+S3_V2_CLASSES = name_set(
+    "Bucket BucketAccelerateConfiguration BucketAcl BucketCorsConfiguration "
+    "BucketLifecycleConfiguration BucketLogging BucketObjectLockConfiguration "
+    "BucketRequestPaymentConfiguration BucketServerSideEncryptionConfiguration BucketVersioning "
+    "BucketWebsiteConfiguration"
 )
 """Classes that pulumi-aws 7 also registers under the deprecated name `<class>V2`."""
 
@@ -36,30 +37,31 @@ def aws(*classes: str) -> tuple[str, ...]:
     return tuple(tokens)
 
 
+def by_token(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Values keyed by token, from values keyed by class."""
+    return {token: value for name, value in values.items() for token in aws(name)}
+
+
 def _token(module: str, class_name: str) -> str:
     return f"aws:{module}/{class_name[0].lower()}{class_name[1:]}:{class_name}"
 
 
-STATEFUL = (
-    *aws(
-        "s3.Bucket",
-        "kms.Key",
-        "kms.ReplicaKey",
-        "secretsmanager.Secret",
-        "rds.Instance",
-        "rds.Cluster",
-        "dynamodb.Table",
-    ),
-    *aws(
-        "elasticache.ReplicationGroup",
-        "backup.Vault",
-        "ecr.Repository",
-        "cloudwatch.LogGroup",
-        "cloudtrail.Trail",
-    ),
-    *aws("route53.Zone"),
+STATEFUL = aws(
+    "s3.Bucket",
+    "kms.Key",
+    "kms.ReplicaKey",
+    "secretsmanager.Secret",
+    "rds.Instance",
+    "rds.Cluster",
+    "dynamodb.Table",
+    "elasticache.ReplicationGroup",
+    "backup.Vault",
+    "ecr.Repository",
+    "cloudwatch.LogGroup",
+    "cloudtrail.Trail",
+    "route53.Zone",
 )
 """Types whose replacement or deletion loses data, evidence or a delegation, directly or by losing
 the key that decrypts data.
 """
-S3_DEPRECATED = tuple(_token("s3", f"{name}V2") for name in S3_V2_CLASSES)
+S3_DEPRECATED = tuple(_token("s3", f"{name}V2") for name in sorted(S3_V2_CLASSES))

@@ -248,11 +248,9 @@ def _meta_policies(
                 report(error, None)
 
     reporters = (
-        *(
-            (meta_policies.BROKEN, broken),
-            (meta_policies.REMEDIATED, remediated),
-            (meta_policies.EXEMPTION_USED, exempted),
-        ),
+        (meta_policies.BROKEN, broken),
+        (meta_policies.REMEDIATED, remediated),
+        (meta_policies.EXEMPTION_USED, exempted),
         (meta_policies.EXEMPTION_INVALID, invalid),
         (meta_policies.UNDECIDED, partial(_report_unknown, state.undecided)),
         (meta_policies.UNDECIDED_ALLOWED, partial(_report_unknown, state.allowed)),

@@ -9,8 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from enum import StrEnum
-from itertools import chain
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pulumi_policy.proxy import UnknownValueError
 
@@ -201,23 +200,26 @@ class Rule(Control):
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A required state of one property, from `engine/requirements.py`.
+    """A required state of a resource, from `engine/requirements.py`.
 
-    check: yields a message if the property is in another state.
-    remedy: the change to the program that sets the property.
-    remediation: the steps that set the property, if the engine may do so.
+    check: yields a message if the resource is in another state.
+    remedy: the change to the program that meets the requirement.
+    remediation: the steps that meet the requirement, if the engine may do so.
     """
 
-    check: ResourceCheck
+    check: StackCheck
     remedy: str
     remediation: tuple[SetInput, ...] = ()
 
 
-class resource_rule(Control):  # a decorator
-    """Declares a rule whose check reads the resource only."""
+class _Declaration(Control):
+    """A control whose check is a decorated function, or requirements."""
 
-    def __call__(self, check: ResourceCheck) -> Rule:
-        return Rule(**_metadata(self), scope="resource", check=lambda resource, _: check(resource))
+    scope: ClassVar[Literal["resource", "stack"]]
+
+    def rule(self, check: StackCheck) -> Rule:
+        metadata = {item.name: getattr(self, item.name) for item in fields(self)}
+        return Rule(**metadata, scope=self.scope, check=check)
 
     def requires(
         self, *requirements: Requirement, when: Callable[[Resource], bool] | None = None
@@ -228,24 +230,29 @@ class resource_rule(Control):  # a decorator
         when: limits the rule to some resources of its types.
         """
 
-        def check(resource: Resource) -> CheckResults:
+        def check(resource: Resource, stack: Stack) -> CheckResults:
             if when is None or when(resource):
-                yield from chain.from_iterable(
-                    requirement.check(resource) for requirement in requirements
-                )
+                for requirement in requirements:
+                    yield from requirement.check(resource, stack)
 
-        rule = self(check)
         remedy = self.remedy or " and ".join(requirement.remedy for requirement in requirements)
         steps = (step for requirement in requirements for step in requirement.remediation)
-        return replace(rule, remedy=remedy, remediation=(*self.remediation, *steps))
+        return replace(self.rule(check), remedy=remedy, remediation=(*self.remediation, *steps))
 
 
-class stack_rule(Control):  # a decorator
+class resource_rule(_Declaration):  # a decorator
+    """Declares a rule whose check reads the resource only."""
+
+    scope = "resource"
+
+    def __call__(self, check: ResourceCheck) -> Rule:
+        return self.rule(lambda resource, _stack: check(resource))
+
+
+class stack_rule(_Declaration):  # a decorator
     """Declares a rule whose check also reads other resources of the stack."""
 
+    scope = "stack"
+
     def __call__(self, check: StackCheck) -> Rule:
-        return Rule(**_metadata(self), scope="stack", check=check)
-
-
-def _metadata(control: Control) -> dict[str, Any]:
-    return {item.name: getattr(control, item.name) for item in fields(control)}
+        return self.rule(check)

@@ -23,9 +23,11 @@ from google.protobuf import empty_pb2, json_format
 from pulumi.runtime.proto import analyzer_pb2 as proto
 from pulumi.runtime.proto import analyzer_pb2_grpc
 
+from gatehouse_policies import catalogue
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program import child_process, policy_config
 from gatehouse_policies.program.messages import Messages
+from gatehouse_policies.program.policy_config import RuleConfigs
 from gatehouse_policies.program.project import Project
 from gatehouse_policies.program.types import Deployment
 
@@ -72,14 +74,12 @@ class Pack:
         project: Project,
         environment: str,
         variables: Mapping[str, str],
-        changes: Mapping[str, Mapping[str, Any]],
+        changes: RuleConfigs,
     ) -> None:
         if not (folder / "PulumiPolicy.yaml").is_file():
             raise CheckError(f"{folder.name} is not a policy pack: it has no PulumiPolicy.yaml.")
         self.name = self.title = folder.name
-        self._raw_levels = policy_config.read(folder, environment)
-        self._changes = changes
-        self._levels_file = f"{folder.name}/levels/{environment}.json"
+        self._changes = (_levels(folder, environment), changes)
         self._project = project
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
@@ -125,12 +125,7 @@ class Pack:
         self._call("ConfigureStack", stack, optional=True)
         info = self._call("GetAnalyzerInfo", empty_pb2.Empty())
         self.title, self.rules = str(info.name), len(info.policies)
-        own_changes = {
-            policy.name: self._changes[policy.name]
-            for policy in info.policies
-            if policy.name in self._changes
-        }
-        config = policy_config.configuration(info, self._raw_levels, self._levels_file, own_changes)
+        config = policy_config.configuration(info, *self._changes)
         self.levels = {
             name: policy_config.level_name(row.enforcementLevel) for name, row in config.items()
         }
@@ -237,7 +232,7 @@ def packs(
     project: Project,
     environment: str,
     variables: Mapping[str, str] | None = None,
-    changes: Mapping[str, Mapping[str, Any]] | None = None,
+    changes: RuleConfigs | None = None,
 ) -> Iterator[tuple[Pack, ...]]:
     """Start all packs, and stop them on exit. Raises CheckError for a folder without a pack.
 
@@ -274,6 +269,15 @@ def _environment(project: Project) -> dict[str, str]:
         "PULUMI_DRY_RUN": "true",
         "PULUMI_CONFIG": json.dumps(project.config),
     }
+
+
+def _levels(folder: Path, environment: str) -> RuleConfigs:
+    """The levels of a shipped pack in an environment. Other packs have the levels that their rules
+    declare.
+    """
+    if folder.parent != catalogue.PACKS_FOLDER or folder.name not in catalogue.PACKS:
+        return {}
+    return catalogue.level_config(folder.name, environment)
 
 
 def _python(folder: Path) -> str:

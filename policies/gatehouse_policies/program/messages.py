@@ -3,14 +3,13 @@
 Source: sdk/go/common/resource/plugin/rpc.go and analyzer_plugin.go of pulumi/pulumi.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from google.protobuf import struct_pb2
 from pulumi.runtime.proto import analyzer_pb2 as proto
 
 from gatehouse_policies.program.types import Deployment, Registration, Resource
-from gatehouse_policies.program.values import SECRET, SIGNATURE, encode, path_steps, seconds
+from gatehouse_policies.program.values import properties, seconds
 
 
 class Messages:
@@ -111,34 +110,3 @@ def _stack(deployment: Deployment) -> Resource:
 
 def _provider_urn(registration: Registration) -> str:
     return registration.provider.rpartition("::")[0]
-
-
-def properties(values: Mapping[str, Any], secrets: Iterable[str] = ()) -> struct_pb2.Struct:
-    """Encode values as a protobuf Struct. Unknown values remain the sentinel; internal keys
-    (`__...`) are omitted.
-
-    secrets: paths of values to mark as secret, such as `password`, `rules[0].key` or `tags["a.b"]`.
-    """
-    plain = {key: encode(value) for key, value in values.items() if not key.startswith("__")}
-    for path in secrets:
-        _mark_secret(plain, path_steps(path))
-    struct = struct_pb2.Struct()
-    struct.update(plain)
-    return struct
-
-
-def _mark_secret(container: Any, path: list[str]) -> None:
-    """Mark the value at `path` as secret, if the path exists."""
-    for depth, name in enumerate(path):
-        step: Any = int(name) if isinstance(container, list) and name.isdigit() else name
-        value = container.get(step) if isinstance(container, dict) else None
-        if isinstance(container, list) and isinstance(step, int) and step < len(container):
-            value = container[step]
-        if value is None:
-            return
-        if isinstance(value, dict) and value.get(SIGNATURE) == SECRET:
-            return
-        if depth == len(path) - 1:
-            container[step] = {SIGNATURE: SECRET, "value": value}
-        else:
-            container = value

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from google.protobuf import empty_pb2, struct_pb2
+from google.protobuf import empty_pb2
 from pulumi.runtime import mocks
 from pulumi.runtime.proto import resource_pb2
 
@@ -16,7 +16,7 @@ from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.project import Project
 from gatehouse_policies.program.source_lines import source_line
 from gatehouse_policies.program.types import UNKNOWN, Provider, Registration, Resource
-from gatehouse_policies.program.values import decode, encode, mark_secrets
+from gatehouse_policies.program.values import decode, properties
 
 STACK_TYPE = "pulumi:pulumi:Stack"
 
@@ -100,7 +100,7 @@ class Monitor(mocks.MockMonitor):
                 lambda: self._provider.invoke(request.tok, decode(request.args)[0], provider)
             )
         fields: dict[str, Any] = (
-            {"unknown": True} if result is None else {"return": _serialize(result)}
+            {"unknown": True} if result is None else {"return": properties(result)}
         )
         return resource_pb2.ResourceInvokeResponse(**fields)
 
@@ -189,7 +189,7 @@ class Monitor(mocks.MockMonitor):
         return resource
 
     def _serialized(self, resource: Resource) -> Any:
-        return _serialize(mark_secrets(resource.outputs, resource.registration.secret_output_names))
+        return properties(resource.outputs, resource.registration.secret_output_names)
 
     def _registration(self, urn: str, request: Any, source: str) -> Registration:
         inputs, secrets = decode(request.object)
@@ -303,15 +303,6 @@ class Monitor(mocks.MockMonitor):
             if line:
                 return line
         return ""
-
-
-def _serialize(properties: dict[str, Any]) -> struct_pb2.Struct:
-    """Like `serialize_properties` of the SDK, which needs an event loop because its values can be
-    outputs.
-    """
-    struct = struct_pb2.Struct()
-    struct.update({key: encode(value) for key, value in properties.items() if value is not None})
-    return struct
 
 
 @lru_cache(maxsize=4096)

@@ -191,13 +191,40 @@ def asset_bytes(asset: Any) -> bytes:
     raise TypeError(f"{type(asset).__name__} is not a local asset")
 
 
-def mark_secrets(outputs: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Wrap the outputs in `names` as secrets, in the wire format of the engine."""
-    secret = set(names)
-    return {
-        key: {SIGNATURE: SECRET, "value": value} if key in secret else value
-        for key, value in outputs.items()
+def properties(values: Mapping[str, Any], secrets: Iterable[str] = ()) -> struct_pb2.Struct:
+    """Encode values as a protobuf Struct. Unknown values remain the sentinel; nulls and internal
+    keys (`__...`) are omitted. The function of the SDK needs an event loop, because its values can
+    be outputs.
+
+    secrets: paths of values to mark as secret, such as `password`, `rules[0].key` or `tags["a.b"]`.
+    """
+    plain = {
+        key: encode(value)
+        for key, value in values.items()
+        if value is not None and not key.startswith("__")
     }
+    for path in secrets:
+        _mark_secret(plain, path_steps(path))
+    struct = struct_pb2.Struct()
+    struct.update(plain)
+    return struct
+
+
+def _mark_secret(container: Any, path: list[str]) -> None:
+    """Mark the value at `path` as secret, if the path exists."""
+    for depth, name in enumerate(path):
+        step: Any = int(name) if isinstance(container, list) and name.isdigit() else name
+        value = container.get(step) if isinstance(container, dict) else None
+        if isinstance(container, list) and isinstance(step, int) and step < len(container):
+            value = container[step]
+        if value is None:
+            return
+        if isinstance(value, dict) and value.get(SIGNATURE) == SECRET:
+            return
+        if depth == len(path) - 1:
+            container[step] = {SIGNATURE: SECRET, "value": value}
+        else:
+            container = value
 
 
 def path_steps(path: str) -> list[str]:

@@ -11,7 +11,7 @@ from functools import partial
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import STACK, aws
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, stack_rule
-from gatehouse_policies.rules.s3 import GUARDS_OUTPUT, unset_public_access_flags
+from gatehouse_policies.rules.s3 import GUARDS_OUTPUT, PUBLIC_ACCESS_FLAGS
 
 _STACKS = (STACK,)
 _account_rule = partial(stack_rule, types=_STACKS)
@@ -49,8 +49,9 @@ def account_blocks_public_access(root: Resource, stack: Stack) -> CheckResults:
     if not blocks:
         yield "the program has buckets but no AccountPublicAccessBlock"
     for block in blocks:
-        for flag in unset_public_access_flags(block):
-            yield f"{flag} is not true in {block.name}"
+        for flag in PUBLIC_ACCESS_FLAGS:
+            if not block.props.flag(flag):
+                yield f"{flag} is not true in {block.name}"
 
 
 _BASELINE = {

@@ -1,8 +1,10 @@
 """Rules for Elastic Load Balancing: listeners, load balancer attributes and target groups."""
 
 import re
+from collections.abc import Iterable
 from functools import partial
 
+from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_one_of, is_true
@@ -59,12 +61,7 @@ def http_redirects_to_https(listener: Resource) -> CheckResults:
     if listener.props.text("protocol", "HTTP") != "HTTP":
         return
     actions = listener.props.blocks("defaultActions")
-    for action in actions:
-        if (
-            action.text("type") != "redirect"
-            or action.block("redirect").text("protocol") != "HTTPS"
-        ):
-            yield f"{action.path} of an HTTP listener does not redirect to HTTPS"
+    yield from _without_redirect(actions, "an HTTP listener")
     if not actions:
         yield "the HTTP listener has no default action"
 
@@ -88,12 +85,16 @@ def rules_of_http_listeners_redirect(rule: Resource, stack: Stack) -> CheckResul
     listeners = stack.referenced_by(rule, "listenerArn", aws("lb.Listener"))
     if not any(listener.props.text("protocol", "HTTP") == "HTTP" for listener in listeners):
         return
-    for action in rule.props.blocks("actions"):
+    yield from _without_redirect(rule.props.blocks("actions"), "a rule of an HTTP listener")
+
+
+def _without_redirect(actions: Iterable[Properties], holder: str) -> CheckResults:
+    for action in actions:
         if (
             action.text("type") != "redirect"
             or action.block("redirect").text("protocol") != "HTTPS"
         ):
-            yield f"{action.path} of a rule of an HTTP listener does not redirect to HTTPS"
+            yield f"{action.path} of {holder} does not redirect to HTTPS"
 
 
 # Ports of protocols without encryption: FTP, Telnet, SMTP, HTTP, POP3, IMAP, LDAP, MQTT and the
@@ -291,11 +292,10 @@ def targets_have_health_check_and_tls(group: Resource) -> CheckResults:
     levels=levels("A", "A", "M"),
     url=f"{_GUIDE}/header-modification.html",
     remediation=(
-        *(
-            SetInput(_HSTS, f"max-age={_YEAR_S}; includeSubDomains"),
-            SetInput(_CONTENT_TYPE, "nosniff"),
-        ),
-        *(SetInput(_FRAME, "DENY"), SetInput(_SERVER, False)),
+        SetInput(_HSTS, f"max-age={_YEAR_S}; includeSubDomains"),
+        SetInput(_CONTENT_TYPE, "nosniff"),
+        SetInput(_FRAME, "DENY"),
+        SetInput(_SERVER, False),
     ),
 )
 def responses_have_security_headers(listener: Resource) -> CheckResults:

@@ -5,9 +5,10 @@ import re
 from gatehouse_policies.analysis.iam.grammar import matches, parse
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_set
+from gatehouse_policies.analysis.type_tokens import aws, by_token
+from gatehouse_policies.engine.requirements import AWS_KEY, is_set
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
+from gatehouse_policies.lists import name_set
 from gatehouse_policies.rules.rds import is_read_replica
 from gatehouse_policies.rules.s3 import EPHEMERAL, STATIC_FILES, is_replica, purpose
 
@@ -24,7 +25,7 @@ vault_uses_customer_key = resource_rule(
     types=aws("backup.Vault"),
     upstream="CKV_AWS_166",
     url=f"{_GUIDE}/encryption.html",
-).requires(is_set("kmsKeyArn", "an AWS managed key is used"))
+).requires(is_set("kmsKeyArn", AWS_KEY))
 
 
 @stack_rule(
@@ -48,16 +49,9 @@ def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
     if not any(lock.props.number("minRetentionDays") > 0 for lock in locks):
         yield "the vault has no VaultLockConfiguration with minRetentionDays"
     policies = stack.referencing(vault, aws("backup.VaultPolicy"), "backupVaultName")
-    if not any(_denies_deletion(policy) for policy in policies):
+    documents = [parse(policy.props.value("policy")) for policy in policies]
+    if not any(document.denies_everyone("backup:DeleteRecoveryPoint") for document in documents):
         yield "no vault policy denies backup:DeleteRecoveryPoint to everyone"
-
-
-def _denies_deletion(policy: Resource) -> bool:
-    document = parse(policy.props.value("policy"))
-    return any(
-        deny.applies_to_everyone() and deny.covers_action("backup:DeleteRecoveryPoint")
-        for deny in document.denies
-    )
 
 
 @resource_rule(
@@ -110,15 +104,17 @@ def _retention_days(rule: Properties) -> float:
 _EXCLUDED_PURPOSES = ("log-sink", "trail", EPHEMERAL, STATIC_FILES)
 _STORES = aws("rds.Instance", "rds.Cluster", "dynamodb.Table", "s3.Bucket", "efs.FileSystem")
 # The service and the last part of an ARN that stands for all resources of a type.
-_ARN_OF_ALL = {
-    **dict.fromkeys(aws("rds.Instance"), ("rds", "db:*")),
-    **dict.fromkeys(aws("rds.Cluster"), ("rds", "cluster:*")),
-    **dict.fromkeys(aws("dynamodb.Table"), ("dynamodb", "table/*")),
-    **dict.fromkeys(aws("s3.Bucket"), ("s3", "*")),
-    **dict.fromkeys(aws("efs.FileSystem"), ("elasticfilesystem", "file-system/*")),
-    **dict.fromkeys(aws("ebs.Volume"), ("ec2", "volume/*")),
-    **dict.fromkeys(aws("ec2.Instance"), ("ec2", "instance/*")),
-}
+_ARN_OF_ALL = by_token(
+    {
+        "rds.Instance": ("rds", "db:*"),
+        "rds.Cluster": ("rds", "cluster:*"),
+        "dynamodb.Table": ("dynamodb", "table/*"),
+        "s3.Bucket": ("s3", "*"),
+        "efs.FileSystem": ("elasticfilesystem", "file-system/*"),
+        "ebs.Volume": ("ec2", "volume/*"),
+        "ec2.Instance": ("ec2", "instance/*"),
+    }
+)
 
 
 @stack_rule(
@@ -179,15 +175,9 @@ def _covers(pattern: str, store: Resource) -> bool:
 
 
 # https://docs.aws.amazon.com/aws-backup/latest/devguide/API_PutBackupVaultNotifications.html
-_DEPRECATED_EVENTS = (
-    *(
-        "BACKUP_JOB_SUCCESSFUL",
-        "BACKUP_JOB_FAILED",
-        "BACKUP_JOB_EXPIRED",
-        "BACKUP_PLAN_CREATED",
-        "BACKUP_PLAN_MODIFIED",
-    ),
-    *("RESTORE_JOB_SUCCESSFUL", "RESTORE_JOB_FAILED"),
+_DEPRECATED_EVENTS = name_set(
+    "BACKUP_JOB_SUCCESSFUL BACKUP_JOB_FAILED BACKUP_JOB_EXPIRED BACKUP_PLAN_CREATED "
+    "BACKUP_PLAN_MODIFIED RESTORE_JOB_SUCCESSFUL RESTORE_JOB_FAILED"
 )
 
 

@@ -6,10 +6,9 @@ from functools import partial
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_set
+from gatehouse_policies.engine.requirements import is_exactly, is_set
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    SetInput,
     Severity,
     Violation,
     levels,
@@ -20,7 +19,7 @@ from gatehouse_policies.engine.rule import (
 _GUIDE = "https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide"
 _distribution_rule = partial(resource_rule, types=aws("cloudfront.Distribution"))
 
-_HTTPS_VIEWERS = ("redirect-to-https", "https-only")
+_BEHAVIORS = ("defaultCacheBehavior", "orderedCacheBehaviors[]")
 _PROTOCOLS, _TLS_1_2 = "originSslProtocols", {"TLSv1.2"}
 # Security policies for TLS 1.2 and 1.3 without ciphers in CBC mode.
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/secure-connections-supported-viewer-protocols-ciphers.html
@@ -34,12 +33,7 @@ _SECURITY_HEADERS = (
 _YEAR_S = 31_536_000
 
 
-def _behaviors(distribution: Resource) -> Iterator[Properties]:
-    yield distribution.props.block("defaultCacheBehavior")
-    yield from distribution.props.blocks("orderedCacheBehaviors")
-
-
-@_distribution_rule(
+viewers_use_https = _distribution_rule(
     "GH-CF-001",
     title="CloudFront distributions accept viewer requests over HTTPS only",
     rationale="A behavior that serves HTTP accepts cookies and credentials in clear text.",
@@ -47,15 +41,18 @@ def _behaviors(distribution: Resource) -> Iterator[Properties]:
     severity=Severity.HIGH,
     upstream="CloudFront.3 CKV_AWS_34 cloudfront_distributions_https_enabled",
     url=f"{_GUIDE}/using-https-viewers-to-cloudfront.html",
-    remediation=(
-        SetInput("defaultCacheBehavior.viewerProtocolPolicy", "redirect-to-https"),
-        SetInput("orderedCacheBehaviors[].viewerProtocolPolicy", "redirect-to-https"),
-    ),
+).requires(
+    *(
+        is_exactly(
+            f"{behavior}.viewerProtocolPolicy",
+            "redirect-to-https",
+            "https-only",
+            message="allows HTTP",
+            remediate=True,
+        )
+        for behavior in _BEHAVIORS
+    )
 )
-def viewers_use_https(distribution: Resource) -> CheckResults:
-    for behavior in _behaviors(distribution):
-        if behavior.text("viewerProtocolPolicy") not in _HTTPS_VIEWERS:
-            yield f"{behavior.path_of('viewerProtocolPolicy')} allows HTTP"
 
 
 @resource_rule(
@@ -101,7 +98,7 @@ def _custom_origins(resource: Resource) -> Iterator[Properties]:
             yield origin.block("customOriginConfig")
 
 
-@_distribution_rule(
+viewer_tls_is_current = _distribution_rule(
     "GH-CF-003",
     title="CloudFront distributions require TLS 1.2 and current ciphers",
     rationale="Older security policies accept TLS 1.0 or ciphers without authenticated encryption.",
@@ -109,12 +106,14 @@ def _custom_origins(resource: Resource) -> Iterator[Properties]:
     severity=Severity.HIGH,
     upstream="CloudFront.15 CKV_AWS_174 CFR4",
     url=f"{_GUIDE}/secure-connections-supported-viewer-protocols-ciphers.html",
-    remediation=(SetInput("viewerCertificate.minimumProtocolVersion", "TLSv1.2_2021"),),
+).requires(
+    is_exactly(
+        "viewerCertificate.minimumProtocolVersion",
+        *_STRONG_POLICIES,
+        message="is older than TLSv1.2_2021",
+        remediate=True,
+    )
 )
-def viewer_tls_is_current(distribution: Resource) -> CheckResults:
-    certificate = distribution.props.block("viewerCertificate")
-    if certificate.text("minimumProtocolVersion", "TLSv1") not in _STRONG_POLICIES:
-        yield f"{certificate.path_of('minimumProtocolVersion')} is older than TLSv1.2_2021"
 
 
 @resource_rule(
@@ -228,7 +227,10 @@ def responses_have_security_headers(resource: Resource) -> CheckResults:
         ):
             yield f"{transport.path_of('accessControlMaxAgeSec')} is shorter than one year"
         return
-    for behavior in _behaviors(resource):
+    for behavior in (
+        resource.props.block("defaultCacheBehavior"),
+        *resource.props.blocks("orderedCacheBehaviors"),
+    ):
         if not behavior.has("responseHeadersPolicyId"):
             yield f"{behavior.path_of('responseHeadersPolicyId')} is not set"
 

@@ -86,10 +86,14 @@ def object_events_are_recorded(trail: Resource) -> CheckResults:
         yield "no event selector records both reads and writes of S3 objects"
 
 
-def _records_objects(selector: Properties) -> bool:
-    fields = {
+def _fields(selector: Properties) -> dict[str, list[str]]:
+    return {
         field.text("field"): field.texts("equals") for field in selector.blocks("fieldSelectors")
     }
+
+
+def _records_objects(selector: Properties) -> bool:
+    fields = _fields(selector)
     reads_and_writes = "readOnly" not in fields
     return (
         reads_and_writes
@@ -129,10 +133,7 @@ def management_events_are_recorded(trail: Resource) -> CheckResults:
 
 
 def _records_management(selector: Properties) -> bool:
-    fields = {
-        field.text("field"): field.texts("equals") for field in selector.blocks("fieldSelectors")
-    }
-    return fields == {"eventCategory": ["Management"]}
+    return _fields(selector) == {"eventCategory": ["Management"]}
 
 
 def _records_management_basic(selector: Properties) -> bool:

@@ -1,11 +1,11 @@
 """Rules for CloudWatch: log groups, metric filters, alarms and dashboards."""
 
-from gatehouse_policies.analysis.iam.document import allows_public, unrestricted_services
+from gatehouse_policies.analysis.iam.document import unrestricted_services
 from gatehouse_policies.analysis.iam.grammar import parse
-from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access
+from gatehouse_policies.analysis.policy_holders import ACCOUNTS, public_or_foreign_access
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import is_at_least, is_not_false, is_set
 from gatehouse_policies.engine.rule import (
     CheckResults,
@@ -127,14 +127,16 @@ def administrator_activity_raises_alarms(trail: Resource, stack: Stack) -> Check
 
 
 # Metric namespace of each monitored type.
-_NAMESPACES = {
-    **dict.fromkeys(aws("lb.LoadBalancer"), "AWS/ApplicationELB"),
-    **dict.fromkeys(aws("ecs.Service"), "AWS/ECS"),
-    **dict.fromkeys(aws("rds.Instance"), "AWS/RDS"),
-    **dict.fromkeys(aws("elasticache.ReplicationGroup"), "AWS/ElastiCache"),
-    **dict.fromkeys(aws("dynamodb.Table"), "AWS/DynamoDB"),
-    **dict.fromkeys(aws("lambda.Function"), "AWS/Lambda"),
-}
+_NAMESPACES = by_token(
+    {
+        "lb.LoadBalancer": "AWS/ApplicationELB",
+        "ecs.Service": "AWS/ECS",
+        "rds.Instance": "AWS/RDS",
+        "elasticache.ReplicationGroup": "AWS/ElastiCache",
+        "dynamodb.Table": "AWS/DynamoDB",
+        "lambda.Function": "AWS/Lambda",
+    }
+)
 
 
 @stack_rule(
@@ -278,8 +280,7 @@ def _masks(policy: Properties) -> bool:
 
 
 def _log_group(container: Properties) -> str:
-    options = container.block("logConfiguration").block("options")
-    return options.text("awslogs-group") if options.known("awslogs-group") else ""
+    return container.block("logConfiguration").block("options").known_text("awslogs-group")
 
 
 @resource_rule(
@@ -302,11 +303,9 @@ def _log_group(container: Properties) -> str:
 )
 def log_resource_policy_is_restricted(holder: Resource) -> CheckResults:
     document = parse(holder.props.value("policyDocument"))
-    if allows_public(document):
-        yield 'the resource policy allows everyone ("*") without a restricting condition'
+    yield from public_or_foreign_access(document, holder, "the resource policy")
     for service in unrestricted_services(document):
         yield (
             f"the resource policy allows {service} without a condition on aws:SourceAccount "
             f"or aws:SourceArn"
         )
-    yield from foreign_access(document, holder, "the resource policy")

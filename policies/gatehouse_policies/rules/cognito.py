@@ -55,7 +55,7 @@ identity_pool_requires_authentication = resource_rule(
 ).requires(is_not_true("allowUnauthenticatedIdentities"))
 
 
-@_pool_rule(
+pool_is_protected = _pool_rule(
     "GH-COG-004",
     title="Cognito user pools have threat protection and deletion protection",
     rationale=(
@@ -70,9 +70,7 @@ identity_pool_requires_authentication = resource_rule(
     levels=levels("-", "A", "A"),
     upstream="Cognito.1 COG8",
     url=f"{_GUIDE}/cognito-user-pool-settings-threat-protection.html",
+).requires(
+    is_exactly("userPoolAddOns.advancedSecurityMode", "ENFORCED"),
+    is_exactly("deletionProtection", "ACTIVE"),
 )
-def pool_is_protected(pool: Resource) -> CheckResults:
-    if pool.props.block("userPoolAddOns").text("advancedSecurityMode") != "ENFORCED":
-        yield "userPoolAddOns.advancedSecurityMode is not ENFORCED"
-    if pool.props.text("deletionProtection") != "ACTIVE":
-        yield "deletionProtection is not ACTIVE"

@@ -5,6 +5,7 @@ from functools import partial
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
+    contains,
     is_at_least,
     is_not_set,
     is_true,
@@ -51,29 +52,21 @@ global_cluster_is_encrypted = resource_rule(
     url=f"{_GUIDE}/security.encryption.ssl.html",
 )
 def parameters_are_secure(group: Resource) -> CheckResults:
-    parameters = {
-        block.text("name"): block.text("value").lower()
-        for block in group.props.blocks("parameters")
-    }
-    if parameters.get("tls") == "disabled":
+    parameters = group.props.name_values("parameters")
+    if parameters.get("tls", "").lower() == "disabled":
         yield "the parameter tls is disabled"
-    if parameters.get("audit_logs", "disabled") in ("disabled", "none"):
+    if parameters.get("audit_logs", "disabled").lower() in ("disabled", "none"):
         yield "the parameter audit_logs is not enabled"
 
 
-@_cluster_rule(
+logs_are_exported = _cluster_rule(
     "GH-DOC-004",
     title="DocumentDB clusters export audit and profiler logs",
     rationale="Without an export, the logs cannot be searched, and alarms cannot use them.",
     remedy='set enabledCloudwatchLogsExports=["audit", "profiler"]',
     upstream="DocumentDB.4 CKV_AWS_85",
     url=f"{_GUIDE}/event-auditing.html",
-)
-def logs_are_exported(cluster: Resource) -> CheckResults:
-    exported = cluster.props.texts("enabledCloudwatchLogsExports")
-    for log in ("audit", "profiler"):
-        if log not in exported:
-            yield f"enabledCloudwatchLogsExports does not contain {log}"
+).requires(contains("enabledCloudwatchLogsExports", "audit", "profiler"))
 
 
 backups_are_retained = _cluster_rule(

@@ -4,22 +4,15 @@ from functools import partial
 
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_true, uses_customer_key
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    SetInput,
-    Severity,
-    levels,
-    resource_rule,
-    stack_rule,
-)
+from gatehouse_policies.engine.requirements import AWS_KEY, is_set, is_true, uses_customer_key
+from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
 from gatehouse_policies.rules.s3 import EPHEMERAL, purpose
 
 _GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
 _table_rule = partial(resource_rule, types=aws("dynamodb.Table"))
 
 
-@_table_rule(
+point_in_time_recovery_is_enabled = _table_rule(
     "GH-DDB-001",
     title="DynamoDB tables and their replicas have point-in-time recovery enabled",
     rationale="Point-in-time recovery restores data that was overwritten or deleted by mistake.",
@@ -32,20 +25,10 @@ _table_rule = partial(resource_rule, types=aws("dynamodb.Table"))
     pack="resilience",
     upstream="DynamoDB.2 CKV_AWS_28 dynamodb_tables_pitr_enabled DDB3",
     url=f"{_GUIDE}/Point-in-time-recovery.html",
-    remediation=(
-        SetInput("pointInTimeRecovery.enabled", True),
-        SetInput("replicas[].pointInTimeRecovery", True),
-    ),
-)
-def point_in_time_recovery_is_enabled(table: Resource) -> CheckResults:
-    if not table.props.block("pointInTimeRecovery").flag("enabled"):
-        yield "pointInTimeRecovery.enabled is not true"
-    for replica in table.props.blocks("replicas"):
-        if not replica.flag("pointInTimeRecovery"):
-            yield f"{replica.path_of('pointInTimeRecovery')} is not true"
+).requires(is_true("pointInTimeRecovery.enabled"), is_true("replicas[].pointInTimeRecovery"))
 
 
-@_table_rule(
+table_uses_customer_key = _table_rule(
     "GH-DDB-002",
     title="DynamoDB tables and their replicas are encrypted with a customer managed key",
     rationale=(
@@ -58,14 +41,10 @@ def point_in_time_recovery_is_enabled(table: Resource) -> CheckResults:
     ),
     upstream="CKV_AWS_119 dynamodb_tables_kms_cmk_encryption_enabled",
     url=f"{_GUIDE}/EncryptionAtRest.html",
+).requires(
+    uses_customer_key("serverSideEncryption.kmsKeyArn", "serverSideEncryption.enabled"),
+    is_set("replicas[].kmsKeyArn", AWS_KEY),
 )
-def table_uses_customer_key(table: Resource) -> CheckResults:
-    yield from uses_customer_key(
-        "serverSideEncryption.kmsKeyArn", "serverSideEncryption.enabled"
-    ).check(table)
-    for replica in table.props.blocks("replicas"):
-        if not replica.has("kmsKeyArn"):
-            yield f"{replica.path_of('kmsKeyArn')} is not set, so an AWS managed key is used"
 
 
 deletion_protection_is_enabled = _table_rule(
@@ -139,11 +118,7 @@ def capacity_scales(table: Resource, stack: Stack) -> CheckResults:
     if table.props.text("billingMode", "PROVISIONED") == "PAY_PER_REQUEST":
         return
     for target in stack.of_type(aws("appautoscaling.Target")):
-        name = (
-            target.props.text("resourceId").rpartition("/")[2]
-            if target.props.known("resourceId")
-            else ""
-        )
+        name = target.props.known_text("resourceId").rpartition("/")[2]
         if name in table.identifiers or stack.references(target, "resourceId", table):
             return
     yield "the table has fixed capacity without auto scaling"

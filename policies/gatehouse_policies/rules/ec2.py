@@ -9,7 +9,12 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import arguments_look_secret, looks_secret
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_true
+from gatehouse_policies.engine.requirements import (
+    for_types,
+    is_not_false,
+    is_not_true,
+    is_true,
+)
 from gatehouse_policies.engine.rule import (
     CheckResults,
     SetInput,
@@ -109,7 +114,7 @@ def _devices(holder: Resource) -> Iterator[Properties]:
         yield from props.blocks("ebsBlockDevices")
 
 
-@resource_rule(
+instance_has_no_public_address = resource_rule(
     "GH-EC2-004",
     title="EC2 instances have no public IP address",
     rationale=(
@@ -121,12 +126,11 @@ def _devices(holder: Resource) -> Iterator[Properties]:
     types=_LAUNCHERS,
     upstream="EC2.9 EC2.25 CKV_AWS_88 CKV_AWS_389",
     url=f"{_GUIDE}/using-instance-addressing.html",
-)
-def instance_has_no_public_address(launcher: Resource) -> CheckResults:
+).requires(
+    is_not_true("associatePublicIpAddress", value=None),
     # networkInterfaces of an instance name existing interfaces and have no such property.
-    for block in (launcher.props, *launcher.props.blocks("networkInterfaces")):
-        if block.flag("associatePublicIpAddress"):
-            yield f"{block.path_of('associatePublicIpAddress')} is true"
+    is_not_true("networkInterfaces[].associatePublicIpAddress", value=None),
+)
 
 
 @resource_rule(
@@ -165,7 +169,7 @@ def _assigns_secret(line: str) -> bool:
     return assigns or arguments_look_secret(line.split())
 
 
-@resource_rule(
+detailed_monitoring_is_enabled = resource_rule(
     "GH-EC2-006",
     title="EC2 instances have detailed monitoring enabled",
     rationale=(
@@ -178,16 +182,11 @@ def _assigns_secret(line: str) -> bool:
     pack="resilience",
     upstream="CKV_AWS_126 EC28",
     url=f"{_GUIDE}/manage-detailed-monitoring.html",
+).requires(
+    for_types(aws("ec2.Instance"), is_true("monitoring", remediate=False)),
+    for_types(aws("ec2.LaunchTemplate"), is_true("monitoring.enabled", remediate=False)),
+    for_types(aws("ec2.LaunchConfiguration"), is_not_false("enableMonitoring", remediate=False)),
 )
-def detailed_monitoring_is_enabled(launcher: Resource) -> CheckResults:
-    if launcher.type in aws("ec2.LaunchConfiguration"):
-        if not launcher.props.flag("enableMonitoring", True):
-            yield "enableMonitoring is false"
-    elif launcher.type in aws("ec2.LaunchTemplate"):
-        if not launcher.props.block("monitoring").flag("enabled"):
-            yield "monitoring.enabled is not true"
-    elif not launcher.props.flag("monitoring"):
-        yield "monitoring is not true"
 
 
 termination_protection_is_enabled = resource_rule(

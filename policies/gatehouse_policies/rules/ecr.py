@@ -2,20 +2,12 @@
 
 from functools import partial
 
-from gatehouse_policies.analysis.iam.document import allows_public
 from gatehouse_policies.analysis.iam.grammar import parse
-from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access
-from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.policy_holders import ACCOUNTS, public_or_foreign_access
+from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_true
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    SetInput,
-    Severity,
-    levels,
-    resource_rule,
-    stack_rule,
-)
+from gatehouse_policies.engine.requirements import has_resource, is_exactly, is_true
+from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonECR/latest/userguide"
 _repository_rule = partial(resource_rule, types=aws("ecr.Repository"))
@@ -30,21 +22,19 @@ images_are_scanned_on_push = _repository_rule(
 ).requires(is_true("imageScanningConfiguration.scanOnPush"))
 
 
-@_repository_rule(
+tags_are_immutable = _repository_rule(
     "GH-ECR-002",
     title="ECR repositories have immutable image tags",
     rationale="An immutable tag always refers to the image that was tested.",
     remedy='set imageTagMutability="IMMUTABLE"',
     upstream="ECR.2 CKV_AWS_51 ecr_repositories_tag_immutability",
     url=f"{_GUIDE}/image-tag-mutability.html",
-    remediation=(SetInput("imageTagMutability", "IMMUTABLE"),),
+).requires(
+    is_exactly("imageTagMutability", "IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION", remediate=True)
 )
-def tags_are_immutable(repository: Resource) -> CheckResults:
-    if not repository.props.text("imageTagMutability", "MUTABLE").startswith("IMMUTABLE"):
-        yield "imageTagMutability is not IMMUTABLE"
 
 
-@stack_rule(
+lifecycle_policy_exists = stack_rule(
     "GH-ECR-003",
     title="ECR repositories have a lifecycle policy",
     rationale="Without a lifecycle policy, every image is stored and billed indefinitely.",
@@ -54,10 +44,11 @@ def tags_are_immutable(repository: Resource) -> CheckResults:
     pack="resilience",
     upstream="ECR.3 ecr_repositories_lifecycle_policy_enabled",
     url=f"{_GUIDE}/LifecyclePolicies.html",
+).requires(
+    has_resource(
+        "ecr.LifecyclePolicy", "repository", missing="the repository has no lifecycle policy"
+    )
 )
-def lifecycle_policy_exists(repository: Resource, stack: Stack) -> CheckResults:
-    if not stack.referencing(repository, aws("ecr.LifecyclePolicy"), "repository"):
-        yield "the repository has no lifecycle policy"
 
 
 @resource_rule(
@@ -106,9 +97,7 @@ def lifecycle_policy_retains_images_in_use(lifecycle: Resource) -> CheckResults:
 )
 def repository_policy_is_not_public(policy: Resource) -> CheckResults:
     document = parse(policy.props.value("policy"))
-    if allows_public(document):
-        yield 'a statement allows everyone ("*") without a restricting condition'
-    yield from foreign_access(document, policy, "a statement")
+    yield from public_or_foreign_access(document, policy, "a statement")
 
 
 @_repository_rule(

@@ -49,7 +49,7 @@ _ContainerCheck = Callable[[Properties], Iterator[str] | Iterator[str | Undecide
 
 def _check_containers(task: Resource, check: _ContainerCheck) -> CheckResults:
     def check_container(container: Properties) -> CheckResults:
-        name = container.text("name") if container.known("name") else ""
+        name = container.known_text("name")
         for predicate in check(container):
             if isinstance(predicate, Undecided):
                 yield predicate
@@ -248,9 +248,7 @@ platform_version_is_current = _service_rule(
     remediation=(SetInput("settings", [{"name": "containerInsights", "value": "enhanced"}]),),
 )
 def container_insights_is_enabled(cluster: Resource) -> CheckResults:
-    values = {
-        setting.text("name"): setting.text("value") for setting in cluster.props.blocks("settings")
-    }
+    values = cluster.props.name_values("settings")
     if values.get("containerInsights") not in ("enabled", "enhanced"):
         yield "Container Insights is not enabled"
 
@@ -346,8 +344,7 @@ def _scales(target: Resource, service: Resource) -> bool:
     """
     if service.urn in target.property_dependencies.get("resourceId", ()):
         return True
-    known = target.props.known("resourceId")
-    return known and target.props.text("resourceId").rpartition("/")[2] in service.identifiers
+    return target.props.known_text("resourceId").rpartition("/")[2] in service.identifiers
 
 
 @_container_rule(

@@ -5,7 +5,7 @@ import re
 from gatehouse_policies.analysis.properties import MalformedError
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_true
+from gatehouse_policies.engine.requirements import contains, is_true
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/eks/latest/userguide"
@@ -41,7 +41,7 @@ def endpoint_is_private(cluster: Resource) -> CheckResults:
         yield "the API server accepts requests from the internet"
 
 
-@resource_rule(
+control_plane_logs = resource_rule(
     "GH-EKS-002",
     title="EKS clusters have control plane logging enabled",
     rationale=(
@@ -53,12 +53,7 @@ def endpoint_is_private(cluster: Resource) -> CheckResults:
     types=aws("eks.Cluster"),
     upstream="EKS.8 CKV_AWS_37 EKS2",
     url=f"{_GUIDE}/control-plane-logs.html",
-)
-def control_plane_logs(cluster: Resource) -> CheckResults:
-    enabled = cluster.props.texts("enabledClusterLogTypes")
-    for log_type in _LOG_TYPES:
-        if log_type not in enabled:
-            yield f"enabledClusterLogTypes does not contain {log_type}"
+).requires(contains("enabledClusterLogTypes", *_LOG_TYPES))
 
 
 @resource_rule(

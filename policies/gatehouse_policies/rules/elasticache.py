@@ -4,7 +4,16 @@ from functools import partial
 
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_at_least, is_true
+from gatehouse_policies.engine.requirements import (
+    AWS_KEY,
+    for_types,
+    in_order,
+    is_at_least,
+    is_one_of,
+    is_set,
+    is_true,
+    uses_customer_key,
+)
 from gatehouse_policies.engine.rule import (
     CheckResults,
     SetInput,
@@ -18,13 +27,16 @@ _GUIDE = "https://docs.aws.amazon.com/AmazonElastiCache/latest/dg"
 _group_rule = partial(resource_rule, types=aws("elasticache.ReplicationGroup"))
 
 
-@resource_rule(
+cache_uses_customer_key = resource_rule(
     "GH-EC-001",
     title="ElastiCache caches are encrypted at rest with a customer managed key",
     rationale=(
         "Snapshots and swap files contain cached data. The key policy controls who can read them."
     ),
-    remedy="set atRestEncryptionEnabled=True and kmsKeyId",
+    remedy=(
+        "set atRestEncryptionEnabled=True and kmsKeyId, and use an "
+        "aws.elasticache.ReplicationGroup instead of a standalone cluster"
+    ),
     severity=Severity.HIGH,
     types=aws("elasticache.ReplicationGroup", "elasticache.Cluster", "elasticache.ServerlessCache"),
     upstream=(
@@ -32,26 +44,22 @@ _group_rule = partial(resource_rule, types=aws("elasticache.ReplicationGroup"))
         "elasticache_redis_cluster_rest_encryption_enabled AEC3"
     ),
     url=f"{_GUIDE}/at-rest-encryption.html",
+).requires(
+    for_types(
+        aws("elasticache.ReplicationGroup"),
+        uses_customer_key("kmsKeyId", "atRestEncryptionEnabled"),
+    ),
+    for_types(aws("elasticache.ServerlessCache"), is_set("kmsKeyId", AWS_KEY)),
+    # A node of a replication group inherits the settings of the group, which is evaluated
+    # separately.
+    for_types(
+        aws("elasticache.Cluster"),
+        is_set("replicationGroupId", "a standalone cluster does not support encryption at rest"),
+    ),
 )
-def cache_uses_customer_key(cache: Resource) -> CheckResults:
-    if cache.type in aws("elasticache.Cluster"):
-        # A node of a replication group inherits the settings of the group, which is evaluated
-        # separately.
-        if not cache.props.has("replicationGroupId"):
-            yield Violation(
-                "a standalone cluster does not support encryption at rest",
-                "use an aws.elasticache.ReplicationGroup",
-            )
-    elif cache.type in aws("elasticache.ServerlessCache"):
-        if not cache.props.has("kmsKeyId"):
-            yield Violation("kmsKeyId is not set, so an AWS managed key is used", "set kmsKeyId")
-    elif not cache.props.flag("atRestEncryptionEnabled"):
-        yield "atRestEncryptionEnabled is not true"
-    elif not cache.props.has("kmsKeyId"):
-        yield "kmsKeyId is not set, so an AWS managed key is used"
 
 
-@_group_rule(
+tls_is_required = _group_rule(
     "GH-EC-002",
     title="ElastiCache replication groups require TLS",
     rationale='If transitEncryptionMode is "preferred", clients can connect without TLS.',
@@ -64,16 +72,12 @@ def cache_uses_customer_key(cache: Resource) -> CheckResults:
         "ElastiCache.5 CKV_AWS_30 elasticache_redis_cluster_in_transit_encryption_enabled AEC3"
     ),
     url=f"{_GUIDE}/in-transit-encryption.html",
-    remediation=(
-        SetInput("transitEncryptionEnabled", True),
-        SetInput("transitEncryptionMode", "required"),
-    ),
+).requires(
+    in_order(
+        is_true("transitEncryptionEnabled"),
+        is_one_of("transitEncryptionMode", "required", message="is not required"),
+    )
 )
-def tls_is_required(cache: Resource) -> CheckResults:
-    if not cache.props.flag("transitEncryptionEnabled"):
-        yield "transitEncryptionEnabled is not true"
-    elif cache.props.text("transitEncryptionMode", "required") != "required":
-        yield "transitEncryptionMode is not required"
 
 
 @resource_rule(
@@ -171,5 +175,5 @@ def minor_upgrades_are_automatic(cache: Resource) -> CheckResults:
 def subnet_group_is_set(cache: Resource) -> CheckResults:
     if not cache.props.has("subnetGroupName"):
         yield "subnetGroupName is not set"
-    elif cache.props.known("subnetGroupName") and cache.props.text("subnetGroupName") == "default":
+    elif cache.props.known_text("subnetGroupName") == "default":
         yield "subnetGroupName is default"

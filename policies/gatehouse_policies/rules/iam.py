@@ -13,51 +13,30 @@ from gatehouse_policies.analysis.policy_holders import (
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
+from gatehouse_policies.lists import name_set
 
 _GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide"
 _IDENTITY_POLICIES = aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role")
 
 # AWS managed policies that serve one function of an AWS service, or that grant read access to
 # configuration but not to data.
-_MANAGED_ALLOWED = frozenset(
-    {
-        *("SecurityAudit", "job-function/ViewOnlyAccess", "AWSXRayDaemonWriteAccess"),
-        *(
-            "service-role/AWSBackupServiceRolePolicyForBackup",
-            "service-role/AWSBackupServiceRolePolicyForRestores",
-        ),
-        *("AWSBackupServiceRolePolicyForS3Backup", "AWSBackupServiceRolePolicyForS3Restore"),
-        *("service-role/AWS_ConfigRole", "service-role/AWSConfigRoleForOrganizations"),
-        *(
-            "service-role/AmazonRDSEnhancedMonitoringRole",
-            "service-role/AmazonAPIGatewayPushToCloudWatchLogs",
-        ),
-        "AmazonECSInfrastructureRolePolicyForLoadBalancers",
-        *(
-            "service-role/AWSLambdaBasicExecutionRole",
-            "service-role/AWSLambdaVPCAccessExecutionRole",
-        ),
-        # Amazon EKS requires these policies on the roles of clusters, nodes, Pods and add-ons.
-        # https://docs.aws.amazon.com/eks/latest/userguide/security-iam-awsmanpol.html
-        *(
-            "AmazonEKSClusterPolicy",
-            "AmazonEKSComputePolicy",
-            "AmazonEKSBlockStoragePolicy",
-            "AmazonEKSLoadBalancingPolicy",
-        ),
-        *(
-            "AmazonEKSNetworkingPolicy",
-            "AmazonEKSVPCResourceController",
-            "AmazonEKSWorkerNodePolicy",
-        ),
-        *(
-            "AmazonEKSWorkerNodeMinimalPolicy",
-            "AmazonEKS_CNI_Policy",
-            "AmazonEKSFargatePodExecutionRolePolicy",
-        ),
-        *("AmazonEC2ContainerRegistryReadOnly", "AmazonEC2ContainerRegistryPullOnly"),
-        *("service-role/AmazonEBSCSIDriverPolicy", "service-role/AmazonEFSCSIDriverPolicy"),
-    }
+_MANAGED_ALLOWED = name_set(
+    "SecurityAudit job-function/ViewOnlyAccess AWSXRayDaemonWriteAccess "
+    "service-role/AWSBackupServiceRolePolicyForBackup "
+    "service-role/AWSBackupServiceRolePolicyForRestores AWSBackupServiceRolePolicyForS3Backup "
+    "AWSBackupServiceRolePolicyForS3Restore service-role/AWS_ConfigRole "
+    "service-role/AWSConfigRoleForOrganizations service-role/AmazonRDSEnhancedMonitoringRole "
+    "service-role/AmazonAPIGatewayPushToCloudWatchLogs "
+    "AmazonECSInfrastructureRolePolicyForLoadBalancers service-role/AWSLambdaBasicExecutionRole "
+    "service-role/AWSLambdaVPCAccessExecutionRole "
+    # Amazon EKS requires these policies on the roles of clusters, nodes, Pods and add-ons.
+    # https://docs.aws.amazon.com/eks/latest/userguide/security-iam-awsmanpol.html
+    "AmazonEKSClusterPolicy AmazonEKSComputePolicy AmazonEKSBlockStoragePolicy "
+    "AmazonEKSLoadBalancingPolicy AmazonEKSNetworkingPolicy AmazonEKSVPCResourceController "
+    "AmazonEKSWorkerNodePolicy AmazonEKSWorkerNodeMinimalPolicy AmazonEKS_CNI_Policy "
+    "AmazonEKSFargatePodExecutionRolePolicy AmazonEC2ContainerRegistryReadOnly "
+    "AmazonEC2ContainerRegistryPullOnly service-role/AmazonEBSCSIDriverPolicy "
+    "service-role/AmazonEFSCSIDriverPolicy"
 )
 _MANAGED = re.compile(r"arn:aws[\w-]*:iam::aws:policy/(.+)")
 
@@ -273,9 +252,7 @@ def github_trust_is_restricted(role: Resource) -> CheckResults:
 
 
 # Owners in examples of documentation. The accounts exist on GitHub.
-_EXAMPLE_OWNERS = frozenset(
-    {"example", "octo-org", "octocat", "my-org", "myorg", "your-org", "org", "owner", "orgname"}
-)
+_EXAMPLE_OWNERS = name_set("example octo-org octocat my-org myorg your-org org owner orgname")
 
 
 @resource_rule(

@@ -4,7 +4,7 @@ Service for Apache Flink.
 
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_set
+from gatehouse_policies.engine.requirements import AWS_KEY, is_set
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/streams/latest/dev"
@@ -25,8 +25,9 @@ _GUIDE = "https://docs.aws.amazon.com/streams/latest/dev"
 def stream_uses_customer_key(stream: Resource) -> CheckResults:
     if stream.props.text("encryptionType") != "KMS":
         yield "encryptionType is not KMS"
-    elif not stream.props.has("kmsKeyId") or (
-        stream.props.known("kmsKeyId") and stream.props.text("kmsKeyId") == "alias/aws/kinesis"
+    elif (
+        not stream.props.has("kmsKeyId")
+        or stream.props.known_text("kmsKeyId") == "alias/aws/kinesis"
     ):
         yield "kmsKeyId is not a customer managed key"
 
@@ -57,7 +58,7 @@ video_stream_uses_customer_key = resource_rule(
     types=aws("kinesis.VideoStream"),
     upstream="CKV_AWS_177",
     url="https://docs.aws.amazon.com/kinesisvideostreams/latest/dg/how-kms.html",
-).requires(is_set("kmsKeyId", "an AWS managed key is used"))
+).requires(is_set("kmsKeyId", AWS_KEY))
 
 
 @resource_rule(

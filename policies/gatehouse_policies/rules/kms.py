@@ -10,23 +10,27 @@ from gatehouse_policies.analysis.policy_holders import (
     resource_documents,
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_at_least, is_not_true
+from gatehouse_policies.analysis.type_tokens import aws, by_token
+from gatehouse_policies.engine.requirements import (
+    in_order,
+    is_at_least,
+    is_at_most,
+    is_not_true,
+    is_true,
+)
 from gatehouse_policies.engine.rule import (
     REMOVE,
     CheckResults,
-    SetInput,
     Severity,
     levels,
     resource_rule,
-    setting,
     stack_rule,
 )
 
 _GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
 
 
-@resource_rule(
+rotation_is_enabled = resource_rule(
     "GH-KMS-001",
     title="Symmetric KMS keys rotate at least once a year",
     rationale=(
@@ -39,20 +43,15 @@ _GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
     settings={"days_max": {"dev": 365, "staging": 365, "prod": 365}},
     upstream="KMS.4 4.6 CKV_AWS_7 kms_cmk_rotation_enabled KMS5",
     url=f"{_GUIDE}/rotate-keys.html",
-    remediation=(
-        SetInput("enableKeyRotation", True),
-        SetInput("rotationPeriodInDays", setting("days_max")),
+).requires(
+    in_order(
+        is_true("enableKeyRotation"), is_at_most("rotationPeriodInDays", "days_max", default=365)
+    ),
+    # Automatic rotation applies to symmetric encryption keys only.
+    when=lambda key: (
+        key.props.text("customerMasterKeySpec", "SYMMETRIC_DEFAULT") == "SYMMETRIC_DEFAULT"
     ),
 )
-def rotation_is_enabled(key: Resource) -> CheckResults:
-    spec = key.props.text("customerMasterKeySpec", "SYMMETRIC_DEFAULT")
-    if spec != "SYMMETRIC_DEFAULT":
-        return  # Automatic rotation applies to symmetric encryption keys only.
-    days = key.props.number("rotationPeriodInDays", 365)
-    if not key.props.flag("enableKeyRotation"):
-        yield "enableKeyRotation is not true"
-    elif days > key.settings["days_max"]:
-        yield f"rotationPeriodInDays is above {key.settings['days_max']:g}"
 
 
 @stack_rule(
@@ -211,13 +210,18 @@ def _is_account(principal: str) -> bool:
 
 
 # Property that contains the encryption key, keyed by resource type.
-_ENCRYPTED_BY = {
-    **dict.fromkeys(
-        aws("secretsmanager.Secret", "rds.Instance", "rds.Cluster", "cloudtrail.Trail"), "kmsKeyId"
-    ),
-    **dict.fromkeys(aws("elasticache.ReplicationGroup", "cloudwatch.LogGroup"), "kmsKeyId"),
-    **dict.fromkeys(aws("lambda.Function", "backup.Vault"), "kmsKeyArn"),
-}
+_ENCRYPTED_BY = by_token(
+    {
+        "secretsmanager.Secret": "kmsKeyId",
+        "rds.Instance": "kmsKeyId",
+        "rds.Cluster": "kmsKeyId",
+        "cloudtrail.Trail": "kmsKeyId",
+        "elasticache.ReplicationGroup": "kmsKeyId",
+        "cloudwatch.LogGroup": "kmsKeyId",
+        "lambda.Function": "kmsKeyArn",
+        "backup.Vault": "kmsKeyArn",
+    }
+)
 
 
 @stack_rule(
@@ -245,7 +249,7 @@ def keys_have_alias_and_description(holder: Resource, stack: Stack) -> CheckResu
             yield "the key has no alias"
         return
     prop = _ENCRYPTED_BY[holder.type]
-    if holder.props.known(prop) and "alias/aws/" in holder.props.text(prop):
+    if "alias/aws/" in holder.props.known_text(prop):
         yield f"{prop} is an AWS managed key"
 
 

@@ -14,6 +14,7 @@ from gatehouse_policies.engine.rule import (
     resource_rule,
     stack_rule,
 )
+from gatehouse_policies.lists import name_set
 
 _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
 
@@ -99,20 +100,9 @@ def invocation_is_restricted(resource: Resource) -> CheckResults:
 
 # Supported runtimes as of November 2026.
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html#runtimes-supported
-_RUNTIMES = frozenset(
-    {
-        *(
-            "python3.11",
-            "python3.12",
-            "python3.13",
-            "python3.14",
-            "nodejs22.x",
-            "nodejs24.x",
-            "java21",
-            "java25",
-        ),
-        *("dotnet8", "dotnet10", "ruby3.3", "ruby3.4", "provided.al2023"),
-    }
+_RUNTIMES = name_set(
+    "python3.11 python3.12 python3.13 python3.14 nodejs22.x nodejs24.x java21 java25 dotnet8 "
+    "dotnet10 ruby3.3 ruby3.4 provided.al2023"
 )
 
 

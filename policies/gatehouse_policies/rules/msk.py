@@ -4,7 +4,13 @@ from functools import partial
 
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_exactly, is_not_false, is_set
+from gatehouse_policies.engine.requirements import (
+    AWS_KEY,
+    is_exactly,
+    is_not_false,
+    is_not_true,
+    is_set,
+)
 from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/msk/latest/developerguide"
@@ -33,7 +39,7 @@ data_is_encrypted_with_customer_key = _cluster_rule(
         "of the brokers."
     ),
     url=f"{_GUIDE}/msk-encryption.html",
-).requires(is_set("encryptionInfo.encryptionAtRestKmsKeyArn", "an AWS managed key is used"))
+).requires(is_set("encryptionInfo.encryptionAtRestKmsKeyArn", AWS_KEY))
 
 
 @_cluster_rule(
@@ -50,7 +56,7 @@ def broker_logs_are_delivered(cluster: Resource) -> CheckResults:
         yield "loggingInfo.brokerLogs has no enabled destination"
 
 
-@_cluster_rule(
+brokers_are_private = _cluster_rule(
     "GH-MSK-004",
     title="MSK brokers are private and require authentication",
     rationale=(
@@ -64,12 +70,9 @@ def broker_logs_are_delivered(cluster: Resource) -> CheckResults:
     severity=Severity.HIGH,
     upstream="MSK.4 MSK.6 CKV_AWS_291",
     url=f"{_GUIDE}/public-access.html",
+).requires(
+    is_exactly(
+        "brokerNodeGroupInfo.connectivityInfo.publicAccess.type", "DISABLED", default="DISABLED"
+    ),
+    is_not_true("clientAuthentication.unauthenticated", value=None),
 )
-def brokers_are_private(cluster: Resource) -> CheckResults:
-    access = (
-        cluster.props.block("brokerNodeGroupInfo").block("connectivityInfo").block("publicAccess")
-    )
-    if access.text("type", "DISABLED") != "DISABLED":
-        yield f"{access.path_of('type')} is not DISABLED"
-    if cluster.props.block("clientAuthentication").flag("unauthenticated"):
-        yield "clientAuthentication.unauthenticated is true"

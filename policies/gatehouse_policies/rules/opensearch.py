@@ -2,19 +2,17 @@
 
 from functools import partial
 
-from gatehouse_policies.analysis.iam.document import allows_public
 from gatehouse_policies.analysis.iam.grammar import parse
-from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access
+from gatehouse_policies.analysis.policy_holders import ACCOUNTS, public_or_foreign_access
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_set, is_true, uses_customer_key
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    SetInput,
-    Severity,
-    resource_rule,
-    stack_rule,
+from gatehouse_policies.engine.requirements import (
+    is_exactly,
+    is_set,
+    is_true,
+    uses_customer_key,
 )
+from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/opensearch-service/latest/developerguide"
 _DOMAINS = aws("opensearch.Domain", "elasticsearch.Domain")
@@ -51,7 +49,7 @@ nodes_encrypt_traffic = _domain_rule(
 ).requires(is_true("nodeToNodeEncryption.enabled"))
 
 
-@_domain_rule(
+domain_requires_tls = _domain_rule(
     "GH-OS-003",
     title="OpenSearch domains require HTTPS with TLS 1.2",
     rationale=(
@@ -65,17 +63,15 @@ nodes_encrypt_traffic = _domain_rule(
     severity=Severity.HIGH,
     upstream="Opensearch.8 CKV_AWS_83 CKV_AWS_228",
     url=f"{_GUIDE}/infrastructure-security.html",
-    remediation=(
-        SetInput("domainEndpointOptions.enforceHttps", True),
-        SetInput("domainEndpointOptions.tlsSecurityPolicy", _TLS_POLICIES[0]),
+).requires(
+    is_true("domainEndpointOptions.enforceHttps"),
+    is_exactly(
+        "domainEndpointOptions.tlsSecurityPolicy",
+        *_TLS_POLICIES,
+        message="accepts TLS below 1.2",
+        remediate=True,
     ),
 )
-def domain_requires_tls(domain: Resource) -> CheckResults:
-    options = domain.props.block("domainEndpointOptions")
-    if not options.flag("enforceHttps"):
-        yield "domainEndpointOptions.enforceHttps is not true"
-    if options.text("tlsSecurityPolicy") not in _TLS_POLICIES:
-        yield "domainEndpointOptions.tlsSecurityPolicy accepts TLS below 1.2"
 
 
 domain_is_in_vpc = _domain_rule(
@@ -116,9 +112,7 @@ def access_policy_is_not_public(domain: Resource, stack: Stack) -> CheckResults:
         if not holder.props.has("accessPolicies"):
             continue
         document = parse(holder.props.value("accessPolicies"))
-        if allows_public(document):
-            yield 'the access policy allows everyone ("*") without a restricting condition'
-        yield from foreign_access(document, holder, "the access policy")
+        yield from public_or_foreign_access(document, holder, "the access policy")
     if not domain.props.block("advancedSecurityOptions").flag("enabled"):
         yield "advancedSecurityOptions.enabled is not true"
 

@@ -14,6 +14,7 @@ from gatehouse_policies.analysis.type_tokens import (
     STACK,
     STATEFUL,
     aws,
+    by_token,
 )
 from gatehouse_policies.engine.requirements import is_not_true
 from gatehouse_policies.engine.rule import (
@@ -25,7 +26,7 @@ from gatehouse_policies.engine.rule import (
     resource_rule,
     stack_rule,
 )
-from gatehouse_policies.lists import ALLOWED_REGIONS, REQUIRED_TAGS
+from gatehouse_policies.lists import ALLOWED_REGIONS, REQUIRED_TAGS, name_set
 from gatehouse_policies.rules.rds import is_read_replica
 
 _OPTIONS = "https://www.pulumi.com/docs/iac/concepts/resources/options"
@@ -43,18 +44,14 @@ _TAGGED_WITH_DATA_CLASS = aws(
 # data.
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cnames-and-https-requirements.html
 _CLOUDFRONT_REGION = "us-east-1"
-_CLOUDFRONT_TYPES = (
-    *aws(
-        "acm.Certificate",
-        "acm.CertificateValidation",
-        "wafv2.WebAcl",
-        "wafv2.WebAclLoggingConfiguration",
-    ),
-    *aws(
-        "cloudwatch.LogDelivery",
-        "cloudwatch.LogDeliveryDestination",
-        "cloudwatch.LogDeliverySource",
-    ),
+_CLOUDFRONT_TYPES = aws(
+    "acm.Certificate",
+    "acm.CertificateValidation",
+    "wafv2.WebAcl",
+    "wafv2.WebAclLoggingConfiguration",
+    "cloudwatch.LogDelivery",
+    "cloudwatch.LogDeliveryDestination",
+    "cloudwatch.LogDeliverySource",
 )
 
 
@@ -167,53 +164,54 @@ def region_is_allowed(resource: Resource) -> CheckResults:
 
 
 # Property that contains the replicas, and the property of their Region, keyed by resource type.
-_REPLICAS = {
-    **dict.fromkeys(aws("dynamodb.Table"), ("replicas", "regionName")),
-    **dict.fromkeys(aws("secretsmanager.Secret"), ("replicas", "region")),
-}
+_REPLICAS = by_token(
+    {
+        "dynamodb.Table": ("replicas", "regionName"),
+        "secretsmanager.Secret": ("replicas", "region"),
+    }
+)
 
 
+_DATABASE_KEYS = ("kmsKeyId", "masterUserSecretKmsKeyId", "performanceInsightsKmsKeyId")
 # Properties that name a KMS key or the destination of data, keyed by resource type. Nested values
 # are evaluated as well.
-_KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(aws("secretsmanager.Secret"), ("kmsKeyId", "replicas")),
-    **dict.fromkeys(aws("cloudwatch.LogGroup", "elasticache.ReplicationGroup"), ("kmsKeyId",)),
-    **dict.fromkeys(
-        aws("ebs.Volume", "efs.FileSystem", "kinesis.Stream", "redshift.Cluster", "docdb.Cluster"),
-        ("kmsKeyId",),
-    ),
-    **dict.fromkeys(
-        aws("rds.Instance", "rds.Cluster", "rds.ClusterInstance"),
-        ("kmsKeyId", "masterUserSecretKmsKeyId", "performanceInsightsKmsKeyId"),
-    ),
-    **dict.fromkeys(aws("rds.InstanceAutomatedBackupsReplication"), ("kmsKeyId",)),
-    **dict.fromkeys(aws("cloudtrail.Trail"), ("kmsKeyId", "cloudWatchLogsGroupArn")),
-    **dict.fromkeys(aws("dynamodb.Table"), ("serverSideEncryption", "replicas")),
-    **dict.fromkeys(
-        aws(
-            "s3.BucketServerSideEncryptionConfiguration",
-            "s3.BucketReplicationConfig",
-            "backup.Plan",
-        ),
-        ("rules",),
-    ),
-    **dict.fromkeys(aws("backup.Vault"), ("kmsKeyArn",)),
-    **dict.fromkeys(aws("ecr.Repository"), ("encryptionConfigurations",)),
-    **dict.fromkeys(aws("opensearch.Domain"), ("encryptAtRest",)),
-    **dict.fromkeys(aws("sns.Topic", "sqs.Queue"), ("kmsMasterKeyId",)),
-    **dict.fromkeys(aws("ssm.Parameter"), ("keyId",)),
-    **dict.fromkeys(aws("lambda.Function"), ("kmsKeyArn", "deadLetterConfig")),
-    **dict.fromkeys(aws("ec2.FlowLog"), ("logDestination",)),
-    **dict.fromkeys(aws("wafv2.WebAclLoggingConfiguration"), ("logDestinationConfigs",)),
-    **dict.fromkeys(aws("cloudwatch.EventTarget"), ("arn", "deadLetterConfig")),
-    **dict.fromkeys(aws("cloudwatch.LogSubscriptionFilter"), ("destinationArn",)),
-    **dict.fromkeys(
-        aws("cloudwatch.MetricAlarm", "cloudwatch.CompositeAlarm"), ("alarmActions", "okActions")
-    ),
-    **dict.fromkeys(aws("sns.TopicSubscription"), ("endpoint",)),
-    **dict.fromkeys(aws("rds.EventSubscription"), ("snsTopic",)),
-    **dict.fromkeys(aws("backup.VaultNotifications"), ("snsTopicArn",)),
-}
+_KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = by_token(
+    {
+        "secretsmanager.Secret": ("kmsKeyId", "replicas"),
+        "cloudwatch.LogGroup": ("kmsKeyId",),
+        "elasticache.ReplicationGroup": ("kmsKeyId",),
+        "ebs.Volume": ("kmsKeyId",),
+        "efs.FileSystem": ("kmsKeyId",),
+        "kinesis.Stream": ("kmsKeyId",),
+        "redshift.Cluster": ("kmsKeyId",),
+        "docdb.Cluster": ("kmsKeyId",),
+        "rds.Instance": _DATABASE_KEYS,
+        "rds.Cluster": _DATABASE_KEYS,
+        "rds.ClusterInstance": _DATABASE_KEYS,
+        "rds.InstanceAutomatedBackupsReplication": ("kmsKeyId",),
+        "cloudtrail.Trail": ("kmsKeyId", "cloudWatchLogsGroupArn"),
+        "dynamodb.Table": ("serverSideEncryption", "replicas"),
+        "s3.BucketServerSideEncryptionConfiguration": ("rules",),
+        "s3.BucketReplicationConfig": ("rules",),
+        "backup.Plan": ("rules",),
+        "backup.Vault": ("kmsKeyArn",),
+        "ecr.Repository": ("encryptionConfigurations",),
+        "opensearch.Domain": ("encryptAtRest",),
+        "sns.Topic": ("kmsMasterKeyId",),
+        "sqs.Queue": ("kmsMasterKeyId",),
+        "ssm.Parameter": ("keyId",),
+        "lambda.Function": ("kmsKeyArn", "deadLetterConfig"),
+        "ec2.FlowLog": ("logDestination",),
+        "wafv2.WebAclLoggingConfiguration": ("logDestinationConfigs",),
+        "cloudwatch.EventTarget": ("arn", "deadLetterConfig"),
+        "cloudwatch.LogSubscriptionFilter": ("destinationArn",),
+        "cloudwatch.MetricAlarm": ("alarmActions", "okActions"),
+        "cloudwatch.CompositeAlarm": ("alarmActions", "okActions"),
+        "sns.TopicSubscription": ("endpoint",),
+        "rds.EventSubscription": ("snsTopic",),
+        "backup.VaultNotifications": ("snsTopicArn",),
+    }
+)
 
 
 @resource_rule(
@@ -261,23 +259,10 @@ stored_data_is_not_force_deleted = resource_rule(
 
 
 # Bucket inputs that version 4 of the provider replaced with separate resources.
-_BUCKET_INPUTS = (
-    *(
-        "accelerationStatus",
-        "corsRules",
-        "lifecycleRules",
-        "logging",
-        "loggings",
-        "objectLockConfiguration",
-    ),
-    *(
-        "policy",
-        "replicationConfiguration",
-        "requestPayer",
-        "serverSideEncryptionConfiguration",
-        "versioning",
-    ),
-    *("versionings", "website"),
+_BUCKET_INPUTS = name_set(
+    "accelerationStatus corsRules lifecycleRules logging loggings objectLockConfiguration policy "
+    "replicationConfiguration requestPayer serverSideEncryptionConfiguration versioning "
+    "versionings website"
 )
 
 
@@ -300,8 +285,8 @@ _BUCKET_INPUTS = (
 def no_deprecated_types_or_inputs(resource: Resource, stack: Stack) -> CheckResults:
     if resource.type in S3_DEPRECATED:
         yield f"{resource.type.rpartition(':')[2]} is deprecated"
-    for name in _BUCKET_INPUTS if resource.type in aws("s3.Bucket") else ():
-        if resource.props.has(name):
+    for name in resource.props.names() if resource.type in aws("s3.Bucket") else ():
+        if name in _BUCKET_INPUTS and resource.props.has(name):
             yield f"{name} is set on the bucket itself"
     if resource.type.startswith("aws:alb/") and any(
         other.type.startswith("aws:lb/") for other in stack

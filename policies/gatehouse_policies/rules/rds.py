@@ -110,7 +110,7 @@ multi_az_is_enabled = resource_rule(
 ).requires(is_true("multiAz"))
 
 
-@_database_rule(
+deletion_protection_is_enabled = _database_rule(
     "GH-RDS-005",
     title="RDS databases have deletion protection and a final snapshot",
     rationale=(
@@ -123,14 +123,12 @@ multi_az_is_enabled = resource_rule(
     pack="resilience",
     upstream="RDS.8 RDS.7 CKV_AWS_293 CKV_AWS_139 rds_instance_deletion_protection RDS10",
     url=f"{_GUIDE}/USER_DeleteInstance.html",
+).requires(
+    is_true("deletionProtection", remediate=False),
+    is_not_true("skipFinalSnapshot", value=None),
+    # A replica has no data of its own, and RDS takes no final snapshot of a replica.
+    when=lambda database: not is_read_replica(database),
 )
-def deletion_protection_is_enabled(database: Resource) -> CheckResults:
-    if is_read_replica(database):
-        return  # A replica has no data of its own, and RDS takes no final snapshot of a replica.
-    if not database.props.flag("deletionProtection"):
-        yield "deletionProtection is not true"
-    if database.props.flag("skipFinalSnapshot"):
-        yield "skipFinalSnapshot is true"
 
 
 iam_authentication_is_enabled = _database_rule(
@@ -181,9 +179,7 @@ def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
     if not groups:
         yield f"{prop} is not a parameter group of this stack"
     for group in groups:
-        values = {
-            block.text("name"): block.text("value") for block in group.props.blocks("parameters")
-        }
+        values = group.props.name_values("parameters")
         if values.get(parameter, "").upper() not in ("1", "ON", "TRUE"):
             yield f"{parameter} is not 1 in {group.name}"
 

@@ -2,9 +2,11 @@
 
 from functools import partial
 
-from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
+    AWS_KEY,
+    has_resource,
     is_at_least,
     is_not_false,
     is_not_set,
@@ -45,7 +47,7 @@ namespace_uses_customer_key = resource_rule(
     types=aws("redshiftserverless.Namespace", "redshift.SnapshotCopyGrant"),
     upstream="CKV_AWS_281 CKV_AWS_282",
     url=f"{_GUIDE}/serverless-workgroups-and-namespaces-rotate-kms-key.html",
-).requires(is_set("kmsKeyId", "an AWS managed key is used"))
+).requires(is_set("kmsKeyId", AWS_KEY))
 
 
 cluster_is_private = _cluster_rule(
@@ -66,7 +68,7 @@ cluster_is_private = _cluster_rule(
 )
 
 
-@stack_rule(
+audit_logging_is_enabled = stack_rule(
     "GH-RS-004",
     title="Redshift clusters have audit logging enabled",
     rationale="The audit log is the only record of connections and statements.",
@@ -74,10 +76,9 @@ cluster_is_private = _cluster_rule(
     types=aws("redshift.Cluster"),
     upstream="Redshift.4 CKV_AWS_71 RS5",
     url=f"{_GUIDE}/db-auditing.html",
+).requires(
+    has_resource("redshift.Logging", "clusterIdentifier", missing="the cluster has no Logging")
 )
-def audit_logging_is_enabled(cluster: Resource, stack: Stack) -> CheckResults:
-    if not stack.referencing(cluster, aws("redshift.Logging"), "clusterIdentifier"):
-        yield "the cluster has no Logging"
 
 
 @resource_rule(
@@ -93,12 +94,9 @@ def audit_logging_is_enabled(cluster: Resource, stack: Stack) -> CheckResults:
     url=f"{_GUIDE}/connecting-ssl-support.html",
 )
 def parameters_are_secure(group: Resource) -> CheckResults:
-    parameters = {
-        block.text("name"): block.text("value").lower()
-        for block in group.props.blocks("parameters")
-    }
+    parameters = group.props.name_values("parameters")
     for name in ("require_ssl", "enable_user_activity_logging"):
-        if parameters.get(name) != "true":
+        if parameters.get(name, "").lower() != "true":
             yield f"the parameter {name} is not true"
 
 

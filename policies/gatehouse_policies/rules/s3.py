@@ -9,9 +9,16 @@ from gatehouse_policies.analysis.iam.grammar import Document, parse
 from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import STACK, aws
+from gatehouse_policies.analysis.type_tokens import STACK, aws, by_token
 from gatehouse_policies.engine.guard import check_each
-from gatehouse_policies.engine.requirements import is_not_true
+from gatehouse_policies.engine.requirements import (
+    has_elements,
+    has_resource,
+    is_exactly,
+    is_not_true,
+    is_set,
+    is_true,
+)
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
@@ -38,7 +45,16 @@ EPHEMERAL = "ephemeral"
 GUARDS_OUTPUT = "accountGuards"
 
 
-@_bucket_rule(
+PUBLIC_ACCESS_FLAGS = (
+    "blockPublicAcls",
+    "blockPublicPolicy",
+    "ignorePublicAcls",
+    "restrictPublicBuckets",
+)
+"""The settings of the public access block of a bucket or account."""
+
+
+public_access_is_blocked = _bucket_rule(
     "GH-S3-001",
     title="S3 buckets block public access",
     rationale=(
@@ -52,26 +68,14 @@ GUARDS_OUTPUT = "accountGuards"
         "s3_bucket_level_public_access_block S2"
     ),
     url=f"{_GUIDE}/access-control-block-public-access.html",
+).requires(
+    has_resource(
+        "s3.BucketPublicAccessBlock",
+        "bucket",
+        *map(is_true, PUBLIC_ACCESS_FLAGS),
+        missing="the bucket has no BucketPublicAccessBlock",
+    )
 )
-def public_access_is_blocked(bucket: Resource, stack: Stack) -> CheckResults:
-    blocks = stack.referencing(bucket, aws("s3.BucketPublicAccessBlock"), "bucket")
-    if not blocks:
-        yield "the bucket has no BucketPublicAccessBlock"
-    for block in blocks:
-        for flag in unset_public_access_flags(block):
-            yield Violation(f"{flag} is not true in {block.name}", f"set {flag}=True")
-
-
-def unset_public_access_flags(block: Resource) -> Iterator[str]:
-    """The settings of a bucket's or the account's public access block that are not true."""
-    for flag in (
-        "blockPublicAcls",
-        "blockPublicPolicy",
-        "ignorePublicAcls",
-        "restrictPublicBuckets",
-    ):
-        if not block.props.flag(flag):
-            yield flag
 
 
 @_bucket_rule(
@@ -152,7 +156,7 @@ def _check_encryption_rule(rule: Properties) -> CheckResults:
         )
 
 
-@_bucket_rule(
+versioning_is_enabled = _bucket_rule(
     "GH-S3-007",
     title="S3 buckets have versioning enabled",
     rationale="Versioning restores overwritten and deleted objects.",
@@ -161,14 +165,14 @@ def _check_encryption_rule(rule: Properties) -> CheckResults:
     ),
     upstream="S3.14 CKV_AWS_21 s3_bucket_object_versioning",
     url=f"{_GUIDE}/Versioning.html",
+).requires(
+    has_resource(
+        "s3.BucketVersioning",
+        "bucket",
+        is_exactly("versioningConfiguration.status", "Enabled"),
+        missing="versioning is not enabled",
+    )
 )
-def versioning_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
-    configurations = stack.referencing(bucket, aws("s3.BucketVersioning"), "bucket")
-    if not any(
-        block.props.block("versioningConfiguration").text("status") == "Enabled"
-        for block in configurations
-    ):
-        yield "versioning is not enabled"
 
 
 @_bucket_rule(
@@ -281,12 +285,7 @@ def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
     url=f"{_GUIDE}/about-object-ownership.html",
 )
 def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults:
-    controls = stack.referencing(bucket, aws("s3.BucketOwnershipControls"), "bucket")
-    if not any(
-        block.props.block("rule").text("objectOwnership") == "BucketOwnerEnforced"
-        for block in controls
-    ):
-        yield "object ownership is not BucketOwnerEnforced"
+    yield from _OWNER_ENFORCED.check(bucket, stack)
     for acl in stack.referencing(bucket, aws("s3.BucketAcl"), "bucket"):
         yield Violation(
             f"the bucket has the ACL {acl.name}",
@@ -294,6 +293,14 @@ def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults
         )
     if bucket.props.has("acl") or bucket.props.has("grants"):
         yield Violation("the bucket sets acl or grants", "remove acl and grants")
+
+
+_OWNER_ENFORCED = has_resource(
+    "s3.BucketOwnershipControls",
+    "bucket",
+    is_exactly("rule.objectOwnership", "BucketOwnerEnforced"),
+    missing="object ownership is not BucketOwnerEnforced",
+)
 
 
 @resource_rule(
@@ -370,7 +377,7 @@ def _policies_meet(test: Callable[[Document, str], bool], bucket: Resource, stac
     """True if a bucket policy passes the test, which receives the bucket name, or "" if the name is
     unknown.
     """
-    name = bucket.props.text("bucket") if bucket.props.known("bucket") else ""
+    name = bucket.props.known_text("bucket")
     return any(test(document, name) for document in _policies(bucket, stack))
 
 
@@ -419,50 +426,25 @@ def bucket_is_replicated(bucket: Resource, stack: Stack) -> CheckResults:
         bucket, stack
     ):
         return
-    configurations = stack.referencing(bucket, aws("s3.BucketReplicationConfig"), "bucket")
-    if not configurations:
-        yield "the bucket has no replication configuration"
-    for configuration in configurations:
-        rules = configuration.props.blocks("rules")
-        yield from check_each(rules, _check_replication_rule)
-        if not rules:
-            yield f"{configuration.name} has no rule"
+    yield from _REPLICATED.check(bucket, stack)
 
 
-def _check_replication_rule(rule: Properties) -> CheckResults:
-    destination = rule.block("destination")
-    if rule.text("status") != "Enabled":
-        yield Violation(
-            f"{rule.path_of('status')} is not Enabled",
-            'set status="Enabled" on the replication rule',
-        )
-    if (
-        rule.block("sourceSelectionCriteria").block("sseKmsEncryptedObjects").text("status")
-        != "Enabled"
-    ):
-        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html
-        fix = 'set sourceSelectionCriteria.sseKmsEncryptedObjects.status="Enabled"'
-        yield Violation(
-            (
-                f"{rule.path_of('sourceSelectionCriteria')} does not select objects that are "
-                f"encrypted with KMS"
-            ),
-            fix,
-        )
-    if rule.block("deleteMarkerReplication").text("status") != "Enabled":
-        fix = 'set deleteMarkerReplication.status="Enabled"'
-        yield Violation(f"{rule.path_of('deleteMarkerReplication')} is not enabled", fix)
-    if not destination.block("encryptionConfiguration").has("replicaKmsKeyId"):
-        fix = "set encryptionConfiguration.replicaKmsKeyId to a key in the destination Region"
-        yield Violation(
-            f"{destination.path_of('encryptionConfiguration')} has no replicaKmsKeyId", fix
-        )
-    if destination.block("metrics").text("status") != "Enabled":
-        fix = 'set destination.metrics.status="Enabled"'
-        yield Violation(
-            f"{destination.path_of('metrics')} is not enabled, so replication lag is not visible",
-            fix,
-        )
+_REPLICATED = has_resource(
+    "s3.BucketReplicationConfig",
+    "bucket",
+    has_elements("rules"),
+    is_exactly("rules[].status", "Enabled"),
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html
+    is_exactly("rules[].sourceSelectionCriteria.sseKmsEncryptedObjects.status", "Enabled"),
+    is_exactly("rules[].deleteMarkerReplication.status", "Enabled"),
+    is_set("rules[].destination.encryptionConfiguration.replicaKmsKeyId"),
+    is_exactly(
+        "rules[].destination.metrics.status",
+        "Enabled",
+        message="is not Enabled, so replication lag is not visible",
+    ),
+    missing="the bucket has no replication configuration",
+)
 
 
 @_bucket_rule(
@@ -602,19 +584,23 @@ def replication_waits_for_versioning(replication: Resource, stack: Stack) -> Che
 
 
 # Property that names the bucket that receives logs, keyed by resource type.
-_LOG_PROPERTIES = {
-    **dict.fromkeys(aws("s3.BucketLogging"), "targetBucket"),
-    **dict.fromkeys(aws("lb.LoadBalancer", "elb.LoadBalancer"), "accessLogs"),
-    **dict.fromkeys(aws("cloudtrail.Trail", "cfg.DeliveryChannel"), "s3BucketName"),
-    **dict.fromkeys(aws("ec2.FlowLog"), "logDestination"),
-    **dict.fromkeys(aws("cloudfront.Distribution"), "loggingConfig"),
-    **dict.fromkeys(aws("cloudwatch.LogDeliveryDestination"), "deliveryDestinationConfiguration"),
-    **dict.fromkeys(aws("wafv2.WebAclLoggingConfiguration"), "logDestinationConfigs"),
-    **dict.fromkeys(aws("kinesis.FirehoseDeliveryStream"), "extendedS3Configuration"),
-    **dict.fromkeys(aws("redshift.Logging"), "bucketName"),
-    **dict.fromkeys(aws("s3.Inventory"), "destination"),
-    **dict.fromkeys(aws("s3.BucketReplicationConfig"), "rules"),
-}
+_LOG_PROPERTIES = by_token(
+    {
+        "s3.BucketLogging": "targetBucket",
+        "lb.LoadBalancer": "accessLogs",
+        "elb.LoadBalancer": "accessLogs",
+        "cloudtrail.Trail": "s3BucketName",
+        "cfg.DeliveryChannel": "s3BucketName",
+        "ec2.FlowLog": "logDestination",
+        "cloudfront.Distribution": "loggingConfig",
+        "cloudwatch.LogDeliveryDestination": "deliveryDestinationConfiguration",
+        "wafv2.WebAclLoggingConfiguration": "logDestinationConfigs",
+        "kinesis.FirehoseDeliveryStream": "extendedS3Configuration",
+        "redshift.Logging": "bucketName",
+        "s3.Inventory": "destination",
+        "s3.BucketReplicationConfig": "rules",
+    }
+)
 
 
 @_bucket_rule(

@@ -2,13 +2,22 @@
 
 import re
 
-from gatehouse_policies.analysis.iam import document as iam_document
 from gatehouse_policies.analysis.iam.grammar import parse
-from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access
+from gatehouse_policies.analysis.policy_holders import (
+    ACCOUNTS,
+    public_or_foreign_access,
+    resource_documents,
+)
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.schedules import longest_gap_days
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_at_least, is_not_set
+from gatehouse_policies.engine.requirements import (
+    AWS_KEY,
+    has_resource,
+    is_at_least,
+    is_not_set,
+    is_set,
+)
 from gatehouse_policies.engine.rule import (
     REMOVE,
     CheckResults,
@@ -23,7 +32,7 @@ from gatehouse_policies.engine.rule import (
 _GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
 
 
-@resource_rule(
+secret_uses_customer_key = resource_rule(
     "GH-SM-001",
     title="Secrets and their replicas are encrypted with a customer managed key",
     rationale=(
@@ -34,14 +43,10 @@ _GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
     types=aws("secretsmanager.Secret"),
     upstream="CKV_AWS_149",
     url=f"{_GUIDE}/security-encryption.html",
-)
-def secret_uses_customer_key(secret: Resource) -> CheckResults:
-    for block in (secret.props, *secret.props.blocks("replicas")):
-        if not block.has("kmsKeyId"):
-            yield f"{block.path_of('kmsKeyId')} is not set, so an AWS managed key is used"
+).requires(is_set("kmsKeyId", AWS_KEY), is_set("replicas[].kmsKeyId", AWS_KEY))
 
 
-@stack_rule(
+rotation_is_enabled = stack_rule(
     "GH-SM-002",
     title="Secrets rotate automatically",
     rationale="Rotation invalidates leaked values.",
@@ -49,10 +54,11 @@ def secret_uses_customer_key(secret: Resource) -> CheckResults:
     types=aws("secretsmanager.Secret"),
     upstream="SecretsManager.1 CKV2_AWS_57 secretsmanager_automatic_rotation_enabled SMG4",
     url=f"{_GUIDE}/rotating-secrets.html",
+).requires(
+    has_resource(
+        "secretsmanager.SecretRotation", "secretId", missing="the secret has no SecretRotation"
+    )
 )
-def rotation_is_enabled(secret: Resource, stack: Stack) -> CheckResults:
-    if not stack.referencing(secret, aws("secretsmanager.SecretRotation"), "secretId"):
-        yield "the secret has no SecretRotation"
 
 
 @resource_rule(
@@ -107,9 +113,7 @@ def secret_policy_is_not_public(holder: Resource) -> CheckResults:
     if not holder.props.has("policy"):
         return
     document = parse(holder.props.value("policy"))
-    if iam_document.allows_public(document):
-        yield 'the resource policy allows everyone ("*") without a restricting condition'
-    yield from foreign_access(document, holder, "the resource policy")
+    yield from public_or_foreign_access(document, holder, "the resource policy")
 
 
 @stack_rule(
@@ -130,15 +134,8 @@ def secret_policy_is_not_public(holder: Resource) -> CheckResults:
     url=f"{_GUIDE}/auth-and-access_resource-policies.html",
 )
 def secret_has_resource_policy(secret: Resource, stack: Stack) -> CheckResults:
-    holders = (secret, *stack.referencing(secret, aws("secretsmanager.SecretPolicy"), "secretArn"))
-    documents = (
-        parse(holder.props.value("policy")) for holder in holders if holder.props.has("policy")
-    )
-    denies = (deny for document in documents for deny in document.denies)
-    if not any(
-        deny.applies_to_everyone() and deny.covers_action("secretsmanager:GetSecretValue")
-        for deny in denies
-    ):
+    documents = resource_documents(secret, stack, aws("secretsmanager.SecretPolicy"), "secretArn")
+    if not any(document.denies_everyone("secretsmanager:GetSecretValue") for document in documents):
         yield "no resource policy denies secretsmanager:GetSecretValue to other principals"
 
 

@@ -34,9 +34,7 @@ _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
 def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResults:
     if not topic.props.has("kmsMasterKeyId"):
         yield "kmsMasterKeyId is not set"
-    elif topic.props.known("kmsMasterKeyId") and topic.props.text("kmsMasterKeyId").startswith(
-        "alias/aws/"
-    ):
+    elif topic.props.known_text("kmsMasterKeyId").startswith("alias/aws/"):
         yield "kmsMasterKeyId is an AWS managed key, which CloudWatch alarms cannot use"
     documents = resource_documents(topic, stack, aws("sns.TopicPolicy"), "arn")
     if not any(denies_requests_without_tls(document, "sns:Publish") for document in documents):

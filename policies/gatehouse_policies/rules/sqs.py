@@ -2,10 +2,14 @@
 
 from functools import partial
 
-from gatehouse_policies.analysis.iam.document import allows_public, denies_requests_without_tls
-from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access, resource_documents
+from gatehouse_policies.analysis.iam.document import denies_requests_without_tls
+from gatehouse_policies.analysis.policy_holders import (
+    ACCOUNTS,
+    public_or_foreign_access,
+    resource_documents,
+)
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.rule import (
     REMOVE,
     CheckResults,
@@ -47,9 +51,7 @@ def queue_is_encrypted(queue: Resource) -> CheckResults:
 )
 def queue_policy_is_not_public(queue: Resource, stack: Stack) -> CheckResults:
     for document in resource_documents(queue, stack, aws("sqs.QueuePolicy"), "queueUrl"):
-        if allows_public(document):
-            yield 'the queue policy allows everyone ("*") without a restricting condition'
-        yield from foreign_access(document, queue, "the queue policy")
+        yield from public_or_foreign_access(document, queue, "the queue policy")
 
 
 @_queue_rule(
@@ -96,16 +98,18 @@ def queue_has_dead_letter_queue(queue: Resource, stack: Stack) -> CheckResults:
 
 # Property that names a dead-letter queue, keyed by resource type. SNS, EventBridge and Lambda
 # deliver failed events to a queue.
-_DEAD_LETTER_PROPERTIES = {
-    **dict.fromkeys(
-        aws("sqs.Queue", "sqs.RedrivePolicy", "sns.TopicSubscription"), "redrivePolicy"
-    ),
-    **dict.fromkeys(aws("lambda.Function", "cloudwatch.EventTarget"), "deadLetterConfig"),
-    **dict.fromkeys(
-        aws("lambda.FunctionEventInvokeConfig", "lambda.EventSourceMapping"), "destinationConfig"
-    ),
-    **dict.fromkeys(aws("scheduler.Schedule"), "target"),
-}
+_DEAD_LETTER_PROPERTIES = by_token(
+    {
+        "sqs.Queue": "redrivePolicy",
+        "sqs.RedrivePolicy": "redrivePolicy",
+        "sns.TopicSubscription": "redrivePolicy",
+        "lambda.Function": "deadLetterConfig",
+        "cloudwatch.EventTarget": "deadLetterConfig",
+        "lambda.FunctionEventInvokeConfig": "destinationConfig",
+        "lambda.EventSourceMapping": "destinationConfig",
+        "scheduler.Schedule": "target",
+    }
+)
 
 
 def _is_dead_letter_queue(queue: Resource, stack: Stack) -> bool:

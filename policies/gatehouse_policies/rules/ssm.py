@@ -5,7 +5,7 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.secret_detection import looks_secret
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_set
+from gatehouse_policies.engine.requirements import AWS_KEY, is_set
 from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/systems-manager/latest/userguide"
@@ -29,8 +29,7 @@ _GUIDE = "https://docs.aws.amazon.com/systems-manager/latest/userguide"
     url=f"{_GUIDE}/sysman-paramstore-securestring.html",
 )
 def parameter_has_no_secret(parameter: Resource) -> CheckResults:
-    name = parameter.props.text("name") if parameter.props.known("name") else parameter.name
-    leaf = name.rpartition("/")[2]
+    leaf = (parameter.props.known_text("name") or parameter.name).rpartition("/")[2]
     if parameter.props.text("type") == "SecureString" or leaf in parameter.lists["harmless"]:
         return
     for prop in ("value", "insecureValue"):
@@ -49,7 +48,7 @@ parameter_uses_customer_key = resource_rule(
     upstream="CKV_AWS_337",
     url=f"{_GUIDE}/secure-string-parameter-kms-encryption.html",
 ).requires(
-    is_set("keyId", "an AWS managed key is used"),
+    is_set("keyId", AWS_KEY),
     when=lambda parameter: parameter.props.text("type") == "SecureString",
 )
 

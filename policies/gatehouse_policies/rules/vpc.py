@@ -8,7 +8,7 @@ from gatehouse_policies.analysis.iam.document import is_narrowed
 from gatehouse_policies.analysis.iam.grammar import parse
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import STACK, aws
+from gatehouse_policies.analysis.type_tokens import STACK, aws, by_token
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.requirements import is_not_true
 from gatehouse_policies.engine.rule import (
@@ -194,10 +194,12 @@ def interface_endpoint_is_effective(endpoint: Resource) -> CheckResults:
 
 # Property that contains the subnets, keyed by resource type. The property of other types is
 # "subnetIds".
-_SUBNET_PROPERTIES = {
-    **dict.fromkeys(aws("ecs.Service"), "networkConfiguration"),
-    **dict.fromkeys(aws("lambda.Function"), "vpcConfig"),
-}
+_SUBNET_PROPERTIES = by_token(
+    {
+        "ecs.Service": "networkConfiguration",
+        "lambda.Function": "vpcConfig",
+    }
+)
 
 
 @stack_rule(

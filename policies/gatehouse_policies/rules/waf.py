@@ -7,9 +7,9 @@ from functools import partial
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_not_true, is_true
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    SetInput,
     Severity,
     levels,
     resource_rule,
@@ -182,7 +182,7 @@ def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
                 yield f"the header {header} is not redacted in {configuration.name}"
 
 
-@resource_rule(
+metrics_are_enabled = resource_rule(
     "GH-WAF-003",
     title="Web ACLs, rule groups and their rules have CloudWatch metrics enabled",
     rationale="Metrics reveal attacks and rules that block legitimate requests.",
@@ -195,44 +195,10 @@ def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
     pack="resilience",
     upstream="WAF.12 wafv2_webacl_rule_logging_enabled",
     url=f"{_GUIDE}/monitoring-cloudwatch.html",
-    remediation=(
-        SetInput("visibilityConfig.cloudwatchMetricsEnabled", True),
-        SetInput("rules[].visibilityConfig.cloudwatchMetricsEnabled", True),
-    ),
+).requires(
+    is_true("visibilityConfig.cloudwatchMetricsEnabled"),
+    is_true("rules[].visibilityConfig.cloudwatchMetricsEnabled"),
 )
-def metrics_are_enabled(holder: Resource) -> CheckResults:
-    for block in (holder.props, *holder.props.blocks("rules")):
-        visibility = block.block("visibilityConfig")
-        if not visibility.flag("cloudwatchMetricsEnabled"):
-            yield f"{visibility.path}.cloudwatchMetricsEnabled is not true"
-
-
-@_web_acl_rule(
-    "GH-WAF-006",
-    title="Web ACLs do not store samples of requests with credentials",
-    rationale=(
-        "AWS WAF shows sampled requests with all headers, including API keys and "
-        "cookies, to every reader of the web ACL."
-    ),
-    remedy=(
-        "set visibilityConfig.sampledRequestsEnabled=False on the web ACL and on each rule, or "
-        "add a dataProtectionConfig with "
-        "SINGLE_HEADER for the headers authorization, cookie and x-api-key"
-    ),
-    levels=levels("-", "A", "M"),
-    url=f"{_GUIDE}/web-acl-testing-view-sample.html",
-    remediation=(
-        SetInput("visibilityConfig.sampledRequestsEnabled", False),
-        SetInput("rules[].visibilityConfig.sampledRequestsEnabled", False),
-    ),
-)
-def samples_contain_no_credentials(acl: Resource) -> CheckResults:
-    if _protects_headers(acl):
-        return
-    for block in (acl.props, *acl.props.blocks("rules")):
-        visibility = block.block("visibilityConfig")
-        if visibility.flag("sampledRequestsEnabled"):
-            yield f"{visibility.path_of('sampledRequestsEnabled')} is true"
 
 
 def _protects_headers(acl: Resource) -> bool:
@@ -247,6 +213,27 @@ def _protects_headers(acl: Resource) -> bool:
         field.texts("fieldKeys") for field in fields if field.text("fieldType") == "SINGLE_HEADER"
     ]
     return [] in keys or {name.lower() for names in keys for name in names}.issuperset(_REDACTED)
+
+
+samples_contain_no_credentials = _web_acl_rule(
+    "GH-WAF-006",
+    title="Web ACLs do not store samples of requests with credentials",
+    rationale=(
+        "AWS WAF shows sampled requests with all headers, including API keys and "
+        "cookies, to every reader of the web ACL."
+    ),
+    remedy=(
+        "set visibilityConfig.sampledRequestsEnabled=False on the web ACL and on each rule, or "
+        "add a dataProtectionConfig with "
+        "SINGLE_HEADER for the headers authorization, cookie and x-api-key"
+    ),
+    levels=levels("-", "A", "M"),
+    url=f"{_GUIDE}/web-acl-testing-view-sample.html",
+).requires(
+    is_not_true("visibilityConfig.sampledRequestsEnabled"),
+    is_not_true("rules[].visibilityConfig.sampledRequestsEnabled"),
+    when=lambda acl: not _protects_headers(acl),
+)
 
 
 @_web_acl_rule(

@@ -10,12 +10,13 @@ import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.catalogue import RULES, level_config, remediation_config
 from gatehouse_policies.engine.rule import ENVIRONMENTS
+from gatehouse_policies.errors import CheckError
 
 from tests.policies.pack_process import Declared, ImportedPack, Pack, Unknown
-from tests.policies.rules.builders import Case, Program, changed, container, document, kms
+from tests.policies.rules.builders import Program, changed, container, document, kms
+from tests.policies.rules.cases import CASES, Case
 from tests.policies.rules.network_programs import edge
 from tests.policies.rules.programs import ecs, rds, secrets, stores, watch
-from tests.policies.rules.test_rules import CASES
 
 # Secret signature of the engine (sdk/go/common/resource/sig of pulumi).
 SIGNATURE, SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
@@ -164,7 +165,7 @@ def test_remediation_is_disabled_by_default(pack: str, environment: str) -> None
 
 @pytest.mark.parametrize("environment", ["staging", "prod"])
 def test_remediation_config_is_for_dev_only(environment: str) -> None:
-    with pytest.raises(ValueError, match=f"not in {environment}"):
+    with pytest.raises(CheckError, match=f"not in {environment}"):
         remediation_config("security", environment)
 
 

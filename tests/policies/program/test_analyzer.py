@@ -2,14 +2,11 @@
 output of the pack.
 """
 
-import json
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gatehouse_policies.catalogue import PACKS_FOLDER
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program import analyzer
 from gatehouse_policies.program.analyzer import Diagnostic, Pack
@@ -51,7 +48,7 @@ PolicyPack("tests", [
     StackValidationPolicy("T-STACK", "Reads the stack", stack),
     ResourceValidationPolicy("T-REWRITE", "Remediates", remediate=rewrite),
     ResourceValidationPolicy("T-OWNER", "Reads remediated inputs", owner),
-])
+], initial_config={"all": EnforcementLevel.ADVISORY, "T-REWRITE": EnforcementLevel.DISABLED})
 """  # noqa: E501
 
 
@@ -61,14 +58,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project("shop", "dev", folder, folder, {"shop:size": "small"})
 
 
-def write_pack(folder: Path, code: str, levels: Mapping[str, object] | None = None) -> Path:
+def write_pack(folder: Path, code: str) -> Path:
     pack = folder / "pack"
-    (pack / "levels").mkdir(parents=True)
+    pack.mkdir()
     (pack / "PulumiPolicy.yaml").write_text("runtime: python\n")
     (pack / "__main__.py").write_text(code)
-    (pack / "levels" / "dev.json").write_text(
-        json.dumps(levels or {"all": "advisory", "T-REWRITE": "disabled"})
-    )
     return pack
 
 
@@ -88,8 +82,14 @@ def deployment() -> Deployment:
     return Deployment("shop", "dev", resources, {"size": 1}, preview=True)
 
 
-def analyze(pack: Path, project: Project, deployment: Deployment) -> list[Diagnostic]:
-    with analyzer.packs([pack], project, "dev") as running:
+def analyze(
+    pack: Path, project: Project, deployment: Deployment, **levels: str
+) -> list[Diagnostic]:
+    """levels: levels of rules, with `_` for `-` in their IDs."""
+    changes = {
+        rule.replace("_", "-"): {"enforcementLevel": level} for rule, level in levels.items()
+    }
+    with analyzer.packs([pack], project, "dev", changes=changes) as running:
         return analyzer.analyze(running, deployment)["pack"]
 
 
@@ -138,22 +138,20 @@ def test_unknown_value_stays_unknown(tmp_path: Path, project: Project) -> None:
     assert "can't run policy 'T-UNKNOWN'" in messages(diagnostics, "T-UNKNOWN")[0]
 
 
-def test_levels_file_overrides_the_pack(tmp_path: Path, project: Project) -> None:
-    levels = {
-        "all": "disabled",
-        "T-RESOURCE": "mandatory",
-        "T-OWNER": {"enforcementLevel": "advisory"},
-    }
-    diagnostics = analyze(write_pack(tmp_path, PACK, levels), project, deployment())
+def test_changed_levels_override_those_of_the_pack(tmp_path: Path, project: Project) -> None:
+    levels = {"T_RESOURCE": "mandatory", "T_STACK": "disabled"}
+    diagnostics = analyze(write_pack(tmp_path, PACK), project, deployment(), **levels)
     assert {row.rule: row.level for row in diagnostics} == {
         "T-RESOURCE": "mandatory",
+        "T-SECRET": "advisory",
+        "T-UNKNOWN": "advisory",
         "T-OWNER": "advisory",
     }
 
 
 def test_rules_get_remediated_inputs(tmp_path: Path, project: Project) -> None:
-    levels = {"all": "disabled", "T-REWRITE": "remediate", "T-OWNER": "advisory"}
-    diagnostics = analyze(write_pack(tmp_path, PACK, levels), project, deployment())
+    pack = write_pack(tmp_path, PACK)
+    diagnostics = analyze(pack, project, deployment(), T_REWRITE="remediate")
     assert [row.level for row in diagnostics if row.rule == "T-REWRITE"] == ["remediate"]
     assert messages(diagnostics, "T-OWNER") == ["owner policy"]
 
@@ -166,7 +164,7 @@ def rule(args, report):
     report(f"{pulumi.get_project()} {pulumi.get_stack()} {pulumi.Config().require('size')}", None)
 PolicyPack("tests", [StackValidationPolicy("T", "t", rule)])
 """
-    diagnostics = analyze(write_pack(tmp_path, code, {"T": "advisory"}), project, deployment())
+    diagnostics = analyze(write_pack(tmp_path, code), project, deployment())
     assert messages(diagnostics, "T") == ["shop dev small"]
 
 
@@ -198,7 +196,7 @@ def rule(args, report):
 PolicyPack("tests", [ResourceValidationPolicy("T", "t", rule)])
 """
     with pytest.raises(CheckError) as error:
-        analyze(write_pack(tmp_path, code, {"T": "advisory"}), project, deployment())
+        analyze(write_pack(tmp_path, code), project, deployment())
     assert (
         error.value.message
         == f"Policy pack pack failed in Analyze for {STACK}: the process exited: out of luck"
@@ -212,46 +210,8 @@ def rule(args, report): raise ValueError("bad rule")
 PolicyPack("tests", [ResourceValidationPolicy("T", "t", rule)])
 """
     with pytest.raises(CheckError) as error:
-        analyze(write_pack(tmp_path, code, {"T": "advisory"}), project, deployment())
+        analyze(write_pack(tmp_path, code), project, deployment())
     assert error.value.message == f"Policy pack pack failed in Analyze for {STACK}: bad rule"
-
-
-def test_level_for_unknown_rule_is_rejected(tmp_path: Path, project: Project) -> None:
-    with pytest.raises(CheckError) as error:
-        analyze(write_pack(tmp_path, PACK, {"T-RESUORCE": "mandatory"}), project, deployment())
-    assert error.value.message == (
-        "pack/levels/dev.json: the pack has no rule 'T-RESUORCE'. Remove the line or correct "
-        "the ID."
-    )
-
-
-def test_unknown_level_is_rejected(tmp_path: Path, project: Project) -> None:
-    with pytest.raises(
-        CheckError,
-        match=r"T-RESOURCE: 'mandatroy' is not a level. Choose one of: advisory, mandatory",
-    ):
-        analyze(write_pack(tmp_path, PACK, {"T-RESOURCE": "mandatroy"}), project, deployment())
-
-
-def test_unknown_environment_of_a_shipped_pack_is_rejected(project: Project) -> None:
-    with (
-        pytest.raises(CheckError) as error,
-        analyzer.packs([PACKS_FOLDER / "security"], project, "prd"),
-    ):
-        pass
-    assert error.value.message == (
-        "Policy pack security has no levels for 'prd'. Available: dev, prod, staging. Choose "
-        "one with --levels NAME."
-    )
-
-
-def test_other_pack_without_levels_of_the_environment_has_its_default_levels(
-    tmp_path: Path, project: Project
-) -> None:
-    pack = write_pack(tmp_path, PACK, {"T-RESOURCE": "disabled"})
-    with analyzer.packs([pack], project, "prod") as [running]:
-        running.connect()
-        assert running.levels["T-RESOURCE"] == "advisory"
 
 
 def test_packs_are_stopped_after_an_error(tmp_path: Path, project: Project) -> None:

@@ -22,12 +22,12 @@ from tests.policies.rules.programs import s3, watch
 ROOT = "pulumi:pulumi:Stack"
 
 
-def account(**outputs: Any) -> Program:
+def account() -> Program:
     """The stack resource with its outputs, and the account baseline."""
     return [
         # The properties of the stack resource are the outputs; constants are known at a first
         # preview.
-        Declared(ROOT, "acme-prod", {"environment": "prod", **outputs}),
+        Declared(ROOT, "acme-prod", {"environment": "prod"}),
         *s3(),
         declared(
             "s3.AccountPublicAccessBlock",
@@ -84,7 +84,23 @@ def backup() -> Program:
         declared("backup.Vault", "vault", kmsKeyArn=Ref("key", "arn")),
         declared("backup.VaultLockConfiguration", "lock", **vault, minRetentionDays=7),
         declared("backup.VaultPolicy", "vault-policy", **vault, policy=document(deny)),
-        declared("backup.Plan", "plan", rules=[backup_rule()]),
+        declared(
+            "backup.Plan",
+            "plan",
+            rules=[
+                {
+                    "schedule": "cron(0 3 * * ? *)",
+                    "lifecycle": {"deleteAfter": 35},
+                    "copyActions": [
+                        {
+                            "destinationVaultArn": (
+                                f"arn:aws:backup:eu-central-1:{ACCOUNT}:backup-vault:far"
+                            )
+                        }
+                    ],
+                }
+            ],
+        ),
         declared(
             "backup.VaultNotifications",
             "vault-events",
@@ -95,20 +111,16 @@ def backup() -> Program:
     ]
 
 
-def backup_rule(**changes: Any) -> dict[str, Any]:
-    rule = {
-        "schedule": "cron(0 3 * * ? *)",
-        "lifecycle": {"deleteAfter": 35},
-        "copyActions": [
-            {"destinationVaultArn": f"arn:aws:backup:eu-central-1:{ACCOUNT}:backup-vault:far"}
-        ],
-    }
-    return {key: value for key, value in {**rule, **changes}.items() if value is not None}
-
-
 OPENAPI: dict[str, Any] = {
     "openapi": "3.0.1",
-    "paths": {"/things": {"parameters": [], "get": {"security": [{"iam": []}]}, "options": {}}},
+    "paths": {
+        "/things": {
+            "parameters": [],
+            "get": {"security": [{"iam": []}]},
+            "options": {},
+            "post": {},
+        }
+    },
     "security": [{"iam": []}],
     "components": {
         "securitySchemes": {
@@ -124,15 +136,6 @@ OPENAPI: dict[str, Any] = {
 }
 
 
-def openapi(**operation: Any) -> str:
-    """An OpenAPI document whose operation POST /things differs."""
-    things = {**OPENAPI["paths"]["/things"], "post": operation}
-    return json.dumps({**OPENAPI, "paths": {"/things": things}})
-
-
-METHOD_SETTINGS = {"throttlingRateLimit": 100, "throttlingBurstLimit": 50}
-
-
 def api() -> Program:
     return [
         declared(
@@ -140,7 +143,7 @@ def api() -> Program:
             "rest",
             disableExecuteApiEndpoint=True,
             endpointConfiguration={"types": "REGIONAL"},
-            body=openapi(),
+            body=json.dumps(OPENAPI),
         ),
         declared(
             "apigateway.Stage",
@@ -163,7 +166,11 @@ def api() -> Program:
             requestValidatorId="v-1",
         ),
         declared("apigateway.Method", "preflight", httpMethod="OPTIONS", authorization="NONE"),
-        declared("apigateway.MethodSettings", "settings", settings=METHOD_SETTINGS),
+        declared(
+            "apigateway.MethodSettings",
+            "settings",
+            settings={"throttlingRateLimit": 100, "throttlingBurstLimit": 50},
+        ),
         declared("apigateway.DomainName", "domain", securityPolicy="TLS_1_2"),
         declared("apigatewayv2.Api", "http", protocolType="HTTP", disableExecuteApiEndpoint=True),
         declared("apigatewayv2.Route", "route", routeKey="GET /things", authorizationType="JWT"),
@@ -181,18 +188,16 @@ def api() -> Program:
     ]
 
 
-def trail_writes(**changes: Any) -> dict[str, Any]:
-    """Statement that allows one trail to deliver log files."""
-    return {
-        "Effect": "Allow",
-        "Principal": {"Service": "cloudtrail.amazonaws.com"},
-        "Action": "s3:PutObject",
-        "Resource": "arn:aws:s3:::acme-files/*",
-        "Condition": {
-            "StringEquals": {"aws:SourceArn": f"arn:aws:cloudtrail:eu-west-1:{ACCOUNT}:trail/acme"}
-        },
-        **changes,
-    }
+TRAIL_WRITES = {
+    "Effect": "Allow",
+    "Principal": {"Service": "cloudtrail.amazonaws.com"},
+    "Action": "s3:PutObject",
+    "Resource": "arn:aws:s3:::acme-files/*",
+    "Condition": {
+        "StringEquals": {"aws:SourceArn": f"arn:aws:cloudtrail:eu-west-1:{ACCOUNT}:trail/acme"}
+    },
+}
+"""Statement that allows one trail to deliver log files."""
 
 
 def trail() -> Program:
@@ -201,7 +206,7 @@ def trail() -> Program:
     purpose = {**files.inputs["tags"], "gatehouse:purpose": "trail"}
     program = changed(without(s3(), "files-replication", "selection"), "files", tags=purpose)
     return [
-        *changed(program, "files-policy", policy=document(*tls_only("acme-files"), trail_writes())),
+        *changed(program, "files-policy", policy=document(*tls_only("acme-files"), TRAIL_WRITES)),
         declared(
             "s3.BucketObjectLockConfiguration",
             "files-lock",
@@ -229,3 +234,6 @@ def watch_of_trail() -> Program:
         for resource in watch()
         if resource.name.endswith(("-filter", "-observed", "trail-logs", "alarms", "alarms-policy"))
     ]
+
+
+PROGRAMS = (account, backup, api, trail)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from gatehouse_policies.analysis.type_tokens import STATEFUL, aws
@@ -10,28 +10,6 @@ from gatehouse_policies.analysis.type_tokens import STATEFUL, aws
 from tests.policies.pack_process import ACCOUNT, Declared, Ref
 
 Program = list[Declared]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A program that violates one control.
-
-    mention: text that the message must contain.
-    also: other controls that no program with this violation can meet.
-    """
-
-    rule: str
-    name: str
-    mention: str
-    program: Program
-    also: frozenset[str] = frozenset()
-
-
-def violation(rule: str, name: str, mention: str, program: Program, *also: str) -> Case:
-    """name: the resource that the violation is reported for. also: controls that the program
-    violates as well.
-    """
-    return Case(rule, name, mention, program, frozenset(also))
 
 
 def declared(resource_class: str, name: str, /, **inputs: Any) -> Declared:
@@ -46,22 +24,6 @@ def declared(resource_class: str, name: str, /, **inputs: Any) -> Declared:
     return Declared(
         type_, name, inputs, protect=type_ in STATEFUL, computed=computed, depends_on=depends_on
     )
-
-
-def by_change(
-    rule: str,
-    program: Callable[[], Program],
-    name: str,
-    mention: str,
-    /,
-    *,
-    reported: str = "",
-    **inputs: Any,
-) -> Case:
-    """A compliant program with changed inputs of one resource. reported: another resource that the
-    violation is reported for.
-    """
-    return Case(rule, reported or name, mention, changed(program(), name, **inputs))
 
 
 def find(program: Program, name: str) -> Declared:
@@ -94,14 +56,6 @@ def without(program: Program, *names: str) -> Program:
 def retyped(program: Program, retype: Callable[[str], str]) -> Program:
     """The program with other type tokens."""
     return [replace(resource, type=retype(resource.type)) for resource in program]
-
-
-def unprotected(program: Program, name: str) -> Program:
-    """The program with `protect` removed from one resource."""
-    return [
-        replace(resource, protect=resource.protect and resource.name != name)
-        for resource in program
-    ]
 
 
 TAGS = {
@@ -151,22 +105,6 @@ ROOT_STATEMENT = {
 KEY_POLICY = document(ROOT_STATEMENT)
 
 
-def events_key_policy(**conditions: dict[str, str]) -> str:
-    """A key policy that allows EventBridge to use the key. conditions: condition keys with values,
-    keyed by operator.
-    """
-    service = {"Service": "events.amazonaws.com"}
-    actions = ["kms:Decrypt", "kms:GenerateDataKey*"]
-    allow = {
-        "Effect": "Allow",
-        "Principal": service,
-        "Action": actions,
-        "Resource": "*",
-        "Condition": conditions,
-    }
-    return document(ROOT_STATEMENT, allow)
-
-
 def kms() -> list[Declared]:
     inputs = {
         "description": "everything",
@@ -177,6 +115,20 @@ def kms() -> list[Declared]:
     return [
         declared("kms.Key", "key", **inputs),
         declared("kms.Alias", "key-alias", name="alias/acme", targetKeyId=Ref("key")),
+    ]
+
+
+def replicated_key() -> list[Declared]:
+    """A multi-Region key with a replica."""
+    return [
+        *changed(kms(), "key", multiRegion=True),
+        declared(
+            "kms.ReplicaKey",
+            "replica",
+            primaryKeyArn=Ref("key", "arn"),
+            policy=KEY_POLICY,
+            region="eu-central-1",
+        ),
     ]
 
 

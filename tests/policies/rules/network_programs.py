@@ -1,5 +1,6 @@
 """Compliant programs with a network and its load balancer."""
 
+import json
 from typing import Any
 
 from tests.policies.pack_process import ACCOUNT, Declared, Ref
@@ -387,3 +388,58 @@ def distribution(web_acl: Ref | str) -> list[Declared]:
             deliveryDestinationArn="arn:aws:logs:us-east-1:123456789012:delivery-destination:cdn",
         ),
     ]
+
+
+def network_balancer() -> list[Declared]:
+    """A Network Load Balancer with a TCP listener for an encrypted protocol."""
+    return [
+        declared(
+            "lb.LoadBalancer",
+            "tcp-balancer",
+            loadBalancerType="network",
+            internal=False,
+            subnets=["subnet-1", "subnet-2"],
+            enableDeletionProtection=True,
+            accessLogs={"enabled": True, "bucket": "acme-sink"},
+            tags=TAGS,
+        ),
+        declared(
+            "lb.Listener",
+            "tcp",
+            loadBalancerArn=Ref("tcp-balancer", "arn"),
+            protocol="TCP",
+            port=443,
+        ),
+        declared(
+            "cloudwatch.MetricAlarm",
+            "tcp-alarm",
+            namespace="AWS/NetworkELB",
+            metricName="UnHealthyHostCount",
+            dimensions={"LoadBalancer": Ref("tcp-balancer")},
+            alarmActions=[f"arn:aws:sns:eu-west-1:{ACCOUNT}:alarms"],
+        ),
+        declared(
+            "cloudwatch.Dashboard",
+            "dashboard",
+            dashboardBody=json.dumps({"widgets": [{"metrics": ["AWS/NetworkELB"]}]}),
+        ),
+    ]
+
+
+def interface_endpoint() -> list[Declared]:
+    return [
+        *network(),
+        declared(
+            "ec2.VpcEndpoint",
+            "sqs-endpoint",
+            vpcId=Ref("vpc"),
+            serviceName="com.amazonaws.eu-west-1.sqs",
+            vpcEndpointType="Interface",
+            privateDnsEnabled=True,
+            securityGroupIds=["sg-1"],
+            policy=ENDPOINT_POLICY,
+        ),
+    ]
+
+
+PROGRAMS = (network, edge, cloudfront, network_balancer, interface_endpoint)

@@ -8,6 +8,7 @@ from tests.policies.rules.builders import (
     MANAGEMENT_EVENTS,
     TAGS,
     backed_up,
+    changed,
     cis_alarms,
     container,
     data_events,
@@ -20,7 +21,7 @@ from tests.policies.rules.builders import (
     tls_only,
     topic_policy,
 )
-from tests.policies.rules.network_programs import network
+from tests.policies.rules.network_programs import cloudfront, network
 
 _INSTANCE: dict[str, Any] = {
     "port": 5433,
@@ -485,3 +486,54 @@ def lifecycle(**selection: Any) -> str:
     return json.dumps(
         {"rules": [{"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}]}
     )
+
+
+def aurora() -> list[Declared]:
+    """A database cluster, and the database of `rds`."""
+    cluster = declared(
+        "rds.Cluster",
+        "aurora",
+        engine="aurora-postgresql",
+        masterUsername="acme_owner",
+        port=5433,
+        copyTagsToSnapshot=True,
+        storageEncrypted=True,
+        kmsKeyId=Ref("key", "arn"),
+        backupRetentionPeriod=35,
+        deleteAutomatedBackups=False,
+        deletionProtection=True,
+        skipFinalSnapshot=False,
+        iamDatabaseAuthenticationEnabled=True,
+        dbClusterParameterGroupName=Ref("cluster-parameters", "name"),
+        dbSubnetGroupName=Ref("database-subnets", "name"),
+        vpcSecurityGroupIds=[Ref("database-group")],
+        enabledCloudwatchLogsExports=["postgresql"],
+        manageMasterUserPassword=True,
+        masterUserSecretKmsKeyId=Ref("key", "arn"),
+        tags=TAGS,
+    )
+    parameters = declared(
+        "rds.ClusterParameterGroup",
+        "cluster-parameters",
+        name="acme-aurora",
+        family="aurora-postgresql17",
+        parameters=[{"name": "rds.force_ssl", "value": "1"}],
+    )
+    events = declared(
+        "rds.EventSubscription",
+        "db-cluster",
+        sourceType="db-cluster",
+        snsTopic="arn:aws:sns:::alarms",
+    )
+    selected = changed(rds(), "selection", resources=[Ref("database", "arn"), Ref("aurora", "arn")])
+    return [*selected, events, parameters, cluster]
+
+
+def website() -> list[Declared]:
+    """A distribution in front of a bucket of the program."""
+    files = s3()
+    names = {resource.name for resource in files}
+    return [*files, *(resource for resource in cloudfront() if resource.name not in names)]
+
+
+PROGRAMS = (s3, ephemeral, static_files, secrets, ecs, rds, aurora, stores, watch, website)

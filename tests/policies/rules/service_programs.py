@@ -1,6 +1,5 @@
 """Compliant resources of services that the components do not use."""
 
-import base64
 import json
 from typing import Any
 
@@ -58,14 +57,6 @@ SESSION: dict[str, Any] = {
 }
 
 
-def session(**inputs: Any) -> str:
-    """The content of a session document with changed inputs. None removes an input."""
-    merged = {
-        key: value for key, value in {**SESSION["inputs"], **inputs}.items() if value is not None
-    }
-    return json.dumps({**SESSION, "inputs": merged})
-
-
 def ssm() -> Program:
     return [
         declared("ssm.Parameter", "parameter", name="/acme/log-level", type="String", value="info"),
@@ -81,7 +72,7 @@ def ssm() -> Program:
             "session",
             documentType="Session",
             documentFormat="JSON",
-            content=session(),
+            content=json.dumps(SESSION),
         ),
         declared(
             "ssm.Document",
@@ -307,5 +298,36 @@ def cognito() -> list[Declared]:
     ]
 
 
-def in_base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+def attached_volume() -> Program:
+    """A volume that is attached to an instance."""
+    return [
+        *ec2(),
+        declared(
+            "ec2.VolumeAttachment", "attachment", volumeId=Ref("volume"), instanceId=Ref("instance")
+        ),
+    ]
+
+
+def queues() -> Program:
+    """A queue with its dead-letter queue."""
+    tls_only = document(
+        {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "sqs:*",
+            "Resource": f"arn:aws:sqs:eu-west-1:{ACCOUNT}:jobs",
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        }
+    )
+    redrive = {"deadLetterTargetArn": Ref("failed-jobs", "arn"), "maxReceiveCount": 5}
+    return [
+        declared("sqs.Queue", "failed-jobs", policy=tls_only),
+        declared("sqs.Queue", "jobs", redrivePolicy=redrive),
+        declared("sqs.QueuePolicy", "jobs-policy", queueUrl=Ref("jobs"), policy=tls_only),
+    ]
+
+
+PROGRAMS = (
+    *(ec2, attached_volume, ssm, eks, efs, opensearch, redshift, documentdb, msk, kinesis),
+    *(stepfunctions, cognito, queues),
+)

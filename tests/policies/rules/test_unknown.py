@@ -14,8 +14,7 @@ from gatehouse_policies.engine.rule import Rule
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
 
 from tests.policies.pack_process import ACCOUNT, Declared, Ref, Unknown, urn
-from tests.policies.rules.builders import Case
-from tests.policies.rules.test_rules import CASES
+from tests.policies.rules.cases import CASES, Case
 
 _OTHER_RESOURCE = (
     "the rule reads the resource to which the property refers, and an unknown "
@@ -43,7 +42,6 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-RDS-016", "dbSubnetGroupName"): _OTHER_RESOURCE,
     ("GH-RDS-016", "vpcSecurityGroupIds"): _OTHER_RESOURCE,
     ("GH-RDS-019", "parameterGroupName"): _OTHER_RESOURCE,
-    ("GH-SQS-004", "redrivePolicy"): _PRESENCE,
     (
         "GH-SSM-001",
         "name",

@@ -45,6 +45,8 @@ def check(shop: Path, *more: str) -> tuple[int, list[dict[str, str]]]:
         "dev",
         "--levels",
         "prod",
+        "--config",
+        str(shop / "guard" / "levels.toml"),
         "--pack",
         str(shop / "guard"),
     ]
@@ -84,7 +86,9 @@ def test_rule_of_the_guide_and_its_remedy(shop: Path) -> None:
 
 
 def test_report_of_the_guide(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--program", str(shop), "--levels", "prod", "--pack", str(shop / "guard")]
+    config = str(shop / "guard" / "levels.toml")
+    options = ["--program", str(shop), "--levels", "prod", "--config", config]
+    options += ["--pack", str(shop / "guard")]
     main(["--home", str(shop / "home"), "check", *options])
     printed = capsys.readouterr().out
     [report] = re.findall(r"--pack guard\n(.*?)```", GUIDE, flags=re.DOTALL)

@@ -14,62 +14,25 @@ from gatehouse_policies.analysis.iam.actions import (
     reaches_everything,
 )
 from gatehouse_policies.analysis.iam.grammar import Condition, Document, Statement
+from gatehouse_policies.lists import name_set
 
 GITHUB = "token.actions.githubusercontent.com"
 
 DECRYPTION = ("kms:Decrypt", "kms:ReEncryptFrom")
 
-PRIVILEGE_ESCALATION = (
-    *(
-        "iam:AddUserToGroup",
-        "iam:AttachGroupPolicy",
-        "iam:AttachRolePolicy",
-        "iam:AttachUserPolicy",
-        "iam:CreateAccessKey",
-    ),
-    *(
-        "iam:CreateLoginProfile",
-        "iam:CreatePolicyVersion",
-        "iam:DeleteRolePermissionsBoundary",
-        "iam:DeleteRolePolicy",
-    ),
-    *(
-        "iam:DeleteUserPermissionsBoundary",
-        "iam:DetachRolePolicy",
-        "iam:PutGroupPolicy",
-        "iam:PutRolePermissionsBoundary",
-    ),
-    *(
-        "iam:PutRolePolicy",
-        "iam:PutUserPermissionsBoundary",
-        "iam:PutUserPolicy",
-        "iam:SetDefaultPolicyVersion",
-    ),
-    *(
-        "iam:UpdateAssumeRolePolicy",
-        "iam:UpdateLoginProfile",
-        "iam:UpdateSAMLProvider",
-        "sts:AssumeRole",
-    ),
-    *("cloudformation:CreateChangeSet", "cloudformation:CreateStack", "cloudformation:UpdateStack"),
-    *(
-        "codebuild:StartBuild",
-        "codebuild:UpdateProject",
-        "ec2:ModifyInstanceAttribute",
-        "ec2-instance-connect:SendSSHPublicKey",
-    ),
-    *(
-        "ecs:ExecuteCommand",
-        "eks:AssociateAccessPolicy",
-        "glue:UpdateDevEndpoint",
-        "glue:UpdateJob",
-    ),
-    *(
-        "lambda:UpdateFunctionCode",
-        "lambda:UpdateFunctionConfiguration",
-        "sagemaker:CreatePresignedNotebookInstanceUrl",
-    ),
-    *("ssm:SendCommand", "ssm:StartSession", "states:UpdateStateMachine"),
+PRIVILEGE_ESCALATION = name_set(
+    "iam:AddUserToGroup iam:AttachGroupPolicy iam:AttachRolePolicy iam:AttachUserPolicy "
+    "iam:CreateAccessKey iam:CreateLoginProfile iam:CreatePolicyVersion "
+    "iam:DeleteRolePermissionsBoundary iam:DeleteRolePolicy iam:DeleteUserPermissionsBoundary "
+    "iam:DetachRolePolicy iam:PutGroupPolicy iam:PutRolePermissionsBoundary iam:PutRolePolicy "
+    "iam:PutUserPermissionsBoundary iam:PutUserPolicy iam:SetDefaultPolicyVersion "
+    "iam:UpdateAssumeRolePolicy iam:UpdateLoginProfile iam:UpdateSAMLProvider sts:AssumeRole "
+    "cloudformation:CreateChangeSet cloudformation:CreateStack cloudformation:UpdateStack "
+    "codebuild:StartBuild codebuild:UpdateProject ec2:ModifyInstanceAttribute "
+    "ec2-instance-connect:SendSSHPublicKey ecs:ExecuteCommand eks:AssociateAccessPolicy "
+    "glue:UpdateDevEndpoint glue:UpdateJob lambda:UpdateFunctionCode "
+    "lambda:UpdateFunctionConfiguration sagemaker:CreatePresignedNotebookInstanceUrl "
+    "ssm:SendCommand ssm:StartSession states:UpdateStateMachine"
 )
 """Actions that give a principal the permissions of another principal, or more permissions than it
 has.
@@ -87,43 +50,16 @@ _ARN_ACCOUNT = re.compile(r"^arn:[^:]*:[^:]*:[^:]*:(\d{12}):")
 # a key, "*" is not public.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html (the
 # meaning of "public")
-_RESTRICTING_KEYS = frozenset(
-    {
-        *(
-            "aws:principalaccount",
-            "aws:principalarn",
-            "aws:principalorgid",
-            "aws:principalorgpaths",
-            "aws:sourceaccount",
-        ),
-        *(
-            "aws:sourcearn",
-            "aws:sourceorgid",
-            "aws:sourceorgpaths",
-            "aws:sourcevpc",
-            "aws:sourcevpce",
-            "aws:userid",
-        ),
-        *(
-            "aws:username",
-            "kms:calleraccount",
-            "s3:dataaccesspointaccount",
-            "s3:dataaccesspointarn",
-        ),
-    }
+_RESTRICTING_KEYS = name_set(
+    "aws:principalaccount aws:principalarn aws:principalorgid aws:principalorgpaths "
+    "aws:sourceaccount aws:sourcearn aws:sourceorgid aws:sourceorgpaths aws:sourcevpc "
+    "aws:sourcevpce aws:userid aws:username kms:calleraccount s3:dataaccesspointaccount "
+    "s3:dataaccesspointarn"
 )
 # Restricting keys whose values are accounts, or ARNs with an account.
-_ACCOUNT_KEYS = frozenset(
-    {
-        *(
-            "aws:principalaccount",
-            "aws:principalarn",
-            "aws:sourceaccount",
-            "aws:sourcearn",
-            "kms:calleraccount",
-        ),
-        "s3:dataaccesspointaccount",
-    }
+_ACCOUNT_KEYS = name_set(
+    "aws:principalaccount aws:principalarn aws:sourceaccount aws:sourcearn kms:calleraccount "
+    "s3:dataaccesspointaccount"
 )
 POSITIVE_OPERATORS = frozenset(
     {"stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike"}

@@ -90,6 +90,12 @@ class Document:
     def denies(self) -> tuple[Statement, ...]:
         return tuple(statement for statement in self.statements if not statement.allow)
 
+    def denies_everyone(self, action: str) -> bool:
+        """True if a Deny statement for everyone applies to this action, under any condition."""
+        return any(
+            deny.applies_to_everyone() and deny.covers_action(action) for deny in self.denies
+        )
+
 
 def parse(document: Any, *, strict: bool = False) -> Document:
     """Parses a policy document from JSON text or from the decoded object.
