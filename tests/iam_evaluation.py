@@ -12,8 +12,12 @@ from typing import Any
 
 from gatehouse_policies.analysis.iam import grammar
 from gatehouse_policies.analysis.iam.conditions import Context, applies_to_resource, holds
-from gatehouse_policies.analysis.iam.grammar import Statement
+from gatehouse_policies.analysis.iam.grammar import DocumentError, Statement
 
+# Elements that the evaluation supports: all except NotPrincipal, which AWS advises against.
+_SUPPORTED = frozenset(
+    {"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
+)
 RawDocument = Mapping[str, Any]
 
 
@@ -117,9 +121,12 @@ def _applies(raw: RawDocument, call: Call, *, allow: bool = True, delegated: boo
 
     delegated: include statements that name only the account of the principal.
     """
-    if not grammar.raw_statements(raw):
+    rows = grammar.raw_statements(raw)
+    if not rows:
         return False
-    document = grammar.parse(raw, strict=True)
+    if unsupported := set[str]().union(*rows) - _SUPPORTED:
+        raise DocumentError(f"unsupported element {', '.join(sorted(unsupported))}")
+    document = grammar.parse(raw)
     context = call.full_context
     variables = document.version == "2012-10-17"
     return any(

@@ -30,6 +30,7 @@ from gatehouse_policies.program.analyzer import Pack
 from gatehouse_policies.program.project import Project, load
 from gatehouse_policies.program.providers import FakeProvider, PreviewProvider
 from gatehouse_policies.program.runner import no_collection, run
+from gatehouse_policies.program.source_lines import repository_of
 from gatehouse_policies.program.types import Deployment, Registration
 from gatehouse_policies.reports import sarif, table
 from gatehouse_policies.reports.findings import (
@@ -386,7 +387,5 @@ def _ignores_exemptions(variables: Mapping[str, str] | None) -> bool:
 def _root(program: Path) -> str:
     """The folder of the program relative to its repository, for code scanning; "" for the root."""
     folder = program.resolve()
-    top = next(
-        (parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder
-    )
-    return "" if top == folder else folder.relative_to(top).as_posix()
+    relative = folder.relative_to(repository_of(folder)).as_posix()
+    return "" if relative == "." else relative

@@ -88,15 +88,6 @@ def test_advisory_violation_does_not_fail(program: Path, pack: Path) -> None:
     assert (len(result.findings), result.exit_code) == (1, 0)
 
 
-def test_reports_are_written(program: Path, pack: Path, tmp_path: Path) -> None:
-    result = policy_check.check(program, "dev", folders=[pack])
-    policy_check.write(result, tmp_path)
-    files = {file.name: file for file in (tmp_path / "check").iterdir()}
-    assert set(files) == {"dev.txt", "dev.sarif", "dev.xml", "dev.md"}
-    assert json.loads(files["dev.sarif"].read_text())["version"] == "2.1.0"
-    assert json.loads(result.text("json")) == []
-
-
 def test_unknown_stack_exits_with_2(
     program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,6 +81,16 @@ def is_one_of(path: str, *values: str, message: str, remediate: bool = True) -> 
     )
 
 
+def is_not(path: str, value: str, *, instead: Any) -> Requirement:
+    """The property does not have this value. instead: the value that the remediation sets, such as
+    `REMOVE`.
+    """
+    remedy = f'remove {path}="{value}"'
+    return _requirement(
+        path, lambda block, key: block.text(key) != value, f"is {value}", remedy, instead
+    )
+
+
 def is_exactly(
     path: str, *values: str, default: str = "", message: str = "", remediate: bool = False
 ) -> Requirement:
@@ -158,14 +168,29 @@ def in_order(*requirements: Requirement) -> Requirement:
     return _combined(check, requirements)
 
 
-def for_types(types: tuple[str, ...], *requirements: Requirement) -> Requirement:
-    """Requirements on some of the rule's resource types."""
+def any_of(*requirements: Requirement, message: str) -> Requirement:
+    """At least one of the requirements is met. message: the message if none is met."""
 
     def check(resource: Resource, stack: Stack) -> CheckResults:
-        for requirement in requirements if resource.type in types else ():
+        if all(any(requirement.check(resource, stack)) for requirement in requirements):
+            yield message
+
+    return Requirement(check, " or ".join(requirement.remedy for requirement in requirements))
+
+
+def where(applies: Callable[[Resource], bool], *requirements: Requirement) -> Requirement:
+    """Requirements on some of the rule's resources."""
+
+    def check(resource: Resource, stack: Stack) -> CheckResults:
+        for requirement in requirements if applies(resource) else ():
             yield from requirement.check(resource, stack)
 
-    combined = _combined(check, requirements)
+    return _combined(check, requirements)
+
+
+def for_types(types: tuple[str, ...], *requirements: Requirement) -> Requirement:
+    """Requirements on some of the rule's resource types."""
+    combined = where(lambda resource: resource.type in types, *requirements)
     return replace(
         combined, remediation=tuple(replace(step, types=types) for step in combined.remediation)
     )

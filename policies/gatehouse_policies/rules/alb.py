@@ -7,7 +7,7 @@ from functools import partial
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_one_of, is_true
+from gatehouse_policies.engine.requirements import is_not, is_one_of, is_true
 from gatehouse_policies.engine.rule import (
     CheckResults,
     SetInput,
@@ -316,7 +316,7 @@ def responses_have_security_headers(listener: Resource) -> CheckResults:
         yield Violation(f"{_SERVER} is not false", f"set {_SERVER}=False")
 
 
-@_balancer_rule(
+client_addresses_are_not_preserved = _balancer_rule(
     "GH-ALB-013",
     title="Internet-facing Application Load Balancers set X-Forwarded-For themselves",
     rationale=(
@@ -325,11 +325,10 @@ def responses_have_security_headers(listener: Resource) -> CheckResults:
     ),
     remedy='set xffHeaderProcessingMode="append", or remove it',
     url=f"{_GUIDE}/x-forwarded-headers.html",
-    remediation=(SetInput("xffHeaderProcessingMode", "append"),),
-)
-def client_addresses_are_not_preserved(balancer: Resource) -> CheckResults:
+).requires(
+    is_not("xffHeaderProcessingMode", "preserve", instead="append"),
     # CloudFront sets the header for an internal load balancer behind a VPC origin.
-    if not _is_application_load_balancer(balancer) or balancer.props.flag("internal"):
-        return
-    if balancer.props.text("xffHeaderProcessingMode") == "preserve":
-        yield "xffHeaderProcessingMode is preserve"
+    when=lambda balancer: (
+        _is_application_load_balancer(balancer) and not balancer.props.flag("internal")
+    ),
+)

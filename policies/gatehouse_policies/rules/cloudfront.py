@@ -6,7 +6,7 @@ from functools import partial
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_exactly, is_set
+from gatehouse_policies.engine.requirements import any_of, in_order, is_exactly, is_set
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
@@ -235,7 +235,7 @@ def responses_have_security_headers(resource: Resource) -> CheckResults:
             yield f"{behavior.path_of('responseHeadersPolicyId')} is not set"
 
 
-@_distribution_rule(
+certificate_is_custom = _distribution_rule(
     "GH-CF-009",
     title="CloudFront distributions use a certificate for their host names with SNI",
     rationale=(
@@ -250,13 +250,14 @@ def responses_have_security_headers(resource: Resource) -> CheckResults:
         "cloudfront_distributions_https_sni_enabled"
     ),
     url=f"{_GUIDE}/cnames-and-https-requirements.html",
+).requires(
+    in_order(
+        any_of(
+            is_set("viewerCertificate.acmCertificateArn"),
+            is_set("viewerCertificate.iamCertificateId"),
+            message="viewerCertificate.acmCertificateArn is not set, so the default certificate "
+            "is used",
+        ),
+        is_exactly("viewerCertificate.sslSupportMethod", "sni-only"),
+    )
 )
-def certificate_is_custom(distribution: Resource) -> CheckResults:
-    certificate = distribution.props.block("viewerCertificate")
-    if not certificate.has("acmCertificateArn") and not certificate.has("iamCertificateId"):
-        yield (
-            f"{certificate.path_of('acmCertificateArn')} is not set, so the default "
-            f"certificate is used"
-        )
-    elif certificate.text("sslSupportMethod") != "sni-only":
-        yield f"{certificate.path_of('sslSupportMethod')} is not sni-only"

@@ -11,13 +11,13 @@ from gatehouse_policies.analysis.secret_detection import arguments_look_secret, 
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     for_types,
+    is_exactly,
     is_not_false,
     is_not_true,
     is_true,
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    SetInput,
     Severity,
     Violation,
     levels,
@@ -30,7 +30,7 @@ _EBS = "https://docs.aws.amazon.com/ebs/latest/userguide"
 _LAUNCHERS = aws("ec2.Instance", "ec2.LaunchTemplate", "ec2.LaunchConfiguration")
 
 
-@resource_rule(
+metadata_requires_tokens = resource_rule(
     "GH-EC2-001",
     title="EC2 instances require version 2 of the Instance Metadata Service",
     rationale=(
@@ -41,15 +41,12 @@ _LAUNCHERS = aws("ec2.Instance", "ec2.LaunchTemplate", "ec2.LaunchConfiguration"
     types=_LAUNCHERS,
     upstream="EC2.8 CKV_AWS_79",
     url=f"{_GUIDE}/configuring-instance-metadata-service.html",
-    remediation=(SetInput("metadataOptions.httpTokens", "required"),),
+).requires(
+    is_exactly("metadataOptions.httpTokens", "required", remediate=True),
+    when=lambda launcher: (
+        launcher.props.block("metadataOptions").text("httpEndpoint", "enabled") == "enabled"
+    ),
 )
-def metadata_requires_tokens(launcher: Resource) -> CheckResults:
-    options = launcher.props.block("metadataOptions")
-    if (
-        options.text("httpEndpoint", "enabled") == "enabled"
-        and options.text("httpTokens") != "required"
-    ):
-        yield "metadataOptions.httpTokens is not required"
 
 
 @resource_rule(

@@ -13,7 +13,7 @@ from gatehouse_policies.analysis.secret_detection import (
 )
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.guard import check_each
-from gatehouse_policies.engine.requirements import is_not_true, is_one_of
+from gatehouse_policies.engine.requirements import is_exactly, is_not, is_not_true, is_one_of
 from gatehouse_policies.engine.rule import (
     REMOVE,
     CheckResults,
@@ -121,7 +121,7 @@ def containers_run_as_non_root(container: Properties) -> Iterator[str]:
         yield "runs as root"
 
 
-@_task_rule(
+tasks_use_own_namespaces = _task_rule(
     "GH-ECS-004",
     title="ECS tasks do not share host namespaces",
     rationale=(
@@ -132,18 +132,11 @@ def containers_run_as_non_root(container: Properties) -> Iterator[str]:
     severity=Severity.HIGH,
     upstream="ECS.3 ecs_task_definitions_host_namespace_not_shared",
     url=f"{_PARAMETERS}#network_mode",
-    remediation=(
-        SetInput("networkMode", "awsvpc"),
-        SetInput("pidMode", REMOVE),
-        SetInput("ipcMode", REMOVE),
-    ),
+).requires(
+    is_exactly("networkMode", "awsvpc", remediate=True),
+    is_not("pidMode", "host", instead=REMOVE),
+    is_not("ipcMode", "host", instead=REMOVE),
 )
-def tasks_use_own_namespaces(task: Resource) -> CheckResults:
-    if task.props.text("networkMode") != "awsvpc":
-        yield "networkMode is not awsvpc"
-    for mode in ("pidMode", "ipcMode"):
-        if task.props.text(mode) == "host":
-            yield f"{mode} is host"
 
 
 @_container_rule(

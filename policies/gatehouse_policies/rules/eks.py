@@ -5,7 +5,7 @@ import re
 from gatehouse_policies.analysis.properties import MalformedError
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import contains, is_true
+from gatehouse_policies.engine.requirements import contains, is_set, is_true
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/eks/latest/userguide"
@@ -74,7 +74,7 @@ def secrets_are_encrypted(cluster: Resource) -> CheckResults:
         yield "encryptionConfig does not encrypt secrets with a key"
 
 
-@resource_rule(
+nodes_do_not_allow_ssh = resource_rule(
     "GH-EKS-004",
     title="EKS node groups do not allow SSH from the internet",
     rationale=(
@@ -88,11 +88,10 @@ def secrets_are_encrypted(cluster: Resource) -> CheckResults:
     types=aws("eks.NodeGroup"),
     upstream="CKV_AWS_100",
     url="https://docs.aws.amazon.com/eks/latest/APIReference/API_RemoteAccessConfig.html",
+).requires(
+    is_set("remoteAccess.sourceSecurityGroupIds"),
+    when=lambda group: group.props.block("remoteAccess").has("ec2SshKey"),
 )
-def nodes_do_not_allow_ssh(group: Resource) -> CheckResults:
-    access = group.props.block("remoteAccess")
-    if access.has("ec2SshKey") and not access.has("sourceSecurityGroupIds"):
-        yield "remoteAccess.sourceSecurityGroupIds is not set"
 
 
 deletion_protection_is_enabled = resource_rule(

@@ -12,6 +12,7 @@ from gatehouse_policies.analysis.policy_holders import (
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import (
+    has_resource,
     in_order,
     is_at_least,
     is_at_most,
@@ -253,7 +254,7 @@ def keys_have_alias_and_description(holder: Resource, stack: Stack) -> CheckResu
         yield f"{prop} is an AWS managed key"
 
 
-@stack_rule(
+multi_region_keys_have_replica = stack_rule(
     "GH-KMS-009",
     title="Multi-Region KMS keys have a replica in the program",
     rationale=(
@@ -265,12 +266,14 @@ def keys_have_alias_and_description(holder: Resource, stack: Stack) -> CheckResu
     levels=levels("A", "A", "M"),
     upstream="kms_cmk_not_multi_region",
     url=f"{_GUIDE}/multi-region-keys-overview.html",
+).requires(
+    has_resource(
+        "kms.ReplicaKey",
+        "primaryKeyArn",
+        missing="multiRegion is true, but the program has no ReplicaKey for the key",
+    ),
+    when=lambda key: key.props.flag("multiRegion"),
 )
-def multi_region_keys_have_replica(key: Resource, stack: Stack) -> CheckResults:
-    if key.props.flag("multiRegion") and not stack.referencing(
-        key, aws("kms.ReplicaKey"), "primaryKeyArn"
-    ):
-        yield "multiRegion is true, but the program has no ReplicaKey for the key"
 
 
 @stack_rule(

@@ -2,16 +2,17 @@
 
 from functools import partial
 
-from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     AWS_KEY,
+    any_of,
     is_exactly,
     is_not_false,
     is_not_true,
     is_set,
+    is_true,
 )
-from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule
+from gatehouse_policies.engine.rule import Severity, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/msk/latest/developerguide"
 _cluster_rule = partial(resource_rule, types=aws("msk.Cluster"))
@@ -42,18 +43,19 @@ data_is_encrypted_with_customer_key = _cluster_rule(
 ).requires(is_set("encryptionInfo.encryptionAtRestKmsKeyArn", AWS_KEY))
 
 
-@_cluster_rule(
+broker_logs_are_delivered = _cluster_rule(
     "GH-MSK-003",
     title="MSK clusters deliver broker logs",
     rationale="Broker logs record authentication failures and the state of partitions.",
     remedy="set loggingInfo.brokerLogs with an enabled destination: cloudwatchLogs, firehose or s3",
     upstream="CKV_AWS_80 MSK6",
     url=f"{_GUIDE}/msk-logging.html",
+).requires(
+    any_of(
+        *(is_true(f"loggingInfo.brokerLogs.{name}.enabled") for name in _DESTINATIONS),
+        message="loggingInfo.brokerLogs has no enabled destination",
+    )
 )
-def broker_logs_are_delivered(cluster: Resource) -> CheckResults:
-    logs = cluster.props.block("loggingInfo").block("brokerLogs")
-    if not any(logs.block(name).flag("enabled") for name in _DESTINATIONS):
-        yield "loggingInfo.brokerLogs has no enabled destination"
 
 
 brokers_are_private = _cluster_rule(

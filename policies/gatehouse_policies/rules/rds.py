@@ -13,6 +13,7 @@ from gatehouse_policies.engine.requirements import (
     is_one_of,
     is_true,
     uses_customer_key,
+    where,
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
@@ -208,7 +209,7 @@ minor_upgrades_are_automatic = _instance_rule(
 ).requires(is_not_false("autoMinorVersionUpgrade"))
 
 
-@_database_rule(
+master_password_is_managed = _database_rule(
     "GH-RDS-012",
     title="RDS manages the master user password",
     rationale=(
@@ -219,17 +220,14 @@ minor_upgrades_are_automatic = _instance_rule(
     severity=Severity.CRITICAL,
     exemptible=False,
     url=f"{_GUIDE}/rds-secrets-manager.html",
+).requires(
+    *map(is_not_set, ("password", "passwordWo", "masterPassword", "masterPasswordWo")),
+    # A replica has the users of its source.
+    where(
+        lambda database: not is_read_replica(database),
+        uses_customer_key("masterUserSecretKmsKeyId", "manageMasterUserPassword"),
+    ),
 )
-def master_password_is_managed(database: Resource) -> CheckResults:
-    for name in ("password", "passwordWo", "masterPassword", "masterPasswordWo"):
-        if database.props.has(name):
-            yield f"{name} is set by the program"
-    if is_read_replica(database):
-        return  # A replica has the users of its source.
-    if not database.props.flag("manageMasterUserPassword"):
-        yield "manageMasterUserPassword is not true"
-    elif not database.props.has("masterUserSecretKmsKeyId"):
-        yield "masterUserSecretKmsKeyId is not set, so an AWS managed key is used"
 
 
 @_database_stack_rule(

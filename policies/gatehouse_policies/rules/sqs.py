@@ -10,6 +10,7 @@ from gatehouse_policies.analysis.policy_holders import (
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws, by_token
+from gatehouse_policies.engine.requirements import any_of, is_not_false, is_set
 from gatehouse_policies.engine.rule import (
     REMOVE,
     CheckResults,
@@ -23,7 +24,7 @@ _GUIDE = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperG
 _queue_rule = partial(stack_rule, types=aws("sqs.Queue"))
 
 
-@resource_rule(
+queue_is_encrypted = resource_rule(
     "GH-SQS-001",
     title="SQS queues are encrypted at rest",
     rationale="Messages often contain the same data as the database that they describe.",
@@ -32,11 +33,14 @@ _queue_rule = partial(stack_rule, types=aws("sqs.Queue"))
     upstream="SQS.1 CKV_AWS_27 sqs_queues_server_side_encryption_enabled SQS2",
     url=f"{_GUIDE}/sqs-server-side-encryption.html",
     remediation=(SetInput("sqsManagedSseEnabled", REMOVE),),
-)
-def queue_is_encrypted(queue: Resource) -> CheckResults:
+).requires(
     # SQS encrypts a queue with its own key if the program sets neither property.
-    if not queue.props.has("kmsMasterKeyId") and not queue.props.flag("sqsManagedSseEnabled", True):
-        yield "sqsManagedSseEnabled is false and kmsMasterKeyId is not set"
+    any_of(
+        is_set("kmsMasterKeyId"),
+        is_not_false("sqsManagedSseEnabled"),
+        message="sqsManagedSseEnabled is false and kmsMasterKeyId is not set",
+    )
+)
 
 
 @_queue_rule(

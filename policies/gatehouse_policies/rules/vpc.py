@@ -10,7 +10,7 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import STACK, aws, by_token
 from gatehouse_policies.engine.guard import check_each
-from gatehouse_policies.engine.requirements import is_not_true
+from gatehouse_policies.engine.requirements import any_of, is_not_true, is_set, is_true
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
@@ -170,7 +170,7 @@ def endpoint_policy_is_restrictive(endpoint: Resource) -> CheckResults:
             )
 
 
-@resource_rule(
+interface_endpoint_is_effective = resource_rule(
     "GH-VPC-012",
     title="Interface endpoints have private DNS names and a security group",
     rationale=(
@@ -180,16 +180,15 @@ def endpoint_policy_is_restrictive(endpoint: Resource) -> CheckResults:
     remedy="set privateDnsEnabled=True and securityGroupIds",
     types=aws("ec2.VpcEndpoint"),
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/privatelink-access-aws-services.html",
-)
-def interface_endpoint_is_effective(endpoint: Resource) -> CheckResults:
-    if endpoint.props.text("vpcEndpointType", "Gateway") != "Interface":
-        return
+).requires(
     # A VPC with a gateway endpoint for S3 or DynamoDB may use private DNS names for requests from
     # other networks only.
-    if not endpoint.props.flag("privateDnsEnabled") and not endpoint.props.has("dnsOptions"):
-        yield "privateDnsEnabled is not true"
-    if not endpoint.props.has("securityGroupIds"):
-        yield "securityGroupIds is not set"
+    any_of(
+        is_true("privateDnsEnabled"), is_set("dnsOptions"), message="privateDnsEnabled is not true"
+    ),
+    is_set("securityGroupIds"),
+    when=lambda endpoint: endpoint.props.text("vpcEndpointType", "Gateway") == "Interface",
+)
 
 
 # Property that contains the subnets, keyed by resource type. The property of other types is

@@ -10,6 +10,10 @@ import hashlib
 import string
 
 
+def _names(text: str) -> list[str]:
+    return text.split()
+
+
 def _hex(seed: str, chars: int) -> str:
     return hashlib.sha512(seed.encode()).hexdigest()[:chars]
 
@@ -28,106 +32,28 @@ def _text(seed: str, chars: int, alphabet: str = string.ascii_lowercase + string
 SECRETS: tuple[tuple[str, str], ...] = (
     *(
         (name, "hunter2-Prod")
-        for name in (
-            *(
-                "DB_PASSWORD",
-                "DB_PASS",
-                "DB_PWD",
-                "MYSQL_PW",
-                "MYSQL_ROOT_PASSWORD",
-                "POSTGRES_PASSWORD",
-                "PGPASSWORD",
-            ),
-            *(
-                "REDIS_AUTH",
-                "REDIS_PASSWORD",
-                "MONGO_INITDB_ROOT_PASSWORD",
-                "RABBITMQ_DEFAULT_PASS",
-                "SMTP_PASSWORD",
-            ),
-            *(
-                "SPRING_DATASOURCE_PASSWORD",
-                "spring.datasource.password",
-                "dbPassword",
-                "ConnectionStrings__Password",
-            ),
-            *(
-                "KEYSTORE_PASSPHRASE",
-                "ADMIN_PASSWD",
-                "GF_SECURITY_ADMIN_PASSWORD",
-                "LDAP_BIND_PASSWORD",
-                "BASIC_AUTH",
-            ),
+        for name in _names(
+            "DB_PASSWORD DB_PASS DB_PWD MYSQL_PW MYSQL_ROOT_PASSWORD POSTGRES_PASSWORD "
+            "PGPASSWORD REDIS_AUTH REDIS_PASSWORD MONGO_INITDB_ROOT_PASSWORD "
+            "RABBITMQ_DEFAULT_PASS SMTP_PASSWORD SPRING_DATASOURCE_PASSWORD "
+            "spring.datasource.password dbPassword ConnectionStrings__Password "
+            "KEYSTORE_PASSPHRASE ADMIN_PASSWD GF_SECURITY_ADMIN_PASSWORD LDAP_BIND_PASSWORD "
+            "BASIC_AUTH"
         )
     ),
     *(
         (name, _hex(name, 40))
-        for name in (
-            *(
-                "GITHUB_TOKEN",
-                "GH_TOKEN",
-                "NPM_TOKEN",
-                "SLACK_BOT_TOKEN",
-                "VAULT_TOKEN",
-                "SONAR_TOKEN",
-                "SENTRY_AUTH_TOKEN",
-            ),
-            *(
-                "DATADOG_API_KEY",
-                "DD_API_KEY",
-                "OPENAI_API_KEY",
-                "STRIPE_SECRET",
-                "STRIPE_API_KEY",
-                "NEW_RELIC_LICENSE_KEY",
-            ),
-            *(
-                "AWS_SECRET_ACCESS_KEY",
-                "AZURE_CLIENT_SECRET",
-                "GOOGLE_CLIENT_SECRET",
-                "JWT_SECRET",
-                "JWT_SECRET_KEY",
-            ),
-            *(
-                "SECRET_KEY",
-                "SECRET_KEY_BASE",
-                "DJANGO_SECRET_KEY",
-                "FLASK_SECRET_KEY",
-                "APP_KEY",
-                "SESSION_SECRET",
-                "apiKey",
-            ),
-            *(
-                "COOKIE_SECRET",
-                "ENCRYPTION_KEY",
-                "SIGNING_KEY",
-                "HMAC_KEY",
-                "WEBHOOK_SECRET",
-                "clientSecret",
-                "TWILIO_AUTH_TOKEN",
-            ),
-            *(
-                "DATABASE_CREDENTIALS",
-                "REFRESH_TOKEN",
-                "ACCESS_TOKEN",
-                "API_TOKEN_1",
-                "AZURE_STORAGE_KEY",
-                "TOKEN_PEPPER",
-            ),
-            *(
-                "CLOUDFLARE_API_TOKEN",
-                "PULUMI_ACCESS_TOKEN",
-                "TF_TOKEN",
-                "GITLAB_PAT",
-                "MASTER_KEY",
-                "ALGOLIA_ADMIN_KEY",
-            ),
-            *(
-                "TELEGRAM_BOT_TOKEN",
-                "GPG_PASSPHRASE",
-                "OAUTH_CLIENT_SECRET",
-                "API_KEY_BASE64",
-                "API_SECRET_VALUE",
-            ),
+        for name in _names(
+            "GITHUB_TOKEN GH_TOKEN NPM_TOKEN SLACK_BOT_TOKEN VAULT_TOKEN SONAR_TOKEN "
+            "SENTRY_AUTH_TOKEN DATADOG_API_KEY DD_API_KEY OPENAI_API_KEY STRIPE_SECRET "
+            "STRIPE_API_KEY NEW_RELIC_LICENSE_KEY AWS_SECRET_ACCESS_KEY AZURE_CLIENT_SECRET "
+            "GOOGLE_CLIENT_SECRET JWT_SECRET JWT_SECRET_KEY SECRET_KEY SECRET_KEY_BASE "
+            "DJANGO_SECRET_KEY FLASK_SECRET_KEY APP_KEY SESSION_SECRET apiKey COOKIE_SECRET "
+            "ENCRYPTION_KEY SIGNING_KEY HMAC_KEY WEBHOOK_SECRET clientSecret "
+            "TWILIO_AUTH_TOKEN DATABASE_CREDENTIALS REFRESH_TOKEN ACCESS_TOKEN API_TOKEN_1 "
+            "AZURE_STORAGE_KEY TOKEN_PEPPER CLOUDFLARE_API_TOKEN PULUMI_ACCESS_TOKEN TF_TOKEN "
+            "GITLAB_PAT MASTER_KEY ALGOLIA_ADMIN_KEY TELEGRAM_BOT_TOKEN GPG_PASSPHRASE "
+            "OAUTH_CLIENT_SECRET API_KEY_BASE64 API_SECRET_VALUE"
         )
     ),
     ("DATABASE_URL", "postgres://app:" + "s3cr3t@db.internal:5432/app"),
@@ -147,26 +73,15 @@ SECRETS: tuple[tuple[str, str], ...] = (
     # Names that indicate a secret only together with the value.
     *(
         (name, _text(f"token of {name}", 24))
-        for name in (
-            "GITHUB_KEY",
-            "WEATHER_KEY",
-            "TOKEN_GITHUB",
-            "PASSWORD_SHOP_ADMIN",
-            "API_KEY_ACME",
-            "SECRETS_OF_ACME",
+        for name in _names(
+            "GITHUB_KEY WEATHER_KEY TOKEN_GITHUB PASSWORD_SHOP_ADMIN API_KEY_ACME SECRETS_OF_ACME"
         )
     ),
     ("HOSTING_KEY", "3f0c9a51-7be2-4d86-9c1e-52ab60f7d413"),
     ("SETTING", _text("lower case", 40)),
     *(
         (name, "hunter2-Prod")
-        for name in (
-            "dbpassword",
-            "CLIENTSECRET",
-            "bottoken",
-            "DB_PASSWORD_PROD",
-            "API_TOKEN_STAGING",
-        )
+        for name in _names("dbpassword CLIENTSECRET bottoken DB_PASSWORD_PROD API_TOKEN_STAGING")
     ),
     *((name, _hex(name, 40)) for name in ("TLS_KEY", "CONSUMER_KEY", "AUTHORIZATION")),
     # Random text with slashes is not a path, and does not name a secret.

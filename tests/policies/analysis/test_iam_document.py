@@ -285,21 +285,6 @@ def test_policy_change_denial(changes: dict[str, Any], locked: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "everything"),
-    [
-        ({"Action": "*", "Resource": "*"}, True),
-        ({"Action": ["s3:Get*", "*:*"], "Resource": ["*"]}, True),
-        ({"Action": None, "NotAction": "iam:*", "Resource": "*"}, True),
-        ({"Action": "s3:*", "Resource": "*"}, False),
-        ({"Action": "*"}, False),
-        ({"Action": "*", "Resource": "*", "Effect": "Deny"}, False),
-    ],
-)
-def test_full_admin_access(changes: dict[str, Any], everything: bool) -> None:
-    assert iam.allows_everything(parsed(Principal=None, **changes)) is everything
-
-
-@pytest.mark.parametrize(
     ("action", "resource", "all_keys"),
     [
         ("kms:Decrypt", "*", True),

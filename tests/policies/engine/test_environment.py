@@ -36,24 +36,12 @@ def test_environment_of_a_stack(stack: str, config: dict[str, str], expected: st
 
 
 @pytest.mark.requirement("PP-02")
-@pytest.mark.parametrize(
-    ("variables", "environment"),
-    [
-        ({}, "prod"),
-        ({"PULUMI_STACK": "staging", "PULUMI_PROJECT": "shop", "PULUMI_CONFIG": "{}"}, "staging"),
-        (
-            {
-                "PULUMI_STACK": "alice",
-                "PULUMI_PROJECT": "shop",
-                "PULUMI_CONFIG": json.dumps({"shop:environment": "dev"}),
-            },
-            "dev",
-        ),
-    ],
-)
-def test_pack_without_configuration_has_levels_of_the_stack(
-    variables: dict[str, str], environment: str
-) -> None:
+def test_pack_without_configuration_has_levels_of_the_stack() -> None:
+    variables = {
+        "PULUMI_STACK": "alice",
+        "PULUMI_PROJECT": "shop",
+        "PULUMI_CONFIG": json.dumps({"shop:environment": "dev"}),
+    }
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")
     }
@@ -64,7 +52,7 @@ def test_pack_without_configuration_has_levels_of_the_stack(
     assert len(levels) > 20
     assert levels == {
         name: values["enforcementLevel"]
-        for name, values in level_config("resilience", environment).items()
+        for name, values in level_config("resilience", "dev").items()
     }
 
 

@@ -323,20 +323,6 @@ def test_messages_do_not_contain_secrets(value: str, security: Pack) -> None:
     assert [diagnostic for diagnostic in diagnostics if value in diagnostic.message] == []
 
 
-def test_configuration_sets_levels(security: Pack) -> None:
-    program = [kms_key("key", enableKeyRotation=False)]
-    security.configure({"GH-KMS-001": {"enforcementLevel": "advisory"}})
-    advisory = security.check(program)
-    security.configure({"GH-KMS-001": {"enforcementLevel": "disabled"}})
-    disabled = security.check(program)
-    security.configure(catalogue.level_config("security", "prod"))
-
-    assert [(diagnostic.policy, diagnostic.level) for diagnostic in advisory] == [
-        ("GH-KMS-001", "advisory")
-    ]
-    assert disabled == []
-
-
 def test_configuration_sets_parameters(security: Pack) -> None:
     program = [kms_key("key", rotationPeriodInDays=180)]
     security.configure({"GH-KMS-001": {"enforcementLevel": "mandatory", "days_max": 90}})

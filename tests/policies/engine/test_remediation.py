@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.catalogue import RULES, level_config, remediation_config
-from gatehouse_policies.engine.rule import ENVIRONMENTS
-from gatehouse_policies.errors import CheckError
 
 from tests.policies.pack_process import Declared, ImportedPack, Pack, Unknown
 from tests.policies.rules.builders import Program, changed, container, document, kms
@@ -154,19 +152,6 @@ def test_malformed_input_does_not_break_remediation(
     }
     assert reported
     assert "GH-BROKEN" not in reported
-
-
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
-@pytest.mark.parametrize("pack", catalogue.PACKS)
-def test_remediation_is_disabled_by_default(pack: str, environment: str) -> None:
-    levels = {row["enforcementLevel"] for row in level_config(pack, environment).values()}
-    assert levels <= {"advisory", "mandatory", "disabled"}
-
-
-@pytest.mark.parametrize("environment", ["staging", "prod"])
-def test_remediation_config_is_for_dev_only(environment: str) -> None:
-    with pytest.raises(CheckError, match=f"not in {environment}"):
-        remediation_config("security", environment)
 
 
 def test_remediation_config_enables_all_remediations() -> None:

@@ -281,20 +281,6 @@ def test_unknown_function_is_rejected(write: Write) -> None:
     )
 
 
-def test_lookup_has_a_fake_result(write: Write) -> None:
-    program = write(
-        "pulumi.export('ami', aws.ec2.get_ami(most_recent=True, owners=['amazon']).most_recent)\n"
-    )
-    provider = FakeProvider()
-    assert run(program, "dev", provider, preview=False).exports == {"ami": True}
-    assert provider.faked_functions == {"aws:ec2/getAmi:getAmi"}
-
-
-def test_caller_identity_is_supported(write: Write) -> None:
-    program = write("pulumi.export('account', aws.get_caller_identity().account_id)\n")
-    assert run(program, "dev", FakeProvider(), preview=False).exports == {"account": "123456789012"}
-
-
 def test_disabled_default_provider_is_rejected(write: Write) -> None:
     program = write("aws.sns.Topic('t')\n", config='  pulumi:disable-default-providers: ["*"]\n')
     assert failure(program).startswith(

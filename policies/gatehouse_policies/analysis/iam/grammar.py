@@ -12,11 +12,6 @@ from typing import Any
 
 from gatehouse_policies.analysis.properties import DuplicateKeyError, unique_keys
 
-# Elements that the evaluation supports: all except NotPrincipal, which AWS advises against.
-_SUPPORTED = frozenset(
-    {"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
-)
-
 
 class DocumentError(ValueError):
     """The document violates the policy grammar. The message contains the location and the rule,
@@ -97,10 +92,8 @@ class Document:
         )
 
 
-def parse(document: Any, *, strict: bool = False) -> Document:
+def parse(document: Any) -> Document:
     """Parses a policy document from JSON text or from the decoded object.
-
-    strict: also reject elements of a statement that the evaluation does not support.
 
     Raises DocumentError for a malformed document.
     """
@@ -122,7 +115,8 @@ def parse(document: Any, *, strict: bool = False) -> Document:
         raise DocumentError("the policy document has no Statement")
     version = document.get("Version", "")
     return Document(
-        tuple(_statement(raw, index, strict) for index, raw in enumerate(statements)), version
+        tuple(_statement(raw, f"Statement[{index}]") for index, raw in enumerate(statements)),
+        version,
     )
 
 
@@ -136,12 +130,9 @@ def listed(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _statement(raw: Any, index: int, strict: bool) -> Statement:
-    path = f"Statement[{index}]"
+def _statement(raw: Any, path: str) -> Statement:
     if not isinstance(raw, Mapping):
         raise DocumentError(f"{path} must be an object")
-    if strict and (unsupported := set(raw) - _SUPPORTED):
-        raise DocumentError(f"{path} has the unsupported element {', '.join(sorted(unsupported))}")
     if raw.get("Effect") not in ("Allow", "Deny"):
         raise DocumentError(f"{path}.Effect must be Allow or Deny")
     for element, negation in (
