@@ -165,10 +165,6 @@ class OidcSettings(Section):
         str | None, optional(r"\S{1,200}", "1 to 200 characters without spaces")
     ] = None
     """Client ID of Gatehouse at the issuer, as in the claim `aud`."""
-    jwks_url: Annotated[str | None, HTTPS_URL] = None
-    """URL of the issuer's JSON Web Key Set. If empty, the URL in the issuer's discovery document is
-    used.
-    """
     claim: Annotated[
         str, string(r"[\w.:/-]{1,100}", "the name of a claim; a dot selects a nested claim")
     ] = "groups"

@@ -20,13 +20,6 @@ def test_file_name_with_spaces_and_umlauts(running: Running) -> None:
     assert response.content == (ROOT / "examples" / "core-files" / FILE).read_bytes()
 
 
-@pytest.mark.requirement("TR-05")
-def test_key_of_another_environment_is_denied(running: Running) -> None:
-    _, token = running.key(environment="live")
-    response = running.open(token)
-    assert (response.status_code, response.json()["code"]) == (403, "FORBIDDEN")
-
-
 @pytest.mark.requirement("CG-02", "CG-12")
 def test_logs_and_metrics_have_no_tokens(running: Running) -> None:
     _, token = running.key()

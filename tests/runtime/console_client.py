@@ -87,10 +87,9 @@ class Console:
         created: dict[str, Any] = reply.json()
         return created
 
-    async def import_key(self, token: str, scheme: str) -> str:
+    async def import_key(self, token: str) -> str:
         """Stores a key as an import does, and returns its ID."""
-        pepper, text = self.pepper, imported_tokens.material(scheme, token)
-        assert text is not None
+        pepper, text = self.pepper, imported_tokens.material(token)
         key_id = imported_tokens.imported_key_id(text, pepper, 1)
         assert key_id is not None
         async with self.pool.transaction() as connection:
@@ -101,7 +100,7 @@ class Console:
                 "'{}', '[]', $3, now(), 'test')",
                 key_id,
                 pepper.digest(text, 1),
-                scheme,
+                imported_tokens.SCHEME,
             )
         return key_id
 

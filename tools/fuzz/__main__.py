@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".gatehouse" / "fuzz"
-NAMES = ("token", "header", "signature", "path", "csv", "json", "websocket")
+NAMES = ("token", "header", "signature", "path", "json", "websocket")
 INPUT_BYTES_MAX = 4096
 _ERROR = 2
 

@@ -34,7 +34,6 @@ class AuditAction(DescribedStr):
     KEY_DISABLE = "key.disable", "An API key was disabled."
     KEY_ENABLE = "key.enable", "A disabled API key was enabled."
     KEY_ROTATE = "key.rotate", "An API key was replaced by a successor."
-    KEY_END_GRACE = "key.end-grace", "The grace period of a rotated API key was ended."
     KEY_REVOKE = "key.revoke", "An API key was revoked."
     KEY_DELETE = "key.delete", "An API key was deleted. It can be restored."
     KEY_RESTORE = "key.restore", "A deleted API key was restored."

@@ -54,10 +54,7 @@ def _lifetime(record: KeyRecord, now: float) -> str:
 
 
 def _signing(record: KeyRecord, _now: float) -> str:
-    signing = record.signing
-    if signing is None:
-        return "no signing key"
-    return f"{signing.algorithm.value}, {'required' if signing.required else 'not required'}"
+    return "no signing key" if record.signing is None else record.signing.algorithm.value
 
 
 #: Every check of a key, in order. The verify endpoints, the proxy, WebSockets, the sign-in at the
@@ -133,7 +130,7 @@ ROWS: tuple[Row, ...] = (
         "signature",  # a signature that was sent is verified next, with the nonce that it contains
         Code.SIGNATURE_INVALID,
         lambda record, request, _environment, _now: (
-            record.signing is None or not record.signing.required or request.signed is not None
+            record.signing is None or request.signed is not None
         ),
         _signing,
         depends_on_signature=True,

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, NewType
-
-#: Names of disabled features.
-DisabledFeatures = NewType("DisabledFeatures", frozenset[str])
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,5 +74,6 @@ def switched(text: str) -> tuple[tuple[str, bool], ...]:
     return tuple(switches.items())
 
 
-def off(switches: Iterable[tuple[str, bool]]) -> DisabledFeatures:
-    return DisabledFeatures(frozenset(name for name, enabled in switches if not enabled))
+def off(switches: Iterable[tuple[str, bool]]) -> frozenset[str]:
+    """Names of the disabled features."""
+    return frozenset(name for name, enabled in switches if not enabled)

@@ -1,12 +1,11 @@
-"""API keys: the record that the gateway caches, the full key, changes to a key, and the predefined
-sets of scopes.
+"""API keys: the record that the gateway caches, the full key, and changes to a key.
 
 Times are Unix seconds (UTC). Field names include the unit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, NewType
 
@@ -58,6 +57,10 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
     burst: int
     cost: int = 1  # units per request, multiplied by the cost of the verification request
 
+    def __str__(self) -> str:
+        cost = f", cost {self.cost}" if self.cost != 1 else ""
+        return f"{self.name} {self.quota}/{self.window_s}s, burst {self.burst}{cost}"
+
 
 class SignatureAlgorithm(StrEnum):
     """Algorithms of request signatures, by their names in RFC 9421, section 6.2.2."""
@@ -67,13 +70,12 @@ class SignatureAlgorithm(StrEnum):
 
 
 class Signing(msgspec.Struct, frozen=True, gc=False):
-    """Signing key of an API key. `required`: requests without a signature are denied."""
+    """Signing key of an API key. Requests without a signature are denied."""
 
     algorithm: SignatureAlgorithm
     # HMAC: secret sealed for the key family (sealing.py); Ed25519: 32-byte public key
     key: bytes
     pepper_generation: int  # pepper generation of the sealed secret; 0 for a public key
-    required: bool
 
 
 class KeyRecord(msgspec.Struct, frozen=True, gc=False):
@@ -92,7 +94,6 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     state: Annotated[KeyState, replace(INTERNAL, purged=Purge.SET, listed=True)]
     name: Annotated[str, replace(SETTING, purged="", search="part", listed=True)]
     owner: Annotated[str, replace(SETTING, purged="", search="part", listed=True)]
-    #: Effective scopes: the key's own scopes, which can be set, and those that its `roles` add.
     scopes: Annotated[tuple[str, ...], replace(SETTING, listed=True)]
     #: Cores that the key may call. Empty: every Core in the environment of the key.
     cores: Annotated[tuple[str, ...], SETTING]
@@ -123,15 +124,16 @@ class CreditPlan(msgspec.Struct, frozen=True):
     refill_amount: int | None = None
     refill_every: str | None = None  # hour | day | week | month
 
+    def __str__(self) -> str:
+        refill = f", {self.refill_amount} every {self.refill_every}" if self.refill_every else ""
+        return f"{self.remaining}{refill}"
+
 
 class Key(KeyRecord, frozen=True, kw_only=True):
     """A key with all of its fields, as the management API reads and writes it."""
 
     created_at: Annotated[float, replace(INTERNAL, purged=Purge.SET, imported=True)]
     created_by: Annotated[str, replace(INTERNAL, purged="")]
-    #: Scopes of the key itself, without those that `roles` adds.
-    own_scopes: Annotated[tuple[str, ...], replace(INTERNAL, purged=())] = ()
-    roles: Annotated[tuple[str, ...], replace(SETTING, imported=False)] = ()
     tags: Annotated[tuple[str, ...], replace(SETTING, search="item")] = ()
     metadata: Annotated[dict[str, str], replace(FREE_TEXT, purged={})] = {}
     notes: Annotated[str, FREE_TEXT] = ""
@@ -169,8 +171,7 @@ def key_fields(**options: object) -> tuple[str, ...]:
     )
 
 
-#: Field values for a key that is created or changed, by field name. `scopes` are the scopes of the
-#: key itself, without those that `roles` adds.
+#: Field values for a key that is created or changed, by field name.
 KeyFields = Mapping[str, Any]
 
 
@@ -227,37 +228,10 @@ ADMIN_SCOPE = "admin"
 OWNER_SCOPES = (ADMIN_SCOPE, "role:owner")
 
 
-#: Scopes that each value of `roles` adds to a key. These predefined sets of scopes are not the
-#: console roles (roles.py). A change to this table applies to existing keys when the
-#: gateways restart.
-ROLES: dict[str, tuple[str, ...]] = {
-    "reader": ("cores:read",),
-    "agent": ("cores:register",),
-    "admin": (ADMIN_SCOPE,),
-}
-
-
-#: Values of `roles` with which a key can manage keys.
-ADMIN_ROLES = tuple(
-    name for name, scopes in ROLES.items() if not set(OWNER_SCOPES).isdisjoint(scopes)
-)
-
-
-def granted(scopes: Sequence[str], roles: Sequence[str]) -> tuple[str, ...]:
-    """Effective scopes: the key's own scopes, followed by those that `roles` adds. An unknown value
-    in `roles` adds nothing.
-    """
-    if not roles:
-        return tuple(scopes)
-    return tuple(
-        dict.fromkeys([*scopes, *(scope for role in roles for scope in ROLES.get(role, ()))])
-    )
-
-
 def can_manage_keys(key: Key) -> bool:
-    """True for an active key with an owner scope. A key that requires signatures cannot sign in,
-    because the console does not verify signatures."""
-    if key.signing is not None and key.signing.required:
+    """True for an active key with an owner scope. A key with a signing key cannot sign in, because
+    the console does not verify signatures."""
+    if key.signing is not None:
         return False
     return key.state is KeyState.ACTIVE and not set(OWNER_SCOPES).isdisjoint(key.scopes)
 

@@ -22,9 +22,7 @@ from gatehouse.core.keys import (
     KeyChange,
     KeyFields,
     KeyState,
-    RateLimit,
     RotationOptions,
-    granted,
     key_fields,
 )
 from gatehouse.core.token import NULL_DIGEST
@@ -48,7 +46,6 @@ class Action(StrEnum):
     DISABLE = "disable"
     ENABLE = "enable"
     ROTATE = "rotate"
-    END_GRACE_PERIOD = "end-grace"
     REVOKE = "revoke"
     DELETE = "delete"
     RESTORE = "restore"
@@ -65,13 +62,11 @@ TRANSITIONS: dict[tuple[KeyState, Action], tuple[KeyState, ...]] = {
     (_ACTIVE, Action.ENABLE): (_ACTIVE,),
     (_ACTIVE, Action.DISABLE): (_DISABLED,),
     (_ACTIVE, Action.ROTATE): (_ACTIVE,),
-    (_ACTIVE, Action.END_GRACE_PERIOD): (_ACTIVE,),
     (_ACTIVE, Action.REVOKE): (_REVOKED,),
     (_ACTIVE, Action.DELETE): (_DELETED,),
     (_DISABLED, Action.UPDATE): (_DISABLED,),
     (_DISABLED, Action.DISABLE): (_DISABLED,),
     (_DISABLED, Action.ENABLE): (_ACTIVE,),
-    (_DISABLED, Action.END_GRACE_PERIOD): (_DISABLED,),
     (_DISABLED, Action.REVOKE): (_REVOKED,),
     (_DISABLED, Action.DELETE): (_DELETED,),
     (_REVOKED, Action.REVOKE): (_REVOKED,),
@@ -92,8 +87,6 @@ _REMEDIES: dict[KeyState, str] = {
     KeyState.DELETED: "restore the key first",
     KeyState.PURGED: "create a new key; the data of this key was erased",
 }
-
-_PHRASES = {Action.END_GRACE_PERIOD: "have its grace period ended"}
 
 
 def next_state(
@@ -122,10 +115,7 @@ def rejection(state: KeyState, action: Action) -> str:
         if usable and action is Action.RESTORE
         else _REMEDIES[state]
     )
-    return (
-        f"The key is {state.value} and cannot "
-        f"{_PHRASES.get(action, f'be {past_participle}')}: {remedy}"
-    )
+    return f"The key is {state.value} and cannot be {past_participle}: {remedy}"
 
 
 def states_before(action: Action) -> tuple[KeyState, ...]:
@@ -137,37 +127,14 @@ def states_before(action: Action) -> tuple[KeyState, ...]:
     )
 
 
-#: Fields whose values the audit trail records. An update can set `require_signature`, which is a
-#: part of the field `signing`.
-_RECORDED = frozenset({*key_fields(audit="value"), "require_signature"})
+#: Fields whose values the audit trail records.
+_RECORDED = frozenset(key_fields(audit="value"))
 
 
 def patched(key: Key, patch: KeyFields) -> Key:
-    """The key with new field values, and with a new `require_signature` value for its signing key.
-
-    Raises BadRequest if signatures are required without a signing key.
-    """
-    own_scopes, signing, required = (
-        patch.get("scopes", key.own_scopes),
-        key.signing,
-        patch.get("require_signature"),
-    )
-    if required is not None:
-        if signing is None and required:
-            problem = Problem(
-                "body.require_signature",
-                "requires a signing key",
-                "set one first: PUT /v1/keys/{id}/signing",
-            )
-            raise BadRequest("The key has no signing key.", errors=(problem,))
-        signing = signing and msgspec.structs.replace(signing, required=required)
-    fields = {
-        name: value for name, value in patch.items() if name not in {"scopes", "require_signature"}
-    }
-    changed = msgspec.structs.replace(key, **fields, own_scopes=own_scopes, signing=signing)
-    return msgspec.structs.replace(
-        changed, scopes=granted(own_scopes, changed.roles), has_credits=changed.credits is not None
-    )
+    """The key with new field values."""
+    changed = msgspec.structs.replace(key, **patch)
+    return msgspec.structs.replace(changed, has_credits=changed.credits is not None)
 
 
 def state_change(
@@ -176,8 +143,7 @@ def state_change(
     """Result of an action whose only parameter is a reason. `state`: next state of the key. `by`:
     label of the actor.
 
-    Raises Conflict if the key was not rotated and has no grace period, or if the grace period or
-    the restore window has ended.
+    Raises Conflict if the restore window has ended.
     """
     replace = msgspec.structs.replace
     if action is Action.REVOKE:
@@ -196,16 +162,6 @@ def state_change(
             )
         restored = replace(key, state=state, state_before=None, deleted_at=None, deleted_by=None)
         return KeyChange(restored, {"reason": reason, "state": state.value})
-    if action is Action.END_GRACE_PERIOD:
-        if key.successor_id is None:
-            raise Conflict(
-                "The key was not rotated, so it has no grace period; rotate or revoke it."
-            )
-        if key.expires_at is not None and key.expires_at <= now:
-            raise Conflict("The grace period of the key has already ended.")
-        return KeyChange(
-            replace(key, expires_at=now), {"reason": reason, "successor_id": key.successor_id}
-        )
     return KeyChange(replace(key, state=state), {"reason": reason})
 
 
@@ -224,32 +180,20 @@ def tombstone(key: Key, now: float) -> Key:
 
 def creation_details(key: Key) -> Details:
     """Audit details for a new key."""
-    values = {name: _detail(name, getattr(key, name)) for name in key_fields(audit="value")}
-    return {**values, "scopes": list(key.own_scopes)}
+    return {name: _detail(getattr(key, name)) for name in _RECORDED}
 
 
 def patch_details(key: Key, patch: KeyFields) -> Details:
     """Audit details for an update: the names of the changed fields, the version before the update,
     and the new values that may be recorded."""
-    values = {name: _detail(name, patch[name]) for name in sorted(_RECORDED.intersection(patch))}
+    values = {name: _detail(patch[name]) for name in sorted(_RECORDED.intersection(patch))}
     return {"changed": sorted(patch), "version": key.version, **values}
 
 
-def _detail(name: str, value: Any) -> Any:
-    if name == "limits":
-        return _limit_texts(value)
-    if isinstance(value, CreditPlan):
-        refill = f", {value.refill_amount} every {value.refill_every}" if value.refill_every else ""
-        return f"{value.remaining}{refill}"
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _limit_texts(limits: tuple[RateLimit, ...]) -> list[str]:
-    return [
-        f"{limit.name}:{limit.quota}/{limit.window_s}s burst {limit.burst}"
-        + (f" cost {limit.cost}" if limit.cost != 1 else "")
-        for limit in limits
-    ]
+def _detail(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [str(item) for item in value]
+    return str(value) if isinstance(value, CreditPlan) else value
 
 
 def check_expiry(expires_at: float | None, now: float) -> None:

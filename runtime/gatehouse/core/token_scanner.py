@@ -77,30 +77,23 @@ OWN_KINDS = ALL_KINDS - {Kind.JSON_WEB_TOKEN}
 
 
 class Match(msgspec.Struct, frozen=True):
-    """A token in scanned data. `text` is secret. Only API keys have an ID; only tokens with a key
-    prefix have an environment or a prefix."""
+    """A token in scanned data. `text` is secret. Only API keys have an ID."""
 
     position: int  # position of the first byte
     line: int  # from 1
     kind: Kind
     text: str
     redacted: str
-    prefix: str = ""
-    environment: str = ""
     key_id: str | None = None
 
     def __repr__(self) -> str:
         return f"Match({self.redacted})"
 
 
-def find(
-    text: bytes, prefixes: Collection[str] = (), kinds: Collection[Kind] = OWN_KINDS
-) -> Iterator[Match]:
-    """Yields the tokens in `text`, in order. `prefixes`: key prefixes to search for; other tokens
-    are ignored. Empty: any token of the given kinds."""
-    matches = list(_keys(text, prefixes))
-    if not prefixes:
-        matches += (match for kind in _COMPILED if kind in kinds for match in _others(text, kind))
+def find(text: bytes, kinds: Collection[Kind] = OWN_KINDS) -> Iterator[Match]:
+    """Yields the tokens in `text`, in order. API keys and bootstrap tokens are always found."""
+    matches = [match for body in _BODY.finditer(text) if (match := _key(text, body)) is not None]
+    matches += (match for kind in _COMPILED if kind in kinds for match in _others(text, kind))
     line, counted = 1, 0
     for match in sorted(matches, key=lambda match: match.position):
         line, counted = line + text.count(b"\n", counted, match.position), match.position
@@ -128,14 +121,7 @@ def has_token(text: str) -> bool:
     return next(find(text.encode("utf-8", "surrogatepass"), kinds=ALL_KINDS), None) is not None
 
 
-def _keys(text: bytes, prefixes: Collection[str]) -> Iterator[Match]:
-    for body in _BODY.finditer(text):
-        match = _key(text, body, prefixes)
-        if match is not None:
-            yield match
-
-
-def _key(text: bytes, body: re.Match[bytes], prefixes: Collection[str]) -> Match | None:
+def _key(text: bytes, body: re.Match[bytes]) -> Match | None:
     """The token with the longest valid prefix. A prefix can follow other text without a gap
     (`KEY=x_gtk_test_...`).
     """
@@ -149,17 +135,13 @@ def _key(text: bytes, body: re.Match[bytes], prefixes: Collection[str]) -> Match
     run = before.group() if before else b""
     for start in range(len(run)):
         prefix = run[start:].decode()
-        if prefixes and prefix not in prefixes:
-            continue
         token, position = prefix + tail, body.start() - len(prefix)
         if environment == "admin" and has_checksum(token):
-            return Match(
-                position, 0, Kind.BOOTSTRAP_TOKEN, token, f"{prefix}_admin_...", prefix, environment
-            )
+            return Match(position, 0, Kind.BOOTSTRAP_TOKEN, token, f"{prefix}_admin_...")
         parsed = parse(token, prefix)
         if parsed is not None:
             shown = f"{prefix}_{environment}_{parsed.id}..."
-            return Match(position, 0, Kind.API_KEY, token, shown, prefix, environment, parsed.id)
+            return Match(position, 0, Kind.API_KEY, token, shown, parsed.id)
     return None
 
 

@@ -286,7 +286,7 @@ class Metrics:
         )
         self.slow_queries = self._counter(
             "gatehouse_slow_queries_total",
-            "SQL statements that took longer than GATEHOUSE_SLOW_QUERY_THRESHOLD_MS.",
+            "SQL statements that took at least half a second.",
         )
 
     def _create_core_metrics(self) -> None:

@@ -279,18 +279,6 @@ class Settings(SharingSettings, ConnectionSettings):
     """Maximum number of PostgreSQL connections per worker process. The total for all workers and
     tasks must be lower than the max_connections setting of the server."""
 
-    database_connect_timeout_s: Annotated[float, Field(ge=0.5, le=60)] = 5.0
-    """Timeout for establishing a PostgreSQL connection, in seconds."""
-    database_statement_timeout_s: Annotated[float, Field(ge=0.5, le=300)] = 15.0
-    """Timeout for SQL statements, in seconds. The change feed of the gateway uses a shorter
-    timeout.
-    """
-    database_pool_timeout_s: Annotated[float, Field(ge=0.1, le=60)] = 5.0
-    """Maximum time, in seconds, that a console request waits for a database connection."""
-    slow_query_threshold_ms: Annotated[int, Field(ge=0, le=60_000)] = 500
-    """Minimum duration, in milliseconds, of the SQL statements that are logged as slow, without
-    their values. 0 disables the logging."""
-
     redis_url: str = ""
     """URL of Redis or Valkey for rate limits: rediss://user@host:6379/0. If unset, each worker
     counts on its own.
@@ -363,8 +351,6 @@ class Settings(SharingSettings, ConnectionSettings):
     """
     oidc_audience: str = ""
     """Audience of the JWTs (`aud`). Required with GATEHOUSE_OIDC_ISSUER."""
-    oidc_jwks_url: _Issuer = ""
-    """JWKS URL of the issuer. If unset, the URL is read from the discovery document."""
     oidc_claim: str = "groups"
     """Claim that contains the roles, as a string or list. Dots select nested claims, as in
     realm_access.roles.

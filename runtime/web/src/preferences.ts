@@ -105,15 +105,7 @@ export function formatBytes(bytes: number): string {
 
 /** Returns a duration with three significant digits, such as "12.4 ms". */
 export function formatMilliseconds(ms: number): string {
-  return formatUnit(ms, 'ms')
-}
-
-export function formatSeconds(seconds: number): string {
-  return formatUnit(seconds, 's')
-}
-
-function formatUnit(value: number, symbol: string): string {
-  return `${new Intl.NumberFormat(locale, { maximumSignificantDigits: 3 }).format(value)}\u00a0${symbol}`
+  return `${new Intl.NumberFormat(locale, { maximumSignificantDigits: 3 }).format(ms)}\u00a0ms`
 }
 
 /** Returns a duration in the largest unit that divides it evenly, such as "15 min". */

@@ -26,7 +26,6 @@ const SCREENS: Record<string, Component | (() => Promise<Component>)> = {
   requests: () => import('./screens/RequestListScreen.vue'),
   'request-new': () => import('./screens/RequestCreateScreen.vue'),
   request: () => import('./screens/RequestScreen.vue'),
-  checkpoints: () => import('./screens/CheckpointScreen.vue'),
   audit: () => import('./screens/AuditScreen.vue'),
   cores: () => import('./screens/CoreListScreen.vue'),
   usage: () => import('./screens/UsageScreen.vue'),

@@ -1,9 +1,9 @@
-"""Key lifecycle: possible transitions and final states; scopes of roles."""
+"""Key lifecycle: possible transitions and final states."""
 
 from __future__ import annotations
 
 import pytest
-from gatehouse.core.keys import KeyState, granted
+from gatehouse.core.keys import KeyState
 from gatehouse.core.lifecycle import (
     IDEMPOTENT,
     TRANSITIONS,
@@ -86,8 +86,3 @@ def test_idempotent_action_is_a_repeat_in_its_target(action: Action) -> None:
         target for (_, item), result in TRANSITIONS.items() if item is action for target in result
     }
     assert all(is_repeat(target, action) for target in targets)
-
-
-def test_role_adds_its_scopes() -> None:
-    assert granted(("a",), ("reader", "agent", "gone")) == ("a", "cores:read", "cores:register")
-    assert granted(("cores:read",), ("reader",)) == ("cores:read",)

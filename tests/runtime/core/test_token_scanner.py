@@ -50,13 +50,6 @@ def test_adjacent_text_does_not_hide_a_key(before: str, after: str) -> None:
     assert [result.text for result in find(f"{before}{item}{after}".encode())] == [item]
 
 
-def test_only_the_given_prefixes_are_matched() -> None:
-    first, second = token("gtk"), token("acme_sk")
-    text = f"{first} {second}".encode()
-    assert [item.text for item in find(text, ["acme_sk"])] == [second]
-    assert list(find(text, ["sk"])) == []
-
-
 def test_keys_in_text_are_redacted() -> None:
     item = token()
     clean = redacted(f"https://ü.example/{item}?again={item}#end")

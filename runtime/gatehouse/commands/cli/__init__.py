@@ -31,7 +31,6 @@ COMMANDS = {
     "export": "database",
     "sessions": "operations",
     "log-level": "operations",
-    "features": "operations",
     "scan": "scan",
     "health": "services",
     "version": "services",

@@ -17,12 +17,22 @@ from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import (
     ConsoleOption,
     JsonOption,
+    Output,
     TokenOption,
     connect,
+    console_command,
     own_parameters,
     with_options,
 )
-from gatehouse.commands.cli.output import FAILED, USAGE, note, print_json, print_table, stop
+from gatehouse.commands.cli.output import (
+    FAILED,
+    USAGE,
+    Column,
+    note,
+    print_items,
+    print_json,
+    stop,
+)
 from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.core.audit_chain import (
     AuditRow,
@@ -34,20 +44,18 @@ from gatehouse.core.audit_chain import (
 )
 from gatehouse.features.audit.schemas import (
     AuditEventView,
-    CheckpointPage,
     CheckpointView,
     SearchAudit,
     audit_row,
     checkpoint_of,
 )
-from gatehouse.platform.http.fields import PAGE_SIZE_MAX
 
 
 def register(app: typer.Typer) -> None:
     """Adds `gatehouse audit`."""
     audit = typer.Typer(help="Read and verify the audit trail.")
     filters = parameters(SearchAudit)
-    audit.command(name="list")(with_options(list_, [*filters, *own_parameters(list_)]))
+    console_command(audit, "list", options=filters)(list_)
     file, *others = own_parameters(export)
     audit.command()(with_options(export, [file, *filters, *others]))
     audit.command()(verify)
@@ -55,91 +63,44 @@ def register(app: typer.Typer) -> None:
 
 
 def list_(
-    count: Annotated[
+    client: ConsoleClient,
+    limit: Annotated[
         int, typer.Option("--count", "-n", min=1, help="Maximum number of events.")
     ] = 50,
-    all_events: Annotated[bool, typer.Option("--all", help="List all events.")] = False,
-    console: ConsoleOption = "",
-    token: TokenOption = "",
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help="Print one JSON object per line, as input for `audit verify --file`."
-        ),
-    ] = False,
     **filters: Any,
-) -> None:
+) -> Output:
     """List audit events, newest first."""
-    with connect(console, token) as client:
-        events = _events(client, **request(filters))
-        shown = list(events if all_events else islice(events, count))
-    if as_json:
-        for event in shown:
-            print(msgspec.json.encode(event).decode())
-        return
-    rows = [
-        (
-            str(event.seq),
-            event.occurred_at,
-            _actor(event),
-            event.action,
-            f"{event.target_type} {event.target_id}",
-            event.outcome,
-            event.source_address,
-        )
-        for event in shown
-    ]
-    print_table(("seq", "time", "actor", "action", "target", "outcome", "address"), rows)
+    events = client.items(AuditEventView, "/v1/audit-events", **request(filters))
+    shown = list(islice(events, limit))
+    columns: tuple[Column, ...] = (
+        "seq",
+        ("time", lambda event: event.occurred_at),
+        ("actor", _actor),
+        "action",
+        ("target", lambda event: f"{event.target_type} {event.target_id}"),
+        "outcome",
+        ("address", lambda event: event.source_address),
+    )
+    return shown, lambda: print_items(shown, *columns)
 
 
 def export(
     file: Annotated[Path, typer.Argument(help="Output file; must not exist.")],
-    as_csv: Annotated[
-        bool,
-        typer.Option(
-            "--csv", help="Write CSV for spreadsheets, with formulas escaped, instead of NDJSON."
-        ),
-    ] = False,
-    checkpoints: Annotated[
-        Path | None,
-        typer.Option(help="Also write the checkpoints to this file, for `audit verify`."),
-    ] = None,
     console: ConsoleOption = "",
     token: TokenOption = "",
     **filters: Any,
 ) -> None:
     """Download the audit trail, oldest first. An export without filters can be verified offline."""
-    query = {"format": "csv" if as_csv else "ndjson", **request(filters)}
     with connect(console, token) as client:
         try:
             with file.open("xb") as out:
-                for piece in client.stream("/v1/audit-export", **query):
+                for piece in client.stream("/v1/audit-export", **request(filters)):
                     out.write(piece)
-            if checkpoints is not None:
-                lines = [
-                    msgspec.json.encode(checkpoint).decode()
-                    for checkpoint in _all_checkpoints(client)
-                ]
-                checkpoints.write_text("".join(f"{line}\n" for line in lines))
         except FileExistsError:
             stop(f"{file} exists: choose another name", code=USAGE)
         except OSError as exc:
             stop(f"{exc.filename} cannot be written: {exc.strerror}", code=USAGE)
     note(f"Wrote {file}.")
-
-
-def _events(client: ConsoleClient, **query: Any) -> Iterator[AuditEventView]:
-    return client.items(AuditEventView, "/v1/audit-events", **query, limit=PAGE_SIZE_MAX)
-
-
-def _all_checkpoints(client: ConsoleClient) -> Iterator[CheckpointView]:
-    """All checkpoints, oldest first."""
-    path = "/v1/audit-checkpoints"
-    after: int | None = 0
-    while after is not None:
-        page = client.get(CheckpointPage, path, after=after, limit=PAGE_SIZE_MAX)
-        yield from page.checkpoints
-        after = page.next_after
 
 
 def verify(
@@ -149,12 +110,7 @@ def verify(
     ] = None,
     checkpoints: Annotated[
         Path | None,
-        typer.Option(
-            help=(
-                "Checkpoints to compare with: a directory with a copy of the bucket, or a "
-                "file in JSON Lines format."
-            )
-        ),
+        typer.Option(help="Directory with a copy of the bucket of checkpoints to compare with."),
     ] = None,
     public_key: Annotated[
         Path | None, typer.Option(help="PEM file with the trusted public keys for the checkpoints.")
@@ -176,10 +132,10 @@ def verify(
         else (_checkpoints(checkpoints), trusted_keys(public_key))
     )
     if file is not None:
-        rows = sorted(_read(file), key=lambda row: row.seq)
+        rows = sorted(_rows(_read(file), str(file)), key=lambda row: row.seq)
     else:
         with connect(console, token) as client:
-            rows = [_row(view, "the console") for view in _events(client)][::-1]
+            rows = list(_rows(b"".join(client.stream("/v1/audit-export")), "the console"))
     try:
         broken = first_break(rows)
     except (ValueError, AttributeError):
@@ -230,15 +186,9 @@ def _report(
 
 def _checkpoints(path: Path) -> list[Checkpoint]:
     try:
-        texts = (
-            [file.read_text() for file in sorted(path.glob("*.json"))]
-            if path.is_dir()
-            else path.read_text().splitlines()
-        )
         checkpoints = [
-            checkpoint_of(msgspec.json.decode(text, type=CheckpointView))
-            for text in texts
-            if text.strip()
+            checkpoint_of(msgspec.json.decode(file.read_bytes(), type=CheckpointView))
+            for file in sorted(path.glob("*.json"))
         ]
     except OSError as exc:
         stop(f"--checkpoints {path} cannot be read: {exc.strerror}", code=USAGE)
@@ -265,32 +215,30 @@ def trusted_keys(file: Path) -> list[PublicKey]:
         )
 
 
-def _read(file: Path) -> Iterator[AuditRow]:
+def _read(file: Path) -> bytes:
     try:
-        lines = file.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as exc:
-        stop(
-            f"--file {file} cannot be read: {getattr(exc, 'strerror', None) or 'it is not text'}",
-            code=USAGE,
-        )
-    for number, line in enumerate(lines, 1):
+        return file.read_bytes()
+    except OSError as exc:
+        stop(f"--file {file} cannot be read: {exc.strerror}", code=USAGE)
+
+
+def _rows(lines: bytes, source: str) -> Iterator[AuditRow]:
+    for number, line in enumerate(lines.splitlines(), 1):
         if line.strip():
             try:
-                yield _row(
-                    msgspec.json.decode(line, type=AuditEventView), f"line {number} of {file}"
-                )
-            except msgspec.DecodeError:
+                view = msgspec.json.decode(line, type=AuditEventView)
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 stop(
-                    f"line {number} of {file} is not an audit event; create the file with: "
+                    f"line {number} of {source} is not an audit event; create the file with: "
                     f"gatehouse audit export FILE"
                 )
-
-
-def _row(view: AuditEventView, where: str) -> AuditRow:
-    try:
-        return audit_row(view)
-    except ValueError:
-        stop(f"row {view.seq} in {where} has an invalid date or hash: the trail was changed")
+            try:
+                yield audit_row(view)
+            except ValueError:
+                stop(
+                    f"row {view.seq} in line {number} of {source} has an invalid date or hash: the "
+                    f"trail was changed"
+                )
 
 
 def _actor(event: AuditEventView) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
-from functools import partial
+import zlib
 from typing import Annotated
 
 import msgspec
@@ -20,18 +20,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gatehouse.commands.cli.options import JsonOption
 from gatehouse.commands.cli.output import FAILED, USAGE, note, print_json, stop
-from gatehouse.core.actor import Actor, RequestId
+from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadRequest
 from gatehouse.core.token import key_id
+from gatehouse.features.keys.service import KeyService
 from gatehouse.features.transfer import file_formats
 from gatehouse.features.transfer.file_formats import MalformedFile
-from gatehouse.features.transfer.repository import Run
 from gatehouse.features.transfer.service import (
     CheckedImport,
+    ImportJob,
     ImportOptions,
-    ImportService,
     open_transfer,
 )
 from gatehouse.platform import settings as configuration
@@ -42,6 +42,9 @@ from gatehouse.platform.settings import Settings
 #: Maximum number of invalid rows that are printed.
 _MAX_PRINTED_ROWS = 50
 
+#: Actor of commands that run with the console's secrets.
+_ACTOR = Actor(type="system", id="command")
+
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
@@ -51,18 +54,9 @@ def register(app: typer.Typer) -> None:
 
 
 def migrate(
-    to: Annotated[
-        str,
-        typer.Option(
-            "--to", metavar="REVISION", help="Target revision: head, base or an ID such as 0001."
-        ),
-    ] = "head",
     check: Annotated[
         bool,
         typer.Option("--check", help="Change nothing. Exit with code 1 if migrations are pending."),
-    ] = False,
-    downgrade: Annotated[
-        bool, typer.Option("--downgrade", help="Allow a downgrade, which deletes data.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -78,21 +72,12 @@ def migrate(
     )
 
     access = database(configuration.load())
-    outcome = asyncio.run(
-        runner.status(access) if check else runner.migrate(access, to=to, downgrade=downgrade)
-    )
+    outcome = asyncio.run(runner.status(access) if check else runner.migrate(access))
     if as_json:
-        steps = [
-            {"revision": step.revision, "title": step.title, "undone": step.undone}
-            for step in outcome.steps
-        ]
-        print_json({"revision": outcome.revision, "steps": steps, "pending": list(outcome.pending)})
+        print_json(outcome)
     else:
         for step in outcome.steps:
-            print(
-                f"{'reverted' if step.undone else 'applied'} {step.revision}  {step.title}",
-                flush=True,
-            )
+            print(f"applied {step.revision}  {step.title}", flush=True)
         state = (
             f"{len(outcome.pending)} pending: {', '.join(outcome.pending)}"
             if outcome.pending
@@ -108,7 +93,7 @@ def import_(
         str,
         typer.Argument(
             metavar="LOCATION",
-            help="File or s3://bucket/key with the extension .json or .csv.",
+            help="JSON file, or s3://bucket/key of one.",
         ),
     ],
     cores: Annotated[
@@ -127,11 +112,7 @@ def import_(
         ),
     ] = False,
     ignore: Annotated[
-        list[str] | None, typer.Option(help="JSON member or CSV column to ignore; repeatable.")
-    ] = None,
-    scope: Annotated[
-        list[str] | None,
-        typer.Option(help="Scope for keys without scopes; repeatable. Default: cores:read."),
+        list[str] | None, typer.Option(help="JSON member to ignore; repeatable.")
     ] = None,
     registered_by: Annotated[
         str,
@@ -139,13 +120,13 @@ def import_(
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Import keys or Cores from another system: api_keys.json, ngrok_urls.json, CSV or hashes. A
+    """Import keys or Cores from another system: api_keys.json, ngrok_urls.json or hashes. A
     repeated run resumes the import.
 
     The command connects to the database. Run the command with the environment variables of the
     console (see docs/guides/migrate.md).
     """
-    if restore and (cores or skip_invalid or ignore or scope or registered_by):
+    if restore and (cores or skip_invalid or ignore or registered_by):
         stop("--restore can only be combined with --dry-run and --json", code=USAGE)
     if registered_by and key_id(registered_by) is None:
         stop("--registered-by must be a key ID such as 3fGh82kLmQ0a", code=USAGE)
@@ -161,9 +142,7 @@ def import_(
             f"{location}: byte {exc.start + 1} is not valid UTF-8; save the file as UTF-8",
             code=USAGE,
         )
-    options = ImportOptions(
-        cores, frozenset(ignore or ()), tuple(scope or ("cores:read",)), registered_by
-    )
+    options = ImportOptions(cores, frozenset(ignore or ()), registered_by)
     try:
         asyncio.run(
             _import(
@@ -211,65 +190,46 @@ async def _import(
     skip_invalid: bool,
     as_json: bool,
 ) -> None:
-    async with open_transfer(settings) as (imports, _):
-        job = await imports.job(text, location, options)
+    async with open_transfer(settings) as (keys, repository, _):
+        generation = await keys.writable_generation()
+        job = ImportJob(repository, keys, generation, text, location, options)
         with _progress() as progress:
             bar = progress.add_task("checking", total=None)
-            checked = await job.check(
+            checked = job.check(
                 lambda rows: progress.update(bar, completed=rows) if rows % 1000 == 0 else None
             )
         _print_invalid_rows(checked, location)
         if dry_run or (checked.invalid and not skip_invalid):
-            dry, stopped = (
-                "Dry run: nothing was written.",
-                "Nothing was written. Correct these rows, or add --skip-invalid.",
-            )
-            _print_result(checked, checked.run, location, as_json, dry if dry_run else stopped)
+            stopped = "Nothing was written. Correct these rows, or add --skip-invalid."
+            result = "Dry run: nothing was written." if dry_run else stopped
+            _print_result(checked, None, location, as_json, result)
             sys.exit(FAILED if checked.invalid else 0)
         with _progress() as progress:
-            bar = progress.add_task("importing", total=checked.run.rows)
-            stages: list[Run] = []
-
-            def on_batch(run: Run) -> None:
-                stages.append(run)
-                progress.update(bar, completed=run.done)
-
-            run = await job.write(checked, _actor(), on_batch)
-        if not await imports.is_confirmed():
+            bar = progress.add_task("importing", total=checked.rows)
+            imported = await job.write(
+                checked, _ACTOR, lambda rows: progress.update(bar, completed=rows)
+            )
+        if not await repository.is_confirmed(timeout_s=keys.confirmation_timeout_s):
             note("Some gateways have not loaded all keys yet. No action is required.")
-    _print_result(
-        checked,
-        run,
-        location,
-        as_json,
-        "Done." if len(stages) > 1 else "A previous run has already imported all rows.",
-    )
+    _print_result(checked, imported, location, as_json, "Done.")
 
 
 async def _export(settings: Settings, location: str) -> tuple[int, int]:
-    async with open_transfer(settings) as (imports, exports):
-        keys, salt = imports.keys, secrets.token_hex(16)
-        generation = await keys.writable_generation()
-        seal = partial(
-            file_formats.frame,
-            salt=salt,
-            pepper=keys.pepper,
-            generation=generation,
-            random_bytes=secrets.token_bytes,
+    async with open_transfer(settings) as (keys, _, exports):
+        number, packer = secrets.token_hex(16), zlib.compressobj()
+        event = _event(keys, AuditAction.REGISTRY_EXPORT, number, location)
+        generation, packed, rows = await keys.writable_generation(), b"", 0
+        async for lines, count in exports.lines(event):
+            packed, rows = packed + packer.compress(lines), rows + count
+        content = file_formats.export_file(
+            packed + packer.flush(),
+            keys.pepper,
+            generation,
+            secrets.token_bytes,
+            id=number,
+            made_at=rfc3339(keys.clock.now()),
+            environment=settings.environment,
         )
-        made_at = rfc3339(keys.clock.now())
-        parts = [
-            file_formats.head(generation, salt, made_at=made_at, environment=settings.environment)
-        ]
-        pending, rows = b"", 0
-        async for lines, count in exports.lines(
-            _event(imports, AuditAction.REGISTRY_EXPORT, salt, location)
-        ):
-            if pending:
-                parts.append(seal(pending, len(parts) - 1, last=False))
-            pending, rows = lines, rows + count
-        parts.append(seal(pending, len(parts) - 1, last=True))
-        content = b"".join(parts)
     object_storage.write(location, content, only_if="")
     return rows, len(content)
 
@@ -277,41 +237,28 @@ async def _export(settings: Settings, location: str) -> tuple[int, int]:
 async def _restore(
     settings: Settings, content: bytes, location: str, dry_run: bool, as_json: bool
 ) -> None:
-    async with open_transfer(settings) as (imports, exports):
+    async with open_transfer(settings) as (keys, _, exports):
         try:
-            head, batches = (
-                file_formats.read_head(content),
-                list(file_formats.frames(content, imports.keys.pepper)),
-            )
+            head, lines = file_formats.read_export(content, keys.pepper)
         except file_formats.UnreadableExport as exc:
             raise BadRequest(f"{location} {exc}") from exc
-        rows = sum(batch.count(b"\n") for batch in batches)
-        event = _event(imports, AuditAction.REGISTRY_RESTORE, str(head["salt"]), location)
-        counts = {} if dry_run else await exports.restore(batches, event)
+        event = _event(keys, AuditAction.REGISTRY_RESTORE, str(head["id"]), location)
+        counts = {} if dry_run else await exports.restore(lines, event)
     if as_json:
-        print_json(
-            {
-                "location": location,
-                "rows": rows,
-                "restored": {table: restored for table, (restored, _) in counts.items()},
-            }
-        )
+        restored = {table: inserted for table, (inserted, _) in counts.items()}
+        print_json({"location": location, "rows": len(lines), "restored": restored})
         return
-    print(f"{location}: export of {rows} rows, created {head.get('made_at', 'at an unknown time')}")
-    for table, (restored, existing) in counts.items():
-        print(f"  {table}: {restored} restored, {existing} existed and are unchanged")
+    print(f"{location}: export of {len(lines)} rows, created {head['made_at']}")
+    for table, (inserted, existing) in counts.items():
+        print(f"  {table}: {inserted} restored, {existing} existed and are unchanged")
     if dry_run:
         note("Dry run: nothing was written.")
 
 
-def _event(imports: ImportService, action: AuditAction, salt: str, location: str) -> AuditEvent:
-    at, details = imports.keys.clock.now(), {"location": location}
-    return _actor().event(action, target_id=salt, at=at, details={**details})
-
-
-def _actor() -> Actor:
-    """Actor for a command that runs with the console's secrets."""
-    return Actor(type="system", id="command", request_id=RequestId(""), source_address="")
+def _event(keys: KeyService, action: AuditAction, number: str, location: str) -> AuditEvent:
+    return _ACTOR.event(
+        action, target_id=number, at=keys.clock.now(), details={"location": location}
+    )
 
 
 def _progress() -> Progress:
@@ -325,7 +272,7 @@ def _progress() -> Progress:
 
 
 def _print_invalid_rows(checked: CheckedImport, location: str) -> None:
-    for row in checked.invalid[:_MAX_PRINTED_ROWS]:
+    for row in list(checked.invalid.values())[:_MAX_PRINTED_ROWS]:
         for problem in row.problems:
             text = " ".join(part for part in (problem.location, problem.message) if part)
             note(f"{location}, line {row.line}: {text}{f' ({problem.fix})' if problem.fix else ''}")
@@ -334,18 +281,21 @@ def _print_invalid_rows(checked: CheckedImport, location: str) -> None:
 
 
 def _print_result(
-    checked: CheckedImport, run: Run, location: str, as_json: bool, result: str
+    checked: CheckedImport, imported: int | None, location: str, as_json: bool, result: str
 ) -> None:
+    """imported: None if nothing was written."""
+    written = imported or 0
+    existing = 0 if imported is None else checked.rows - len(checked.invalid) - imported
     if as_json:
         invalid = [
             {"line": row.line, "errors": [msgspec.to_builtins(problem) for problem in row.problems]}
-            for row in checked.invalid
+            for row in checked.invalid.values()
         ]
-        counts = {"rows": run.rows, "imported": run.imported, "existing": run.existing}
+        counts = {"rows": checked.rows, "imported": written, "existing": existing}
         print_json({"location": location, **counts, "invalid": invalid, "result": result})
         return
     print(
-        f"{location}: {run.rows} rows, {run.imported} imported, {run.existing} existing, "
+        f"{location}: {checked.rows} rows, {written} imported, {existing} existing, "
         f"{len(checked.invalid)} invalid"
     )
     note(result)

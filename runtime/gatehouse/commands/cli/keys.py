@@ -11,15 +11,14 @@ import typer
 
 from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import KeyIdArgument, Output, console_command, key_id
-from gatehouse.commands.cli.output import USAGE, count, note, print_table, stop
+from gatehouse.commands.cli.output import USAGE, count, note, print_fields, print_items, stop
 from gatehouse.commands.cli.shapes import Form, parameters, request
 from gatehouse.core import notation, token_scanner
-from gatehouse.core.keys import RateLimit, key_fields
+from gatehouse.core.keys import key_fields
 from gatehouse.features.keys.schemas import (
     ChangedKey,
     CreatedKey,
     CreateKey,
-    Credits,
     DeactivateKey,
     KeyView,
     ListKeys,
@@ -28,7 +27,6 @@ from gatehouse.features.keys.schemas import (
     ReasonBody,
     RotatedKey,
     RotateKey,
-    SigningView,
     UpdateKey,
 )
 from gatehouse.features.keys.signing_schemas import SetSigning, SigningKeySet
@@ -38,7 +36,6 @@ CREDITS_FORM = "N[:AMOUNT/PERIOD]"
 _CREDITS = re.compile(r"([0-9]{1,13})(?::([0-9]{1,13})/(hour|day|week|month))?", re.ASCII)
 _KEYS = "/v1/keys"
 _COLUMNS = key_fields(listed=True)
-_ALL_IF_EMPTY = ("cores", "methods", "addresses")
 
 
 def _rate_limits(texts: list[str]) -> list[object]:
@@ -135,12 +132,6 @@ _ACTIONS = (
     ("disable", "Disabled", "Disable a key until it is enabled again.", DeactivateKey),
     ("enable", "Enabled", "Enable a disabled key.", ReasonBody),
     (
-        "end-grace",
-        "Ended the grace period of",
-        "End the grace period of a rotated key immediately.",
-        ReasonBody,
-    ),
-    (
         "delete",
         "Deleted",
         "Delete a key. A deleted key can be restored for 30 days.",
@@ -162,7 +153,7 @@ def register(app: typer.Typer) -> None:
         (rotate, RotateKey, ("expires_at",)),
         (purge, PurgeKey, ("confirm",)),
         (explain, ExplainKey, ()),
-        (set_signing, SetSigning, ("algorithm", "public_key", "required")),
+        (set_signing, SetSigning, ("algorithm", "public_key")),
         (remove_signing, None, ()),
     )
     for command, shape, omitted in commands:
@@ -177,7 +168,7 @@ def register(app: typer.Typer) -> None:
 def create(client: ConsoleClient, **settings: Any) -> Output:
     """Create a key and print its token to standard output. The token is shown only once.
 
-    Without --scope and --role, the key has the scope cores:read.
+    Without --scope, the key has the scope cores:read.
     """
     created = client.call(CreatedKey, "POST", _KEYS, request(settings, _FORMS))
     action = "Send the link to the user of the key" if created.link else "Store the token now"
@@ -195,11 +186,10 @@ def list_(client: ConsoleClient, **settings: Any) -> Output:
     if "search" in query:
         query["search"] = _without_secret(query["search"])
     keys = list(client.items(KeyView, _KEYS, **query))
-    rows = [[_text(name, getattr(key, name)) for name in _COLUMNS] for key in keys]
 
     def show() -> None:
-        print_table([_label(name) for name in _COLUMNS], rows)
-        note(count(len(rows), "key"))
+        print_items(keys, *_COLUMNS)
+        note(count(len(keys), "key"))
 
     return keys, show
 
@@ -213,7 +203,7 @@ def _without_secret(search: str) -> str:
 def show(client: ConsoleClient, id: KeyIdArgument) -> Output:
     """Show a key."""
     key = client.get(KeyView, f"{_KEYS}/{key_id(id)}")
-    return key, lambda: print_table(("", ""), list(_properties(key).items()))
+    return key, lambda: print_fields(key)
 
 
 def update(
@@ -299,19 +289,16 @@ def explain(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output
     """
     path = f"{_KEYS}/{key_id(id)}/explain"
     explanation = client.call(Explanation, "POST", path, request(settings))
-    rows = [
-        (
-            check.name,
-            check.outcome,
-            check.actual,
-            check.required,
-            check.code if check.outcome == "fail" else "",
-        )
-        for check in explanation.checks
-    ]
 
     def show() -> None:
-        print_table(("check", "outcome", "key", "request", "code"), rows)
+        code = ("code", lambda check: check.code if check.outcome == "fail" else "")
+        key, required = (
+            ("key", lambda check: check.actual),
+            ("request", lambda check: check.required),
+        )
+        print_items(
+            explanation.checks, ("check", lambda check: check.name), "outcome", key, required, code
+        )
         print(explanation.code)
 
     return explanation, show
@@ -327,22 +314,12 @@ def set_signing(
             help="Ed25519 public key (PEM). Default: an HMAC secret is generated and shown.",
         ),
     ] = None,
-    optional: Annotated[
-        bool,
-        typer.Option(
-            "--optional",
-            help=(
-                "Accept requests without a signature. Requests with an invalid signature are "
-                "always denied."
-            ),
-        ),
-    ] = False,
     **settings: Any,
 ) -> Output:
     """Require signed requests (RFC 9421) for a key. A generated signing secret is printed only
     once.
     """
-    body = {"algorithm": "hmac-sha256", "required": not optional, **request(settings)}
+    body = {"algorithm": "hmac-sha256", **request(settings)}
     if public_key is not None:
         try:
             body |= {"algorithm": "ed25519", "public_key": public_key.read_text()}
@@ -368,9 +345,7 @@ def set_signing(
 
 
 def remove_signing(client: ConsoleClient, id: KeyIdArgument) -> Output:
-    """Remove the signing key of a key. First run `gatehouse keys update ID
-    --no-require-signature`.
-    """
+    """Remove the signing key of a key. Unsigned requests are then accepted."""
     changed = client.call(ChangedKey, "DELETE", f"{_KEYS}/{key_id(id)}/signing")
     return _change("Removed the signing key of", changed)
 
@@ -399,33 +374,3 @@ def _propagation(effective: str) -> str:
     return "In effect at every gateway" + (
         "." if effective == "everywhere" else " within the propagation bound."
     )
-
-
-def _properties(key: KeyView) -> dict[str, str]:
-    texts = {name: _text(name, getattr(key, name)) for name in key.__struct_fields__}
-    return {_label(name): text for name, text in texts.items() if text}
-
-
-def _label(name: str) -> str:
-    return name.removesuffix("_at").replace("_", " ")
-
-
-def _text(name: str, value: object) -> str:
-    """The value of a field of a key, for people."""
-    match value:
-        case RateLimit():
-            return f"{value.name} {value.quota}/{value.window_s}s, burst {value.burst}"
-        case Credits():
-            return str(value.remaining)
-        case SigningView():
-            return f"{value.algorithm}, {'required' if value.required else 'optional'}"
-        case dict():
-            return ", ".join(f"{name}={item}" for name, item in value.items())
-        case list():
-            return " ".join(_text("", item) for item in value) or (
-                "all" if name in _ALL_IF_EMPTY else ""
-            )
-        case None:
-            return "never" if name == "expires_at" else ""
-        case _:
-            return str(value)

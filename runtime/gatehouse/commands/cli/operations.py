@@ -1,5 +1,5 @@
-"""Commands that inspect and adjust a running deployment: log level, features, pepper, Cores,
-sessions and usage.
+"""Commands that inspect and adjust a running deployment: log level, pepper, Cores, sessions and
+usage.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import typer
 
 from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import Output, console_command, seconds
-from gatehouse.commands.cli.output import USAGE, count, note, print_table, stop
+from gatehouse.commands.cli.output import USAGE, Column, count, note, print_items, stop
 from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.features.cores.schemas import INSTANCE_PATTERN, CircuitBreakers, CoreView
 from gatehouse.features.identity.schemas import CreatedSignInLink, EndedSessions, SessionView
 from gatehouse.features.keys.pepper_schemas import PepperStatus
-from gatehouse.features.operations.schemas import FeatureView, LogLevel
+from gatehouse.features.operations.schemas import LogLevel
 from gatehouse.features.usage.schemas import ReadUsage, UsageSeries
 from gatehouse.platform.http.forwarding import CORE_NAME
 from gatehouse.platform.settings import Level
@@ -31,7 +31,6 @@ _DIMENSIONS = ("key", "core", "code")
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     console_command(app, "log-level")(log_level)
-    console_command(app, "features")(features)
     console_command(app, "usage", options=parameters(ReadUsage, "since", "until"))(usage)
     pepper = typer.Typer(help="Inspect the generations of the pepper.")
     pepper.callback()(lambda: None)
@@ -87,37 +86,15 @@ def log_level(
     return current, lambda: print(text)
 
 
-def features(client: ConsoleClient) -> Output:
-    """List the features that can be disabled with GATEHOUSE_FEATURES, and show which are enabled on
-    this console.
-    """
-    listed = list(client.items(FeatureView, "/v1/features"))
-    rows = [
-        (feature.name, feature.service, "on" if feature.enabled else "off", feature.description)
-        for feature in listed
-    ]
-    return listed, lambda: print_table(("feature", "service", "state", "description"), rows)
-
-
 def pepper_status(client: ConsoleClient) -> Output:
     """Show how many values depend on each pepper generation. Keys move to the newest generation
     when they are used.
     """
     pepper = client.get(PepperStatus, "/v1/pepper")
-    rows = [
-        (
-            str(row.generation),
-            "yes" if row.available else "MISSING",
-            *(str(uses) for uses in (row.keys, row.ids, row.cores, row.imported, row.signing)),
-            "removable" if row.removable else "",
-        )
-        for row in pepper.generations
-    ]
+    columns = ("generation", "available", "keys", "ids", "cores", "imported", "signing")
 
     def show() -> None:
-        print_table(
-            ("generation", "available", "keys", "ids", "cores", "imported", "signing", ""), rows
-        )
+        print_items(pepper.generations, *columns, "removable")
         note(
             f"Current generation: {pepper.current}. New keys use generation {pepper.writing}, "
             f"which every live gateway can read."
@@ -129,34 +106,17 @@ def pepper_status(client: ConsoleClient) -> Output:
 def list_cores(client: ConsoleClient) -> Output:
     """List the instances of Cores, ordered by the name of the Core and the ID of the instance."""
     cores = list(client.items(CoreView, "/v1/cores"))
-    rows = [
-        (
-            core.name,
-            core.instance_id,
-            instance_state(core),
-            circuit_state(core.circuit_breakers),
-            str(core.last_minute.requests),
-            str(core.last_minute.failures),
-            "-" if core.last_minute.p95_ms is None else f"{core.last_minute.p95_ms:g} ms",
-            core.url,
-            core.registered_by,
-            core.expires_at,
-        )
-        for core in cores
-    ]
-    names = (
-        "core",
-        "instance",
-        "state",
-        "circuit breaker",
-        "requests/min",
-        "failures",
-        "p95",
-        "url",
-        "registered by",
-        "expires",
+    columns: tuple[Column, ...] = (
+        ("core", lambda core: core.name),
+        ("instance", lambda core: core.instance_id),
+        ("state", instance_state),
+        ("circuit breaker", lambda core: circuit_state(core.circuit_breakers)),
+        ("requests/min", lambda core: core.last_minute.requests),
+        ("failures", lambda core: core.last_minute.failures),
+        ("p95 (ms)", lambda core: core.last_minute.p95_ms),
+        *("url", "registered_by", "expires_at"),
     )
-    return cores, lambda: print_table(names, rows)
+    return cores, lambda: print_items(cores, *columns)
 
 
 def circuit_state(circuit_breakers: CircuitBreakers) -> str:
@@ -207,20 +167,8 @@ def create_sign_in_link(client: ConsoleClient) -> Output:
 def list_sessions(client: ConsoleClient) -> Output:
     """List the active sessions of your credential, newest first."""
     sessions = list(client.items(SessionView, "/v1/sessions"))
-    rows = [
-        (
-            session.id,
-            session.created_at,
-            session.seen_at,
-            session.ends_at,
-            session.source_address,
-            session.user_agent,
-        )
-        for session in sessions
-    ]
-    return sessions, lambda: print_table(
-        ("id", "signed in", "last used", "expires", "address", "browser"), rows
-    )
+    columns = ("id", "created_at", "seen_at", "ends_at", "source_address", "user_agent")
+    return sessions, lambda: print_items(sessions, *columns)
 
 
 def end_sessions(
@@ -269,20 +217,13 @@ def usage(
         start = datetime.now(UTC) - timedelta(seconds=seconds("--last", last))
         query["since"] = start.isoformat().replace("+00:00", "Z")
     series = client.get(UsageSeries, "/v1/usage", **query)
-    dimensions = [dimension for dimension in _DIMENSIONS if dimension in selected]
     most = max((point.count for point in series.points), default=1)
-    rows = [
-        (
-            point.at,
-            *(getattr(point, dimension) or "-" for dimension in dimensions),
-            str(point.count),
-            "#" * -(-point.count * _BAR_WIDTH // most),
-        )
-        for point in series.points
-    ]
+    bar: Column = ("", lambda point: "#" * -(-point.count * _BAR_WIDTH // most))
+    dimensions = [dimension for dimension in _DIMENSIONS if dimension in selected]
 
     def show() -> None:
-        print_table(("from", *dimensions, "requests", ""), rows)
+        columns = (*dimensions, ("requests", lambda point: point.count), bar)
+        print_items(series.points, ("from", lambda point: point.at), *columns)
         note(f"{count(series.total, 'request')} from {series.since} to {series.until}")
 
     return series, show

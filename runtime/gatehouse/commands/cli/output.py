@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 import msgspec
@@ -16,6 +16,12 @@ from gatehouse.core.token_scanner import redacted
 
 FAILED = 1
 USAGE = 2
+
+#: A column of a table: the name of a field, or a label and the function that returns the text.
+Column = str | tuple[str, Callable[[Any], object]]
+
+#: Fields whose empty list allows everything.
+_ALL_IF_EMPTY = ("cores", "methods", "addresses")
 
 
 def fail(error: GatehouseError) -> NoReturn:
@@ -49,6 +55,47 @@ def note(text: str) -> None:
 def print_json(value: Any) -> None:
     """Prints one JSON document to standard output."""
     print(json.dumps(msgspec.to_builtins(value), ensure_ascii=False, indent=2))
+
+
+def print_items(items: Iterable[object], *columns: Column) -> None:
+    """Prints a table of items, such as `print_items(keys, "id", ("uses", uses))`."""
+    labels = [_label(column) if isinstance(column, str) else column[0] for column in columns]
+    rows = [
+        [
+            _text(column, getattr(item, column))
+            if isinstance(column, str)
+            else _text("", column[1](item))
+            for column in columns
+        ]
+        for item in items
+    ]
+    print_table(labels, rows)
+
+
+def print_fields(item: msgspec.Struct, *omitted: str) -> None:
+    """Prints the fields of an item that are not empty."""
+    names = [name for name in item.__struct_fields__ if name not in omitted]
+    rows = [(_label(name), _text(name, getattr(item, name))) for name in names]
+    print_table(("", ""), [row for row in rows if row[1]])
+
+
+def _label(name: str) -> str:
+    return name.removesuffix("_at").replace("_", " ")
+
+
+def _text(name: str, value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return ", ".join(f"{name}={item}" for name, item in value.items())
+        case list():
+            empty = "all" if name in _ALL_IF_EMPTY else ""
+            return " ".join(str(item) for item in value) or empty
+        case None:
+            return "never" if name == "expires_at" else ""
+        case _:
+            return str(value)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

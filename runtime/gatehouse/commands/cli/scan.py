@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gatehouse.commands.cli.output import FAILED, USAGE, count, note, print_json, printable, stop
-from gatehouse.core.token_scanner import Kind, Match, find
+from gatehouse.core.token_scanner import Kind, find
 
 #: Larger files are skipped with a note.
 FILE_BYTES_MAX = 10 * 1024 * 1024
@@ -52,20 +51,9 @@ def scan(
         list[str],
         typer.Argument(metavar="PATH", help="Files and directories; `-` reads standard input."),
     ],
-    prefix: Annotated[
-        list[str] | None,
-        typer.Option(help="Key prefix, such as gtk; repeatable. Default: any prefix."),
-    ] = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option(metavar="GLOB", help="Files to skip, such as 'tests/*.json'; repeatable."),
-    ] = None,
-    pattern: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="REGEX",
-            help="Format of additional tokens, such as tokens of imported keys; repeatable.",
-        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -78,15 +66,25 @@ def scan(
     Prints FILE:LINE and the token without its secret. Exit codes: 0 no tokens, 1 tokens found, 2 a
     file cannot be read.
     """
-    patterns = [_compiled(text) for text in pattern or ()]
     matches = [
         (name, match)
         for name, text in _texts(paths)
         if not any(fnmatchcase(name, skipped) for skipped in exclude or ())
-        for match in (*find(text, prefix or ()), *_foreign(text, patterns))
+        for match in find(text)
     ]
     if as_json:
-        print_json([_view(name, match) for name, match in matches])
+        print_json(
+            [
+                {
+                    "file": name,
+                    "line": match.line,
+                    "kind": match.kind,
+                    "key_id": match.key_id,
+                    "token": match.redacted,
+                }
+                for name, match in matches
+            ]
+        )
     else:
         for name, match in matches:
             print(f"{printable(name)}:{match.line}: {match.redacted}")
@@ -100,29 +98,6 @@ def scan(
         for kind in sorted({match.kind for _, match in matches if match.kind in _REMEDIES}):
             note(_REMEDIES[kind])
         sys.exit(FAILED)
-
-
-def _view(name: str, match: Match) -> dict[str, str | int | None]:
-    key = {"prefix": match.prefix, "environment": match.environment, "key_id": match.key_id}
-    return {"file": name, "line": match.line, "kind": match.kind, **key, "token": match.redacted}
-
-
-def _compiled(pattern: str) -> re.Pattern[bytes]:
-    try:
-        return re.compile(pattern.encode())
-    except re.error as exc:
-        stop(f"--pattern is not a regular expression: {exc}", code=USAGE)
-
-
-def _foreign(text: bytes, patterns: list[re.Pattern[bytes]]) -> Iterator[Match]:
-    """Matches of the patterns. A match contains no part of the matched text."""
-    for pattern in patterns:
-        for found in pattern.finditer(text):
-            if found.group():
-                line = 1 + text.count(b"\n", 0, found.start())
-                yield Match(
-                    found.start(), line, Kind.API_KEY, "", f"matches {pattern.pattern.decode()}"
-                )
 
 
 def _texts(paths: list[str]) -> Iterator[Text]:

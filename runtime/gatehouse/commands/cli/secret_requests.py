@@ -11,8 +11,9 @@ import typer
 
 from gatehouse.client import retrieval_links
 from gatehouse.client.services import ConsoleClient
-from gatehouse.commands.cli.options import Output, seconds
-from gatehouse.commands.cli.output import USAGE, count, note, print_table, stop
+from gatehouse.commands.cli import shapes
+from gatehouse.commands.cli.options import Output
+from gatehouse.commands.cli.output import USAGE, count, note, print_fields, print_items, stop
 from gatehouse.features.sharing.requests.schemas import CreatedSecretRequest, SecretRequestView
 
 _PATH = "/v1/secret-requests"
@@ -28,23 +29,7 @@ RequestIdArgument = Annotated[
 
 def request(
     client: ConsoleClient,
-    purpose: Annotated[
-        str,
-        typer.Option(
-            help=(
-                "Description of the requested secret and the reason. Shown to everyone who "
-                "opens the request page."
-            )
-        ),
-    ],
-    ttl: Annotated[
-        str,
-        typer.Option(metavar="DURATION", help="Lifetime of the request, such as 12h. Default: 3d."),
-    ] = "",
-    requester: Annotated[str, typer.Option(help="Your name, which submitters see.")] = "",
-    label: Annotated[
-        str | None, typer.Option(help="Label for your own use. Not shown to submitters.")
-    ] = None,
+    **settings: Any,
 ) -> Output:
     """Request a secret from someone without an account, and print the links, which are shown only
     once.
@@ -54,17 +39,8 @@ def request(
     the secret.
     """
     link = retrieval_links.create()
-    optional = {
-        "ttl_s": seconds("--ttl", ttl) if ttl else None,
-        "requester": requester or None,
-        "label": label,
-    }
-    parameters: dict[str, Any] = {
-        "purpose": purpose,
-        "retrieval_link": retrieval_links.parameters(link),
-    }
-    parameters |= {name: value for name, value in optional.items() if value}
-    created = client.call(CreatedSecretRequest, "POST", _PATH, parameters)
+    fields = {**shapes.request(settings), "retrieval_link": retrieval_links.parameters(link)}
+    created = client.call(CreatedSecretRequest, "POST", _PATH, fields)
     retrieval_link = link.url(created.submission_link.partition("/r/")[0])
 
     def show() -> None:
@@ -85,19 +61,13 @@ def request(
     return {**value, **links}, show
 
 
-def list_requests(
-    client: ConsoleClient,
-    owner: Annotated[str, typer.Option(help="Owner, such as key:3fGh82kLmQ0a. Default: you.")] = "",
-) -> Output:
+def list_requests(client: ConsoleClient, **filters: Any) -> Output:
     """List secret requests, newest first."""
-    requests = list(client.items(SecretRequestView, _PATH, owner=owner or None))
-    rows = [
-        (item.id, item.label, item.state, item.created_at, item.expires_at) for item in requests
-    ]
+    requests = list(client.items(SecretRequestView, _PATH, **shapes.request(filters)))
 
     def show() -> None:
-        print_table(("id", "label", "state", "created", "expires"), rows)
-        note(count(len(rows), "secret request"))
+        print_items(requests, "id", "label", "state", "created_at", "expires_at")
+        note(count(len(requests), "secret request"))
 
     return requests, show
 
@@ -107,19 +77,7 @@ def show_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
     begins with the secret ID.
     """
     item = client.get(SecretRequestView, f"{_PATH}/{checked_id(id, 'request')}")
-    properties = {
-        "id": item.id,
-        "owner": item.owner,
-        "requester": item.requester,
-        "purpose": item.purpose,
-        "label": item.label,
-        "state": item.state,
-        "created": item.created_at,
-        "expires": item.expires_at,
-        "secret": item.secret or "",
-        "submitted": item.submitted_at or "",
-    }
-    return item, lambda: print_table(("", ""), list(properties.items()))
+    return item, lambda: print_fields(item)
 
 
 def revoke_request(client: ConsoleClient, id: RequestIdArgument) -> Output:

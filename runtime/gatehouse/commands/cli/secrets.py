@@ -9,6 +9,8 @@ import getpass
 import mimetypes
 import os
 import sys
+from collections.abc import Callable, Sequence
+from inspect import Parameter
 from pathlib import Path
 from secrets import token_hex
 from typing import Annotated, Any
@@ -19,20 +21,32 @@ import typer
 
 from gatehouse.client import end_to_end
 from gatehouse.client.services import ConsoleClient, SharingClient
+from gatehouse.commands.cli import secret_requests
 from gatehouse.commands.cli.audit import trusted_keys
-from gatehouse.commands.cli.options import RETRIES, Output, console_command, is_url, seconds
-from gatehouse.commands.cli.output import USAGE, count, note, print_json, print_table, stop
-from gatehouse.commands.cli.secret_requests import (
-    checked_id,
-    list_requests,
-    request,
-    revoke_request,
-    show_request,
+from gatehouse.commands.cli.options import RETRIES, Output, console_command, is_url
+from gatehouse.commands.cli.output import (
+    USAGE,
+    count,
+    note,
+    print_fields,
+    print_items,
+    print_json,
+    stop,
 )
+from gatehouse.commands.cli.secret_requests import checked_id
+from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.features.sharing.deletion_receipt import is_signed
 from gatehouse.features.sharing.link_schemas import OpenedItemView
-from gatehouse.features.sharing.models import USES_MAX
-from gatehouse.features.sharing.schemas import CreatedSecret, Receipt, SecretView
+from gatehouse.features.sharing.requests.schemas import CreateSecretRequest
+from gatehouse.features.sharing.schemas import (
+    CreatedSecret,
+    CreateSecret,
+    LinkReceipt,
+    ListOwned,
+    Receipt,
+    SecretView,
+    UpdateSecret,
+)
 
 _PATH = "/v1/secrets"
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -47,17 +61,30 @@ FileOption = Annotated[
 PassphraseFileOption = Annotated[
     Path | None, typer.Option(help="File whose first line is the passphrase.")
 ]
-LabelOption = Annotated[
-    str | None, typer.Option(help="Label for your own use. Not shown to recipients.")
-]
 
 
 def register(app: typer.Typer) -> None:
     """Add `gatehouse secrets`."""
     secrets = typer.Typer(help="Share secrets with links, request secrets, and open links.")
-    own = (create, list_, show, update, replace, restore_version, revoke, receipt)
-    for command in (*own, request, list_requests, show_request, revoke_request):
-        console_command(secrets, command.__name__.rstrip("_").replace("_", "-"))(command)
+    content = ("text", "files", "ciphertext_base64")
+    page = parameters(ListOwned, "cursor", "limit")
+    commands: Sequence[tuple[Callable[..., Output], Sequence[Parameter]]] = (
+        (create, parameters(CreateSecret, *content, "passphrase")),
+        (list_, page),
+        (show, ()),
+        (update, parameters(UpdateSecret)),
+        (replace, ()),
+        (restore_version, ()),
+        (revoke, ()),
+        (receipt, ()),
+        (secret_requests.request, parameters(CreateSecretRequest, "retrieval_links")),
+        (secret_requests.list_requests, page),
+        (secret_requests.show_request, ()),
+        (secret_requests.revoke_request, ()),
+    )
+    for command, options in commands:
+        name = command.__name__.rstrip("_").replace("_", "-")
+        console_command(secrets, name, options=options)(command)
     secrets.command(name="open")(open_)
     secrets.command(name="verify-receipt")(verify_receipt)
     secrets.command(name="submit")(submit)
@@ -67,26 +94,11 @@ def register(app: typer.Typer) -> None:
 def create(
     client: ConsoleClient,
     file: FileOption = None,
-    recipient: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Name of a recipient, who gets a personal link. Repeatable. Default: one link."
-        ),
-    ] = None,
-    ttl: Annotated[
-        str,
-        typer.Option(metavar="DURATION", help="Lifetime of the links, such as 12h. Default: 3d."),
-    ] = "",
-    uses: Annotated[
-        int, typer.Option(min=1, max=USES_MAX, help="Number of times that each link can be opened.")
-    ] = 1,
     passphrase: Annotated[
         bool,
         typer.Option("--passphrase", help="Prompt for a passphrase that recipients must enter."),
     ] = False,
     passphrase_file: PassphraseFileOption = None,
-    sender: Annotated[str, typer.Option(help="Your name, which recipients see.")] = "",
-    label: LabelOption = None,
     encrypt: Annotated[
         bool,
         typer.Option(
@@ -94,6 +106,7 @@ def create(
             help="Encrypt the text on this machine. Recipients need the complete link.",
         ),
     ] = False,
+    **settings: Any,
 ) -> Output:
     """Create a secret from standard input and print its links, which are shown only once.
 
@@ -107,19 +120,9 @@ def create(
         content: dict[str, Any] = {"ciphertext_base64": base64.b64encode(ciphertext).decode()}
     else:
         content = _content(file)
-    optional = {
-        "recipients": recipient,
-        "ttl_s": seconds("--ttl", ttl) if ttl else None,
-        "passphrase": _passphrase(passphrase_file, ask=passphrase, new=True) or None,
-        "sender": sender or None,
-        "label": label,
-    }
-    request = {
-        **content,
-        "uses": uses,
-        **{name: value for name, value in optional.items() if value},
-    }
-    created = client.call(CreatedSecret, "POST", _PATH, request)
+    text = _passphrase(passphrase_file, ask=passphrase, new=True)
+    fields = {**content, **request(settings), **({"passphrase": text} if text else {})}
+    created = client.call(CreatedSecret, "POST", _PATH, fields)
     links = [(link.recipient, f"{link.url}.{key}" if key else link.url) for link in created.links]
 
     def show() -> None:
@@ -134,20 +137,13 @@ def create(
     return {**value, "links": [{"recipient": name, "url": url} for name, url in links]}, show
 
 
-def list_(
-    client: ConsoleClient,
-    owner: Annotated[str, typer.Option(help="Owner, such as key:3fGh82kLmQ0a. Default: you.")] = "",
-) -> Output:
+def list_(client: ConsoleClient, **filters: Any) -> Output:
     """List secrets, newest first."""
-    secrets = list(client.items(SecretView, _PATH, owner=owner or None))
-    rows = [
-        (secret.id, secret.label, secret.state, _uses(secret), secret.created_at, secret.expires_at)
-        for secret in secrets
-    ]
+    secrets = list(client.items(SecretView, _PATH, **request(filters)))
 
     def show() -> None:
-        print_table(("id", "label", "state", "uses", "created", "expires"), rows)
-        note(count(len(rows), "secret"))
+        print_items(secrets, "id", "label", "state", ("uses", _uses), "created_at", "expires_at")
+        note(count(len(secrets), "secret"))
 
     return secrets, show
 
@@ -155,53 +151,24 @@ def list_(
 def show(client: ConsoleClient, id: SecretIdArgument) -> Output:
     """Show the metadata of a secret."""
     secret = _secret(client, id)
-    properties = {
-        "id": secret.id,
-        "owner": secret.owner,
-        "sender": secret.sender,
-        "label": secret.label,
-        "state": secret.state,
-        "created": secret.created_at,
-        "expires": secret.expires_at,
-        "end to end": "yes" if secret.end_to_end else "no",
-        "versions": ", ".join(
-            f"{version.number} ({version.size} bytes)" for version in secret.versions
-        ),
-    }
-    links = [
-        (link.id, link.recipient, link.state, f"{link.uses}/{link.uses_max}", link.opened_at or "")
-        for link in secret.links
-    ]
 
     def print_all() -> None:
-        print_table(("", ""), list(properties.items()))
-        print_table(("link", "recipient", "state", "uses", "opened"), links)
+        print_fields(secret, "versions", "links")
+        print_items(secret.versions, "number", "created_at", "items", "size")
+        print_items(secret.links, "id", "recipient", "state", "uses", "uses_max", "opened_at")
 
     return secret, print_all
 
 
-def update(
-    client: ConsoleClient,
-    id: SecretIdArgument,
-    uses: Annotated[
-        int | None,
-        typer.Option(min=1, max=USES_MAX, help="Number of times that each link can be opened."),
-    ] = None,
-    expires_at: Annotated[
-        str,
-        typer.Option(metavar="RFC3339", help="Expiry of the links, such as 2031-01-01T00:00:00Z."),
-    ] = "",
-    label: LabelOption = None,
-) -> Output:
+def update(client: ConsoleClient, id: SecretIdArgument, **settings: Any) -> Output:
     """Change the expiry, uses or label of a secret. Omitted values stay unchanged.
 
     Fails if the secret is changed concurrently.
     """
-    values = {"uses": uses, "expires_at": expires_at or None, "label": label}
-    request = {name: value for name, value in values.items() if value is not None}
-    if not request:
+    changes = request(settings)
+    if not changes:
         stop("nothing to change: use at least one option, such as --uses", code=USAGE)
-    secret = _changed(client, id, "PATCH", "", request)
+    secret = _changed(client, id, "PATCH", "", changes)
     return secret, lambda: print(
         f"Updated secret {secret.id}: uses {_uses(secret)}, expires at {secret.expires_at}."
     )
@@ -256,16 +223,10 @@ def revoke(
 def receipt(client: ConsoleClient, id: SecretIdArgument) -> Output:
     """Show when links were opened and, after the content is deleted, the proof of deletion."""
     value = client.get(Receipt, f"{_PATH}/{checked_id(id)}/receipt")
-    rows = []
-    for link in value.links:
-        claims = "; ".join(
-            f"{claim.claimed_at} (received: {claim.acknowledged_at or 'not confirmed'})"
-            for claim in link.claims
-        )
-        rows.append((link.id, link.recipient, claims, str(link.denied_attempts)))
 
     def show() -> None:
-        print_table(("link", "recipient", "uses", "denied attempts"), rows)
+        columns = ("id", "recipient", "opened_at", ("uses", _claims), "denied_attempts")
+        print_items(value.links, *columns)
         if value.deletion is None:
             note(f"State: {value.state}. The content is not deleted yet.")
             return
@@ -380,11 +341,18 @@ def _secret(client: ConsoleClient, id: str) -> SecretView:
 
 
 def _changed(
-    client: ConsoleClient, id: str, method: str, action: str, request: dict[str, Any]
+    client: ConsoleClient, id: str, method: str, action: str, changes: dict[str, Any]
 ) -> SecretView:
     """Change a secret, unless somebody else changes it at the same time."""
     revision = _secret(client, id).revision
-    return client.call(SecretView, method, f"{_PATH}/{id}{action}", request, version=revision)
+    return client.call(SecretView, method, f"{_PATH}/{id}{action}", changes, version=revision)
+
+
+def _claims(link: LinkReceipt) -> str:
+    return "; ".join(
+        f"{claim.claimed_at} (received: {claim.acknowledged_at or 'not confirmed'})"
+        for claim in link.claims
+    )
 
 
 def _uses(secret: SecretView) -> str:

@@ -123,16 +123,6 @@ class AuditRepository:
         statement = f"{_CHECKPOINT.insert('audit_checkpoint')} ON CONFLICT DO NOTHING"
         return await self._pool.execute(statement, *_CHECKPOINT.values(checkpoint).values()) == 1
 
-    async def checkpoints(self, *, after: int, size: int) -> tuple[Checkpoint, ...]:
-        """Checkpoints of rows above `after`, in the order of the rows."""
-        statement = (
-            f"SELECT {_CHECKPOINT.select} FROM audit_checkpoint WHERE seq > $1 ORDER "
-            f"BY seq LIMIT $2"
-        )
-        return tuple(
-            _CHECKPOINT.read(row) for row in await self._pool.fetch(statement, after, size)
-        )
-
 
 def _conditions(only: AuditFilter) -> Conditions:
     where = Conditions()

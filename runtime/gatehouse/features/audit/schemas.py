@@ -61,20 +61,6 @@ class ListAudit(SearchAudit, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     limit: PageSize = PAGE_SIZE
 
 
-class ExportAudit(SearchAudit, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Query parameters for an export."""
-
-    format: Annotated[
-        Literal["ndjson", "csv"],
-        Meta(
-            description=(
-                "`ndjson` is exact and can be verified. `csv` is for spreadsheets, "
-                "with formulas escaped."
-            )
-        ),
-    ] = "ndjson"
-
-
 class AuditEventView(msgspec.Struct, frozen=True, kw_only=True):
     """One event. `hash` covers every other field in the encoding that docs/guides/operate.md, Read
     and verify the audit trail, describes."""
@@ -163,7 +149,8 @@ class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The last checkpoint, and the events after it.
+    """The last checkpoint, and the events after it. As evidence, use the checkpoints in the locked
+    bucket.
 
     The console verified the chain up to the checkpoint when it created the checkpoint. GET
     /v1/audit-verification verifies the whole chain again.
@@ -175,6 +162,7 @@ class AuditStatus(msgspec.Struct, frozen=True, kw_only=True):
         "checkpoint": CheckpointView.example,
         "signed": True,
         "matches": True,
+        "public_key": None,
     }
 
     newest_seq: Annotated[
@@ -201,30 +189,6 @@ class AuditStatus(msgspec.Struct, frozen=True, kw_only=True):
                 "checkpoint. Null if there is none."
             )
         ),
-    ]
-
-
-class ListCheckpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Query parameters for listing checkpoints."""
-
-    after: Annotated[
-        int, Meta(ge=0, le=2**62, description="The `next_after` from the previous page.")
-    ] = 0
-    limit: PageSize = PAGE_SIZE
-
-
-class CheckpointPage(msgspec.Struct, frozen=True):
-    """Checkpoints, ordered by the events that they cover."""
-
-    example: ClassVar = {
-        "checkpoints": [CheckpointView.example],
-        "next_after": None,
-        "public_key": None,
-    }
-
-    checkpoints: list[CheckpointView]
-    next_after: Annotated[
-        int | None, Meta(description="Position of the next page, or null on the last page.")
     ]
     public_key: Annotated[
         str | None,

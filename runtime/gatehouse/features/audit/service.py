@@ -213,22 +213,24 @@ class CheckpointReader:
     trail: AuditRepository
     signer: Signer | None
 
-    async def public_key(self) -> str | None:
-        """Return the public key of the signer in PEM."""
-        return None if self.signer is None else (await self.signer.public_key()).decode()
-
     async def status(self) -> AuditStatus:
         # The checkpoint is read first, so that it never covers an event after the newest one.
         checkpoint = await self.trail.last_checkpoint()
         newest_seq, matches, signed = await self.trail.newest_seq(), None, None
+        public_key = None if self.signer is None else await self.signer.public_key()
         if checkpoint is not None:
             matches = await self.trail.hash_of(checkpoint.seq) == checkpoint.hash
-            if self.signer is not None and checkpoint.key_id == await self.signer.key_id():
-                signed = is_signed(checkpoint, public_keys(await self.signer.public_key()))
+            if (
+                self.signer is not None
+                and public_key is not None
+                and checkpoint.key_id == await self.signer.key_id()
+            ):
+                signed = is_signed(checkpoint, public_keys(public_key))
         return AuditStatus(
             newest_seq=newest_seq,
             enabled=self.signer is not None,
             checkpoint=None if checkpoint is None else checkpoint_view(checkpoint),
             signed=signed,
             matches=matches,
+            public_key=None if public_key is None else public_key.decode(),
         )

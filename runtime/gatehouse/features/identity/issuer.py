@@ -42,14 +42,12 @@ class Issuer:
 
     url: the exact value of `iss`.
     audience: the required value of `aud` in bearer tokens.
-    jwks_url: URL of the issuer's keys. Empty: the URL in the discovery document.
     claim: path of the claim that contains the roles, with names separated by dots.
     roles: roles by claim value.
     """
 
     url: str
     audience: str
-    jwks_url: str
     claim: str
     roles: Mapping[str, Role]
 
@@ -161,8 +159,7 @@ class IssuerDocuments:
         return metadata
 
     async def _load_keys(self) -> dict[str, Key]:
-        url = self._issuer.jwks_url or (await self.metadata()).jwks_uri
-        status, document = await request("GET", url)
+        status, document = await request("GET", (await self.metadata()).jwks_uri)
         keys = _parse_keys(document)
         if status != 200 or not keys:
             raise ValueError("the document contains no usable key")

@@ -2,7 +2,7 @@
 parameter of a search.
 """
 
-from gatehouse.core.keys import ADMIN_ROLES, OWNER_SCOPES, KeyState, key_fields
+from gatehouse.core.keys import OWNER_SCOPES, KeyState, key_fields
 from gatehouse.core.lifecycle import Action, states_before
 
 _COMPARISONS = {
@@ -23,8 +23,8 @@ USABLE = f"(state = '{KeyState.ACTIVE}' AND (expires_at IS NULL OR expires_at > 
 
 #: `keys.can_manage_keys`.
 CAN_MANAGE_KEYS = (
-    f"(state = '{KeyState.ACTIVE}' AND NOT require_signature"
-    f" AND (scopes && ARRAY{[*OWNER_SCOPES]} OR roles && ARRAY{[*ADMIN_ROLES]}))"
+    f"(state = '{KeyState.ACTIVE}' AND signing_algorithm IS NULL"
+    f" AND scopes && ARRAY{[*OWNER_SCOPES]})"
 )
 
 

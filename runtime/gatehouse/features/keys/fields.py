@@ -42,7 +42,6 @@ KeySort = Literal[
     "-expires_at",
 ]
 StateFilter = Literal["active", "disabled", "revoked", "deleted", "purged", "expired"]
-Role = Literal["reader", "agent", "admin"]
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 Algorithm = Literal["hmac-sha256", "ed25519"]
 
@@ -67,10 +66,7 @@ Ttl = Annotated[int, Meta(ge=1, le=TTL_S_MAX)]
 Seconds = Annotated[int, Meta(ge=0, le=TTL_S_MAX)]
 Scopes = Annotated[
     list[Scope],
-    unique_items(
-        max_length=SCOPES_MAX,
-        description="Scopes of the key, in addition to those that `roles` adds.",
-    ),
+    unique_items(max_length=SCOPES_MAX, description="Scopes of the key."),
 ]
 
 
@@ -86,7 +82,6 @@ class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         "tags": ["nightly"],
         "metadata": {"ticket": "OPS-1234"},
         "notes": "Requested by the billing team.",
-        "roles": ["reader"],
     }
 
     name: Name
@@ -141,15 +136,6 @@ class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         str,
         checked(multi_line, max_length=2000, description="Free text. Do not store secrets here."),
     ] = ""
-    roles: Annotated[
-        list[Role],
-        unique_items(
-            max_length=len(get_args(Role)),
-            description="Predefined sets of scopes to add: `reader` (`cores:read`), `agent` "
-            "(`cores:register`) or `admin`"
-            " (`admin`). To assign a console role, add `role:<name>` to the scopes.",
-        ),
-    ] = []
 
 
 #: The keys that a search finds, as the end of a sentence.
@@ -169,7 +155,4 @@ Delivery = Annotated[
             "link that shows the token once."
         )
     ),
-]
-RequireSignature = Annotated[
-    bool, Meta(description="Deny unsigned requests. Requires a signing key.")
 ]

@@ -1,4 +1,4 @@
-"""Response shapes of the propagation of changes and of the pepper status."""
+"""Response shapes of the pepper status."""
 
 from __future__ import annotations
 
@@ -6,42 +6,6 @@ from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
-
-
-class Propagation(msgspec.Struct, frozen=True):
-    """Propagation of changes of keys. A gateway worker confirms every second which changes it has
-    applied.
-    """
-
-    example: ClassVar = {"workers": 6, "behind": 0, "silent": 0, "lag_s": 0.8, "bound_s": 5.0}
-
-    workers: Annotated[int, Meta(description="Number of live gateway workers.")]
-    behind: Annotated[
-        int,
-        Meta(
-            description="Number of live workers that have not confirmed the last change of a key."
-        ),
-    ]
-    silent: Annotated[
-        int,
-        Meta(
-            description="Number of workers that did not stop but have not confirmed anything for "
-            "twice the propagation bound. Such a worker denies every key."
-        ),
-    ]
-    lag_s: Annotated[
-        float | None,
-        Meta(
-            description=(
-                "Time since the oldest confirmation of a live worker. Null if there is "
-                "no live worker."
-            )
-        ),
-    ]
-    bound_s: Annotated[
-        float,
-        Meta(description="The propagation bound. A worker whose data is older denies every key."),
-    ]
 
 
 class PepperGeneration(msgspec.Struct, frozen=True):

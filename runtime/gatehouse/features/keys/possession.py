@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 from gatehouse.core.imported_tokens import ImportedKeyIds
-from gatehouse.core.keys import Key, KeyId, KeyRecord
+from gatehouse.core.keys import OWN_SCHEME, Key, KeyId, KeyRecord
 from gatehouse.core.token import Pepper, parse, proves_possession
 from gatehouse.features.keys.repository import KeyRepository
 
@@ -52,7 +52,7 @@ class KeyFinder(Generic[AnyKey]):
             return None
         records = await asyncio.gather(*(self.find(candidate.id) for candidate in candidates))
         for candidate, record in zip(candidates, records, strict=True):
-            if record is not None and record.scheme == candidate.scheme:
+            if record is not None and record.scheme != OWN_SCHEME:
                 return NamedKey(record, candidate.material)
         return NamedKey(None, candidates[0].material)
 

@@ -34,7 +34,6 @@ from gatehouse.core.keys import (
     Signing,
     Update,
     can_manage_keys,
-    granted,
 )
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.token import ID_CHARS
@@ -65,23 +64,15 @@ RESEAL_ROWS = 500
 #: Timeout of a self-revocation. If the update fails, nothing is revoked and the client retries.
 REVOKE_TIMEOUT_S = 5.0
 
-#: The skipped fields have no column: effective scopes are computed, a signing key has several
-#: columns, and credits and the last use are in other tables.
-_KEY = RowMapping(
-    Key, renamed={"own_scopes": "scopes"}, skip={"scopes", "signing", "credits", "last_used_at"}
-)
+#: The skipped fields have no column: a signing key has several columns, and credits and the last
+#: use are in other tables.
+_KEY = RowMapping(Key, skip={"signing", "credits", "last_used_at"})
 
-_SIGNING = ("signing_algorithm", "signing_key", "signing_generation", "require_signature")
+_SIGNING = ("signing_algorithm", "signing_key", "signing_generation")
 
 #: Columns that `key_record` reads, and the column that the prefilter for guessed IDs reads.
 RECORD_COLUMNS = ", ".join(
-    (
-        *RowMapping(KeyRecord, skip={"scopes", "signing"}).columns,
-        *_SIGNING,
-        "scopes",
-        "roles",
-        "id_generation",
-    )
+    (*RowMapping(KeyRecord, skip={"signing"}).columns, *_SIGNING, "id_generation")
 )
 
 #: Columns that are written. The database increments `version` and `change_seq`.
@@ -145,7 +136,7 @@ _IS_LAST_ADMIN = (
 
 _END_OTHERS = (
     "UPDATE api_key SET expires_at = $1 "
-    f"WHERE family_id = $2 AND id <> ALL ($3) AND {in_states(Action.END_GRACE_PERIOD)} "
+    f"WHERE family_id = $2 AND id <> ALL ($3) AND {in_states(Action.UPDATE)} "
     "AND (expires_at IS NULL OR expires_at > $1)"
 )
 
@@ -189,15 +180,6 @@ _LAGGING = (
     "WHERE confirmed_seq < $1 AND seen_at > clock_timestamp() - make_interval(secs => $2))"
 )
 
-_PROPAGATION = (
-    "SELECT count(*) FILTER (WHERE live) AS workers, "
-    "count(*) FILTER (WHERE live AND confirmed_seq < newest) AS behind, "
-    "count(*) FILTER (WHERE NOT live) AS silent, max(age_s) FILTER (WHERE live) AS lag_s "
-    "FROM (SELECT coalesce(max(change_seq), 0) AS newest FROM api_key) AS change, "
-    "(SELECT confirmed_seq, extract(epoch FROM clock_timestamp() - seen_at)::float8 AS age_s, "
-    "seen_at > clock_timestamp() - make_interval(secs => $1) AS live FROM gateway_worker) AS worker"
-)
-
 _WRITABLE = (
     "SELECT max(candidate) FROM unnest($1::integer[]) AS candidate WHERE NOT EXISTS ( "
     "SELECT FROM gateway_worker WHERE seen_at > now() - make_interval(secs => $2) "
@@ -218,7 +200,7 @@ def key_record(row: Row) -> KeyRecord:
         state=_states[row["state"]],
         name=row["name"],
         owner=shared(row["owner"]),
-        scopes=shared(granted(row["scopes"], row["roles"])),
+        scopes=shared(tuple(row["scopes"])),
         cores=shared(tuple(row["cores"])),
         limits=_limits(row["limits"]),
         expires_at=None if expires_at is None else expires_at.timestamp(),
@@ -241,7 +223,6 @@ def full_key(row: Row) -> Key:
         plan = CreditPlan(row["remaining"], row["refill_amount"], row["refill_every"])
     return Key(
         **_KEY.fields(row),
-        scopes=granted(row["scopes"], row["roles"]),
         signing=_signing(row),
         credits=plan,
         last_used_at=None if row["last_used_at"] is None else to_seconds(row["last_used_at"]),
@@ -252,20 +233,15 @@ def _signing(row: Row) -> Signing | None:
     algorithm = row["signing_algorithm"]
     if algorithm is None:
         return None
-    return Signing(
-        _algorithms[algorithm],
-        row["signing_key"],
-        row["signing_generation"],
-        row["require_signature"],
-    )
+    return Signing(_algorithms[algorithm], row["signing_key"], row["signing_generation"])
 
 
 def column_values(key: Key) -> tuple[Any, ...]:
     """Values of COLUMNS."""
     signing = key.signing
-    signed: tuple[Any, ...] = (None, None, 0, False)
+    signed: tuple[Any, ...] = (None, None, 0)
     if signing is not None:
-        signed = (signing.algorithm, signing.key, signing.pepper_generation, signing.required)
+        signed = (signing.algorithm, signing.key, signing.pepper_generation)
     values = {
         **_KEY.values(key),
         **dict(zip(_SIGNING, signed, strict=True)),
@@ -436,16 +412,6 @@ class KeyRepository:
             _WRITABLE, list(generations), self._live_s
         )
         return generation
-
-    async def propagation(self) -> tuple[int, int, int, float | None]:
-        """Number of live gateway workers, of live workers that have not applied the last change,
-        and of other workers, and the age in seconds of the oldest confirmation of a live worker."""
-        row = await self._pool.fetchrow(_PROPAGATION, self._live_s)
-        return (
-            (0, 0, 0, None)
-            if row is None
-            else (row["workers"], row["behind"], row["silent"], row["lag_s"])
-        )
 
     async def effective(self, change_seq: int, *, timeout_s: float) -> Effective:
         """Returns EVERYWHERE when every live gateway worker has applied the change, or WITHIN_BOUND

@@ -22,7 +22,7 @@ from gatehouse.core.roles import (
 )
 from gatehouse.core.token import id_start, is_marked, key_id
 from gatehouse.features.keys.models import GenerationUse, KeyFilter, KeyPosition
-from gatehouse.features.keys.pepper_schemas import PepperGeneration, PepperStatus, Propagation
+from gatehouse.features.keys.pepper_schemas import PepperGeneration, PepperStatus
 from gatehouse.features.keys.schemas import (
     ChangedKey,
     CreatedKey,
@@ -140,15 +140,6 @@ async def rotate_key(request: Request, id: str, body: RotateKey, keys: KeyServic
     )
 
 
-async def end_grace(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
-    """End a grace period.
-
-    Ends the grace period of a rotated key immediately. The `last_used_at` field of the key shows
-    whether the key is still in use.
-    """
-    return await _act(request, id, Action.END_GRACE_PERIOD, body, keys)
-
-
 async def disable_key(
     request: Request, id: str, body: DeactivateKey, keys: KeyService
 ) -> ChangedKey:
@@ -219,17 +210,13 @@ async def set_signing(
         existing_id(id),
         body.ed25519_key(),
         request.actor,
-        required=body.required,
         allow_last_admin=body.allow_last_admin,
     )
     return SigningKeySet(secret, key_view(changed.key, keys.prefix), changed.effective.value)
 
 
 async def remove_signing(request: Request, id: str, keys: KeyService) -> ChangedKey:
-    """Remove a signing key.
-
-    Rejected while the key requires signatures.
-    """
+    """Remove a signing key."""
     return _changed(keys, await keys.remove_signing(existing_id(id), request.actor))
 
 
@@ -253,17 +240,6 @@ async def pepper_status(request: Request, keys: KeyService) -> PepperStatus:
             )
         )
     return PepperStatus(pepper.current, writing, rows)
-
-
-async def show_propagation(request: Request, keys: KeyService) -> Propagation:
-    """Retrieve the state of the propagation of changes.
-
-    Shows how many gateway workers have applied the last change of a key, and how old the data of
-    the slowest worker is.
-    """
-    workers, behind, silent, lag_s = await keys.store.propagation()
-    lag_s = None if lag_s is None else round(lag_s, 1)
-    return Propagation(workers, behind, silent, lag_s, keys.confirmation_timeout_s)
 
 
 async def _act(
@@ -328,7 +304,6 @@ ENDPOINTS = (
         status=201,
         errors=(404,),
     ),
-    _key("POST", f"{_KEY}/end-grace", end_grace, KEY_MANAGERS, _MANAGING, errors=(404,)),
     _key(
         "POST",
         f"{_KEY}/revoke",
@@ -343,5 +318,4 @@ ENDPOINTS = (
     # key is removed.
     _key("DELETE", f"{_KEY}/signing", remove_signing, OPERATORS, _ALWAYS, errors=(404, 409)),
     _key("GET", "/v1/pepper", pepper_status, AUDITORS),
-    _key("GET", "/v1/propagation", show_propagation, AUDITORS),
 )

@@ -22,7 +22,6 @@ from gatehouse.features.keys.fields import (
     KeySettings,
     KeySort,
     Period,
-    RequireSignature,
     Scopes,
     Seconds,
     StateFilter,
@@ -123,6 +122,9 @@ class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ]
     refill: Refill | None = None
 
+    def __str__(self) -> str:
+        return str(self.plan())
+
     def plan(self) -> CreditPlan:
         refill = self.refill
         return CreditPlan(
@@ -146,9 +148,7 @@ class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Environment | None,
         Meta(description="Environment of the key. Default: the environment of the deployment."),
     ] = None
-    scopes: Annotated[
-        Scopes | None, Meta(description='Default: `["cores:read"]`, or none if `roles` is set.')
-    ] = None
+    scopes: Annotated[Scopes | None, Meta(description='Default: `["cores:read"]`.')] = None
     limits: Annotated[
         Limits | None, Meta(description="Default: the default limit of the deployment.")
     ] = None
@@ -206,7 +206,6 @@ class UpdateKey(_PatchedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     credits: Annotated[
         Credits | UnsetType | None, Meta(description="Null: requests no longer consume credits.")
     ] = UNSET
-    require_signature: RequireSignature | UnsetType = UNSET
     allow_last_admin: AllowLastAdmin = False
 
     def __post_init__(self) -> None:
@@ -317,11 +316,6 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     total: Annotated[bool, Meta(description="Count all keys that match the filters.")] = False
 
 
-class SigningView(msgspec.Struct, frozen=True):
-    algorithm: Algorithm
-    required: Annotated[bool, Meta(description="True if unsigned requests are denied.")]
-
-
 class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=True):
     """An API key. Neither the token nor its digest is included."""
 
@@ -333,7 +327,7 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
         "scopes": ["cores:read"],
         "limits": [_LIMIT_EXAMPLE],
         "credits": _CREDITS_EXAMPLE,
-        "signing": {"algorithm": "hmac-sha256", "required": True},
+        "signing": "hmac-sha256",
         "version": 3,
         "family_id": "3fGh82kLmQ0a",
         "generation": 1,
@@ -362,14 +356,15 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
     id: str
     environment: Environment
     state: Literal["active", "disabled", "revoked", "deleted", "purged"]
-    scopes: Annotated[
-        list[str], Meta(description="Scopes of the key, in addition to those that `roles` adds.")
-    ]
+    scopes: list[str]
     limits: list[RateLimit]
     credits: Credits | None
     signing: Annotated[
-        SigningView | None,
-        Meta(description="Signature settings for requests. Null if the key has no signing key."),
+        Algorithm | None,
+        Meta(
+            description="Algorithm of the signing key, with which requests must be signed. Null if "
+            "the key has no signing key."
+        ),
     ]
     version: Annotated[
         int,
@@ -543,12 +538,9 @@ def key_view(key: Key, prefix: str) -> KeyView:
     return view_of(
         KeyView,
         key,
-        scopes=key.own_scopes,
         credits=None if key.credits is None else _credits(key.credits),
         family_id=key.subject,
-        signing=None
-        if key.signing is None
-        else SigningView(key.signing.algorithm.value, key.signing.required),
+        signing=None if key.signing is None else key.signing.algorithm.value,
         start=f"{prefix}_{key.environment.value}_{key.id}" if key.scheme == OWN_SCHEME else "",
     )
 

@@ -41,7 +41,6 @@ from gatehouse.core.keys import (
     SignatureAlgorithm,
     Signing,
     can_manage_keys,
-    granted,
     no_key,
 )
 from gatehouse.core.lifecycle import Action
@@ -62,20 +61,12 @@ _SECRET_BYTES = 32
 
 #: Actions that are rejected on the last key that can manage keys unless the request allows it.
 #: Revocation is always possible, because it must always be possible to end a leaked credential.
-_GUARDED = frozenset(
-    {Action.UPDATE, Action.DISABLE, Action.DELETE, Action.ROTATE, Action.END_GRACE_PERIOD}
-)
+_GUARDED = frozenset({Action.UPDATE, Action.DISABLE, Action.DELETE, Action.ROTATE})
 _LAST_ADMIN = (
     "No other key that can manage keys is valid long enough; create another such key "
     "first, or send allow_last_admin"
 )
-_LAST_ADMIN_GRACE_PERIOD = (
-    "This is the last key that can manage keys, because its successor "
-    "cannot; create another such key first"
-)
-
-
-#: Scopes of keys for which the request specifies neither scopes nor roles.
+#: Scopes of keys for which the request specifies no scopes.
 DEFAULT_SCOPES = ("cores:read",)
 
 
@@ -191,28 +182,23 @@ class KeyService:
         if fields["limits"] is None:
             fields["limits"] = (self.default_limit,)
         if fields["scopes"] is None:
-            fields["scopes"] = () if fields["roles"] else DEFAULT_SCOPES
+            fields["scopes"] = DEFAULT_SCOPES
         token, key = await self._add(fields, actor, ttl_s)
         return Created(await self._issue(token, key, delivery, owner, actor), key)
 
     async def _add(self, fields: KeyFields, actor: Actor, ttl_s: int | None) -> tuple[str, Key]:
-        now, own_scopes = self.clock.now(), fields["scopes"]
+        now = self.clock.now()
         expires_at = fields["expires_at"] if ttl_s is None else now + ttl_s
         lifecycle.check_expiry(expires_at, now)
         generation = await self.writable_generation()
         for _ in range(_ID_ATTEMPTS):
             token, digest = self._new_token(fields["environment"], generation)
             key = Key(
-                **{
-                    **fields,
-                    "expires_at": expires_at,
-                    "scopes": granted(own_scopes, fields["roles"]),
-                },
+                **{**fields, "expires_at": expires_at},
                 id=token.id,
                 digest=digest,
                 pepper_generation=generation,
                 state=KeyState.ACTIVE,
-                own_scopes=own_scopes,
                 version=1,
                 family_id=token.id,
                 has_credits=fields["credits"] is not None,
@@ -252,7 +238,7 @@ class KeyService:
         version.
 
         Raises PreconditionFailed if the key has changed since then, BadRequest if the expiry is not
-        allowed or if signatures are required without a signing key, and the errors of `transition`.
+        allowed, and the errors of `transition`.
         """
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
@@ -277,11 +263,9 @@ class KeyService:
         *,
         allow_last_admin: bool = False,
     ) -> Changed:
-        """Disables, enables, revokes, deletes or restores a key, or ends its grace period. See
-        `lifecycle.IDEMPOTENT`.
+        """Disables, enables, revokes, deletes or restores a key. See `lifecycle.IDEMPOTENT`.
 
-        Raises Conflict if the key has no grace period, or if the grace period or the restore window
-        has ended, and the errors of `transition`.
+        Raises Conflict if the restore window has ended, and the errors of `transition`.
         """
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
@@ -385,7 +369,6 @@ class KeyService:
         public_key: bytes | None,
         actor: Actor,
         *,
-        required: bool,
         allow_last_admin: bool,
     ) -> tuple[str | None, Changed]:
         """Sets or replaces the signing key. `public_key`: the 32 bytes of an Ed25519 key. None: an
@@ -393,8 +376,8 @@ class KeyService:
 
         A signing secret belongs to the key family. The successor of a rotated key inherits the
         secret and can have another secret without affecting its predecessor. To replace a secret
-        without failed requests, rotate the key, set the successor's secret, and then end the grace
-        period. Returns the HMAC secret (shown only once) or None. Raises the errors of
+        without failed requests, rotate the key, set the successor's secret, and then revoke the old
+        key. Returns the HMAC secret (shown only once) or None. Raises the errors of
         `transition`.
         """
         generation = await self.writable_generation()
@@ -402,7 +385,7 @@ class KeyService:
         algorithm = SignatureAlgorithm.ED25519 if secret is None else SignatureAlgorithm.HMAC_SHA256
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
-            signing = Signing(algorithm, public_key or b"", 0, required)
+            signing = Signing(algorithm, public_key or b"", 0)
             if secret is not None:
                 sealed = seal(
                     secret,
@@ -417,12 +400,8 @@ class KeyService:
                     raise Unavailable(
                         "The creation of signing secrets is temporarily unavailable.", detail=detail
                     )
-                signing = Signing(algorithm, sealed, generation, required)
-            details: Details = {
-                "changed": ["signing"],
-                "algorithm": algorithm.value,
-                "require_signature": required,
-            }
+                signing = Signing(algorithm, sealed, generation)
+            details: Details = {"changed": ["signing"], "algorithm": algorithm.value}
             return KeyChange(
                 msgspec.structs.replace(key, signing=signing), {**details, "version": key.version}
             )
@@ -433,17 +412,13 @@ class KeyService:
         return None if secret is None else http_signatures.secret_text(secret), changed
 
     async def remove_signing(self, key_id: KeyId, actor: Actor) -> Changed:
-        """Removes the signing key. Raises Conflict while signatures are required, and the errors of
+        """Removes the signing key. Raises Conflict if there is none, and the errors of
         `transition`.
         """
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             if key.signing is None:
                 raise Conflict("The key has no signing key.")
-            if key.signing.required:
-                raise Conflict(
-                    "The key requires signatures; send require_signature false with PATCH first."
-                )
             details: Details = {"changed": ["signing"], "algorithm": None, "version": key.version}
             return KeyChange(msgspec.structs.replace(key, signing=None), details)
 
@@ -506,11 +481,7 @@ class KeyService:
                 and not allow_last_admin
                 and not _keeps_admin(key, changed)
             ):
-                raise Conflict(
-                    _LAST_ADMIN
-                    if action is not Action.END_GRACE_PERIOD
-                    else _LAST_ADMIN_GRACE_PERIOD
-                )
+                raise Conflict(_LAST_ADMIN)
             event = actor.event(
                 AuditAction(f"key.{action.value}"),
                 target_id=key_id,

@@ -46,7 +46,7 @@ def public_key_bytes(text: str) -> bytes:
 
 class SetSigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Signature method for requests with the key (RFC 9421). Replaces the current signing key
-    immediately.
+    immediately. Requests without a valid signature are denied.
     """
 
     examples: ClassVar = (
@@ -54,7 +54,6 @@ class SetSigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         {
             "algorithm": "ed25519",
             "public_key": "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=",
-            "required": True,
         },
     )
 
@@ -65,7 +64,6 @@ class SetSigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         Annotated[str, checked(_public_key, max_length=PUBLIC_KEY_CHARS_MAX)] | None,
         Meta(description="For ed25519: the public key, as base64 of its 32 bytes or as PEM."),
     ] = None
-    required: Annotated[bool, Meta(description="Deny unsigned requests.")] = True
     allow_last_admin: AllowLastAdmin = False
 
     def ed25519_key(self) -> bytes | None:

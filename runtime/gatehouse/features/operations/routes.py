@@ -1,13 +1,12 @@
-"""Endpoints for the log level and for features."""
+"""Endpoints for the log level."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from gatehouse.core.clock import rfc3339
-from gatehouse.core.features import FEATURES, DisabledFeatures
 from gatehouse.core.roles import AUDITORS, OPERATORS
-from gatehouse.features.operations.schemas import FeatureList, FeatureView, LogLevel, SetLogLevel
+from gatehouse.features.operations.schemas import LogLevel, SetLogLevel
 from gatehouse.features.operations.service import LogLevelOverride, LogLevelService
 from gatehouse.platform.http.endpoint import Endpoint, StepUp
 from gatehouse.platform.http.request import Request
@@ -39,21 +38,6 @@ async def reset_log_level(request: Request, log_levels: LogLevelService) -> None
     await log_levels.reset(request.actor)
 
 
-async def list_features(request: Request, disabled: DisabledFeatures) -> FeatureList:
-    """List features.
-
-    To enable or disable a feature, change GATEHOUSE_FEATURES and restart the service.
-    """
-    return FeatureList(
-        [
-            FeatureView(
-                feature.name, feature.service, feature.name not in disabled, feature.description
-            )
-            for feature in FEATURES
-        ]
-    )
-
-
 def _view(log_levels: LogLevelService, override: LogLevelOverride | None) -> LogLevel:
     configured = log_levels.configured
     if override is None:
@@ -66,7 +50,6 @@ def _view(log_levels: LogLevelService, override: LogLevelOverride | None) -> Log
 _operation = partial(Endpoint, tag="operations")
 
 ENDPOINTS = (
-    _operation(method="GET", path="/v1/features", handler=list_features, roles=AUDITORS),
     _operation(method="GET", path="/v1/log-level", handler=show_log_level, roles=AUDITORS),
     # Step-up is required because the level `error` would hide requests from the log.
     _operation(

@@ -1,8 +1,8 @@
-"""Request and response shapes of the log level, of features and of the pepper status."""
+"""Request and response shapes of the log level."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -48,28 +48,3 @@ class LogLevel(msgspec.Struct, frozen=True):
         ),
     ]
     set_by: str | None
-
-
-class FeatureView(msgspec.Struct, frozen=True):
-    name: str
-    service: Literal["gateway", "console"]
-    enabled: bool
-    description: str
-
-
-class FeatureList(msgspec.Struct, frozen=True):
-    """Features as configured for this console. Each gateway has its own setting, which the /readyz
-    endpoint of the gateway reports."""
-
-    example: ClassVar = {
-        "features": [
-            {
-                "name": "self-revocation",
-                "service": "gateway",
-                "enabled": True,
-                "description": "The holder of a token can revoke the key.",
-            }
-        ]
-    }
-
-    features: list[FeatureView]

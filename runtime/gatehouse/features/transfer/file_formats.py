@@ -1,25 +1,20 @@
-"""File formats for imports from other systems (JSON, CSV) and for sealed exports. Pure.
+"""File formats for imports from other systems and for sealed exports. Pure.
 
 `api_keys.json` contains an object whose member names are tokens, or a list of objects.
 `ngrok_urls.json` contains an object whose values are URLs. A wrapped object ({"keys": ...}) is
 unwrapped. Entries are decoded one at a time, so memory use stays close to the size of the text.
 
-A sealed export consists of a line of plain text and encrypted frames, which can be opened only with
-the pepper:
+A sealed export consists of a line of plain text, and a nonce and zlib-compressed JSON lines
+encrypted with AES-256-GCM, which can be opened only with the pepper:
 
-    {"format": "gatehouse-registry-1", "generation": 2, "salt": "<32 hex>", "made_at": "...",
-    "environment": "test"}\n 4-byte length (big-endian), then a nonce and zlib-compressed JSON lines
-    encrypted with AES-256-GCM; once per frame
+    {"format": "gatehouse-registry-1", "generation": 2, "id": "<32 hex>", "made_at": "...",
+    "environment": "test"}\n<nonce and ciphertext>
 
-Each frame is bound to the salt of the file, its own number, and whether it is the last frame.
-Frames therefore cannot be removed, reordered or copied from another file, and a truncated file is
-detected.
+The encryption covers the first line, so no part of the file can be changed or removed unnoticed.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import zlib
@@ -36,12 +31,10 @@ WRAPPERS = frozenset(
     {"keys", "api_keys", "apiKeys", "urls", "ngrok_urls", "cores", "data", "items"}
 )
 _SPACE = re.compile(r"[ \t\r\n]*")
-CSV, JSON = "csv", "json"
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An entry. `name`: name of the object member, or None for other entries. `value`: JSON value;
-    for CSV, an object of strings."""
+    """An entry. `name`: name of the object member, or None for an item of a list."""
 
     line: int
     name: str | None
@@ -57,21 +50,15 @@ class MalformedFile(ValueError):
         self.message = message
 
 
-def kind_of(file_name: str) -> str:
-    """Format of a file, determined by the file name extension. The default is JSON."""
-    return CSV if file_name.lower().endswith(".csv") else JSON
-
-
-def entries(text: str, kind: str) -> Iterator[Entry]:
+def entries(text: str) -> Iterator[Entry]:
     """Entries in the order of the file. Raises MalformedFile."""
-    text = text.removeprefix("\ufeff")
-    return _csv(text) if kind == CSV else _Json(text).entries()
+    return _Json(text.removeprefix("\ufeff")).entries()
 
 
 def without(text: str, is_removed: Callable[[Entry], bool]) -> tuple[str, int]:
     """Removes entries from a JSON file. Returns the file, otherwise unchanged, and the number of
     removed entries. Raises MalformedFile."""
-    if not any(is_removed(entry) for entry in entries(text, JSON)):
+    if not any(is_removed(entry) for entry in entries(text)):
         return text, 0
     try:
         document = json.loads(text.removeprefix("\ufeff"))
@@ -98,24 +85,6 @@ def without(text: str, is_removed: Callable[[Entry], bool]) -> tuple[str, int]:
     indent = re.search(r"\n([ \t]+)\S", text)
     written = json.dumps(pruned(document), ensure_ascii=False, indent=indent[1] if indent else None)
     return written + ("\n" if text.endswith("\n") else ""), count
-
-
-def _csv(text: str) -> Iterator[Entry]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    line = 1
-    try:
-        names = reader.fieldnames or []
-        if not names or any(not name.strip() for name in names) or len(set(names)) != len(names):
-            raise MalformedFile(1, "must have a first line with unique column names")
-        for row in reader:
-            line = reader.line_num
-            if None in row or None in row.values():
-                raise MalformedFile(line, f"does not have the {len(names)} cells of the first line")
-            yield Entry(
-                line, None, {name.strip(): cell for name, cell in row.items() if cell != ""}
-            )
-    except csv.Error:
-        raise MalformedFile(max(line, reader.reader.line_num), "is not valid CSV") from None
 
 
 #: Depth of wrappers, such as {"data": {"keys": [...]}}.
@@ -214,9 +183,6 @@ def _reason(exc: Exception) -> str:
 
 FORMAT = "gatehouse-registry-1"
 
-#: Maximum size of a decompressed frame. A frame has a thousand rows of a few kilobytes each.
-_FRAME_BYTES_MAX = 64 << 20
-
 
 class UnreadableExport(ValueError):
     """An export cannot be read. The message has no subject. The caller adds the location as the
@@ -224,79 +190,39 @@ class UnreadableExport(ValueError):
     """
 
 
-def head(generation: int, salt: str, **members: str) -> bytes:
-    return (
-        json.dumps({"format": FORMAT, "generation": generation, "salt": salt, **members}).encode()
-        + b"\n"
-    )
-
-
-def frame(
-    lines: bytes,
-    number: int,
-    *,
-    last: bool,
-    salt: str,
+def export_file(
+    packed: bytes,
     pepper: Pepper,
     generation: int,
     random_bytes: Callable[[int], bytes],
+    **members: str,
 ) -> bytes:
-    """Encrypts lines as a frame. Raises ValueError if the pepper generation is not available."""
-    sealed = seal(
-        zlib.compress(lines), _purpose(salt, number, last), pepper, generation, random_bytes
-    )
+    """Encrypts zlib-compressed lines. `members`: further members of the first line. Raises
+    ValueError if the pepper generation is not available.
+    """
+    head = json.dumps({"format": FORMAT, "generation": generation, **members})
+    sealed = seal(packed, FORMAT, pepper, generation, random_bytes, context=head)
     if sealed is None:
         raise ValueError("the pepper generation is not available")
-    return len(sealed).to_bytes(4, "big") + sealed
+    return head.encode() + b"\n" + sealed
 
 
-def read_head(content: bytes) -> dict[str, Any]:
-    """Parses the first line of an export. Raises UnreadableExport."""
+def read_export(content: bytes, pepper: Pepper) -> tuple[dict[str, Any], list[bytes]]:
+    """Returns the members of the first line, and the decrypted lines. Raises UnreadableExport."""
     try:
-        members = json.loads(content[: content.index(b"\n", 0, 4096)])
+        head = content[: content.index(b"\n", 0, 4096)]
+        members = json.loads(head)
     except ValueError:
         raise UnreadableExport("was not created by gatehouse export") from None
-    if not isinstance(members, dict) or not str(members.get("format", "")).startswith(
-        "gatehouse-registry-"
-    ):
+    if not isinstance(members, dict) or members.get("format") != FORMAT:
         raise UnreadableExport("was not created by gatehouse export")
-    if (
-        members["format"] != FORMAT
-        or not isinstance(members.get("generation"), int)
-        or not isinstance(members.get("salt"), str)
-    ):
-        raise UnreadableExport(f"is an export of another version ({str(members['format'])[:40]})")
-    return members
-
-
-def frames(content: bytes, pepper: Pepper) -> Iterator[bytes]:
-    """Yields the lines of each frame. Raises UnreadableExport, possibly after the last frame, so
-    read all frames before you use any."""
-    head = read_head(content)
-    generation = head["generation"]
+    generation = members.get("generation")
     if generation not in pepper.generations:
         raise UnreadableExport(
             f"was encrypted under pepper generation {generation}, which is not in GATEHOUSE_PEPPER"
         )
-    position, number = content.index(b"\n") + 1, 0
-    while position < len(content):
-        size = int.from_bytes(content[position : position + 4], "big")
-        sealed = content[position + 4 : position + 4 + size]
-        position += 4 + size
-        packed = unseal(
-            sealed, _purpose(head["salt"], number, position == len(content)), pepper, generation
-        )
-        if packed is None or len(sealed) != size:
-            raise UnreadableExport("was modified or truncated, or encrypted under another pepper")
-        unpacked = zlib.decompressobj()
-        lines = unpacked.decompress(packed, _FRAME_BYTES_MAX)
-        if unpacked.unconsumed_tail:
-            raise UnreadableExport("has a frame that is too large")
-        yield lines
-        number += 1
-    if not number:
-        raise UnreadableExport("was truncated")
-
-
-def _purpose(salt: str, number: int, last: bool) -> str:
-    return f"registry:{salt}:{number}:{'last' if last else 'more'}"
+    sealed = content[len(head) + 1 :]
+    packed = unseal(sealed, FORMAT, pepper, generation, context=head.decode("ascii", "replace"))
+    if packed is None:
+        raise UnreadableExport("was modified or truncated, or encrypted under another pepper")
+    return members, zlib.decompress(packed).splitlines()

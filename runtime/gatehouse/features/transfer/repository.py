@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 import asyncpg
 import msgspec
 
 from gatehouse.core.audit_events import AuditEvent
-from gatehouse.core.clock import to_datetime
 from gatehouse.core.cores import CoreRecord
-from gatehouse.core.errors import BadRequest, Conflict, Unavailable
+from gatehouse.core.errors import BadRequest, Unavailable
 from gatehouse.core.keys import Key, KeyId
 from gatehouse.features.cores.repository import LEASE
 from gatehouse.features.keys.models import Effective
@@ -36,22 +34,6 @@ TABLES = {
         "EXISTS (SELECT FROM api_key WHERE family_id = line.family_id AND state <> 'purged')"
     ),
 }
-
-_START_RUN = (
-    "INSERT INTO import_run (id, source, rows, started_at) VALUES ($1, $2, $3, $4) "
-    "ON CONFLICT DO NOTHING"
-)
-
-_GET_RUN = (
-    "SELECT id, source, rows, done, imported, existing, finished_at IS NOT NULL AS finished "
-    "FROM import_run WHERE id = $1"
-)
-
-_PROGRESS = (
-    "UPDATE import_run SET done = $2, imported = imported + $3, existing = existing + $4, "
-    "finished_at = CASE WHEN $2 = rows THEN $5::timestamptz END WHERE id = $1 AND done = $6 "
-    "RETURNING imported, existing"
-)
 
 _INCOMING = "CREATE TEMPORARY TABLE incoming (LIKE api_key) ON COMMIT DROP"
 
@@ -79,18 +61,6 @@ _FAIL_REMOVALS = (
 )
 
 
-class Run(msgspec.Struct, frozen=True):
-    """Progress of an import. The fields are columns of `import_run`."""
-
-    id: str  # 64 hexadecimal characters: SHA-256 of the content and the options
-    source: str
-    rows: int
-    done: int = 0  # rows that were processed
-    imported: int = 0
-    existing: int = 0  # rows whose key or Core already existed and was not changed
-    finished: bool = False
-
-
 class Removal(msgspec.Struct, frozen=True):
     """A purged key that is to be removed from the legacy files."""
 
@@ -99,29 +69,11 @@ class Removal(msgspec.Struct, frozen=True):
 
 
 class ImportRepository:
-    """Stores batches of imported keys and Cores, and the progress of each run. Methods raise
-    Unavailable.
-    """
+    """Stores batches of imported keys and Cores. Methods raise Unavailable."""
 
     def __init__(self, pool: Pool, keys: KeyRepository) -> None:
         self._pool = pool
         self._keys = keys
-
-    async def run(self, run: Run, *, now: float) -> Run:
-        """Returns the stored state of a run. If the run does not exist, starts the run."""
-        async with self._pool.connection(timeout_s=TIMEOUT_S) as connection:
-            await connection.execute(_START_RUN, run.id, run.source, run.rows, to_datetime(now))
-            row = await connection.fetchrow(_GET_RUN, run.id)
-        if row is None:
-            raise Unavailable("The import could not be started; try again.")
-        return Run(**{**dict(row), "source": run.source})
-
-    async def existing(self, ids: list[KeyId]) -> dict[KeyId, str]:
-        """Returns the IDs that exist, with the scheme of each key."""
-        rows = await self._pool.fetch(
-            "SELECT id, scheme FROM api_key WHERE id = ANY ($1)", ids, timeout_s=TIMEOUT_S
-        )
-        return {KeyId(row["id"]): row["scheme"] for row in rows}
 
     async def is_confirmed(self, *, timeout_s: float) -> bool:
         """Returns True when every live gateway worker has read the written rows, or False after
@@ -135,14 +87,9 @@ class ImportRepository:
             return False
         return await self._keys.effective(newest, timeout_s=timeout_s) is Effective.EVERYWHERE
 
-    async def write(
-        self, run: Run, keys: list[Key], cores: list[CoreRecord], *, done: int, event: AuditEvent
-    ) -> Run:
-        """Inserts rows that do not exist, sets the progress of the run to `done` and appends the
-        event, in one transaction.
-
-        Returns the run with the new progress. Raises Conflict if another process has continued the
-        run.
+    async def write(self, keys: list[Key], cores: list[CoreRecord], event: AuditEvent) -> int:
+        """Inserts rows that do not exist and appends the event, in one transaction. Returns the
+        number of inserted rows.
         """
         async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
             imported = await _add_keys(connection, keys) if keys else 0
@@ -151,18 +98,10 @@ class ImportRepository:
                     await connection.execute(_ADD_CORE, *LEASE.values(core).values())
                 )
             counts = {"imported": imported, "existing": len(keys) + len(cores) - imported}
-            row = await connection.fetchrow(
-                _PROGRESS, run.id, done, *counts.values(), datetime.now(UTC), run.done
-            )
-            if row is None:
-                raise Conflict(
-                    "Another process is importing the same file; wait for it or stop it, and "
-                    "start the import again."
-                )
             await append(
                 connection, msgspec.structs.replace(event, details={**event.details, **counts})
             )
-        return msgspec.structs.replace(run, done=done, **dict(row), finished=done == run.rows)
+        return imported
 
 
 async def _add_keys(connection: Connection, keys: list[Key]) -> int:
@@ -198,7 +137,7 @@ class ExportRepository:
                 while rows := await cursor.fetch(EXPORT_ROWS):
                     yield b"".join(row[0].encode() + b"\n" for row in rows), len(rows)
 
-    async def restore(self, batches: list[bytes], event: AuditEvent) -> dict[str, tuple[int, int]]:
+    async def restore(self, lines: list[bytes], event: AuditEvent) -> dict[str, tuple[int, int]]:
         """Inserts rows that do not exist, in one transaction. Returns (inserted, skipped) for each
         table.
 
@@ -207,8 +146,8 @@ class ExportRepository:
         counts = dict.fromkeys(TABLES, (0, 0))
         async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
             try:
-                for batch in batches:
-                    for table, rows in _by_table(batch).items():
+                for start in range(0, len(lines), EXPORT_ROWS):
+                    for table, rows in _by_table(lines[start : start + EXPORT_ROWS]).items():
                         statement = (
                             f"INSERT INTO {table} SELECT line.* "
                             f"FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb) AS line "
@@ -233,9 +172,9 @@ class ExportRepository:
         return counts
 
 
-def _by_table(lines: bytes) -> dict[str, list[object]]:
+def _by_table(lines: list[bytes]) -> dict[str, list[object]]:
     rows: dict[str, list[object]] = {}
-    for line in lines.splitlines():
+    for line in lines:
         for table, row in json.loads(line).items():
             if table not in TABLES:
                 raise BadRequest(

@@ -1,4 +1,4 @@
-"""Parses keys and Cores in JSON and CSV files from other systems, and translates the field names
+"""Parses keys and Cores in JSON files from other systems, and translates the field names
 that these systems use.
 
 Fields have the same bounds as in POST /v1/keys. Messages never repeat a token or a hash.
@@ -7,17 +7,16 @@ Fields have the same bounds as in POST /v1/keys. Messages never repeat a token o
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from gatehouse.core import imported_tokens, notation, token_scanner
 from gatehouse.core.errors import BadRequest, Problem
-from gatehouse.core.keys import Key, key_fields
+from gatehouse.core.keys import key_fields
 from gatehouse.core.origin import parse_origin
 from gatehouse.core.token import parse
 from gatehouse.features.keys.fields import KeySettings, Name, Scopes
@@ -51,7 +50,6 @@ _CORE_ALIASES = {"name": "core_name", "created_at": "updated_at"}
 #: A string of at least this length without spaces may be a token.
 _TOKEN_LIKE_CHARS = 16
 _IMPORTED = key_fields(imported=True)
-_LISTS = frozenset(name for name in _IMPORTED if get_type_hints(Key)[name] == tuple[str, ...])
 _ENABLED = ("true", "1", "yes", "active", "enabled")
 _DISABLED = ("false", "0", "no", "inactive", "disabled", "revoked")
 
@@ -60,7 +58,7 @@ _MILLISECONDS_FROM = 1e11
 _DATE_MESSAGE = 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'
 
 #: Fields from which the ID of an imported key without a token is derived.
-_HASH_FIELDS = ("hash", "algorithm", "hash_of")
+_HASH_FIELDS = ("hash", "algorithm")
 
 
 if TYPE_CHECKING:
@@ -86,14 +84,13 @@ else:
 
 
 class ImportedKey(_ImportedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A key, identified by its token or by its hash. Times are Unix seconds. None: the file does
-    not specify the value.
+    """A key, identified by its token or by the SHA-256 hash of the token. Times are Unix seconds.
+    None: the file does not specify the value.
     """
 
     key: str | None = None
     hash: Annotated[str, Meta(max_length=200)] | None = None
-    algorithm: Literal["sha256", "sha512"] | None = None
-    hash_of: Literal["token", "secret"] = "token"
+    algorithm: Literal["sha256"] = "sha256"
     name: Name = "imported key"
     environment: Environment | None = None
     scopes: Scopes | None = None
@@ -110,37 +107,25 @@ class ImportedKey(_ImportedSettings, frozen=True, forbid_unknown_fields=True, kw
                 "has a key that is not 8 to 512 visible ASCII characters without a space"
             )
         if self.hash is not None:
-            self._check_hash(self.hash)
+            try:
+                imported_tokens.read_hash(self.hash)
+            except ValueError as exc:
+                raise ValueError(f"has a hash that {exc}") from None
         if any(
             scope == "admin" or scope.startswith(("role:", "admin:")) for scope in self.scopes or ()
         ):
             raise ValueError("has a scope that manages keys; create such keys individually")
 
-    def _check_hash(self, hash: str) -> None:
-        if self.algorithm is None:
-            raise ValueError("has a hash without its algorithm: sha256 or sha512")
-        try:
-            imported_tokens.read_hash(self.algorithm, hash)
-        except ValueError as exc:
-            raise ValueError(f"has a hash that {exc}") from None
-
     def __repr__(self) -> str:
         return f"ImportedKey({self.name})"
 
-    @property
-    def scheme(self) -> str:
-        if self.key is not None:
-            return "sha256"
-        return f"{self.algorithm}{'-secret' if self.hash_of == 'secret' else ''}"
-
     def material(self) -> str:
         """Returns the material from which the ID of the key is derived (see
-        verification/imported_tokens.py).
+        core/imported_tokens.py).
         """
         if self.key is not None:
-            return imported_tokens.material(self.scheme, self.key) or ""
-        digest = imported_tokens.read_hash(self.algorithm or "", self.hash or "")
-        return imported_tokens.material_of_hash(self.scheme, digest)
+            return imported_tokens.material(self.key)
+        return imported_tokens.material_of_hash(imported_tokens.read_hash(self.hash or ""))
 
 
 check_fields(ImportedKey, *_IMPORTED)
@@ -171,7 +156,7 @@ class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         """Returns the material from which the ID of the registering key is derived, or None if the
         entry specifies no key.
         """
-        return None if self.key is None else imported_tokens.material("sha256", self.key)
+        return None if self.key is None else imported_tokens.material(self.key)
 
 
 def members_of(
@@ -199,7 +184,7 @@ def members_of(
             continue
         field = ALIASES.get(name, name)
         field = _CORE_ALIASES.get(field, field) if cores else field
-        fields[field] = item.split() if field in _LISTS and isinstance(item, str) else item
+        fields[field] = item
     if entry.name is not None:
         fields.setdefault("core_name" if cores and named else "key", entry.name)
     return fields
@@ -219,18 +204,15 @@ def materials_of(entry: Entry) -> set[str]:
         tokens.add(entry.name)
     elif isinstance(entry.value, str):
         tokens.add(entry.value)
-    valid = filter(imported_tokens.is_token, tokens)
     materials = {
-        imported_tokens.material(scheme, token)
-        for token in valid
-        for scheme in imported_tokens.SCHEMES
+        imported_tokens.material(token) for token in tokens if imported_tokens.is_token(token)
     }
     fields = members_of(entry) or {}
     if "hash" in fields:
         with contextlib.suppress(BadRequest):
             hashed = {name: fields[name] for name in _HASH_FIELDS if name in fields}
             materials.add(validate(hashed, ImportedKey, "").material())
-    return {material for material in materials if material is not None}
+    return materials
 
 
 def parse_entry(
@@ -316,8 +298,6 @@ def _normalized(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Proble
 def _seconds(value: object) -> float:
     """Converts an RFC 3339 timestamp, a date without a time zone (UTC), Unix seconds or Unix
     milliseconds to Unix seconds. Raises ValueError."""
-    if isinstance(value, str) and re.fullmatch(r"\d{9,14}(\.\d+)?", value):
-        value = float(value)
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return datetime.fromtimestamp(

@@ -2,9 +2,8 @@
 written.
 
 An invalid row prevents the import, unless invalid rows are skipped. The ID of a key is derived from
-its token (verification/imported_tokens.py), so a repeated import does not insert a key twice. The
-progress is stored with each batch, so that a repeated import resumes where the earlier import
-ended.
+its token (core/imported_tokens.py), so a repeated import inserts only what is missing, for example
+after an interruption.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import islice
 
 import msgspec
 
@@ -22,13 +20,13 @@ from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
 from gatehouse.core.cores import IMPORTED_INSTANCE, CoreName, CoreRecord
 from gatehouse.core.errors import Problem, Unavailable
-from gatehouse.core.imported_tokens import imported_key_id
+from gatehouse.core.imported_tokens import SCHEME, imported_key_id
 from gatehouse.core.keys import Key, KeyEnvironment, KeyId, KeyState
 from gatehouse.core.token import NULL_DIGEST, read_pepper
 from gatehouse.features.keys.schemas import settings_of
 from gatehouse.features.keys.service import DEFAULT_SCOPES, KeyService
-from gatehouse.features.transfer.file_formats import entries, kind_of
-from gatehouse.features.transfer.repository import ExportRepository, ImportRepository, Run
+from gatehouse.features.transfer.file_formats import entries
+from gatehouse.features.transfer.repository import ExportRepository, ImportRepository
 from gatehouse.features.transfer.schemas import ImportedCore, ImportedKey, parse_entry
 from gatehouse.platform.db.pool import Pool, database
 from gatehouse.platform.settings import Settings
@@ -54,26 +52,22 @@ class ImportOptions:
 
     cores: True if the entries are URLs of Cores.
     ignored: members that are ignored.
-    scopes: scopes of keys whose row specifies no scopes.
     registered_by: ID of the key that registers Cores whose row specifies no key.
     """
 
     cores: bool = False
     ignored: frozenset[str] = frozenset()
-    scopes: tuple[str, ...] = DEFAULT_SCOPES
     registered_by: str = ""
-
-    def text(self) -> str:
-        """The options as unambiguous text."""
-        return f"{self.cores} {sorted(self.ignored)} {self.scopes} {self.registered_by}"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedImport:
-    """Result of the validation of a file: the run that imports the file, and the invalid rows."""
+    """Result of the validation of a file: the number of rows, and the invalid rows by their
+    positions.
+    """
 
-    run: Run
-    invalid: list[InvalidRow]
+    rows: int
+    invalid: dict[int, InvalidRow]
 
 
 class ImportJob:
@@ -97,23 +91,18 @@ class ImportJob:
         self._keys = keys
         self._generation = generation
         self._text = text
-        self._kind = kind_of(source)
         self._options = options
         self._source = source
-        self._id = hashlib.sha256(
-            f"{options.text()} {self._kind}\0".encode() + text.encode()
-        ).hexdigest()
+        self._id = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._now = keys.clock.now()
 
-    async def check(self, on_row: Callable[[int], None] = lambda _: None) -> CheckedImport:
-        """Validates the whole file and writes nothing. Raises MalformedFile, Unavailable."""
-        rows, invalid = 0, list[InvalidRow]()
-        lines: dict[str, int] = {}
-        batch: dict[KeyId, tuple[int, str]] = {}
+    def check(self, on_row: Callable[[int], None] = lambda _: None) -> CheckedImport:
+        """Validates the whole file. Raises MalformedFile, Unavailable."""
+        rows, invalid, lines = 0, dict[int, InvalidRow](), dict[str, int]()
         for rows, (line, row) in enumerate(self._rows(), 1):
             on_row(rows)
             if isinstance(row, InvalidRow):
-                invalid.append(row)
+                invalid[rows] = row
                 continue
             name = (
                 self._key_id(row.material())
@@ -125,60 +114,52 @@ class ImportJob:
                 problem = Problem(
                     "", f"is the same {subject} as line {lines[name]}", "remove one of them"
                 )
-                invalid.append(InvalidRow(line, (problem,)))
+                invalid[rows] = InvalidRow(line, (problem,))
                 continue
             lines[name] = line
-            if isinstance(row, ImportedKey):
-                batch[KeyId(name)] = (line, row.scheme)
-            if len(batch) >= BATCH_ROWS:
-                invalid, batch = invalid + await self._collisions(batch), {}
-        invalid += await self._collisions(batch)
-        invalid.sort(key=lambda row: row.line)
-        return CheckedImport(Run(self._id, self._source, rows), invalid)
+        return CheckedImport(rows, invalid)
 
     async def write(
-        self, checked: CheckedImport, actor: Actor, on_batch: Callable[[Run], None] = lambda _: None
-    ) -> Run:
-        """Inserts the valid rows, starting where an earlier import of the file ended. Raises
-        Conflict, Unavailable.
+        self, checked: CheckedImport, actor: Actor, on_batch: Callable[[int], None] = lambda _: None
+    ) -> int:
+        """Inserts the valid rows that do not exist, in batches. Returns their number. Raises
+        Unavailable.
         """
-        run = await self._repository.run(checked.run, now=self._now)
-        on_batch(run)
-        invalid = {row.line for row in checked.invalid}
+        imported = 0
         keys: list[Key] = []
         cores: list[CoreRecord] = []
-        for position, (line, row) in enumerate(self._rows(run.done), run.done + 1):
-            if isinstance(row, ImportedKey) and line not in invalid:
+        for position, (_, row) in enumerate(self._rows(), 1):
+            if isinstance(row, ImportedKey) and position not in checked.invalid:
                 keys.append(self._key(row))
-            elif isinstance(row, ImportedCore) and line not in invalid:
+            elif isinstance(row, ImportedCore) and position not in checked.invalid:
                 cores.append(self._core(row))
-            if position - run.done >= BATCH_ROWS or position == run.rows:
-                run = await self._write_batch(run, keys, cores, position, actor)
+            if position % BATCH_ROWS == 0 or position == checked.rows:
+                imported += await self._write_batch(keys, cores, position, actor)
                 keys, cores = [], []
-                on_batch(run)
-        return run
+                on_batch(position)
+        return imported
 
     async def _write_batch(
-        self, run: Run, keys: list[Key], cores: list[CoreRecord], done: int, actor: Actor
-    ) -> Run:
+        self, keys: list[Key], cores: list[CoreRecord], position: int, actor: Actor
+    ) -> int:
         event = actor.event(
             AuditAction.CORE_IMPORT if self._options.cores else AuditAction.KEY_IMPORT,
-            target_id=self._id[:16],
+            target_id=self._id,
             at=self._keys.clock.now(),
-            details={"source": self._source, "rows_from": run.done + 1, "rows_to": done},
+            details={"source": self._source, "rows_to": position},
         )
         try:
-            return await self._repository.write(run, keys, cores, done=done, event=event)
+            return await self._repository.write(keys, cores, event)
         except Unavailable as exc:
             raise Unavailable(
                 "The database is not available; start the same import again to resume it.",
                 detail=exc.detail,
             ) from exc
 
-    def _rows(self, skip: int = 0) -> Iterator[tuple[int, Row]]:
+    def _rows(self) -> Iterator[tuple[int, Row]]:
         options, prefix = self._options, self._keys.prefix
         named = bool(options.registered_by)
-        for entry in islice(entries(self._text, self._kind), skip, None):
+        for entry in entries(self._text):
             row = parse_entry(
                 entry, cores=options.cores, ignored=options.ignored, prefix=prefix, named=named
             )
@@ -191,23 +172,6 @@ class ImportJob:
                     ),
                 )
             yield entry.line, InvalidRow(entry.line, row) if isinstance(row, tuple) else row
-
-    async def _collisions(self, batch: dict[KeyId, tuple[int, str]]) -> list[InvalidRow]:
-        """The rows whose derived ID belongs to a key with another scheme, which has a probability
-        of 1 in 62^8 for each key."""
-        schemes = await self._repository.existing(list(batch)) if batch else {}
-        return [
-            InvalidRow(
-                batch[key_id][0],
-                (
-                    Problem(
-                        "", f"has the ID {key_id} of another key", "create a new key for its holder"
-                    ),
-                ),
-            )
-            for key_id, scheme in schemes.items()
-            if scheme != batch[key_id][1]
-        ]
 
     def _key_id(self, material: str) -> KeyId:
         key_id = imported_key_id(material, self._keys.pepper, self._generation)
@@ -227,7 +191,7 @@ class ImportJob:
         settings = {
             name: value for name, value in settings_of(row).items() if name in Key.__struct_fields__
         }
-        scopes = self._options.scopes if row.scopes is None else settings["scopes"]
+        scopes = DEFAULT_SCOPES if row.scopes is None else settings["scopes"]
         values = {
             **settings,
             "id": key_id,
@@ -238,13 +202,12 @@ class ImportJob:
             else KeyEnvironment(row.environment),
             "state": KeyState.ACTIVE if row.enabled else KeyState.DISABLED,
             "scopes": scopes,
-            "own_scopes": scopes,
             "limits": (keys.default_limit,) if row.limits is None else settings["limits"],
             "version": 1,
             "family_id": key_id,
-            "scheme": row.scheme,
+            "scheme": SCHEME,
             "created_at": self._now if row.created_at is None else row.created_at,
-            "created_by": f"import:{self._id[:16]}",
+            "created_by": f"import:{self._id}",
             "id_generation": generation,
         }
         return Key(**values)
@@ -256,7 +219,7 @@ class ImportJob:
             instance_id=IMPORTED_INSTANCE,
             url=row.url.rstrip("/"),
             environment=self._keys.environment,
-            lease_id=f"import:{self._id[:16]}",
+            lease_id=f"import:{self._id}",
             registered_by=KeyId(self._options.registered_by)
             if material is None
             else self._key_id(material),
@@ -269,40 +232,21 @@ class ImportJob:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ImportService:
-    """Imports files. `keys`: creates the other keys of the deployment."""
-
-    repository: ImportRepository
-    keys: KeyService
-
-    async def job(self, text: str, source: str, options: ImportOptions) -> ImportJob:
-        """Raises Unavailable."""
-        generation = await self.keys.writable_generation()
-        return ImportJob(self.repository, self.keys, generation, text, source, options)
-
-    async def is_confirmed(self) -> bool:
-        """Returns True if every live gateway worker has confirmed the imported keys. Raises
-        Unavailable.
-        """
-        return await self.repository.is_confirmed(timeout_s=self.keys.confirmation_timeout_s)
-
-
 @asynccontextmanager
 async def open_transfer(
     settings: Settings,
-) -> AsyncIterator[tuple[ImportService, ExportRepository]]:
-    """Connects to the database and yields the services for imports and exports.
+) -> AsyncIterator[tuple[KeyService, ImportRepository, ExportRepository]]:
+    """Connects to the database and yields what imports and exports need.
 
-    Raises SettingsError, and Unavailable, including if the schema is older than this version.
+    Raises SettingsError, and Unavailable, including if the schema does not exist.
     """
     pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
     pool = Pool(database(settings), application="gatehouse import", size_max=2)
     try:
         await pool.open()
-        if await pool.fetchval("SELECT to_regclass('import_run') IS NULL"):
-            raise Unavailable("the database has an older schema: run gatehouse migrate first")
+        if await pool.fetchval("SELECT to_regclass('api_key') IS NULL"):
+            raise Unavailable("the database has no schema: run gatehouse migrate first")
         keys = KeyService.of(settings, pool, Clock(), pepper)
-        yield ImportService(ImportRepository(pool, keys.store), keys), ExportRepository(pool)
+        yield keys, ImportRepository(pool, keys.store), ExportRepository(pool)
     finally:
         await pool.close()

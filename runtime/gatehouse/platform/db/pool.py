@@ -12,7 +12,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -32,7 +32,13 @@ VARIABLE = "GATEHOUSE_DATABASE_URL"
 #: not contain them.
 RDS_AUTHORITIES = Path("/etc/gatehouse/rds-ca.pem")
 
-_SETTINGS = Settings.model_fields
+#: Timeouts in seconds of a new connection, of a statement, and of the wait for a free connection.
+CONNECT_TIMEOUT_S = 5.0
+STATEMENT_TIMEOUT_S = 15.0
+ACQUIRE_TIMEOUT_S = 5.0
+
+#: Minimum duration in seconds of the statements that are logged as slow.
+SLOW_QUERY_S = 0.5
 
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 
@@ -78,8 +84,8 @@ class DatabaseLogin:
     authorities: Path | None = None
     password: Password = field(default=None, repr=False)
     second_password: Password = field(default=None, repr=False)
-    connect_s: float = _SETTINGS["database_connect_timeout_s"].default
-    statement_s: float = _SETTINGS["database_statement_timeout_s"].default
+    connect_s: float = CONNECT_TIMEOUT_S
+    statement_s: float = STATEMENT_TIMEOUT_S
 
     @property
     def address(self) -> str:
@@ -203,12 +209,7 @@ def _ssl(mode: SslMode, authorities: Path | None) -> ssl.SSLContext | str | bool
 def database(settings: Settings) -> DatabaseLogin:
     """Login that the settings specify. Raises SettingsError."""
     password = settings.database_password.get_secret_value() if settings.database_password else None
-    access = login(settings.database_url, settings.database_auth, password)
-    return replace(
-        access,
-        connect_s=settings.database_connect_timeout_s,
-        statement_s=settings.database_statement_timeout_s,
-    )
+    return login(settings.database_url, settings.database_auth, password)
 
 
 class Pool:
@@ -221,8 +222,8 @@ class Pool:
         *,
         application: str,
         size_max: int,
-        acquire_timeout_s: float = _SETTINGS["database_pool_timeout_s"].default,
-        slow_query_s: float = 0.0,
+        acquire_timeout_s: float = ACQUIRE_TIMEOUT_S,
+        slow_query_s: float = SLOW_QUERY_S,
         on_slow_query: OnSlowQuery | None = None,
     ) -> None:
         """`application` is the name shown in pg_stat_activity. Statements that take at least
@@ -364,9 +365,7 @@ def pool_of(settings: Settings, application: str, on_slow_query: OnSlowQuery) ->
         database(settings),
         application=application,
         size_max=settings.database_pool_size,
-        acquire_timeout_s=settings.database_pool_timeout_s,
-        slow_query_s=settings.slow_query_threshold_ms / 1000,
-        on_slow_query=on_slow_query if settings.slow_query_threshold_ms else None,
+        on_slow_query=on_slow_query,
     )
 
 

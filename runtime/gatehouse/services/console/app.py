@@ -60,8 +60,8 @@ from gatehouse.platform.http import asgi
 from gatehouse.platform.http.idempotency import IdempotencyGuard, IdempotencyStore
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
 from gatehouse.platform.observability import Observer
-from gatehouse.platform.redis.connection import RedisLogin, RedisProbe, redis_login
-from gatehouse.platform.settings import OnError, Settings
+from gatehouse.platform.redis.connection import RedisProbe, redis_login
+from gatehouse.platform.settings import Settings
 from gatehouse.services.console import asgi as console
 from gatehouse.services.console.authentication import Authenticator
 from gatehouse.services.console.pipeline import ConsolePipeline
@@ -129,12 +129,12 @@ class Composition:
             if settings.redis_url
             else None
         )
-        # After an error, the state of a limit of the gateways is unknown.
-        counters = None if redis is None else self._rate_limits(redis, "deny")
-        limits = None if redis is None else self._rate_limits(redis, settings.limit_on_error)
+        limits = RateLimits(
+            redis, timeout_s=settings.limit_timeout_ms / 1000, on_error=settings.limit_on_error
+        )
         keys = self.key_service(
             deliver=sharing.deliver if isinstance(sharing, SecretService) else None,
-            forget=None if counters is None else counters.forget,
+            forget=limits.forget,
         )
         denied = DeniedAttempts(AuditRepository(self.pool), self.clock, service="console")
         store = self.idempotency_store or IdempotencyStore(self.pool)
@@ -142,7 +142,7 @@ class Composition:
             keys=keys,
             sessions=sessions,
             lockout=Lockout(self.clock),
-            limits=limits or RateLimits(),
+            limits=limits,
             origin=_origin(settings.console_url),
             accepts_sessions=features.SESSIONS.name not in features_off,
             identity_provider=provider,
@@ -150,10 +150,9 @@ class Composition:
         pipeline = ConsolePipeline(
             authenticator=authenticator,
             services={
-                **self._services(keys, sessions, counters),
+                **self._services(keys, sessions, limits),
                 SecretService: sharing,
                 RequestService: sharing if self.sharing is None else RequestService(self.sharing),
-                features.DisabledFeatures: features_off,
             },
             denied=denied,
             idempotency=IdempotencyGuard(store, self.clock, self.pepper, self.random_bytes),
@@ -177,11 +176,7 @@ class Composition:
                 *self.jobs(keys, sessions, store),
             ],
             on_start=partial(start_tracing, settings, self.observer),
-            on_stop=[
-                denied.flush,
-                self.pool.close,
-                *(used.close for used in (counters, limits) if used),
-            ],
+            on_stop=[denied.flush, self.pool.close, limits.close],
         )
 
     def sessions(self) -> Sessions:
@@ -275,14 +270,13 @@ class Composition:
         ]
 
     def _services(
-        self, keys: KeyService, sessions: Sessions, counters: RateLimits | None
+        self, keys: KeyService, sessions: Sessions, limits: RateLimits
     ) -> dict[Any, object]:
-        """Return services that handlers take. `counters`: rate limit counters of the gateways. None
-        if each gateway worker has its own counters."""
+        """Return services that handlers take."""
         notifications, networks = NotificationRepository(self.pool), self.settings.webhook_networks
         return {
             KeyService: keys,
-            ExplanationService: ExplanationService(keys, counters),
+            ExplanationService: ExplanationService(keys, limits),
             AuditRepository: AuditRepository(self.pool),
             CheckpointReader: CheckpointReader(AuditRepository(self.pool), self.signer),
             UsageRepository: UsageRepository(self.pool),
@@ -330,9 +324,6 @@ class Composition:
         )
         return [PeriodicJob("legacy files", LEGACY_FILES_INTERVAL_S, files.run_once)]
 
-    def _rate_limits(self, redis: RedisLogin, on_error: OnError) -> RateLimits:
-        return RateLimits(redis, timeout_s=self.settings.limit_timeout_ms / 1000, on_error=on_error)
-
     def _identity_provider(self) -> OidcIdentityProvider | None:
         settings = self.settings
         if self.identity_provider is not None or not settings.oidc_issuer:
@@ -341,7 +332,6 @@ class Composition:
         issuer = Issuer(
             settings.oidc_issuer,
             settings.oidc_audience,
-            settings.oidc_jwks_url,
             settings.oidc_claim,
             roles,
         )

@@ -27,7 +27,7 @@ from gatehouse.core.errors import (
     StepUpRequired,
     Unauthorized,
 )
-from gatehouse.core.keys import KeyId, granted, no_key
+from gatehouse.core.keys import KeyId, no_key
 from gatehouse.core.roles import Role, check, check_reach, manages
 from gatehouse.core.token import key_id
 from gatehouse.features.audit.service import DeniedAttempts
@@ -238,8 +238,7 @@ def _reject_tokens(endpoint: Endpoint, parts: Mapping[str, object]) -> None:
 
 
 def _scopes(value: Any) -> Iterator[str]:
-    """Yield every scope in a JSON value: the values of the fields `scope` and `scopes`, and the
-    scopes of the roles in the fields `role` and `roles`."""
+    """Yield every scope in a JSON value: the values of the fields `scope` and `scopes`."""
     if isinstance(value, list):
         for item in value:
             yield from _scopes(item)
@@ -247,8 +246,6 @@ def _scopes(value: Any) -> Iterator[str]:
         for name, item in value.items():
             if name in {"scope", "scopes"}:
                 yield from _strings(item)
-            elif name in {"role", "roles"}:
-                yield from granted((), tuple(_strings(item)))
             else:
                 yield from _scopes(item)
 

@@ -63,7 +63,7 @@ class Command:
             mock.patch.dict(os.environ, {**environment, **self.variables, **variables}, clear=True),
             mock.patch.object(sys, "argv", ["gatehouse", *arguments]),
             mock.patch.object(gc, "freeze"),  # the process continues after the command
-            mock.patch.object(sys, "stdin", io.StringIO(stdin)),
+            mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
             contextlib.chdir(self.folder),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),

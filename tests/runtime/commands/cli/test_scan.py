@@ -1,4 +1,4 @@
-"""`gatehouse scan`: files, directories, standard input, repositories, and the pre-commit hook."""
+"""`gatehouse scan`: files, directories, standard input, and the pre-commit hook."""
 
 from __future__ import annotations
 
@@ -6,173 +6,22 @@ import json
 import os
 import secrets
 import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from gatehouse.core.http_signatures import secret_text
 from gatehouse.core.keys import KeyEnvironment
 from gatehouse.core.token import build, checksum
-from gatehouse.core.token_scanner import CORE_PREFIX, SESSION_PREFIX
-from gatehouse.core.webhook_signatures import webhook_secret_text
-from gatehouse.features.sharing.link_token import LinkToken, SubmissionToken
 
 from tests import requires
+from tests.runtime.commands.cli.conftest import Command
 
 ROOT = Path(__file__).parents[4]
-GATEHOUSE = Path(sys.executable).with_name("gatehouse")
 
 
 def token(prefix: str = "gtk") -> str:
     return build(prefix, KeyEnvironment.LIVE, secrets.token_bytes(12), secrets.token_bytes(32)).text
-
-
-def scan(
-    *arguments: str, cwd: Path, stdin: bytes = b"", path: str | None = None
-) -> subprocess.CompletedProcess[bytes]:
-    env = {**os.environ, "PATH": path or os.environ["PATH"]}
-    return subprocess.run(
-        [GATEHOUSE, "scan", *arguments],
-        cwd=cwd,
-        input=stdin,
-        capture_output=True,
-        check=False,
-        env=env,
-    )
-
-
-def found(*arguments: str, cwd: Path) -> list[str]:
-    """The files with tokens."""
-    return [line.split(":")[0] for line in scan(*arguments, cwd=cwd).stdout.decode().splitlines()]
-
-
-@pytest.mark.requirement("CG-14")
-def test_key_is_reported_with_location_and_without_secret(tmp_path: Path) -> None:
-    key = token()
-    (tmp_path / "a b").mkdir()
-    (tmp_path / "a b" / "config.yml").write_text(f"one\nkey: {key}\n")
-    done = scan(".", cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stdout.decode() == f"a b/config.yml:2: {key[:21]}...\n"
-    assert key not in (done.stdout + done.stderr).decode()
-    assert f"revoke {key[9:21]}" in done.stderr.decode()
-
-
-def test_no_key_is_silent_success(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("gtk_live_" + "x" * 61)
-    done = scan("a", cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-
-
-def test_standard_input_is_scanned(tmp_path: Path) -> None:
-    done = scan("-", cwd=tmp_path, stdin=token().encode())
-    assert (done.returncode, done.stdout.split(b":")[0]) == (1, b"(stdin)")
-
-
-def test_matches_are_printed_as_json(tmp_path: Path) -> None:
-    key = token("acme_sk")
-    (tmp_path / "a").write_text(key)
-    matches: list[dict[str, Any]] = json.loads(scan("--json", "a", cwd=tmp_path).stdout)
-    key_id = key.rpartition("_")[2][:12]
-    assert matches == [
-        {
-            "file": "a",
-            "line": 1,
-            "kind": "API key",
-            "prefix": "acme_sk",
-            "environment": "live",
-            "key_id": key_id,
-            "token": f"acme_sk_live_{key_id}...",
-        }
-    ]
-
-
-def test_prefix_option_limits_the_matches(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text(token("acme_sk"))
-    assert scan("--prefix", "gtk", "a", cwd=tmp_path).returncode == 0
-    assert scan("--prefix", "gtk", "--prefix", "acme_sk", "a", cwd=tmp_path).returncode == 1
-
-
-def test_large_file_is_skipped_with_a_note(tmp_path: Path) -> None:
-    (tmp_path / "huge").write_bytes(token().encode() + b"\n" * (10 * 1024 * 1024))
-    done = scan(".", cwd=tmp_path)
-    assert (done.returncode, done.stderr.decode()) == (0, "skipped huge: larger than 10 MiB\n")
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "utf-16", "utf-16-be"])
-def test_binary_and_utf_16_files_are_scanned(tmp_path: Path, encoding: str) -> None:
-    (tmp_path / "a").write_bytes(b"\0\0" + f"key: {token()}".encode(encoding))
-    assert scan(".", cwd=tmp_path).returncode == 1
-
-
-def test_bootstrap_token_is_found(tmp_path: Path) -> None:
-    head = "gtk_admin_" + "a" * 43
-    (tmp_path / "admin.env").write_text(f"TOKEN={head}{checksum(head)}\n")
-    done = scan("admin.env", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, b"admin.env:1: gtk_admin_...\n")
-    assert b"rotate its secret" in done.stderr
-
-
-#: A token of each kind without a key ID, and the part that is printed.
-SECRETS = {
-    "gtk_signin_": "gtk_signin_" + secrets.token_urlsafe(32),
-    "acme_sk_signin_": "acme_sk_signin_" + secrets.token_urlsafe(32),
-    SESSION_PREFIX: SESSION_PREFIX + secrets.token_urlsafe(32),
-    CORE_PREFIX: CORE_PREFIX + secrets.token_urlsafe(32),
-    "sigkey_": secret_text(secrets.token_bytes(32)),
-    "whsec_": webhook_secret_text(secrets.token_bytes(32)),
-    "5tRw0aB9xK2m7HqYc1dZ8e#": LinkToken.create(
-        "abcdef", "5tRw0aB9xK2m7HqYc1dZ8e", secrets.token_bytes
-    ).url("https://a.test"),
-    "2mKq8ZrT4vB6nX0sWc9yEd#": SubmissionToken.create(
-        "2mKq8ZrT4vB6nX0sWc9yEd", secrets.token_bytes
-    ).url("https://a.test"),
-}
-
-
-@pytest.mark.parametrize("shown", SECRETS)
-def test_secret_of_each_kind_is_found_and_not_printed(tmp_path: Path, shown: str) -> None:
-    secret = SECRETS[shown]
-    (tmp_path / "a").write_text(f"value: '{secret}'\n")
-    done = scan("a", cwd=tmp_path)
-    assert (done.returncode, done.stdout.decode()) == (1, f"a:1: {shown}...\n")
-    assert secret[-30:] not in (done.stdout + done.stderr).decode()
-
-
-def test_pattern_finds_tokens_of_imported_keys(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("x\nkey: acme-0123456789abcdef\n")
-    done = scan("--pattern", "acme-[0-9a-f]{16}", "a", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, b"a:2: matches acme-[0-9a-f]{16}\n")
-    assert scan("--pattern", "acme-[", "a", cwd=tmp_path).returncode == 2
-
-
-def test_excluded_file_is_skipped(tmp_path: Path) -> None:
-    (tmp_path / "fixtures.json").write_text(token())
-    assert scan("--exclude", "*.json", ".", cwd=tmp_path).returncode == 0
-
-
-def test_nothing_of_a_scanned_repository_is_run(tmp_path: Path) -> None:
-    ran, programs, folder = tmp_path / "ran", tmp_path / "bin", tmp_path / "repository"
-    write_tokens(folder, ".git/config", "token")
-    programs.mkdir()
-    (programs / "git").write_text(f"#!/bin/sh\ntouch {ran}\n")
-    (programs / "git").chmod(0o755)
-    done = scan(".", cwd=folder, path=f"{programs}{os.pathsep}{os.environ['PATH']}")
-    assert (done.returncode, done.stdout.count(b"\n")) == (1, 1), done.stderr
-    assert not ran.exists()
-
-
-def test_named_pipe_is_rejected(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    done = scan("pipe", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (2, b"gatehouse: pipe is not a regular file\n")
-
-
-def test_control_characters_of_a_file_name_are_not_printed(tmp_path: Path) -> None:
-    (tmp_path / "a\x1b[2J").write_text(token())
-    assert scan(".", cwd=tmp_path).stdout.startswith("a\N{REPLACEMENT CHARACTER}[2J:1: ".encode())
 
 
 def write_tokens(folder: Path, *names: str) -> None:
@@ -181,7 +30,86 @@ def write_tokens(folder: Path, *names: str) -> None:
         (folder / name).write_text(token())
 
 
-def test_only_regular_files_of_a_folder_are_read(tmp_path: Path) -> None:
+@pytest.mark.requirement("CG-14")
+def test_key_is_reported_with_location_and_without_secret(bare: Command, tmp_path: Path) -> None:
+    key = token()
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "config.yml").write_text(f"one\nkey: {key}\n")
+    done = bare.run("scan", ".")
+    assert (done.code, done.out) == (1, f"a b/config.yml:2: {key[:21]}...\n")
+    assert key not in done.out + done.err
+    assert f"revoke {key[9:21]}" in done.err
+
+
+def test_no_key_is_silent_success(bare: Command, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("gtk_live_" + "x" * 61)
+    done = bare.run("scan", "a")
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
+def test_standard_input_is_scanned(bare: Command) -> None:
+    done = bare.run("scan", "-", stdin=token())
+    assert (done.code, done.out.split(":")[0]) == (1, "(stdin)")
+
+
+def test_matches_are_printed_as_json(bare: Command, tmp_path: Path) -> None:
+    key = token("acme_sk")
+    (tmp_path / "a").write_text(key)
+    key_id = key.rpartition("_")[2][:12]
+    assert json.loads(bare.run("scan", "--json", "a").out) == [
+        {
+            "file": "a",
+            "line": 1,
+            "kind": "API key",
+            "key_id": key_id,
+            "token": f"acme_sk_live_{key_id}...",
+        }
+    ]
+
+
+def test_large_file_is_skipped_with_a_note(bare: Command, tmp_path: Path) -> None:
+    (tmp_path / "huge").write_bytes(token().encode() + b"\n" * (10 * 1024 * 1024))
+    done = bare.run("scan", ".")
+    assert (done.code, done.err) == (0, "skipped huge: larger than 10 MiB\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-16", "utf-16-be"])
+def test_binary_and_utf_16_files_are_scanned(bare: Command, tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a").write_bytes(b"\0\0" + f"key: {token()}".encode(encoding))
+    assert bare.run("scan", ".").code == 1
+
+
+def test_bootstrap_token_is_found(bare: Command, tmp_path: Path) -> None:
+    head = "gtk_admin_" + "a" * 43
+    (tmp_path / "admin.env").write_text(f"TOKEN={head}{checksum(head)}\n")
+    done = bare.run("scan", "admin.env")
+    assert (done.code, done.out) == (1, "admin.env:1: gtk_admin_...\n")
+    assert "rotate its secret" in done.err
+
+
+def test_excluded_file_is_skipped(bare: Command, tmp_path: Path) -> None:
+    write_tokens(tmp_path, "fixtures.json")
+    assert bare.run("scan", "--exclude", "*.json", ".").code == 0
+
+
+def test_nothing_of_a_scanned_repository_is_run(bare: Command, tmp_path: Path) -> None:
+    ran, programs, folder = tmp_path / "ran", tmp_path / "bin", tmp_path / "repository"
+    write_tokens(folder, ".git/config", "token")
+    programs.mkdir()
+    (programs / "git").write_text(f"#!/bin/sh\ntouch {ran}\n")
+    (programs / "git").chmod(0o755)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    done = replace(bare, folder=folder).run("scan", ".", PATH=path)
+    assert (done.code, done.out.count("\n")) == (1, 1), done.err
+    assert not ran.exists()
+
+
+def test_control_characters_of_a_file_name_are_not_printed(bare: Command, tmp_path: Path) -> None:
+    write_tokens(tmp_path, "a\x1b[2J")
+    assert bare.run("scan", ".").out.startswith("a\N{REPLACEMENT CHARACTER}[2J:1: ")
+
+
+def test_only_regular_files_of_a_folder_are_read(bare: Command, tmp_path: Path) -> None:
     outside, folder = tmp_path / "outside", tmp_path / "folder"
     write_tokens(outside, "a")
     write_tokens(folder, "deep/b", "other")
@@ -189,26 +117,23 @@ def test_only_regular_files_of_a_folder_are_read(tmp_path: Path) -> None:
     (folder / "file").symlink_to(outside / "a")
     os.mkfifo(folder / "pipe")
     (folder / "device").symlink_to("/dev/zero")
-    assert found(".", cwd=folder) == ["other", "deep/b"]
-
-
-def test_circular_symbolic_link_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "loop").symlink_to(tmp_path)
-    (tmp_path / "a").write_text(token())
-    assert scan(".", cwd=tmp_path).stdout.count(b"\n") == 1
+    lines = replace(bare, folder=folder).run("scan", ".").out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["other", "deep/b"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text"),
+    ("path", "message"),
     [
-        (("absent",), "absent cannot be read: No such file or directory"),
+        ("absent", "absent cannot be read: No such file or directory"),
+        ("pipe", "pipe is not a regular file"),
     ],
 )
 def test_usage_error_is_one_line_with_exit_code_2(
-    tmp_path: Path, arguments: tuple[str, ...], text: str
+    bare: Command, tmp_path: Path, path: str, message: str
 ) -> None:
-    done = scan(*arguments, cwd=tmp_path)
-    assert (done.returncode, done.stderr.decode()) == (2, f"gatehouse: {text}\n")
+    os.mkfifo(tmp_path / "pipe")
+    done = bare.run("scan", path)
+    assert (done.code, done.err) == (2, f"gatehouse: {message}\n")
 
 
 @pytest.mark.requirement("CG-25")
@@ -223,7 +148,7 @@ def test_pre_commit_hook_is_published_and_used() -> None:
 
 
 @pytest.mark.requirement("CG-14")
-def test_repository_contains_no_key() -> None:
+def test_repository_contains_no_key(bare: Command) -> None:
     """The command of docs/guides/leaks.md."""
     if reason := requires.missing("git"):
         pytest.skip(reason)
@@ -231,4 +156,5 @@ def test_repository_contains_no_key() -> None:
     names = subprocess.run(git, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     paths = [name for name in names.split("\0") if (ROOT / name).is_file()]
     assert len(paths) > 1000
-    assert scan("--exclude", "docs/sharing-vectors.json", *paths, cwd=ROOT).returncode == 0
+    scan = replace(bare, folder=ROOT).run("scan", "--exclude", "docs/sharing-vectors.json", *paths)
+    assert scan.code == 0, scan.out

@@ -12,8 +12,6 @@ from pathlib import Path
 import boto3
 import pytest
 import uvicorn
-from gatehouse.client.services import SharingClient
-from gatehouse.core.errors import NotFound
 from gatehouse.features.sharing.models import ID_CHARS
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing import app as sharing_app
@@ -98,30 +96,6 @@ def sender(tmp_path: Path, console_url: str) -> Command:
 @pytest.fixture
 def recipient(tmp_path: Path) -> Command:
     return Command(tmp_path, {})
-
-
-@pytest.mark.requirement("SS-01")
-def test_text_is_shared_and_opened_once(sender: Command, recipient: Command) -> None:
-    created = sender.run(
-        "secrets", "create", "--label", "database", "--sender", "Ada", stdin=TEXT + "\n"
-    )
-    link = created.out.strip()
-    assert (created.code, TEXT in created.out + created.err) == (0, False), created.err
-    opened = recipient.run("secrets", "open", stdin=link + "\n")
-    assert (opened.code, opened.out) == (0, TEXT)
-    assert opened.err.startswith("From Ada, created at ")
-    again = recipient.run("secrets", "open", stdin=link)
-    assert (again.code, again.out, "does not exist, was used, or has expired" in again.err) == (
-        1,
-        "",
-        True,
-    )
-    (secret,) = json.loads(sender.run("secrets", "list", "--json").out)
-    assert (secret["label"], secret["links"][0]["uses"]) == ("database", 1)
-    assert secret["state"] in ("used", "purged")  # the console deletes the content within a second
-    receipt = json.loads(sender.run("secrets", "receipt", secret["id"], "--json").out)
-    (claim,) = receipt["links"][0]["claims"]
-    assert claim["acknowledged_at"] is not None
 
 
 def test_files_are_written_once_and_private(sender: Command, recipient: Command) -> None:
@@ -219,32 +193,6 @@ def test_no_canary_of_a_command_is_in_messages_logs_or_tables(
         assert [place for place, text in searched.items() if canary in text] == []
 
 
-def test_secret_is_changed_and_revoked(sender: Command, recipient: Command) -> None:
-    created = json.loads(
-        sender.run(
-            "secrets", "create", "--recipient", "Grace", "--recipient", "Alan", "--json", stdin=TEXT
-        ).out
-    )
-    id, (grace, alan) = created["id"], created["links"]
-    assert [grace["recipient"], alan["recipient"]] == ["Grace", "Alan"]
-    assert sender.run("secrets", "update", id, "--uses", "2", "--label", "for two").code == 0
-    assert (
-        sender.run("secrets", "replace", id, stdin="second").out == f"Secret {id} has version 2.\n"
-    )
-    assert recipient.run("secrets", "open", stdin=grace["url"]).out == "second"
-    assert sender.run("secrets", "restore-version", id, "1").out == f"Secret {id} has version 1.\n"
-    assert recipient.run("secrets", "open", stdin=grace["url"]).out == TEXT
-    assert sender.run("secrets", "restore-version", id, "9").code == 1
-    assert sender.run("secrets", "restore-version", id, "2").code == 0
-    assert sender.run("secrets", "update", id, "--uses", "3").code == 0
-    shown = json.loads(sender.run("secrets", "show", id, "--json").out)
-    assert sender.run("secrets", "revoke", id, "--link", shown["links"][0]["id"]).code == 0
-    assert recipient.run("secrets", "open", stdin=grace["url"]).code == 1
-    assert recipient.run("secrets", "open", stdin=alan["url"]).out == "second"
-    assert sender.run("secrets", "revoke", id).code == 0
-    assert recipient.run("secrets", "open", stdin=alan["url"]).code == 1
-
-
 @pytest.mark.parametrize(
     ("arguments", "stdin"),
     [
@@ -268,40 +216,6 @@ def test_usage_errors_do_not_repeat_a_link(
 ) -> None:
     result = sender.run("secrets", *arguments, stdin=stdin)
     assert (result.code, result.out, "#secret" in result.err) == (2, "", False)
-
-
-@pytest.mark.requirement("SS-01")
-def test_secret_is_requested_submitted_and_opened(
-    sender: Command, recipient: Command, sharing_url: str
-) -> None:
-    created = sender.run(
-        "secrets",
-        "request",
-        "--purpose",
-        "Database password",
-        "--requester",
-        "Grace",
-    )
-    assert created.code == 0, created.err
-    kinds, links = zip(*(line.split("\t") for line in created.out.splitlines()), strict=True)
-    assert kinds == ("submission", "retrieval")
-    early = recipient.run("secrets", "open", stdin=links[1])
-    assert (early.code, early.out) == (1, "")
-    with SharingClient(sharing_url) as client:
-        files = [("key.bin", bytes(2_000_000), "application/x-key")]
-        for _ in range(2):
-            client.submit(links[0], "a" * 32, text=TEXT, files=files)
-        with pytest.raises(NotFound):
-            client.submit(links[0], "c" * 32, text=TEXT)
-    assert recipient.run("secrets", "open", stdin=links[1]).out == TEXT
-    assert (recipient.folder / "key.bin").read_bytes() == b"\x00" * 2_000_000
-    (listed,) = json.loads(sender.run("secrets", "list-requests", "--json").out)
-    assert (listed["purpose"], listed["state"]) == ("Database password", "used")
-    shown = sender.run("secrets", "show-request", listed["id"])
-    assert (shown.code, listed["secret"] in shown.out) == (0, True)
-    assert sender.run("secrets", "revoke-request", listed["id"]).code == 0
-    secrets = json.loads(sender.run("secrets", "list", "--json").out)
-    assert [secret["id"] for secret in secrets] == [listed["secret"]]
 
 
 @pytest.mark.parametrize(

@@ -46,11 +46,6 @@ async def recorder(database: Database) -> AsyncIterator[Recorder]:
     await pool.close()
 
 
-async def test_first_denial_is_written_at_once(recorder: Recorder) -> None:
-    await recorder.deny("192.0.2.1")
-    assert await recorder.rows() == [("192.0.2.1", 1)]
-
-
 async def test_further_denials_of_a_minute_become_one_row(recorder: Recorder) -> None:
     await recorder.deny("192.0.2.1", times=40)
     assert await recorder.rows() == [("192.0.2.1", 1)]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from typing import Any
 
 import msgspec
 import pytest
-from gatehouse.core.audit_chain import GENESIS, first_break
+from gatehouse.core.audit_chain import first_break
 from gatehouse.features.audit.schemas import AuditEventView, audit_row
 
 from tests.runtime.console_client import Console
@@ -53,22 +51,6 @@ async def test_audit_events_are_filtered(console: Console) -> None:
     ] == ["key.create"]
 
 
-async def test_denials_share_an_audit_row_per_minute_and_address(console: Console) -> None:
-    async def denied() -> int:
-        page = (
-            await console.client.get(
-                "/v1/audit-events", params={"action": "access.denied", "limit": 200}
-            )
-        ).json()
-        return len(page["events"])
-
-    before = await denied()
-    for _ in range(30):
-        await console.client.get("/v1/keys", headers=console.as_("wrong"))
-    # If a minute ends during the test, there are two windows.
-    assert 1 <= await denied() - before <= 3
-
-
 @pytest.mark.requirement("TR-11")
 async def test_every_change_is_audited_with_actor_and_address(console: Console) -> None:
     key = (await console.create(name="audited"))["key"]
@@ -86,14 +68,6 @@ async def test_every_change_is_audited_with_actor_and_address(console: Console) 
         "source_address": "192.0.2.7",
     }
     assert event["details"]["name"] == "audited"
-
-
-async def test_chain_is_verified_from_the_api_response(console: Console) -> None:
-    await console.create()
-    events = (await console.client.get("/v1/audit-events", params={"limit": 200})).json()["events"]
-    rows = [audit_row(msgspec.convert(event, AuditEventView)) for event in reversed(events)]
-    assert rows[0].previous_hash == GENESIS
-    assert first_break(rows) is None
 
 
 async def test_audit_cursor_of_another_filter_is_rejected(console: Console) -> None:
@@ -119,21 +93,3 @@ async def test_ndjson_export_of_the_trail_is_verified(console: Console) -> None:
     ]
     assert first_break(rows) is None
     assert json.loads(reply.text.splitlines()[-1])["details"]["name"] == "Prüfung \U0001f511"
-
-
-@pytest.mark.requirement("TR-11")
-async def test_csv_export_contains_no_formula(console: Console) -> None:
-    key_id = (await console.create())["key"]["id"]
-    await console.client.post(f"/v1/keys/{key_id}/revoke", json={"reason": "=cmd()"})
-    console.database.sql(
-        "UPDATE audit_event SET actor_id = '=1+1', source_address = '@SUM(A1)' WHERE action = "
-        "'key.revoke'"
-    )
-    text = (
-        await console.client.get("/v1/audit-export", params={"format": "csv", "target_id": key_id})
-    ).text
-    header, *rows = csv.reader(io.StringIO(text, newline=""))
-    revoked = dict(zip(header, rows[-1], strict=True))
-    assert (revoked["actor_id"], revoked["source_address"]) == ("'=1+1", "'@SUM(A1)")
-    assert json.loads(revoked["details"]) == {"reason": "=cmd()"}
-    assert len(rows) == 2

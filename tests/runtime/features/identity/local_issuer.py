@@ -136,6 +136,6 @@ async def running_issuer() -> AsyncIterator[IssuerSetup]:
     yield IssuerSetup(
         local,
         clock,
-        OidcIdentityProvider(Issuer(local.url, "gatehouse", "", "groups", ROLES), clock),
+        OidcIdentityProvider(Issuer(local.url, "gatehouse", "groups", ROLES), clock),
     )
     server.close()

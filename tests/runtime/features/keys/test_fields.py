@@ -23,7 +23,6 @@ from gatehouse.core.keys import (
     SignatureAlgorithm,
     Signing,
     can_manage_keys,
-    granted,
     key_fields,
 )
 from gatehouse.core.lifecycle import Action, state_change, tombstone
@@ -51,7 +50,6 @@ RECORDED = {
         "owner",
         "environment",
         "scopes",
-        "roles",
         "cores",
         "methods",
         "addresses",
@@ -176,15 +174,14 @@ async def test_conditions_in_sql_agree_with_the_rules(module_pool: Pool) -> None
 
 def _keys(now: float) -> Any:
     """Keys with every combination of the properties on which the conditions depend."""
-    signing = Signing(SignatureAlgorithm.ED25519, b"k", 0, True)
+    signing = Signing(SignatureAlgorithm.ED25519, b"k", 0)
     combinations = itertools.product(
         KeyState,
         (None, now - 60, now + 60),
-        (None, signing, msgspec.structs.replace(signing, required=False)),
+        (None, signing),
         ((), ("admin",), ("role:owner", "a"), ("admin:x", "role:operator")),
-        ((), ("reader",), ("reader", "admin")),
     )
-    for number, (state, expires_at, signed, scopes, roles) in enumerate(combinations):
+    for number, (state, expires_at, signed, scopes) in enumerate(combinations):
         key = Key(
             id=KeyId(f"{number:012}"),
             digest=bytes(32),
@@ -193,9 +190,7 @@ def _keys(now: float) -> Any:
             state=KeyState.ACTIVE,
             name="n",
             owner="",
-            scopes=granted(scopes, roles),
-            own_scopes=scopes,
-            roles=roles,
+            scopes=scopes,
             cores=(),
             limits=(),
             expires_at=expires_at,

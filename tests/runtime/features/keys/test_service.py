@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.core.token import Pepper, is_marked
+from gatehouse.core.token import Pepper
 from gatehouse.features.keys.fields import KeySettings
 from gatehouse.platform.http.validation import strings
 
@@ -39,19 +39,6 @@ EVERYTHING: dict[str, Any] = {
     **{name: value for name, value in KeySettings.example.items() if name != "name"},
     "credits": {"remaining": 7, "refill": {"amount": 10, "every": "day"}},
 }
-
-
-@pytest.mark.requirement("CG-01")
-async def test_created_key_has_all_requested_properties(console: Console) -> None:
-    key = (await console.create(**EVERYTHING))["key"]
-    assert {name: key[name] for name in EVERYTHING} == EVERYTHING
-    assert (key["scopes"], key["version"], key["generation"], key["family_id"]) == (
-        [],
-        1,
-        1,
-        key["id"],
-    )
-    assert is_marked(key["id"], console.pepper)
 
 
 async def test_update_changes_only_the_given_properties(console: Console) -> None:
@@ -181,7 +168,7 @@ async def test_rotated_key_is_valid_during_its_grace_period(console: Console) ->
     )
     for token in (created["token"], rotated["token"]):
         assert (await console.client.get("/v1/keys", headers=console.as_(token))).status_code == 200
-    assert (await act(console, old["id"], "end-grace")).status_code == 200
+    assert (await act(console, old["id"], "revoke")).status_code == 200
     assert (
         await console.client.get("/v1/keys", headers=console.as_(created["token"]))
     ).status_code == 401
@@ -282,22 +269,19 @@ async def test_purge_of_a_generation_preserves_shared_credits(console: Console) 
     }
 
 
-async def only_admin(console: Console, **properties: Any) -> str:
+async def only_admin(console: Console) -> str:
     """ID of the only active admin key."""
     console.database.sql("UPDATE api_key SET state = 'disabled' WHERE state = 'active'")
-    return str((await console.create(**(properties or {"scopes": ["admin"]})))["key"]["id"])
+    return str((await console.create(scopes=["admin"]))["key"]["id"])
 
 
 @pytest.mark.requirement("CG-08")
-@pytest.mark.parametrize("properties", [{"scopes": ["admin"]}, {"roles": ["admin"]}])
-async def test_last_admin_key_requires_confirmation(
-    console: Console, properties: dict[str, Any]
-) -> None:
-    key_id = await only_admin(console, **properties)
+async def test_last_admin_key_requires_confirmation(console: Console) -> None:
+    key_id = await only_admin(console)
     denied = [
         await act(console, key_id, "disable"),
         await console.client.delete(f"/v1/keys/{key_id}"),
-        await patch(console, key_id, scopes=["cores:read"], roles=[]),
+        await patch(console, key_id, scopes=["cores:read"]),
         await act(console, key_id, "purge", confirm=key_id),
     ]
     assert [reply.status_code for reply in denied] == [409] * 4
@@ -319,17 +303,6 @@ async def test_earlier_expiry_of_last_admin_key_is_rejected(console: Console) ->
     assert (await patch(console, key_id, expires_at="2031-01-01T00:00:00Z")).status_code == 200
     rotated = await act(console, key_id, "rotate", ttl_s=60, allow_last_admin=True)
     assert rotated.status_code == 201
-
-
-@pytest.mark.requirement("CG-08", "CG-15")
-async def test_last_admin_key_keeps_grace_if_successor_is_revoked(console: Console) -> None:
-    key_id = await only_admin(console)
-    successor = (await act(console, key_id, "rotate")).json()["key"]["id"]
-    await act(console, successor, "revoke")
-    denied = await act(console, key_id, "end-grace")
-    assert (denied.status_code, "its successor cannot" in denied.json()["detail"]) == (409, True)
-    await console.create(scopes=["admin"])
-    assert (await act(console, key_id, "end-grace")).status_code == 200
 
 
 async def test_admin_key_expiring_within_a_day_does_not_count(console: Console) -> None:
@@ -471,31 +444,4 @@ async def test_new_pepper_is_used_once_every_gateway_reads_it(console: Console) 
     assert await keys.writable_generation() == 1
     console.database.sql("UPDATE gateway_worker SET generations = '{1,2}'")
     assert await keys.writable_generation() == 2
-    console.database.sql("DELETE FROM gateway_worker")
-
-
-@pytest.mark.requirement("TR-08")
-async def test_propagation_counts_workers_that_are_live_behind_and_silent(console: Console) -> None:
-    console.database.sql("DELETE FROM gateway_worker")
-    await console.create()
-    assert (await console.client.get("/v1/propagation")).json() == {
-        "workers": 0,
-        "behind": 0,
-        "silent": 0,
-        "lag_s": None,
-        "bound_s": 1.0,
-    }
-    newest = "(SELECT max(change_seq) FROM api_key)"
-    for worker, confirmed, age_s in (
-        ("a", newest, 0),
-        ("b", f"{newest} - 1", 1),
-        ("c", newest, 60),
-    ):
-        values = f"'{worker}', {confirmed}, clock_timestamp() - interval '{age_s} s'"
-        console.database.sql(
-            f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ({values})"  # noqa: S608
-        )
-    shown = (await console.client.get("/v1/propagation")).json()
-    assert (shown["workers"], shown["behind"], shown["silent"]) == (2, 1, 1)
-    assert shown["lag_s"] >= 1
     console.database.sql("DELETE FROM gateway_worker")

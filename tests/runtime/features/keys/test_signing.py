@@ -1,6 +1,4 @@
-"""Signing keys in the management API: creation, storage, requirement, removal and pepper
-rotation.
-"""
+"""Signing keys in the management API: creation, storage, removal and pepper rotation."""
 
 from __future__ import annotations
 
@@ -38,7 +36,7 @@ async def test_signing_secret_is_returned_once_and_stored_sealed(console: Any) -
     reply = await set_hmac(console, created["id"])
     assert reply.status_code == 200, reply.text
     secret = signature.secret_bytes(reply.json()["secret"])
-    assert reply.json()["key"]["signing"] == {"algorithm": "hmac-sha256", "required": True}
+    assert reply.json()["key"]["signing"] == "hmac-sha256"
     stored = await signing_of(console, created["id"])
     assert len(secret) == 32
     assert unseal(stored.key, SIGNING_SECRET, Pepper(OLD, 1), 1, context=created["id"]) == secret
@@ -58,12 +56,9 @@ async def test_ed25519_public_key_is_read_as_base64_or_pem(console: Any, form: s
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     ).decode()
     text = base64.b64encode(raw).decode() if form == "raw" else pem
-    properties = {"algorithm": "ed25519", "public_key": text, "required": False}
+    properties = {"algorithm": "ed25519", "public_key": text}
     reply = (await console.client.put(f"/v1/keys/{created['id']}/signing", json=properties)).json()
-    assert (reply["secret"], reply["key"]["signing"]) == (
-        None,
-        {"algorithm": "ed25519", "required": False},
-    )
+    assert (reply["secret"], reply["key"]["signing"]) == (None, "ed25519")
     assert (await signing_of(console, created["id"])).key == raw
 
 
@@ -83,26 +78,6 @@ async def test_invalid_signing_key_is_rejected(console: Any, options: Any, locat
     created = (await console.create())["key"]
     reply = await console.client.put(f"/v1/keys/{created['id']}/signing", json=options)
     assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, location)
-
-
-async def test_required_signatures_need_a_signing_key(console: Any) -> None:
-    key_id = (await console.create())["key"]["id"]
-    match = {"If-Match": "*"}
-
-    async def patch(required: bool) -> Any:
-        return await console.client.patch(
-            f"/v1/keys/{key_id}", json={"require_signature": required}, headers=match
-        )
-
-    denied = await patch(True)
-    assert [error["location"] for error in denied.json()["errors"]] == ["body.require_signature"]
-    await set_hmac(console, key_id)
-    response = await console.client.delete(f"/v1/keys/{key_id}/signing")
-    assert (response.status_code, "require_signature" in response.json()["detail"]) == (409, True)
-    assert (await patch(False)).json()["key"]["signing"]["required"] is False
-    gone = await console.client.delete(f"/v1/keys/{key_id}/signing")
-    assert gone.json()["key"]["signing"] is None
-    assert (await console.client.delete(f"/v1/keys/{key_id}/signing")).status_code == 409
 
 
 async def test_successor_has_its_own_copy_of_the_signing_secret(console: Any) -> None:
@@ -129,8 +104,8 @@ async def test_successor_has_its_own_copy_of_the_signing_secret(console: Any) ->
 
 async def test_key_that_requires_signatures_cannot_use_console(console: Any) -> None:
     """The console does not verify signatures, so the token alone would be sufficient."""
-    await console.create(roles=["admin"])
-    created = await console.create(roles=["admin"])
+    await console.create(scopes=["admin"])
+    created = await console.create(scopes=["admin"])
     assert (
         await console.client.get("/v1/keys", headers=console.as_(created["token"]))
     ).status_code == 200
@@ -138,18 +113,9 @@ async def test_key_that_requires_signatures_cannot_use_console(console: Any) -> 
     assert (
         await console.client.get("/v1/keys", headers=console.as_(created["token"]))
     ).status_code == 401
-
-
-async def test_explanation_mentions_a_required_signature(console: Any) -> None:
-    key_id = (await console.create())["key"]["id"]
-    await set_hmac(console, key_id)
-    result = (await console.client.post(f"/v1/keys/{key_id}/explain", json={})).json()
-    [check] = [item for item in result["checks"] if item["name"] == "signature"]
-    assert (check["outcome"], check["code"], check["actual"]) == (
-        "unknown",
-        "SIGNATURE_INVALID",
-        "hmac-sha256, required",
-    )
+    signing = f"/v1/keys/{created['key']['id']}/signing"
+    assert (await console.client.delete(signing)).json()["key"]["signing"] is None
+    assert (await console.client.delete(signing)).status_code == 409
 
 
 async def test_purge_deletes_the_signing_key(console: Any) -> None:

@@ -1,4 +1,4 @@
-"""Operations of a running console: log level, features, slow statements and health."""
+"""Operations of a running console: log level, slow statements and health."""
 
 from __future__ import annotations
 
@@ -122,23 +122,12 @@ def test_changed_log_level_filters_later_lines(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.requirement("TR-02")
-async def test_features_are_listed_with_descriptions(console: Console) -> None:
-    result = (await console.client.get("/v1/features")).json()["features"]
-    assert [(item["name"], item["enabled"]) for item in result] == [
-        (feature.name, True) for feature in FEATURES
-    ]
-    assert all(item["description"] for item in result)
-
-
-@pytest.mark.requirement("TR-02")
 async def test_disabled_feature_is_404(console: Console) -> None:
     signed_in = await console.client.post("/v1/sessions")
     cookie = {"Cookie": signed_in.headers["set-cookie"].partition(";")[0]}
     async with console.connect(features=(("sessions", False), ("webhooks", False))) as without:
         for path in ("/v1/sessions", "/v1/webhooks", "/v1/deliveries"):
             assert (await without.get(path)).status_code == 404
-        result = (await without.get("/v1/features")).json()["features"]
-        assert {item["name"] for item in result if not item["enabled"]} == {"sessions", "webhooks"}
         assert not [
             path
             for path in (await without.get("/openapi.json")).json()["paths"]

@@ -57,7 +57,7 @@ def file_sync(
 
 async def import_key(console: Console, token: str) -> str:
     """ID of a key, stored as by an import."""
-    text = material("sha256", token) or ""
+    text = material(token)
     key_id = imported_key_id(text, console.pepper, 1)
     digest = console.pepper.digest(text, 1)
     assert key_id is not None

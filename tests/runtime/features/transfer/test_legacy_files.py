@@ -8,12 +8,9 @@ from typing import Any
 
 import pytest
 from gatehouse.features.transfer.file_formats import (
-    CSV,
-    JSON,
     Entry,
     MalformedFile,
     entries,
-    kind_of,
     without,
 )
 from hypothesis import given
@@ -26,8 +23,8 @@ MEMBERS = st.recursive(
 )
 
 
-def read(text: str, kind: str = JSON) -> list[tuple[int, str | None, Any]]:
-    return [(entry.line, entry.name, entry.value) for entry in entries(text, kind)]
+def read(text: str) -> list[tuple[int, str | None, Any]]:
+    return [(entry.line, entry.name, entry.value) for entry in entries(text)]
 
 
 @pytest.mark.requirement("CG-09")
@@ -47,42 +44,27 @@ def test_json_entries_are_read_with_their_lines(text: str, expected: list[Any]) 
     assert read(text) == expected
 
 
-def test_csv_is_read_with_its_lines() -> None:
-    assert read('key,name\na,"two\nlines"\nb,\n', CSV) == [
-        (3, None, {"key": "a", "name": "two\nlines"}),
-        (4, None, {"key": "b"}),
-    ]
-    assert [kind_of(name) for name in ("a.CSV", "s3://x/api_keys.json", "d")] == [CSV, JSON, JSON]
-
-
 @pytest.mark.parametrize(
-    ("text", "kind", "line", "message"),
+    ("text", "line", "message"),
     [
-        ("", JSON, 1, "must be a JSON object or list"),
-        ("7", JSON, 1, "must be a JSON object or list"),
-        ('{"a": 1,\n"b" 2}', JSON, 2, "is not valid JSON"),
-        ('["a"\n"b"]', JSON, 2, "is not valid JSON"),
-        ('{"a": {"x": 1, "x": 2}}', JSON, 1, "has two members with the same name"),
-        ("[NaN]", JSON, 1, "is not valid JSON"),
-        ("[1] [2]", JSON, 1, "contains more than one JSON value"),
-        ("[" * 20_000, JSON, 1, "is not valid JSON"),
+        ("", 1, "must be a JSON object or list"),
+        ("7", 1, "must be a JSON object or list"),
+        ('{"a": 1,\n"b" 2}', 2, "is not valid JSON"),
+        ('["a"\n"b"]', 2, "is not valid JSON"),
+        ('{"a": {"x": 1, "x": 2}}', 1, "has two members with the same name"),
+        ("[NaN]", 1, "is not valid JSON"),
+        ("[1] [2]", 1, "contains more than one JSON value"),
+        ("[" * 20_000, 1, "is not valid JSON"),
         (
             '{"keys": ' * 5000 + "[]" + "}" * 5000,
-            JSON,
             1,
             "has too many wrappers around its entries",
         ),
-        ("", CSV, 1, "must have a first line with unique column names"),
-        ("a,a\n1,2", CSV, 1, "must have a first line with unique column names"),
-        ("a,b\n1,2\n1,2,3", CSV, 3, "does not have the 2 cells of the first line"),
-        ('a,b\n"1', CSV, 2, "is not valid CSV"),
     ],
 )
-def test_malformed_file_is_rejected_with_its_line(
-    text: str, kind: str, line: int, message: str
-) -> None:
+def test_malformed_file_is_rejected_with_its_line(text: str, line: int, message: str) -> None:
     with pytest.raises(MalformedFile) as error:
-        read(text, kind)
+        read(text)
     assert (error.value.line, error.value.message) == (line, message)
 
 
@@ -99,9 +81,8 @@ def test_json_container_is_read_like_the_json_module(document: Any, indent: int 
 
 @given(st.text())
 def test_any_text_is_read_or_rejected(text: str) -> None:
-    for kind in (JSON, CSV):
-        with contextlib.suppress(MalformedFile):
-            assert all(line >= 1 for line, _, _ in read(text, kind))
+    with contextlib.suppress(MalformedFile):
+        assert all(line >= 1 for line, _, _ in read(text))
 
 
 @given(

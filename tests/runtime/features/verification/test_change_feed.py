@@ -195,6 +195,7 @@ async def test_number_of_keys_in_a_lookup_is_bounded(
         database.app,
         application="tests",
         size_max=4,
+        slow_query_s=0.0,
         on_slow_query=lambda statement, _: statements.append(statement),
     )
     keys = KeyLoader(pool, KeyCache(10), lambda: 0)

@@ -65,7 +65,7 @@ _PURGE = (
     "SELECT count(*) FROM api_key; ROLLBACK"
 )
 _VALUES = {"text": "'x'", "ARRAY": "'{x}'", "jsonb": "'[1]'", "boolean": "true", "integer": "1"}
-_COLUMNS = {"own_scopes": "scopes", "signing": "signing_key", "credits": "has_credits"}
+_COLUMNS = {"signing": "signing_key", "credits": "has_credits"}
 _ERASED = [
     name
     for name, field in KEY_FIELDS.items()
@@ -101,7 +101,6 @@ _SECRET = {
 @pytest.mark.parametrize(
     "columns",
     [
-        {"require_signature": "true"},
         {"signing_algorithm": "'ed25519'"},
         {**_SECRET, "signing_generation": "0"},
         {**_SECRET, "signing_algorithm": "'ed25519'"},

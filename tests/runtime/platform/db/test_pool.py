@@ -23,6 +23,7 @@ async def test_slow_query_is_reported_without_values(database: Database) -> None
         database.app,
         application="tests",
         size_max=1,
+        slow_query_s=0.0,
         on_slow_query=lambda statement, _: reports.append(statement),
     )
     await pool.fetch("SELECT count(*)\n FROM api_key WHERE name = $1", CANARY)
@@ -80,7 +81,7 @@ async def test_internal_driver_error_is_unavailable(database: Database) -> None:
                 raise asyncpg.InternalClientError("cannot switch to state 12")
 
 
-@pytest.mark.bound("database_statement_timeout_s")
+@pytest.mark.bound("db.pool:STATEMENT_TIMEOUT_S")
 async def test_slow_statement_is_cancelled(database: Database) -> None:
     async with opened(replace(database.app, statement_s=1)) as pool:
         with pytest.raises(Unavailable):
@@ -103,7 +104,7 @@ async def test_transaction_ends_at_its_deadline(database: Database) -> None:
             assert await connection.fetchval("SELECT 1") == 1
 
 
-@pytest.mark.bound("database_connect_timeout_s")
+@pytest.mark.bound("db.pool:CONNECT_TIMEOUT_S")
 async def test_silent_server_is_unavailable(silent_port: int) -> None:
     access = login(f"postgresql://app@127.0.0.1:{silent_port}/gatehouse?sslmode=disable", "url")
     pool = Pool(replace(access, connect_s=0.2), application="tests", size_max=1)
@@ -111,7 +112,7 @@ async def test_silent_server_is_unavailable(silent_port: int) -> None:
         await pool.open()
 
 
-@pytest.mark.bound("database_pool_size", "database_pool_timeout_s")
+@pytest.mark.bound("database_pool_size", "db.pool:ACQUIRE_TIMEOUT_S")
 async def test_exhausted_pool_is_unavailable(database: Database) -> None:
     pool = Pool(database.app, application="tests", size_max=1, acquire_timeout_s=0.05)
     async with pool.connection(timeout_s=20):  # opens the connection

@@ -86,7 +86,7 @@ async def test_concurrent_requests_create_one_key(console: Console) -> None:
 
 
 async def test_idempotency_keys_are_separate_per_caller(console: Console) -> None:
-    other = (await console.create(roles=["admin"]))["token"]
+    other = (await console.create(scopes=["admin"]))["token"]
     first = await create_key(console, '"mine"')
     reply = await console.client.post(
         "/v1/keys",

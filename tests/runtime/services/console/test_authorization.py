@@ -68,40 +68,31 @@ async def test_denial_by_role_is_audited(console: Console) -> None:
 async def test_only_an_owner_creates_an_admin_key(console: Console, role: str) -> None:
     headers = console.as_((await console.create(scopes=[f"role:{role}"]))["token"])
     scopes = ("admin", "role:owner", "role:operator", "role:issuer", "role:of-tomorrow")
-    managing: list[Any] = [{"scopes": ["cores:read", scope]} for scope in scopes]
-    for properties in (*managing, {"roles": ["admin"]}):
+    for scope in scopes:
         reply = await console.client.post(
-            "/v1/keys", json={"name": "mine", **properties}, headers=headers
+            "/v1/keys", json={"name": "mine", "scopes": ["cores:read", scope]}, headers=headers
         )
-        assert reply.status_code == 403, properties
+        assert reply.status_code == 403, scope
         assert reply.json()["detail"].startswith("Only an owner can create or change a key")
-    reply = await console.client.post(
-        "/v1/keys", json={"name": "plain", "roles": ["reader"]}, headers=headers
-    )
+    reply = await console.client.post("/v1/keys", json={"name": "plain"}, headers=headers)
     assert reply.status_code == 201
 
 
-@pytest.mark.parametrize("properties", [{"scopes": ["role:auditor"]}, {"roles": ["admin"]}])
-async def test_operator_cannot_turn_a_key_into_an_admin_key(
-    console: Console, properties: dict[str, list[str]]
-) -> None:
+async def test_operator_cannot_turn_a_key_into_an_admin_key(console: Console) -> None:
     headers = {
         **console.as_((await console.create(scopes=["role:operator"]))["token"]),
         "If-Match": "*",
     }
     plain = (await console.create())["key"]["id"]
-    assert (
-        await console.client.patch(f"/v1/keys/{plain}", json=properties, headers=headers)
-    ).status_code == 403
-    assert (
-        await console.client.patch(f"/v1/keys/{plain}", json={"owner": "me"}, headers=headers)
-    ).status_code == 200
+    for changes, status in (({"scopes": ["role:auditor"]}, 403), ({"owner": "me"}, 200)):
+        reply = await console.client.patch(f"/v1/keys/{plain}", json=changes, headers=headers)
+        assert reply.status_code == status
 
 
-@pytest.mark.parametrize("action", ["rotate", "disable", "enable", "end-grace", "restore"])
+@pytest.mark.parametrize("action", ["rotate", "disable", "enable", "restore"])
 async def test_operator_cannot_change_an_admin_key(console: Console, action: str) -> None:
     token = (await console.create(scopes=["role:operator"]))["token"]
-    target = (await console.create(roles=["admin"]))["key"]["id"]
+    target = (await console.create(scopes=["admin"]))["key"]["id"]
     assert (
         await console.client.post(f"/v1/keys/{target}/{action}", headers=console.as_(token))
     ).status_code == 403
@@ -109,7 +100,7 @@ async def test_operator_cannot_change_an_admin_key(console: Console, action: str
 
 async def test_auditor_explains_an_admin_key(console: Console) -> None:
     token = (await console.create(scopes=["role:auditor"]))["token"]
-    target = (await console.create(roles=["admin"]))["key"]["id"]
+    target = (await console.create(scopes=["admin"]))["key"]["id"]
     reply = await console.client.post(
         f"/v1/keys/{target}/explain", json={"scopes": ["admin"]}, headers=console.as_(token)
     )

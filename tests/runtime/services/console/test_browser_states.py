@@ -183,23 +183,6 @@ async def test_errors_and_empty_lists_are_accessible(
     assert {state: problems for state, problems in found.items() if problems} == {}
 
 
-async def test_time_since_the_last_update_of_the_clock_is_in_the_past(
-    browser: Browser, origin: str, console: Console
-) -> None:
-    key_id = (await console.create(name="created after the update"))["key"]["id"]
-    console.database.sql(
-        f"UPDATE api_key SET created_at = now() + interval '10 seconds' WHERE id = '{key_id}'"  # noqa: S608
-    )
-    async with page_of(browser, origin) as page:
-        await page.clock.install()
-        await sign_in(page)
-        await page.clock.fast_forward(20_000)
-        await page.get_by_role("link", name="API keys").click()
-        row = page.get_by_role("row", name="created after the update")
-        await expect(row).to_contain_text(re.compile(r"\d+ seconds ago"))
-        await expect(row).not_to_contain_text(re.compile(r"in \d+ seconds"))
-
-
 async def test_operation_is_found_and_tried_in_the_reference(
     browser: Browser, origin: str, console: Console
 ) -> None:

@@ -88,11 +88,11 @@ async def test_token_in_any_text_field_is_rejected(console: Console) -> None:
 async def test_words_are_not_compared_with_imported_keys(console: Console) -> None:
     """A response that differs would confirm a guessed token."""
     token = f"acme_{secrets.token_hex(8)}.{secrets.token_hex(16)}"
-    await console.import_key(token, "sha256")
+    await console.import_key(token)
     changing = [
         field for field in TEXT_FIELDS if field.endpoint.changes_state and not field.is_secret
     ]
-    assert len(changing) > 60
+    assert len(changing) > 50
     for field in changing:
         reply = await console.client.request(
             field.endpoint.method, url(field.endpoint), json=field.body(f"x ({token})")

@@ -38,8 +38,8 @@ def importer(tmp_path: Path, database: Any) -> Importer:
     return Importer(importer_command(tmp_path, database.app_url, PEPPER))
 
 
-def digest(name: str, text: str) -> bytes:
-    return hashlib.new(name, text.encode()).digest()
+def digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 @pytest.mark.requirement("CG-09")
@@ -67,43 +67,24 @@ async def test_key_of_api_keys_json_is_valid(gateway: Gateway, importer: Importe
 
 
 @pytest.mark.requirement("TR-06")
-@pytest.mark.parametrize(
-    ("algorithm", "written"), [("sha256", "hex"), ("sha512", "base64"), ("sha256", "base64url")]
-)
+@pytest.mark.parametrize("written", ["hex", "base64", "base64url"])
 async def test_imported_hash_verifies_token(
-    gateway: Gateway, importer: Importer, algorithm: str, written: str
+    gateway: Gateway, importer: Importer, written: str
 ) -> None:
     token = f"theirs-{secrets.token_urlsafe(24)}"
-    expected = digest(algorithm, token)
+    expected = digest(token)
     text = {
         "hex": expected.hex(),
         "base64": base64.b64encode(expected).decode(),
         "base64url": base64.urlsafe_b64encode(expected).decode().rstrip("="),
     }[written]
-    await importer.run([{"hash": text, "algorithm": algorithm, "name": written}])
+    await importer.run([{"hash": text, "algorithm": "sha256", "name": written}])
     assert (await gateway.verify(token)).json["name"] == written
     assert (await gateway.verify(text)).json["code"] == "NOT_FOUND"
     stored = await gateway.pool.fetchval(
         "SELECT digest FROM api_key WHERE name = $1 ORDER BY created_at DESC LIMIT 1", written
     )
-    assert stored != expected[:32]
-
-
-async def test_imported_secret_hash_verifies_token(gateway: Gateway, importer: Importer) -> None:
-    # Format of seamapi/prefixed-api-key: company_short_long, with the hash of the long part.
-    secret = secrets.token_hex(12)
-    await importer.run(
-        [
-            {
-                "hash": digest("sha256", secret).hex(),
-                "algorithm": "sha256",
-                "hash_of": "secret",
-                "name": "seam",
-            }
-        ]
-    )
-    assert (await gateway.verify(f"mycompany_BRTRKFsL_{secret}")).json["name"] == "seam"
-    assert (await gateway.verify(secret)).json["code"] == "NOT_FOUND"
+    assert stored != expected
 
 
 async def test_imported_disabled_and_expired_keys_are_denied(
@@ -137,7 +118,7 @@ async def test_imported_core_is_served_until_it_registers(
     gateway: Gateway, importer: Importer, core: Any
 ) -> None:
     token = secrets.token_urlsafe(24)
-    await importer.run({token: {"name": "old core", "scopes": "cores:read cores:register"}})
+    await importer.run({token: {"name": "old core", "scopes": ["cores:read", "cores:register"]}})
     await importer.run({token: {"url": core.url, "name": "attic"}}, "ngrok_urls.json", "--cores")
     reply = await gateway.request("GET", "/cores/attic/file", f"X-API-Key: {token}")
     assert (reply.status, reply.body) == (200, b"hello")

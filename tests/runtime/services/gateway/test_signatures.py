@@ -28,7 +28,7 @@ FILE = "/cores/docs/status/200?x=1"
 SCRIPT = Path(__file__).parents[4] / "docs" / "guides" / "sign.sh"
 
 
-async def signing_key(gateway: Any, *, required: bool = True, **columns: Any) -> Any:
+async def signing_key(gateway: Any, **columns: Any) -> Any:
     """A key with an HMAC signing secret, sealed for its key family."""
     family_id = "Family" + secrets.token_hex(3)
     sealed = seal(SECRET, SIGNING_SECRET, gateway.pepper, 1, secrets.token_bytes, context=family_id)
@@ -36,7 +36,6 @@ async def signing_key(gateway: Any, *, required: bool = True, **columns: Any) ->
         "signing_algorithm": "hmac-sha256",
         "signing_key": sealed,
         "signing_generation": 1,
-        "require_signature": required,
     }
     return await gateway.create_key(family_id=family_id, **{**more, **columns})
 
@@ -133,13 +132,6 @@ async def test_too_large_signed_body_is_413(gateway: Any, docs: Any, core: Any) 
     reply = await send(gateway, key, signed, "POST", body=body)
     assert (reply.status, reply.json["code"]) == (413, "body_too_large")
     assert core.requests == []
-
-
-async def test_optional_but_wrong_signature_is_rejected(gateway: Any, docs: Any) -> None:
-    key = await signing_key(gateway, required=False)
-    assert (await send(gateway, key, {})).status == 200
-    forged = sign("GET", ORIGIN + FILE, token=key.token, secret=secret_text(bytes(32)))
-    assert reason(await send(gateway, key, forged)) == "signature_wrong"
 
 
 async def test_signature_for_core_is_ignored(gateway: Any, docs: Any, core: Any) -> None:
@@ -274,7 +266,7 @@ async def test_httpx_auth_signs_every_request(gateway: Any, docs: Any, core: Any
     assert core.last[2] == b"body"
 
 
-async def test_key_with_required_signatures_cannot_register(gateway: Any) -> None:
+async def test_key_that_requires_signatures_cannot_register(gateway: Any) -> None:
     agent = await signing_key(gateway, scopes=["cores:register"])
     reply = await gateway.put_core(agent, "signed", {"url": "http://127.0.0.1:9"})
     assert (reply.status, reply.json["code"]) == (401, "SIGNATURE_INVALID")

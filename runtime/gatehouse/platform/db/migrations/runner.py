@@ -1,4 +1,4 @@
-"""Migrates the database schema to a revision, one process at a time."""
+"""Migrates the database schema to the latest revision, one process at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from gatehouse.core.errors import BadRequest, Conflict, GatehouseError, Unavailable
+from gatehouse.core.errors import Conflict, GatehouseError, Unavailable
 from gatehouse.platform.db.pool import DatabaseLogin
 
 #: Advisory lock of a running migration. Concurrent migrations wait for the lock and then have
@@ -33,7 +33,6 @@ BASE = "base"
 class Step:
     revision: str
     title: str
-    undone: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +44,11 @@ class Outcome:
     pending: tuple[str, ...]
 
 
-async def migrate(login: DatabaseLogin, *, to: str = "head", downgrade: bool = False) -> Outcome:
-    """Migrate to revision `to`. Raises Unavailable, BadRequest if the revision is unknown, and
-    Conflict if the migration would delete data or the database is at an unknown revision."""
-    return await _with_connection(login, lambda connection: _migrate(connection, to, downgrade))
+async def migrate(login: DatabaseLogin) -> Outcome:
+    """Migrate to the latest revision. Raises Unavailable, and Conflict if the database is at an
+    unknown revision.
+    """
+    return await _with_connection(login, _migrate)
 
 
 async def status(login: DatabaseLogin) -> Outcome:
@@ -112,13 +112,10 @@ async def _lock(connection: AsyncConnection) -> None:
     await connection.commit()
 
 
-def _migrate(connection: Connection, to: str, downgrade: bool) -> Outcome:
-    scripts = _scripts()
+def _migrate(connection: Connection) -> Outcome:
     current = MigrationContext.configure(connection).get_current_revision()
     connection.commit()
-    target = _target(scripts, to)
-    ancestors = _ancestors(scripts, current)
-    if current is not None and current not in ancestors:
+    if current is not None and current not in _ancestors(_scripts(), current):
         raise Conflict(
             f"the database is at revision {current}, which this version of Gatehouse does not "
             f"know: use a newer version"
@@ -128,14 +125,7 @@ def _migrate(connection: Connection, to: str, downgrade: bool) -> Outcome:
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
     config.attributes["on_version_apply"] = _recorder(steps)
-    if target in ancestors and target != (current or BASE):
-        if not downgrade:
-            raise Conflict(
-                f"a downgrade from {current} to {target} deletes data; add --downgrade to confirm"
-            )
-        command.downgrade(config, target)
-    else:
-        command.upgrade(config, target)
+    command.upgrade(config, "head")
     return _outcome(connection, tuple(steps))
 
 
@@ -152,19 +142,6 @@ def _scripts() -> ScriptDirectory:
     return ScriptDirectory(str(Path(__file__).parent))
 
 
-def _target(scripts: ScriptDirectory, to: str) -> str:
-    if to == BASE:
-        return BASE
-    try:
-        script = scripts.get_revision(to)
-    except CommandError:
-        script = None
-    if script is None:
-        known = ", ".join([BASE, *(script.revision for script in scripts.walk_revisions()), "head"])
-        raise BadRequest(f"there is no revision {to}; the revisions are {known}")
-    return script.revision
-
-
 def _ancestors(scripts: ScriptDirectory, revision: str | None) -> set[str]:
     """The revision, all earlier revisions, and `base`. For an unknown revision, only `base`."""
     try:
@@ -179,7 +156,7 @@ def _ancestors(scripts: ScriptDirectory, revision: str | None) -> set[str]:
 def _recorder(steps: list[Step]) -> Callable[..., None]:
     def record(*, step: Any, **_: Any) -> None:
         script = step.up_revision
-        steps.append(Step(script.revision, script.doc, undone=not step.is_upgrade))
+        steps.append(Step(script.revision, script.doc))
 
     return record
 

@@ -29,7 +29,6 @@ CREATE TABLE api_key (
     name               text        NOT NULL,
     owner              text        NOT NULL,
     scopes             text[]      NOT NULL,
-    roles              text[]      NOT NULL DEFAULT '{}',
     cores              text[]      NOT NULL,
     methods            text[]      NOT NULL DEFAULT '{}',
     addresses          text[]      NOT NULL DEFAULT '{}',
@@ -54,11 +53,10 @@ CREATE TABLE api_key (
     purged_at          timestamptz,
     id_generation      integer     NOT NULL DEFAULT 0,
     scheme             text        NOT NULL DEFAULT 'own'
-        CHECK (scheme IN ('own', 'sha256', 'sha512', 'sha256-secret', 'sha512-secret')),
+        CHECK (scheme IN ('own', 'sha256')),
     signing_algorithm  text        CHECK (signing_algorithm IN ('hmac-sha256', 'ed25519')),
     signing_key        bytea,
     signing_generation integer     NOT NULL DEFAULT 0,  -- pepper generation under which an HMAC secret is sealed
-    require_signature  boolean     NOT NULL DEFAULT false,
     version            bigint      NOT NULL DEFAULT 1,
     change_seq         bigint      NOT NULL DEFAULT 0,
     CONSTRAINT api_key_revoked_check CHECK (
@@ -69,14 +67,13 @@ CREATE TABLE api_key (
     CONSTRAINT api_key_purged_check CHECK (
         (state = 'purged') = (purged_at IS NOT NULL)
         AND (state <> 'purged' OR (name = '' AND owner = '' AND notes = '' AND metadata = '{}' AND created_by = ''
-             AND scopes = '{}' AND roles = '{}' AND cores = '{}' AND methods = '{}' AND addresses = '{}' AND tags = '{}'
+             AND scopes = '{}' AND cores = '{}' AND methods = '{}' AND addresses = '{}' AND tags = '{}'
              AND limits = '[]' AND NOT has_credits AND id_generation = 0 AND digest = decode(repeat('00', 32), 'hex')
              AND coalesce(expires_at, rotated_at, revoked_at) IS NULL
              AND coalesce(successor_id, revoked_by, revoke_reason, deleted_by) IS NULL))),
     CONSTRAINT api_key_signing_check CHECK (
         (signing_algorithm IS NULL) = (signing_key IS NULL)
         AND (signing_generation > 0) = (signing_algorithm IS NOT DISTINCT FROM 'hmac-sha256')
-        AND (signing_algorithm IS NOT NULL OR NOT require_signature)
         AND (state <> 'purged' OR signing_key IS NULL))
 );
 CREATE INDEX api_key_change_seq ON api_key (change_seq);
@@ -240,18 +237,6 @@ CREATE INDEX delivery_state ON delivery (state, notification_id);
 """  # noqa: E501
 
 _IMPORTS = """
-CREATE TABLE import_run (
-    id          text        PRIMARY KEY CHECK (id ~ '^[0-9a-f]{64}$'),  -- SHA-256 of the content and the options
-    source      text        NOT NULL,
-    rows        bigint      NOT NULL,
-    done        bigint      NOT NULL DEFAULT 0,  -- rows that were processed
-    imported    bigint      NOT NULL DEFAULT 0,
-    existing    bigint      NOT NULL DEFAULT 0,  -- rows that existed and were not changed
-    started_at  timestamptz NOT NULL,
-    finished_at timestamptz,
-    CHECK (done <= rows)
-);
-
 CREATE TABLE legacy_file_removal (
     key_id    text        PRIMARY KEY,
     queued_at timestamptz NOT NULL DEFAULT now(),
@@ -259,7 +244,7 @@ CREATE TABLE legacy_file_removal (
     next_at   timestamptz NOT NULL DEFAULT now(),
     problem   text        NOT NULL DEFAULT ''
 );
-"""  # noqa: E501
+"""
 
 _CONSOLE = """
 CREATE TABLE idempotent_request (
@@ -389,18 +374,10 @@ GRANT USAGE, SELECT ON SEQUENCE change_seq TO gatehouse_app;
 GRANT SELECT, INSERT ON audit_event, audit_checkpoint TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE ON api_key, core, core_health, notification_position TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit, gateway_worker, usage_count, usage_batch, key_activity,
-    key_alert, webhook, delivery, import_run, legacy_file_removal, idempotent_request, console_session,
+    key_alert, webhook, delivery, legacy_file_removal, idempotent_request, console_session,
     sign_in_link, log_level, sharing_event
     TO gatehouse_app;
 GRANT DELETE ON core TO gatehouse_app;
-"""  # noqa: E501
-
-_DOWN = """
-DROP TABLE sharing_event, log_level, sign_in_link, console_session, idempotent_request, legacy_file_removal, import_run,
-    delivery, notification_position, webhook, key_alert, key_activity, usage_batch,
-    usage_count, audit_checkpoint, audit_event, gateway_worker, core_health, core, key_credit, api_key;
-DROP FUNCTION announce_change, set_family_id, keep_final_state, forget_purged_key, forget_deleted_key, forget_key_use;
-DROP SEQUENCE change_seq;
 """  # noqa: E501
 
 
@@ -415,7 +392,3 @@ def upgrade() -> None:
         + _FUNCTIONS
         + _RIGHTS
     )
-
-
-def downgrade() -> None:
-    execute_script(_DOWN)
