@@ -14,9 +14,7 @@ import sys
 import time
 from bisect import bisect_left
 from collections import Counter as Counts
-from collections.abc import Callable, MutableMapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import MutableMapping, Sequence
 from typing import Any, BinaryIO, Literal
 
 import msgspec
@@ -33,7 +31,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from gatehouse.core.clock import rounded, timestamp
 from gatehouse.core.verification import Code
 from gatehouse.platform.settings import METRICS_FOLDER_VARIABLE, Level
-from gatehouse.platform.templates import Template, placeholders
 from gatehouse.platform.tracing.context import RequestTrace
 from gatehouse.platform.tracing.tracer import Tracer, current_request
 
@@ -120,12 +117,13 @@ class Stream:
         """
         self._out: BinaryIO = sys.stdout.buffer if out is None else out
         self._batched = batched
-        self._waiting: list[bytes | Callable[[], bytes]] = []
+        self._waiting: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def request(self, line: bytes | Callable[[], bytes]) -> None:
-        """Adds a line, or a function that returns the line when the waiting lines are written. The
-        line is written immediately if lines are not batched or no event loop is running."""
+    def request(self, line: bytes) -> None:
+        """Adds a line. It is written immediately if lines are not batched or no event loop is
+        running.
+        """
         self._waiting.append(line)
         if not self._batched or len(self._waiting) >= FLUSH_LINES:
             self.flush()
@@ -147,9 +145,7 @@ class Stream:
             self._timer = None
         if self._waiting:
             lines, self._waiting = self._waiting, []
-            self._out.write(
-                b"".join([line if isinstance(line, bytes) else line() for line in lines])
-            )
+            self._out.write(b"".join(lines))
             self._out.flush()
 
 
@@ -478,8 +474,6 @@ class Observer:
         self._stream = Stream() if stream is None else stream
         self.log = Logger(level, self._stream, environment=environment)
         self._metric_log = Logger("info", self._stream)
-        #: True if requests that succeed are logged.
-        self.logs_requests = self.log.isEnabledFor(logging.INFO)
 
     def set_level(self, level: Level) -> None:
         """Changes the log level. The change is logged before and after it takes effect, so that it
@@ -487,7 +481,6 @@ class Observer:
         self.log.warning("log level", service=self.service, level_now=level)
         self.log = Logger(level, self._stream, environment=self.environment)
         self.log.info("log level", service=self.service, level_now=level)
-        self.logs_requests = self.log.isEnabledFor(logging.INFO)
 
     def warn(self, event: str, **fields: Any) -> None:
         self.log.warning(event, service=self.service, **fields)
@@ -539,69 +532,3 @@ class Observer:
             self.tracer.request(
                 trace, **labels, status=status, seconds=seconds, key_id=key_id, code=code
             )
-
-    def repeated_request(
-        self, *, method: str, route: str, status: int, code: str, path: str | None
-    ) -> RepeatedRequest:
-        """Logs and counts requests that differ only in the key and, if `path` is None, in the
-        path.
-        """
-        level: Level = "info" if status < 500 else "warning" if status == 503 else "error"
-        ms, *texts = placeholders(6)
-        request_id, trace_id, key_id, ts, any_path = map(str, texts)
-        names = (
-            self.environment,
-            request_id,
-            trace_id,
-            self.service,
-            method,
-            route,
-            path or any_path,
-        )
-        line = RequestLine(*names, status, float(ms), key_id, code, "request", level, ts)
-        template = Template(
-            _encoder.encode(line) + b"\n", (request_id, trace_id, float(ms), key_id, ts, any_path)
-        )
-        durations = self.metrics.durations(self.service, route, status)
-        fields = {"method": method, "route": route, "code": code}
-        return RepeatedRequest(
-            self, self._stream, template, durations, _LEVELS[level], status, fields
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class RepeatedRequest:
-    """Does the same as `Observer.request` in less time."""
-
-    observer: Observer
-    stream: Stream
-    template: Template
-    durations: Durations
-    level: int
-    status: int
-    fields: dict[str, str]
-
-    def record(self, trace: RequestTrace, seconds: float, key_id: str, path: str = "") -> None:
-        """path: ASCII text without quotation marks, backslashes and control characters. Empty if it
-        is part of the template.
-        """
-        self.durations.observe(seconds)
-        observer = self.observer
-        if (
-            observer.logs_requests
-            if self.level == logging.INFO
-            else observer.log.isEnabledFor(self.level)
-        ):
-            self.stream.request(partial(self._line, trace, seconds, key_id, time.time_ns(), path))
-        if trace.sampled:
-            observer.tracer.request(
-                trace, status=self.status, seconds=seconds, key_id=key_id, **self.fields
-            )
-
-    def _line(
-        self, trace: RequestTrace, seconds: float, key_id: str, ended_at_ns: int, path: str
-    ) -> bytes:
-        ms = str(rounded(seconds * 1000))
-        return self.template.fill(
-            (trace.request_id, trace.trace_id, ms, key_id, timestamp(ended_at_ns), path)
-        )

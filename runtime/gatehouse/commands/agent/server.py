@@ -19,7 +19,6 @@ from typing import Any
 
 import httpx
 import msgspec
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gatehouse.client.http import backoff_s, problem
 from gatehouse.commands.agent.app import HEALTH_PATH, GatewaySecrets, create
@@ -107,10 +106,9 @@ async def run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    app = RequestCounter(create(Directory(directory), gateway_secrets))
-    server = Server(
-        app, Connections(ConnectionSettings(), ClientAddresses(())), handle_signals=False
-    )
+    connections = Connections(ConnectionSettings(), ClientAddresses(()))
+    app = create(Directory(directory), gateway_secrets)
+    server = Server(app, connections, handle_signals=False)
     # Requests that arrive before the server has started wait in the socket's backlog.
     serving = asyncio.create_task(server.serve([sock]))
     serving.add_done_callback(lambda _: stop.set())
@@ -129,43 +127,17 @@ async def run(
             await asyncio.sleep(PROPAGATION_S)
             try:
                 async with asyncio.timeout(registration.drain_s):
-                    await app.wait_until_idle()
+                    while connections.tasks:
+                        await asyncio.wait(connections.tasks)
             except TimeoutError:
                 print_line(
                     f"the drain timeout of {registration.drain_s} s is over; requests that are "
-                    f"aborted: {app.requests}"
+                    f"aborted: {len(connections.tasks)}"
                 )
             await lease.release()
     finally:
         server.should_exit = True
         await serving
-
-
-class RequestCounter:
-    """ASGI application that counts the requests in progress of another application."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.requests = 0
-        self._app = app
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        self.requests += 1
-        self._idle.clear()
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self.requests -= 1
-            if not self.requests:
-                self._idle.set()
-
-    async def wait_until_idle(self) -> None:
-        """Waits until no request is in progress."""
-        await self._idle.wait()
 
 
 class _Lease(msgspec.Struct):

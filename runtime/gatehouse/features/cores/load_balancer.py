@@ -31,6 +31,7 @@ from gatehouse.platform.http_client.upstream import (
     UpstreamClients,
     UpstreamRequest,
     UpstreamResponse,
+    request_head,
 )
 
 #: RFC 9110, section 9.2.1. DELETE is idempotent but not listed: a repeated DELETE may return 404
@@ -300,8 +301,9 @@ class Reservation(msgspec.Struct, eq=False):
     _attempt: _Attempt | None = None
     _released: bool = False
 
-    def send(self, request: UpstreamRequest, head: bytes) -> None:
-        """Sends a request without a streamed body. head: the encoded head of the request."""
+    def send(self, request: UpstreamRequest) -> None:
+        """Sends a request without a streamed body. Raises BadRequest."""
+        head = request_head(request, self.idle.host, chunked=False)
         balancer = self._balancer
         self._attempt = balancer._begin(self.core, self._state, request, balancer.monotonic())
         self.idle.connection.start(request.method, head, request.body, chunked=False)

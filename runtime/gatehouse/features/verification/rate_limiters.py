@@ -22,7 +22,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -138,7 +138,7 @@ class _Entry:
 
 class RateLimits:
     """Rate limiter of a worker. login: None if each worker counts alone. `on_degraded` is called
-    with the name of the error once per failure.
+    with the name of the error when Redis becomes unavailable.
 
     degraded: the worker counts without Redis.
     """
@@ -206,20 +206,16 @@ class RateLimits:
             return None
         return self._decide(charge, degraded=self.degraded)
 
+    def ask(self, charge: Charge) -> Awaitable[tuple[RateLimitState, ...]]:
+        """Lets Redis decide on a charge. Call it immediately after `take_now` returned None. Raises
+        Unavailable if Redis is unavailable and the setting is `deny`."""
+        return self._ask(None if self.degraded else self._question(charge), charge)
+
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
         """Decides on a charge, and counts it if all limits allow it. Returns one state per limit,
-        in order. Raises Unavailable if Redis is unavailable and the setting is `deny`."""
+        in order. Raises the same error as `ask`."""
         states = self.take_now(charge)
-        if states is not None:
-            return states
-        if self._batches is not None and not self.degraded:
-            entry = self._question(charge)
-            with contextlib.suppress(Unavailable):
-                return await self._batches.call(entry)
-            if self._on_error == "local":
-                return self._answer(entry, charge)
-        detail = "Redis is unavailable and GATEHOUSE_LIMIT_ON_ERROR is deny"
-        raise Unavailable("Rate limiting is temporarily unavailable.", detail=detail)
+        return await self.ask(charge) if states is None else states
 
     async def forget(self, subject: str) -> bool:
         """Removes every counter of a subject from Redis. Returns False if Redis is unavailable, in
@@ -265,6 +261,15 @@ class RateLimits:
                 self._batches.submit(family)
             self._exchange_later()
         return states
+
+    async def _ask(self, entry: _Entry | None, charge: Charge) -> tuple[RateLimitState, ...]:
+        if self._batches is not None and entry is not None:
+            with contextlib.suppress(Unavailable):
+                return await self._batches.call(entry)
+            if self._on_error == "local":
+                return self._answer(entry, charge)
+        detail = "Redis is unavailable and GATEHOUSE_LIMIT_ON_ERROR is deny"
+        raise Unavailable("Rate limiting is temporarily unavailable.", detail=detail)
 
     def _question(self, charge: Charge) -> _Entry:
         """The entry for a charge on which Redis decides. `_decide` has found the counters."""
@@ -365,8 +370,10 @@ class RateLimits:
         """Keeps the entries of the call for the next call. `_answer` adds the entries on which
         Redis did not decide."""
         self._unanswered += [entry for entry in self._in_flight if entry.charge is None]
-        self._in_flight, self.degraded = [], True
-        self._on_degraded(reason)
+        self._in_flight = []
+        if not self.degraded:
+            self.degraded = True
+            self._on_degraded(reason)
         self._exchange_later()
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,6 +34,7 @@ from gatehouse.core.token import ParsedToken, parse, proves_possession
 from gatehouse.core.verification import (
     Charge,
     Code,
+    RateLimitState,
     SignedRequest,
     VerificationRequest,
     VerificationResult,
@@ -93,23 +94,8 @@ class VerificationService:
         if named is None:
             return VerificationResult(Code.NOT_FOUND, *time)
         record, material = named
-        result = self._decide(record, material, request, time)
-        if result is not None or record is None:
-            return result or VerificationResult(Code.NOT_FOUND, *time)
-        charge = self._charge(record, request)
-        try:
-            if record.signing is not None and request.signed is not None:
-                denied = await self._check_signature(
-                    record, record.signing, request.signed, charge, time
-                )
-                if denied is not None:
-                    return denied
-            if record.has_credits:
-                return await self._take_limits_and_credits(record, charge, time)
-            states = await self.limits.take(charge)
-        except Unavailable:
-            return VerificationResult(Code.UNAVAILABLE, *time, record)
-        return VerificationResult(evaluate_limits(states), *time, record, states)
+        decision = self._decide(record, material, request, time)
+        return decision if isinstance(decision, VerificationResult) else await decision
 
     def parse(self, token: str) -> ParsedToken | None:
         """The token, or None if it does not have the format of this deployment. Imported tokens
@@ -119,8 +105,9 @@ class VerificationService:
 
     def verify_now(
         self, token: ParsedToken, request: VerificationRequest
-    ) -> VerificationResult | None:
-        """Like `verify`, but returns None without any effect if the database or Redis is needed."""
+    ) -> VerificationResult | Awaitable[VerificationResult] | None:
+        """Like `verify`, but returns the rest of the verification if the database or Redis has to
+        be asked, and None without any effect if the key is not in memory."""
         record = self.keys.cached(token.id)
         if record is None:
             return None
@@ -132,9 +119,9 @@ class VerificationService:
         material: str,
         request: VerificationRequest,
         time: DecisionTime,
-    ) -> VerificationResult | None:
-        """Decides without waiting. Returns None without any effect if signature, credits or a limit
-        have to be checked in the database or Redis. Raises BadRequest.
+    ) -> VerificationResult | Awaitable[VerificationResult]:
+        """Performs all checks that need no I/O. Returns the other checks if there are any. Raises
+        BadRequest.
         """
         if time.staleness_ms > self.max_staleness_ms:
             # Fails closed: the key may have been revoked in the meantime.
@@ -148,11 +135,36 @@ class VerificationService:
             return VerificationResult(code, *time, record if possession else None, reason=reason)
         if record.pepper_generation != self.finder.pepper.current:
             self.on_old_pepper(record.id, material, record.pepper_generation)
+        charge = self._charge(record, request)
         if record.has_credits or (record.signing is not None and request.signed is not None):
-            return None
-        states = self.limits.take_now(self._charge(record, request))
+            return self._check_others(record, request.signed, charge, time)
+        states = self.limits.take_now(charge)
         if states is None:
-            return None
+            return self._limited(record, self.limits.ask(charge), time)
+        return VerificationResult(evaluate_limits(states), *time, record, states)
+
+    async def _check_others(
+        self, record: KeyRecord, signed: SignedRequest | None, charge: Charge, time: DecisionTime
+    ) -> VerificationResult:
+        """Checks the signature, the limits and the credits."""
+        try:
+            if record.signing is not None and signed is not None:
+                denied = await self._check_signature(record, record.signing, signed, charge, time)
+                if denied is not None:
+                    return denied
+            if record.has_credits:
+                return await self._take_limits_and_credits(record, charge, time)
+        except Unavailable:
+            return VerificationResult(Code.UNAVAILABLE, *time, record)
+        return await self._limited(record, self.limits.take(charge), time)
+
+    async def _limited(
+        self, record: KeyRecord, limits: Awaitable[tuple[RateLimitState, ...]], time: DecisionTime
+    ) -> VerificationResult:
+        try:
+            states = await limits
+        except Unavailable:
+            return VerificationResult(Code.UNAVAILABLE, *time, record)
         return VerificationResult(evaluate_limits(states), *time, record, states)
 
     def _charge(self, record: KeyRecord, request: VerificationRequest) -> Charge:

@@ -10,8 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -73,11 +72,6 @@ def encode_headers(headers: Iterable[Header]) -> bytes:
     return b"".join([b"%s: %s\r\n" % header for header in headers])
 
 
-def encode_chunks(body: bytes) -> bytes:
-    """A complete body in the chunked transfer coding (RFC 9112, section 7.1)."""
-    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
-
-
 #: Name of the ASGI extension that accepts an upgrade of the connection. Present only in the scope
 #: of a request for an upgrade.
 UPGRADE = "gatehouse.upgrade"
@@ -86,99 +80,6 @@ UPGRADE = "gatehouse.upgrade"
 #: the protocol. Returns the data that the client sent after the request. The last argument is
 #: called when the server stops. Raises ClientGone, Unavailable.
 AcceptUpgrade = Callable[[list[Header], asyncio.Protocol, Callable[[], None]], bytes]
-
-
-class DeferringConnection(Protocol):
-    """A connection of a client to which deferred responses are sent."""
-
-    def send_deferred(self, response: Response | EncodedResponse, *, keep_alive: bool) -> None:
-        """Sends the response to the request in progress."""
-
-    def call_for_deferred(self, deferred: Deferred, app: App) -> None:
-        """Replaces a deferred response with a call of an application."""
-
-
-class Deferred(ABC):
-    """A response that is sent later, without a task: by one call of `respond` or `call`. scope:
-    scope of the request.
-
-    The connection sets `connection`, `body` (the body of the request) and `keep_alive`. It uses the
-    other attributes, which are those of uvicorn's RequestResponseCycle.
-    """
-
-    scope: Scope
-    body: bytes
-    connection: DeferringConnection | None = None
-    keep_alive = True
-    disconnected = False
-    response_started = False
-    response_complete = False
-
-    @abstractmethod
-    def begin(self) -> None:
-        """Called immediately. The response can be sent in this function or later."""
-
-    @abstractmethod
-    def on_disconnect(self) -> None:
-        """Called if the client disconnects before `respond` or `call`. Calls one of them. A
-        response is discarded.
-        """
-
-    def respond(self, response: Response | EncodedResponse) -> None:
-        """Sends the complete response."""
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            self.response_started = self.response_complete = True
-            connection.send_deferred(response, keep_alive=self.keep_alive)
-
-    def call(self, app: App) -> None:
-        """Lets an ASGI application send the response. The application can read the body of the
-        request again.
-        """
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.call_for_deferred(self, app)
-
-    @property
-    def message_event(self) -> Deferred:
-        return self
-
-    def set(self) -> None:
-        """Called by the connection, as `message_event.set()`, when the client has disconnected."""
-        if self.connection is not None:
-            self.on_disconnect()
-
-
-#: Returns the response to a request with this body, or None if the application must handle the
-#: request.
-RespondNow = Callable[[bytes], Response | EncodedResponse | Deferred | None]
-
-#: Returns the function that responds to requests with the head in this scope, or None if the
-#: application handles the requests.
-PrepareResponse = Callable[[Scope], RespondNow | None]
-
-
-@dataclass(slots=True)
-class SynchronousRoutes:
-    """Requests that the server passes to `PrepareResponse` before it calls the application.
-
-    exact: raw path and method. prefixes: beginning of the raw path, for any method.
-    """
-
-    exact: dict[bytes, dict[bytes, PrepareResponse]] = field(default_factory=dict)
-    prefixes: list[tuple[bytes, PrepareResponse]] = field(default_factory=list)
-
-    def add(self, other: SynchronousRoutes) -> None:
-        self.exact.update(other.exact)
-        self.prefixes.extend(other.prefixes)
-
-    def find(self, target: bytes, method: bytes) -> PrepareResponse | None:
-        """target: raw path and query."""
-        for prefix, prepare in self.prefixes:
-            if target.startswith(prefix):
-                return prepare
-        methods = self.exact.get(target.partition(b"?")[0])
-        return None if methods is None else methods.get(method)
 
 
 class ProblemDocument(msgspec.Struct, omit_defaults=True):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
+from typing import Any
 
 from gatehouse.core.addresses import ClientAddresses, network_of
 from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
@@ -51,9 +55,11 @@ class Connections(asgi.BodyMemory):
         self.bodies = asgi.Uses()
         self.body_bytes = asgi.Uses()
         self.body_bytes_total = 0
-        #: The headers that uvicorn adds to every response, and their header lines.
-        self.default_headers: list[asgi.Header] = []
-        self.default_lines = b""
+        #: Connections that are open, and tasks of requests in progress. The server waits for them.
+        self.protocols: set[Any] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._date_s = 0
+        self._date_line = b""
 
     def open(self, address: str) -> None:
         """Counts a connection. Raises Unavailable or TooManyRequests if a limit is exceeded.
@@ -71,9 +77,13 @@ class Connections(asgi.BodyMemory):
         self.total -= 1
         self._by_network.remove(network_of(address))
 
-    def set_default_headers(self, headers: list[asgi.Header]) -> None:
-        """Called when uvicorn has created a new list, which it does every second."""
-        self.default_headers, self.default_lines = headers, asgi.encode_headers(headers)
+    def date_line(self) -> bytes:
+        """The header Date of a response (RFC 9110, section 6.6.1) as a line."""
+        now = int(time.time())
+        if now != self._date_s:
+            self._date_s = now
+            self._date_line = f"date: {formatdate(now, usegmt=True)}\r\n".encode("ascii")
+        return self._date_line
 
     def network(self, peer: str, headers: Iterable[asgi.Header]) -> str:
         """The network of the client that sent a request with these headers."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, get_type_hints
 
+from gatehouse.platform.http import asgi
+
 #: Security schemes of the management API. An endpoint that accepts a credential declares the roles
 #: that may call it.
 CREDENTIAL, SESSION, SIGN_IN_CODE = "admin", "session", "sign_in_code"
@@ -135,7 +137,7 @@ class Endpoint:
             "query": hints.get("query"),
             "body": hints.get("body"),
             "response": None
-            if self.content or hints.get("return") is type(None)
+            if self.content or hints.get("return") in (type(None), asgi.Response)
             else hints.get("return"),
         }
         for name, value in read.items():

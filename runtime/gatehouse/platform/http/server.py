@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import itertools
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -18,17 +17,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from functools import partial
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import uvicorn
 import uvloop
 
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import GatehouseError, SettingsError
-from gatehouse.platform.http.asgi import App, SynchronousRoutes
+from gatehouse.platform.http.asgi import App
 from gatehouse.platform.http.connections import Connections
+from gatehouse.platform.http.exchange import SynchronousRoutes
 from gatehouse.platform.http.listening import BACKLOG, bound_socket, listen, reject_handshakes
 from gatehouse.platform.http.protocol import HttpProtocol
 from gatehouse.platform.settings import METRICS_FOLDER_VARIABLE, ConnectionSettings, Settings
@@ -59,6 +58,7 @@ class Server(uvicorn.Server):
     def __init__(
         self, application: App, connections: Connections, *, handle_signals: bool = True
     ) -> None:
+        self._application = application
         self._handle_signals = handle_signals
         self._connections = connections
         self._drain_s = connections.settings.drain_s
@@ -67,11 +67,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application,
-                http=partial(  # type: ignore[arg-type]
-                    HttpProtocol,
-                    worker=connections,
-                    respond_now=getattr(application, "respond_now", SynchronousRoutes()),
-                ),
+                http=asyncio.Protocol,  # `startup` creates the protocols
                 interface="asgi3",
                 ws="none",
                 lifespan="on",
@@ -79,11 +75,11 @@ class Server(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                backlog=BACKLOG,
-                timeout_keep_alive=connections.settings.idle_timeout_s,
                 timeout_graceful_shutdown=connections.settings.stop_timeout_s,
             )
         )
+        self.server_state.connections = connections.protocols
+        self.server_state.tasks = connections.tasks
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -102,9 +98,7 @@ class Server(uvicorn.Server):
             super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listens on the sockets. Unlike uvicorn's method, this method limits the time for a TLS
-        handshake.
-        """
+        """Starts the application, and listens on the sockets with `HttpProtocol`."""
         await super().startup([])
         loop = asyncio.get_running_loop()
         for sock in sockets or []:
@@ -114,17 +108,14 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._connections.draining = True
-        for connection in list(self.server_state.connections):
-            cast("HttpProtocol", connection).drain()
         if self._drain_s:
             await self._drain()
             await self._accept_last(sockets or [])
         await super().shutdown(sockets)
 
     async def _drain(self) -> None:
-        started, ticks = time.monotonic(), itertools.count()
+        started = time.monotonic()
         while time.monotonic() < started + self._drain_s:
-            await self.on_tick(next(ticks))  # updates the Date header
             await asyncio.sleep(_TICK_S)
 
     async def _accept_last(self, sockets: Sequence[socket.socket]) -> None:
@@ -152,10 +143,8 @@ class Server(uvicorn.Server):
         await asyncio.sleep(_FIRST_REQUEST_S)
 
     def _protocol(self) -> asyncio.Protocol:
-        protocol = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
-        return protocol(
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
+        routes = getattr(self._application, "respond_now", SynchronousRoutes())
+        return HttpProtocol(self._application, self._connections, routes, self.lifespan.state)
 
 
 def _tls(settings: ConnectionSettings) -> dict[str, Any]:

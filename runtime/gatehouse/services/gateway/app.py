@@ -48,7 +48,8 @@ from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.background import Background, PeriodicJob
 from gatehouse.platform.db.pool import DatabaseLogin, DatabaseProbe, Pool, database, pool_of
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.health import LifespanApp, Probe
+from gatehouse.platform.http.health import Probe
+from gatehouse.platform.http.lifespan import LifespanApp
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.redis.connection import RedisLogin, RedisProbe, redis_login
@@ -118,21 +119,19 @@ class _Gateway:
         stack.push_async_callback(upstream.close)
         load_balancer = self._load_balancer(upstream)
         self._start_health_checks(stack, pool, cores, upstream)
-        self._start_reports(stack, ReportRepository(pool, worker_id), cores, load_balancer)
+        reports = ReportRepository(pool, worker_id)
+
+        async def write_reports() -> None:
+            await reports.write(load_balancer.end_interval(cores.instances))
+
+        self._repeat(stack, PeriodicJob("core reports", REPORT_S, write_reports))
         usage, flusher = self._usage(stack, pool, worker_id, cores)
         log_levels = LogLevelService(pool, self.clock, settings.log_level)
-        follower, background = LogLevelFollower(log_levels, self.observer.set_level), Background()
+        follower = LogLevelFollower(log_levels, self.observer.set_level)
         await follower.run_once()
-        background.start(
-            PeriodicJob("log level", POLL_S, follower.run_once).run(self.observer), "log-level"
-        )
-        stack.push_async_callback(background.stop)
-        websocket_checks = Background()
-        check = PeriodicJob(
-            "websockets", CHECK_S, partial(websockets.check, changes.staleness_ms, cores.find)
-        )
-        websocket_checks.start(check.run(self.observer), "websockets")
-        stack.push_async_callback(websocket_checks.stop)
+        self._repeat(stack, PeriodicJob("log level", POLL_S, follower.run_once))
+        check = partial(websockets.check, changes.staleness_ms, cores.find)
+        self._repeat(stack, PeriodicJob("websockets", CHECK_S, check))
         required, optional = self._probes(pool, changes)
         return create(
             Dependencies(
@@ -242,7 +241,7 @@ class _Gateway:
     def _start_health_checks(
         self, stack: AsyncExitStack, pool: Pool, cores: CoreRegistry, upstream: UpstreamClients
     ) -> None:
-        settings, background = self.settings, Background()
+        settings = self.settings
         if not settings.core_health_interval_s:
             return
         checks = HealthChecks(
@@ -256,24 +255,12 @@ class _Gateway:
             on_change=self._on_health,
         )
         # A due check is sent within half an interval, even if only one worker runs.
-        job = PeriodicJob("health checks", settings.core_health_interval_s / 2, checks.run_once)
-        background.start(job.run(self.observer), "health-checks")
-        stack.push_async_callback(background.stop)
+        interval_s = settings.core_health_interval_s / 2
+        self._repeat(stack, PeriodicJob("health checks", interval_s, checks.run_once))
 
-    def _start_reports(
-        self,
-        stack: AsyncExitStack,
-        repository: ReportRepository,
-        cores: CoreRegistry,
-        load_balancer: LoadBalancer,
-    ) -> None:
-        async def write() -> None:
-            await repository.write(load_balancer.end_interval(cores.instances))
-
+    def _repeat(self, stack: AsyncExitStack, job: PeriodicJob) -> None:
         background = Background()
-        background.start(
-            PeriodicJob("core reports", REPORT_S, write).run(self.observer), "core-reports"
-        )
+        background.start(job.run(self.observer), job.name)
         stack.push_async_callback(background.stop)
 
     def _usage(

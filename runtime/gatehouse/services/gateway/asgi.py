@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import unquote
 
 from gatehouse.core.actor import RequestId
@@ -27,6 +28,7 @@ from gatehouse.features.usage.service import UsageCounter
 from gatehouse.features.verification.self_revocation import SelfRevocationService
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.http import asgi
+from gatehouse.platform.http.exchange import SynchronousRoutes
 from gatehouse.platform.http.health import Probes
 from gatehouse.platform.observability import Observer, WebSocketUse
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
@@ -118,12 +120,34 @@ def logged_path(raw_path: bytes, prefix: str) -> str:
     return path[:_PATH_CHARS_LOGGED]
 
 
+class Refused(Exception):
+    """A request that is answered with an error.
+
+    code: code of the response and of the log line instead of the code of the error. headers: they
+        replace the default headers of the same name.
+    """
+
+    def __init__(
+        self, error: GatehouseError, *, code: str = "", headers: Iterable[asgi.Header] = ()
+    ) -> None:
+        super().__init__(error.code)
+        self.error = error
+        self.code = code
+        self.headers = tuple(headers)
+
+
+async def _not_called(*_: object) -> Any:
+    """`receive` and `send` of a request for which no application has been called."""
+    raise AssertionError
+
+
 @dataclass(slots=True)
 class RequestContext:
     """A request, the state of the response and the fields of the log line.
 
-    status: 0 until the response has started.
     template: path template of the endpoint.
+    receive, send: of the ASGI application.
+    status: 0 until the response has started.
     verifications: (key ID, Core, code) of each verification that is not yet in the usage
         statistics.
     known_trace: trace context, once it has been determined.
@@ -131,10 +155,10 @@ class RequestContext:
 
     dependencies: Dependencies
     scope: asgi.Scope
-    receive: asgi.Receive
-    send: asgi.Send
-    request_id: RequestId = field(default_factory=asgi.request_id)
     template: str = ""
+    receive: asgi.Receive = _not_called
+    send: asgi.Send = _not_called
+    request_id: RequestId = field(default_factory=asgi.request_id)
     status: int = 0
     key_id: str | None = None
     code: str | None = None
@@ -256,36 +280,22 @@ class RequestContext:
         self.status = response.status
         await asgi.send_response(self.send, response)
 
-    async def reply(
-        self,
-        status: int,
-        body: bytes = b"",
-        *,
-        content_type: bytes = asgi.JSON,
-        headers: Iterable[asgi.Header] = (),
-    ) -> None:
-        await self.send_response(
-            self.response(status, body, content_type=content_type, headers=headers)
-        )
-
-    async def fail(
-        self, error: GatehouseError, *, code: str = "", headers: Iterable[asgi.Header] = ()
-    ) -> None:
-        """Sends a problem document. A header in `headers` replaces the default header of the same
-        name.
-        """
+    async def fail(self, refused: Refused) -> None:
+        """Sends a problem document."""
+        error, code = refused.error, refused.code
         self.detail = self.detail or error.detail
         self.code = self.code or code or error.code
-        extra = tuple(headers)
-        names = {name for name, _ in extra}
+        names = {name for name, _ in refused.headers}
         defaults = [header for header in asgi.problem_headers(error) if header[0] not in names]
         body = asgi.problem(error, self.request_id, self.trace.trace_id, code=code)
-        await self.reply(
-            error.status, body, content_type=asgi.PROBLEM_JSON, headers=[*defaults, *extra]
+        headers = [*defaults, *refused.headers]
+        await self.send_response(
+            self.response(error.status, body, content_type=asgi.PROBLEM_JSON, headers=headers)
         )
 
 
-Handler = Callable[[RequestContext], Awaitable[None]]
+#: Returns the response, or None if it has been sent.
+Handler = Callable[[RequestContext], Awaitable[asgi.Response | None]]
 
 
 @dataclass(slots=True)
@@ -322,7 +332,7 @@ class GatewayApp:
         dependencies: Dependencies,
         exact: dict[bytes, Route],
         prefixes: dict[bytes, Route],
-        respond_now: asgi.SynchronousRoutes,
+        respond_now: SynchronousRoutes,
     ) -> None:
         self._dependencies = dependencies
         self._exact = exact
@@ -330,13 +340,10 @@ class GatewayApp:
         self.respond_now = respond_now
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        await run(
-            RequestContext(self._dependencies, scope, receive, send),
-            time.perf_counter(),
-            self._dispatch,
-        )
+        context = RequestContext(self._dependencies, scope, receive=receive, send=send)
+        await run(context, time.perf_counter(), self._dispatch)
 
-    async def _dispatch(self, context: RequestContext) -> None:
+    async def _dispatch(self, context: RequestContext) -> asgi.Response | None:
         raw_path = context.raw_path
         route = self._exact.get(raw_path)
         if route is None:
@@ -346,25 +353,26 @@ class GatewayApp:
         if route is None:
             raise NotFound
         context.template = route.template
-        if route.any_method is not None:
-            await route.any_method(context)
-            return
-        handler = route.methods.get(context.method)
+        handler = route.any_method or route.methods.get(context.method)
         if handler is not None:
-            await handler(context)
-        elif context.method == "OPTIONS":
-            await context.reply(204, headers=[(b"allow", route.allow.encode())])
-        else:
-            error = MethodNotAllowed(f"Allowed methods: {route.allow}.")
-            await context.fail(error, headers=[(b"allow", route.allow.encode())])
+            return await handler(context)
+        headers = [(b"allow", route.allow.encode())]
+        if context.method == "OPTIONS":
+            return context.response(204, headers=headers)
+        raise Refused(MethodNotAllowed(f"Allowed methods: {route.allow}."), headers=headers)
 
 
 async def run(context: RequestContext, started: float, handler: Handler) -> None:
-    """Calls the handler of a request, sends a response for an error, and logs the request. started:
-    value of `time.perf_counter()`."""
+    """Calls the handler of a request, sends the response or an error, and logs the request.
+    started: value of `time.perf_counter()`.
+    """
     try:
         with active_request(context.dependencies.observer.tracer, context.trace):
-            await handler(context)
+            response = await handler(context)
+        if response is not None:
+            await context.send_response(response)
+    except Refused as exc:
+        await context.fail(exc)
     except asgi.ClientGone:
         context.detail = "client disconnected"
         context.status = context.status or 499
@@ -373,7 +381,7 @@ async def run(context: RequestContext, started: float, handler: Handler) -> None
             context.detail = f"response aborted: {exc.code} {exc.detail}"
             # the server closes the connection, so that the client detects the incomplete response
             raise
-        await context.fail(exc)
+        await context.fail(Refused(exc))
     except Exception as exc:
         context.detail = f"{type(exc).__name__}"
         context.dependencies.observer.log.exception(
@@ -381,9 +389,8 @@ async def run(context: RequestContext, started: float, handler: Handler) -> None
         )
         if context.status:
             raise
-        await context.fail(
-            GatehouseError("Internal error. Include the request ID when you contact support.")
-        )
+        error = GatehouseError("Internal error. Include the request ID when you contact support.")
+        await context.fail(Refused(error))
     finally:
         context.record(time.perf_counter() - started)
 

@@ -23,7 +23,7 @@ from gatehouse.core.verification import (
 )
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http.asgi import APIKEY_CHALLENGE, BEARER_CHALLENGE, Header
-from gatehouse.services.gateway.asgi import RequestContext
+from gatehouse.services.gateway.asgi import Refused, RequestContext
 
 _DENIALS: dict[Code, tuple[type[GatehouseError], str]] = {
     Code.NOT_FOUND: (Unauthorized, "The API key is unknown"),
@@ -74,29 +74,26 @@ async def authenticate(
     token: str | None,
     request: VerificationRequest,
     core: str | None = None,
-) -> tuple[KeyRecord, tuple[RateLimitState, ...]] | None:
-    """The key that a request presents and the state of the key's rate limits. None if the request
-    was denied and the response was sent.
+) -> tuple[KeyRecord, tuple[RateLimitState, ...]]:
+    """The key that a request presents and the state of the key's rate limits.
 
-    core: name under which the request is counted. Raises Unauthorized if there is no token.
+    core: name under which the request is counted. Raises Unauthorized if there is no token, and
+    Refused if the request is denied.
     """
     if token is None:
         raise Unauthorized("An API key is required: " + _FIX)
-    return await admit(
-        context, await context.dependencies.verification.verify(token, request), core
-    )
+    return admit(context, await context.dependencies.verification.verify(token, request), core)
 
 
-async def admit(
+def admit(
     context: RequestContext, result: VerificationResult, core: str | None
-) -> tuple[KeyRecord, tuple[RateLimitState, ...]] | None:
-    """Records the result of a verification. Returns the same as `authenticate`."""
+) -> tuple[KeyRecord, tuple[RateLimitState, ...]]:
+    """Records the result of a verification. Returns the same as `authenticate`. Raises Refused."""
     context.verified(result, core)
     error = denial(result)
     if error is None and result.record is not None:
         return result.record, result.limits
-    await _deny(context, result, error or Unauthorized())
-    return None
+    raise _refused(result, error or Unauthorized())
 
 
 def denial(result: VerificationResult) -> GatehouseError | None:
@@ -114,17 +111,15 @@ def denial(result: VerificationResult) -> GatehouseError | None:
     return error(text)
 
 
-async def _deny(context: RequestContext, result: VerificationResult, error: GatehouseError) -> None:
-    """Sends a problem document, with a challenge for status 401 and rate-limit headers for status
-    429.
-    """
+def _refused(result: VerificationResult, error: GatehouseError) -> Refused:
+    """A problem document with a challenge for status 401 and rate-limit headers for status 429."""
     public = for_public(result)
     headers = limit_headers(public.limits)
     if error.status == Unauthorized.status:
         headers += challenge(invalid=True)
     if public.code is Code.SIGNATURE_INVALID:
         headers.append(ACCEPT_SIGNATURE)
-    await context.fail(error, code=public.code.value, headers=headers)
+    return Refused(error, code=public.code.value, headers=headers)
 
 
 def challenge(*, invalid: bool) -> list[Header]:

@@ -17,7 +17,7 @@ from gatehouse.platform.http.health import Health
 from gatehouse.platform.http.health import readiness as run_probes
 from gatehouse.platform.http.validation import decode_query
 from gatehouse.platform.observability import METRICS_TYPE
-from gatehouse.services.gateway.asgi import RequestContext
+from gatehouse.services.gateway.asgi import Refused, RequestContext
 from gatehouse.services.gateway.credentials import (
     ACCEPT_SIGNATURE,
     authenticate,
@@ -30,7 +30,7 @@ REGISTER_SCOPE = "cores:register"
 _HEALTHY = asgi.encode(Health())
 
 
-async def verify_key(context: RequestContext) -> None:
+async def verify_key(context: RequestContext) -> asgi.Response:
     """Verify a key.
 
     Returns 200 for every decision: `valid` and `code` contain the result. Denied requests do not
@@ -38,7 +38,7 @@ async def verify_key(context: RequestContext) -> None:
     """
     token, request = schemas.decode(await context.json_body(), context.client)
     result = await context.dependencies.verification.verify(token, request)
-    await context.send_response(decision(context, request, result))
+    return decision(context, request, result)
 
 
 def decision(
@@ -53,7 +53,7 @@ def decision(
     )
 
 
-async def verify_key_header(context: RequestContext) -> None:
+async def verify_key_header(context: RequestContext) -> asgi.Response:
     """Verify the key in the request headers.
 
     Returns the result as the HTTP status, with an empty body. Intended for reverse proxies, such as
@@ -63,10 +63,9 @@ async def verify_key_header(context: RequestContext) -> None:
     token = presented_token(context)
     request = schemas.decode_parameters(context.scope["query_string"], context.client)
     if token is None:
-        await context.reply(401, headers=challenge(invalid=False))
-        return
+        return context.response(401, headers=challenge(invalid=False))
     result = await context.dependencies.verification.verify(token, request)
-    await context.send_response(header_decision(context, request, result))
+    return header_decision(context, request, result)
 
 
 def header_decision(
@@ -90,7 +89,7 @@ def key_id_headers(record: KeyRecord) -> list[asgi.Header]:
     return [(b"gatehouse-key-id", record.id.encode())]
 
 
-async def revoke_self(context: RequestContext) -> None:
+async def revoke_self(context: RequestContext) -> asgi.Response:
     """Revoke a key with its token.
 
     The token is the only credential. The response is the same for every token that does not belong
@@ -102,18 +101,13 @@ async def revoke_self(context: RequestContext) -> None:
     )
     if revoked is None:
         error = Unauthorized("The token does not belong to an active or disabled key.")
-        await context.fail(error, headers=challenge(invalid=True))
-        return
+        raise Refused(error, headers=challenge(invalid=True))
     context.key_id, effective = revoked
-    await context.reply(
-        200,
-        asgi.encode(
-            schemas.SelfRevocationResponse(context.key_id, effective.value, context.request_id)
-        ),
-    )
+    response = schemas.SelfRevocationResponse(context.key_id, effective.value, context.request_id)
+    return context.response(200, asgi.encode(response))
 
 
-async def register_core(context: RequestContext) -> None:
+async def register_core(context: RequestContext) -> asgi.Response:
     """Register an instance of a Core or renew its lease.
 
     Send `url` to register the instance. The name is then reserved for the key and its rotations.
@@ -122,8 +116,6 @@ async def register_core(context: RequestContext) -> None:
     """
     name = _core_name(context)
     agent = await _agent(context, name)
-    if agent is None:
-        return
     request, registration = (
         decode_lease(await context.json_body()),
         context.dependencies.registration,
@@ -132,21 +124,19 @@ async def register_core(context: RequestContext) -> None:
         lease = await registration.register(agent, name, request)
     else:
         lease = await registration.renew(agent, name, request.lease_id, request)
-    await context.reply(200, asgi.encode(lease))
+    return context.response(200, asgi.encode(lease))
 
 
-async def drain_core(context: RequestContext) -> None:
+async def drain_core(context: RequestContext) -> asgi.Response:
     """Drain an instance of a Core.
 
     Requests in progress are completed. The instance receives no new requests.
     """
     name = _core_name(context)
     agent = await _agent(context, name)
-    if agent is None:
-        return
     query = decode_query(context.scope["query_string"], DrainCore)
     await context.dependencies.registration.drain(agent, name, query)
-    await context.reply(204)
+    return context.response(204)
 
 
 def _core_name(context: RequestContext) -> str:
@@ -156,29 +146,25 @@ def _core_name(context: RequestContext) -> str:
     return context.raw_path.removeprefix(b"/v1/cores/").decode("ascii")
 
 
-async def _agent(context: RequestContext, name: str) -> Actor | None:
-    """The agent's key as an actor, or None if the request was denied and the response was sent."""
+async def _agent(context: RequestContext, name: str) -> Actor:
+    """The agent's key as an actor. Raises Unauthorized and Refused."""
     address = context.client
     request = VerificationRequest(
         scopes=(REGISTER_SCOPE,), core=name, address=address, method=context.method
     )
-    authenticated = await authenticate(context, presented_token(context), request)
-    return (
-        None
-        if authenticated is None
-        else Actor("key", authenticated[0].id, context.request_id, address)
-    )
+    key, _ = await authenticate(context, presented_token(context), request)
+    return Actor("key", key.id, context.request_id, address)
 
 
-async def health(context: RequestContext) -> None:
+async def health(context: RequestContext) -> asgi.Response:
     """Check liveness.
 
     Returns 200 while the process is running. Dependencies are not checked.
     """
-    await context.reply(200, _HEALTHY)
+    return context.response(200, _HEALTHY)
 
 
-async def readiness(context: RequestContext) -> None:
+async def readiness(context: RequestContext) -> asgi.Response:
     """Check readiness.
 
     `degraded`: an optional dependency such as Redis is unavailable. Returns 503 if a required
@@ -186,10 +172,10 @@ async def readiness(context: RequestContext) -> None:
     """
     required, optional = context.dependencies.required_probes, context.dependencies.optional_probes
     report, context.detail = await run_probes(required, optional, context.dependencies.features_off)
-    await context.reply(503 if report.status == "unavailable" else 200, asgi.encode(report))
+    return context.response(503 if report.status == "unavailable" else 200, asgi.encode(report))
 
 
-async def metrics(context: RequestContext) -> None:
+async def metrics(context: RequestContext) -> asgi.Response:
     """Retrieve metrics.
 
     Returns metrics in the Prometheus text format, for a scraper inside the network. The load
@@ -197,4 +183,4 @@ async def metrics(context: RequestContext) -> None:
     """
     context.dependencies.refresh_gauges()
     body = context.dependencies.observer.metrics.exposition()
-    await context.reply(200, body, content_type=METRICS_TYPE.encode("ascii"))
+    return context.response(200, body, content_type=METRICS_TYPE.encode("ascii"))

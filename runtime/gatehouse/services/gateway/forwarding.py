@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import msgspec
@@ -24,7 +25,7 @@ from gatehouse.features.cores.service import core_secret
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi, forwarding
 from gatehouse.platform.http_client.upstream import UpstreamRequest, UpstreamResponse
-from gatehouse.services.gateway.asgi import Dependencies, RequestContext
+from gatehouse.services.gateway.asgi import RequestContext
 
 #: Bodies up to this size are forwarded in one piece, which is faster than streaming them.
 INLINE_BYTES_MAX = 65_536
@@ -37,23 +38,8 @@ _WATCH_AFTER_S = 0.1
 #: the response to the client.
 OpenWebSocket = Callable[[CoreRecord, UpstreamResponse, list[asgi.Header]], Awaitable[None]]
 
-
-class SentRequest(msgspec.Struct):
-    """A request that has been sent to an instance. instances: live instances of the Core when the
-    request was sent. revalidation: None if the request cannot be served from the cache."""
-
-    reservation: Reservation
-    instances: list[CoreRecord]
-    revalidation: Revalidation | None = None
-
-
 #: Statuses of responses without a body.
 _NO_BODY = (204, 304)
-
-
-def has_body(method: str, status: int) -> bool:
-    """True if a response has a body, which may be empty."""
-    return method != "HEAD" and status not in _NO_BODY
 
 
 def size_of_body(headers: Sequence[tuple[str, str]]) -> int | None:
@@ -62,26 +48,6 @@ def size_of_body(headers: Sequence[tuple[str, str]]) -> int | None:
         (int(value) for name, value in headers if name == "content-length" and value.isdigit()),
         None,
     )
-
-
-def core_headers(
-    headers: Sequence[tuple[str, str]], status: int, replaced: Iterable[bytes]
-) -> list[asgi.Header]:
-    """Headers of a response from a Core that the client receives. replaced: names of the headers
-    that the gateway sets.
-    """
-    if status in _NO_BODY:
-        replaced = [*replaced, b"content-length"]  # uvicorn would expect a body
-    return forwarding.returned(headers, replaced, handshake=status == 101)
-
-
-def added_headers(rate: Iterable[asgi.Header], request_id: str) -> list[asgi.Header]:
-    """Headers that the gateway adds to a response from a Core. rate: see `limit_headers`."""
-    return [*rate, (b"x-request-id", request_id.encode())]
-
-
-def accept_encoding(context: RequestContext) -> str:
-    return ", ".join(context.values(b"accept-encoding"))
 
 
 def scheme(context: RequestContext) -> str:
@@ -94,26 +60,23 @@ def scheme(context: RequestContext) -> str:
     return "https" if proto[-1:] == ["https"] else str(context.scope["scheme"])
 
 
-def origin(context: RequestContext) -> str:
-    """Scheme and authority of the target URI of a request (RFC 9110, section 7.1)."""
-    return f"{scheme(context)}://{next(iter(context.values(b'host')), '').lower()}"
+class ClientResponse(msgspec.Struct):
+    """What the client receives. body: None for the body that the Core sends, with this length."""
+
+    status: int
+    headers: list[asgi.Header]
+    body: bytes | None
+    length: int | None
+
+    @property
+    def is_small(self) -> bool:
+        """True if the body is sent in one piece."""
+        return self.length is not None and self.length <= INLINE_BYTES_MAX
 
 
-def revalidation(
-    dependencies: Dependencies, core: CoreRecord, uri: str, encodings: str
-) -> Revalidation | None:
-    """State for the use of the cache by a cacheable request, or None if the cache is disabled. uri:
-    see `CacheKey`. encodings: see `accept_encoding`."""
-    cache = dependencies.response_cache
-    if cache is None:
-        return None
-    key = (core.name, core.lease_id, uri, encodings)
-    return Revalidation(cache, key, cache.find(key))
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Forwarding:
-    """Sends one request to a Core and the response from the Core to the client.
+    """One request to a Core: what an instance receives, and what the client receives.
 
     instances: live instances of the Core. request: without the secret of an instance.
     open_websocket: only for a WebSocket handshake.
@@ -124,77 +87,69 @@ class Forwarding:
     request: UpstreamRequest
     limits: tuple[RateLimitState, ...]
     open_websocket: OpenWebSocket | None = None
+    #: None if the request cannot be served from the cache, and after the response was stored.
+    _revalidation: Revalidation | None = None
 
-    async def run(self, sent: SentRequest | None = None) -> None:
+    async def run(self, sent: Reservation | None = None) -> None:
         """Forwards the request to an instance, and retries once if the retry budget allows a retry.
         Raises CoreUnreachable, CoreTimeout, CoreCircuitOpen, CoreOverloaded.
 
-        sent: if the request has already been sent to an instance.
+        sent: the instance to which the request has been sent.
         """
         load_balancer = self.context.dependencies.load_balancer
-        if sent is None:
-            core = load_balancer.select(self.instances, self.request)
-            revalidation = self.revalidation(core)
-        else:
-            core, revalidation = sent.reservation.core, sent.revalidation
+        core = load_balancer.select(self.instances, self.request) if sent is None else sent.core
         try:
-            await self._send(core, revalidation, None if sent is None else sent.reservation)
+            if sent is None:
+                await self._respond(core, load_balancer.send(core, self.request_to(core)))
+            else:
+                await self._respond(core, sent.response())
         except CoreUnreachable as exc:
             if self.context.status:
                 raise
             other = load_balancer.select_for_retry(self.instances, self.request, core, exc)
             if other is None:
                 raise
-            revalidation = self.revalidation(other)
-            if revalidation is not None:
-                revalidation.cached = None  # the retry requests the whole response
-            await self._send(other, revalidation)
+            request = self.request_to(other, whole=True)
+            await self._respond(other, load_balancer.send(other, request))
 
-    def revalidation(self, core: CoreRecord) -> Revalidation | None:
-        """State for the use of the cache, or None if the request cannot be served from the
-        cache.
+    def request_to(self, core: CoreRecord, *, whole: bool = False) -> UpstreamRequest:
+        """The request with the secret of an instance and the ETag of the stored response. whole:
+        the instance must send the whole response. Raises CoreNotRegistered.
         """
-        context = self.context
-        if (
-            self.request.body is not None
-            or self.request.upgrade
-            or not is_cacheable(context.method, context.fields)
-        ):
-            return None
-        return revalidation(
-            context.dependencies,
-            core,
-            origin(context) + self.request.target,
-            accept_encoding(context),
-        )
+        secret = core_secret(self.context.dependencies.pepper, core)
+        if secret is None:
+            raise CoreNotRegistered
+        headers = [*self.request.headers, ("authorization", f"Bearer {secret}")]
+        revalidation = self._revalidation = self._find_stored(core)
+        if revalidation is not None and revalidation.cached is not None:
+            if whole:
+                revalidation.cached = None
+            else:
+                headers.append(("if-none-match", revalidation.cached.etag))
+        return msgspec.structs.replace(self.request, headers=headers)
 
-    async def _send(
-        self, core: CoreRecord, revalidation: Revalidation | None, sent: Reservation | None = None
-    ) -> None:
-        watcher = _DisconnectWatcher(
-            self.context, armed=self.request.body is None or isinstance(self.request.body, bytes)
-        )
-        started, status = time.perf_counter(), 0
-        try:
-            if sent is not None:
-                watcher.start()
-                async with sent.response() as response:
-                    status = response.status
-                    await self._respond(core, response, watcher, revalidation)
-                return
-            request = self.for_instance(core, revalidation)
-            async with self.context.dependencies.load_balancer.send(core, request) as response:
-                status = response.status
-                await self._respond(core, response, watcher, revalidation)
-        except asyncio.CancelledError:
-            if watcher.client_gone:
-                raise asgi.ClientGone from None
-            raise
-        finally:
-            watcher.stop()
-            self._trace(core, status, time.perf_counter() - started)
+    def response(self, status: int, headers: list[tuple[str, str]]) -> ClientResponse:
+        """The response to the client for the status and the headers that the Core sent. Raises
+        CoreUnreachable.
+        """
+        body, revalidation = None, self._revalidation
+        if revalidation is not None:
+            storable = revalidation.cache.storable(status, headers)
+            status, headers, body, outcome = revalidation.apply(status, headers)
+            self.context.dependencies.observer.metrics.core_cache(outcome)
+            if body is not None or not storable:
+                self._revalidation = None
+        if self.context.is_head or status in _NO_BODY:
+            body = b""
+        return ClientResponse(status, self._returned(headers, status), body, size_of_body(headers))
 
-    def _trace(self, core: CoreRecord, status: int, seconds: float) -> None:
+    def store(self, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Stores a response with its body, unless it is not storable."""
+        revalidation, self._revalidation = self._revalidation, None
+        if revalidation is not None:
+            revalidation.store(headers, body)
+
+    def trace(self, core: CoreRecord, status: int, seconds: float) -> None:
         context = self.context
         if context.trace.sampled:
             names = {"method": context.method, "core": core.name, "instance": core.instance_id}
@@ -202,89 +157,90 @@ class Forwarding:
                 context.trace, **names, status=status, seconds=seconds
             )
 
-    def for_instance(self, core: CoreRecord, revalidation: Revalidation | None) -> UpstreamRequest:
-        """The request with the secret of an instance and the ETag of the stored response. Raises
-        CoreNotRegistered.
-        """
-        secret = core_secret(self.context.dependencies.pepper, core)
-        if secret is None:
-            raise CoreNotRegistered
-        headers = [*self.request.headers, ("authorization", f"Bearer {secret}")]
-        if revalidation is not None and revalidation.cached is not None:
-            headers.append(("if-none-match", revalidation.cached.etag))
-        return msgspec.structs.replace(self.request, headers=headers)
+    def _find_stored(self, core: CoreRecord) -> Revalidation | None:
+        context, request = self.context, self.request
+        cache = context.dependencies.response_cache
+        if (
+            cache is None
+            or request.body is not None
+            or request.upgrade
+            or not is_cacheable(context.method, context.fields)
+        ):
+            return None
+        # The authority of the target URI, as the client sent it (RFC 9110, section 7.1).
+        host = next(iter(context.values(b"host")), "").lower()
+        uri = f"{scheme(context)}://{host}{request.target}"
+        encodings = ", ".join(context.values(b"accept-encoding"))
+        key = (core.name, core.lease_id, uri, encodings)
+        return Revalidation(cache, key, cache.find(key))
+
+    def _returned(self, headers: list[tuple[str, str]], status: int) -> list[asgi.Header]:
+        """Headers of the response to the client."""
+        rate = limit_headers(self.limits)
+        replaced = [name for name, _ in rate]
+        if status in _NO_BODY:
+            replaced.append(b"content-length")  # RFC 9110, section 8.6
+        returned = forwarding.returned(headers, replaced, handshake=status == 101)
+        return [*returned, *rate, (b"x-request-id", self.context.request_id.encode())]
 
     async def _respond(
-        self,
-        core: CoreRecord,
-        response: UpstreamResponse,
-        watcher: _DisconnectWatcher,
-        revalidation: Revalidation | None,
+        self, core: CoreRecord, sending: AbstractAsyncContextManager[UpstreamResponse]
     ) -> None:
         """Sends the response of the Core, or the stored response that it confirms."""
-        if response.status == 101 and self.open_websocket is not None:
+        watcher = _DisconnectWatcher(
+            self.context, armed=self.request.body is None or isinstance(self.request.body, bytes)
+        )
+        started, status = time.perf_counter(), 0
+        try:
+            async with sending as response:
+                status = response.status
+                if status == 101 and self.open_websocket is not None:
+                    watcher.stop()
+                    headers = self._returned(response.headers, status)
+                    await self.open_websocket(core, response, headers)
+                else:
+                    await self._send_response(response, watcher)
+        except asyncio.CancelledError:
+            if watcher.client_gone:
+                raise asgi.ClientGone from None
+            raise
+        finally:
             watcher.stop()
-            await self.open_websocket(core, response, self.returned(response.headers, 101))
-            return
-        status, headers, stored = response.status, response.headers, None
-        if revalidation is not None:
-            status, headers, stored, outcome = revalidation.apply(status, headers)
-            self.context.dependencies.observer.metrics.core_cache(outcome)
-            if stored is not None or not revalidation.cache.storable(
-                response.status, response.headers
-            ):
-                revalidation = None  # nothing to store
-        body = await self._complete_body(response, status, headers, stored)
-        if body is None:
+            self.trace(core, status, time.perf_counter() - started)
+
+    async def _send_response(self, response: UpstreamResponse, watcher: _DisconnectWatcher) -> None:
+        result, send = self.response(response.status, response.headers), self.context.send
+        if result.body is None and result.is_small:
+            result.body = await response.read_all()
+        if result.body is None:
             watcher.start()
-        self.context.status = status
-        await self.context.send(
+        self.context.status = result.status
+        await send(
             {
                 "type": "http.response.start",
-                "status": status,
-                "headers": self.returned(headers, status),
+                "status": result.status,
+                "headers": result.headers,
             }
         )
-        if body is None:
-            await self._stream(response, size_of_body(headers), revalidation)
+        if result.body is not None:
+            self.store(response.headers, result.body)
+            await send({"type": "http.response.body", "body": result.body})
             return
-        if revalidation is not None:
-            revalidation.store(response.headers, body)
-        await self.context.send({"type": "http.response.body", "body": body})
-
-    async def _complete_body(
-        self,
-        response: UpstreamResponse,
-        status: int,
-        headers: list[tuple[str, str]],
-        stored: bytes | None,
-    ) -> bytes | None:
-        """The body of a stored, empty or small response, or None for a response to be streamed."""
-        if not has_body(self.context.method, status):
-            return b""
-        length = size_of_body(headers)
-        if stored is None and length is not None and length <= INLINE_BYTES_MAX:
-            return await response.read_all()
-        return stored
-
-    async def _stream(
-        self, response: UpstreamResponse, length: int | None, revalidation: Revalidation | None
-    ) -> None:
-        """Sends the body as it arrives, and stores it if it is complete."""
-        send, received = self.context.send, bytearray()
+        received = bytearray()
         while (chunk := await response.read()) is not None:
-            if revalidation is not None:
+            if self._revalidation is not None:
                 received += chunk
-                if len(received) == length:
-                    revalidation.store(response.headers, bytes(received))
+                if len(received) == result.length:
+                    self.store(response.headers, bytes(received))
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    def returned(self, headers: list[tuple[str, str]], status: int) -> list[asgi.Header]:
-        """Headers of the response to the client."""
-        rate = limit_headers(self.limits)
-        returned = core_headers(headers, status, [name for name, _ in rate])
-        return [*returned, *added_headers(rate, self.context.request_id)]
+
+class SentRequest(msgspec.Struct):
+    """A request that has been sent to an instance."""
+
+    forwarding: Forwarding
+    reservation: Reservation
 
 
 class Revalidation(msgspec.Struct):

@@ -37,9 +37,14 @@ from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi, forwarding, websocket
 from gatehouse.platform.http.forwarding import CorePath, core_path
 from gatehouse.platform.http_client.upstream import UpstreamRequest, UpstreamResponse
-from gatehouse.services.gateway.asgi import Dependencies, RequestContext
+from gatehouse.services.gateway.asgi import Dependencies, Refused, RequestContext
 from gatehouse.services.gateway.credentials import authenticate, presented_token
-from gatehouse.services.gateway.forwarding import INLINE_BYTES_MAX, Forwarding, SentRequest, scheme
+from gatehouse.services.gateway.forwarding import (
+    INLINE_BYTES_MAX,
+    Forwarding,
+    SentRequest,
+    scheme,
+)
 
 SCOPE = "cores:read"
 
@@ -76,12 +81,9 @@ async def forward(context: RequestContext) -> None:
         )
         signed = _signed_request(context, body)
     request = verification_request(context, path, signed)
-    authenticated = await authenticate(context, token, request, path.name)
-    if authenticated is not None:
-        framed = None if signed is None else framed_body(body)
-        await forward_verified(
-            context, path, request, *authenticated, handshake=handshake, framed=framed
-        )
+    key, limits = await authenticate(context, token, request, path.name)
+    framed = None if signed is None else framed_body(body)
+    await forward_verified(context, path, request, key, limits, handshake=handshake, framed=framed)
 
 
 def verification_request(
@@ -103,40 +105,33 @@ async def forward_verified(
     key: KeyRecord,
     limits: tuple[RateLimitState, ...],
     *,
-    handshake: _Handshake | None = None,
+    handshake: Handshake | None = None,
     framed: FramedBody | None = None,
     sent: SentRequest | None = None,
 ) -> None:
-    """Forwards a request for which the key was verified.
+    """Forwards a request for which the key was verified. Raises Refused.
 
     framed: the body, if it has been read. sent: if the request has already been sent to an
     instance; the request then counts as a request in progress of the key.
     """
     dependencies = context.dependencies
     try:
-        instances = find_instances(dependencies, path.name) if sent is None else sent.instances
-        open_websocket = (
-            nullcontext() if handshake is None else dependencies.websockets.hold(path.name)
-        )
-        in_progress = (
-            nullcontext() if sent is not None else dependencies.key_requests.hold(key.subject)
-        )
-        with in_progress, open_websocket:
-            body, framing = framed or await _received_body(context)
-            headers = [
-                *framing,
-                *added_to_request(context, key),
-                *(() if handshake is None else handshake.headers),
-            ]
-            upstream = upstream_request(
-                context, path.path, headers, body, upgrade=handshake is not None
-            )
+        if sent is not None:
+            await sent.forwarding.run(sent.reservation)
+            return
+        instances = find_instances(dependencies, path.name)
+        with (
+            dependencies.key_requests.hold(key.subject),
+            nullcontext() if handshake is None else dependencies.websockets.hold(path.name),
+        ):
+            framed = framed or await _received_body(context)
+            upstream = upstream_request(context, path, key, framed, handshake)
             on_upgrade = (
                 None
                 if handshake is None
                 else partial(_WebSocket(handshake, key, request).run, context)
             )
-            await Forwarding(context, instances, upstream, limits, on_upgrade).run(sent)
+            await Forwarding(context, instances, upstream, limits, on_upgrade).run()
     except GatehouseError as exc:
         if context.status:
             # the response has started, so closing the connection is the only way to report the
@@ -150,7 +145,7 @@ async def forward_verified(
         ):
             dependencies.observer.metrics.core_errors.labels(exc.code).inc()
         context.detail = f"{exc.code} {exc.detail}".strip()
-        await context.fail(exc, headers=limit_headers(limits))
+        raise Refused(exc, headers=limit_headers(limits)) from None
 
 
 def find_instances(dependencies: Dependencies, name: str) -> list[CoreRecord]:
@@ -162,29 +157,28 @@ def find_instances(dependencies: Dependencies, name: str) -> list[CoreRecord]:
     return live_instances(instances, environment, dependencies.pepper, now=dependencies.clock.now())
 
 
-def target_of(path: str, query: bytes) -> str:
-    """Request target for a Core. Path and query are forwarded as received."""
-    return f"{path}?{query.decode('ascii')}" if query else path
-
-
 def upstream_request(
     context: RequestContext,
-    path: str,
-    headers: list[tuple[str, str]],
-    body: bytes | AsyncIterator[bytes] | None,
-    *,
-    upgrade: bool,
+    path: CorePath,
+    key: KeyRecord,
+    framed: FramedBody,
+    handshake: Handshake | None = None,
 ) -> UpstreamRequest:
-    target = target_of(path, context.scope["query_string"])
+    """The request for every instance. Path and query are forwarded as received."""
+    body, framing = framed
+    query = context.scope["query_string"].decode("ascii")
     # Without a valid `traceparent`, `tracestate` is not forwarded (W3C Trace Context, section 3.3).
     replaced = ("traceparent",) if context.trace.parent_id else ("traceparent", "tracestate")
-    forwarded = [
-        field for field in forwarding.forwarded(context.fields) if field[0] not in replaced
-    ]
-    return UpstreamRequest(context.method, target, [*forwarded, *headers], body, upgrade)
+    headers = [field for field in forwarding.forwarded(context.fields) if field[0] not in replaced]
+    headers += framing
+    headers += _added_headers(context, key)
+    if handshake is not None:
+        headers += handshake.headers
+    target = f"{path.path}?{query}" if query else path.path
+    return UpstreamRequest(context.method, target, headers, body, handshake is not None)
 
 
-def added_to_request(context: RequestContext, key: KeyRecord) -> list[tuple[str, str]]:
+def _added_headers(context: RequestContext, key: KeyRecord) -> list[tuple[str, str]]:
     """Headers that the gateway sets for every instance. Headers with these names from the client
     have already been removed.
     """
@@ -224,7 +218,7 @@ def _signed_request(context: RequestContext, body: bytes | None) -> SignedReques
 
 
 @dataclass(frozen=True, slots=True)
-class _Handshake:
+class Handshake:
     """A WebSocket handshake. `headers`: headers that are forwarded to the Core. Extensions are not
     forwarded, because the size of a compressed message is not known."""
 
@@ -239,7 +233,7 @@ class _Handshake:
         return [("connection", "Upgrade"), ("upgrade", "websocket"), key, version, *protocols]
 
 
-def _handshake(context: RequestContext) -> _Handshake | None:
+def _handshake(context: RequestContext) -> Handshake | None:
     """The WebSocket handshake in a request, or None. Raises BadRequest, UpgradeRequired,
     UpgradeUnsupported.
     """
@@ -268,14 +262,14 @@ def _handshake(context: RequestContext) -> _Handshake | None:
         raise BadRequest(problem)
     if version != [websocket.VERSION]:
         raise UpgradeRequired(f"Use version {websocket.VERSION} of the WebSocket protocol.")
-    return _Handshake(key[0], context.values(b"sec-websocket-protocol"), accept)
+    return Handshake(key[0], context.values(b"sec-websocket-protocol"), accept)
 
 
 @dataclass(frozen=True, slots=True)
 class _WebSocket:
     """A handshake that was allowed for a key."""
 
-    handshake: _Handshake
+    handshake: Handshake
     key: KeyRecord
     verification: VerificationRequest
 
@@ -316,31 +310,27 @@ class _WebSocket:
 
 def checked_path(context: RequestContext) -> CorePath:
     """Rejects requests that two servers could interpret differently, before any decision on the
-    request is made.
+    request is made. Raises BadRequest, MethodNotAllowed.
     """
-    path = checked_target(context.method, context.raw_path, context.scope["query_string"])
-    problem = forwarding.ambiguity(context.fields)
-    if problem:
-        raise BadRequest(problem[0].upper() + problem[1:])
-    return path
-
-
-def checked_target(method: str, raw_path: bytes, query: bytes) -> CorePath:
-    """Rejects methods and targets that two servers could interpret differently. Raises BadRequest,
-    MethodNotAllowed.
-    """
-    if method not in forwarding.METHODS:
+    if context.method not in forwarding.METHODS:
         raise MethodNotAllowed
     try:
-        path = core_path(raw_path)
+        path = core_path(context.raw_path)
     except ValueError as exc:
-        reason = str(exc)
-        raise BadRequest(reason[0].upper() + reason[1:]) from None
+        raise _invalid(str(exc)) from None
+    query = context.scope["query_string"]
     if query and _NOT_IN_QUERY.search(query) is not None:
         raise BadRequest(
             "The query contains a space, control or non-ASCII byte, or a raw #; percent-encode it"
         )
+    problem = forwarding.ambiguity(context.fields)
+    if problem:
+        raise _invalid(problem)
     return path
+
+
+def _invalid(problem: str) -> BadRequest:
+    return BadRequest(problem[0].upper() + problem[1:])
 
 
 def framed_body(body: bytes | None) -> FramedBody:

@@ -4,7 +4,6 @@ declaration.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -21,6 +20,7 @@ from gatehouse.features.verification.schemas import (
 )
 from gatehouse.platform.http import asgi, openapi
 from gatehouse.platform.http.endpoint import Endpoint, Response
+from gatehouse.platform.http.exchange import Respond, SynchronousRoutes
 from gatehouse.platform.http.fields import CoreName
 from gatehouse.platform.http.health import Health, Readiness
 from gatehouse.platform.http.openapi import Api
@@ -181,12 +181,6 @@ ENDPOINTS = (
     ),
 )
 
-_SYNCHRONOUS: dict[Any, Callable[[synchronous.SynchronousVerification], asgi.PrepareResponse]] = {
-    endpoints.verify_key: lambda verification: verification.prepare,
-    endpoints.verify_key_header: lambda verification: verification.prepare_header,
-}
-"""Synchronous responses, by the handler of the same endpoint."""
-
 
 def create(dependencies: Dependencies) -> GatewayApp:
     """The application with the endpoints of the enabled features. Paths with parameters are matched
@@ -194,31 +188,33 @@ def create(dependencies: Dependencies) -> GatewayApp:
     """
     exact: dict[bytes, Route] = {}
     prefixes: dict[bytes, Route] = {}
-    respond_now = asgi.SynchronousRoutes()
     verification = synchronous.SynchronousVerification(dependencies)
+    respond_now: dict[Any, Respond] = {
+        endpoints.verify_key: verification.respond,
+        endpoints.verify_key_header: verification.respond_to_header,
+    }
+    routes = SynchronousRoutes()
     for endpoint in ENDPOINTS:
         if endpoint.feature in dependencies.features_off or endpoint.handler is None:
             continue
         start, parameter, _ = endpoint.path.partition("{")
-        route = (prefixes if parameter else exact).setdefault(start.encode(), Route(endpoint.path))
+        path = start.encode()
+        route = (prefixes if parameter else exact).setdefault(path, Route(endpoint.path))
         if endpoint.handler is forward:
-            if route.any_method is None:
-                route.any_method = forward
-                respond_now.prefixes.append(
-                    (start.encode(), SynchronousForwarding(dependencies).prepare)
-                )
-        else:
-            route.add(endpoint.method, endpoint.handler)
-        if endpoint.handler in _SYNCHRONOUS:
-            prepare = _SYNCHRONOUS[endpoint.handler](verification)
-            respond_now.exact.setdefault(start.encode(), {})[endpoint.method.encode()] = prepare
+            route.any_method = forward
+            routes.prefixes[path] = SynchronousForwarding(dependencies).respond
+            continue
+        route.add(endpoint.method, endpoint.handler)
+        respond = respond_now.get(endpoint.handler)
+        if respond is not None:
+            routes.exact.setdefault(path, {})[endpoint.method] = respond
     exact[b"/openapi.json"] = route = Route("/openapi.json")
     route.add("GET", _openapi_json)
-    return GatewayApp(dependencies, exact, prefixes, respond_now)
+    return GatewayApp(dependencies, exact, prefixes, routes)
 
 
-async def _openapi_json(context: RequestContext) -> None:
-    await context.reply(200, _encoded_document())
+async def _openapi_json(context: RequestContext) -> asgi.Response:
+    return context.response(200, _encoded_document())
 
 
 @cache

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from gatehouse.core.clock import rfc3339, rounded
-from gatehouse.core.errors import GatehouseError
 from gatehouse.core.keys import KeyId, KeyRecord
-from gatehouse.core.token import ParsedToken
 from gatehouse.core.verification import (
     VALID,
     RateLimitState,
@@ -27,10 +23,14 @@ from gatehouse.core.verification import (
 )
 from gatehouse.features.verification import schemas
 from gatehouse.platform.http import asgi
-from gatehouse.platform.observability import RepeatedRequest
+from gatehouse.platform.http.exchange import Exchange
 from gatehouse.platform.templates import Template, placeholders
-from gatehouse.platform.tracing.context import TraceParent
-from gatehouse.services.gateway.asgi import Dependencies, RequestContext, response_headers
+from gatehouse.services.gateway.asgi import (
+    Dependencies,
+    RequestContext,
+    response_headers,
+    run,
+)
 from gatehouse.services.gateway.credentials import presented_token
 from gatehouse.services.gateway.endpoints import decision, header_decision, key_id_headers
 
@@ -38,122 +38,79 @@ from gatehouse.services.gateway.endpoints import decision, header_decision, key_
 KEYS_MAX = 5_000
 
 PATH = "/v1/keys/verify"
-_VALID_TEXT = VALID.value
 
 
 class SynchronousVerification:
-    """The functions that prepare responses to `POST` and `GET /v1/keys/verify`."""
+    """Responds to `POST` and `GET /v1/keys/verify`. The methods implement exchange.Respond."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies = dependencies
         self._verification = dependencies.verification
-        self._observer = dependencies.observer
-        self._usage = dependencies.usage
         self._replies = _Templates(has_body=True)
         self._headers = _Templates(has_body=False)
-        self._post = self._observer.repeated_request(
-            method="POST", route=PATH, status=200, code=_VALID_TEXT, path=PATH
-        )
-        self._get = self._observer.repeated_request(
-            method="GET", route=PATH, status=200, code=_VALID_TEXT, path=PATH
-        )
 
-    def prepare(self, scope: asgi.Scope) -> asgi.RespondNow | None:
+    def respond(self, exchange: Exchange) -> bool:
         """For a request with a JSON body."""
-        try:
-            context = self._context(scope)
-            asgi.check_json(context.values(b"content-type"), lenient=True)
-        except GatehouseError:
-            return None
-        return partial(self._verify_body, scope, context.client, context.trace_parent)
+        started, context = time.perf_counter(), self._context(exchange)
+        asgi.check_json(context.values(b"content-type"), lenient=True)
+        if len(exchange.body) > self._dependencies.body_max_bytes:
+            return False
+        token, request = schemas.decode(exchange.body, context.client)
+        templates = None if request.limits else self._replies
+        return self._verify(exchange, context, token, request, decision, templates, started)
 
-    def prepare_header(self, scope: asgi.Scope) -> asgi.RespondNow | None:
+    def respond_to_header(self, exchange: Exchange) -> bool:
         """For a request with the token in a header."""
-        try:
-            context = self._context(scope)
-            token = presented_token(context)
-            request = schemas.decode_parameters(scope["query_string"], context.client)
-        except GatehouseError:
-            return None
-        parsed = None if token is None else self._verification.parse(token)
-        if parsed is None:
-            return None
-        return partial(self._verify_header, scope, parsed, request, context.trace_parent)
+        started, context = time.perf_counter(), self._context(exchange)
+        token = presented_token(context)
+        request = schemas.decode_parameters(exchange.scope["query_string"], context.client)
+        return token is not None and self._verify(
+            exchange, context, token, request, header_decision, self._headers, started
+        )
 
-    def _verify_body(
-        self, scope: asgi.Scope, client: str, parent: TraceParent | None, body: bytes
-    ) -> asgi.Response | asgi.EncodedResponse | None:
-        started = time.perf_counter()
-        if len(body) > self._dependencies.body_max_bytes:
-            return None
-        try:
-            token, request = schemas.decode(body, client)
-            parsed = self._verification.parse(token)
-            result = None if parsed is None else self._verification.verify_now(parsed, request)
-        except Exception:
-            # the application responds to the request, and logs the error if it is unexpected
-            return None
-        if result is None:
-            return None
-        template = None if request.limits else self._replies.find(result)
-        if template is None:
-            context = self._context(scope)
-            return _record(context, decision(context, request, result), started)
-        return self._respond(self._post, template, result, request.core, parent, started)
+    def _context(self, exchange: Exchange) -> RequestContext:
+        return RequestContext(self._dependencies, exchange.scope, PATH)
 
-    def _verify_header(
+    def _verify(
         self,
-        scope: asgi.Scope,
-        token: ParsedToken,
+        exchange: Exchange,
+        context: RequestContext,
+        token: str,
         request: VerificationRequest,
-        parent: TraceParent | None,
-        _body: bytes,
-    ) -> asgi.Response | asgi.EncodedResponse | None:
-        started = time.perf_counter()
-        try:
-            result = self._verification.verify_now(token, request)
-        except Exception:
-            return None
-        if result is None:
-            return None
-        template = self._headers.find(result)
-        if template is None:
-            context = self._context(scope)
-            return _record(context, header_decision(context, request, result), started)
-        return self._respond(self._get, template, result, request.core, parent, started)
-
-    def _context(self, scope: asgi.Scope) -> RequestContext:
-        return RequestContext(self._dependencies, scope, _not_called, _not_called, template=PATH)
-
-    def _respond(
-        self,
-        line: RepeatedRequest,
-        template: ResponseTemplate,
-        result: VerificationResult,
-        core: str | None,
-        parent: TraceParent | None,
+        reply: _Reply,
+        templates: _Templates | None,
         started: float,
-    ) -> asgi.EncodedResponse:
-        """Responds with a template, and counts and logs the request like RequestContext."""
-        request_id = asgi.request_id()
-        key_id = template.record.id
-        response = template.response(result, request_id)
-        self._observer.metrics.decision(VALID)
-        self._usage.count(key_id, core or "", _VALID_TEXT)
-        trace = self._observer.tracer.begin(request_id, parent)
-        line.record(trace, time.perf_counter() - started, key_id)
-        return response
+    ) -> bool:
+        parsed = self._verification.parse(token)
+        result = None if parsed is None else self._verification.verify_now(parsed, request)
+        if result is None:
+            return False
+        if isinstance(result, VerificationResult):
+            template = None if templates is None else templates.find(result)
+            if template is None:
+                response: asgi.Response | asgi.EncodedResponse = reply(context, request, result)
+            else:
+                context.verified(result, request.core)
+                response = template.response(result, context.request_id)
+            context.status = response.status
+            exchange.respond(response)
+            context.record(time.perf_counter() - started)
+            return True
+        rest = result
+
+        async def handle(context: RequestContext) -> asgi.Response:
+            return reply(context, request, await rest)
+
+        async def application(_: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+            context.receive, context.send = receive, send
+            await run(context, started, handle)
+
+        exchange.call(application)
+        return True
 
 
-def _record(context: RequestContext, response: asgi.Response, started: float) -> asgi.Response:
-    context.status = response.status
-    context.record(time.perf_counter() - started)
-    return response
-
-
-async def _not_called(*_: object) -> Any:
-    """`receive` and `send` of a synchronous request."""
-    raise AssertionError
+#: Returns the response to a verification, and records the result.
+_Reply = Callable[[RequestContext, VerificationRequest, VerificationResult], asgi.Response]
 
 
 class _Templates:

@@ -10,17 +10,14 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
 from gatehouse.platform.http.asgi import (
     ClientGone,
-    Deferred,
-    RespondNow,
     Response,
-    SynchronousRoutes,
     read_body,
     reply,
 )
@@ -28,6 +25,12 @@ from gatehouse.platform.http.connections import (
     BODIES_BYTES_MAX,
     NETWORK_BODIES_BYTES_MAX,
     Connections,
+)
+from gatehouse.platform.http.exchange import (
+    _WAITING_BYTES_MAX,
+    Exchange,
+    Respond,
+    SynchronousRoutes,
 )
 from gatehouse.platform.http.listening import listen
 from gatehouse.platform.http.server import Server
@@ -50,6 +53,8 @@ class Running:
     rejected: list[str]
     #: Path of each request whose client disconnected before it was complete.
     gone: list[str] = field(default_factory=list)
+    #: The path /unread waits for this before it reads the body.
+    resume: asyncio.Event = field(default_factory=asyncio.Event)
     server: Server = field(init=False)
 
     async def connect(
@@ -80,71 +85,57 @@ class Running:
         )
 
 
-def _prepare(scope: Any) -> RespondNow | None:
+def _now(exchange: Exchange) -> Response | None:
     """Responds to the path /now, and leaves the other paths and the body `later` to the
     application.
     """
-    if scope["raw_path"] != b"/now":
+    scope = exchange.scope
+    if scope["raw_path"] != b"/now" or exchange.body == b"later":
         return None
-
-    def respond(body: bytes) -> Response | None:
-        if body == b"later":
-            return None
-        text = f"now {scope['method']} {scope['query_string'].decode()} {len(body)}".encode()
-        return Response(200, [(b"content-length", b"%d" % len(text))], text)
-
-    return respond
-
-
-class _Later(Deferred):
-    """Sends a response, or calls the application, when other events have been handled."""
-
-    def __init__(self, scope: Any, app: Any, response: Response | None) -> None:
-        self.scope = scope
-        self._app = app
-        self._response = response
-        self._timer: asyncio.Handle | None = None
-
-    def begin(self) -> None:
-        self._timer = asyncio.get_running_loop().call_soon(self._respond)
-
-    def _respond(self) -> None:
-        self._timer = None
-        if self._response is None:
-            self.call(self._app)
-        else:
-            self.respond(self._response)
-
-    def on_disconnect(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._respond()
-
-
-def _routes(prepare: Any) -> SynchronousRoutes:
-    """/healthz and all other methods are never synchronous."""
-    return SynchronousRoutes(
-        {
-            path: {b"GET": prepare, b"POST": prepare}
-            for path in (b"/now", b"/x", b"/early", b"/large")
-        }
-    )
+    query, size = scope["query_string"].decode(), len(exchange.body)
+    text = f"now {scope['method']} {query} {size}".encode()
+    return Response(200, [(b"content-length", b"%d" % len(text))], text)
 
 
 def synchronous_routes(_app: Any) -> SynchronousRoutes:
-    return _routes(_prepare)
+    def respond(exchange: Exchange) -> bool:
+        response = _now(exchange)
+        if response is not None:
+            exchange.respond(response)
+        return response is not None
+
+    return _routes(respond)
 
 
 def deferred_routes(app: Any) -> SynchronousRoutes:
     """All responses of `synchronous_routes` and of the application are sent later."""
 
-    def prepare(scope: Any) -> RespondNow:
-        respond = _prepare(scope)
-        return lambda body: _Later(
-            scope, app, cast("Response | None", respond(body)) if respond else None
-        )
+    def respond(exchange: Exchange) -> bool:
+        def later() -> None:
+            exchange.on_disconnect = None
+            response = _now(exchange)
+            if response is None:
+                exchange.call(app)
+            else:
+                exchange.respond(response)
 
-    return _routes(prepare)
+        handle = asyncio.get_running_loop().call_soon(later)
+
+        def disconnected() -> None:
+            handle.cancel()
+            later()
+
+        exchange.on_disconnect = disconnected
+        return True
+
+    return _routes(respond)
+
+
+def _routes(respond: Respond) -> SynchronousRoutes:
+    """/healthz and all other methods are never synchronous."""
+    return SynchronousRoutes(
+        {path: {"GET": respond, "POST": respond} for path in (b"/now", b"/x", b"/early", b"/large")}
+    )
 
 
 #: The routes of the application, or None if the application responds to all requests.
@@ -189,6 +180,8 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
                 }
             )
         return
+    if scope["path"] == "/unread":
+        await running.resume.wait()
     try:
         body = await read_body(scope, receive, 10_000_000)
     except ClientGone:
@@ -422,40 +415,6 @@ NOW = b"POST /now?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody"
 LAST = b"GET /now HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
-async def test_synchronous_response_has_the_headers_of_any_response(synchronous: Running) -> None:
-    head, _, body = (await synchronous.send(LAST)).partition(b"\r\n\r\n")
-    other, _, _ = (await synchronous.send(LAST.replace(b"/now", b"/x"))).partition(b"\r\n\r\n")
-    assert body == b"now GET  0"
-    assert head.split(b"\r\n")[0] == b"HTTP/1.1 200 OK"
-    assert b"date: " in head
-    assert b"date: " in other
-    assert head.endswith(b"\r\nconnection: close")
-    assert other.endswith(b"\r\nconnection: close")
-
-
-async def _exchange(server: Running, requests: list[bytes]) -> list[bytes]:
-    """The responses to requests that a client sends one after the other. Each of them is one or
-    more complete requests.
-    """
-    reader, writer = await server.connect()
-    responses = []
-    async with asyncio.timeout(PATIENCE_S):
-        for request in requests:
-            writer.write(request)
-            for _ in range(request.count(b"HTTP/1.1")):
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = int(re.findall(rb"content-length: ([0-9]+)", head)[0])
-                responses.append(await reader.readexactly(length))
-    writer.close()
-    return responses
-
-
-async def test_chunked_body_of_a_synchronous_request(synchronous: Running) -> None:
-    chunked = b"POST /now HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n0\r\n\r\n"
-    same = [chunked % b"4\r\nbody", chunked % b"4\r\nbody", chunked % b"4\r\nBODY"]
-    assert await _exchange(synchronous, same) == [b"now POST  4"] * 3
-
-
 async def test_parts_of_a_synchronous_request_arrive_separately(synchronous: Running) -> None:
     for cut in range(1, len(NOW), 5):
         reader, writer = await synchronous.connect()
@@ -496,8 +455,8 @@ async def test_synchronous_and_other_responses_keep_the_order_of_pipelined_reque
         NOW + POST + b"Content-Length: 2\r\n\r\nab" + NOW + NOW + LAST
     )
     bodies = [part.partition(b"\r\n\r\n")[2] for part in response.split(b"HTTP/1.1 200 OK")[1:]]
-    # While the application is responding to a request, it receives the requests that follow.
-    assert bodies == [b"now POST a=b 4", b"/x 2", b"/now 4", b"/now 4", b"/now 0"]
+    now = b"now POST a=b 4"
+    assert bodies == [now, b"/x 2", now, now, b"now GET  0"]
 
 
 async def test_other_requests_reach_the_application(synchronous: Running) -> None:
@@ -663,17 +622,19 @@ async def test_body_that_stops_after_many_bytes_is_408(hasty: Running) -> None:
     writer.close()
 
 
-async def test_many_stalled_requests_leave_the_server_responsive() -> None:
-    """More than 2,048 stalled bodies once made a worker unreachable."""
-    limits = ConnectionSettings(
-        request_timeout_s=600, address_bodies_max=5000, address_connections_max=5000
-    )
-    async with (
-        running(limits) as server,
-        opened(server, 2100, POST + b"Content-Length: 1000\r\n\r\n{"),
-    ):
-        await _until(lambda: sum(server.connections.bodies.values()) == 2100)
-        assert await server.is_healthy()
+@pytest.mark.bound("http.exchange:_WAITING_BYTES_MAX")
+async def test_body_that_the_application_does_not_read_is_bounded() -> None:
+    size = 5_000_000
+    head = b"POST /unread HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    async with running(NEVER) as server:
+        response = asyncio.create_task(server.send(head % size + bytes(size)))
+        await _until(
+            lambda: any(each.transport.read_paused for each in server.connections.protocols)
+        )
+        (connection,) = server.connections.protocols
+        assert len(connection._receiving.body) <= _WAITING_BYTES_MAX + 262_144  # and one read
+        server.resume.set()
+        assert (await response).endswith(b"/unread %d" % size)
 
 
 async def test_parts_of_a_response_are_sent_without_delay() -> None:

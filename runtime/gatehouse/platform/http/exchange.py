@@ -1,0 +1,264 @@
+"""One request and its response.
+
+An ASGI application responds in a task (`call`). A task takes longer than all other work for a small
+request, so a service can also declare functions that respond without one (`SynchronousRoutes`):
+immediately, or later from a callback (`respond`). They pass requests that need a task to an
+application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from gatehouse.core.errors import GatehouseError
+from gatehouse.platform.http import asgi
+from gatehouse.platform.http.connections import Connections
+from gatehouse.platform.http.transport import ClientTransport
+
+#: Reading pauses when more than this number of bytes of a body waits for the application.
+_WAITING_BYTES_MAX = 65_536
+
+#: Statuses of responses without a body.
+_NO_BODY = (204, 304)
+
+CLOSE_LINE = b"connection: close\r\n"
+
+_STATUS_LINES = {
+    int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode("ascii")
+    for status in HTTPStatus
+}
+
+
+def response_head(status: int, date_line: bytes, lines: bytes) -> bytes:
+    """Status line and headers of a response. lines: header lines, see `asgi.encode_headers`."""
+    line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+    return b"%b%b%b\r\n" % (line, date_line, lines)
+
+
+def error_response(error: GatehouseError) -> asgi.Response:
+    """The response to a request that no application has handled."""
+    request_id = asgi.request_id()
+    body = asgi.problem(error, request_id)
+    own = [(b"x-request-id", request_id.encode()), *asgi.problem_headers(error)]
+    headers = asgi.response_headers(body, asgi.PROBLEM_JSON, own)
+    return asgi.Response(error.status, headers, body)
+
+
+class Connection(ABC):
+    """The connection of an exchange."""
+
+    worker: Connections
+    transport: ClientTransport
+
+    @abstractmethod
+    def has_more(self) -> bool:
+        """True if the client has sent another request."""
+
+    @abstractmethod
+    def end_exchange(self, exchange: Exchange) -> None:
+        """Called when the response is complete."""
+
+
+class Exchange:
+    """scope: ASGI scope. body: the part of the body that has been received and not been read.
+    is_received: the whole request has been received. is_started: `call` or a function was called.
+    keep_alive: the connection is kept after the response.
+    on_disconnect: called once if the client disconnects before the response, unless an application
+        was called.
+    """
+
+    # Attributes of the class are the initial values, which saves most of the time of `__init__`.
+    body = b""
+    is_received = is_started = disconnected = response_started = response_complete = False
+    on_disconnect: Callable[[], None] | None = None
+    _end_read = _has_body = _chunked = False
+    _body_left: int | None = None
+    _changed: asyncio.Event | None = None
+
+    def __init__(
+        self,
+        connection: Connection,
+        scope: asgi.Scope,
+        *,
+        keep_alive: bool,
+        expects_continue: bool,
+    ) -> None:
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self._connection = connection
+        self._transport = connection.transport
+        self._expects_continue = expects_continue
+
+    # Request
+
+    def receive_body(self, data: bytes) -> None:
+        if self.response_complete or self.disconnected:
+            return
+        self.body += data
+        if len(self.body) > _WAITING_BYTES_MAX:
+            self._transport.pause_reading()
+        if self._changed is not None:
+            self._changed.set()
+
+    def end_request(self) -> None:
+        self.is_received = True
+        if self._changed is not None:
+            self._changed.set()
+
+    def disconnect(self) -> None:
+        """Ends the exchange without a response. The application receives a disconnect event."""
+        self.disconnected = True
+        if self._changed is not None:
+            self._changed.set()
+        on_disconnect, self.on_disconnect = self.on_disconnect, None
+        if on_disconnect is not None:
+            on_disconnect()
+
+    # Response without a task
+
+    def respond(self, response: asgi.Response | asgi.EncodedResponse) -> None:
+        """Sends a complete response. Has no effect if the client has disconnected."""
+        if self.disconnected:
+            return
+        if isinstance(response, asgi.EncodedResponse):
+            data = self._head(response.status, response.header_lines) + response.body
+        else:
+            head = self._begin(response.status, response.headers)
+            data = head + self._part(response.body, more=False)
+        self._transport.send(data)
+        self._complete()
+
+    def call(self, app: asgi.App) -> None:
+        """Lets an ASGI application respond. It can read the body, unless a part was removed."""
+        self.on_disconnect = None
+        task, tasks = asyncio.create_task(self._run(app)), self._connection.worker.tasks
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    # ASGI
+
+    async def _run(self, app: asgi.App) -> None:
+        # The application logs its errors. A task that is cancelled ends here.
+        with suppress(BaseException):
+            await app(self.scope, self._receive, self._send)
+        if self.response_complete or self.disconnected:
+            return
+        if self.response_started:
+            self._transport.close()  # so that the client detects the incomplete response
+            return
+        self.keep_alive = False
+        self.respond(error_response(GatehouseError("Internal error.")))
+
+    async def _receive(self) -> asgi.Message:
+        if self._expects_continue and not self.is_received and not self.disconnected:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._expects_continue = False
+        while not (self.disconnected or self.response_complete):
+            self._transport.resume_reading()
+            if self.body or (self.is_received and not self._end_read):
+                body, self.body = self.body, b""
+                self._end_read = self.is_received
+                return {"type": "http.request", "body": body, "more_body": not self.is_received}
+            self._changed = self._changed or asyncio.Event()
+            self._changed.clear()
+            await self._changed.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: asgi.Message) -> None:
+        if self._transport.write_paused and not self.disconnected:
+            await self._transport.drain()
+        if self.disconnected:
+            return
+        if self.response_complete:
+            raise RuntimeError("The response is already complete.")
+        if not self.response_started:
+            self._transport.write(self._begin(message["status"], message.get("headers", ())))
+            return
+        more = message.get("more_body", False)
+        self._transport.write(self._part(message.get("body", b""), more=more))
+        if not more:
+            if self._body_left:
+                raise RuntimeError("The response is shorter than its Content-Length.")
+            self._complete()
+
+    def _begin(self, status: int, headers: Sequence[asgi.Header]) -> bytes:
+        """The head of a response, whose body follows."""
+        length = None
+        lines = asgi.encode_headers(headers)
+        if not len(headers) == lines.count(b"\r") == lines.count(b"\n") or b"\0" in lines:
+            raise RuntimeError("A header of the response contains a line break or NUL.")
+        closes = False
+        for name, value in headers:
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"connection" and b"close" in value.lower():
+                closes = True
+        self._has_body = self.scope["method"] != "HEAD" and status not in _NO_BODY
+        self._chunked = self._has_body and length is None and self.scope["http_version"] == "1.1"
+        self._body_left = length if self._has_body else None
+        if self._chunked:
+            lines += b"transfer-encoding: chunked\r\n"
+        return self._head(status, lines, closes=closes)
+
+    def _part(self, body: bytes, *, more: bool) -> bytes:
+        """A part of the body as it is sent."""
+        if not self._has_body:
+            return b""
+        if self._chunked:
+            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            return chunk if more else chunk + b"0\r\n\r\n"
+        if self._body_left is not None:
+            self._body_left -= len(body)
+            if self._body_left < 0:
+                raise RuntimeError("The response is longer than its Content-Length.")
+        return body
+
+    def _head(self, status: int, lines: bytes, *, closes: bool = False) -> bytes:
+        """closes: the headers close the connection."""
+        self.response_started, connection = True, self._connection
+        if closes or (connection.worker.draining and not connection.has_more()):
+            self.keep_alive = False
+        if not (self.keep_alive or closes):
+            lines += CLOSE_LINE
+        return response_head(status, connection.worker.date_line(), lines)
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        if self._changed is not None:
+            self._changed.set()
+        self._connection.end_exchange(self)
+
+
+#: Responds to a request that has been received completely, now or later. Returns False, or raises
+#: an exception, if the application must respond.
+Respond = Callable[[Exchange], bool]
+
+
+@dataclass(slots=True)
+class SynchronousRoutes:
+    """Requests that the server passes to a function before it calls the application.
+
+    exact: raw path and method. prefixes: beginning of the raw path, for any method.
+    """
+
+    exact: dict[bytes, dict[str, Respond]] = field(default_factory=dict)
+    prefixes: dict[bytes, Respond] = field(default_factory=dict)
+
+    def add(self, other: SynchronousRoutes) -> None:
+        self.exact.update(other.exact)
+        self.prefixes.update(other.prefixes)
+
+    def find(self, scope: asgi.Scope) -> Respond | None:
+        path = scope["raw_path"]
+        methods = self.exact.get(path)
+        if methods is not None:
+            return methods.get(scope["method"])
+        for prefix, respond in self.prefixes.items():
+            if path.startswith(prefix):
+                return respond
+        return None

@@ -1,0 +1,520 @@
+"""Requests that the gateway answers without a task have the same effects as requests to a gateway
+whose application answers every request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.runtime.services.gateway.conftest import (
+    Core,
+    Gateway,
+    Key,
+    gateway_pair,
+    read_reply,
+)
+
+_SCRIPT = """
+from gatehouse.platform.http.exchange import Exchange, SynchronousRoutes
+if not {enabled}:
+    SynchronousRoutes.find = lambda self, scope: None
+respond = Exchange.respond
+def recorded(self, response):
+    print("synchronous", type(response).__name__, flush=True)
+    respond(self, response)
+Exchange.respond = recorded
+"""
+_PATIENCE_S = 60
+_LEASE_S = 300
+#: Parts of a response that differ between two requests.
+_VARIABLE = (
+    (rb"req_[0-9a-f]{26}", b"req"),
+    (rb'"trace_id":"[0-9a-f]{32}"', b""),
+    (rb"\r\ndate: [^\r]*", b""),
+    (rb'"decided_at":"[^"]*"', b""),
+    (rb'"(reset_s|remaining|staleness_ms)":[0-9.]+', b""),
+    (rb";r=[0-9]+;t=[0-9]+", b""),
+)
+#: Fields of log lines that differ between two requests.
+_VARIABLE_FIELDS = ("request_id", "trace_id", "ms", "ts", "reason")
+
+_PUBLIC = b'Cache-Control: public\r\nETag: "v1"\r\n'
+_RESPONSES: dict[str, list[bytes]] = {
+    "plain": [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"],
+    "empty": [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"],
+    "split": [b"HTTP/1.1 200 OK\r\nContent-", b"Length: 5\r\n\r\n", b"he", b"llo"],
+    "chunked": [
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n "
+            b"world\r\n0\r\nX-Trailer: 1\r\n\r\n"
+        )
+    ],
+    "chunks": [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        b"lo\r\n0\r\n\r\n",
+    ],
+    "no-chunks": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
+    "early-hints": [
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+        b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok",
+    ],
+    "no-content": [b"HTTP/1.1 204 No Content\r\n\r\n"],
+    "not-modified": [b'HTTP/1.1 304 Not Modified\r\nETag: "v1"\r\nContent-Length: 5\r\n\r\n'],
+    "closing": [b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello"],
+    "two": [
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: "
+            b"0\r\n\r\n"
+        )
+    ],
+    "inline": [b"HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n" + b"x" * 65_536],
+    "large": [b"HTTP/1.1 200 OK\r\nContent-Length: 65537\r\n\r\n" + b"x" * 65_537],
+    "public": [b"HTTP/1.1 200 OK\r\n" + _PUBLIC + b"Content-Length: 6\r\n\r\npublic"],
+    "many": [b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 201 + b"Content-Length: 0\r\n\r\n"],
+    "switch": [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"],
+    "unknown-status": [b"HTTP/1.1 299 Fine\r\nContent-Length: 2\r\n\r\nok"],
+    "problem": [b"HTTP/1.1 500 Error\r\nContent-Length: 3\r\n\r\nbad"],
+    "headers": [
+        b"HTTP/1.1 200 OK\r\nX-Kept: 1\r\nX-Hop: 1\r\nConnection: X-Hop\r\nSet-Cookie: "
+        b"a=1\r\nSet-Cookie: b=1; Domain=x\r\n"
+        b"X-Request-Id: forged\r\nRateLimit: forged\r\nX-Bad: caf\xe9\r\nContent-Length: 0\r\n\r\n"
+    ],
+}
+
+
+@dataclass
+class ScriptedCore(Core):
+    """Responds to a path with the name of an entry of `_RESPONSES`. `wait` responds when `resume`
+    is set.
+    """
+
+    connections: int = 0
+    waiting: int = 0
+    at: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def reset(self) -> None:
+        self.requests.clear()
+        self.disconnected.clear()
+        self.resume.clear()
+        self.waiting = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        await super().serve(reader, writer)
+
+    async def _respond(
+        self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader
+    ) -> None:
+        name = path.split("/")[1]
+        if name == "wait":
+            async with self.at:
+                self.waiting += 1
+                self.at.notify_all()
+            await self.resume.wait()
+            name = "plain"
+        if name == "ended":
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\nuntil the end")
+            raise ConnectionResetError
+        if name not in _RESPONSES:
+            await super()._respond(path, head, writer, reader)
+            return
+        if name == "public" and dict(self.requests[-1][1]).get("if-none-match") == '"v1"':
+            writer.write(b"HTTP/1.1 304 Not Modified\r\n" + _PUBLIC + b"\r\n")
+            return
+        for part in _RESPONSES[name]:
+            writer.write(part.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if head else part)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    async def wait_for(self, number: int) -> None:
+        """Waits until this number of requests wait for `resume`."""
+        async with asyncio.timeout(_PATIENCE_S), self.at:
+            await self.at.wait_for(lambda: self.waiting >= number)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two gateways with the same database, Redis and Core. The application of the second one
+    answers all requests.
+    """
+
+    synchronous: Gateway
+    application: Gateway
+    core: ScriptedCore
+
+    def count(self, kind: str = "") -> int:
+        """Number of responses without a task. kind: type of the response."""
+        return self.synchronous.log.read_text().count(f"synchronous {kind}")
+
+    async def compare(self, raw: bytes) -> None:
+        """Sends a request to both gateways. Responses and requests to the Core are equal."""
+        outcomes = []
+        for gateway in (self.synchronous, self.application):
+            self.core.requests.clear()
+            response = await _response(gateway.port, raw)
+            outcomes.append((response, [_without_ids(sent) for sent in self.core.requests]))
+        assert outcomes[0] == outcomes[1]
+
+    async def effects(self, gateway: Gateway) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """Log lines of requests, and counts of verifications."""
+        reply = await gateway.request("GET", "/metrics")
+        page = reply.body.decode()
+        await gateway.lines_with(request_id=reply.header("x-request-id"))
+        lines = [line for line in gateway.lines() if line["event"] == "request"]
+        return (
+            [
+                {name: value for name, value in line.items() if name not in _VARIABLE_FIELDS}
+                for line in lines
+                if line["path"] not in ("/metrics", "/readyz")
+            ],
+            {
+                name: float(value)
+                for name, value in (line.rsplit(" ", 1) for line in page.splitlines())
+                if name.startswith("gatehouse_decisions_total{")
+            },
+        )
+
+
+@pytest.fixture(scope="module")
+async def running(
+    database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Pair]:
+    core = ScriptedCore()
+    server = await asyncio.start_server(core.serve, "127.0.0.1", 0)
+    core.port = server.sockets[0].getsockname()[1]
+    bounds = {"GATEHOUSE_KEY_REQUESTS_MAX": "3", "GATEHOUSE_CIRCUIT_BREAKER_FAILURES": "0"}
+    async with gateway_pair(
+        database, redis_url, tmp_path_factory.mktemp("pair"), _SCRIPT, **bounds
+    ) as gateways:
+        _, reply = await gateways[0].register(core.url, ttl_s=_LEASE_S)
+        assert reply.status == 200, reply.body
+        yield Pair(*gateways, core)
+    server.close()
+
+
+@pytest.fixture
+async def pair(running: Pair) -> Pair:
+    """The gateways, both of which know the Core."""
+    key = await running.synchronous.create_key()
+    for gateway in (running.synchronous, running.application):
+        async with asyncio.timeout(_PATIENCE_S):
+            while (
+                await gateway.request("GET", "/cores/docs/plain", f"X-API-Key: {key.token}")
+            ).status != 200:
+                await asyncio.sleep(0.005)
+    running.core.reset()
+    return running
+
+
+@pytest.fixture
+async def key(pair: Pair) -> Key:
+    """A key whose requests the gateway forwards without a task."""
+    key = await pair.synchronous.create_key(
+        limits=[{"name": "requests", "quota": 100_000, "window_s": 60, "burst": 100_000}],
+        owner="team-a",
+    )
+    before = pair.count()
+    async with asyncio.timeout(_PATIENCE_S):
+        while pair.count() == before:
+            reply = await pair.synchronous.request(
+                "GET", "/cores/docs/plain", f"X-API-Key: {key.token}"
+            )
+            assert reply.status == 200
+    return key
+
+
+async def _response(port: int, raw: bytes) -> bytes:
+    """The response to a request with `Connection: close`, without its variable parts and with a
+    decoded body.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(raw)
+    async with asyncio.timeout(_PATIENCE_S):
+        data = await reader.read()
+    writer.close()
+    head, end, body = data.partition(b"\r\n\r\n")
+    if b"\r\ntransfer-encoding: chunked" in head:
+        body = re.sub(rb"[0-9a-f]+\r\n(.*?)\r\n", rb"\1", body, flags=re.DOTALL)
+    length = re.search(rb"\r\ncontent-length: ([0-9]+)", head)
+    if length is not None and int(length[1]) == len(body):
+        head = head.replace(length[0], b"")
+    data = head + end + body
+    for pattern, replacement in _VARIABLE:
+        data = re.sub(pattern, replacement, data)
+    return data
+
+
+_IDS = ("gatehouse-request-id", "traceparent")
+
+
+def _without_ids(
+    sent: tuple[str, list[tuple[str, str]], bytes],
+) -> tuple[str, list[tuple[str, str]], bytes]:
+    line, headers, body = sent
+    return line, [(name, value) for name, value in headers if name not in _IDS], body
+
+
+def forwarded(
+    key: Key,
+    target: str,
+    *headers: str,
+    method: str = "GET",
+    body: bytes | None = None,
+    version: str = "1.1",
+) -> bytes:
+    framing = [] if body is None else [f"Content-Length: {len(body)}"]
+    lines = (
+        f"{method} {target} HTTP/{version}",
+        "Host: a",
+        "Connection: close",
+        f"X-API-Key: {key.token}",
+        *headers,
+        *framing,
+    )
+    return "\r\n".join((*lines, "", "")).encode() + (body or b"")
+
+
+def post(document: Any, *headers: str) -> bytes:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    lines = (
+        "POST /v1/keys/verify HTTP/1.1",
+        "Host: a",
+        "Connection: close",
+        f"Content-Length: {len(body)}",
+        *headers,
+        "",
+        "",
+    )
+    return "\r\n".join(lines).encode() + body
+
+
+def get(*headers: str, query: str = "", method: str = "GET") -> bytes:
+    target = f"{method} /v1/keys/verify{query} HTTP/1.1"
+    return "\r\n".join((target, "Host: a", "Connection: close", *headers, "", "")).encode()
+
+
+def forwarding_requests(key: Key) -> list[bytes]:
+    return [
+        *(forwarded(key, f"/cores/docs/{name}") for name in (*_RESPONSES, "ended", "drop", "half")),
+        *(
+            forwarded(key, f"/cores/docs/{name}", method="HEAD")
+            for name in ("plain", "chunked", "not-modified", "no-content")
+        ),
+        *(
+            forwarded(key, f"/cores/docs/{name}", method="POST", body=b"order")
+            for name in ("plain", "chunked", "drop", "public")
+        ),
+        forwarded(key, "/cores/docs/plain", method="POST", body=b""),
+        forwarded(key, "/cores/docs/plain", method="PUT", body=b"x" * 65_536),
+        forwarded(key, "/cores/docs/plain", method="PUT", body=b"x" * 65_537),
+        forwarded(key, "/cores/docs/chunked", version="1.0"),
+        forwarded(key, "/cores/docs/plain", version="1.0"),
+        forwarded(
+            key,
+            "/cores/docs/plain?a=b&c=%20",
+            "Accept: text/html",
+            "User-Agent: test",
+            "X-Kept: yes",
+            "X-Forwarded-For: 6.6.6.6",
+        ),
+        forwarded(
+            key,
+            "/cores/docs/plain",
+            "Connection: X-Hop",
+            "X-Hop: 1",
+            "Cookie: __Host-gatehouse=s; a=1",
+            "Gatehouse-Key-Id: x",
+        ),
+        forwarded(key, "/cores/docs/public", "Accept-Encoding: gzip"),
+        forwarded(key, "/cores/docs/public", 'If-None-Match: "v1"'),
+        forwarded(key, "/cores/docs/plain?a b"),
+        forwarded(key, "/cores/docs/../x"),
+        forwarded(key, "/cores/unknown/x"),
+        forwarded(key, "/cores/docs/plain", method="TRACE"),
+        forwarded(key, "/cores/docs/plain", "Upgrade: h2c"),
+        forwarded(key, "/cores/docs/plain", "Authorization: Bearer second"),
+        forwarded(key, "/cores/docs"),
+        *(
+            forwarded(key, target)
+            for target in (
+                "/cores/docs/plain?a?b",
+                "/cores/docs/plain?",
+                "/cores/docs/%zz",
+                "/cores/docs/%2e%2e/x",
+                "/cores/docs/{x}",
+                "/cores/docs/plain#x",
+                f"/cores/docs/{'x' * 9_000}",
+                f"/cores/docs/{'x' * 17_000}",
+            )
+        ),
+        *(forwarded(key, "/cores/docs/plain", method=method) for method in ("PURGE", "FOO", "get")),
+    ]
+
+
+async def verification_requests(pair: Pair) -> list[bytes]:
+    create = pair.synchronous.create_key
+    valid = (await create()).token
+    unnamed = (await create(limits=[], name="", owner="")).token
+    two = (
+        await create(
+            limits=[
+                {"name": n, "quota": 10_000, "window_s": 60, "burst": 10_000} for n in ("a", "b")
+            ]
+        )
+    ).token
+    denied = [
+        (await create(state="disabled")).token,
+        (await create(state="revoked", revoked_at=datetime(2030, 1, 1, tzinfo=UTC))).token,
+        (await create(expires_at=datetime(2020, 1, 1, tzinfo=UTC))).token,
+        (await create(environment="live")).token,
+        (await create(addresses=["192.0.2.0/24"])).token,
+        (await create(limits=[{"name": "few", "quota": 1, "window_s": 3600, "burst": 1}])).token,
+        valid[:-1] + ("a" if valid[-1] != "a" else "b"),
+    ]
+    assert (await pair.application.verify(denied[5])).json["valid"]  # uses up the limit
+    return [
+        *(post({"token": token}) for token in (valid, unnamed, two, *denied)),
+        *(get(f"X-API-Key: {token}") for token in (valid, unnamed, two, *denied)),
+        get(f"Authorization: Bearer {valid}"),
+        get(f"Authorization: Bearer {valid}", query="?scope=cores:read&core=docs&method=GET"),
+        get(f"Authorization: Bearer {valid}", query="?scope=cores:write"),
+        get(f"Authorization: Bearer {valid}", query="?unknown=1"),
+        get(f"Authorization: Bearer {valid}", f"X-API-Key: {valid}"),
+        get(f"X-API-Key: {valid}", method="HEAD"),
+        get(f"X-API-Key: {valid}", method="OPTIONS"),
+        get(f"X-API-Key: {valid}", method="DELETE"),
+        get(),
+        post({"token": valid, "cost": 0}),
+        post({"token": valid, "cost": 3, "core": "docs", "address": "192.0.2.7", "method": "GET"}),
+        post({"token": valid, "limits": [{"name": "unknown"}]}),
+        post({"token": valid, "limits": [{"name": "more", "quota": 5000, "window_s": 60}]}),
+        post({"token": valid, "address": "nonsense"}),
+        post({"token": valid, "unknown": 1}),
+        post({"token": 1}),
+        post(b"{"),
+        post(b""),
+        post({"token": valid}, "Content-Type: application/json"),
+        post({"token": valid}, "Content-Type: text/plain"),
+        post({"token": valid}, "X-Forwarded-For: 192.0.2.9"),
+        post({"token": valid, "scopes": ["x" * 65]}),
+        post(json.dumps({"token": valid}).encode() + b" " * 70_000),
+    ]
+
+
+@pytest.mark.requirement("CG-03", "CG-04", "CG-12")
+@pytest.mark.parametrize("kind", ["forwarding", "verification"])
+async def test_responses_and_effects_equal_those_of_the_application(
+    pair: Pair, key: Key, kind: str
+) -> None:
+    corpus = forwarding_requests(key) if kind == "forwarding" else await verification_requests(pair)
+    before, gateways = pair.count(), (pair.synchronous, pair.application)
+    earlier = [await pair.effects(gateway) for gateway in gateways]
+    for raw in corpus:
+        for _ in range(3):  # the first response may be stored
+            await pair.compare(raw)
+    assert pair.count() > before + len(corpus)
+    effects = [await pair.effects(gateway) for gateway in gateways]
+    lines = [later[len(first) :] for (first, _), (later, _) in zip(earlier, effects, strict=True)]
+    assert lines[0] == lines[1]
+    assert len(lines[0]) >= 2 * len(corpus)
+    counts = [
+        {code: number - first[code] for code, number in later.items()}
+        for (_, first), (_, later) in zip(earlier, effects, strict=True)
+    ]
+    assert counts[0] == counts[1]
+    assert "failure" not in pair.synchronous.log.read_text()
+
+
+@pytest.mark.requirement("CG-03")
+@pytest.mark.parametrize("limits", [1, 3])
+async def test_responses_from_templates_equal_those_of_the_application(
+    pair: Pair, limits: int
+) -> None:
+    names = ("requests", "per day", "100 %s")[:limits]
+    odd = await pair.synchronous.create_key(
+        name='100 %s "quoted" Größe \\ 1970-01-01T00:00:00.000Z req_0',
+        owner="%d%%",
+        expires_at=datetime(2190, 1, 1, tzinfo=UTC),
+        limits=[
+            {"name": name, "quota": 10_000, "window_s": 60, "burst": 10_000, "cost": cost}
+            for cost, name in enumerate(names, 1)
+        ],
+    )
+    requests = (
+        post({"token": odd.token}),
+        post({"token": odd.token, "cost": 1, "scopes": ["cores:read"], "core": "docs"}),
+        get(f"X-API-Key: {odd.token}"),
+        get(f"Authorization: bearer  {odd.token} ", query="?scope=cores:read"),
+    )
+    async with asyncio.timeout(_PATIENCE_S):
+        for raw in requests:
+            before = pair.count("EncodedResponse")
+            while pair.count("EncodedResponse") < before + 5:
+                await pair.compare(raw)
+
+
+@pytest.mark.requirement("CG-04")
+async def test_requests_on_a_connection_are_answered_in_order(pair: Pair, key: Key) -> None:
+    """Repeated, different and pipelined requests; the second of two pipelined requests waits for
+    the response to the first.
+    """
+    before = pair.count()
+    reader, writer = await asyncio.open_connection("127.0.0.1", pair.synchronous.port)
+    keep = f"X-API-Key: {key.token}\r\nHost: a\r\n\r\n"
+
+    async def bodies(*names: str) -> list[bytes]:
+        writer.write(
+            "".join(f"GET /cores/docs/{name} HTTP/1.1\r\n{keep}" for name in names).encode()
+        )
+        replies = []
+        for _ in names:
+            replies.append(await read_reply(reader))
+            if replies[-1].header("transfer-encoding"):
+                assert await reader.readexactly(2) == b"\r\n"
+        return [reply.body for reply in replies]
+
+    for _ in range(4):
+        assert await bodies("plain") == [b"hello"]
+    assert await bodies("plain", "chunked", "plain", "large") == [
+        b"hello",
+        b"hello world",
+        b"hello",
+        b"x" * 65_537,
+    ]
+    pair.core.resume.set()
+    assert await bodies("wait", "plain", "slow") == [b"hello", b"hello", b"firstsecond"]
+    for _ in range(3):
+        assert await bodies("plain") == [b"hello"]
+    writer.close()
+    assert pair.count() >= before + 8
+
+
+@pytest.mark.requirement("CG-04", "CG-12")
+async def test_client_that_disconnects_cancels_the_request(pair: Pair, key: Key) -> None:
+    connections, header = [], f"X-API-Key: {key.token}"
+    for number in range(3):  # as many as the key may have in progress
+        _, writer = await asyncio.open_connection("127.0.0.1", pair.synchronous.port)
+        writer.write(forwarded(key, "/cores/docs/silent"))
+        connections.append(writer)
+        async with asyncio.timeout(_PATIENCE_S):
+            while sum("/silent" in line for line, _, _ in pair.core.requests) <= number:
+                await asyncio.sleep(0.005)
+    reply = await pair.synchronous.request("GET", "/cores/docs/plain", header)
+    assert reply.status == 429
+    for writer in connections:
+        writer.close()
+    gone = {"status": 499, "detail": "client disconnected", "key_id": key.id}
+    async with asyncio.timeout(_PATIENCE_S):
+        await pair.core.disconnected.wait()
+        while len(await pair.synchronous.lines_with(**gone)) < 3:
+            await asyncio.sleep(0.005)
+    reply = await pair.synchronous.request("GET", "/cores/docs/plain", header)
+    assert reply.status == 200
