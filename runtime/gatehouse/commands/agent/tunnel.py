@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
-from gatehouse.commands.agent.extras import load
-from gatehouse.core.errors import Unavailable
+from gatehouse.core.errors import SettingsError, Unavailable
 
 #: Environment variable with the authtoken. The authtoken cannot be an option, because other users
 #: can read command lines.
@@ -31,7 +31,14 @@ class NgrokTunnel:
         The SDK reconnects after an interruption. Raises Unavailable, and SettingsError if the SDK
         is not installed.
         """
-        listener = await self._forward(load("ngrok", "--ngrok"), address)
+        try:
+            sdk = import_module("ngrok")
+        except ImportError:
+            raise SettingsError(
+                "--ngrok requires the package ngrok. Install it with: pip install "
+                "'gatehouse[agent]'"
+            ) from None
+        listener = await self._forward(sdk, address)
         try:
             yield lambda: str(listener.url())
         finally:

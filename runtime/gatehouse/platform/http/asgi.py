@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -294,3 +295,12 @@ class Uses(dict[str, int]):
 
 class ClientGone(Exception):
     """The client disconnected before the request was complete."""
+
+
+def origin_of(exc: BaseException) -> str:
+    """Stack frames of an exception, the last one first. The text of the exception is omitted,
+    because it may contain secret values."""
+    frames = traceback.extract_tb(exc.__traceback__)[-6:]
+    return " < ".join(
+        f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)
+    )

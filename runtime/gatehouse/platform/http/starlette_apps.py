@@ -5,7 +5,6 @@ operational endpoints.
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -34,16 +33,26 @@ from gatehouse.platform.tracing.tracer import active_request
 STYLE_PATH = "/style.css"
 
 _STYLE = """\
-:root { color-scheme: light dark; --ink: #1b2430; --paper: #fbfbf9; --line: #d8dbe0; --mark: #0b5c4a; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --paper: #14181d; --line: #333a43; --mark: #6fd3b8; } }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 1rem/1.6 system-ui, sans-serif; }
+:root {
+  color-scheme: light dark;
+  --ink: #1b2430; --paper: #fbfbf9; --line: #d8dbe0; --mark: #0b5c4a;
+}
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8eaed; --paper: #14181d; --line: #333a43; --mark: #6fd3b8; }
+}
+body {
+  margin: 0; background: var(--paper); color: var(--ink); font: 1rem/1.6 system-ui, sans-serif;
+}
 main { max-width: 40rem; margin: 12vh auto 4rem; padding: 0 1.5rem; }
 h1 { margin: 0 0 1rem; font-size: 1.6rem; line-height: 1.25; }
-h1::before { content: ""; display: block; width: 2.5rem; height: .3rem; margin-bottom: 1rem; background: var(--mark); }
+h1::before {
+  content: ""; display: block; width: 2.5rem; height: .3rem; margin-bottom: 1rem;
+  background: var(--mark);
+}
 a { color: var(--mark); }
 code { padding: .1em .35em; border: 1px solid var(--line); border-radius: .25em; font-size: .9em; }
 li { margin: .3rem 0; }
-"""  # noqa: E501
+"""
 
 REQUEST_ID_HEADER = "X-Request-Id"
 
@@ -228,7 +237,7 @@ class RequestContextMiddleware:
         except Exception as exc:
             # Starlette responds with `unexpected` and raises the exception again. Log the location
             # of the exception and hide the traceback.
-            scope["state"]["detail"] = f"{type(exc).__name__} at {_location(exc)}"
+            scope["state"]["detail"] = f"{type(exc).__name__} at {asgi.origin_of(exc)}"
         finally:
             self._report(scope, trace, status or _CLIENT_GONE, time.perf_counter() - started)
 
@@ -248,16 +257,6 @@ class RequestContextMiddleware:
             code=state.get("code"),
             detail=state.get("detail", ""),
         )
-
-
-def _location(exc: BaseException) -> str:
-    """Stack frames of an exception, without its message, which could contain parts of the
-    request.
-    """
-    frames = traceback.extract_tb(exc.__traceback__)[-6:]
-    return " < ".join(
-        f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)
-    )
 
 
 def page(title: str, body: str, status: int = 200) -> HTMLResponse:

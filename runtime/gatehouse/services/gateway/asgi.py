@@ -385,7 +385,7 @@ async def run(context: RequestContext, started: float, handler: Handler) -> None
     except Exception as exc:
         context.detail = f"{type(exc).__name__}"
         context.dependencies.observer.log.exception(
-            "failure", request_id=context.request_id, where=_origin(exc)
+            "failure", request_id=context.request_id, where=asgi.origin_of(exc)
         )
         if context.status:
             raise
@@ -393,17 +393,3 @@ async def run(context: RequestContext, started: float, handler: Handler) -> None
         await context.fail(Refused(error))
     finally:
         context.record(time.perf_counter() - started)
-
-
-def _origin(exc: BaseException) -> str:
-    """File and line that raised an exception. The text of the exception is omitted, because it may
-    contain secret values.
-    """
-    last = exc.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    return (
-        ""
-        if last is None
-        else f"{last.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{last.tb_lineno}"
-    )

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from gatehouse.commands.agent import tunnel
-from gatehouse.commands.agent.extras import load
 from gatehouse.commands.agent.tunnel import NgrokTunnel
 from gatehouse.core.errors import SettingsError, Unavailable
 from gatehouse.core.origin import Origin, parse_origin
@@ -32,15 +31,11 @@ async def test_error_of_the_sdk_says_what_to_check() -> None:
     assert AUTHTOKEN not in error.value.public
 
 
-def test_missing_sdk_names_the_extra() -> None:
-    with pytest.raises(
-        SettingsError,
-        match=(
-            r"--ngrok requires the package no_such_package. Install it with: "
-            r".*gatehouse\[agent\]"
-        ),
-    ):
-        load("no_such_package", "--ngrok")
+async def test_missing_sdk_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ngrok", None)
+    with pytest.raises(SettingsError, match=r"--ngrok requires the package ngrok. .*\[agent\]"):
+        async with NgrokTunnel(AUTHTOKEN).open("http://127.0.0.1:9"):
+            pass
 
 
 def test_representation_contains_no_authtoken() -> None:

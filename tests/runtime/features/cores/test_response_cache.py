@@ -46,6 +46,28 @@ def test_too_large_body_is_not_storable() -> None:
     assert not cache.storable(206, headers(10))
 
 
+@pytest.mark.requirement("CG-10")
+@pytest.mark.parametrize(
+    ("more", "etag"),
+    [
+        ({"cache-control": "must-revalidate, max-age=60"}, '"1"'),
+        ({"cache-control": "s-maxage=60, private"}, '"1"'),
+        ({"cache-control": ""}, '"1"'),
+        ({"cache-control": "no-cache"}, '"1"'),
+        ({"cache-control": "no-store, public"}, '"1"'),
+        ({"cache-control": "max-age=60, Private"}, '"1"'),
+        ({}, 'W/"1"'),
+        ({}, "1"),
+        ({"vary": "*"}, '"1"'),
+        ({"vary": "Gatehouse-Key-Id"}, '"1"'),
+        ({"set-cookie": "a=1"}, '"1"'),
+    ],
+)
+def test_response_for_one_client_is_not_storable(more: dict[str, str], etag: str) -> None:
+    response = {**dict(headers(10, etag)), **more}
+    assert not ResponseCache(4000).storable(200, list(response.items()))
+
+
 def test_304_updates_headers_except_those_of_the_body() -> None:
     cached = CachedResponse('"1"', headers(3), b"abc")
     not_modified = [

@@ -146,27 +146,3 @@ async def test_drain_timeout_ends_requests_in_progress(
         in (tmp_path / "short.log").read_text()
     )
     writer.close()
-
-
-async def test_agent_stops_when_an_operator_drains_it(
-    gateway: Gateway, start_agent: StartAgent, tmp_path: Path
-) -> None:
-    agent = start_agent("drained", "--ttl", "5")
-    await gateway.pool.execute(
-        "UPDATE core SET draining = true, expires_at = now() + interval '30 seconds' WHERE "
-        "instance_id = 'drained'"
-    )
-    assert await has_ended(agent) == 0
-    assert "an operator drained instance drained of files" in (tmp_path / "drained.log").read_text()
-
-
-async def test_killed_agent_causes_no_failed_request(
-    gateway: Gateway, start_agent: StartAgent
-) -> None:
-    killed, _ = start_agent("killed"), start_agent("alive")
-    key = await gateway.create_key()
-    assert (await get(gateway, key)).status == 200
-    killed.process.kill()
-    await has_ended(killed)
-    replies = [await get(gateway, key) for _ in range(50)]
-    assert {(reply.status, reply.body) for reply in replies} == {(200, b"alive")}

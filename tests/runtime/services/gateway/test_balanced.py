@@ -254,37 +254,3 @@ async def test_rolling_restart_fails_no_request(
     # The direct clients connected to other gateways because responses contained Connection: close.
     assert sum(reply.header("connection") == "close" for reply in direct.replies) >= GATEWAYS
     assert len(upstreams(through_nginx.replies[-60:])) == GATEWAYS
-
-
-@pytest.mark.requirement("TR-13")
-async def test_one_rate_limit_and_exact_usage(
-    gateway: Gateway, gateways: Gateways, balanced: Gateway, database: Any
-) -> None:
-    quota = 120
-    key = await gateway.create_key(
-        limits=[{"name": "requests", "quota": quota, "window_s": 86_400, "burst": quota}]
-    )
-    replies: list[Reply] = []
-
-    async def client() -> None:
-        for _ in range(40):
-            replies.append(await balanced.verify(key.token))
-
-    await asyncio.gather(*(client() for _ in range(6)))
-    async with asyncio.timeout(30):
-        while sum(reply.json["valid"] for reply in replies) < quota:
-            replies.append(await balanced.verify(key.token))
-    replies += [await balanced.verify(key.token) for _ in range(4 * GATEWAYS)]
-    codes = Counter(reply.json["code"] for reply in replies)
-    assert quota <= codes["VALID"] <= quota + GATEWAYS * quota // 10
-    assert codes.keys() == {"VALID", "RATE_LIMITED"}
-    assert len(upstreams(replies)) == GATEWAYS
-    await asyncio.to_thread(gateways.stop)
-    rows = await gateway.pool.fetch(
-        (
-            "SELECT code, sum(count)::int AS count FROM usage_count WHERE key_id = $1 AND width_s "
-            "= 60 GROUP BY code"
-        ),
-        key.id,
-    )
-    assert {row["code"]: row["count"] for row in rows} == codes

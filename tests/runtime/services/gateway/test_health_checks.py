@@ -14,7 +14,6 @@ import pytest
 from gatehouse.features.cores.repository import HealthCheckRepository
 from gatehouse.platform.db.pool import Pool
 
-from tests.runtime.core_records import instance
 from tests.runtime.services.gateway.conftest import Gateway, Key, running_gateway
 
 pytestmark = pytest.mark.requirement("CG-11")
@@ -185,21 +184,3 @@ async def test_one_of_several_workers_reserves_a_check(
         counts.append(sum(instances.count(("docs", "a")) for instances in reserved))
     assert set(counts) <= {0, 1}  # 0: the gateway reserved the check
     assert 1 in counts
-
-
-async def test_checks_do_not_reach_the_change_feed(
-    repository: HealthCheckRepository, gateway: Gateway
-) -> None:
-    sequence = "SELECT change_seq FROM core WHERE name = 'docs' AND instance_id = 'a'"
-    before = await gateway.pool.fetchval(sequence)
-    counts = [
-        await repository.count(instance("a"), succeeded=succeeded)
-        for succeeded in (False, False, True, True, False)
-    ]
-    assert counts == [(1, 0), (2, 0), (0, 1), (0, 2), (1, 0)]
-    assert await gateway.pool.fetchval(sequence) == before
-    changed = await repository.set_healthy(instance("a"), False)
-    assert changed is not None
-    assert not changed.healthy
-    assert await repository.set_healthy(instance("a"), False) is None
-    assert await gateway.pool.fetchval(sequence) > before

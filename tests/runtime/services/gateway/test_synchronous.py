@@ -388,6 +388,7 @@ async def verification_requests(pair: Pair) -> list[bytes]:
         get(f"Authorization: Bearer {valid}", query="?scope=cores:write"),
         get(f"Authorization: Bearer {valid}", query="?unknown=1"),
         get(f"Authorization: Bearer {valid}", f"X-API-Key: {valid}"),
+        get(f"Authorization: Bearer {valid}", f"X-API-Key: {two}"),
         get(f"X-API-Key: {valid}", method="HEAD"),
         get(f"X-API-Key: {valid}", method="OPTIONS"),
         get(f"X-API-Key: {valid}", method="DELETE"),

@@ -457,26 +457,10 @@ async def test_large_message_of_a_core_closes_both_sides(
     assert await sockets.close_code() == 1009
 
 
-@pytest.mark.parametrize("sender", ["client", "core"])
-async def test_pings_are_relayed(
-    gateway: Gateway, sockets: SocketCore, key: Any, sender: str
-) -> None:
-    async with opened(gateway, key) as client, asyncio.timeout(PATIENCE_S):
-        await client.send("ready")
-        await client.recv()
-        connection = client if sender == "client" else sockets.connections[0]
-        await (await connection.ping(b"payload"))  # ends when the other end has sent the pong
-
-
 # Floods of frames
 
 FLOODS = {
     "pings": [Frame(Opcode.PING, b"")],
-    "fragments": [
-        Frame(Opcode.TEXT, b"x", fin=False),
-        *[Frame(Opcode.CONT, b"x", fin=False)] * 1_000,
-        Frame(Opcode.CONT, b""),
-    ],
 }
 
 
@@ -552,26 +536,6 @@ async def test_other_keys_are_served_during_a_flood_of_frames(
                 assert await client.recv() == "hello"
         assert client.state is State.OPEN
         client.transport.abort()  # this Core does not confirm a Close frame
-
-
-@pytest.mark.bound("http.websocket:_EMPTY_FRAMES_MAX")
-@pytest.mark.parametrize("sender", ["client", "core"])
-async def test_flood_of_frames_without_payload_is_closed(gateway: Gateway, sender: str) -> None:
-    frames = (Frame(Opcode.TEXT, b"x", fin=False), *[Frame(Opcode.CONT, b"", fin=False)] * 10_000)
-
-    async def behavior(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await accept(reader, writer)
-        if sender == "core":
-            writer.write(b"".join(frame.serialize(mask=False) for frame in frames))
-        await read_until_closed(reader)
-
-    async with raw_core(gateway, behavior) as key, opened(gateway, key) as client:
-        if sender == "client":
-            client.transport.write(b"".join(frame.serialize(mask=True) for frame in frames))
-        reason = "a message has more than 16 empty frames"
-        assert await closed(client) == (
-            (1008, reason) if sender == "client" else (1011, f"from the Core: {reason}")
-        )
 
 
 # End of a WebSocket
