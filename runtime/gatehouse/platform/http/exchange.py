@@ -73,10 +73,10 @@ class Exchange:
     """
 
     # Attributes of the class are the initial values, which saves most of the time of `__init__`.
-    body = b""
     is_received = is_started = disconnected = response_started = response_complete = False
     on_disconnect: Callable[[], None] | None = None
     _end_read = _has_body = _chunked = False
+    _waiting_bytes = 0
     _body_left: int | None = None
     _changed: asyncio.Event | None = None
 
@@ -93,14 +93,22 @@ class Exchange:
         self._connection = connection
         self._transport = connection.transport
         self._expects_continue = expects_continue
+        self._parts: list[bytes] = []
 
     # Request
+
+    @property
+    def body(self) -> bytes:
+        body = b"".join(self._parts)
+        self._parts = [body]
+        return body
 
     def receive_body(self, data: bytes) -> None:
         if self.response_complete or self.disconnected:
             return
-        self.body += data
-        if len(self.body) > _WAITING_BYTES_MAX:
+        self._parts.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > _WAITING_BYTES_MAX:
             self._transport.pause_reading()
         if self._changed is not None:
             self._changed.set()
@@ -160,8 +168,8 @@ class Exchange:
         self._expects_continue = False
         while not (self.disconnected or self.response_complete):
             self._transport.resume_reading()
-            if self.body or (self.is_received and not self._end_read):
-                body, self.body = self.body, b""
+            if self._waiting_bytes or (self.is_received and not self._end_read):
+                body, self._parts, self._waiting_bytes = self.body, [], 0
                 self._end_read = self.is_received
                 return {"type": "http.request", "body": body, "more_body": not self.is_received}
             self._changed = self._changed or asyncio.Event()

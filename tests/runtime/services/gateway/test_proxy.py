@@ -166,6 +166,14 @@ async def test_slow_response_is_streamed(gateway: Any, core: Any, key: Any) -> N
     writer.close()
 
 
+async def test_http_1_0_client_receives_no_chunks(gateway: Any, core: Any, key: Any) -> None:
+    core.resume.set()
+    head = f"GET /cores/docs/slow HTTP/1.0\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n"
+    for _ in range(2):  # the second one is forwarded without a task
+        reply = await gateway.send(head.encode())
+        assert (reply.header("transfer-encoding"), reply.body) == (None, b"firstsecond")
+
+
 async def test_client_disconnect_ends_core_request(gateway: Any, core: Any, key: Any) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(
