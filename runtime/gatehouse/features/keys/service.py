@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -24,7 +25,6 @@ from gatehouse.core.errors import (
     Conflict,
     PreconditionFailed,
     Problem,
-    RateLimited,
     Unavailable,
 )
 from gatehouse.core.keys import (
@@ -93,8 +93,9 @@ class Rotated(msgspec.Struct, frozen=True):
         return f"Rotated({self.previous.id} -> {self.key.id})"
 
 
-#: (text, label, owner, actor) -> link that shows the text once. Raises RateLimited, Unavailable.
-Deliver = Callable[[str, str, str, Actor], Awaitable[str]]
+#: (text, label, owner, actor) -> link that shows the text once, which is revoked if the body of the
+#: `async with` statement raises an exception. Raises RateLimited, Unavailable.
+Deliver = Callable[[str, str, str, Actor], AbstractAsyncContextManager[str]]
 
 #: (key, next state, now) -> change. A pure function, except that it may raise an error.
 Change = Callable[[Key, KeyState, float], KeyChange]
@@ -171,8 +172,9 @@ class KeyService:
         ttl_s: lifetime in seconds. None: `expires_at` in `fields` determines the expiry.
         delivery: `token`, or `link` for a link to the token, which belongs to `owner`.
 
-        Raises BadRequest if the expiry or the delivery is not possible, and Unavailable, even if
-        the key was created but the link could not be created.
+        The link is created before the key, so a key whose token nobody knows is never stored.
+        Raises BadRequest if the expiry or the delivery is not possible, RateLimited if the owner
+        has created too many links, and Unavailable.
         """
         self._check_delivery(delivery)
         fields = {
@@ -183,10 +185,6 @@ class KeyService:
             fields["limits"] = (self.default_limit,)
         if fields["scopes"] is None:
             fields["scopes"] = DEFAULT_SCOPES
-        token, key = await self._add(fields, actor, ttl_s)
-        return Created(await self._issue(token, key, delivery, owner, actor), key)
-
-    async def _add(self, fields: KeyFields, actor: Actor, ttl_s: int | None) -> tuple[str, Key]:
         now = self.clock.now()
         expires_at = fields["expires_at"] if ttl_s is None else now + ttl_s
         lifecycle.check_expiry(expires_at, now)
@@ -206,15 +204,14 @@ class KeyService:
                 created_by=actor.label,
                 id_generation=generation,
             )
+            details = lifecycle.creation_details(key)
+            event = actor.event(AuditAction.KEY_CREATE, target_id=key.id, at=now, details=details)
             try:
-                details = lifecycle.creation_details(key)
-                event = actor.event(
-                    AuditAction.KEY_CREATE, target_id=key.id, at=now, details=details
-                )
-                await self.store.add(key, event)
+                async with self._issued(token, delivery, owner, actor) as issued:
+                    await self.store.add(key, event)
             except Conflict:
                 continue
-            return token.text, key
+            return Created(issued, key)
         raise Unavailable(
             "Key creation is temporarily unavailable.", detail="random key IDs collide"
         )
@@ -296,11 +293,13 @@ class KeyService:
         """
         self._check_delivery(delivery)
         generation = await self.writable_generation()
-        created: list[tuple[str, Key]] = []
+        rotated = await self.get(key_id)
+        lifecycle.check_rotatable(rotated, self.clock.now())
+        token, digest = self._new_token(rotated.environment, generation)
+        created: list[Key] = []
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             lifecycle.check_rotatable(key, now)
-            token, digest = self._new_token(key.environment, generation)
             new_key = msgspec.structs.replace(
                 lifecycle.successor(key, options, now, actor.label),
                 id=token.id,
@@ -309,7 +308,7 @@ class KeyService:
                 scheme=OWN_SCHEME,
                 id_generation=generation,
             )
-            created.append((token.text, new_key))
+            created.append(new_key)
             ends_at = lifecycle.end_of_grace_period(key, options, now)
             previous = msgspec.structs.replace(
                 key, expires_at=ends_at, successor_id=token.id, rotated_at=now
@@ -324,12 +323,11 @@ class KeyService:
             }
             return KeyChange(previous, details, successor=new_key, others_end_at=now)
 
-        changed = await self.transition(
-            key_id, Action.ROTATE, actor, change, allow_last_admin=allow_last_admin
-        )
-        token, key = created[-1]
-        issued = await self._issue(token, key, delivery, owner, actor)
-        return Rotated(issued, key, previous=changed.key, effective=changed.effective)
+        async with self._issued(token, delivery, owner, actor) as issued:
+            changed = await self.transition(
+                key_id, Action.ROTATE, actor, change, allow_last_admin=allow_last_admin
+            )
+        return Rotated(issued, created[-1], previous=changed.key, effective=changed.effective)
 
     async def purge(
         self, key_id: KeyId, confirm: str, reason: str, actor: Actor
@@ -520,22 +518,18 @@ class KeyService:
                 "body.delivery", "requires secret sharing, which is not configured", "send `token`"
             )
 
-    async def _issue(
-        self, token: str, key: Key, delivery: str, owner: str, actor: Actor
-    ) -> dict[str, str]:
-        """The token of a new key, or a link to it. Raises Unavailable if the link cannot be
-        created.
+    @asynccontextmanager
+    async def _issued(
+        self, token: ParsedToken, delivery: str, owner: str, actor: Actor
+    ) -> AsyncIterator[dict[str, str]]:
+        """The token of a new key, or a link to it. The key is stored in the body of the statement,
+        so the link is revoked if the key is not stored. Raises RateLimited, Unavailable.
         """
         if delivery != "link" or self.deliver is None:
-            return {"token": token}
-        try:
-            return {"link": await self.deliver(token, f"API key {key.id}", owner, actor)}
-        except (RateLimited, Unavailable) as exc:
-            text = (
-                f"Key {key.id} was created, but the link to the token could not be created. "
-                f"Rotate the key to get a link."
-            )
-            raise Unavailable(text, detail=exc.detail or exc.code) from exc
+            yield {"token": token.text}
+            return
+        async with self.deliver(token.text, f"API key {token.id}", owner, actor) as link:
+            yield {"link": link}
 
     def _new_token(self, environment: KeyEnvironment, generation: int) -> tuple[ParsedToken, bytes]:
         """A token with a marked ID, and the digest to store. Raises Unavailable if the pepper

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -90,12 +90,18 @@ class SecretService:
         )
         return secret, tokens
 
-    async def deliver(self, text: str, label: str, owner: str, actor: Actor) -> str:
-        """Share text through one link, which can be opened once within three days. Returns the
-        link. Raises RateLimited.
+    @asynccontextmanager
+    async def deliver(self, text: str, label: str, owner: str, actor: Actor) -> AsyncIterator[str]:
+        """Share text through one link, which can be opened once within three days. The link is
+        revoked if the body of the `async with` statement raises an exception. Raises RateLimited.
         """
-        _, [token] = await self.create(CreateSecret(text=text, label=label), owner, actor)
-        return token.url(self.url)
+        secret, [token] = await self.create(CreateSecret(text=text, label=label), owner, actor)
+        try:
+            yield token.url(self.url)
+        except BaseException:
+            with suppress(Unavailable):
+                await self.revoke(secret.id, actor)
+            raise
 
     async def stored(
         self,

@@ -454,17 +454,40 @@ async def test_token_of_a_key_is_delivered_by_link(console: Console, sharing: Sh
     }
 
 
-async def test_key_whose_link_fails_is_named(console: Console, sharing: Sharing) -> None:
+async def test_key_without_a_link_is_not_created(console: Console, sharing: Sharing) -> None:
     owner = await member(console, "admin")
+    created = await console.create(name="k", owner="limited")
     for _ in range(10):
         await owner.create()
-    body = {"name": "k", "owner": "limited", "delivery": "link"}
-    reply = await console.client.post("/v1/keys", json=body, headers=console.as_(owner.token))
+    body, headers = {"name": "k", "owner": "limited", "delivery": "link"}, console.as_(owner.token)
+    for path in ("/v1/keys", f"/v1/keys/{created['key']['id']}/rotate"):
+        body = body if path == "/v1/keys" else {"delivery": "link"}
+        reply = await console.client.post(path, json=body, headers=headers)
+        assert (reply.status_code, reply.json()["code"]) == (429, "rate_limited")
+        assert int(reply.headers["Retry-After"]) > 1
     (key,) = (await console.client.get("/v1/keys?owner=limited")).json()["keys"]
-    assert (
-        reply.status_code,
-        reply.json()["detail"].startswith(f"Key {key['id']} was created, but"),
-    ) == (503, True)
+    assert (key["id"], key["successor_id"]) == (created["key"]["id"], None)
+
+
+async def test_link_to_a_key_that_is_not_created_is_revoked(
+    console: Console, sharing: Sharing
+) -> None:
+    owner = await member(console, "admin")
+    console.database.sql(
+        "ALTER TABLE api_key ADD CONSTRAINT refused CHECK (name <> 'refused') NOT VALID"
+    )
+    try:
+        reply = await console.client.post(
+            "/v1/keys",
+            json={"name": "refused", "delivery": "link"},
+            headers=console.as_(owner.token),
+        )
+    finally:
+        console.database.sql("ALTER TABLE api_key DROP CONSTRAINT refused")
+    assert reply.status_code >= 500
+    assert [item["state"] for item in (await owner.send("GET", "")).json()["secrets"]] == [
+        "revoked"
+    ]
 
 
 async def test_link_delivery_requires_secret_sharing(database: Database) -> None:
