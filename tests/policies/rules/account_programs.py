@@ -5,10 +5,10 @@ from typing import Any
 
 from tests.policies.pack_process import ACCOUNT, Declared, Ref
 from tests.policies.rules.builders import (
+    DATA_EVENTS,
     MANAGEMENT_EVENTS,
     Program,
     changed,
-    data_events,
     declared,
     document,
     find,
@@ -217,7 +217,7 @@ def trail() -> Program:
             "cloudtrail.Trail",
             "trail",
             s3BucketName=Ref("files", "bucket"),
-            advancedEventSelectors=[data_events(), MANAGEMENT_EVENTS],
+            advancedEventSelectors=[DATA_EVENTS, MANAGEMENT_EVENTS],
             isMultiRegionTrail=True,
             enableLogFileValidation=True,
             kmsKeyId=Ref("key", "arn"),

@@ -158,17 +158,6 @@ def monitoring(**metrics: tuple[str, str]) -> list[Declared]:
     ]
 
 
-def masking(operation: str = "Deidentify", identifier: str = "AwsSecretKey") -> str:
-    """A data protection policy with one statement."""
-    identifiers = [f"arn:aws:dataprotection::aws:data-identifier/{identifier}"]
-    return json.dumps(
-        {
-            "Version": "2021-06-01",
-            "Statement": [{"DataIdentifier": identifiers, "Operation": {operation: {}}}],
-        }
-    )
-
-
 def backed_up(*names: str) -> Declared:
     return declared("backup.Selection", "selection", resources=[Ref(name, "arn") for name in names])
 
@@ -329,25 +318,10 @@ def cis_alarms() -> list[Declared]:
     ]
 
 
-def data_events(**equals: Any) -> dict[str, Any]:
-    fields = {"eventCategory": "Data", "resources.type": "AWS::S3::Object", **equals}
-    return {
-        "fieldSelectors": [{"field": name, "equals": [value]} for name, value in fields.items()]
-    }
-
-
+DATA_EVENTS = {
+    "fieldSelectors": [
+        {"field": "eventCategory", "equals": ["Data"]},
+        {"field": "resources.type", "equals": ["AWS::S3::Object"]},
+    ]
+}
 MANAGEMENT_EVENTS = {"fieldSelectors": [{"field": "eventCategory", "equals": ["Management"]}]}
-
-
-def topic_policy(*statements: dict[str, Any]) -> str:
-    topic = f"arn:aws:sns:eu-west-1:{ACCOUNT}:alarms"
-    return document(
-        {
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "sns:Publish",
-            "Resource": topic,
-            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-        },
-        *statements,
-    )

@@ -5,21 +5,19 @@ from typing import Any
 
 from tests.policies.pack_process import ACCOUNT, Declared, Ref
 from tests.policies.rules.builders import (
+    DATA_EVENTS,
     MANAGEMENT_EVENTS,
     TAGS,
     backed_up,
     changed,
     cis_alarms,
     container,
-    data_events,
     declared,
     document,
     kms,
-    masking,
     monitoring,
     roles,
     tls_only,
-    topic_policy,
 )
 from tests.policies.rules.network_programs import cloudfront, network
 
@@ -86,30 +84,25 @@ def s3() -> list[Declared]:
             "s3.BucketReplicationConfig",
             "files-replication",
             bucket=Ref("files", "bucket"),
-            rules=[replication()],
+            rules=[
+                {
+                    "status": "Enabled",
+                    "sourceSelectionCriteria": {"sseKmsEncryptedObjects": {"status": "Enabled"}},
+                    "deleteMarkerReplication": {"status": "Enabled"},
+                    "destination": {
+                        "bucket": "arn:aws:s3:::acme-copies",
+                        "encryptionConfiguration": {
+                            "replicaKmsKeyId": f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/copies"
+                        },
+                        "metrics": {"status": "Enabled"},
+                    },
+                }
+            ],
             depends_on=("files-versioning",),
         ),
         backed_up("files"),
         *kms(),
     ]
-
-
-def replication(**changed: Any) -> dict[str, Any]:
-    destination = {
-        "bucket": "arn:aws:s3:::acme-copies",
-        "encryptionConfiguration": {
-            "replicaKmsKeyId": f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/copies"
-        },
-        "metrics": {"status": "Enabled"},
-    }
-    criteria = {"sseKmsEncryptedObjects": {"status": "Enabled"}}
-    enabled = {"status": "Enabled", "sourceSelectionCriteria": criteria}
-    return {
-        **enabled,
-        "deleteMarkerReplication": {"status": "Enabled"},
-        "destination": destination,
-        **changed,
-    }
 
 
 def _encrypted_and_logged(name: str) -> list[Declared]:
@@ -231,7 +224,19 @@ def ecs() -> list[Declared]:
             "cloudwatch.LogDataProtectionPolicy",
             "gateway-logs-masking",
             logGroupName=Ref("gateway-logs", "name"),
-            policyDocument=masking(),
+            policyDocument=json.dumps(
+                {
+                    "Version": "2021-06-01",
+                    "Statement": [
+                        {
+                            "DataIdentifier": [
+                                "arn:aws:dataprotection::aws:data-identifier/AwsSecretKey"
+                            ],
+                            "Operation": {"Deidentify": {}},
+                        }
+                    ],
+                }
+            ),
         ),
         *monitoring(service=("AWS/ECS", "ServiceName")),
         declared(
@@ -285,7 +290,22 @@ def ecs() -> list[Declared]:
             "ecr.LifecyclePolicy",
             "images-lifecycle",
             repository=Ref("images"),
-            policy=lifecycle(tagStatus="tagged", tagPatternList=["release-*"]),
+            policy=json.dumps(
+                {
+                    "rules": [
+                        {
+                            "rulePriority": 1,
+                            "selection": {
+                                "countType": "imageCountMoreThan",
+                                "countNumber": 10,
+                                "tagStatus": "tagged",
+                                "tagPatternList": ["release-*"],
+                            },
+                            "action": {"type": "expire"},
+                        }
+                    ]
+                }
+            ),
         ),
     ]
 
@@ -445,7 +465,7 @@ def watch() -> list[Declared]:
             "cloudtrail.Trail",
             "trail",
             s3BucketName="acme-trail",
-            advancedEventSelectors=[data_events(), MANAGEMENT_EVENTS],
+            advancedEventSelectors=[DATA_EVENTS, MANAGEMENT_EVENTS],
             isMultiRegionTrail=True,
             enableLogFileValidation=True,
             kmsKeyId=Ref("key", "arn"),
@@ -456,7 +476,18 @@ def watch() -> list[Declared]:
         *monitoring(rotate=("AWS/Lambda", "FunctionName")),
         declared("sns.Topic", "alarms", kmsMasterKeyId=Ref("key", "arn")),
         declared(
-            "sns.TopicPolicy", "alarms-policy", arn=Ref("alarms", "arn"), policy=topic_policy()
+            "sns.TopicPolicy",
+            "alarms-policy",
+            arn=Ref("alarms", "arn"),
+            policy=document(
+                {
+                    "Effect": "Deny",
+                    "Principal": "*",
+                    "Action": "sns:Publish",
+                    "Resource": f"arn:aws:sns:eu-west-1:{ACCOUNT}:alarms",
+                    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+                }
+            ),
         ),
         declared("cloudwatch.MetricAlarm", "errors", alarmActions=[Ref("alarms", "arn")]),
         declared(
@@ -478,14 +509,6 @@ def watch() -> list[Declared]:
         ),
         declared("lambda.FunctionUrl", "rotate-url", authorizationType="AWS_IAM"),
     ]
-
-
-def lifecycle(**selection: Any) -> str:
-    """A lifecycle policy with one rule, which retains the newest ten images of the selection."""
-    selection = {"countType": "imageCountMoreThan", "countNumber": 10, **selection}
-    return json.dumps(
-        {"rules": [{"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}]}
-    )
 
 
 def aurora() -> list[Declared]:

@@ -130,13 +130,6 @@ def efs() -> Program:
 LOG_TYPES = ("AUDIT_LOGS", "ES_APPLICATION_LOGS", "SEARCH_SLOW_LOGS", "INDEX_SLOW_LOGS")
 
 
-def log_publishing(*types: str) -> list[dict[str, Any]]:
-    return [
-        {"logType": name, "cloudwatchLogGroupArn": "arn:aws:logs:::group", "enabled": True}
-        for name in types
-    ]
-
-
 def opensearch() -> Program:
     allow = {
         "Effect": "Allow",
@@ -158,7 +151,10 @@ def opensearch() -> Program:
             vpcOptions={"subnetIds": ["subnet-1"], "securityGroupIds": ["sg-1"]},
             advancedSecurityOptions={"enabled": True},
             accessPolicies=document(allow),
-            logPublishingOptions=log_publishing(*LOG_TYPES),
+            logPublishingOptions=[
+                {"logType": name, "cloudwatchLogGroupArn": "arn:aws:logs:::group", "enabled": True}
+                for name in LOG_TYPES
+            ],
             clusterConfig={
                 "instanceCount": 2,
                 "dedicatedMasterEnabled": True,
@@ -243,18 +239,12 @@ def msk() -> Program:
     ]
 
 
-def flink(**checkpoints: Any) -> dict[str, Any]:
-    """The configuration of an application with checkpoints. checkpoints: changed properties."""
-    custom = {
+def kinesis() -> Program:
+    checkpoints = {
         "configurationType": "CUSTOM",
         "checkpointingEnabled": True,
         "checkpointInterval": 60_000,
-        **checkpoints,
     }
-    return {"flinkApplicationConfiguration": {"checkpointConfiguration": custom}}
-
-
-def kinesis() -> Program:
     encryption = {"enabled": True, "keyType": "CUSTOMER_MANAGED_CMK", "keyArn": KEY}
     return [
         declared("kinesis.Stream", "stream", encryptionType="KMS", kmsKeyId=KEY),
@@ -264,7 +254,9 @@ def kinesis() -> Program:
             "kinesisanalyticsv2.Application",
             "flink",
             runtimeEnvironment="FLINK-1_20",
-            applicationConfiguration=flink(),
+            applicationConfiguration={
+                "flinkApplicationConfiguration": {"checkpointConfiguration": checkpoints}
+            },
         ),
     ]
 
