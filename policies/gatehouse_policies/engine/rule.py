@@ -53,28 +53,7 @@ _DEFAULT_LEVELS = {
     Severity.LOW: levels("A", "M", "M"),
 }
 
-_UPSTREAM_FORMATS = {
-    "Security Hub": r"[A-Za-z]\w*\.\d+",
-    "CIS AWS Foundations": r"\d+(\.\d+)+",  # version 7.0 of the benchmark
-    "Checkov": r"CKV2?_AWS_\d+",
-    "Prowler": r"[a-z0-9]+(_[a-z0-9]+)+",
-    "cdk-nag": r"[A-Z]+\d+",
-}
-
-
-def upstream_ids(text: str) -> dict[str, list[str]]:
-    """Assigns space-separated IDs to their catalogues by format. Raises ValueError for an ID of an
-    unknown format.
-    """
-    ids: dict[str, list[str]] = {catalogue: [] for catalogue in _UPSTREAM_FORMATS}
-    for id in text.split():
-        catalogue = next(
-            (name for name, pattern in _UPSTREAM_FORMATS.items() if re.fullmatch(pattern, id)), None
-        )
-        if catalogue is None:
-            raise ValueError(f"unknown format of the upstream ID {id!r}")
-        ids[catalogue].append(f"CIS {id}" if catalogue.startswith("CIS") else id)
-    return ids
+_CIS = re.compile(r"\d+(\.\d+)+")  # CIS AWS Foundations, version 7.0 of the benchmark
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +160,7 @@ class Control:
 
     def upstream_ids(self) -> list[str]:
         """All upstream IDs, with CIS numbers as "CIS 3.1.4"."""
-        return [id for ids in upstream_ids(self.upstream).values() for id in ids]
+        return [f"CIS {id}" if _CIS.fullmatch(id) else id for id in self.upstream.split()]
 
     def defaults(self, environment: str) -> dict[str, float]:
         """The numeric parameters in an environment."""
