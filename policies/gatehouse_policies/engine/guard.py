@@ -78,8 +78,8 @@ def _record(
 class _Budget:
     """The remaining evaluations of one rule on one resource with assumed values."""
 
-    def __init__(self, evaluations: int = EVALUATIONS_MAX) -> None:
-        self._remaining = evaluations
+    def __init__(self) -> None:
+        self._remaining = EVALUATIONS_MAX
 
     def take(self) -> bool:
         """Uses one evaluation. False if none remains."""
