@@ -99,7 +99,6 @@ def test_new_image_changes_tasks_and_services_only(stack: str) -> None:
     changed = {name for name, inputs in new.items() if inputs != old[name]}
     # Lambda functions and Cores can use the image too.
     assert changed - {("SharingFunction", "sharing")} == {
-        ("ContainerImage", "runtime"),
         *(("TaskDefinition", name) for name in ("gateway", "console", "migrate")),
         *(("EcsService", name) for name in ("gateway", "console")),
     }, "a component takes inputs that it does not use"

@@ -77,7 +77,7 @@ def register(app: typer.Typer) -> None:
         (restore_version, ()),
         (revoke, ()),
         (receipt, ()),
-        (secret_requests.request, parameters(CreateSecretRequest, "retrieval_links")),
+        (secret_requests.request, parameters(CreateSecretRequest, "retrieval_link")),
         (secret_requests.list_requests, page),
         (secret_requests.show_request, ()),
         (secret_requests.revoke_request, ()),
@@ -225,7 +225,7 @@ def receipt(client: ConsoleClient, id: SecretIdArgument) -> Output:
     value = client.get(Receipt, f"{_PATH}/{checked_id(id)}/receipt")
 
     def show() -> None:
-        columns = ("id", "recipient", "opened_at", ("uses", _claims), "denied_attempts")
+        columns = ("id", "recipient", ("uses", _claims), "denied_attempts")
         print_items(value.links, *columns)
         if value.deletion is None:
             note(f"State: {value.state}. The content is not deleted yet.")

@@ -59,11 +59,16 @@ class InvalidContent(BadRequest):
     """
 
     code, title = "invalid_content", "The content cannot be accepted"
+    text = ""
 
-    def __init__(self, text: str) -> None:
-        problem = _PROBLEMS[text]
-        super().__init__(f"{problem.location} {problem.message}: {problem.fix}.", errors=(problem,))
-        self.text = text
+
+def invalid_content(text: str) -> InvalidContent:
+    problem = _PROBLEMS[text]
+    error = InvalidContent(
+        f"{problem.location} {problem.message}: {problem.fix}.", errors=(problem,)
+    )
+    error.text = text
+    return error
 
 
 @dataclass(slots=True)
@@ -83,11 +88,11 @@ class SubmittedForm:
         """
         text = self.fields.get("text", "").encode()
         if not text and not self.files:
-            raise InvalidContent("content_missing")
+            raise invalid_content("content_missing")
         if len(text) > TEXT_BYTES_MAX:
-            raise InvalidContent("text_too_long")
+            raise invalid_content("text_too_long")
         if len({file.name for file in self.files}) < len(self.files):
-            raise InvalidContent("same_file_name")
+            raise invalid_content("same_file_name")
         return [*([NewItem(text)] if text else []), *self.files]
 
 
@@ -129,7 +134,7 @@ async def read_form(
         if file is not None:
             form.files.append(file)
             if len(form.files) > FILES_MAX:
-                raise InvalidContent("too_many_files")
+                raise invalid_content("too_many_files")
     if not authorized:
         await authorize(form.fields)
 
@@ -154,7 +159,7 @@ async def _field(reader: MultipartReader, name: str, keep: KeepBytes) -> str:
         raise BadRequest("A field of the form is not UTF-8.") from None
     except BodyTooLarge:
         if name == "text":
-            raise InvalidContent("text_too_long") from None
+            raise invalid_content("text_too_long") from None
         raise BadRequest("A field of the form is too long.") from None
 
 
@@ -167,11 +172,11 @@ async def _file(
     try:
         content = await reader.read(bytes_left, keep)
     except BodyTooLarge:
-        raise InvalidContent("files_too_large") from None
+        raise invalid_content("files_too_large") from None
     name = part.file_name or ""
     if not name and not content:
         return None
     if not name or len(name) > FILE_NAME_CHARS_MAX or file_name_problem(name):
-        raise InvalidContent("invalid_file_name")
+        raise invalid_content("invalid_file_name")
     media_type = part.media_type if re.fullmatch(MEDIA_TYPE, part.media_type) else OCTETS
     return NewItem(content, name, media_type)

@@ -23,6 +23,7 @@ from gatehouse.services.sharing.submitted_form import (
     InvalidContent,
     SubmittedForm,
     discard,
+    invalid_content,
     read_form,
 )
 
@@ -123,7 +124,7 @@ def _token(fields: dict[str, str], path: str = "") -> SubmissionToken:
     """
     token = parse_submission(fields.get("link", ""))
     if token is None or (path and token.path != path):
-        raise InvalidContent("bad_link")
+        raise invalid_content("bad_link")
     return token
 
 
