@@ -116,6 +116,22 @@ async def test_error_outside_of_a_component_shows_a_message(
         await expect_report(page)
 
 
+async def test_error_of_a_form_is_shown_and_the_values_remain(
+    browser: Browser, origin: str
+) -> None:
+    async with page_of(browser, origin, MESSAGE) as page:
+        await sign_in(page, "/keys/new")
+        await page.evaluate(
+            f"() => {{ window.Headers = class {{ constructor() {{ throw new "
+            f"RangeError('{MESSAGE}') }} }} }}"
+        )
+        await page.get_by_label("Name").fill("not saved")
+        await page.get_by_label("Name").press("Enter")
+        await expect(page.locator("form").get_by_role("alert")).to_contain_text(UNEXPECTED)
+        assert await page.get_by_label("Name").input_value() == "not saved"
+        await expect_report(page, "form")
+
+
 @pytest.mark.parametrize("fault", ["new version", "no connection"])
 async def test_page_that_cannot_be_loaded_shows_a_message(
     browser: Browser, origin: str, fault: str
@@ -150,6 +166,14 @@ async def test_application_that_does_not_start_shows_a_message(
         await page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")
         await expect(page.get_by_text("reload the page")).to_be_visible()
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_sign_out_without_a_connection_shows_a_message(browser: Browser, origin: str) -> None:
+    async with page_of(browser, origin, "ERR_INTERNET_DISCONNECTED") as page:
+        await sign_in(page, "/keys/new")
+        await page.context.set_offline(True)
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_role("alert")).to_contain_text("Check the network connection")
 
 
 @pytest.mark.parametrize(

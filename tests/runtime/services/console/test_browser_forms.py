@@ -458,6 +458,25 @@ async def test_another_user_sees_nothing_of_the_page(
         await expect(page.get_by_label("Text", exact=True)).to_have_value("")
 
 
+async def test_list_continues_after_the_sign_in(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    await console.create(name="nightly export")
+    async with page_of(browser, origin, "status of 401") as page:
+        await sign_in(page, "/keys")
+        await expect(page.get_by_role("link", name="nightly export").first).to_be_visible()
+        console.database.sql("DELETE FROM console_session")
+        await page.get_by_label("Search", exact=True).fill("nightly")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("The session has ended.")).to_be_visible()
+        await page.get_by_label("Credential").fill(BOOTSTRAP)
+        await page.keyboard.press("Enter")
+        await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        await expect(page.get_by_role("link", name="nightly export").first).to_be_visible()
+        assert page.url.endswith("/keys?search=nightly")
+        assert await page.title() == "API keys – Gatehouse console"
+
+
 async def test_lost_response_to_a_sign_out_ends_the_session_at_the_second_press(
     browser: Browser, origin: str, console: Console
 ) -> None:

@@ -200,3 +200,28 @@ async def test_search_finds_a_key_by_its_token_without_sending_the_token(
             "performance.getEntries().map(({ name }) => name)])"
         )
         assert token[-49:-8] not in await page.evaluate(stored)
+
+
+@pytest.mark.usefixtures("keys")
+async def test_overview_shows_the_keys_that_expire_first_and_their_number(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    console.database.sql(
+        "UPDATE api_key SET expires_at = now() + interval '15 minutes' - n * interval '1 minute'"
+        " FROM generate_series(1, 7) AS n WHERE id = 'K' || lpad((9000 + n)::text, 11, '0')"
+    )
+    soon = console.database.sql(
+        "SELECT count(*) FROM api_key WHERE state = 'active' AND expires_at BETWEEN now() AND "
+        "now() + interval '14 days'"
+    )
+    async with page_of(browser, origin) as page:
+        await sign_in(page)
+        panel = page.locator(
+            "section", has=page.get_by_role("heading", name="Keys that expire soon")
+        )
+        await expect(panel.locator("li a")).to_have_text(
+            [f"key 0{number}" for number in range(9007, 9002, -1)]
+        )
+        await panel.get_by_role("link", name=f"All {soon}", exact=True).click()
+        await expect(page.locator("tbody tr")).to_have_count(PAGE_ROWS)
+        assert (await names(page))[:7] == [f"key 0{number}" for number in range(9007, 9000, -1)]
