@@ -35,6 +35,12 @@ BREAKER_SETTINGS = {
 }
 #: The first trial request is sent after a second.
 RECOVERY_SETTINGS = {**BREAKER_SETTINGS, "CIRCUIT_BREAKER_RESET_S": "1"}
+#: Circuit breakers are disabled.
+RETRY_SETTINGS = {
+    "CIRCUIT_BREAKER_FAILURES": "0",
+    "RETRY_BUDGET_PERCENT": "10",
+    "CORE_TIMEOUT_S": "1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +53,7 @@ def processes(
         each = (
             ("breaking", BREAKER_SETTINGS),
             ("recovering", RECOVERY_SETTINGS),
+            ("retrying", RETRY_SETTINGS),
         )
         for name, settings in each:
             port, log = free_port(), tmp_path_factory.mktemp(name) / "gateway.log"
@@ -75,6 +82,11 @@ def breaking(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
 @pytest.fixture
 def recovering(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
     return replace(processes["recovering"], pool=pool)
+
+
+@pytest.fixture
+def retrying(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
+    return replace(processes["retrying"], pool=pool)
 
 
 async def registered(gateway: Gateway, url: str) -> tuple[Key, Key]:
@@ -175,6 +187,42 @@ async def test_stalled_upload_is_no_core_failure(breaking: Gateway, core: Core) 
     for _ in range(3):
         assert (await breaking.send(head.encode())).status == 504
     assert (await get(breaking, key)).status == 200
+
+
+async def test_retries_stop_when_budget_is_used_up(retrying: Gateway, core: Core) -> None:
+    _, key = await registered(retrying, core.url)
+    sent, denied = [
+        f'gatehouse_core_retries_total{{outcome="{outcome}"}}'
+        for outcome in ("sent", "over_budget")
+    ]
+    before = await retrying.metric(sent), await retrying.metric(denied)
+    for _ in range(40):
+        assert (await get(retrying, key, "drop")).status == 502
+    retries = len(core.requests) - 40
+    assert 10 <= retries <= 10 + len(core.requests) / 10
+    assert await retrying.metric(sent) == before[0] + retries
+    assert await retrying.metric(denied) == before[1] + 40 - retries
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "sent"),
+    [
+        ("GET", "drop", None, 2),
+        ("HEAD", "drop", None, 2),
+        ("OPTIONS", "drop", None, 2),
+        ("DELETE", "drop", None, 1),
+        ("POST", "drop", None, 1),
+        ("GET", "drop", b"question", 1),
+        ("GET", "status/503", None, 1),
+        ("GET", "silent", None, 1),
+    ],
+)
+async def test_only_safe_requests_are_retried(
+    retrying: Gateway, core: Core, method: str, path: str, body: bytes | None, sent: int
+) -> None:
+    _, key = await registered(retrying, core.url)
+    await get(retrying, key, path, method, body)
+    assert len(core.requests) == sent
 
 
 async def test_worker_reports_its_circuit_breakers(breaking: Gateway) -> None:
