@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import pytest
 import uvloop
@@ -20,9 +20,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
+from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http_client import connections
 from gatehouse.platform.http_client import upstream as upstreams
+from gatehouse.platform.http_client.connections import Connection
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients, UpstreamRequest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.runtime.silent_servers import full_server
 
@@ -190,6 +194,82 @@ async def test_framing(clients: UpstreamClients, core: Core, response: bytes, bo
         status, names, received = await fetch(clients, core)
         assert (received, "link" in names, "trailer" in names) == (body, False, False)
     assert (status, core.opened) == (int(response.rpartition(b"HTTP/1.1 ")[2][:3]), 1)
+
+
+class Received(NamedTuple):
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    is_complete: bool
+    has_failed: bool
+    is_reusable: bool
+
+
+class MemoryTransport(asyncio.Transport):
+    """Discards what is written."""
+
+    def write(self, data: object) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+
+def receive(connection: Connection, method: str, parts: list[bytes]) -> Received:
+    connection.start(method, b"", None, chunked=False)
+    for part in parts:
+        if not connection.is_complete and not connection.has_failed:
+            connection.data_received(part)
+    received = (
+        connection.status,
+        connection.headers,
+        connection.take(),
+        connection.is_complete,
+        connection.has_failed,
+    )
+    return Received(*received, is_reusable=connection.end())
+
+
+HEADS = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-A: 1\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n",
+    b"HTTP/1.1 404 Not Found\r\nContent-Length: 0%d\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\nContent-Length: %d\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nContent-Length: 1\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n",
+    b"HTTP/1.1 200 OK\nContent-Length: %d\n\n",
+]
+RESPONSES = st.tuples(
+    st.sampled_from(["GET", "GET", "HEAD"]),
+    st.builds(
+        lambda head, size, body: (head % size) + body,
+        st.sampled_from(HEADS),
+        st.sampled_from([0, 2, 4]),
+        st.sampled_from([b"", b"ab", b"abcd", b"\r\n\r\n", b"0\r\n\r\n"]),
+    ),
+    st.sampled_from([1 << 20, 20, 45]),
+)
+
+
+@given(st.lists(RESPONSES, min_size=2, max_size=5))
+async def test_used_connection_reads_a_response_like_a_new_connection(
+    responses: list[tuple[str, bytes, int]],
+) -> None:
+    used = Connection(PATIENCE_S, BatchedWrites())
+    used.connection_made(MemoryTransport())
+    for method, response, size in responses:
+        new = Connection(PATIENCE_S, BatchedWrites())
+        new.connection_made(MemoryTransport())
+        parts = [response[start : start + size] for start in range(0, len(response), size)]
+        expected = receive(new, method, parts)
+        assert receive(used, method, parts) == expected
+        if not expected.is_reusable:
+            return
 
 
 async def test_response_that_is_not_read_does_not_delay_the_next_one(

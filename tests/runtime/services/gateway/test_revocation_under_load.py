@@ -1,4 +1,5 @@
-"""Load test: three gateways with PostgreSQL and Redis, while keys are revoked.
+"""Load tests: three gateways with PostgreSQL and Redis, while keys are revoked and servers are
+killed.
 
 The assertions compare values that the gateways report (`decided_at`, `staleness_ms`, counts) with
 the time of the confirmation, not durations.
@@ -9,14 +10,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import secrets
+import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.clock import Clock
@@ -25,8 +31,13 @@ from gatehouse.core.lifecycle import Action
 from gatehouse.features.keys.models import Effective
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.service import KeyService
-from gatehouse.platform.db.pool import Pool
+from gatehouse.platform.db.migrations import runner
+from gatehouse.platform.db.pool import Pool, login
 
+from sandbox import child_processes
+from sandbox.errors import SandboxError
+from sandbox.local import servers
+from tests.runtime.redis_process import redis_pid
 from tests.runtime.services.gateway.conftest import Gateway, Key, read_reply
 
 GATEWAYS = 3
@@ -54,6 +65,7 @@ class Load:
     ports: list[int]
     keys: list[Key]
     results: list[Result] = field(default_factory=list)
+    pending: Counter[int] = field(default_factory=Counter)
     stopped: bool = False
 
     def count(self, gateway: int, code: str = "VALID") -> int:
@@ -84,11 +96,13 @@ class Load:
                     f"POST /v1/keys/verify HTTP/1.1\r\nHost: "
                     f"gateway.test\r\nContent-Length: {len(body)}\r\n\r\n"
                 )
+                self.pending[gateway] += 1
                 writer.write(head.encode() + body)
                 try:
                     reply = (await read_reply(reader)).json
                 except (asyncio.IncompleteReadError, ConnectionError):
                     return
+                self.pending[gateway] -= 1
                 decided_at = datetime.fromisoformat(reply["decided_at"]).timestamp()
                 self.results.append(
                     Result(gateway, key.id, reply["code"], decided_at, reply["staleness_ms"])
@@ -177,3 +191,105 @@ async def test_confirmed_revocations_hold_on_every_gateway(
     assert set(last.values()) <= {"NOT_FOUND", "UNAVAILABLE"}
     assert {result.code for result in load.results} >= {"VALID", "NOT_FOUND"}
     assert Effective.EVERYWHERE in effective
+
+
+def kill_postgres(server: servers.Postgres) -> None:
+    pid = int((server.folder / "data" / "postmaster.pid").read_text().split()[0])
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)  # a zombie still counts as the owner of the lock file
+
+
+def restart_postgres(server: servers.Postgres, log: Path) -> child_processes.Child:
+    """Restarts a killed PostgreSQL with its data and port, once its orphaned processes have
+    ended.
+    """
+    data = server.folder / "data"
+    command = [
+        str(server.binaries / "postgres"),
+        "-D",
+        str(data),
+        "-p",
+        str(server.port),
+        "-k",
+        str(server.folder),
+    ]
+    command += [
+        part for name, value in servers._SETTINGS.items() for part in ("-c", f"{name}={value}")
+    ]
+    identity = servers._unprivileged() if os.geteuid() == 0 else child_processes.UnixUser()
+
+    def ready() -> bool:
+        try:
+            lines = (data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return lines[:1] == [str(child.pid)] and servers._postmaster_ready(data)
+
+    for _ in range(100):
+        child = child_processes.start(
+            "postgres",
+            command,
+            log=log,
+            cwd=server.folder,
+            user=identity,
+            death_signal=signal.SIGQUIT,
+        )
+        with suppress(SandboxError):
+            child_processes.wait_until(child, ready, "ready for connections", 30)
+            return child
+        time.sleep(0.1)
+    raise AssertionError(log.read_text()[-500:])
+
+
+@pytest.mark.requirement("TR-13", "TR-12")
+async def test_kills_lose_pending_usage_only(gateway: Gateway, start: Any, tmp_path: Path) -> None:
+    with servers.postgres() as server, servers.redis() as redis:
+        pid = redis_pid(redis)
+        # The sandbox disables durability, but in this test committed data must survive a kill.
+        server.sql(f"ALTER ROLE {servers.APP_ROLE} SET synchronous_commit = on")
+        await runner.migrate(login(server.owner_url, "url"))
+        started = [start(server.app_url, redis) for _ in range(GATEWAYS)]
+        ports = [port for _, port, _ in started]
+        async with asyncpg.create_pool(server.app_url, min_size=1, max_size=2) as pool:
+            keys = [await Gateway(0, 0, pool, tmp_path).create_key() for _ in range(20)]
+        load = Load(ports, keys)
+        restarted = None
+        try:
+            async with load.running():
+                await until(lambda: all(load.count(number) >= 200 for number in range(GATEWAYS)))
+                while not (
+                    confirmed := await gateway.on_port(ports[2]).metric(
+                        "gatehouse_usage_written_total"
+                    )
+                ):
+                    await asyncio.sleep(0.02)
+                os.killpg(started[2][0].pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
+                await until(_more(load, 200))
+                kill_postgres(server)
+                await until(lambda: all(load.count(number, "UNAVAILABLE") for number in range(2)))
+                restarted = await asyncio.to_thread(
+                    restart_postgres, server, tmp_path / "restarted.log"
+                )
+                await until(_more(load, 200))
+            for child, _, _ in started[:2]:
+                await asyncio.to_thread(child.stop)
+            counted = int(
+                server.sql(
+                    "SELECT sum(count) FROM usage_count WHERE width_s = 60 AND code = 'VALID'",
+                    servers.DATABASE,
+                )
+            )
+        finally:
+            if restarted is not None:
+                restarted.stop(signal.SIGINT)
+    survived = load.count(0) + load.count(1)
+    assert {result.code for result in load.results} == {"VALID", "UNAVAILABLE"}
+    # Stopped gateways lose nothing; the killed one loses at most what it had not confirmed.
+    assert survived + confirmed <= counted <= survived + load.count(2) + load.pending[2]
+
+
+def _more(load: Load, number: int) -> Callable[[], bool]:
+    """True once both remaining gateways have returned VALID that many more times."""
+    before = [load.count(item) for item in range(2)]
+    return lambda: all(load.count(item) >= before[item] + number for item in range(2))
