@@ -1,4 +1,6 @@
-"""Decision records: number, status, date, index, and references from the code and the documents."""
+"""Decision records: number, status, date, size, index, and references from the code and the
+documents.
+"""
 
 import re
 from datetime import date
@@ -27,6 +29,7 @@ FOLDERS = (
 )
 SUFFIXES = {".md", ".py", ".sh", ".toml", ".ts", ".vue", ".yaml", ".yml"}
 RECORDS_MAX = 35
+WORDS_MAX = 600
 HEAD = re.compile(
     r"# (\d+)\. (.+)\n\nStatus: (\w+)\. Date: (\d{4}-\d\d-\d\d)\.(?: Replaces records? ([\d, "
     r"and]+)\.)?\n"
@@ -59,6 +62,23 @@ def test_index_lists_every_record() -> None:
     assert rows == [
         (*head(path).groups()[:2], path.name, *head(path).groups()[2:4]) for path in RECORDS
     ]
+
+
+def test_records_are_short() -> None:
+    assert {
+        path.name: len(text.split())
+        for path, text in RECORDS.items()
+        if len(text.split()) > WORDS_MAX
+    } == {}
+
+
+def test_replaced_records_are_removed() -> None:
+    replaced = [
+        int(number) for path in RECORDS for number in re.findall(r"\d+", head(path)[5] or "")
+    ]
+    assert len(replaced) > 10
+    assert len(set(replaced)) == len(replaced)
+    assert NUMBERS.isdisjoint(replaced)
 
 
 def test_references_name_existing_records() -> None:

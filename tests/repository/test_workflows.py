@@ -66,11 +66,30 @@ def test_workflows_have_least_privilege() -> None:
     }
 
 
+def test_jobs_have_a_timeout() -> None:
+    assert [
+        name for name, job in jobs() if "timeout-minutes" not in job and "uses" not in job
+    ] == []
+
+
 @pytest.mark.requirement("ECS-01")
 def test_aws_access_uses_oidc_roles() -> None:
-    keys = re.compile(r"aws[-_](secret[-_])?access[-_]", re.IGNORECASE)
-    assert TEXTS
-    assert [name for name, text in TEXTS.items() if keys.search(text)] == []
+    assert [
+        name
+        for name, text in TEXTS.items()
+        if re.search(r"aws[-_](secret[-_])?access[-_]", text, re.IGNORECASE)
+    ] == []
+    with_role = [
+        (name, job)
+        for name, job in jobs()
+        if any(
+            "configure-aws-credentials@" in step.get("uses", "") for step in job.get("steps", [])
+        )
+    ]
+    assert with_role
+    for name, job in with_role:
+        assert job["permissions"]["id-token"] == "write", name
+        assert job["environment"], name
 
 
 def test_guide_lists_every_variable_and_secret() -> None:
@@ -148,6 +167,21 @@ def test_secrets_belong_to_an_environment() -> None:
 
 
 @pytest.mark.requirement("ECS-01")
+def test_previews_wait_for_reviewers() -> None:
+    """The preview runs code of a pull request with credentials. The scheduled comparison uses
+    another environment.
+    """
+    preview = WORKFLOWS["preview"]["jobs"]
+    assert preview["preview"]["needs"] == "reviewers"
+    assert preview["preview"]["environment"] == "${{ matrix.stack }}-preview"
+    script = preview["reviewers"]["steps"][0]["run"]
+    assert re.findall(r"for stack in (.*); do", script) == [
+        " ".join(preview["preview"]["strategy"]["matrix"]["stack"])
+    ]
+    (drift,) = WORKFLOWS["drift"]["jobs"].values()
+    assert drift["environment"] == "${{ matrix.stack }}-drift"
+
+
 @pytest.mark.parametrize(
     ("rules", "status"),
     [
@@ -160,13 +194,10 @@ def test_secrets_belong_to_an_environment() -> None:
 def test_environment_without_reviewers_stops_the_preview(
     tmp_path: Path, rules: str, status: int
 ) -> None:
-    """The preview runs code of a pull request with credentials."""
     gh = tmp_path / "gh"
     gh.write_text(f"#!/bin/sh\necho '{rules}'\n")
     gh.chmod(0o755)
-    preview = WORKFLOWS["preview"]["jobs"]
-    assert preview["preview"]["needs"] == "reviewers"
-    script = preview["reviewers"]["steps"][0]["run"]
+    script = WORKFLOWS["preview"]["jobs"]["reviewers"]["steps"][0]["run"]
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GITHUB_REPOSITORY": "example/gatehouse"}
     result = subprocess.run(
         ["bash", "-e", "-c", script],
@@ -214,13 +245,25 @@ def test_credentials_outlast_the_deployment() -> None:
 @pytest.mark.requirement("SS-08", "TR-17")
 def test_image_is_built_once_and_promoted_by_digest() -> None:
     image = WORKFLOWS["image"]["jobs"]
-    assert (image["build"]["environment"], image["promote"]["needs"]) == ("dev-image", "build")
-    assert image["promote"]["strategy"]["matrix"] == {"stack": ["staging", "prod"]}
+    declared = {
+        name: (job["environment"], job.get("needs"), job.get("strategy", {}).get("matrix"))
+        for name, job in image.items()
+    }
+    assert declared == {
+        "build": ("dev-image", None, None),
+        "promote": ("${{ matrix.stack }}-image", "build", {"stack": ["staging", "prod"]}),
+    }
     promotion = "\n".join(step.get("run", "") for step in image["promote"]["steps"])
     assert "buildx build" not in promotion
-    assert promotion.index("registry.sh load") < promotion.index('cosign" verify')
+    order = [
+        promotion.index(command)
+        for command in ("docker login", "registry.sh load", 'cosign" verify')
+    ]
+    assert order == sorted(order)
     verified = image["promote"]["steps"][-1]
     assert verified["env"] == {"DIGEST": "${{ needs.build.outputs.digest }}"}
+    assert verified["run"].endswith('"$REGISTRY/$REPOSITORY@$DIGEST"\n')
+    assert image["build"]["outputs"] == {"digest": "${{ steps.scan.outputs.digest }}"}
 
 
 @pytest.mark.requirement("SS-08", "TR-17")
@@ -256,6 +299,14 @@ def test_scripts_are_valid_and_name_executable_files() -> None:
             assert syntax.returncode == 0, f"{name}: {syntax.stderr}"
             files = re.findall(r"(?<![\w./])(scripts/[\w.-]+)", script)
             assert [file for file in files if not os.access(ROOT / file, os.X_OK)] == [], name
+
+
+def test_engine_does_not_change_the_lock_file() -> None:
+    """`release` sets the variable for the commands that it runs."""
+    direct = [name for name in WORKFLOWS if re.search(r"^\s*pulumi ", scripts(name), re.MULTILINE)]
+    assert direct == ["drift"]
+    (job,) = WORKFLOWS["drift"]["jobs"].values()
+    assert job["env"]["UV_LOCKED"] == "1"
 
 
 def fake_gh(folder: Path, existing: str) -> dict[str, str]:
