@@ -48,7 +48,7 @@ test: ## Run the tests (TESTS=path)
 
 compatibility: ## Generate clients from the OpenAPI documents and run them (requires npm and Go)
 	@scripts/setup.sh
-	@$(PY) -m pytest -m slow tests/compatibility
+	@PATH="$(CURDIR)/.gatehouse/tools/node/bin:$$PATH" $(PY) -m pytest -m slow tests/compatibility
 
 check: ## Run format, lint, type, import, web UI, workflow and policy checks; with ENV= the policy checks of one stack (PROJECT=account)
 	@scripts/setup.sh

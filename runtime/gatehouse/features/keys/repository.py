@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -271,15 +271,6 @@ class KeyRepository:
     async def get(self, key_id: KeyId) -> Key | None:
         row = await self._pool.fetchrow(f"{_SELECT} WHERE id = $1", key_id)
         return None if row is None else full_key(row)
-
-    async def get_all(self, key_ids: Collection[KeyId]) -> list[Key]:
-        """The keys with these IDs that exist."""
-        rows = (
-            await self._pool.fetch(f"{_SELECT} WHERE id = ANY ($1)", list(key_ids))
-            if key_ids
-            else []
-        )
-        return [full_key(row) for row in rows]
 
     async def imported_schemes(self) -> list[tuple[str, int]]:
         """Scheme and ID generation of the imported keys, without duplicates."""

@@ -70,9 +70,11 @@ ERRORS: dict[int, tuple[str, str]] = {
 _JSON_TYPES = {str: "string", bool: "boolean", int: "integer"}
 
 _RETRY_AFTER = {
-    "Retry-After": {
-        "description": "Number of seconds to wait before the next attempt.",
-        "schema": {"type": "integer", "minimum": 0},
+    "headers": {
+        "Retry-After": {
+            "description": "Number of seconds to wait before the next attempt.",
+            "schema": {"type": "integer", "minimum": 0},
+        }
     }
 }
 
@@ -206,7 +208,7 @@ def _responses(api: Api, endpoint: Endpoint) -> Json:
             content |= _problem(api, status)["content"]
         errors[status] = {
             "description": response.description,
-            **({"headers": _RETRY_AFTER} if status in asgi.RETRY_STATUSES else {}),
+            **_headers_of_error(status),
             **({"content": content} if content else {}),
         }
     responses = {str(status): error for status, error in sorted(errors.items())}
@@ -245,8 +247,15 @@ def _problem(api: Api, status: int) -> Json:
         "trace_id": trace_id_of(REQUEST_ID),
     }
     content = {"schema": {"$ref": _REFERENCE.format(name="Problem")}, "example": example}
-    headers = {"headers": _RETRY_AFTER} if status in asgi.RETRY_STATUSES else {}
-    return {"description": text, **headers, "content": {"application/problem+json": content}}
+    return {
+        "description": text,
+        **_headers_of_error(status),
+        "content": {"application/problem+json": content},
+    }
+
+
+def _headers_of_error(status: int) -> Json:
+    return _RETRY_AFTER if status in asgi.RETRY_STATUSES else {}
 
 
 def _titles(error: type[GatehouseError]) -> Iterator[tuple[str, str]]:
