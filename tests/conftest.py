@@ -90,16 +90,15 @@ def _rank(file: str) -> int:
     return 2 if is_short and not file.startswith(_WAITING) else 1
 
 
-# These tests run the program. A run of a stack with the same settings is used by several files.
-_ONE_PROGRAM = (
+# These tests use the same deployments of the stacks (tools/docs/deployments.py).
+_ONE_DEPLOYMENT = (
     *(
-        "tests/components/",
-        "tests/repository/policies/test_own_stack.py",
-        "tests/repository/test_costs.py",
-        "tests/repository/test_docs.py",
+        f"tests/repository/{name}.py"
+        for name in (
+            *("policies/mutations/test_mutations", "policies/test_own_stack", "test_costs"),
+            *("test_docs", "test_pages", "test_permissions"),
+        )
     ),
-    "tests/repository/test_pages.py",
-    "tests/repository/test_permissions.py",
     "tests/sandbox/engine/test_changes.py",
 )
 _ONE_ENVIRONMENT = (
@@ -112,15 +111,17 @@ _ONE_ENVIRONMENT = (
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no type annotations
-    """Runs the tests of a file in one worker, and the files that use the same local environment or
-    program runs in one worker.
+    """Runs the tests of a file in one worker, and the files that use the same local environment,
+    program runs or deployments in one worker.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
         if file.startswith("tests/journeys/") and file.endswith(_ONE_ENVIRONMENT):
             return "local environment"
-        return "program" if file.startswith(_ONE_PROGRAM) else file
+        if file.startswith("tests/components/"):  # runs with the same settings
+            return "program"
+        return "deployments" if file.startswith(_ONE_DEPLOYMENT) else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:

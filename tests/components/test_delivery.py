@@ -131,7 +131,7 @@ def test_policies_are_within_iam_quotas() -> None:
 
 
 ALLOWED = {
-    # tests/sandbox/emulator/test_deployment_role.py deploys a stack under the role.
+    # tests/sandbox/emulator/test_prod_stack.py deploys a stack under the role.
     DEPLOY: [
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json", IN_REGION),
         ("s3:PutObject", f"{STATE}/.pulumi/locks/organization/gatehouse/prod/1.json", IN_REGION),

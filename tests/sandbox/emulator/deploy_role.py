@@ -16,14 +16,16 @@ from sandbox.engine.checkpoint import Checkpoint
 from sandbox.engine.steps import Step
 from sandbox.engine.update import update
 from sandbox.paths import REPOSITORY
-from tests.components.settings.stack_settings import DELIVERY, raw_settings
+from tests.components.settings.stack_settings import ACCOUNT_RESOURCES, raw_settings
 from tools.docs.deployments import deployed
 from tools.docs.iam_documents import Role, collect
 
 STACK = "prod"
-ACCOUNT = "123456789012"
 NAME = f"gatehouse-{STACK}-deploy"
-CLOUDFRONT = json.dumps(raw_settings(STACK, {"services.console.hosting": "cloudfront"}))
+SETTINGS, CLOUDFRONT = (
+    json.dumps(raw_settings(STACK, {**ACCOUNT_RESOURCES, **changes}))
+    for changes in ({}, {"services.console.hosting": "cloudfront"})
+)
 # Resource types that an administrator deploys: permissions boundaries, audit and exclusions from
 # account-wide settings.
 ADMINISTRATOR = re.compile(
@@ -77,11 +79,9 @@ class DeployRole:
 
 
 @cache
-def declared_role(settings: str = "") -> Role:
-    """The deploy role of the program. settings: settings as JSON instead of those in the stack
-    file.
-    """
-    return collect(deployed(STACK, with_pipeline(settings))).roles[NAME]
+def declared_role(settings: str) -> Role:
+    """The deploy role of the program with these settings as JSON."""
+    return collect(deployed(STACK, settings)).roles[NAME]
 
 
 def permissions(role: Role) -> set[tuple[str, str]]:
@@ -104,13 +104,6 @@ def _list(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-def with_pipeline(settings: str) -> str:
-    """The settings, or those in the stack file, with the roles of the pipeline."""
-    return json.dumps(
-        {**(json.loads(settings) if settings else raw_settings(STACK)), "delivery": DELIVERY}
-    )
-
-
 class Pipeline:
     """An emulator with enforced IAM, and deployments by the deploy role."""
 
@@ -118,21 +111,15 @@ class Pipeline:
         self.emulator = emulator
         self._checkpoint = Checkpoint()
 
-    def deploy(self, settings: str = "") -> list[Step]:
-        """Deploy or update the stack. settings: settings as JSON instead of those in the stack
-        file.
-        """
+    def deploy(self, settings: str) -> list[Step]:
+        """Deploy or update the stack with these settings as JSON."""
         steps: list[Step] = []
         role = self._role(declared_role(settings))
         self.emulator.permissions.enforce(True)
-        config = {"gatehouse:settings": with_pipeline(settings)}
         update(
-            REPOSITORY,
-            STACK,
-            DeployRole(self.emulator, role),
-            self._checkpoint,
+            *(REPOSITORY, STACK, DeployRole(self.emulator, role), self._checkpoint),
             report=steps.append,
-            config=config,
+            config={"gatehouse:settings": settings},
         )
         return steps
 
@@ -155,9 +142,3 @@ class Pipeline:
             ]["Arn"]
             iam.attach_role_policy(RoleName=name, PolicyArn=arn)
         return str(role["Arn"])
-
-
-@contextmanager
-def pipeline() -> Iterator[Pipeline]:
-    with Emulator.start() as emulator:
-        yield Pipeline(emulator)

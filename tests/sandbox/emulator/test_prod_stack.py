@@ -1,19 +1,24 @@
-"""The prod stack in the emulator: what the emulator adds to moto has an effect, and the data bucket
-is restored from object versions and from its replica (docs/runbooks/recovery.md)."""
+"""The prod stack in the emulator, deployed under the deploy role of the delivery pipeline: the role
+is sufficient, what the emulator adds to moto has an effect, and the data bucket is restored from
+object versions and from its replica (docs/runbooks/recovery.md).
+"""
 
-import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from gatehouse_policies.program.runner import run
 
 from sandbox.emulator.server import Emulator
 from sandbox.local import bucket_restore
-from sandbox.paths import REPOSITORY
-from tests.components.settings.stack_settings import ACCOUNT_RESOURCES, raw_settings
+from tests.sandbox.emulator.deploy_role import (
+    CLOUDFRONT,
+    SETTINGS,
+    Pipeline,
+    declared_role,
+    permissions,
+)
 
 ACCOUNT, REGION, SECOND_REGION = "123456789012", "eu-west-1", "eu-central-1"
 DATA, REPLICA = (
@@ -23,12 +28,25 @@ DATA, REPLICA = (
 
 
 @pytest.fixture(scope="module")
-def prod() -> Iterator[Emulator]:
-    """The prod stack with the resources of the account, deployed once for this module."""
+def pipeline() -> Iterator[Pipeline]:
+    """The prod stack with the resources of the account, deployed by the deploy role under
+    enforcement, except the resources that an administrator deploys.
+    """
     with Emulator.start() as emulator:
-        config = {"gatehouse:settings": json.dumps(raw_settings("prod", ACCOUNT_RESOURCES))}
-        run(REPOSITORY, "prod", emulator, preview=False, config=config)
-        yield emulator
+        started = Pipeline(emulator)
+        started.deploy(SETTINGS)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def prod(pipeline: Pipeline) -> Emulator:
+    return pipeline.emulator
+
+
+@pytest.mark.requirement("CG-18")
+def test_deploy_role_is_sufficient(prod: Emulator) -> None:
+    assert prod.permissions.denied == []
+    assert len(prod.permissions.used_actions["pipeline-0"]) > 80
 
 
 def key_arn(prod: Emulator, name: str) -> str:
@@ -182,3 +200,24 @@ def test_lost_bucket_is_restored_from_the_replica(data: DataBucket) -> None:
     )
     assert data.contents() == expected
     assert data.s3.head_object(Bucket=data.bucket, Key="empty")["Metadata"] == {"from": "eu-west-1"}
+
+
+@pytest.mark.requirement("CG-13", "CG-18", "TR-17")
+def test_deploy_role_moves_the_console_behind_cloudfront(
+    pipeline: Pipeline, prod: Emulator
+) -> None:
+    steps = {(step.operation, step.type) for step in pipeline.deploy(CLOUDFRONT)}
+    assert {
+        ("create", "aws:cloudfront/vpcOrigin:VpcOrigin"),
+        ("delete", "aws:lb/listenerRule:ListenerRule"),
+    } <= steps
+    assert prod.permissions.denied == []
+    actions = prod.permissions.used_actions["pipeline-1"]
+    assert {"cloudfront:CreateFunction", "logs:CreateDelivery", "s3:PutObject"} <= actions
+    assert permissions(declared_role(SETTINGS)) <= permissions(declared_role(CLOUDFRONT)), (
+        "a first deployment needs both"
+    )
+    (distribution,) = prod.client("cloudfront", "us-east-1").list_distributions()[
+        "DistributionList"
+    ]["Items"]
+    assert distribution["Aliases"]["Items"] == ["console.gatehouse.example.com"]

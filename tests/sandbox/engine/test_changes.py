@@ -23,6 +23,7 @@ from sandbox.engine.steps import Step, replaces
 from sandbox.engine.update import update
 from sandbox.local.changed_settings import SETTINGS, apply_changes
 from sandbox.paths import REPOSITORY
+from tools.docs.deployments import deployed
 
 DIGEST = f"image.digest=sha256:{'a' * 64}"
 PREVIEW_LINES_MAX = 20
@@ -35,10 +36,14 @@ class Changeable(FakeProvider):
         super().__init__()
         self._created = Counter[str]()
 
+    def created(self, registration: Registration) -> int:
+        """Count a creation. Returns the number of creations."""
+        self._created[registration.urn] += 1
+        return self._created[registration.urn]
+
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         identity, outputs = super().create(registration)
-        self._created[registration.urn] += 1
-        number = self._created[registration.urn]
+        number = self.created(registration)
         if number == 1 or registration.type.startswith("pulumi:"):
             return identity, outputs
         arns = {name for name in outputs if name.lower().endswith("arn")}
@@ -62,16 +67,30 @@ class Run:
     steps: list[Step]
 
 
-def runs(stack: str, *changes: tuple[str, ...]) -> list[Run]:
-    """A deployment of the stack, and one update for each group of changed settings."""
-    provider, checkpoint, result = Changeable(), Checkpoint(), list[Run]()
-    for change in ((), *changes):
+@pytest.fixture(scope="module")
+def runs() -> dict[str, Run]:
+    """The stack with a sharing function gets another image, a sharing container instead of the
+    function, and the function again.
+    """
+    first = deployed("staging")
+    provider, checkpoint, result = Changeable(), Checkpoint(), {"first": Run(first, [])}
+    for resource in first.resources:
+        provider.created(resource.registration)
+        checkpoint.register(resource)
+    settings = load(REPOSITORY, "staging").config[SETTINGS]
+    for name, changes in {
+        "image": (DIGEST,),
+        "container": ("sharing.mode=container", "sharing.api_gateway_log_role=false"),
+        "serverless": ("sharing.mode=serverless",),
+    }.items():
         steps: list[Step] = []
-        config = {SETTINGS: apply_changes(load(REPOSITORY, stack).config[SETTINGS], change)}
+        settings = apply_changes(settings, changes)
         deployment = update(
-            REPOSITORY, stack, provider, checkpoint, report=steps.append, config=config
+            *(REPOSITORY, "staging", provider, checkpoint),
+            report=steps.append,
+            config={SETTINGS: settings},
         )
-        result.append(Run(deployment, steps))
+        result[name] = Run(deployment, steps)
     return result
 
 
@@ -91,56 +110,40 @@ def components(run: Run) -> dict[tuple[str, str], Any]:
 
 
 @pytest.mark.requirement("TR-17")
-@pytest.mark.parametrize("stack", ["staging", "prod"])
-def test_new_image_changes_tasks_and_services_only(stack: str) -> None:
-    before, repeated, after = runs(stack, (), (DIGEST,))
-    assert repeated.steps == []
-    old, new = components(before), components(after)
+def test_new_image_changes_tasks_functions_and_services_only(runs: dict[str, Run]) -> None:
+    old, new, steps = components(runs["first"]), components(runs["image"]), runs["image"].steps
     changed = {name for name, inputs in new.items() if inputs != old[name]}
-    # Lambda functions and Cores can use the image too.
-    assert changed - {("SharingFunction", "sharing")} == {
+    assert changed == {
+        ("SharingFunction", "sharing"),
         *(("TaskDefinition", name) for name in ("gateway", "console", "migrate")),
         *(("EcsService", name) for name in ("gateway", "console")),
     }, "a component takes inputs that it does not use"
-    operations = {(step.type, step.name, step.operation) for step in after.steps}
-    assert operations >= {
+    assert {(step.type, step.name, step.operation) for step in steps} == {
         *(
-            ("aws:ecs/taskDefinition:TaskDefinition", name, "replace")
+            ("aws:ecs/taskDefinition:TaskDefinition", name, operation)
             for name in ("gateway", "console", "migrate")
+            for operation in ("replace", "delete")
         ),
         *(("aws:ecs/service:Service", name, "update") for name in ("gateway", "console")),
+        ("aws:lambda/function:Function", "sharing", "update"),
     }
-    assert {type_ for type_, _, _ in operations} <= {
-        "aws:ecs/taskDefinition:TaskDefinition",
-        "aws:ecs/service:Service",
-        "aws:lambda/function:Function",
-        "aws:lambda/alias:Alias",
-    }
-    assert lost(after.steps) == set()
     # A preview has a line for each component and step, and an additional one for each replacement.
-    replaced = sum(step.operation == "replace" for step in after.steps)
-    assert 1 + len(changed) + len(after.steps) + replaced <= PREVIEW_LINES_MAX
+    replaced = sum(step.operation == "replace" for step in steps)
+    assert 1 + len(changed) + len(steps) + replaced <= PREVIEW_LINES_MAX
 
 
 @pytest.mark.requirement("SS-06", "SS-09")
 @pytest.mark.parametrize(
-    ("stack", "changes", "created", "deleted"),
+    ("mode", "created", "deleted"),
     [
-        ("dev", ("sharing.mode=serverless",), "aws:apigateway/", "aws:lb/"),
-        (
-            "staging",
-            ("sharing.mode=container", "sharing.api_gateway_log_role=false"),
-            "aws:lb/",
-            "aws:apigateway/",
-        ),
+        ("serverless", "aws:apigateway/", "aws:lb/"),
+        ("container", "aws:lb/", "aws:apigateway/"),
     ],
 )
 def test_sharing_mode_changes_in_place(
-    stack: str, changes: tuple[str, ...], created: str, deleted: str
+    runs: dict[str, Run], mode: str, created: str, deleted: str
 ) -> None:
-    steps = runs(stack, changes)[1].steps
-    operations = {(step.operation, step.type.partition("/")[0] + "/") for step in steps}
-    assert {("create", created), ("delete", deleted)} <= operations
+    steps = runs[mode].steps
     records = [
         (index, step.operation, step.name)
         for index, step in enumerate(steps)
