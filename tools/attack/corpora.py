@@ -236,8 +236,8 @@ MALFORMED_BODIES: tuple[tuple[bytes, tuple[str, str, str]], ...] = (
         ("body", 'has the name "cost" twice', "send each name once per object"),
     ),
     (
-        b'{"token":"a","limits":[{"name":"x","cost":1,"cost":0}]}',
-        ("body", 'has the name "cost" twice', "send each name once per object"),
+        b'{"token":"a","request":{"method":"GET","method":"PUT","url":"http://a/","headers":[]}}',
+        ("body", 'has the name "method" twice', "send each name once per object"),
     ),
     (b'\xef\xbb\xbf{"token":"a"}', ("body", "begins with a byte order mark", "")),
     ('{"token":"\u00eb"}'.encode("latin-1"), ("body", "is not UTF-8 text", "")),

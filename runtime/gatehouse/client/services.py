@@ -13,7 +13,6 @@ import msgspec
 from gatehouse.client.http import Client, Retries, query_parameters
 from gatehouse.features.sharing.link_schemas import LinkPreview, OpenedSecret, SubmittedSecret
 from gatehouse.features.verification.schemas import (
-    RateLimitOverride,
     SelfRevocationRequest,
     SelfRevocationResponse,
     VerifyReply,
@@ -129,11 +128,10 @@ class GatewayClient(Client):
         cost: int = 1,
         address: str | None = None,
         method: str | None = None,
-        limits: Sequence[RateLimitOverride] = (),
     ) -> VerifyReply:
         """Verifies a token. With a `cost` of 0, the request does not count against limits or
         consume credits. POST /v1/keys/verify documents the other arguments."""
-        request = VerifyRequest(token, tuple(scopes), core, cost, address, method, tuple(limits))
+        request = VerifyRequest(token, tuple(scopes), core, cost, address, method)
         return self._call("/v1/keys/verify", request, VerifyReply, retryable=cost == 0)
 
     def revoke(self, token: str, reason: str = "") -> SelfRevocationResponse:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from gatehouse.core.addresses import allows
-from gatehouse.core.keys import KeyEnvironment, KeyRecord, KeyState, RateLimit
+from gatehouse.core.keys import KeyEnvironment, KeyRecord, KeyState
 from gatehouse.core.verification import (
     VALID,
     Code,
@@ -158,54 +158,6 @@ def evaluate(
         if not row.passes(record, request, environment, now):
             return row.code
     return VALID
-
-
-class InvalidOverride(ValueError):
-    """A request contains a rate limit that does not fit the limits of the key. The message is its
-    name.
-    """
-
-
-def effective_limits(
-    record: KeyRecord, request: VerificationRequest, default: RateLimit
-) -> tuple[RateLimit, ...]:
-    """Rate limits that apply to a request, each with its cost. Raises InvalidOverride with the
-    name of an override that is not allowed.
-
-    The limits of the key (or the default limit of the deployment) come first, with the costs from
-    the request. The limits from the request follow. An override without a quota changes the cost of
-    the limit with its name, which must exist. An override with a quota adds a limit, whose name
-    must be new.
-    """
-    limits = record.limits or (default,)
-    if not request.limits:
-        return limits
-    names = {limit.name for limit in limits}
-    costs: dict[str, int] = {}
-    additional: list[RateLimit] = []
-    for override in request.limits:
-        if override.quota is None or override.window_s is None:
-            if override.name not in names:
-                raise InvalidOverride(override.name)
-            costs[override.name] = override.cost
-        elif override.name in names:
-            raise InvalidOverride(override.name)
-        else:
-            burst = override.quota if override.burst is None else override.burst
-            additional.append(
-                RateLimit(
-                    name=override.name,
-                    quota=override.quota,
-                    window_s=override.window_s,
-                    burst=burst,
-                    cost=override.cost,
-                )
-            )
-    own = [
-        msgspec.structs.replace(limit, cost=costs[limit.name]) if limit.name in costs else limit
-        for limit in limits
-    ]
-    return (*own, *additional)
 
 
 def evaluate_limits(states: Sequence[RateLimitState]) -> Code:

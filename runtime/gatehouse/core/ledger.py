@@ -22,7 +22,7 @@ from functools import lru_cache
 
 from gatehouse.core import gcra
 from gatehouse.core.keys import RateLimit
-from gatehouse.core.verification import ADDITIONAL_MAX, Charge, RateLimitState
+from gatehouse.core.verification import Charge, RateLimitState
 
 #: The share of a worker is 1 / BURST_PART of the burst, and at most UNITS_MAX units.
 BURST_PART = 10
@@ -63,13 +63,13 @@ class Counter:
         data.
     unsent, sent: how far the requests advance the limit that have not been sent to Redis, and those
         that have been sent and are not confirmed.
-    share: `share_us` of the limit. is_additional: the limit came with a request.
+    share: `share_us` of the limit.
     """
 
-    __slots__ = ("arrival", "is_additional", "name", "sent", "share", "unsent")
+    __slots__ = ("arrival", "name", "sent", "share", "unsent")
 
     def __init__(self, name: str) -> None:
-        self.name, self.is_additional = name, False
+        self.name = name
         self.arrival = self.unsent = self.sent = self.share = 0.0
 
     def count(self, move: float, now: float) -> None:
@@ -131,11 +131,7 @@ class Family:
             if self._charge != charge:
                 self._prepare(charge, now, degraded=degraded)
             self._charge = charge  # comparing the same object takes less time
-        if charge.additional:
-            ahead = self._ahead(charge, now)
-            if not gcra.allows(charge.limits, ahead, charge.cost):
-                return gcra.report(charge.limits, ahead, charge.cost, degraded=degraded)
-        states, decides = [], degraded or not charge.additional
+        states, decides = [], True
         for (limit, interval, move, room, burst, share), counter in zip(
             self._steps, self.current, strict=True
         ):
@@ -143,7 +139,7 @@ class Family:
             if ahead_us < 0.0:
                 ahead_us = 0.0
             if ahead_us > room:
-                ahead = self._ahead(charge, now)
+                ahead = [max(each.arrival - now, 0.0) for each in self.current]
                 return gcra.report(charge.limits, ahead, charge.cost, degraded=degraded)
             if not move or counter.unsent + counter.sent + move > share:
                 decides = degraded
@@ -160,20 +156,17 @@ class Family:
 
     def send(self, now: float) -> list[tuple[Counter, float]]:
         """The counters with unsent requests, which become sent, and how far they advance the
-        limits. Additional limits come last.
+        limits.
         """
         self.has_unsent = self.is_urgent = False
-        unsent = [counter for counter in self.counters if counter.unsent]
-        unsent.sort(key=lambda counter: counter.is_additional)
-        return [(counter, counter.send(now)) for counter in unsent]
+        return [(counter, counter.send(now)) for counter in self.counters if counter.unsent]
 
     def _prepare(self, charge: Charge, now: float, *, degraded: bool) -> None:
         """Finds the counters for a charge. Removes other counters that have no effect any more."""
         known, found = {counter.name: counter for counter in self.counters}, []
-        own = len(charge.limits) - charge.additional
-        for index, limit in enumerate(charge.limits):
+        for limit in charge.limits:
             counter = known.pop(limit.name, None) or Counter(limit.name)
-            counter.share, counter.is_additional = share_us(limit), index >= own
+            counter.share = share_us(limit)
             found.append(counter)
         kept = [
             each
@@ -182,24 +175,6 @@ class Family:
         ]
         self.current, self._steps = tuple(found), steps(charge.limits, charge.cost)
         self.counters = self.current + tuple(kept)  # the same tuple if there are no others
-
-    def _ahead(self, charge: Charge, now: float) -> list[float]:
-        """`ahead_us` of each limit. An additional limit beyond ADDITIONAL_MAX names is full until
-        the first counter of another name expires."""
-        arrivals = {
-            each.name: each.arrival
-            for each in self.counters
-            if each.is_additional and each.arrival > now
-        }
-        free, ahead = ADDITIONAL_MAX - len(arrivals), []
-        for limit, counter in zip(charge.limits, self.current, strict=True):
-            ahead.append(max(counter.arrival - now, 0.0))
-            if counter.is_additional and charge.cost * limit.cost and limit.name not in arrivals:
-                free -= 1
-                if free < 0:
-                    wait = max(min(arrivals.values(), default=now) - now, 1e6)
-                    ahead[-1] = max(gcra.room_us(limit, charge.cost), 0.0) + wait
-        return ahead
 
 
 class Families:

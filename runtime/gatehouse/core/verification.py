@@ -11,11 +11,6 @@ import msgspec
 
 from gatehouse.core.keys import KeyRecord, RateLimit
 
-#: Maximum number of additional limits (limits from requests) for which a key family has counters at
-#: the same time. A request that names a further limit is denied until one of the counters expires.
-#: Without this bound, the holder of a single key could exhaust the memory of Redis.
-ADDITIONAL_MAX = 32
-
 
 class Code(StrEnum):
     """Outcome codes of a verification, in the order of the checks."""
@@ -66,18 +61,6 @@ class RateLimitState(msgspec.Struct, frozen=True, gc=False):
     degraded: bool = False  # counted without Redis
 
 
-class RateLimitOverride(msgspec.Struct, frozen=True, gc=False):
-    """An additional limit if `quota` and `window_s` are set, otherwise a cost override for a limit
-    of the key.
-    """
-
-    name: str
-    cost: int = 1
-    quota: int | None = None
-    window_s: int | None = None
-    burst: int | None = None  # requires `quota` and `window_s`
-
-
 class SignedRequest(msgspec.Struct, frozen=True, gc=False):
     """An HTTP request as the client signed it. `query` excludes the question mark. Names in
     `fields` are lowercase.
@@ -102,7 +85,6 @@ class VerificationRequest(msgspec.Struct, frozen=True, gc=False):
     cost: int = 1  # 0 reads limits and credits without any effect on them
     address: str = ""  # client address, as reported by trusted proxies
     method: str | None = None
-    limits: tuple[RateLimitOverride, ...] = ()
     signed: SignedRequest | None = None  # None: no signature for the gateway
 
 
@@ -132,4 +114,3 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
     subject: str  # ID of the key family; never the token
     limits: tuple[RateLimit, ...]
     cost: int
-    additional: int = 0  # number of limits at the end of `limits` that came with the request

@@ -300,8 +300,7 @@ def test_expired_counters_are_removed_without_redis() -> None:
     worker = family()
     for number in range(1000):
         second = RateLimit(name=f"name{number}", quota=1, window_s=1, burst=1)
-        additional = Charge("family", (DAY, second), 1, additional=1)
-        states = worker.take(additional, number * 1e6, degraded=True)
+        states = worker.take(charge(DAY, second), number * 1e6, degraded=True)
         assert states is not None
         assert not any(state.exceeded for state in states)
     assert len(worker.counters) <= 3

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gatehouse.commands.agent.directory import Directory, Entry, OpenFile, decode_path, split_path
+from gatehouse.commands.agent.directory import Directory, Entry, OpenFile, decode_path
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import (
     BadRequest,
@@ -32,8 +32,7 @@ from gatehouse.core.errors import (
 )
 from gatehouse.platform.http import asgi
 
-#: Limits on the depth and the number of entries of a listing.
-MAX_DEPTH = 16
+#: Maximum number of entries of a listing.
 MAX_ENTRIES = 5000
 #: Path of the health checks.
 HEALTH_PATH = "/healthz"
@@ -83,13 +82,9 @@ class Files:
         return JSONResponse({"status": "ok"})
 
     async def listing(self, request: Request) -> Response:
-        """GET /files: the listing of a directory. Query: `path`, `depth`."""
+        """GET /files: the listing of the served directory."""
         self._authenticate(request)
-        unknown = sorted(set(request.query_params) - {"path", "depth"})
-        if unknown or len(request.query_params.multi_items()) != len(request.query_params):
-            raise _bad_query("query", "accepts path and depth, once each")
-        path = split_path(request.query_params.get("path", "").removeprefix("/"))
-        return await self._listing(path, _depth(request.query_params.get("depth")))
+        return await self._listing(())
 
     async def content(self, request: Request) -> Response:
         """GET /files/{path}: the content of a file, or the listing of a directory."""
@@ -97,23 +92,20 @@ class Files:
         path = decode_path(_raw_path(request))
         file = await asyncio.to_thread(self.directory.open, path)
         if file is None:
-            return await self._listing(path, MAX_DEPTH)
+            return await self._listing(path)
         if request.scope["path"].endswith("/"):
             file.close()
             raise NotFound("This is a file. Remove the slash at the end of the URL.")
         return FileResponse(file, request)
 
-    async def _listing(self, path: tuple[str, ...], depth: int) -> Response:
-        listing = await asyncio.to_thread(
-            self.directory.listing, path, max_depth=depth, max_entries=MAX_ENTRIES
-        )
+    async def _listing(self, path: tuple[str, ...]) -> Response:
+        listing = await asyncio.to_thread(self.directory.listing, path, max_entries=MAX_ENTRIES)
         return JSONResponse(
             {
                 "path": "/".join(path),
                 "entries": [_entry(entry) for entry in listing.entries],
                 "truncated": listing.truncated,
                 "omitted": listing.omitted,
-                "bounds": {"depth": depth, "entries": MAX_ENTRIES},
             },
             headers={"Cache-Control": "public, no-cache", "X-Content-Type-Options": "nosniff"},
         )
@@ -155,24 +147,9 @@ def _raw_path(request: Request) -> bytes:
     return raw.removeprefix(_PREFIX)
 
 
-def _depth(text: str | None) -> int:
-    if text is None:
-        return MAX_DEPTH
-    if not text.isdecimal() or len(text) > 3 or not 1 <= int(text) <= MAX_DEPTH:
-        raise _bad_query("query.depth", f"must be 1 to {MAX_DEPTH}")
-    return int(text)
-
-
 def _entry(entry: Entry) -> dict[str, str | int]:
     modified_at = rfc3339(entry.modified_ns // 1_000_000_000)
     return {"path": entry.path, "type": entry.type, "size": entry.size, "modified_at": modified_at}
-
-
-def _bad_query(location: str, message: str) -> BadRequest:
-    return BadRequest(
-        "The query is invalid.",
-        errors=(Problem(location, message, "GET /files?path=docs&depth=2"),),
-    )
 
 
 async def _on_error(request: Request, exc: Exception) -> Response:

@@ -113,8 +113,10 @@ class Directory:
             raise NotFound("The file was replaced while it was opened.")
         return OpenFile(fd, status.st_size, status.st_mtime_ns, status.st_ino, name)
 
-    def listing(self, names: tuple[str, ...], *, max_depth: int, max_entries: int) -> Listing:
-        """Lists a directory level by level until a bound is reached. Raises NotFound, Forbidden."""
+    def listing(self, names: tuple[str, ...], *, max_entries: int) -> Listing:
+        """Lists a directory and its subdirectories level by level, until a bound is reached. Raises
+        NotFound, Forbidden.
+        """
         walk = _Walk(max_entries)
         queue: deque[tuple[str, ...]] = deque([names])
         while queue and not walk.truncated:
@@ -127,25 +129,12 @@ class Directory:
                     raise
                 walk.omitted += 1  # removed or made inaccessible after its parent was read
                 continue
-            if len(current) - len(names) + 1 < max_depth:
+            if len(current) + 1 < MAX_LEVELS:
                 queue.extend((*current, name) for name in subdirectories)
             elif subdirectories:
-                walk.truncated = self._any_has_entries(current, subdirectories)
+                walk.truncated = True
         entries = tuple(sorted(walk.entries, key=lambda entry: entry.path))
         return Listing(entries, truncated=walk.truncated, omitted=walk.omitted)
-
-    def _any_has_entries(self, parent: tuple[str, ...], names: list[str]) -> bool:
-        """True if a directory at the depth bound has entries, which the listing omits."""
-        for name in names:
-            probe = _Walk(max_entries=1)
-            try:
-                with self._directory((*parent, name)) as fd:
-                    _read(fd, "", probe)
-            except (NotFound, Forbidden):
-                continue
-            if probe.entries:
-                return True
-        return False
 
     @contextmanager
     def _directory(self, names: tuple[str, ...]) -> Iterator[int]:
@@ -274,13 +263,18 @@ def decode_path(raw_path: bytes) -> tuple[str, ...]:
     trimmed = raw_path.removesuffix(b"/")
     if not trimmed:
         return ()
-    return _checked([_decoded(part) for part in trimmed.split(b"/")])
-
-
-def split_path(path: str) -> tuple[str, ...]:
-    """Names in a decoded path, such as the query parameter `path`. Raises BadRequest."""
-    trimmed = path.removesuffix("/")
-    return _checked(trimmed.split("/")) if trimmed else ()
+    names = [_decoded(part) for part in trimmed.split(b"/")]
+    fix = "use a path from the listing at /files"
+    if len(names) > MAX_LEVELS:
+        raise _invalid(f"has more than {MAX_LEVELS} levels", fix)
+    for name in names:
+        if name in {"", ".", ".."}:
+            raise _invalid("contains an empty name, . or ..", fix)
+        if "\0" in name or "/" in name:
+            raise _invalid("contains NUL or an encoded slash", fix)
+        if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES or not _is_text(name):
+            raise _invalid("contains an invalid file name", fix)
+    return tuple(names)
 
 
 def _decoded(part: bytes) -> str:
@@ -294,25 +288,6 @@ def _decoded(part: bytes) -> str:
         raise _invalid(
             "is not UTF-8", "encode names as UTF-8 before percent-encoding them"
         ) from None
-
-
-def _checked(names: list[str]) -> tuple[str, ...]:
-    if len(names) > MAX_LEVELS:
-        raise _invalid(
-            f"has more than {MAX_LEVELS} levels", "use a path from the listing at /files"
-        )
-    for name in names:
-        if name in {"", ".", ".."}:
-            raise _invalid(
-                "contains an empty name, . or ..", "use a path from the listing at /files"
-            )
-        if "\0" in name or "/" in name:
-            raise _invalid(
-                "contains NUL or an encoded slash", "use a path from the listing at /files"
-            )
-        if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES or not _is_text(name):
-            raise _invalid("contains an invalid file name", "use a path from the listing at /files")
-    return tuple(names)
 
 
 def _invalid(message: str, fix: str) -> BadRequest:

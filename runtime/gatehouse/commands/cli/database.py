@@ -14,9 +14,7 @@ import sys
 import zlib
 from typing import Annotated
 
-import msgspec
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gatehouse.commands.cli.options import JsonOption
 from gatehouse.commands.cli.output import FAILED, USAGE, note, print_json, stop
@@ -156,7 +154,7 @@ def import_(
             )
         )
     except MalformedFile as exc:
-        stop(f"{location}, line {exc.line}: {exc.message}; nothing was written", code=USAGE)
+        stop(f"{location} {exc}; nothing was written", code=USAGE)
 
 
 def export(
@@ -193,22 +191,14 @@ async def _import(
     async with open_transfer(settings) as (keys, repository, _):
         generation = await keys.writable_generation()
         job = ImportJob(repository, keys, generation, text, location, options)
-        with _progress() as progress:
-            bar = progress.add_task("checking", total=None)
-            checked = job.check(
-                lambda rows: progress.update(bar, completed=rows) if rows % 1000 == 0 else None
-            )
+        checked = job.check()
         _print_invalid_rows(checked, location)
         if dry_run or (checked.invalid and not skip_invalid):
             stopped = "Nothing was written. Correct these rows, or add --skip-invalid."
             result = "Dry run: nothing was written." if dry_run else stopped
             _print_result(checked, None, location, as_json, result)
             sys.exit(FAILED if checked.invalid else 0)
-        with _progress() as progress:
-            bar = progress.add_task("importing", total=checked.rows)
-            imported = await job.write(
-                checked, _ACTOR, lambda rows: progress.update(bar, completed=rows)
-            )
+        imported = await job.write(checked, _ACTOR)
         if not await repository.is_confirmed(timeout_s=keys.confirmation_timeout_s):
             note("Some gateways have not loaded all keys yet. No action is required.")
     _print_result(checked, imported, location, as_json, "Done.")
@@ -261,21 +251,11 @@ def _event(keys: KeyService, action: AuditAction, number: str, location: str) ->
     )
 
 
-def _progress() -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, transient=True, disable=not sys.stderr.isatty())
-
-
 def _print_invalid_rows(checked: CheckedImport, location: str) -> None:
-    for row in list(checked.invalid.values())[:_MAX_PRINTED_ROWS]:
-        for problem in row.problems:
+    for row in checked.invalid[:_MAX_PRINTED_ROWS]:
+        for problem in row.errors:
             text = " ".join(part for part in (problem.location, problem.message) if part)
-            note(f"{location}, line {row.line}: {text}{f' ({problem.fix})' if problem.fix else ''}")
+            note(f"{location}, row {row.row}: {text}{f' ({problem.fix})' if problem.fix else ''}")
     if len(checked.invalid) > _MAX_PRINTED_ROWS:
         note(f"... and {len(checked.invalid) - _MAX_PRINTED_ROWS} more invalid rows")
 
@@ -285,14 +265,10 @@ def _print_result(
 ) -> None:
     """imported: None if nothing was written."""
     written = imported or 0
-    existing = 0 if imported is None else checked.rows - len(checked.invalid) - imported
+    existing = 0 if imported is None else len(checked.valid) - imported
     if as_json:
-        invalid = [
-            {"line": row.line, "errors": [msgspec.to_builtins(problem) for problem in row.problems]}
-            for row in checked.invalid.values()
-        ]
         counts = {"rows": checked.rows, "imported": written, "existing": existing}
-        print_json({"location": location, **counts, "invalid": invalid, "result": result})
+        print_json({"location": location, **counts, "invalid": checked.invalid, "result": result})
         return
     print(
         f"{location}: {checked.rows} rows, {written} imported, {existing} existing, "

@@ -2,7 +2,7 @@
 
 `api_keys.json` contains an object whose member names are tokens, or a list of objects.
 `ngrok_urls.json` contains an object whose values are URLs. A wrapped object ({"keys": ...}) is
-unwrapped. Entries are decoded one at a time, so memory use stays close to the size of the text.
+unwrapped.
 
 A sealed export consists of a line of plain text, and a nonce and zlib-compressed JSON lines
 encrypted with AES-256-GCM, which can be opened only with the pepper:
@@ -30,155 +30,93 @@ from gatehouse.core.token import Pepper
 WRAPPERS = frozenset(
     {"keys", "api_keys", "apiKeys", "urls", "ngrok_urls", "cores", "data", "items"}
 )
-_SPACE = re.compile(r"[ \t\r\n]*")
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An entry. `name`: name of the object member, or None for an item of a list."""
+    """An entry. row: its number in the file, from 1. name: name of the object member, or None for
+    an item of a list.
+    """
 
-    line: int
+    row: int
     name: str | None
     value: Any
 
 
 class MalformedFile(ValueError):
-    """The file cannot be parsed. Lines are counted from 1."""
-
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(message)
-        self.line = line
-        self.message = message
+    """The file cannot be parsed. The message has no subject, and contains nothing of the file."""
 
 
-def entries(text: str) -> Iterator[Entry]:
+def entries(text: str) -> list[Entry]:
     """Entries in the order of the file. Raises MalformedFile."""
-    return _Json(text.removeprefix("\ufeff")).entries()
+    return _entries(_parsed(text))
 
 
 def without(text: str, is_removed: Callable[[Entry], bool]) -> tuple[str, int]:
     """Removes entries from a JSON file. Returns the file, otherwise unchanged, and the number of
     removed entries. Raises MalformedFile."""
-    if not any(is_removed(entry) for entry in entries(text)):
+    document = _parsed(text)
+    count = sum(map(is_removed, _entries(document)))
+    if not count:
         return text, 0
-    try:
-        document = json.loads(text.removeprefix("\ufeff"))
-    except json.JSONDecodeError as exc:
-        raise MalformedFile(exc.lineno, "is not valid JSON") from None
-    count = 0
 
     def pruned(value: Any) -> Any:
-        nonlocal count
         if isinstance(value, list):
-            items = [item for item in value if not is_removed(Entry(0, None, item))]
-            count += len(value) - len(items)
-            return items
-        members = {}
-        for name, item in value.items():
-            if name in WRAPPERS and isinstance(item, list | dict):
-                members[name] = pruned(item)
-            elif is_removed(Entry(0, name, item)):
-                count += 1
-            else:
-                members[name] = item
-        return members
+            return [item for item in value if not is_removed(Entry(0, None, item))]
+        return {
+            name: pruned(item) if _is_wrapper(name, item) else item
+            for name, item in value.items()
+            if _is_wrapper(name, item) or not is_removed(Entry(0, name, item))
+        }
 
     indent = re.search(r"\n([ \t]+)\S", text)
     written = json.dumps(pruned(document), ensure_ascii=False, indent=indent[1] if indent else None)
     return written + ("\n" if text.endswith("\n") else ""), count
 
 
-#: Depth of wrappers, such as {"data": {"keys": [...]}}.
-_WRAPPERS_MAX = 8
+def _parsed(text: str) -> Any:
+    try:
+        document = json.loads(
+            text.removeprefix("\ufeff"), object_pairs_hook=_members, parse_constant=_no_constant
+        )
+    except json.JSONDecodeError as exc:
+        raise MalformedFile(f"is not valid JSON (line {exc.lineno})") from None
+    except RecursionError:
+        raise MalformedFile("is nested too deeply") from None
+    if not isinstance(document, dict | list):
+        raise MalformedFile("must be a JSON object or list")
+    return document
 
 
-class _Json:
-    """Iterates over the outermost object or list and decodes its values one at a time."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._position = 0
-        self._line = 1
-        self._counted = 0
-        self._decoder = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_constant)
-
-    def entries(self) -> Iterator[Entry]:
-        yield from self._container()
-        self._space()
-        if self._position != len(self._text):
-            self._fail("contains more than one JSON value")
-
-    def _container(self, depth: int = 0) -> Iterator[Entry]:
-        if depth > _WRAPPERS_MAX:
-            self._fail("has too many wrappers around its entries")
-        is_object = self._accept("{")
-        if not is_object and not self._accept("["):
-            self._fail("must be a JSON object or list")
-        closing = "}" if is_object else "]"
-        if self._accept(closing):
+def _entries(document: Any) -> list[Entry]:
+    def unwrapped(value: Any) -> Iterator[tuple[str | None, Any]]:
+        if isinstance(value, list):
+            yield from ((None, item) for item in value)
             return
-        while True:
-            self._space()
-            line, name = self._line, None
-            if is_object:
-                name = self._value()
-                if not self._accept(":") or not isinstance(name, str):
-                    self._fail("is not valid JSON")
-                self._space()
-            if name in WRAPPERS and self._text.startswith(("{", "["), self._position):
-                yield from self._container(depth + 1)
+        for name, item in value.items():
+            if _is_wrapper(name, item):
+                yield from unwrapped(item)
             else:
-                yield Entry(line, name, self._value())
-            if self._accept(closing):
-                return
-            if not self._accept(","):
-                self._fail("is not valid JSON")
+                yield name, item
 
-    def _accept(self, character: str) -> bool:
-        """Skips white space, and then the character. Returns False if another character follows."""
-        self._space()
-        if not self._text.startswith(character, self._position):
-            return False
-        self._position += 1
-        return True
-
-    def _value(self) -> Any:
-        try:
-            value, self._position = self._decoder.raw_decode(self._text, self._position)
-        except (ValueError, RecursionError) as exc:
-            self._fail(_reason(exc))
-        return value
-
-    def _space(self) -> None:
-        match = _SPACE.match(self._text, self._position)
-        self._position = match.end() if match else self._position
-        self._line += self._text.count("\n", self._counted, self._position)
-        self._counted = self._position
-
-    def _fail(self, message: str) -> NoReturn:
-        raise MalformedFile(self._line, message) from None
+    try:
+        return [Entry(row, *entry) for row, entry in enumerate(unwrapped(document), 1)]
+    except RecursionError:
+        raise MalformedFile("is nested too deeply") from None
 
 
-class _DuplicateMember(ValueError):
-    """An object has two members with the same name."""
+def _is_wrapper(name: str, value: object) -> bool:
+    return name in WRAPPERS and isinstance(value, dict | list)
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise _DuplicateMember
+        raise MalformedFile("has two members with the same name")
     return members
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
-
-
-def _reason(exc: Exception) -> str:
-    return (
-        "has two members with the same name"
-        if isinstance(exc, _DuplicateMember)
-        else "is not valid JSON"
-    )
+    raise MalformedFile("is not valid JSON (NaN or Infinity)")
 
 
 FORMAT = "gatehouse-registry-1"

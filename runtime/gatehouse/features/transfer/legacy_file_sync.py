@@ -111,9 +111,7 @@ class LegacyFileSync:
         self, due: tuple[Removal, ...], location: str, exc: GatehouseError | MalformedFile
     ) -> None:
         problem = (
-            f"{location}, line {exc.line}: {exc.message}"
-            if isinstance(exc, MalformedFile)
-            else exc.detail or exc.public
+            f"{location} {exc}" if isinstance(exc, MalformedFile) else exc.detail or exc.public
         )
         retry_s = min(RETRY_MIN_S * 2 ** min(removal.attempts for removal in due), RETRY_MAX_S)
         # The first failure for a key is recorded in the audit trail. Later failures are recorded

@@ -9,7 +9,7 @@ after an interruption.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ from gatehouse.core.keys import Key, KeyEnvironment, KeyId, KeyState
 from gatehouse.core.token import NULL_DIGEST, read_pepper
 from gatehouse.features.keys.schemas import settings_of
 from gatehouse.features.keys.service import DEFAULT_SCOPES, KeyService
-from gatehouse.features.transfer.file_formats import entries
+from gatehouse.features.transfer.file_formats import Entry, entries
 from gatehouse.features.transfer.repository import ExportRepository, ImportRepository
 from gatehouse.features.transfer.schemas import ImportedCore, ImportedKey, parse_entry
 from gatehouse.platform.db.pool import Pool, database
@@ -39,11 +39,8 @@ CORE_LEASE_S = 7 * 86_400.0
 
 
 class InvalidRow(msgspec.Struct, frozen=True):
-    line: int
-    problems: tuple[Problem, ...]
-
-
-Row = ImportedKey | ImportedCore | InvalidRow
+    row: int
+    errors: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +59,18 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True)
 class CheckedImport:
-    """Result of the validation of a file: the number of rows, and the invalid rows by their
-    positions.
-    """
+    """Result of the validation of a file: the valid and the invalid rows."""
 
-    rows: int
-    invalid: dict[int, InvalidRow]
+    valid: list[ImportedKey | ImportedCore]
+    invalid: list[InvalidRow]
+
+    @property
+    def rows(self) -> int:
+        return len(self.valid) + len(self.invalid)
 
 
 class ImportJob:
-    """Imports one file. The text is parsed twice, first for the validation and then for the
-    import.
+    """Imports one file.
 
     keys: creates the other keys of the deployment.
     generation: pepper generation for new digests, which every live gateway worker can read.
@@ -96,57 +94,53 @@ class ImportJob:
         self._id = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._now = keys.clock.now()
 
-    def check(self, on_row: Callable[[int], None] = lambda _: None) -> CheckedImport:
+    def check(self) -> CheckedImport:
         """Validates the whole file. Raises MalformedFile, Unavailable."""
-        rows, invalid, lines = 0, dict[int, InvalidRow](), dict[str, int]()
-        for rows, (line, row) in enumerate(self._rows(), 1):
-            on_row(rows)
-            if isinstance(row, InvalidRow):
-                invalid[rows] = row
+        checked, rows = CheckedImport([], []), dict[str, int]()
+        for entry in entries(self._text):
+            row = self._parsed(entry)
+            if isinstance(row, tuple):
+                checked.invalid.append(InvalidRow(entry.row, row))
                 continue
             name = (
                 self._key_id(row.material())
                 if isinstance(row, ImportedKey)
                 else self._core_name(row)
             )
-            if name in lines:
+            if name in rows:
                 subject = "Core" if self._options.cores else "key"
                 problem = Problem(
-                    "", f"is the same {subject} as line {lines[name]}", "remove one of them"
+                    "", f"is the same {subject} as row {rows[name]}", "remove one of them"
                 )
-                invalid[rows] = InvalidRow(line, (problem,))
+                checked.invalid.append(InvalidRow(entry.row, (problem,)))
                 continue
-            lines[name] = line
-        return CheckedImport(rows, invalid)
+            rows[name] = entry.row
+            checked.valid.append(row)
+        return checked
 
-    async def write(
-        self, checked: CheckedImport, actor: Actor, on_batch: Callable[[int], None] = lambda _: None
-    ) -> int:
+    async def write(self, checked: CheckedImport, actor: Actor) -> int:
         """Inserts the valid rows that do not exist, in batches. Returns their number. Raises
         Unavailable.
         """
         imported = 0
-        keys: list[Key] = []
-        cores: list[CoreRecord] = []
-        for position, (_, row) in enumerate(self._rows(), 1):
-            if isinstance(row, ImportedKey) and position not in checked.invalid:
-                keys.append(self._key(row))
-            elif isinstance(row, ImportedCore) and position not in checked.invalid:
-                cores.append(self._core(row))
-            if position % BATCH_ROWS == 0 or position == checked.rows:
-                imported += await self._write_batch(keys, cores, position, actor)
-                keys, cores = [], []
-                on_batch(position)
+        for start in range(0, len(checked.valid), BATCH_ROWS):
+            rows = checked.valid[start : start + BATCH_ROWS]
+            imported += await self._write_batch(
+                [self._key(row) for row in rows if isinstance(row, ImportedKey)],
+                [self._core(row) for row in rows if isinstance(row, ImportedCore)],
+                start + len(rows),
+                actor,
+            )
         return imported
 
     async def _write_batch(
-        self, keys: list[Key], cores: list[CoreRecord], position: int, actor: Actor
+        self, keys: list[Key], cores: list[CoreRecord], rows_to: int, actor: Actor
     ) -> int:
         event = actor.event(
             AuditAction.CORE_IMPORT if self._options.cores else AuditAction.KEY_IMPORT,
             target_id=self._id,
             at=self._keys.clock.now(),
-            details={"source": self._source, "rows_to": position},
+            details={"source": self._source, "rows_to": rows_to},
         )
         try:
             return await self._repository.write(keys, cores, event)
@@ -156,22 +150,19 @@ class ImportJob:
                 detail=exc.detail,
             ) from exc
 
-    def _rows(self) -> Iterator[tuple[int, Row]]:
-        options, prefix = self._options, self._keys.prefix
-        named = bool(options.registered_by)
-        for entry in entries(self._text):
-            row = parse_entry(
-                entry, cores=options.cores, ignored=options.ignored, prefix=prefix, named=named
-            )
-            if isinstance(row, ImportedCore) and row.key is None and not named:
-                row = (
-                    Problem(
-                        "key",
-                        "is missing",
-                        "specify the key that registers the Core: --registered-by ID",
-                    ),
-                )
-            yield entry.line, InvalidRow(entry.line, row) if isinstance(row, tuple) else row
+    def _parsed(self, entry: Entry) -> ImportedKey | ImportedCore | tuple[Problem, ...]:
+        options, named = self._options, bool(self._options.registered_by)
+        row = parse_entry(
+            entry,
+            cores=options.cores,
+            ignored=options.ignored,
+            prefix=self._keys.prefix,
+            named=named,
+        )
+        if isinstance(row, ImportedCore) and row.key is None and not named:
+            fix = "specify the key that registers the Core: --registered-by ID"
+            return (Problem("key", "is missing", fix),)
+        return row
 
     def _key_id(self, material: str) -> KeyId:
         key_id = imported_key_id(material, self._keys.pepper, self._generation)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from gatehouse.core import decision
 from gatehouse.core.clock import rfc3339
-from gatehouse.core.decision import effective_limits
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import CreditPlan, Key, KeyEnvironment, KeyRecord, RateLimit
 from gatehouse.core.verification import (
@@ -36,7 +35,7 @@ async def explain(
     which case the state is unknown.
     """
     checks = key_checks(key, request, environment=environment, now=now)
-    checks += await _limit_checks(key, request, default_limit, limits)
+    checks += await _limit_checks(key, request.cost, default_limit, limits)
     if key.credits is not None:
         checks.append(_credit_check(key.credits, request.cost))
     return Explanation(code=first_failure(checks), checks=checks, decided_at=rfc3339(now))
@@ -79,17 +78,14 @@ def _credit_check(plan: CreditPlan, cost: int) -> Check:
 
 
 async def _limit_checks(
-    key: Key, request: VerificationRequest, default: RateLimit, limiter: RateLimits | None
+    key: Key, cost: int, default: RateLimit, limiter: RateLimits | None
 ) -> list[Check]:
-    limits = effective_limits(key, request, default)
+    limits = key.limits or (default,)
     states: tuple[RateLimitState | None, ...] = (None,) * len(limits)
     if limiter is not None:
         with contextlib.suppress(Unavailable):
             states = await limiter.take(Charge(subject=key.subject, limits=limits, cost=0))
-    return [
-        _limit_check(limit, state, request.cost)
-        for limit, state in zip(limits, states, strict=True)
-    ]
+    return [_limit_check(limit, state, cost) for limit, state in zip(limits, states, strict=True)]
 
 
 def _limit_check(limit: RateLimit, state: RateLimitState | None, cost: int) -> Check:

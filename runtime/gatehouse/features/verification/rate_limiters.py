@@ -29,7 +29,7 @@ from itertools import islice
 from gatehouse.core import gcra
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.ledger import Counter, Families, Family, steps
-from gatehouse.core.verification import ADDITIONAL_MAX, Charge, RateLimitState
+from gatehouse.core.verification import Charge, RateLimitState
 from gatehouse.platform.redis.batches import BATCH_MAX, ScriptBatches
 from gatehouse.platform.redis.connection import (
     OPEN_TIMEOUT_S,
@@ -50,16 +50,14 @@ EXCHANGE_S = 0.05
 FORGET_TIMEOUT_S = 2.0
 
 # KEYS[1] contains the number of the last call of the worker, and ARGV[1] the number of this call.
-# Then follow the entries. ARGV contains for each: the number of limits; the number of the key's own
-# limits, which come first; 1 if Redis decides on the entry, and 0 if it has been allowed; the
-# number of the call in which the entry was sent first; and `move_us` and `room_us` of each limit
-# (core/gcra.py). KEYS contains the counters in the same order. An entry with additional limits has
-# one more key, the sorted set of the names of the family's additional counters by expiry. The
-# script returns `ahead_us` of each limit: before the entry if Redis decides, otherwise after it.
-# The numbers are returned as text, because Lua numbers become integers in replies. Times are
-# relative to 2024, because a double represents such times to better than 0.01 us, but the current
-# Unix time only to 0.25 us. `%.4f` is used instead of tostring, which keeps only 14 digits and
-# would lose the microseconds.
+# Then follow the entries. ARGV contains for each: the number of limits; 1 if Redis decides on the
+# entry, and 0 if it has been allowed; the number of the call in which the entry was sent first; and
+# `move_us` and `room_us` of each limit (core/gcra.py). KEYS contains the counters in the same
+# order. The script returns `ahead_us` of each limit: before the entry if Redis decides, otherwise
+# after it. The numbers are returned as text, because Lua numbers become integers in replies. Times
+# are relative to 2024, because a double represents such times to better than 0.01 us, but the
+# current Unix time only to 0.25 us. `%.4f` is used instead of tostring, which keeps only 14 digits
+# and would lose the microseconds.
 SCRIPT = Script(f"""
 local clock = redis.call('TIME')
 local now = (tonumber(clock[1]) - 1704067200) * 1000000 + tonumber(clock[2])
@@ -67,49 +65,25 @@ local last = tonumber(redis.call('GET', KEYS[1]) or '0')
 redis.call('SET', KEYS[1], ARGV[1], 'EX', {SEQUENCE_S})
 local result, key, argument = {{}}, 1, 2
 while argument <= #ARGV do
-  local limits, own = tonumber(ARGV[argument]), tonumber(ARGV[argument + 1])
-  local decides = ARGV[argument + 2] == '1'
-  local counts = tonumber(ARGV[argument + 3]) > last
-  argument = argument + 4
-  local ahead, move, room, names = {{}}, {{}}, {{}}, nil
+  local limits, decides = tonumber(ARGV[argument]), ARGV[argument + 1] == '1'
+  local counts = tonumber(ARGV[argument + 2]) > last
+  argument = argument + 3
+  local ahead, move = {{}}, {{}}
   for i = 1, limits do
-    move[i], room[i] = tonumber(ARGV[argument + 2 * i - 2]), tonumber(ARGV[argument + 2 * i - 1])
+    move[i] = tonumber(ARGV[argument + 2 * i - 2])
     ahead[i] = math.max(tonumber(redis.call('GET', KEYS[key + i]) or '0') - now, 0)
-  end
-  if own < limits then
-    names = KEYS[key + limits + 1]
-    redis.call('ZREMRANGEBYSCORE', names, '-inf', now)
-  end
-  if decides then
-    local free = names and {ADDITIONAL_MAX} - redis.call('ZCARD', names)
-    for i = own + 1, limits do
-      if move[i] > 0 and not redis.call('ZSCORE', names, KEYS[key + i]) then
-        free = free - 1
-        if free < 0 then
-          local first = redis.call('ZRANGE', names, 0, 0, 'WITHSCORES')
-          ahead[i] = math.max(room[i], 0) + math.max(tonumber(first[2] or now) - now, 1000000)
-        end
-      end
-    end
-    for i = 1, limits do
-      if ahead[i] > room[i] then counts = false end
-    end
+    if decides and ahead[i] > tonumber(ARGV[argument + 2 * i - 1]) then counts = false end
   end
   for i = 1, limits do
     local moved = ahead[i] + move[i]
     if counts and move[i] > 0 then
       local expiry = math.ceil(moved / 1000) + 1000
       redis.call('SET', KEYS[key + i], string.format('%.4f', now + moved), 'PX', expiry)
-      if i > own then
-        redis.call('ZADD', names, string.format('%.0f', now + moved), KEYS[key + i])
-        if redis.call('PTTL', names) < expiry then redis.call('PEXPIRE', names, expiry) end
-      end
       if not decides then ahead[i] = moved end
     end
     result[#result + 1] = string.format('%.4f', ahead[i])
   end
-  key = key + limits + (names and 1 or 0)
-  argument = argument + 2 * limits
+  key, argument = key + limits, argument + 2 * limits
 end
 return result
 """)
@@ -120,7 +94,7 @@ class _Entry:
     """An entry of a script call: requests of a key family.
 
     counters, moves, rooms: counter, `move_us` and `room_us` (with the rounding tolerance) of each
-        limit. additional: number of additional limits, which come last.
+        limit.
     charge: the charge on which Redis decides, or None for requests that have been allowed.
     sequence: number of the call in which the entry was sent first; 0: not sent.
     ahead: reply of Redis.
@@ -130,7 +104,6 @@ class _Entry:
     counters: Sequence[Counter]
     moves: Sequence[float]
     rooms: Sequence[float]
-    additional: int
     charge: Charge | None = None
     sequence: int = 0
     ahead: list[float] = field(default_factory=list)
@@ -276,7 +249,7 @@ class RateLimits:
         counters = self._families.find(charge.subject).current
         numbers = steps(charge.limits, charge.cost)
         moves, rooms = [step[2] for step in numbers], [step[3] for step in numbers]
-        return _Entry(charge.subject, counters, moves, rooms, charge.additional, charge)
+        return _Entry(charge.subject, counters, moves, rooms, charge)
 
     def _answer(self, entry: _Entry, charge: Charge) -> tuple[RateLimitState, ...]:
         """Decides on an entry for which Redis has not replied. If Redis has counted it
@@ -316,14 +289,11 @@ class RateLimits:
         keys, arguments = [self._name], [str(self._sequence)]
         for entry in self._in_flight:
             entry.sequence = entry.sequence or self._sequence
-            limits = len(entry.counters)
-            arguments += (str(limits), str(limits - entry.additional))
-            arguments += ("0" if entry.charge is None else "1", str(entry.sequence))
+            decides = "0" if entry.charge is None else "1"
+            arguments += (str(len(entry.counters)), decides, str(entry.sequence))
             for counter, move, room in zip(entry.counters, entry.moves, entry.rooms, strict=True):
                 keys.append(f"{KEY_PREFIX}{counter.name}:{entry.subject}")
                 arguments += (repr(move), repr(room))
-            if entry.additional:
-                keys.append(f"{KEY_PREFIX}+:{entry.subject}")
         return keys, arguments
 
     def _send(self, subject: str | None, now: float) -> None:
@@ -333,8 +303,7 @@ class RateLimits:
             sent = unsent.pop(name).send(now) if name in unsent else []
             if sent:
                 counters, moves = zip(*sent, strict=True)
-                additional = sum(counter.is_additional for counter in counters)
-                self._in_flight.append(_Entry(name, counters, moves, moves, additional))
+                self._in_flight.append(_Entry(name, counters, moves, moves))
 
     def _decode(
         self, requests: list[_Entry | Family | None], reply: list[Reply]
@@ -354,7 +323,7 @@ class RateLimits:
                     counter.confirm(move, ahead, now)
             else:
                 counts = gcra.allows(charge.limits, entry.ahead, charge.cost)
-                for counter, move, ahead in islice(changes, _own(charge)):
+                for counter, move, ahead in changes:
                     counter.learn(ahead + move if counts else ahead, now)
         if self._batches is not None and len(self._in_flight) >= BATCH_MAX:
             self._batches.submit(None)  # more families may be waiting
@@ -375,8 +344,3 @@ class RateLimits:
             self.degraded = True
             self._on_degraded(reason)
         self._exchange_later()
-
-
-def _own(charge: Charge) -> int:
-    """Number of the key's own limits, which come first."""
-    return len(charge.limits) - charge.additional

@@ -14,12 +14,10 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from gatehouse.core import verification
 from gatehouse.core.addresses import parse_address
 from gatehouse.core.clock import rfc3339, rounded
 from gatehouse.core.http_signatures import SignatureError
 from gatehouse.core.verification import (
-    ADDITIONAL_MAX,
     Code,
     RateLimitState,
     SignedRequest,
@@ -29,20 +27,15 @@ from gatehouse.core.verification import (
 from gatehouse.features.keys.fields import Method as KeyMethod
 from gatehouse.platform.http.fields import (
     COST_MAX,
-    LIMITS_MAX,
     REASON_CHARS_MAX,
     REQUEST_ID,
     SCOPES_MAX,
     TOKEN_CHARS_MAX,
     CoreName,
-    Cost,
     Effective,
     Environment,
     Instant,
-    LimitName,
-    Quota,
     Scope,
-    Window,
 )
 from gatehouse.platform.http.validation import decode_body, decode_query, invalid, matching
 
@@ -118,23 +111,6 @@ class SignedRequestInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     ] = None
 
 
-class RateLimitOverride(
-    verification.RateLimitOverride, frozen=True, forbid_unknown_fields=True, gc=False
-):
-    """An additional limit if `quota` and `window_s` are set, otherwise a cost override for a limit
-    of the key.
-    """
-
-    name: LimitName
-    cost: Cost = 1
-    quota: Quota | None = None
-    window_s: Window | None = None
-    burst: Annotated[
-        Quota | None,
-        Meta(description="Units that can be used at once. Requires `quota` and `window_s`."),
-    ] = None
-
-
 class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A token, and the request for which it is verified."""
 
@@ -144,10 +120,6 @@ class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         "core": "docs",
         "address": "192.0.2.7",
         "method": "GET",
-        "limits": [
-            {"name": "requests", "cost": 5},
-            {"name": "per_file", "quota": 10, "window_s": 60},
-        ],
     }
 
     token: Token
@@ -172,15 +144,6 @@ class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = None
     method: Method | None = None
-    limits: Annotated[
-        tuple[RateLimitOverride, ...],
-        Meta(
-            max_length=LIMITS_MAX,
-            description="Cost overrides for limits of the key, or additional limits, with distinct "
-            f"names. At most {ADDITIONAL_MAX} additional limits of a key are counted at the same "
-            "time; further limits are treated as exceeded.",
-        ),
-    ] = ()
     request: SignedRequestInput | None = None
 
 
@@ -383,15 +346,12 @@ def decode(body: bytes, client: str) -> tuple[str, VerificationRequest]:
     if request.address is not None and parse_address(request.address) is None:
         fix = "send the address of the client, such as 192.0.2.7, or omit the field"
         raise invalid("body.address", "is not an IP address", fix)
-    if request.limits:
-        _check_limits(request)
     return request.token, VerificationRequest(
         scopes=request.scopes,
         core=request.core,
         cost=request.cost,
         address=client if request.address is None else request.address,
         method=request.method,
-        limits=request.limits,
         signed=None if request.request is None else _signed_request(request.request),
     )
 
@@ -445,33 +405,6 @@ def _signed_request(request: SignedRequestInput) -> SignedRequest:
         has_body=has_body,
         digests=(("sha-256", digest),),
     )
-
-
-def _check_limits(request: VerifyRequest) -> None:
-    """Raises BadRequest for an invalid limit. Invalid limits are not ignored, because the client
-    relies on the limits that it sends."""
-    limits, location = request.limits, "body.limits"
-    if len({limit.name for limit in limits}) != len(limits):
-        raise invalid(
-            location, "must not contain two limits with the same name", "send each name once"
-        )
-    for index, limit in enumerate(limits):
-        if (limit.quota is None) != (limit.window_s is None) or (
-            limit.burst is not None and limit.quota is None
-        ):
-            fix = "send both for an additional limit, or only name and cost for a limit of the key"
-            raise invalid(
-                f"{location}[{index}]", "must have both quota and window_s, or neither", fix
-            )
-        if limit.quota is None and limit.cost == 0 and request.cost > 0:
-            fix = "send 1 or more, or cost 0 for the whole request"
-            raise invalid(f"{location}[{index}].cost", "must not be 0 for a limit of the key", fix)
-        if limit.burst is not None and limit.burst > (limit.quota or 0):
-            raise invalid(
-                f"{location}[{index}].burst",
-                "must not be larger than quota",
-                "omit burst to allow the whole quota at once",
-            )
 
 
 def reply(result: VerificationResult, request_id: str) -> VerifyReply:

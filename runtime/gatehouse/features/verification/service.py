@@ -12,14 +12,8 @@ import msgspec
 
 from gatehouse.core import http_signatures
 from gatehouse.core.clock import Clock
-from gatehouse.core.decision import (
-    InvalidOverride,
-    effective_limits,
-    evaluate,
-    evaluate_credits,
-    evaluate_limits,
-)
-from gatehouse.core.errors import BadRequest, Problem, Unavailable
+from gatehouse.core.decision import evaluate, evaluate_credits, evaluate_limits
+from gatehouse.core.errors import Unavailable
 from gatehouse.core.http_signatures import SignatureError
 from gatehouse.core.keys import (
     KeyEnvironment,
@@ -83,8 +77,7 @@ class VerificationService:
         """Verifies a token. The code REVOKED is for logs; responses use `decision.for_public`.
 
         Unavailable dependencies result in the code UNAVAILABLE. A request counts against limits and
-        consumes credits only if all other checks pass. Raises BadRequest if the holder of the key
-        names a rate limit that cannot be applied.
+        consumes credits only if all other checks pass.
         """
         try:
             named = await self.finder.named(token)
@@ -120,9 +113,7 @@ class VerificationService:
         request: VerificationRequest,
         time: DecisionTime,
     ) -> VerificationResult | Awaitable[VerificationResult]:
-        """Performs all checks that need no I/O. Returns the other checks if there are any. Raises
-        BadRequest.
-        """
+        """Performs all checks that need no I/O. Returns the other checks if there are any."""
         if time.staleness_ms > self.max_staleness_ms:
             # Fails closed: the key may have been revoked in the meantime.
             return VerificationResult(Code.UNAVAILABLE, *time)
@@ -135,7 +126,7 @@ class VerificationService:
             return VerificationResult(code, *time, record if possession else None, reason=reason)
         if record.pepper_generation != self.finder.pepper.current:
             self.on_old_pepper(record.id, material, record.pepper_generation)
-        charge = self._charge(record, request)
+        charge = Charge(record.subject, record.limits or (self.default_limit,), request.cost)
         if record.has_credits or (record.signing is not None and request.signed is not None):
             return self._check_others(record, request.signed, charge, time)
         states = self.limits.take_now(charge)
@@ -166,19 +157,6 @@ class VerificationService:
         except Unavailable:
             return VerificationResult(Code.UNAVAILABLE, *time, record)
         return VerificationResult(evaluate_limits(states), *time, record, states)
-
-    def _charge(self, record: KeyRecord, request: VerificationRequest) -> Charge:
-        """The charge for a request. Raises BadRequest for a rate limit that cannot be applied."""
-        if not request.limits:
-            return Charge(record.subject, record.limits or (self.default_limit,), request.cost)
-        try:
-            limits = effective_limits(record, request, self.default_limit)
-        except InvalidOverride as exc:
-            raise _bad_override(str(exc), request) from None
-        additional = sum(override.quota is not None for override in request.limits)
-        return Charge(
-            subject=record.subject, limits=limits, cost=request.cost, additional=additional
-        )
 
     async def refund(self, record: KeyRecord, cost: int) -> None:
         """Refunds the credits for a request that was allowed but not performed. The request still
@@ -263,23 +241,3 @@ class VerificationService:
 
     def _decision_time(self) -> DecisionTime:
         return DecisionTime(self.clock.now(), self.keys.staleness_ms())
-
-
-def _bad_override(name: str, request: VerificationRequest) -> BadRequest:
-    has_quota = any(
-        override.name == name and override.quota is not None for override in request.limits
-    )
-    message = (
-        "is a limit of the key; only its cost can be overridden"
-        if has_quota
-        else "is not a limit of this key"
-    )
-    fix = (
-        "send only the name and the cost of the limit"
-        if has_quota
-        else "send quota and window_s as well, or omit the limit"
-    )
-    return BadRequest(
-        "The rate limits of the request are invalid.",
-        errors=(Problem(f"body.limits.{name}", message, fix),),
-    )

@@ -56,8 +56,7 @@ class SynchronousVerification:
         if len(exchange.body) > self._dependencies.body_max_bytes:
             return False
         token, request = schemas.decode(exchange.body, context.client)
-        templates = None if request.limits else self._replies
-        return self._verify(exchange, context, token, request, decision, templates, started)
+        return self._verify(exchange, context, token, request, decision, self._replies, started)
 
     def respond_to_header(self, exchange: Exchange) -> bool:
         """For a request with the token in a header."""
@@ -78,7 +77,7 @@ class SynchronousVerification:
         token: str,
         request: VerificationRequest,
         reply: _Reply,
-        templates: _Templates | None,
+        templates: _Templates,
         started: float,
     ) -> bool:
         parsed = self._verification.parse(token)
@@ -86,7 +85,7 @@ class SynchronousVerification:
         if result is None:
             return False
         if isinstance(result, VerificationResult):
-            template = None if templates is None else templates.find(result)
+            template = templates.find(result)
             if template is None:
                 response: asgi.Response | asgi.EncodedResponse = reply(context, request, result)
             else:

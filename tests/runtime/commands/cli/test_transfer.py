@@ -114,9 +114,9 @@ def test_invalid_row_is_reported_and_stops_the_import(
     assert (done.code, done.err.splitlines()) == (
         1,
         [
-            "api_keys.json, line 2: uses is not a known field (remove it, correct its name, or "
+            "api_keys.json, row 2: uses is not a known field (remove it, correct its name, or "
             "ignore it: --ignore uses)",
-            "api_keys.json, line 2: must be a string or an object (see docs/guides/migrate.md)",
+            "api_keys.json, row 3: must be a string or an object (see docs/guides/migrate.md)",
             "Nothing was written. Correct these rows, or add --skip-invalid.",
         ],
     )
@@ -148,10 +148,10 @@ def test_skip_invalid_imports_the_other_rows(importer: Command, database: Databa
     assert count(database) == 2
 
 
-def test_duplicate_key_is_reported_with_both_lines(importer: Command) -> None:
+def test_duplicate_key_is_reported_with_both_rows(importer: Command) -> None:
     done = import_file(importer, '[{"key": "the-same-key"},\n{"key": "the-same-key", "name": "b"}]')
     assert done.err.startswith(
-        "api_keys.json, line 2: is the same key as line 1 (remove one of them)"
+        "api_keys.json, row 2: is the same key as row 1 (remove one of them)"
     )
 
 
@@ -167,7 +167,7 @@ def test_key_in_own_format_is_rejected(importer: Command) -> None:
 def test_ambiguous_pair_of_texts_is_rejected(importer: Command, database: Database) -> None:
     done = import_file(importer, {"billing-service": "sk4b9f2c7d1e8a6053"})
     assert (
-        'line 2: is a pair of strings, and either may be the key (write {"key": "...", "name": '
+        'row 1: is a pair of strings, and either may be the key (write {"key": "...", "name": '
         '"..."})'
     ) in done.err
     assert "sk4b9f" not in done.err
@@ -208,7 +208,7 @@ def test_imported_cores_belong_to_the_given_key(importer: Command, database: Dat
         name="ngrok_urls.json",
     )
     assert (
-        "line 2: key is missing (specify the key that registers the Core: --registered-by ID)"
+        "row 1: key is missing (specify the key that registers the Core: --registered-by ID)"
         in missing.err
     )
     done = import_file(importer, urls, "--cores", "--registered-by", agent, name="ngrok_urls.json")
@@ -229,7 +229,7 @@ def test_imported_cores_belong_to_the_given_key(importer: Command, database: Dat
         (("import", "s3:/x"), "gatehouse: s3:/x is not an S3 URL; use s3://bucket/key"),
         (
             ("import", "bad.json"),
-            "gatehouse: bad.json, line 1: must be a JSON object or list; nothing was written",
+            "gatehouse: bad.json must be a JSON object or list; nothing was written",
         ),
         (
             ("import", "latin.json"),

@@ -1,4 +1,4 @@
-"""Legacy files: every format, line numbers, and removal of entries."""
+"""Legacy files: every format, and removal of entries."""
 
 from __future__ import annotations
 
@@ -24,48 +24,44 @@ MEMBERS = st.recursive(
 
 
 def read(text: str) -> list[tuple[int, str | None, Any]]:
-    return [(entry.line, entry.name, entry.value) for entry in entries(text)]
+    return [(entry.row, entry.name, entry.value) for entry in entries(text)]
 
 
 @pytest.mark.requirement("CG-09")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('{\n  "a": {"name": "x"},\n  "b": null\n}', [(2, "a", {"name": "x"}), (3, "b", None)]),
+        ('{\n  "a": {"name": "x"},\n  "b": null\n}', [(1, "a", {"name": "x"}), (2, "b", None)]),
         ('{"docs": "https://x.example"}', [(1, "docs", "https://x.example")]),
-        ('[\n"a",\n{"key": "b"}]\n', [(2, None, "a"), (3, None, {"key": "b"})]),
-        ('{"keys": [\n"a"\n]}', [(2, None, "a")]),
+        ('[\n"a",\n{"key": "b"}]\n', [(1, None, "a"), (2, None, {"key": "b"})]),
+        ('{"keys": [\n"a"\n]}', [(1, None, "a")]),
         ('{"version": 1, "api_keys":\n{"a": 1}}', [(1, "version", 1), (2, "a", 1)]),
         ("\ufeff[]", []),
         (" {} ", []),
     ],
 )
-def test_json_entries_are_read_with_their_lines(text: str, expected: list[Any]) -> None:
+def test_json_entries_are_read_with_their_numbers(text: str, expected: list[Any]) -> None:
     assert read(text) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "message"),
+    ("text", "message"),
     [
-        ("", 1, "must be a JSON object or list"),
-        ("7", 1, "must be a JSON object or list"),
-        ('{"a": 1,\n"b" 2}', 2, "is not valid JSON"),
-        ('["a"\n"b"]', 2, "is not valid JSON"),
-        ('{"a": {"x": 1, "x": 2}}', 1, "has two members with the same name"),
-        ("[NaN]", 1, "is not valid JSON"),
-        ("[1] [2]", 1, "contains more than one JSON value"),
-        ("[" * 20_000, 1, "is not valid JSON"),
-        (
-            '{"keys": ' * 5000 + "[]" + "}" * 5000,
-            1,
-            "has too many wrappers around its entries",
-        ),
+        ("", "is not valid JSON (line 1)"),
+        ("7", "must be a JSON object or list"),
+        ('{"a": 1,\n"b" 2}', "is not valid JSON (line 2)"),
+        ('["a"\n"b"]', "is not valid JSON (line 2)"),
+        ('{"a": {"x": 1, "x": 2}}', "has two members with the same name"),
+        ("[NaN]", "is not valid JSON (NaN or Infinity)"),
+        ("[1] [2]", "is not valid JSON (line 1)"),
+        ("[" * 200_000, "is nested too deeply"),
+        ('{"keys": ' * 5000 + "[]" + "}" * 5000, "is nested too deeply"),
     ],
 )
-def test_malformed_file_is_rejected_with_its_line(text: str, line: int, message: str) -> None:
+def test_malformed_file_is_rejected(text: str, message: str) -> None:
     with pytest.raises(MalformedFile) as error:
         read(text)
-    assert (error.value.line, error.value.message) == (line, message)
+    assert str(error.value) == message
 
 
 @given(st.dictionaries(st.text(), MEMBERS) | st.lists(MEMBERS), st.sampled_from([None, 1, 4]))
@@ -82,7 +78,7 @@ def test_json_container_is_read_like_the_json_module(document: Any, indent: int 
 @given(st.text())
 def test_any_text_is_read_or_rejected(text: str) -> None:
     with contextlib.suppress(MalformedFile):
-        assert all(line >= 1 for line, _, _ in read(text))
+        assert all(row >= 1 for row, _, _ in read(text))
 
 
 @given(

@@ -13,7 +13,7 @@ from unittest.mock import AsyncMock
 import pytest
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import RateLimit
-from gatehouse.core.verification import ADDITIONAL_MAX, Charge
+from gatehouse.core.verification import Charge
 from gatehouse.features.verification import rate_limiters
 from gatehouse.features.verification.rate_limiters import KEY_PREFIX, RateLimits
 from gatehouse.platform.redis import batches
@@ -32,15 +32,6 @@ THOUSAND = RateLimit(name="requests", quota=1000, window_s=86_400, burst=1000)
 
 def charge(*limits: RateLimit, subject: str = "", cost: int = 1) -> Charge:
     return Charge(subject=subject or uuid.uuid4().hex, limits=limits, cost=cost)
-
-
-def additional(*names: str, subject: str, cost: int = 1, window_s: int = 31 * 86_400) -> Charge:
-    """A request with one limit of the key and with these limits in the request."""
-    limits = tuple(
-        RateLimit(name=name, quota=1000, window_s=window_s, burst=1000) for name in names
-    )
-    own = RateLimit(name="requests", quota=10_000, window_s=31 * 86_400, burst=10_000)
-    return Charge(subject=subject, limits=(own, *limits), cost=cost, additional=len(limits))
 
 
 def limiter(
@@ -107,67 +98,6 @@ async def test_cost_zero_consumes_nothing(limits: RateLimits) -> None:
     for _ in range(10):
         (state,) = await limits.take(read_only)
         assert (state.exceeded, state.remaining) == (False, 5)
-
-
-@pytest.mark.bound("core.verification:ADDITIONAL_MAX")
-@pytest.mark.requirement("CG-06")
-async def test_number_of_additional_limits_of_a_key_is_bounded(limits: RateLimits) -> None:
-    subject = uuid.uuid4().hex
-    states = [
-        await limits.take(additional(f"name{number}", subject=subject)) for number in range(1000)
-    ]
-    passed = [number for number, (_, state) in enumerate(states) if not state.exceeded]
-    assert passed == list(range(ADDITIONAL_MAX))
-    assert all(
-        state.remaining == 0 or state.retry_after_s > 0 for _, state in states[ADDITIONAL_MAX:]
-    )
-    own, again = await limits.take(additional("name0", subject=subject))
-    assert (own.remaining, again.exceeded, again.remaining) == (
-        10_000 - ADDITIONAL_MAX - 1,
-        False,
-        998,
-    )
-    (_, other) = await limits.take(additional("name999", subject=uuid.uuid4().hex))
-    assert not other.exceeded
-
-
-async def test_several_additional_limits_of_one_request_are_bounded(limits: RateLimits) -> None:
-    subject = uuid.uuid4().hex
-    states = await limits.take(
-        additional(*(f"name{number}" for number in range(ADDITIONAL_MAX + 1)), subject=subject)
-    )
-    assert [state.exceeded for state in states] == [False] * (ADDITIONAL_MAX + 1) + [True]
-    states = await limits.take(additional("other", subject=subject))
-    assert not any(state.exceeded for state in states)  # the denied request consumed nothing
-
-
-async def test_reading_additional_limits_stores_nothing(redis_url: str) -> None:
-    subject = uuid.uuid4().hex
-    redis_limits = limiter(redis_url)
-    for number in range(100):
-        await redis_limits.take(additional(f"name{number}", subject=subject, cost=0))
-    assert await _counters(redis_url, subject) == 0
-    for number in range(100):
-        await redis_limits.take(additional(f"name{number}", subject=subject))
-    await redis_limits.close()
-    # The limit of the key, and the set of names.
-    assert await _counters(redis_url, subject) == ADDITIONAL_MAX + 2
-
-
-async def test_expired_additional_limits_make_room(limits: RateLimits) -> None:
-    subject = uuid.uuid4().hex
-    # 1 of 1,000 in a second: the counter expires after a millisecond.
-    for number in range(ADDITIONAL_MAX):
-        await limits.take(additional(f"name{number}", subject=subject, window_s=1))
-    async with asyncio.timeout(60):
-        while (await limits.take(additional("other", subject=subject)))[1].exceeded:
-            await asyncio.sleep(0.001)
-
-
-async def _counters(url: str, subject: str) -> int:
-    reply = await command(url, "KEYS", f"{KEY_PREFIX}*:{subject}")
-    assert isinstance(reply, list)
-    return len(reply)
 
 
 async def test_used_up_limit_stays_used_up_without_redis() -> None:

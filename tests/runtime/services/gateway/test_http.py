@@ -4,7 +4,6 @@ metrics, OpenAPI and malformed requests, each of which gets one problem document
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import Any
 
@@ -159,20 +158,6 @@ async def test_query_parameters_are_validated(gateway: Any, query: str, location
 )
 async def test_token_with_odd_characters_is_unknown(gateway: Any, header: str) -> None:
     assert (await gateway.request("GET", VERIFY, header)).status == 401
-
-
-@pytest.mark.requirement("CG-06")
-async def test_cost_0_for_a_limit_of_the_key_is_rejected(gateway: Any) -> None:
-    key = await gateway.create_key()
-    body = {"token": key.token, "limits": [{"name": "requests", "cost": 0}]}
-    reply = await gateway.request("POST", VERIFY, body=json.dumps(body).encode())
-    assert _errors(reply) == (
-        "body.limits[0].cost",
-        "must not be 0 for a limit of the key",
-        "send 1 or more, or cost 0 for the whole request",
-    )
-    reply = await gateway.request("POST", VERIFY, body=json.dumps({**body, "cost": 0}).encode())
-    assert (reply.status, reply.json["code"]) == (200, "VALID")
 
 
 async def test_no_internal_error_occurred(gateway: Any) -> None:

@@ -395,8 +395,6 @@ async def verification_requests(pair: Pair) -> list[bytes]:
         get(),
         post({"token": valid, "cost": 0}),
         post({"token": valid, "cost": 3, "core": "docs", "address": "192.0.2.7", "method": "GET"}),
-        post({"token": valid, "limits": [{"name": "unknown"}]}),
-        post({"token": valid, "limits": [{"name": "more", "quota": 5000, "window_s": 60}]}),
         post({"token": valid, "address": "nonsense"}),
         post({"token": valid, "unknown": 1}),
         post({"token": 1}),
