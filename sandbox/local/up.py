@@ -98,15 +98,23 @@ def up(stack: str, *, changes: Sequence[str] = (), home: Path = HOME) -> int:
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Deployed:
-    """The running part of a deployed stack."""
+@dataclass(slots=True)
+class Deployed:
+    """The running part of a deployed stack. core: None after the sample Core was drained."""
 
     processes: StackProcesses
-    core: Child
+    core: Child | None
 
-    def children(self) -> list[Child]:
-        return [*self.processes.children, self.core]
+    def check(self) -> None:
+        """Raise SandboxError if a process has exited, except the agent of a drained Core."""
+        if self.core is not None and self.core.process.poll() == 0:
+            self.core = None
+        for child in (*self.processes.children, *([self.core] if self.core else [])):
+            if child.process.poll() is not None:
+                code = child.process.returncode
+                raise SandboxError(
+                    f"{child.name} exited with code {code}. Last lines of the log:\n{child.tail()}"
+                )
 
 
 class _Environment:
@@ -129,7 +137,7 @@ class _Environment:
         self._checkpoint = Checkpoint()
         self._outer = cleanup
         self._emulator: Emulator | None = None
-        self._deployed: _Deployed | None = None
+        self._deployed: Deployed | None = None
         self._roles: tuple[str, ...] = ()
 
     def start(self, changes: Sequence[str], stopped: Sequence[str]) -> None:
@@ -148,13 +156,8 @@ class _Environment:
         """
         tick = threading.Event()
         while True:
-            for child in self._deployed.children() if self._deployed else []:
-                if child.process.poll() is not None:
-                    code = child.process.returncode
-                    raise SandboxError(
-                        f"{child.name} exited with code {code}. Last lines of the "
-                        f"log:\n{child.tail()}"
-                    )
+            if self._deployed is not None:
+                self._deployed.check()
             if (request := requests.take(self._state.home)) is not None:
                 self._serve(request)
             tick.wait(0.5)
@@ -196,13 +199,13 @@ class _Environment:
                 aws, exports["probe"], processes.local, self._logs / "probe.log"
             )
             progress.done(f"requested {', '.join(urls.values())}")
-        self._deployed = _Deployed(processes, self._start_core(processes.local, processes.token))
+        self._deployed = Deployed(processes, self._start_core(processes.local, processes.token))
         endpoints = self._endpoints(processes, emulator)
         self._print_summary(endpoints, emulator)
         # Written last, because `up --detach` prints this output until the file exists.
         self._write_endpoints(endpoints)
 
-    def _update(self, changes: Sequence[str], deployed: "_Deployed") -> None:
+    def _update(self, changes: Sequence[str], deployed: "Deployed") -> None:
         """Update the stack, and restart the processes whose definition or code changed, one after
         the other.
         """

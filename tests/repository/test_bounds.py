@@ -31,7 +31,6 @@ OTHER = {
     "core.lifecycle:GRACE_S_MAX",
     "core.lifecycle:TTL_S_MAX",
     "http.websocket:_REASON_BYTES_MAX",
-    "http_client.upstream:READ_TIMEOUT_S",
     "session_idle_timeout_s",
     "sharing.table:_BATCH",
     "sharing.worker:BATCH",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from gatehouse.core.cores import CoreName, CoreRecord
+import json
+from typing import Any
+
+import msgspec
+from gatehouse.core.cores import CoreName, CoreRecord, CoreSettings
 from gatehouse.core.keys import KeyEnvironment, KeyId
 
 from tests.runtime.console_client import Console
@@ -26,16 +30,44 @@ def instance(instance_id: str, *, healthy: bool = True) -> CoreRecord:
     )
 
 
+def changed_settings() -> dict[str, Any]:
+    """A value other than the default for every setting, without forward_authorization."""
+    schemas = msgspec.json.schema(CoreSettings)["$defs"]["CoreSettings"]["properties"]
+    values = {name: _changed(schema) for name, schema in schemas.items()}
+    del values["forward_authorization"]
+    return values
+
+
+def _changed(schema: dict[str, Any]) -> Any:
+    kind, default = schema.get("anyOf", [schema])[0], schema["default"]
+    match kind:
+        case {"enum": choices}:
+            return next(choice for choice in choices if choice != default)
+        case {"type": "boolean"}:
+            return not default
+        case {"type": "integer"}:
+            return kind["minimum"]
+        case {"type": "array"}:
+            return kind["items"]["examples"]
+    return f"{default}-2"
+
+
 async def register(
-    console: Console, name: str, *instances: str, url: str = "https://core.example"
+    console: Console,
+    name: str,
+    *instances: str,
+    url: str = "https://core.example",
+    settings: dict[str, Any] | None = None,
 ) -> str:
     """Inserts a registration as a gateway does, and returns the ID of its key."""
     key_id: str = (await console.create(name="agent"))["key"]["id"]
     for instance_id in instances or ("default",):
         console.database.sql(
             "INSERT INTO core (name, instance_id, url, environment, registered_by, lease_id, "  # noqa: S608
-            f"pepper_generation, expires_at) VALUES ('{name}', '{instance_id}', '{url}', 'test', "
-            f"'{key_id}', 'lease', 1, now() + interval '1 hour') ON CONFLICT (name, instance_id) "
-            "DO UPDATE SET url = excluded.url, expires_at = excluded.expires_at, draining = false"
+            f"pepper_generation, expires_at, settings) VALUES ('{name}', '{instance_id}', '{url}', "
+            f"'test', '{key_id}', 'lease', 1, now() + interval '1 hour', "
+            f"'{json.dumps(settings or {})}') ON CONFLICT (name, instance_id) DO UPDATE SET "
+            "url = excluded.url, expires_at = excluded.expires_at, draining = false, "
+            "settings = excluded.settings"
         )
     return key_id

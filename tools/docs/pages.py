@@ -6,6 +6,7 @@ from pathlib import Path
 from tools.docs import (
     alarms,
     controls,
+    core_settings,
     costs,
     key_form,
     permissions,
@@ -22,9 +23,10 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "permissions.md": permissions.page,
     "alarms.md": alarms.page,
     "costs.md": costs.page,
+    "../runtime/web/src/coreOptions.ts": core_settings.module,
     "../runtime/web/src/keyFields.ts": key_form.module,
 }
-"""Pages of `docs/`, and a source of the web UI. tests/repository/test_pages.py checks that they are
+"""Pages of `docs/`, and sources of the web UI. tests/repository/test_pages.py checks that they are
 current.
 """
 REQUIREMENTS = ROOT / ".gatehouse" / "docs" / "requirements.md"

@@ -17,7 +17,7 @@ from gatehouse.platform.settings import PREFIX, Settings
 from pydantic.fields import FieldInfo
 
 from components.settings.descriptions import field_descriptions
-from tools.docs import markdown
+from tools.docs import core_settings, markdown
 from tools.docs.markdown import prose, table
 
 CONTRACT = tomllib.loads(
@@ -40,6 +40,8 @@ def page() -> str:
         optional=table(
             (*COLUMNS, "set by"), ((*_row(row["name"]), _key(row)) for row in CONTRACT["optional"])
         ),
+        cores=core_settings.settings_table(),
+        identity_headers=core_settings.identity_headers(),
         options=table(("variable", "option", "description", "commands"), _options()),
     )
 

@@ -1,10 +1,11 @@
-"""Registered Cores."""
+"""Registered Cores, and the settings that they declare."""
 
 from __future__ import annotations
 
-from typing import NewType
+from typing import Annotated, ClassVar, Literal, NewType
 
 import msgspec
+from msgspec import Meta
 
 from gatehouse.core.keys import KeyEnvironment, KeyId
 
@@ -21,6 +22,125 @@ IMPORTED_INSTANCE = "imported"
 
 #: Maximum number of live instances of a Core.
 INSTANCES_MAX = 64
+
+#: Request headers by which an application can trust a proxy about the client: its user, address or
+#: certificate, and the method and URL of its request. `*` stands for any characters. CGI and WSGI
+#: servers read an underscore in a name as a hyphen.
+IDENTITY_HEADERS = (
+    *("*_*", "remote-*", "x-remote-*", "x-real-ip", "client-ip", "*-client-ip"),
+    *("x-auth-request-*", "x-authenticated-*", "x-webauth-*", "x-forwarded-*", "x-original-*"),
+    *("x-goog-authenticated-*", "x-goog-iap-*", "x-amzn-oidc-*", "x-ms-client-principal*"),
+    *("cf-connecting-ip*", "cf-access-*", "tailscale-user-*", "x-pomerium-*"),
+    *("client-cert*", "x-client-cert*", "x-ssl-*", "ssl-client-*", "x-consumer-*", "x-envoy-*"),
+    *("x-credential-*", "x-rewrite-*", "x-http-method*", "x-method-override", "x-user*"),
+    *("x-email", "x-groups", "x-roles"),
+)
+
+
+class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Settings that the registration of a Core declares. They apply to all its instances.
+
+    The only declaration of the fields: the API, the options of `gatehouse core`, the form of the
+    web UI, the stored row, the change feed and the documentation are derived from it.
+    """
+
+    example: ClassVar = {"response_timeout_s": 600, "basic_auth": True}
+
+    response_timeout_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=3600,
+            description="Maximum time in seconds without data from the Core, before and during a "
+            "response.",
+        ),
+    ] = 60
+    idle_timeout_s: Annotated[
+        Annotated[int, Meta(ge=1, le=3600)] | None,
+        Meta(
+            description="Maximum time in seconds without data on a WebSocket. Default and maximum: "
+            "slightly less than the idle timeout of the load balancer."
+        ),
+    ] = None
+    websocket_message_max_bytes: Annotated[
+        int,
+        Meta(
+            ge=1024,
+            le=1_073_741_824,
+            description="Maximum size of a WebSocket message in bytes, in both directions.",
+        ),
+    ] = 16_777_216
+    body_max_bytes: Annotated[
+        Annotated[int, Meta(ge=1, le=2**53)] | None,
+        Meta(description="Maximum size of a request body in bytes. Default: no limit."),
+    ] = None
+    strip_prefix: Annotated[
+        bool,
+        Meta(description="Requests are forwarded without `/cores/{name}` in their path."),
+    ] = True
+    key_header: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9-]{1,64}$",
+            description="Header with the API key, in addition to `Authorization: Bearer`.",
+        ),
+    ] = "X-API-Key"
+    basic_auth: Annotated[
+        bool,
+        Meta(
+            description="Accept the API key as the password of Basic authentication, with any user "
+            "name. Unsafe cross-site requests of browsers are denied."
+        ),
+    ] = False
+    forward_authorization: Annotated[
+        bool,
+        Meta(
+            description="Forward `Authorization` to the Core unless it contains an API key. "
+            "Clients send the key in the key header, and the gateway sends the secret of the Core "
+            "in `Gatehouse-Core-Secret`. Excludes `basic_auth`."
+        ),
+    ] = False
+    remove_headers: Annotated[
+        tuple[Annotated[str, Meta(pattern="^[A-Za-z0-9*_-]{1,64}$", examples=["x-remote-*"])], ...],
+        Meta(
+            max_length=100,
+            description="Request headers that are not forwarded. `*` stands for any characters. "
+            "Default: headers by which applications trust a proxy about the client.",
+        ),
+    ] = IDENTITY_HEADERS
+    cors_origins: Annotated[
+        tuple[
+            Annotated[
+                str,
+                Meta(
+                    max_length=300,
+                    pattern=r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$",
+                    examples=["https://app.example.com"],
+                ),
+            ],
+            ...,
+        ],
+        Meta(
+            max_length=100,
+            description="Origins of web pages that can call the Core from a browser, or `*`. Their "
+            "preflight requests need no key.",
+        ),
+    ] = ()
+    error_format: Annotated[
+        Literal["problem", "openai"],
+        Meta(
+            description="Format of errors from the gateway: problem documents (RFC 9457), or "
+            "errors as in the OpenAI API."
+        ),
+    ] = "problem"
+
+    def __post_init__(self) -> None:
+        if self.basic_auth and self.forward_authorization:
+            raise ValueError("cannot have both basic_auth and forward_authorization")
+
+
+#: Settings of a Core that declares none.
+DEFAULT_SETTINGS = CoreSettings()
 
 
 class CoreRecord(msgspec.Struct, frozen=True):
@@ -42,6 +162,7 @@ class CoreRecord(msgspec.Struct, frozen=True):
     health_path: str  # path of the health checks; empty: none
     healthy: bool  # False after failed health checks
     version: int
+    settings: CoreSettings = DEFAULT_SETTINGS
 
     def is_live(self, now: float) -> bool:
         """True if the instance can receive new requests."""

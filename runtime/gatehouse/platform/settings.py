@@ -432,8 +432,8 @@ class Settings(SharingSettings, ConnectionSettings):
     )
     """Rate limit for keys without their own rate limits, as requests/seconds, such as 600/60."""
     body_max_bytes: Annotated[int, Field(ge=1024, le=10_485_760)] = 65_536
-    """Maximum size of request bodies to the management API and the verify endpoints, in bytes.
-    Bodies to Cores are streamed without a limit."""
+    """Maximum size of request bodies to the management API and the verify endpoints, and of signed
+    requests to Cores, in bytes. A Core declares the maximum size of other requests."""
     sharing_creates_per_minute: Annotated[int, Field(ge=1, le=10_000)] = SHARING_CREATES_PER_MINUTE
     """Number of secrets that an owner can create per minute. The same limit applies separately to
     secret requests. Further requests are rejected with status 429. A key and its rotations count as
@@ -467,13 +467,7 @@ class Settings(SharingSettings, ConnectionSettings):
     """Maximum number of open WebSockets per Core and worker. Further handshakes are rejected with
     status 503.
     """
-    websocket_message_max_bytes: Annotated[int, Field(ge=1024, le=67_108_864)] = 1_048_576
-    """Maximum size of a WebSocket message in bytes, in both directions. A WebSocket with a larger
-    message is closed with code 1009."""
 
-    core_timeout_s: Annotated[float, Field(ge=1, le=600)] = 60.0
-    """Maximum time, in seconds, without data from a Core. After that, the gateway responds with
-    status 504, or closes the connection if the response has already begun."""
     core_health_interval_s: Annotated[float, Field(ge=0, le=300)] = 10.0
     """Interval between two health checks of an instance of a Core, in seconds. The workers of all
     gateways share the checks. 0 disables the checks."""
@@ -485,10 +479,11 @@ class Settings(SharingSettings, ConnectionSettings):
     healthy again.
     """
     circuit_breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
-    """Number of consecutive connection errors or timeouts after which a worker opens the circuit
-    breaker of an instance of a Core. While the circuit breaker is open, the instance receives no
-    requests. If the circuit breakers of all instances are open, requests are rejected with status
-    503 and the code `core_circuit_open`. 0 disables the circuit breaker."""
+    """Number of consecutive failures after which a worker opens the circuit breaker of an instance
+    of a Core: failed connections, and requests of more than one key to which the instance responds
+    with 502, 503 or 504. While the circuit breaker is open, the instance receives no requests. If
+    the circuit breakers of all instances are open, requests are rejected with status 503 and the
+    code `core_circuit_open`. 0 disables the circuit breaker."""
     circuit_breaker_reset_s: Annotated[float, Field(ge=0.5, le=300)] = 5.0
     """Time in seconds until an open circuit breaker allows a trial request."""
     retry_budget_percent: Annotated[int, Field(ge=0, le=100)] = 10

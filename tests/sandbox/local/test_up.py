@@ -8,17 +8,23 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.files import write_private
 
-from sandbox.child_processes import ProcessRecord
+from sandbox.child_processes import Child, ProcessRecord, start
+from sandbox.errors import SandboxError
 from sandbox.local import requests
 from sandbox.local.run_state import RunState, RunStateFile, down
+from sandbox.local.stack_processes import StackProcesses
+from sandbox.local.up import Deployed
 from sandbox.paths import REPOSITORY
 from tests import requires
 
@@ -40,6 +46,24 @@ def sandbox(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         command, cwd=REPOSITORY, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
     )
+
+
+def test_agent_of_a_drained_core_ends_nothing_else(tmp_path: Path) -> None:
+    def child(name: str, code: str) -> Child:
+        return start(name, [sys.executable, "-c", code], log=tmp_path / name, env=dict(os.environ))
+
+    gateway = child("gateway", "import signal; signal.pause()")
+    processes = cast("StackProcesses", SimpleNamespace(children=[gateway]))
+    try:
+        for code, failed in (("pass", False), ("raise SystemExit(1)", True)):
+            deployed = Deployed(processes, core := child("core", code))
+            core.process.wait(_TIMEOUT_S)
+            with pytest.raises(SandboxError, match="core exited") if failed else nullcontext():
+                deployed.check()
+    finally:
+        gateway.stop()
+    with pytest.raises(SandboxError, match="gateway exited"):
+        Deployed(processes, None).check()
 
 
 @requires.ROOT_USER

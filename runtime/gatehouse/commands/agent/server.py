@@ -13,7 +13,7 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ Print = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class Registration:
     """The requested registration. `url` is called before every heartbeat, because the address of a
-    tunnel may change.
+    tunnel may change. settings: of the Core, see `core.cores.CoreSettings`.
     """
 
     gateway: str
@@ -63,6 +63,7 @@ class Registration:
     ttl_s: int
     drain_s: int
     url: Callable[[], str]
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Registration({self.name} at {self.gateway})"
@@ -246,7 +247,11 @@ class Lease:
     async def _put(self, url: str, current: _Lease | None) -> _Lease:
         """Renews the current lease, or registers the Core if there is no lease. Returns the lease.
         Raises the errors of `_send`."""
-        lease = {"instance_id": self.registration.instance_id, "health_path": HEALTH_PATH}
+        lease: dict[str, Any] = {
+            "instance_id": self.registration.instance_id,
+            "health_path": HEALTH_PATH,
+            "settings": self.registration.settings,
+        }
         if current is not None:
             lease = {"lease_id": current.lease_id}
         reply = await self._send(

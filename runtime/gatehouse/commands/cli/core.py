@@ -7,15 +7,17 @@ import os
 import re
 import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gatehouse.commands.agent import server
 from gatehouse.commands.agent.server import Registration
 from gatehouse.commands.agent.tunnel import AUTHTOKEN_VARIABLE, NgrokTunnel
-from gatehouse.commands.cli.options import is_url, read_token
+from gatehouse.commands.cli.options import is_url, own_parameters, read_token, with_options
 from gatehouse.commands.cli.output import USAGE, note, stop
+from gatehouse.commands.cli.shapes import parameters, request
+from gatehouse.core.cores import CoreSettings
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.cores.schemas import (
     DRAIN_S_DEFAULT,
@@ -31,7 +33,8 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command(name="core")(core)
+    options = [*own_parameters(core), *parameters(CoreSettings)]
+    app.command(name="core")(with_options(core, options))
 
 
 def core(
@@ -108,6 +111,7 @@ def core(
             help="Maximum time in seconds for requests in progress to complete after SIGTERM.",
         ),
     ] = DRAIN_S_DEFAULT,
+    **settings: Any,
 ) -> None:
     """Serve a directory through the gateway until SIGTERM or Ctrl-C. The agent serves files only to
     the gateway.
@@ -141,6 +145,7 @@ def core(
         ttl,
         drain_timeout,
         current,
+        request(settings),
     )
     asyncio.run(server.run(directory, sock, registration, note, tunnel))
 

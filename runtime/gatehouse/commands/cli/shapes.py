@@ -54,7 +54,7 @@ def _parameter(field: inspect.Field, forms: Mapping[str, Form]) -> Parameter:
     match kind:
         case _ if field.name in forms:
             value = forms[field.name].option
-        case inspect.ListType():
+        case inspect.ListType() | inspect.VarTupleType():
             name = name[: -2 if name.endswith("sses") else -1]
             value = Annotated[list[str] | None, typer.Option(name, help=f"{help} Repeatable.")]
         case inspect.LiteralType(values=values):

@@ -3,16 +3,19 @@
 A circuit breaker is closed while the instance responds. Consecutive failures open it, and requests
 are then denied immediately instead of waiting for an instance that is down. After the reset time,
 the circuit breaker is half open: one trial request is sent. A response closes the circuit breaker;
-a failure opens it again. If a trial has no outcome within the reset time, another trial is sent.
-Only failed connections and timeouts count as failures; a response with any status shows that the
-instance is up.
+a failed connection opens it again. If a trial has no outcome within the reset time, another trial
+is sent.
+
+Failures are failed connections, and requests to which the instance responds with 502, 503 or 504
+or closes the connection. A client can cause the latter, so they open a circuit breaker only if they
+happen to more than one client. A response timeout is no failure: clients can request slow things.
 Sources: M. Nygard, Release It!, chapter "Stability Patterns"; RFC 9110, section 9.2.2 and "The Tail
 at Scale" for the retry budget.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 #: Maximum and initial value of a retry budget. The initial value permits retries for a Core with
@@ -38,6 +41,8 @@ class CircuitBreaker:
     reset_s: float
     _failures: int = 0
     _open_until: float | None = None
+    #: Clients of the counted failures. An empty string stands for a failed connection.
+    _clients: set[str] = field(default_factory=set)
 
     def state(self, now: float) -> CircuitState:
         if self._open_until is None:
@@ -65,20 +70,34 @@ class CircuitBreaker:
         """Records a response. Returns True if the response closed the circuit breaker."""
         closed = self._open_until is not None
         self._failures, self._open_until = 0, None
+        self._clients.clear()
         return closed
 
-    def failed(self, now: float, *, trial: bool) -> bool:
-        """Records a failure. Returns True if the failure opened the circuit breaker. While the
-        circuit breaker is open, only a failed trial counts."""
+    def failed(self, now: float, *, trial: bool, client: str = "") -> CircuitState | None:
+        """Records a failure. Returns the new state if it changed. While the circuit breaker is
+        open, only a failed trial counts.
+
+        client: the client whose request failed after the connection was established. If this
+        request was the trial, the failure of another client opens the circuit breaker again.
+        """
         if self._open_until is not None:
-            if trial:
+            if not trial:
+                return None
+            if not client:
                 self._open_until = now + self.reset_s
-            return False
+                return None
+            self._open_until, self._failures = None, self.failures_max - 1
+            self._clients = {client}
+            return CircuitState.CLOSED
+        if not self.failures_max:
+            return None
         self._failures += 1
-        if not self.failures_max or self._failures < self.failures_max:
-            return False
+        self._clients.add(client)
+        is_confirmed = "" in self._clients or len(self._clients) > 1
+        if self._failures < self.failures_max or not is_confirmed:
+            return None
         self._open_until = now + self.reset_s
-        return True
+        return CircuitState.OPEN
 
     def abandoned(self, now: float, *, trial: bool) -> None:
         """Records a request that ended without an outcome because the client disconnected. If that

@@ -16,7 +16,7 @@ from gatehouse.core.cores import CoreRecord
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.token import Pepper
 from gatehouse.features.cores.repository import CoreRegistry, HealthCheckRepository
-from gatehouse.features.cores.service import core_secret
+from gatehouse.features.cores.service import core_credential
 from gatehouse.platform.http_client.upstream import UpstreamClients, UpstreamRequest
 
 #: Maximum time in seconds until the status of the response arrives.
@@ -69,10 +69,10 @@ class HealthChecks:
                 self.on_change(changed)
 
     async def _succeeds(self, core: CoreRecord) -> bool:
-        secret = core_secret(self.pepper, core)
+        credential = core_credential(self.pepper, core)
         headers = [("user-agent", "gatehouse"), ("accept", "*/*"), ("connection", "close")]
-        if secret is not None:
-            headers.append(("authorization", f"Bearer {secret}"))
+        if credential is not None:
+            headers.append(credential)
         try:
             async with (
                 asyncio.timeout(TIMEOUT_S),

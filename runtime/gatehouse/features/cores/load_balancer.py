@@ -38,6 +38,9 @@ from gatehouse.platform.http_client.upstream import (
 #: for the deleted resource.
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
+#: Statuses with which an instance, or a proxy in front of it, reports that it is not available.
+_FAILURES = frozenset({502, 503, 504})
+
 
 @dataclass(slots=True, eq=False)
 class _Instance:
@@ -145,7 +148,7 @@ class LoadBalancer:
                     raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
                 with self._begin(core, state, request, now) as attempt:
                     async with self.upstream.send(core.url, request) as response:
-                        attempt.responded()
+                        attempt.responded(response.status)
                         yield response
             finally:
                 self.limit.release(core.lease_id)
@@ -269,12 +272,22 @@ class _Attempt(msgspec.Struct, eq=False):
     trial: bool
     has_response: bool = False
 
-    def responded(self) -> None:
+    def responded(self, status: int) -> None:
         """Records that the instance sent the head of a response."""
         self.has_response = True
         self.state.recent.current.responded(self.balancer.monotonic() - self.sent_at)
-        if self.state.circuit_breaker.succeeded():
+        if status in _FAILURES:
+            self._failed(self.request.client)
+        elif self.state.circuit_breaker.succeeded():
             self.balancer.on_transition(self.core, CircuitState.CLOSED)
+
+    def _failed(self, client: str) -> None:
+        """client: empty if no connection was established."""
+        changed = self.state.circuit_breaker.failed(
+            self.balancer.monotonic(), trial=self.trial, client=client
+        )
+        if changed is not None:
+            self.balancer.on_transition(self.core, changed)
 
     def __enter__(self) -> _Attempt:
         return self
@@ -282,13 +295,14 @@ class _Attempt(msgspec.Struct, eq=False):
     def __exit__(self, _type: object, exc: BaseException | None, _traceback: object) -> None:
         if exc is None or self.has_response:
             return
-        circuit_breaker, now = self.state.circuit_breaker, self.balancer.monotonic()
-        if not _is_failure_of_core(exc, self.request):
-            circuit_breaker.abandoned(now, trial=self.trial)
-            return
-        self.state.recent.current.failed()
-        if circuit_breaker.failed(now, trial=self.trial):
-            self.balancer.on_transition(self.core, CircuitState.OPEN)
+        if _is_failure_of_core(exc, self.request):
+            self.state.recent.current.failed()
+        if isinstance(exc, CoreUnreachable) and not exc.sent:
+            self._failed("")
+        elif isinstance(exc, CoreUnreachable) and _has_whole_body(self.request):
+            self._failed(self.request.client)
+        else:
+            self.state.circuit_breaker.abandoned(self.balancer.monotonic(), trial=self.trial)
 
 
 class Reservation(msgspec.Struct, eq=False):
@@ -306,12 +320,14 @@ class Reservation(msgspec.Struct, eq=False):
         head = request_head(request, self.idle.host, chunked=False)
         balancer = self._balancer
         self._attempt = balancer._begin(self.core, self._state, request, balancer.monotonic())
-        self.idle.connection.start(request.method, head, request.body, chunked=False)
+        self.idle.connection.start(
+            request.method, head, request.body, chunked=False, timeout_s=request.timeout_s
+        )
 
     def responded(self) -> None:
         """Records that the instance sent a response."""
         if self._attempt is not None:
-            self._attempt.responded()
+            self._attempt.responded(self.idle.connection.status)
 
     @asynccontextmanager
     async def response(self) -> AsyncIterator[UpstreamResponse]:
@@ -342,6 +358,8 @@ def _is_failure_of_core(exc: BaseException, request: UpstreamRequest) -> bool:
     the client may stall a streamed body."""
     if isinstance(exc, CoreUnreachable) and not exc.sent:
         return True
-    return isinstance(exc, CoreUnreachable | CoreTimeout) and (
-        request.body is None or isinstance(request.body, bytes)
-    )
+    return isinstance(exc, CoreUnreachable | CoreTimeout) and _has_whole_body(request)
+
+
+def _has_whole_body(request: UpstreamRequest) -> bool:
+    return request.body is None or isinstance(request.body, bytes)

@@ -11,7 +11,14 @@ import msgspec
 
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import to_datetime
-from gatehouse.core.cores import IMPORTED_INSTANCE, INSTANCES_MAX, CoreName, CoreRecord
+from gatehouse.core.cores import (
+    DEFAULT_SETTINGS,
+    IMPORTED_INSTANCE,
+    INSTANCES_MAX,
+    CoreName,
+    CoreRecord,
+    CoreSettings,
+)
 from gatehouse.core.errors import Conflict, CoreDrained
 from gatehouse.core.keys import KeyId
 from gatehouse.features.cores.reports import LIFETIME_S, InstanceReport
@@ -55,6 +62,11 @@ _REMOVE_ENDED = "DELETE FROM core WHERE name = $1 AND expires_at < $2"
 _REPLACE = (
     "UPDATE core SET draining = true, expires_at = LEAST(expires_at, $3) "
     f"WHERE {_LIVE} AND instance_id <> $1 AND (url = $4 OR instance_id = '{IMPORTED_INSTANCE}') "
+    f"RETURNING {COLUMNS}"
+)
+
+_SET_SETTINGS = (
+    "UPDATE core SET settings = $3 WHERE name = $1 AND instance_id <> $2 AND settings <> $3 "
     f"RETURNING {COLUMNS}"
 )
 
@@ -158,6 +170,11 @@ class CoreRegistry:
         """The instances of a Core, including ended instances. Empty if the Core is unknown."""
         return self._cores.get(name, ())
 
+    def settings(self, name: str) -> CoreSettings:
+        """The settings of a Core, which all its instances have."""
+        instances = self.instances(name)
+        return instances[0].settings if instances else DEFAULT_SETTINGS
+
     def find(self, name: str, instance_id: str) -> CoreRecord | None:
         """An instance of a Core, even if its lease has expired."""
         return next(
@@ -186,7 +203,7 @@ class CoreRegistry:
 
     async def register(self, record: CoreRecord, *, now: float, event: AuditEvent) -> CoreRecord:
         """Registers an instance under a new lease. Ends an earlier registration of the instance or
-        its URL.
+        its URL. The settings apply to all instances of the Core.
 
         Raises Conflict if a key of another family has a live lease on the name, or if the Core has
         too many instances.
@@ -211,7 +228,11 @@ class CoreRegistry:
                     f"first."
                 )
             await connection.execute(_REMOVE_ENDED, record.name, to_datetime(now - ENDED_S))
-            changed.append(await connection.fetchrow(_REGISTER, *LEASE.values(record).values()))
+            values = LEASE.values(record)
+            changed += await connection.fetch(
+                _SET_SETTINGS, record.name, record.instance_id, values["settings"]
+            )
+            changed.append(await connection.fetchrow(_REGISTER, *values.values()))
             await append(connection, event)
         for row in changed:
             self.change(core_record(row))

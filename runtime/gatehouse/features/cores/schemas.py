@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from gatehouse.core.cores import DEFAULT_INSTANCE
+from gatehouse.core.cores import DEFAULT_INSTANCE, CoreSettings
 from gatehouse.core.origin import URL_CHARS_MAX
 from gatehouse.core.token_scanner import CORE_PREFIX
 from gatehouse.platform.http.fields import (
@@ -89,6 +89,7 @@ class CoreView(msgspec.Struct, frozen=True, kw_only=True):
         "draining": False,
         "healthy": True,
         "live": True,
+        "settings": CoreSettings.example,
         "circuit_breakers": {"workers": 3, "open": 1, "half_open": 0},
         "last_minute": {"requests": 1200, "failures": 5, "mean_ms": 12.4, "p95_ms": 31.7},
     }
@@ -114,6 +115,10 @@ class CoreView(msgspec.Struct, frozen=True, kw_only=True):
     live: Annotated[
         bool,
         Meta(description="True if the lease has not expired and the instance is not draining."),
+    ]
+    settings: Annotated[
+        CoreSettings,
+        Meta(description="Settings of the Core. Settings that have their default are omitted."),
     ]
     circuit_breakers: CircuitBreakers
     last_minute: RecentTraffic
@@ -148,6 +153,10 @@ LeaseId = Annotated[
 ]
 
 
+class DeclaredSettings(CoreSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings in a registration. A stored row can contain fields of a later version."""
+
+
 class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Registers an instance of a Core at `url` if `lease_id` is omitted. Otherwise renews the lease
     and, if `url` is sent, changes the URL."""
@@ -155,6 +164,7 @@ class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     examples: ClassVar = [
         {"url": "https://docs.example.com", "ttl_s": 60},
         {"url": "https://docs-1.example.com", "instance_id": "docs-1", "health_path": "/healthz"},
+        {"url": "https://models.example.com", "settings": CoreSettings.example},
         {"lease_id": _LEASE_ID, "ttl_s": 60},
     ]
 
@@ -187,6 +197,13 @@ class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "success. If omitted, the gateways send no health checks. Ignored with `lease_id`."
         ),
     ] = None
+    settings: Annotated[
+        DeclaredSettings,
+        Meta(
+            description="Settings of the Core, which replace the settings of earlier "
+            "registrations. Ignored with `lease_id`."
+        ),
+    ] = DeclaredSettings()
 
 
 class DrainCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from gatehouse.core.actor import Actor
@@ -79,12 +80,14 @@ class RegistrationService:
             health_path=request.health_path or "",
             healthy=True,
             version=0,
+            settings=request.settings,
         )
+        declared = msgspec.json.encode(request.settings).decode()
         event = agent.event(
             AuditAction.CORE_REGISTER,
             target_id=name,
             at=now,
-            details={"instance_id": instance_id, "url": origin.url},
+            details={"instance_id": instance_id, "url": origin.url, "settings": declared},
         )
         stored = await self.cores.register(record, now=now, event=event)
         secret = core_secret(self.pepper, stored)
@@ -177,6 +180,16 @@ def core_secret(pepper: Pepper, core: CoreRecord) -> str | None:
         if digest is None
         else CORE_PREFIX + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
     )
+
+
+def core_credential(pepper: Pepper, core: CoreRecord) -> tuple[str, str] | None:
+    """Header with the secret of a Core. None if the Core must register again."""
+    secret = core_secret(pepper, core)
+    if secret is None:
+        return None
+    if core.settings.forward_authorization:
+        return "gatehouse-core-secret", secret
+    return "authorization", f"Bearer {secret}"
 
 
 def live_instances(

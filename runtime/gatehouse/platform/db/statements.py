@@ -3,8 +3,8 @@ composed at run time.
 
 The columns of a table are declared once, as the fields of a struct. The type of a field determines
 how it is stored: a float as a time (timestamptz), a tuple of strings as an array, a tuple of
-structs or a dict as JSON (jsonb), and an enum as its value. Any other type is stored unchanged.
-Values are always bound as numbered parameters and are never part of the text.
+structs, a struct or a dict as JSON (jsonb), and an enum as its value. Any other type is stored
+unchanged. Values are always bound as numbered parameters and are never part of the text.
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ def _codec(kind: Any) -> tuple[Convert, Convert]:
         return to_datetime, to_seconds
     if get_origin(kind) is tuple and options[0] is str:
         return list, tuple
-    if get_origin(kind) in (tuple, dict):
+    if get_origin(kind) in (tuple, dict) or (
+        isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    ):
         return lambda value: msgspec.json.encode(value).decode(), msgspec.json.Decoder(kind).decode
     if isinstance(kind, type) and issubclass(kind, Enum):
         return lambda value: value.value, kind

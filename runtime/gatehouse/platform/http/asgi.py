@@ -245,7 +245,8 @@ async def body_chunks(scope: Scope, receive: Receive, bytes_max: int) -> AsyncIt
         if size > bytes_max:
             raise too_large
         more = message.get("more_body", False)
-        yield chunk
+        if chunk:
+            yield chunk
 
 
 def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:

@@ -39,13 +39,9 @@ class Connection(asyncio.Protocol):
     the end of the body.
     """
 
-    def __init__(self, read_timeout_s: float, writes: BatchedWrites) -> None:
-        """read_timeout_s: maximum time in which neither the Core sends data nor the client sends a
-            part of the request body.
-
-        writes: performs the writes of requests.
-        """
-        self._read_timeout_s = read_timeout_s
+    def __init__(self, writes: BatchedWrites) -> None:
+        """writes: performs the writes of requests."""
+        self._timeout_s = 0.0
         self._writes = writes
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -86,19 +82,24 @@ class Connection(asyncio.Protocol):
         *,
         chunked: bool,
         upgrade: bool = False,
+        timeout_s: float,
     ) -> None:
         """Sends a request. Call `end` after the response, even if this function raises.
 
         chunked: a streamed body is sent with the chunked transfer coding. upgrade: the response may
-        have status 101; then call `upgrade` after `wait_for_head`. Raises CoreUnreachable.
+        have status 101; then call `upgrade` after `wait_for_head`. timeout_s: maximum time in which
+        neither the Core sends data nor the client sends a part of the body. Raises CoreUnreachable.
         """
         self._in_use, self._is_head, self._upgrade = True, method == "HEAD", upgrade
         self._has_data = self._has_head = self._complete = False
         if self._chunks:
             self.take()
         self._active_at = self._loop.time()
+        if timeout_s < self._timeout_s:
+            self._cancel_timer()
+        self._timeout_s = timeout_s
         if self._timer is None:
-            self._timer = self._loop.call_later(self._read_timeout_s, self._check_timeout)
+            self._timer = self._loop.call_later(timeout_s, self._check_timeout)
         if self._transport is None:
             raise CoreUnreachable(detail="connection closed")
         if body is None:
@@ -365,7 +366,7 @@ class Connection(asyncio.Protocol):
         now = self._loop.time()
         if self._paused:
             self._active_at = now  # the client has not read the response
-        remaining = self._active_at + self._read_timeout_s - now
+        remaining = self._active_at + self._timeout_s - now
         if remaining > 0:
             self._timer = self._loop.call_later(remaining, self._check_timeout)
         else:
@@ -385,7 +386,6 @@ class ConnectionPool:
         tls: bool,
         host: str,
         connect_timeout_s: float,
-        read_timeout_s: float,
         writes: BatchedWrites,
     ) -> None:
         self._address = address
@@ -393,7 +393,6 @@ class ConnectionPool:
         self._tls = tls
         self._host = host
         self._connect_timeout_s = connect_timeout_s
-        self._read_timeout_s = read_timeout_s
         self._writes = writes
         self._idle: deque[Connection] = deque()
         self._in_use: set[Connection] = set()
@@ -455,7 +454,7 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self._read_timeout_s, self._writes),
+                    lambda: Connection(self._writes),
                     self._address,
                     self._port,
                     ssl=context,

@@ -27,20 +27,23 @@ from gatehouse.platform.http_client.connections import Connection, ConnectionPoo
 
 class UpstreamRequest(msgspec.Struct, frozen=True):
     """A request to a Core. `target`: raw path and query. `body`: None, bytes, or a stream of bytes.
-    `upgrade`: the request asks for another protocol, so the Core may respond with status 101."""
+    `upgrade`: the request asks for another protocol, so the Core may respond with status 101.
+
+    timeout_s: maximum time in seconds without data from the Core, before and during the response.
+    client: identifies the client to the circuit breaker.
+    """
 
     method: str
     target: str
     headers: list[tuple[str, str]]
     body: bytes | AsyncIterator[bytes] | None
     upgrade: bool = False
+    timeout_s: float = 60.0
+    client: str = ""
 
 
 RESOLVE_TIMEOUT_S = 3.0
 CONNECT_TIMEOUT_S = 3.0
-
-#: Maximum time without data from a Core, before or during the response.
-READ_TIMEOUT_S = 60.0
 
 #: Time for which a checked address is used before the host name is resolved again.
 PIN_S = 60.0
@@ -92,7 +95,6 @@ class UpstreamClients:
     resolver: SystemResolver
     networks: Sequence[Network]
     connect_timeout_s: float = CONNECT_TIMEOUT_S
-    read_timeout_s: float = READ_TIMEOUT_S
     _writes: BatchedWrites = field(default_factory=BatchedWrites)
     _pinned: dict[str, _Pinned] = field(default_factory=dict)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
@@ -112,7 +114,7 @@ class UpstreamClients:
     async def send(self, url: str, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
         """Sends a request to an origin. The request ends when the context exits.
 
-        Raises CoreUnreachable, CoreTimeout (no data for `read_timeout_s`), the errors of a streamed
+        Raises CoreUnreachable, CoreTimeout (no data for `timeout_s`), the errors of a streamed
         body, and BadRequest for a request that cannot be sent.
         """
         pinned = await self._find(url)
@@ -126,7 +128,12 @@ class UpstreamClients:
             raise
         try:
             connection.start(
-                request.method, head, request.body, chunked=chunked, upgrade=request.upgrade
+                request.method,
+                head,
+                request.body,
+                chunked=chunked,
+                upgrade=request.upgrade,
+                timeout_s=request.timeout_s,
             )
             await connection.wait_for_head()
             yield UpstreamResponse(connection)
@@ -201,7 +208,6 @@ class UpstreamClients:
             tls=origin.scheme == "https",
             host=origin.host,
             connect_timeout_s=self.connect_timeout_s,
-            read_timeout_s=self.read_timeout_s,
             writes=self._writes,
         )
 

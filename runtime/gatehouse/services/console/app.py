@@ -36,7 +36,6 @@ from gatehouse.features.identity.service import Lockout, SessionRules, Sessions
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.notifications.service import (
-    TIMEOUT_S,
     NotificationDispatcher,
     SnsTopic,
     WebhookSender,
@@ -303,9 +302,7 @@ class Composition:
 
     def _notification_jobs(self) -> list[PeriodicJob]:
         topic, networks = self.settings.notification_topic, self.settings.webhook_networks
-        sender = WebhookSender(
-            UpstreamClients(SystemResolver(), networks, read_timeout_s=TIMEOUT_S)
-        )
+        sender = WebhookSender(UpstreamClients(SystemResolver(), networks))
         repository = NotificationRepository(self.pool)
         dispatcher = NotificationDispatcher(
             repository, sender, SnsTopic(topic) if topic else None, self.clock, self.pepper

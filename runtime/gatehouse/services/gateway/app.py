@@ -57,7 +57,7 @@ from gatehouse.platform.redis.nonces import RedisNonces
 from gatehouse.platform.settings import Settings
 from gatehouse.services.gateway.asgi import Dependencies, KeyRequests
 from gatehouse.services.gateway.routes import create
-from gatehouse.services.gateway.websocket import CHECK_S, RelaySettings, WebSockets
+from gatehouse.services.gateway.websocket import CHECK_S, WebSockets
 from gatehouse.services.tracing import start_tracing
 
 
@@ -113,9 +113,7 @@ class _Gateway:
         websockets = self._websockets()
         changes, keys, finder = await self._keys(stack, pool, worker_id, cache, cores, websockets)
         repository = KeyRepository(pool, staleness_s=settings.max_staleness_ms / 1000)
-        upstream = UpstreamClients(
-            SystemResolver(), settings.core_networks, read_timeout_s=settings.core_timeout_s
-        )
+        upstream = UpstreamClients(SystemResolver(), settings.core_networks)
         stack.push_async_callback(upstream.close)
         load_balancer = self._load_balancer(upstream)
         self._start_health_checks(stack, pool, cores, upstream)
@@ -216,9 +214,7 @@ class _Gateway:
             websockets_max=settings.websockets_max,
             core_websockets_max=settings.core_websockets_max,
             max_staleness_ms=settings.max_staleness_ms,
-            relay_settings=RelaySettings(
-                settings.websocket_message_max_bytes, settings.websocket_idle_timeout_s
-            ),
+            idle_timeout_s=settings.websocket_idle_timeout_s,
         )
 
     def _load_balancer(self, upstream: UpstreamClients) -> LoadBalancer:

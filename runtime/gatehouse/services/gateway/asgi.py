@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from gatehouse.core.actor import RequestId
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
+from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
 from gatehouse.core.errors import GatehouseError, MethodNotAllowed, NotFound, TooManyRequests
 from gatehouse.core.token import Pepper
 from gatehouse.core.token_scanner import has_token
@@ -136,6 +137,13 @@ class Refused(Exception):
         self.headers = tuple(headers)
 
 
+def openai_error(error: GatehouseError, code: str) -> bytes:
+    """The error as in the OpenAI API, whose clients show only the message of such errors."""
+    kind = "server_error" if error.status >= 500 else "invalid_request_error"
+    fields = {"message": error.public, "type": kind, "param": None}
+    return asgi.encode({"error": {**fields, "code": (code or error.code).lower()}})
+
+
 async def _not_called(*_: object) -> Any:
     """`receive` and `send` of a request for which no application has been called."""
     raise AssertionError
@@ -146,6 +154,7 @@ class RequestContext:
     """A request, the state of the response and the fields of the log line.
 
     template: path template of the endpoint.
+    settings: of the Core that is requested.
     receive, send: of the ASGI application.
     status: 0 until the response has started.
     verifications: (key ID, Core, code) of each verification that is not yet in the usage
@@ -156,6 +165,7 @@ class RequestContext:
     dependencies: Dependencies
     scope: asgi.Scope
     template: str = ""
+    settings: CoreSettings = DEFAULT_SETTINGS
     receive: asgi.Receive = _not_called
     send: asgi.Send = _not_called
     request_id: RequestId = field(default_factory=asgi.request_id)
@@ -287,10 +297,14 @@ class RequestContext:
         self.code = self.code or code or error.code
         names = {name for name, _ in refused.headers}
         defaults = [header for header in asgi.problem_headers(error) if header[0] not in names]
-        body = asgi.problem(error, self.request_id, self.trace.trace_id, code=code)
         headers = [*defaults, *refused.headers]
+        if self.settings.error_format == "openai":
+            body, content_type = openai_error(error, code), asgi.JSON
+        else:
+            body = asgi.problem(error, self.request_id, self.trace.trace_id, code=code)
+            content_type = asgi.PROBLEM_JSON
         await self.send_response(
-            self.response(error.status, body, content_type=asgi.PROBLEM_JSON, headers=headers)
+            self.response(error.status, body, content_type=content_type, headers=headers)
         )
 
 

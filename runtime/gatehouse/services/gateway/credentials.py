@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+
+from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
 from gatehouse.core.decision import for_public
 from gatehouse.core.errors import (
     BadRequest,
+    CrossSite,
     Forbidden,
     GatehouseError,
     Problem,
@@ -15,6 +19,7 @@ from gatehouse.core.errors import (
 )
 from gatehouse.core.http_signatures import SignatureError
 from gatehouse.core.keys import KeyRecord
+from gatehouse.core.token_scanner import find
 from gatehouse.core.verification import (
     Code,
     RateLimitState,
@@ -46,27 +51,84 @@ ACCEPT_SIGNATURE: Header = (
     b'gatehouse=("@method" "@target-uri" "content-digest");created;nonce;keyid;tag="gatehouse"',
 )
 
-_FIX = "send the API key once: as `Authorization: Bearer <key>` or as `X-API-Key: <key>`"
+#: Methods with which a page of another site changes nothing (RFC 9110, section 9.2.1).
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def presented_token(context: RequestContext) -> str | None:
-    """The token in a request, or None. Raises BadRequest if there is more than one. Clients that
-    are generated from the OpenAPI document can send the same token in both headers.
+    """The token in a request, or None. Raises BadRequest if there is more than one, and CrossSite.
+    Clients that are generated from the OpenAPI document can send the same token in both headers.
 
     The query string and cookies are ignored, because both end up in logs and browser histories.
     """
-    authorization = context.values(b"authorization")
-    header = context.values(b"x-api-key")
+    settings = context.settings
+    header = context.values(settings.key_header.lower().encode("ascii"))
+    authorization = [] if settings.forward_authorization else context.values(b"authorization")
     if len(authorization) > 1 or len(header) > 1:
-        raise _ambiguous("is sent twice")
-    bearer = None
+        raise _ambiguous(settings, "is sent twice")
+    token, is_basic = None, False
     if authorization:
         scheme, _, value = authorization[0].partition(" ")
+        is_basic = scheme.lower() == "basic" and settings.basic_auth
         if scheme.lower() == "bearer":
-            bearer = value.strip()
-    if bearer is not None and header and bearer != header[0].strip():
-        raise _ambiguous("is sent in two headers with different values")
-    return bearer or (header[0].strip() if header else None) or None
+            token = value.strip()
+        elif is_basic:
+            token = _user_and_password(value).partition(":")[2]
+    if token is not None and header and token != header[0].strip():
+        raise _ambiguous(settings, "is sent in two headers with different values")
+    if is_basic and not header:
+        _check_site(context)
+    return token or (header[0].strip() if header else None) or None
+
+
+def forwarded_authorization(context: RequestContext) -> list[tuple[str, str]]:
+    """The header `Authorization` of a request if the Core receives it: the Core declares this, and
+    the header does not contain an API key.
+    """
+    settings = context.settings
+    if not settings.forward_authorization:
+        return []
+    keys = [value.strip() for value in context.values(settings.key_header.lower().encode("ascii"))]
+    return [
+        ("authorization", value)
+        for value in context.values(b"authorization")
+        if not any(
+            next(find(text.encode(), kinds=()), None) or any(key in text for key in keys)
+            for text in (value, _user_and_password(value.partition(" ")[2]))
+        )
+    ]
+
+
+def _user_and_password(credentials: str) -> str:
+    """The text `user:password` of Basic authentication (RFC 7617). Empty if it is malformed."""
+    try:
+        return base64.b64decode(credentials.strip(), validate=True).decode()
+    except ValueError:
+        return ""
+
+
+def _check_site(context: RequestContext) -> None:
+    """Raises CrossSite for a request of a browser that a page of another site caused and that can
+    change data: a browser adds the password of Basic authentication to such requests too.
+
+    A WebSocket handshake is such a request, because its method is always GET.
+    """
+    if context.method in _SAFE_METHODS and not context.values(b"upgrade"):
+        return
+    site, origin = context.values(b"sec-fetch-site"), context.values(b"origin")
+    if origin and origin[0] in context.settings.cors_origins:
+        return
+    # `none`: the user caused the request, for example with a bookmark.
+    if site:
+        is_own = site in (["same-origin"], ["none"])
+    else:
+        is_own = not origin or origin[0].partition("://")[2] == "".join(context.values(b"host"))
+    if not is_own:
+        raise CrossSite(
+            "A page of another origin caused this request, for which the browser added the API key "
+            "as a password. Send the key as `Authorization: Bearer <key>`, or add the origin to "
+            "`cors_origins` of the Core."
+        )
 
 
 async def authenticate(
@@ -77,11 +139,12 @@ async def authenticate(
 ) -> tuple[KeyRecord, tuple[RateLimitState, ...]]:
     """The key that a request presents and the state of the key's rate limits.
 
-    core: name under which the request is counted. Raises Unauthorized if there is no token, and
-    Refused if the request is denied.
+    core: name under which the request is counted. Raises Refused if there is no token, or if the
+    request is denied.
     """
     if token is None:
-        raise Unauthorized("An API key is required: " + _FIX)
+        error = Unauthorized("An API key is required: " + _fix(context.settings))
+        raise Refused(error, headers=challenge(invalid=False, settings=context.settings))
     return admit(context, await context.dependencies.verification.verify(token, request), core)
 
 
@@ -93,7 +156,7 @@ def admit(
     error = denial(result)
     if error is None and result.record is not None:
         return result.record, result.limits
-    raise _refused(result, error or Unauthorized())
+    raise _refused(result, error or Unauthorized(), context.settings)
 
 
 def denial(result: VerificationResult) -> GatehouseError | None:
@@ -111,30 +174,36 @@ def denial(result: VerificationResult) -> GatehouseError | None:
     return error(text)
 
 
-def _refused(result: VerificationResult, error: GatehouseError) -> Refused:
+def _refused(result: VerificationResult, error: GatehouseError, settings: CoreSettings) -> Refused:
     """A problem document with a challenge for status 401 and rate-limit headers for status 429."""
     public = for_public(result)
     headers = limit_headers(public.limits)
     if error.status == Unauthorized.status:
-        headers += challenge(invalid=True)
+        headers += challenge(invalid=True, settings=settings)
     if public.code is Code.SIGNATURE_INVALID:
         headers.append(ACCEPT_SIGNATURE)
     return Refused(error, code=public.code.value, headers=headers)
 
 
-def challenge(*, invalid: bool) -> list[Header]:
+def challenge(*, invalid: bool, settings: CoreSettings = DEFAULT_SETTINGS) -> list[Header]:
     """WWW-Authenticate headers (RFC 6750, section 3). The headers contain no error code if the
-    request had no credential.
+    request had no credential. A browser asks its user for a password only after the scheme Basic.
     """
     error = ', error="invalid_token"' if invalid else ""
-    return [
-        (b"www-authenticate", (BEARER_CHALLENGE + error).encode()),
-        (b"www-authenticate", APIKEY_CHALLENGE.encode()),
-    ]
+    schemes = [BEARER_CHALLENGE + error, APIKEY_CHALLENGE]
+    if settings.basic_auth:
+        schemes.insert(0, 'Basic realm="gatehouse", charset="UTF-8"')
+    return [(b"www-authenticate", scheme.encode()) for scheme in schemes]
 
 
-def _ambiguous(message: str) -> BadRequest:
-    return BadRequest(
-        f"The API key {message}.",
-        errors=(Problem(location="headers.authorization", message=message, fix=_FIX),),
-    )
+def _ambiguous(settings: CoreSettings, message: str) -> BadRequest:
+    problem = Problem(location="headers.authorization", message=message, fix=_fix(settings))
+    return BadRequest(f"The API key {message}.", errors=(problem,))
+
+
+def _fix(settings: CoreSettings) -> str:
+    places = [] if settings.forward_authorization else ["as `Authorization: Bearer <key>`"]
+    if settings.basic_auth:
+        places.append("as the password of Basic authentication")
+    places.append(f"as `{settings.key_header}: <key>`")
+    return f"send the API key once: {' or '.join(places)}"

@@ -21,7 +21,7 @@ from gatehouse.features.cores.response_cache import (
     is_cacheable,
     updated_headers,
 )
-from gatehouse.features.cores.service import core_secret
+from gatehouse.features.cores.service import core_credential
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi, forwarding
 from gatehouse.platform.http_client.upstream import UpstreamRequest, UpstreamResponse
@@ -116,10 +116,10 @@ class Forwarding:
         """The request with the secret of an instance and the ETag of the stored response. whole:
         the instance must send the whole response. Raises CoreNotRegistered.
         """
-        secret = core_secret(self.context.dependencies.pepper, core)
-        if secret is None:
+        credential = core_credential(self.context.dependencies.pepper, core)
+        if credential is None:
             raise CoreNotRegistered
-        headers = [*self.request.headers, ("authorization", f"Bearer {secret}")]
+        headers = [*self.request.headers, credential]
         revalidation = self._revalidation = self._find_stored(core)
         if revalidation is not None and revalidation.cached is not None:
             if whole:

@@ -9,6 +9,7 @@ The path is forwarded as received, so that only the Core decodes the path.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from functools import partial
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.errors import (
     BadRequest,
+    BodyTooLarge,
     CoreCircuitOpen,
     CoreNotRegistered,
     CoreOverloaded,
@@ -38,7 +40,11 @@ from gatehouse.platform.http import asgi, forwarding, websocket
 from gatehouse.platform.http.forwarding import CorePath, core_path
 from gatehouse.platform.http_client.upstream import UpstreamRequest, UpstreamResponse
 from gatehouse.services.gateway.asgi import Dependencies, Refused, RequestContext
-from gatehouse.services.gateway.credentials import authenticate, presented_token
+from gatehouse.services.gateway.credentials import (
+    authenticate,
+    forwarded_authorization,
+    presented_token,
+)
 from gatehouse.services.gateway.forwarding import (
     INLINE_BYTES_MAX,
     Forwarding,
@@ -169,13 +175,23 @@ def upstream_request(
     query = context.scope["query_string"].decode("ascii")
     # Without a valid `traceparent`, `tracestate` is not forwarded (W3C Trace Context, section 3.3).
     replaced = ("traceparent",) if context.trace.parent_id else ("traceparent", "tracestate")
-    headers = [field for field in forwarding.forwarded(context.fields) if field[0] not in replaced]
+    removed = (*replaced, context.settings.key_header.lower())
+    headers = [field for field in forwarding.forwarded(context.fields) if field[0] not in removed]
     headers += framing
+    headers += forwarded_authorization(context)
     headers += _added_headers(context, key)
     if handshake is not None:
         headers += handshake.headers
     target = f"{path.path}?{query}" if query else path.path
-    return UpstreamRequest(context.method, target, headers, body, handshake is not None)
+    return UpstreamRequest(
+        context.method,
+        target,
+        headers,
+        body,
+        handshake is not None,
+        timeout_s=context.settings.response_timeout_s,
+        client=key.subject,
+    )
 
 
 def _added_headers(context: RequestContext, key: KeyRecord) -> list[tuple[str, str]]:
@@ -318,6 +334,7 @@ def checked_path(context: RequestContext) -> CorePath:
         path = core_path(context.raw_path)
     except ValueError as exc:
         raise _invalid(str(exc)) from None
+    context.settings = context.dependencies.cores.settings(path.name)
     query = context.scope["query_string"]
     if query and _NOT_IN_QUERY.search(query) is not None:
         raise BadRequest(
@@ -326,6 +343,9 @@ def checked_path(context: RequestContext) -> CorePath:
     problem = forwarding.ambiguity(context.fields)
     if problem:
         raise _invalid(problem)
+    length, bytes_max = context.values(b"content-length"), context.settings.body_max_bytes
+    if bytes_max is not None and length and length[0].isdigit() and int(length[0]) > bytes_max:
+        raise BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
     return path
 
 
@@ -355,12 +375,6 @@ async def _received_body(context: RequestContext) -> FramedBody:
     return framed_body(await asgi.read_body(context.scope, context.receive, INLINE_BYTES_MAX))
 
 
-async def _chunks(context: RequestContext) -> AsyncIterator[bytes]:
-    while True:
-        message = await context.receive()
-        if message["type"] == "http.disconnect":
-            raise asgi.ClientGone
-        if message.get("body"):
-            yield message["body"]
-        if not message.get("more_body", False):
-            return
+def _chunks(context: RequestContext) -> AsyncIterator[bytes]:
+    bytes_max = context.settings.body_max_bytes or sys.maxsize
+    return asgi.body_chunks(context.scope, context.receive, bytes_max)

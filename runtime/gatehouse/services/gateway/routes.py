@@ -44,7 +44,13 @@ API = Api(
             "type": "apiKey",
             "in": "header",
             "name": "X-API-Key",
-            "description": "An API key.",
+            "description": "An API key. Cores can declare another header.",
+        },
+        "basic": {
+            "type": "http",
+            "scheme": "basic",
+            "description": "An API key as the password, with any user name. Only for Cores that "
+            "declare `basic_auth`.",
         },
     },
     path_parameters={
@@ -139,6 +145,7 @@ ENDPOINTS = (
             method=method,
             path=PATH,
             handler=forward,
+            security=(*_KEY, "basic"),
             operation_id=f"{method.lower()}_core",
             status=0,
             response_description="The response from the Core.",

@@ -243,37 +243,29 @@ class FrameQueue:
         self._timer = loop.call_later(_INTERVAL_S, self._forward) if self._sides else None
 
 
-@dataclass(frozen=True, slots=True)
-class RelaySettings:
-    """message_max_bytes: maximum payload of a message. idle_timeout_s: maximum time without data in
-    either direction.
-    """
-
-    message_max_bytes: int
-    idle_timeout_s: float
-
-
 class Relay:
     """One WebSocket: the connection to the client and the connection to the Core."""
 
     def __init__(
         self,
-        settings: RelaySettings,
+        idle_timeout_s: float,
         record: KeyRecord,
         request: VerificationRequest,
         instance: CoreRecord,
         queue: FrameQueue,
     ) -> None:
-        """request: the verification request of the handshake. instance: the instance of the Core.
-        queue: of the worker.
+        """idle_timeout_s: maximum time without data in either direction, unless the Core declares
+        less. request: the verification request of the handshake. instance: the instance of the
+        Core. queue: of the worker.
         """
         self.request = request
         self.instance = instance
         self.queue = queue
         self.record: KeyRecord | None = record  # as the change feed last reported it
-        self.client = _Side(self, settings.message_max_bytes, is_client=True)
-        self.core = _Side(self, settings.message_max_bytes, is_client=False)
-        self._idle_timeout_s = settings.idle_timeout_s
+        settings = instance.settings
+        self.client = _Side(self, settings.websocket_message_max_bytes, is_client=True)
+        self.core = _Side(self, settings.websocket_message_max_bytes, is_client=False)
+        self._idle_timeout_s = min(idle_timeout_s, settings.idle_timeout_s or idle_timeout_s)
         self._loop = asyncio.get_running_loop()
         self._active_at = self._loop.time()
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -396,6 +388,7 @@ class WebSockets:
     websockets_max, core_websockets_max: maximum number of WebSockets, in total and per Core.
     max_staleness_ms: maximum age of the key state. If the key state is older, all WebSockets are
         closed.
+    idle_timeout_s: maximum time without data, unless the Core declares less.
     """
 
     environment: KeyEnvironment
@@ -403,7 +396,7 @@ class WebSockets:
     websockets_max: int
     core_websockets_max: int
     max_staleness_ms: int
-    relay_settings: RelaySettings
+    idle_timeout_s: float
     _by_core: asgi.Uses = field(default_factory=asgi.Uses)
     _relays: dict[KeyId, set[Relay]] = field(default_factory=dict)
     _queue: FrameQueue = field(default_factory=FrameQueue)
@@ -430,7 +423,7 @@ class WebSockets:
     ) -> Iterator[Relay]:
         """A relay that is closed when the key no longer permits it. Read the key again and call
         `permits` before `Relay.run`, so that no change of the key is missed."""
-        relay = Relay(self.relay_settings, record, request, instance, self._queue)
+        relay = Relay(self.idle_timeout_s, record, request, instance, self._queue)
         relays = self._relays.setdefault(record.id, set())
         relays.add(relay)
         try:

@@ -322,6 +322,7 @@ export const en = {
   'cores.nameHint': 'Lowercase letters, digits and hyphens.',
   'cores.directory': 'Directory',
   'cores.directoryHint': 'The agent serves the files in this directory.',
+  'cores.settings': 'Settings of the Core',
   'cores.createKey': 'Create a key for this Core',
   'cores.createKeyHint': 'The key can only register this Core.',
   'cores.stored': 'I have stored the token',

@@ -18,7 +18,8 @@ from gatehouse.core.errors import Conflict, Forbidden, Unauthorized
 from hypothesis import given
 from hypothesis import strategies as st
 
-NEW = {"instance_id": "one", "health_path": "/healthz"}
+SETTINGS = {"basic_auth": True}
+NEW = {"instance_id": "one", "health_path": "/healthz", "settings": SETTINGS}
 GRANTED = {"lease_id": "L1", "core_secret": "s3cret", "heartbeat_s": 0.001, "name": "docs"}
 RENEWED = {"lease_id": "L1", "heartbeat_s": 0.001, "name": "docs"}
 
@@ -52,7 +53,9 @@ class Gateway:
         return httpx.Response(status, json=body)
 
     async def run(self, url: Callable[[], str] = lambda: "http://core:1") -> None:
-        registration = Registration("https://gateway.test", "token", "docs", "one", 30, 7, url)
+        registration = Registration(
+            "https://gateway.test", "token", "docs", "one", 30, 7, url, SETTINGS
+        )
         async with httpx.AsyncClient(transport=httpx.MockTransport(self)) as client:
             lease = Lease(registration, self.secrets, self.lines.append, client=client)
             await lease.keep(self.stop)

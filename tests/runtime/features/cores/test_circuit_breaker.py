@@ -30,15 +30,31 @@ def opened(at: float = 100.0) -> CircuitBreaker:
 def test_consecutive_failures_open_circuit() -> None:
     circuit = CircuitBreaker(3, 5.0)
     assert [circuit.failed(100.0, trial=circuit.begin(100.0)) for _ in range(3)] == [
-        False,
-        False,
-        True,
+        None,
+        None,
+        CircuitState.OPEN,
     ]
     assert (circuit.state(100.0), circuit.wait_s(100.0), circuit.wait_s(103.0)) == (
         CircuitState.OPEN,
         5.0,
         2.0,
     )
+
+
+def test_failures_of_one_client_never_open_circuit() -> None:
+    circuit = CircuitBreaker(3, 5.0)
+    assert not any(circuit.failed(100.0, trial=False, client="a") for _ in range(100))
+    assert circuit.failed(100.0, trial=False, client="b") is CircuitState.OPEN
+    circuit.succeeded()
+    assert not any(circuit.failed(106.0, trial=False, client="b") for _ in range(100))
+    assert circuit.failed(106.0, trial=False) is CircuitState.OPEN
+
+
+def test_failed_trial_of_one_client_is_confirmed_by_another() -> None:
+    circuit = opened()
+    assert circuit.failed(105.0, trial=circuit.begin(105.0), client="a") is CircuitState.CLOSED
+    assert not any(circuit.failed(106.0, trial=False, client="a") for _ in range(100))
+    assert circuit.failed(106.0, trial=False, client="b") is CircuitState.OPEN
 
 
 def test_response_resets_failure_count() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, cast
 
+import msgspec
 import pytest
 import uvloop
 from cryptography import x509
@@ -107,14 +108,7 @@ async def listening(core: Core, context: ssl.SSLContext | None = None) -> AsyncI
 
 @pytest.fixture
 async def clients() -> AsyncIterator[UpstreamClients]:
-    upstream = UpstreamClients(Resolver(), LOOPBACK, read_timeout_s=PATIENCE_S)  # type: ignore[arg-type]
-    yield upstream
-    await upstream.close()
-
-
-@pytest.fixture
-async def hasty() -> AsyncIterator[UpstreamClients]:
-    upstream = UpstreamClients(Resolver(), LOOPBACK, read_timeout_s=0.2)  # type: ignore[arg-type]
+    upstream = UpstreamClients(Resolver(), LOOPBACK)  # type: ignore[arg-type]
     yield upstream
     await upstream.close()
 
@@ -126,6 +120,10 @@ def request(
     if isinstance(body, bytes):
         fields.append(("content-length", str(len(body))))
     return UpstreamRequest(method, "/x?y=z", fields, body)
+
+
+def hasty() -> UpstreamRequest:
+    return msgspec.structs.replace(request(), timeout_s=0.2)
 
 
 async def fetch(
@@ -219,7 +217,7 @@ class MemoryTransport(asyncio.Transport):
 
 
 def receive(connection: Connection, method: str, parts: list[bytes]) -> Received:
-    connection.start(method, b"", None, chunked=False)
+    connection.start(method, b"", None, chunked=False, timeout_s=PATIENCE_S)
     for part in parts:
         if not connection.is_complete and not connection.has_failed:
             connection.data_received(part)
@@ -260,10 +258,10 @@ RESPONSES = st.tuples(
 async def test_used_connection_reads_a_response_like_a_new_connection(
     responses: list[tuple[str, bytes, int]],
 ) -> None:
-    used = Connection(PATIENCE_S, BatchedWrites())
+    used = Connection(BatchedWrites())
     used.connection_made(MemoryTransport())
     for method, response, size in responses:
-        new = Connection(PATIENCE_S, BatchedWrites())
+        new = Connection(BatchedWrites())
         new.connection_made(MemoryTransport())
         parts = [response[start : start + size] for start in range(0, len(response), size)]
         expected = receive(new, method, parts)
@@ -423,19 +421,18 @@ async def test_name_that_does_not_resolve_in_time_is_unreachable(
     assert not raised.value.sent
 
 
-@pytest.mark.bound("core_timeout_s")
-async def test_silent_core_is_a_timeout(hasty: UpstreamClients, core: Core) -> None:
+async def test_silent_core_is_a_timeout(clients: UpstreamClients, core: Core) -> None:
     async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
 
     core.response, core.after = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", wait
     with pytest.raises(CoreTimeout):
-        await fetch(hasty, core)
+        await fetch(clients, core, hasty())
     async with asyncio.timeout(PATIENCE_S):
         await core.closed.wait()
 
 
-async def test_slow_client_is_no_timeout_of_the_core(hasty: UpstreamClients, core: Core) -> None:
+async def test_slow_client_is_no_timeout_of_the_core(clients: UpstreamClients, core: Core) -> None:
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + bytes(20_000_000)
 
     async def wait(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -445,11 +442,11 @@ async def test_slow_client_is_no_timeout_of_the_core(hasty: UpstreamClients, cor
     async with (
         listening(silent),
         asyncio.timeout(PATIENCE_S),
-        hasty.send(core.url, request()) as response,
+        clients.send(core.url, hasty()) as response,
     ):
         for _ in range(2):  # each takes as long as the read timeout, while nothing is read
             with pytest.raises(CoreTimeout):
-                await fetch(hasty, silent)
+                await fetch(clients, silent, hasty())
         assert len(await response.read_all()) == 20_000_000
 
 
@@ -634,7 +631,7 @@ async def upgrade(scheme: str, context: ssl.SSLContext | None) -> tuple[bytes, b
             writer.write(await reader.readexactly(4) + b", end")
 
     server.after = after
-    clients = UpstreamClients(Resolver(), LOOPBACK, read_timeout_s=PATIENCE_S)  # type: ignore[arg-type]
+    clients = UpstreamClients(Resolver(), LOOPBACK)  # type: ignore[arg-type]
     async with listening(server, context), asyncio.timeout(PATIENCE_S):
         url = f"{scheme}://core.test:{server.port}"
         protocol = Upgraded()

@@ -79,6 +79,11 @@ async def test_command_for_the_registration_has_real_values(
         await sign_in(page, "/cores")
         await page.get_by_label("Name of the Core").fill("manuals")
         await page.get_by_label("Directory").fill(directory)
+        await page.get_by_text("Settings of the Core").click()
+        await page.get_by_label("--basic-auth").check()
+        await page.get_by_label("--response-timeout").fill("10m")
+        await page.get_by_label("--cors-origin").fill("https://a.test, https://b.test")
+        await page.get_by_label("--error-format").select_option("openai")
         await page.get_by_label("Directory").press("Enter")
         await expect(page.get_by_role("heading", name="Core manuals")).to_be_focused()
         assert await violations_in_both_themes(page) == []
@@ -105,6 +110,9 @@ async def test_command_for_the_registration_has_real_values(
         "manuals",
         "--dir",
         directory,
+        *("--response-timeout", "10m", "--basic-auth"),
+        *("--cors-origin", "https://a.test", "--cors-origin", "https://b.test"),
+        *("--error-format", "openai"),
     ]
     (key,) = (await console.client.get("/v1/keys?search=Core+manuals")).json()["keys"]
     assert (key["scopes"], key["cores"]) == (["cores:register"], ["manuals"])

@@ -31,7 +31,6 @@ BREAKER_SETTINGS = {
     "CIRCUIT_BREAKER_FAILURES": "2",
     "CIRCUIT_BREAKER_RESET_S": "300",
     "RETRY_BUDGET_PERCENT": "0",
-    "CORE_TIMEOUT_S": "1",
 }
 #: The first trial request is sent after a second.
 RECOVERY_SETTINGS = {**BREAKER_SETTINGS, "CIRCUIT_BREAKER_RESET_S": "1"}
@@ -39,7 +38,6 @@ RECOVERY_SETTINGS = {**BREAKER_SETTINGS, "CIRCUIT_BREAKER_RESET_S": "1"}
 RETRY_SETTINGS = {
     "CIRCUIT_BREAKER_FAILURES": "0",
     "RETRY_BUDGET_PERCENT": "10",
-    "CORE_TIMEOUT_S": "1",
 }
 
 
@@ -91,7 +89,7 @@ def retrying(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
 
 async def registered(gateway: Gateway, url: str) -> tuple[Key, Key]:
     """Registers `url` as docs; returns the key of the agent and a key with scope cores:read."""
-    agent, reply = await gateway.register(url)
+    agent, reply = await gateway.register(url, settings={"response_timeout_s": 1})
     assert reply.status == 200, reply.body
     return agent, await gateway.create_key()
 
@@ -162,20 +160,34 @@ async def test_successful_trial_closes_the_circuit(recovering: Gateway, core: Co
     await until_logged(recovering, ("docs", "open", "warning"), ("docs", "closed", "warning"))
 
 
-@pytest.mark.bound("core_timeout_s")
-async def test_silent_core_times_out_and_opens_circuit(breaking: Gateway, core: Core) -> None:
+async def test_response_timeouts_never_open_circuit(breaking: Gateway, core: Core) -> None:
     _, key = await registered(breaking, core.url)
-    assert await codes(breaking, key, 3, "silent") == [(504, "core_timeout")] * 2 + [
-        (503, "core_circuit_open")
-    ]
-    assert len(core.requests) == 2
-
-
-async def test_responses_never_open_circuit(breaking: Gateway, core: Core) -> None:
-    _, key = await registered(breaking, core.url)
-    for status in (500, 502, 503, 504, 500, 500):
-        assert (await get(breaking, key, f"status/{status}")).body == f"core says {status}".encode()
+    requests = [get(breaking, key, "silent") for _ in range(4)]
+    replies = await asyncio.gather(*requests)
+    assert {(reply.status, reply.json["code"]) for reply in replies} == {(504, "core_timeout")}
     assert (await get(breaking, key)).status == 200
+
+
+@pytest.mark.parametrize("path", ["status/502", "status/503", "status/504", "drop"])
+async def test_one_key_never_opens_circuit(breaking: Gateway, core: Core, path: str) -> None:
+    _, key = await registered(breaking, core.url)
+    for _ in range(5):
+        await get(breaking, key, path)
+    assert (await get(breaking, await breaking.create_key())).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("status/502", 503), ("status/503", 503), ("status/500", 500)]
+)
+async def test_unavailable_core_opens_circuit_for_several_keys(
+    breaking: Gateway, core: Core, path: str, status: int
+) -> None:
+    _, key = await registered(breaking, core.url)
+    for client in (key, await breaking.create_key()):
+        reply = await get(breaking, client, path)
+        assert reply.body == f"core says {path[-3:]}".encode()
+    assert (await get(breaking, key, path)).status == status
+    assert len(core.requests) == 2 + (status == 500)
 
 
 async def test_stalled_upload_is_no_core_failure(breaking: Gateway, core: Core) -> None:

@@ -156,7 +156,11 @@ async def test_registrations_are_audited(
         ("core.drain", agent.id, "127.0.0.1"),
         ("core.register", agent.id, "127.0.0.1"),
     ]
-    assert events[1].event.details == {"instance_id": "default", "url": core.url}
+    assert events[1].event.details == {
+        "instance_id": "default",
+        "url": core.url,
+        "settings": "{}",
+    }
     assert rows >= 2
     assert broken is None
     stored = await gateway.pool.fetchval(

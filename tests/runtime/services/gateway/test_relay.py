@@ -9,19 +9,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 from gatehouse.core.clock import Clock
+from gatehouse.core.cores import CoreSettings
 from gatehouse.core.keys import KeyEnvironment
 from gatehouse.core.verification import VerificationRequest
 from gatehouse.platform.http.websocket import CloseCode, FrameChecker
 from gatehouse.services.gateway import websocket
-from gatehouse.services.gateway.websocket import FrameQueue, Relay, RelaySettings, WebSockets
+from gatehouse.services.gateway.websocket import FrameQueue, Relay, WebSockets
 from websockets.frames import Close, Frame, Opcode
 
 from tests.runtime.core_records import instance
 from tests.runtime.features.verification.conftest import RECORD
 
 MESSAGE_MAX = 100_000
+CORE = msgspec.structs.replace(
+    instance("a"), settings=CoreSettings(websocket_message_max_bytes=MESSAGE_MAX)
+)
 PATIENCE_S = 60
 HELLO = Frame(Opcode.TEXT, b"hello")
 CLOSE = Frame(Opcode.CLOSE, Close(1000, "").serialize())
@@ -99,8 +104,7 @@ class Sides:
 async def relaying(
     core_data: bytes = b"", client_high: int = 10**9, queue: FrameQueue | None = None
 ) -> AsyncIterator[Sides]:
-    settings = RelaySettings(MESSAGE_MAX, PATIENCE_S)
-    relay = Relay(settings, RECORD, VerificationRequest(), instance("a"), queue or FrameQueue())
+    relay = Relay(PATIENCE_S, RECORD, VerificationRequest(), CORE, queue or FrameQueue())
     client, core = Transport(client_high), Transport(is_core=True)
     core.reading = False
     client.side, core.side = relay.client, relay.core
@@ -317,9 +321,8 @@ async def test_connection_whose_client_does_not_read_is_aborted() -> None:
 
 
 async def test_unknown_key_state_closes_all_websockets() -> None:
-    settings = RelaySettings(MESSAGE_MAX, PATIENCE_S)
     for outdated, code in ((True, 1011), (False, 1008)):
-        websockets = WebSockets(KeyEnvironment.TEST, Clock(), 1, 1, 3000, settings)
+        websockets = WebSockets(KeyEnvironment.TEST, Clock(), 1, 1, 3000, PATIENCE_S)
         with websockets.relay(RECORD, VerificationRequest(), instance("a")) as relay:
             transport = Transport()
             relay.client.connection_made(transport)

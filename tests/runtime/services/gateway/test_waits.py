@@ -25,12 +25,12 @@ CLIENTS = 30
 PATIENT = {
     "GATEHOUSE_REQUEST_TIMEOUT_S": "600",
     "GATEHOUSE_RESPONSE_TIMEOUT_S": "600",
-    "GATEHOUSE_CORE_TIMEOUT_S": "600",
     "GATEHOUSE_CORE_REQUESTS_MAX": "60",
     "GATEHOUSE_CORE_QUEUE_TIMEOUT_S": "60",
     "GATEHOUSE_LIMIT_TIMEOUT_MS": "5000",
     "GATEHOUSE_MAX_STALENESS_MS": "60000",
 }
+SLOW = {"response_timeout_s": 600}
 UNLIMITED = [{"name": "requests", "quota": 10**9, "window_s": 1, "burst": 10**9}]
 
 
@@ -66,7 +66,7 @@ async def test_health_is_served_during_every_wait(gateway: Gateway, core: Any, s
         _, port, _ = start(postgres.app_url, redis_url, **PATIENT)
         async with asyncpg.create_pool(postgres.app_url, min_size=1, max_size=1) as pool:
             client = dataclasses.replace(gateway, port=port, pool=pool)
-            assert (await client.register(core.url))[1].status == 200
+            assert (await client.register(core.url, settings=SLOW))[1].status == 200
             keys = [await client.create_key(limits=UNLIMITED) for _ in range(4)]
         key = f"X-API-Key: {keys[0].token}"
 

@@ -25,7 +25,8 @@ from tests.runtime.services.gateway.conftest import Gateway, Reply, applied
 from tests.runtime.services.gateway.test_usage import until_written, written
 
 PATIENCE_S = 60
-MESSAGE_MAX = 1_048_576  # the default of GATEHOUSE_WEBSOCKET_MESSAGE_MAX_BYTES
+MESSAGE_MAX = 1_048_576
+SETTINGS = {"websocket_message_max_bytes": MESSAGE_MAX, "response_timeout_s": 1}
 ROUTE = "/cores/{name}/{path}"
 
 
@@ -96,8 +97,8 @@ async def sockets() -> AsyncIterator[SocketCore]:
 
 
 @asynccontextmanager
-async def registered(gateway: Gateway, url: str) -> AsyncIterator[None]:
-    _, reply = await gateway.register(url, "live")
+async def registered(gateway: Gateway, url: str, **settings: int) -> AsyncIterator[None]:
+    _, reply = await gateway.register(url, "live", settings={**SETTINGS, **settings})
     assert reply.status == 200, reply.body
     try:
         yield
@@ -389,8 +390,7 @@ async def test_handshake_can_follow_other_requests_on_a_connection(
 async def test_timeouts_of_requests_do_not_apply_to_websockets(
     gateway: Gateway, sockets: SocketCore, key: Any, start: Any, database: Any, redis_url: str
 ) -> None:
-    timeouts = {"GATEHOUSE_CORE_TIMEOUT_S": "1", "GATEHOUSE_REQUEST_TIMEOUT_S": "1"}
-    _, port, _ = start(database.app_url, redis_url, **timeouts)
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_REQUEST_TIMEOUT_S="1")
     client = gateway.on_port(port)
     async with opened(client, key) as connection:
         for _ in range(2):  # these connections, which are opened later, reach their timeouts first
@@ -424,7 +424,6 @@ async def test_flood_before_the_acceptance_is_cut_off(gateway: Gateway) -> None:
 # Frames
 
 
-@pytest.mark.bound("websocket_message_max_bytes")
 @pytest.mark.parametrize(
     ("frames", "code"),
     [
@@ -444,7 +443,6 @@ async def test_invalid_message_of_a_client_closes_both_sides(
     assert sockets.received == []
 
 
-@pytest.mark.bound("websocket_message_max_bytes")
 async def test_large_message_of_a_core_closes_both_sides(
     gateway: Gateway, sockets: SocketCore, key: Any
 ) -> None:
@@ -697,6 +695,14 @@ async def test_idle_websocket_is_closed(
     async with opened(gateway.on_port(port), key) as client:
         assert await closed(client) == (1001, "idle timeout")
     assert await sockets.close_code() == 1001
+
+
+async def test_core_declares_a_shorter_idle_timeout(gateway: Gateway, sockets: SocketCore) -> None:
+    async with (
+        registered(gateway, sockets.url, idle_timeout_s=1),
+        opened(gateway, await gateway.create_key()) as client,
+    ):
+        assert await closed(client) == (1001, "idle timeout")
 
 
 async def test_websocket_is_a_request_in_progress_until_the_gateway_stops(

@@ -115,6 +115,7 @@ CREATE TABLE core (
     instance_id       text        NOT NULL DEFAULT 'default' CHECK (instance_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
     health_path       text        NOT NULL DEFAULT '',  -- empty: the gateways send no health checks
     healthy           boolean     NOT NULL DEFAULT true,
+    settings          jsonb       NOT NULL DEFAULT '{}',  -- of the Core, without defaults; the same in all rows of a name
     PRIMARY KEY (name, instance_id)
 );
 CREATE INDEX core_change_seq ON core (change_seq);

@@ -1,0 +1,333 @@
+"""Settings that a Core declares: sizes, timeouts, the header and the scheme of the key, and the
+format of errors. The clients are real: git, pip, httpx and the browser's headers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import functools
+import os
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from gatehouse.features.cores.repository import COLUMNS, core_record
+from gatehouse.features.cores.service import core_secret
+
+from tests.runtime.core_records import changed_settings
+from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply
+
+BASIC = {"basic_auth": True}
+FORWARD = {"forward_authorization": True}
+
+
+def basic(password: str, user: str = "anyone") -> str:
+    return "Authorization: Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@asynccontextmanager
+async def declared(gateway: Gateway, url: str, **settings: Any) -> AsyncIterator[Key]:
+    """Registers docs with these settings; yields a key with scope cores:read."""
+    _, reply = await gateway.register(url, settings=settings)
+    assert reply.status == 200, reply.body
+    try:
+        yield await gateway.create_key()
+    finally:
+        # The next test registers with another key, which could not take a name with a live lease.
+        await gateway.pool.execute("UPDATE core SET draining = true")
+
+
+async def get(
+    gateway: Gateway, *headers: str, method: str = "GET", body: bytes | None = None, path: str = "x"
+) -> Reply:
+    return await gateway.request(method, f"/cores/docs/{path}", *headers, body=body)
+
+
+# Where clients put a key
+
+
+@pytest.mark.requirement("CG-04")
+async def test_key_is_the_password_of_basic_authentication(gateway: Gateway, core: Core) -> None:
+    async with declared(gateway, core.url, **BASIC) as key:
+        for header in (basic(key.token), basic(key.token, user="")):
+            assert (await get(gateway, header)).status == 200
+        for header in (basic("wrong"), basic("", user=key.token), "Authorization: Basic %%%"):
+            reply = await get(gateway, header)
+            assert (reply.status, reply.all("www-authenticate")[0].partition(" ")[0]) == (
+                401,
+                "Basic",
+            )
+        reply = await get(gateway)
+        assert reply.status == 401
+        assert reply.all("www-authenticate")[0].startswith("Basic realm=")
+    assert key.token not in str(core.requests)
+    assert base64.b64encode(key.token.encode()).decode()[8:40] not in str(core.requests)
+
+
+async def test_basic_authentication_is_off_by_default(gateway: Gateway, core: Core) -> None:
+    async with declared(gateway, core.url) as key:
+        reply = await get(gateway, basic(key.token))
+        assert reply.status == 401
+        assert not any(value.startswith("Basic") for value in reply.all("www-authenticate"))
+
+
+CROSS_SITE: tuple[tuple[str, ...], ...] = (
+    ("Sec-Fetch-Site: cross-site",),
+    ("Sec-Fetch-Site: same-site", "Origin: https://other.test"),
+    ("Origin: https://other.test",),
+    ("Origin: null",),
+)
+HANDSHAKE = (
+    *("GET /cores/docs/x HTTP/1.1", "Host: gateway.test", "Connection: Upgrade"),
+    *("Upgrade: websocket", "Sec-WebSocket-Version: 13"),
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+OWN: tuple[tuple[str, ...], ...] = (
+    (),
+    ("Sec-Fetch-Site: none",),
+    ("Sec-Fetch-Site: same-origin", "Origin: https://gateway.test"),
+    ("Origin: https://gateway.test",),
+    ("Sec-Fetch-Site: cross-site", "Origin: https://listed.test"),
+)
+
+
+@pytest.mark.requirement("CG-06")
+async def test_cross_site_request_with_a_password_is_denied(gateway: Gateway, core: Core) -> None:
+    async with declared(
+        gateway, core.url, **BASIC, cors_origins=["https://listed.test", "*"]
+    ) as key:
+        for headers in CROSS_SITE:
+            for unsafe in ({"method": "POST", "body": b""}, {"method": "PUT"}, {"method": "MOVE"}):
+                reply = await get(gateway, basic(key.token), *headers, **unsafe)
+                assert (reply.status, reply.json["code"]) == (403, "cross_site"), headers
+            handshake = (*HANDSHAKE, basic(key.token), *headers, "", "")
+            assert (await gateway.send("\r\n".join(handshake).encode())).status == 403
+        assert core.requests == []
+        for headers in OWN:
+            assert (await get(gateway, basic(key.token), *headers, method="POST")).status == 200
+        for headers in CROSS_SITE:
+            assert (await get(gateway, basic(key.token), *headers)).status == 200
+            bearer = f"Authorization: Bearer {key.token}"
+            assert (await get(gateway, bearer, *headers, method="POST")).status == 200
+
+
+async def test_core_names_the_header_of_the_key(gateway: Gateway, core: Core) -> None:
+    async with declared(gateway, core.url, key_header="Private-Token") as key:
+        assert (await get(gateway, f"private-token: {key.token}")).status == 200
+        assert (await get(gateway, f"Authorization: Bearer {key.token}")).status == 200
+        reply = await get(gateway, f"X-API-Key: {key.token}")
+        assert reply.status == 401
+        assert "Private-Token" in reply.json["detail"]
+        twice = (f"Private-Token: {key.token}", "Private-Token: other")
+        assert (await get(gateway, *twice)).status == 400
+    assert key.token not in str(core.requests)
+
+
+@pytest.mark.requirement("CG-06")
+async def test_core_receives_the_authorization_of_its_application(
+    gateway: Gateway, core: Core
+) -> None:
+    async with declared(gateway, core.url, **FORWARD) as key:
+        header = f"X-API-Key: {key.token}"
+        own = ("Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2ln", "Basic dTpw")
+        for value in own:
+            assert (await get(gateway, header, f"Authorization: {value}")).status == 200
+            assert core.last[1]["authorization"] == value
+        row = await gateway.pool.fetchrow(
+            f"SELECT {COLUMNS} FROM core WHERE name = 'docs' AND NOT draining"  # noqa: S608
+        )
+        assert core.last[1]["gatehouse-core-secret"] == core_secret(
+            gateway.pepper, core_record(row)
+        )
+        other = await gateway.create_key()
+        for text in (f"Authorization: Bearer {key.token}", basic(key.token), basic(other.token)):
+            assert (await get(gateway, header, text)).status == 200
+            assert "authorization" not in core.last[1]
+        forged = "Gatehouse-Core-Secret: forged"
+        assert (await get(gateway, header, forged)).status == 200
+        assert "forged" not in str(core.requests[-1])
+        count = len(core.requests)
+        assert (await get(gateway, f"Authorization: Bearer {key.token}")).status == 401
+        assert len(core.requests) == count
+
+
+# Sizes, timeouts and errors
+
+
+async def test_larger_body_is_413(gateway: Gateway, core: Core) -> None:
+    async with declared(gateway, core.url, body_max_bytes=70_000) as key:
+        header = f"Authorization: Bearer {key.token}"
+        for size, status in ((10, 200), (70_000, 200), (70_001, 413)):
+            assert (await get(gateway, header, method="PUT", body=bytes(size))).status == status
+        for size, status in ((60_000, 200), (80_000, 413)):
+            head = f"PUT /cores/docs/x HTTP/1.1\r\nHost: g\r\n{header}\r\nConnection: close\r\n"
+            chunk = f"Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n".encode() + bytes(size)
+            reply = await gateway.send(head.encode() + chunk + b"\r\n0\r\n\r\n")
+            assert reply.status == status
+    async with declared(gateway, core.url, body_max_bytes=5) as key:
+        header = f"Authorization: Bearer {key.token}"
+        assert (await get(gateway, header, method="PUT", body=b"123456")).status == 413
+
+
+@pytest.mark.requirement("CG-11")
+async def test_core_declares_its_response_timeout(gateway: Gateway, core: Core) -> None:
+    async with declared(gateway, core.url, response_timeout_s=1) as key:
+        reply = await get(gateway, f"Authorization: Bearer {key.token}", path="silent")
+        assert (reply.status, reply.json["code"]) == (504, "core_timeout")
+
+
+async def test_errors_in_the_format_of_openai(gateway: Gateway, core: Core) -> None:
+    async with declared(gateway, core.url, error_format="openai") as key:
+        reply = await get(gateway, "Authorization: Bearer wrong")
+        error = reply.json["error"]
+        assert (reply.status, reply.header("content-type")) == (401, "application/json")
+        assert (error["code"], error["type"], error["param"]) == (
+            "not_found",
+            "invalid_request_error",
+            None,
+        )
+        assert error["message"]
+        reply = await get(gateway, f"Authorization: Bearer {key.token}", path="drop")
+        assert (reply.status, reply.json["error"]["type"]) == (502, "server_error")
+
+
+@pytest.mark.requirement("CG-03")
+async def test_every_setting_is_stored_and_read(gateway: Gateway, core: Core) -> None:
+    settings = changed_settings()
+    async with declared(gateway, core.url, **settings):
+        row = await gateway.pool.fetchrow(
+            f"SELECT {COLUMNS} FROM core WHERE name = 'docs' AND NOT draining"  # noqa: S608
+        )
+    assert msgspec.json.decode(msgspec.json.encode(core_record(row).settings)) == settings
+
+
+async def test_last_registration_sets_the_settings_of_all_instances(
+    gateway: Gateway, core: Core
+) -> None:
+    agent, reply = await gateway.register(core.url, instance_id="a", settings=BASIC)
+    assert reply.status == 200
+    key = await gateway.create_key()
+    assert (await get(gateway, basic(key.token))).status == 200
+    other = {"url": "http://127.0.0.1:1", "instance_id": "b", "settings": {"key_header": "K"}}
+    assert (await gateway.put_core(agent, "docs", other)).status == 200
+    assert (await get(gateway, basic(key.token))).status == 401
+    rows = await gateway.pool.fetch("SELECT settings FROM core WHERE name = 'docs'")
+    await gateway.pool.execute("UPDATE core SET draining = true")
+    assert {row["settings"] for row in rows} == {'{"key_header": "K"}'}
+
+
+@pytest.mark.parametrize(
+    ("settings", "location"),
+    [
+        ({"response_timeout_s": 3601}, "body.settings.response_timeout_s"),
+        ({"key_header": "a b"}, "body.settings.key_header"),
+        ({"cors_origins": ["https://a.test/"]}, "body.settings.cors_origins[0]"),
+        ({"time": 1}, "body.settings.time"),
+        ({**BASIC, **FORWARD}, "body.settings"),
+    ],
+)
+async def test_invalid_settings_are_rejected(
+    gateway: Gateway, core: Core, settings: dict[str, Any], location: str
+) -> None:
+    _, reply = await gateway.register(core.url, settings=settings)
+    assert (reply.status, [error["location"] for error in reply.json["errors"]]) == (
+        400,
+        [location],
+    )
+
+
+# Clients whose URL contains the key
+
+
+@pytest.fixture
+def serve_files(tmp_path: Path) -> Iterator[Callable[[Path], str]]:
+    """Serves a directory; returns its URL."""
+    servers = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    def serve(folder: Path) -> str:
+        handler = functools.partial(Handler, directory=str(folder))
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def address(gateway: Gateway, key: Key, path: str) -> str:
+    return f"http://user:{key.token}@127.0.0.1:{gateway.port}/cores/docs/{path}"
+
+
+async def run(*command: str, cwd: Path) -> None:
+    environment = {
+        **{name: value for name, value in os.environ.items() if "PROXY" not in name.upper()},
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "PIP_CONFIG_FILE": os.devnull,
+    }
+    result = await asyncio.to_thread(
+        subprocess.run, command, cwd=cwd, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.requirement("CG-04")
+async def test_git_clones_with_a_key_in_the_url(
+    gateway: Gateway, tmp_path: Path, serve_files: Callable[[Path], str]
+) -> None:
+    work, bare = tmp_path / "work", tmp_path / "site" / "repo.git"
+    work.mkdir()
+    (work / "file.txt").write_text("hello\n")
+    author = ("-c", "user.name=a", "-c", "user.email=a@b.test")
+    await run("git", "init", "-q", cwd=work)
+    await run("git", "add", ".", cwd=work)
+    await run("git", *author, "commit", "-qm", "first", cwd=work)
+    await run("git", "clone", "-q", "--bare", str(work), str(bare), cwd=tmp_path)
+    await run("git", "update-server-info", cwd=bare)
+    async with declared(gateway, serve_files(bare.parent), **BASIC) as key:
+        url = address(gateway, key, "repo.git")
+        await run("git", "clone", "-q", url, "copy", cwd=tmp_path)
+    assert (tmp_path / "copy" / "file.txt").read_text() == "hello\n"
+
+
+@pytest.mark.requirement("CG-04")
+async def test_pip_downloads_with_a_key_in_the_url(
+    gateway: Gateway, tmp_path: Path, serve_files: Callable[[Path], str]
+) -> None:
+    folder = tmp_path / "site" / "simple" / "sample"
+    folder.mkdir(parents=True)
+    wheel = "sample-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(folder / wheel, "w") as archive:
+        metadata = "Metadata-Version: 2.1\nName: sample\nVersion: 1.0\n"
+        archive.writestr("sample-1.0.dist-info/METADATA", metadata)
+        archive.writestr("sample-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("sample-1.0.dist-info/RECORD", "")
+    (folder / "index.html").write_text(f'<a href="{wheel}">{wheel}</a>')
+    async with declared(gateway, serve_files(tmp_path / "site"), **BASIC) as key:
+        index = address(gateway, key, "simple/")
+        options = ("--no-deps", "--no-cache-dir", "--disable-pip-version-check", "-i", index)
+        await run(sys.executable, "-m", "pip", "download", *options, "sample", cwd=tmp_path)
+    assert (tmp_path / wheel).exists()
+
+
+async def test_httpx_sends_the_key_of_a_url(gateway: Gateway, core: Core) -> None:
+    async with declared(gateway, core.url, **BASIC) as key, httpx.AsyncClient() as client:
+        reply = await client.get(address(gateway, key, "x"), timeout=60)
+    assert (reply.status_code, reply.text) == (200, "hello")
