@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import boto3
 import httpx
 import pytest
@@ -20,20 +22,32 @@ def test_file_name_with_spaces_and_umlauts(running: Running) -> None:
     assert response.content == (ROOT / "examples" / "core-files" / FILE).read_bytes()
 
 
-@pytest.mark.requirement("CG-02", "CG-12")
-def test_logs_and_metrics_have_no_tokens(running: Running) -> None:
+@pytest.mark.requirement("CG-02", "CG-12", "SS-13")
+def test_logs_metrics_and_audit_events_have_no_tokens_and_no_content(running: Running) -> None:
+    """Also not if a client sends them in the wrong place."""
     _, token = running.key()
     running.open(token)
-    httpx.post(running.gateway + "/v1/keys/verify", json={"token": token}, timeout=30)
-    secret = token.rpartition("_")[2][12:]
+    content = f"canary-{secrets.token_hex(16)}"
+    secret_id, link = running.share(content)
+    link_token = link.rpartition("#")[2]
+    assert content in running.open_link(link).text
+    for url in (running.gateway, running.console, running.sharing):
+        for path in (f"/{token}", f"/cores/docs/{token}?key={token}", f"/v1/links?x={link_token}"):
+            httpx.get(url + path, headers={"X-Note": token, "User-Agent": token}, timeout=30)
+        httpx.post(f"{url}/v1/keys/verify", json={token: content, "link": link}, timeout=30)
+        httpx.post(f"{url}/v1/keys/{token}/disable", json={"reason": content}, timeout=30)
     texts = [path.read_text(errors="replace") for path in (running.home / "logs").glob("*.log")]
     texts += [
         httpx.get(url + "/metrics", timeout=30).text for url in (running.gateway, running.console)
     ]
-    assert len(texts) > 3
+    texts += [
+        running.manage("GET", path).text
+        for path in ("/v1/audit-events?limit=200", "/v1/keys", f"/v1/secrets/{secret_id}")
+    ]
+    assert len(texts) > 6
     for text in texts:
-        assert secret not in text
-        assert running.admin_token not in text
+        for canary in (token[-40:-6], content, link_token[-24:], running.admin_token):
+            assert canary not in text
 
 
 @pytest.mark.requirement("CG-18", "ECS-01")

@@ -1,5 +1,4 @@
-"""`make attack`: starts a sandbox and runs the security attacks against it, or runs harmless
-attacks against a deployment.
+"""`make attack`: runs attacks against a deployment, or starts a sandbox and attacks it.
 
 Exit codes: 0 every attack was rejected, 1 an attack succeeded, 2 the attacks could not run.
 """
@@ -8,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -15,21 +15,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tools.attack import protocol_attacks, stack_attacks
-from tools.attack.connection import Service, recording_core
-from tools.attack.outcome import Outcome, show
-from tools.attack.protocol_attacks import Target
-from tools.attack.stack_attacks import Stack
+import httpx
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tools.attack.attacks import Outcome, Target, attack_all
+from tools.attack.connection import Service, recording_core, request
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".gatehouse" / "attack"
 CORE_NAME = "attacked"
-#: Longer than the timeout of the gateway for receiving a request, including the extension for the
-#: body.
-DEADLINE_S = 25.0
+#: Longer than the timeouts of the load balancer and the gateway for receiving a request.
+DEPLOYMENT_DEADLINE_S = 75.0
+#: Longer than the timeout of the gateway, including the extension for the body.
+SANDBOX_DEADLINE_S = 25.0
+_FAILURES_SHOWN = 20
 _ERROR = 2
-_REASON = "changes data and reads logs: runs against the sandbox only"
-_NOT_ON_DEPLOYMENTS = ("SSRF", "canaries", "roles matrix", "races")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,100 +43,95 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--url", default="", help="URL of the gateway of a deployment (default: start a sandbox)."
     )
     parser.add_argument("--yes", action="store_true", help="Do not ask for confirmation.")
-    parser.add_argument(
-        "--deadline",
-        type=float,
-        default=75.0,
-        help="Seconds until a slow client must be disconnected.",
-    )
     options = parser.parse_args(arguments)
     if not options.url:
         return _attack_sandbox()
     if urlsplit(options.url).scheme not in ("http", "https") or not urlsplit(options.url).hostname:
-        print(
-            "attack: URL must be the URL of a gateway, such as https://gateway.example.com",
-            file=sys.stderr,
-        )
-        return _ERROR
+        return _fail("URL must be the URL of a gateway, such as https://gateway.example.com")
     if not options.yes and not _confirmed(options.url):
-        print(
-            (
-                "attack: not confirmed. Attack only deployments that you own or may attack. To "
-                "confirm, set YES=1."
-            ),
-            file=sys.stderr,
+        return _fail(
+            "not confirmed. Attack only deployments that you own or may attack. To confirm, set "
+            "YES=1."
         )
-        return _ERROR
-    gateway = Service(options.url.rstrip("/"), timeout_s=min(20.0, options.deadline))
-    target = Target(gateway, token=os.environ.get("KEY", ""), deadline_s=options.deadline)
+    gateway = Service(options.url.rstrip("/"), timeout_s=min(20.0, DEPLOYMENT_DEADLINE_S))
+    target = Target(gateway, token=os.environ.get("KEY", ""), deadline_s=DEPLOYMENT_DEADLINE_S)
     try:
-        outcomes = asyncio.run(attack_deployment(target))
+        return show(asyncio.run(attack_all(target)), options.url)
     except OSError as error:
-        print(f"attack: {options.url} cannot be reached: {error}", file=sys.stderr)
-        return _ERROR
-    return show(outcomes, options.url)
+        return _fail(f"{options.url} cannot be reached: {error}")
 
 
-async def attack_deployment(target: Target) -> list[Outcome]:
-    """Run the attacks that change nothing. Other attacks are reported as not run. Raises OSError if
-    the URL is unreachable.
+async def attack_sandbox(home: Path) -> list[Outcome]:
+    """Run the attacks against the sandbox with this state folder, with a Core that records
+    requests.
     """
-    _, writer = await target.gateway.connect()
-    writer.close()
-    outcomes = list(await protocol_attacks.run(target))
-    return [*outcomes, *(Outcome(name, not_run=_REASON) for name in _NOT_ON_DEPLOYMENTS)]
+    stack = json.loads((home / "up.json").read_text())
+    async with recording_core() as core, httpx.AsyncClient(timeout=30, trust_env=False) as client:
 
+        async def key(scope: str) -> str:
+            limits = [{"name": "requests", "quota": 1_000_000, "window_s": 60}]
+            reply = await client.post(
+                f"{stack['console']}/v1/keys",
+                json={"name": "attack", "limits": limits, "scopes": [scope]},
+                headers={"Authorization": f"Bearer {stack['admin_token']}"},
+            )
+            return str(reply.raise_for_status().json()["token"])
 
-async def attack_stack(stack: Stack) -> list[Outcome]:
-    """Run all attacks against a sandbox."""
-    async with recording_core() as core, stack.client() as client:
-        _, agent = await stack.key(client, scopes=["cores:register"])
-        _, token = await stack.key(client, scopes=["cores:read"])
-        headers = {"Authorization": f"Bearer {agent}"}
         registered = await client.put(
-            f"{stack.gateway}/v1/cores/{CORE_NAME}", json={"url": core.url}, headers=headers
+            f"{stack['gateway']}/v1/cores/{CORE_NAME}",
+            json={"url": core.url},
+            headers={"Authorization": f"Bearer {await key('cores:register')}"},
         )
         registered.raise_for_status()
-        services = (Service(stack.console), Service(stack.sharing))
         target = Target(
-            Service(stack.gateway),
-            exact=True,
-            services=services,
-            token=token,
+            Service(stack["gateway"]),
+            services=(Service(stack["console"]), Service(stack["sharing"])),
+            token=await key("cores:read"),
             core=core,
             core_name=CORE_NAME,
             slow_clients=60,
-            deadline_s=DEADLINE_S,
+            deadline_s=SANDBOX_DEADLINE_S,
             at_once=8,
         )
-        reached = await target.gateway.request(
-            b"GET", f"/cores/{CORE_NAME}/x".encode(), *target.credential
-        )
-        if not reached.endswith(b"ok"):
-            return [
-                Outcome(
-                    "the recording Core",
-                    failures=["the Core cannot be reached through the gateway"],
-                )
-            ]
-        outcomes = await protocol_attacks.run(target)
-    return [*outcomes, *await stack_attacks.run(stack)]
+        hello = request(b"GET", target.core_path + b"/x", *target.credential)
+        if not (await target.gateway.send(hello)).endswith(b"ok"):
+            failure = "the Core cannot be reached through the gateway"
+            return [Outcome("the recording Core", 1, [failure])]
+        return await attack_all(target)
+
+
+def show(outcomes: Sequence[Outcome], target: str) -> int:
+    """Print the table and the failures. Returns the exit code: 1 if an attack succeeded."""
+    console = Console(width=130)
+    table = Table("attacks", "cases", "result", title=f"Attacks against {target}")
+    for row in outcomes:
+        result = f"[red]{len(row.failures)} failed[/]" if row.failures else "[green]held[/]"
+        table.add_row(row.name, str(row.cases), result)
+    console.print(table)
+    for row in outcomes:
+        for failure in row.failures[:_FAILURES_SHOWN]:
+            console.print(f"{row.name}: {escape(failure)}")
+        if (more := len(row.failures) - _FAILURES_SHOWN) > 0:
+            console.print(f"{row.name}: {more} more")
+    return 1 if any(row.failures for row in outcomes) else 0
 
 
 def _attack_sandbox() -> int:
     command = [sys.executable, "-m", "sandbox", "--home", str(HOME)]
-    if (
-        subprocess.run(
-            [*command, "up", "--detach"], cwd=ROOT, check=False, stdout=subprocess.DEVNULL
-        ).returncode
-        != 0
-    ):
-        print("attack: the sandbox did not start; see the messages above", file=sys.stderr)
-        return _ERROR
+    started = subprocess.run(
+        [*command, "up", "--detach"], cwd=ROOT, check=False, stdout=subprocess.DEVNULL
+    )
+    if started.returncode != 0:
+        return _fail("the sandbox did not start; see the messages above")
     try:
-        return show(asyncio.run(attack_stack(stack_attacks.read(HOME))), "the sandbox")
+        return show(asyncio.run(attack_sandbox(HOME)), "the sandbox")
     finally:
         subprocess.run([*command, "down"], cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
+
+
+def _fail(message: str) -> int:
+    print(f"attack: {message}", file=sys.stderr)
+    return _ERROR
 
 
 def _confirmed(url: str) -> bool:

@@ -18,6 +18,14 @@ NEXT_READ_S = 0.4
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 
+def request(method: bytes, target: bytes, *headers: str, body: bytes = b"") -> bytes:
+    """A well-formed request with these header fields."""
+    lines = [method + b" " + target + b" HTTP/1.1", b"Host: " + HOST]
+    lines += [header.encode("utf-8", "surrogateescape") for header in headers]
+    lines += [b"Content-Length: %d" % len(body)] if body or method == b"POST" else []
+    return b"\r\n".join((*lines, b"Connection: close", b"", body))
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """A service at a URL. `timeout_s`: maximum wait for the beginning of a response."""
@@ -25,26 +33,25 @@ class Service:
     url: str
     timeout_s: float = 20.0
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Open a connection, with TLS for https."""
+    async def connect(self, start: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a connection, with TLS for https, and send the start of a raw request with the host
+        of this service.
+        """
         parts = urlsplit(self.url)
         tls = ssl.create_default_context() if parts.scheme == "https" else None
         port = parts.port or (443 if tls else 80)
-        return await asyncio.open_connection(parts.hostname, port, ssl=tls, limit=1 << 20)
-
-    def raw(self, request: bytes) -> bytes:
-        """The request with the host of this service."""
-        return request.replace(HOST, urlsplit(self.url).netloc.encode(), 1)
+        reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=tls, limit=1 << 20)
+        writer.write(start.replace(HOST, parts.netloc.encode(), 1))
+        return reader, writer
 
     async def send(self, request: bytes) -> bytes:
         """Send a raw request. Returns everything that the service sends until it closes the
         connection or pauses.
         """
-        reader, writer = await self.connect()
+        reader, writer = await self.connect(request)
         received, timeout = b"", self.timeout_s
         try:
             with suppress(ConnectionError):
-                writer.write(self.raw(request))
                 await writer.drain()
             with suppress(TimeoutError, ConnectionError):
                 while data := await asyncio.wait_for(reader.read(1 << 16), timeout):
@@ -53,14 +60,9 @@ class Service:
             writer.close()
         return received
 
-    async def request(
-        self, method: bytes, target: bytes, *headers: str, body: bytes = b""
-    ) -> bytes:
-        """Send a well-formed request with these header fields."""
-        lines = [method + b" " + target + b" HTTP/1.1", b"Host: " + HOST]
-        lines += [header.encode("utf-8", "surrogateescape") for header in headers]
-        lines += [b"Content-Length: %d" % len(body)] if body or method == b"POST" else []
-        return await self.send(b"\r\n".join((*lines, b"Connection: close", b"", body)))
+    async def is_healthy(self) -> bool:
+        """True if /healthz returns 200."""
+        return statuses(await self.send(request(b"GET", b"/healthz")))[:1] == [200]
 
 
 def statuses(received: bytes) -> list[int]:

@@ -9,7 +9,64 @@ from gatehouse.core.origin import parse_origin, rejection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.attack.corpora import PRIVATE_ADDRESSES, REJECTED_URLS
+#: URLs that are not the origin of a Core.
+REJECTED_URLS = (
+    "ftp://core.example.com",
+    "file:///etc/passwd",
+    "core.example.com",
+    "https://user:pass@core.example.com",
+    "https://core.example.com@evil.example",
+    "https://core.example.com/path",
+    "https://core.example.com?x",
+    "https://core.example.com#x",
+    "https://core.example.com:0",
+    "https://core.example.com:",
+    "https://core.example.com:99999",
+    "http://2130706433/",
+    "http://0x7f000001",
+    "http://127.1",
+    "http://0177.0.0.1",
+    "http://core_1.example.com",
+    "http://",
+    "http://ex\\ample.com",
+    "http://exämple.com",
+    "http://a" + ".b" * 200,
+)
+#: IP addresses that are not public. A Core or webhook with such an address is rejected outside of
+#: the configured networks.
+PRIVATE_ADDRESSES = (
+    "127.0.0.1",
+    "10.0.0.5",
+    "172.16.3.4",
+    "192.168.1.1",
+    "100.64.0.1",
+    "169.254.169.254",  # instance metadata
+    "169.254.170.2",  # task credentials of ECS
+    "0.0.0.0",
+    "224.0.0.1",
+    "255.255.255.255",
+    "192.0.2.1",
+    "::1",
+    "::",
+    "fe80::1",
+    "fc00::1",
+    "fd00:ec2::254",  # instance metadata over IPv6
+    "ff02::1",
+    "::ffff:127.0.0.1",
+    "::ffff:169.254.169.254",
+    "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe",
+    "2002:7f00:1::",
+    "2001:0:7f00:1::",
+    "192.0.0.192",
+    "192.88.99.1",
+    "fec0::1",
+    "2001:10::1",
+    "3fff::1",
+    "5f00::1",
+    "64:ff9b:1::a00:1",
+    "::ffff:192.0.0.192",
+)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,263 @@
+"""Attacks with raw requests: malformed protocol, request smuggling, ambiguous paths and headers,
+costly bodies, slow clients. They change nothing, so they also run against deployments, with the
+gateway as the only target.
+
+A load balancer or AWS WAF can reject a request before the gateway, so any status from 400 to 499,
+status 501 or 505, or no response counts as a rejection. The tests of the runtime send the same
+inputs and expect the exact responses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from typing import TypeAlias
+
+from tools.attack.connection import RecordingCore, Service, request, statuses
+from tools.attack.corpora import (
+    AMBIGUOUS_HEADERS,
+    AMBIGUOUS_PATHS,
+    COSTLY_BODIES,
+    HARMLESS_FRAMING,
+    HOST,
+    MALFORMED_BODIES,
+    MALFORMED_REQUESTS,
+    REJECTED_FRAMING,
+    RESERVED_REQUEST_NAMES,
+    SMUGGLED_PATH,
+    UNFINISHED_BODIES,
+    UNFINISHED_HEADS,
+)
+
+VERIFY = b"/v1/keys/verify"
+SUBMIT = b"/v1/requests/submit"
+JSON = "Content-Type: application/json"
+#: Maximum size of a response to a request that is rejected.
+ANSWER_BYTES_MAX = 16_384
+#: Size of a body that stops: less than the gateway and the other services accept.
+VERIFY_BYTES, SUBMIT_BYTES = 60_000, 1_790_000
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Number of attacks in a group, and a sentence for each successful attack."""
+
+    name: str
+    cases: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def check(self, holds: bool, failure: str) -> None:
+        """Count an attack. `failure`: what is wrong if the attack succeeds; contains no secret."""
+        self.cases += 1
+        if not holds:
+            self.failures.append(failure)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A gateway, and the parameters of the attacks.
+
+    services: further services that receive malformed requests. token: an API key with access to the
+    Core `core_name`; empty if there is none. core: the recording Core, if it is registered under
+    `core_name`. slow_clients: number of slow clients. deadline_s: time after which a slow client
+    must be disconnected.
+    """
+
+    gateway: Service
+    services: tuple[Service, ...] = ()
+    token: str = ""
+    core: RecordingCore | None = None
+    core_name: str = "docs"
+    slow_clients: int = 5
+    deadline_s: float = 75.0
+    at_once: int = 4
+
+    @property
+    def credential(self) -> tuple[str, ...]:
+        """The header field with the API key."""
+        return (f"Authorization: Bearer {self.token}",) if self.token else ()
+
+    @property
+    def core_path(self) -> bytes:
+        return f"/cores/{self.core_name}".encode()
+
+    @property
+    def heads(self) -> list[bytes]:
+        """The heads of the requests that the Core has received."""
+        return self.core.heads if self.core else []
+
+    @property
+    def bodies(self) -> list[tuple[Service, bytes, int]]:
+        """Each service with the path of an operation that takes a body, and the size of a body that
+        stops.
+        """
+        others = [(service, SUBMIT, SUBMIT_BYTES) for service in self.services]
+        return [(self.gateway, VERIFY, VERIFY_BYTES), *others]
+
+    async def send_all(
+        self,
+        outcome: Outcome,
+        requests: Iterable[tuple[Service, bytes]],
+        holds: Callable[[bytes], bool],
+    ) -> None:
+        """Send raw requests, and check each response."""
+        limit = asyncio.Semaphore(self.at_once)
+
+        async def send(service: Service, raw: bytes) -> None:
+            async with limit:
+                received = await service.send(raw)
+            outcome.check(
+                holds(received),
+                f"{service.url}: {raw[:150]!r} gets {statuses(received)}, {len(received)} bytes",
+            )
+
+        async with asyncio.TaskGroup() as group:
+            for service, raw in requests:
+                group.create_task(send(service, raw))
+
+
+def _is_rejection(received: bytes) -> bool:
+    found = statuses(received)
+    return not found or (len(found) == 1 and (400 <= found[0] < 500 or found[0] in (501, 505)))
+
+
+def _is_short_rejection(received: bytes) -> bool:
+    is_rejected = all(400 <= status < 500 for status in statuses(received))
+    return is_rejected and len(received) <= ANSWER_BYTES_MAX
+
+
+async def malformed_protocol(target: Target, outcome: Outcome) -> None:
+    """Malformed requests and bodies are rejected."""
+    services = (target.gateway, *target.services)
+    requests = [(service, raw) for service in services for raw, _ in MALFORMED_REQUESTS]
+    requests += [
+        (target.gateway, request(b"POST", VERIFY, JSON, body=body)) for body, _ in MALFORMED_BODIES
+    ]
+    await target.send_all(outcome, requests, _is_rejection)
+
+
+async def smuggling(target: Target, outcome: Outcome) -> None:
+    """No request that is hidden in another request reaches a Core or receives a response."""
+    path = target.core_path + b"/x" if target.core else VERIFY
+    head = b"POST " + path + b" HTTP/1.1\r\nHost: " + HOST + b"\r\n"
+    head += "".join(f"{header}\r\n" for header in target.credential).encode()
+    smuggled = b"GET " + SMUGGLED_PATH + b" HTTP/1.1\r\nHost: " + HOST + b"\r\n\r\n"
+    for cases, holds in (
+        (REJECTED_FRAMING, _is_rejection),
+        (HARMLESS_FRAMING, lambda _received: True),
+    ):
+        requests = [
+            (target.gateway, head + framing + b"\r\n" + body + smuggled) for framing, body in cases
+        ]
+        await target.send_all(outcome, requests, holds)
+    lines = [line for row in target.heads if SMUGGLED_PATH in (line := row.split(b"\r\n")[0])]
+    outcome.check(not lines, f"the Core received {lines[:3]}")
+
+
+async def ambiguous_paths(target: Target, outcome: Outcome) -> None:
+    """Ambiguous paths are rejected and reach no Core."""
+    before = len(target.heads)
+    paths = [path.replace(b"/cores/docs", target.core_path) for path, _ in AMBIGUOUS_PATHS]
+    requests = [(target.gateway, request(b"GET", path, *target.credential)) for path in paths]
+    await target.send_all(outcome, requests, _is_rejection)
+    outcome.check(len(target.heads) == before, "an ambiguous path reached the Core")
+
+
+async def header_rules(target: Target, outcome: Outcome) -> None:
+    """Ambiguous headers are rejected. A Core receives no reserved header from a client."""
+    credential = target.credential or ("Authorization: Bearer none",)
+
+    def with_headers(*headers: str) -> tuple[Service, bytes]:
+        path = target.core_path + b"/x"
+        return target.gateway, request(b"GET", path, *credential, *headers)
+
+    requests = [with_headers(*headers) for headers, _ in AMBIGUOUS_HEADERS]
+    await target.send_all(outcome, requests, _is_rejection)
+    names = [name.decode() for name in RESERVED_REQUEST_NAMES]
+    requests = [with_headers(f"{name}: forged-{name}") for name in names]
+    await target.send_all(outcome, requests if target.core else [], lambda _received: True)
+    received = b"".join(target.heads)
+    forged = [name for name in names if f"forged-{name}".encode() in received]
+    outcome.check(not forged, f"the Core received {', '.join(forged)} from a client")
+
+
+async def costly_bodies(target: Target, outcome: Outcome) -> None:
+    """Large bodies that are expensive to decode are rejected with a short response."""
+    requests = [
+        (service, request(b"POST", path, JSON, body=content))
+        for service, path, _ in target.bodies
+        for body in COSTLY_BODIES
+        for content in (body, body[:65_536])
+    ]
+    await target.send_all(outcome, requests, _is_short_rejection)
+
+
+async def slow_clients(target: Target, outcome: Outcome) -> None:
+    """Connections with heads and bodies that stop are closed within the deadline. Other clients
+    receive responses.
+    """
+    parts = islice(cycle([*UNFINISHED_HEADS, *UNFINISHED_BODIES]), target.slow_clients)
+    starts = [(target.gateway, part) for part in parts]
+    for service, path, size in target.bodies:
+        head = b"POST %s HTTP/1.1\r\nHost: %s\r\n%s\r\nContent-Length: %d\r\n\r\n"
+        start = head % (path, HOST, JSON.encode(), size + 5000)
+        starts.append((service, start + b'{"link":"' + b"a" * size))
+    async with AsyncExitStack() as stack:
+        pending = {}
+        for service, start in starts:
+            reader, writer = await service.connect(start)
+            stack.callback(writer.close)
+            pending[asyncio.create_task(_ended(reader))] = service, start
+        outcome.check(
+            await target.gateway.is_healthy(), "/healthz does not respond while clients are slow"
+        )
+        ended, _ = await asyncio.wait(pending, timeout=target.deadline_s)
+        for task, (service, start) in pending.items():
+            task.cancel()
+            outcome.check(
+                task in ended,
+                f"{service.url}: {start[:50]!r} is connected after {target.deadline_s:.0f} s",
+            )
+
+
+async def _ended(reader: asyncio.StreamReader) -> None:
+    """Wait until the service ends the connection."""
+    try:
+        while await reader.read(1 << 16):
+            pass
+    except ConnectionError:
+        pass
+
+
+Attack: TypeAlias = Callable[[Target, Outcome], Awaitable[None]]
+ATTACKS: tuple[Attack, ...] = (
+    malformed_protocol,
+    smuggling,
+    ambiguous_paths,
+    header_rules,
+    costly_bodies,
+    slow_clients,
+)
+
+
+async def attack(run: Attack, target: Target) -> Outcome:
+    """Run an attack. Afterwards, every service must be healthy."""
+    outcome = Outcome(run.__name__.replace("_", " "))
+    await run(target, outcome)
+    for service in (target.gateway, *target.services):
+        outcome.check(await service.is_healthy(), f"{service.url} is not healthy")
+    return outcome
+
+
+async def attack_all(target: Target) -> list[Outcome]:
+    """Run all attacks one after another, while the slow clients wait. Raises OSError if the gateway
+    is unreachable.
+    """
+    _, writer = await target.gateway.connect(b"")
+    writer.close()
+    *others, slow = ATTACKS
+    waiting = asyncio.create_task(attack(slow, target))
+    return [*[await attack(run, target) for run in others], await waiting]
