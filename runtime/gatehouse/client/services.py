@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from gatehouse.client.http import Client, Retries, query_parameters
-from gatehouse.features.sharing.link_schemas import LinkPreview, OpenedSecret, SubmittedSecret
+from gatehouse.features.sharing.link_schemas import LinkPreview, OpenedSecret
 from gatehouse.features.verification.schemas import (
     SelfRevocationRequest,
     SelfRevocationResponse,
@@ -157,8 +157,9 @@ class GatewayClient(Client):
 
 
 class SharingClient(Client):
-    """A synchronous client for the sharing service, for holders of links and submission links.
-    Sends links only in request bodies."""
+    """A synchronous client for the sharing service, for holders of links. Sends links only in
+    request bodies.
+    """
 
     def __init__(
         self,
@@ -185,30 +186,6 @@ class SharingClient(Client):
     def acknowledge(self, link: str, claim: str) -> None:
         """Confirms that the content was received. Idempotent."""
         self._post("acknowledge", link=link, claim=claim)
-
-    def submit(
-        self,
-        link: str,
-        submission: str,
-        *,
-        text: str = "",
-        files: Sequence[tuple[str, bytes, str]] = (),
-    ) -> SubmittedSecret:
-        """Submits a secret to a secret request. Another call with the same `submission` changes
-        nothing.
-
-        link: the submission link.
-        submission: at least 16 random bytes as text.
-        files: name, content and media type of each file.
-        """
-        fields = {"link": link, "submission": submission, **({"text": text} if text else {})}
-        parts = [
-            *((name, (None, value)) for name, value in fields.items()),
-            *(("file", file) for file in files),
-        ]
-        return self._decode(
-            SubmittedSecret, self._send("POST", "/v1/requests/submit", retryable=True, files=parts)
-        )
 
     def _post(self, action: str, **body: str | int) -> httpx.Response:
         return self._send("POST", f"/v1/links/{action}", retryable=True, json=body)

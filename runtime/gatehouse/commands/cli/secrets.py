@@ -87,7 +87,6 @@ def register(app: typer.Typer) -> None:
         console_command(secrets, name, options=options)(command)
     secrets.command(name="open")(open_)
     secrets.command(name="verify-receipt")(verify_receipt)
-    secrets.command(name="submit")(submit)
     app.add_typer(secrets, name="secrets")
 
 
@@ -312,30 +311,6 @@ def open_(
         client.acknowledge(link, claim)
 
 
-def submit(
-    link: Annotated[
-        str, typer.Argument(metavar="LINK", help="Submission link. The link cannot open secrets.")
-    ],
-    file: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--file", help="File to submit instead of text from standard input. Repeatable."
-        ),
-    ] = None,
-) -> None:
-    """Submit a secret to a request, without an account. Reads text from standard input unless files
-    are specified.
-
-    One line feed at the end of standard input is removed.
-    """
-    _check_link(link, "/r/", "specify the complete submission link: https://<host>/r/<id>#<secret>")
-    text = "" if file else _read_text()
-    files = [(path.name, _read(path), _media_type(path)) for path in file or []]
-    with SharingClient(link.partition("/r/")[0], retries=RETRIES) as client:
-        client.submit(link, token_hex(16), text=text, files=files)
-    note("The secret was submitted. The requester can now retrieve it.")
-
-
 def _secret(client: ConsoleClient, id: str) -> SecretView:
     return client.get(SecretView, f"{_PATH}/{checked_id(id)}")
 
@@ -396,19 +371,14 @@ def _read_text() -> str:
 
 def _read_link() -> str:
     link = (getpass.getpass("Link: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
-    _check_link(
-        link, "/s/", "write the complete link to standard input: https://<host>/s/<id>#<secret>"
-    )
-    return link
-
-
-def _check_link(link: str, path: str, fix: str) -> None:
-    """Exit with a usage error if the link is incomplete or does not use TLS."""
     parts = urlsplit(link) if is_url(link) else None
-    if parts is None or not parts.path.startswith(path) or not parts.fragment:
-        stop(fix, code=USAGE)
+    if parts is None or not parts.path.startswith("/s/") or not parts.fragment:
+        stop(
+            "write the complete link to standard input: https://<host>/s/<id>#<secret>", code=USAGE
+        )
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         stop("the link must begin with https://", code=USAGE)
+    return link
 
 
 def _passphrase(file: Path | None, *, ask: bool, new: bool = False) -> str:

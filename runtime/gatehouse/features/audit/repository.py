@@ -9,19 +9,34 @@ from __future__ import annotations
 import asyncio
 import json
 
+import msgspec
+
 from gatehouse.core.audit_chain import GENESIS, AuditRow, Checkpoint, first_break
 from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import to_datetime, to_seconds
-from gatehouse.features.audit.models import ALL_EVENTS, AuditFilter, UncheckpointedRange
+from gatehouse.features.audit.schemas import SearchAudit
 from gatehouse.platform.audit_log import COLUMNS, TEXT_COLUMNS, append
 from gatehouse.platform.db.pool import Pool, Row
 from gatehouse.platform.db.statements import Conditions, RowMapping
+from gatehouse.platform.http.fields import unix_seconds
 
 #: Number of rows that are read and hashed at a time.
 BATCH_ROWS = 1000
+ALL_EVENTS = SearchAudit()
 _SELECT = f"SELECT {COLUMNS} FROM audit_event"
 
 _CHECKPOINT = RowMapping(Checkpoint)
+
+
+class UncheckpointedRange(msgspec.Struct, frozen=True):
+    """Rows after the last checkpoint. broken: sequence number of the first row that does not
+    continue the chain.
+    """
+
+    rows: int
+    last_seq: int
+    last_hash: bytes
+    broken: int | None
 
 
 class AuditRepository:
@@ -39,7 +54,7 @@ class AuditRepository:
             return await append(connection, event)
 
     async def page(
-        self, *, before: int | None, size: int, only: AuditFilter = ALL_EVENTS
+        self, *, before: int | None, size: int, only: SearchAudit = ALL_EVENTS
     ) -> tuple[list[AuditRow], int | None]:
         """Up to `size` rows with sequence numbers below `before`, newest first, and the last
         sequence number, or None on the last page."""
@@ -50,7 +65,7 @@ class AuditRepository:
         rows = [_row(row) for row in await self._pool.fetch(statement, *where.values)]
         return rows[:size], rows[size - 1].seq if len(rows) > size else None
 
-    async def following(self, after: int, size: int, only: AuditFilter) -> tuple[AuditRow, ...]:
+    async def following(self, after: int, size: int, only: SearchAudit) -> tuple[AuditRow, ...]:
         """Up to `size` rows with sequence numbers above `after`, oldest first."""
         where = _conditions(only)
         where.add("seq > {}", after)
@@ -103,13 +118,6 @@ class AuditRepository:
         """Sequence number of the last row, or 0 if the trail is empty."""
         return int(await self._pool.fetchval("SELECT coalesce(max(seq), 0) FROM audit_event"))
 
-    async def hash_of(self, seq: int) -> bytes | None:
-        """Hash of a row, or None if the row does not exist."""
-        digest: bytes | None = await self._pool.fetchval(
-            "SELECT hash FROM audit_event WHERE seq = $1", seq
-        )
-        return digest
-
     async def last_checkpoint(self) -> Checkpoint | None:
         row = await self._pool.fetchrow(
             f"SELECT {_CHECKPOINT.select} FROM audit_checkpoint ORDER BY seq DESC LIMIT 1"
@@ -124,7 +132,7 @@ class AuditRepository:
         return await self._pool.execute(statement, *_CHECKPOINT.values(checkpoint).values()) == 1
 
 
-def _conditions(only: AuditFilter) -> Conditions:
+def _conditions(only: SearchAudit) -> Conditions:
     where = Conditions()
     where.add_equal(target_id=only.target_id, actor_id=only.actor_id, outcome=only.outcome)
     if only.action is not None and only.action.endswith("*"):
@@ -132,9 +140,9 @@ def _conditions(only: AuditFilter) -> Conditions:
     else:
         where.add_equal(action=only.action)
     if only.since is not None:
-        where.add("occurred_at >= {}", to_datetime(only.since))
+        where.add("occurred_at >= {}", to_datetime(unix_seconds(only.since)))
     if only.until is not None:
-        where.add("occurred_at < {}", to_datetime(only.until))
+        where.add("occurred_at < {}", to_datetime(unix_seconds(only.until)))
     return where
 
 

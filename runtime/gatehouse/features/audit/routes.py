@@ -11,7 +11,6 @@ from starlette.responses import StreamingResponse
 
 from gatehouse.core.audit_chain import AuditRow
 from gatehouse.core.roles import AUDITORS
-from gatehouse.features.audit.models import AuditFilter
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.schemas import (
     AuditEventPage,
@@ -20,7 +19,6 @@ from gatehouse.features.audit.schemas import (
     AuditVerification,
     ListAudit,
     SearchAudit,
-    audit_filter,
     audit_view,
 )
 from gatehouse.features.audit.service import CheckpointReader
@@ -42,7 +40,7 @@ async def list_audit(request: Request, query: ListAudit, audit: AuditRepository)
 
     Returns events, newest first. Each event contains its hash and the hash of the previous event.
     """
-    only = audit_filter(query)
+    only = msgspec.convert(query, SearchAudit, from_attributes=True)
     cursors = request.cursors(f"audit|{only!r}")
     before = None if query.cursor is None else int(cursors.read(query.cursor))
     rows, next_before = await audit.page(before=before, size=query.limit, only=only)
@@ -60,12 +58,11 @@ async def export_audit(
     Downloads all matching events, oldest first. `gatehouse audit verify --file` verifies an export
     without filters.
     """
-    only = audit_filter(query)
     # Read the first rows before the response starts, so that an unavailable database results in
     # status 503.
-    first = await audit.following(0, _BATCH, only)
+    first = await audit.following(0, _BATCH, query)
     headers = {"Content-Disposition": 'attachment; filename="audit.ndjson"'}
-    return StreamingResponse(_lines(audit, only, first), media_type=_MEDIA_TYPE, headers=headers)
+    return StreamingResponse(_lines(audit, query, first), media_type=_MEDIA_TYPE, headers=headers)
 
 
 async def show_audit_status(request: Request, checkpoints: CheckpointReader) -> AuditStatus:
@@ -87,7 +84,7 @@ async def verify_audit(request: Request, audit: AuditRepository) -> AuditVerific
 
 
 async def _lines(
-    audit: AuditRepository, only: AuditFilter, rows: tuple[AuditRow, ...]
+    audit: AuditRepository, only: SearchAudit, rows: tuple[AuditRow, ...]
 ) -> AsyncIterator[bytes]:
     while rows:
         yield b"".join(msgspec.json.encode(audit_view(row)) + b"\n" for row in rows)

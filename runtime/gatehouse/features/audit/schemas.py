@@ -14,7 +14,6 @@ from msgspec import Meta
 from gatehouse.core.audit_chain import AuditRow, Checkpoint
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import to_seconds
-from gatehouse.features.audit.models import AuditFilter
 from gatehouse.platform.http.fields import (
     PAGE_SIZE,
     Cursor,
@@ -22,7 +21,6 @@ from gatehouse.platform.http.fields import (
     NextCursor,
     PageSize,
     Timestamp,
-    unix_seconds,
     view_of,
 )
 from gatehouse.platform.http.validation import matching
@@ -150,18 +148,13 @@ class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
 
 class AuditStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The last checkpoint, and the events after it. As evidence, use the checkpoints in the locked
-    bucket.
-
-    The console verified the chain up to the checkpoint when it created the checkpoint. GET
-    /v1/audit-verification verifies the whole chain again.
+    bucket, with `gatehouse audit verify`.
     """
 
     example: ClassVar = {
         "newest_seq": 1210,
         "enabled": True,
         "checkpoint": CheckpointView.example,
-        "signed": True,
-        "matches": True,
         "public_key": None,
     }
 
@@ -172,24 +165,6 @@ class AuditStatus(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: Annotated[
         CheckpointView | None, Meta(description="The last checkpoint. Null if there is none.")
     ]
-    signed: Annotated[
-        bool | None,
-        Meta(
-            description=(
-                "True if the signing key verifies the signature. Null without a "
-                "checkpoint of the current key."
-            )
-        ),
-    ]
-    matches: Annotated[
-        bool | None,
-        Meta(
-            description=(
-                "True if the last event of the checkpoint still has the hash in the "
-                "checkpoint. Null if there is none."
-            )
-        ),
-    ]
     public_key: Annotated[
         str | None,
         Meta(
@@ -197,14 +172,6 @@ class AuditStatus(msgspec.Struct, frozen=True, kw_only=True):
             "checkpoints are disabled. Keep a copy of the key."
         ),
     ]
-
-
-def audit_filter(query: SearchAudit) -> AuditFilter:
-    values = {name: getattr(query, name) for name in AuditFilter.__struct_fields__}
-    times = {
-        name: unix_seconds(values[name]) for name in ("since", "until") if values[name] is not None
-    }
-    return AuditFilter(**{**values, **times})
 
 
 def audit_view(row: AuditRow) -> AuditEventView:

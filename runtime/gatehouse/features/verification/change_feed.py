@@ -31,7 +31,7 @@ from gatehouse.features.cores.repository import CoreRegistry, core_record
 from gatehouse.features.keys.repository import RECORD_COLUMNS, key_record
 from gatehouse.features.verification.cache import KeyCache, Prefilter
 from gatehouse.platform.background import Background
-from gatehouse.platform.db.pool import DRIVER_ERRORS, DatabaseLogin
+from gatehouse.platform.db.pool import DRIVER_ERRORS, DatabaseLogin, explain
 
 CHANGE_CHANNEL = "gatehouse_change"
 POLL_S = 1.0
@@ -116,7 +116,7 @@ class ChangeFeed:
             await self._poll()
         except DRIVER_ERRORS as exc:
             await self._disconnect()
-            raise Unavailable(_start_error(exc, self.login), detail=type(exc).__name__) from exc
+            raise Unavailable(explain(exc, self.login), detail=type(exc).__name__) from exc
         self._background.start(self._run(), "change-feed")
 
     async def close(self) -> None:
@@ -234,18 +234,3 @@ async def _changes(
         for row in rows:
             position = row["change_seq"]
             yield row
-
-
-def _start_error(exc: Exception, login: DatabaseLogin) -> str:
-    if isinstance(exc, asyncpg.UndefinedTableError):
-        return (
-            f"the database at {login.address} has no Gatehouse schema: run `gatehouse "
-            f"migrate` first"
-        )
-    if isinstance(exc, asyncpg.InvalidAuthorizationSpecificationError):
-        return (
-            f"PostgreSQL at {login.address} rejected the login of {login.user}: check "
-            f"GATEHOUSE_DATABASE_AUTH"
-        )
-    hint = "check GATEHOUSE_DATABASE_URL and that the server is running"
-    return f"cannot read from PostgreSQL at {login.address} ({type(exc).__name__}): {hint}"

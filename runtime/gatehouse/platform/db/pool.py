@@ -246,11 +246,7 @@ class Pool:
             async with pool.acquire():
                 return
         except DRIVER_ERRORS as exc:
-            raise Unavailable(
-                f"cannot connect to PostgreSQL at {self._login.address} as {self._login.user} "
-                f"({type(exc).__name__}): check GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH "
-                "and that the server is running"
-            ) from exc
+            raise Unavailable(explain(exc, self._login)) from exc
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -379,6 +375,28 @@ class DatabaseProbe:
     async def check(self) -> None:
         """Raises Unavailable."""
         await self.pool.fetchval("SELECT 1 FROM audit_event, gateway_worker LIMIT 1")
+
+
+def explain(exc: BaseException, login: DatabaseLogin) -> str:
+    """One line that states what to check after a failed login or a missing schema. Contains no
+    message of the driver, which could contain a value.
+    """
+    server = f"PostgreSQL at {login.address}"
+    match exc:
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            problem = f"{server} rejected the login of {login.user}"
+            return f"{problem}: check GATEHOUSE_DATABASE_AUTH and the password"
+        case asyncpg.InvalidCatalogNameError():
+            return f"{server} has no database {login.database}: check {VARIABLE}"
+        case asyncpg.UndefinedTableError():
+            return f"the database of {server} has no schema: run `gatehouse migrate` first"
+        case TimeoutError():
+            reason = "timeout"
+        case ConnectionRefusedError():  # asyncio omits the message of the system
+            reason = "connection refused"
+        case _:
+            reason = getattr(exc, "strerror", None) or type(exc).__name__
+    return f"cannot connect to {server}: {reason}. Check {VARIABLE} and that the server is running"
 
 
 def one_line(statement: str) -> str:

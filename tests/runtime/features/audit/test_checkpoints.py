@@ -284,45 +284,20 @@ async def test_concurrent_checkpoint_is_stored_once(setup: Setup) -> None:
 
 
 @pytest.mark.requirement("TR-11")
-async def test_status_shows_the_last_checkpoint_and_detects_changes(
-    database: Database, tmp_path: Path
-) -> None:
+async def test_status_shows_the_last_checkpoint(database: Database, tmp_path: Path) -> None:
     signer = LocalSigner(Ed25519PrivateKey.generate())
     async with open_console(database, signer=signer) as console:
-
-        async def status() -> dict[str, Any]:
-            reply = await console.client.get("/v1/audit-status")
-            assert reply.status_code == 200, reply.text
-            shown: dict[str, Any] = reply.json()
-            return shown
-
         await console.create()
-        archive = CheckpointArchive(f"file:{tmp_path}/checkpoints")
-        trail = AuditRepository(console.pool)
-        await trail.append(
-            Actor("bootstrap", "bootstrap").event(
-                AuditAction.LOG_LEVEL_SET, target_id="all", at=1.0, details={}
-            )
-        )
+        archive, trail = CheckpointArchive(f"file:{tmp_path}"), AuditRepository(console.pool)
         taken = await Checkpointer(trail, signer, archive, console.clock, rows=1, seconds=0).take()
         assert taken is not None
-        shown = await status()
-        assert (
-            shown["enabled"],
-            shown["checkpoint"]["seq"],
-            shown["signed"],
-            shown["matches"],
-        ) == (True, taken.seq, True, True)
         await console.create()
-        assert (await status())["newest_seq"] == taken.seq + 1
-        database.sql(
-            f"ALTER TABLE audit_event DISABLE TRIGGER USER; UPDATE audit_event SET hash = "  # noqa: S608
-            f"decode('{'00' * 32}', 'hex')"
-            f" WHERE seq = {taken.seq}; ALTER TABLE audit_event ENABLE TRIGGER USER"
+        shown = (await console.client.get("/v1/audit-status")).json()
+        assert (shown["enabled"], shown["checkpoint"]["seq"], shown["newest_seq"]) == (
+            True,
+            taken.seq,
+            taken.seq + 1,
         )
-        shown = await status()
-        assert (shown["signed"], shown["matches"]) == (True, False)
-    async with open_console(database, signer=LocalSigner(Ed25519PrivateKey.generate())) as console:
-        assert (await console.client.get("/v1/audit-status")).json()["signed"] is None
+        assert is_signed(taken, public_keys(shown["public_key"].encode()))
     async with open_console(database) as console:
         assert (await console.client.get("/v1/audit-status")).json()["enabled"] is False

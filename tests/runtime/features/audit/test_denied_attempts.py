@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 from gatehouse.core.actor import RequestId
-from gatehouse.features.audit.models import AuditFilter
 from gatehouse.features.audit.repository import AuditRepository
+from gatehouse.features.audit.schemas import SearchAudit
 from gatehouse.features.audit.service import ADDRESSES_MAX, DeniedAttempts
 from gatehouse.platform.db.pool import Pool, login
 
@@ -29,7 +29,7 @@ class Recorder:
     async def rows(self) -> list[tuple[str, int]]:
         """(address, attempts), oldest first."""
         rows, _ = await self.trail.page(
-            before=None, size=500, only=AuditFilter(target_id="console")
+            before=None, size=500, only=SearchAudit(target_id="console")
         )
         result = [
             (row.event.source_address, row.event.details["attempts"]) for row in reversed(rows)

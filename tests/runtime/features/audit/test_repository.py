@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from gatehouse.core.audit_events import AuditEvent
-from gatehouse.features.audit.models import AuditFilter
 from gatehouse.features.audit.repository import AuditRepository
+from gatehouse.features.audit.schemas import SearchAudit
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Pool
 
@@ -114,18 +114,18 @@ async def test_event_is_read_as_it_was_written(trail: AuditRepository) -> None:
 @pytest.mark.parametrize(
     ("only", "expected"),
     [
-        (AuditFilter(target_id="000000000002"), [3]),
-        (AuditFilter(action="key.create"), [6, 5, 4, 3, 2, 1]),
-        (AuditFilter(action="key.*"), [6, 5, 4, 3, 2, 1]),
-        (AuditFilter(action="key.%"), []),
-        (AuditFilter(action="k%*"), []),
-        (AuditFilter(actor_id="' OR true --"), []),
-        (AuditFilter(since=1_800_000_002.0, until=1_800_000_004.0), [4, 3]),
-        (AuditFilter(outcome="denied"), []),
+        (SearchAudit(target_id="000000000002"), [3]),
+        (SearchAudit(action="key.create"), [6, 5, 4, 3, 2, 1]),
+        (SearchAudit(action="key.*"), [6, 5, 4, 3, 2, 1]),
+        (SearchAudit(action="key.%"), []),
+        (SearchAudit(action="k%*"), []),
+        (SearchAudit(actor_id="' OR true --"), []),
+        (SearchAudit(since="2027-01-15T08:00:02Z", until="2027-01-15T08:00:04Z"), [4, 3]),
+        (SearchAudit(outcome="denied"), []),
     ],
 )
 async def test_filters_select_rows(
-    trail: AuditRepository, only: AuditFilter, expected: list[int]
+    trail: AuditRepository, only: SearchAudit, expected: list[int]
 ) -> None:
     await fill(trail)
     assert [row.seq for row in (await trail.page(before=None, size=10, only=only))[0]] == expected

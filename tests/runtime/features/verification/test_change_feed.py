@@ -112,7 +112,7 @@ async def test_lost_connection_is_replaced_and_catches_up(rows: Any, database: A
 
 async def test_start_without_schema_names_migrate(empty_database: Any) -> None:
     changes = change_feed(empty_database.app, None, "none")
-    with pytest.raises(Unavailable, match="has no Gatehouse schema: run `gatehouse migrate` first"):
+    with pytest.raises(Unavailable, match="has no schema: run `gatehouse migrate` first"):
         await changes.start()
 
 
@@ -123,7 +123,7 @@ async def test_start_without_database_names_address() -> None:
     )
     changes = change_feed(unreachable, None, "none")
     with pytest.raises(
-        Unavailable, match=f"cannot read from PostgreSQL at 127.0.0.1:{port}"
+        Unavailable, match=f"cannot connect to PostgreSQL at 127.0.0.1:{port}"
     ) as caught:
         await changes.start()
     assert "canary-secret" not in str(caught.value) + caught.value.detail

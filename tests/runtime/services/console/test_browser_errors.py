@@ -25,6 +25,11 @@ pytestmark = MARKS
 MESSAGE = "canary-of-the-error"
 UNEXPECTED = "An unexpected error occurred."
 NOT_LOADED = "The page could not be loaded."
+FAULTS = [
+    f"setTimeout(() => {{ throw new RangeError('{MESSAGE}') }})",
+    f"void Promise.reject(new RangeError('{MESSAGE}'))",
+    f"console.error('{MESSAGE}')",
+]
 SCREEN = re.compile(r"/assets/KeyListScreen-[\w-]+\.js$")
 
 
@@ -41,15 +46,7 @@ async def expect_report(page: Page, selector: str = "#app") -> None:
         await alert.get_by_role("button", name="Reload page").click()
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        f"setTimeout(() => {{ throw new RangeError('{MESSAGE}') }})",
-        f"void Promise.reject(new RangeError('{MESSAGE}'))",
-        f"console.error('{MESSAGE}')",
-    ],
-    ids=["uncaught", "rejection", "console"],
-)
+@pytest.mark.parametrize("fault", FAULTS, ids=["uncaught", "rejection", "console"])
 async def test_test_fails_on_an_error_of_a_page(browser: Browser, origin: str, fault: str) -> None:
     with pytest.raises(AssertionError, match=MESSAGE):
         async with page_of(browser, origin) as page:
@@ -96,31 +93,15 @@ async def test_page_that_throws_shows_a_message_with_the_navigation(
         await expect_report(page, "main")
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        f"setTimeout(() => {{ throw new RangeError('{MESSAGE}') }})",
-        f"void Promise.reject(new RangeError('{MESSAGE}'))",
-    ],
-    ids=["uncaught", "rejection"],
-)
-async def test_error_outside_of_a_component_shows_a_message(
-    browser: Browser, origin: str, fault: str
-) -> None:
+async def test_error_outside_of_a_component_shows_a_message(browser: Browser, origin: str) -> None:
     async with page_of(browser, origin, MESSAGE) as page:
         await sign_in(page, "/keys/new")
-        await page.get_by_label("Name").fill("not saved")
-        await page.evaluate(f"() => {{ {fault} }}")
-        await expect(page.get_by_role("alert")).to_contain_text(UNEXPECTED)
-        assert await page.get_by_label("Name").input_value() == "not saved"
-        await expect_report(page)
-
-
-async def test_error_of_a_form_is_shown_and_the_values_remain(
-    browser: Browser, origin: str
-) -> None:
-    async with page_of(browser, origin, MESSAGE) as page:
-        await sign_in(page, "/keys/new")
+        for fault in FAULTS[:2]:
+            await page.get_by_label("Name").fill("not saved")
+            await page.evaluate(f"() => {{ {fault} }}")
+            await expect(page.get_by_role("alert")).to_contain_text(UNEXPECTED)
+            assert await page.get_by_label("Name").input_value() == "not saved"
+            await expect_report(page)
         await page.evaluate(
             f"() => {{ window.Headers = class {{ constructor() {{ throw new "
             f"RangeError('{MESSAGE}') }} }} }}"
@@ -132,27 +113,27 @@ async def test_error_of_a_form_is_shown_and_the_values_remain(
         await expect_report(page, "form")
 
 
-@pytest.mark.parametrize("fault", ["new version", "no connection"])
-async def test_page_that_cannot_be_loaded_shows_a_message(
-    browser: Browser, origin: str, fault: str
-) -> None:
-    async with page_of(browser, origin, "status of 404|ERR_INTERNET_DISCONNECTED") as page:
+async def test_page_that_cannot_be_loaded_shows_a_message(browser: Browser, origin: str) -> None:
+    """After a new version was deployed, and without a connection."""
+    expected = "status of 404|ERR_INTERNET_DISCONNECTED|Couldn't load preload"
+    async with page_of(browser, origin, expected) as page:
         await sign_in(page)
-        if fault == "no connection":
-            await page.context.set_offline(True)
-        else:
-            await page.route(
-                SCREEN, lambda route: route.fulfill(status=404, json={"code": "not_found"})
-            )
-        await page.get_by_role("link", name="API keys").click()
-        alert = page.get_by_role("alert").filter(has_text=NOT_LOADED)
-        await expect(alert).to_contain_text("Check the network connection")
-        assert await violations_in_both_themes(page) == []
-        await page.context.set_offline(False)
-        await page.unroute(SCREEN)
-        await alert.get_by_role("button", name="Retry").click()
-        await expect(page.get_by_role("heading", name="API keys")).to_be_visible()
-        await expect(page.get_by_role("alert")).to_be_hidden()
+        for link in ("API keys", "Usage"):
+            if link == "Usage":
+                await page.context.set_offline(True)
+            else:
+                await page.route(
+                    SCREEN, lambda route: route.fulfill(status=404, json={"code": "not_found"})
+                )
+            await page.get_by_role("link", name=link, exact=True).first.click()
+            alert = page.get_by_role("alert").filter(has_text=NOT_LOADED)
+            await expect(alert).to_contain_text("Check the network connection")
+            assert await violations_in_both_themes(page) == []
+            await page.context.set_offline(False)
+            await page.unroute(SCREEN)
+            await alert.get_by_role("button", name="Retry").click()
+            await expect(page.get_by_role("heading", name=link, exact=True)).to_be_visible()
+            await expect(page.get_by_role("alert")).to_be_hidden()
 
 
 async def test_application_that_does_not_start_shows_a_message(
@@ -176,25 +157,23 @@ async def test_sign_out_without_a_connection_shows_a_message(browser: Browser, o
         await expect(page.get_by_role("alert")).to_contain_text("Check the network connection")
 
 
-@pytest.mark.parametrize(
-    ("name", "closing"),
-    [("Disable", "Cancel"), ("Disable", "Disable"), ("Rotate", "Escape"), ("Rotate", "Cancel")],
-)
-async def test_dialog_gives_the_focus_back(
-    browser: Browser, origin: str, console: Console, name: str, closing: str
-) -> None:
+async def test_dialog_gives_the_focus_back(browser: Browser, origin: str, console: Console) -> None:
     key_id = (await console.create(name="nightly export"))["key"]["id"]
     async with page_of(browser, origin) as page:
         await sign_in(page, f"/keys/{key_id}")
-        opener = page.get_by_role("button", name=name)
-        await opener.focus()
-        await page.keyboard.press("Enter")
-        dialog = page.get_by_role("dialog")
-        await expect(dialog).to_be_visible()
-        if closing == "Escape":
-            await page.keyboard.press("Escape")
-        else:
-            await dialog.get_by_role("button", name=closing).press("Enter")
-        await expect(dialog).to_be_hidden()
-        heading = page.get_by_role("heading", name="nightly export")
-        await expect(heading if closing == "Disable" else opener).to_be_focused()
+        for name, closing in (
+            *(("Rotate", "Escape"), ("Rotate", "Cancel")),
+            *(("Disable", "Cancel"), ("Disable", "Disable")),
+        ):
+            opener = page.get_by_role("button", name=name)
+            await opener.focus()
+            await page.keyboard.press("Enter")
+            dialog = page.get_by_role("dialog")
+            await expect(dialog).to_be_visible()
+            if closing == "Escape":
+                await page.keyboard.press("Escape")
+            else:
+                await dialog.get_by_role("button", name=closing).press("Enter")
+            await expect(dialog).to_be_hidden()
+            heading = page.get_by_role("heading", name="nightly export")
+            await expect(heading if closing == "Disable" else opener).to_be_focused()

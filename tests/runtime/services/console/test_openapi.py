@@ -1,5 +1,5 @@
-"""Conformance of the console with its OpenAPI document, over ASGI, with a credential of each
-role.
+"""Conformance of the console with its OpenAPI document, over ASGI, with credentials of several
+kinds. `test_authorization.py` calls every operation with every role.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.runtime.openapi_conformance import (
 
 @dataclass
 class ConsoleSchema:
-    """The OpenAPI document and an in-process client. `tokens` has a credential of each role."""
+    """The OpenAPI document and an in-process client. `tokens`: credentials by their names."""
 
     schema: Any
     client: requests.Session
@@ -58,7 +58,7 @@ def console_schema(database: Any) -> Iterator[ConsoleSchema]:
         )
         schema.app = app
         tokens = {"anonymous": "", "unknown": "not-a-key", "bootstrap": BOOTSTRAP}
-        for role in Role:
+        for role in (Role.AUDITOR, Role.SERVICE):
             created = client.post(
                 "http://testserver/v1/keys",
                 json={"name": role.value, "scopes": [role.scope]},
@@ -78,5 +78,4 @@ def test_responses_match_openapi(console_schema: ConsoleSchema, mode: Generation
             with credential_in_failure(credential):
                 validate(case, console_schema.send(case, token), allow_header_conformance)
 
-    assert len(console_schema.tokens) == len(Role) + 3
     assert failures(console_schema.schema, mode, send, EXAMPLES or 1) == []

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from gatehouse.core.token_scanner import CORE_PREFIX
-from gatehouse.features.audit.models import AuditFilter
 from gatehouse.features.audit.repository import AuditRepository
+from gatehouse.features.audit.schemas import SearchAudit
 from gatehouse.platform.db.pool import Pool
 
 
@@ -149,7 +149,7 @@ async def test_registrations_are_audited(
     )
     pool = Pool(database.app, application="test", size_max=1)
     trail = AuditRepository(pool)
-    events, _ = await trail.page(before=None, size=2, only=AuditFilter(target_id="docs"))
+    events, _ = await trail.page(before=None, size=2, only=SearchAudit(target_id="docs"))
     rows, broken = await trail.verify()
     await pool.close()
     assert [(row.event.action, row.event.actor_id, row.event.source_address) for row in events] == [

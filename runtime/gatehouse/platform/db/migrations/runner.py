@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from gatehouse.core.errors import Conflict, GatehouseError, Unavailable
-from gatehouse.platform.db.pool import DatabaseLogin
+from gatehouse.platform.db.pool import DatabaseLogin, explain
 
 #: Advisory lock of a running migration. Concurrent migrations wait for the lock and then have
 #: nothing left to do.
@@ -167,16 +167,6 @@ def _explain(exc: Exception, login: DatabaseLogin) -> str:
     """
     cause = getattr(exc, "orig", None) or exc
     cause = getattr(cause, "__cause__", None) or cause
-    if isinstance(cause, asyncpg.InvalidAuthorizationSpecificationError):
-        return (
-            f"PostgreSQL at {login.address} rejected the login of {login.user}: check "
-            f"GATEHOUSE_DATABASE_AUTH and the password"
-        )
-    if isinstance(cause, asyncpg.InvalidCatalogNameError):
-        return (
-            f"PostgreSQL at {login.address} has no database {login.database}: check "
-            f"GATEHOUSE_DATABASE_URL"
-        )
     if isinstance(cause, asyncpg.LockNotAvailableError):
         return (
             f"another migration has been running for {LOCK_TIMEOUT_S} s: wait for it, or "
@@ -187,21 +177,11 @@ def _explain(exc: Exception, login: DatabaseLogin) -> str:
             f"{login.user} is not allowed to change the schema: run migrations as the owner "
             f"of the database"
         )
-    if isinstance(cause, asyncpg.PostgresError):
+    if isinstance(cause, asyncpg.PostgresError) and not isinstance(
+        cause, asyncpg.InvalidAuthorizationSpecificationError | asyncpg.InvalidCatalogNameError
+    ):
         return (
             f"PostgreSQL at {login.address} rejected a statement of the migration: "
             f"{type(cause).__name__}: {cause}"
         )
-    problem = f"cannot reach PostgreSQL at {login.address}: {_reason(cause)}"
-    return f"{problem}. Check GATEHOUSE_DATABASE_URL and that the server is running"
-
-
-def _reason(cause: BaseException) -> str:
-    """Reason for a failed connection. asyncio does not include the system message for a refused
-    connection.
-    """
-    if isinstance(cause, TimeoutError):
-        return "timeout"
-    if isinstance(cause, ConnectionRefusedError):
-        return "connection refused"
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return explain(cause, login)
