@@ -1,4 +1,4 @@
-"""Command line of the policy packs: `gatehouse-policies check|levels|list|remediate`.
+"""Command line of the policy packs: `gatehouse-policies check|levels|list`.
 
 Exit codes: 0 success, 1 a mandatory rule is violated, 2 error.
 """
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gatehouse_policies import command, configuration
-from gatehouse_policies.catalogue import PACKS, RULES, remediation_config
+from gatehouse_policies.catalogue import PACKS, RULES
 from gatehouse_policies.engine.rule import ENVIRONMENTS
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -59,14 +59,6 @@ def parser() -> argparse.ArgumentParser:
     levels.add_argument("folder", type=Path, metavar="DIR", help="Folder of the two files.")
 
     _add_command(commands, "list", _list, "List all rules with their levels.")
-
-    text = (
-        "Print the levels of a pack that enable remediation, for --policy-pack-config of "
-        "the Pulumi CLI. In dev only."
-    )
-    remediate = _add_command(commands, "remediate", _remediate, text)
-    remediate.add_argument("pack", choices=PACKS, metavar="PACK", help="security or resilience")
-    remediate.add_argument("environment", choices=ENVIRONMENTS, metavar="ENVIRONMENT", help="dev")
     return root
 
 
@@ -115,20 +107,6 @@ def _add_check(commands: _Commands) -> None:
     )
     check.add_argument("--config", type=Path, metavar="FILE", help=config)
     check.add_argument("--ignore-exemptions", action="store_true", help="Apply no exemptions.")
-    formats = ("table", "json", "sarif", "junit", "markdown")
-    check.add_argument(
-        "--format", default="table", choices=formats, help="Output format (default: table)."
-    )
-    check.add_argument(
-        "--output", type=Path, metavar="FILE", help="Write to a file instead of standard output."
-    )
-    passes = (
-        "Run with unknown outputs as in a first preview, with known outputs, or both "
-        "(default: both)."
-    )
-    check.add_argument(
-        "--pass", dest="passes", default="both", choices=("unknown", "known", "both"), help=passes
-    )
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -147,23 +125,17 @@ def _check(options: argparse.Namespace) -> int:
             configuration=config,
         )
     else:
-        passes = policy_check.PASSES if options.passes == "both" else (options.passes,)
-        stack = options.env or "dev"
         result = policy_check.check(
             options.program.resolve(),
-            stack,
+            options.env or "dev",
             levels=options.levels,
-            passes=passes,
             folders=folders,
             variables=variables,
             configuration=config,
         )
     subject = Path.cwd() if options.state is not None else options.program
     policy_check.write(result, options.home or policy_check.reports_folder(subject.resolve()))
-    if options.format == "table" and options.output is None:
-        policy_check.show(result)
-    else:
-        command.write_output(options.output, result.text(options.format))
+    policy_check.show(result)
     return result.exit_code
 
 
@@ -190,12 +162,6 @@ def _list(_options: argparse.Namespace) -> int:
             *(str(level) for level in rule.levels.values()),
         )
     Console().print(table)
-    return 0
-
-
-def _remediate(options: argparse.Namespace) -> int:
-    config = remediation_config(options.pack, options.environment)
-    print(json.dumps(config, indent=2, sort_keys=True))
     return 0
 
 

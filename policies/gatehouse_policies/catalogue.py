@@ -9,7 +9,6 @@ from typing import Any
 from gatehouse_policies import rules
 from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.engine.rule import Control, Level, Rule
-from gatehouse_policies.errors import CheckError
 
 PACKS = {"security": "gatehouse-security", "resilience": "gatehouse-resilience"}
 """Name of each pack, keyed by folder."""
@@ -75,22 +74,4 @@ def level_config(pack: str, environment: str) -> dict[str, Any]:
     return config | {
         policy.id: {"enforcementLevel": policy.levels[environment].value}
         for policy in META_POLICIES
-    }
-
-
-def remediation_config(pack: str, environment: str) -> dict[str, Any]:
-    """As `level_config`, with the level "remediate" for every rule that has a remediation.
-
-    Raises CheckError outside dev, where the program itself must set the values.
-    """
-    if environment != "dev":
-        raise CheckError(
-            f"remediation is available in dev only, not in {environment}; set the values in "
-            f"the program."
-        )
-    fixed = {
-        rule.id: {"enforcementLevel": "remediate"} for rule in of_pack(pack) if rule.remediation
-    }
-    return {
-        id: values | fixed.get(id, {}) for id, values in level_config(pack, environment).items()
     }

@@ -56,13 +56,8 @@ def run(command: Callable[[], int], home: Path) -> int:
     return _ERROR
 
 
-def write_output(file: Path | None, text: str) -> None:
-    """Write to a file, or to standard output without one. Raises CheckError if the file cannot be
-    written.
-    """
-    if file is None:
-        sys.stdout.write(text)
-        return
+def write_output(file: Path, text: str) -> None:
+    """Write to a file. Raises CheckError if the file cannot be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")

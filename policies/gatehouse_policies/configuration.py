@@ -29,7 +29,7 @@ LISTS: Mapping[str, tuple[tuple[str, str], ...]] = {
 replaces.
 """
 
-_TABLES = ("environments", "levels", "stack_config")
+_TABLES = ("levels", "stack_config")
 _LEVELS = tuple(level.value for level in Level)
 
 # The fix for each message of the TOML parser, found by a part of the message.
@@ -55,14 +55,12 @@ class Configuration:
     """The contents of a configuration file.
 
     name: the file, for reports.
-    environments: for each stack, the environment whose levels apply.
     rules: for each environment, the level and the parameters of each rule that the file changes, in
         the format of `--policy-pack-config`.
     stack_config: example values of configuration keys that are encrypted or in Pulumi ESC.
     """
 
     name: str = ""
-    environments: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, Mapping[str, RuleConfig]] = field(default_factory=dict)
     stack_config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -120,14 +118,7 @@ def read(file: Path | None) -> Configuration:
                 for id, value in own.items()
             },
         )
-    environments = document.get("environments", {})
-    for stack, environment in environments.items():
-        if environment not in ENVIRONMENTS:
-            known = ", ".join(ENVIRONMENTS)
-            raise CheckError(
-                f"{place}: environments.{stack} must be one of {known}, not {environment!r}."
-            )
-    return Configuration(place, environments, rules, document.get("stack_config", {}))
+    return Configuration(place, rules, document.get("stack_config", {}))
 
 
 def _lists(document: Mapping[str, Any], place: str) -> dict[str, dict[str, Any]]:

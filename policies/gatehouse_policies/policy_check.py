@@ -2,7 +2,6 @@
 an exported stack.
 """
 
-import dataclasses
 import gc
 import json
 import sys
@@ -47,14 +46,12 @@ from gatehouse_policies.reports.markdown import markdown
 PACKS: Final = tuple(catalogue.PACKS_FOLDER / name for name in catalogue.PACKS)
 FORMATS: Final[Mapping[str, Callable[[Sequence[Finding], Run], str]]] = {
     "table": table.text,
-    "json": lambda findings, _: (
-        json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2) + "\n"
-    ),
     "sarif": lambda findings, run: json.dumps(sarif.document(findings, run), indent=2) + "\n",
     "junit": junit,
     "markdown": markdown,
 }
 PASSES: Final = ("unknown", "known")
+"""Runs with the unknown outputs of a first preview, and with fake IDs and ARNs."""
 _COLUMNS_MAX: Final = 120
 _FOLDER: Final = ".gatehouse"
 _LARGE: Final = 1000
@@ -90,15 +87,13 @@ def check(
     stack: str,
     *,
     levels: str = "",
-    passes: Sequence[str] = PASSES,
     folders: Sequence[Path] = PACKS,
     variables: Mapping[str, str] | None = None,
     configuration: Configuration = _DEFAULTS,
 ) -> CheckResult:
     """Check a program with policy packs. Raises CheckError if the program or a pack cannot run.
 
-    levels: environment whose levels apply, by default the environment of the stack. passes:
-    "unknown" runs with the unknown outputs of a first preview, and "known" with fake IDs and ARNs.
+    levels: environment whose levels apply, by default the environment of the stack.
     variables: result of `exemptions`.
     configuration: Regions, tags, levels and example values of the program's repository.
     """
@@ -113,7 +108,7 @@ def check(
     ):
         checks: list[tuple[Deployment, Future[list[Finding]]]] = []
         faked_functions: set[str] = set()
-        for name in passes:
+        for name in PASSES:
             if checks and len(checks[-1][0].resources) > _LARGE:
                 # A run leaves about 250 unreachable objects for each resource. The next run can
                 # reuse this memory.
@@ -150,7 +145,7 @@ def _packs(
     """The environment whose levels apply, and the running packs. Raises CheckError if the
     configuration changes a rule that no pack has.
     """
-    environment = levels or configuration.environments.get(project.stack) or project.environment
+    environment = levels or project.environment
     changes = configuration.rules.get(environment, {})
     with analyzer.packs(folders, project, environment, variables, changes) as packs:
         yield environment, packs

@@ -1,13 +1,14 @@
-"""Test harness: runs a pack as the engine does, on a program of declared resources.
+"""Test harness: evaluates a program of declared resources.
 
-The pack is a process that the harness calls over gRPC, or is imported. A program is evaluated as a
+A pack is a process that the harness calls over gRPC as the engine does, or is imported.
+`Evaluation` evaluates the rules without a pack. A program is evaluated as a
 first preview (outputs unknown) or with all outputs known.
 """
 
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -15,15 +16,19 @@ from typing import Any
 
 import grpc
 import pulumi_policy.policy
-from gatehouse_policies import packs
+from gatehouse_policies import catalogue, packs
+from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.resources import Resource, Stack, identifiers_of
 from gatehouse_policies.catalogue import PACKS, PACKS_FOLDER, level_config
-from google.protobuf import json_format, struct_pb2
+from gatehouse_policies.engine.guard import Decision, evaluate, violation_text
+from gatehouse_policies.engine.rule import Rule
+from google.protobuf import struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
 
 ACCOUNT = "123456789012"
 _CALL_TIMEOUT_S = 30.0
-_LEVELS = {"advisory": 0, "mandatory": 1, "disabled": 2, "remediate": 3}
+_LEVELS = {"advisory": 0, "mandatory": 1, "disabled": 2}
 _PROVIDER = {"region": "eu-west-1", "allowedAccountIds": f'["{ACCOUNT}"]'}
 
 
@@ -100,27 +105,14 @@ class Pack(ABC):
         """Evaluates a program: the inputs of each resource, then the outputs of all. Returns all
         diagnostics in order.
         """
-        return self._evaluate(_Requests(tuple(program), known).all())
-
-    def _evaluate(self, requests: Iterable[tuple[str, Any]]) -> list[Diagnostic]:
-        responses = [self.call(method, request) for method, request in requests]
+        requests = _Requests(tuple(program), known)
+        responses = [
+            *(self.call("Analyze", requests.analyze(resource)) for resource in requests.program),
+            self.call("AnalyzeStack", requests.analyze_stack()),
+        ]
         return [
             _diagnostic(diagnostic) for response in responses for diagnostic in response.diagnostics
         ]
-
-    def remediate(
-        self, program: Iterable[Declared], name: str, known: bool = False
-    ) -> dict[str, dict[str, Any]]:
-        """Runs the remediations on one resource. Returns its inputs, in wire format, after each
-        rule that changed them.
-        """
-        requests = _Requests(tuple(program), known)
-        [resource] = [resource for resource in requests.program if resource.name == name]
-        response = self.call("Remediate", requests.analyze(resource))
-        return {
-            row.policyName: json_format.MessageToDict(row.properties)
-            for row in response.remediations
-        }
 
 
 class RunningPack(Pack):
@@ -189,14 +181,6 @@ class ImportedPack(Pack):
         return getattr(self._servicer, method)(request, None)
 
 
-def check(
-    packs: Iterable[Pack], program: Iterable[Declared], known: bool = False
-) -> list[Diagnostic]:
-    """Evaluates a program with several packs. The requests are encoded once."""
-    requests = _Requests(tuple(program), known).all()
-    return [diagnostic for pack in packs for diagnostic in pack._evaluate(requests)]
-
-
 def urn(resource: Declared, stack: str = "prod") -> str:
     """The URN that the harness assigns to a resource."""
     return f"urn:pulumi:{stack}::gatehouse::{resource.type}::{resource.name}"
@@ -208,6 +192,48 @@ def _diagnostic(diagnostic: Any) -> Diagnostic:
     return Diagnostic(diagnostic.policyName, diagnostic.urn.rpartition("::")[2], level, message)
 
 
+class Evaluation:
+    """Evaluates the rules on a program directly, with the levels and parameters of prod: as the
+    packs do, but without messages and meta policies.
+    """
+
+    def __init__(self, program: Iterable[Declared], known: bool = False) -> None:
+        self._requests = _Requests(tuple(program), known)
+        self._stack = Stack(map(self._requests.resource, self._requests.program))
+
+    def decisions(self) -> Iterator[tuple[Rule, Resource, Decision]]:
+        """The decision of each rule on each resource of its types."""
+        for rule in catalogue.enabled("prod"):
+            for resource in self._stack.of_type(rule.types) if rule.types else self._stack:
+                yield rule, resource, self._decide(rule, resource, self._stack)
+
+    def diagnostics(self) -> list[Diagnostic]:
+        """The violations, and a diagnostic of a meta policy for each other result."""
+        return [
+            Diagnostic(policy, resource.name, rule.levels["prod"].value, text)
+            for rule, resource, decision in self.decisions()
+            for policy, text in (
+                *((rule.id, violation_text(each, rule)) for each in decision.violations),
+                *(("GH-UNDECIDED", f"{rule.id} {path}") for path in decision.undecided),
+                *(("GH-UNDECIDED-ALLOWED", rule.id) for _ in decision.allowed[:1]),
+                *(("GH-BROKEN", f"{rule.id} {decision.broken}") for _ in decision.broken[:1]),
+            )
+        ]
+
+    def decide(self, rule: Rule, subject: Declared) -> Decision:
+        """The decision of a rule if the program has this resource instead of the resource with the
+        same type and name.
+        """
+        resource = self._requests.resource(subject)
+        resources = [resource if item.urn == resource.urn else item for item in self._stack]
+        assert resources.count(resource) == 1
+        return self._decide(rule, resource, Stack(resources))
+
+    def _decide(self, rule: Rule, resource: Resource, stack: Stack) -> Decision:
+        subject = replace(resource, settings=rule.defaults("prod"), lists=rule.lists)
+        return evaluate(rule, subject, stack if rule.scope == "stack" else Stack([subject]))
+
+
 class _Requests:
     """Analyzer protocol requests for a program, with resolved references."""
 
@@ -215,13 +241,6 @@ class _Requests:
         self.program = program
         self.known = known
         self._by_name = {resource.name: resource for resource in program}
-
-    def all(self) -> list[tuple[str, Any]]:
-        """Method and request of each call, in the order of the engine."""
-        return [
-            *(("Analyze", self.analyze(resource)) for resource in self.program),
-            ("AnalyzeStack", self.analyze_stack()),
-        ]
 
     def analyze(self, resource: Declared) -> analyzer_pb2.AnalyzeRequest:
         return analyzer_pb2.AnalyzeRequest(
@@ -234,26 +253,47 @@ class _Requests:
         )
 
     def _analyzer_resource(self, resource: Declared) -> analyzer_pb2.AnalyzerResource:
-        computed = {**_known_outputs(resource.name), **resource.computed}
-        if not self.known:
-            computed = dict.fromkeys(computed, UNKNOWN_STRING_VALUE)
-        parent = self._by_name.get(resource.parent)
-        dependencies = {key: self._dependencies(value) for key, value in resource.inputs.items()}
-        explicit = [urn(self._by_name[name]) for name in resource.depends_on]
+        evaluated = self.resource(resource)
         return analyzer_pb2.AnalyzerResource(
             **_fields(resource),
-            properties=_struct({**computed, **self._resolved(resource.inputs)}),
-            parent=urn(parent) if parent else "",
+            properties=_struct(self._outputs(resource)),
+            parent=evaluated.parent,
             dependencies=[
-                *explicit,
-                *(dependency for urns in dependencies.values() for dependency in urns),
+                *evaluated.dependencies,
+                *(urn for urns in evaluated.property_dependencies.values() for urn in urns),
             ],
             propertyDependencies={
                 key: analyzer_pb2.AnalyzerPropertyDependencies(urns=urns)
-                for key, urns in dependencies.items()
+                for key, urns in evaluated.property_dependencies.items()
                 if urns
             },
         )
+
+    def resource(self, declared: Declared) -> Resource:
+        """The resource that a pack evaluates, without the parameters of a rule."""
+        parent = self._by_name.get(declared.parent)
+        return Resource(
+            urn=urn(declared),
+            type=declared.type,
+            name=declared.name,
+            props=Properties(self._resolved(declared.inputs)),
+            identifiers=identifiers_of(self._outputs(declared)),
+            protect=declared.protect,
+            parent=urn(parent) if parent else "",
+            property_dependencies={
+                key: tuple(self._dependencies(value)) for key, value in declared.inputs.items()
+            },
+            dependencies=tuple(urn(self._by_name[name]) for name in declared.depends_on),
+            provider=Properties(_PROVIDER, "provider")
+            if declared.type.startswith("aws:")
+            else None,
+        )
+
+    def _outputs(self, resource: Declared) -> dict[str, Any]:
+        computed = {**_known_outputs(resource.name), **resource.computed}
+        if not self.known:
+            computed = dict.fromkeys(computed, UNKNOWN_STRING_VALUE)
+        return {**computed, **self._resolved(resource.inputs)}
 
     def _resolved(self, value: Any) -> Any:
         if isinstance(value, Unknown) or (isinstance(value, Ref) and not self.known):

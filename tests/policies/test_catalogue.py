@@ -52,7 +52,6 @@ def test_metadata_is_complete() -> None:
         rule.id
         for rule in RULES
         if not rule.title
-        or not rule.rationale.endswith(".")
         or not rule.remedy
         or rule.remedy.endswith(".")
         or not rule.url.startswith("https://")

@@ -75,7 +75,7 @@ def test_rules_of_other_packs_are_separate(file: Path) -> None:
         ("a = [", "is not valid TOML"),
         ('regions = ["eu-west-1"]\nregions = []', "The key is set twice; delete one of the lines."),
         (
-            "[levels]\n[environments]\n[levels]\n",
+            "[levels]\n[stack_config]\n[levels]\n",
             "The table is declared twice; move its keys into one table",
         ),
         (
@@ -83,7 +83,7 @@ def test_rules_of_other_packs_are_separate(file: Path) -> None:
             "line 1, column 23). A string probably has no closing quotation mark",
         ),
         ("regions:\n  - eu-west-1\n", "Write keys as key = value."),
-        ("[environments]\nlive = prod", "line 2, column 8). Write strings in quotation marks."),
+        ("[stack_config]\nlive = prod", "line 2, column 8). Write strings in quotation marks."),
         (
             "regions = []",
             "regions is empty, so no Region is allowed. Add a Region, or delete the key",
@@ -148,10 +148,6 @@ def test_rules_of_other_packs_are_separate(file: Path) -> None:
             "[levels]\nGH-PUL-003 = {regions = 1}",
             "levels.GH-PUL-003.regions must be a list of strings",
         ),
-        (
-            '[environments]\nlive = "production"',
-            "environments.live must be one of dev, staging, prod, not 'production'",
-        ),
     ],
 )
 def test_invalid_file_has_one_message(file: Path, text: str, message: str) -> None:
@@ -203,11 +199,3 @@ def test_invalid_levels_command_is_explained(
     assert capsys.readouterr().err.startswith("error: ")
     with pytest.raises(SystemExit, match="2"):
         main(["levels", "qa", str(file.parent)])
-
-
-def test_remediation_is_refused_outside_dev(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["remediate", "security", "dev"]) == 0
-    levels = json.loads(capsys.readouterr().out)
-    assert "remediate" in {config["enforcementLevel"] for config in levels.values()}
-    assert main(["remediate", "security", "prod"]) == 2
-    assert capsys.readouterr().err.startswith("error: remediation is available in dev only")

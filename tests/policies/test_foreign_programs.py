@@ -279,7 +279,7 @@ def test_configuration_of_the_repository_is_applied(check: Check, tmp_path: Path
     file.write_text(
         'regions = ["us-east-1"]\nrequired_tags = ["team"]\nharmless_names = '
         '["DEMO_PASSWORD"]\npublic_routes = ["GET /health"]\n'
-        '[environments]\ndev = "staging"\n[levels]\nGH-SNS-001 = "disabled"\n'
+        '[levels]\nGH-SNS-001 = "disabled"\n'
         "[levels.staging]\nGH-COST-001 = {enforcementLevel = "
         '"advisory"}\n[stack_config]\n"shop:port" = 5432\n'
     )
@@ -310,7 +310,7 @@ def test_configuration_of_the_repository_is_applied(check: Check, tmp_path: Path
     configuration = read(file)
     program = tmp_path / "app"
     (program / "__main__.py").write_text(dedent(code))
-    result = policy_check.check(program, "dev", configuration=configuration)
+    result = policy_check.check(program, "dev", levels="staging", configuration=configuration)
     assert (result.run.environment, result.run.configuration) == ("staging", "policies.toml")
     assert not {"GH-PUL-003", "GH-API-002", "GH-SNS-001"} & {item.rule for item in result.findings}
     assert not of_rule(result, "GH-TAG-001", "v")

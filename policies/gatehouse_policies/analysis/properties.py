@@ -9,7 +9,6 @@ from typing import Any
 
 from pulumi_policy import proxy
 from pulumi_policy.proxy import UnknownValueError
-from pulumi_policy.secret import Secret
 
 # Wire markers of values that are unknown until the deployment, such as UNKNOWN_STRING_VALUE. The
 # SDK cannot detect them.
@@ -86,35 +85,20 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def plain(value: Any, *, reveal: bool = False, provider_defaults: bool = False) -> Any:
+def plain(value: Any) -> Any:
     """Converts the SDK's proxies to dicts, lists and scalars. Unknown values stay wire markers.
 
     Rules must not receive proxies, which are neither dict nor list, compare unequal to both, raise
     on `in`, and do not detect unknown values in slices.
-
-    reveal: whether to replace marked secrets with their values. The result must not be returned to
-        the engine.
-    provider_defaults: whether to keep the provider's record of nested defaults.
     """
-    if isinstance(value, Secret):
-        return (
-            plain(value.value, reveal=reveal, provider_defaults=provider_defaults)
-            if reveal
-            else value
-        )
     if isinstance(value, str | bytes):
         return value
     if isinstance(value, Mapping):
         return {
-            key: plain(inner, reveal=reveal, provider_defaults=provider_defaults)
-            for key, inner in _target(value).items()
-            if provider_defaults or key != _PROVIDER_DEFAULTS
+            key: plain(inner) for key, inner in _target(value).items() if key != _PROVIDER_DEFAULTS
         }
     if isinstance(value, Sequence):
-        return [
-            plain(inner, reveal=reveal, provider_defaults=provider_defaults)
-            for inner in _target(value)
-        ]
+        return [plain(inner) for inner in _target(value)]
     return value
 
 

@@ -8,7 +8,6 @@ from typing import Any, Generic, TypeVar
 
 from gatehouse_policies.engine.exemptions import Exemption, Exemptions
 from gatehouse_policies.engine.guard import Decision, violation_text
-from gatehouse_policies.engine.remediation import InputChange
 from gatehouse_policies.engine.rule import Rule
 
 Report = Callable[[str, str | None], None]
@@ -49,7 +48,6 @@ class DeploymentState:
         self.allowed: Results[tuple[tuple[str, str], ...]] = Results(self._lock)
         self.broken: Results[str] = Results(self._lock)
         self.exempted: Results[Exemption] = Results(self._lock)
-        self.remediated: Results[tuple[InputChange, ...]] = Results(self._lock)
 
     def record_inputs(self, urn: str, properties: Iterable[str]) -> None:
         """Records which properties the program sets before the provider adds computed

@@ -6,7 +6,7 @@ from functools import partial
 from gatehouse_policies.engine.rule import Control, Severity, levels
 
 _meta_policy = partial(
-    Control, rationale="", types=(), url="https://www.pulumi.com/docs/iac/using-pulumi/crossguard"
+    Control, types=(), url="https://www.pulumi.com/docs/iac/using-pulumi/crossguard"
 )
 _notice = partial(_meta_policy, severity=Severity.LOW, levels=levels("A", "A", "A"))
 
@@ -18,11 +18,6 @@ BROKEN = _meta_policy(
         "until then"
     ),
     severity=Severity.HIGH,
-)
-REMEDIATED = _notice(
-    "GH-REMEDIATED",
-    title="Remediations are reported",
-    remedy="set the value in the program",
 )
 EXEMPTION_USED = _notice(
     "GH-EXEMPT-USED",
@@ -58,7 +53,6 @@ UNUSED_REMEDY = "remove the entry from the exemptions file, or correct its urn"
 
 META_POLICIES = (
     BROKEN,
-    REMEDIATED,
     EXEMPTION_USED,
     EXEMPTION_INVALID,
     UNDECIDED,

@@ -35,7 +35,6 @@ from gatehouse_policies.engine.applicable_policies import (
 from gatehouse_policies.engine.deployment_state import DeploymentState, Report, Results
 from gatehouse_policies.engine.exemptions import Exemptions, load
 from gatehouse_policies.engine.guard import evaluate
-from gatehouse_policies.engine.remediation import remediate
 from gatehouse_policies.engine.rule import Control, Rule
 
 EXEMPTIONS_FILE = Path(__file__).parents[1] / "exemptions.toml"
@@ -96,22 +95,7 @@ def _resource_policy(rule: Rule, state: DeploymentState, env: str) -> Policy:
             )
             state.record(rule, args.urn, evaluate(rule, resource, Stack([resource])), report)
 
-    # The SDK accepts inputs or an awaitable of inputs, but its types declare only the awaitable.
-    def fix(args: ResourceValidationArgs) -> Any:
-        if args.resource_type not in rule.types or (
-            rule.exemptible and state.exemptions.find(rule.id, args.urn)
-        ):
-            return None
-        resource = _resource(
-            args, plain(args.props, reveal=True), **_parameters(rule, args.get_config(), env)
-        )
-        result = remediate(rule, resource, args.props)
-        state.remediated.record((rule.id, args.urn), result[1] if result else ())
-        return result[0] if result else None
-
-    return ResourceValidationPolicy(
-        validate=validate, remediate=fix if rule.remediation else None, **_metadata(rule, env)
-    )
+    return ResourceValidationPolicy(validate=validate, **_metadata(rule, env))
 
 
 def _stack_policy(
@@ -212,17 +196,6 @@ def _meta_policies(
         for (rule, urn), error in state.broken.drain().items():
             report(f"rule {rule} raised {error} on {urn}. Fix: {meta_policies.BROKEN.remedy}", urn)
 
-    def remediated(args: StackValidationArgs, report: Report) -> None:
-        for (rule, urn), changes in state.remediated.drain().items():
-            text = "; ".join(change.text() for change in changes)
-            report(
-                (
-                    f"{rule} {text}, which differs from the program. Fix: "
-                    f"{meta_policies.REMEDIATED.remedy}"
-                ),
-                urn,
-            )
-
     def exempted(args: StackValidationArgs, report: Report) -> None:
         uses = state.exempted.drain()
         for (rule, urn), entry in uses.items():
@@ -249,7 +222,6 @@ def _meta_policies(
 
     reporters = (
         (meta_policies.BROKEN, broken),
-        (meta_policies.REMEDIATED, remediated),
         (meta_policies.EXEMPTION_USED, exempted),
         (meta_policies.EXEMPTION_INVALID, invalid),
         (meta_policies.UNDECIDED, partial(_report_unknown, state.undecided)),

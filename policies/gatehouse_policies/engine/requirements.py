@@ -2,14 +2,16 @@
 `stack_rule(...).requires`).
 
 A path may refer to a property in a nested block, such as "accessLogs.enabled", or in each element
-of a list, such as "rules[].status". `remediate=False` declares that the engine must not set the
-property, because the change adds cost, replaces a resource or needs another input.
+of a list, such as "rules[].status".
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Literal
 
+from gatehouse_policies.analysis.iam.grammar import parse
+from gatehouse_policies.analysis.policy_holders import public_or_foreign_access
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
@@ -17,41 +19,31 @@ from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Requirement,
-    SetInput,
     Undecided,
     Violation,
-    setting,
+    joined_remedies,
 )
 
 AWS_KEY = "an AWS managed key is used"
 """The effect of a property that names no customer managed key, for `is_set`."""
 
 
-def is_true(path: str, *, remediate: bool = True) -> Requirement:
+def is_true(path: str) -> Requirement:
     """The property is set to true."""
-    return _requirement(
-        path,
-        lambda block, key: block.flag(key),
-        "is not true",
-        f"set {path}=True",
-        True if remediate else None,
-    )
+    return _requirement(path, lambda block, key: block.flag(key), "is not true", f"set {path}=True")
 
 
-def is_not_false(path: str, *, remediate: bool = True) -> Requirement:
+def is_not_false(path: str) -> Requirement:
     """The property is true or absent, for properties that are true by default."""
-    value = True if remediate else None
     return _requirement(
-        path, lambda block, key: block.flag(key, True), "is false", f"remove {path}=False", value
+        path, lambda block, key: block.flag(key, True), "is false", f"remove {path}=False"
     )
 
 
-def is_not_true(path: str, *, value: Any = False) -> Requirement:
-    """The property is false or absent. value: the value that the remediation sets, such as
-    `REMOVE`, or None if there is no remediation.
-    """
+def is_not_true(path: str) -> Requirement:
+    """The property is false or absent."""
     return _requirement(
-        path, lambda block, key: not block.flag(key), "is true", f"remove {path}", value
+        path, lambda block, key: not block.flag(key), "is true", f"remove {path}=True"
     )
 
 
@@ -70,63 +62,49 @@ def is_not_set(path: str) -> Requirement:
     )
 
 
-def is_one_of(path: str, *values: str, message: str, remediate: bool = True) -> Requirement:
-    """The property is absent or has one of these values. The remediation sets the first one."""
+def is_not(path: str, *values: str, default: str = "") -> Requirement:
+    """The property has none of these values. default: value of an absent property."""
     return _requirement(
         path,
-        lambda block, key: block.text(key, values[0]) in values,
-        message,
-        f'set {path}="{values[0]}", or remove it',
-        values[0] if remediate else None,
+        lambda block, key: block.text(key, default).lower() not in values,
+        f"is {' or '.join(values)}",
+        f"set {path} to another value" if default else f"remove {path}",
     )
 
 
-def is_not(path: str, value: str, *, instead: Any) -> Requirement:
-    """The property does not have this value. instead: the value that the remediation sets, such as
-    `REMOVE`.
-    """
-    remedy = f'remove {path}="{value}"'
-    return _requirement(
-        path, lambda block, key: block.text(key) != value, f"is {value}", remedy, instead
-    )
-
-
-def is_exactly(
-    path: str, *values: str, default: str = "", message: str = "", remediate: bool = False
-) -> Requirement:
-    """The property has one of these values. default: value of an absent property. The remediation
-    sets the first one.
-    """
+def is_exactly(path: str, *values: str, default: str = "", message: str = "") -> Requirement:
+    """The property has one of these values. default: value of an absent property."""
+    remedy = f'set {path}="{values[0]}"'
     return _requirement(
         path,
         lambda block, key: block.text(key, default) in values,
         message or f"is not {' or '.join(values)}",
-        f'set {path}="{values[0]}"',
-        values[0] if remediate else None,
+        f"{remedy}, or remove it" if default in values else remedy,
     )
 
 
-def is_at_least(path: str, parameter: str, default: float = 0) -> Requirement:
-    """The property is a number that is not less than this parameter of the rule. default: value of
-    an absent property.
+def has_format(path: str, pattern: str, *, example: str, message: str) -> Requirement:
+    """The property is a text of this format. example: a text to set."""
+    return _requirement(
+        path,
+        lambda block, key: re.fullmatch(pattern, block.text(key)) is not None,
+        message,
+        f'set {path}="{example}"',
+    )
+
+
+def is_at_least(path: str, bound: str | int, default: float = 0) -> Requirement:
+    """The property is a number that is not less than the bound: a number, or a parameter of the
+    rule. default: value of an absent property.
     """
-    remedy = f"set {path} to at least the minimum for this environment"
-    return Requirement(
-        _compared(path, parameter, "below", lambda value, bound: value < bound, default),
-        f"{remedy}, or remove it" if default else remedy,
-        (SetInput(path, setting(parameter)),),
-    )
+    return _compared(path, bound, "below", lambda value, bound: value < bound, default)
 
 
-def is_at_most(path: str, parameter: str, default: float = 0) -> Requirement:
-    """The property is a number that is not greater than this parameter of the rule. default: value
-    of an absent property.
+def is_at_most(path: str, bound: str | int, default: float = 0) -> Requirement:
+    """The property is a number that is not greater than the bound: a number, or a parameter of the
+    rule. default: value of an absent property.
     """
-    return Requirement(
-        _compared(path, parameter, "above", lambda value, bound: value > bound, default),
-        f"set {path} to at most the maximum for this environment",
-        (SetInput(path, setting(parameter)),),
-    )
+    return _compared(path, bound, "above", lambda value, bound: value > bound, default)
 
 
 def has_elements(path: str) -> Requirement:
@@ -148,12 +126,29 @@ def contains(path: str, *values: str) -> Requirement:
     return Requirement(_at(path, check), f"add {', '.join(values)} to {path}")
 
 
-def uses_customer_key(key_path: str, enabled_path: str) -> Requirement:
-    """Encryption is enabled and uses a customer managed key."""
-    enabled = is_true(enabled_path, remediate=False)
-    return replace(
-        in_order(enabled, is_set(key_path, AWS_KEY)), remedy=f"{enabled.remedy} and {key_path}"
+def allows_known_accounts(prop: str, subject: str) -> Requirement:
+    """The resource policy in a property, if it is set, allows neither everyone nor an unknown
+    account. The rule has the parameter `ACCOUNTS`.
+
+    subject: the policy in messages, such as "the queue policy".
+    """
+
+    def check(resource: Resource, _stack: Stack) -> CheckResults:
+        if resource.props.has(prop):
+            document = parse(resource.props.value(prop))
+            yield from public_or_foreign_access(document, resource, subject)
+
+    return Requirement(
+        check, "name the principals, or add a condition on their account or organization"
     )
+
+
+def uses_customer_key(key_path: str, enabled: str | Requirement) -> Requirement:
+    """Encryption is enabled and uses a customer managed key. enabled: path of the flag, or another
+    requirement.
+    """
+    first = is_true(enabled) if isinstance(enabled, str) else enabled
+    return in_order(first, is_set(key_path, AWS_KEY))
 
 
 def in_order(*requirements: Requirement) -> Requirement:
@@ -165,7 +160,7 @@ def in_order(*requirements: Requirement) -> Requirement:
                 yield from results
                 return
 
-    return _combined(check, requirements)
+    return Requirement(check, joined_remedies(requirements))
 
 
 def any_of(*requirements: Requirement, message: str) -> Requirement:
@@ -183,17 +178,14 @@ def where(applies: Callable[[Resource], bool], *requirements: Requirement) -> Re
 
     def check(resource: Resource, stack: Stack) -> CheckResults:
         for requirement in requirements if applies(resource) else ():
-            yield from requirement.check(resource, stack)
+            yield from requirement.violations(resource, stack)
 
-    return _combined(check, requirements)
+    return Requirement(check, joined_remedies(requirements))
 
 
 def for_types(types: tuple[str, ...], *requirements: Requirement) -> Requirement:
     """Requirements on some of the rule's resource types."""
-    combined = where(lambda resource: resource.type in types, *requirements)
-    return replace(
-        combined, remediation=tuple(replace(step, types=types) for step in combined.remediation)
-    )
+    return where(lambda resource: resource.type in types, *requirements)
 
 
 def has_resource(
@@ -213,57 +205,46 @@ def has_resource(
         for other in others:
             subject = replace(other, settings=resource.settings, lists=resource.lists)
             for requirement in requirements:
-                for result in requirement.check(subject, stack):
-                    yield _of_other(result, requirement.remedy, other.name)
+                for result in requirement.violations(subject, stack):
+                    yield _of_other(result, other.name)
 
-    return Requirement(check, f"add an aws.{resource_class}")
+    added = Requirement(check, f"add an aws.{resource_class}")
+    return replace(added, remedy=joined_remedies((added, *requirements)))
 
 
-def _of_other(
-    result: str | Violation | Undecided, remedy: str, name: str
-) -> str | Violation | Undecided:
+def _of_other(result: str | Violation | Undecided, name: str) -> str | Violation | Undecided:
     """The result for the resource to which another resource refers."""
-    if isinstance(result, Undecided):
-        return result
-    message = result if isinstance(result, str) else result.message
-    return Violation(f"{message} in {name}", remedy)
-
-
-def _combined(
-    check: Callable[[Resource, Stack], CheckResults], requirements: tuple[Requirement, ...]
-) -> Requirement:
-    steps = (step for requirement in requirements for step in requirement.remediation)
-    remedies = (requirement.remedy for requirement in requirements)
-    return Requirement(check, " and ".join(remedies), tuple(steps))
+    if isinstance(result, Violation):
+        return replace(result, message=f"{result.message} in {name}")
+    return result
 
 
 def _requirement(
-    path: str,
-    holds: Callable[[Properties, str], bool],
-    message: str,
-    remedy: str,
-    value: Any = None,
+    path: str, holds: Callable[[Properties, str], bool], message: str, remedy: str
 ) -> Requirement:
     def check(block: Properties, key: str, _resource: Resource) -> CheckResults:
         if not holds(block, key):
             yield f"{block.path_of(key)} {message}"
 
-    return Requirement(_at(path, check), remedy, () if value is None else (SetInput(path, value),))
+    return Requirement(_at(path, check), remedy)
 
 
 def _compared(
     path: str,
-    parameter: str,
-    relation: str,
+    bound: str | int,
+    relation: Literal["below", "above"],
     violates: Callable[[float, float], bool],
     default: float,
-) -> Callable[[Resource, Stack], CheckResults]:
-    def check(block: Properties, key: str, resource: Resource) -> CheckResults:
-        bound = resource.settings[parameter]
-        if violates(block.number(key, default), bound):
-            yield f"{block.path_of(key)} is {relation} {bound:g}"
+) -> Requirement:
+    limit = "the limit for this environment" if isinstance(bound, str) else str(bound)
 
-    return _at(path, check)
+    def check(block: Properties, key: str, resource: Resource) -> CheckResults:
+        number = resource.settings[bound] if isinstance(bound, str) else bound
+        if violates(block.number(key, default), number):
+            yield f"{block.path_of(key)} is {relation} {number:g}"
+
+    direction = "more" if relation == "below" else "less"
+    return Requirement(_at(path, check), f"set {path} to {limit} or {direction}")
 
 
 def _at(

@@ -1,15 +1,14 @@
-"""Declares a rule: the control that the rule implements, the enforcement levels, the check and the
-remediation.
+"""Declares a rule: the control that the rule implements, the enforcement levels and the check.
 
 The policy packs, the catalogue, the level files, the reports and the tests use the same declaration
 in `rules`.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pulumi_policy.proxy import UnknownValueError
 
@@ -80,31 +79,6 @@ CheckResults = Iterator[str | Violation | Undecided]
 ResourceCheck = Callable[[Resource], CheckResults]
 StackCheck = Callable[[Resource, Stack], CheckResults]
 
-REMOVE = object()
-"""Value of a `SetInput` that removes the input."""
-
-
-def setting(name: str) -> Callable[[Resource], int]:
-    """Value of a `SetInput`: a numeric parameter of the rule."""
-    return lambda resource: int(resource.settings[name])
-
-
-@dataclass(frozen=True, slots=True)
-class SetInput:
-    """One step of a remediation: the new value of one input.
-
-    path: dotted path of the input. `rules[].a` addresses `a` in each existing element of `rules`.
-    value: the new value, `REMOVE`, or a function of the resource.
-    json_property: a property that contains a JSON list. `path` is a path in each element of the
-        list.
-    types: limits the step to some of the rule's resource types.
-    """
-
-    path: str
-    value: Any
-    json_property: str = ""
-    types: tuple[str, ...] = ()
-
 
 @dataclass(frozen=True, slots=True)
 class Control:
@@ -112,7 +86,7 @@ class Control:
 
     id: stable ID, such as "GH-S3-001".
     title: the required state, as a statement.
-    rationale: the risk that the control addresses.
+    rationale: the risk that the control addresses, if the title does not show it.
     remedy: the change that fixes a violation, in the imperative. Default: the remedies of the
         requirements.
     severity: impact of a violation. Default: medium.
@@ -133,13 +107,12 @@ class Control:
     decided_by_name: pattern of the paths of unknown properties, such as
         environment.variables.DB_PASSWORD, whose names decide the rule when no preview of the
         program can know the values.
-    remediation: steps that fix the resource's inputs, if the engine can do so.
     """
 
     id: str
     _: KW_ONLY
     title: str
-    rationale: str
+    rationale: str = ""
     remedy: str = ""
     severity: Severity = Severity.MEDIUM
     types: tuple[str, ...]
@@ -152,7 +125,6 @@ class Control:
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unknown_allowed: Mapping[str, str] = field(default_factory=dict)
     decided_by_name: str = ""
-    remediation: tuple[SetInput, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.levels:
@@ -183,12 +155,21 @@ class Requirement:
 
     check: yields a message if the resource is in another state.
     remedy: the change to the program that meets the requirement.
-    remediation: the steps that meet the requirement, if the engine may do so.
     """
 
     check: StackCheck
     remedy: str
-    remediation: tuple[SetInput, ...] = ()
+
+    def violations(self, resource: Resource, stack: Stack) -> CheckResults:
+        """The results of the check. A violation has the remedy of the requirement."""
+        for result in self.check(resource, stack):
+            yield Violation(result, self.remedy) if isinstance(result, str) else result
+
+
+def joined_remedies(requirements: Iterable[Requirement]) -> str:
+    """The changes that meet all requirements."""
+    *others, last = (requirement.remedy for requirement in requirements)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 class _Declaration(Control):
@@ -203,20 +184,18 @@ class _Declaration(Control):
     def requires(
         self, *requirements: Requirement, when: Callable[[Resource], bool] | None = None
     ) -> Rule:
-        """Declares a rule without a check function. The requirements provide the check, the remedy
-        and the remediation.
+        """Declares a rule without a check function. The requirements provide the check, and the
+        remedy of each violation unless the rule has its own.
 
         when: limits the rule to some resources of its types.
         """
 
-        def check(resource: Resource, stack: Stack) -> CheckResults:
-            if when is None or when(resource):
-                for requirement in requirements:
-                    yield from requirement.check(resource, stack)
+        def check_all(resource: Resource, stack: Stack) -> CheckResults:
+            for requirement in requirements if when is None or when(resource) else ():
+                check = requirement.check if self.remedy else requirement.violations
+                yield from check(resource, stack)
 
-        remedy = self.remedy or " and ".join(requirement.remedy for requirement in requirements)
-        steps = (step for requirement in requirements for step in requirement.remediation)
-        return replace(self.rule(check), remedy=remedy, remediation=(*self.remediation, *steps))
+        return replace(self.rule(check_all), remedy=self.remedy or joined_remedies(requirements))
 
 
 class resource_rule(_Declaration):  # a decorator

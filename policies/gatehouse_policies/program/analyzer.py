@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import grpc
 import yaml
-from google.protobuf import empty_pb2, json_format
+from google.protobuf import empty_pb2
 from pulumi.runtime.proto import analyzer_pb2 as proto
 from pulumi.runtime.proto import analyzer_pb2_grpc
 
@@ -31,7 +31,6 @@ from gatehouse_policies.program.policy_config import RuleConfigs
 from gatehouse_policies.program.project import Project
 from gatehouse_policies.program.types import Deployment
 
-REMEDIATED = "remediate"
 _START_S = 60.0
 _CALL_S = 120.0
 _EXIT_S = 5.0
@@ -52,8 +51,7 @@ _ERROR_LINE = re.compile(r"^[\w.]*(Error|Exception|Exit)\b")
 class Diagnostic:
     """A violation of a rule by one resource, or by the stack.
 
-    level: advisory, mandatory or remediate (a remediation changed the inputs). message: without the
-        description of the rule.
+    level: advisory or mandatory. message: without the description of the rule.
     """
 
     rule: str
@@ -85,7 +83,6 @@ class Pack:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
         self._channel: grpc.Channel | None = None
         self._stub: Any = None
-        self._remediates = False
         self.levels: dict[str, str] = {}
         self.rules = 0
         self.seconds = 0.0  # time of all calls of `analyze`, without the start of the pack
@@ -129,13 +126,10 @@ class Pack:
         self.levels = {
             name: policy_config.level_name(row.enforcementLevel) for name, row in config.items()
         }
-        self._remediates = any(row.enforcementLevel == proto.REMEDIATE for row in config.values())
         self._call("Configure", proto.ConfigureAnalyzerRequest(policyConfig=config))
 
     def analyze(self, messages: Messages) -> list[Diagnostic]:
-        """Call Remediate and Analyze with the inputs of each resource, then AnalyzeStack with all
-        outputs.
-        """
+        """Call Analyze with the inputs of each resource, then AnalyzeStack with all outputs."""
         self.connect()
         started_at = time.monotonic()
         diagnostics = self._analyze(messages)
@@ -145,19 +139,8 @@ class Pack:
     def _analyze(self, messages: Messages) -> list[Diagnostic]:
         diagnostics = []
         for registration, request in messages.inputs:
-            urn = registration.urn
-            # If no rule has this level, the response is always empty.
-            if self._remediates:
-                inputs = None
-                response = self._call("Remediate", request)
-                for remediation in response.remediations:
-                    diagnostics.append(_remediated(remediation, urn))
-                    if not remediation.diagnostic:
-                        inputs = json_format.MessageToDict(remediation.properties)
-                if inputs is not None:
-                    request = messages.analyze_request(registration, inputs)
             response = self._call("Analyze", request)
-            diagnostics += [_diagnostic(row, urn) for row in response.diagnostics]
+            diagnostics += [_diagnostic(row, registration.urn) for row in response.diagnostics]
         response = self._call("AnalyzeStack", messages.stack, optional=True)
         known = {resource.registration.urn for resource in messages.resources}
         rows = response.diagnostics if response else ()
@@ -304,12 +287,3 @@ def _diagnostic(row: proto.AnalyzeDiagnostic, urn: str) -> Diagnostic:
         row.description,
         message,
     )
-
-
-def _remediated(row: proto.Remediation, urn: str) -> Diagnostic:
-    message = row.diagnostic or (
-        "The pack remediates these inputs. The check reports the remediation and continues "
-        "with the program's inputs."
-    )
-    level = "advisory" if row.diagnostic else REMEDIATED
-    return Diagnostic(row.policyName, row.policyPackName, level, urn, row.description, message)

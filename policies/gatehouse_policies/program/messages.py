@@ -3,9 +3,6 @@
 Source: sdk/go/common/resource/plugin/rpc.go and analyzer_plugin.go of pulumi/pulumi.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from pulumi.runtime.proto import analyzer_pb2 as proto
 
 from gatehouse_policies.program.types import Deployment, Registration, Resource
@@ -31,14 +28,10 @@ class Messages:
             for provider in (resource.registration for resource in deployment.resources)
             if provider.urn in used
         }
-        #: Each resource with the message for Analyze and Remediate: its inputs before it is
-        #: created. As in the engine, resources that are only read are part of `stack` only
-        #: (step_generator.go).
+        #: Each resource with the message for Analyze: its inputs before it is created. As in the
+        #: engine, resources that are only read are part of `stack` only (step_generator.go).
         self.inputs = [
-            (
-                resource.registration,
-                self.analyze_request(resource.registration, resource.registration.inputs),
-            )
+            (resource.registration, self._analyze_request(resource.registration))
             for resource in self.resources
             if not resource.registration.external
         ]
@@ -47,14 +40,12 @@ class Messages:
             resources=[self._stack_resource(resource) for resource in self.resources]
         )
 
-    def analyze_request(
-        self, registration: Registration, inputs: Mapping[str, Any]
-    ) -> proto.AnalyzeRequest:
+    def _analyze_request(self, registration: Registration) -> proto.AnalyzeRequest:
         return proto.AnalyzeRequest(
             urn=registration.urn,
             type=registration.type,
             name=registration.name,
-            properties=properties(inputs, registration.secret_inputs),
+            properties=properties(registration.inputs, registration.secret_inputs),
             options=self._options(registration),
             provider=self._providers.get(_provider_urn(registration)),
         )

@@ -14,7 +14,7 @@ RuleConfigs = Mapping[str, Mapping[str, Any]]
 
 
 def level_name(level: int) -> str:
-    """The name of an enforcement level: advisory, mandatory, remediate or disabled."""
+    """The name of an enforcement level: advisory, mandatory or disabled."""
     return proto.EnforcementLevel.Name(proto.EnforcementLevel.ValueType(level)).lower()
 
 

@@ -28,10 +28,6 @@ def guards_are_external(root: Resource) -> bool:
 @_account_rule(
     "GH-S3-002",
     title="S3 Block Public Access is enabled for the account",
-    rationale=(
-        "The account setting applies to every bucket, including buckets that are created "
-        "outside this program."
-    ),
     remedy=(
         "add an aws.s3.AccountPublicAccessBlock with all four settings True, or set the stack "
         "output "
@@ -66,9 +62,6 @@ _BASELINE = {
 @_account_rule(
     "GH-ACC-001",
     title="AWS Config, GuardDuty, Security Hub and IAM Access Analyzer are enabled",
-    rationale=(
-        "These services detect activity outside the program, such as manual changes and intrusions."
-    ),
     remedy=(
         f"add the resource, or set the stack output {GUARDS_OUTPUT} to the stack that "
         f'manages it, or to "external"'
@@ -99,10 +92,6 @@ def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
 @stack_rule(
     "GH-ACC-002",
     title="AWS Config recorders are started and record all supported resource types",
-    rationale=(
-        "AWS Config does not record or evaluate changes of other resource types, or "
-        "while the recorder is stopped."
-    ),
     remedy=(
         "remove recordingGroup.allSupported=False and resourceTypes, and add an "
         "aws.cfg.RecorderStatus with isEnabled=True"
@@ -126,10 +115,6 @@ def recorder_is_complete(recorder: Resource, stack: Stack) -> CheckResults:
 @_account_rule(
     "GH-COST-001",
     title="Budgets notify people of actual and forecasted cost",
-    rationale=(
-        "Unexpected costs are often the first sign of a defect or an attack. Forecasts "
-        "report them in advance."
-    ),
     remedy="add an aws.budgets.Budget that notifies subscribers of ACTUAL and FORECASTED cost",
     severity=Severity.LOW,
     pack="resilience",

@@ -11,10 +11,6 @@ _WEAK_KEYS = ("RSA_1024",)
 @resource_rule(
     "GH-ACM-001",
     title="ACM certificates use DNS validation, strong keys and no wildcards",
-    rationale=(
-        "DNS-validated certificates renew automatically. A stolen wildcard certificate "
-        "is valid for all hosts in a domain."
-    ),
     remedy=(
         'set validationMethod="DNS" and keyAlgorithm="EC_prime256v1", leave transparency '
         "logging on, and list each host name"

@@ -7,10 +7,9 @@ from functools import partial
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_not, is_one_of, is_true
+from gatehouse_policies.engine.requirements import has_format, is_exactly, is_not, is_true
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    SetInput,
     Severity,
     Violation,
     levels,
@@ -29,14 +28,11 @@ _CONTENT_TYPE = "routingHttpResponseXContentTypeOptionsHeaderValue"
 _FRAME = "routingHttpResponseXFrameOptionsHeaderValue"
 _SERVER = "routingHttpResponseServerEnabled"
 _YEAR_S = 31_536_000
-_HTTPS_REDIRECT = [
-    {"type": "redirect", "redirect": {"protocol": "HTTPS", "port": "443", "statusCode": "HTTP_301"}}
-]
 
 # Policies for TLS 1.2 and 1.3 or for 1.3 only, including restricted, FIPS and post-quantum
 # variants, but not the Ext variants, which add older ciphers.
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
-_STRONG_POLICY = re.compile(r"ELBSecurityPolicy-TLS13-1-[23](-Res)?(-FIPS)?(-PQ)?-\d{4}-\d{2}")
+_STRONG_POLICY = r"ELBSecurityPolicy-TLS13-1-[23](-Res)?(-FIPS)?(-PQ)?-\d{4}-\d{2}"
 
 
 def _is_application_load_balancer(balancer: Resource) -> bool:
@@ -46,7 +42,6 @@ def _is_application_load_balancer(balancer: Resource) -> bool:
 @_listener_rule(
     "GH-ALB-001",
     title="HTTP listeners redirect to HTTPS",
-    rationale="A listener that serves HTTP accepts keys and cookies in clear text.",
     remedy=(
         'set every defaultAction of the HTTP listener to a redirect with protocol="HTTPS" '
         'and statusCode="HTTP_301"'
@@ -54,7 +49,6 @@ def _is_application_load_balancer(balancer: Resource) -> bool:
     severity=Severity.HIGH,
     upstream="ELB.1 ELB.18 CKV2_AWS_20 CKV_AWS_2 elbv2_ssl_listeners",
     url=f"{_GUIDE}/create-http-listener.html",
-    remediation=(SetInput("defaultActions", _HTTPS_REDIRECT),),
 )
 def http_redirects_to_https(listener: Resource) -> CheckResults:
     # The provider's default is HTTP. Network Load Balancers set other protocols.
@@ -130,34 +124,32 @@ def tcp_listeners_use_encrypted_protocols(listener: Resource, stack: Stack) -> C
         yield f"the TCP listener uses port {listener.props.text('port')}"
 
 
-@_listener_rule(
+tls_policy_is_current = _listener_rule(
     "GH-ALB-002",
     title="HTTPS listeners accept TLS 1.2 and 1.3 only",
     rationale=(
         "The provider's default policy, ELBSecurityPolicy-2016-08, accepts TLS 1.0 and "
         "weak ciphers."
     ),
-    remedy='set sslPolicy="ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"',
     severity=Severity.HIGH,
     upstream=(
         "ELB.17 CKV_AWS_103 CKV2_AWS_74 elbv2_insecure_ssl_ciphers elbv2_listener_pqc_tls_enabled"
     ),
     url=f"{_GUIDE}/describe-ssl-policies.html",
-    remediation=(SetInput("sslPolicy", "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"),),
+).requires(
+    has_format(
+        "sslPolicy",
+        _STRONG_POLICY,
+        example="ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09",
+        message="accepts protocols older than TLS 1.2 or ciphers without forward secrecy",
+    ),
+    when=lambda listener: listener.props.text("protocol", "HTTP") in ("HTTPS", "TLS"),
 )
-def tls_policy_is_current(listener: Resource) -> CheckResults:
-    if listener.props.text("protocol", "HTTP") not in ("HTTPS", "TLS"):
-        return
-    if not listener.props.has("sslPolicy"):
-        yield "sslPolicy is not set, so TLS 1.0 is accepted"
-    elif not _STRONG_POLICY.fullmatch(listener.props.text("sslPolicy")):
-        yield "sslPolicy accepts protocols older than TLS 1.2 or ciphers without forward secrecy"
 
 
 invalid_headers_are_dropped = _balancer_rule(
     "GH-ALB-003",
     title="Application Load Balancers drop invalid header fields",
-    rationale="Servers that parse invalid header names differently enable HTTP request smuggling.",
     levels=levels("M", "M", "M"),
     upstream="ELB.4 CKV_AWS_131 elbv2_alb_drop_invalid_header_fields_enabled",
     url=_ATTRIBUTES,
@@ -167,22 +159,14 @@ invalid_headers_are_dropped = _balancer_rule(
 access_logging_is_enabled = _balancer_rule(
     "GH-ALB-004",
     title="Load balancers have access logging enabled",
-    rationale=(
-        "The access log is the only record of requests that the load balancer or the web "
-        "ACL rejects."
-    ),
-    remedy="set accessLogs with enabled=True and a bucket",
     upstream="ELB.5 4.10 CKV_AWS_91 elbv2_logging_enabled ELB2",
     url=f"{_GUIDE}/load-balancer-access-logs.html",
-).requires(is_true("accessLogs.enabled", remediate=False))
+).requires(is_true("accessLogs.enabled"))
 
 
 deletion_protection_is_enabled = _balancer_rule(
     "GH-ALB-005",
     title="Load balancers have deletion protection enabled",
-    rationale=(
-        "A deleted load balancer loses its DNS name. A replacement receives a different name."
-    ),
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream="ELB.6 CKV_AWS_150 elbv2_deletion_protection",
@@ -193,18 +177,15 @@ deletion_protection_is_enabled = _balancer_rule(
 desync_mitigation_is_enabled = _balancer_rule(
     "GH-ALB-006",
     title="Application Load Balancers use defensive or strictest desync mitigation",
-    rationale=(
-        "If the load balancer and the server parse a request differently, an attacker "
-        "can smuggle a second request."
-    ),
     levels=levels("M", "M", "M"),
     upstream="ELB.12 CKV_AWS_328 elbv2_desync_mitigation_mode",
     url=f"{_GUIDE}/edit-load-balancer-attributes.html#desync-mitigation-mode",
 ).requires(
-    is_one_of(
+    is_exactly(
         "desyncMitigationMode",
         "defensive",
         "strictest",
+        default="defensive",
         message="is neither defensive nor strictest",
     ),
     when=_is_application_load_balancer,
@@ -214,7 +195,6 @@ desync_mitigation_is_enabled = _balancer_rule(
 @_balancer_rule(
     "GH-ALB-007",
     title="Load balancers use at least two Availability Zones",
-    rationale="With a single Availability Zone, a zone outage makes all targets unavailable.",
     remedy="specify subnets in at least two Availability Zones",
     pack="resilience",
     settings={"zones_min": {"dev": 2, "staging": 2, "prod": 2}},
@@ -230,7 +210,6 @@ def load_balancer_spans_zones(balancer: Resource) -> CheckResults:
 @stack_rule(
     "GH-ALB-008",
     title="Internet-facing load balancers have a web ACL that fails closed",
-    rationale="A web ACL blocks and logs attacks before they reach the service.",
     remedy="add an aws.wafv2.WebAclAssociation for the load balancer and remove enableWafFailOpen",
     severity=Severity.HIGH,
     types=aws("lb.LoadBalancer"),
@@ -283,20 +262,10 @@ def targets_have_health_check_and_tls(group: Resource) -> CheckResults:
 @_listener_rule(
     "GH-ALB-010",
     title="HTTPS listeners add security headers to every response",
-    rationale=(
-        "Listener headers apply to every response, including errors that the load "
-        "balancer generates."
-    ),
     remedy="set the listener attribute named in the message",
     severity=Severity.LOW,
     levels=levels("A", "A", "M"),
     url=f"{_GUIDE}/header-modification.html",
-    remediation=(
-        SetInput(_HSTS, f"max-age={_YEAR_S}; includeSubDomains"),
-        SetInput(_CONTENT_TYPE, "nosniff"),
-        SetInput(_FRAME, "DENY"),
-        SetInput(_SERVER, False),
-    ),
 )
 def responses_have_security_headers(listener: Resource) -> CheckResults:
     props = listener.props
@@ -323,10 +292,9 @@ client_addresses_are_not_preserved = _balancer_rule(
         "With the mode preserve, a client chooses the IP address that applications use "
         "for rate limits and audit events."
     ),
-    remedy='set xffHeaderProcessingMode="append", or remove it',
     url=f"{_GUIDE}/x-forwarded-headers.html",
 ).requires(
-    is_not("xffHeaderProcessingMode", "preserve", instead="append"),
+    is_not("xffHeaderProcessingMode", "preserve"),
     # CloudFront sets the header for an internal load balancer behind a VPC origin.
     when=lambda balancer: (
         _is_application_load_balancer(balancer) and not balancer.props.flag("internal")

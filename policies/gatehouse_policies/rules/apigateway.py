@@ -5,12 +5,19 @@ import yaml
 from gatehouse_policies.analysis.properties import MalformedError, Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_set
+from gatehouse_policies.engine.requirements import (
+    for_types,
+    has_format,
+    is_at_least,
+    is_not_true,
+    is_set,
+    is_true,
+    where,
+)
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    SetInput,
+    Requirement,
     Severity,
-    Violation,
     levels,
     resource_rule,
     stack_rule,
@@ -22,8 +29,6 @@ _GUIDE = "https://docs.aws.amazon.com/apigateway/latest/developerguide"
 access_logging_is_enabled = resource_rule(
     "GH-API-001",
     title="API Gateway stages have access logging enabled",
-    rationale="The access log is the only record of requests that API Gateway rejects.",
-    remedy="set accessLogSettings with destinationArn and format",
     types=aws("apigateway.Stage", "apigatewayv2.Stage"),
     upstream=("APIGateway.9 4.10 CKV_AWS_76 apigatewayv2_api_access_logging_enabled APIG1"),
     url=f"{_GUIDE}/set-up-logging.html",
@@ -40,7 +45,6 @@ _SHARING_METHODS = tuple(
 @resource_rule(
     "GH-API-002",
     title="API Gateway routes have an authorizer",
-    rationale="A route without an authorizer accepts requests from anyone.",
     remedy="set an authorizer, or add the route to `public_routes` in the configuration file",
     severity=Severity.HIGH,
     types=aws("apigateway.Method", "apigatewayv2.Route"),
@@ -129,10 +133,6 @@ def _authorizes(scheme: Properties) -> bool:
 @stack_rule(
     "GH-API-003",
     title="APIs are protected by a web ACL",
-    rationale=(
-        "A web ACL blocks common attacks. HTTP APIs do not support web ACLs, but "
-        "CloudFront distributions do."
-    ),
     remedy=(
         "associate a web ACL with the stage; for an HTTP API, add an "
         "aws.cloudfront.Distribution with webAclId"
@@ -154,91 +154,59 @@ def web_acl_is_associated(api: Resource, stack: Stack) -> CheckResults:
         yield "no CloudFront distribution with a web ACL is in front of this HTTP API"
 
 
-@resource_rule(
+def _accepts_current_tls(path: str) -> Requirement:
+    # Policies after TLS_1_2 are named SecurityPolicy_TLS13_...
+    pattern = "TLS_1_2|SecurityPolicy_TLS1.*"
+    return has_format(path, pattern, example="TLS_1_2", message="accepts TLS below 1.2")
+
+
+custom_domain_uses_current_tls = resource_rule(
     "GH-API-004",
     title="APIs use a custom domain name with TLS 1.2 or later",
     rationale=(
         "The execute-api endpoint bypasses the TLS policy of the custom domain and the "
         "services in front of it."
     ),
-    remedy=(
-        'set disableExecuteApiEndpoint=True on the API and securityPolicy="TLS_1_2" on the '
-        "domain name"
-    ),
     types=aws(
         "apigateway.RestApi", "apigatewayv2.Api", "apigateway.DomainName", "apigatewayv2.DomainName"
     ),
     upstream="CKV_AWS_206",
     url=f"{_GUIDE}/apigateway-custom-domain-tls-version.html",
-    remediation=(
-        SetInput(
-            "disableExecuteApiEndpoint", True, types=aws("apigateway.RestApi", "apigatewayv2.Api")
-        ),
-        SetInput("securityPolicy", "TLS_1_2", types=aws("apigateway.DomainName")),
-        SetInput(
-            "domainNameConfiguration.securityPolicy",
-            "TLS_1_2",
-            types=aws("apigatewayv2.DomainName"),
-        ),
+).requires(
+    for_types(aws("apigateway.RestApi", "apigatewayv2.Api"), is_true("disableExecuteApiEndpoint")),
+    for_types(aws("apigateway.DomainName"), _accepts_current_tls("securityPolicy")),
+    for_types(
+        aws("apigatewayv2.DomainName"),
+        _accepts_current_tls("domainNameConfiguration.securityPolicy"),
     ),
 )
-def custom_domain_uses_current_tls(api: Resource) -> CheckResults:
-    if api.type in aws("apigateway.RestApi", "apigatewayv2.Api"):
-        if not api.props.flag("disableExecuteApiEndpoint"):
-            yield "disableExecuteApiEndpoint is not true"
-        return
-    # Policies after TLS_1_2 are named SecurityPolicy_TLS13_...
-    holder = (
-        api.props
-        if api.type in aws("apigateway.DomainName")
-        else api.props.block("domainNameConfiguration")
-    )
-    policy = holder.text("securityPolicy")
-    if policy != "TLS_1_2" and not policy.startswith("SecurityPolicy_TLS1"):
-        fix = f'set {holder.path_of("securityPolicy")}="TLS_1_2"'
-        yield Violation(f"{holder.path_of('securityPolicy')} accepts TLS below 1.2", fix)
 
 
-@resource_rule(
+stage_settings_are_secure = resource_rule(
     "GH-API-005",
     title="REST API stages have throttling, tracing and validation, and do not log bodies",
-    rationale=(
-        "Without throttling, one client can exhaust the capacity. Data tracing logs "
-        "request bodies and credentials."
-    ),
-    remedy="set the property named in the message",
     types=aws("apigateway.MethodSettings", "apigateway.Stage", "apigateway.Method"),
     upstream=(
         "APIGateway.3 APIGateway.5 CKV_AWS_276 CKV_AWS_308 CKV_AWS_73 CKV2_AWS_53 "
         "apigateway_restapi_tracing_enabled apigateway_restapi_cache_encrypted APIG2"
     ),
     url=f"{_GUIDE}/api-gateway-request-throttling.html",
-    remediation=(
-        SetInput("xrayTracingEnabled", True, types=aws("apigateway.Stage")),
-        SetInput("settings.dataTraceEnabled", False, types=aws("apigateway.MethodSettings")),
-        SetInput("settings.cacheDataEncrypted", True, types=aws("apigateway.MethodSettings")),
+).requires(
+    for_types(aws("apigateway.Stage"), is_true("xrayTracingEnabled")),
+    where(
+        lambda holder: (
+            holder.type in aws("apigateway.Method")
+            and holder.props.text("httpMethod") in ("POST", "PUT", "PATCH", "ANY")
+        ),
+        is_set("requestValidatorId", "request bodies are not validated"),
+    ),
+    for_types(
+        aws("apigateway.MethodSettings"),
+        is_not_true("settings.dataTraceEnabled"),
+        is_at_least("settings.throttlingRateLimit", 0, default=-1),
+        where(
+            lambda holder: holder.props.block("settings").flag("cachingEnabled"),
+            is_true("settings.cacheDataEncrypted"),
+        ),
     ),
 )
-def stage_settings_are_secure(holder: Resource) -> CheckResults:
-    if holder.type in aws("apigateway.Stage"):
-        if not holder.props.flag("xrayTracingEnabled"):
-            yield Violation("xrayTracingEnabled is not true", "set xrayTracingEnabled=True")
-        return
-    if holder.type in aws("apigateway.Method"):
-        has_body = holder.props.text("httpMethod") in ("POST", "PUT", "PATCH", "ANY")
-        if has_body and not holder.props.has("requestValidatorId"):
-            yield Violation(
-                "requestValidatorId is not set, so request bodies are not validated",
-                "set requestValidatorId",
-            )
-        return
-    settings = holder.props.block("settings")
-    if settings.flag("dataTraceEnabled"):
-        yield Violation("settings.dataTraceEnabled is true", "remove dataTraceEnabled")
-    if settings.number("throttlingRateLimit", -1) < 0:
-        yield Violation(
-            "settings.throttlingRateLimit is not set",
-            "set throttlingRateLimit and throttlingBurstLimit",
-        )
-    if settings.flag("cachingEnabled") and not settings.flag("cacheDataEncrypted"):
-        yield Violation("settings.cacheDataEncrypted is not true", "set cacheDataEncrypted=True")

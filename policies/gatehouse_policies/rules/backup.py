@@ -19,9 +19,6 @@ _DAILY = re.compile(r"cron\(\S+ \S+ (\*|\?|\*/1|1/1) \* (\?|\*) \*\)|rate\((1 da
 vault_uses_customer_key = resource_rule(
     "GH-BAK-001",
     title="Backup vaults are encrypted with a customer managed key",
-    rationale=(
-        "A recovery point is a full copy of the data. The key policy controls who can read it."
-    ),
     types=aws("backup.Vault"),
     upstream="CKV_AWS_166",
     url=f"{_GUIDE}/encryption.html",
@@ -31,10 +28,6 @@ vault_uses_customer_key = resource_rule(
 @stack_rule(
     "GH-BAK-002",
     title="Backup vaults are locked against deletion of recovery points",
-    rationale=(
-        "Attackers delete backups before they demand a ransom. A lock and a vault policy "
-        "restrict who can delete them."
-    ),
     remedy=(
         "add an aws.backup.VaultLockConfiguration with minRetentionDays, and an "
         "aws.backup.VaultPolicy that denies backup:DeleteRecoveryPoint to everyone"
@@ -57,9 +50,6 @@ def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
 @resource_rule(
     "GH-BAK-003",
     title="Backup plans create daily backups, retain them and copy them to another Region",
-    rationale=(
-        "A Region outage makes data and backups in the same Region unavailable at the same time."
-    ),
     remedy=(
         "add a rule with a daily schedule, a sufficient lifecycle.deleteAfter, and "
         "copyActions to another Region"
@@ -120,7 +110,6 @@ _ARN_OF_ALL = by_token(
 @stack_rule(
     "GH-BAK-004",
     title="Databases, tables, buckets and file systems are in a backup selection",
-    rationale="A backup plan covers only the resources in its selections.",
     remedy=(
         "add the resource or one of its tags to an aws.backup.Selection, or enable an "
         "aws.efs.BackupPolicy for a file system"
@@ -205,10 +194,6 @@ def vault_events_are_sent(notifications: Resource) -> CheckResults:
 @stack_rule(
     "GH-BAK-006",
     title="EBS volumes have backups",
-    rationale=(
-        "A volume is stored in one Availability Zone. Without snapshots, its data cannot "
-        "be restored."
-    ),
     remedy=(
         "add the volume, its instance or one of their tags to an aws.backup.Selection or an "
         "aws.dlm.LifecyclePolicy"

@@ -36,8 +36,6 @@ _YEAR_S = 31_536_000
 viewers_use_https = _distribution_rule(
     "GH-CF-001",
     title="CloudFront distributions accept viewer requests over HTTPS only",
-    rationale="A behavior that serves HTTP accepts cookies and credentials in clear text.",
-    remedy='set viewerProtocolPolicy="redirect-to-https" in each cache behavior',
     severity=Severity.HIGH,
     upstream="CloudFront.3 CKV_AWS_34 cloudfront_distributions_https_enabled",
     url=f"{_GUIDE}/using-https-viewers-to-cloudfront.html",
@@ -48,7 +46,6 @@ viewers_use_https = _distribution_rule(
             "redirect-to-https",
             "https-only",
             message="allows HTTP",
-            remediate=True,
         )
         for behavior in _BEHAVIORS
     )
@@ -58,7 +55,6 @@ viewers_use_https = _distribution_rule(
 @resource_rule(
     "GH-CF-002",
     title="CloudFront connects to origins over HTTPS with TLS 1.2",
-    rationale="Requests to an origin contain the same cookies and credentials as viewer requests.",
     remedy='set originProtocolPolicy="https-only" and originSslProtocols to TLSv1.2',
     severity=Severity.HIGH,
     types=aws("cloudfront.Distribution", "cloudfront.VpcOrigin"),
@@ -101,8 +97,6 @@ def _custom_origins(resource: Resource) -> Iterator[Properties]:
 viewer_tls_is_current = _distribution_rule(
     "GH-CF-003",
     title="CloudFront distributions require TLS 1.2 and current ciphers",
-    rationale="Older security policies accept TLS 1.0 or ciphers without authenticated encryption.",
-    remedy='set viewerCertificate.minimumProtocolVersion="TLSv1.2_2021" or newer',
     severity=Severity.HIGH,
     upstream="CloudFront.15 CKV_AWS_174 CFR4",
     url=f"{_GUIDE}/secure-connections-supported-viewer-protocols-ciphers.html",
@@ -111,7 +105,6 @@ viewer_tls_is_current = _distribution_rule(
         "viewerCertificate.minimumProtocolVersion",
         *_STRONG_POLICIES,
         message="is older than TLSv1.2_2021",
-        remediate=True,
     )
 )
 
@@ -147,7 +140,6 @@ def buckets_use_origin_access_control(resource: Resource) -> CheckResults:
 web_acl_is_attached = _distribution_rule(
     "GH-CF-005",
     title="CloudFront distributions have a web ACL",
-    rationale="A web ACL blocks and logs attacks before they reach an origin.",
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
     upstream="CloudFront.6 CKV_AWS_68 cloudfront_distributions_using_waf CFR2",
@@ -158,10 +150,6 @@ web_acl_is_attached = _distribution_rule(
 @stack_rule(
     "GH-CF-006",
     title="CloudFront distributions have access logging enabled",
-    rationale=(
-        "The access log is the only record of requests that CloudFront answers from its "
-        "cache or rejects."
-    ),
     remedy=(
         "add an aws.cloudwatch.LogDeliverySource for the distribution and a LogDelivery, or "
         "set loggingConfig"
@@ -197,10 +185,6 @@ default_root_object_is_set = _distribution_rule(
 @resource_rule(
     "GH-CF-008",
     title="CloudFront distributions add security headers to every response",
-    rationale=(
-        "Security headers limit the damage of injected content. Files in S3 have no "
-        "security headers of their own."
-    ),
     remedy=(
         "set responseHeadersPolicyId in each cache behavior, and in the policy "
         "Strict-Transport-Security for a year with "
@@ -238,13 +222,6 @@ def responses_have_security_headers(resource: Resource) -> CheckResults:
 certificate_is_custom = _distribution_rule(
     "GH-CF-009",
     title="CloudFront distributions use a certificate for their host names with SNI",
-    rationale=(
-        "The default certificate is valid for cloudfront.net only and does not support a "
-        "minimum TLS version."
-    ),
-    remedy=(
-        'set viewerCertificate.acmCertificateArn and viewerCertificate.sslSupportMethod="sni-only"'
-    ),
     upstream=(
         "CloudFront.7 CloudFront.8 CKV2_AWS_42 cloudfront_distributions_custom_ssl_certificate "
         "cloudfront_distributions_https_sni_enabled"

@@ -17,11 +17,6 @@ _trail_rule = partial(resource_rule, types=aws("cloudtrail.Trail"))
 trail_covers_all_regions = _trail_rule(
     "GH-CT-001",
     title="CloudTrail trails record all Regions and global service events",
-    rationale="A single-Region trail does not record activity in other Regions.",
-    remedy=(
-        "set isMultiRegionTrail=True, and remove enableLogging=False and "
-        "includeGlobalServiceEvents=False"
-    ),
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
     upstream="CloudTrail.1 4.1 CKV_AWS_67 CKV_AWS_251 cloudtrail_multi_region_enabled",
@@ -36,7 +31,6 @@ trail_covers_all_regions = _trail_rule(
 trail_uses_customer_key = _trail_rule(
     "GH-CT-002",
     title="CloudTrail trails are encrypted with a customer managed key",
-    rationale="A trail reveals all account activity. The key policy controls who can read it.",
     upstream="CloudTrail.2 4.5 CKV_AWS_35 cloudtrail_kms_encryption_enabled",
     url=f"{_GUIDE}/encrypting-cloudtrail-log-files-with-aws-kms.html",
 ).requires(is_set("kmsKeyId"))
@@ -45,7 +39,6 @@ trail_uses_customer_key = _trail_rule(
 log_file_validation_is_enabled = _trail_rule(
     "GH-CT-003",
     title="CloudTrail trails have log file validation enabled",
-    rationale="Signed digest files show whether a log file was modified or deleted after delivery.",
     severity=Severity.HIGH,
     upstream="CloudTrail.4 4.2 CKV_AWS_36 cloudtrail_log_file_validation_enabled",
     url=f"{_GUIDE}/cloudtrail-log-file-validation-intro.html",
@@ -55,7 +48,6 @@ log_file_validation_is_enabled = _trail_rule(
 trail_delivers_to_cloudwatch_logs = _trail_rule(
     "GH-CT-004",
     title="CloudTrail trails deliver to CloudWatch Logs",
-    rationale="Metric filters and alarms require the events in a log group.",
     upstream="CloudTrail.5 CKV2_AWS_10 cloudtrail_cloudwatch_logging_enabled",
     url=f"{_GUIDE}/send-cloudtrail-events-to-cloudwatch-logs.html",
 ).requires(is_set("cloudWatchLogsGroupArn"), is_set("cloudWatchLogsRoleArn"))
@@ -64,7 +56,6 @@ trail_delivers_to_cloudwatch_logs = _trail_rule(
 @_trail_rule(
     "GH-CT-005",
     title="CloudTrail trails record S3 object-level read and write events",
-    rationale="Data events record which objects were read or changed. Management events do not.",
     remedy=(
         "add an advancedEventSelector with eventCategory Data and resources.type "
         "AWS::S3::Object, without a readOnly field"

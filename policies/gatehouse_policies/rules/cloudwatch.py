@@ -22,10 +22,6 @@ _GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
 log_retention_is_set = resource_rule(
     "GH-CW-001",
     title="Log groups have a sufficient retention period",
-    rationale=(
-        "Breaches are often discovered months later. Without a retention period, logs "
-        "are stored and billed indefinitely."
-    ),
     types=aws("cloudwatch.LogGroup"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 30, "prod": 365}},
@@ -40,10 +36,6 @@ log_retention_is_set = resource_rule(
 log_group_uses_customer_key = resource_rule(
     "GH-CW-002",
     title="Log groups are encrypted with a customer managed key",
-    rationale=(
-        "Logs contain user names, IP addresses and key IDs. The key policy controls who "
-        "can read them."
-    ),
     types=aws("cloudwatch.LogGroup"),
     upstream="CKV_AWS_158 cloudwatch_log_group_kms_encryption_enabled",
     url=f"{_GUIDE}/logs/encrypt-log-data-kms.html",
@@ -53,13 +45,11 @@ log_group_uses_customer_key = resource_rule(
 alarm_has_action = resource_rule(
     "GH-CW-003",
     title="Alarms have an action",
-    rationale="An alarm without an action does not notify anyone.",
-    remedy="set alarmActions to an SNS topic and leave actionsEnabled at its default",
     types=aws("cloudwatch.MetricAlarm", "cloudwatch.CompositeAlarm"),
     pack="resilience",
     upstream="CloudWatch.15 CloudWatch.17 CKV_AWS_319 cloudwatch_alarm_actions_enabled",
     url=f"{_GUIDE}/monitoring/alarm-actions.html",
-).requires(is_set("alarmActions"), is_not_false("actionsEnabled", remediate=False))
+).requires(is_set("alarmActions"), is_not_false("actionsEnabled"))
 
 
 # Metric filters of the CIS AWS Foundations Benchmark, section 5: number, subject, and terms that
@@ -86,10 +76,6 @@ _CIS_FILTERS = (
 @stack_rule(
     "GH-CW-004",
     title="Metric filters and alarms exist for administrator activity",
-    rationale=(
-        "An alarm reports suspicious activity within minutes. Otherwise, an intrusion "
-        "can remain undetected for months."
-    ),
     remedy=(
         "add an aws.cloudwatch.LogMetricFilter on the log group of the trail, and an "
         "aws.cloudwatch.MetricAlarm on its metric"
@@ -144,7 +130,6 @@ _NAMESPACES = by_token(
     title=(
         "Load balancers, services, data stores and functions have an alarm and a dashboard widget"
     ),
-    rationale="A resource without an alarm fails unnoticed.",
     remedy=(
         "add an aws.cloudwatch.MetricAlarm for this resource, and show its metrics on an "
         "aws.cloudwatch.Dashboard"
@@ -215,7 +200,6 @@ def _names(dimensions: Properties, resource: Resource) -> bool:
 @stack_rule(
     "GH-CW-006",
     title="Log groups of ECS tasks mask credentials",
-    rationale="Masking limits the exposure of credentials that are logged by mistake.",
     remedy="add an aws.cloudwatch.LogDataProtectionPolicy for the log group",
     types=aws("ecs.TaskDefinition"),
     levels=levels("-", "A", "M"),
@@ -287,10 +271,6 @@ def _log_group(container: Properties) -> str:
     "GH-CW-007",
     title=(
         "Resource policies of CloudWatch Logs do not allow public or unknown cross-account access"
-    ),
-    rationale=(
-        "Anyone with access can write forged events to a log group, or read its events "
-        "with a subscription filter."
     ),
     remedy=(
         "name the principals, and add conditions on aws:SourceAccount and aws:SourceArn for "

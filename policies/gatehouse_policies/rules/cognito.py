@@ -2,20 +2,24 @@
 
 from functools import partial
 
-from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_exactly, is_not_true
-from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule
+from gatehouse_policies.engine.requirements import (
+    is_at_least,
+    is_exactly,
+    is_not_true,
+    is_true,
+    where,
+)
+from gatehouse_policies.engine.rule import Severity, levels, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/cognito/latest/developerguide"
 _pool_rule = partial(resource_rule, types=aws("cognito.UserPool"))
 _REQUIRED = ("requireLowercase", "requireUppercase", "requireNumbers", "requireSymbols")
 
 
-@_pool_rule(
+password_policy_is_strong = _pool_rule(
     "GH-COG-001",
     title="Cognito user pools have a strong password policy",
-    rationale="Short passwords are guessed or found in lists of leaked passwords.",
     remedy=(
         "set passwordPolicy with the minimum length for this environment, and requireLowercase, "
         "requireUppercase, requireNumbers and requireSymbols to True"
@@ -23,20 +27,18 @@ _REQUIRED = ("requireLowercase", "requireUppercase", "requireNumbers", "requireS
     settings={"length_min": {"dev": 8, "staging": 12, "prod": 12}},
     upstream="Cognito.3 COG1",
     url=f"{_GUIDE}/managing-users-passwords.html",
+).requires(
+    is_at_least("passwordPolicy.minimumLength", "length_min", 8),
+    where(
+        lambda pool: bool(pool.props.block("passwordPolicy").names()),
+        *(is_true(f"passwordPolicy.{name}") for name in _REQUIRED),
+    ),
 )
-def password_policy_is_strong(pool: Resource) -> CheckResults:
-    policy = pool.props.block("passwordPolicy")
-    if policy.number("minimumLength", 8) < pool.settings["length_min"]:
-        yield f"passwordPolicy.minimumLength is below {pool.settings['length_min']:g}"
-    for requirement in _REQUIRED:
-        if policy.names() and not policy.flag(requirement):
-            yield f"passwordPolicy.{requirement} is not true"
 
 
 mfa_is_required = _pool_rule(
     "GH-COG-002",
     title="Cognito user pools require multi-factor authentication",
-    rationale="With a second factor, a leaked password does not give access.",
     upstream="COG2",
     url=f"{_GUIDE}/user-pool-settings-mfa.html",
 ).requires(is_exactly("mfaConfiguration", "ON"))
@@ -45,9 +47,6 @@ mfa_is_required = _pool_rule(
 identity_pool_requires_authentication = resource_rule(
     "GH-COG-003",
     title="Cognito identity pools do not allow unauthenticated identities",
-    rationale=(
-        "Anyone on the internet receives credentials of the role for unauthenticated identities."
-    ),
     severity=Severity.HIGH,
     types=aws("cognito.IdentityPool"),
     upstream="Cognito.2 CKV_AWS_366 COG7",
@@ -58,14 +57,6 @@ identity_pool_requires_authentication = resource_rule(
 pool_is_protected = _pool_rule(
     "GH-COG-004",
     title="Cognito user pools have threat protection and deletion protection",
-    rationale=(
-        "Threat protection detects leaked passwords and unusual sign-ins. Deletion of a "
-        "pool deletes all its users."
-    ),
-    remedy=(
-        'set userPoolTier="PLUS", userPoolAddOns.advancedSecurityMode="ENFORCED" and '
-        'deletionProtection="ACTIVE"'
-    ),
     severity=Severity.LOW,
     levels=levels("-", "A", "A"),
     upstream="Cognito.1 COG8",

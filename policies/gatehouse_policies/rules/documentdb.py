@@ -20,7 +20,6 @@ _cluster_rule = partial(resource_rule, types=aws("docdb.Cluster"))
 cluster_uses_customer_key = _cluster_rule(
     "GH-DOC-001",
     title="DocumentDB clusters are encrypted with a customer managed key",
-    rationale="Encryption cannot be enabled after a cluster is created.",
     severity=Severity.HIGH,
     upstream="DocumentDB.1 CKV_AWS_74 CKV_AWS_182 DOC1",
     url=f"{_GUIDE}/encryption-at-rest.html",
@@ -30,21 +29,16 @@ cluster_uses_customer_key = _cluster_rule(
 global_cluster_is_encrypted = resource_rule(
     "GH-DOC-002",
     title="DocumentDB global clusters are encrypted",
-    rationale="All clusters of a global cluster have the same encryption setting.",
     severity=Severity.HIGH,
     types=aws("docdb.GlobalCluster"),
     upstream="CKV_AWS_292",
     url=f"{_GUIDE}/global-clusters.html",
-).requires(is_true("storageEncrypted", remediate=False))
+).requires(is_true("storageEncrypted"))
 
 
 @resource_rule(
     "GH-DOC-003",
     title="DocumentDB parameter groups require TLS and audit logs",
-    rationale=(
-        "With the parameter tls set to disabled, clients connect in clear text. The "
-        "audit log records changes."
-    ),
     remedy="remove the parameter tls, and set the parameter audit_logs to enabled",
     severity=Severity.HIGH,
     types=aws("docdb.ClusterParameterGroup"),
@@ -62,8 +56,6 @@ def parameters_are_secure(group: Resource) -> CheckResults:
 logs_are_exported = _cluster_rule(
     "GH-DOC-004",
     title="DocumentDB clusters export audit and profiler logs",
-    rationale="Without an export, the logs cannot be searched, and alarms cannot use them.",
-    remedy='set enabledCloudwatchLogsExports=["audit", "profiler"]',
     upstream="DocumentDB.4 CKV_AWS_85",
     url=f"{_GUIDE}/event-auditing.html",
 ).requires(contains("enabledCloudwatchLogsExports", "audit", "profiler"))
@@ -72,7 +64,6 @@ logs_are_exported = _cluster_rule(
 backups_are_retained = _cluster_rule(
     "GH-DOC-005",
     title="DocumentDB clusters retain backups and have deletion protection enabled",
-    rationale="The default retention is one day. Deletion protection prevents accidental deletion.",
     levels=levels("-", "M", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 7, "prod": 7}},
@@ -84,7 +75,6 @@ backups_are_retained = _cluster_rule(
 program_sets_no_password = _cluster_rule(
     "GH-DOC-006",
     title="The program does not set passwords of DocumentDB",
-    rationale="A password in the program is stored in the Pulumi state.",
     remedy="remove the password, and set manageMasterUserPassword=True",
     severity=Severity.CRITICAL,
     upstream="DOC3",

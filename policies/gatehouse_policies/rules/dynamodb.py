@@ -15,11 +15,6 @@ _table_rule = partial(resource_rule, types=aws("dynamodb.Table"))
 point_in_time_recovery_is_enabled = _table_rule(
     "GH-DDB-001",
     title="DynamoDB tables and their replicas have point-in-time recovery enabled",
-    rationale="Point-in-time recovery restores data that was overwritten or deleted by mistake.",
-    remedy=(
-        "set pointInTimeRecovery.enabled=True, and pointInTimeRecovery=True in each element "
-        "of replicas"
-    ),
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
     pack="resilience",
@@ -31,14 +26,6 @@ point_in_time_recovery_is_enabled = _table_rule(
 table_uses_customer_key = _table_rule(
     "GH-DDB-002",
     title="DynamoDB tables and their replicas are encrypted with a customer managed key",
-    rationale=(
-        "With a customer managed key, a reader also needs permission on the key, and "
-        "CloudTrail records each use."
-    ),
-    remedy=(
-        "set serverSideEncryption.enabled=True and serverSideEncryption.kmsKeyArn, and "
-        "kmsKeyArn in each element of replicas"
-    ),
     upstream="CKV_AWS_119 dynamodb_tables_kms_cmk_encryption_enabled",
     url=f"{_GUIDE}/EncryptionAtRest.html",
 ).requires(
@@ -50,7 +37,6 @@ table_uses_customer_key = _table_rule(
 deletion_protection_is_enabled = _table_rule(
     "GH-DDB-003",
     title="DynamoDB tables have deletion protection enabled",
-    rationale="Deletion protection prevents accidental deletion of the table and its indexes.",
     severity=Severity.HIGH,
     levels=levels("-", "M", "M"),
     pack="resilience",
@@ -65,12 +51,8 @@ time_to_live_is_enabled = _table_rule(
     title="DynamoDB tables with expiring items have TTL enabled",
     rationale="Without TTL, expired items accumulate. TTL deletes an item some days late, so it "
     "does not replace a comparison of the expiry time with the clock.",
-    remedy=(
-        "set ttl.enabled=True and ttl.attributeName, and compare the expiry time with the "
-        "clock whenever an item is read"
-    ),
     url=f"{_GUIDE}/TTL.html",
-).requires(is_true("ttl.enabled", remediate=False), when=lambda table: purpose(table) == EPHEMERAL)
+).requires(is_true("ttl.enabled"), when=lambda table: purpose(table) == EPHEMERAL)
 
 
 # Principal of the stream records for items that TTL deleted.
@@ -105,7 +87,6 @@ def deletion_does_not_wait_for_ttl(mapping: Resource, stack: Stack) -> CheckResu
 @stack_rule(
     "GH-DDB-004",
     title="DynamoDB tables scale with demand",
-    rationale="With fixed capacity, requests are throttled at peak load.",
     remedy='set billingMode="PAY_PER_REQUEST", or add an aws.appautoscaling.Target for the table',
     severity=Severity.LOW,
     types=aws("dynamodb.Table"),

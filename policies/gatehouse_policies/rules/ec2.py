@@ -11,6 +11,7 @@ from gatehouse_policies.analysis.secret_detection import arguments_look_secret, 
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     for_types,
+    is_at_most,
     is_exactly,
     is_not_false,
     is_not_true,
@@ -33,23 +34,19 @@ _LAUNCHERS = aws("ec2.Instance", "ec2.LaunchTemplate", "ec2.LaunchConfiguration"
 metadata_requires_tokens = resource_rule(
     "GH-EC2-001",
     title="EC2 instances require version 2 of the Instance Metadata Service",
-    rationale=(
-        "With version 1, a server-side request forgery reads the credentials of the instance role."
-    ),
-    remedy='set metadataOptions.httpTokens="required"',
     severity=Severity.HIGH,
     types=_LAUNCHERS,
     upstream="EC2.8 CKV_AWS_79",
     url=f"{_GUIDE}/configuring-instance-metadata-service.html",
 ).requires(
-    is_exactly("metadataOptions.httpTokens", "required", remediate=True),
+    is_exactly("metadataOptions.httpTokens", "required"),
     when=lambda launcher: (
         launcher.props.block("metadataOptions").text("httpEndpoint", "enabled") == "enabled"
     ),
 )
 
 
-@resource_rule(
+metadata_hop_limit_is_one = resource_rule(
     "GH-EC2-002",
     title="Instance metadata is not available to containers of the instance",
     rationale="With a hop limit above 1, containers can read the credentials of the instance role.",
@@ -59,16 +56,12 @@ metadata_requires_tokens = resource_rule(
     levels=levels("-", "A", "A"),
     upstream="CKV_AWS_341",
     url=f"{_GUIDE}/configuring-IMDS-new-instances.html",
-)
-def metadata_hop_limit_is_one(launcher: Resource) -> CheckResults:
-    if launcher.props.block("metadataOptions").number("httpPutResponseHopLimit", 1) > 1:
-        yield "metadataOptions.httpPutResponseHopLimit is above 1"
+).requires(is_at_most("metadataOptions.httpPutResponseHopLimit", 1, default=1))
 
 
 @stack_rule(
     "GH-EC2-003",
     title="EBS volumes and copies of snapshots and images are encrypted",
-    rationale="An unencrypted snapshot or volume can be read by everyone with access to it.",
     remedy=(
         "set encrypted=True, and kmsKeyId on volumes and copies; or add an "
         "aws.ebs.EncryptionByDefault to the program"
@@ -114,29 +107,21 @@ def _devices(holder: Resource) -> Iterator[Properties]:
 instance_has_no_public_address = resource_rule(
     "GH-EC2-004",
     title="EC2 instances have no public IP address",
-    rationale=(
-        "An instance with a public address is reachable from the internet if a security "
-        "group allows it."
-    ),
     remedy="set associatePublicIpAddress=False, and use a load balancer or Session Manager",
     severity=Severity.HIGH,
     types=_LAUNCHERS,
     upstream="EC2.9 EC2.25 CKV_AWS_88 CKV_AWS_389",
     url=f"{_GUIDE}/using-instance-addressing.html",
 ).requires(
-    is_not_true("associatePublicIpAddress", value=None),
+    is_not_true("associatePublicIpAddress"),
     # networkInterfaces of an instance name existing interfaces and have no such property.
-    is_not_true("networkInterfaces[].associatePublicIpAddress", value=None),
+    is_not_true("networkInterfaces[].associatePublicIpAddress"),
 )
 
 
 @resource_rule(
     "GH-EC2-005",
     title="User data of EC2 instances does not contain secrets",
-    rationale=(
-        "Every process of the instance, and everyone who can describe the instance, can "
-        "read the user data."
-    ),
     remedy="read the value from Secrets Manager when the instance starts",
     severity=Severity.CRITICAL,
     types=_LAUNCHERS,
@@ -169,10 +154,6 @@ def _assigns_secret(line: str) -> bool:
 detailed_monitoring_is_enabled = resource_rule(
     "GH-EC2-006",
     title="EC2 instances have detailed monitoring enabled",
-    rationale=(
-        "With basic monitoring, alarms and Auto Scaling react after five minutes instead of one."
-    ),
-    remedy="set monitoring=True on an instance, monitoring.enabled=True on a launch template",
     severity=Severity.LOW,
     types=_LAUNCHERS,
     levels=levels("-", "A", "A"),
@@ -180,16 +161,15 @@ detailed_monitoring_is_enabled = resource_rule(
     upstream="CKV_AWS_126 EC28",
     url=f"{_GUIDE}/manage-detailed-monitoring.html",
 ).requires(
-    for_types(aws("ec2.Instance"), is_true("monitoring", remediate=False)),
-    for_types(aws("ec2.LaunchTemplate"), is_true("monitoring.enabled", remediate=False)),
-    for_types(aws("ec2.LaunchConfiguration"), is_not_false("enableMonitoring", remediate=False)),
+    for_types(aws("ec2.Instance"), is_true("monitoring")),
+    for_types(aws("ec2.LaunchTemplate"), is_true("monitoring.enabled")),
+    for_types(aws("ec2.LaunchConfiguration"), is_not_false("enableMonitoring")),
 )
 
 
 termination_protection_is_enabled = resource_rule(
     "GH-EC2-007",
     title="EC2 instances have termination protection enabled",
-    rationale="Termination deletes the root volume of the instance.",
     severity=Severity.LOW,
     types=aws("ec2.Instance"),
     levels=levels("-", "A", "M"),
@@ -202,9 +182,6 @@ termination_protection_is_enabled = resource_rule(
 @resource_rule(
     "GH-EC2-008",
     title="Machine images are not shared publicly or with unknown accounts",
-    rationale=(
-        "An image contains the files of its volumes, including credentials that were left on them."
-    ),
     remedy=(
         "share the image with accounts in the list `accounts` of the rule, or with an organization"
     ),

@@ -2,11 +2,15 @@
 
 from functools import partial
 
-from gatehouse_policies.analysis.iam.grammar import parse
-from gatehouse_policies.analysis.policy_holders import ACCOUNTS, public_or_foreign_access
+from gatehouse_policies.analysis.policy_holders import ACCOUNTS
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import has_resource, is_exactly, is_true
+from gatehouse_policies.engine.requirements import (
+    allows_known_accounts,
+    has_resource,
+    is_exactly,
+    is_true,
+)
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonECR/latest/userguide"
@@ -16,7 +20,6 @@ _repository_rule = partial(resource_rule, types=aws("ecr.Repository"))
 images_are_scanned_on_push = _repository_rule(
     "GH-ECR-001",
     title="ECR repositories scan images on push",
-    rationale="Scanning reports known vulnerabilities before an image is deployed.",
     upstream="ECR.1 CKV_AWS_163 ecr_repositories_scan_images_on_push_enabled",
     url=f"{_GUIDE}/image-scanning.html",
 ).requires(is_true("imageScanningConfiguration.scanOnPush"))
@@ -25,20 +28,14 @@ images_are_scanned_on_push = _repository_rule(
 tags_are_immutable = _repository_rule(
     "GH-ECR-002",
     title="ECR repositories have immutable image tags",
-    rationale="An immutable tag always refers to the image that was tested.",
-    remedy='set imageTagMutability="IMMUTABLE"',
     upstream="ECR.2 CKV_AWS_51 ecr_repositories_tag_immutability",
     url=f"{_GUIDE}/image-tag-mutability.html",
-).requires(
-    is_exactly("imageTagMutability", "IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION", remediate=True)
-)
+).requires(is_exactly("imageTagMutability", "IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION"))
 
 
 lifecycle_policy_exists = stack_rule(
     "GH-ECR-003",
     title="ECR repositories have a lifecycle policy",
-    rationale="Without a lifecycle policy, every image is stored and billed indefinitely.",
-    remedy="add an aws.ecr.LifecyclePolicy for the repository",
     severity=Severity.LOW,
     types=aws("ecr.Repository"),
     pack="resilience",
@@ -81,32 +78,21 @@ def lifecycle_policy_retains_images_in_use(lifecycle: Resource) -> CheckResults:
             )
 
 
-@resource_rule(
+repository_policy_is_not_public = resource_rule(
     "GH-ECR-006",
     title="ECR repository policies do not allow public or unknown cross-account access",
-    rationale=(
-        "Images contain application code. A principal that can push images can replace "
-        "the code of a deployment."
-    ),
     remedy="name the principals, or add a condition on aws:PrincipalOrgID or aws:SourceArn",
     severity=Severity.CRITICAL,
     types=aws("ecr.RepositoryPolicy", "ecr.RegistryPolicy"),
     lists=ACCOUNTS,
     upstream="2.21 CKV_AWS_32 ecr_repositories_not_publicly_accessible ECR1",
     url=f"{_GUIDE}/repository-policies.html",
-)
-def repository_policy_is_not_public(policy: Resource) -> CheckResults:
-    document = parse(policy.props.value("policy"))
-    yield from public_or_foreign_access(document, policy, "a statement")
+).requires(allows_known_accounts("policy", "a statement"))
 
 
 @_repository_rule(
     "GH-ECR-004",
     title="ECR repositories are encrypted with a customer managed key",
-    rationale=(
-        "Images contain application code and configuration. The key policy controls who "
-        "can read them."
-    ),
     remedy='set encryptionConfigurations to [{encryptionType: "KMS", kmsKey: the key\'s ARN}]',
     severity=Severity.LOW,
     upstream="CKV_AWS_136",

@@ -13,11 +13,9 @@ from gatehouse_policies.analysis.secret_detection import (
 )
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.guard import check_each
-from gatehouse_policies.engine.requirements import is_exactly, is_not, is_not_true, is_one_of
+from gatehouse_policies.engine.requirements import is_exactly, is_not, is_not_true
 from gatehouse_policies.engine.rule import (
-    REMOVE,
     CheckResults,
-    SetInput,
     Severity,
     Undecided,
     Violation,
@@ -66,13 +64,11 @@ def _each_container(check: _ContainerCheck) -> Callable[[Resource], CheckResults
 @_container_rule(
     "GH-ECS-001",
     title="ECS containers are not privileged",
-    rationale="A privileged container has root access to its host and all devices of the host.",
     remedy="remove privileged from the container definition",
     severity=Severity.CRITICAL,
     exemptible=False,
     upstream="ECS.4 ecs_task_definitions_no_privileged_containers",
     url=f"{_PARAMETERS}#container_definition_security",
-    remediation=(SetInput("privileged", False, json_property="containerDefinitions"),),
 )
 @_each_container
 def containers_are_unprivileged(container: Properties) -> Iterator[str]:
@@ -83,9 +79,6 @@ def containers_are_unprivileged(container: Properties) -> Iterator[str]:
 @_container_rule(
     "GH-ECS-002",
     title="ECS containers have a read-only root filesystem",
-    rationale=(
-        "A read-only filesystem prevents an attacker from modifying code or installing tools."
-    ),
     remedy=(
         "set readonlyRootFilesystem to true, and mount a volume for each path that the "
         "process writes to"
@@ -93,7 +86,6 @@ def containers_are_unprivileged(container: Properties) -> Iterator[str]:
     severity=Severity.HIGH,
     upstream="ECS.5 CKV_AWS_336 ecs_task_definitions_containers_readonly_access",
     url=f"{_PARAMETERS}#container_definition_storage",
-    remediation=(SetInput("readonlyRootFilesystem", True, json_property="containerDefinitions"),),
 )
 @_each_container
 def root_filesystem_is_read_only(container: Properties) -> Iterator[str]:
@@ -124,28 +116,19 @@ def containers_run_as_non_root(container: Properties) -> Iterator[str]:
 tasks_use_own_namespaces = _task_rule(
     "GH-ECS-004",
     title="ECS tasks do not share host namespaces",
-    rationale=(
-        "A task that shares a namespace of its host can access the processes and traffic "
-        "of other tasks."
-    ),
-    remedy='set networkMode="awsvpc", and remove pidMode and ipcMode or set them to "task"',
     severity=Severity.HIGH,
     upstream="ECS.3 ecs_task_definitions_host_namespace_not_shared",
     url=f"{_PARAMETERS}#network_mode",
 ).requires(
-    is_exactly("networkMode", "awsvpc", remediate=True),
-    is_not("pidMode", "host", instead=REMOVE),
-    is_not("ipcMode", "host", instead=REMOVE),
+    is_exactly("networkMode", "awsvpc"),
+    is_not("pidMode", "host"),
+    is_not("ipcMode", "host"),
 )
 
 
 @_container_rule(
     "GH-ECS-005",
     title="ECS container environments do not contain secrets",
-    rationale=(
-        "Anyone who can describe the task definition can read the environment variables "
-        "of all its revisions."
-    ),
     remedy="move the value to secrets, with valueFrom set to a Secrets Manager secret",
     severity=Severity.CRITICAL,
     lists={"harmless": ()},
@@ -209,11 +192,6 @@ def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResult
 tasks_have_no_public_ip = _service_rule(
     "GH-ECS-007",
     title="ECS services do not assign public IP addresses",
-    rationale=(
-        "A task with a public IP address can be reached without passing through the load "
-        "balancer and its web ACL."
-    ),
-    remedy="set networkConfiguration.assignPublicIp to False and use private subnets",
     severity=Severity.HIGH,
     upstream="ECS.2 CKV_AWS_333 ecs_service_no_assign_public_ip",
     url=f"{_GUIDE}/fargate-task-networking.html",
@@ -223,22 +201,23 @@ tasks_have_no_public_ip = _service_rule(
 platform_version_is_current = _service_rule(
     "GH-ECS-008",
     title="ECS services run on the latest Fargate platform version",
-    rationale="Older platform versions do not receive security updates.",
     upstream="ECS.10 CKV_AWS_332 ecs_service_fargate_latest_platform_version",
     url=f"{_GUIDE}/platform-fargate.html",
-).requires(is_one_of("platformVersion", "LATEST", "1.4.0", message="is older than 1.4.0"))
+).requires(
+    is_exactly(
+        "platformVersion", "LATEST", "1.4.0", default="LATEST", message="is older than 1.4.0"
+    )
+)
 
 
 @resource_rule(
     "GH-ECS-009",
     title="ECS clusters have Container Insights enabled",
-    rationale="Container Insights provides CPU, memory and task failure metrics for each task.",
     remedy='set settings=[{name: "containerInsights", value: "enhanced"}] on the cluster',
     types=aws("ecs.Cluster"),
     pack="resilience",
     upstream="ECS.12 CKV_AWS_65 ecs_cluster_container_insights_enabled ECS4",
     url=f"{_GUIDE}/cloudwatch-container-insights.html",
-    remediation=(SetInput("settings", [{"name": "containerInsights", "value": "enhanced"}]),),
 )
 def container_insights_is_enabled(cluster: Resource) -> CheckResults:
     values = cluster.props.name_values("settings")
@@ -281,13 +260,9 @@ def task_and_execution_role_differ(task: Resource, stack: Stack) -> CheckResults
 @_service_rule(
     "GH-ECS-012",
     title="ECS services roll back failed deployments",
-    rationale=(
-        "Without rollback, a failed deployment remains incomplete until an operator intervenes."
-    ),
     remedy="set deploymentCircuitBreaker or alarms with enable=True and rollback=True",
     pack="resilience",
     url=f"{_GUIDE}/deployment-circuit-breaker.html",
-    remediation=(SetInput("deploymentCircuitBreaker", {"enable": True, "rollback": True}),),
 )
 def failed_deployments_roll_back(service: Resource) -> CheckResults:
     rollbacks = [
@@ -304,7 +279,6 @@ def failed_deployments_roll_back(service: Resource) -> CheckResults:
 @stack_rule(
     "GH-ECS-013",
     title="ECS services run at least two tasks and scale automatically",
-    rationale="With a single task, every crash or Availability Zone outage interrupts the service.",
     remedy=(
         "add an aws.appautoscaling.Target, increase desiredCount and minCapacity, and use "
         "at least two subnets"
@@ -343,7 +317,6 @@ def _scales(target: Resource, service: Resource) -> bool:
 @_container_rule(
     "GH-ECS-014",
     title="ECS containers reference images by digest",
-    rationale="A tag can be moved to an untested image. A digest always identifies the same image.",
     remedy="set image to repository@sha256:digest",
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
@@ -358,10 +331,6 @@ def images_are_pinned_by_digest(container: Properties) -> Iterator[str]:
 @_container_stack_rule(
     "GH-ECS-015",
     title="ECS containers drop all Linux capabilities and have a health check",
-    rationale=(
-        "Linux capabilities grant root privileges. Without a health check, unhealthy "
-        "containers are not replaced."
-    ),
     remedy=(
         'set linuxParameters.capabilities.drop to ["ALL"], add no capabilities, and set healthCheck'
     ),
@@ -386,12 +355,10 @@ def capabilities_are_dropped(task: Resource, stack: Stack) -> CheckResults:
 @_task_rule(
     "GH-ECS-016",
     title="EFS volumes of ECS tasks use encryption in transit",
-    rationale="Without TLS, NFS transmits files in clear text.",
     remedy='set efsVolumeConfiguration.transitEncryption="ENABLED"',
     severity=Severity.HIGH,
     upstream="ECS.18 CKV_AWS_97",
     url=f"{_GUIDE}/efs-volumes.html",
-    remediation=(SetInput("volumes[].efsVolumeConfiguration.transitEncryption", "ENABLED"),),
 )
 def efs_uses_transit_encryption(task: Resource) -> CheckResults:
     for volume in task.props.blocks("volumes"):

@@ -10,7 +10,6 @@ _GUIDE = "https://docs.aws.amazon.com/efs/latest/ug"
 file_system_uses_customer_key = resource_rule(
     "GH-EFS-001",
     title="EFS file systems are encrypted with a customer managed key",
-    rationale="Encryption cannot be enabled after a file system is created.",
     severity=Severity.HIGH,
     types=aws("efs.FileSystem"),
     upstream="EFS.1 CKV_AWS_42 CKV_AWS_184 EFS1",

@@ -19,10 +19,6 @@ _LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 @resource_rule(
     "GH-EKS-001",
     title="EKS clusters do not allow the internet to reach the Kubernetes API server",
-    rationale=(
-        "The API server controls every workload of the cluster. A private endpoint "
-        "cannot be attacked from the internet."
-    ),
     remedy=(
         "set vpcConfig.endpointPublicAccess=False and endpointPrivateAccess=True, or limit "
         "publicAccessCidrs"
@@ -44,34 +40,21 @@ def endpoint_is_private(cluster: Resource) -> CheckResults:
 control_plane_logs = resource_rule(
     "GH-EKS-002",
     title="EKS clusters have control plane logging enabled",
-    rationale=(
-        "The audit log is the only record of who changed a workload or read a Kubernetes secret."
-    ),
-    remedy=(
-        "set enabledClusterLogTypes to api, audit, authenticator, controllerManager and scheduler"
-    ),
     types=aws("eks.Cluster"),
     upstream="EKS.8 CKV_AWS_37 EKS2",
     url=f"{_GUIDE}/control-plane-logs.html",
 ).requires(contains("enabledClusterLogTypes", *_LOG_TYPES))
 
 
-@resource_rule(
+secrets_are_encrypted = resource_rule(
     "GH-EKS-003",
     title="EKS clusters encrypt Kubernetes secrets with a customer managed key",
-    rationale=(
-        "With a customer managed key, the key policy controls who can decrypt secrets, "
-        "and CloudTrail records each use."
-    ),
-    remedy="set encryptionConfig with resources=['secrets'] and provider.keyArn",
     types=aws("eks.Cluster"),
     upstream="EKS.3 CKV_AWS_58",
     url=f"{_GUIDE}/enable-kms.html",
+).requires(
+    contains("encryptionConfig.resources", "secrets"), is_set("encryptionConfig.provider.keyArn")
 )
-def secrets_are_encrypted(cluster: Resource) -> CheckResults:
-    config = cluster.props.block("encryptionConfig")
-    if "secrets" not in config.texts("resources") or not config.block("provider").has("keyArn"):
-        yield "encryptionConfig does not encrypt secrets with a key"
 
 
 nodes_do_not_allow_ssh = resource_rule(
@@ -97,7 +80,6 @@ nodes_do_not_allow_ssh = resource_rule(
 deletion_protection_is_enabled = resource_rule(
     "GH-EKS-005",
     title="EKS clusters have deletion protection enabled",
-    rationale="Deletion of a cluster deletes its control plane, including all Kubernetes objects.",
     types=aws("eks.Cluster"),
     levels=levels("-", "A", "M"),
     pack="resilience",

@@ -7,16 +7,17 @@ from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     AWS_KEY,
     for_types,
+    has_format,
     in_order,
     is_at_least,
-    is_one_of,
+    is_exactly,
+    is_not_false,
     is_set,
     is_true,
     uses_customer_key,
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    SetInput,
     Severity,
     Violation,
     levels,
@@ -30,9 +31,6 @@ _group_rule = partial(resource_rule, types=aws("elasticache.ReplicationGroup"))
 cache_uses_customer_key = resource_rule(
     "GH-EC-001",
     title="ElastiCache caches are encrypted at rest with a customer managed key",
-    rationale=(
-        "Snapshots and swap files contain cached data. The key policy controls who can read them."
-    ),
     remedy=(
         "set atRestEncryptionEnabled=True and kmsKeyId, and use an "
         "aws.elasticache.ReplicationGroup instead of a standalone cluster"
@@ -63,10 +61,6 @@ tls_is_required = _group_rule(
     "GH-EC-002",
     title="ElastiCache replication groups require TLS",
     rationale='If transitEncryptionMode is "preferred", clients can connect without TLS.',
-    remedy=(
-        "set transitEncryptionEnabled=True, and remove transitEncryptionMode or set it to "
-        '"required"'
-    ),
     severity=Severity.HIGH,
     upstream=(
         "ElastiCache.5 CKV_AWS_30 elasticache_redis_cluster_in_transit_encryption_enabled AEC3"
@@ -75,7 +69,7 @@ tls_is_required = _group_rule(
 ).requires(
     in_order(
         is_true("transitEncryptionEnabled"),
-        is_one_of("transitEncryptionMode", "required", message="is not required"),
+        is_exactly("transitEncryptionMode", "required", default="required"),
     )
 )
 
@@ -114,8 +108,6 @@ def users_authenticate(cache: Resource) -> CheckResults:
 automatic_failover_is_enabled = _group_rule(
     "GH-EC-004",
     title="ElastiCache replication groups have automatic failover and Multi-AZ enabled",
-    rationale="Without failover, the cache is unavailable until a failed node is replaced.",
-    remedy="set automaticFailoverEnabled=True and multiAzEnabled=True, with at least one replica",
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream=(
@@ -123,15 +115,12 @@ automatic_failover_is_enabled = _group_rule(
         "elasticache_redis_cluster_multi_az_enabled AEC4"
     ),
     url=f"{_GUIDE}/AutoFailover.html",
-).requires(
-    is_true("automaticFailoverEnabled", remediate=False), is_true("multiAzEnabled", remediate=False)
-)
+).requires(is_true("automaticFailoverEnabled"), is_true("multiAzEnabled"))
 
 
 snapshots_are_retained = _group_rule(
     "GH-EC-005",
     title="ElastiCache replication groups retain snapshots",
-    rationale="Snapshots restore counters and sessions that were deleted by mistake.",
     severity=Severity.LOW,
     levels=levels("-", "A", "M"),
     pack="resilience",
@@ -141,29 +130,21 @@ snapshots_are_retained = _group_rule(
 ).requires(is_at_least("snapshotRetentionLimit", "days_min"))
 
 
-@_group_rule(
+minor_upgrades_are_automatic = _group_rule(
     "GH-EC-006",
     title="ElastiCache replication groups upgrade minor versions automatically",
-    rationale="Minor versions contain security updates.",
-    remedy='remove autoMinorVersionUpgrade=False, and write engine in lowercase ("valkey")',
     upstream="ElastiCache.2 elasticache_redis_cluster_auto_minor_version_upgrades",
     url=f"{_GUIDE}/VersionManagement.html",
-    remediation=(SetInput("autoMinorVersionUpgrade", True),),
+).requires(
+    is_not_false("autoMinorVersionUpgrade"),
+    # pulumi-aws 7 accepts lowercase only.
+    has_format("engine", "[^A-Z]*", example="valkey", message="is not in lowercase"),
 )
-def minor_upgrades_are_automatic(cache: Resource) -> CheckResults:
-    if not cache.props.flag("autoMinorVersionUpgrade", True):
-        yield "autoMinorVersionUpgrade is false"
-    engine = cache.props.text("engine")
-    if engine != engine.lower():  # pulumi-aws 7 accepts lowercase only.
-        yield "engine is not in lowercase"
 
 
 @_group_rule(
     "GH-EC-007",
     title="ElastiCache replication groups use a custom subnet group",
-    rationale=(
-        "The default subnet group contains all subnets of the default VPC, including public ones."
-    ),
     remedy=(
         "set subnetGroupName to an aws.elasticache.SubnetGroup of private subnets "
         "(GH-VPC-010 checks the subnets)"

@@ -50,10 +50,6 @@ _LAMBDA_IN_VPC = re.compile(
 @resource_rule(
     "GH-IAM-001",
     title="IAM policies do not allow full administrative privileges",
-    rationale=(
-        "Anyone who obtains administrative credentials controls the account. No "
-        "application needs these privileges."
-    ),
     remedy="list the required actions and the ARNs of their resources",
     severity=Severity.CRITICAL,
     types=_IDENTITY_POLICIES,
@@ -78,10 +74,6 @@ def no_policy_allows_full_admin(policy: Resource) -> CheckResults:
 @stack_rule(
     "GH-IAM-002",
     title="IAM policies use wildcards only where AWS requires them",
-    rationale=(
-        'The action service:* includes deletion and permission changes. The resource "*" '
-        "includes all future resources."
-    ),
     remedy="list the required actions and the ARNs of their resources",
     types=_IDENTITY_POLICIES,
     upstream="IAM.21 IAM5",
@@ -117,10 +109,6 @@ _EVALUATED_ELSEWHERE = frozenset(
 @stack_rule(
     "GH-IAM-003",
     title="Roles use AWS managed policies of limited scope only",
-    rationale=(
-        "Most AWS managed policies grant more permissions than one application needs, "
-        "and AWS can extend them."
-    ),
     remedy="replace the attachment with an aws.iam.RolePolicy with the required actions and ARNs",
     severity=Severity.HIGH,
     types=aws(
@@ -221,7 +209,6 @@ def trust_policy_requires_documented_source(role: Resource) -> CheckResults:
 @resource_rule(
     "GH-IAM-005",
     title="Trust policies for GitHub OIDC require one repository and environment or ref",
-    rationale="Without an exact subject, other repositories or branches can assume the role.",
     remedy=(
         'use StringEquals with aud "sts.amazonaws.com" and sub '
         '"repo:ORG/REPO:environment:ENV" of your own repository'
@@ -258,7 +245,6 @@ _EXAMPLE_OWNERS = name_set("example octo-org octocat my-org myorg your-org org o
 @resource_rule(
     "GH-IAM-006",
     title="The program does not create IAM users or access keys",
-    rationale="Access keys of IAM users do not expire. Role credentials do.",
     remedy="remove the resource; use IAM Identity Center for people and roles for workloads",
     severity=Severity.HIGH,
     types=aws(

@@ -4,7 +4,7 @@ Service for Apache Flink.
 
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import AWS_KEY, is_set
+from gatehouse_policies.engine.requirements import AWS_KEY, in_order, is_exactly, is_set, is_true
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/streams/latest/dev"
@@ -13,9 +13,6 @@ _GUIDE = "https://docs.aws.amazon.com/streams/latest/dev"
 @resource_rule(
     "GH-KIN-001",
     title="Kinesis data streams are encrypted with a customer managed key",
-    rationale=(
-        "With a customer managed key, the key policy controls who can read and write records."
-    ),
     remedy='set encryptionType="KMS" and kmsKeyId',
     severity=Severity.HIGH,
     types=aws("kinesis.Stream"),
@@ -32,29 +29,26 @@ def stream_uses_customer_key(stream: Resource) -> CheckResults:
         yield "kmsKeyId is not a customer managed key"
 
 
-@resource_rule(
+firehose_uses_customer_key = resource_rule(
     "GH-KIN-002",
     title="Firehose streams are encrypted with a customer managed key",
-    rationale="Firehose stores records until it delivers them.",
-    remedy='set serverSideEncryption with enabled=True, keyType="CUSTOMER_MANAGED_CMK" and keyArn',
     types=aws("kinesis.FirehoseDeliveryStream"),
     upstream="DataFirehose.1 CKV_AWS_240 CKV_AWS_241 KDF1",
     url="https://docs.aws.amazon.com/firehose/latest/dev/encryption.html",
+).requires(
+    in_order(
+        is_true("serverSideEncryption.enabled"),
+        is_exactly("serverSideEncryption.keyType", "CUSTOMER_MANAGED_CMK"),
+        is_set("serverSideEncryption.keyArn"),
+    ),
+    # A data stream that is the source encrypts the records.
+    when=lambda stream: not stream.props.has("kinesisSourceConfiguration"),
 )
-def firehose_uses_customer_key(stream: Resource) -> CheckResults:
-    if stream.props.has("kinesisSourceConfiguration"):
-        return  # The data stream that is the source encrypts the records.
-    encryption = stream.props.block("serverSideEncryption")
-    if not encryption.flag("enabled"):
-        yield "serverSideEncryption.enabled is not true"
-    elif encryption.text("keyType") != "CUSTOMER_MANAGED_CMK" or not encryption.has("keyArn"):
-        yield "serverSideEncryption has no customer managed key"
 
 
 video_stream_uses_customer_key = resource_rule(
     "GH-KIN-003",
     title="Kinesis video streams are encrypted with a customer managed key",
-    rationale="With a customer managed key, the key policy controls who can watch the recordings.",
     types=aws("kinesis.VideoStream"),
     upstream="CKV_AWS_177",
     url="https://docs.aws.amazon.com/kinesisvideostreams/latest/dg/how-kms.html",
@@ -64,10 +58,6 @@ video_stream_uses_customer_key = resource_rule(
 @resource_rule(
     "GH-KIN-004",
     title="Applications of Managed Service for Apache Flink have checkpoints enabled",
-    rationale=(
-        "Without checkpoints, an application loses its state after a failure, and "
-        "processes records twice or not at all."
-    ),
     remedy="remove checkpointConfiguration, or set its checkpointingEnabled=True",
     types=aws("kinesisanalyticsv2.Application"),
     levels=levels("-", "A", "A"),

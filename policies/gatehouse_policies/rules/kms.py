@@ -20,7 +20,6 @@ from gatehouse_policies.engine.requirements import (
     is_true,
 )
 from gatehouse_policies.engine.rule import (
-    REMOVE,
     CheckResults,
     Severity,
     levels,
@@ -34,11 +33,6 @@ _GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
 rotation_is_enabled = resource_rule(
     "GH-KMS-001",
     title="Symmetric KMS keys rotate at least once a year",
-    rationale=(
-        "Rotation limits the amount of data encrypted with the same key material. KMS "
-        "retains earlier key material."
-    ),
-    remedy="set enableKeyRotation=True, and rotationPeriodInDays to 365 or less if it is set",
     severity=Severity.HIGH,
     types=aws("kms.Key"),
     settings={"days_max": {"dev": 365, "staging": 365, "prod": 365}},
@@ -89,10 +83,6 @@ def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
 deletion_window_is_sufficient = resource_rule(
     "GH-KMS-003",
     title="KMS keys have a sufficient deletion waiting period",
-    rationale=(
-        "Data cannot be decrypted after its key is deleted. A deletion can be canceled "
-        "during the waiting period only."
-    ),
     types=aws("kms.Key"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}},
@@ -103,19 +93,15 @@ deletion_window_is_sufficient = resource_rule(
 lockout_check_is_enabled = resource_rule(
     "GH-KMS-004",
     title="KMS keys use the policy lockout safety check",
-    rationale="If no principal can administer a key, only AWS Support can restore access.",
     severity=Severity.HIGH,
     types=aws("kms.Key", "kms.KeyPolicy", "kms.ReplicaKey"),
     url=f"{_GUIDE}/key-policy-default.html#prevent-unmanageable-key",
-).requires(is_not_true("bypassPolicyLockoutSafetyCheck", value=REMOVE))
+).requires(is_not_true("bypassPolicyLockoutSafetyCheck"))
 
 
 @stack_rule(
     "GH-KMS-007",
     title="IAM policies do not allow decryption with all KMS keys",
-    rationale=(
-        "A role that can decrypt with all keys can read all encrypted data that it has access to."
-    ),
     remedy="set Resource of the kms:Decrypt statement to the ARN of the key",
     severity=Severity.HIGH,
     types=aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role"),
@@ -228,10 +214,6 @@ _ENCRYPTED_BY = by_token(
 @stack_rule(
     "GH-KMS-008",
     title="KMS keys have an alias and a description, and resources do not use AWS managed keys",
-    rationale=(
-        "A key without an alias and a description can be confused with another key or "
-        "deleted as unused."
-    ),
     remedy=(
         "set description on the key and add an aws.kms.Alias; replace AWS managed keys with "
         "customer managed keys"

@@ -22,10 +22,6 @@ _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
 @resource_rule(
     "GH-LAM-003",
     title="Lambda environments do not contain secrets and use a customer managed key",
-    rationale=(
-        "Anyone who can read the function configuration can read the environment "
-        "variables of all versions."
-    ),
     remedy=(
         "read the value from Secrets Manager in the function, and pass the ARN of the "
         "secret as an environment variable"
@@ -109,7 +105,6 @@ _RUNTIMES = name_set(
 @resource_rule(
     "GH-LAM-001",
     title="Lambda functions use a supported runtime",
-    rationale="AWS does not patch deprecated runtimes and eventually blocks function updates.",
     remedy="set runtime to a supported version",
     types=aws("lambda.Function"),
     upstream="Lambda.2 CKV_AWS_363 awslambda_function_using_supported_runtimes L1",
@@ -126,10 +121,6 @@ def runtime_is_supported(function: Resource) -> CheckResults:
 @stack_rule(
     "GH-LAM-002",
     title="Lambda functions that use data stores run in at least two subnets of a VPC",
-    rationale=(
-        "A function outside the VPC cannot reach private data stores. With one subnet, a "
-        "zone outage stops the function."
-    ),
     remedy="set vpcConfig with private subnets in two Availability Zones and a security group",
     types=aws("lambda.Function"),
     upstream="Lambda.3 Lambda.5 awslambda_function_inside_vpc awslambda_function_vpc_multi_az",

@@ -22,23 +22,18 @@ _DESTINATIONS = ("cloudwatchLogs", "firehose", "s3")
 traffic_is_encrypted = _cluster_rule(
     "GH-MSK-001",
     title="MSK clusters encrypt traffic of clients and between brokers",
-    rationale="Plaintext connections expose records and credentials.",
     severity=Severity.HIGH,
     upstream="MSK.1 CKV_AWS_81 MSK2 MSK3",
     url=f"{_GUIDE}/msk-encryption.html",
 ).requires(
     is_exactly("encryptionInfo.encryptionInTransit.clientBroker", "TLS", default="TLS"),
-    is_not_false("encryptionInfo.encryptionInTransit.inCluster", remediate=False),
+    is_not_false("encryptionInfo.encryptionInTransit.inCluster"),
 )
 
 
 data_is_encrypted_with_customer_key = _cluster_rule(
     "GH-MSK-002",
     title="MSK clusters are encrypted with a customer managed key",
-    rationale=(
-        "With a customer managed key, the key policy controls who can read the volumes "
-        "of the brokers."
-    ),
     url=f"{_GUIDE}/msk-encryption.html",
 ).requires(is_set("encryptionInfo.encryptionAtRestKmsKeyArn", AWS_KEY))
 
@@ -46,8 +41,6 @@ data_is_encrypted_with_customer_key = _cluster_rule(
 broker_logs_are_delivered = _cluster_rule(
     "GH-MSK-003",
     title="MSK clusters deliver broker logs",
-    rationale="Broker logs record authentication failures and the state of partitions.",
-    remedy="set loggingInfo.brokerLogs with an enabled destination: cloudwatchLogs, firehose or s3",
     upstream="CKV_AWS_80 MSK6",
     url=f"{_GUIDE}/msk-logging.html",
 ).requires(
@@ -61,14 +54,6 @@ broker_logs_are_delivered = _cluster_rule(
 brokers_are_private = _cluster_rule(
     "GH-MSK-004",
     title="MSK brokers are private and require authentication",
-    rationale=(
-        "A public broker accepts connections from the internet. Without authentication, "
-        "every client can read all topics."
-    ),
-    remedy=(
-        'remove publicAccess.type="SERVICE_PROVIDED_EIPS" and '
-        "clientAuthentication.unauthenticated=True"
-    ),
     severity=Severity.HIGH,
     upstream="MSK.4 MSK.6 CKV_AWS_291",
     url=f"{_GUIDE}/public-access.html",
@@ -76,5 +61,5 @@ brokers_are_private = _cluster_rule(
     is_exactly(
         "brokerNodeGroupInfo.connectivityInfo.publicAccess.type", "DISABLED", default="DISABLED"
     ),
-    is_not_true("clientAuthentication.unauthenticated", value=None),
+    is_not_true("clientAuthentication.unauthenticated"),
 )

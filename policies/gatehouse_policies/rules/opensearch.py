@@ -30,10 +30,6 @@ _MASTERS_MIN = 3
 domain_uses_customer_key = _domain_rule(
     "GH-OS-001",
     title="OpenSearch domains are encrypted with a customer managed key",
-    rationale=(
-        "With a customer managed key, the key policy controls who can use the domain, "
-        "and CloudTrail records each use."
-    ),
     severity=Severity.HIGH,
     upstream="Opensearch.1 CKV_AWS_5 CKV_AWS_247 OS8",
     url=f"{_GUIDE}/encryption-at-rest.html",
@@ -43,7 +39,6 @@ domain_uses_customer_key = _domain_rule(
 nodes_encrypt_traffic = _domain_rule(
     "GH-OS-002",
     title="OpenSearch domains encrypt traffic between nodes",
-    rationale="Nodes exchange the documents of all indexes.",
     upstream="Opensearch.3 CKV_AWS_6 OS2",
     url=f"{_GUIDE}/ntn.html",
 ).requires(is_true("nodeToNodeEncryption.enabled"))
@@ -52,14 +47,6 @@ nodes_encrypt_traffic = _domain_rule(
 domain_requires_tls = _domain_rule(
     "GH-OS-003",
     title="OpenSearch domains require HTTPS with TLS 1.2",
-    rationale=(
-        "HTTP transfers documents and credentials in clear text. The default policy "
-        "accepts TLS 1.0."
-    ),
-    remedy=(
-        "set domainEndpointOptions.enforceHttps=True and "
-        'tlsSecurityPolicy="Policy-Min-TLS-1-2-PFS-2023-10"'
-    ),
     severity=Severity.HIGH,
     upstream="Opensearch.8 CKV_AWS_83 CKV_AWS_228",
     url=f"{_GUIDE}/infrastructure-security.html",
@@ -69,7 +56,6 @@ domain_requires_tls = _domain_rule(
         "domainEndpointOptions.tlsSecurityPolicy",
         *_TLS_POLICIES,
         message="accepts TLS below 1.2",
-        remediate=True,
     ),
 )
 
@@ -90,10 +76,6 @@ domain_is_in_vpc = _domain_rule(
 @stack_rule(
     "GH-OS-005",
     title="OpenSearch access policies do not allow public or unknown cross-account access",
-    rationale=(
-        "A statement for everyone accepts requests without a signature from every "
-        "network that reaches the domain."
-    ),
     remedy=(
         "name the principals, and enable fine-grained access control with "
         "advancedSecurityOptions.enabled=True"
@@ -120,10 +102,6 @@ def access_policy_is_not_public(domain: Resource, stack: Stack) -> CheckResults:
 @_domain_rule(
     "GH-OS-006",
     title="OpenSearch domains publish audit, error and slow logs",
-    rationale=(
-        "The audit log is the only record of requests. Error and slow logs show requests "
-        "that fail or overload the domain."
-    ),
     remedy=(
         "add logPublishingOptions for AUDIT_LOGS, ES_APPLICATION_LOGS, SEARCH_SLOW_LOGS and "
         "INDEX_SLOW_LOGS"
@@ -145,10 +123,6 @@ def logs_are_published(domain: Resource) -> CheckResults:
 @resource_rule(
     "GH-OS-007",
     title="OpenSearch domains have dedicated master nodes in several Availability Zones",
-    rationale=(
-        "Without three master nodes and zone awareness, the failure of one node or zone "
-        "makes the domain unavailable."
-    ),
     remedy=(
         "set clusterConfig with dedicatedMasterEnabled=True, dedicatedMasterCount=3 and "
         "zoneAwarenessEnabled=True"

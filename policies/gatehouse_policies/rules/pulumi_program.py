@@ -18,7 +18,6 @@ from gatehouse_policies.analysis.type_tokens import (
 )
 from gatehouse_policies.engine.requirements import is_not_true
 from gatehouse_policies.engine.rule import (
-    REMOVE,
     CheckResults,
     Severity,
     Undecided,
@@ -58,10 +57,6 @@ _CLOUDFRONT_TYPES = aws(
 @resource_rule(
     "GH-PUL-001",
     title="Resources with data are protected from deletion",
-    rationale=(
-        "Protection prevents deletion by a rename, a deployment of the wrong branch or "
-        "`pulumi destroy`."
-    ),
     remedy="set ResourceOptions(protect=True)",
     severity=Severity.HIGH,
     types=STATEFUL,
@@ -98,7 +93,6 @@ def provider_restricts_accounts(provider: Resource) -> CheckResults:
 @resource_rule(
     "GH-TAG-001",
     title="Resources have the required tags",
-    rationale="Cost allocation and incident response depend on tags.",
     remedy="set the tag on the resource or in defaultTags of the provider",
     severity=Severity.LOW,
     types=_TAGGED_WITH_DATA_CLASS
@@ -137,10 +131,6 @@ def _default_tags(resource: Resource) -> dict[str, object]:
 @resource_rule(
     "GH-PUL-003",
     title="Resources are in an allowed Region",
-    rationale=(
-        "Other Regions can be subject to another jurisdiction and are not covered by "
-        "backups and alarms."
-    ),
     remedy="use an allowed Region, or add the Region to `regions` in the configuration file",
     severity=Severity.HIGH,
     types=(),
@@ -246,16 +236,12 @@ def keys_and_destinations_are_in_own_accounts(resource: Resource) -> CheckResult
 stored_data_is_not_force_deleted = resource_rule(
     "GH-PUL-007",
     title="Backup vaults and ECR repositories are not deleted with their content",
-    rationale=(
-        "With forced deletion, removing the resource from the program deletes all "
-        "recovery points or images."
-    ),
     severity=Severity.HIGH,
     types=aws("backup.Vault", "ecr.Repository"),
     levels=levels("-", "A", "M"),
     pack="resilience",
     url="https://www.pulumi.com/docs/iac/concepts/resources/options/protect/",
-).requires(is_not_true("forceDestroy", value=REMOVE), is_not_true("forceDelete", value=REMOVE))
+).requires(is_not_true("forceDestroy"), is_not_true("forceDelete"))
 
 
 # Bucket inputs that version 4 of the provider replaced with separate resources.

@@ -7,22 +7,22 @@ from gatehouse_policies.analysis import network_reachability as network
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
+    has_elements,
+    is_at_least,
+    is_exactly,
     is_not_false,
     is_not_set,
     is_not_true,
-    is_one_of,
     is_true,
     uses_customer_key,
     where,
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    SetInput,
     Severity,
     Violation,
     levels,
     resource_rule,
-    setting,
     stack_rule,
 )
 
@@ -33,21 +33,9 @@ _database_stack_rule = partial(stack_rule, types=_DATABASES)
 _instance_rule = partial(resource_rule, types=aws("rds.Instance", "rds.ClusterInstance"))
 
 
-def _log_types(database: Resource) -> list[str]:
-    return (
-        ["postgresql", "upgrade"]
-        if "postgres" in database.props.text("engine")
-        else ["error", "slowquery"]
-    )
-
-
 database_is_not_public = _instance_rule(
     "GH-RDS-001",
     title="RDS instances are not publicly accessible",
-    rationale=(
-        "With a public IP address, one permissive security group rule exposes the "
-        "database to the internet."
-    ),
     severity=Severity.CRITICAL,
     exemptible=False,
     upstream="RDS.2 3.2.3 CKV_AWS_17",
@@ -73,7 +61,6 @@ storage_uses_customer_key = _database_rule(
 @_database_rule(
     "GH-RDS-003",
     title="RDS databases retain automated backups",
-    rationale="Point-in-time recovery is limited to the backup retention period.",
     remedy=(
         "set backupRetentionPeriod to at least the minimum for this environment, and "
         "deleteAutomatedBackups=False"
@@ -84,10 +71,6 @@ storage_uses_customer_key = _database_rule(
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
     upstream="RDS.11 CKV_AWS_133 rds_instance_backup_enabled RDS13",
     url=f"{_GUIDE}/USER_PIT.html",
-    remediation=(
-        SetInput("backupRetentionPeriod", setting("days_min")),
-        SetInput("deleteAutomatedBackups", False),
-    ),
 )
 def backups_are_retained(database: Resource) -> CheckResults:
     if is_read_replica(database):
@@ -102,7 +85,6 @@ def backups_are_retained(database: Resource) -> CheckResults:
 multi_az_is_enabled = resource_rule(
     "GH-RDS-004",
     title="RDS instances are Multi-AZ",
-    rationale="Without a standby, recovery from a zone outage or disk failure can take hours.",
     types=aws("rds.Instance"),
     levels=levels("-", "A", "M"),
     pack="resilience",
@@ -114,19 +96,14 @@ multi_az_is_enabled = resource_rule(
 deletion_protection_is_enabled = _database_rule(
     "GH-RDS-005",
     title="RDS databases have deletion protection and a final snapshot",
-    rationale=(
-        "Deletion protection prevents accidental deletion. The final snapshot preserves "
-        "the data of a deleted database."
-    ),
-    remedy="set deletionProtection=True and skipFinalSnapshot=False with a finalSnapshotIdentifier",
     severity=Severity.HIGH,
     levels=levels("-", "M", "M"),
     pack="resilience",
     upstream="RDS.8 RDS.7 CKV_AWS_293 CKV_AWS_139 rds_instance_deletion_protection RDS10",
     url=f"{_GUIDE}/USER_DeleteInstance.html",
 ).requires(
-    is_true("deletionProtection", remediate=False),
-    is_not_true("skipFinalSnapshot", value=None),
+    is_true("deletionProtection"),
+    is_not_true("skipFinalSnapshot"),
     # A replica has no data of its own, and RDS takes no final snapshot of a replica.
     when=lambda database: not is_read_replica(database),
 )
@@ -135,7 +112,6 @@ deletion_protection_is_enabled = _database_rule(
 iam_authentication_is_enabled = _database_rule(
     "GH-RDS-006",
     title="RDS databases have IAM authentication enabled",
-    rationale="IAM authentication tokens expire after 15 minutes and replace long-lived passwords.",
     upstream="RDS.10 RDS.12 CKV_AWS_161 CKV_AWS_162 rds_instance_iam_authentication_enabled RDS6",
     url=f"{_GUIDE}/UsingWithRDS.IAMDBAuth.html",
 ).requires(is_true("iamDatabaseAuthenticationEnabled"))
@@ -153,7 +129,6 @@ _FORCE_TLS |= dict.fromkeys(("mysql", "mariadb", "aurora-mysql"), "require_secur
 @_database_stack_rule(
     "GH-RDS-007",
     title="RDS databases require TLS",
-    rationale="Otherwise, a misconfigured client sends its password and data in clear text.",
     remedy=(
         "attach a parameter group of the stack that sets rds.force_ssl (MySQL: "
         "require_secure_transport) to 1"
@@ -185,25 +160,19 @@ def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
             yield f"{parameter} is not 1 in {group.name}"
 
 
-@_database_rule(
+logs_are_exported = _database_rule(
     "GH-RDS-008",
     title="RDS databases export logs to CloudWatch Logs",
-    rationale="Logs on the instance are deleted after a few days, or with the instance.",
     remedy='set enabledCloudwatchLogsExports; for PostgreSQL, set it to ["postgresql", "upgrade"]',
     pack="resilience",
     upstream="RDS.9 RDS.36 CKV_AWS_129 rds_instance_integration_cloudwatch_logs",
     url=f"{_GUIDE}/USER_LogAccess.Procedural.UploadtoCloudWatch.html",
-    remediation=(SetInput("enabledCloudwatchLogsExports", _log_types),),
-)
-def logs_are_exported(database: Resource) -> CheckResults:
-    if not database.props.size("enabledCloudwatchLogsExports"):
-        yield "enabledCloudwatchLogsExports is empty"
+).requires(has_elements("enabledCloudwatchLogsExports"))
 
 
 minor_upgrades_are_automatic = _instance_rule(
     "GH-RDS-010",
     title="RDS instances upgrade minor versions automatically",
-    rationale="Minor versions contain security updates.",
     upstream="RDS.13 3.2.2 CKV_AWS_226 rds_instance_minor_version_upgrade_enabled",
     url=f"{_GUIDE}/USER_UpgradeDBInstance.Upgrading.html",
 ).requires(is_not_false("autoMinorVersionUpgrade"))
@@ -212,11 +181,6 @@ minor_upgrades_are_automatic = _instance_rule(
 master_password_is_managed = _database_rule(
     "GH-RDS-012",
     title="RDS manages the master user password",
-    rationale=(
-        "A password in the program is stored in the Pulumi state and in the version history. RDS "
-        "can create and rotate the password in Secrets Manager."
-    ),
-    remedy="set manageMasterUserPassword=True and masterUserSecretKmsKeyId, and remove password",
     severity=Severity.CRITICAL,
     exemptible=False,
     url=f"{_GUIDE}/rds-secrets-manager.html",
@@ -233,10 +197,6 @@ master_password_is_managed = _database_rule(
 @_database_stack_rule(
     "GH-RDS-016",
     title="RDS databases are in private subnets and accept traffic from security groups only",
-    rationale=(
-        "A CIDR range allows every host in the range. A security group reference allows "
-        "members of that group only."
-    ),
     remedy=(
         "use private subnets, and ingress rules with referencedSecurityGroupId instead of "
         "address ranges"
@@ -275,9 +235,6 @@ def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResult
 snapshots_are_private = resource_rule(
     "GH-RDS-018",
     title="RDS snapshots are not shared",
-    rationale=(
-        'A snapshot is a full copy of the database. A snapshot that is shared with "all" is public.'
-    ),
     severity=Severity.CRITICAL,
     types=aws("rds.Snapshot", "rds.ClusterSnapshot"),
     upstream="RDS.1 CKV_AWS_302 rds_snapshots_public_access",
@@ -294,36 +251,23 @@ def is_read_replica(database: Resource) -> bool:
     return any(database.props.has(name) for name in _REPLICA_SOURCES)
 
 
-@_instance_rule(
+monitoring_is_enabled = _instance_rule(
     "GH-RDS-009",
     title="RDS instances have enhanced monitoring and Performance Insights enabled",
-    rationale=(
-        "Enhanced monitoring and Performance Insights show which queries, locks or disks "
-        "slow down the database."
-    ),
-    remedy=(
-        "set monitoringInterval and monitoringRoleArn, performanceInsightsEnabled=True and "
-        "performanceInsightsKmsKeyId"
-    ),
     severity=Severity.LOW,
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream="RDS.6 CKV_AWS_118 CKV_AWS_353 CKV_AWS_354 rds_instance_enhanced_monitoring_enabled",
     url=f"{_GUIDE}/USER_PerfInsights.html",
+).requires(
+    is_at_least("monitoringInterval", 1),
+    uses_customer_key("performanceInsightsKmsKeyId", "performanceInsightsEnabled"),
 )
-def monitoring_is_enabled(instance: Resource) -> CheckResults:
-    if not instance.props.number("monitoringInterval"):
-        yield "monitoringInterval is 0"
-    if not instance.props.flag("performanceInsightsEnabled"):
-        yield "performanceInsightsEnabled is not true"
-    elif not instance.props.has("performanceInsightsKmsKeyId"):
-        yield "performanceInsightsKmsKeyId is not set, so an AWS managed key encrypts query data"
 
 
 snapshots_have_tags = _database_rule(
     "GH-RDS-011",
     title="RDS databases copy tags to snapshots",
-    rationale="Without tags, the owner, data class and cost center of a snapshot are unknown.",
     severity=Severity.LOW,
     levels=levels("A", "A", "M"),
     pack="resilience",
@@ -340,7 +284,6 @@ _DEFAULT_USERNAMES = frozenset(
 @_database_rule(
     "GH-RDS-013",
     title="RDS databases do not use a default administrator username",
-    rationale="Password-guessing attacks try default usernames first.",
     remedy="set username to a non-default name",
     severity=Severity.LOW,
     levels=levels("A", "A", "M"),
@@ -397,14 +340,18 @@ certificate_is_current = _instance_rule(
     upstream="CKV_AWS_211 rds_instance_certificate_expiration",
     url=f"{_GUIDE}/UsingWithRDS.SSL.html",
 ).requires(
-    is_one_of("caCertIdentifier", *_CERTIFICATES, message="is not a current certificate authority")
+    is_exactly(
+        "caCertIdentifier",
+        *_CERTIFICATES,
+        default=_CERTIFICATES[0],
+        message="is not a current certificate authority",
+    )
 )
 
 
 @_database_stack_rule(
     "GH-RDS-017",
     title="RDS databases have an event subscription",
-    rationale="RDS reports failovers, failed backups and parameter changes as events only.",
     remedy=(
         "add an aws.rds.EventSubscription with an SNS topic and this sourceType, or without "
         "a sourceType for all events"

@@ -8,6 +8,7 @@ from gatehouse_policies.engine.requirements import (
     AWS_KEY,
     has_resource,
     is_at_least,
+    is_not,
     is_not_false,
     is_not_set,
     is_not_true,
@@ -24,10 +25,6 @@ _cluster_rule = partial(resource_rule, types=aws("redshift.Cluster"))
 cluster_uses_customer_key = _cluster_rule(
     "GH-RS-001",
     title="Redshift clusters are encrypted with a customer managed key",
-    rationale=(
-        "With a customer managed key, the key policy controls who can use the cluster "
-        "and its snapshots."
-    ),
     severity=Severity.HIGH,
     upstream="Redshift.10 CKV_AWS_64 CKV_AWS_142 RS6",
     url=f"{_GUIDE}/working-with-db-encryption.html",
@@ -39,10 +36,6 @@ namespace_uses_customer_key = resource_rule(
     title=(
         "Redshift Serverless namespaces and snapshot copies are encrypted with a customer "
         "managed key"
-    ),
-    rationale=(
-        "With a customer managed key, the key policy controls who can read the data in "
-        "another Region or account."
     ),
     types=aws("redshiftserverless.Namespace", "redshift.SnapshotCopyGrant"),
     upstream="CKV_AWS_281 CKV_AWS_282",
@@ -57,7 +50,6 @@ cluster_is_private = _cluster_rule(
         "A public cluster accepts connections from the internet. Without enhanced "
         "routing, COPY and UNLOAD bypass the VPC."
     ),
-    remedy="set publiclyAccessible=False, clusterSubnetGroupName and enhancedVpcRouting=True",
     severity=Severity.HIGH,
     upstream="Redshift.1 Redshift.7 CKV_AWS_87 CKV_AWS_154 CKV_AWS_321 CKV_AWS_391 RS2 RS8",
     url=f"{_GUIDE}/managing-clusters-vpc.html",
@@ -71,8 +63,6 @@ cluster_is_private = _cluster_rule(
 audit_logging_is_enabled = stack_rule(
     "GH-RS-004",
     title="Redshift clusters have audit logging enabled",
-    rationale="The audit log is the only record of connections and statements.",
-    remedy="add an aws.redshift.Logging for the cluster",
     types=aws("redshift.Cluster"),
     upstream="Redshift.4 CKV_AWS_71 RS5",
     url=f"{_GUIDE}/db-auditing.html",
@@ -84,10 +74,6 @@ audit_logging_is_enabled = stack_rule(
 @resource_rule(
     "GH-RS-005",
     title="Redshift parameter groups require TLS and log user activity",
-    rationale=(
-        "Without require_ssl, clients can connect in clear text. The user activity log "
-        "records the text of statements."
-    ),
     remedy="set the parameters require_ssl and enable_user_activity_logging to true",
     types=aws("redshift.ParameterGroup"),
     upstream="Redshift.2 CKV_AWS_105 RS1 RS11",
@@ -103,10 +89,6 @@ def parameters_are_secure(group: Resource) -> CheckResults:
 cluster_is_maintained = _cluster_rule(
     "GH-RS-006",
     title="Redshift clusters have automatic upgrades and snapshots",
-    rationale=(
-        "Upgrades contain security updates. Without automatic snapshots, deleted data "
-        "cannot be restored."
-    ),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 7, "prod": 7}},
     upstream="Redshift.3 Redshift.6 CKV_AWS_141 CKV_AWS_343 RS9 RS10",
@@ -117,26 +99,21 @@ cluster_is_maintained = _cluster_rule(
 )
 
 
-@_cluster_rule(
+names_are_not_default = _cluster_rule(
     "GH-RS-007",
     title="Redshift clusters do not use the default administrator and database names",
-    rationale="Attacks on passwords begin with the default names.",
     remedy="set masterUsername and databaseName to other names than awsuser, admin and dev",
     severity=Severity.LOW,
     upstream="Redshift.8 Redshift.9 CKV_AWS_320 RS3",
     url=f"{_GUIDE}/create-cluster.html",
+).requires(
+    is_not("masterUsername", "awsuser", "admin"), is_not("databaseName", "dev", default="dev")
 )
-def names_are_not_default(cluster: Resource) -> CheckResults:
-    if cluster.props.text("masterUsername").lower() in ("awsuser", "admin"):
-        yield "masterUsername is a default name"
-    if cluster.props.text("databaseName", "dev") == "dev":
-        yield "databaseName is dev, the default"
 
 
 program_sets_no_password = resource_rule(
     "GH-RS-008",
     title="The program does not set passwords of Redshift",
-    rationale="A password in the program is stored in the Pulumi state.",
     remedy=(
         "remove the password, and set manageMasterPassword=True (cluster) or "
         "manageAdminPassword=True (namespace)"

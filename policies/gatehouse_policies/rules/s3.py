@@ -60,7 +60,6 @@ public_access_is_blocked = _bucket_rule(
     rationale=(
         "Block Public Access overrides ACLs and bucket policies, including those added later."
     ),
-    remedy="add an aws.s3.BucketPublicAccessBlock for the bucket with all four settings True",
     severity=Severity.CRITICAL,
     exemptible=False,
     upstream=(
@@ -81,10 +80,6 @@ public_access_is_blocked = _bucket_rule(
 @_bucket_rule(
     "GH-S3-003",
     title="S3 buckets require TLS",
-    rationale=(
-        "S3 accepts HTTP unless the bucket policy denies it. HTTP transfers data and "
-        "signatures in clear text."
-    ),
     remedy=(
         'deny s3:* to "*" on the bucket and its objects if aws:SecureTransport is false, in '
         "an aws.s3.BucketPolicy"
@@ -105,7 +100,6 @@ def plain_http_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
 @_bucket_rule(
     "GH-S3-004",
     title="S3 buckets require TLS 1.2 or later",
-    rationale="TLS 1.0 and 1.1 are deprecated and have known vulnerabilities.",
     remedy='deny s3:* to "*" on the bucket and its objects if s3:TlsVersion is NumericLessThan 1.2',
     url=f"{_GUIDE}/amazon-s3-policy-keys.html#example-object-tls-version",
 )
@@ -117,10 +111,6 @@ def tls_below_1_2_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
 @_bucket_rule(
     "GH-S3-005",
     title="S3 buckets are encrypted with a customer managed key",
-    rationale=(
-        "With a customer managed key, a reader also needs permission on the key, and "
-        "CloudTrail records each use."
-    ),
     remedy=(
         'set sseAlgorithm="aws:kms", kmsMasterKeyId and bucketKeyEnabled=True in the '
         "encryption configuration of the bucket"
@@ -159,10 +149,6 @@ def _check_encryption_rule(rule: Properties) -> CheckResults:
 versioning_is_enabled = _bucket_rule(
     "GH-S3-007",
     title="S3 buckets have versioning enabled",
-    rationale="Versioning restores overwritten and deleted objects.",
-    remedy=(
-        'set versioningConfiguration.status="Enabled" in an aws.s3.BucketVersioning for the bucket'
-    ),
     upstream="S3.14 CKV_AWS_21 s3_bucket_object_versioning",
     url=f"{_GUIDE}/Versioning.html",
 ).requires(
@@ -178,10 +164,6 @@ versioning_is_enabled = _bucket_rule(
 @_bucket_rule(
     "GH-S3-008",
     title="S3 buckets have a lifecycle rule that expires noncurrent versions",
-    rationale=(
-        "Otherwise, noncurrent versions are stored and billed indefinitely, and deleted "
-        "data remains readable."
-    ),
     remedy=(
         "add an enabled rule with noncurrentVersionExpiration to an "
         "aws.s3.BucketLifecycleConfiguration for the bucket"
@@ -211,7 +193,6 @@ def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
 @_bucket_rule(
     "GH-S3-009",
     title="S3 buckets abort incomplete multipart uploads",
-    rationale="Parts of incomplete uploads are billed, but do not appear in object listings.",
     remedy=(
         "set abortIncompleteMultipartUpload.daysAfterInitiation to 7 or less in an enabled "
         "lifecycle rule"
@@ -306,10 +287,6 @@ _OWNER_ENFORCED = has_resource(
 @resource_rule(
     "GH-S3-012",
     title="S3 bucket policies do not allow public or unknown cross-account access",
-    rationale=(
-        "A public statement exposes the data to the internet; a cross-account statement "
-        "exposes it to an unknown account."
-    ),
     remedy=(
         "name the principals, or add a condition on aws:SourceArn, aws:SourceAccount or "
         "aws:PrincipalOrgID"
@@ -337,10 +314,6 @@ def bucket_policy_is_not_public(policy: Resource) -> CheckResults:
 @resource_rule(
     "GH-S3-016",
     title="S3 bucket policies do not lock out administrators",
-    rationale=(
-        "If all principals are denied policy changes, only the root user of the account "
-        "can restore access."
-    ),
     remedy=(
         "exclude s3:PutBucketPolicy and s3:DeleteBucketPolicy, or the deployment role, from "
         "the Deny statement"
@@ -358,8 +331,6 @@ def bucket_policy_can_be_changed(policy: Resource) -> CheckResults:
 bucket_is_not_force_destroyed = resource_rule(
     "GH-S3-015",
     title="S3 buckets do not use forceDestroy",
-    rationale="With forceDestroy, deleting the bucket deletes all objects and versions.",
-    remedy="remove forceDestroy and set protect=True",
     severity=Severity.HIGH,
     types=aws("s3.Bucket"),
     levels=levels("-", "A", "M"),
@@ -409,7 +380,6 @@ def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckRes
 @_bucket_rule(
     "GH-S3-013",
     title="S3 buckets are replicated to another Region",
-    rationale="Data in a single Region is unavailable during an outage of that Region.",
     remedy=(
         "add an aws.s3.BucketReplicationConfig for the bucket with a destination in another Region"
     ),
@@ -485,7 +455,6 @@ def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults
 @_bucket_rule(
     "GH-S3-017",
     title="S3 buckets restrict the deletion of object versions",
-    rationale="An attacker who can delete object versions can delete all data despite versioning.",
     remedy="deny s3:DeleteObjectVersion to everyone in the bucket policy, or enable Object Lock",
     severity=Severity.LOW,
     # CIS requires MFA delete, which needs the root user's device and allows no lifecycle

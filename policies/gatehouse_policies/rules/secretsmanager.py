@@ -2,10 +2,8 @@
 
 import re
 
-from gatehouse_policies.analysis.iam.grammar import parse
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
-    public_or_foreign_access,
     resource_documents,
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
@@ -13,19 +11,19 @@ from gatehouse_policies.analysis.schedules import longest_gap_days
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     AWS_KEY,
+    allows_known_accounts,
+    for_types,
     has_resource,
     is_at_least,
     is_not_set,
     is_set,
+    is_true,
 )
 from gatehouse_policies.engine.rule import (
-    REMOVE,
     CheckResults,
-    SetInput,
     Severity,
     levels,
     resource_rule,
-    setting,
     stack_rule,
 )
 
@@ -35,11 +33,6 @@ _GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
 secret_uses_customer_key = resource_rule(
     "GH-SM-001",
     title="Secrets and their replicas are encrypted with a customer managed key",
-    rationale=(
-        "With a customer managed key, a reader also needs permission on the key, and "
-        "CloudTrail records each use."
-    ),
-    remedy="set kmsKeyId on the secret and in each element of replicas",
     types=aws("secretsmanager.Secret"),
     upstream="CKV_AWS_149",
     url=f"{_GUIDE}/security-encryption.html",
@@ -49,8 +42,6 @@ secret_uses_customer_key = resource_rule(
 rotation_is_enabled = stack_rule(
     "GH-SM-002",
     title="Secrets rotate automatically",
-    rationale="Rotation invalidates leaked values.",
-    remedy="add an aws.secretsmanager.SecretRotation for the secret",
     types=aws("secretsmanager.Secret"),
     upstream="SecretsManager.1 CKV2_AWS_57 secretsmanager_automatic_rotation_enabled SMG4",
     url=f"{_GUIDE}/rotating-secrets.html",
@@ -64,16 +55,11 @@ rotation_is_enabled = stack_rule(
 @resource_rule(
     "GH-SM-003",
     title="Secrets rotate within the maximum period",
-    rationale="A leaked value can remain valid for the entire rotation period.",
     remedy="set rotationRules.automaticallyAfterDays to at most the maximum for this environment",
     types=aws("secretsmanager.SecretRotation"),
     settings={"days_max": {"dev": 90, "staging": 90, "prod": 30}},
     upstream="SecretsManager.4 CKV_AWS_304 secretsmanager_secret_rotated_periodically",
     url=f"{_GUIDE}/rotate-secrets_schedule.html",
-    remediation=(
-        SetInput("rotationRules.scheduleExpression", REMOVE),
-        SetInput("rotationRules.automaticallyAfterDays", setting("days_max")),
-    ),
 )
 def rotation_is_frequent(rotation: Resource) -> CheckResults:
     rules = rotation.props.block("rotationRules")
@@ -89,40 +75,24 @@ def rotation_is_frequent(rotation: Resource) -> CheckResults:
         yield f"the rotation period is longer than {days_max:g} days"
 
 
-@resource_rule(
+secret_policy_is_not_public = resource_rule(
     "GH-SM-004",
     title="Secret resource policies do not allow public or unknown cross-account access",
-    rationale=(
-        "A public policy allows anyone to read the value. With blockPublicPolicy, AWS "
-        "rejects such a policy."
-    ),
-    remedy="name the principals and set blockPublicPolicy=True",
     severity=Severity.CRITICAL,
     types=aws("secretsmanager.SecretPolicy", "secretsmanager.Secret"),
     exemptible=False,
     lists=ACCOUNTS,
     upstream="2.21 secretsmanager_not_publicly_accessible",
     url=f"{_GUIDE}/auth-and-access_resource-policies.html",
-    remediation=(SetInput("blockPublicPolicy", True, types=aws("secretsmanager.SecretPolicy")),),
+).requires(
+    for_types(aws("secretsmanager.SecretPolicy"), is_true("blockPublicPolicy")),
+    allows_known_accounts("policy", "the resource policy"),
 )
-def secret_policy_is_not_public(holder: Resource) -> CheckResults:
-    if holder.type in aws("secretsmanager.SecretPolicy") and not holder.props.flag(
-        "blockPublicPolicy"
-    ):
-        yield "blockPublicPolicy is not true"
-    if not holder.props.has("policy"):
-        return
-    document = parse(holder.props.value("policy"))
-    yield from public_or_foreign_access(document, holder, "the resource policy")
 
 
 @stack_rule(
     "GH-SM-007",
     title="Secrets have a resource policy that denies access to other principals",
-    rationale=(
-        "A resource policy can deny access to all principals except the reader, whatever "
-        "other policies allow."
-    ),
     remedy=(
         "add an aws.secretsmanager.SecretPolicy that denies secretsmanager:GetSecretValue "
         "to all other principals"
@@ -142,7 +112,6 @@ def secret_has_resource_policy(secret: Resource, stack: Stack) -> CheckResults:
 recovery_window_is_sufficient = resource_rule(
     "GH-SM-005",
     title="Secrets have a sufficient recovery window",
-    rationale="Without a recovery window, deletion of a secret is immediate and permanent.",
     types=aws("secretsmanager.Secret"),
     pack="resilience",
     settings={"days_min": {"dev": 0, "staging": 7, "prod": 30}},

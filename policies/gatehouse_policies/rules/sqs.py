@@ -12,9 +12,7 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import any_of, is_not_false, is_set
 from gatehouse_policies.engine.rule import (
-    REMOVE,
     CheckResults,
-    SetInput,
     Severity,
     resource_rule,
     stack_rule,
@@ -27,12 +25,9 @@ _queue_rule = partial(stack_rule, types=aws("sqs.Queue"))
 queue_is_encrypted = resource_rule(
     "GH-SQS-001",
     title="SQS queues are encrypted at rest",
-    rationale="Messages often contain the same data as the database that they describe.",
-    remedy="remove sqsManagedSseEnabled=False, or set kmsMasterKeyId to a customer managed key",
     types=aws("sqs.Queue"),
     upstream="SQS.1 CKV_AWS_27 sqs_queues_server_side_encryption_enabled SQS2",
     url=f"{_GUIDE}/sqs-server-side-encryption.html",
-    remediation=(SetInput("sqsManagedSseEnabled", REMOVE),),
 ).requires(
     # SQS encrypts a queue with its own key if the program sets neither property.
     any_of(
@@ -46,7 +41,6 @@ queue_is_encrypted = resource_rule(
 @_queue_rule(
     "GH-SQS-002",
     title="SQS queue policies do not allow public or unknown cross-account access",
-    rationale="Anyone with access can read and delete messages, or send forged ones.",
     remedy="name the principals, or add a condition on aws:SourceArn or aws:SourceAccount",
     severity=Severity.CRITICAL,
     lists=ACCOUNTS,
@@ -61,10 +55,6 @@ def queue_policy_is_not_public(queue: Resource, stack: Stack) -> CheckResults:
 @_queue_rule(
     "GH-SQS-003",
     title="SQS queues require TLS",
-    rationale=(
-        "SQS accepts HTTP unless the queue policy denies it. HTTP transfers messages and "
-        "signatures in clear text."
-    ),
     remedy='deny sqs:* to "*" if aws:SecureTransport is false, in an aws.sqs.QueuePolicy',
     upstream="SQS4",
     url=f"{_GUIDE}/sqs-security-best-practices.html#enforce-encryption-data-in-transit",
@@ -78,10 +68,6 @@ def queue_requires_tls(queue: Resource, stack: Stack) -> CheckResults:
 @_queue_rule(
     "GH-SQS-004",
     title="SQS queues have a dead-letter queue",
-    rationale=(
-        "Without a dead-letter queue, a message that fails is received again until it "
-        "expires, and is then lost."
-    ),
     remedy=(
         "set redrivePolicy with deadLetterTargetArn and maxReceiveCount, or add an "
         "aws.sqs.RedrivePolicy"

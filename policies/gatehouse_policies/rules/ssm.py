@@ -14,10 +14,6 @@ _GUIDE = "https://docs.aws.amazon.com/systems-manager/latest/userguide"
 @resource_rule(
     "GH-SSM-001",
     title="SSM parameters of type String do not contain secrets",
-    rationale=(
-        "A String parameter is stored without encryption, and every principal with "
-        "ssm:GetParameter reads it."
-    ),
     remedy=(
         "store the value in Secrets Manager, or in a parameter of type SecureString that is "
         "created outside the program"
@@ -40,10 +36,6 @@ def parameter_has_no_secret(parameter: Resource) -> CheckResults:
 parameter_uses_customer_key = resource_rule(
     "GH-SSM-002",
     title="SecureString parameters are encrypted with a customer managed key",
-    rationale=(
-        "With a customer managed key, a reader also needs permission on the key, and "
-        "CloudTrail records each use."
-    ),
     types=aws("ssm.Parameter"),
     upstream="CKV_AWS_337",
     url=f"{_GUIDE}/secure-string-parameter-kms-encryption.html",
@@ -56,7 +48,6 @@ parameter_uses_customer_key = resource_rule(
 @resource_rule(
     "GH-SSM-003",
     title="SSM documents are not shared publicly or with unknown accounts",
-    rationale="A document can contain commands, addresses and names of internal systems.",
     remedy=(
         "remove permissions, or share the document with accounts in the list `accounts` of the rule"
     ),
@@ -84,7 +75,6 @@ def document_is_not_public(document: Resource) -> CheckResults:
 @resource_rule(
     "GH-SSM-004",
     title="Session Manager encrypts sessions and their logs",
-    rationale="A session transfers and logs everything that a person types, including credentials.",
     remedy=(
         "set kmsKeyId, and s3BucketName with s3EncryptionEnabled or cloudWatchLogGroupName "
         "with cloudWatchEncryptionEnabled"

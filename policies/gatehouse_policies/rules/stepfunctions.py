@@ -13,11 +13,6 @@ _machine_rule = partial(resource_rule, types=aws("sfn.StateMachine"))
 executions_are_logged = _machine_rule(
     "GH-SFN-001",
     title="Step Functions state machines log all events",
-    rationale=(
-        "The history of an express workflow is not stored. That of a standard workflow "
-        "is deleted after 90 days."
-    ),
-    remedy='set loggingConfiguration with level="ALL" and logDestination',
     upstream="StepFunctions.1 CKV_AWS_285 SF1",
     url=f"{_GUIDE}/cw-logs.html",
 ).requires(is_exactly("loggingConfiguration.level", "ALL"))
@@ -26,7 +21,6 @@ executions_are_logged = _machine_rule(
 executions_are_traced = _machine_rule(
     "GH-SFN-002",
     title="Step Functions state machines have tracing enabled",
-    rationale="Traces show which state and service delays an execution.",
     severity=Severity.LOW,
     levels=levels("-", "A", "M"),
     pack="resilience",

@@ -29,7 +29,6 @@ _vpc_rule = partial(stack_rule, types=aws("ec2.Vpc"))
 @_vpc_rule(
     "GH-VPC-001",
     title="VPCs have flow logs for all traffic",
-    rationale="Flow logs record accepted and rejected traffic between hosts.",
     remedy='add an aws.ec2.FlowLog with trafficType="ALL" to a log group with kmsKeyId',
     severity=Severity.HIGH,
     upstream="EC2.6 4.7 CKV2_AWS_11 vpc_flow_logs_enabled VPC7",
@@ -75,7 +74,6 @@ def default_security_group_is_empty(vpc: Resource, stack: Stack) -> CheckResults
 public_addresses_are_not_assigned = resource_rule(
     "GH-VPC-003",
     title="Subnets do not assign public IP addresses",
-    rationale="An unintended public address exposes a host to the internet.",
     types=aws("ec2.Subnet"),
     levels=levels("M", "M", "M"),
     upstream="EC2.15 CKV_AWS_130 vpc_subnet_no_public_ip_by_default",
@@ -86,7 +84,6 @@ public_addresses_are_not_assigned = resource_rule(
 @stack_rule(
     "GH-VPC-004",
     title="Security groups allow internet ingress to load balancers on ports 80 and 443 only",
-    rationale="Traffic to other ports bypasses the load balancer and its web ACL.",
     remedy=(
         "use referencedSecurityGroupId instead of 0.0.0.0/0 or ::/0; if the load balancer is in "
         "another stack, add the name of the group to load_balancer_groups in the configuration file"
@@ -177,7 +174,6 @@ interface_endpoint_is_effective = resource_rule(
         "Without private DNS names, requests to the default host name of the service use the "
         "public endpoint. Without a security group, the endpoint has the default group of the VPC."
     ),
-    remedy="set privateDnsEnabled=True and securityGroupIds",
     types=aws("ec2.VpcEndpoint"),
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/privatelink-access-aws-services.html",
 ).requires(
@@ -204,10 +200,6 @@ _SUBNET_PROPERTIES = by_token(
 @stack_rule(
     "GH-VPC-010",
     title="Tasks, functions and data stores use private subnets",
-    rationale=(
-        "Only load balancers and NAT gateways need a route to the internet. Data stores "
-        "need no outbound route."
-    ),
     remedy=(
         "use subnets without a route to an internet gateway; for data stores, also without "
         "a route to a NAT gateway"
@@ -243,7 +235,6 @@ def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResult
 @resource_rule(
     "GH-VPC-005",
     title="Security groups do not allow all outbound traffic",
-    rationale="Unrestricted egress allows a compromised workload to connect to any host.",
     remedy="limit each egress rule to a port and to a security group or prefix list",
     types=aws("ec2.SecurityGroup", "ec2.SecurityGroupRule", "vpc.SecurityGroupEgressRule"),
     upstream="CKV_AWS_382",
@@ -303,7 +294,6 @@ def _check_description(rule: Properties) -> CheckResults:
 @stack_rule(
     "GH-VPC-007",
     title="Network ACLs do not allow SSH and RDP from the internet",
-    rationale="Network ACLs protect these ports even if a security group rule is too permissive.",
     remedy=(
         "deny ports 22 and 3389 from 0.0.0.0/0 and ::/0 with a lower rule number than the "
         "rule that allows them"
@@ -331,10 +321,6 @@ def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResult
 @_vpc_rule(
     "GH-VPC-008",
     title="VPCs have endpoints for the AWS services in use",
-    rationale=(
-        "Without an endpoint, traffic to AWS services passes through the NAT gateway, "
-        "and no endpoint policy applies."
-    ),
     remedy="add an aws.ec2.VpcEndpoint for the service",
     upstream="EC2.55 EC2.56 6.8",
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html",

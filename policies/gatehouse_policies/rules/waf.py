@@ -38,9 +38,6 @@ _API_HOST = re.compile(r"api[.-]", re.IGNORECASE)
 @stack_rule(
     "GH-WAF-001",
     title="Web ACLs use AWS managed rule groups and a rate-based rule",
-    rationale=(
-        "Managed rule groups block common attacks. A rate-based rule limits brute-force attacks."
-    ),
     remedy=(
         "add the managed rule groups AWSManagedRulesKnownBadInputsRuleSet and "
         "AWSManagedRulesAmazonIpReputationList, a "
@@ -185,11 +182,6 @@ def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
 metrics_are_enabled = resource_rule(
     "GH-WAF-003",
     title="Web ACLs, rule groups and their rules have CloudWatch metrics enabled",
-    rationale="Metrics reveal attacks and rules that block legitimate requests.",
-    remedy=(
-        "set visibilityConfig.cloudwatchMetricsEnabled=True on the web ACL or rule group "
-        "and on each rule"
-    ),
     severity=Severity.LOW,
     types=aws("wafv2.WebAcl", "wafv2.RuleGroup"),
     pack="resilience",
@@ -239,7 +231,6 @@ samples_contain_no_credentials = _web_acl_rule(
 @_web_acl_rule(
     "GH-WAF-004",
     title="Web ACL rules do not use the count action",
-    rationale="Rules with the count action do not block requests.",
     remedy="remove the count action, or exempt the resource during a trial",
     levels=levels("-", "A", "M"),
     url=f"{_GUIDE}/web-acl-testing.html",

@@ -35,49 +35,36 @@ def test_environment_of_a_stack(stack: str, config: dict[str, str], expected: st
     assert of_stack("shop", stack, config) == expected
 
 
-@pytest.mark.requirement("PP-02")
+@pytest.mark.requirement("PP-01", "PP-02")
 def test_pack_without_configuration_has_levels_of_the_stack() -> None:
+    """The pack is started with the launcher and variables of the engine, and analyzes resources and
+    the stack by its protocol.
+
+    In a preview, the outputs of resources are unknown.
+    """
     variables = {
         "PULUMI_STACK": "alice",
         "PULUMI_PROJECT": "shop",
-        "PULUMI_CONFIG": json.dumps({"shop:environment": "dev"}),
+        "PULUMI_CONFIG": json.dumps({"shop:environment": "staging"}),
     }
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")
     }
     with RunningPack(PACK, env={**inherited, **variables}) as pack:
         info = pack.call("GetAnalyzerInfo", empty_pb2.Empty())
+        program = changed(edge(), "balancer", enableDeletionProtection=False)
+        preview, up = (pack.check(program, known) for known in (False, True))
     names = {number: name.lower() for name, number in analyzer_pb2.EnforcementLevel.items()}
     levels = {policy.name: names[policy.enforcementLevel] for policy in info.policies}
     assert len(levels) > 20
     assert levels == {
         name: values["enforcementLevel"]
-        for name, values in level_config("resilience", "dev").items()
+        for name, values in level_config("resilience", "staging").items()
     }
-
-
-@pytest.mark.requirement("PP-01")
-@pytest.mark.parametrize(
-    ("stack", "level"), [("dev", None), ("staging", "advisory"), ("prod", "mandatory")]
-)
-def test_engine_receives_violations_with_level_of_the_stack(stack: str, level: str | None) -> None:
-    """The pack is started with the launcher and variables of the engine, and analyzes resources and
-    the stack by its protocol.
-
-    In a preview, the outputs of resources are unknown.
-    """
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")
-    }
-    variables = {"PULUMI_STACK": stack, "PULUMI_PROJECT": "shop", "PULUMI_CONFIG": "{}"}
-    with RunningPack(PACK, env={**inherited, **variables}) as pack:
-        program = changed(edge(), "balancer", enableDeletionProtection=False)
-        preview, up = (pack.check(program, known) for known in (False, True))
-
     for diagnostics in (preview, up):
         found = [
             (diagnostic.name, diagnostic.level)
             for diagnostic in diagnostics
             if diagnostic.policy == "GH-ALB-005"
         ]
-        assert found == ([("balancer", level)] if level else [])
+        assert found == [("balancer", "advisory")]

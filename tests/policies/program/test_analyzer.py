@@ -35,20 +35,12 @@ def stack(args, report):
         if "bucket" in row.property_dependencies:
             report("protects " + row.property_dependencies["bucket"][0].name, row.urn)
     report(f"{len(args.resources)} resources, exports {dict(args.resources[0].props.items())}")
-def rewrite(args):
-    if args.name == "data":
-        return {**args.props, "owner": "policy"}
-def owner(args, report):
-    if args.name == "data":
-        report(f"owner {args.props['owner']}")
 PolicyPack("tests", [
     ResourceValidationPolicy("T-RESOURCE", "Reads options", resource),
     ResourceValidationPolicy("T-SECRET", "Reads secrets", secret),
     ResourceValidationPolicy("T-UNKNOWN", "Reads unknown values", unknown),
     StackValidationPolicy("T-STACK", "Reads the stack", stack),
-    ResourceValidationPolicy("T-REWRITE", "Remediates", remediate=rewrite),
-    ResourceValidationPolicy("T-OWNER", "Reads remediated inputs", owner),
-], initial_config={"all": EnforcementLevel.ADVISORY, "T-REWRITE": EnforcementLevel.DISABLED})
+], initial_config={"all": EnforcementLevel.ADVISORY})
 """  # noqa: E501
 
 
@@ -145,15 +137,7 @@ def test_changed_levels_override_those_of_the_pack(tmp_path: Path, project: Proj
         "T-RESOURCE": "mandatory",
         "T-SECRET": "advisory",
         "T-UNKNOWN": "advisory",
-        "T-OWNER": "advisory",
     }
-
-
-def test_rules_get_remediated_inputs(tmp_path: Path, project: Project) -> None:
-    pack = write_pack(tmp_path, PACK)
-    diagnostics = analyze(pack, project, deployment(), T_REWRITE="remediate")
-    assert [row.level for row in diagnostics if row.rule == "T-REWRITE"] == ["remediate"]
-    assert messages(diagnostics, "T-OWNER") == ["owner policy"]
 
 
 def test_pack_gets_project_stack_and_configuration(tmp_path: Path, project: Project) -> None:

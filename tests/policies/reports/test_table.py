@@ -24,7 +24,7 @@ def test_block_has_resource_source_rule_message_and_remedy() -> None:
 
     assert shown[0] == "files aws.s3.Bucket components/bucket.py:88"
     assert shown[1] == "✗ critical GH-S3-001 the bucket has no BucketPublicAccessBlock"
-    assert " ".join(shown[2:4]).startswith(f"→ {catalogue.rule('GH-S3-001').remedy}")
+    assert " ".join(shown[2:-2]).startswith(f"→ {catalogue.rule('GH-S3-001').remedy}")
     assert (
         shown[-2] == f"prod: {len(catalogue.enabled('prod'))} rules on 120 resources: 1 violation"
     )

@@ -10,7 +10,7 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.guard import evaluate
 
-from tests.policies.pack_process import Pack, check
+from tests.policies.pack_process import Diagnostic, Evaluation
 from tests.policies.rules.builders import Program, changed, github_trust, retyped, without
 from tests.policies.rules.cases import CASES, COMPLIANT, VARIANTS, Case
 from tests.policies.rules.network_programs import edge
@@ -21,12 +21,16 @@ PASSES = pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"
 REMINDERS = {"GH-TAG-002"}
 
 
+def check(program: Program, known: bool = False) -> list[Diagnostic]:
+    return Evaluation(program, known).diagnostics()
+
+
 @pytest.mark.requirement("PP-03")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule} {case.message}")
-def test_violation_is_reported_by_one_rule(case: Case, security: Pack, resilience: Pack) -> None:
+def test_violation_is_reported_by_one_rule(case: Case) -> None:
     level = catalogue.rule(case.rule).levels["prod"]
     for known in (False, True):
-        diagnostics = check((security, resilience), case.program, known)
+        diagnostics = check(case.program, known)
         on_resource = [
             diagnostic
             for diagnostic in diagnostics
@@ -44,18 +48,16 @@ def test_violation_is_reported_by_one_rule(case: Case, security: Pack, resilienc
 @pytest.mark.requirement("PP-03")
 @PASSES
 @pytest.mark.parametrize("program", COMPLIANT.values(), ids=COMPLIANT.keys())
-def test_compliant_program_passes(
-    program: Callable[[], Program], known: bool, security: Pack, resilience: Pack
-) -> None:
+def test_compliant_program_passes(program: Callable[[], Program], known: bool) -> None:
     resources = program()
     assert resources
-    diagnostics = check((security, resilience), resources, known)
+    diagnostics = check(resources, known)
     assert [diagnostic for diagnostic in diagnostics if diagnostic.policy not in REMINDERS] == []
 
 
 @pytest.mark.parametrize("program", VARIANTS.values(), ids=VARIANTS.keys())
-def test_compliant_variant_passes(program: Program, security: Pack, resilience: Pack) -> None:
-    diagnostics = check((security, resilience), program)
+def test_compliant_variant_passes(program: Program) -> None:
+    diagnostics = check(program)
     assert [diagnostic for diagnostic in diagnostics if diagnostic.policy not in REMINDERS] == []
 
 
@@ -73,15 +75,15 @@ def test_upstream_ids_are_shown_by_programs() -> None:
     assert any(shown.values())
 
 
-def test_alb_tokens_are_evaluated_like_lb_tokens(security: Pack, resilience: Pack) -> None:
+def test_alb_tokens_are_evaluated_like_lb_tokens() -> None:
     program = retyped(edge(), lambda token: token.replace("aws:lb/", "aws:alb/"))
 
-    assert check((security, resilience), program) == []
+    assert check(program) == []
     violating = changed(program, "balancer", dropInvalidHeaderFields=False)
-    assert {diagnostic.policy for diagnostic in security.check(violating)} == {"GH-ALB-003"}
+    assert {diagnostic.policy for diagnostic in check(violating)} == {"GH-ALB-003"}
 
 
-def test_v2_tokens_are_evaluated_like_current_tokens(security: Pack, resilience: Pack) -> None:
+def test_v2_tokens_are_evaluated_like_current_tokens() -> None:
     classes = ("Bucket", "BucketVersioning", "BucketLogging", "BucketLifecycleConfiguration")
     tokens = {f"aws:s3/{name[0].lower()}{name[1:]}:{name}": name for name in classes}
     program = retyped(
@@ -92,12 +94,11 @@ def test_v2_tokens_are_evaluated_like_current_tokens(security: Pack, resilience:
     )
 
     # GH-PUL-004 reports the deprecated types.
-    assert {
-        diagnostic.policy for diagnostic in (*security.check(program), *resilience.check(program))
-    } == {"GH-PUL-004"}
-    assert {
-        diagnostic.policy for diagnostic in security.check(without(program, "files-block"))
-    } == {"GH-S3-001"}
+    assert {diagnostic.policy for diagnostic in check(program)} == {"GH-PUL-004"}
+    assert {diagnostic.policy for diagnostic in check(without(program, "files-block"))} == {
+        "GH-PUL-004",
+        "GH-S3-001",
+    }
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gatehouse_policies import configuration
@@ -36,8 +37,8 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def check(shop: Path, *more: str) -> tuple[int, list[dict[str, str]]]:
-    out = shop / "report.json"
+def check(shop: Path) -> tuple[int, list[dict[str, Any]]]:
+    """The exit code, and the SARIF results of the pack of the guide."""
     options = [
         "--program",
         str(shop),
@@ -50,34 +51,19 @@ def check(shop: Path, *more: str) -> tuple[int, list[dict[str, str]]]:
         "--pack",
         str(shop / "guard"),
     ]
-    code = main(
-        [
-            "--home",
-            str(shop / "home"),
-            "check",
-            *options,
-            "--format",
-            "json",
-            "--output",
-            str(out),
-            *more,
-        ]
-    )
-    return code, [row for row in json.loads(out.read_text()) if row["pack"] == "guard"]
+    code = main(["--home", str(shop / "home"), "check", *options])
+    report = json.loads((shop / "home" / "check" / "dev.prod.sarif").read_text())
+    results = report["runs"][0]["results"]
+    return code, [row for row in results if row["properties"]["pack"] == "guard"]
 
 
 @pytest.mark.requirement("PP-02")
 def test_rule_of_the_guide_and_its_remedy(shop: Path) -> None:
     code, [finding] = check(shop)
-    assert (code, finding["rule"], finding["level"], finding["source"]) == (
-        1,
-        "ACME-SNS-001",
-        "mandatory",
-        "__main__.py:3",
-    )
-    assert (finding["message"], finding["remedy"]) == (
-        "the topic is not encrypted",
-        "set kmsMasterKeyId to the alias or ARN of a key",
+    assert (code, finding["ruleId"], finding["level"]) == (1, "ACME-SNS-001", "error")
+    assert finding["locations"][0]["physicalLocation"]["region"] == {"startLine": 3}
+    assert finding["message"]["text"] == (
+        "the topic is not encrypted. Fix: set kmsMasterKeyId to the alias or ARN of a key"
     )
     (shop / "__main__.py").write_text(
         PROGRAM.replace("'orders'", "'orders', kms_master_key_id='alias/orders'")
@@ -112,13 +98,8 @@ def test_configuration_of_the_guide_is_valid(tmp_path: Path) -> None:
     file = tmp_path / "policies.toml"
     file.write_text(text)
     # An unknown key, rule or parameter is an error. The example shows every key.
-    assert set(tomllib.loads(text)) == {
-        *configuration.LISTS,
-        "environments",
-        "levels",
-        "stack_config",
-    }
-    assert configuration.read(file).environments == {"live": "prod", "qa": "staging"}
+    assert set(tomllib.loads(text)) == {*configuration.LISTS, "levels", "stack_config"}
+    assert configuration.read(file).stack_config == {"shop:port": 5432}
 
 
 def test_commands_of_the_guide_are_valid() -> None:
