@@ -2,6 +2,7 @@
 an exported stack.
 """
 
+import dataclasses
 import gc
 import json
 import sys
@@ -123,15 +124,10 @@ def check(
         max(len(deployment.resources) for deployment, _ in checks),
         time.monotonic() - started_at,
         _root(program),
-        audit=_ignores_exemptions(variables),
         invented=tuple(sorted(token.rpartition(":")[2] for token in faked_functions)),
         unknown=project.unknown,
-        without_rules=_types_without_rules(checks[-1][0]),
-        configuration=configuration.name,
-        stack=stack,
-        pack_seconds=_pack_seconds(packs),
     )
-    return CheckResult(merged, run_of_check)
+    return _result(merged, run_of_check, checks[-1][0], packs, variables, configuration)
 
 
 @contextmanager
@@ -206,18 +202,28 @@ def check_state(
     project, deployment = stack_import.read(file)
     with _packs(folders, project, levels, variables, configuration) as (environment, packs):
         merged = findings(packs, deployment, "state")
-    run_of_check = Run(
-        environment,
-        len(deployment.resources),
-        time.monotonic() - started_at,
-        file=file.name,
-        audit=_ignores_exemptions(variables),
+    duration = time.monotonic() - started_at
+    run_of_check = Run(environment, len(deployment.resources), duration, file=file.name)
+    return _result(merged, run_of_check, deployment, packs, variables, configuration)
+
+
+def _result(
+    findings: list[Finding],
+    run_of_check: Run,
+    deployment: Deployment,
+    packs: Sequence[Pack],
+    variables: Mapping[str, str] | None,
+    configuration: Configuration,
+) -> CheckResult:
+    complete = dataclasses.replace(
+        run_of_check,
+        audit=_IGNORE_EXEMPTIONS in (variables or {}),
         without_rules=_types_without_rules(deployment),
         configuration=configuration.name,
-        stack=project.stack,
-        pack_seconds=_pack_seconds(packs),
+        stack=deployment.stack,
+        pack_seconds={catalogue.PACKS.get(pack.title, pack.title): pack.seconds for pack in packs},
     )
-    return CheckResult(merged, run_of_check)
+    return CheckResult(findings, complete)
 
 
 def _require_provider_version() -> None:
@@ -231,10 +237,6 @@ def _require_provider_version() -> None:
             f"{sys.prefix}. "
             f"Install pulumi-aws {_PROVIDER_MAJOR}, or check the deployed stack: {EXPORT_HINT}."
         )
-
-
-def _pack_seconds(packs: Sequence[Pack]) -> dict[str, float]:
-    return {catalogue.PACKS.get(pack.title, pack.title): pack.seconds for pack in packs}
 
 
 def _types_without_rules(deployment: Deployment) -> dict[str, int]:
@@ -373,10 +375,6 @@ def summary(pack: Pack, findings: Sequence[Finding], deployment: Deployment) -> 
         f"{pack.name}: {pack.rules} policies, {len(deployment.resources)} resources: "
         f"{counts or 'no violations'}"
     )
-
-
-def _ignores_exemptions(variables: Mapping[str, str] | None) -> bool:
-    return _IGNORE_EXEMPTIONS in (variables or {})
 
 
 def _root(program: Path) -> str:

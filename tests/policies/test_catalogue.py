@@ -76,7 +76,6 @@ UPSTREAM_FORMATS = {
     "Security Hub": r"[A-Za-z]\w*\.\d+",
     "CIS AWS Foundations": r"CIS \d+(\.\d+)+",
     "Checkov": r"CKV2?_AWS_\d+",
-    "Prowler": r"[a-z0-9]+(_[a-z0-9]+)+",
     "cdk-nag": r"[A-Z]+\d+",
 }
 

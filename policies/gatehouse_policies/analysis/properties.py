@@ -231,28 +231,23 @@ class Properties:
         """A block whose only property, `key`, is decoded from JSON text, such as a provider's
         defaultTags.
         """
-        return Properties({key: self._json(key, "JSON")}, self.path)
+        value = self.value(key)
+        try:
+            if isinstance(value, str):
+                value = json.loads(value, object_pairs_hook=unique_keys)
+        except DuplicateKeyError:
+            raise MalformedError(
+                self.path_of(key), "JSON", "text that contains the same key of an object twice"
+            ) from None
+        except ValueError:
+            raise MalformedError(self.path_of(key), "JSON", "text that is not JSON") from None
+        return Properties({key: value}, self.path)
 
     def json_blocks(self, key: str) -> list["Properties"]:
         """A list of objects that the provider accepts as JSON text, such as ECS container
         definitions.
         """
-        path = self.path_of(key)
-        value = self._json(key, "a JSON list of objects")
-        return Properties({path: value}).blocks(path)
-
-    def _json(self, key: str, expected: str) -> Any:
-        value = self.value(key)
-        if not isinstance(value, str):
-            return value
-        try:
-            return json.loads(value, object_pairs_hook=unique_keys)
-        except DuplicateKeyError:
-            raise MalformedError(
-                self.path_of(key), expected, "text that contains the same key of an object twice"
-            ) from None
-        except ValueError:
-            raise MalformedError(self.path_of(key), expected, "text that is not JSON") from None
+        return self.decoded(key).blocks(key)
 
     def _elements(self, key: str) -> list[Any]:
         value = self.value(key)

@@ -15,7 +15,6 @@ from gatehouse_policies.engine.meta_policies import META_POLICIES
 
 DAYS_MAX = 90
 TOTAL_DAYS_MAX = 180
-REASON_CHARS_MIN = 20
 REASON_WORDS_MIN = 4
 _META_POLICIES = frozenset(policy.id for policy in META_POLICIES)
 _WORD = re.compile(r"[^\W\d_]{2,}")
@@ -122,11 +121,6 @@ def _shape_error(entry: Any) -> str:
     for key in (*_KEYS[5:], "first_created"):
         if type(entry.get(key, entry["created"])) is not date:
             return f"has no valid date in {key}. Fix: write {key} = 2026-01-31, without quotes"
-    if len(entry["reason"].strip()) < REASON_CHARS_MIN:
-        return (
-            f"has a reason shorter than {REASON_CHARS_MIN} characters. Fix: explain why the "
-            f"control cannot be met"
-        )
     if len(_WORD.findall(entry["reason"])) < REASON_WORDS_MIN:
         return (
             f"has a reason with fewer than {REASON_WORDS_MIN} words. Fix: explain why the "

@@ -2,7 +2,7 @@
 `stack_rule(...).requires`).
 
 A path may refer to a property in a nested block, such as "accessLogs.enabled", or in each element
-of a list, such as "rules[].status".
+of a list, such as "rules[].status". The list may be JSON text, such as ECS container definitions.
 """
 
 import re
@@ -28,23 +28,35 @@ AWS_KEY = "an AWS managed key is used"
 """The effect of a property that names no customer managed key, for `is_set`."""
 
 
+def satisfies(
+    path: str, holds: Callable[[Properties, str], bool], message: str, remedy: str
+) -> Requirement:
+    """A condition on the property. holds: receives the block and the name of the property. message:
+    the predicate, such as "is not true", of a message whose subject is the property.
+    """
+
+    def check(block: Properties, key: str, _resource: Resource) -> CheckResults:
+        if not holds(block, key):
+            yield f"{block.path_of(key)} {message}"
+
+    return Requirement(_at(path, check), remedy)
+
+
 def is_true(path: str) -> Requirement:
     """The property is set to true."""
-    return _requirement(path, lambda block, key: block.flag(key), "is not true", f"set {path}=True")
+    return satisfies(path, lambda block, key: block.flag(key), "is not true", f"set {path}=True")
 
 
 def is_not_false(path: str) -> Requirement:
     """The property is true or absent, for properties that are true by default."""
-    return _requirement(
+    return satisfies(
         path, lambda block, key: block.flag(key, True), "is false", f"remove {path}=False"
     )
 
 
 def is_not_true(path: str) -> Requirement:
     """The property is false or absent."""
-    return _requirement(
-        path, lambda block, key: not block.flag(key), "is true", f"remove {path}=True"
-    )
+    return satisfies(path, lambda block, key: not block.flag(key), "is true", f"remove {path}=True")
 
 
 def is_set(path: str, effect: str = "") -> Requirement:
@@ -52,22 +64,25 @@ def is_set(path: str, effect: str = "") -> Requirement:
     key is used".
     """
     message = f"is not set, so {effect}" if effect else "is not set"
-    return _requirement(path, lambda block, key: block.has(key), message, f"set {path}")
+    return satisfies(path, lambda block, key: block.has(key), message, f"set {path}")
 
 
 def is_not_set(path: str) -> Requirement:
     """The program does not set the property."""
-    return _requirement(
+    return satisfies(
         path, lambda block, key: not block.has(key), "is set by the program", f"remove {path}"
     )
 
 
-def is_not(path: str, *values: str, default: str = "") -> Requirement:
-    """The property has none of these values. default: value of an absent property."""
-    return _requirement(
+def is_not(path: str, *values: str, default: str = "", effect: str = "") -> Requirement:
+    """The property has none of these values. default: value of an absent property. effect: the
+    behavior with these values.
+    """
+    message = f"is {' or '.join(values)}"
+    return satisfies(
         path,
         lambda block, key: block.text(key, default).lower() not in values,
-        f"is {' or '.join(values)}",
+        f"{message}, so {effect}" if effect else message,
         f"set {path} to another value" if default else f"remove {path}",
     )
 
@@ -75,7 +90,7 @@ def is_not(path: str, *values: str, default: str = "") -> Requirement:
 def is_exactly(path: str, *values: str, default: str = "", message: str = "") -> Requirement:
     """The property has one of these values. default: value of an absent property."""
     remedy = f'set {path}="{values[0]}"'
-    return _requirement(
+    return satisfies(
         path,
         lambda block, key: block.text(key, default) in values,
         message or f"is not {' or '.join(values)}",
@@ -85,7 +100,7 @@ def is_exactly(path: str, *values: str, default: str = "", message: str = "") ->
 
 def has_format(path: str, pattern: str, *, example: str, message: str) -> Requirement:
     """The property is a text of this format. example: a text to set."""
-    return _requirement(
+    return satisfies(
         path,
         lambda block, key: re.fullmatch(pattern, block.text(key)) is not None,
         message,
@@ -109,7 +124,7 @@ def is_at_most(path: str, bound: str | int, default: float = 0) -> Requirement:
 
 def has_elements(path: str) -> Requirement:
     """The property is a list that is not empty."""
-    return _requirement(
+    return satisfies(
         path, lambda block, key: block.size(key) > 0, "is empty", f"add an element to {path}"
     )
 
@@ -219,16 +234,6 @@ def _of_other(result: str | Violation | Undecided, name: str) -> str | Violation
     return result
 
 
-def _requirement(
-    path: str, holds: Callable[[Properties, str], bool], message: str, remedy: str
-) -> Requirement:
-    def check(block: Properties, key: str, _resource: Resource) -> CheckResults:
-        if not holds(block, key):
-            yield f"{block.path_of(key)} {message}"
-
-    return Requirement(_at(path, check), remedy)
-
-
 def _compared(
     path: str,
     bound: str | int,
@@ -257,7 +262,7 @@ def _at(
         if not rest:
             yield from check(block, name, resource)
         elif name.endswith("[]"):
-            elements = block.blocks(name.removesuffix("[]"))
+            elements = block.json_blocks(name.removesuffix("[]"))
             yield from check_each(elements, lambda element: descend(element, rest, resource))
         else:
             yield from descend(block.block(name), rest, resource)

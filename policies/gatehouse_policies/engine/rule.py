@@ -86,7 +86,6 @@ class Control:
 
     id: stable ID, such as "GH-S3-001".
     title: the required state, as a statement.
-    rationale: the risk that the control addresses, if the title does not show it.
     remedy: the change that fixes a violation, in the imperative. Default: the remedies of the
         requirements.
     severity: impact of a violation. Default: medium.
@@ -96,7 +95,7 @@ class Control:
         medium and low are advisory.
     url: documentation of the AWS or Pulumi feature.
     upstream: space-separated IDs of the same control in other catalogues (Security Hub, CIS,
-        Checkov, Prowler, cdk-nag).
+        Checkov, cdk-nag).
     exemptible: False if `exemptions.toml` must not exempt a resource.
     settings: numeric parameters per environment, such as {"days_min": {"dev": 7, "staging": 7,
         "prod": 35}}.
@@ -112,7 +111,6 @@ class Control:
     id: str
     _: KW_ONLY
     title: str
-    rationale: str = ""
     remedy: str = ""
     severity: Severity = Severity.MEDIUM
     types: tuple[str, ...]

@@ -93,8 +93,7 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
             f"Pulumi engine reads. Set the values in `config`."
         )
     protect = _reject_secret if examples is None else _unknown_secret
-    inline = _environment_config(name, environment, stack_file.name, protect)
-    config = {**inline, **_stack_config(name, stack_document, stack_file.name, protect)}
+    config = _stack_config(name, stack_document, stack_file.name, protect)
     config |= {
         _full_key(name, key): _value(value, key, protect) for key, value in (examples or {}).items()
     }
@@ -135,25 +134,6 @@ def _stack_key(project: str, key: Any, file: str) -> str:
     # The form `namespace:config:name` is valid too (ParseKey in
     # sdk/go/common/resource/config/key.go).
     return _full_key(project, str(key).replace(":config:", ":"))
-
-
-def _environment_config(
-    project: str, environment: Any, file: str, protect: _Protect
-) -> dict[str, str]:
-    """The keys in `environment.values.pulumiConfig` of the stack file. Functions of Pulumi ESC are
-    encrypted values.
-    """
-    values = environment.get("values") if isinstance(environment, dict) else None
-    config = values.get("pulumiConfig") if isinstance(values, dict) else None
-    if not isinstance(config, dict):
-        return {}
-    return {
-        # The value of a reference such as ${aws.login} is in another environment.
-        _full_key(project, str(key)): UNKNOWN
-        if "${" in str(value)
-        else _value(value, f"{file}: {key}", protect)
-        for key, value in config.items()
-    }
 
 
 def _project_config(

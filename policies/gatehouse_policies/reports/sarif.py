@@ -19,8 +19,6 @@ from gatehouse_policies.reports.findings import Finding, Run, exit_code
 _SECURITY_SEVERITY = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}
 # Maximum number of tags per rule that GitHub accepts (same page).
 _TAGS_MAX = 20
-# Maximum number of results per run that GitHub accepts (same page).
-RESULTS_MAX = 25_000
 _ROOT = "%SRCROOT%"
 
 
@@ -29,8 +27,7 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
     scanning requires.
 
     Code scanning opens an alert for each result, including suppressed ones. Exempted findings are
-    therefore notifications of the run. If the run has too many results, the least severe are
-    omitted and counted in a notification.
+    therefore notifications of the run.
 
     A resource without a source line, such as a default provider, is reported on the first line of
     `run.file`.
@@ -41,14 +38,8 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
         for finding in reversed(findings)
         if catalogue.find(finding.rule) is None
     }
-    exempted = [finding for finding in findings if finding.outcome == "exempted"]
+    notes = [finding.message for finding in findings if finding.outcome == "exempted"]
     results = [finding for finding in findings if finding.outcome != "exempted"]
-    notes = [finding.message for finding in exempted]
-    if len(results) > RESULTS_MAX:
-        notes.append(
-            f"{len(results) - RESULTS_MAX} results are omitted: code scanning accepts "
-            f"{RESULTS_MAX} results per run."
-        )
     index = {
         id: position
         for position, id in enumerate([*(policy.id for policy in policies), *other_rules])
@@ -85,7 +76,7 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
                     _ROOT: {"description": {"text": "Top folder of the repository."}}
                 },
                 "columnKind": "utf16CodeUnits",
-                "results": [_result(finding, index, run) for finding in results[:RESULTS_MAX]],
+                "results": [_result(finding, index, run) for finding in results],
             }
         ],
     }
@@ -96,7 +87,7 @@ def _rule(policy: Control, environment: str) -> dict[str, Any]:
     return {
         "id": policy.id,
         "shortDescription": {"text": policy.title},
-        "fullDescription": {"text": policy.rationale or policy.title},
+        "fullDescription": {"text": policy.title},
         "help": {"text": f"Fix: {policy.remedy}"},
         "helpUri": policy.url,
         "defaultConfiguration": {

@@ -35,7 +35,7 @@ def guards_are_external(root: Resource) -> bool:
     ),
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
-    upstream="S3.1 3.1.4 s3_account_level_public_access_blocks",
+    upstream="S3.1 3.1.4",
     url="https://docs.aws.amazon.com/AmazonS3/latest/userguide/configuring-block-public-access-account.html",
 )
 def account_blocks_public_access(root: Resource, stack: Stack) -> CheckResults:
@@ -68,11 +68,7 @@ _BASELINE = {
     ),
     severity=Severity.HIGH,
     levels=levels("-", "A", "M"),
-    upstream=(
-        "Config.1 GuardDuty.1 EC2.7 4.3 5.16 2.18 6.1.1 CKV_AWS_106 "
-        "config_recorder_all_regions_enabled guardduty_is_enabled securityhub_enabled "
-        "accessanalyzer_enabled"
-    ),
+    upstream="Config.1 GuardDuty.1 EC2.7 4.3 5.16 2.18 6.1.1 CKV_AWS_106",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/fsbp-standard.html",
 )
 def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:

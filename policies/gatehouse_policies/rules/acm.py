@@ -17,10 +17,7 @@ _WEAK_KEYS = ("RSA_1024",)
     ),
     types=aws("acm.Certificate"),
     settings={"wildcards_allowed": {"dev": 1, "staging": 1, "prod": 0}},
-    upstream=(
-        "ACM.2 CKV_AWS_234 CKV2_AWS_71 acm_certificates_with_secure_key_algorithms "
-        "acm_certificates_transparency_logs_enabled"
-    ),
+    upstream="ACM.2 CKV_AWS_234 CKV2_AWS_71",
     url=f"{_GUIDE}/dns-validation.html",
 )
 def certificate_is_secure(certificate: Resource) -> CheckResults:

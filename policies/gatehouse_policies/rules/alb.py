@@ -7,11 +7,18 @@ from functools import partial
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import has_format, is_exactly, is_not, is_true
+from gatehouse_policies.engine.requirements import (
+    has_format,
+    has_resource,
+    is_exactly,
+    is_not,
+    is_not_true,
+    is_true,
+    satisfies,
+)
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
-    Violation,
     levels,
     resource_rule,
     stack_rule,
@@ -39,6 +46,10 @@ def _is_application_load_balancer(balancer: Resource) -> bool:
     return balancer.props.text("loadBalancerType", "application") == "application"
 
 
+def _is_public_application_load_balancer(balancer: Resource) -> bool:
+    return _is_application_load_balancer(balancer) and not balancer.props.flag("internal")
+
+
 @_listener_rule(
     "GH-ALB-001",
     title="HTTP listeners redirect to HTTPS",
@@ -47,7 +58,7 @@ def _is_application_load_balancer(balancer: Resource) -> bool:
         'and statusCode="HTTP_301"'
     ),
     severity=Severity.HIGH,
-    upstream="ELB.1 ELB.18 CKV2_AWS_20 CKV_AWS_2 elbv2_ssl_listeners",
+    upstream="ELB.1 ELB.18 CKV2_AWS_20 CKV_AWS_2",
     url=f"{_GUIDE}/create-http-listener.html",
 )
 def http_redirects_to_https(listener: Resource) -> CheckResults:
@@ -63,10 +74,6 @@ def http_redirects_to_https(listener: Resource) -> CheckResults:
 @stack_rule(
     "GH-ALB-011",
     title="Rules of HTTP listeners redirect to HTTPS",
-    rationale=(
-        "A rule takes precedence over the default action. A rule that forwards serves "
-        "requests in clear text."
-    ),
     remedy=(
         'set every action of the rule to a redirect with protocol="HTTPS", or move the rule '
         "to the HTTPS listener"
@@ -102,10 +109,6 @@ _PLAINTEXT_PORTS = ("21", "23", "25", "80", "110", "143", "389", "1883", "8000",
         "Internet-facing Network Load Balancers do not use TCP listeners for protocols "
         "without encryption"
     ),
-    rationale=(
-        "A TCP listener forwards the bytes of the client. On the port of a plaintext "
-        "protocol, they are unencrypted."
-    ),
     remedy=(
         'set protocol="TLS" with a certificate, or use a port of an encrypted protocol, such as 443'
     ),
@@ -127,14 +130,8 @@ def tcp_listeners_use_encrypted_protocols(listener: Resource, stack: Stack) -> C
 tls_policy_is_current = _listener_rule(
     "GH-ALB-002",
     title="HTTPS listeners accept TLS 1.2 and 1.3 only",
-    rationale=(
-        "The provider's default policy, ELBSecurityPolicy-2016-08, accepts TLS 1.0 and "
-        "weak ciphers."
-    ),
     severity=Severity.HIGH,
-    upstream=(
-        "ELB.17 CKV_AWS_103 CKV2_AWS_74 elbv2_insecure_ssl_ciphers elbv2_listener_pqc_tls_enabled"
-    ),
+    upstream="ELB.17 CKV_AWS_103 CKV2_AWS_74",
     url=f"{_GUIDE}/describe-ssl-policies.html",
 ).requires(
     has_format(
@@ -151,7 +148,7 @@ invalid_headers_are_dropped = _balancer_rule(
     "GH-ALB-003",
     title="Application Load Balancers drop invalid header fields",
     levels=levels("M", "M", "M"),
-    upstream="ELB.4 CKV_AWS_131 elbv2_alb_drop_invalid_header_fields_enabled",
+    upstream="ELB.4 CKV_AWS_131",
     url=_ATTRIBUTES,
 ).requires(is_true("dropInvalidHeaderFields"), when=_is_application_load_balancer)
 
@@ -159,7 +156,7 @@ invalid_headers_are_dropped = _balancer_rule(
 access_logging_is_enabled = _balancer_rule(
     "GH-ALB-004",
     title="Load balancers have access logging enabled",
-    upstream="ELB.5 4.10 CKV_AWS_91 elbv2_logging_enabled ELB2",
+    upstream="ELB.5 4.10 CKV_AWS_91 ELB2",
     url=f"{_GUIDE}/load-balancer-access-logs.html",
 ).requires(is_true("accessLogs.enabled"))
 
@@ -169,7 +166,7 @@ deletion_protection_is_enabled = _balancer_rule(
     title="Load balancers have deletion protection enabled",
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream="ELB.6 CKV_AWS_150 elbv2_deletion_protection",
+    upstream="ELB.6 CKV_AWS_150",
     url=_ATTRIBUTES,
 ).requires(is_true("enableDeletionProtection"))
 
@@ -178,7 +175,7 @@ desync_mitigation_is_enabled = _balancer_rule(
     "GH-ALB-006",
     title="Application Load Balancers use defensive or strictest desync mitigation",
     levels=levels("M", "M", "M"),
-    upstream="ELB.12 CKV_AWS_328 elbv2_desync_mitigation_mode",
+    upstream="ELB.12 CKV_AWS_328",
     url=f"{_GUIDE}/edit-load-balancer-attributes.html#desync-mitigation-mode",
 ).requires(
     is_exactly(
@@ -198,7 +195,7 @@ desync_mitigation_is_enabled = _balancer_rule(
     remedy="specify subnets in at least two Availability Zones",
     pack="resilience",
     settings={"zones_min": {"dev": 2, "staging": 2, "prod": 2}},
-    upstream="ELB.13 elbv2_is_in_multiple_az",
+    upstream="ELB.13",
     url=f"{_GUIDE}/application-load-balancers.html#load-balancer-subnets",
 )
 def load_balancer_spans_zones(balancer: Resource) -> CheckResults:
@@ -207,36 +204,31 @@ def load_balancer_spans_zones(balancer: Resource) -> CheckResults:
         yield f"the load balancer has fewer than {balancer.settings['zones_min']:g} subnets"
 
 
-@stack_rule(
+web_acl_is_associated = stack_rule(
     "GH-ALB-008",
     title="Internet-facing load balancers have a web ACL that fails closed",
-    remedy="add an aws.wafv2.WebAclAssociation for the load balancer and remove enableWafFailOpen",
     severity=Severity.HIGH,
     types=aws("lb.LoadBalancer"),
     levels=levels("A", "M", "M"),
-    upstream="ELB.16 CKV2_AWS_28 elbv2_waf_acl_attached",
+    upstream="ELB.16 CKV2_AWS_28",
     url="https://docs.aws.amazon.com/waf/latest/developerguide/web-acl-associating-aws-resource.html",
+).requires(
+    has_resource(
+        "wafv2.WebAclAssociation",
+        "resourceArn",
+        missing="no web ACL is associated with this load balancer",
+    ),
+    is_not_true("enableWafFailOpen"),
+    when=_is_public_application_load_balancer,
 )
-def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
-    if balancer.props.flag("internal") or not _is_application_load_balancer(balancer):
-        return
-    if not stack.referencing(balancer, aws("wafv2.WebAclAssociation"), "resourceArn"):
-        yield "no web ACL is associated with this load balancer"
-    if balancer.props.flag("enableWafFailOpen"):
-        yield "enableWafFailOpen is true, so requests pass while AWS WAF is unavailable"
 
 
 @resource_rule(
     "GH-ALB-009",
     title="Target groups have a health check path and use TLS",
-    rationale=(
-        "Without a health check path, unhealthy targets can receive traffic. HTTP traffic to "
-        "targets is unencrypted. Load balancers do not validate the certificates of targets, so a "
-        "self-signed certificate that the target creates is sufficient. TLS then prevents "
-        "eavesdropping in the VPC, but not impersonation of a target."
-    ),
     remedy=(
-        'set healthCheck with a path, and protocol="HTTPS" on the target group and its health check'
+        'set healthCheck with a path, and protocol="HTTPS" on the target group and its health '
+        "check; a self-signed certificate that the target creates is sufficient"
     ),
     types=aws("lb.TargetGroup"),
     # "The load balancer does not validate these certificates":
@@ -259,44 +251,47 @@ def targets_have_health_check_and_tls(group: Resource) -> CheckResults:
         yield "protocol does not use TLS"
 
 
-@_listener_rule(
+def _max_age_s(header: str) -> int:
+    age = re.search(r"max-age=(\d+)", header)
+    return int(age[1]) if age else 0
+
+
+responses_have_security_headers = _listener_rule(
     "GH-ALB-010",
     title="HTTPS listeners add security headers to every response",
-    remedy="set the listener attribute named in the message",
     severity=Severity.LOW,
     levels=levels("A", "A", "M"),
     url=f"{_GUIDE}/header-modification.html",
+).requires(
+    satisfies(
+        _HSTS,
+        lambda listener, key: _max_age_s(listener.text(key)) >= _YEAR_S,
+        "has a max-age of less than one year",
+        f'set {_HSTS}="max-age={_YEAR_S}; includeSubDomains"',
+    ),
+    has_format(_CONTENT_TYPE, "(?i)nosniff", example="nosniff", message="is not nosniff"),
+    has_format(
+        _FRAME,
+        "(?i)deny|sameorigin",
+        example="DENY",
+        message="is neither DENY nor SAMEORIGIN",
+    ),
+    satisfies(
+        _SERVER,
+        lambda listener, key: not listener.flag(key, True),
+        "is not false",
+        f"set {_SERVER}=False",
+    ),
+    when=lambda listener: listener.props.text("protocol", "HTTP") == "HTTPS",
 )
-def responses_have_security_headers(listener: Resource) -> CheckResults:
-    props = listener.props
-    if props.text("protocol", "HTTP") != "HTTPS":
-        return
-    age = re.search(r"max-age=(\d+)", props.text(_HSTS))
-    if age is None or int(age[1]) < _YEAR_S:
-        yield Violation(
-            f"max-age in {_HSTS} is shorter than one year",
-            f'set {_HSTS}="max-age={_YEAR_S}; includeSubDomains"',
-        )
-    if props.text(_CONTENT_TYPE).lower() != "nosniff":
-        yield Violation(f"{_CONTENT_TYPE} is not nosniff", f'set {_CONTENT_TYPE}="nosniff"')
-    if props.text(_FRAME).upper() not in ("DENY", "SAMEORIGIN"):
-        yield Violation(f"{_FRAME} is neither DENY nor SAMEORIGIN", f'set {_FRAME}="DENY"')
-    if props.flag(_SERVER, True):
-        yield Violation(f"{_SERVER} is not false", f"set {_SERVER}=False")
 
 
 client_addresses_are_not_preserved = _balancer_rule(
     "GH-ALB-013",
     title="Internet-facing Application Load Balancers set X-Forwarded-For themselves",
-    rationale=(
-        "With the mode preserve, a client chooses the IP address that applications use "
-        "for rate limits and audit events."
-    ),
     url=f"{_GUIDE}/x-forwarded-headers.html",
 ).requires(
-    is_not("xffHeaderProcessingMode", "preserve"),
+    is_not("xffHeaderProcessingMode", "preserve", effect="clients choose the address"),
     # CloudFront sets the header for an internal load balancer behind a VPC origin.
-    when=lambda balancer: (
-        _is_application_load_balancer(balancer) and not balancer.props.flag("internal")
-    ),
+    when=_is_public_application_load_balancer,
 )

@@ -30,7 +30,7 @@ access_logging_is_enabled = resource_rule(
     "GH-API-001",
     title="API Gateway stages have access logging enabled",
     types=aws("apigateway.Stage", "apigatewayv2.Stage"),
-    upstream=("APIGateway.9 4.10 CKV_AWS_76 apigatewayv2_api_access_logging_enabled APIG1"),
+    upstream="APIGateway.9 4.10 CKV_AWS_76 APIG1",
     url=f"{_GUIDE}/set-up-logging.html",
 ).requires(is_set("accessLogSettings.destinationArn"))
 
@@ -49,7 +49,7 @@ _SHARING_METHODS = tuple(
     severity=Severity.HIGH,
     types=aws("apigateway.Method", "apigatewayv2.Route"),
     lists={"public": _SHARING_METHODS},
-    upstream="APIGateway.8 CKV_AWS_59 CKV_AWS_309 apigatewayv2_api_authorizers_enabled APIG4",
+    upstream="APIGateway.8 CKV_AWS_59 CKV_AWS_309 APIG4",
     url=f"{_GUIDE}/apigateway-control-access-to-api.html",
 )
 def routes_have_authorizer(route: Resource) -> CheckResults:
@@ -78,9 +78,6 @@ _BODY_METHODS = frozenset(
 @resource_rule(
     "GH-API-006",
     title="APIs that are defined by an OpenAPI document or by quick create have authorizers",
-    rationale=(
-        "API Gateway creates the routes of these APIs itself, so no other rule evaluates them."
-    ),
     remedy=(
         "set `security` in the OpenAPI document or in each operation, with a security scheme that "
         "has x-amazon-apigateway-authtype or x-amazon-apigateway-authorizer; replace target with "
@@ -140,7 +137,7 @@ def _authorizes(scheme: Properties) -> bool:
     severity=Severity.HIGH,
     types=aws("apigateway.Stage", "apigatewayv2.Api"),
     levels=levels("A", "M", "M"),
-    upstream="APIGateway.4 CKV2_AWS_29 apigateway_restapi_waf_acl_attached APIG3",
+    upstream="APIGateway.4 CKV2_AWS_29 APIG3",
     url=f"{_GUIDE}/apigateway-control-access-aws-waf.html",
 )
 def web_acl_is_associated(api: Resource, stack: Stack) -> CheckResults:
@@ -163,10 +160,6 @@ def _accepts_current_tls(path: str) -> Requirement:
 custom_domain_uses_current_tls = resource_rule(
     "GH-API-004",
     title="APIs use a custom domain name with TLS 1.2 or later",
-    rationale=(
-        "The execute-api endpoint bypasses the TLS policy of the custom domain and the "
-        "services in front of it."
-    ),
     types=aws(
         "apigateway.RestApi", "apigatewayv2.Api", "apigateway.DomainName", "apigatewayv2.DomainName"
     ),
@@ -186,10 +179,7 @@ stage_settings_are_secure = resource_rule(
     "GH-API-005",
     title="REST API stages have throttling, tracing and validation, and do not log bodies",
     types=aws("apigateway.MethodSettings", "apigateway.Stage", "apigateway.Method"),
-    upstream=(
-        "APIGateway.3 APIGateway.5 CKV_AWS_276 CKV_AWS_308 CKV_AWS_73 CKV2_AWS_53 "
-        "apigateway_restapi_tracing_enabled apigateway_restapi_cache_encrypted APIG2"
-    ),
+    upstream="APIGateway.3 APIGateway.5 CKV_AWS_276 CKV_AWS_308 CKV_AWS_73 CKV2_AWS_53 APIG2",
     url=f"{_GUIDE}/api-gateway-request-throttling.html",
 ).requires(
     for_types(aws("apigateway.Stage"), is_true("xrayTracingEnabled")),

@@ -118,10 +118,7 @@ _ARN_OF_ALL = by_token(
     types=_STORES,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=(
-        "RDS.26 DynamoDB.4 EFS.2 CKV2_AWS_8 CKV2_AWS_18 rds_instance_protected_by_backup_plan "
-        "dynamodb_table_protected_by_backup_plan"
-    ),
+    upstream="RDS.26 DynamoDB.4 EFS.2 CKV2_AWS_8 CKV2_AWS_18",
     url=f"{_GUIDE}/assigning-resources.html",
 )
 def data_is_in_backup_selection(store: Resource, stack: Stack) -> CheckResults:
@@ -173,10 +170,6 @@ _DEPRECATED_EVENTS = name_set(
 @resource_rule(
     "GH-BAK-005",
     title="Vault notifications use events that AWS Backup sends",
-    rationale=(
-        "AWS Backup accepts deprecated event names but sends no notifications for them, "
-        "so failed backups stay unnoticed."
-    ),
     remedy=(
         "use BACKUP_JOB_COMPLETED with a filter on State, or an EventBridge rule for Backup "
         "Job State Change"
@@ -201,7 +194,7 @@ def vault_events_are_sent(notifications: Resource) -> CheckResults:
     types=aws("ebs.Volume"),
     levels=levels("-", "A", "A"),
     pack="resilience",
-    upstream="CKV2_AWS_9 ec2_ebs_volume_protected_by_backup_plan",
+    upstream="CKV2_AWS_9",
     url="https://docs.aws.amazon.com/ebs/latest/userguide/snapshot-lifecycle.html",
 )
 def volume_has_backups(volume: Resource, stack: Stack) -> CheckResults:

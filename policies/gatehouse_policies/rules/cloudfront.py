@@ -6,11 +6,18 @@ from functools import partial
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import any_of, in_order, is_exactly, is_set
+from gatehouse_policies.engine.requirements import (
+    any_of,
+    for_types,
+    in_order,
+    is_at_least,
+    is_exactly,
+    is_set,
+    is_true,
+)
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
-    Violation,
     levels,
     resource_rule,
     stack_rule,
@@ -30,6 +37,7 @@ _SECURITY_HEADERS = (
     "contentTypeOptions",
     "frameOptions",
 )
+_HSTS = "securityHeadersConfig.strictTransportSecurity"
 _YEAR_S = 31_536_000
 
 
@@ -37,7 +45,7 @@ viewers_use_https = _distribution_rule(
     "GH-CF-001",
     title="CloudFront distributions accept viewer requests over HTTPS only",
     severity=Severity.HIGH,
-    upstream="CloudFront.3 CKV_AWS_34 cloudfront_distributions_https_enabled",
+    upstream="CloudFront.3 CKV_AWS_34",
     url=f"{_GUIDE}/using-https-viewers-to-cloudfront.html",
 ).requires(
     *(
@@ -58,11 +66,7 @@ viewers_use_https = _distribution_rule(
     remedy='set originProtocolPolicy="https-only" and originSslProtocols to TLSv1.2',
     severity=Severity.HIGH,
     types=aws("cloudfront.Distribution", "cloudfront.VpcOrigin"),
-    upstream=(
-        "CloudFront.9 CloudFront.10 CKV2_AWS_72 CKV2_AWS_54 "
-        "cloudfront_distributions_origin_traffic_encrypted "
-        "cloudfront_distributions_using_deprecated_ssl_protocols CFR5"
-    ),
+    upstream="CloudFront.9 CloudFront.10 CKV2_AWS_72 CKV2_AWS_54 CFR5",
     url=f"{_GUIDE}/using-https-cloudfront-to-custom-origin.html",
 )
 def origins_use_https(resource: Resource) -> CheckResults:
@@ -112,17 +116,13 @@ viewer_tls_is_current = _distribution_rule(
 @resource_rule(
     "GH-CF-004",
     title="CloudFront distributions access S3 buckets with origin access control",
-    rationale=(
-        "Without origin access control, the bucket must be public, and viewers can bypass the web "
-        "ACL. Origin access identities do not support SSE-KMS."
-    ),
     remedy=(
         'set originAccessControlId of an OriginAccessControl with signingBehavior="always", '
         "and remove s3OriginConfig"
     ),
     severity=Severity.HIGH,
     types=aws("cloudfront.Distribution", "cloudfront.OriginAccessControl"),
-    upstream="CloudFront.13 CKV2_AWS_46 cloudfront_distributions_s3_origin_access_control CFR7",
+    upstream="CloudFront.13 CKV2_AWS_46 CFR7",
     url=f"{_GUIDE}/private-content-restricting-access-to-s3.html",
 )
 def buckets_use_origin_access_control(resource: Resource) -> CheckResults:
@@ -142,7 +142,7 @@ web_acl_is_attached = _distribution_rule(
     title="CloudFront distributions have a web ACL",
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
-    upstream="CloudFront.6 CKV_AWS_68 cloudfront_distributions_using_waf CFR2",
+    upstream="CloudFront.6 CKV_AWS_68 CFR2",
     url=f"{_GUIDE}/distribution-web-awswaf.html",
 ).requires(is_set("webAclId"))
 
@@ -155,7 +155,7 @@ web_acl_is_attached = _distribution_rule(
         "set loggingConfig"
     ),
     types=aws("cloudfront.Distribution"),
-    upstream="CloudFront.5 CKV_AWS_86 cloudfront_distributions_logging_enabled CFR3",
+    upstream="CloudFront.5 CKV_AWS_86 CFR3",
     url=f"{_GUIDE}/standard-logging.html",
 )
 def access_logging_is_enabled(distribution: Resource, stack: Stack) -> CheckResults:
@@ -172,60 +172,36 @@ def access_logging_is_enabled(distribution: Resource, stack: Stack) -> CheckResu
 default_root_object_is_set = _distribution_rule(
     "GH-CF-007",
     title="CloudFront distributions have a default root object",
-    rationale=(
-        "Without a default root object, a request for the root path can list the objects "
-        "of the origin."
-    ),
     severity=Severity.LOW,
-    upstream="CloudFront.1 CKV_AWS_305 cloudfront_distributions_default_root_object",
+    upstream="CloudFront.1 CKV_AWS_305",
     url=f"{_GUIDE}/DefaultRootObject.html",
 ).requires(is_set("defaultRootObject"))
 
 
-@resource_rule(
+responses_have_security_headers = resource_rule(
     "GH-CF-008",
     title="CloudFront distributions add security headers to every response",
-    remedy=(
-        "set responseHeadersPolicyId in each cache behavior, and in the policy "
-        "Strict-Transport-Security for a year with "
-        "includeSubdomains, Content-Security-Policy, X-Content-Type-Options and X-Frame-Options"
-    ),
     types=aws("cloudfront.Distribution", "cloudfront.ResponseHeadersPolicy"),
     upstream="CKV2_AWS_32 CKV_AWS_259",
     url=f"{_GUIDE}/adding-response-headers.html",
+).requires(
+    for_types(
+        aws("cloudfront.ResponseHeadersPolicy"),
+        *(is_set(f"securityHeadersConfig.{name}") for name in _SECURITY_HEADERS),
+        is_true(f"{_HSTS}.includeSubdomains"),
+        is_at_least(f"{_HSTS}.accessControlMaxAgeSec", _YEAR_S),
+    ),
+    for_types(
+        aws("cloudfront.Distribution"),
+        *(is_set(f"{behavior}.responseHeadersPolicyId") for behavior in _BEHAVIORS),
+    ),
 )
-def responses_have_security_headers(resource: Resource) -> CheckResults:
-    if resource.type in aws("cloudfront.ResponseHeadersPolicy"):
-        headers = resource.props.block("securityHeadersConfig")
-        for name in _SECURITY_HEADERS:
-            if not headers.has(name):
-                yield Violation(
-                    f"securityHeadersConfig.{name} is not set", f"set securityHeadersConfig.{name}"
-                )
-        transport = headers.block("strictTransportSecurity")
-        if headers.has("strictTransportSecurity") and not transport.flag("includeSubdomains"):
-            yield f"{transport.path_of('includeSubdomains')} is not true"
-        if (
-            headers.has("strictTransportSecurity")
-            and transport.number("accessControlMaxAgeSec") < _YEAR_S
-        ):
-            yield f"{transport.path_of('accessControlMaxAgeSec')} is shorter than one year"
-        return
-    for behavior in (
-        resource.props.block("defaultCacheBehavior"),
-        *resource.props.blocks("orderedCacheBehaviors"),
-    ):
-        if not behavior.has("responseHeadersPolicyId"):
-            yield f"{behavior.path_of('responseHeadersPolicyId')} is not set"
 
 
 certificate_is_custom = _distribution_rule(
     "GH-CF-009",
     title="CloudFront distributions use a certificate for their host names with SNI",
-    upstream=(
-        "CloudFront.7 CloudFront.8 CKV2_AWS_42 cloudfront_distributions_custom_ssl_certificate "
-        "cloudfront_distributions_https_sni_enabled"
-    ),
+    upstream="CloudFront.7 CloudFront.8 CKV2_AWS_42",
     url=f"{_GUIDE}/cnames-and-https-requirements.html",
 ).requires(
     in_order(

@@ -19,7 +19,7 @@ trail_covers_all_regions = _trail_rule(
     title="CloudTrail trails record all Regions and global service events",
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
-    upstream="CloudTrail.1 4.1 CKV_AWS_67 CKV_AWS_251 cloudtrail_multi_region_enabled",
+    upstream="CloudTrail.1 4.1 CKV_AWS_67 CKV_AWS_251",
     url=f"{_GUIDE}/receive-cloudtrail-log-files-from-multiple-regions.html",
 ).requires(
     is_true("isMultiRegionTrail"),
@@ -31,7 +31,7 @@ trail_covers_all_regions = _trail_rule(
 trail_uses_customer_key = _trail_rule(
     "GH-CT-002",
     title="CloudTrail trails are encrypted with a customer managed key",
-    upstream="CloudTrail.2 4.5 CKV_AWS_35 cloudtrail_kms_encryption_enabled",
+    upstream="CloudTrail.2 4.5 CKV_AWS_35",
     url=f"{_GUIDE}/encrypting-cloudtrail-log-files-with-aws-kms.html",
 ).requires(is_set("kmsKeyId"))
 
@@ -40,7 +40,7 @@ log_file_validation_is_enabled = _trail_rule(
     "GH-CT-003",
     title="CloudTrail trails have log file validation enabled",
     severity=Severity.HIGH,
-    upstream="CloudTrail.4 4.2 CKV_AWS_36 cloudtrail_log_file_validation_enabled",
+    upstream="CloudTrail.4 4.2 CKV_AWS_36",
     url=f"{_GUIDE}/cloudtrail-log-file-validation-intro.html",
 ).requires(is_true("enableLogFileValidation"))
 
@@ -48,7 +48,7 @@ log_file_validation_is_enabled = _trail_rule(
 trail_delivers_to_cloudwatch_logs = _trail_rule(
     "GH-CT-004",
     title="CloudTrail trails deliver to CloudWatch Logs",
-    upstream="CloudTrail.5 CKV2_AWS_10 cloudtrail_cloudwatch_logging_enabled",
+    upstream="CloudTrail.5 CKV2_AWS_10",
     url=f"{_GUIDE}/send-cloudtrail-events-to-cloudwatch-logs.html",
 ).requires(is_set("cloudWatchLogsGroupArn"), is_set("cloudWatchLogsRoleArn"))
 
@@ -61,10 +61,7 @@ trail_delivers_to_cloudwatch_logs = _trail_rule(
         "AWS::S3::Object, without a readOnly field"
     ),
     levels=levels("-", "A", "M"),
-    upstream=(
-        "S3.22 S3.23 4.8 4.9 cloudtrail_s3_dataevents_write_enabled "
-        "cloudtrail_s3_dataevents_read_enabled"
-    ),
+    upstream="S3.22 S3.23 4.8 4.9",
     url=f"{_GUIDE}/logging-data-events-with-cloudtrail.html",
 )
 def object_events_are_recorded(trail: Resource) -> CheckResults:
@@ -101,10 +98,6 @@ def _records_objects_basic(selector: Properties) -> bool:
 @_trail_rule(
     "GH-CT-007",
     title="CloudTrail trails record all management events",
-    rationale=(
-        "A trail with event selectors records only the events that a selector names. "
-        "Read events reveal reconnaissance."
-    ),
     remedy="add an advancedEventSelector with eventCategory Management and no other field",
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
@@ -138,17 +131,13 @@ def _records_management_basic(selector: Properties) -> bool:
 @stack_rule(
     "GH-CT-006",
     title="Trail buckets accept log files from their trail only and have access logging",
-    rationale=(
-        "Without aws:SourceArn, trails in other accounts can write to the bucket. Access "
-        "logs show who read the trail."
-    ),
     remedy=(
         "restrict cloudtrail.amazonaws.com to the trail's aws:SourceArn in the bucket "
         "policy, and add an aws.s3.BucketLogging"
     ),
     # GH-S3-001 and GH-S3-014 check that the bucket is private and locked.
     types=aws("cloudtrail.Trail"),
-    upstream="CloudTrail.7 4.4 cloudtrail_logs_s3_bucket_access_logging_enabled",
+    upstream="CloudTrail.7 4.4",
     url=f"{_GUIDE}/create-s3-bucket-policy-for-cloudtrail.html",
 )
 def trail_bucket_is_restricted(trail: Resource, stack: Stack) -> CheckResults:

@@ -25,10 +25,7 @@ log_retention_is_set = resource_rule(
     types=aws("cloudwatch.LogGroup"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 30, "prod": 365}},
-    upstream=(
-        "CloudWatch.16 CKV_AWS_66 CKV_AWS_338 "
-        "cloudwatch_log_group_retention_policy_specific_days_enabled"
-    ),
+    upstream="CloudWatch.16 CKV_AWS_66 CKV_AWS_338",
     url=f"{_GUIDE}/logs/Working-with-log-groups-and-streams.html#SettingLogRetention",
 ).requires(is_at_least("retentionInDays", "days_min"))
 
@@ -37,7 +34,7 @@ log_group_uses_customer_key = resource_rule(
     "GH-CW-002",
     title="Log groups are encrypted with a customer managed key",
     types=aws("cloudwatch.LogGroup"),
-    upstream="CKV_AWS_158 cloudwatch_log_group_kms_encryption_enabled",
+    upstream="CKV_AWS_158",
     url=f"{_GUIDE}/logs/encrypt-log-data-kms.html",
 ).requires(is_set("kmsKeyId"))
 
@@ -47,7 +44,7 @@ alarm_has_action = resource_rule(
     title="Alarms have an action",
     types=aws("cloudwatch.MetricAlarm", "cloudwatch.CompositeAlarm"),
     pack="resilience",
-    upstream="CloudWatch.15 CloudWatch.17 CKV_AWS_319 cloudwatch_alarm_actions_enabled",
+    upstream="CloudWatch.15 CloudWatch.17 CKV_AWS_319",
     url=f"{_GUIDE}/monitoring/alarm-actions.html",
 ).requires(is_set("alarmActions"), is_not_false("actionsEnabled"))
 
@@ -86,10 +83,6 @@ _CIS_FILTERS = (
         [
             *(f"CloudWatch.{number}" for number in range(1, 15)),
             *(number for number, _, _ in _CIS_FILTERS),
-            (
-                "cloudwatch_log_metric_filter_root_usage "
-                "cloudwatch_log_metric_filter_sign_in_without_mfa"
-            ),
         ]
     ),
     url=f"{_GUIDE}/logs/MonitoringLogData.html",

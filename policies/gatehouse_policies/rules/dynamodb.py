@@ -18,7 +18,7 @@ point_in_time_recovery_is_enabled = _table_rule(
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
     pack="resilience",
-    upstream="DynamoDB.2 CKV_AWS_28 dynamodb_tables_pitr_enabled DDB3",
+    upstream="DynamoDB.2 CKV_AWS_28 DDB3",
     url=f"{_GUIDE}/Point-in-time-recovery.html",
 ).requires(is_true("pointInTimeRecovery.enabled"), is_true("replicas[].pointInTimeRecovery"))
 
@@ -26,7 +26,7 @@ point_in_time_recovery_is_enabled = _table_rule(
 table_uses_customer_key = _table_rule(
     "GH-DDB-002",
     title="DynamoDB tables and their replicas are encrypted with a customer managed key",
-    upstream="CKV_AWS_119 dynamodb_tables_kms_cmk_encryption_enabled",
+    upstream="CKV_AWS_119",
     url=f"{_GUIDE}/EncryptionAtRest.html",
 ).requires(
     uses_customer_key("serverSideEncryption.kmsKeyArn", "serverSideEncryption.enabled"),
@@ -40,7 +40,7 @@ deletion_protection_is_enabled = _table_rule(
     severity=Severity.HIGH,
     levels=levels("-", "M", "M"),
     pack="resilience",
-    upstream="DynamoDB.6 dynamodb_table_deletion_protection_enabled",
+    upstream="DynamoDB.6",
     url=f"{_GUIDE}/WorkingWithTables.Basics.html#WorkingWithTables.Basics.DeletionProtection",
 ).requires(is_true("deletionProtectionEnabled"))
 
@@ -49,8 +49,6 @@ deletion_protection_is_enabled = _table_rule(
 time_to_live_is_enabled = _table_rule(
     "GH-DDB-005",
     title="DynamoDB tables with expiring items have TTL enabled",
-    rationale="Without TTL, expired items accumulate. TTL deletes an item some days late, so it "
-    "does not replace a comparison of the expiry time with the clock.",
     url=f"{_GUIDE}/TTL.html",
 ).requires(is_true("ttl.enabled"), when=lambda table: purpose(table) == EPHEMERAL)
 
@@ -63,9 +61,6 @@ _TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 @stack_rule(
     "GH-DDB-006",
     title="Deletion of expiring data does not wait for TTL",
-    rationale="TTL deletes an item up to a few days after the item expires. A function that "
-    "deletes data when TTL deletes the"
-    " item is equally late, so expired secrets and sessions remain readable.",
     remedy="delete expired data with a scheduled job that compares the expiry time with the clock, "
     "and remove the event source mapping",
     severity=Severity.HIGH,
@@ -92,7 +87,7 @@ def deletion_does_not_wait_for_ttl(mapping: Resource, stack: Stack) -> CheckResu
     types=aws("dynamodb.Table"),
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream="DynamoDB.1 CKV2_AWS_16 dynamodb_table_autoscaling_enabled",
+    upstream="DynamoDB.1 CKV2_AWS_16",
     url=f"{_GUIDE}/capacity-mode.html",
 )
 def capacity_scales(table: Resource, stack: Stack) -> CheckResults:

@@ -49,8 +49,6 @@ metadata_requires_tokens = resource_rule(
 metadata_hop_limit_is_one = resource_rule(
     "GH-EC2-002",
     title="Instance metadata is not available to containers of the instance",
-    rationale="With a hop limit above 1, containers can read the credentials of the instance role.",
-    remedy="set metadataOptions.httpPutResponseHopLimit=1, and give containers their own role",
     severity=Severity.LOW,
     types=_LAUNCHERS,
     levels=levels("-", "A", "A"),
@@ -107,7 +105,6 @@ def _devices(holder: Resource) -> Iterator[Properties]:
 instance_has_no_public_address = resource_rule(
     "GH-EC2-004",
     title="EC2 instances have no public IP address",
-    remedy="set associatePublicIpAddress=False, and use a load balancer or Session Manager",
     severity=Severity.HIGH,
     types=_LAUNCHERS,
     upstream="EC2.9 EC2.25 CKV_AWS_88 CKV_AWS_389",

@@ -20,7 +20,7 @@ _repository_rule = partial(resource_rule, types=aws("ecr.Repository"))
 images_are_scanned_on_push = _repository_rule(
     "GH-ECR-001",
     title="ECR repositories scan images on push",
-    upstream="ECR.1 CKV_AWS_163 ecr_repositories_scan_images_on_push_enabled",
+    upstream="ECR.1 CKV_AWS_163",
     url=f"{_GUIDE}/image-scanning.html",
 ).requires(is_true("imageScanningConfiguration.scanOnPush"))
 
@@ -28,7 +28,7 @@ images_are_scanned_on_push = _repository_rule(
 tags_are_immutable = _repository_rule(
     "GH-ECR-002",
     title="ECR repositories have immutable image tags",
-    upstream="ECR.2 CKV_AWS_51 ecr_repositories_tag_immutability",
+    upstream="ECR.2 CKV_AWS_51",
     url=f"{_GUIDE}/image-tag-mutability.html",
 ).requires(is_exactly("imageTagMutability", "IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION"))
 
@@ -39,7 +39,7 @@ lifecycle_policy_exists = stack_rule(
     severity=Severity.LOW,
     types=aws("ecr.Repository"),
     pack="resilience",
-    upstream="ECR.3 ecr_repositories_lifecycle_policy_enabled",
+    upstream="ECR.3",
     url=f"{_GUIDE}/LifecyclePolicies.html",
 ).requires(
     has_resource(
@@ -51,10 +51,6 @@ lifecycle_policy_exists = stack_rule(
 @resource_rule(
     "GH-ECR-005",
     title="Lifecycle policies of ECR do not expire images in use",
-    rationale=(
-        "A push creates several images (index, platforms, attestations, signatures). A rule for "
-        "any image expires the image that runs, and tasks can no longer start."
-    ),
     remedy=(
         'use tagStatus="tagged" with tagPatternList for releases, and a rule with higher '
         "priority for tags of deployed images"
@@ -85,7 +81,7 @@ repository_policy_is_not_public = resource_rule(
     severity=Severity.CRITICAL,
     types=aws("ecr.RepositoryPolicy", "ecr.RegistryPolicy"),
     lists=ACCOUNTS,
-    upstream="2.21 CKV_AWS_32 ecr_repositories_not_publicly_accessible ECR1",
+    upstream="2.21 CKV_AWS_32 ECR1",
     url=f"{_GUIDE}/repository-policies.html",
 ).requires(allows_known_accounts("policy", "a statement"))
 

@@ -1,6 +1,5 @@
 """Rules for ECS clusters, services and task definitions."""
 
-import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -13,7 +12,15 @@ from gatehouse_policies.analysis.secret_detection import (
 )
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.guard import check_each
-from gatehouse_policies.engine.requirements import is_exactly, is_not, is_not_true
+from gatehouse_policies.engine.requirements import (
+    any_of,
+    has_format,
+    in_order,
+    is_exactly,
+    is_not,
+    is_not_true,
+    is_true,
+)
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
@@ -57,67 +64,46 @@ def _check_containers(task: Resource, check: _ContainerCheck) -> CheckResults:
     return check_each(task.props.json_blocks("containerDefinitions"), check_container)
 
 
-def _each_container(check: _ContainerCheck) -> Callable[[Resource], CheckResults]:  # a decorator
-    return lambda task: _check_containers(task, check)
-
-
-@_container_rule(
+containers_are_unprivileged = _container_rule(
     "GH-ECS-001",
     title="ECS containers are not privileged",
-    remedy="remove privileged from the container definition",
     severity=Severity.CRITICAL,
     exemptible=False,
-    upstream="ECS.4 ecs_task_definitions_no_privileged_containers",
+    upstream="ECS.4",
     url=f"{_PARAMETERS}#container_definition_security",
-)
-@_each_container
-def containers_are_unprivileged(container: Properties) -> Iterator[str]:
-    if container.flag("privileged"):
-        yield "is privileged"
+).requires(is_not_true("containerDefinitions[].privileged"))
 
 
-@_container_rule(
+root_filesystem_is_read_only = _container_rule(
     "GH-ECS-002",
     title="ECS containers have a read-only root filesystem",
-    remedy=(
-        "set readonlyRootFilesystem to true, and mount a volume for each path that the "
-        "process writes to"
-    ),
     severity=Severity.HIGH,
-    upstream="ECS.5 CKV_AWS_336 ecs_task_definitions_containers_readonly_access",
+    upstream="ECS.5 CKV_AWS_336",
     url=f"{_PARAMETERS}#container_definition_storage",
-)
-@_each_container
-def root_filesystem_is_read_only(container: Properties) -> Iterator[str]:
-    if not container.flag("readonlyRootFilesystem"):
-        yield "has a writable root filesystem"
+).requires(is_true("containerDefinitions[].readonlyRootFilesystem"))
 
 
-@_container_rule(
+containers_run_as_non_root = _container_rule(
     "GH-ECS-003",
     title="ECS containers run as a numeric non-root user",
-    rationale="A container without a user runs as root. The image can map a user name to uid 0.",
-    remedy='set user to a number other than 0, such as "65532:65532"',
     severity=Severity.HIGH,
     upstream="ECS.20",
     url=f"{_PARAMETERS}#container_definition_security",
+).requires(
+    has_format(
+        "containerDefinitions[].user",
+        r"0*[1-9]\d*(:\d+)?",
+        example="65532:65532",
+        message="is not the number of a user other than root",
+    )
 )
-@_each_container
-def containers_run_as_non_root(container: Properties) -> Iterator[str]:
-    user = container.text("user")
-    if not user:
-        yield "has no user and runs as root"
-    elif not re.fullmatch(r"\d+(:\d+)?", user):
-        yield "has a non-numeric user"
-    elif int(user.partition(":")[0]) == 0:
-        yield "runs as root"
 
 
 tasks_use_own_namespaces = _task_rule(
     "GH-ECS-004",
     title="ECS tasks do not share host namespaces",
     severity=Severity.HIGH,
-    upstream="ECS.3 ecs_task_definitions_host_namespace_not_shared",
+    upstream="ECS.3",
     url=f"{_PARAMETERS}#network_mode",
 ).requires(
     is_exactly("networkMode", "awsvpc"),
@@ -133,7 +119,7 @@ tasks_use_own_namespaces = _task_rule(
     severity=Severity.CRITICAL,
     lists={"harmless": ()},
     decided_by_name=r"containerDefinitions\[\d+\]\.environment\.",
-    upstream="ECS.8 ecs_task_definitions_no_environment_secrets",
+    upstream="ECS.8",
     url=f"{_GUIDE}/specifying-sensitive-data.html",
 )
 def environment_has_no_secrets(task: Resource) -> CheckResults:
@@ -157,18 +143,12 @@ def environment_has_no_secrets(task: Resource) -> CheckResults:
 @_container_stack_rule(
     "GH-ECS-006",
     title="ECS containers log to CloudWatch Logs in non-blocking mode",
-    rationale=(
-        "Without logs, incidents cannot be investigated. In blocking mode, a slow log "
-        "destination blocks the container."
-    ),
     remedy=(
         'set logConfiguration with logDriver "awslogs", mode "non-blocking" and the name of '
         "a log group in the stack"
     ),
     severity=Severity.HIGH,
-    upstream=(
-        "ECS.9 ecs_task_definitions_logging_enabled ecs_task_definitions_logging_block_mode ECS7"
-    ),
+    upstream="ECS.9 ECS7",
     url=f"{_GUIDE}/using_awslogs.html",
 )
 def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResults:
@@ -193,7 +173,7 @@ tasks_have_no_public_ip = _service_rule(
     "GH-ECS-007",
     title="ECS services do not assign public IP addresses",
     severity=Severity.HIGH,
-    upstream="ECS.2 CKV_AWS_333 ecs_service_no_assign_public_ip",
+    upstream="ECS.2 CKV_AWS_333",
     url=f"{_GUIDE}/fargate-task-networking.html",
 ).requires(is_not_true("networkConfiguration.assignPublicIp"))
 
@@ -201,7 +181,7 @@ tasks_have_no_public_ip = _service_rule(
 platform_version_is_current = _service_rule(
     "GH-ECS-008",
     title="ECS services run on the latest Fargate platform version",
-    upstream="ECS.10 CKV_AWS_332 ecs_service_fargate_latest_platform_version",
+    upstream="ECS.10 CKV_AWS_332",
     url=f"{_GUIDE}/platform-fargate.html",
 ).requires(
     is_exactly(
@@ -216,7 +196,7 @@ platform_version_is_current = _service_rule(
     remedy='set settings=[{name: "containerInsights", value: "enhanced"}] on the cluster',
     types=aws("ecs.Cluster"),
     pack="resilience",
-    upstream="ECS.12 CKV_AWS_65 ecs_cluster_container_insights_enabled ECS4",
+    upstream="ECS.12 CKV_AWS_65 ECS4",
     url=f"{_GUIDE}/cloudwatch-container-insights.html",
 )
 def container_insights_is_enabled(cluster: Resource) -> CheckResults:
@@ -228,10 +208,6 @@ def container_insights_is_enabled(cluster: Resource) -> CheckResults:
 @stack_rule(
     "GH-ECS-011",
     title="ECS task definitions use different task and execution roles",
-    rationale=(
-        "The execution role can read all secrets of the task definition. The application "
-        "must not have this permission."
-    ),
     remedy="set taskRoleArn and executionRoleArn to two different roles",
     severity=Severity.HIGH,
     upstream="CKV_AWS_249",
@@ -257,23 +233,22 @@ def task_and_execution_role_differ(task: Resource, stack: Stack) -> CheckResults
         yield "taskRoleArn and executionRoleArn are the same role"
 
 
-@_service_rule(
+failed_deployments_roll_back = _service_rule(
     "GH-ECS-012",
     title="ECS services roll back failed deployments",
-    remedy="set deploymentCircuitBreaker or alarms with enable=True and rollback=True",
     pack="resilience",
     url=f"{_GUIDE}/deployment-circuit-breaker.html",
+).requires(
+    any_of(
+        *(
+            in_order(is_true(f"{name}.enable"), is_true(f"{name}.rollback"))
+            for name in ("deploymentCircuitBreaker", "alarms")
+        ),
+        message="neither deploymentCircuitBreaker nor alarms roll back failed deployments",
+    ),
+    # CodeDeploy and external controllers have their own rollback configuration.
+    when=lambda service: service.props.block("deploymentController").text("type", "ECS") == "ECS",
 )
-def failed_deployments_roll_back(service: Resource) -> CheckResults:
-    rollbacks = [
-        service.props.block(name)
-        for name in ("deploymentCircuitBreaker", "alarms")
-        if service.props.has(name)
-    ]
-    if service.props.block("deploymentController").text("type", "ECS") != "ECS":
-        return  # CodeDeploy and external controllers have their own rollback configuration.
-    if not any(block.flag("enable") and block.flag("rollback") for block in rollbacks):
-        yield "neither deploymentCircuitBreaker nor alarms roll back failed deployments"
 
 
 @stack_rule(
@@ -314,18 +289,20 @@ def _scales(target: Resource, service: Resource) -> bool:
     return target.props.known_text("resourceId").rpartition("/")[2] in service.identifiers
 
 
-@_container_rule(
+images_are_pinned_by_digest = _container_rule(
     "GH-ECS-014",
     title="ECS containers reference images by digest",
-    remedy="set image to repository@sha256:digest",
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
     url=f"{_GUIDE}/container-considerations.html",
+).requires(
+    has_format(
+        "containerDefinitions[].image",
+        r".+@sha256:[0-9a-f]{64}",
+        example="repository@sha256:digest",
+        message="has no digest",
+    )
 )
-@_each_container
-def images_are_pinned_by_digest(container: Properties) -> Iterator[str]:
-    if not re.search(r"@sha256:[0-9a-f]{64}$", container.text("image")):
-        yield "does not use an image digest"
 
 
 @_container_stack_rule(
@@ -370,10 +347,6 @@ def efs_uses_transit_encryption(task: Resource) -> CheckResults:
 @stack_rule(
     "GH-ECS-010",
     title="ECS Exec is disabled, or its sessions are encrypted and logged",
-    rationale=(
-        "A session has the role, secrets and network access of the task. Without "
-        "logging, the session leaves no record."
-    ),
     remedy="remove enableExecuteCommand",
     severity=Severity.HIGH,
     types=aws("ecs.Service"),

@@ -20,10 +20,6 @@ file_system_uses_customer_key = resource_rule(
 access_point_has_root_directory = resource_rule(
     "GH-EFS-002",
     title="EFS access points enforce a root directory and a user identity",
-    rationale=(
-        "Without a root directory, a client can read the files of all applications. "
-        "Without an identity, it chooses one."
-    ),
     types=aws("efs.AccessPoint"),
     upstream="EFS.3 EFS.4 CKV_AWS_329 CKV_AWS_330",
     url=f"{_GUIDE}/efs-access-points.html",

@@ -60,10 +60,6 @@ secrets_are_encrypted = resource_rule(
 nodes_do_not_allow_ssh = resource_rule(
     "GH-EKS-004",
     title="EKS node groups do not allow SSH from the internet",
-    rationale=(
-        "With an SSH key and no source security group, EKS opens port 22 of all nodes to "
-        "the internet."
-    ),
     remedy=(
         "remove remoteAccess and use Session Manager, or set remoteAccess.sourceSecurityGroupIds"
     ),
@@ -90,16 +86,12 @@ deletion_protection_is_enabled = resource_rule(
 @resource_rule(
     "GH-EKS-006",
     title="EKS clusters run a supported Kubernetes version",
-    rationale=(
-        "After extended support ends, AWS provides no security patches and updates the "
-        "cluster at a time of its choice."
-    ),
     remedy=(
         "set version to a Kubernetes version in standard support, and update one minor "
         "version at a time"
     ),
     types=aws("eks.Cluster"),
-    upstream="EKS.2 CKV_AWS_339 eks_cluster_uses_a_supported_version",
+    upstream="EKS.2 CKV_AWS_339",
     url=f"{_GUIDE}/kubernetes-versions.html",
 )
 def version_is_supported(cluster: Resource) -> CheckResults:

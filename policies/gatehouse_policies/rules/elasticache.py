@@ -37,10 +37,7 @@ cache_uses_customer_key = resource_rule(
     ),
     severity=Severity.HIGH,
     types=aws("elasticache.ReplicationGroup", "elasticache.Cluster", "elasticache.ServerlessCache"),
-    upstream=(
-        "ElastiCache.4 CKV_AWS_29 CKV_AWS_191 "
-        "elasticache_redis_cluster_rest_encryption_enabled AEC3"
-    ),
+    upstream="ElastiCache.4 CKV_AWS_29 CKV_AWS_191 AEC3",
     url=f"{_GUIDE}/at-rest-encryption.html",
 ).requires(
     for_types(
@@ -60,11 +57,8 @@ cache_uses_customer_key = resource_rule(
 tls_is_required = _group_rule(
     "GH-EC-002",
     title="ElastiCache replication groups require TLS",
-    rationale='If transitEncryptionMode is "preferred", clients can connect without TLS.',
     severity=Severity.HIGH,
-    upstream=(
-        "ElastiCache.5 CKV_AWS_30 elasticache_redis_cluster_in_transit_encryption_enabled AEC3"
-    ),
+    upstream="ElastiCache.5 CKV_AWS_30 AEC3",
     url=f"{_GUIDE}/in-transit-encryption.html",
 ).requires(
     in_order(
@@ -77,14 +71,10 @@ tls_is_required = _group_rule(
 @resource_rule(
     "GH-EC-003",
     title="ElastiCache replication groups authenticate individual users and use no shared token",
-    rationale=(
-        "An auth token is stored in the Pulumi state and shared by all clients. Users "
-        "have individual permissions."
-    ),
     remedy="set userGroupIds and remove authToken",
     severity=Severity.HIGH,
     types=aws("elasticache.ReplicationGroup", "elasticache.User"),
-    upstream="ElastiCache.6 CKV_AWS_31 elasticache_redis_replication_group_auth_enabled",
+    upstream="ElastiCache.6 CKV_AWS_31",
     url=f"{_GUIDE}/Clusters.RBAC.html",
 )
 def users_authenticate(cache: Resource) -> CheckResults:
@@ -110,10 +100,7 @@ automatic_failover_is_enabled = _group_rule(
     title="ElastiCache replication groups have automatic failover and Multi-AZ enabled",
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=(
-        "ElastiCache.3 CKV2_AWS_50 elasticache_redis_cluster_automatic_failover_enabled "
-        "elasticache_redis_cluster_multi_az_enabled AEC4"
-    ),
+    upstream="ElastiCache.3 CKV2_AWS_50 AEC4",
     url=f"{_GUIDE}/AutoFailover.html",
 ).requires(is_true("automaticFailoverEnabled"), is_true("multiAzEnabled"))
 
@@ -125,7 +112,7 @@ snapshots_are_retained = _group_rule(
     levels=levels("-", "A", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 1}},
-    upstream="ElastiCache.1 elasticache_redis_cluster_backup_enabled",
+    upstream="ElastiCache.1",
     url=f"{_GUIDE}/backups-automatic.html",
 ).requires(is_at_least("snapshotRetentionLimit", "days_min"))
 
@@ -133,7 +120,7 @@ snapshots_are_retained = _group_rule(
 minor_upgrades_are_automatic = _group_rule(
     "GH-EC-006",
     title="ElastiCache replication groups upgrade minor versions automatically",
-    upstream="ElastiCache.2 elasticache_redis_cluster_auto_minor_version_upgrades",
+    upstream="ElastiCache.2",
     url=f"{_GUIDE}/VersionManagement.html",
 ).requires(
     is_not_false("autoMinorVersionUpgrade"),

@@ -54,10 +54,7 @@ _LAMBDA_IN_VPC = re.compile(
     severity=Severity.CRITICAL,
     types=_IDENTITY_POLICIES,
     exemptible=False,
-    upstream=(
-        "IAM.1 2.14 CKV_AWS_62 CKV_AWS_63 CKV2_AWS_40 "
-        "iam_inline_policy_no_administrative_privileges IAM5"
-    ),
+    upstream="IAM.1 2.14 CKV_AWS_62 CKV_AWS_63 CKV2_AWS_40 IAM5",
     url=f"{_GUIDE}/best-practices.html#grant-least-privilege",
 )
 def no_policy_allows_full_admin(policy: Resource) -> CheckResults:
@@ -114,7 +111,7 @@ _EVALUATED_ELSEWHERE = frozenset(
     types=aws(
         "iam.RolePolicyAttachment", "iam.PolicyAttachment", "iam.GroupPolicyAttachment", "iam.Role"
     ),
-    upstream="2.14 CKV_AWS_274 CKV2_AWS_56 iam_role_administratoraccess_policy IAM4",
+    upstream="2.14 CKV_AWS_274 CKV2_AWS_56 IAM4",
     url=f"{_GUIDE}/access_policies_managed-vs-inline.html",
 )
 def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckResults:
@@ -131,11 +128,6 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
 @stack_rule(
     "GH-IAM-004",
     title="Trust policies restrict principals and prevent the confused deputy problem",
-    rationale=(
-        "Without a source condition, an AWS service can be tricked into using the role for "
-        "another customer. Without "
-        "an audience, an identity provider can issue tokens for the role to other applications."
-    ),
     remedy=(
         "name the principal, require the audience of the identity provider, and add "
         "aws:SourceAccount or aws:SourceArn (or sts:ExternalId for Amazon Cognito) to statements "
@@ -145,7 +137,7 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
     types=aws("iam.Role"),
     levels=levels("A", "M", "M"),
     lists=ACCOUNTS,
-    upstream="CKV_AWS_60 CKV_AWS_61 iam_role_cross_service_confused_deputy_prevention",
+    upstream="CKV_AWS_60 CKV_AWS_61",
     url=f"{_GUIDE}/confused-deputy.html",
 )
 def trust_policy_is_restricted(role: Resource, stack: Stack) -> CheckResults:
@@ -178,10 +170,6 @@ _SERVICES_WITHOUT_SOURCE = _SERVICES_WITHOUT_DOCUMENTED_SOURCE | {
 @resource_rule(
     "GH-IAM-009",
     title="Trust policies require a source only from services that document it",
-    rationale=(
-        "A service that does not send the condition key cannot assume the role. Some "
-        "features then fail silently."
-    ),
     remedy=(
         "remove aws:SourceAccount and aws:SourceArn from the statement, and restrict who "
         "can pass the role with iam:PassRole"
@@ -254,7 +242,7 @@ _EXAMPLE_OWNERS = name_set("example octo-org octocat my-org myorg your-org org o
         "iam.UserPolicyAttachment",
         "iam.UserLoginProfile",
     ),
-    upstream="IAM.2 2.13 2.19 CKV_AWS_273 CKV_AWS_40 iam_policy_attached_only_to_group_or_roles",
+    upstream="IAM.2 2.13 2.19 CKV_AWS_273 CKV_AWS_40",
     url=f"{_GUIDE}/best-practices.html#bp-users-federation-idp",
 )
 def no_iam_users(user: Resource) -> CheckResults:
@@ -264,10 +252,6 @@ def no_iam_users(user: Resource) -> CheckResults:
 @stack_rule(
     "GH-IAM-008",
     title="Roles do not mix inline policy lists with policy resources",
-    rationale=(
-        "The lists are exclusive, so a deployment can remove policies that separate "
-        "resources attach."
-    ),
     remedy=(
         "remove inlinePolicies and managedPolicyArns from the role, and use RolePolicy and "
         "RolePolicyAttachment"
@@ -288,10 +272,6 @@ def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
 @stack_rule(
     "GH-IAM-007",
     title="Roles have a permissions boundary and no unrestricted privilege escalation actions",
-    rationale=(
-        "A principal that can write policies, pass roles or change code that runs under "
-        "a role gains permissions."
-    ),
     remedy=(
         "set permissionsBoundary on the role; add StringEquals iam:PassedToService to the "
         "iam:PassRole statement; name the ARNs "
@@ -299,10 +279,6 @@ def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
     ),
     types=_IDENTITY_POLICIES,
     levels=levels("A", "A", "M"),
-    upstream=(
-        "iam_inline_policy_allows_privilege_escalation iam_policy_allows_privilege_escalation "
-        "iam_no_custom_policy_permissive_role_assumption"
-    ),
     url=f"{_GUIDE}/access_policies_boundaries.html",
 )
 def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResults:
@@ -322,10 +298,6 @@ def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResu
 @resource_rule(
     "GH-IAM-010",
     title="Policies of topics, queues and buckets restrict AWS services by source",
-    rationale=(
-        "Without a source condition, an AWS service can be tricked into acting on the "
-        "resource for another customer."
-    ),
     remedy="add a condition on aws:SourceAccount or aws:SourceArn to the statement of the service",
     types=aws("sns.TopicPolicy", "sqs.QueuePolicy", "s3.BucketPolicy"),
     url=f"{_GUIDE}/confused-deputy.html",

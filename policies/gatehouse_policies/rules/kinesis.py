@@ -4,7 +4,14 @@ Service for Apache Flink.
 
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import AWS_KEY, in_order, is_exactly, is_set, is_true
+from gatehouse_policies.engine.requirements import (
+    AWS_KEY,
+    any_of,
+    in_order,
+    is_exactly,
+    is_set,
+    is_true,
+)
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/streams/latest/dev"
@@ -55,23 +62,20 @@ video_stream_uses_customer_key = resource_rule(
 ).requires(is_set("kmsKeyId", AWS_KEY))
 
 
-@resource_rule(
+_CHECKPOINTS = "applicationConfiguration.flinkApplicationConfiguration.checkpointConfiguration"
+application_has_checkpoints = resource_rule(
     "GH-KIN-004",
     title="Applications of Managed Service for Apache Flink have checkpoints enabled",
-    remedy="remove checkpointConfiguration, or set its checkpointingEnabled=True",
     types=aws("kinesisanalyticsv2.Application"),
     levels=levels("-", "A", "A"),
     pack="resilience",
     upstream="KDA3",
     url="https://docs.aws.amazon.com/managed-flink/latest/java/how-fault.html",
-)
-def application_has_checkpoints(application: Resource) -> CheckResults:
-    flink = application.props.block("applicationConfiguration").block(
-        "flinkApplicationConfiguration"
+).requires(
+    any_of(
+        is_true(f"{_CHECKPOINTS}.checkpointingEnabled"),
+        # With this type, checkpoints are enabled whatever the other properties are.
+        is_exactly(f"{_CHECKPOINTS}.configurationType", "DEFAULT", default="DEFAULT"),
+        message=f"{_CHECKPOINTS}.checkpointingEnabled is not true",
     )
-    checkpoints = flink.block("checkpointConfiguration")
-    # With the type DEFAULT, checkpoints are enabled whatever the other properties are.
-    if checkpoints.text("configurationType", "DEFAULT") == "CUSTOM" and not checkpoints.flag(
-        "checkpointingEnabled"
-    ):
-        yield f"{checkpoints.path_of('checkpointingEnabled')} is not true"
+)

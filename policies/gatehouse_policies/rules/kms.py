@@ -12,12 +12,15 @@ from gatehouse_policies.analysis.policy_holders import (
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import (
+    for_types,
     has_resource,
     in_order,
     is_at_least,
     is_at_most,
     is_not_true,
+    is_set,
     is_true,
+    satisfies,
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
@@ -36,7 +39,7 @@ rotation_is_enabled = resource_rule(
     severity=Severity.HIGH,
     types=aws("kms.Key"),
     settings={"days_max": {"dev": 365, "staging": 365, "prod": 365}},
-    upstream="KMS.4 4.6 CKV_AWS_7 kms_cmk_rotation_enabled KMS5",
+    upstream="KMS.4 4.6 CKV_AWS_7 KMS5",
     url=f"{_GUIDE}/rotate-keys.html",
 ).requires(
     in_order(
@@ -52,10 +55,6 @@ rotation_is_enabled = resource_rule(
 @stack_rule(
     "GH-KMS-002",
     title="KMS keys have a key policy without public or unknown cross-account access",
-    rationale=(
-        "The default key policy delegates access control to all IAM policies of the account. A "
-        "replica has its own policy."
-    ),
     remedy=(
         "set a key policy that names its principals, and add kms:CallerAccount to "
         'statements with the principal "*"'
@@ -64,7 +63,7 @@ rotation_is_enabled = resource_rule(
     types=aws("kms.Key", "kms.ReplicaKey"),
     exemptible=False,
     lists=ACCOUNTS,
-    upstream="KMS.5 2.21 CKV_AWS_33 CKV2_AWS_64 kms_key_not_publicly_accessible",
+    upstream="KMS.5 2.21 CKV_AWS_33 CKV2_AWS_64",
     url=f"{_GUIDE}/key-policies.html",
 )
 def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
@@ -119,10 +118,6 @@ def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> Check
 @resource_rule(
     "GH-KMS-005",
     title="Key policies restrict AWS services by source",
-    rationale=(
-        "Without a source condition, an AWS service can be tricked into using the key "
-        "for another customer."
-    ),
     remedy=(
         "add kms:EncryptionContext:... or kms:ViaService to the statement of the service, or "
         "aws:SourceAccount or aws:SourceArn if the service sends it (GH-KMS-010)"
@@ -156,10 +151,6 @@ def _restricts_service(condition: Condition) -> bool:
 @resource_rule(
     "GH-KMS-006",
     title="Key policies separate key administrators from key users",
-    rationale=(
-        "A principal with both sets of permissions can read the data and revoke the "
-        "access of all other principals."
-    ),
     remedy=(
         "grant administration (kms:Put*, kms:ScheduleKeyDeletion, ...) and use "
         "(kms:Decrypt, ...) to different principals"
@@ -211,42 +202,42 @@ _ENCRYPTED_BY = by_token(
 )
 
 
-@stack_rule(
+keys_have_alias_and_description = stack_rule(
     "GH-KMS-008",
     title="KMS keys have an alias and a description, and resources do not use AWS managed keys",
-    remedy=(
-        "set description on the key and add an aws.kms.Alias; replace AWS managed keys with "
-        "customer managed keys"
-    ),
     severity=Severity.LOW,
     types=aws("kms.Key") + tuple(_ENCRYPTED_BY),
     levels=levels("A", "A", "M"),
     pack="resilience",
     url=f"{_GUIDE}/kms-alias.html",
+).requires(
+    for_types(
+        aws("kms.Key"),
+        is_set("description"),
+        has_resource("kms.Alias", "targetKeyId", missing="the key has no alias"),
+    ),
+    *(
+        for_types(
+            (type_,),
+            satisfies(
+                prop,
+                lambda block, key: "alias/aws/" not in block.known_text(key),
+                "is an AWS managed key",
+                f"set {prop} to a customer managed key",
+            ),
+        )
+        for type_, prop in _ENCRYPTED_BY.items()
+    ),
 )
-def keys_have_alias_and_description(holder: Resource, stack: Stack) -> CheckResults:
-    if holder.type in aws("kms.Key"):
-        if not holder.props.has("description"):
-            yield "the key has no description"
-        if not stack.referencing(holder, aws("kms.Alias"), "targetKeyId"):
-            yield "the key has no alias"
-        return
-    prop = _ENCRYPTED_BY[holder.type]
-    if "alias/aws/" in holder.props.known_text(prop):
-        yield f"{prop} is an AWS managed key"
 
 
 multi_region_keys_have_replica = stack_rule(
     "GH-KMS-009",
     title="Multi-Region KMS keys have a replica in the program",
-    rationale=(
-        "Any principal with kms:ReplicateKey can replicate a multi-Region key to other Regions."
-    ),
     remedy="add an aws.kms.ReplicaKey, or remove multiRegion",
     severity=Severity.LOW,
     types=aws("kms.Key"),
     levels=levels("A", "A", "M"),
-    upstream="kms_cmk_not_multi_region",
     url=f"{_GUIDE}/multi-region-keys-overview.html",
 ).requires(
     has_resource(
@@ -261,10 +252,6 @@ multi_region_keys_have_replica = stack_rule(
 @stack_rule(
     "GH-KMS-010",
     title="Keys of SNS topics allow EventBridge without a source condition",
-    rationale=(
-        "EventBridge sends no source to KMS. With a source condition, events for the "
-        "topic are lost without an error."
-    ),
     remedy=(
         "replace aws:SourceArn and aws:SourceAccount in the statement for events.amazonaws.com "
         "with StringEquals "
@@ -284,7 +271,8 @@ def event_rules_can_use_the_key_of_the_topic(topic: Resource, stack: Stack) -> C
                 for allow in allows
             ):
                 yield (
-                    f"the policy of the key {key.name} requires a source from events.amazonaws.com"
+                    f"the policy of the key {key.name} requires a source from "
+                    f"events.amazonaws.com, which sends none to KMS, so events are lost"
                 )
 
 

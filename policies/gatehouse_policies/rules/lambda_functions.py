@@ -30,10 +30,7 @@ _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
     types=aws("lambda.Function"),
     lists={"harmless": ()},
     decided_by_name=r"environment\.variables\.",
-    upstream=(
-        "CKV_AWS_173 CKV_AWS_45 awslambda_function_env_vars_not_encrypted_with_cmk "
-        "awslambda_function_no_secrets_in_variables"
-    ),
+    upstream="CKV_AWS_173 CKV_AWS_45",
     url=f"{_GUIDE}/configuration-envvars-encryption.html",
 )
 def environment_has_no_secrets(function: Resource) -> CheckResults:
@@ -55,10 +52,6 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
 @resource_rule(
     "GH-LAM-004",
     title="Lambda functions restrict who can invoke them",
-    rationale=(
-        "Without a source condition, an AWS service can be tricked into invoking the "
-        "function for another customer."
-    ),
     remedy=(
         'set sourceArn or sourceAccount on the permission, and authorizationType="AWS_IAM" '
         "on the function URL"
@@ -66,10 +59,7 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
     severity=Severity.HIGH,
     types=aws("lambda.Permission", "lambda.FunctionUrl"),
     lists=ACCOUNTS,
-    upstream=(
-        "Lambda.1 2.21 CKV_AWS_301 CKV_AWS_364 CKV_AWS_258 "
-        "awslambda_function_not_publicly_accessible awslambda_function_url_public"
-    ),
+    upstream="Lambda.1 2.21 CKV_AWS_301 CKV_AWS_364 CKV_AWS_258",
     url=f"{_GUIDE}/access-control-resource-based.html",
 )
 def invocation_is_restricted(resource: Resource) -> CheckResults:
@@ -107,7 +97,7 @@ _RUNTIMES = name_set(
     title="Lambda functions use a supported runtime",
     remedy="set runtime to a supported version",
     types=aws("lambda.Function"),
-    upstream="Lambda.2 CKV_AWS_363 awslambda_function_using_supported_runtimes L1",
+    upstream="Lambda.2 CKV_AWS_363 L1",
     url=f"{_GUIDE}/lambda-runtimes.html",
 )
 def runtime_is_supported(function: Resource) -> CheckResults:
@@ -123,7 +113,7 @@ def runtime_is_supported(function: Resource) -> CheckResults:
     title="Lambda functions that use data stores run in at least two subnets of a VPC",
     remedy="set vpcConfig with private subnets in two Availability Zones and a security group",
     types=aws("lambda.Function"),
-    upstream="Lambda.3 Lambda.5 awslambda_function_inside_vpc awslambda_function_vpc_multi_az",
+    upstream="Lambda.3 Lambda.5",
     url=f"{_GUIDE}/configuration-vpc.html",
 )
 def function_runs_in_vpc(function: Resource, stack: Stack) -> CheckResults:
@@ -145,10 +135,6 @@ _SYNCHRONOUS = frozenset({"apigateway.amazonaws.com", "elasticloadbalancing.amaz
 @stack_rule(
     "GH-LAM-005",
     title="Lambda functions have a dead-letter queue, reserved concurrency and tracing",
-    rationale=(
-        "Asynchronous events are lost when all retries fail. One function can exhaust "
-        "the concurrency of the account."
-    ),
     remedy=(
         "set deadLetterConfig or an on-failure destination, reservedConcurrentExecutions, "
         'and tracingConfig.mode="Active"'
@@ -157,7 +143,7 @@ _SYNCHRONOUS = frozenset({"apigateway.amazonaws.com", "elasticloadbalancing.amaz
     types=aws("lambda.Function"),
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream="CKV_AWS_116 CKV_AWS_115 CKV_AWS_50 awslambda_function_no_dead_letter_queue",
+    upstream="CKV_AWS_116 CKV_AWS_115 CKV_AWS_50",
     url=f"{_GUIDE}/invocation-async-retain-records.html",
 )
 def failures_and_concurrency_are_handled(function: Resource, stack: Stack) -> CheckResults:

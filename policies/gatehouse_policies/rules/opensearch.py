@@ -7,6 +7,8 @@ from gatehouse_policies.analysis.policy_holders import ACCOUNTS, public_or_forei
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
+    any_of,
+    is_at_least,
     is_exactly,
     is_set,
     is_true,
@@ -24,7 +26,6 @@ _TLS_POLICIES = (
     "Policy-Min-TLS-1-2-RFC9151-FIPS-2024-08",
 )
 _LOGS = ("AUDIT_LOGS", "ES_APPLICATION_LOGS", "SEARCH_SLOW_LOGS", "INDEX_SLOW_LOGS")
-_MASTERS_MIN = 3
 
 
 domain_uses_customer_key = _domain_rule(
@@ -63,10 +64,6 @@ domain_requires_tls = _domain_rule(
 domain_is_in_vpc = _domain_rule(
     "GH-OS-004",
     title="OpenSearch domains are in a VPC with a security group",
-    rationale=(
-        "A domain outside a VPC has a public endpoint. The default security group of a "
-        "VPC is not restricted."
-    ),
     severity=Severity.HIGH,
     upstream="Opensearch.2 CKV_AWS_137 CKV_AWS_248 OS1",
     url=f"{_GUIDE}/vpc.html",
@@ -120,24 +117,19 @@ def logs_are_published(domain: Resource) -> CheckResults:
             yield f"logPublishingOptions does not contain {log_type}"
 
 
-@resource_rule(
+domain_is_available = resource_rule(
     "GH-OS-007",
     title="OpenSearch domains have dedicated master nodes in several Availability Zones",
-    remedy=(
-        "set clusterConfig with dedicatedMasterEnabled=True, dedicatedMasterCount=3 and "
-        "zoneAwarenessEnabled=True"
-    ),
     types=_DOMAINS,
     pack="resilience",
     upstream="Opensearch.11 CKV_AWS_318 CKV2_AWS_59 OS4 OS7",
     url=f"{_GUIDE}/managedomains-multiaz.html",
+).requires(
+    is_true("clusterConfig.dedicatedMasterEnabled"),
+    is_at_least("clusterConfig.dedicatedMasterCount", 3, default=3),
+    any_of(
+        is_true("clusterConfig.zoneAwarenessEnabled"),
+        is_true("clusterConfig.multiAzWithStandbyEnabled"),
+        message="clusterConfig.zoneAwarenessEnabled is not true",
+    ),
 )
-def domain_is_available(domain: Resource) -> CheckResults:
-    config = domain.props.block("clusterConfig")
-    if (
-        not config.flag("dedicatedMasterEnabled")
-        or config.number("dedicatedMasterCount", _MASTERS_MIN) < _MASTERS_MIN
-    ):
-        yield f"clusterConfig has fewer than {_MASTERS_MIN} dedicated master nodes"
-    if not config.flag("zoneAwarenessEnabled") and not config.flag("multiAzWithStandbyEnabled"):
-        yield "clusterConfig.zoneAwarenessEnabled is not true"

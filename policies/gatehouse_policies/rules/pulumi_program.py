@@ -72,10 +72,6 @@ def stateful_resources_are_protected(resource: Resource) -> CheckResults:
 @resource_rule(
     "GH-PUL-002",
     title="AWS providers set allowedAccountIds",
-    rationale=(
-        "Without allowedAccountIds, credentials for another account deploy the program "
-        "to that account."
-    ),
     remedy="create an aws.Provider with allowedAccountIds and pass it to every resource",
     severity=Severity.HIGH,
     types=(AWS_PROVIDER,),
@@ -207,10 +203,6 @@ _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = by_token(
 @resource_rule(
     "GH-PUL-006",
     title="KMS keys and destinations of data are in allowed accounts",
-    rationale=(
-        "The owner of a key in another account can make the data unreadable. A log, backup or "
-        "message that is sent to another account leaves the control of its owner."
-    ),
     remedy=(
         "use a key or destination in an account of allowedAccountIds, or add the account to "
         "the list `accounts` of the rule"
@@ -255,10 +247,6 @@ _BUCKET_INPUTS = name_set(
 @stack_rule(
     "GH-PUL-004",
     title="The program does not use deprecated resource types or inputs",
-    rationale=(
-        "The next provider version removes deprecated names. Resources that manage the "
-        "same setting overwrite each other."
-    ),
     remedy=(
         "use classes without the suffix V2, separate resources instead of bucket inputs, "
         "and aws.lb instead of aws.alb"
@@ -289,10 +277,6 @@ _SECRET_OUTPUT = re.compile(
 @stack_rule(
     "GH-PUL-005",
     title="Stack outputs do not contain secrets",
-    rationale=(
-        "Anyone who can read the stack, and any stack that references it, can read its "
-        "outputs, including secrets."
-    ),
     remedy="export the ARN or name of the secret, and read the value from Secrets Manager",
     severity=Severity.CRITICAL,
     # The SDK passes outputs without secret marks. Readers of the stack can decrypt marked outputs

@@ -46,14 +46,8 @@ database_is_not_public = _instance_rule(
 storage_uses_customer_key = _database_rule(
     "GH-RDS-002",
     title="RDS storage is encrypted with a customer managed key",
-    rationale=(
-        "Backups and replicas inherit the encryption. An existing database cannot be "
-        "encrypted in place."
-    ),
     severity=Severity.HIGH,
-    upstream=(
-        "RDS.3 RDS.27 3.2.1 CKV_AWS_16 CKV_AWS_96 CKV_AWS_327 rds_instance_storage_encrypted RDS2"
-    ),
+    upstream="RDS.3 RDS.27 3.2.1 CKV_AWS_16 CKV_AWS_96 CKV_AWS_327 RDS2",
     url=f"{_GUIDE}/Overview.Encryption.html",
 ).requires(uses_customer_key("kmsKeyId", "storageEncrypted"))
 
@@ -69,7 +63,7 @@ storage_uses_customer_key = _database_rule(
     levels=levels("A", "M", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
-    upstream="RDS.11 CKV_AWS_133 rds_instance_backup_enabled RDS13",
+    upstream="RDS.11 CKV_AWS_133 RDS13",
     url=f"{_GUIDE}/USER_PIT.html",
 )
 def backups_are_retained(database: Resource) -> CheckResults:
@@ -88,7 +82,7 @@ multi_az_is_enabled = resource_rule(
     types=aws("rds.Instance"),
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream="RDS.5 3.2.4 CKV_AWS_157 rds_instance_multi_az RDS3",
+    upstream="RDS.5 3.2.4 CKV_AWS_157 RDS3",
     url=f"{_GUIDE}/Concepts.MultiAZ.html",
 ).requires(is_true("multiAz"))
 
@@ -99,7 +93,7 @@ deletion_protection_is_enabled = _database_rule(
     severity=Severity.HIGH,
     levels=levels("-", "M", "M"),
     pack="resilience",
-    upstream="RDS.8 RDS.7 CKV_AWS_293 CKV_AWS_139 rds_instance_deletion_protection RDS10",
+    upstream="RDS.8 RDS.7 CKV_AWS_293 CKV_AWS_139 RDS10",
     url=f"{_GUIDE}/USER_DeleteInstance.html",
 ).requires(
     is_true("deletionProtection"),
@@ -112,7 +106,7 @@ deletion_protection_is_enabled = _database_rule(
 iam_authentication_is_enabled = _database_rule(
     "GH-RDS-006",
     title="RDS databases have IAM authentication enabled",
-    upstream="RDS.10 RDS.12 CKV_AWS_161 CKV_AWS_162 rds_instance_iam_authentication_enabled RDS6",
+    upstream="RDS.10 RDS.12 CKV_AWS_161 CKV_AWS_162 RDS6",
     url=f"{_GUIDE}/UsingWithRDS.IAMDBAuth.html",
 ).requires(is_true("iamDatabaseAuthenticationEnabled"))
 
@@ -134,7 +128,7 @@ _FORCE_TLS |= dict.fromkeys(("mysql", "mariadb", "aurora-mysql"), "require_secur
         "require_secure_transport) to 1"
     ),
     severity=Severity.HIGH,
-    upstream="RDS.38 CKV2_AWS_69 rds_instance_transport_encrypted",
+    upstream="RDS.38 CKV2_AWS_69",
     url=f"{_GUIDE}/PostgreSQL.Concepts.General.SSL.html",
 )
 def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
@@ -165,7 +159,7 @@ logs_are_exported = _database_rule(
     title="RDS databases export logs to CloudWatch Logs",
     remedy='set enabledCloudwatchLogsExports; for PostgreSQL, set it to ["postgresql", "upgrade"]',
     pack="resilience",
-    upstream="RDS.9 RDS.36 CKV_AWS_129 rds_instance_integration_cloudwatch_logs",
+    upstream="RDS.9 RDS.36 CKV_AWS_129",
     url=f"{_GUIDE}/USER_LogAccess.Procedural.UploadtoCloudWatch.html",
 ).requires(has_elements("enabledCloudwatchLogsExports"))
 
@@ -173,7 +167,7 @@ logs_are_exported = _database_rule(
 minor_upgrades_are_automatic = _instance_rule(
     "GH-RDS-010",
     title="RDS instances upgrade minor versions automatically",
-    upstream="RDS.13 3.2.2 CKV_AWS_226 rds_instance_minor_version_upgrade_enabled",
+    upstream="RDS.13 3.2.2 CKV_AWS_226",
     url=f"{_GUIDE}/USER_UpgradeDBInstance.Upgrading.html",
 ).requires(is_not_false("autoMinorVersionUpgrade"))
 
@@ -237,7 +231,7 @@ snapshots_are_private = resource_rule(
     title="RDS snapshots are not shared",
     severity=Severity.CRITICAL,
     types=aws("rds.Snapshot", "rds.ClusterSnapshot"),
-    upstream="RDS.1 CKV_AWS_302 rds_snapshots_public_access",
+    upstream="RDS.1 CKV_AWS_302",
     url=f"{_GUIDE}/USER_ShareSnapshot.html",
 ).requires(is_not_set("sharedAccounts"))
 
@@ -257,7 +251,7 @@ monitoring_is_enabled = _instance_rule(
     severity=Severity.LOW,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream="RDS.6 CKV_AWS_118 CKV_AWS_353 CKV_AWS_354 rds_instance_enhanced_monitoring_enabled",
+    upstream="RDS.6 CKV_AWS_118 CKV_AWS_353 CKV_AWS_354",
     url=f"{_GUIDE}/USER_PerfInsights.html",
 ).requires(
     is_at_least("monitoringInterval", 1),
@@ -271,7 +265,7 @@ snapshots_have_tags = _database_rule(
     severity=Severity.LOW,
     levels=levels("A", "A", "M"),
     pack="resilience",
-    upstream="RDS.17 RDS.16 CKV2_AWS_60 CKV_AWS_313 rds_instance_copy_tags_to_snapshots",
+    upstream="RDS.17 RDS.16 CKV2_AWS_60 CKV_AWS_313",
     url=f"{_GUIDE}/USER_Tagging.html",
 ).requires(is_true("copyTagsToSnapshot"))
 
@@ -287,7 +281,7 @@ _DEFAULT_USERNAMES = frozenset(
     remedy="set username to a non-default name",
     severity=Severity.LOW,
     levels=levels("A", "A", "M"),
-    upstream="RDS.25 RDS.24 rds_instance_default_admin",
+    upstream="RDS.25 RDS.24",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-25",
 )
 def username_is_not_default(database: Resource) -> CheckResults:
@@ -310,14 +304,10 @@ _DEFAULT_PORTS = {
 @_database_rule(
     "GH-RDS-014",
     title="RDS databases do not use the default port",
-    rationale=(
-        "Scans of default ports miss a database on another port. The rule is advisory "
-        "because scans of all ports find it."
-    ),
     remedy="set port to a non-default number",
     severity=Severity.LOW,
     levels=levels("-", "-", "A"),
-    upstream="RDS.23 rds_instance_non_default_port RDS11",
+    upstream="RDS.23 RDS11",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-23",
 )
 def port_is_not_default(database: Resource) -> CheckResults:
@@ -333,11 +323,7 @@ _CERTIFICATES = ("rds-ca-rsa2048-g1", "rds-ca-rsa4096-g1", "rds-ca-ecc384-g1")
 certificate_is_current = _instance_rule(
     "GH-RDS-015",
     title="RDS instances use a current certificate authority",
-    rationale=(
-        "Clients that verify certificates cannot connect if the certificate authority "
-        "has expired, as rds-ca-2019 has."
-    ),
-    upstream="CKV_AWS_211 rds_instance_certificate_expiration",
+    upstream="CKV_AWS_211",
     url=f"{_GUIDE}/UsingWithRDS.SSL.html",
 ).requires(
     is_exactly(
@@ -386,10 +372,6 @@ def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:
 @stack_rule(
     "GH-RDS-019",
     title="RDS parameter groups allow a major version upgrade",
-    rationale=(
-        "A new major version needs a parameter group of another family. A group with a fixed name "
-        "is replaced while the instance uses it, which RDS rejects."
-    ),
     remedy=(
         'include the family in the name, such as "main-postgres18", or use namePrefix; set '
         "family to the engine version"

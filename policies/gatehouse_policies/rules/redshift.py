@@ -46,10 +46,6 @@ namespace_uses_customer_key = resource_rule(
 cluster_is_private = _cluster_rule(
     "GH-RS-003",
     title="Redshift clusters are private and use enhanced VPC routing",
-    rationale=(
-        "A public cluster accepts connections from the internet. Without enhanced "
-        "routing, COPY and UNLOAD bypass the VPC."
-    ),
     severity=Severity.HIGH,
     upstream="Redshift.1 Redshift.7 CKV_AWS_87 CKV_AWS_154 CKV_AWS_321 CKV_AWS_391 RS2 RS8",
     url=f"{_GUIDE}/managing-clusters-vpc.html",

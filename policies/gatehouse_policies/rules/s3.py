@@ -57,15 +57,9 @@ PUBLIC_ACCESS_FLAGS = (
 public_access_is_blocked = _bucket_rule(
     "GH-S3-001",
     title="S3 buckets block public access",
-    rationale=(
-        "Block Public Access overrides ACLs and bucket policies, including those added later."
-    ),
     severity=Severity.CRITICAL,
     exemptible=False,
-    upstream=(
-        "S3.8 3.1.4 CKV2_AWS_6 CKV_AWS_53 CKV_AWS_54 CKV_AWS_55 CKV_AWS_56 "
-        "s3_bucket_level_public_access_block S2"
-    ),
+    upstream="S3.8 3.1.4 CKV2_AWS_6 CKV_AWS_53 CKV_AWS_54 CKV_AWS_55 CKV_AWS_56 S2",
     url=f"{_GUIDE}/access-control-block-public-access.html",
 ).requires(
     has_resource(
@@ -85,7 +79,7 @@ public_access_is_blocked = _bucket_rule(
         "an aws.s3.BucketPolicy"
     ),
     severity=Severity.HIGH,
-    upstream="S3.5 3.1.1 s3_bucket_secure_transport_policy S10",
+    upstream="S3.5 3.1.1 S10",
     url=f"{_GUIDE}/example-bucket-policies.html#example-bucket-policies-HTTP-HTTPS",
 )
 def plain_http_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
@@ -115,7 +109,7 @@ def tls_below_1_2_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
         'set sseAlgorithm="aws:kms", kmsMasterKeyId and bucketKeyEnabled=True in the '
         "encryption configuration of the bucket"
     ),
-    upstream="S3.17 CKV_AWS_145 s3_bucket_kms_encryption",
+    upstream="S3.17 CKV_AWS_145",
     url=f"{_GUIDE}/UsingKMSEncryption.html",
 )
 def bucket_uses_customer_key(bucket: Resource, stack: Stack) -> CheckResults:
@@ -149,7 +143,7 @@ def _check_encryption_rule(rule: Properties) -> CheckResults:
 versioning_is_enabled = _bucket_rule(
     "GH-S3-007",
     title="S3 buckets have versioning enabled",
-    upstream="S3.14 CKV_AWS_21 s3_bucket_object_versioning",
+    upstream="S3.14 CKV_AWS_21",
     url=f"{_GUIDE}/Versioning.html",
 ).requires(
     has_resource(
@@ -171,7 +165,7 @@ versioning_is_enabled = _bucket_rule(
     severity=Severity.LOW,
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 7}},
-    upstream="S3.10 S3.13 CKV2_AWS_61 s3_bucket_lifecycle_enabled",
+    upstream="S3.10 S3.13 CKV2_AWS_61",
     url=f"{_GUIDE}/object-lifecycle-mgmt.html",
 )
 def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
@@ -225,15 +219,11 @@ def _lifecycle_rules(bucket: Resource, stack: Stack) -> Iterator[Properties]:
 @_bucket_rule(
     "GH-S3-010",
     title="S3 buckets have server access logging enabled",
-    rationale=(
-        "Access logs record the requester and source address of each request, even "
-        "without CloudTrail data events."
-    ),
     remedy=(
         "add an aws.s3.BucketLogging for the bucket with a log bucket in the same Region as "
         "its target"
     ),
-    upstream="S3.9 CKV_AWS_18 s3_bucket_server_access_logging_enabled S1",
+    upstream="S3.9 CKV_AWS_18 S1",
     url=f"{_GUIDE}/ServerLogs.html",
 )
 def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
@@ -253,16 +243,12 @@ def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
 @_bucket_rule(
     "GH-S3-011",
     title="S3 buckets enforce object ownership and use no ACLs",
-    rationale=(
-        "ACLs grant access independently of policies. If object ownership is enforced, "
-        "only policies control access."
-    ),
     remedy=(
         'set objectOwnership="BucketOwnerEnforced" in an aws.s3.BucketOwnershipControls and '
         "remove every BucketAcl"
     ),
     severity=Severity.HIGH,
-    upstream="S3.12 CKV2_AWS_65 CKV_AWS_20 CKV_AWS_57 CKV_AWS_375 s3_bucket_acl_prohibited",
+    upstream="S3.12 CKV2_AWS_65 CKV_AWS_20 CKV_AWS_57 CKV_AWS_375",
     url=f"{_GUIDE}/about-object-ownership.html",
 )
 def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults:
@@ -295,7 +281,7 @@ _OWNER_ENFORCED = has_resource(
     types=aws("s3.BucketPolicy"),
     exemptible=False,
     lists=ACCOUNTS,
-    upstream="S3.6 2.21 CKV_AWS_70 s3_bucket_cross_account_access",
+    upstream="S3.6 2.21 CKV_AWS_70",
     url=f"{_GUIDE}/access-control-block-public-access.html#access-control-block-public-access-policy-status",
 )
 def bucket_policy_is_not_public(policy: Resource) -> CheckResults:
@@ -355,10 +341,6 @@ def _policies_meet(test: Callable[[Document, str], bool], bucket: Resource, stac
 @_bucket_rule(
     "GH-S3-006",
     title="S3 bucket policies deny uploads with other encryption keys",
-    rationale=(
-        "Otherwise, an attacker with write access can encrypt objects with another key "
-        "and demand a ransom."
-    ),
     remedy=(
         "deny s3:PutObject on the objects if "
         "s3:x-amz-server-side-encryption-customer-algorithm is present, and if "
@@ -385,7 +367,7 @@ def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckRes
     ),
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream="S3.7 CKV_AWS_144 s3_bucket_cross_region_replication",
+    upstream="S3.7 CKV_AWS_144",
     url=f"{_GUIDE}/replication.html",
 )
 def bucket_is_replicated(bucket: Resource, stack: Stack) -> CheckResults:
@@ -420,10 +402,6 @@ _REPLICATED = has_resource(
 @_bucket_rule(
     "GH-S3-014",
     title="S3 buckets of CloudTrail trails have Object Lock with default retention",
-    rationale=(
-        "Object Lock prevents all users, including administrators, from changing the log "
-        "files after an intrusion."
-    ),
     remedy=(
         "add an aws.s3.BucketObjectLockConfiguration with rule.defaultRetention, and set "
         "objectLockEnabled=True on the bucket"
@@ -431,7 +409,7 @@ _REPLICATED = has_resource(
     severity=Severity.HIGH,
     levels=levels("-", "A", "M"),
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 30}},
-    upstream="S3.15 s3_bucket_object_lock",
+    upstream="S3.15",
     url=f"{_GUIDE}/object-lock.html",
 )
 def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults:
@@ -462,7 +440,7 @@ def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/MultiFactorAuthenticationDelete.html
     # Object Lock or a Deny statement therefore counts as well, and the rule is advisory.
     levels=levels("-", "-", "A"),
-    upstream="3.1.2 s3_bucket_no_mfa_delete",
+    upstream="3.1.2",
     url=f"{_GUIDE}/MultiFactorAuthenticationDelete.html",
 )
 def version_deletion_is_restricted(bucket: Resource, stack: Stack) -> CheckResults:
@@ -484,10 +462,6 @@ def version_deletion_is_restricted(bucket: Resource, stack: Stack) -> CheckResul
     "GH-S3-018",
     title=(
         "S3 buckets with expiring data delete every version and have no Object Lock or replication"
-    ),
-    rationale=(
-        "Object Lock prevents deletion of a version, a replica keeps a copy, and a "
-        "deleted object remains as a version."
     ),
     remedy=(
         "remove Object Lock and replication, and set "
@@ -528,10 +502,6 @@ def _locks(bucket: Resource, stack: Stack) -> list[Resource]:
 @stack_rule(
     "GH-S3-019",
     title="Replication is configured after versioning of both buckets",
-    rationale=(
-        "S3 rejects a replication configuration while versioning of the source or "
-        "destination is not enabled."
-    ),
     remedy=(
         "add the aws.s3.BucketVersioning of both buckets to depends_on of the "
         "BucketReplicationConfig"
@@ -575,10 +545,6 @@ _LOG_PROPERTIES = by_token(
 @_bucket_rule(
     "GH-S3-020",
     title="Buckets that are tagged as log sinks receive logs",
-    rationale=(
-        "The tag excludes a bucket from the rules on encryption, access logging and "
-        "replication, which must apply to data."
-    ),
     remedy=(
         f'remove the tag {_PURPOSE_TAG}="{_LOG_SINK}", or make the bucket the destination '
         f"of logs in the same program"
@@ -605,9 +571,6 @@ _EXCLUDED_BY_PURPOSE = {
 @resource_rule(
     "GH-TAG-002",
     title="Tags and outputs that exclude resources from rules are reviewed",
-    rationale=(
-        "A tag or output can exclude a resource from rules without an entry in exemptions.toml."
-    ),
     remedy=(
         "confirm in a review that the tag or output is correct; the finding remains as a reminder"
     ),

@@ -43,7 +43,7 @@ rotation_is_enabled = stack_rule(
     "GH-SM-002",
     title="Secrets rotate automatically",
     types=aws("secretsmanager.Secret"),
-    upstream="SecretsManager.1 CKV2_AWS_57 secretsmanager_automatic_rotation_enabled SMG4",
+    upstream="SecretsManager.1 CKV2_AWS_57 SMG4",
     url=f"{_GUIDE}/rotating-secrets.html",
 ).requires(
     has_resource(
@@ -58,7 +58,7 @@ rotation_is_enabled = stack_rule(
     remedy="set rotationRules.automaticallyAfterDays to at most the maximum for this environment",
     types=aws("secretsmanager.SecretRotation"),
     settings={"days_max": {"dev": 90, "staging": 90, "prod": 30}},
-    upstream="SecretsManager.4 CKV_AWS_304 secretsmanager_secret_rotated_periodically",
+    upstream="SecretsManager.4 CKV_AWS_304",
     url=f"{_GUIDE}/rotate-secrets_schedule.html",
 )
 def rotation_is_frequent(rotation: Resource) -> CheckResults:
@@ -82,7 +82,7 @@ secret_policy_is_not_public = resource_rule(
     types=aws("secretsmanager.SecretPolicy", "secretsmanager.Secret"),
     exemptible=False,
     lists=ACCOUNTS,
-    upstream="2.21 secretsmanager_not_publicly_accessible",
+    upstream="2.21",
     url=f"{_GUIDE}/auth-and-access_resource-policies.html",
 ).requires(
     for_types(aws("secretsmanager.SecretPolicy"), is_true("blockPublicPolicy")),
@@ -100,7 +100,6 @@ secret_policy_is_not_public = resource_rule(
     severity=Severity.LOW,
     types=aws("secretsmanager.Secret"),
     levels=levels("-", "A", "A"),
-    upstream="secretsmanager_has_restrictive_resource_policy",
     url=f"{_GUIDE}/auth-and-access_resource-policies.html",
 )
 def secret_has_resource_policy(secret: Resource, stack: Stack) -> CheckResults:
@@ -122,10 +121,6 @@ recovery_window_is_sufficient = resource_rule(
 program_sets_no_secret_value = resource_rule(
     "GH-SM-006",
     title="The program does not set secret values",
-    rationale=(
-        "A value in the program is stored in the Pulumi state and in the version "
-        "history, even with write-only arguments."
-    ),
     remedy=(
         "remove the value; let RDS manage the value, or create the value in the rotation "
         "function of the secret"

@@ -15,9 +15,6 @@ _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
         "SNS topics are encrypted, require TLS and do not allow public or unknown "
         "cross-account access"
     ),
-    rationale=(
-        "Notifications reveal what is monitored, and forged notifications mislead responders."
-    ),
     remedy=(
         'set kmsMasterKeyId to a customer managed key, and deny sns:Publish to "*" if '
         "aws:SecureTransport is false, in an "
@@ -25,10 +22,7 @@ _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
     ),
     types=aws("sns.Topic"),
     lists=ACCOUNTS,
-    upstream=(
-        "SNS.1 SNS.4 2.21 CKV_AWS_26 CKV_AWS_169 CKV_AWS_385 "
-        "sns_topics_kms_encryption_at_rest_enabled sns_topics_not_publicly_accessible SNS3"
-    ),
+    upstream="SNS.1 SNS.4 2.21 CKV_AWS_26 CKV_AWS_169 CKV_AWS_385 SNS3",
     url=f"{_GUIDE}/sns-security-best-practices.html",
 )
 def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResults:

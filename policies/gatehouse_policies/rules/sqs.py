@@ -26,7 +26,7 @@ queue_is_encrypted = resource_rule(
     "GH-SQS-001",
     title="SQS queues are encrypted at rest",
     types=aws("sqs.Queue"),
-    upstream="SQS.1 CKV_AWS_27 sqs_queues_server_side_encryption_enabled SQS2",
+    upstream="SQS.1 CKV_AWS_27 SQS2",
     url=f"{_GUIDE}/sqs-server-side-encryption.html",
 ).requires(
     # SQS encrypts a queue with its own key if the program sets neither property.
@@ -44,7 +44,7 @@ queue_is_encrypted = resource_rule(
     remedy="name the principals, or add a condition on aws:SourceArn or aws:SourceAccount",
     severity=Severity.CRITICAL,
     lists=ACCOUNTS,
-    upstream="SQS.3 2.21 CKV_AWS_168 CKV_AWS_387 sqs_queues_not_publicly_accessible",
+    upstream="SQS.3 2.21 CKV_AWS_168 CKV_AWS_387",
     url=f"{_GUIDE}/sqs-security-best-practices.html",
 )
 def queue_policy_is_not_public(queue: Resource, stack: Stack) -> CheckResults:

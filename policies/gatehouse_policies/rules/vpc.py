@@ -10,7 +10,15 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import STACK, aws, by_token
 from gatehouse_policies.engine.guard import check_each
-from gatehouse_policies.engine.requirements import any_of, is_not_true, is_set, is_true
+from gatehouse_policies.engine.requirements import (
+    any_of,
+    has_resource,
+    is_exactly,
+    is_not_set,
+    is_not_true,
+    is_set,
+    is_true,
+)
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
@@ -26,49 +34,37 @@ _GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide"
 _vpc_rule = partial(stack_rule, types=aws("ec2.Vpc"))
 
 
-@_vpc_rule(
+flow_logs_are_enabled = _vpc_rule(
     "GH-VPC-001",
     title="VPCs have flow logs for all traffic",
-    remedy='add an aws.ec2.FlowLog with trafficType="ALL" to a log group with kmsKeyId',
     severity=Severity.HIGH,
-    upstream="EC2.6 4.7 CKV2_AWS_11 vpc_flow_logs_enabled VPC7",
+    upstream="EC2.6 4.7 CKV2_AWS_11 VPC7",
     url=f"{_GUIDE}/flow-logs.html",
+).requires(
+    has_resource(
+        "ec2.FlowLog",
+        "vpcId",
+        is_exactly("trafficType", "ALL"),
+        missing="the VPC has no flow log",
+    )
 )
-def flow_logs_are_enabled(vpc: Resource, stack: Stack) -> CheckResults:
-    logs = stack.referencing(vpc, aws("ec2.FlowLog"), "vpcId")
-    if not logs:
-        yield "the VPC has no flow log"
-    for log in logs:
-        if log.props.text("trafficType") != "ALL":
-            yield f"trafficType is not ALL in {log.name}"
-        for group in stack.referenced_by(log, "logDestination", aws("cloudwatch.LogGroup")):
-            if not group.props.has("kmsKeyId"):
-                yield Violation(
-                    f"the log group {group.name} has no customer managed key",
-                    "set kmsKeyId on the log group",
-                )
 
 
-@_vpc_rule(
+default_security_group_is_empty = _vpc_rule(
     "GH-VPC-002",
     title="Default security groups have no rules",
-    rationale=(
-        "Resources without a security group use the default group, which allows all "
-        "outbound and internal traffic."
-    ),
-    remedy="add an aws.ec2.DefaultSecurityGroup for the VPC without ingress or egress rules",
     severity=Severity.HIGH,
-    upstream="EC2.2 6.5 CKV2_AWS_12 ec2_securitygroup_default_restrict_traffic",
+    upstream="EC2.2 6.5 CKV2_AWS_12",
     url=f"{_GUIDE}/default-security-group.html",
+).requires(
+    has_resource(
+        "ec2.DefaultSecurityGroup",
+        "vpcId",
+        is_not_set("ingress"),
+        is_not_set("egress"),
+        missing="the VPC has no DefaultSecurityGroup",
+    )
 )
-def default_security_group_is_empty(vpc: Resource, stack: Stack) -> CheckResults:
-    groups = stack.referencing(vpc, aws("ec2.DefaultSecurityGroup"), "vpcId")
-    if not groups:
-        yield "the VPC has no DefaultSecurityGroup"
-    for group in groups:
-        for direction in ("ingress", "egress"):
-            if group.props.size(direction):
-                yield f"{direction} is not empty in {group.name}"
 
 
 public_addresses_are_not_assigned = resource_rule(
@@ -76,7 +72,7 @@ public_addresses_are_not_assigned = resource_rule(
     title="Subnets do not assign public IP addresses",
     types=aws("ec2.Subnet"),
     levels=levels("M", "M", "M"),
-    upstream="EC2.15 CKV_AWS_130 vpc_subnet_no_public_ip_by_default",
+    upstream="EC2.15 CKV_AWS_130",
     url=f"{_GUIDE}/subnet-public-ip.html",
 ).requires(is_not_true("mapPublicIpOnLaunch"))
 
@@ -93,8 +89,7 @@ public_addresses_are_not_assigned = resource_rule(
     # Names of security groups, or of their rules, whose load balancers are in another stack.
     lists={"load_balancer_groups": ()},
     upstream=(
-        "EC2.18 EC2.19 EC2.13 EC2.14 6.3 6.4 CKV_AWS_24 CKV_AWS_25 CKV_AWS_260 CKV_AWS_277 "
-        "ec2_securitygroup_allow_ingress_from_internet_to_any_port EC23"
+        "EC2.18 EC2.19 EC2.13 EC2.14 6.3 6.4 CKV_AWS_24 CKV_AWS_25 CKV_AWS_260 CKV_AWS_277 EC23"
     ),
     url=f"{_GUIDE}/security-group-rules.html",
 )
@@ -144,16 +139,11 @@ def _belongs_to_load_balancer(holder: Resource, stack: Stack) -> bool:
 @resource_rule(
     "GH-VPC-009",
     title="VPC endpoints have a restrictive endpoint policy",
-    rationale=(
-        "The default endpoint policy allows all requests to all accounts, which enables "
-        "data exfiltration."
-    ),
     remedy=(
         "set an endpoint policy that names resources, or has conditions on "
         "aws:PrincipalAccount and aws:ResourceAccount"
     ),
     types=aws("ec2.VpcEndpoint", "ec2.VpcEndpointPolicy"),
-    upstream="vpc_endpoint_connections_trust_boundaries",
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html",
 )
 def endpoint_policy_is_restrictive(endpoint: Resource) -> CheckResults:
@@ -170,10 +160,6 @@ def endpoint_policy_is_restrictive(endpoint: Resource) -> CheckResults:
 interface_endpoint_is_effective = resource_rule(
     "GH-VPC-012",
     title="Interface endpoints have private DNS names and a security group",
-    rationale=(
-        "Without private DNS names, requests to the default host name of the service use the "
-        "public endpoint. Without a security group, the endpoint has the default group of the VPC."
-    ),
     types=aws("ec2.VpcEndpoint"),
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/privatelink-access-aws-services.html",
 ).requires(
@@ -212,7 +198,7 @@ _SUBNET_PROPERTIES = by_token(
         "elasticache.SubnetGroup",
         "rds.SubnetGroup",
     ),
-    upstream="CKV_AWS_148 elasticache_cluster_uses_public_subnet",
+    upstream="CKV_AWS_148",
     url=f"{_GUIDE}/VPC_Route_Tables.html",
 )
 def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResults:
@@ -259,10 +245,6 @@ def _rules(holder: Resource, direction: str) -> list[Properties]:
 @stack_rule(
     "GH-VPC-006",
     title="Security group rules have a description and are separate resources",
-    rationale=(
-        "Inline rules and separate rules overwrite each other. Descriptions document why "
-        "a rule exists."
-    ),
     remedy="set description, and use SecurityGroupIngressRule and SecurityGroupEgressRule only",
     severity=Severity.LOW,
     types=aws(
@@ -301,7 +283,7 @@ def _check_description(rule: Properties) -> CheckResults:
     types=aws("ec2.NetworkAcl", "ec2.DefaultNetworkAcl"),
     # The first matching rule applies, so all rules of an ACL are evaluated together:
     # https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html
-    upstream="EC2.21 6.2 CKV_AWS_231 CKV_AWS_232 ec2_networkacl_allow_ingress_tcp_port_22",
+    upstream="EC2.21 6.2 CKV_AWS_231 CKV_AWS_232",
     url=f"{_GUIDE}/vpc-network-acls.html",
 )
 def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResults:
@@ -339,10 +321,6 @@ def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
 @_vpc_rule(
     "GH-VPC-011",
     title="VPC Block Public Access is enabled, with an exclusion for load balancer subnets",
-    rationale=(
-        "Block Public Access overrides routes and security groups in all VPCs of the "
-        "account and Region."
-    ),
     remedy=(
         'add aws.ec2.VpcBlockPublicAccessOptions (internetGatewayBlockMode="block-ingress") '
         "and exclude load balancer subnets"

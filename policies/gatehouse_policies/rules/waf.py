@@ -1,7 +1,7 @@
 """Rules for AWS WAF web ACLs."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 from gatehouse_policies.analysis.properties import Properties
@@ -47,7 +47,7 @@ _API_HOST = re.compile(r"api[.-]", re.IGNORECASE)
     types=aws("wafv2.WebAcl"),
     levels=levels("A", "M", "M"),
     settings={"requests_max": {"dev": 100_000, "staging": 100_000, "prod": 200_000}},
-    upstream="WAF.10 CKV_AWS_192 CKV2_AWS_47 CKV2_AWS_76 CKV2_AWS_77 wafv2_webacl_with_rules",
+    upstream="WAF.10 CKV_AWS_192 CKV2_AWS_47 CKV2_AWS_76 CKV2_AWS_77",
     url=f"{_GUIDE}/aws-managed-rule-groups-list.html",
 )
 def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResults:
@@ -84,11 +84,6 @@ def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResu
 @stack_rule(
     "GH-WAF-005",
     title="The core rule set of AWS WAF does not block legitimate requests to APIs",
-    rationale=(
-        "The rule set is written for websites. It blocks bodies of more than 8 KB, URLs with "
-        "IP addresses, markup in text fields "
-        "and clients without a User-Agent header, which are legitimate requests to an API."
-    ),
     remedy=(
         "add a scopeDownStatement that excludes the API, or override the rules to count, and block "
         f"by label where no API receives requests: {', '.join(_WEBSITE_RULES)}"
@@ -154,7 +149,6 @@ def _is_api_route(rule: Resource) -> bool:
 @stack_rule(
     "GH-WAF-002",
     title="Web ACLs have logging enabled and redact credentials",
-    rationale="Without redaction, the log contains the API keys and cookies of all requests.",
     remedy=(
         "add a WebAclLoggingConfiguration with redactedFields for the headers "
         "authorization, cookie and x-api-key"
@@ -162,7 +156,7 @@ def _is_api_route(rule: Resource) -> bool:
     severity=Severity.HIGH,
     types=aws("wafv2.WebAcl"),
     levels=levels("A", "M", "M"),
-    upstream="WAF.11 CKV2_AWS_31 wafv2_webacl_logging_enabled",
+    upstream="WAF.11 CKV2_AWS_31",
     url=f"{_GUIDE}/logging-management.html",
 )
 def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
@@ -185,7 +179,7 @@ metrics_are_enabled = resource_rule(
     severity=Severity.LOW,
     types=aws("wafv2.WebAcl", "wafv2.RuleGroup"),
     pack="resilience",
-    upstream="WAF.12 wafv2_webacl_rule_logging_enabled",
+    upstream="WAF.12",
     url=f"{_GUIDE}/monitoring-cloudwatch.html",
 ).requires(
     is_true("visibilityConfig.cloudwatchMetricsEnabled"),
@@ -210,10 +204,6 @@ def _protects_headers(acl: Resource) -> bool:
 samples_contain_no_credentials = _web_acl_rule(
     "GH-WAF-006",
     title="Web ACLs do not store samples of requests with credentials",
-    rationale=(
-        "AWS WAF shows sampled requests with all headers, including API keys and "
-        "cookies, to every reader of the web ACL."
-    ),
     remedy=(
         "set visibilityConfig.sampledRequestsEnabled=False on the web ACL and on each rule, or "
         "add a dataProtectionConfig with "
@@ -237,31 +227,24 @@ samples_contain_no_credentials = _web_acl_rule(
 )
 def rules_do_not_count_only(acl: Resource) -> CheckResults:
     rules = acl.props.blocks("rules")
+    # Another rule can block requests with the label of a counted rule. A label ends with the name
+    # of its rule, sometimes in different case: SizeRestrictions_BODY adds SizeRestrictions_Body
+    # (WAF developer guide, "Core rule set (CRS) managed rule group").
+    blocked = {
+        label.rpartition(":")[2].lower()
+        for rule in rules
+        if rule.block("action").has("block")
+        for label in _labels(rule.block("statement"))
+    }
     for rule in rules:
         for name in ("action", "overrideAction"):
             if rule.block(name).has("count"):
                 yield f"{rule.path_of(name)} is count"
         group = rule.block("statement").block("managedRuleGroupStatement")
         for override in group.blocks("ruleActionOverrides"):
-            if override.block("actionToUse").has("count") and not _is_blocked_by_label(
-                override.text("name"), rules
-            ):
+            counted = override.block("actionToUse").has("count")
+            if counted and override.text("name").lower() not in blocked:
                 yield f"{override.path_of('actionToUse')} is count"
-
-
-def _is_blocked_by_label(counted: str, rules: Sequence[Properties]) -> bool:
-    """True if another rule blocks requests with the label of the counted rule. Those requests are
-    therefore still blocked.
-
-    A label ends with the name of its rule, sometimes in different case: SizeRestrictions_BODY adds
-    SizeRestrictions_Body (WAF developer guide, "Core rule set (CRS) managed rule group").
-    """
-    blocking = (rule.block("statement") for rule in rules if rule.block("action").has("block"))
-    return any(
-        label.rpartition(":")[2].lower() == counted.lower()
-        for statement in blocking
-        for label in _labels(statement)
-    )
 
 
 def _labels(statement: Properties) -> Iterator[str]:

@@ -14,9 +14,9 @@ Check = Callable[[Properties], CheckResults]
 
 
 def decide(check: Check, **props: Any) -> Decision:
-    rule = resource_rule(
-        "X-1", title="t", rationale="r", remedy="fix", types=("aws:x/y:Z",), url="u"
-    )(lambda resource: check(resource.props))
+    rule = resource_rule("X-1", title="t", remedy="fix", types=("aws:x/y:Z",), url="u")(
+        lambda resource: check(resource.props)
+    )
     resource = Resource("urn", "aws:x/y:Z", "z", Properties(props))
     return evaluate(rule, resource, Stack([resource]))
 

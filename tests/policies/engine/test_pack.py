@@ -34,7 +34,7 @@ from pulumi_policy import PolicyPack
 from gatehouse_policies.engine.pack import guarded
 from gatehouse_policies.engine.rule import Severity, levels, resource_rule, stack_rule
 
-metadata = dict(title="t", rationale="w", remedy="r", url="u", severity=Severity.LOW, types=("aws:sns/topic:Topic",))
+metadata = dict(title="t", remedy="r", url="u", severity=Severity.LOW, types=("aws:sns/topic:Topic",))
 metadata["levels"] = levels("A", "A", "A")
 
 
@@ -268,8 +268,8 @@ def test_malformed_property_is_a_violation(security: Pack) -> None:
         "task",
         "mandatory",
         (
-            "containerDefinitions must be a JSON list of objects, not text that is not JSON. Fix: "
-            "correct the type of this property"
+            "containerDefinitions must be JSON, not text that is not JSON. Fix: correct the type "
+            "of this property"
         ),
     ) in security.check(program)
 

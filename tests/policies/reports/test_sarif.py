@@ -81,16 +81,6 @@ def test_findings_on_one_line_have_different_fingerprints() -> None:
     assert all(re.fullmatch(r"[0-9a-f]{16}:1", text) for text in hashes)
 
 
-def test_results_that_code_scanning_rejects_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sarif, "RESULTS_MAX", 2)
-    run = run_of([violation(urn=f"{URN}-{number}") for number in range(5)])
-    assert len(run["results"]) == 2
-    [note] = run["invocations"][0]["toolExecutionNotifications"]
-    assert (
-        note["message"]["text"] == "3 results are omitted: code scanning accepts 2 results per run."
-    )
-
-
 @pytest.mark.requirement("PP-04")
 def test_result_has_rule_resource_and_line() -> None:
     run = run_of([violation()])

@@ -20,17 +20,15 @@ from tests.components.settings.stack_settings import DELIVERY, raw_settings
 from tools.docs.deployments import deployed
 
 ADVISORY = {"GH-RDS-014", "GH-S3-017", "GH-TAG-002"}
-FORMS = pytest.mark.parametrize("form", ["container", "serverless", "cloudfront", "options"])
+FORMS = pytest.mark.parametrize("form", ["container", "serverless", "options"])
 SETTINGS = {
     "container": "",
     "serverless": serverless("prod")["gatehouse:settings"],
-    "cloudfront": json.dumps(
-        raw_settings("prod", {"services.console.hosting": "cloudfront", "delivery": DELIVERY})
-    ),
     "options": json.dumps(
         raw_settings(
             "prod",
             {
+                "services.console.hosting": "cloudfront",
                 "recovery.stack": "proddr",
                 "delivery": DELIVERY,
             },

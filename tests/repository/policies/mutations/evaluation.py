@@ -114,7 +114,7 @@ class Evaluator:
 
     def new_findings(
         self, resource: Resource, changed: Resource | None, name: str = ""
-    ) -> frozenset[Finding]:
+    ) -> Iterator[Finding]:
         """The findings that a change adds. changed: None if the resource is removed. name: the
         property, if only one changes.
         """
@@ -126,7 +126,7 @@ class Evaluator:
                 (resource.urn, ALL), set()
             )
         if not affected:
-            return frozenset()
+            return
         resources = [changed if item is resource else item for item in self._resources]
         if changed is not None and changed.type == AWS_PROVIDER:
             provider = Properties(values_of(changed.props), "provider")
@@ -137,11 +137,9 @@ class Evaluator:
             ]
         stack = Stack(item for item in resources if item is not None)
         present = {item.urn: item for item in stack}
-        new: set[Finding] = set()
         for id, urn in affected:
             if urn in present:
-                new |= self._evaluate(_RULES[id], present[urn], stack) - self._findings[id, urn]
-        return frozenset(new)
+                yield from self._evaluate(_RULES[id], present[urn], stack) - self._findings[id, urn]
 
     def _uses(self, resource: Resource, provider: Resource) -> bool:
         return (
