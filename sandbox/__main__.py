@@ -6,9 +6,8 @@ Exit codes: 0 success; 1 a mandatory rule is violated; 2 error.
 import argparse
 import gc
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 from gatehouse_policies import command
 
@@ -32,53 +31,37 @@ def parser() -> argparse.ArgumentParser:
     # The folder for logs, reports and the state file. Tests use a separate folder.
     root.add_argument("--home", type=Path, default=HOME, help=argparse.SUPPRESS)
     commands = root.add_subparsers(required=True, metavar="<command>", title="commands")
-
-    text = "Deploy a stack to the AWS emulator and start its services, or update the running stack."
-    up = _add_command(commands, "up", _up, text)
-    _add_env(up)
-    _add_set(up)
+    for name, (run, text) in {
+        "up": (
+            _up,
+            "Deploy a stack to the AWS emulator and start its services, or update the running "
+            "stack.",
+        ),
+        "destroy": (
+            _destroy,
+            "Delete the resources of the running stack. The emulator continues, and `up` deploys "
+            "the stack again.",
+        ),
+        "down": (_down, "Stop a running `up`, or clean up after a crash."),
+    }.items():
+        commands.add_parser(name, help=text, description=text).set_defaults(command=run)
+    up, stacks = commands.choices["up"], sorted(REPOSITORY.glob("Pulumi.*.yaml"))
+    names = ", ".join(file.name.split(".")[1] for file in stacks)
+    up.add_argument("--env", default="dev", metavar="STACK", help=f"Stack: {names} (default: dev).")
+    up.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="Setting to change, such as image.digest=sha256:... Can be repeated.",
+    )
     up.add_argument(
         "--detach",
         action="store_true",
         help="Return when all services are ready. Use `down` to stop the services.",
     )
-
-    text = (
-        "Delete the resources of the running stack. The emulator continues, and `up` "
-        "deploys the stack again."
-    )
-    _add_command(commands, "destroy", _destroy, text)
-    _add_command(commands, "down", _down, "Stop a running `up`, or clean up after a crash.")
     return root
-
-
-_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-
-def _add_command(
-    commands: _Commands,
-    name: str,
-    run: Callable[[argparse.Namespace], int],
-    text: str,
-) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=text, description=text)
-    command.set_defaults(command=run)
-    return command
-
-
-def _add_env(command: argparse.ArgumentParser) -> None:
-    stacks = sorted(
-        file.name[len("Pulumi.") : -len(".yaml")] for file in REPOSITORY.glob("Pulumi.*.yaml")
-    )
-    text = f"Stack: {', '.join(stacks)} (default: dev)."
-    command.add_argument("--env", default="dev", metavar="STACK", help=text)
-
-
-def _add_set(command: argparse.ArgumentParser) -> None:
-    text = "Setting to change, such as image.digest=sha256:... Can be repeated."
-    command.add_argument(
-        "--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help=text
-    )
 
 
 # Each command imports its modules, so that `down` and `--help` do not load Pulumi and moto.

@@ -80,9 +80,10 @@ def _file(item: pytest.Item) -> str:
 
 
 def _rank(file: str) -> int:
+    # Long groups of files in one worker, and files that deploy stacks.
     if file.startswith(
-        ("tests/components/", "tests/journeys/")
-    ):  # long groups of files in one worker
+        ("tests/components/", "tests/journeys/", "tests/sandbox/emulator/", *_ONE_DEPLOYMENT)
+    ):
         return 0
     is_short = file.startswith("tests/runtime/") and not file.startswith(
         ("tests/runtime/services/console/", "tests/runtime/features/sharing/")

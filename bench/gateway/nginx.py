@@ -11,8 +11,8 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 from bench.gateway.environment import Environment, environment, show
@@ -69,73 +69,29 @@ def missing() -> list[str]:
     return [name for name in ("nginx", "wrk") if shutil.which(name) is None]
 
 
-@dataclass(frozen=True)
-class Row:
-    """Median of the rounds. baseline: the row to which the ratios refer; empty for a row of nginx
-    itself. lowest, highest: of the rounds."""
-
-    name: str
-    rps: int
-    p50_ms: float
-    p99_ms: float
-    failed: int
-    baseline: str = ""
-    ratio: float = 0.0
-    lowest: float = 0.0
-    highest: float = 0.0
-
-    def shown_ratio(self) -> str:
-        return (
-            f"{self.ratio:.2f} ({self.lowest:.2f} to {self.highest:.2f})" if self.baseline else ""
-        )
-
-
 def main(workers: int = 1) -> None:
     """Measures and prints the ratios."""
     rounds = _measure(workers)
-    rows = [_row(name, rounds) for name in rounds[0]]
-    cells = [
-        (
-            row.name,
-            f"{row.rps:,}",
-            f"{row.p50_ms:.2f}",
-            f"{row.p99_ms:.2f}",
-            str(row.failed),
-            row.shown_ratio(),
-            row.baseline,
-        )
-        for row in rows
-    ]
-    title = (
-        f"{workers} gateway worker(s), {CONNECTIONS} connections, one rate limit; {ROUNDS} "
-        f"rounds of {SECONDS} s in turn"
-    )
     show(
-        title,
+        f"{workers} gateway worker(s), {CONNECTIONS} connections, one rate limit; {ROUNDS} rounds "
+        f"of {SECONDS} s in turn",
         ("", "requests/s", "p50 ms", "p99 ms", "failed", "ratio (lowest to highest)", "of"),
-        cells,
+        [_row(name, rounds) for name in rounds[0]],
     )
 
 
-def _row(name: str, rounds: Sequence[Mapping[str, Result]]) -> Row:
-    middle = len(rounds) // 2
-    results = sorted((results[name] for results in rounds), key=lambda result: result.rps)
-    row = Row(
+def _row(name: str, rounds: Sequence[Mapping[str, Result]]) -> tuple[str, ...]:
+    """Medians of the rounds, and the ratios to the baseline; a row of nginx itself has none."""
+    results, baseline = [row[name] for row in rounds], _BASELINES.get(name, "")
+    ratios = sorted(row[name].rps / row[baseline].rps for row in rounds) if baseline else []
+    return (
         name,
-        round(results[middle].rps),
-        sorted(result.p50_ms for result in results)[middle],
-        sorted(result.p99_ms for result in results)[middle],
-        sum(result.failed for result in results),
-    )
-    baseline = _BASELINES.get(name)
-    if baseline is None:
-        return row
-    ratios = [
-        round(ratio, 3)
-        for ratio in sorted(results[name].rps / results[baseline].rps for results in rounds)
-    ]
-    return replace(
-        row, baseline=baseline, ratio=ratios[middle], lowest=ratios[0], highest=ratios[-1]
+        f"{median(result.rps for result in results):,.0f}",
+        f"{median(result.p50_ms for result in results):.2f}",
+        f"{median(result.p99_ms for result in results):.2f}",
+        str(sum(result.failed for result in results)),
+        f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})" if ratios else "",
+        baseline,
     )
 
 

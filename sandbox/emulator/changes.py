@@ -127,7 +127,6 @@ def _change(resource_type: ResourceType, request: ChangeRequest) -> Mapping[str,
         how,
         body=resource_type.body if resource_type.body in shape.members else "",
         names=resource_type.names,
-        nested=resource_type.nested,
         prepared={name: value for name, value in prepared.items() if name in shape.members},
         skip=PULUMI_ONLY,
     )

@@ -3,14 +3,13 @@ the actions that each role uses."""
 
 import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
 from gatehouse_policies.analysis.iam.conditions import applies_to_resource, holds
 from gatehouse_policies.analysis.iam.grammar import (
     Condition,
-    Statement,
     listed,
     parse,
     raw_statements,
@@ -64,10 +63,9 @@ class Permissions:
             backend.get_role_policy(role, name)[1] for name in backend.list_role_policies(role)
         ]
         documents += backend.list_attached_role_policies(role)[0]
-        statements = [statement for document in documents for statement in _statements(document)]
         return {
             action
-            for item in statements
+            for item in _statements(documents)
             if item.get("Effect") == "Allow"
             for action in listed(item.get("Action"))
         }
@@ -90,29 +88,40 @@ class Permissions:
     def _authorize(self, call: Any, name: str, action: str, target: str) -> None:
         key = call._access_key
         boundary = self._boundary(key)
-        granted = self._allows(key.collect_policies(), call, name, action, target)
+        policies = _statements(key.collect_policies())
+        granted = self._allows(policies, call, name, action, target)
         granted = granted or (action.startswith("kms:") and self._key_allows(call, name, action))
         # A permissions boundary limits permissions and grants none (IAM User Guide, "Permissions
         # boundaries for IAM entities").
         if not granted or (
-            boundary is not None and not self._allows([boundary], call, name, action, target)
+            boundary is not None
+            and not self._allows(_statements([boundary]), call, name, action, target)
         ):
             self._deny(call, name, action, target)
         with self._lock:
             self.used_actions.setdefault(name, set()).add(action)
 
     def _allows(
-        self, documents: Iterable[Any], call: Any, name: str, action: str, target: str
+        self,
+        statements: Iterable[Any],
+        call: Any,
+        name: str,
+        action: str,
+        target: str,
+        principal: str = "",
     ) -> bool:
-        """True if one of the documents allows the call. Raises an access denied error if a document
-        denies the call.
+        """True if one of the statements allows the call. Raises an access denied error if a
+        statement denies the call. principal: the ARN that statements of a resource policy must
+        name.
         """
         allowed = False
-        for raw in (raw for document in documents for raw in _statements(document)):
-            statement = _parsed(raw)
+        for raw in statements:
+            statement = parse({"Statement": raw}).statements[0]
             if not statement.covers_action(action) or not (
                 target == "*" or applies_to_resource(statement, target, None)
             ):
+                continue
+            if principal and ("AWS", principal) not in (statement.principals or ()):
                 continue
             conditions_hold = _conditions_hold(statement.conditions, call, action)
             if conditions_hold is None:
@@ -140,19 +149,7 @@ class Permissions:
         key_id = keys.get_key_id_from_alias(key_id) if key_id.startswith("alias/") else key_id
         role = f"arn:aws:iam::{ACCOUNT}:role/{name}"
         policy = json.loads(keys.keys[key_id].policy) if key_id in keys.keys else {}
-        for raw in raw_statements(policy):
-            statement = _parsed(raw)
-            if (
-                statement.allow
-                and statement.covers_action(action)
-                and ("AWS", role) in (statement.principals or ())
-            ):
-                conditions_hold = _conditions_hold(statement.conditions, call, action)
-                if conditions_hold is None:
-                    self._report_condition(name, action, raw["Condition"])
-                if conditions_hold is not False:
-                    return True
-        return False
+        return self._allows(raw_statements(policy), call, name, action, "*", principal=role)
 
     def _report_condition(self, name: str, action: str, condition: dict[str, Any]) -> None:
         keys = ", ".join(
@@ -215,12 +212,12 @@ def _transaction(call: Any, action: str) -> list[tuple[str, str]]:
     return [(f"dynamodb:{kind}Item", f"{tables}/{write['TableName']}") for kind, write in writes]
 
 
-def _parsed(statement: Mapping[str, Any]) -> Statement:
-    return parse({"Statement": statement}).statements[0]
-
-
-def _statements(policy: Any) -> list[Any]:
-    return raw_statements(access_control.IAMPolicy(policy)._policy_json)
+def _statements(policies: Iterable[Any]) -> list[Any]:
+    return [
+        row
+        for policy in policies
+        for row in raw_statements(access_control.IAMPolicy(policy)._policy_json)
+    ]
 
 
 def _resource(call: Any, action: str, resource: str) -> str:

@@ -127,7 +127,6 @@ class CreateRequest:
         *,
         body: str = "",
         names: Mapping[str, str] | None = None,
-        nested: Mapping[str, str] | None = None,
         defaults: Mapping[str, Any] | None = None,
         prepared: Mapping[str, Any] | None = None,
         skip: Collection[str] = (),
@@ -142,7 +141,7 @@ class CreateRequest:
         are fields of `ResourceType`.
         """
         shape: Any = self.input_shape(call)
-        parameters = dict(prepared or {})
+        parameters, names = dict(prepared or {}), names or {}
         targets = [(shape, parameters)]
         if body:
             inner, structure = shape, parameters
@@ -154,11 +153,13 @@ class CreateRequest:
             if key in _COMMON_INPUTS or (key not in only if only else key in skip or used):
                 continue
             for structure_shape, structure in targets:
-                member = (names or {}).get(key) or self._parameter(structure_shape, key)
-                if member is not None and member in structure_shape.members:
+                member = names.get(key)
+                if member not in structure_shape.members:
+                    member = self._parameter(structure_shape, key)
+                if member is not None:
                     self._input_of[member] = key
                     structure[member] = self.to_api(
-                        value, structure_shape.members[member], key, nested or {}
+                        value, structure_shape.members[member], key, names
                     )
                     self._unused.discard(key)
                     break
@@ -296,10 +297,12 @@ class CreateRequest:
             raise self.error(f"property {path} must be an object.")
         result = {}
         for key, item in value.items():
-            member = names[key] if key in names else _member(shape, key)
+            member = names.get(key)
             if member == "":
                 continue
-            if member is None or member not in shape.members:
+            if member not in shape.members:
+                member = _member(shape, key)
+            if member is None:
                 raise self.error(
                     f"property {path}.{key} has no member in {shape.name} of the AWS API. "
                     "Map the name in sandbox/emulator/resources/."

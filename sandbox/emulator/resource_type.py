@@ -17,21 +17,14 @@ PULUMI_ONLY = frozenset(
         "allowMajorVersionUpgrade",
         "allowOverwrite",
         "applyImmediately",
-        "autoAccept",
         "deleteAutomatedBackups",
         "deletionWindowInDays",
         "finalSnapshotIdentifier",
         "forceDelete",
         "forceDestroy",
-        "forceDetachPolicies",
-        "forceNewDeployment",
         "recoveryWindowInDays",
-        "revokeRulesOnDelete",
-        "sigintRollback",
         "skipDestroy",
         "skipFinalSnapshot",
-        "sourceCodeHash",
-        "trackLatest",
         "triggers",
         "waitForSteadyState",
     ]
@@ -87,10 +80,8 @@ class ResourceType:
     themselves.
     """
     names: Mapping[str, str] = field(default_factory=dict)
-    """Parameter names of the inputs whose parameter has another name, keyed by input."""
-    nested: Mapping[str, str] = field(default_factory=dict)
-    """Member names of the properties inside inputs, at any depth, whose member has another name,
-    keyed by property; "" omits the value."""
+    """Names of parameters and their members, keyed by the inputs and properties, at any depth, that
+    have another name; "" omits the value of a property."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Default values, keyed by input, for inputs that are not set."""
     tag_kind: str = ""
@@ -107,8 +98,6 @@ class ResourceType:
     """Makes further calls with the result of `call`; returns additional outputs."""
     settings: tuple[Setting, ...] = ()
     """Inputs that operations of their own set."""
-    variant: Callable[[CreateRequest], "ResourceType | None"] | None = None
-    """Returns the emulation of a resource that AWS creates with another operation, or None."""
     create: Callable[[CreateRequest], Created] | None = None
     """Creates the resource instead of `call`; returns the ID and the outputs."""
     update: str | Callable[[ChangeRequest], dict[str, Any] | None] = ""
@@ -140,11 +129,6 @@ def create(resource_type: ResourceType, request: CreateRequest) -> Created:
     """Create the resource. Raises SandboxError for an unused input or an output that the type does
     not have.
     """
-    if (
-        resource_type.variant is not None
-        and (variant := resource_type.variant(request)) is not None
-    ):
-        resource_type = variant
     inputs = request.registration.inputs
     properties = schema(request.registration.type)
     if properties is None:
@@ -222,8 +206,7 @@ def _parameters(
 ) -> list[dict[str, Any]]:
     """The parameters of each call of a setting."""
     if not setting.attributes:
-        names = setting.names
-        return [request.parameters(setting.call, names=names, nested=names, only=values)]
+        return [request.parameters(setting.call, names=setting.names, only=values)]
     attributes: dict[str, str] = {}
     for name, value in values.items():
         path = setting.attributes[name]
@@ -245,7 +228,6 @@ def _call(resource_type: ResourceType, request: CreateRequest) -> Mapping[str, A
         resource_type.call,
         body=resource_type.body,
         names=resource_type.names,
-        nested=resource_type.nested,
         defaults=resource_type.defaults,
         prepared=resource_type.prepare(request) if resource_type.prepare is not None else {},
         skip=PULUMI_ONLY,

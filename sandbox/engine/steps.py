@@ -4,14 +4,13 @@ resource.
 
 import tomllib
 from collections.abc import Collection, Mapping
-from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from gatehouse_policies.program.schema import camel
 from gatehouse_policies.program.types import Registration
-from gatehouse_policies.program.values import SIGNATURE, encode, path_steps
+from gatehouse_policies.program.values import SIGNATURE, encode
 
 Operation = Literal["same", "create", "update", "replace", "unknown", "delete", "retain"]
 
@@ -35,15 +34,10 @@ class Step:
     note: str = ""
 
 
-def changed_properties(
-    old: Mapping[str, Any],
-    new: Mapping[str, Any],
-    registration: Registration,
-) -> tuple[str, ...]:
-    """The inputs that differ, except those in `ignore_changes`."""
+def changed_properties(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+    """The inputs that differ."""
     names = {key for key in {*old, *new} if _plain(old.get(key)) != _plain(new.get(key))}
-    ignored = {path for path in registration.ignore_changes if len(path_steps(path)) == 1}
-    return tuple(sorted(names - ignored - {camel(name) for name in ignored}))
+    return tuple(sorted(names))
 
 
 def replaces(type_: str, property_: str) -> bool | None:
@@ -63,10 +57,7 @@ def operation(registration: Registration, properties: Collection[str]) -> Operat
     """The operation after changes to inputs: same, update, replace, or unknown if the facts do not
     say which of the two.
     """
-    forced = {path_steps(path)[0] for path in registration.replace_on_changes}
-    if any(
-        replaces(registration.type, name) or name in forced or "*" in forced for name in properties
-    ):
+    if any(replaces(registration.type, name) for name in properties):
         return "replace"
     if not properties:
         return "same"
@@ -88,39 +79,13 @@ def keeps_name(old: Registration, new: Registration) -> bool:
 
 
 def with_ignored_changes(old: Registration, new: Registration) -> Registration:
-    """The registration with the old values at the paths of `ignore_changes`, as the engine does
-    before it compares.
+    """The registration with the old values of the inputs in `ignore_changes`, as the engine does
+    before it compares. The program ignores whole inputs only.
     """
-    inputs = dict(new.inputs)
-    for path in new.ignore_changes:
-        first, *rest = path_steps(path)
-        _restore(
-            old.inputs, inputs, [first if first in (*old.inputs, *inputs) else camel(first), *rest]
-        )
-    return replace(new, inputs=inputs)
-
-
-def _restore(old: Any, new: Any, path: list[str]) -> None:
-    """Set the value at `path` in `new` to the value in `old`. `*` selects all members. `new` is
-    copied at each level below.
-    """
-    step, *rest = path
-    keys: list[Any]
-    if isinstance(old, list) and isinstance(new, list):
-        keys = [key for key in range(min(len(old), len(new))) if step in ("*", str(key))]
-    elif isinstance(old, dict) and isinstance(new, dict):
-        keys = list({*old, *new}) if step == "*" else [step]
-    else:
-        return
-    for key in keys:
-        if rest:
-            if isinstance(new, list) or (key in old and key in new):
-                new[key] = copy(new[key])
-                _restore(old[key], new[key], rest)
-        elif isinstance(old, list) or key in old:
-            new[key] = old[key]
-        else:
-            new.pop(key, None)
+    names = {camel(name) for name in new.ignore_changes}
+    kept = {name: value for name, value in old.inputs.items() if name in names}
+    changed = {name: value for name, value in new.inputs.items() if name not in names}
+    return replace(new, inputs={**changed, **kept})
 
 
 def _plain(value: Any) -> Any:

@@ -146,11 +146,8 @@ class Updater:
         return None
 
     def _changed(self, old: Entry, registration: Registration) -> tuple[str, ...]:
-        before, after = (
-            self._old_providers.inputs(old.registration),
-            self._new_providers.inputs(registration),
-        )
-        return changed_properties(before, after, registration)
+        before = self._old_providers.inputs(old.registration)
+        return changed_properties(before, self._new_providers.inputs(registration))
 
     def _update(
         self, registration: Registration, old: Entry, changed: tuple[str, ...]

@@ -10,15 +10,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 from gatehouse_policies.files import private_folder
 
 from sandbox.errors import SandboxError
+from sandbox.local.requests import relay
 from sandbox.local.run_state import RunStateFile
 from sandbox.paths import HOME, REPOSITORY
 
-_POLL_S = 0.1
 _READY_S = 300.0
 _STOP_S = 40.0
 
@@ -49,40 +48,31 @@ def up_detached(stack: str, changes: Sequence[str] = (), home: Path = HOME) -> i
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    deadline = time.monotonic() + _READY_S
+
+    def code() -> int | None:
+        exit_code = child.poll()
+        if exit_code is not None:
+            return exit_code or 1
+        if time.monotonic() > deadline:
+            raise SandboxError(f"Gatehouse was not ready within {_READY_S:.0f} s. Log: {log}")
+        return 0 if _belongs_to(home / "up.json", child.pid) else None
+
     try:
-        with log.open("rb") as output:
-            code = _relay(child, output, home / "up.json")
+        exit_code = relay(log, code)
+        if exit_code and log.stat().st_size == 0:
+            raise SandboxError(
+                f"`up` exited with code {exit_code} and wrote no output. Is the disk full? Run: "
+                f"df -h {log}"
+            )
         # The output contains the admin token, which must be stored in up.json only.
         os.truncate(log, 0)
-        return code
+        return exit_code
     except BaseException:
         # Ctrl-C during the start: stop the child process.
         child.send_signal(signal.SIGTERM)
         child.wait(_STOP_S)
         raise
-
-
-def _relay(child: "subprocess.Popen[bytes]", output: IO[bytes], state: Path) -> int:
-    deadline = time.monotonic() + _READY_S
-    while True:
-        exit_code = child.poll()
-        ready = exit_code is None and _belongs_to(state, child.pid)
-        sys.stdout.write(output.read().decode(errors="replace"))
-        sys.stdout.flush()
-        if exit_code is not None:
-            if exit_code and not output.tell():
-                raise SandboxError(
-                    f"`up` exited with code {exit_code} and wrote no output. Is the disk full? "
-                    f"Run: df -h {output.name}"
-                )
-            return exit_code or 1
-        if ready:
-            return 0
-        if time.monotonic() > deadline:
-            raise SandboxError(
-                f"Gatehouse was not ready within {_READY_S:.0f} s. Log: {output.name}"
-            )
-        time.sleep(_POLL_S)
 
 
 def _belongs_to(state: Path, pid: int) -> bool:

@@ -19,8 +19,6 @@ from sandbox.local.services import LocalServers, function_environment, returns_2
 from sandbox.paths import REPOSITORY
 
 _TARGET = re.compile(r":function:(?P<name>[^:/]+):(?P<alias>[^:/]+)/invocations$")
-_RUNTIME_CLIENT = ("/opt/gatehouse/bin/python", "-m", "awslambdaric")
-"""The command of the image that runs a handler, replaced by `api_gateway.py`."""
 _READY_S = 45.0
 _FUNCTIONS = REPOSITORY / "runtime" / "functions"
 # AWS Secrets Manager User Guide, "Rotation by Lambda function": the four steps, in this order.
@@ -30,7 +28,7 @@ _ROTATION_STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 @dataclass(frozen=True, slots=True)
 class LambdaService:
     """A service with the deployed function version that its API invokes. Versions differ in their
-    code or configuration.
+    code or configuration. command: ends with the handler, which `api_gateway.py` runs.
     """
 
     service: str
@@ -85,18 +83,12 @@ def read(aws: Aws, exports: Mapping[str, Any], service: str) -> LambdaService:
 
 def start(aws: Aws, deployed: LambdaService, *, port: int, logs: Path) -> child_processes.Child:
     """Start the API with the function, its deployed handler and its role, on a free port."""
-    *client, handler = deployed.command
-    if tuple(client) != _RUNTIME_CLIENT:
-        raise SandboxError(
-            f"The {deployed.service} function starts {' '.join(client)}, expected "
-            f"{' '.join(_RUNTIME_CLIENT)}."
-        )
     name = f"{deployed.service}-function"
     environment = function_environment(
         aws, deployed.api.arn.split(":")[6], deployed.environment, deployed.role, name
     )
     environment["SANDBOX_API"] = json.dumps(asdict(deployed.api))
-    command = [sys.executable, "-m", "sandbox.local.api_gateway", str(port), handler]
+    command = [sys.executable, "-m", "sandbox.local.api_gateway", str(port), deployed.command[-1]]
     return child_processes.start(
         name, command, env=environment, cwd=REPOSITORY, log=logs / f"{name}.log"
     )

@@ -10,7 +10,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -81,20 +81,32 @@ def send(
         )
     os.close(os.open(output, os.O_CREAT | os.O_WRONLY, 0o600))
     write_private(home / _FILE, json.dumps(asdict(request)))
+
+    def code() -> int | None:
+        exited = not running.owner.alive()  # checked before the result, which precedes the exit
+        if result.exists():
+            return int(json.loads(result.read_text())["exit_code"])
+        if exited:
+            raise SandboxError(f"The running environment exited. Log: {home / 'up.log'}")
+        return None
+
     try:
-        with output.open("rb") as lines:
-            while True:
-                # Checked before the output is read, so that no output is lost.
-                completed, exited = result.exists(), not running.owner.alive()
-                sys.stdout.write(lines.read().decode(errors="replace"))
-                sys.stdout.flush()
-                if completed:
-                    return int(json.loads(result.read_text())["exit_code"])
-                if exited:
-                    raise SandboxError(f"The running environment exited. Log: {home / 'up.log'}")
-                time.sleep(_POLL_S)
+        return relay(output, code)
     finally:
         if _waiting(home) == request:  # another request can follow one that has been taken
             (home / _FILE).unlink(missing_ok=True)
         for file in (output, result):
             file.unlink(missing_ok=True)
+
+
+def relay(output: Path, code: Callable[[], int | None]) -> int:
+    """Print a file that another process writes, until `code` returns the exit code."""
+    with output.open("rb") as lines:
+        while True:
+            # Checked before the output is read, so that no output is lost.
+            exit_code = code()
+            sys.stdout.write(lines.read().decode(errors="replace"))
+            sys.stdout.flush()
+            if exit_code is not None:
+                return exit_code
+            time.sleep(_POLL_S)

@@ -152,25 +152,29 @@ def returns_200(url: str, headers: Mapping[str, str] | None = None) -> bool:
         return False
 
 
-def sign_in_link(console: str, admin_token: str) -> str:
-    """A URL that signs a browser in to the console. The URL works once and for a few minutes.
-
-    Raises SandboxError if the console does not create the link.
+def call_console(
+    console: str, admin_token: str, path: str, body: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Send a POST to the management API and return the response. Raises SandboxError with the
+    problem that it reports.
     """
-    headers = {"Authorization": f"Bearer {admin_token}"}
     try:
         response = httpx.post(
-            f"{console}/v1/sign-in-links",
-            headers=headers,
+            console + path,
+            json=body,
+            headers={"Authorization": f"Bearer {admin_token}"},
             timeout=10,
             trust_env=False,
             verify=PLAIN_HTTP,
         )
-        return f"{console}{response.raise_for_status().json()['path']}"
-    except (httpx.HTTPError, ValueError, KeyError) as problem:
+        content: dict[str, Any] = response.json()
+    except (httpx.HTTPError, ValueError) as problem:
+        raise SandboxError(f"POST {path} of the console: {type(problem).__name__}.") from None
+    if not response.is_success:
         raise SandboxError(
-            f"The console did not create a sign-in link: {type(problem).__name__}."
-        ) from None
+            f"POST {path} of the console: {response.status_code} {content.get('detail', '')}"
+        )
+    return content
 
 
 def _local_addresses(task: EcsTask, local: LocalServers) -> dict[str, str]:

@@ -345,9 +345,13 @@ class _Environment:
         self._progress.step("Starting a sample Core with an API key")
         gateway = local.url("gateway")
         # The key may also read files, to check through the gateway that the Core is registered.
-        key = sample_core.issue_key(
-            local.url("console"), token, "sample-core", ["cores:register", "cores:read"]
-        )
+        body = {
+            "name": "sample-core",
+            "owner": "sandbox",
+            "scopes": ["cores:register", "cores:read"],
+            "cores": [sample_core.NAME],
+        }
+        key = services.call_console(local.url("console"), token, "/v1/keys", body)["token"]
         child = self._register(sample_core.start(gateway, key, self._logs / "core.log"))
         sample_core.wait_ready(child, gateway, {"Authorization": f"Bearer {key}"})
         self._progress.done(
@@ -401,7 +405,9 @@ class _Environment:
         }
         for name in ("gateway", "console", "sharing", "AWS", "admin token"):
             progress.plain(f"  {name:<12} {addresses[name]}")
-        link = services.sign_in_link(endpoints.console, endpoints.admin_token)
+        console, token = endpoints.console, endpoints.admin_token
+        # The link works once and for a few minutes.
+        link = console + services.call_console(console, token, "/v1/sign-in-links")["path"]
         progress.plain()
         progress.title(
             "Open the web UI of the console with this link. It works once, within five minutes:"

@@ -31,8 +31,8 @@ PREFIX = f"gatehouse-{STACK}-"
 class FinishedRun:
     """Observations during and after a run.
 
-    mode: permissions of up.json. readiness: status of /readyz by service. stopped: output of
-        `down`.
+    mode: permissions of up.json. readiness: status of /readyz by service. gateway_response: to a
+        method that the API of the sharing function does not have. stopped: output of `down`.
     left: processes that are still running. files: names of the remaining files.
     roles: used and unused actions by role. denied: calls that IAM denied. attacks: results of `make
         attack`.
@@ -44,6 +44,7 @@ class FinishedRun:
     after: dict[str, int]
     update: str
     kept: int
+    gateway_response: httpx.Response
     destroyed: str
     stopped: str
     left: list[str]
@@ -122,6 +123,7 @@ def finished(environment: Environment, running: Running) -> FinishedRun:
         assert update.returncode == 0, update.stdout[-4000:] + update.stderr
         after, kept = services(home), running.open(key).status_code
         use_links(running)
+        gateway_response = httpx.delete(f"{running.sharing}/s/x", timeout=60)
         state = RunStateFile(home).read()
         assert state is not None
         destroyed = sandbox(home, "destroy")
@@ -131,7 +133,7 @@ def finished(environment: Environment, running: Running) -> FinishedRun:
     left = [child.name for child in (state.owner, *state.children) if child.alive()]
     permissions = json.loads((home / "permissions.json").read_text())
     files = [file.name for file in home.iterdir()]
-    changed = (before, after, update.stdout, kept, destroyed.stdout)
+    changed = (before, after, update.stdout, kept, gateway_response, destroyed.stdout)
     return FinishedRun(
         mode,
         readiness,
@@ -165,6 +167,14 @@ def test_second_up_updates_the_running_stack(finished: FinishedRun) -> None:
         "core"
     }
     assert finished.kept == 200
+
+
+@pytest.mark.requirement("SS-06", "SS-13")
+def test_unknown_method_gets_the_gateway_response(finished: FinishedRun) -> None:
+    response = finished.gateway_response
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, POST")
+    assert response.headers["referrer-policy"] == "no-referrer"
+    assert response.json() == {"message": "Method not allowed."}
 
 
 @pytest.mark.requirement("TR-17")

@@ -85,7 +85,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             registration(request.urn, request.old_inputs),
             registration(request.urn, request.news),
         )
-        changed = changed_properties(old.inputs, new.inputs, new)
+        changed = changed_properties(old.inputs, new.inputs)
         replaced = [name for name in changed if replaces(new.type, name)]
         kind = (
             provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE

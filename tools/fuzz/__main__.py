@@ -16,6 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".gatehouse" / "fuzz"
+#: The stored inputs of each target: seeds, and one input for each defect that fuzzing found.
+CORPUS = Path(__file__).with_name("corpus")
 NAMES = ("token", "header", "signature", "path", "json", "websocket")
 INPUT_BYTES_MAX = 4096
 _ERROR = 2
@@ -66,7 +68,6 @@ def _fuzz(name: str, seconds: int) -> None:
 
     with atheris.instrument_imports(include=["gatehouse"]):
         from tools.fuzz.targets import TARGETS
-    from tools.fuzz.corpus import CORPUS
 
     found, defects = WORK / name, WORK / "defects" / name
     for folder in (found, defects):

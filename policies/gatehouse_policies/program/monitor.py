@@ -217,7 +217,6 @@ class Monitor(mocks.MockMonitor):
             secret_inputs=secrets,
             additional_secret_outputs=tuple(request.additionalSecretOutputs),
             ignore_changes=tuple(request.ignoreChanges),
-            replace_on_changes=tuple(request.replaceOnChanges),
             retain_on_delete=request.retainOnDelete,
             delete_before_replace=request.deleteBeforeReplace
             if request.deleteBeforeReplaceDefined

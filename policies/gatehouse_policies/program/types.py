@@ -45,7 +45,6 @@ class Registration:
     secret_inputs: tuple[str, ...] = ()
     additional_secret_outputs: tuple[str, ...] = ()
     ignore_changes: tuple[str, ...] = ()
-    replace_on_changes: tuple[str, ...] = ()
     retain_on_delete: bool = False
     delete_before_replace: bool | None = None
     aliases: tuple[str, ...] = ()

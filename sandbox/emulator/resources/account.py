@@ -74,7 +74,7 @@ def _update_budget(request: ChangeRequest) -> None:
     account = request.take("accountId") or ACCOUNT
     prepared = {"AccountId": account, "NewBudget": {"BudgetLimit": limit}}
     parameters = request.parameters(
-        "budgets.update_budget", body="NewBudget", nested=_COST_EXPRESSION, prepared=prepared
+        "budgets.update_budget", body="NewBudget", names=_COST_EXPRESSION, prepared=prepared
     )
     request.call("budgets.update_budget", parameters)
 
@@ -170,7 +170,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         call="budgets.create_budget",
         id="{account}:{name}",
         body="Budget",
-        nested=_COST_EXPRESSION,
+        names=_COST_EXPRESSION,
         prepare=_limit_and_notifications,
         update=_update_budget,
         outputs={"arn": "arn:aws:budgets::{account}:budget/{name}", "accountId": "{account}"},

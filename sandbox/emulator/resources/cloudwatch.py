@@ -95,7 +95,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:cloudwatch/logMetricFilter:LogMetricFilter": ResourceType(
         call="logs.put_metric_filter",
         id="{name}",
-        nested={"name": "metricName", "namespace": "metricNamespace", "value": "metricValue"},
+        names={"name": "metricName", "namespace": "metricNamespace", "value": "metricValue"},
     ),
     "aws:cloudwatch/metricAlarm:MetricAlarm": ResourceType(
         call="cloudwatch.put_metric_alarm",

@@ -19,13 +19,6 @@ _INSTANCE_NAMES = {
     "caCertIdentifier": "CACertificateIdentifier",
 }
 _TABLE_ATTRIBUTE = {"name": "AttributeName", "type": "AttributeType"}
-_INSTANCE_OUTPUTS = {
-    "resourceId": "{DbiResourceId}",
-    "identifier": "{DBInstanceIdentifier}",
-    "address": "{Endpoint[Address]}",
-    "endpoint": "{Endpoint[Address]}:{Endpoint[Port]}",
-    "port": "{Endpoint[Port]}",
-}
 _PARAMETER = {"name": "ParameterName", "value": "ParameterValue"}
 
 
@@ -35,11 +28,13 @@ def _managed_secrets(_request: CreateRequest, instance: dict[str, Any]) -> dict[
     return {"masterUserSecrets": [properties] if properties else []}
 
 
-def _restore(request: CreateRequest) -> dict[str, Any]:
+def _restored(request: CreateRequest) -> dict[str, Any]:
     """Create the database of a restore, because moto has no replicated automated backups. The name
     and the owner are those of the source, also if its region is lost. The data is restored
     separately into the local PostgreSQL server."""
     point = request.take("restoreToPointInTime")
+    if not point:
+        return {}
     names = {"sourceDbInstanceAutomatedBackupsArn": "SourceDBInstanceAutomatedBackupsArn"}
     operation = "rds.restore_db_instance_to_point_in_time"
     request.check(
@@ -55,10 +50,6 @@ def _restore(request: CreateRequest) -> dict[str, Any]:
             "property restoreToPointInTime: no replication in this emulator has this ARN."
         )
     return source
-
-
-def _created_from(request: CreateRequest) -> ResourceType | None:
-    return RESTORED if request.peek("restoreToPointInTime") else None
 
 
 def _replicate_backups(request: CreateRequest) -> Created:
@@ -149,23 +140,20 @@ def _delete_replication_group(request: ChangeRequest) -> None:
     moto_patches.complete_replication_group_deletion(request, request.old.id)
 
 
-RESTORED = ResourceType(
-    call="rds.create_db_instance",
-    id="{DbiResourceId}",
-    names=_INSTANCE_NAMES,
-    prepare=_restore,
-    finish=_managed_secrets,
-    outputs=_INSTANCE_OUTPUTS,
-)
-
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:rds/instance:Instance": ResourceType(
         call="rds.create_db_instance",
         id="{DbiResourceId}",
         names=_INSTANCE_NAMES,
-        variant=_created_from,
+        prepare=_restored,
         finish=_managed_secrets,
-        outputs=_INSTANCE_OUTPUTS,
+        outputs={
+            "resourceId": "{DbiResourceId}",
+            "identifier": "{DBInstanceIdentifier}",
+            "address": "{Endpoint[Address]}",
+            "endpoint": "{Endpoint[Address]}:{Endpoint[Port]}",
+            "port": "{Endpoint[Port]}",
+        },
         update=_modify_instance,
         delete=_delete_instance,
     ),

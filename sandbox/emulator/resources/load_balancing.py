@@ -154,12 +154,12 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:lb/listener:Listener": ResourceType(
         call="elbv2.create_listener",
         id="{ListenerArn}",
-        nested=_ACTION,
+        names=_ACTION,
         prepare=_certificate,
         settings=(Setting("elbv2.modify_listener_attributes", attributes=_LISTENER_ATTRIBUTES),),
     ),
     "aws:lb/listenerRule:ListenerRule": ResourceType(
-        call="elbv2.create_rule", id="{RuleArn}", nested=_ACTION, prepare=_conditions
+        call="elbv2.create_rule", id="{RuleArn}", names=_ACTION, prepare=_conditions
     ),
     # moto does not store keyAlgorithm: it returns RSA_2048 for every certificate.
     "aws:acm/certificate:Certificate": ResourceType(

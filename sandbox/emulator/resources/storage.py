@@ -189,7 +189,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{BackupPlanId}",
         delete=_delete_plan,
         body="BackupPlan",
-        nested=_BACKUP_PLAN,
+        names=_BACKUP_PLAN,
         prepare=lambda request: {"BackupPlanTags": request.tags},
         outputs={"version": "{VersionId}"},
     ),

@@ -38,7 +38,7 @@ PROGRAM = (
 OLDER: dict[str, dict[str, Any]] = {
     "image": {"digest": f"sha256:{'a' * 64}"},
     "database": {"instance_class": "db.t4g.small"},
-    "sharing": {"mode": "serverless"},
+    "sharing": {"mode": "serverless", "api_gateway_log_role": True},
 }
 # Settings that are disabled in every stack file.
 NEWER: dict[str, dict[str, Any]] = {
