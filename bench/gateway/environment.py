@@ -147,11 +147,10 @@ async def create_keys(
     the tokens.
     """
     random = ((secrets.token_bytes(9), secrets.token_bytes(32)) for _ in range(number))
-    built = (
+    tokens = [
         build_marked("gtk", KeyEnvironment.TEST, id, secret, pepper=pepper, generation=1)
         for id, secret in random
-    )
-    tokens = [token for token in built if token is not None]
+    ]
     column = json.dumps(_LIMITS[:limits])
     connection = await asyncpg.connect(database_url)
     async with connection.transaction():

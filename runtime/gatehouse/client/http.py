@@ -270,11 +270,6 @@ def retry_after_s(reply: httpx.Response) -> float | None:
         return None
 
 
-def query_parameters(**query: str | int | None) -> dict[str, str | int]:
-    """Return the parameters that are not None."""
-    return {name: value for name, value in query.items() if value is not None}
-
-
 def _subclasses(kind: type[GatehouseError]) -> Iterator[type[GatehouseError]]:
     for subclass in kind.__subclasses__():
         yield subclass

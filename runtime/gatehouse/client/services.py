@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from gatehouse.client.http import Client, Retries, query_parameters
+from gatehouse.client.http import Client, Retries
 from gatehouse.features.sharing.link_schemas import LinkPreview, OpenedSecret
 from gatehouse.features.verification.schemas import (
     SelfRevocationRequest,
@@ -54,7 +54,8 @@ class ConsoleClient(Client):
         """Returns the response to GET. `query`: parameters; parameters that are None are not
         sent.
         """
-        return self._decode(response, self._send("GET", path, params=query_parameters(**query)))
+        params = {name: value for name, value in query.items() if value is not None}
+        return self._decode(response, self._send("GET", path, params=params))
 
     def items(
         self, item: type[_Response], path: str, **query: str | int | None
@@ -96,7 +97,8 @@ class ConsoleClient(Client):
 
     def stream(self, path: str, **query: str | int | None) -> Iterator[bytes]:
         """Yields the response to GET in chunks."""
-        return self._stream("GET", path, params=query_parameters(**query))
+        params = {name: value for name, value in query.items() if value is not None}
+        return self._stream("GET", path, params=params)
 
 
 class GatewayClient(Client):

@@ -55,8 +55,11 @@ class ImportedKeyIds:
         if not self._generations or not is_token(token):
             return []
         text = material(token)
-        ids = [imported_key_id(text, self._pepper, number) for number in self._generations]
-        return [Candidate(key_id, text) for key_id in ids if key_id is not None]
+        return [
+            Candidate(imported_key_id(text, self._pepper, generation), text)
+            for generation in self._generations
+            if generation in self._pepper.generations
+        ]
 
 
 def is_token(text: str) -> bool:
@@ -81,24 +84,20 @@ def material_of_hash(digest: bytes) -> str:
     return f"{SCHEME}:{digest.hex()}"
 
 
-def imported_key_id(material: str, pepper: Pepper, generation: int) -> KeyId | None:
-    """Key ID for the material of a token: eight derived characters and the mark. None if the pepper
-    generation is not available."""
-    digest = pepper.digest(f"imported-id:{material}", generation)
-    if digest is None:
-        return None
+def imported_key_id(material: str, pepper: Pepper, generation: int) -> KeyId:
+    """Key ID for the material of a token: eight derived characters and the mark, under an available
+    pepper generation.
+    """
+    digest = pepper.hmac(f"imported-id:{material}", generation)
     stem = base62(int.from_bytes(digest[:16], "big") % len(ALPHABET) ** STEM_CHARS, STEM_CHARS)
-    id_mark = mark(stem, pepper, generation)
-    return None if id_mark is None else KeyId(stem + id_mark)
+    return KeyId(stem + mark(stem, pepper, generation))
 
 
 def ids_of(materials: Iterable[str], pepper: Pepper) -> Iterator[KeyId]:
     """Key IDs for the materials, under every available pepper generation."""
     for text in materials:
         for generation in pepper.generations:
-            key_id = imported_key_id(text, pepper, generation)
-            if key_id is not None:
-                yield key_id
+            yield imported_key_id(text, pepper, generation)
 
 
 def read_hash(text: str) -> bytes:

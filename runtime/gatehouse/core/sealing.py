@@ -29,17 +29,13 @@ def seal(
     random_bytes: Callable[[int], bytes],
     *,
     context: str | None = None,
-) -> bytes | None:
-    """Encrypts a value. Returns the nonce and the ciphertext, or None if the pepper generation is
-    not available.
+) -> bytes:
+    """Encrypts a value under an available pepper generation. Returns the nonce and the ciphertext.
 
     purpose: ASCII text, different for each kind of value. context: associated data, by default the
         purpose.
     """
-    key = pepper.digest(f"seal:{purpose}", generation)
-    if key is None:
-        return None
-    nonce = random_bytes(NONCE_BYTES)
+    key, nonce = pepper.hmac(f"seal:{purpose}", generation), random_bytes(NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, plaintext, _associated_data(purpose, context))
 
 

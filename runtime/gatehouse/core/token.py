@@ -127,32 +127,23 @@ def build_marked(
     *,
     pepper: Pepper,
     generation: int,
-) -> ParsedToken | None:
-    """Builds a token whose ID is marked under a pepper generation, or returns None if the
-    generation is not available.
-    """
+) -> ParsedToken:
+    """Builds a token whose ID is marked under an available pepper generation."""
     stem = base62(int.from_bytes(id_bytes, "big") % 62**STEM_CHARS, STEM_CHARS)
-    id_mark = mark(stem, pepper, generation)
-    return None if id_mark is None else _assemble(prefix, environment, stem + id_mark, secret_bytes)
+    return _assemble(prefix, environment, stem + mark(stem, pepper, generation), secret_bytes)
 
 
 def is_marked(key_id: str, pepper: Pepper) -> bool:
     """True if the ID has a valid mark under any available generation. Compares in constant time."""
     stem, presented = key_id[:STEM_CHARS], key_id[STEM_CHARS:]
     marks = [mark(stem, pepper, generation) for generation in pepper.generations]
-    return any(
-        hmac.compare_digest(expected, presented) for expected in marks if expected is not None
-    )
+    return any(hmac.compare_digest(expected, presented) for expected in marks)
 
 
-def mark(stem: str, pepper: Pepper, generation: int) -> str | None:
-    """The 4-character mark for an ID, or None if the pepper generation is not available."""
-    digest = pepper.digest(f"key-id:{stem}", generation)
-    return (
-        None
-        if digest is None
-        else base62(int.from_bytes(digest[:16], "big") % 62**MARK_CHARS, MARK_CHARS)
-    )
+def mark(stem: str, pepper: Pepper, generation: int) -> str:
+    """The 4-character mark for an ID, under an available pepper generation."""
+    digest = pepper.hmac(f"key-id:{stem}", generation)
+    return base62(int.from_bytes(digest[:16], "big") % 62**MARK_CHARS, MARK_CHARS)
 
 
 def _assemble(
@@ -208,16 +199,17 @@ class Pepper:
     def __repr__(self) -> str:
         return f"Pepper(generations={sorted(self._keyed)}, current={self.current})"
 
-    def digest(self, text: str, generation: int) -> bytes | None:
-        """HMAC-SHA256 (RFC 2104) of ASCII `text`, 32 bytes. None if the generation is not
-        available.
+    def hmac(self, text: str, generation: int | None = None) -> bytes:
+        """HMAC-SHA256 (RFC 2104) of ASCII `text`, 32 bytes, under an available generation, by
+        default the current one.
         """
-        keyed = self._keyed.get(generation)
-        if keyed is None:
-            return None
-        computed = keyed.copy()
+        computed = self._keyed[self.current if generation is None else generation].copy()
         computed.update(text.encode("ascii"))
         return computed.digest()
+
+    def digest(self, text: str, generation: int) -> bytes | None:
+        """Like `hmac`, for a generation of a stored value. None if it is not available."""
+        return self.hmac(text, generation) if generation in self._keyed else None
 
     def matches(self, text: str, digest: bytes, generation: int) -> bool:
         """True if `digest` is the digest of `text`. Compares in constant time. False if the

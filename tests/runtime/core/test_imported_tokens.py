@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
+import pytest
 from gatehouse.core.imported_tokens import (
     SCHEME,
     ImportedKeyIds,
@@ -88,7 +89,8 @@ def test_ids_differ_by_token_generation_and_pepper() -> None:
     materials = [material("some.token"), material("other.token")]
     ids = {imported_key_id(text, PEPPER, generation) for text in materials for generation in (1, 2)}
     assert len(ids) == 4
-    assert imported_key_id(materials[0], PEPPER, 3) is None
+    with pytest.raises(KeyError):
+        imported_key_id(materials[0], PEPPER, 3)
     assert imported_key_id(materials[0], Pepper({1: NEW}, 1), 1) == imported_key_id(
         materials[0], PEPPER, 2
     )

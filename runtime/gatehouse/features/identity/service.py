@@ -28,7 +28,7 @@ from gatehouse.core.actor import Actor, ActorType, Session
 from gatehouse.core.addresses import network_of
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import RateLimited, Unavailable
+from gatehouse.core.errors import RateLimited
 from gatehouse.core.roles import Role
 from gatehouse.core.token import ID_CHARS, Pepper, base62
 from gatehouse.core.token_scanner import RANDOM_CHARS, SESSION_PREFIX, SIGN_IN, redacted
@@ -122,12 +122,6 @@ class Sessions:
         """
         now = self.clock.now()
         cookie = SESSION_PREFIX + _random_text(self.random_bytes)
-        digest = self.key.digest(_stored(cookie), self.key.current)
-        if digest is None:
-            raise Unavailable(
-                "Sign-in is temporarily unavailable.",
-                detail="the current session key is not available",
-            )
         session = Session(
             id=base62(int.from_bytes(self.random_bytes(12), "big") % 62**ID_CHARS, ID_CHARS),
             actor_type=kind,
@@ -145,6 +139,7 @@ class Sessions:
         event = actor.event(
             AuditAction.SESSION_BEGIN, target_id=session.id, at=now, details=dict(details)
         )
+        digest = self.key.hmac(_stored(cookie))
         await self.store.add(session, digest, keep=SESSIONS_MAX, replaces=replaced_id, event=event)
         return StartedSession(session, cookie, self.csrf(cookie))
 
@@ -154,10 +149,7 @@ class Sessions:
         """
         if len(cookie) != COOKIE_CHARS or not cookie.isascii():
             return None
-        digests = [
-            self.key.digest(_stored(cookie), generation) for generation in self.key.generations
-        ]
-        session = await self.store.find([digest for digest in digests if digest is not None])
+        session = await self.store.find(self._digests(_stored(cookie)))
         now = self.clock.now()
         if session is None or not self.alive(session, now):
             return None
@@ -174,12 +166,6 @@ class Sessions:
         """
         now = self.clock.now()
         code = self.code_prefix + _random_text(self.random_bytes)
-        digest = self.key.digest(_link_text(code), self.key.current)
-        if digest is None:
-            raise Unavailable(
-                "Sign-in is temporarily unavailable.",
-                detail="the current session key is not available",
-            )
         link = SignInLink(
             kind,
             actor.id,
@@ -191,17 +177,14 @@ class Sessions:
         event = actor.event(
             AuditAction.SESSION_LINK, target_id="*", at=now, details={"valid_s": LINK_S}
         )
-        await self.store.replace_link(link, digest, event)
+        await self.store.replace_link(link, self.key.hmac(_link_text(code)), event)
         return code, link.expires_at
 
     async def redeem_link(self, code: str) -> SignInLink | None:
         """Delete the sign-in link of a code. Return the link, or None if it does not exist or has
         expired. Raises Unavailable.
         """
-        digests = [
-            self.key.digest(_link_text(code), generation) for generation in self.key.generations
-        ]
-        link = await self.store.take_link([digest for digest in digests if digest is not None])
+        link = await self.store.take_link(self._digests(_link_text(code)))
         return link if link is not None and self.clock.now() < link.expires_at else None
 
     def alive(self, session: Session, now: float) -> bool:
@@ -215,14 +198,12 @@ class Sessions:
         """Return the CSRF token for a cookie. The page sends the token in a header. The token is
         useless without the cookie.
         """
-        return _csrf(self.key, cookie, self.key.current) or ""
+        return _text(self.key.hmac(_csrf_text(cookie)))
 
     def verify_csrf(self, cookie: str, sent: str) -> bool:
-        expected = [_csrf(self.key, cookie, generation) for generation in self.key.generations]
         return any(
-            hmac.compare_digest(token.encode(), sent.encode("utf-8", "replace"))
-            for token in expected
-            if token is not None
+            hmac.compare_digest(_text(digest).encode(), sent.encode("utf-8", "replace"))
+            for digest in self._digests(_csrf_text(cookie))
         )
 
     def verify_bond(self, bond: bytes) -> bool:
@@ -231,8 +212,7 @@ class Sessions:
         """
         secret = self.bootstrap_token
         return secret is not None and any(
-            self.key.matches(_bond_text(secret), bond, generation)
-            for generation in self.key.generations
+            hmac.compare_digest(digest, bond) for digest in self._digests(_bond_text(secret))
         )
 
     async def list_for(self, actor: Actor) -> tuple[Session, ...]:
@@ -283,11 +263,12 @@ class Sessions:
         """Return the HMAC of the bootstrap token for a credential of this kind. Its sessions end
         when the token changes.
         """
-        return (
-            self.key.digest(_bond_text(self.bootstrap_token or ""), self.key.current) or b""
-            if kind == "bootstrap"
-            else b""
-        )
+        is_bootstrap = kind == "bootstrap"
+        return self.key.hmac(_bond_text(self.bootstrap_token or "")) if is_bootstrap else b""
+
+    def _digests(self, text: str) -> list[bytes]:
+        """HMACs of a text under every generation of the session key."""
+        return [self.key.hmac(text, generation) for generation in self.key.generations]
 
 
 def _printable(user_agent: str) -> str:
@@ -302,7 +283,11 @@ def _printable(user_agent: str) -> str:
 
 def _random_text(random_bytes: Callable[[int], bytes]) -> str:
     """RANDOM_CHARS characters with 256 random bits."""
-    return base64.urlsafe_b64encode(random_bytes(32)).rstrip(b"=").decode("ascii")
+    return _text(random_bytes(32))
+
+
+def _text(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode("ascii")
 
 
 def _stored_roles(kind: ActorType, roles: frozenset[Role]) -> tuple[str, ...]:
@@ -326,9 +311,8 @@ def _bond_text(secret: str) -> str:
     )
 
 
-def _csrf(key: Pepper, cookie: str, generation: int) -> str | None:
-    digest = key.digest(f"session-csrf:{cookie}", generation)
-    return None if digest is None else base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+def _csrf_text(cookie: str) -> str:
+    return f"session-csrf:{cookie}"
 
 
 @dataclass(slots=True, eq=False)

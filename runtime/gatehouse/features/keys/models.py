@@ -1,4 +1,4 @@
-"""Filters, positions and results of queries for API keys. Pure."""
+"""Positions and results of queries for API keys. Pure."""
 
 from __future__ import annotations
 
@@ -7,26 +7,6 @@ from enum import StrEnum
 import msgspec
 
 from gatehouse.core.keys import KeyId
-
-
-class KeyFilter(msgspec.Struct, frozen=True):
-    """Filter for a list of keys. A value of None does not restrict the list, except that purged
-    keys are listed only if the filter specifies the state `purged`. `state`: a KeyState, or
-    `expired` for an active key past its expiry."""
-
-    search: str | None = (
-        None  # part of the name or owner, case ignored, beginning of the ID, or a tag
-    )
-    id_start: str | None = None  # beginning of the ID, instead of `search`
-    owner: str | None = None
-    state: str | None = None
-    environment: str | None = None
-    tag: str | None = None
-    family_id: str | None = None
-    expires_within_s: int | None = None  # active keys that expire within this number of seconds
-    unused_for_s: int | None = (
-        None  # active keys that were neither created nor used within this number of seconds
-    )
 
 
 class KeyPosition(msgspec.Struct, frozen=True):

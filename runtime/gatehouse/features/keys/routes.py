@@ -21,13 +21,14 @@ from gatehouse.core.roles import (
     Role,
 )
 from gatehouse.core.token import id_start, is_marked, key_id
-from gatehouse.features.keys.models import GenerationUse, KeyFilter, KeyPosition
+from gatehouse.features.keys.models import GenerationUse, KeyPosition
 from gatehouse.features.keys.pepper_schemas import PepperGeneration, PepperStatus
 from gatehouse.features.keys.schemas import (
     ChangedKey,
     CreatedKey,
     CreateKey,
     DeactivateKey,
+    KeyFilter,
     KeyPage,
     KeyView,
     ListKeys,
@@ -68,20 +69,18 @@ async def list_keys(request: Request, query: ListKeys, keys: KeyService) -> KeyP
     Returns the keys that match all filters, in the order that `sort` specifies. The default order
     is by ID.
     """
-    only = msgspec.convert(query, KeyFilter, from_attributes=True)
+    only, start = msgspec.convert(query, KeyFilter, from_attributes=True), None
     if query.search is not None:
         known = key_id(query.search)
         is_id = known is not None and is_marked(known, keys.pepper)
-        only = msgspec.structs.replace(
-            only, id_start=known if is_id else id_start(query.search, keys.prefix)
-        )
+        start = known if is_id else id_start(query.search, keys.prefix)
     cursors = request.cursors(f"keys|{only!r}|{query.sort}")
     after = None if query.cursor is None else KeyPosition.parse(cursors.read(query.cursor))
     page, next_after = await keys.store.page(
-        after=after, size=query.limit, only=only, sort=query.sort
+        after=after, size=query.limit, only=only, id_start=start, sort=query.sort
     )
     next_cursor = None if next_after is None else cursors.write(str(next_after))
-    total = await keys.store.count(only) if query.total else None
+    total = await keys.store.count(only, start) if query.total else None
     return KeyPage([key_view(key, keys.prefix) for key in page], next_cursor, total)
 
 

@@ -266,8 +266,8 @@ class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         _check_one_expiry(self.expires_at, self.ttl_s)
 
 
-class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Query parameters for listing keys."""
+class KeyFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Filters for a list of keys. A key must match all of them."""
 
     search: Annotated[
         Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None,
@@ -303,6 +303,11 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             )
         ),
     ] = None
+
+
+class ListKeys(KeyFilter, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Query parameters for listing keys."""
+
     sort: Annotated[
         KeySort,
         Meta(

@@ -46,9 +46,10 @@ from gatehouse.core.keys import (
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.sealing import SIGNING_SECRET, seal, unseal
 from gatehouse.core.token import ParsedToken, Pepper, build_marked, key_id
-from gatehouse.features.keys.models import Effective, KeyFilter, SealedSecret
+from gatehouse.features.keys.models import Effective, SealedSecret
 from gatehouse.features.keys.possession import stored_keys
 from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.features.keys.schemas import KeyFilter
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.http.validation import invalid
 from gatehouse.platform.settings import Settings
@@ -393,11 +394,6 @@ class KeyService:
                     self.random_bytes,
                     context=key.subject,
                 )
-                if sealed is None:
-                    detail = f"pepper generation {generation} is not available"
-                    raise Unavailable(
-                        "The creation of signing secrets is temporarily unavailable.", detail=detail
-                    )
                 signing = Signing(algorithm, sealed, generation)
             details: Details = {"changed": ["signing"], "algorithm": algorithm.value}
             return KeyChange(
@@ -532,9 +528,7 @@ class KeyService:
             yield {"link": link}
 
     def _new_token(self, environment: KeyEnvironment, generation: int) -> tuple[ParsedToken, bytes]:
-        """A token with a marked ID, and the digest to store. Raises Unavailable if the pepper
-        generation is not available.
-        """
+        """A token with a marked ID, and the digest to store."""
         token = build_marked(
             self.prefix,
             environment,
@@ -543,13 +537,7 @@ class KeyService:
             pepper=self.pepper,
             generation=generation,
         )
-        digest = None if token is None else self.pepper.digest(token.text, generation)
-        if token is None or digest is None:
-            raise Unavailable(
-                "Key creation is temporarily unavailable.",
-                detail=f"pepper generation {generation} is not available",
-            )
-        return token, digest
+        return token, self.pepper.hmac(token.text, generation)
 
 
 def existing_id(text: str) -> KeyId:

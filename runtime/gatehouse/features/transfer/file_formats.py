@@ -135,13 +135,9 @@ def export_file(
     random_bytes: Callable[[int], bytes],
     **members: str,
 ) -> bytes:
-    """Encrypts zlib-compressed lines. `members`: further members of the first line. Raises
-    ValueError if the pepper generation is not available.
-    """
+    """Encrypts zlib-compressed lines. `members`: further members of the first line."""
     head = json.dumps({"format": FORMAT, "generation": generation, **members})
     sealed = seal(packed, FORMAT, pepper, generation, random_bytes, context=head)
-    if sealed is None:
-        raise ValueError("the pepper generation is not available")
     return head.encode() + b"\n" + sealed
 
 

@@ -22,7 +22,7 @@ from gatehouse.core.cores import IMPORTED_INSTANCE, CoreName, CoreRecord
 from gatehouse.core.errors import Problem, Unavailable
 from gatehouse.core.imported_tokens import SCHEME, imported_key_id
 from gatehouse.core.keys import Key, KeyEnvironment, KeyId, KeyState
-from gatehouse.core.token import NULL_DIGEST, read_pepper
+from gatehouse.core.token import read_pepper
 from gatehouse.features.keys.schemas import settings_of
 from gatehouse.features.keys.service import DEFAULT_SCOPES, KeyService
 from gatehouse.features.transfer.file_formats import Entry, entries
@@ -165,13 +165,7 @@ class ImportJob:
         return row
 
     def _key_id(self, material: str) -> KeyId:
-        key_id = imported_key_id(material, self._keys.pepper, self._generation)
-        if key_id is None:
-            raise Unavailable(
-                "Key import is temporarily unavailable.",
-                detail="the pepper generation is not available",
-            )
-        return key_id
+        return imported_key_id(material, self._keys.pepper, self._generation)
 
     def _core_name(self, row: ImportedCore) -> str:
         return row.core_name or f"core-{self._key_id(row.material() or '')[:8].lower()}"
@@ -186,7 +180,7 @@ class ImportJob:
         values = {
             **settings,
             "id": key_id,
-            "digest": keys.pepper.digest(material, generation) or NULL_DIGEST,
+            "digest": keys.pepper.hmac(material, generation),
             "pepper_generation": generation,
             "environment": keys.environment
             if row.environment is None

@@ -1,4 +1,4 @@
-"""Counted requests of API keys: rows and batches of gateway workers, and points of reports."""
+"""Counted requests of API keys: rows and batches of gateway workers."""
 
 from __future__ import annotations
 
@@ -25,13 +25,3 @@ class UsageBatch(msgspec.Struct, frozen=True):
     at: float  # Unix seconds
     rows: tuple[UsageRow, ...]
     last_used: dict[str, float]  # key ID -> Unix seconds of the last successful use, to the second
-
-
-class UsagePoint(msgspec.Struct, frozen=True):
-    """Number of requests in one bucket. Columns that the report sums over are None."""
-
-    starts_at: float
-    key_id: str | None
-    core: str | None
-    code: str | None
-    count: int

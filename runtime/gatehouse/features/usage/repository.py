@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import msgspec
 
-from gatehouse.core.clock import to_datetime, to_seconds
+from gatehouse.core.clock import rfc3339, to_datetime, to_seconds
 from gatehouse.core.verification import Code
-from gatehouse.features.usage.models import UsageBatch, UsagePoint
+from gatehouse.features.usage.models import UsageBatch
+from gatehouse.features.usage.schemas import UsagePointView
 from gatehouse.platform.db.pool import Connection, Pool, row_count
 from gatehouse.platform.db.statements import Conditions
 
@@ -69,7 +70,7 @@ class UsageRepository:
         key_id: str | None = None,
         core: str | None = None,
         code: str | None = None,
-    ) -> tuple[UsagePoint, ...]:
+    ) -> list[UsagePointView]:
         """Return the sums per bucket and per column in `by` (key_id, core, code), ordered by time.
 
         `since` is inclusive, and `until` is exclusive. Returns POINTS_MAX + 1 points if there are
@@ -85,16 +86,16 @@ class UsageRepository:
             f"SELECT {groups}, sum(count)::bigint AS count FROM usage_count{where} "
             f"GROUP BY {groups} ORDER BY {groups} LIMIT {where.bind(POINTS_MAX + 1)}"
         )
-        return tuple(
-            UsagePoint(
-                to_seconds(row["starts_at"]),
+        return [
+            UsagePointView(
+                rfc3339(to_seconds(row["starts_at"])),
                 row.get("key_id"),
                 row.get("core"),
                 row.get("code"),
                 row["count"],
             )
             for row in await self._pool.fetch(statement, *where.values)
-        )
+        ]
 
     async def busiest(
         self, *, width_s: int, since: float, until: float, denied: bool, limit: int

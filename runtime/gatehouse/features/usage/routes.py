@@ -16,7 +16,6 @@ from gatehouse.features.usage.schemas import (
     ListKeyUsage,
     ReadUsage,
     UsageSeries,
-    usage_series,
 )
 from gatehouse.platform.http.endpoint import Endpoint
 from gatehouse.platform.http.fields import unix_seconds
@@ -56,7 +55,13 @@ async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository)
     if len(points) > POINTS_MAX:
         fix = "send a shorter time range or fewer dimensions, or filter by key"
         raise invalid("query", f"selects more than {POINTS_MAX} points", fix)
-    return usage_series(points, width_s=width_s, since=since, until=until)
+    return UsageSeries(
+        width_s=width_s,
+        since=rfc3339(since),
+        until=rfc3339(until),
+        total=sum(point.count for point in points),
+        points=points,
+    )
 
 
 async def list_key_usage(

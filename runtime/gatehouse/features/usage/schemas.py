@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
-from gatehouse.core.clock import rfc3339
 from gatehouse.core.verification import Code
-from gatehouse.features.usage.models import UsagePoint
 from gatehouse.platform.http.fields import Instant, Timestamp
 from gatehouse.platform.http.validation import matching
 
@@ -156,20 +153,3 @@ class UsageSeries(msgspec.Struct, frozen=True, kw_only=True):
     until: Instant
     total: int
     points: list[UsagePointView]
-
-
-def usage_series(
-    points: Sequence[UsagePoint], *, width_s: int, since: float, until: float
-) -> UsageSeries:
-    return UsageSeries(
-        width_s=width_s,
-        since=rfc3339(since),
-        until=rfc3339(until),
-        total=sum(point.count for point in points),
-        points=[
-            UsagePointView(
-                rfc3339(point.starts_at), point.key_id, point.core, point.code, point.count
-            )
-            for point in points
-        ],
-    )

@@ -22,25 +22,6 @@ from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.schemas import Check, ExplainKey, Explanation, Outcome
 
 
-async def explain(
-    key: Key,
-    request: VerificationRequest,
-    *,
-    environment: KeyEnvironment,
-    default_limit: RateLimit,
-    limits: RateLimits | None,
-    now: float,
-) -> Explanation:
-    """`limits`: the rate limiter that the gateways share. None if each worker counts separately, in
-    which case the state is unknown.
-    """
-    checks = key_checks(key, request, environment=environment, now=now)
-    checks += await _limit_checks(key, request.cost, default_limit, limits)
-    if key.credits is not None:
-        checks.append(_credit_check(key.credits, request.cost))
-    return Explanation(code=first_failure(checks), checks=checks, decided_at=rfc3339(now))
-
-
 def first_failure(checks: list[Check]) -> str:
     """Code of the first check that fails, or VALID."""
     return next((check.code for check in checks if check.outcome == "fail"), Code.VALID.value)
@@ -77,17 +58,6 @@ def _credit_check(plan: CreditPlan, cost: int) -> Check:
     return Check("credits", outcome, Code.USAGE_EXCEEDED.value, actual, f"cost {cost}")
 
 
-async def _limit_checks(
-    key: Key, cost: int, default: RateLimit, limiter: RateLimits | None
-) -> list[Check]:
-    limits = key.limits or (default,)
-    states: tuple[RateLimitState | None, ...] = (None,) * len(limits)
-    if limiter is not None:
-        with contextlib.suppress(Unavailable):
-            states = await limiter.take(Charge(subject=key.subject, limits=limits, cost=0))
-    return [_limit_check(limit, state, cost) for limit, state in zip(limits, states, strict=True)]
-
-
 def _limit_check(limit: RateLimit, state: RateLimitState | None, cost: int) -> Check:
     units = cost * limit.cost or 1
     actual = f"{limit.quota} in {limit.window_s} s, burst of {limit.burst}"
@@ -102,24 +72,32 @@ def _limit_check(limit: RateLimit, state: RateLimitState | None, cost: int) -> C
 
 @dataclass(frozen=True, slots=True)
 class ExplanationService:
-    """Explains decisions on stored keys. `limits`: see `explain`."""
+    """Explains decisions on stored keys. limits: the rate limiter that the gateways share."""
 
     keys: KeyService
-    limits: RateLimits | None
+    limits: RateLimits
 
-    async def explain(self, key_id: str, request: ExplainKey, *, now: float) -> Explanation:
+    async def explain(self, key_id: str, body: ExplainKey, *, now: float) -> Explanation:
         """Raises NotFound, Unavailable."""
-        return await explain(
-            await self.keys.get(key_id),
-            VerificationRequest(
-                scopes=tuple(request.scopes),
-                core=request.core,
-                cost=request.cost,
-                address=request.address,
-                method=request.method,
-            ),
-            environment=self.keys.environment,
-            default_limit=self.keys.default_limit,
-            limits=self.limits,
-            now=now,
+        key = await self.keys.get(key_id)
+        request = VerificationRequest(
+            scopes=tuple(body.scopes),
+            core=body.core,
+            cost=body.cost,
+            address=body.address,
+            method=body.method,
         )
+        checks = key_checks(key, request, environment=self.keys.environment, now=now)
+        checks += await self._limit_checks(key, body.cost)
+        if key.credits is not None:
+            checks.append(_credit_check(key.credits, body.cost))
+        return Explanation(code=first_failure(checks), checks=checks, decided_at=rfc3339(now))
+
+    async def _limit_checks(self, key: Key, cost: int) -> list[Check]:
+        limits = key.limits or (self.keys.default_limit,)
+        states: tuple[RateLimitState | None, ...] = (None,) * len(limits)
+        with contextlib.suppress(Unavailable):
+            states = await self.limits.take(Charge(subject=key.subject, limits=limits, cost=0))
+        return [
+            _limit_check(limit, state, cost) for limit, state in zip(limits, states, strict=True)
+        ]

@@ -215,10 +215,7 @@ class PepperMigration:
             or len(self._queue) >= QUEUE_MAX
         ):
             return
-        digest = self.pepper.digest(token, self.pepper.current)
-        if digest is None:
-            return
-        self._queue[key_id] = (digest, generation)
+        self._queue[key_id] = (self.pepper.hmac(token), generation)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._flush_later(), name="pepper-migration")
 

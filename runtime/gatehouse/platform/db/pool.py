@@ -396,7 +396,8 @@ def explain(exc: BaseException, login: DatabaseLogin) -> str:
             reason = "connection refused"
         case _:
             reason = getattr(exc, "strerror", None) or type(exc).__name__
-    return f"cannot connect to {server}: {reason}. Check {VARIABLE} and that the server is running"
+    problem = f"cannot connect to {server} as {login.user}: {reason}"
+    return f"{problem}. Check {VARIABLE} and that the server is running"
 
 
 def one_line(statement: str) -> str:

@@ -10,7 +10,7 @@ unchanged. Values are always bound as numbered parameters and are never part of 
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from enum import Enum
 from functools import lru_cache
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
@@ -29,24 +29,17 @@ Convert = Callable[[Any], Any]
 class RowMapping(Generic[T]):
     """Mapping between a struct and the columns of a table.
 
-    renamed: column names by field, for columns that are not named after the field. skip: fields
-        without a column of their own.
+    skip: fields without a column of their own.
     """
 
-    def __init__(
-        self,
-        struct: type[T],
-        *,
-        renamed: Mapping[str, str] | None = None,
-        skip: Collection[str] = (),
-    ) -> None:
+    def __init__(self, struct: type[T], *, skip: Collection[str] = ()) -> None:
         self._struct = struct
         self._fields = [
-            (field.name, (renamed or {}).get(field.name, field.name), *_codec(field.type))
+            (field.name, *_codec(field.type))
             for field in msgspec.structs.fields(struct)
             if field.name not in skip
         ]
-        self.columns = tuple(column for _, column, _, _ in self._fields)
+        self.columns = tuple(name for name, _, _ in self._fields)
 
     @property
     def select(self) -> str:
@@ -59,11 +52,11 @@ class RowMapping(Generic[T]):
 
     def fields(self, row: Row) -> dict[str, Any]:
         """Decoded field values from a row, by field name."""
-        return {name: decode(row[column]) for name, column, _, decode in self._fields}
+        return {name: decode(row[name]) for name, _, decode in self._fields}
 
     def values(self, struct: T) -> dict[str, Any]:
         """Encoded column values from a struct, by column name."""
-        return {column: encode(getattr(struct, name)) for name, column, encode, _ in self._fields}
+        return {name: encode(getattr(struct, name)) for name, encode, _ in self._fields}
 
     def insert(self, table: str) -> str:
         """INSERT statement with a parameter for each column, in the order of `values`."""
@@ -113,12 +106,11 @@ def _codec(kind: Any) -> tuple[Convert, Convert]:
 class Conditions:
     """Conditions that are combined with AND.
 
-    `values` are the parameters of the whole statement. Values that are passed to the constructor
-    are `$1`, `$2` and so on.
+    values: the parameters of the whole statement.
     """
 
-    def __init__(self, *values: Any) -> None:
-        self.values = list(values)
+    def __init__(self) -> None:
+        self.values: list[Any] = []
         self._conditions: list[str] = []
 
     def add(self, condition: str, *values: Any) -> None:

@@ -287,11 +287,10 @@ class IdempotencyGuard:
         sealed = seal(
             msgspec.msgpack.encode(response), purpose, self.pepper, generation, self.random_bytes
         )
-        if sealed is not None:
-            with suppress(Unavailable):
-                await self.store.save(
-                    claim, target_id=response.target_id, generation=generation, sealed=sealed
-                )
+        with suppress(Unavailable):
+            await self.store.save(
+                claim, target_id=response.target_id, generation=generation, sealed=sealed
+            )
         return response
 
 

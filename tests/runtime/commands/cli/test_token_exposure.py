@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
@@ -14,6 +16,7 @@ from gatehouse.commands.cli import options, secrets
 from tests.runtime.canaries import tokens
 from tests.runtime.commands.cli.conftest import Command
 
+ROOT = Path(__file__).parents[4]
 #: Commands that run until they are stopped.
 SERVICES = ("serve", "core", "health")
 UNREACHABLE = {"--console": "http://127.0.0.1:1", "--gateway": "http://127.0.0.1:1", "--token": "t"}
@@ -83,3 +86,18 @@ def test_token_in_any_argument_is_not_printed(
         _, token, secret = next(cycle)
         result = bare.run(*parameter.line(token))
         assert secret not in result.out + result.err, (parameter.command, parameter.name)
+
+
+def test_every_command_is_run_by_a_test_or_a_guide() -> None:
+    """A column that names a field which the response lacks fails when the command runs."""
+    tests = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("*.py"))
+    guides = "".join(path.read_text() for path in (ROOT / "docs/guides").glob("*.md"))
+    runs = "".join(re.findall(r"```console run.*?```", guides, re.DOTALL))
+    commands = [path for path, _ in _commands(typer.main.get_command(cli.build()), ())]
+    assert len(commands) > 40
+    assert [
+        path
+        for path in commands
+        if ", ".join(f'"{word}"' for word in path) not in tests
+        and f"gatehouse {' '.join(path)}" not in runs
+    ] == []

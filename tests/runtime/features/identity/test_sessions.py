@@ -377,17 +377,13 @@ async def test_granting_a_role_requires_step_up(setup: Setup, browser: Browser) 
     assert denied.json()["code"] == "step_up_required"
 
 
-@pytest.mark.parametrize("action", ["revoke", "rotate", "disable", "enable"])
-async def test_changing_an_admin_key_requires_step_up(
-    setup: Setup, browser: Browser, action: str
-) -> None:
+async def test_changing_an_admin_key_requires_step_up(setup: Setup, browser: Browser) -> None:
     key_id = (
         await browser.send("POST", "/v1/keys", json={"name": "strong", "scopes": ["role:auditor"]})
     ).json()["key"]["id"]
     setup.clock.advance(301)
-    assert (await browser.send("POST", f"/v1/keys/{key_id}/{action}")).json()[
-        "code"
-    ] == "step_up_required"
+    denied = await browser.send("POST", f"/v1/keys/{key_id}/revoke")
+    assert denied.json()["code"] == "step_up_required"
 
 
 async def test_user_step_up_uses_the_auth_time_claim(setup: Setup) -> None:

@@ -60,7 +60,6 @@ async def import_key(console: Console, token: str) -> str:
     text = material(token)
     key_id = imported_key_id(text, console.pepper, 1)
     digest = console.pepper.digest(text, 1)
-    assert key_id is not None
     assert digest is not None
     columns = (
         "id, digest, pepper_generation, id_generation, environment, state, name, owner, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -63,7 +64,9 @@ class Counting:
         points = await self.repository.series(
             width_s=width_s, since=0, until=NOON + 10**7, **filters
         )
-        return [(point.starts_at - NOON, point.count) for point in points]
+        return [
+            (datetime.fromisoformat(point.at).timestamp() - NOON, point.count) for point in points
+        ]
 
 
 async def last_used(counting: Counting) -> dict[str, float]:

@@ -82,7 +82,7 @@ async def test_database_of_a_newer_version_is_not_changed(empty_database: Databa
     [
         (
             "postgresql://someone@127.0.0.1:1/gatehouse",
-            "cannot connect to PostgreSQL at 127.0.0.1:1: .*refused",
+            "cannot connect to PostgreSQL at 127.0.0.1:1 .*refused",
         ),
         (
             "postgresql://someone@nowhere.invalid/gatehouse",

@@ -146,10 +146,10 @@ async def test_readiness_requires_the_schema(database: Database, empty_database:
 
 
 def test_conditions_bind_values() -> None:
-    where = Conditions("first")
+    where = Conditions()
     assert str(where) == ""
     where.add_equal(owner="' OR true --", name=None)
     where.add("created_at >= {} AND created_at < {}", 1, 2)
-    assert str(where) == " WHERE owner = $2 AND created_at >= $3 AND created_at < $4"
-    assert where.bind(10) == "$5"
-    assert where.values == ["first", "' OR true --", 1, 2, 10]
+    assert str(where) == " WHERE owner = $1 AND created_at >= $2 AND created_at < $3"
+    assert where.bind(10) == "$4"
+    assert where.values == ["' OR true --", 1, 2, 10]

@@ -1,0 +1,146 @@
+"""Commands against a running console: keys, sessions, credentials and errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from gatehouse.features.keys.fields import KeySettings
+
+from tests.runtime.commands.cli.conftest import BOOTSTRAP, Command
+from tests.runtime.commands.cli.conftest import key_id as token_id
+
+#: Options that are not named after their field: an option for a list is in the singular.
+OPTIONS = {
+    name: f"--{name.removesuffix('es' if name == 'addresses' else 's')}"
+    for name, value in KeySettings.example.items()
+    if isinstance(value, list)
+}
+
+
+@pytest.mark.requirement("CG-01")
+@pytest.mark.parametrize("command", ["create", "update"])
+def test_every_setting_has_an_option_and_is_shown(operator: Command, command: str) -> None:
+    example = KeySettings.example
+    options = [
+        f"{OPTIONS.get(name, f'--{name}')}={text}"
+        for name, value in example.items()
+        for text in _texts(value)
+    ]
+    target = () if command == "create" else (operator.create_key(),)
+    done = operator.run("keys", command, *target, *options)
+    key_id = target[0] if target else token_id(done.out.strip())
+    shown = operator.show_key(key_id)
+    assert {name: shown[name] for name in example} == example
+    properties = operator.run("keys", "show", key_id).out
+    assert [
+        text for value in example.values() for text in _texts(value) if text not in properties
+    ] == []
+
+
+def _texts(value: Any) -> list[str]:
+    return (
+        [value]
+        if isinstance(value, str)
+        else [f"{name}={text}" for name, text in value.items()]
+        if isinstance(value, dict)
+        else value
+    )
+
+
+def test_last_admin_requires_signatures_only_with_the_option(operator: Command) -> None:
+    key_id = operator.create_key("--scope", "admin")
+    assert operator.run("keys", "set-signing", key_id).code == 1
+    assert operator.run("keys", "set-signing", key_id, "--allow-last-admin").code == 0
+    assert operator.run("keys", "delete", key_id, "--allow-last-admin").code == 0
+
+
+def test_public_key_is_read_from_a_file(operator: Command, tmp_path: Path) -> None:
+    public = Ed25519PrivateKey.generate().public_key()
+    pem = public.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    (tmp_path / "key.pem").write_bytes(pem)
+    key_id = operator.create_key()
+    done = operator.run("keys", "set-signing", key_id, "--public-key", "key.pem")
+    assert (
+        done.code,
+        done.out.startswith(f"Signatures of {key_id} (key) are verified with the public key. "),
+    ) == (0, True)
+    assert operator.show_key(key_id)["signing"] == "ed25519"
+    absent = operator.run("keys", "set-signing", key_id, "--public-key", "absent.pem")
+    assert (absent.code, absent.err) == (
+        2,
+        "gatehouse: --public-key absent.pem cannot be read (FileNotFoundError): use a PEM file\n",
+    )
+
+
+def sign_in(console_url: str, token: str = BOOTSTRAP) -> None:
+    """Signs in like a browser."""
+    httpx.post(
+        f"{console_url}/v1/sessions", headers={"Authorization": f"Bearer {token}"}, timeout=60
+    ).raise_for_status()
+
+
+@pytest.mark.requirement("CG-13")
+def test_sign_in_link_starts_a_session_that_is_listed_and_ended(
+    operator: Command, console_url: str
+) -> None:
+    url = operator.run("sessions", "link").out.strip()
+    assert url.startswith(f"{console_url}/#sign-in=")
+    sign_in(console_url, url.partition("=")[2])
+    sign_in(console_url)
+    first, second = json.loads(operator.run("sessions", "list", "--json").out)
+    assert operator.run("sessions", "end", first["id"]).out == "Ended 1 session.\n"
+    again = operator.run("sessions", "end", first["id"])
+    assert (again.code, again.err) == (1, "gatehouse: No session has this ID.\n")
+    assert second["id"] in operator.run("sessions", "list").out
+    assert operator.run("sessions", "end", "--all").out == "Ended 1 session.\n"
+
+
+def test_owner_ends_the_sessions_of_all_users(operator: Command, console_url: str) -> None:
+    sign_in(console_url)
+    key = operator.run("keys", "create", "--name", "auditor", "--scope", "role:auditor").out.strip()
+    sign_in(console_url, key)
+    denied = operator.run("sessions", "end", "--everybody", GATEHOUSE_ADMIN_TOKEN=key)
+    assert (denied.code, denied.err) == (
+        1,
+        "gatehouse: Ending the sessions of all users requires the role owner.\n",
+    )
+    assert json.loads(operator.run("sessions", "end", "--everybody", "--json").out) == {"ended": 2}
+
+
+@pytest.mark.parametrize("arguments", [("Docs",), ("docs", "--instance", "a b")])
+def test_invalid_instance_is_a_usage_error(operator: Command, arguments: tuple[str, ...]) -> None:
+    done = operator.run("cores", "drain", *arguments)
+    assert (done.code, "see `gatehouse cores list`" in done.err) == (2, True)
+
+
+def test_validation_error_is_one_line_with_a_fix(operator: Command) -> None:
+    result = operator.run("keys", "create", "--name", "x", "--scope", "NO")
+    assert result.code == 2
+    assert "body.scopes[0]: does not match the required pattern" in result.err
+
+
+def test_denied_credential_is_not_printed(operator: Command) -> None:
+    result = operator.run("keys", "list", GATEHOUSE_ADMIN_TOKEN="wr0ng")
+    assert (result.code, result.err) == (1, "gatehouse: The bearer token is invalid.\n")
+
+
+def test_token_is_read_from_standard_input(operator: Command) -> None:
+    result = operator.run(
+        "keys", "list", "--json", "--token", "-", stdin=f"{BOOTSTRAP}\n", GATEHOUSE_ADMIN_TOKEN=""
+    )
+    assert result.code == 0
+
+
+def test_console_of_make_up_is_the_default(operator: Command, console_url: str) -> None:
+    folder = operator.folder / ".gatehouse"
+    folder.mkdir()
+    (folder / "up.json").write_text(json.dumps({"console": console_url, "admin_token": BOOTSTRAP}))
+    assert Command(operator.folder, {}).run("keys", "list").code == 0
