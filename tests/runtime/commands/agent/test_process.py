@@ -72,7 +72,8 @@ def _command(root: Path, gateway: str, port: int) -> list[str]:
         "--instance",
         "one",
     ]
-    arguments += ["--port", str(port), "--ttl", "5"]
+    arguments += ["--port", str(port), "--ttl", "5", "--response-timeout", "10m"]
+    arguments += ["--no-strip-prefix", "--cors-origin", "https://a.test"]
     return [sys.executable, "-c", "from gatehouse.commands.cli import main; main()", *arguments]
 
 
@@ -96,6 +97,11 @@ def test_agent_registers_serves_and_releases_its_lease(
                 "ttl_s": 5,
                 "instance_id": "one",
                 "health_path": "/healthz",
+                "settings": {
+                    "response_timeout_s": 600,
+                    "strip_prefix": False,
+                    "cors_origins": ["https://a.test"],
+                },
             },
             200,
         )
