@@ -1,5 +1,5 @@
-"""Runs the agent, which serves the directory and renews the lease of its instance at the gateway
-until SIGTERM.
+"""Runs the agent, which serves a directory or registers a service that runs already, and renews the
+lease of its instance at the gateway until SIGTERM.
 
 The agent then drains the instance: the gateways send no new requests, requests in progress are
 completed, and the registration ends. If an operator drains the instance, the agent does the same.
@@ -53,7 +53,8 @@ Print = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class Registration:
     """The requested registration. `url` is called before every heartbeat, because the address of a
-    tunnel may change. settings: of the Core, see `core.cores.CoreSettings`.
+    tunnel may change. health_path: empty for no health checks. settings: of the Core, see
+    `core.cores.CoreSettings`.
     """
 
     gateway: str
@@ -63,6 +64,7 @@ class Registration:
     ttl_s: int
     drain_s: int
     url: Callable[[], str]
+    health_path: str = HEALTH_PATH
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -94,6 +96,25 @@ def origin(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def _stop_signal() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def register(registration: Registration, print_line: Print) -> None:
+    """Registers a service until SIGTERM or SIGINT, or until an operator drains the instance. The
+    gateways then send no new requests. Raises the errors of `Lease.keep`.
+    """
+    stop = _stop_signal()
+    async with httpx.AsyncClient(follow_redirects=False) as client:
+        lease = Lease(registration, GatewaySecrets(), print_line, client)
+        await lease.keep(stop)
+        await lease.drain()
+
+
 async def run(
     directory: Path,
     sock: socket.socket,
@@ -103,10 +124,7 @@ async def run(
 ) -> None:
     """Serves on a listening socket until SIGTERM or SIGINT, or until an operator drains the
     instance. Raises the errors of `Lease.keep`."""
-    gateway_secrets, stop = GatewaySecrets(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    gateway_secrets, stop = GatewaySecrets(), _stop_signal()
     connections = Connections(ConnectionSettings(), ClientAddresses(()))
     app = create(Directory(directory), gateway_secrets)
     server = Server(app, connections, handle_signals=False)
@@ -249,7 +267,7 @@ class Lease:
         Raises the errors of `_send`."""
         lease: dict[str, Any] = {
             "instance_id": self.registration.instance_id,
-            "health_path": HEALTH_PATH,
+            "health_path": self.registration.health_path or None,
             "settings": self.registration.settings,
         }
         if current is not None:

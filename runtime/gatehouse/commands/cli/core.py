@@ -1,4 +1,4 @@
-"""`gatehouse core`: runs the Core agent, which serves a directory behind a gateway."""
+"""`gatehouse core`: runs the Core agent, which serves a directory or registers a service."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from gatehouse.commands.agent import server
+from gatehouse.commands.agent.app import HEALTH_PATH
 from gatehouse.commands.agent.server import Registration
 from gatehouse.commands.agent.tunnel import AUTHTOKEN_VARIABLE, NgrokTunnel
 from gatehouse.commands.cli.options import is_url, own_parameters, read_token, with_options
@@ -38,13 +39,19 @@ def register(app: typer.Typer) -> None:
 
 
 def core(
-    directory: Annotated[Path, typer.Option("--dir", help="Directory to serve.")],
     gateway: Annotated[
         str, typer.Option(envvar="GATEHOUSE_GATEWAY_URL", help="URL of the gateway.")
     ],
     name: Annotated[
         str, typer.Option(help="Name of the Core. The gateway serves the Core at /cores/<name>/.")
     ],
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir",
+            help="Directory to serve. Default: the agent registers the service at --url.",
+        ),
+    ] = None,
     instance: Annotated[
         str,
         typer.Option(
@@ -75,6 +82,12 @@ def core(
             "heartbeat. Use this option for a tunnel whose address changes."
         ),
     ] = None,
+    health_path: Annotated[
+        str,
+        typer.Option(
+            help="Path of the health checks of the service at --url. Default: no health checks."
+        ),
+    ] = "",
     ngrok: Annotated[
         bool,
         typer.Option(
@@ -113,8 +126,8 @@ def core(
     ] = DRAIN_S_DEFAULT,
     **settings: Any,
 ) -> None:
-    """Serve a directory through the gateway until SIGTERM or Ctrl-C. The agent serves files only to
-    the gateway.
+    """Serve a directory through the gateway until SIGTERM or Ctrl-C, or register a service. The
+    agent serves files only to the gateway. A service has to accept requests only from the gateway.
 
     After SIGTERM, the agent drains the instance, completes the requests in progress and stops.
 
@@ -132,10 +145,12 @@ def core(
         )
     tunnel = _tunnel(ngrok_domain, url, url_file) if ngrok else None
     secret = read_token(token, "--token", "GATEHOUSE_CORE_TOKEN")
-    sock = server.open_socket(bind, port)
+    sock = None if directory is None else server.open_socket(bind, port)
 
     def current() -> str:
-        return _from_file(url_file) if url_file else (url or server.origin(sock)).rstrip("/")
+        if url_file:
+            return _from_file(url_file)
+        return (server.origin(sock) if sock and not url else url).rstrip("/")
 
     registration = Registration(
         gateway.rstrip("/"),
@@ -145,9 +160,13 @@ def core(
         ttl,
         drain_timeout,
         current,
+        health_path if directory is None else HEALTH_PATH,
         request(settings),
     )
-    asyncio.run(server.run(directory, sock, registration, note, tunnel))
+    if directory is None or sock is None:
+        asyncio.run(server.register(registration, note))
+    else:
+        asyncio.run(server.run(directory, sock, registration, note, tunnel))
 
 
 def _tunnel(domain: str, url: str, url_file: Path | None) -> NgrokTunnel:
@@ -167,9 +186,11 @@ def _tunnel(domain: str, url: str, url_file: Path | None) -> NgrokTunnel:
 
 
 def _check_options(
-    directory: Path, gateway: str, name: str, url: str, url_file: Path | None, bind: str
+    directory: Path | None, gateway: str, name: str, url: str, url_file: Path | None, bind: str
 ) -> None:
-    if not directory.is_dir():
+    if directory is None and not (url or url_file):
+        stop("use --dir to serve a directory, or --url to register a service", code=USAGE)
+    if directory is not None and not directory.is_dir():
         stop(f"--dir {directory} is not a directory", code=USAGE)
     if not CORE_NAME.fullmatch(name):
         stop(

@@ -54,7 +54,7 @@ class Gateway:
 
     async def run(self, url: Callable[[], str] = lambda: "http://core:1") -> None:
         registration = Registration(
-            "https://gateway.test", "token", "docs", "one", 30, 7, url, SETTINGS
+            "https://gateway.test", "token", "docs", "one", 30, 7, url, settings=SETTINGS
         )
         async with httpx.AsyncClient(transport=httpx.MockTransport(self)) as client:
             lease = Lease(registration, self.secrets, self.lines.append, client=client)

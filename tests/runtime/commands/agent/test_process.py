@@ -18,6 +18,7 @@ import pytest
 
 from sandbox import child_processes, ports
 
+CLI = (sys.executable, "-c", "from gatehouse.commands.cli import main; main()")
 Seen = queue.SimpleQueue[tuple[str, str, Any, int]]
 
 
@@ -74,7 +75,7 @@ def _command(root: Path, gateway: str, port: int) -> list[str]:
     ]
     arguments += ["--port", str(port), "--ttl", "5", "--response-timeout", "10m"]
     arguments += ["--no-strip-prefix", "--cors-origin", "https://a.test"]
-    return [sys.executable, "-c", "from gatehouse.commands.cli import main; main()", *arguments]
+    return [*CLI, *arguments]
 
 
 @pytest.mark.requirement("CG-03")
@@ -130,3 +131,26 @@ def test_agent_registers_serves_and_releases_its_lease(
     ]
     assert "t0ken" not in (tmp_path / "log").read_text()
     assert "s3cret" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.requirement("CG-03")
+def test_agent_registers_a_service_that_runs_already(
+    gateway: tuple[str, Seen], tmp_path: Path
+) -> None:
+    address, received = gateway
+    options = ("--url", address, "--health-path", "/up", "--drain-timeout", "7", "--basic-auth")
+    command = [*CLI, "core", "--gateway", address, "--name", "pypi", "--instance", "one", *options]
+    environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": "t0ken"}
+    child = child_processes.start("core", command, log=tmp_path / "log", env=environment)
+    try:
+        registered, renewed = received.get(timeout=60), received.get(timeout=60)
+        child.process.send_signal(signal.SIGTERM)
+        assert child.process.wait(60) == 0
+    finally:
+        child.stop()
+    lease = {"url": address, "ttl_s": 30}
+    instance = {"instance_id": "one", "health_path": "/up", "settings": {"basic_auth": True}}
+    assert registered[1:3] == ("/v1/cores/pypi", {**lease, **instance})
+    assert renewed[2] == {**lease, "lease_id": "L"}
+    last = [received.get()[:2] for _ in range(received.qsize())][-1]
+    assert last == ("DELETE", "/v1/cores/pypi?lease_id=L&drain_s=7")

@@ -35,6 +35,7 @@ CREATE = ("keys", "create", "--name", "x", *OPTIONS)
             "--last must be a duration such as 90m, 24h or 30d",
         ),
         (("core", "--dir", "nowhere", *CORE[3:]), "--dir nowhere is not a directory"),
+        (("core", *CORE[3:]), "use --dir to serve a directory, or --url to register a service"),
         ((*CORE[:-1], "Docs!"), "--name must be 1 to 40 lowercase letters"),
         ((*CORE[:4], "gateway.test", *CORE[5:]), "--gateway must be a URL"),
         ((*CORE, "--bind", "0.0.0.0"), "--bind 0.0.0.0 requires --url"),
