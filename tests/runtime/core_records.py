@@ -24,7 +24,6 @@ def instance(instance_id: str, *, healthy: bool = True) -> CoreRecord:
         pepper_generation=1,
         expires_at=1e12,
         draining=False,
-        health_path="",
         healthy=healthy,
         version=1,
     )
@@ -41,6 +40,8 @@ def changed_settings() -> dict[str, Any]:
 def _changed(schema: dict[str, Any]) -> Any:
     kind, default = schema.get("anyOf", [schema])[0], schema["default"]
     match kind:
+        case {"examples": [example]}:
+            return example
         case {"enum": choices}:
             return next(choice for choice in choices if choice != default)
         case {"type": "boolean"}:

@@ -46,6 +46,13 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     example: ClassVar = {"response_timeout_s": 600, "basic_auth": True}
 
+    health_path: Annotated[
+        Annotated[str, Meta(max_length=200, pattern=r"^/[!-~]*$", examples=["/healthz"])] | None,
+        Meta(
+            description="Path of the health checks. A response with a status from 200 to 299 is a "
+            "success. Default: no health checks."
+        ),
+    ] = None
     response_timeout_s: Annotated[
         int,
         Meta(
@@ -159,7 +166,6 @@ class CoreRecord(msgspec.Struct, frozen=True):
     # closed
     expires_at: float
     draining: bool  # the instance receives no new requests
-    health_path: str  # path of the health checks; empty: none
     healthy: bool  # False after failed health checks
     version: int
     settings: CoreSettings = DEFAULT_SETTINGS

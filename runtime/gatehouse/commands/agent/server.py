@@ -21,7 +21,7 @@ import httpx
 import msgspec
 
 from gatehouse.client.http import backoff_s, problem
-from gatehouse.commands.agent.app import HEALTH_PATH, GatewaySecrets, create
+from gatehouse.commands.agent.app import GatewaySecrets, create
 from gatehouse.commands.agent.directory import Directory
 from gatehouse.commands.agent.tunnel import NgrokTunnel
 from gatehouse.core.addresses import ClientAddresses
@@ -53,8 +53,7 @@ Print = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class Registration:
     """The requested registration. `url` is called before every heartbeat, because the address of a
-    tunnel may change. health_path: empty for no health checks. settings: of the Core, see
-    `core.cores.CoreSettings`.
+    tunnel may change. settings: of the Core, see `core.cores.CoreSettings`.
     """
 
     gateway: str
@@ -64,7 +63,6 @@ class Registration:
     ttl_s: int
     drain_s: int
     url: Callable[[], str]
-    health_path: str = HEALTH_PATH
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -267,7 +265,6 @@ class Lease:
         Raises the errors of `_send`."""
         lease: dict[str, Any] = {
             "instance_id": self.registration.instance_id,
-            "health_path": self.registration.health_path or None,
             "settings": self.registration.settings,
         }
         if current is not None:

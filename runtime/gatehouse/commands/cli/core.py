@@ -82,12 +82,6 @@ def core(
             "heartbeat. Use this option for a tunnel whose address changes."
         ),
     ] = None,
-    health_path: Annotated[
-        str,
-        typer.Option(
-            help="Path of the health checks of the service at --url. Default: no health checks."
-        ),
-    ] = "",
     ngrok: Annotated[
         bool,
         typer.Option(
@@ -135,6 +129,8 @@ def core(
     whose names begin with a dot, symbolic links, devices, FIFOs and sockets are not served.
     """
     _check_options(directory, gateway, name, url, url_file, bind)
+    if directory is not None:
+        settings["health_path"] = settings["health_path"] or HEALTH_PATH
     if instance and not re.fullmatch(INSTANCE_PATTERN, instance):
         stop(
             (
@@ -160,7 +156,6 @@ def core(
         ttl,
         drain_timeout,
         current,
-        health_path if directory is None else HEALTH_PATH,
         request(settings),
     )
     if directory is None or sock is None:

@@ -77,7 +77,8 @@ class HealthChecks:
             async with (
                 asyncio.timeout(TIMEOUT_S),
                 self.upstream.send(
-                    core.url, UpstreamRequest("GET", core.health_path, headers, None)
+                    core.url,
+                    UpstreamRequest("GET", core.settings.health_path or "/", headers, None),
                 ) as response,
             ):
                 return 200 <= response.status < 300

@@ -102,8 +102,8 @@ _RESERVE = (
     "INSERT INTO core_health AS health (name, instance_id, lease_id, next_at) "
     "SELECT name, instance_id, core.lease_id, now() + make_interval(secs => $1) FROM core "
     "LEFT JOIN core_health AS last USING (name, instance_id) "
-    "WHERE health_path <> '' AND NOT draining AND expires_at > now() AND coalesce(last.next_at, "
-    "now()) <= now() ORDER BY last.next_at NULLS FIRST LIMIT $2 "
+    "WHERE settings ? 'health_path' AND NOT draining AND expires_at > now() "
+    "AND coalesce(last.next_at, now()) <= now() ORDER BY last.next_at NULLS FIRST LIMIT $2 "
     "ON CONFLICT (name, instance_id) DO UPDATE "
     "SET next_at = excluded.next_at, lease_id = excluded.lease_id, failures = CASE "
     "WHEN health.lease_id = excluded.lease_id THEN health.failures ELSE 0 END, successes = CASE "
@@ -183,7 +183,7 @@ class CoreRegistry:
 
     def has_health_checks(self) -> bool:
         """True if an instance is known that requests health checks."""
-        return any(core.health_path for instances in self._cores.values() for core in instances)
+        return any(instances[0].settings.health_path for instances in self._cores.values())
 
     def change(self, record: CoreRecord) -> None:
         """Applies a committed row, unless a newer version is known. Removes instances that ended

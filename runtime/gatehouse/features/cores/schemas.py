@@ -163,8 +163,11 @@ class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     examples: ClassVar = [
         {"url": "https://docs.example.com", "ttl_s": 60},
-        {"url": "https://docs-1.example.com", "instance_id": "docs-1", "health_path": "/healthz"},
-        {"url": "https://models.example.com", "settings": CoreSettings.example},
+        {
+            "url": "https://docs-1.example.com",
+            "instance_id": "docs-1",
+            "settings": {"health_path": "/healthz", "response_timeout_s": 600},
+        },
         {"lease_id": _LEASE_ID, "ttl_s": 60},
     ]
 
@@ -188,13 +191,6 @@ class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="ID of the instance. The gateway distributes requests among the instances "
             "of a Core. A registration replaces an earlier registration with the same ID or URL. "
             f"Default: `{DEFAULT_INSTANCE}`. Ignored with `lease_id`."
-        ),
-    ] = None
-    health_path: Annotated[
-        Annotated[str, Meta(max_length=200, pattern=r"^/[!-~]*$")] | None,
-        Meta(
-            description="Path of the health checks. A response with a status from 200 to 299 is a "
-            "success. If omitted, the gateways send no health checks. Ignored with `lease_id`."
         ),
     ] = None
     settings: Annotated[

@@ -77,7 +77,6 @@ class RegistrationService:
             pepper_generation=self.pepper.current,
             expires_at=now + lease_s,
             draining=False,
-            health_path=request.health_path or "",
             healthy=True,
             version=0,
             settings=request.settings,

@@ -211,7 +211,6 @@ class ImportJob:
             pepper_generation=self._generation,
             expires_at=self._now + CORE_LEASE_S,
             draining=False,
-            health_path="",
             healthy=True,
             version=0,
         )

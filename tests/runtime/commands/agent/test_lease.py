@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 SETTINGS = {"basic_auth": True}
-NEW = {"instance_id": "one", "health_path": "/healthz", "settings": SETTINGS}
+NEW = {"instance_id": "one", "settings": SETTINGS}
 GRANTED = {"lease_id": "L1", "core_secret": "s3cret", "heartbeat_s": 0.001, "name": "docs"}
 RENEWED = {"lease_id": "L1", "heartbeat_s": 0.001, "name": "docs"}
 

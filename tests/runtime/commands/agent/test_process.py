@@ -97,8 +97,8 @@ def test_agent_registers_serves_and_releases_its_lease(
                 "url": f"http://127.0.0.1:{port}",
                 "ttl_s": 5,
                 "instance_id": "one",
-                "health_path": "/healthz",
                 "settings": {
+                    "health_path": "/healthz",
                     "response_timeout_s": 600,
                     "strip_prefix": False,
                     "cors_origins": ["https://a.test"],
@@ -149,7 +149,7 @@ def test_agent_registers_a_service_that_runs_already(
     finally:
         child.stop()
     lease = {"url": address, "ttl_s": 30}
-    instance = {"instance_id": "one", "health_path": "/up", "settings": {"basic_auth": True}}
+    instance = {"instance_id": "one", "settings": {"health_path": "/up", "basic_auth": True}}
     assert registered[1:3] == ("/v1/cores/pypi", {**lease, **instance})
     assert renewed[2] == {**lease, "lease_id": "L"}
     last = [received.get()[:2] for _ in range(received.qsize())][-1]

@@ -52,8 +52,8 @@ async def checked(rows: Rows, port: int, instances: int) -> AsyncIterator[Checke
     for number in range(instances):
         await rows.pool.execute(
             "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
-            "pepper_generation, health_path, expires_at) VALUES ('docs', $1, $2, 'test', 'lease', "
-            "$3, 1, '/health', now() + interval '1 hour')",
+            "pepper_generation, settings, expires_at) VALUES ('docs', $1, $2, 'test', 'lease', "
+            """$3, 1, '{"health_path": "/health"}', now() + interval '1 hour')""",
             str(number),
             f"http://127.0.0.1:{port}",
             key_id,

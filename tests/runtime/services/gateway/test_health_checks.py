@@ -119,7 +119,7 @@ async def setup(gateway: Gateway) -> AsyncIterator[Setup]:
             members = {
                 "url": f"http://127.0.0.1:{core.port}",
                 "instance_id": str(number),
-                "health_path": "/health?full=1",
+                "settings": {"health_path": "/health?full=1"},
             }
             reply = await gateway.put_core(agent, name, {**members, "ttl_s": 300})
             core_secrets.append(reply.json["core_secret"])
@@ -171,7 +171,8 @@ async def test_one_of_several_workers_reserves_a_check(
     repository: HealthCheckRepository, gateway: Gateway
 ) -> None:
     await gateway.pool.execute(
-        "UPDATE core SET health_path = '/health' WHERE name = 'docs' AND instance_id = 'a'"
+        """UPDATE core SET settings = '{"health_path": "/health"}' """
+        "WHERE name = 'docs' AND instance_id = 'a'"
     )
     counts = []
     for _ in range(10):

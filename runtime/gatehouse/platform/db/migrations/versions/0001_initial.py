@@ -113,7 +113,6 @@ CREATE TABLE core (
     version           bigint      NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
     change_seq        bigint      NOT NULL DEFAULT 0,
     instance_id       text        NOT NULL DEFAULT 'default' CHECK (instance_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
-    health_path       text        NOT NULL DEFAULT '',  -- empty: the gateways send no health checks
     healthy           boolean     NOT NULL DEFAULT true,
     settings          jsonb       NOT NULL DEFAULT '{}',  -- of the Core, without defaults; the same in all rows of a name
     PRIMARY KEY (name, instance_id)
