@@ -17,7 +17,7 @@ from gatehouse.core.keys import KeyEnvironment
 from gatehouse.core.token import build, checksum
 from gatehouse.core.token_scanner import CORE_PREFIX, SESSION_PREFIX, Kind
 from gatehouse.core.webhook_signatures import webhook_secret_text
-from gatehouse.features.sharing.link_token import LinkToken, SubmissionToken
+from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.platform.http.endpoint import Endpoint
 from msgspec import inspect
 
@@ -58,13 +58,13 @@ TOKENS = [
         (Kind.WEBHOOK_SECRET, webhook_secret_text(secrets.token_bytes(32))),
         (
             Kind.LINK,
-            LinkToken.create("abcdef", "5tRw0aB9xK2m7HqYc1dZ8e", secrets.token_bytes).url(
+            LinkToken.create("5tRw0aB9xK2m7HqYc1dZ8eabcdef", secrets.token_bytes).url(
                 "http://127.0.0.1:1"
             ),
         ),
         (
             Kind.LINK,
-            SubmissionToken.create("2mKq8ZrT4vB6nX0sWc9yEd", secrets.token_bytes).url(
+            LinkToken.create("2mKq8ZrT4vB6nX0sWc9yEd", secrets.token_bytes).url(
                 "http://127.0.0.1:1"
             ),
         ),

@@ -11,15 +11,12 @@ import base64
 import os
 
 from gatehouse.features.sharing.encryption import link_keys
-from gatehouse.features.sharing.link_token import LinkToken, new_id
-from gatehouse.features.sharing.models import ID_CHARS, LINK_CHARS
+from gatehouse.features.sharing.link_token import PATH_CHARS, LinkToken, new_id
 
 
 def create() -> LinkToken:
     """Return a new link. The method `url` returns the link to keep."""
-    return LinkToken.create(
-        new_id(ID_CHARS, os.urandom), new_id(LINK_CHARS, os.urandom), os.urandom
-    )
+    return LinkToken.create(new_id(PATH_CHARS, os.urandom), os.urandom)
 
 
 def parameters(link: LinkToken) -> dict[str, str]:

@@ -49,17 +49,12 @@ _CLAIM = (
     f"RETURNING {_DELIVERY.select}"
 )
 
-_DELIVERED = (
-    "UPDATE delivery SET state = 'delivered', finished_at = $3, problem = '' "
+_FINISH = (
+    "UPDATE delivery SET state = $3, finished_at = $4, problem = $5 "
     "WHERE notification_id = $1 AND target = $2"
 )
 
 _RETRY = "UPDATE delivery SET next_at = $3, problem = $4 WHERE notification_id = $1 AND target = $2"
-
-_DEAD = (
-    "UPDATE delivery SET state = 'dead', finished_at = $3, problem = $4 "
-    "WHERE notification_id = $1 AND target = $2"
-)
 
 _REQUEUE = (
     "UPDATE delivery SET state = 'waiting', attempts = 0, next_at = $3, finished_at = NULL "
@@ -109,11 +104,12 @@ class NotificationRepository:
                     "name": row["name"],
                     "owner": row["owner"],
                     "expires_at": to_seconds(row["expires_at"]),
+                    "within_days": days,
                 }
-                actor, details = Actor("system", "reminder"), {**details, "within_days": days}
-                await append(
-                    connection, actor.event(action, target_id=row["id"], at=now, details=details)
+                event = Actor("system", "reminder").event(
+                    action, target_id=row["id"], at=now, details=details
                 )
+                await append(connection, event)
         return len(rows)
 
     async def follow(self, *, now: float, topic: bool) -> int:
@@ -141,19 +137,15 @@ class NotificationRepository:
         rows = await self._pool.fetch(_CLAIM, to_datetime(now), to_datetime(now + lease_s), size)
         return tuple(_DELIVERY.read(row) for row in rows)
 
-    async def delivered(self, delivery: Delivery, *, now: float) -> None:
-        await self._pool.execute(
-            _DELIVERED, delivery.notification_id, delivery.target, to_datetime(now)
-        )
+    async def finish(self, delivery: Delivery, problem: str, *, now: float) -> None:
+        """Record the last attempt. `problem`: reason for which it failed; empty if it succeeded."""
+        key, state = (delivery.notification_id, delivery.target), "dead" if problem else "delivered"
+        await self._pool.execute(_FINISH, *key, state, to_datetime(now), problem)
 
-    async def failed(
-        self, delivery: Delivery, problem: str, *, now: float, retry_at: float | None
-    ) -> None:
-        """Record a failed attempt. If `retry_at` is None, the delivery gets the state `dead`."""
-        statement, at = (_DEAD, now) if retry_at is None else (_RETRY, retry_at)
-        await self._pool.execute(
-            statement, delivery.notification_id, delivery.target, to_datetime(at), problem
-        )
+    async def postpone(self, delivery: Delivery, problem: str, *, retry_at: float) -> None:
+        """Record a failed attempt, which is repeated at `retry_at`."""
+        key = delivery.notification_id, delivery.target
+        await self._pool.execute(_RETRY, *key, to_datetime(retry_at), problem)
 
     async def deliveries(
         self, *, state: str, after: tuple[str, str], size: int
@@ -175,13 +167,8 @@ class NotificationRepository:
         dead delivery exists.
         """
         async with self._pool.transaction() as connection:
-            requeued = (
-                row_count(
-                    await connection.execute(_REQUEUE, notification_id, target, to_datetime(now))
-                )
-                == 1
-            )
-            if requeued:
+            status = await connection.execute(_REQUEUE, notification_id, target, to_datetime(now))
+            if requeued := row_count(status) == 1:
                 await append(connection, event)
         return requeued
 
@@ -208,11 +195,8 @@ class NotificationRepository:
         exist.
         """
         async with self._pool.transaction() as connection:
-            deleted = (
-                row_count(await connection.execute("DELETE FROM webhook WHERE id = $1", webhook_id))
-                == 1
-            )
-            if deleted:
+            status = await connection.execute("DELETE FROM webhook WHERE id = $1", webhook_id)
+            if deleted := row_count(status) == 1:
                 await connection.execute(
                     "DELETE FROM delivery WHERE target = $1 AND state <> 'delivered'", webhook_id
                 )

@@ -30,7 +30,7 @@ from gatehouse.core.token import ID_CHARS, Pepper, base62
 from gatehouse.core.webhook_signatures import webhook_secret, webhook_signature
 from gatehouse.features.notifications.models import TOPIC, Delivery, Webhook
 from gatehouse.features.notifications.repository import NotificationRepository
-from gatehouse.platform.aws import AWS_ERRORS, create_client, error_code
+from gatehouse.platform.aws import call, create_client
 from gatehouse.platform.http_client.upstream import UpstreamClients, UpstreamRequest
 
 #: Total timeout of a delivery.
@@ -168,13 +168,11 @@ class NotificationDispatcher:
     async def _attempt(self, delivery: Delivery) -> None:
         problem = await self._send(delivery)
         now = self.clock.now()
-        if not problem:
-            await self.repository.delivered(delivery, now=now)
-            return
-        wait_s = BACKOFF_S[delivery.attempts - 1] if delivery.attempts <= len(BACKOFF_S) else None
-        await self.repository.failed(
-            delivery, problem, now=now, retry_at=None if wait_s is None else now + wait_s
-        )
+        if problem and delivery.attempts <= len(BACKOFF_S):
+            retry_at = now + BACKOFF_S[delivery.attempts - 1]
+            await self.repository.postpone(delivery, problem, retry_at=retry_at)
+        else:
+            await self.repository.finish(delivery, problem, now=now)
 
     async def _send(self, delivery: Delivery) -> str:
         """Attempts a delivery. Returns the reason for a failure, or an empty string on success."""
@@ -252,22 +250,15 @@ class SnsTopic:
         """Publishes a notification. Returns an empty string on success, otherwise the reason for
         the failure. Never raises.
         """
-        return await asyncio.to_thread(self._publish, delivery)
-
-    def _publish(self, delivery: Delivery) -> str:
-        attributes = {"event": {"DataType": "String", "StringValue": delivery.event}}
         try:
-            self._client.publish(
+            await call(
+                self._client.publish,
+                "SNS",
                 TopicArn=self._arn,
                 Subject=f"Gatehouse: {delivery.event}",
                 Message=delivery.body,
-                MessageAttributes=attributes,
+                MessageAttributes={"event": {"DataType": "String", "StringValue": delivery.event}},
             )
-        except AWS_ERRORS as exc:
-            code = error_code(exc)
-            return (
-                f"SNS returned an error: {code}"
-                if code
-                else f"SNS not reached: {type(exc).__name__}"
-            )
+        except Unavailable as exc:
+            return f"not published: {exc.detail}"
         return ""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -17,8 +17,9 @@ from gatehouse.core.errors import RateLimited, Unavailable
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.content_store import ContentStore, DataKeys
 from gatehouse.features.sharing.link_token import LinkToken, new_id
-from gatehouse.features.sharing.models import ID_CHARS, SharingEvent
-from gatehouse.features.sharing.repository import SecretRepository
+from gatehouse.features.sharing.models import ID_CHARS, Secret, SharingEvent
+from gatehouse.features.sharing.repository import Repository
+from gatehouse.features.sharing.requests.models import SecretRequest
 from gatehouse.features.sharing.table import Table
 from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings, SharingSettings
 
@@ -39,7 +40,8 @@ class Backend:
     """
 
     table: Table
-    repository: SecretRepository
+    secrets: Repository[Secret]
+    requests: Repository[SecretRequest]
     content: ContentStore
     data_keys: DataKeys
     environment: str
@@ -58,7 +60,8 @@ class Backend:
         table = Table(settings.secret_links_table)
         return cls(
             table=table,
-            repository=SecretRepository(table),
+            secrets=Repository(table, Secret),
+            requests=Repository(table, SecretRequest),
             content=ContentStore(settings.secrets_bucket),
             data_keys=DataKeys(settings.secrets_key, settings.environment),
             environment=settings.environment,
@@ -97,9 +100,11 @@ class Backend:
     async def link_keys(
         self, token: LinkToken, passphrase: str, salt: bytes
     ) -> encryption.LinkKeys:
-        """Return the keys of a link with a passphrase. Raises Unavailable if too many others are
-        being computed.
+        """Return the keys of a link. `salt`: empty for a link without a passphrase. Raises
+        Unavailable if too many others with a passphrase are being computed.
         """
+        if not salt:
+            return encryption.link_keys(token.secret, token.path)
         try:
             async with asyncio.timeout(ARGON2_TIMEOUT_S):
                 await self.argon2.acquire()
@@ -120,7 +125,7 @@ class Backend:
         actor: Actor,
         action: AuditAction,
         secret_id: str,
-        details: dict[str, str | int] | None = None,
+        details: Mapping[str, str | int] | None = None,
         *,
         link: str = "",
         outcome: Outcome = "success",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from botocore.exceptions import ClientError
 
 from gatehouse.core.errors import Unavailable
@@ -74,13 +72,8 @@ class ContentStore:
         )
 
     @staticmethod
-    def prefix(secret_id: str, version: int | None = None) -> str:
-        """Return the key prefix for the objects of a secret, or of one version of the secret."""
-        return f"{PREFIX}{secret_id}/" + (f"{version}/" if version is not None else "")
-
-    @staticmethod
     def key(secret_id: str, version: int, item: int) -> str:
-        return f"{ContentStore.prefix(secret_id, version)}{item}"
+        return f"{PREFIX}{secret_id}/{version}/{item}"
 
     async def write(self, key: str, content: bytes) -> str:
         """Write an object and return its version ID."""
@@ -93,16 +86,17 @@ class ContentStore:
             ContentType=_MEDIA_TYPE,
             ChecksumAlgorithm=_CHECKSUM,
         )
-        return str(reply.get("VersionId", ""))
+        return str(reply["VersionId"])
 
     async def read(self, item: ContentItem) -> bytes | None:
         """Return the content of an object, or None if the object has been deleted."""
         return await call(self._read, "S3", item=item)
 
     def _read(self, *, item: ContentItem) -> bytes | None:
-        version = {"VersionId": item.object_version} if item.object_version else {}
         try:
-            reply = self._client.get_object(Bucket=self._bucket, Key=item.key, **version)
+            reply = self._client.get_object(
+                Bucket=self._bucket, Key=item.key, VersionId=item.object_version
+            )
         except ClientError as exc:
             if error_code(exc) in _DELETED:
                 return None
@@ -128,22 +122,11 @@ class ContentStore:
                 )
         return [secret_id for secret_id, written_at in newest.items() if written_at < older_than]
 
-    async def delete(self, items: Sequence[ContentItem]) -> None:
-        """Delete the object versions of these items."""
-        if items:
-            objects = [{"Key": item.key, "VersionId": item.object_version} for item in items]
-            await call(
-                self._client.delete_objects,
-                "S3",
-                Bucket=self._bucket,
-                Delete={"Objects": objects, "Quiet": True},
-            )
-
-    async def delete_all(self, prefix: str) -> list[tuple[str, str]]:
-        """Delete every version and delete marker under a prefix. Returns the key and version ID of
-        each.
+    async def delete_all(self, secret_id: str) -> list[tuple[str, str]]:
+        """Delete every version and delete marker of the objects of a secret. Returns the key and
+        version ID of each.
         """
-        return await call(self._delete_all, "S3", prefix=prefix)
+        return await call(self._delete_all, "S3", prefix=f"{PREFIX}{secret_id}/")
 
     def _delete_all(self, *, prefix: str) -> list[tuple[str, str]]:
         deleted: list[tuple[str, str]] = []

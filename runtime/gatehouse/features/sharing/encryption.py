@@ -95,9 +95,12 @@ def verifier(link_secret: str, path: str) -> bytes:
     return _derive(link_secret.encode("ascii"), path.encode("ascii"), b"gatehouse link verifier")
 
 
-def matches(link_secret: str, path: str, stored: bytes) -> bool:
-    """Compare a link secret with a stored verifier in constant time."""
-    return hmac.compare_digest(verifier(link_secret, path), stored)
+def matches(link_secret: str, path: str, stored: bytes | None) -> bool:
+    """Compare a link secret with a stored verifier in constant time. None: an unknown link, for
+    which the verifier is computed and compared as well.
+    """
+    expected = bytes(KEY_BYTES) if stored is None else stored
+    return hmac.compare_digest(verifier(link_secret, path), expected) and stored is not None
 
 
 def link_keys(link_secret: str, path: str, passphrase: str = "", salt: bytes = b"") -> LinkKeys:
@@ -142,18 +145,15 @@ def wrap(
     inner = _SUITE.encrypt(
         content_key, X25519PublicKey.from_public_bytes(public_key), info=context.encode("link")
     )
-    nonce = random_bytes(_NONCE_BYTES)
     bound = context.encode("data-key")
-    return nonce + AESGCM(_derive(data_key, b"", bound)).encrypt(nonce, inner, bound)
+    return _encrypt(inner, _derive(data_key, b"", bound), bound, random_bytes)
 
 
 def unwrap(wrapped: bytes, private_key: bytes, data_key: bytes, context: Context) -> bytes:
     """Decrypt a content key. Raises DecryptionFailed."""
     bound = context.encode("data-key")
     try:
-        inner = AESGCM(_derive(data_key, b"", bound)).decrypt(
-            wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], bound
-        )
+        inner = _decrypt(wrapped, _derive(data_key, b"", bound), bound)
         return _SUITE.decrypt(
             inner, X25519PrivateKey.from_private_bytes(private_key), info=context.encode("link")
         )
@@ -167,21 +167,29 @@ def seal(
     """Encrypt a part of a version: `manifest`, or an item such as `item 0`. Each part has a key
     that cannot decrypt other parts.
     """
-    nonce, name = random_bytes(_NONCE_BYTES), part.encode("ascii")
-    return nonce + AESGCM(_derive(content_key, b"", b"gatehouse " + name)).encrypt(
-        nonce, plaintext, name
-    )
+    name = part.encode("ascii")
+    key = _derive(content_key, b"", b"gatehouse " + name)
+    return _encrypt(plaintext, key, name, random_bytes)
 
 
 def unseal(sealed: bytes, content_key: bytes, part: str) -> bytes:
     """Decrypt a part of a version. Raises DecryptionFailed."""
     name = part.encode("ascii")
     try:
-        return AESGCM(_derive(content_key, b"", b"gatehouse " + name)).decrypt(
-            sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], name
-        )
+        return _decrypt(sealed, _derive(content_key, b"", b"gatehouse " + name), name)
     except (InvalidTag, ValueError) as exc:
         raise DecryptionFailed("the content cannot be decrypted") from exc
+
+
+def _encrypt(
+    plaintext: bytes, key: bytes, bound: bytes, random_bytes: Callable[[int], bytes]
+) -> bytes:
+    nonce = random_bytes(_NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, plaintext, bound)
+
+
+def _decrypt(sealed: bytes, key: bytes, bound: bytes) -> bytes:
+    return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound)
 
 
 def _derive(material: bytes, salt: bytes, info: bytes) -> bytes:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,8 +22,10 @@ from gatehouse.core.errors import (
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.denials import ATTEMPT_WINDOW_S, Denials, LinkNotFound
-from gatehouse.features.sharing.link_token import LinkToken, parse_path
+from gatehouse.features.sharing.link_token import PATH_CHARS, LinkToken, is_id
 from gatehouse.features.sharing.models import (
+    ID_CHARS,
+    Claim,
     Client,
     ContentItem,
     Link,
@@ -33,16 +36,12 @@ from gatehouse.features.sharing.models import (
     SharingEvent,
     is_expired,
 )
-from gatehouse.features.sharing.repository import secret_of
-from gatehouse.features.sharing.table import ConditionNotMet
 
 #: Time in seconds during which a client can repeat a claim that is not acknowledged, for example
 #: after a lost response or to download files.
 CLAIM_S = 600.0
 NETWORK_ATTEMPTS_MAX = 5
 LINK_ATTEMPTS_MAX = 20
-_RETRIES = 5
-_NO_VERIFIER = bytes(32)
 
 
 class PassphraseRequired(Forbidden):
@@ -99,7 +98,7 @@ class LinkService:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._repository = backend.repository
+        self._repository = backend.secrets
         self._table = backend.table
         self._clock = backend.clock
         self._denials = Denials(backend.table, backend.clock)
@@ -110,11 +109,10 @@ class LinkService:
 
         Raises LinkNotFound if the link does not exist or no longer works.
         """
-        ids = parse_path(path)
-        if ids is None:
+        if not is_id(path, PATH_CHARS):
             raise LinkNotFound
-        secret = await self._repository.get(ids[0])
-        link = None if secret is None else secret.links.get(ids[1])
+        secret = await self._repository.get(path[:ID_CHARS])
+        link = None if secret is None else secret.links.get(path[ID_CHARS:])
         if secret is None or link is None or not self._is_open(secret, link):
             raise LinkNotFound
         return secret, link
@@ -144,7 +142,7 @@ class LinkService:
         if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
             raise await self._denied(token, client, "ended")
         keys = await self._link_keys(link, token, passphrase, client)
-        secret = await self._claim(secret, link, claim_id, token, client)
+        secret = await self._claim(secret, claim_id, token, client)
         return await self._decrypt(secret, secret.links[link.id], claim_id, keys)
 
     async def acknowledge(self, token: LinkToken, claim_id: str, client: Client) -> None:
@@ -157,12 +155,20 @@ class LinkService:
         if claim_id not in link.claims:
             raise await self._denied(token, client, "unknown claim")
         event = self._event(token, client, AuditAction.LINK_ACKNOWLEDGE, {"claim": claim_id})
-        try:
-            await self._repository.acknowledge(
-                secret, link.id, claim_id, event, erase=_is_finished(link, claim_id)
+
+        def acknowledged(secret: Secret) -> Secret:
+            link = secret.links[token.link_id]
+            if link.claims[claim_id].acknowledged_at is not None:
+                return secret
+            claim = Claim(link.claims[claim_id].at, event.at)
+            claims = {**link.claims, claim_id: claim}
+            finished = link.uses >= link.uses_max and all(
+                claim.acknowledged_at is not None for claim in claims.values()
             )
-        except ConditionNotMet:
-            return
+            keys = {} if finished else link.wrapped_keys
+            return secret.with_link(msgspec.structs.replace(link, claims=claims, wrapped_keys=keys))
+
+        await self._repository.change(secret, event, acknowledged)
 
     async def read(self, opened: Opened, item: OpenedItem) -> bytes:
         """Return the plaintext of an item. Raises Unavailable, including for altered content, and
@@ -184,11 +190,10 @@ class LinkService:
         """
         secret = await self._repository.get(token.secret_id)
         link = None if secret is None else secret.links.get(token.link_id)
-        correct = encryption.matches(
-            token.secret, token.path, link.verifier if link is not None else _NO_VERIFIER
-        )
+        verifier = None if link is None else link.verifier
+        correct = encryption.matches(token.secret, token.path, verifier)
         if secret is None or link is None or not correct:
-            raise await self._denied(token, client, "wrong link secret")
+            raise await self._denied(token, client, "wrong link secret", exists=link is not None)
         return secret, link
 
     def _is_open(self, secret: Secret, link: Link) -> bool:
@@ -216,7 +221,7 @@ class LinkService:
         Raises PassphraseRequired, WrongPassphrase, TooManyAttempts.
         """
         if not link.salt:
-            return encryption.link_keys(token.secret, token.path)
+            return await self._backend.link_keys(token, "", b"")
         if not passphrase:
             raise PassphraseRequired
         counters = {
@@ -244,28 +249,28 @@ class LinkService:
         return keys
 
     async def _claim(
-        self, secret: Secret, link: Link, claim_id: str, token: LinkToken, client: Client
+        self, secret: Secret, claim_id: str, token: LinkToken, client: Client
     ) -> Secret:
         """Record the use and return the updated secret. Raises LinkNotFound or TooManyDenied if no
         use is left.
         """
         event = self._event(token, client, AuditAction.LINK_CLAIM, {"claim": claim_id})
-        for _ in range(_RETRIES):
-            try:
-                return await self._repository.claim(secret, link.id, claim_id, event)
-            except ConditionNotMet as failed:
-                current = secret_of(failed.item)
-            if current is None:
-                break
-            if self._is_repeatable(current, current.links[link.id], claim_id):
-                return current
-            if (
-                not self._is_open(current, current.links[link.id])
-                or current.current.number == secret.current.number
-            ):
-                break
-            secret = current  # the owner has replaced the content
-        raise await self._denied(token, client, "ended")
+
+        def claimed(secret: Secret) -> Secret:
+            link = secret.links[token.link_id]
+            if self._is_repeatable(secret, link, claim_id):
+                return secret
+            if claim_id in link.claims or not self._is_open(secret, link):
+                raise LinkNotFound
+            claims = {**link.claims, claim_id: Claim(event.at)}
+            return secret.with_link(
+                msgspec.structs.replace(link, uses=link.uses + 1, claims=claims)
+            )
+
+        try:
+            return await self._repository.change(secret, event, claimed)
+        except LinkNotFound:
+            raise await self._denied(token, client, "ended") from None
 
     async def _decrypt(
         self, secret: Secret, link: Link, claim_id: str, keys: encryption.LinkKeys
@@ -296,24 +301,30 @@ class LinkService:
         )
         return Opened(secret, link, claim_id, content_key, items)
 
-    async def _denied(self, token: LinkToken, client: Client, reason: str) -> GatehouseError:
+    async def _denied(
+        self, token: LinkToken, client: Client, reason: str, *, exists: bool = True
+    ) -> GatehouseError:
         """Return the error for a denied attempt. If the link exists, the event for the attempt is
         stored with the secret.
         """
-        record = partial(self._record_denied, token, client, reason)
+        record = partial(self._record_denied, token, client, reason, exists=exists)
         return await self._denials.error(token.path, client.network, record)
 
-    async def _record_denied(self, token: LinkToken, client: Client, reason: str) -> None:
-        details: dict[str, str | int] = {"reason": reason}
-        event = self._event(token, client, AuditAction.LINK_DENIED, details, outcome="denied")
-        await self._repository.record(token.secret_id, token.link_id, event)
+    async def _record_denied(
+        self, token: LinkToken, client: Client, reason: str, *, exists: bool = True
+    ) -> None:
+        event = self._event(
+            token, client, AuditAction.LINK_DENIED, {"reason": reason}, outcome="denied"
+        )
+        # No secret has the path of a link as its ID.
+        await self._repository.record(token.secret_id if exists else token.path, event)
 
     def _event(
         self,
         token: LinkToken,
         client: Client,
         action: AuditAction,
-        details: dict[str, str | int] | None = None,
+        details: Mapping[str, str | int],
         *,
         outcome: Outcome = "success",
     ) -> SharingEvent:
@@ -321,9 +332,3 @@ class LinkService:
         return self._backend.event(
             actor, action, token.secret_id, details, link=token.link_id, outcome=outcome
         )
-
-
-def _is_finished(link: Link, claim_id: str) -> bool:
-    """Return True if no use is left and all other claims are acknowledged."""
-    others = [claim for identifier, claim in link.claims.items() if identifier != claim_id]
-    return link.uses >= link.uses_max and all(claim.acknowledged_at is not None for claim in others)

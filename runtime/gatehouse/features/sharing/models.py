@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -123,12 +123,12 @@ class Link(msgspec.Struct, frozen=True):
     """
 
     id: str
-    recipient: str
     verifier: bytes
     public_key: bytes
-    salt: bytes
-    wrapped_keys: dict[str, bytes]
     uses_max: int
+    recipient: str = ""
+    salt: bytes = b""
+    wrapped_keys: dict[str, bytes] = {}
     position: int = 0
     uses: int = 0
     state: LinkState = LinkState.ACTIVE
@@ -153,11 +153,14 @@ class Secret(msgspec.Struct, frozen=True):
         context.
     revision: incremented when the owner changes the secret, or when the state of the secret or of a
         link changes.
+    writes: number of changes of the item. A change is stored only if nobody else has changed the
+        item since it was read.
     versions: versions of the content, with the current version first. Empty after the purge.
-    links: links by ID, in the order of the recipients.
+    links: links by ID.
     next_version: number of the next version.
     end_to_end: the client encrypted the content; the server cannot read it.
     receipt: fields of `schemas.Deletion` after the purge.
+    delete_at: time at which DynamoDB deletes the item.
     """
 
     id: str
@@ -177,10 +180,40 @@ class Secret(msgspec.Struct, frozen=True):
     end_reason: EndReason | None = None
     purged_at: float | None = None
     receipt: dict[str, str] | None = None
+    delete_at: int | None = None
+    writes: int = 0
 
     @property
     def current(self) -> Version:
         return self.versions[0]
+
+    @property
+    def listed_links(self) -> list[Link]:
+        """The links in the order of the recipients."""
+        return sorted(self.links.values(), key=lambda link: link.position)
+
+    def with_link(self, link: Link, **fields: Any) -> Self:
+        """Return the secret with a changed link, and with other values of these fields."""
+        return msgspec.structs.replace(self, links={**self.links, link.id: link}, **fields)
+
+
+def ended(secret: Secret, reason: EndReason, at: float) -> Secret:
+    """Return an active secret after its end: the links no longer work and have no keys. Returns any
+    other secret unchanged.
+    """
+    if secret.state != SecretState.ACTIVE:
+        return secret
+    return msgspec.structs.replace(
+        secret,
+        state=SecretState.ENDED,
+        ended_at=at,
+        end_reason=reason,
+        revision=secret.revision + 1,
+        links={
+            link.id: msgspec.structs.replace(link, wrapped_keys={})
+            for link in secret.links.values()
+        },
+    )
 
 
 def is_expired(secret: Secret, now: float) -> bool:

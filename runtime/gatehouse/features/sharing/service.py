@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -27,13 +27,11 @@ from gatehouse.features.sharing.models import (
     ManifestItem,
     Secret,
     SecretState,
-    SharingEvent,
     Version,
+    ended,
     is_expired,
 )
-from gatehouse.features.sharing.repository import secret_of
 from gatehouse.features.sharing.schemas import OCTETS, CreateSecret, SecretContent, UpdateSecret
-from gatehouse.features.sharing.table import ConditionNotMet
 from gatehouse.platform.http.fields import unix_seconds
 from gatehouse.platform.http.validation import invalid
 
@@ -62,7 +60,7 @@ class SecretService:
     def __init__(self, backend: Backend, url: str) -> None:
         self.url = url
         self._backend = backend
-        self.repository = backend.repository
+        self.repository = backend.secrets
         self._clock = backend.clock
 
     async def create(
@@ -134,7 +132,7 @@ class SecretService:
             links={link.id: link for link in links},
             end_to_end=end_to_end,
         )
-        return await self._with_content(secret, items)
+        return (await self._new_version(secret, items))(secret)
 
     async def get(self, secret_id: str) -> Secret:
         """Return a secret. Raises NotFound."""
@@ -151,21 +149,21 @@ class SecretService:
         Raises NotFound, BadRequest, PreconditionFailed, and Conflict if the secret is no longer
         active.
         """
-        before = self._changeable(await self.get(secret_id), revision)
         fields: dict[str, Any] = {} if patch.label is UNSET else {"label": patch.label}
         if patch.expires_at is not UNSET:
-            expires_at = unix_seconds(patch.expires_at)
-            self._check_expiry(expires_at, before)
-            fields["expires_at"] = expires_at
-        links = before.links
-        if patch.uses is not UNSET:
-            links = {link.id: self._with_uses(link, patch.uses) for link in links.values()}
-        after = msgspec.structs.replace(before, **fields, links=links)
+            fields["expires_at"] = unix_seconds(patch.expires_at)
         names = sorted((*fields, *(["uses"] if patch.uses is not UNSET else [])))
-        event = self._backend.event(
-            actor, AuditAction.SECRET_UPDATE, secret_id, {"fields": ", ".join(names)}
-        )
-        return await self._replace(before, after, event, fields=list(fields))
+
+        def updated(secret: Secret) -> Secret:
+            links = self._changeable(secret, revision).links
+            if "expires_at" in fields:
+                self._check_expiry(fields["expires_at"], secret)
+            if patch.uses is not UNSET:
+                links = {link.id: self._with_uses(link, patch.uses) for link in links.values()}
+            return msgspec.structs.replace(secret, **fields, links=links)
+
+        details = {"fields": ", ".join(names)}
+        return await self._change(secret_id, updated, actor, AuditAction.SECRET_UPDATE, details)
 
     async def replace_content(
         self, secret_id: str, items: Sequence[NewItem], revision: int | None, actor: Actor
@@ -175,11 +173,13 @@ class SecretService:
         Raises NotFound, PreconditionFailed, and Conflict if the secret is no longer active.
         """
         before = self._changeable(await self.get(secret_id), revision)
-        after = await self._with_content(before, items)
-        event = self._backend.event(
-            actor, AuditAction.SECRET_REPLACE, secret_id, {"version": after.current.number}
-        )
-        return await self._replace(before, after, event, fields=["versions", "next_version"])
+        with_version = await self._new_version(before, items)
+
+        def replaced(secret: Secret) -> Secret:
+            return with_version(self._changeable(secret, before.revision))
+
+        details = {"version": before.next_version}
+        return await self._change(secret_id, replaced, actor, AuditAction.SECRET_REPLACE, details)
 
     async def restore_version(
         self, secret_id: str, number: int, revision: int | None, actor: Actor
@@ -189,28 +189,28 @@ class SecretService:
         Raises NotFound if the secret or the version does not exist, PreconditionFailed, and
         Conflict if the secret is no longer active.
         """
-        before = self._changeable(await self.get(secret_id), revision)
-        chosen = next((version for version in before.versions if version.number == number), None)
-        if chosen is None:
-            raise NotFound("The secret has no such version.")
-        versions = (chosen, *(version for version in before.versions if version is not chosen))
-        after = msgspec.structs.replace(before, versions=versions)
-        event = self._backend.event(
-            actor, AuditAction.SECRET_RESTORE, secret_id, {"version": number}
-        )
-        return await self._replace(before, after, event, fields=["versions"])
+
+        def restored(secret: Secret) -> Secret:
+            versions = self._changeable(secret, revision).versions
+            chosen = next((version for version in versions if version.number == number), None)
+            if chosen is None:
+                raise NotFound("The secret has no such version.")
+            others = (version for version in versions if version is not chosen)
+            return msgspec.structs.replace(secret, versions=(chosen, *others))
+
+        details = {"version": number}
+        return await self._change(secret_id, restored, actor, AuditAction.SECRET_RESTORE, details)
 
     async def revoke(self, secret_id: str, actor: Actor) -> Secret:
         """Make all links stop working and erase the keys of the links. Does nothing if the secret
         is no longer active. Raises NotFound."""
-        secret = await self.get(secret_id)
-        if secret.state != SecretState.ACTIVE:
-            return secret
         event = self._backend.event(actor, AuditAction.SECRET_REVOKE, secret_id)
-        try:
-            return await self.repository.end(secret, EndReason.REVOKED, event)
-        except ConditionNotMet as failed:
-            return secret_of(failed.item) or secret
+
+        def revoked(secret: Secret) -> Secret:
+            return ended(secret, EndReason.REVOKED, event.at)
+
+        secret = await self.get(secret_id)
+        return await self.repository.change(secret, event, revoked, waits=False)
 
     async def revoke_link(self, secret_id: str, link_id: str, actor: Actor) -> Secret:
         """Revoke one link and erase its keys. Does nothing if the link is no longer active. Raises
@@ -220,61 +220,56 @@ class SecretService:
         if link_id not in secret.links:
             raise NotFound("The secret has no such link.")
         event = self._backend.event(actor, AuditAction.LINK_REVOKE, secret_id, link=link_id)
-        try:
-            return await self.repository.revoke_link(secret, link_id, event)
-        except ConditionNotMet as failed:
-            return secret_of(failed.item) or secret
+
+        def revoked(secret: Secret) -> Secret:
+            link = secret.links[link_id]
+            if secret.state != SecretState.ACTIVE or link.state != LinkState.ACTIVE:
+                return secret
+            link = msgspec.structs.replace(link, state=LinkState.REVOKED, wrapped_keys={})
+            return secret.with_link(link, revision=secret.revision + 1)
+
+        return await self.repository.change(secret, event, revoked, waits=False)
 
     async def _links(self, secret_id: str, new: CreateSecret) -> tuple[list[LinkToken], list[Link]]:
         random_bytes = self._backend.random_bytes
         tokens: list[LinkToken] = []
         links: list[Link] = []
         for position, recipient in enumerate(new.recipients or ("",)):
-            token = LinkToken.create(secret_id, self._backend.new_id(LINK_CHARS), random_bytes)
+            path = secret_id + self._backend.new_id(LINK_CHARS)
+            token = LinkToken.create(path, random_bytes)
             salt = random_bytes(encryption.SALT_BYTES) if new.passphrase else b""
-            keys = (
-                await self._backend.link_keys(token, new.passphrase, salt)
-                if new.passphrase
-                else encryption.link_keys(token.secret, token.path)
-            )
+            keys = await self._backend.link_keys(token, new.passphrase or "", salt)
             tokens.append(token)
             links.append(
                 Link(
                     id=token.link_id,
-                    recipient=recipient,
                     verifier=keys.verifier,
                     public_key=keys.public_key,
-                    salt=salt,
-                    wrapped_keys={},
                     uses_max=new.uses,
+                    recipient=recipient,
+                    salt=salt,
                     position=position,
                 )
             )
         return tokens, links
 
-    async def _with_content(self, secret: Secret, items: Sequence[NewItem]) -> Secret:
-        """Store the items under a new content key. Returns the secret with a new version, whose
-        content key is encrypted to each active link.
+    async def _new_version(
+        self, secret: Secret, items: Sequence[NewItem]
+    ) -> Callable[[Secret], Secret]:
+        """Store the items under a new content key, and encrypt the content key to each active link.
+        Returns a function that adds the version to the secret.
 
-        If this method fails, it tries to delete the objects that it has written. The worker deletes
-        any remaining objects.
+        If this method fails, the worker deletes the objects that it has written.
         """
         content, random_bytes = self._backend.content, self._backend.random_bytes
         number = secret.next_version
         data_key, sealed_data_key = await self._backend.data_keys.generate(secret.id)
         content_key = random_bytes(encryption.KEY_BYTES)
         stored: list[ContentItem] = []
-        try:
-            for index, item in enumerate(items):
-                key = content.key(secret.id, number, index)
-                sealed = encryption.seal(item.content, content_key, f"item {index}", random_bytes)
-                stored.append(ContentItem(key, await content.write(key, sealed), len(item.content)))
-        except BaseException:
-            # Delete only the objects of this call, because another request may have stored a
-            # version with the same number.
-            with suppress(Unavailable):
-                await content.delete(stored)
-            raise
+        for index, item in enumerate(items):
+            key = content.key(secret.id, number, index)
+            sealed = encryption.seal(item.content, content_key, f"item {index}", random_bytes)
+            stored.append(ContentItem(key, await content.write(key, sealed), len(item.content)))
         manifest = msgspec.json.encode([ManifestItem(item.name, item.media_type) for item in items])
         version = Version(
             number,
@@ -283,39 +278,51 @@ class SecretService:
             encryption.seal(manifest, content_key, "manifest", random_bytes),
             tuple(stored),
         )
-        versions = (version, *secret.versions)[:VERSIONS_MAX]
-        kept = {str(version.number) for version in versions}
-        links = dict(secret.links)
-        for link in secret.links.values():
-            if link.state == LinkState.ACTIVE:
-                context = encryption.Context(
-                    self._backend.environment,
-                    secret.id,
-                    link.id,
-                    number,
-                    int(secret.expires_at_max),
-                )
-                wrapped = encryption.wrap(
-                    content_key, link.public_key, data_key, context, random_bytes
-                )
-                keys = {name: key for name, key in link.wrapped_keys.items() if name in kept}
-                links[link.id] = msgspec.structs.replace(
-                    link, wrapped_keys={**keys, str(number): wrapped}
-                )
-        return msgspec.structs.replace(
-            secret, versions=versions, next_version=number + 1, links=links
-        )
+        environment, expires_at_max = self._backend.environment, int(secret.expires_at_max)
+        wrapped = {
+            link.id: encryption.wrap(
+                content_key,
+                link.public_key,
+                data_key,
+                encryption.Context(environment, secret.id, link.id, number, expires_at_max),
+                random_bytes,
+            )
+            for link in secret.links.values()
+            if link.state == LinkState.ACTIVE
+        }
 
-    async def _replace(
-        self, before: Secret, after: Secret, event: SharingEvent, *, fields: list[str]
+        def with_version(secret: Secret) -> Secret:
+            versions = (version, *secret.versions)[:VERSIONS_MAX]
+            kept = {str(version.number) for version in versions}
+            links = dict(secret.links)
+            for link_id, key in wrapped.items():
+                keys = {
+                    name: key for name, key in links[link_id].wrapped_keys.items() if name in kept
+                }
+                links[link_id] = msgspec.structs.replace(
+                    links[link_id], wrapped_keys={**keys, str(number): key}
+                )
+            return msgspec.structs.replace(
+                secret, versions=versions, next_version=number + 1, links=links
+            )
+
+        return with_version
+
+    async def _change(
+        self,
+        secret_id: str,
+        change: Callable[[Secret], Secret],
+        actor: Actor,
+        action: AuditAction,
+        details: Mapping[str, str | int],
     ) -> Secret:
-        try:
-            return await self.repository.replace(before, after, event, fields=fields)
-        except ConditionNotMet as failed:
-            current = secret_of(failed.item)
-            if current is not None:
-                self._changeable(current, None)
-            raise PreconditionFailed(_CHANGED) from None
+        """Store a change of an active secret with its event. Returns the changed secret."""
+
+        def changed(secret: Secret) -> Secret:
+            return msgspec.structs.replace(change(secret), revision=secret.revision + 1)
+
+        event = self._backend.event(actor, action, secret_id, details)
+        return await self.repository.change(await self.get(secret_id), event, changed)
 
     def _changeable(self, secret: Secret, revision: int | None) -> Secret:
         if secret.state != SecretState.ACTIVE or is_expired(secret, self._clock.now()):

@@ -2,19 +2,20 @@
 and counters.
 
 A write to a secret or a secret request stores its event in the same item, so every stored change
-has an event. Reads are consistent. No decision depends on an index or on DynamoDB's TTL.
+has an event, and happens only if nobody else has changed the item since it was read. Reads are
+consistent. No decision depends on an index or on DynamoDB's TTL.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import msgspec
-from boto3.dynamodb.conditions import Attr, ConditionBase, ConditionExpressionBuilder
 
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing.models import SharingEvent
@@ -36,10 +37,6 @@ _PAUSE_S = 0.05
 #: room for the events of changes.
 PENDING_MAX = 300
 PENDING_DENIED_MAX = 200
-#: Number of events that one update removes from an item. Keeps the update expression below 4 KB,
-#: the limit of DynamoDB.
-#: Source: Amazon DynamoDB Developer Guide, "Quotas in Amazon DynamoDB".
-EVENTS_SLICE = 100
 #: Key of an item that does not exist.
 _ABSENT = "readiness-probe"
 
@@ -87,16 +84,6 @@ class Table:
         last page. The index can contain an item that was just deleted, so a page can have fewer
         items than `size`.
         """
-        start = {}
-        if after:
-            created_at, item_id = after.split()
-            start = {
-                "ExclusiveStartKey": {
-                    "owner": {"S": owner},
-                    "created_at": {"N": created_at},
-                    **_key(item_id),
-                }
-            }
         reply = await self._call(
             self._client.query,
             IndexName=OWNER_INDEX,
@@ -105,10 +92,10 @@ class Table:
             ExpressionAttributeValues={":owner": {"S": owner}},
             ScanIndexForward=False,
             Limit=size,
-            **start,
+            **({"ExclusiveStartKey": json.loads(after)} if after else {}),
         )
         last = reply.get("LastEvaluatedKey")
-        position = f"{last['created_at']['N']} {last['id']['S']}" if last else ""
+        position = json.dumps(last) if last else ""
         ids = [item["id"]["S"] for item in reply["Items"]]
         items = await self._items(ids)
         return [items[item_id] for item_id in ids if item_id in items], position
@@ -143,31 +130,21 @@ class Table:
             if not _contains(await self.get(item["id"]), event):
                 raise
 
-    async def update(
-        self,
-        item_id: str,
-        event: SharingEvent,
-        condition: ConditionBase,
-        *,
-        pending_max: int | None = PENDING_MAX,
-        **changes: Any,
-    ) -> Item:
+    async def update(self, before: Item, after: Item, event: SharingEvent, *, waits: bool) -> Item:
         """Change an item and return the new item. The arguments are those of `update_of`. Raises
-        ConditionNotMet.
-
-        Also raises Unavailable if the item has `pending_max` events that are not in the audit trail
-        yet.
+        ConditionNotMet, and Unavailable if the change waits for the audit trail.
         """
         try:
             reply = await self._call(
                 self._client.update_item,
-                **update_of(item_id, event, condition, pending_max=pending_max, **changes),
+                **update_of(before, after, event, waits=waits),
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ConditionNotMet as failed:
-            pending = len((failed.item or {}).get("events", ()))
-            if pending_max is not None and pending >= pending_max:
+            if failed.item is not None and _contains(failed.item, event):
+                return failed.item  # as for `put`
+            if waits and len((failed.item or {}).get("events", ())) >= PENDING_MAX:
                 raise Unavailable(
                     "The audit trail is not up to date. Try again.",
                     detail="sharing: pending events",
@@ -175,12 +152,12 @@ class Table:
             raise
         return _item(reply["Attributes"])
 
-    async def record(self, item_id: str, event: SharingEvent, condition: ConditionBase) -> None:
+    async def record(self, item_id: str, event: SharingEvent) -> None:
         """Store the event of a denied attempt, without reading the item, so that the duration does
-        not depend on the size of the item. Does nothing if the condition is not met, or if the item
-        has PENDING_DENIED_MAX events that are not in the audit trail yet.
+        not depend on the size of the item. Does nothing if the item does not exist, or if it has
+        PENDING_DENIED_MAX events that are not in the audit trail yet.
         """
-        write = update_of(item_id, event, condition, pending_max=PENDING_DENIED_MAX)
+        write = _write_of(item_id, {}, event, "attribute_exists(id)", {}, PENDING_DENIED_MAX)
         with suppress(ConditionNotMet):
             await self._call(self._client.update_item, **write)
 
@@ -213,28 +190,24 @@ class Table:
     async def settle(
         self, item_id: str, events: Sequence[SharingEvent], *, next_at: float | None
     ) -> None:
-        """Remove the first EVENTS_SLICE of the events of an item, which are in the audit trail. If
-        these are all events, set the time `next_at` at which the item is due again. None: never.
+        """Remove the events of an item, which are in the audit trail, and set the time `next_at` at
+        which the item is due again. None: never.
 
         If the events have changed in the meantime, this method does nothing and the item stays due.
         """
-        recorded = events[:EVENTS_SLICE]
-        removes = [f"events[{index}]" for index in range(len(recorded))]
-        conditions, names = ["size(events) = :count"], {}
-        values: dict[str, Any] = {":count": len(events)}
-        update = ""
-        if recorded:
+        values: dict[str, Any] = {":count": len(events), ":none": []}
+        conditions, due = ["size(events) = :count"], "REMOVE #work, work_at"
+        names = {"#work": "work"}
+        if events:
             conditions.append("events[0].id = :first")
-            values[":first"] = recorded[0].id
-        if len(recorded) == len(events) and next_at is not None:
-            update, values[":next"] = "SET work_at = :next ", next_at
-        elif len(recorded) == len(events):
-            removes, names = [*removes, "#work", "work_at"], {"#work": "work"}
+            values[":first"] = events[0].id
+        if next_at is not None:
+            due, names, values[":next"] = ", work_at = :next", {}, next_at
         with suppress(ConditionNotMet):
             await self._call(
                 self._client.update_item,
                 Key=_key(item_id),
-                UpdateExpression=update + (f"REMOVE {', '.join(removes)}" if removes else ""),
+                UpdateExpression=f"SET events = :none {due}",
                 ConditionExpression=" AND ".join(conditions),
                 ExpressionAttributeValues={name: _write(value) for name, value in values.items()},
                 **({"ExpressionAttributeNames": names} if names else {}),
@@ -322,48 +295,42 @@ def put_of(item: Item, event: SharingEvent) -> Write:
     }
 
 
-def update_of(
-    item_id: str,
-    event: SharingEvent,
-    condition: ConditionBase,
-    *,
-    sets: Mapping[str, Any] | None = None,
-    adds: Mapping[str, int] | None = None,
-    pending_max: int | None = PENDING_MAX,
-) -> Write:
-    """Return the parameters that change an existing item under a condition and append an event.
+def update_of(before: Item, after: Item, event: SharingEvent, *, waits: bool = True) -> Write:
+    """Return the parameters that write the changed attributes of an item and append an event, if
+    nobody has changed the item since `before` was read.
 
-    sets, adds: new values, and increments, of attributes by path, such as `links.1dZ8eU.uses`.
-    pending_max: number of events that are not in the audit trail yet, from which the condition is
-        not met. None: no limit.
+    waits: the condition is not met either if PENDING_MAX events of the item are not in the audit
+        trail yet.
+    """
+    changed = {name: value for name, value in after.items() if value != before[name]}
+    changed["writes"] = before["writes"] + 1
+    read = {":read": before["writes"]}
+    pending_max = PENDING_MAX if waits else None
+    return _write_of(before["id"], changed, event, "#writes = :read", read, pending_max)
+
+
+def _write_of(
+    item_id: str,
+    changed: Item,
+    event: SharingEvent,
+    condition: str,
+    values: Item,
+    pending_max: int | None,
+) -> Write:
+    """Return the parameters that set attributes of an item and append an event under a condition
+    with these values.
     """
     if pending_max is not None:
-        condition &= Attr("events").size().lt(pending_max)
-    built = ConditionExpressionBuilder().build_expression(condition)
-    names: dict[str, str] = dict(built.attribute_name_placeholders)
-    values: dict[str, Any] = {
-        **built.attribute_value_placeholders,
-        ":events": [builtins(event)],
-    }
-
-    def aliased(path: str) -> str:
-        names.update({f"#{name}": name for name in path.split(".")})
-        return ".".join(f"#{name}" for name in path.split("."))
-
-    def placed(value: Any) -> str:
-        values[placeholder := f":u{len(values)}"] = value
-        return placeholder
-
-    written = {**(sets or {}), "work": _WORK, "work_at": event.at}
-    expressions = [f"{aliased(path)} = {placed(value)}" for path, value in written.items()]
-    for path, increment in (adds or {}).items():
-        expressions.append(f"{aliased(path)} = {aliased(path)} + {placed(increment)}")
-    expressions.append("events = list_append(events, :events)")
+        condition, values = f"{condition} AND size(events) < :max", {**values, ":max": pending_max}
+    changed = {**changed, "work": _WORK, "work_at": event.at}
+    values = {**values, **{f":{name}": value for name, value in changed.items()}}
+    values[":events"] = [builtins(event)]
+    sets = ", ".join(f"#{name} = :{name}" for name in changed)
     return {
         "Key": _key(item_id),
-        "UpdateExpression": f"SET {', '.join(expressions)}",
-        "ConditionExpression": built.condition_expression,
-        "ExpressionAttributeNames": names,
+        "UpdateExpression": f"SET {sets}, events = list_append(events, :events)",
+        "ConditionExpression": condition,
+        "ExpressionAttributeNames": {f"#{name}": name for name in changed},
         "ExpressionAttributeValues": {name: _write(value) for name, value in values.items()},
     }
 

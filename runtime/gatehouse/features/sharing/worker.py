@@ -11,10 +11,11 @@ import base64
 from collections.abc import Sequence
 from functools import partial
 
+import msgspec
+
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.features.sharing.backend import Backend
-from gatehouse.features.sharing.content_store import ContentStore
 from gatehouse.features.sharing.deletion_receipt import signed_text, statement_of
 from gatehouse.features.sharing.links import CLAIM_S
 from gatehouse.features.sharing.models import (
@@ -24,11 +25,10 @@ from gatehouse.features.sharing.models import (
     Secret,
     SecretState,
     SharingEvent,
+    ended,
     is_expired,
     is_used,
 )
-from gatehouse.features.sharing.repository import secret_of
-from gatehouse.features.sharing.table import EVENTS_SLICE, ConditionNotMet
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.aws.signing_key import Signer
 from gatehouse.platform.db.pool import Pool
@@ -60,7 +60,7 @@ class SecretWorker:
     def __init__(
         self, backend: Backend, pool: Pool, signer: Signer | None, observer: Observer
     ) -> None:
-        self._repository = backend.repository
+        self._repository = backend.secrets
         self._table = backend.table
         self._content = backend.content
         self._clock = backend.clock
@@ -122,7 +122,7 @@ class SecretWorker:
         ):
             secret = await self._repository.get(secret_id)
             if secret is None or secret.state == SecretState.PURGED:
-                removed += len(await self._content.delete_all(ContentStore.prefix(secret_id)))
+                removed += len(await self._content.delete_all(secret_id))
         return removed
 
     async def prune(self) -> None:
@@ -145,15 +145,15 @@ class SecretWorker:
         if found is None:
             return
         item, events = found
-        await self._record(events[:EVENTS_SLICE])
-        secret, next_at = secret_of(item), None
-        if secret is not None and len(events) <= EVENTS_SLICE:
-            secret = await self._end(secret)
+        await self._record(events)
+        next_at = None
+        if "links" in item:  # the item of a secret, not of a secret request
+            secret = await self._end(self._repository.read(item))
             if secret.state == SecretState.ENDED:
                 secret = await self._purge(secret)
             next_at = next_due(secret, self._clock.now())
-        # The next run records further events, and the events from these steps, because `settle`
-        # leaves the item due if events remain or were added.
+        # The next run records the events from these steps, because `settle` leaves the item due if
+        # events were added.
         await self._table.settle(item_id, events, next_at=next_at)
 
     async def _record(self, events: Sequence[SharingEvent]) -> None:
@@ -179,16 +179,19 @@ class SecretWorker:
         else:
             return secret
         event = self._event(AuditAction.SECRET_END, secret.id, {"reason": reason.value})
-        try:
-            return await self._repository.end(secret, reason, event, unchanged=True)
-        except ConditionNotMet as failed:
-            return secret_of(failed.item) or secret
+
+        def end(current: Secret) -> Secret:
+            """Return the current secret unchanged if its owner has changed it in the meantime."""
+            unchanged = current.revision == secret.revision
+            return ended(current, reason, event.at) if unchanged else current
+
+        return await self._repository.change(secret, event, end, waits=False)
 
     async def _purge(self, secret: Secret) -> Secret:
         """Delete every object version of an ended secret, and store a deletion receipt. Returns the
         current secret.
         """
-        found = await self._content.delete_all(ContentStore.prefix(secret.id))
+        found = await self._content.delete_all(secret.id)
         # S3 no longer lists what an earlier attempt, which failed afterwards, has deleted.
         stored = [
             (item.key, item.object_version) for version in secret.versions for item in version.items
@@ -196,12 +199,20 @@ class SecretWorker:
         deleted = list(dict.fromkeys([*stored, *found]))
         event = self._event(AuditAction.SECRET_PURGE, secret.id, {"object_versions": len(deleted)})
         receipt = await self._receipt(secret, deleted, event.at)
-        try:
-            return await self._repository.mark_purged(
-                secret, event, receipt=receipt, delete_at=event.at + RECEIPT_S
+
+        def purged(secret: Secret) -> Secret:
+            if secret.state != SecretState.ENDED:
+                return secret
+            return msgspec.structs.replace(
+                secret,
+                state=SecretState.PURGED,
+                purged_at=event.at,
+                versions=(),
+                receipt=receipt,
+                delete_at=int(event.at + RECEIPT_S),
             )
-        except ConditionNotMet as failed:
-            return secret_of(failed.item) or secret
+
+        return await self._repository.change(secret, event, purged, waits=False)
 
     async def _receipt(
         self, secret: Secret, deleted: Sequence[tuple[str, str]], at: float

@@ -19,7 +19,7 @@ from gatehouse.core.errors import CrossSite, GatehouseError, MethodNotAllowed, N
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.denials import TooManyDenied
 from gatehouse.features.sharing.links import LinkService
-from gatehouse.features.sharing.requests.submissions import SubmissionService
+from gatehouse.features.sharing.requests.service import RequestService
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.pipeline import Pipeline
 from gatehouse.platform.http.request import Request
@@ -119,7 +119,7 @@ def _routes(
     """Return the routes of the pages and of the API."""
     links = LinkService(backend)
     recipients = Recipients(links, forms)
-    submitters = Submitters(SubmissionService(backend), forms)
+    submitters = Submitters(RequestService(backend), forms)
     pipeline = Pipeline(
         services={LinkService: links, Submitters: submitters},
         body_bytes_max=BODY_BYTES_MAX,

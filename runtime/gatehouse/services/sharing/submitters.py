@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from starlette.responses import Response
 
 from gatehouse.core.errors import BadRequest, GatehouseError, TooManyRequests
-from gatehouse.features.sharing.link_token import SubmissionToken, parse_submission
+from gatehouse.features.sharing.link_token import LinkToken, parse
 from gatehouse.features.sharing.links import claim_id_of
-from gatehouse.features.sharing.requests.submissions import SubmissionService
+from gatehouse.features.sharing.requests.service import RequestService
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.request import Request
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
@@ -35,8 +35,8 @@ _LINK_PARALLEL = 2
 class Submitters:
     """Handlers for submitters."""
 
-    def __init__(self, submissions: SubmissionService, forms: FormProtection) -> None:
-        self._submissions = submissions
+    def __init__(self, requests: RequestService, forms: FormProtection) -> None:
+        self._requests = requests
         self._forms = forms
         self._links = asgi.Uses()
 
@@ -81,7 +81,7 @@ class Submitters:
             elif not fields.get("submission"):
                 fields["submission"] = secrets.token_hex(16)
             token = _token(fields, path)
-            await self._submissions.check(token, _submission_id(fields, token), client)
+            await self._requests.check(token, _submission_id(fields, token), client)
 
         def admit() -> None:
             link = _token(form.fields).path
@@ -95,7 +95,7 @@ class Submitters:
             await read_form(body, content_type, authorize, admit, keep, form)
             token = _token(form.fields)
             submission_id = _submission_id(form.fields, token)
-            await self._submissions.submit(token, form.items, submission_id, client)
+            await self._requests.submit(token, form.items, submission_id, client)
 
     async def _request_page(
         self,
@@ -104,7 +104,7 @@ class Submitters:
         form: SubmittedForm | None = None,
         problem: InvalidContent | None = None,
     ) -> Response:
-        secret_request = await self._submissions.find(path)
+        secret_request = await self._requests.find(path)
         nonce = self._forms.nonce(request.http)
         fields = {} if form is None else form.fields
         response = pages_of(request.http).request(
@@ -118,15 +118,15 @@ class Submitters:
         return response
 
 
-def _token(fields: dict[str, str], path: str = "") -> SubmissionToken:
+def _token(fields: dict[str, str], path: str = "") -> LinkToken:
     """Return the link in a form. Raises InvalidContent if the link is incomplete or belongs to a
     page other than `path`.
     """
-    token = parse_submission(fields.get("link", ""))
+    token = parse(fields.get("link", ""), "r")
     if token is None or (path and token.path != path):
         raise invalid_content("bad_link")
     return token
 
 
-def _submission_id(fields: dict[str, str], token: SubmissionToken) -> str:
+def _submission_id(fields: dict[str, str], token: LinkToken) -> str:
     return claim_id_of(fields["submission"], token.path)

@@ -20,6 +20,7 @@ from tests.runtime.features.sharing.services import (
     Sharing,
     of_backend,
     services,
+    settings,
 )
 
 PATIENCE_S = 60.0
@@ -91,7 +92,7 @@ def module_services(aws: str) -> Sharing:
         for module, name in ((table, "_TIMEOUT_S"), (content_store, "_TIMEOUT_S")):
             patch.setattr(module, name, PATIENCE_S)
         patch.setattr(content_store, "_READ_TIMEOUT_S", PATIENCE_S)
-        return services(aws, ManualClock())
+        return services(settings(aws), ManualClock())
 
 
 @pytest.fixture

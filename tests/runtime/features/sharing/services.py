@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import boto3
+import httpx
 from gatehouse.core.actor import Actor, RequestId
 from gatehouse.features.sharing.backend import ARGON2_PARALLEL, Backend
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.links import LinkService, Opened
 from gatehouse.features.sharing.models import Client, Secret
 from gatehouse.features.sharing.requests.service import RequestService
-from gatehouse.features.sharing.requests.submissions import SubmissionService
 from gatehouse.features.sharing.schemas import CreateSecret, NewFile
 from gatehouse.features.sharing.service import NewItem, SecretService
 from gatehouse.platform.observability import Observer
@@ -27,6 +27,7 @@ from tests.runtime.clocks import ManualClock
 
 REGION = "eu-central-1"
 TABLE, BUCKET = "tokens", "secrets-bucket"
+ORIGIN = "https://sharing.gatehouse.example.com"
 ACTOR = Actor(type="key", id="3fGh82kLmQ0a")
 CLIENT = Client("198.51.100.7", RequestId("req_1"))
 TEXT = b"correct horse battery staple \xf0\x9f\x90\xb4"
@@ -40,7 +41,6 @@ class Sharing:
     secrets: SecretService
     links: LinkService
     requests: RequestService
-    submissions: SubmissionService
     clock: ManualClock
     s3: Any
     dynamodb: Any
@@ -81,6 +81,11 @@ class Sharing:
         defaults = {"observer": Observer("sharing", "error", "test"), "https": True}
         return create(**{**defaults, "backend": self.backend, **options})
 
+    def client(self, *, address: str = CLIENT.address, **options: Any) -> httpx.AsyncClient:
+        """A client, with cookies, of the sharing service. `options`: see `app`."""
+        transport = httpx.ASGITransport(self.app(**options), client=(address, 4711))
+        return httpx.AsyncClient(transport=transport, base_url=ORIGIN, trust_env=False)
+
     def object_versions(self) -> list[str]:
         reply = self.s3.list_object_versions(Bucket=BUCKET)
         return [
@@ -88,11 +93,20 @@ class Sharing:
         ]
 
 
-def services(key: str, clock: ManualClock, environment: str = "test") -> Sharing:
-    """Services with clients of their own, as in a separate process."""
-    settings = SharingSettings(
-        environment=environment, secret_links_table=TABLE, secrets_bucket=BUCKET, secrets_key=key
+def settings(key: str) -> SharingSettings:
+    """The settings of a process. `key`: KMS key."""
+    return SharingSettings(
+        environment="test",
+        log_level="error",
+        secret_links_table=TABLE,
+        secrets_bucket=BUCKET,
+        secrets_key=key,
+        sharing_url=ORIGIN,
     )
+
+
+def services(settings: SharingSettings, clock: ManualClock) -> Sharing:
+    """Services with clients of their own, as in a separate process."""
     backend = Backend.from_settings(settings, clock)
     assert backend is not None
     return of_backend(
@@ -111,7 +125,6 @@ def of_backend(backend: Backend, clock: ManualClock, s3: Any, dynamodb: Any) -> 
         SecretService(backend, ""),
         LinkService(backend),
         RequestService(backend),
-        SubmissionService(backend),
         clock,
         s3,
         dynamodb,

@@ -10,6 +10,7 @@ import pytest
 from gatehouse.core.actor import RequestId
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadRequest, Conflict, PreconditionFailed
+from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.links import (
     LINK_ATTEMPTS_MAX,
@@ -99,4 +100,14 @@ async def test_owner_changes_uses_and_expiry_within_bounds(sharing: Sharing) -> 
 async def test_repr_of_a_link_shows_no_secret(sharing: Sharing) -> None:
     _, [token] = await sharing.create(passphrase=PASSPHRASE)
     opened = await sharing.open(token, passphrase=PASSPHRASE)
-    assert token.secret not in f"{token!r} {opened!r} {LinkToken('a', 'b', token.secret)}"
+    assert token.secret not in f"{token!r} {opened!r} {LinkToken('a', token.secret)}"
+
+
+async def test_claim_is_not_repeated_after_the_expiry(sharing: Sharing) -> None:
+    _, [token] = await sharing.create(ttl_s=300)
+    sharing.clock.advance(299)
+    for _ in range(2):
+        await sharing.open(token, claim="a" * 32)
+    sharing.clock.advance(1)
+    with pytest.raises(LinkNotFound):
+        await sharing.open(token, claim="a" * 32)

@@ -9,42 +9,43 @@ from typing import Any
 
 import msgspec
 import pytest
-from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import ClientError
 from gatehouse.core.actor import RequestId
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.sharing import table
-from gatehouse.features.sharing.denials import LinkNotFound
+from gatehouse.features.sharing import repository, table
+from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.models import (
     RECIPIENTS_MAX,
     USES_MAX,
     VERSIONS_MAX,
     Claim,
     Client,
+    Secret,
     SecretState,
+    SharingEvent,
 )
 from gatehouse.features.sharing.schemas import (
     FILE_NAME_CHARS_MAX,
     FILES_MAX,
     NAME_CHARS_MAX,
+    receipt_view,
     secret_view,
 )
 from gatehouse.features.sharing.service import NewItem
-from gatehouse.features.sharing.table import PENDING_DENIED_MAX, PENDING_MAX, builtins, update_of
+from gatehouse.features.sharing.table import PENDING_MAX, builtins, update_of
 
 from tests.runtime.features.sharing.aws_calls import rejected
 from tests.runtime.features.sharing.services import ACTOR, TABLE, TEXT, Sharing
-from tests.runtime.features.sharing.test_worker import OWNER, Work, work
 
-__all__ = ["work"]
 pytestmark = pytest.mark.requirement("SS-03")
 
 
-async def store_events(sharing: Sharing, item_id: str, count: int) -> None:
-    """Store denied attempts with an item, without the bound."""
-    event = sharing.backend.event(ACTOR, AuditAction.LINK_DENIED, item_id, {"reason": "ended"})
-    write = update_of(item_id, event, Attr("links").exists(), pending_max=None)
+async def store_events(sharing: Sharing, secret: Secret, count: int) -> None:
+    """Store denied attempts with a secret, without the bound."""
+    event = sharing.backend.event(ACTOR, AuditAction.LINK_DENIED, secret.id, {"reason": "ended"})
+    item = sharing.backend.secrets.item(await sharing.secrets.get(secret.id))
+    write = update_of(item, item, event, waits=False)
     events = [
         builtins(msgspec.structs.replace(event, id=sharing.backend.new_id())) for _ in range(count)
     ]
@@ -52,47 +53,50 @@ async def store_events(sharing: Sharing, item_id: str, count: int) -> None:
     await asyncio.to_thread(sharing.dynamodb.update_item, TableName=TABLE, **write)
 
 
-async def pending(sharing: Sharing, item_id: str) -> int:
-    _, events = await sharing.backend.table.with_events(item_id) or ({}, [])
-    return len(events)
-
-
-async def test_more_events_than_fit_an_update_expression_are_recorded_and_removed(
-    work: Work,
-) -> None:
-    secret, _ = await work.sharing.create()
-    await store_events(work.sharing, secret.id, 450)
-    await work.run()
-    assert await pending(work.sharing, secret.id) == 0
-    assert await work.actions(secret.id) == ["secret.create", *["link.denied"] * 450]
+async def pending(sharing: Sharing, secret: Secret) -> list[SharingEvent]:
+    _, events = await sharing.backend.table.with_events(secret.id) or ({}, [])
+    return events
 
 
 @pytest.mark.bound("sharing.table:PENDING_MAX")
-async def test_opening_waits_for_the_audit_trail_and_revoking_does_not(work: Work) -> None:
-    secret, tokens = await work.sharing.create(recipients=["Ada", "Grace"])
-    await store_events(work.sharing, secret.id, PENDING_MAX - 1)
+async def test_opening_waits_for_the_audit_trail_and_revoking_does_not(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "PENDING_MAX", 3)
+    secret, tokens = await sharing.create(recipients=["Ada", "Grace"])
+    await store_events(sharing, secret, 2)
     with pytest.raises(Unavailable, match="audit trail"):
-        await work.sharing.open(tokens[0])
-    assert (await work.sharing.secrets.get(secret.id)).links[tokens[0].link_id].uses == 0
-    await work.sharing.secrets.revoke_link(secret.id, tokens[1].link_id, OWNER)
-
-    await work.run()
-    assert await work.sharing.text(await work.sharing.open(tokens[0])) == TEXT
-    await store_events(work.sharing, secret.id, PENDING_MAX)
-    await work.sharing.secrets.revoke(secret.id, OWNER)
-    await work.run()
-    assert (await work.sharing.secrets.get(secret.id)).state == SecretState.PURGED
+        await sharing.open(tokens[0])
+    assert (await sharing.secrets.get(secret.id)).links[tokens[0].link_id].uses == 0
+    await sharing.secrets.revoke_link(secret.id, tokens[1].link_id, ACTOR)
+    events = await pending(sharing, secret)
+    await sharing.backend.table.settle(secret.id, events, next_at=None)
+    assert (len(events), await pending(sharing, secret)) == (4, [])
+    assert await sharing.text(await sharing.open(tokens[0])) == TEXT
+    await store_events(sharing, secret, 3)
+    assert (await sharing.secrets.revoke(secret.id, ACTOR)).state == SecretState.ENDED
 
 
 @pytest.mark.bound("sharing.table:PENDING_DENIED_MAX")
-async def test_denied_attempts_leave_room_for_openings(sharing: Sharing) -> None:
+async def test_denied_attempts_leave_room_for_openings(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "PENDING_DENIED_MAX", 2)
     secret, (token,) = await sharing.create()
-    await store_events(sharing, secret.id, PENDING_DENIED_MAX - 1)
     event = sharing.backend.event(ACTOR, AuditAction.LINK_DENIED, secret.id, {"reason": "ended"})
     for _ in range(2):
-        await sharing.backend.repository.record(secret.id, token.link_id, event)
-    assert await pending(sharing, secret.id) == PENDING_DENIED_MAX
+        await sharing.backend.secrets.record(secret.id, event)
+    assert len(await pending(sharing, secret)) == 2
     assert await sharing.text(await sharing.open(token)) == TEXT
+
+
+async def test_events_that_were_added_since_the_item_was_read_remain(sharing: Sharing) -> None:
+    secret, (token,) = await sharing.create()
+    events = await pending(sharing, secret)
+    await sharing.open(token)
+    await sharing.backend.table.settle(secret.id, events, next_at=None)
+    actions = [event.audit_event.action for event in await pending(sharing, secret)]
+    assert actions == [AuditAction.SECRET_CREATE, AuditAction.LINK_CLAIM]
 
 
 async def test_largest_item_fits_dynamodb(sharing: Sharing) -> None:
@@ -133,7 +137,7 @@ async def test_largest_item_fits_dynamodb(sharing: Sharing) -> None:
         secret, id=sharing.backend.new_id(), versions=versions, links=links
     )
     client = Client("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", RequestId("req_" + "f" * 26))
-    token = msgspec.structs.replace(tokens[0], secret_id=largest.id)
+    token = LinkToken(largest.id + tokens[0].link_id, tokens[0].secret)
     event = sharing.links._event(token, client, AuditAction.LINK_CLAIM, {"claim": "f" * 32})
     item = {
         **builtins(largest),
@@ -149,53 +153,30 @@ async def test_largest_item_fits_dynamodb(sharing: Sharing) -> None:
 async def test_recipients_are_listed_in_the_order_of_the_request(sharing: Sharing) -> None:
     names = [f"recipient {number}" for number in range(RECIPIENTS_MAX)]
     secret, _ = await sharing.create(recipients=names)
-    shown = secret_view(await sharing.secrets.get(secret.id), sharing.clock.now())
-    changed = await sharing.secrets.revoke_link(secret.id, shown.links[4].id, OWNER)
-    assert [link.recipient for link in shown.links] == names
-    assert [link.recipient for link in changed.links.values()] == names
+    stored = await sharing.secrets.get(secret.id)
+    views = secret_view(stored, 0).links, receipt_view(stored, {}, 0).links
+    assert [[link.recipient for link in links] for links in views] == [names, names]
 
 
-@pytest.mark.bound("sharing.table:_ATTEMPTS_MAX")
+@pytest.mark.bound("sharing.table:_ATTEMPTS_MAX", "sharing.repository:_ATTEMPTS_MAX")
 @pytest.mark.parametrize("refusals", [2, 1000])
-async def test_write_during_a_transaction_is_repeated_a_few_times(
-    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, refusals: int
+@pytest.mark.parametrize(
+    ("code", "module"),
+    [("TransactionConflictException", table), ("ConditionalCheckFailedException", repository)],
+)
+async def test_write_that_meets_other_writes_is_repeated_a_few_times(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, code: str, module: Any, refusals: int
 ) -> None:
     monkeypatch.setattr(table, "_PAUSE_S", 0.0)
     secret, _ = await sharing.create()
 
     def conflict() -> None:
-        raise ClientError({"Error": {"Code": "TransactionConflictException"}}, "UpdateItem")
+        raise ClientError({"Error": {"Code": code}}, "UpdateItem")
 
     with rejected(sharing, "UpdateItem", refusals, conflict) as calls:
         if refusals == 2:
-            assert (await sharing.secrets.revoke(secret.id, OWNER)).state == SecretState.ENDED
+            assert (await sharing.secrets.revoke(secret.id, ACTOR)).state == SecretState.ENDED
         else:
             with pytest.raises(Unavailable):
-                await sharing.secrets.revoke(secret.id, OWNER)
-    assert len(calls) == min(refusals + 1, table._ATTEMPTS_MAX)
-
-
-async def test_link_of_a_secret_that_is_purged_while_it_is_opened_is_not_found(
-    work: Work,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    secret, (token,) = await work.sharing.create()
-    claim = work.sharing.links._repository.claim
-
-    async def purge_first(*arguments: Any) -> Any:
-        await work.sharing.secrets.revoke(secret.id, OWNER)
-        await work.run()
-        return await claim(*arguments)
-
-    monkeypatch.setattr(work.sharing.links._repository, "claim", purge_first)
-    with pytest.raises(LinkNotFound):
-        await work.sharing.open(token)
-
-
-async def test_content_that_is_purged_while_it_is_opened_is_not_found(work: Work) -> None:
-    secret, (token,) = await work.sharing.create()
-    opened = await work.sharing.open(token)
-    await work.sharing.secrets.revoke(secret.id, OWNER)
-    await work.run()
-    with pytest.raises(LinkNotFound):
-        await work.sharing.text(opened)
+                await sharing.secrets.revoke(secret.id, ACTOR)
+    assert len(calls) == min(refusals + 1, module._ATTEMPTS_MAX)

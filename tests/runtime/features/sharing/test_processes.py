@@ -13,23 +13,15 @@ from typing import Any
 import pytest
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.features.sharing.denials import LinkNotFound
-from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.links import CLAIM_S
-from gatehouse.features.sharing.models import EndReason
+from gatehouse.features.sharing.models import EndReason, ended
 
-from tests.runtime.features.sharing.processes import (
-    CLAIM,
-    attempts_with_clock,
-    open_until_decryption,
-)
-from tests.runtime.features.sharing.services import ACTOR, TEXT, Sharing
+from tests.runtime.clocks import ManualClock
+from tests.runtime.features.sharing.processes import CLAIM, open_until_decryption
+from tests.runtime.features.sharing.services import ACTOR, TEXT, Sharing, services, settings
 
 pytestmark = pytest.mark.requirement("SS-03")
 SKEW_S = 120.0
-
-
-def _values(token: LinkToken) -> tuple[str, str, str]:
-    return token.secret_id, token.link_id, token.secret
 
 
 async def test_process_killed_between_claim_and_decryption_loses_one_use_at_most(
@@ -38,7 +30,7 @@ async def test_process_killed_between_claim_and_decryption_loses_one_use_at_most
     secret, [token] = await sharing.create()
     context = multiprocessing.get_context("spawn")
     results: Any = context.Queue()
-    arguments = (aws, sharing.clock.now(), _values(token), results)
+    arguments = (aws, sharing.clock.now(), token, results)
     process = context.Process(target=open_until_decryption, args=arguments)
     process.start()
     try:
@@ -70,46 +62,37 @@ async def test_clocks_that_differ_neither_add_uses_nor_open_ended_links(
         name: (await sharing.create(ttl_s=300.0))[1][0]
         for name in ("used", "revoked", "ended", "expired", "expiring")
     }
-    context = multiprocessing.get_context("spawn")
-    late, early = (now - SKEW_S, now + SKEW_S)
-    queues = [(context.Queue(), context.Queue()) for _ in range(2)]
-    processes = [
-        context.Process(target=attempts_with_clock, args=(aws, clock, *channel))
-        for clock, channel in zip((late + 299.0, early + 299.0), queues, strict=True)
-    ]
-    for process in processes:
-        process.start()
+    late, early = (
+        services(settings(aws), ManualClock(now + 299.0 + skew)) for skew in (-SKEW_S, SKEW_S)
+    )
     sharing.clock.advance(299.0)  # a second before the expiry
 
-    async def attempts(name: str) -> list[str]:
-        """Outcomes in the process whose clock is slow and in the process whose clock is fast."""
-        outcomes = []
-        for steps, results in queues:
-            steps.put(_values(tokens[name]))
-            outcomes.append(await asyncio.to_thread(results.get, True, 120))
-        return outcomes
+    async def attempts(name: str) -> list[bytes]:
+        """What the process whose clock is slow and the process whose clock is fast return."""
+        texts = []
+        for process in (late, early):
+            try:
+                texts.append(await process.text(await process.open(tokens[name])))
+            except LinkNotFound:
+                texts.append(b"denied")
+        return texts
 
-    try:
-        # A process with a fast clock denies a link too soon. A process with a slow clock opens the
-        # link, once.
-        assert await attempts("expiring") == [TEXT.decode(), "denied"]
-        assert await sharing.text(await sharing.open(tokens["used"])) == TEXT
-        assert await attempts("used") == ["denied", "denied"]
-        await sharing.secrets.revoke(tokens["revoked"].secret_id, ACTOR)
-        assert await attempts("revoked") == ["denied", "denied"]
-        # Within seconds, the worker records the expiry of the secret. After that, no process opens
-        # the link.
-        sharing.clock.advance(1.0)
-        secret = await sharing.secrets.get(tokens["ended"].secret_id)
-        event = sharing.backend.event(ACTOR, AuditAction.SECRET_END, secret.id)
-        await sharing.backend.repository.end(secret, EndReason.EXPIRED, event, unchanged=True)
-        assert await attempts("ended") == ["denied", "denied"]
-        # Until then, a process with a slow clock opens the link after its expiry, for as long as
-        # the clock is slow.
-        assert await attempts("expired") == [TEXT.decode(), "denied"]
-    finally:
-        for steps, _ in queues:
-            steps.put(None)
-        for process in processes:
-            process.join(60)
-            process.kill()
+    # A process with a fast clock denies a link too soon. A process with a slow clock opens the
+    # link, once.
+    assert await attempts("expiring") == [TEXT, b"denied"]
+    assert await sharing.text(await sharing.open(tokens["used"])) == TEXT
+    assert await attempts("used") == [b"denied", b"denied"]
+    await sharing.secrets.revoke(tokens["revoked"].secret_id, ACTOR)
+    assert await attempts("revoked") == [b"denied", b"denied"]
+    # Within seconds, the worker records the expiry of the secret. After that, no process opens the
+    # link.
+    sharing.clock.advance(1.0)
+    secret = await sharing.secrets.get(tokens["ended"].secret_id)
+    event = sharing.backend.event(ACTOR, AuditAction.SECRET_END, secret.id)
+    await sharing.backend.secrets.change(
+        secret, event, lambda secret: ended(secret, EndReason.EXPIRED, event.at)
+    )
+    assert await attempts("ended") == [b"denied", b"denied"]
+    # Until then, a process with a slow clock opens the link after its expiry, for as long as the
+    # clock is slow.
+    assert await attempts("expired") == [TEXT, b"denied"]

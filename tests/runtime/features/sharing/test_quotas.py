@@ -10,14 +10,14 @@ import os
 import pytest
 from gatehouse.core.actor import Actor
 from gatehouse.core.errors import RateLimited
-from gatehouse.features.sharing.backend import Backend
-from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings
+from gatehouse.platform.settings import Settings
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.features.sharing.requests.test_submissions import request
 from tests.runtime.features.sharing.services import BUCKET, TABLE, Sharing, services
 
 pytestmark = pytest.mark.requirement("SS-05")
+CREATES_PER_MINUTE = 3
 
 
 async def _create(sharing: Sharing, kind: str, owner: Actor) -> None:
@@ -33,38 +33,33 @@ def _owner() -> Actor:
 
 @pytest.mark.bound("sharing_creates_per_minute")
 @pytest.mark.parametrize("kind", ["secret", "request"])
-async def test_quota_is_exact_across_processes(sharing: Sharing, aws: str, kind: str) -> None:
-    owner, another, process = _owner(), _owner(), services(aws, sharing.clock)
-    attempts = [
-        _create(target, kind, owner)
-        for target in (sharing, process)
-        for _ in range(SHARING_CREATES_PER_MINUTE)
-    ]
-    results = await asyncio.gather(*attempts, return_exceptions=True)
-    assert [type(result) for result in results if result is not None] == [
-        RateLimited
-    ] * SHARING_CREATES_PER_MINUTE
-    service = sharing.secrets if kind == "secret" else sharing.requests
-    listed, _ = await service.repository.of_owner(owner.label, after="", size=50)
-    assert len(listed) == SHARING_CREATES_PER_MINUTE
-    await _create(sharing, kind, another)
-    sharing.clock.advance(45)
-    with pytest.raises(RateLimited) as denied:
-        await _create(sharing, kind, owner)
-    assert denied.value.retry_after_s == 15
-    sharing.clock.advance(15)
-    await _create(sharing, kind, owner)
-
-
-def test_setting_is_the_quota(aws: str) -> None:
+async def test_quota_is_exact_across_processes(aws: str, kind: str) -> None:
     settings = Settings(
         environment="test",
         database_url="postgresql://app@db/gatehouse",
         secret_links_table=TABLE,
         secrets_bucket=BUCKET,
         secrets_key=aws,
-        sharing_creates_per_minute=3,
+        sharing_creates_per_minute=CREATES_PER_MINUTE,
     )
-    backend = Backend.from_settings(settings, ManualClock())
-    assert backend is not None
-    assert backend.creates_per_minute == 3
+    clock, owner, another = ManualClock(), _owner(), _owner()
+    sharing, process = (services(settings, clock) for _ in range(2))
+    attempts = [
+        _create(target, kind, owner)
+        for target in (sharing, process)
+        for _ in range(CREATES_PER_MINUTE)
+    ]
+    results = await asyncio.gather(*attempts, return_exceptions=True)
+    assert [type(result) for result in results if result is not None] == [
+        RateLimited
+    ] * CREATES_PER_MINUTE
+    service = sharing.secrets if kind == "secret" else sharing.requests
+    listed, _ = await service.repository.of_owner(owner.label, after="", size=50)
+    assert len(listed) == CREATES_PER_MINUTE
+    await _create(sharing, kind, another)
+    clock.advance(45)
+    with pytest.raises(RateLimited) as denied:
+        await _create(sharing, kind, owner)
+    assert denied.value.retry_after_s == 15
+    clock.advance(15)
+    await _create(sharing, kind, owner)

@@ -17,16 +17,18 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.core.actor import Actor
+from gatehouse.core.audit_events import AuditAction
+from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.sharing import worker as worker_module
-from gatehouse.features.sharing.content_store import PREFIX, ContentStore
+from gatehouse.features.sharing.content_store import ContentStore
 from gatehouse.features.sharing.denials import LinkNotFound
-from gatehouse.features.sharing.link_token import SubmissionToken
+from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.links import CLAIM_S
 from gatehouse.features.sharing.models import EndReason, SecretState
-from gatehouse.features.sharing.schemas import Receipt, receipt_view
+from gatehouse.features.sharing.schemas import ClaimView, Receipt, receipt_view
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.features.sharing.worker import (
     BATCH,
@@ -103,18 +105,29 @@ async def work(database: Database, sharing: Sharing) -> AsyncIterator[Work]:
 
 
 @pytest.mark.requirement("SS-10")
-async def test_events_reach_the_audit_trail_once(work: Work) -> None:
-    secret, (token,) = await work.sharing.create(uses=2)
-    opened_secret = await work.sharing.open(token)
-    await work.sharing.links.acknowledge(token, opened_secret.claim_id, CLIENT)
+async def test_events_reach_the_audit_trail_and_the_receipt_once(work: Work) -> None:
+    sharing = work.sharing
+    secret, (token, _) = await sharing.create(recipients=["Grace", "Alan"])
+    opened_secret = await sharing.open(token)
+    sharing.clock.advance(2)
+    await sharing.links.acknowledge(token, opened_secret.claim_id, CLIENT)
+    with pytest.raises(LinkNotFound):
+        await sharing.open(token)
     await asyncio.gather(*(work.worker().run_once() for _ in range(4)))
     await work.run()
     assert await work.actions(secret.id) == [
         "secret.create",
         "link.claim",
         "link.acknowledge",
+        "link.denied",
     ]
-    rows, broken = await AuditRepository(work.pool).verify()
+    audit, now = AuditRepository(work.pool), sharing.clock.now()
+    denied = await audit.count_by_detail(secret.id, AuditAction.LINK_DENIED, "link")
+    grace, alan = receipt_view(await sharing.secrets.get(secret.id), denied, now).links
+    assert [grace.recipient, grace.denied_attempts] == ["Grace", 1]
+    assert (alan.claims, alan.denied_attempts) == ([], 0)
+    assert grace.claims == [ClaimView(rfc3339(now - 2), rfc3339(now))]
+    rows, broken = await audit.verify()
     assert (rows >= 3, broken) == (True, None)
 
 
@@ -190,12 +203,10 @@ def _verify(folder: Path, receipt: Receipt, public_keys: bytes) -> Result:
 
 
 @pytest.mark.requirement("SS-03")
-@pytest.mark.parametrize("reason", list(EndReason))
+@pytest.mark.parametrize("reason", [EndReason.EXPIRED, EndReason.USED])
 async def test_ended_secret_is_purged(work: Work, reason: EndReason) -> None:
     secret, (token,) = await work.sharing.create()
-    if reason is EndReason.REVOKED:
-        await work.sharing.secrets.revoke(secret.id, OWNER)
-    elif reason is EndReason.EXPIRED:
+    if reason is EndReason.EXPIRED:
         work.sharing.clock.advance(3600)
     else:
         await work.sharing.open(token)
@@ -218,10 +229,10 @@ class FailingContentStore(ContentStore):
         super().__init__(BUCKET)
         self.failing = set(secret_ids)
 
-    async def delete_all(self, prefix: str) -> list[tuple[str, str]]:
-        if self.failing.intersection(prefix.split("/")):
+    async def delete_all(self, secret_id: str) -> list[tuple[str, str]]:
+        if secret_id in self.failing:
             raise Unavailable("S3 is not available")
-        return await super().delete_all(prefix)
+        return await super().delete_all(secret_id)
 
 
 async def test_a_full_batch_of_failures_does_not_starve_other_secrets(
@@ -258,7 +269,7 @@ async def test_an_unreadable_item_does_not_delay_other_secrets(work: Work) -> No
         await work.worker().run_once()
     assert await work.actions(other.id) == ["secret.create"]
     work.sharing.dynamodb.delete_item(TableName=TABLE, Key={"id": {"S": broken.id}})
-    await work.sharing.backend.content.delete_all(f"{PREFIX}{broken.id}/")
+    await work.sharing.backend.content.delete_all(broken.id)
 
 
 async def test_repeated_failures_are_retried_less_often_and_reported(work: Work) -> None:
@@ -281,6 +292,10 @@ async def test_repeated_failures_are_retried_less_often_and_reported(work: Work)
         later - earlier for earlier, later in zip(attempts[-3:], attempts[-2:], strict=False)
     } == {RETRY_S_MAX}
 
+    # A hanging worker is visible too.
+    hanging = work.worker()
+    work.sharing.clock.advance(120)
+    assert await work.reported_s(hanging) == 120
     restarted = work.worker(content=content)
     with pytest.raises(Unavailable):
         await _after(work, restarted)
@@ -299,15 +314,6 @@ async def _after(work: Work, worker: SecretWorker) -> None:
     await worker.run_once()
 
 
-async def test_a_hanging_worker_is_visible(work: Work) -> None:
-    worker = work.worker()
-    await worker.run_once()
-    work.sharing.clock.advance(120)
-    assert await work.reported_s(worker) == 120
-    await worker.run_once()
-    assert await work.reported_s(worker) == 0
-
-
 async def test_objects_without_a_secret_are_deleted_when_they_are_old(work: Work) -> None:
     _, (token,) = await work.sharing.create()
     orphan = "0" * 22
@@ -324,16 +330,18 @@ async def test_objects_without_a_secret_are_deleted_when_they_are_old(work: Work
 
 
 async def test_receivers_are_notified_of_openings_denials_and_deletions(work: Work) -> None:
-    notifications = NotificationRepository(work.pool)
-    while await notifications.follow(now=work.sharing.clock.now(), topic=True):
+    notifications, clock = NotificationRepository(work.pool), work.sharing.clock
+    while await notifications.follow(now=clock.now(), topic=True):
         pass
     secret, (token,) = await work.sharing.create()
-    await work.sharing.open(token)
+    opened_secret = await work.sharing.open(token)
     with pytest.raises(LinkNotFound):
         await work.sharing.open(token)
     await work.sharing.secrets.revoke(secret.id, OWNER)
     await work.run()
-    await notifications.follow(now=work.sharing.clock.now(), topic=True)
+    with pytest.raises(LinkNotFound):
+        await work.sharing.text(opened_secret)
+    await notifications.follow(now=clock.now(), topic=True)
     waiting = await notifications.deliveries(state="waiting", after=("", ""), size=100)
     bodies = [json.loads(delivery.body) for delivery in waiting]
     own = [body for body in bodies if body["data"].get("secret_id") == secret.id]
@@ -345,11 +353,28 @@ async def test_receivers_are_notified_of_openings_denials_and_deletions(work: Wo
     assert token.secret not in json.dumps(own)
 
 
+async def test_link_of_a_secret_that_is_purged_while_it_is_opened_is_not_found(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, (token,) = await work.sharing.create()
+    change = work.sharing.backend.secrets.change
+
+    async def purge_first(*arguments: Any) -> Any:
+        monkeypatch.setattr(work.sharing.backend.secrets, "change", change)
+        await work.sharing.secrets.revoke(secret.id, OWNER)
+        await work.run()
+        return await change(*arguments)
+
+    monkeypatch.setattr(work.sharing.backend.secrets, "change", purge_first)
+    with pytest.raises(LinkNotFound):
+        await work.sharing.open(token)
+
+
 async def test_submission_is_audited_and_purged(work: Work) -> None:
     created, token, link = await request(work.sharing)
     await submit(work.sharing, token)
     with pytest.raises(LinkNotFound):
-        await submit(work.sharing, SubmissionToken(token.path, "A" * 43))
+        await submit(work.sharing, LinkToken(token.path, "A" * 43))
     await work.sharing.requests.revoke(created.id, OWNER)
     await work.run()
     assert await work.actions(created.id) == [

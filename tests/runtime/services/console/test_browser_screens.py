@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.client import end_to_end
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.service import CheckpointArchive, Checkpointer
-from gatehouse.features.sharing.link_token import parse, parse_submission
+from gatehouse.features.sharing.link_token import parse
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.platform.aws.signing_key import LocalSigner
 from playwright.async_api import Browser, Page, expect
@@ -52,13 +52,13 @@ async def test_secret_is_requested_submitted_and_opened(
         await page.get_by_label("Purpose").fill("Password of the staging database")
         await page.get_by_role("button", name="Request a secret").click()
         await expect(page.get_by_role("heading", name="Secret request created")).to_be_focused()
-        submission = parse_submission(await shown_value(page, "Submission link"))
+        submission = parse(await shown_value(page, "Submission link"), "r")
         link = parse(await shown_value(page, "Retrieval link"))
         assert submission is not None
         assert link is not None
         assert not [line for line in sent if link.secret in line]
         assert await violations(page) == []
-        await sharing.submissions.submit(submission, [NewItem(TEXT)], "a" * 32, CLIENT)
+        await sharing.requests.submit(submission, [NewItem(TEXT)], "a" * 32, CLIENT)
         await page.get_by_role("button", name="I have stored the retrieval link").click()
         await expect(page.locator(".badge", has_text="Complete")).to_be_visible()
         await expect(page.get_by_role("link", name=link.secret_id)).to_be_visible()

@@ -1,5 +1,5 @@
-"""Clients that open links at the same time, over every route that returns content, in processes of
-both deployment forms.
+"""Clients that open links, and submit to requests, at the same time, over every route that returns
+or receives content, in processes of both deployment forms.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ import asyncio
 import base64
 import json
 import multiprocessing
-import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,19 +26,16 @@ from gatehouse.services.sharing import app as sharing_app
 from gatehouse.services.sharing.lambda_adapter import lambda_handler
 from mangum.types import LambdaContext
 
-from tests.runtime.services.sharing.api_gateway_events import HOST, encoded, event
+from tests.runtime.features.sharing.services import ORIGIN
+from tests.runtime.services.sharing.api_gateway_events import encoded, event
 
 #: Content of the secrets. A denied request must not return it.
 CANARY = "canary7Hq1dZ8eUfGh"
-ORIGIN = f"https://{HOST}"
 Form = Literal["container", "function"]
-#: Instances of the function in a process: the number of threads for AWS calls in a container
-#: process with two CPUs.
-_INSTANCES = 6
+#: Instances of the function in a process.
+_INSTANCES = 3
 #: Repetitions of a failing request. After the last repetition, the failure is the outcome.
 _REPETITIONS_MAX = 50
-#: Secret ID, link ID and link secret of each link.
-Links = Sequence[tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -50,6 +46,10 @@ class Message:
     path: str
     headers: dict[str, str]
     body: bytes
+
+
+#: Messages that are sent at the same time, by round.
+Rounds = Sequence[Sequence[Message]]
 
 
 def _form(suffix: str) -> Callable[[LinkToken, str], Message]:
@@ -85,6 +85,16 @@ OPENING: dict[str, Callable[[LinkToken, str], Message]] = {
 }
 
 
+def submission(token: LinkToken, number: str) -> Message:
+    """A request that submits the canary and the number. The response contains both."""
+    fields = {"link": token.url(ORIGIN), "submission": CANARY + number, "text": CANARY + number}
+    files = {name: (None, value) for name, value in fields.items()}
+    form = httpx.Request("POST", f"{ORIGIN}/v1/requests/submit", files=files)
+    return Message(
+        "POST", form.url.path, {"Content-Type": form.headers["content-type"]}, form.read()
+    )
+
+
 async def in_container(app: Any, message: Message) -> httpx.Response:
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url=ORIGIN, trust_env=False
@@ -104,7 +114,9 @@ def in_function(handler: Any, message: Message) -> httpx.Response:
 
 
 def outcome(reply: httpx.Response) -> str:
-    """`content`, `denied`, or a description of an outcome that is not allowed."""
+    """`content` for a response with the canary, `denied`, or a description of an outcome that is
+    not allowed.
+    """
     shown = CANARY.encode() in reply.content
     if reply.status_code == 200:
         return "content" if shown else "200 without content"
@@ -115,45 +127,26 @@ def outcome(reply: httpx.Response) -> str:
     )
 
 
-async def _open(send: Callable[[Message], Awaitable[httpx.Response]], message: Message) -> str:
-    """Open a link. If the request fails, the client repeats the request."""
-    reply = await send(message)
-    for _ in range(_REPETITIONS_MAX):
-        if reply.status_code != 503:
-            break
-        reply = await send(message)
-    return outcome(reply)
-
-
-def _messages(values: tuple[str, str, str], readers: int) -> list[Message]:
-    """Requests of clients for one link: every client has its own claim, and all routes are used."""
-    makers = list(OPENING.values())
-    return [
-        makers[number % len(makers)](LinkToken(*values), secrets.token_hex(16))
-        for number in range(readers)
-    ]
-
-
-def _container(
-    settings: SharingSettings, links: Links, readers: int, barrier: Barrier, results: Any
-) -> None:
+def _container(settings: SharingSettings, rounds: Rounds, barrier: Barrier, results: Any) -> None:
     app = sharing_app.build(settings)
 
-    async def rounds() -> None:
-        for values in links:
-            messages = _messages(values, readers)
+    async def send(message: Message) -> str:
+        """If the request fails, the client repeats the request."""
+        for _ in range(_REPETITIONS_MAX):
+            reply = await in_container(app, message)
+            if reply.status_code != 503:
+                break
+        return outcome(reply)
+
+    async def send_all() -> None:
+        for messages in rounds:
             barrier.wait()
-            sent = (
-                _open(lambda message: in_container(app, message), message) for message in messages
-            )
-            results.put(list(await asyncio.gather(*sent)))
+            results.put(list(await asyncio.gather(*map(send, messages))))
 
-    asyncio.run(rounds())
+    asyncio.run(send_all())
 
 
-def _function(
-    settings: SharingSettings, links: Links, readers: int, barrier: Barrier, results: Any
-) -> None:
+def _function(settings: SharingSettings, rounds: Rounds, barrier: Barrier, results: Any) -> None:
     """Each thread is an instance of the function with separate clients and a separate event
     loop.
     """
@@ -166,23 +159,21 @@ def _function(
     for _ in range(_INSTANCES):
         instances.put(lambda_handler(sharing_app.build(settings, scraped=False)))
 
-    def read(message: Message) -> str:
+    def send(message: Message) -> str:
         handler = instances.get()
         try:
-            reply = in_function(handler, message)
             for _ in range(_REPETITIONS_MAX):
+                reply = in_function(handler, message)
                 if reply.status_code != 503:
                     break
-                reply = in_function(handler, message)
             return outcome(reply)
         finally:
             instances.put(handler)
 
     with ThreadPoolExecutor(_INSTANCES) as threads:
-        for values in links:
-            messages = _messages(values, readers)
+        for messages in rounds:
             barrier.wait()
-            results.put(list(threads.map(read, messages)))
+            results.put(list(threads.map(send, messages)))
 
 
 def _round(process: BaseProcess, results: Any) -> list[str]:
@@ -199,20 +190,20 @@ def _round(process: BaseProcess, results: Any) -> list[str]:
             return outcomes
 
 
-def race(
-    settings: SharingSettings, tokens: Sequence[LinkToken], *, forms: Sequence[Form], readers: int
-) -> list[list[str]]:
-    """Outcomes for each link. `forms`: deployment form of each process, in which `readers` clients
-    open each link.
+def race(settings: SharingSettings, rounds: Rounds, forms: Sequence[Form]) -> list[list[str]]:
+    """Outcomes of each round. `forms`: deployment form of each process. The processes share the
+    messages of a round.
     """
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(len(forms))
     queues = [context.Queue() for _ in forms]
-    links = [(token.secret_id, token.link_id, token.secret) for token in tokens]
+    shares = [
+        [messages[number :: len(forms)] for messages in rounds] for number in range(len(forms))
+    ]
     targets = {"container": _container, "function": _function}
     processes = [
-        context.Process(target=targets[form], args=(settings, links, readers, barrier, results))
-        for form, results in zip(forms, queues, strict=True)
+        context.Process(target=targets[form], args=(settings, share, barrier, results))
+        for form, share, results in zip(forms, shares, queues, strict=True)
     ]
     for process in processes:
         process.start()
@@ -223,7 +214,7 @@ def race(
                 for process, results in zip(processes, queues, strict=True)
                 for result in _round(process, results)
             ]
-            for _ in tokens
+            for _ in rounds
         ]
         for process in processes:
             process.join(60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -10,12 +11,7 @@ from gatehouse.features.sharing.table import Table
 from gatehouse.platform.observability import Observer
 from gatehouse.services.sharing.app import create
 
-from tests.runtime.features.sharing.services import Sharing
-
-
-def _client(app: object) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # an ASGI application
-    return httpx.AsyncClient(transport=transport, base_url="https://share.test")
+from tests.runtime.features.sharing.services import ORIGIN, Sharing
 
 
 @pytest.mark.parametrize(
@@ -25,7 +21,8 @@ def _client(app: object) -> httpx.AsyncClient:
 async def test_service_without_storage_responds_with_pages(
     method: str, path: str, status: int
 ) -> None:
-    async with _client(create(observer=Observer("sharing", "error", "test"), https=True)) as client:
+    app: Any = create(observer=Observer("sharing", "error", "test"), https=True)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as client:
         reply = await client.request(method, path)
     assert (reply.status_code, "<h1>" in reply.text) == (status, True)
     assert (status == 405) == (reply.headers.get("allow") == "GET, HEAD")
@@ -37,7 +34,7 @@ async def test_service_is_ready_if_it_can_read_the_table(
     sharing: Sharing, table: str, status: int
 ) -> None:
     backend = replace(sharing.backend, table=Table(table)) if table else sharing.backend
-    async with _client(sharing.app(backend=backend)) as client:
+    async with sharing.client(backend=backend) as client:
         ready, live = await client.get("/readyz"), await client.get("/healthz")
     state = "ok" if status == 200 else "unavailable"
     assert (ready.status_code, ready.json()["checks"]) == (status, {"tokens": state})

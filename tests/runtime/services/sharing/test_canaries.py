@@ -24,15 +24,16 @@ from gatehouse.services.sharing.submitted_form import FIELDS as SUBMISSION_FIELD
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import open_console
-from tests.runtime.features.sharing.services import BUCKET, TABLE, Sharing
+from tests.runtime.features.sharing.requests.test_submissions import request
+from tests.runtime.features.sharing.services import BUCKET, ORIGIN, TABLE, Sharing
 
 pytestmark = pytest.mark.requirement("SS-13")
-ORIGIN = "https://share.test"
 #: Where a canary may be stored: the plain metadata of a secret.
 METADATA = {
     "label": "canary-label",
     "sender": "canary-sender",
     "recipient": "canary-recipient",
+    "purpose": "canary-purpose",
 }
 PASSPHRASE = "canary-passphrase"
 #: Fields of the bodies and forms of the sharing service.
@@ -51,6 +52,7 @@ HEADERS = {
 PLAIN_FIELDS = ("label", "sender", "recipients", "purpose", "requester")
 
 
+@pytest.mark.requirement("SS-04", "SS-07")
 async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing) -> None:
     log = io.BytesIO()
     observer, spans = Observer("sharing", "debug", "test", Stream(log)), list[FinishedSpan]()
@@ -95,6 +97,15 @@ async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing
         }
         opened = await client.post("/v1/links/open", json=claim)
         assert (opened.status_code, opened.json()["items"][0]["text"]) == (200, "canary-text")
+        _, submission, retrieval = await request(sharing, purpose=METADATA["purpose"])
+        for name in ("canary-name/", "canary-name"):  # the first name is not allowed
+            parts: list[Any] = [
+                ("link", (None, submission.url(ORIGIN))),
+                ("text", (None, "canary-text")),
+                ("file", (name, b"canary-file", "canary/type")),
+            ]
+            replies.append(await client.post("/v1/requests/submit", files=parts))
+        assert [reply.status_code for reply in replies[-2:]] == [400, 200]
         metrics = (await client.get("/metrics")).text
     assert len(errors) >= 20
     shown = [reply.text for reply in errors]
@@ -104,18 +115,18 @@ async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing
     lines = log.getvalue().decode()
     assert len(lines.splitlines()) >= len(replies)
     assert "canary" not in lines.lower()
-    assert token.secret not in lines
+    for text in (token.secret, submission.secret, submission.path):
+        assert text not in lines
     assert "canary" not in metrics
     assert len(spans) >= len(replies)
     assert {"POST /v1/links/open", "DynamoDB update_item"} <= {span.name for span in spans}
     assert "canary" not in repr(spans)
     assert token.secret not in repr(spans)
     stored = json.dumps(sharing.dynamodb.scan(TableName=TABLE)["Items"], default=str)
-    for value in METADATA.values():
-        assert value in stored
-        stored = stored.replace(value, "")
-    assert "canary" not in stored
-    assert token.secret not in stored
+    assert not [value for value in METADATA.values() if value not in stored]
+    stored = without(stored, *METADATA.values())
+    for text in ("canary", token.secret, submission.secret, retrieval.secret):
+        assert text not in stored
     versions = sharing.s3.list_object_versions(Bucket=BUCKET)["Versions"]
     contents = [
         sharing.s3.get_object(Bucket=BUCKET, Key=version["Key"])["Body"].read()
@@ -125,6 +136,12 @@ async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing
     assert b"canary" not in b"".join(contents)
     assert "canary" not in str(versions)
     assert secret.id in str(versions)
+
+
+def without(text: str, *parts: str) -> str:
+    for part in parts:
+        text = text.replace(part, "")
+    return text
 
 
 def _bodies(example: dict[str, Any], fields: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -153,11 +170,13 @@ async def test_no_canary_sent_to_the_console_is_in_logs_metrics_errors_or_tables
             fields = () if endpoint.body is None else endpoint.body.__struct_fields__
             example = {} if endpoint.body is None else endpoint.body.example
             assert endpoint.secret_fields <= {*fields, *NewFile.__struct_fields__, "passphrase"}
-            for path_id in (secret.id, "canary-id"):
+            # Without a body, the IDs in the path are the only input.
+            bodies = [{}] if endpoint.method == "GET" else [*_bodies(example, fields)]
+            for path_id, sent_bodies in ((secret.id, bodies), ("canary-id", bodies[:1])):
                 path = endpoint.path.format(
                     secret=path_id, link="canary-link", secret_request=path_id
                 )
-                for body in _bodies(example, fields):
+                for body in sent_bodies:
                     sharing.clock.advance(60)  # the number of creations per minute is limited
                     headers = HEADERS | {"If-Match": "*", "Idempotency-Key": f'"canary-key-{sent}"'}
                     content: dict[str, Any] = {} if endpoint.method == "GET" else {"json": body}
@@ -165,13 +184,14 @@ async def test_no_canary_sent_to_the_console_is_in_logs_metrics_errors_or_tables
                         endpoint.method, path, headers=headers, **content
                     )
                     sent += 1
-                    if reply.status_code >= 400:
-                        errors += 1
-                        assert (reply.status_code < 500, "canary" in reply.text) == (True, False), (
-                            path,
-                            body,
-                            reply.text,
-                        )
+                    errors += reply.status_code >= 400
+                    plain = PLAIN_FIELDS if reply.status_code < 400 else ()
+                    shown = without(reply.text, *(f"canary-{field}" for field in plain))
+                    assert (reply.status_code < 500, "canary" in shown) == (True, False), (
+                        path,
+                        body,
+                        reply.text,
+                    )
         worker = SecretWorker(sharing.backend, console.pool, None, console.composition.observer)
         while await worker.run_once():
             pass
@@ -180,10 +200,7 @@ async def test_no_canary_sent_to_the_console_is_in_logs_metrics_errors_or_tables
         assert "canary" not in json.dumps(console.log.entries) + metrics
         assert "canary" not in console.database.dump()
     stored = json.dumps(sharing.dynamodb.scan(TableName=TABLE)["Items"], default=str)
-    for field in PLAIN_FIELDS:
-        assert f"canary-{field}" in stored
-        stored = stored.replace(f"canary-{field}", "")
-    for value in METADATA.values():  # of the test above
-        stored = stored.replace(value, "")
-    assert "canary" not in stored
+    assert not [field for field in PLAIN_FIELDS if f"canary-{field}" not in stored]
+    plain = [f"canary-{field}" for field in PLAIN_FIELDS]
+    assert "canary" not in without(stored, *plain, *METADATA.values())
     assert "canary" not in str(sharing.s3.list_object_versions(Bucket=BUCKET)["Versions"])

@@ -8,19 +8,16 @@ the intended state.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 
 import pytest
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing.denials import LinkNotFound
-from gatehouse.features.sharing.link_token import LinkToken
-from gatehouse.features.sharing.models import Secret, SecretState
+from gatehouse.features.sharing.models import SecretState
 from gatehouse.features.sharing.service import NewItem
 
 from tests.runtime.features.sharing.faults import CALLS_MAX, faults
-from tests.runtime.features.sharing.services import ACTOR, CLIENT, TEXT, Sharing
+from tests.runtime.features.sharing.services import ACTOR, TEXT, Sharing
 from tests.runtime.features.sharing.test_worker import Work, work
 from tests.runtime.services.sharing.readers import (
     CANARY,
@@ -32,74 +29,6 @@ __all__ = ["work"]
 pytestmark = pytest.mark.requirement("SS-03")
 CLAIM = "a" * 32
 NEW_TEXT = b"another content"
-
-
-@dataclass(frozen=True)
-class Target:
-    """A secret with one link, which can be opened twice, and the use of a first client."""
-
-    sharing: Sharing
-    secret: Secret
-    token: LinkToken
-
-    async def current(self) -> Secret:
-        return await self.sharing.secrets.get(self.secret.id)
-
-    async def text(self) -> bytes:
-        return await self.sharing.text(await self.sharing.open(self.token))
-
-
-Step = Callable[[Target], Awaitable[object]]
-
-
-async def _replace(target: Target) -> None:
-    items = [NewItem(NEW_TEXT), NewItem(b"file", "a")]
-    await target.sharing.secrets.replace_content(target.secret.id, items, None, ACTOR)
-
-
-async def _replaced(target: Target) -> None:
-    assert await target.text() == NEW_TEXT
-    assert len((await target.current()).current.items) == 2
-
-
-async def _acknowledge(target: Target) -> None:
-    await target.sharing.links.acknowledge(target.token, CLAIM, CLIENT)
-
-
-async def _acknowledged(target: Target) -> None:
-    link = (await target.current()).links[target.token.link_id]
-    assert (link.claims[CLAIM].acknowledged_at, link.uses) == (target.sharing.clock.now(), 1)
-    with pytest.raises(LinkNotFound):
-        await target.sharing.open(target.token, claim=CLAIM)
-    assert await target.text() == TEXT
-
-
-async def _revoke(target: Target) -> None:
-    await target.sharing.secrets.revoke(target.secret.id, ACTOR)
-
-
-async def _revoked(target: Target) -> None:
-    current = await target.current()
-    assert current.state == SecretState.ENDED
-    assert [link.wrapped_keys for link in current.links.values()] == [{}]
-    with pytest.raises(LinkNotFound):
-        await target.sharing.open(target.token, claim=CLAIM)
-    with pytest.raises(LinkNotFound):
-        await target.text()
-
-
-#: Use cases of owners and recipients: the request, and a check of the intended state.
-CASES: dict[str, tuple[Step, Step]] = {
-    "replace": (_replace, _replaced),
-    "acknowledge": (_acknowledge, _acknowledged),
-    "revoke": (_revoke, _revoked),
-}
-
-
-async def _target(sharing: Sharing) -> Target:
-    secret, [token] = await sharing.create(uses=2)
-    await sharing.open(token, claim=CLAIM)
-    return Target(sharing, secret, token)
 
 
 @pytest.mark.requirement("SS-02")
@@ -134,32 +63,47 @@ async def test_failed_deletion_is_completed_by_the_next_run(work: Work, *, befor
 
 
 @pytest.mark.parametrize("before", [True, False])
-@pytest.mark.parametrize("case", CASES)
-async def test_failed_request_ends_in_the_intended_state_when_repeated(
-    sharing: Sharing, case: str, *, before: bool
+async def test_failed_replacement_and_revocation_are_completed_when_repeated(
+    sharing: Sharing, *, before: bool
 ) -> None:
-    act, check = CASES[case]
-    occurred = 0
-    for at in range(1, CALLS_MAX):
-        target = await _target(sharing)
-        failed = False
-        with faults(sharing, at, before=before) as fault:
-            try:
-                await act(target)
-            except Unavailable:
-                failed = True
-        occurred += fault.occurred
-        assert fault.occurred or not failed
-        if failed:
-            await act(target)
-        await check(target)
-        if not fault.occurred:
-            break
-    assert 2 <= occurred < CALLS_MAX - 1, "the sweep covers every call"
+    async def replace() -> None:
+        items = [NewItem(NEW_TEXT), NewItem(b"file", "a")]
+        await sharing.secrets.replace_content(secret.id, items, None, ACTOR)
+
+    async def revoke() -> None:
+        await sharing.secrets.revoke(secret.id, ACTOR)
+
+    for act in (replace, revoke):
+        occurred = 0
+        for at in range(1, CALLS_MAX):
+            secret, [token] = await sharing.create(uses=2)
+            await sharing.open(token, claim=CLAIM)
+            with faults(sharing, at, before=before) as fault:
+                try:
+                    await act()
+                except Unavailable:
+                    assert fault.occurred
+                    await act()
+            if act is replace:
+                opened = await sharing.open(token)
+                assert (await sharing.text(opened), len(opened.items)) == (NEW_TEXT, 2)
+            else:
+                current = await sharing.secrets.get(secret.id)
+                assert current.state == SecretState.ENDED
+                assert [link.wrapped_keys for link in current.links.values()] == [{}]
+                for claim in (CLAIM, "b" * 32):
+                    with pytest.raises(LinkNotFound):
+                        await sharing.open(token, claim=claim)
+            if not fault.occurred:
+                break
+            occurred += 1
+        assert 2 <= occurred < CALLS_MAX - 1, "the sweep covers every call"
 
 
-@pytest.mark.parametrize("before", [True, False])
-@pytest.mark.parametrize("route", ["/v1/links/open", "/s/{link}/items/{item:int}"])
+@pytest.mark.parametrize(
+    ("route", "before"),
+    [("/v1/links/open", True), ("/v1/links/open", False), ("/s/{link}/items/{item:int}", True)],
+)
 async def test_failed_opening_is_one_problem_and_never_a_second_reader(
     sharing: Sharing, route: str, *, before: bool
 ) -> None:
@@ -191,21 +135,3 @@ async def test_failed_opening_is_one_problem_and_never_a_second_reader(
         if not fault.occurred:
             break
     assert 4 <= occurred < CALLS_MAX - 1, "the sweep covers every call"
-
-
-@pytest.mark.parametrize("before", [True, False])
-async def test_failed_opening_is_not_repeated_after_the_expiry(
-    sharing: Sharing, *, before: bool
-) -> None:
-    for at in range(1, CALLS_MAX):
-        _, [token] = await sharing.create(ttl_s=300.0)
-        with faults(sharing, at, before=before) as fault:
-            try:
-                await sharing.text(await sharing.open(token, claim=CLAIM))
-            except Unavailable:
-                sharing.clock.advance(300)
-        if not fault.occurred:
-            return
-        with pytest.raises(LinkNotFound):
-            await sharing.open(token, claim=CLAIM)
-    raise AssertionError("the sweep covers every call")

@@ -1,5 +1,5 @@
-"""Readers in several processes compete for the uses of a link, over every route: never more than N
-get the content.
+"""Clients in several processes compete for the uses of a link, over every route: never more than N
+get the content. Clients compete for the only submission of a request in the same way.
 
 `GATEHOUSE_RACE_ROUNDS=200` runs 200 rounds with 64 readers. The default is smaller.
 """
@@ -15,21 +15,20 @@ from typing import Any
 import pytest
 from gatehouse.core.errors import BadRequest, PreconditionFailed
 from gatehouse.features.sharing.denials import LinkNotFound
-from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.schemas import UpdateSecret
 from gatehouse.features.sharing.service import NewItem
-from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing import app as sharing_app
 
-from tests.runtime.features.sharing.services import ACTOR, BUCKET, TABLE, TEXT, Sharing
+from tests.runtime.features.sharing.requests.test_submissions import request
+from tests.runtime.features.sharing.services import ACTOR, TEXT, Sharing, settings
 from tests.runtime.services.sharing.readers import (
     CANARY,
     OPENING,
-    ORIGIN,
     Form,
     Message,
     in_container,
     race,
+    submission,
 )
 
 pytestmark = pytest.mark.requirement("SS-03")
@@ -55,36 +54,31 @@ WITHOUT_CONTENT = (
 )
 
 
-def settings(key: str) -> SharingSettings:
-    return SharingSettings(
-        environment="test",
-        log_level="error",
-        secret_links_table=TABLE,
-        secrets_bucket=BUCKET,
-        secrets_key=key,
-        sharing_url=ORIGIN,
-    )
-
-
-async def test_readers_of_all_routes_get_the_content_as_often_as_allowed(
+async def test_clients_of_all_routes_get_and_submit_content_as_often_as_allowed(
     sharing: Sharing, aws: str
 ) -> None:
     limits = [1 if number % 2 else 3 for number in range(ROUNDS)]
-    # The processes have the system clock.
-    lifetime_s = time.time() - sharing.clock.now() + 86_400
-    created = [
-        await sharing.create(CANARY.encode(), uses=limit, ttl_s=lifetime_s) for limit in limits
+    sharing.clock.advance(time.time() - sharing.clock.now())  # the clock of the processes
+    tokens = [(await sharing.create(CANARY.encode(), uses=limit))[1][0] for limit in limits]
+    requests = [await request(sharing) for _ in range(ROUNDS)]
+    clients, makers = len(FORMS) * READERS, [*OPENING.values()] * READERS
+    messages = [
+        [make(token, f"{number:032x}") for number, make in enumerate(makers[:clients])]
+        for token in tokens
     ]
-    tokens = [token for _, [token] in created]
-    rounds = await asyncio.to_thread(race, settings(aws), tokens, forms=FORMS, readers=READERS)
-    assert len(rounds) == ROUNDS
-    for limit, token, outcomes in zip(limits, tokens, rounds, strict=True):
-        denied = len(FORMS) * READERS - limit
-        assert (outcomes.count("content"), outcomes.count("denied")) == (limit, denied), set(
-            outcomes
-        )
+    messages += [
+        [submission(token, f"{number}") for number in range(clients)] for _, token, _ in requests
+    ]
+    rounds = await asyncio.to_thread(race, settings(aws), messages, FORMS)
+    assert len(rounds) == 2 * ROUNDS
+    for allowed, outcomes in zip([*limits, *[1] * ROUNDS], rounds, strict=True):
+        counts = outcomes.count("content"), outcomes.count("denied")
+        assert counts == (allowed, clients - allowed), set(outcomes)
+    for limit, token in zip(limits, tokens, strict=True):
         link = (await sharing.secrets.get(token.secret_id)).links[token.link_id]
         assert (link.uses, len(link.claims)) == (limit, limit)
+    for _, _, link_token in requests:
+        assert (await sharing.text(await sharing.open(link_token))).startswith(CANARY.encode())
 
 
 def test_every_route_is_in_the_race_or_returns_no_content(aws: str) -> None:
@@ -107,7 +101,7 @@ async def test_other_routes_return_no_content(sharing: Sharing, aws: str, route:
 
 
 async def test_nothing_is_opened_after_the_revocation_returned(sharing: Sharing) -> None:
-    for _ in range(5):
+    for _ in range(2):
         secret, [token] = await sharing.create(uses=100)
         revoked = asyncio.Event()
         late: list[bool] = []
@@ -134,36 +128,29 @@ async def test_nothing_is_opened_after_the_revocation_returned(sharing: Sharing)
 
 
 async def test_changes_during_openings_neither_add_uses_nor_mix_versions(sharing: Sharing) -> None:
-    for lowered in (1, 3, 5):
-        secret, [token] = await sharing.create(uses=6)
-        texts: list[bytes] = []
+    secret, [token] = await sharing.create(uses=6)
+    texts: list[bytes] = []
 
-        async def read(token: LinkToken = token, texts: list[bytes] = texts) -> None:
-            with suppress(LinkNotFound):
-                texts.append(await sharing.text(await sharing.open(token)))
+    async def read() -> None:
+        with suppress(LinkNotFound):
+            texts.append(await sharing.text(await sharing.open(token)))
 
-        async def lower(secret_id: str = secret.id, uses: int = lowered) -> None:
-            await sharing.secrets.update(secret_id, UpdateSecret(uses=uses), None, ACTOR)
-
-        async def replace(secret_id: str = secret.id) -> None:
-            await sharing.secrets.replace_content(secret_id, [NewItem(b"new")], None, ACTOR)
-
-        changes = await asyncio.gather(
-            *(read() for _ in range(4)),
-            lower(),
-            replace(),
-            *(read() for _ in range(4)),
-            return_exceptions=True,
-        )
-        failed = [change for change in changes if change is not None]
-        # A change is denied if another change or a use was written first.
-        assert {type(error) for error in failed} <= {BadRequest, PreconditionFailed}
-        stored = await sharing.secrets.get(secret.id)
-        link = stored.links[token.link_id]
-        assert link.uses_max in (6, lowered)
-        assert len(texts) == link.uses == len(link.claims) == link.uses_max
-        assert set(texts) <= {TEXT, b"new"}
-        assert stored.revision == 3 - len(failed)
+    changes = await asyncio.gather(
+        *(read() for _ in range(4)),
+        sharing.secrets.update(secret.id, UpdateSecret(uses=3), None, ACTOR),
+        sharing.secrets.replace_content(secret.id, [NewItem(b"new")], None, ACTOR),
+        *(read() for _ in range(4)),
+        return_exceptions=True,
+    )
+    failed = [change for change in changes if isinstance(change, Exception)]
+    # A change is denied if another change or a use was written first.
+    assert {type(error) for error in failed} <= {BadRequest, PreconditionFailed}
+    stored = await sharing.secrets.get(secret.id)
+    link = stored.links[token.link_id]
+    assert link.uses_max in (6, 3)
+    assert len(texts) == link.uses == len(link.claims) == link.uses_max
+    assert set(texts) <= {TEXT, b"new"}
+    assert stored.revision == 3 - len(failed)
 
 
 async def test_same_claim_of_many_requests_takes_one_use(sharing: Sharing) -> None:

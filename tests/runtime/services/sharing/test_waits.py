@@ -19,7 +19,7 @@ import pytest
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing import backend, content_store, encryption, table
-from gatehouse.features.sharing.link_token import LinkToken, SubmissionToken
+from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.platform.http.asgi import BODY_MEMORY
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.observability import Observer, Stream
@@ -27,8 +27,7 @@ from gatehouse.platform.settings import ConnectionSettings
 from gatehouse.services.sharing import submitters
 
 from tests.runtime.features.sharing.requests.test_submissions import request
-from tests.runtime.features.sharing.services import BUCKET, TABLE, Sharing, of_backend
-from tests.runtime.services.sharing.test_recipients import ORIGIN
+from tests.runtime.features.sharing.services import BUCKET, ORIGIN, TABLE, Sharing, of_backend
 from tests.runtime.silent_servers import full_server, silent_server
 
 pytestmark = pytest.mark.requirement("TR-12")
@@ -39,11 +38,7 @@ Server = Callable[[], AbstractContextManager[int]]
 
 @asynccontextmanager
 async def client_of(sharing: Sharing) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(sharing.app())
-    async with (
-        httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client,
-        asyncio.timeout(PATIENCE_S),
-    ):
+    async with sharing.client() as client, asyncio.timeout(PATIENCE_S):
         yield client
 
 
@@ -74,6 +69,22 @@ async def submission(client: httpx.AsyncClient, sharing: Sharing) -> asyncio.Tas
             "/v1/requests/submit", files={"link": (None, token.url(ORIGIN)), "text": (None, "text")}
         )
     )
+
+
+def scope_of(path: str, content_type: bytes) -> dict[str, Any]:
+    """The scope of a POST request that a test sends to the application."""
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"content-type", content_type)],
+        "client": ("192.0.2.7", 4711),
+    }
+
+
+async def send(message: Any) -> None:
+    """Ignore a part of a response."""
 
 
 @pytest.mark.bound(
@@ -163,18 +174,7 @@ async def test_client_that_leaves_before_its_body_is_complete_is_no_error(
     async def receive() -> dict[str, Any]:
         return messages.pop()
 
-    async def send(message: Any) -> None:
-        pass
-
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": path,
-        "query_string": b"",
-        "headers": [(b"content-type", content_type)],
-        "client": ("192.0.2.7", 4711),
-    }
-    await app(scope, receive, send)
+    await app(scope_of(path, content_type), receive, send)
     (line,) = [json.loads(line) for line in log.getvalue().splitlines()]
     assert (line["status"], line.get("detail", "")) == (499, "")
 
@@ -196,18 +196,8 @@ async def test_content_of_an_unfinished_submission_counts_in_memory(sharing: Sha
         await leaves.wait()
         return {"type": "http.disconnect"}
 
-    async def send(message: Any) -> None:
-        pass
-
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/v1/requests/submit",
-        "query_string": b"",
-        "headers": [(b"content-type", b"multipart/form-data; boundary=X")],
-        "client": ("192.0.2.7", 4711),
-        "state": {BODY_MEMORY: connections},
-    }
+    scope = scope_of("/v1/requests/submit", b"multipart/form-data; boundary=X")
+    scope["state"] = {BODY_MEMORY: connections}
     submitting = asyncio.create_task(sharing.app()(scope, receive, send))
     async with asyncio.timeout(PATIENCE_S):
         await waits.wait()
@@ -224,7 +214,7 @@ async def test_submissions_to_one_request_leave_memory_for_others(sharing: Shari
     reading = asyncio.Semaphore(0)
     complete = asyncio.Event()
 
-    async def body(token: SubmissionToken) -> AsyncIterator[bytes]:
+    async def body(token: LinkToken) -> AsyncIterator[bytes]:
         part = '--b\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}'
         yield part.format("link", "", f"{token.url(ORIGIN)}\r\n").encode()
         yield part.format("file", '; filename="a"', "").encode()
@@ -234,7 +224,7 @@ async def test_submissions_to_one_request_leave_memory_for_others(sharing: Shari
 
     async with client_of(sharing) as client:
 
-        async def send(token: SubmissionToken) -> int:
+        async def send(token: LinkToken) -> int:
             headers = {"Content-Type": "multipart/form-data; boundary=b"}
             path = "/v1/requests/submit"
             return (await client.post(path, content=body(token), headers=headers)).status_code
@@ -291,34 +281,14 @@ async def test_passphrase_checks_wait_for_memory(
                 *[(await _open(client, token)).status_code for _ in range(5)],
             ]
             assert statuses == [503] * 6
+            with pytest.raises(Unavailable):
+                await waiting.create(passphrase=PASSPHRASE)
         assert len(slow.started) == backend.ARGON2_PARALLEL
         slow.complete.set()
         assert [reply.status_code for reply in await asyncio.gather(*first)] == [
             200
         ] * backend.ARGON2_PARALLEL
         assert (await further).status_code == (503 if timeout_s < 1 else 200)
-
-
-@pytest.mark.bound("sharing.backend:ARGON2_PARALLEL", "sharing.backend:ARGON2_TIMEOUT_S")
-async def test_creations_with_a_passphrase_wait_for_memory(
-    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(backend, "ARGON2_TIMEOUT_S", 0.1)
-    slow = SlowKeys()
-    monkeypatch.setattr(encryption, "link_keys", slow.compute)
-    waiting = of_backend(sharing.backend, sharing.clock, sharing.s3, sharing.dynamodb)
-    first = [
-        asyncio.create_task(waiting.create(passphrase=PASSPHRASE))
-        for _ in range(backend.ARGON2_PARALLEL)
-    ]
-    async with asyncio.timeout(PATIENCE_S):
-        while len(slow.started) < backend.ARGON2_PARALLEL:
-            await asyncio.sleep(0.005)
-        with pytest.raises(Unavailable) as raised:
-            await waiting.create(passphrase=PASSPHRASE)
-        assert raised.value.detail == "no free slot within 0.1 s"
-        slow.complete.set()
-        assert len(await asyncio.gather(*first)) == backend.ARGON2_PARALLEL
 
 
 async def _open(client: httpx.AsyncClient, token: LinkToken) -> httpx.Response:

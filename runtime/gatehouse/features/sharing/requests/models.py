@@ -94,6 +94,8 @@ class SecretRequest(msgspec.Struct, frozen=True):
         submission.
     verifier: hash of the link secret in the submission link.
     retrieval_link: link to the submitted secret.
+    delete_at: time at which DynamoDB deletes the item.
+    writes: see `Secret`.
     """
 
     id: str
@@ -106,9 +108,11 @@ class SecretRequest(msgspec.Struct, frozen=True):
     lifetime_s: float
     verifier: bytes
     retrieval_link: RetrievalLink
+    delete_at: int
     submission: Submission | None = None
     state: RequestState = RequestState.ACTIVE
     ended_at: float | None = None
+    writes: int = 0
 
     @property
     def secret(self) -> str | None:
