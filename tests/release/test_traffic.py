@@ -10,11 +10,10 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
+from gatehouse.platform.observability import Observer
+from gatehouse.services.sharing.app import create
 from gatehouse.services.sharing.lambda_adapter import lambda_handler
 from mangum.types import LambdaContext
-from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route
 
 from release.pulumi_cli import command_line, excluded_urns
 from release.stack_file import Stack
@@ -132,7 +131,7 @@ def test_smoke_test_is_a_request_of_api_gateway(account: Account) -> None:
     account.shift()
     [(_, event)] = account.functions.invoked
     context: Any = LambdaContext
-    app = Starlette(routes=[Route("/readyz", lambda request: PlainTextResponse("ready"))])
+    app = create(observer=Observer("sharing", "error", "test"), https=True)
     assert lambda_handler(app)(event, context)["statusCode"] == 200
 
 

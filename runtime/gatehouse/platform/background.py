@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,12 @@ class PeriodicJob:
     name: str
     seconds: float
     action: Callable[[], Awaitable[object]]
+
+    def start(self, observer: Observer, stack: AsyncExitStack) -> None:
+        """Runs the job until the exit stack ends."""
+        background = Background()
+        background.start(self.run(observer), self.name)
+        stack.push_async_callback(background.stop)
 
     async def run(self, observer: Observer) -> None:
         while True:

@@ -9,28 +9,20 @@ import hmac
 import mimetypes
 import os
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 from urllib.parse import quote
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
-
 from gatehouse.commands.agent.directory import Directory, Entry, OpenFile, decode_path
-from gatehouse.core.clock import rfc3339
-from gatehouse.core.errors import (
-    BadRequest,
-    GatehouseError,
-    MethodNotAllowed,
-    NotFound,
-    Problem,
-    Unauthorized,
-)
+from gatehouse.core.addresses import ClientAddresses
+from gatehouse.core.clock import Clock, rfc3339
+from gatehouse.core.errors import MethodNotAllowed, NotFound, Unauthorized
 from gatehouse.platform.http import asgi
+from gatehouse.platform.http.application import Application, Reply, Routes
+from gatehouse.platform.http.asgi import Response, StreamedResponse
+from gatehouse.platform.http.request import Refused, Request, Service
+from gatehouse.platform.observability import Observer
 
 #: Maximum number of entries of a listing.
 MAX_ENTRIES = 5000
@@ -41,10 +33,9 @@ CHUNK_BYTES = 262_144
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 #: The content is not trusted, so browsers must neither execute the content nor guess its type.
 _HEADERS = {
-    "Accept-Ranges": "bytes",
-    "Cache-Control": "public, no-cache",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-    "X-Content-Type-Options": "nosniff",
+    "accept-ranges": "bytes",
+    "cache-control": "public, no-cache",
+    "content-security-policy": "default-src 'none'; sandbox",
 }
 
 
@@ -79,72 +70,60 @@ class Files:
 
     async def healthz(self, request: Request) -> Response:
         """GET /healthz."""
-        return JSONResponse({"status": "ok"})
+        return request.response(200, b'{"status":"ok"}')
 
     async def listing(self, request: Request) -> Response:
         """GET /files: the listing of the served directory."""
         self._authenticate(request)
-        return await self._listing(())
+        return await self._listing(request, ())
 
-    async def content(self, request: Request) -> Response:
+    async def content(self, request: Request) -> Reply:
         """GET /files/{path}: the content of a file, or the listing of a directory."""
+        if request.method not in ("GET", "HEAD"):
+            raise Refused(MethodNotAllowed("Use GET or HEAD."), headers=[(b"allow", b"GET, HEAD")])
         self._authenticate(request)
-        path = decode_path(_raw_path(request))
+        raw_path = request.raw_path.removeprefix(_PREFIX)
+        path = decode_path(raw_path)
         file = await asyncio.to_thread(self.directory.open, path)
         if file is None:
-            return await self._listing(path)
-        if request.scope["path"].endswith("/"):
+            return await self._listing(request, path)
+        if raw_path.endswith(b"/"):
             file.close()
             raise NotFound("This is a file. Remove the slash at the end of the URL.")
-        return FileResponse(file, request)
+        return file_response(file, request)
 
-    async def _listing(self, path: tuple[str, ...]) -> Response:
+    async def _listing(self, request: Request, path: tuple[str, ...]) -> Response:
         listing = await asyncio.to_thread(self.directory.listing, path, max_entries=MAX_ENTRIES)
-        return JSONResponse(
-            {
-                "path": "/".join(path),
-                "entries": [_entry(entry) for entry in listing.entries],
-                "truncated": listing.truncated,
-                "omitted": listing.omitted,
-            },
-            headers={"Cache-Control": "public, no-cache", "X-Content-Type-Options": "nosniff"},
-        )
+        body = {
+            "path": "/".join(path),
+            "entries": [_entry(entry) for entry in listing.entries],
+            "truncated": listing.truncated,
+            "omitted": listing.omitted,
+        }
+        headers = [(b"cache-control", b"public, no-cache")]
+        return request.response(200, asgi.encode(body), headers=headers)
 
     def _authenticate(self, request: Request) -> None:
-        values = request.headers.getlist("authorization")
+        values = request.values(b"authorization")
         scheme, _, secret = (values[0] if len(values) == 1 else "").partition(" ")
         if scheme.lower() != "bearer" or not self.secrets.matches(secret.strip()):
-            raise Unauthorized("Only the gateway can use this Core.")
+            error = Unauthorized("Only the gateway can use this Core.")
+            raise Refused(error, headers=[(b"www-authenticate", b'Bearer realm="core"')])
 
 
-def create(directory: Directory, secrets: GatewaySecrets) -> ASGIApp:
+def create(directory: Directory, secrets: GatewaySecrets) -> Application:
     """Returns the ASGI application."""
-    files = Files(directory, secrets)
-    app = Starlette(
-        routes=[
-            Route(HEALTH_PATH, files.healthz, methods=["GET"]),
-            Route("/files", files.listing, methods=["GET"]),
-            Route("/files/{path:path}", files.content, methods=["GET"]),
-        ],
-        exception_handlers=dict.fromkeys((GatehouseError, HTTPException, Exception), _on_error),
+    service = Service(
+        observer=Observer("core", "error", ""),
+        addresses=ClientAddresses(()),
+        clock=Clock(),
+        headers=(*asgi.NO_STORE, (b"x-content-type-options", b"nosniff")),
     )
-    app.router.redirect_slashes = False
-    return app
-
-
-def _raw_path(request: Request) -> bytes:
-    """Path below /files/ as the client sent it. `scope["path"]` is already decoded. Raises
-    BadRequest.
-    """
-    raw: bytes = request.scope["raw_path"].partition(b"?")[0]
-    if not raw.startswith(_PREFIX):
-        raise BadRequest(
-            "The path is invalid.",
-            errors=(
-                Problem("path", "has a percent-encoded prefix", "begin the path with /files/"),
-            ),
-        )
-    return raw.removeprefix(_PREFIX)
+    files, routes = Files(directory, secrets), Routes(service)
+    routes.add(HEALTH_PATH, files.healthz)
+    routes.add("/files", files.listing)
+    routes.add_prefix(_PREFIX, "/files/{path}", files.content)
+    return Application(service.observer, routes=routes)
 
 
 def _entry(entry: Entry) -> dict[str, str | int]:
@@ -152,76 +131,44 @@ def _entry(entry: Entry) -> dict[str, str | int]:
     return {"path": entry.path, "type": entry.type, "size": entry.size, "modified_at": modified_at}
 
 
-async def _on_error(request: Request, exc: Exception) -> Response:
-    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    error = GatehouseError("Internal error of the Core.")
-    if isinstance(exc, GatehouseError):
-        error = exc
-    elif isinstance(exc, HTTPException):
-        error = MethodNotAllowed("Use GET or HEAD.") if exc.status_code == 405 else NotFound()
-    if isinstance(error, MethodNotAllowed):
-        headers["Allow"] = "GET, HEAD"
-    elif isinstance(error, Unauthorized):
-        headers["WWW-Authenticate"] = 'Bearer realm="core"'
-    return Response(
-        asgi.problem(error, asgi.request_id()),
-        error.status,
-        headers,
-        media_type="application/problem+json",
-    )
-
-
 def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-class FileResponse(Response):
+def file_response(file: OpenFile, request: Request) -> StreamedResponse:
     """Streams an open file and always closes it."""
+    tag, modified = etag(file), formatdate(file.modified_ns // 1_000_000_000, usegmt=True)
+    headers = {**_HEADERS, "etag": tag, "last-modified": modified}
+    first, length, status = 0, file.size, 200
+    if not_modified(request, tag, file.modified_ns):
+        length, status = 0, 304
+    else:
+        headers["content-type"] = content_type(file.name)
+        headers["content-disposition"] = disposition(file.name)
+        part = byte_range(request, tag, modified, file.size)
+        if part == "unsatisfiable":
+            length, status = 0, 416
+            headers["content-range"] = f"bytes */{file.size}"
+        elif isinstance(part, tuple):
+            first, length, status = part[0], part[1] - part[0] + 1, 206
+            headers["content-range"] = f"bytes {part[0]}-{part[1]}/{file.size}"
+        headers["content-length"] = str(length)
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    response = request.stream(_chunks(file, first, length), status=status, headers=encoded)
+    return response._replace(close=file.close)
 
-    def __init__(self, file: OpenFile, request: Request) -> None:
-        self._file = file
-        tag, modified = etag(file), formatdate(file.modified_ns // 1_000_000_000, usegmt=True)
-        headers = {**_HEADERS, "ETag": tag, "Last-Modified": modified}
-        self._first, self._length, status = 0, file.size, 200
-        if not_modified(request, tag, file.modified_ns):
-            self._length, status = 0, 304
-        else:
-            headers["Content-Type"] = content_type(file.name)
-            headers["Content-Disposition"] = disposition(file.name)
-            part = byte_range(request, tag, modified, file.size)
-            if part == "unsatisfiable":
-                self._length, status = 0, 416
-                headers["Content-Range"] = f"bytes */{file.size}"
-            elif isinstance(part, tuple):
-                self._first, self._length, status = part[0], part[1] - part[0] + 1, 206
-                headers["Content-Range"] = f"bytes {part[0]}-{part[1]}/{file.size}"
-            headers["Content-Length"] = str(self._length)
-        if request.method == "HEAD":
-            self._length = 0
-        super().__init__(None, status, headers)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": self.status_code,
-                    "headers": self.raw_headers,
-                }
-            )
-            position, end = self._first, self._first + self._length
-            while position < end:
-                size = min(CHUNK_BYTES, end - position)
-                chunk = await asyncio.to_thread(os.pread, self._file.fd, size, position)
-                if not chunk:
-                    # The body is shorter than Content-Length. Only closing the connection signals
-                    # this to the client.
-                    raise ConnectionAbortedError("the file was truncated while it was sent")
-                position += len(chunk)
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-        finally:
-            self._file.close()
+async def _chunks(file: OpenFile, position: int, length: int) -> AsyncIterator[bytes]:
+    end = position + length
+    while position < end:
+        size = min(CHUNK_BYTES, end - position)
+        chunk = await asyncio.to_thread(os.pread, file.fd, size, position)
+        if not chunk:
+            # The body is shorter than Content-Length. Only closing the connection signals this to
+            # the client.
+            raise ConnectionAbortedError("the file was truncated while it was sent")
+        position += len(chunk)
+        yield chunk
 
 
 def etag(file: OpenFile) -> str:
@@ -259,12 +206,12 @@ def not_modified(request: Request, tag: str, modified_ns: int) -> bool:
     """Evaluates If-None-Match or, if that header is missing, If-Modified-Since (RFC 9110, section
     13.2.2).
     """
-    tags = request.headers.get("if-none-match")
-    if tags is not None:
+    tags = request.header(b"if-none-match")
+    if tags:
         return tags.strip() == "*" or tag in {
             value.strip().removeprefix("W/") for value in tags.split(",")
         }
-    since = _date(request.headers.get("if-modified-since"))
+    since = _date(request.header(b"if-modified-since"))
     return since is not None and modified_ns // 1_000_000_000 <= since
 
 
@@ -276,9 +223,9 @@ def byte_range(
     None for the whole file: if the request contains no range, several ranges or a malformed range,
     or if If-Range does not match.
     """
-    match = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
-    condition = request.headers.get("if-range")
-    if match is None or (condition is not None and condition not in {tag, modified}):
+    match = _RANGE.fullmatch(request.header(b"range").replace(" ", ""))
+    condition = request.header(b"if-range")
+    if match is None or condition not in ("", tag, modified):
         return None
     first, last = match.groups()
     if not first:
@@ -292,9 +239,7 @@ def byte_range(
     return int(first), min(int(last), size - 1) if last else size - 1
 
 
-def _date(text: str | None) -> float | None:
-    if text is None:
-        return None
+def _date(text: str) -> float | None:
     try:
         return parsedate_to_datetime(text).timestamp()
     except (ValueError, TypeError, OverflowError):

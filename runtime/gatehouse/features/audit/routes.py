@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 import msgspec
-from starlette.responses import StreamingResponse
 
 from gatehouse.core.audit_chain import AuditRow
 from gatehouse.core.roles import AUDITORS
@@ -22,6 +21,7 @@ from gatehouse.features.audit.schemas import (
     audit_view,
 )
 from gatehouse.features.audit.service import CheckpointReader
+from gatehouse.platform.http.asgi import StreamedResponse
 from gatehouse.platform.http.endpoint import Endpoint
 from gatehouse.platform.http.request import Request
 
@@ -52,7 +52,7 @@ async def list_audit(request: Request, query: ListAudit, audit: AuditRepository)
 
 async def export_audit(
     request: Request, query: SearchAudit, audit: AuditRepository
-) -> StreamingResponse:
+) -> StreamedResponse:
     """Export audit events.
 
     Downloads all matching events, oldest first. `gatehouse audit verify --file` verifies an export
@@ -61,8 +61,11 @@ async def export_audit(
     # Read the first rows before the response starts, so that an unavailable database results in
     # status 503.
     first = await audit.following(0, _BATCH, query)
-    headers = {"Content-Disposition": 'attachment; filename="audit.ndjson"'}
-    return StreamingResponse(_lines(audit, query, first), media_type=_MEDIA_TYPE, headers=headers)
+    headers = [
+        (b"content-type", _MEDIA_TYPE.encode()),
+        (b"content-disposition", b'attachment; filename="audit.ndjson"'),
+    ]
+    return request.stream(_lines(audit, query, first), headers=headers)
 
 
 async def show_audit_status(request: Request, checkpoints: CheckpointReader) -> AuditStatus:

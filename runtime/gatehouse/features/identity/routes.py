@@ -32,8 +32,8 @@ async def sign_in(request: Request, sessions: Sessions) -> CurrentSession:
     Starts a session and sets the session cookie. Send the credential as `Authorization: Bearer`. To
     satisfy a step-up requirement, sign in again. The new session replaces the current session.
     """
-    caller, http, kind = request.authenticated, request.http, _kind(request)
-    cookie = http.cookies.get(COOKIE)
+    caller, kind = request.authenticated, _kind(request)
+    cookie = request.cookie(COOKIE)
     current = await sessions.find(cookie) if cookie else None
     started = await sessions.begin(
         caller.actor,
@@ -41,10 +41,10 @@ async def sign_in(request: Request, sessions: Sessions) -> CurrentSession:
         kind=kind,
         proven_at=caller.proven_at,
         replaced_id=None if current is None else current.id,
-        user_agent=http.headers.get("user-agent", ""),
+        user_agent=request.header(b"user-agent"),
     )
-    set_cookie(request.response, started.cookie, max_age_s=int(sessions.rules.max_s))
-    request.response.headers["Location"] = "/v1/sessions/current"
+    set_cookie(request, started.cookie, max_age_s=int(sessions.rules.max_s))
+    request.add_header(b"location", "/v1/sessions/current")
     return _current(request, sessions, started.session, started.csrf)
 
 
@@ -77,7 +77,7 @@ async def show_session(request: Request, sessions: Sessions) -> CurrentSession:
 
     Returns the `csrf_token` of the session, for example after a page reload.
     """
-    session, cookie = request.authenticated.session, session_cookie(request.http)
+    session, cookie = request.authenticated.session, session_cookie(request)
     if session is None or cookie is None:
         raise NotFound(
             "This request uses a credential instead of a session. POST /v1/sessions starts a "
@@ -98,7 +98,7 @@ async def end_session(request: Request, session: str, sessions: Sessions) -> Non
     if session_id is None or not await sessions.end(session_id, request.actor, any_actor=any_actor):
         raise NotFound("No session has this ID.")
     if session_id == current:
-        clear_cookie(request.response)
+        clear_cookie(request)
 
 
 async def end_sessions(request: Request, query: EndSessions, sessions: Sessions) -> EndedSessions:
@@ -112,7 +112,7 @@ async def end_sessions(request: Request, query: EndSessions, sessions: Sessions)
         raise Forbidden("Ending the sessions of all users requires the role owner.")
     ended = await sessions.end_all(request.actor, everybody=query.everybody)
     if request.authenticated.session is not None:
-        clear_cookie(request.response)
+        clear_cookie(request)
     return EndedSessions(ended)
 
 

@@ -58,8 +58,8 @@ async def create_key(request: Request, body: CreateKey, keys: KeyService) -> Cre
     created = await keys.create(
         settings, request.actor, ttl_s=ttl_s, delivery=delivery, owner=owner
     )
-    request.response.headers["ETag"] = etag(created.key.version)
-    request.response.headers["Location"] = f"/v1/keys/{created.key.id}"
+    request.add_header(b"etag", etag(created.key.version))
+    request.add_header(b"location", f"/v1/keys/{created.key.id}")
     return CreatedKey(**created.issued, key=key_view(created.key, keys.prefix))
 
 
@@ -90,7 +90,7 @@ async def show_key(request: Request, id: str, keys: KeyService) -> KeyView:
     To update the key, send its ETag in `If-Match`.
     """
     key = await keys.get(id)
-    request.response.headers["ETag"] = etag(key.version)
+    request.add_header(b"etag", etag(key.version))
     return key_view(key, keys.prefix)
 
 
@@ -106,10 +106,10 @@ async def update_key(request: Request, id: str, body: UpdateKey, keys: KeyServic
         existing_id(id),
         settings,
         request.actor,
-        version=expected_version(request.http.headers.get("if-match")),
+        version=expected_version(request.header(b"if-match")),
         allow_last_admin=allow_last_admin,
     )
-    request.response.headers["ETag"] = etag(changed.key.version)
+    request.add_header(b"etag", etag(changed.key.version))
     return _changed(keys, changed)
 
 
@@ -130,7 +130,7 @@ async def rotate_key(request: Request, id: str, body: RotateKey, keys: KeyServic
         owner=request.authenticated.owner,
         allow_last_admin=body.allow_last_admin,
     )
-    request.response.headers["Location"] = f"/v1/keys/{rotated.key.id}"
+    request.add_header(b"location", f"/v1/keys/{rotated.key.id}")
     return RotatedKey(
         **rotated.issued,
         key=key_view(rotated.key, keys.prefix),

@@ -30,7 +30,7 @@ async def create_webhook(
     The secret of the webhook is returned only in this response.
     """
     secret, webhook = await webhooks.create(body.url, body.events, request.actor)
-    request.response.headers["Location"] = "/v1/webhooks"
+    request.add_header(b"location", "/v1/webhooks")
     return CreatedWebhook(webhook_secret_text(secret), webhook_view(webhook))
 
 

@@ -58,7 +58,7 @@ async def create_secret(
     # the Idempotency-Key, of which only a hash is stored, and without the stored response, a client
     # that lost the links could not deliver the secret. A stored link grants no additional access.
     secret, tokens = await sharing.create(body, request.authenticated.owner, request.actor)
-    request.response.headers["Location"] = f"/v1/secrets/{secret.id}"
+    request.add_header(b"location", f"/v1/secrets/{secret.id}")
     return CreatedSecret(
         _view(request, secret), [new_link(token, secret, sharing.url) for token in tokens]
     )
@@ -216,11 +216,11 @@ def check_visible(request: Request, stored: _Stored, others: frozenset[Role], ki
 
 
 def _revision(request: Request) -> int | None:
-    return expected_version(request.http.headers.get("if-match"))
+    return expected_version(request.header(b"if-match"))
 
 
 def _view(request: Request, secret: Secret) -> SecretView:
-    request.response.headers["ETag"] = etag(secret.revision)
+    request.add_header(b"etag", etag(secret.revision))
     return secret_view(secret, request.now)
 
 

@@ -27,7 +27,6 @@ from gatehouse.core.verification import (
 from gatehouse.features.keys.fields import Method as KeyMethod
 from gatehouse.platform.http.fields import (
     COST_MAX,
-    REASON_CHARS_MAX,
     REQUEST_ID,
     SCOPES_MAX,
     TOKEN_CHARS_MAX,
@@ -35,6 +34,7 @@ from gatehouse.platform.http.fields import (
     Effective,
     Environment,
     Instant,
+    Reason,
     Scope,
 )
 from gatehouse.platform.http.validation import decode_body, decode_query, invalid, matching
@@ -252,16 +252,7 @@ class SelfRevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     example: ClassVar = {"token": EXAMPLE_TOKEN, "reason": "pasted into a chat"}
 
     token: Token
-    reason: Annotated[
-        str,
-        Meta(
-            max_length=REASON_CHARS_MAX,
-            description=(
-                "Reason for the revocation: printable text, stored with the key and in "
-                "the audit trail."
-            ),
-        ),
-    ] = ""
+    reason: Reason = ""
 
 
 class SelfRevocationResponse(msgspec.Struct, frozen=True):
@@ -364,18 +355,6 @@ def decode_parameters(query: bytes, client: str) -> VerificationRequest:
     return VerificationRequest(
         scopes=parameters.scope, core=parameters.core, address=client, method=parameters.method
     )
-
-
-def decode_self_revocation(body: bytes) -> SelfRevocationRequest:
-    """Decodes a request body. Raises a BadRequest that names the invalid field."""
-    request = decode_body(body, SelfRevocationRequest)
-    if not request.reason.isprintable():
-        raise invalid(
-            "body.reason",
-            "must not contain control characters or invisible characters",
-            "remove them",
-        )
-    return request
 
 
 def _signed_request(request: SignedRequestInput) -> SignedRequest:

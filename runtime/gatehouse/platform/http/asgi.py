@@ -21,6 +21,7 @@ from gatehouse.core.errors import (
     BodyTooLarge,
     GatehouseError,
     Problem,
+    RequestInProgress,
     Unauthorized,
     UnsupportedMediaType,
     UpgradeRequired,
@@ -34,6 +35,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 JSON = b"application/json"
+#: Default headers of responses.
+NO_STORE: tuple[Header, ...] = ((b"cache-control", b"no-store"),)
 #: Path of the readiness check of every service.
 READY_PATH = "/readyz"
 PROBLEM_JSON = b"application/problem+json"
@@ -52,6 +55,11 @@ APIKEY_CHALLENGE = 'ApiKey realm="gatehouse"'
 _encoder = msgspec.json.Encoder()
 
 
+async def not_called(*_: object) -> Any:
+    """`receive` and `send` of a request for which no application has been called."""
+    raise AssertionError
+
+
 class Response(NamedTuple):
     """A complete response. `body` is empty in the response to a HEAD request."""
 
@@ -66,6 +74,15 @@ class EncodedResponse(msgspec.Struct, frozen=True, gc=False):
     status: int
     header_lines: bytes
     body: bytes
+
+
+class StreamedResponse(NamedTuple):
+    """A response whose body is sent in parts. `close`: called after the response."""
+
+    status: int
+    headers: list[Header]
+    parts: AsyncIterator[bytes]
+    close: Callable[[], None] = lambda: None
 
 
 def encode_headers(headers: Iterable[Header]) -> bytes:
@@ -137,7 +154,7 @@ def problem(
 
 def problem_headers(error: GatehouseError) -> list[Header]:
     """Headers that the status of an error requires: WWW-Authenticate for 401, Upgrade for 426,
-    Retry-After for RETRY_STATUSES.
+    Retry-After for RETRY_STATUSES and for a request in progress.
     """
     if isinstance(error, Unauthorized):
         return [
@@ -150,20 +167,29 @@ def problem_headers(error: GatehouseError) -> list[Header]:
             (b"connection", b"upgrade, close"),
             (b"sec-websocket-version", b"13"),
         ]
-    if error.status in RETRY_STATUSES:
+    if error.status in RETRY_STATUSES or isinstance(error, RequestInProgress):
         return [(b"retry-after", str(error.retry_after_s).encode())]
     return []
 
 
-def response_headers(body: bytes, content_type: bytes, headers: Iterable[Header]) -> list[Header]:
-    """Headers of a response: the headers that describe the body, Cache-Control, and `headers`."""
+def response_headers(
+    body: bytes,
+    content_type: bytes,
+    headers: Sequence[Header],
+    defaults: Sequence[Header] = NO_STORE,
+) -> list[Header]:
+    """Headers of a response: the headers that describe the body, `headers`, and those of `defaults`
+    with another name.
+    """
     media_type = [(b"content-type", content_type)] if body else []
-    return [
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        *headers,
-        *media_type,
-    ]
+    length = (b"content-length", str(len(body)).encode())
+    return [length, *missing(defaults, headers), *headers, *media_type]
+
+
+def missing(defaults: Iterable[Header], headers: Iterable[Header]) -> list[Header]:
+    """The headers of `defaults` whose name is not in `headers`."""
+    names = {name for name, _ in headers}
+    return [header for header in defaults if header[0] not in names]
 
 
 async def reply(
@@ -172,13 +198,10 @@ async def reply(
     body: bytes,
     *,
     content_type: bytes = JSON,
-    headers: Iterable[Header] = (),
-    head: bool = False,
+    headers: Sequence[Header] = (),
 ) -> None:
-    """Send a response. `head`: send only the headers, as the response to a HEAD request."""
-    await send_response(
-        send, Response(status, response_headers(body, content_type, headers), b"" if head else body)
-    )
+    """Send a response."""
+    await send_response(send, Response(status, response_headers(body, content_type, headers), body))
 
 
 async def send_response(send: Send, response: Response) -> None:
@@ -187,6 +210,33 @@ async def send_response(send: Send, response: Response) -> None:
         {"type": "http.response.start", "status": response.status, "headers": response.headers}
     )
     await send({"type": "http.response.body", "body": response.body})
+
+
+async def send_stream(
+    receive: Receive, send: Send, response: StreamedResponse, *, head: bool
+) -> None:
+    """Send a response in parts. Raises ClientGone if the client disconnects. `head`: send only the
+    headers, as the response to a HEAD request.
+    """
+
+    async def disconnected() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    gone = asyncio.create_task(disconnected())
+    try:
+        await send(
+            {"type": "http.response.start", "status": response.status, "headers": response.headers}
+        )
+        if not head:
+            async for part in response.parts:
+                if gone.done():
+                    raise ClientGone
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        gone.cancel()
+        response.close()
 
 
 class BodyMemory(ABC):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, get_type_hints
@@ -78,6 +78,7 @@ class Endpoint:
         all endpoints.
     services: types of the services that the handler takes, by parameter: all parameters except
         `request`, `query`, `body` and the parameters of the path.
+    arguments: `query` and `body`, if the handler takes them.
     """
 
     method: str
@@ -105,6 +106,7 @@ class Endpoint:
     body: Any = None
     response: Any = None
     services: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Set[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Raises ValueError for a declaration without a required role or step-up rule."""
@@ -127,6 +129,7 @@ class Endpoint:
 
     def _read_handler(self, handler: Callable[..., Any]) -> None:
         hints = get_type_hints(handler, include_extras=True)
+        object.__setattr__(self, "arguments", hints.keys() & {"query", "body"})
         others = {"request", "query", "body", "return", *re.findall(r"{(\w+)}", self.path)}
         summary, _, rest = inspect.cleandoc(handler.__doc__ or "").partition("\n")
         read = {

@@ -83,11 +83,11 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def expected_version(if_match: str | None) -> int | None:
-    """The version in an If-Match header, or None for `*`. Raises PreconditionRequired and
-    PreconditionFailed.
+def expected_version(if_match: str) -> int | None:
+    """The version in an If-Match header, or None for `*`. `if_match`: empty if the header is
+    missing. Raises PreconditionRequired and PreconditionFailed.
     """
-    if if_match is None:
+    if not if_match:
         raise PreconditionRequired(
             errors=(Problem("header.if-match", "is missing", _IF_MATCH_FIX),)
         )

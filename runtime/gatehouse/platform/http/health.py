@@ -1,15 +1,21 @@
-"""Health of a service: checks the readiness of its dependencies."""
+"""The operational endpoints of a service: health, readiness of its dependencies, and metrics."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, ClassVar, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
 
 from gatehouse.core.errors import Unavailable
+from gatehouse.platform.http import asgi
+from gatehouse.platform.http.endpoint import Endpoint, Response
+from gatehouse.platform.http.request import Request
+from gatehouse.platform.observability import METRICS_TYPE
 
 #: A slower probe counts as failed. Health checks by load balancers time out after about five
 #: seconds.
@@ -27,6 +33,22 @@ class Probe(Protocol):
 
 
 Probes = Sequence[Probe]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceHealth:
+    """What the operational endpoints of a service report.
+
+    required: the service is not ready if one of these probes fails.
+    optional: the service is `degraded` if one of these probes fails.
+    features_off: names of disabled features.
+    refresh_gauges: called before metrics are read.
+    """
+
+    required: Probes = ()
+    optional: Probes = ()
+    features_off: frozenset[str] = frozenset()
+    refresh_gauges: Callable[[], None] = lambda: None
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -63,23 +85,21 @@ class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
     ] = ()
 
 
-async def readiness(
-    required: Probes, optional: Probes = (), features_off: Iterable[str] = ()
-) -> tuple[Readiness, str]:
+async def readiness(checks: ServiceHealth) -> tuple[Readiness, str]:
     """Run all probes concurrently. The second value describes the failures, for the log."""
+    required, optional = checks.required, checks.optional
     failures = await asyncio.gather(*(_failure(probe) for probe in (*required, *optional)))
     missing, degraded = any(failures[: len(required)]), any(failures[len(required) :])
-    checks: dict[str, Literal["ok", "degraded", "unavailable"]] = {}
+    states: dict[str, Literal["ok", "degraded", "unavailable"]] = {}
     for index, (probe, failure) in enumerate(zip((*required, *optional), failures, strict=True)):
-        checks[probe.name] = (
+        states[probe.name] = (
             "ok" if not failure else "unavailable" if index < len(required) else "degraded"
         )
     status: Literal["ready", "degraded", "unavailable"] = (
         "unavailable" if missing else "degraded" if degraded else "ready"
     )
-    return Readiness(status, checks, tuple(sorted(features_off))), "; ".join(
-        failure for failure in failures if failure
-    )
+    detail = "; ".join(failure for failure in failures if failure)
+    return Readiness(status, states, tuple(sorted(checks.features_off))), detail
 
 
 async def _failure(probe: Probe) -> str:
@@ -92,3 +112,56 @@ async def _failure(probe: Probe) -> str:
     except TimeoutError:
         return f"{probe.name}: no response within {PROBE_TIMEOUT_S} s"
     return ""
+
+
+async def healthz(request: Request) -> Health:
+    """Check liveness.
+
+    Returns 200 while the process is running. Dependencies are not checked.
+    """
+    return Health()
+
+
+async def readyz(request: Request, checks: ServiceHealth) -> asgi.Response:
+    """Check readiness.
+
+    `degraded`: an optional dependency such as Redis is unavailable. Returns 503 if a required
+        dependency is unavailable.
+    """
+    report, request.detail = await readiness(checks)
+    return request.response(503 if report.status == "unavailable" else 200, asgi.encode(report))
+
+
+async def metrics(request: Request, checks: ServiceHealth) -> asgi.Response:
+    """Retrieve metrics.
+
+    Returns metrics in the Prometheus text format, for a scraper inside the network. The load
+    balancer does not route this path.
+    """
+    checks.refresh_gauges()
+    body = request.service.observer.metrics.exposition()
+    return request.response(200, body, content_type=METRICS_TYPE.encode("ascii"))
+
+
+_probe = partial(Endpoint, method="GET", tag="health", security=())
+
+ENDPOINTS = (
+    _probe(path="/healthz", handler=healthz, operation_id="health"),
+    _probe(
+        path=asgi.READY_PATH,
+        handler=readyz,
+        operation_id="readiness",
+        response=Readiness,
+        responses={503: Response("A required dependency is unavailable.", Readiness)},
+    ),
+)
+METRICS = _probe(
+    path="/metrics",
+    handler=metrics,
+    content={
+        "text/plain": {
+            "schema": {"type": "string"},
+            "example": 'gatehouse_decisions_total{code="VALID"} 42.0\n',
+        }
+    },
+)

@@ -119,7 +119,7 @@ class StoredResponse(msgspec.Struct, frozen=True):
     """
 
     status: int
-    headers: list[tuple[str, str]]
+    headers: list[tuple[bytes, bytes]]
     body: bytes
     target_id: str = ""
 

@@ -1,16 +1,43 @@
-"""The request that handlers of endpoints receive."""
+"""One request: what the client sent, the state of the response, and the fields of the log line."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from starlette.requests import Request as HttpRequest
-from starlette.responses import Response as HttpResponse
+import sys
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from urllib.parse import parse_qsl
 
 from gatehouse.core.actor import Actor, RequestId, Session
+from gatehouse.core.addresses import ClientAddresses
+from gatehouse.core.clock import Clock
+from gatehouse.core.errors import GatehouseError
 from gatehouse.core.roles import Role
 from gatehouse.core.token import Pepper
+from gatehouse.platform.http import asgi
 from gatehouse.platform.http.fields import Cursors
+from gatehouse.platform.http.forwarding import METHODS
+from gatehouse.platform.observability import Observer, WebSocketUse
+from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
+
+#: Status in the log line of a request whose client disconnected before the response.
+CLIENT_GONE = 499
+
+
+class Refused(Exception):
+    """A request that is answered with an error.
+
+    code: code of the response and of the log line instead of the code of the error. headers: they
+        replace the default headers of the same name.
+    """
+
+    def __init__(
+        self, error: GatehouseError, *, code: str = "", headers: Iterable[asgi.Header] = ()
+    ) -> None:
+        super().__init__(error.code)
+        self.error = error
+        self.code = code
+        self.headers = tuple(headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +59,155 @@ class Caller:
     session: Session | None = None
 
 
-@dataclass(slots=True)
-class Request:
-    """A request.
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """What all requests of a service share.
 
-    source_address: address of the client, as reported by trusted proxies.
-    now: Unix seconds of the arrival.
+    addresses: determines the client address behind trusted proxies.
+    headers: headers of every response, unless the response has headers of the same name.
     cursor_key: session key, which signs page cursors. None for a service without lists.
-    caller: None until the request is authenticated.
-    content: the raw body after it has been read.
-    response: collects the headers and cookies for the response.
     """
 
-    http: HttpRequest
-    source_address: str
-    now: float
-    cursor_key: Pepper | None
+    observer: Observer
+    addresses: ClientAddresses
+    clock: Clock
+    headers: Sequence[asgi.Header] = asgi.NO_STORE
+    cursor_key: Pepper | None = None
+
+    def request(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> Request:
+        return Request(self, scope, receive, send)
+
+    def error_response(self, request: Request, refused: Refused) -> asgi.Response:
+        """The problem document for an error."""
+        error, replaced = refused.error, {name for name, _ in refused.headers}
+        required = [field for field in asgi.problem_headers(error) if field[0] not in replaced]
+        return request.response(
+            error.status,
+            asgi.problem(error, request.request_id, request.trace.trace_id, code=refused.code),
+            content_type=asgi.PROBLEM_JSON,
+            headers=[*required, *refused.headers],
+        )
+
+
+class Request:
+    """A request of a service.
+
+    template: path template of the endpoint.
+    path_parameters: decoded parameters of the path, by name.
+    status: 0 until the response has started.
+    key_id, code, detail: fields of the log line.
+    caller: None until the request is authenticated.
+    content: the JSON body after it has been read.
+    """
+
+    # Attributes of the class are the initial values, which saves most of the time of `__init__`.
+    path_parameters: Mapping[str, str] = MappingProxyType({})
+    status = 0
+    key_id: str | None = None
+    code: str | None = None
+    detail = ""
+    websocket: WebSocketUse | None = None
     caller: Caller | None = None
-    content: bytes = b""
-    response: HttpResponse = field(default_factory=HttpResponse)
+    content = b""
+    _added: tuple[asgi.Header, ...] = ()
+    _trace: RequestTrace | None = None
+    _values: dict[bytes, list[str]] | None = None
+
+    def __init__(
+        self,
+        service: Service,
+        scope: asgi.Scope,
+        receive: asgi.Receive = asgi.not_called,
+        send: asgi.Send = asgi.not_called,
+        template: str = "",
+    ) -> None:
+        self.service = service
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.template = template
+        self.request_id: RequestId = asgi.request_id()
+
+    @property
+    def trace(self) -> RequestTrace:
+        """Trace context of the request."""
+        if self._trace is None:
+            self._trace = self.service.observer.tracer.begin(self.request_id, self.trace_parent)
+        return self._trace
+
+    @property
+    def trace_parent(self) -> TraceParent | None:
+        """Trace context that the client or a load balancer sent."""
+        return parent_of(self.values(b"traceparent"), self.values(b"x-amzn-trace-id"))
+
+    @property
+    def fields(self) -> Sequence[asgi.Header]:
+        fields: Sequence[asgi.Header] = self.scope["headers"]
+        return fields
+
+    @property
+    def method(self) -> str:
+        method: str = self.scope["method"]
+        return method
+
+    @property
+    def is_head(self) -> bool:
+        return self.method == "HEAD"
+
+    @property
+    def raw_path(self) -> bytes:
+        raw_path: bytes = self.scope["raw_path"]
+        return raw_path
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """Decoded names and values of the query, in order."""
+        return parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+
+    @property
+    def peer(self) -> str:
+        client = self.scope.get("client")
+        return "" if client is None else str(client[0])
+
+    @property
+    def client(self) -> str:
+        """Client address, as reported by trusted proxies."""
+        peer, addresses = self.peer, self.service.addresses
+        return (
+            addresses.client(peer, self.values(b"x-forwarded-for"))
+            if addresses.trusts(peer)
+            else peer
+        )
+
+    @property
+    def now(self) -> float:
+        """The current time in Unix seconds."""
+        return self.service.clock.now()
+
+    def values(self, name: bytes) -> list[str]:
+        """All values of a header, in order. `name`: header name in lowercase."""
+        if self._values is None:
+            self._values = {}
+            for header, value in self.fields:
+                self._values.setdefault(header, []).append(value.decode("latin-1"))
+        return self._values.get(name, [])
+
+    def header(self, name: bytes) -> str:
+        """The first value of a header, or an empty string."""
+        return next(iter(self.values(name)), "")
+
+    def cookie(self, name: str) -> str:
+        """The value of a cookie, or an empty string."""
+        cookies = [part.partition("=") for part in ";".join(self.values(b"cookie")).split(";")]
+        return next((value.strip() for key, _, value in cookies if key.strip() == name), "")
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, of any size. Raises ClientGone."""
+        return asgi.body_chunks(self.scope, self.receive, sys.maxsize)
+
+    async def body(self, bytes_max: int) -> bytes:
+        """The body. Raises BodyTooLarge, TooManyRequests, Unavailable and ClientGone."""
+        return await asgi.read_body(self.scope, self.receive, bytes_max)
 
     @property
     def authenticated(self) -> Caller:
@@ -62,11 +219,95 @@ class Request:
     def actor(self) -> Actor:
         return self.authenticated.actor
 
-    @property
-    def request_id(self) -> RequestId:
-        return RequestId(self.http.state.request_id)
-
     def cursors(self, scope: str) -> Cursors:
         """Return the page cursors of a list. `scope`: identifies the list and the filter."""
-        assert self.cursor_key is not None  # noqa: S101 - every service with lists has a key
-        return Cursors(self.cursor_key, scope)
+        assert self.service.cursor_key is not None  # noqa: S101 - every service with lists has a key
+        return Cursors(self.service.cursor_key, scope)
+
+    def add_header(self, name: bytes, value: str) -> None:
+        """Adds a header to the response of the handler."""
+        self._added = (*self._added, (name, value.encode("latin-1")))
+
+    def set_cookie(
+        self,
+        name: str,
+        value: str,
+        *,
+        max_age_s: int | None = None,
+        secure: bool = True,
+        same_site: str = "strict",
+    ) -> None:
+        """Sets a cookie of this host that scripts cannot read. `max_age_s`: None for a cookie that
+        ends with the browser session.
+        """
+        age = "" if max_age_s is None else f"; Max-Age={max_age_s}"
+        end = "; Secure" if secure else ""
+        self.add_header(
+            b"set-cookie", f"{name}={value}; HttpOnly{age}; Path=/; SameSite={same_site}{end}"
+        )
+
+    def response(
+        self,
+        status: int,
+        body: bytes = b"",
+        *,
+        content_type: bytes = asgi.JSON,
+        headers: Iterable[asgi.Header] = (),
+    ) -> asgi.Response:
+        """A response with the headers of the service, the request ID, and the headers that the
+        handler has added.
+        """
+        all_headers = asgi.response_headers(
+            body, content_type, self._own_headers(headers), self.service.headers
+        )
+        return asgi.Response(status, all_headers, b"" if self.is_head else body)
+
+    def stream(
+        self,
+        parts: AsyncIterator[bytes],
+        *,
+        status: int = 200,
+        headers: Iterable[asgi.Header] = (),
+    ) -> asgi.StreamedResponse:
+        """Like `response`, with a body in parts."""
+        own = self._own_headers(headers)
+        return asgi.StreamedResponse(
+            status, [*asgi.missing(self.service.headers, own), *own], parts
+        )
+
+    def _own_headers(self, headers: Iterable[asgi.Header]) -> list[asgi.Header]:
+        return [(b"x-request-id", self.request_id.encode()), *headers, *self._added]
+
+    async def send_response(self, response: asgi.Response | asgi.StreamedResponse) -> None:
+        self.status = response.status
+        if isinstance(response, asgi.Response):
+            await asgi.send_response(self.send, response)
+        else:
+            await asgi.send_stream(self.receive, self.send, response, head=self.is_head)
+
+    async def fail(self, refused: Refused) -> None:
+        """Sends the response to an error."""
+        self.detail = self.detail or refused.error.detail
+        self.code = self.code or refused.code or refused.error.code
+        self._added = ()
+        await self.send_response(self.service.error_response(self, refused))
+
+    @property
+    def logged_path(self) -> str:
+        """The path in the log line. A path may contain a token, so this is the path template."""
+        return self.template or "(none)"
+
+    def record(self, seconds: float) -> None:
+        """Counts and logs the request after the response. seconds: duration."""
+        self.service.observer.request(
+            trace=self.trace,
+            method=self.method if self.method in METHODS else "other",
+            route=self.template or "(none)",
+            path=self.logged_path,
+            status=self.status or CLIENT_GONE,
+            seconds=seconds,
+            key_id=self.key_id,
+            code=self.code,
+            detail=self.detail,
+            websocket=self.websocket,
+        )

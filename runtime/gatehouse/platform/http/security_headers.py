@@ -5,30 +5,40 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from urllib.parse import quote
+
+from gatehouse.platform.http.asgi import NO_STORE, Header
 
 _HEADERS: dict[str, dict[str, str]] = tomllib.loads(
     (resources.files("gatehouse.platform.http") / "security_headers.toml").read_text("utf-8")
 )
 
+
+def _encoded(headers: Mapping[str, str]) -> list[Header]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
 #: Headers for the pages of the web UI. They replace the headers of the same name for every
 #: response.
-WEB_UI = _HEADERS["web_ui"]
+WEB_UI = _encoded(_HEADERS["web_ui"])
 
 
-def security_headers(*, https: bool) -> dict[str, str]:
-    """Headers for every response. `https`: the public URL of the service uses https."""
-    return {**_HEADERS["all"], **(_HEADERS["https"] if https else {})}
+def security_headers(*, https: bool) -> list[Header]:
+    """Headers for every response, which is not cached. `https`: the public URL of the service uses
+    https.
+    """
+    return [*NO_STORE, *_encoded({**_HEADERS["all"], **(_HEADERS["https"] if https else {})})]
 
 
-def download_headers(name: str) -> dict[str, str]:
+def download_headers(name: str) -> list[Header]:
     """Headers of a file whose content is not trusted. Browsers save the file under `name` and never
     display it.
     """
-    return {
-        "Content-Type": "application/octet-stream",
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-        "X-Content-Type-Options": "nosniff",
-    }
+    return _encoded(
+        {
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+        }
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -55,8 +55,10 @@ from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.platform.aws.signing_key import KmsSigner, Signer, local_signer
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.db.pool import DatabaseProbe, Pool, pool_of
-from gatehouse.platform.http import asgi
+from gatehouse.platform.http.application import Application
+from gatehouse.platform.http.health import ServiceHealth
 from gatehouse.platform.http.idempotency import IdempotencyGuard, IdempotencyStore
+from gatehouse.platform.http.security_headers import security_headers
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.redis.connection import RedisProbe, redis_login
@@ -64,6 +66,7 @@ from gatehouse.platform.settings import Settings
 from gatehouse.services.console import asgi as console
 from gatehouse.services.console.authentication import Authenticator
 from gatehouse.services.console.pipeline import ConsolePipeline
+from gatehouse.services.console.web import WebFiles
 from gatehouse.services.tracing import start_tracing
 
 #: Interval between checks for a due checkpoint. Each check queries one row.
@@ -81,7 +84,7 @@ _NO_SHARING = (
 )
 
 
-def build(settings: Settings) -> asgi.App:
+def build(settings: Settings) -> Application:
     """Build the console. Raises SettingsError. Connections are opened on first use."""
     observer = Observer("console", settings.log_level, settings.environment)
     pool = pool_of(settings, "gatehouse console", observer.slow_query)
@@ -115,7 +118,7 @@ class Composition:
     identity_provider: OidcIdentityProvider | None = None
     idempotency_store: IdempotencyStore | None = None
 
-    def application(self) -> asgi.App:
+    def application(self) -> Application:
         """Return the console application. Raises SettingsError."""
         settings, features_off = self.settings, features.off(self.settings.features)
         sessions, sharing, provider = (
@@ -146,36 +149,44 @@ class Composition:
             accepts_sessions=features.SESSIONS.name not in features_off,
             identity_provider=provider,
         )
+        helpers = [] if redis is None else [RedisProbe(redis)]
         pipeline = ConsolePipeline(
-            authenticator=authenticator,
+            observer=self.observer,
+            addresses=ClientAddresses(settings.trusted_proxies),
+            clock=self.clock,
+            headers=security_headers(https=settings.console_url.startswith("https://")),
+            cursor_key=sessions.key,
             services={
                 **self._services(keys, sessions, limits),
                 SecretService: sharing,
                 RequestService: sharing if self.sharing is None else RequestService(self.sharing),
+                ServiceHealth: ServiceHealth([DatabaseProbe(self.pool)], helpers),
             },
+            body_max_bytes=settings.body_max_bytes,
+            authenticator=authenticator,
             denied=denied,
             idempotency=IdempotencyGuard(store, self.clock, self.pepper, self.random_bytes),
-            body_bytes_max=settings.body_max_bytes,
-            addresses=ClientAddresses(settings.trusted_proxies),
-            clock=self.clock,
-            cursor_key=sessions.key,
+            web_files=WebFiles.read(),
         )
+        # The number of denied requests is written at the end of each window, even if no further
+        # request arrives.
+        jobs = [
+            PeriodicJob("denied attempts", WINDOW_S, denied.run_once),
+            *self.jobs(keys, sessions, store),
+        ]
+
+        async def start(stack: AsyncExitStack) -> None:
+            await start_tracing(settings, self.observer, stack)
+            for stop in (limits.close, self.pool.close, denied.flush):
+                stack.push_async_callback(stop)
+            for job in jobs:
+                job.start(self.observer, stack)
+
         return console.create(
             pipeline,
-            self.observer,
-            https=settings.console_url.startswith("https://"),
-            probes=[DatabaseProbe(self.pool)],
-            helpers=[] if redis is None else [RedisProbe(redis)],
             features_off=features_off,
             sign_in_flow=self._sign_in_flow(provider, sessions.key),
-            # The number of denied requests is written at the end of each window, even if no further
-            # request arrives.
-            jobs=[
-                PeriodicJob("denied attempts", WINDOW_S, denied.run_once),
-                *self.jobs(keys, sessions, store),
-            ],
-            on_start=partial(start_tracing, settings, self.observer),
-            on_stop=[denied.flush, self.pool.close, limits.close],
+            start=start,
         )
 
     def sessions(self) -> Sessions:

@@ -20,8 +20,6 @@ from dataclasses import dataclass, replace
 from typing import Literal, NoReturn
 from urllib.parse import urlsplit
 
-from starlette.requests import Request as HttpRequest
-
 from gatehouse.core import token as tokens
 from gatehouse.core.actor import Actor, Session
 from gatehouse.core.decision import evaluate
@@ -43,6 +41,7 @@ from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.service import Lockout, Sessions
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.verification.rate_limiters import RateLimits
+from gatehouse.platform.http.asgi import Header
 from gatehouse.platform.http.request import Caller, Request
 from gatehouse.platform.http.validation import invalid
 
@@ -83,18 +82,18 @@ class Authenticator:
         because a cookie has 256 random bits, and an expired cookie in an open tab must not lock out
         the address.
         """
-        cookie, headers = session_cookie(request.http), request.http.headers
-        if codes and ("sec-fetch-site" in headers or "origin" in headers):
+        cookie = session_cookie(request)
+        if codes and (request.values(b"sec-fetch-site") or request.values(b"origin")):
             self._check_site(request)
         if cookie is not None and self.accepts_sessions:
             return await self._from_session(request, cookie)
-        address, principal = request.source_address, self._claimed_principal(request)
+        address, principal = request.client, self._claimed_principal(request)
         message = (
             "Too many failed authentications from this IP address. Wait, then check the credential."
         )
         self.lockout.check(address, principal, message)
         try:
-            token = _bearer(request.http)
+            token = _bearer(request)
             is_code = codes and token.startswith(self.sessions.code_prefix)
             caller = await (
                 self._from_code(request, token) if is_code else self._from_token(request, token)
@@ -109,16 +108,16 @@ class Authenticator:
         """Raise CrossSite if the browser reports another origin, or no origin for a request that
         can change data.
         """
-        headers, safe = request.http.headers, request.http.method in _SAFE
-        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        safe = request.method in _SAFE
+        site, origin = request.header(b"sec-fetch-site"), request.header(b"origin")
         # `none` means that the user entered the URL, which never changes data.
-        if site is not None and site != "same-origin" and not (safe and site == "none"):
+        if site and site != "same-origin" and not (safe and site == "none"):
             _reject(
                 "header.sec-fetch-site", "indicates a cross-site request", "use the console itself"
             )
-        if origin is not None and not self._is_own_origin(origin, request):
+        if origin and not self._is_own_origin(origin, request):
             _reject("header.origin", "is not the origin of the console", "use the console itself")
-        if not safe and site is None and origin is None:
+        if not (safe or site or origin):
             _reject(
                 "header.origin",
                 "is missing",
@@ -211,7 +210,7 @@ class Authenticator:
     def _is_usable(self, request: Request, key: Key) -> bool:
         """Return True if a gateway would accept the key for this request. The console does not
         verify signatures, so it does not accept a key that requires signatures."""
-        unsigned = VerificationRequest(address=request.source_address, method=request.http.method)
+        unsigned = VerificationRequest(address=request.client, method=request.method)
         environment = self.keys.environment
         code = evaluate(key, unsigned, possession=True, environment=environment, now=request.now)
         return code is Code.VALID
@@ -232,7 +231,7 @@ class Authenticator:
         for a JWT, or `other`.
         """
         prefix = self.keys.prefix
-        token = request.http.headers.get("authorization", "").partition(" ")[2].strip()
+        token = request.header(b"authorization").partition(" ")[2].strip()
         parsed = tokens.parse(token, prefix)
         if parsed is not None:
             return parsed.id
@@ -247,9 +246,9 @@ class Authenticator:
         )
 
     def _check_csrf(self, request: Request, cookie: str) -> None:
-        if request.http.method in _SAFE:
+        if request.method in _SAFE:
             return
-        sent = request.http.headers.getlist(CSRF_HEADER)
+        sent = request.values(CSRF_HEADER.lower().encode())
         if len(sent) != 1 or not self.sessions.verify_csrf(cookie, sent[0]):
             fix = f"send {CSRF_HEADER} with the csrf_token from GET /v1/sessions/current"
             _reject(
@@ -261,14 +260,11 @@ class Authenticator:
             return origin == self.origin
         # If no public URL is configured, compare the origin with the Host header, which a page
         # cannot set.
-        return bool(urlsplit(origin).netloc) and urlsplit(
-            origin
-        ).netloc == request.http.headers.get("host", "")
+        host = urlsplit(origin).netloc
+        return bool(host) and host == request.header(b"host")
 
 
-def challenge(
-    error: GatehouseError, http: HttpRequest, *, step_up_max_age_s: float
-) -> dict[str, str]:
+def challenge(error: GatehouseError, request: Request, *, step_up_max_age_s: float) -> list[Header]:
     """Return the WWW-Authenticate header for a 401 or 403 response (RFC 6750, section 3; RFC 9470).
 
     The header contains no error code if no credential was sent.
@@ -279,12 +275,12 @@ def challenge(
             f', error="insufficient_user_authentication", max_age="{int(step_up_max_age_s)}"'
         )
     elif isinstance(error, CrossSite) or not isinstance(error, Forbidden | Unauthorized):
-        return {}
+        return []
     elif isinstance(error, Forbidden):
         parameters += f', error="insufficient_scope", scope="{ADMIN_SCOPE}"'
-    elif "authorization" in http.headers:
+    elif request.values(b"authorization"):
         parameters += ', error="invalid_token"'
-    return {"WWW-Authenticate": parameters}
+    return [(b"www-authenticate", parameters.encode())]
 
 
 def _label(key: Key) -> str:
@@ -295,13 +291,11 @@ def _label(key: Key) -> str:
 
 
 def _actor(request: Request, kind: Literal["bootstrap", "key", "person"], id: str) -> Actor:
-    return Actor(
-        type=kind, id=id, request_id=request.request_id, source_address=request.source_address
-    )
+    return Actor(type=kind, id=id, request_id=request.request_id, source_address=request.client)
 
 
-def _bearer(http: HttpRequest) -> str:
-    values = http.headers.getlist("authorization")
+def _bearer(request: Request) -> str:
+    values = request.values(b"authorization")
     if len(values) > 1:
         raise invalid(
             "header.authorization", "is sent more than once", "send one Authorization header"

@@ -13,16 +13,15 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Any
-
-from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
 
 from gatehouse.core import token_scanner
 from gatehouse.core.errors import (
     BadRequest,
     Forbidden,
+    NotFound,
     RateLimited,
     StepUpRequired,
     Unauthorized,
@@ -31,6 +30,8 @@ from gatehouse.core.keys import KeyId, no_key
 from gatehouse.core.roles import Role, check, check_reach, manages
 from gatehouse.core.token import key_id
 from gatehouse.features.audit.service import DeniedAttempts
+from gatehouse.platform.http.application import Handler, Reply
+from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.endpoint import SIGN_IN_CODE, Endpoint, StepUp
 from gatehouse.platform.http.idempotency import (
     HEADER,
@@ -40,7 +41,7 @@ from gatehouse.platform.http.idempotency import (
     idempotency_key,
 )
 from gatehouse.platform.http.pipeline import Call, Pipeline
-from gatehouse.platform.http.request import Request
+from gatehouse.platform.http.request import Refused, Request
 from gatehouse.platform.http.validation import (
     check_query,
     decode_query,
@@ -48,44 +49,63 @@ from gatehouse.platform.http.validation import (
     small_value,
     strings,
 )
-from gatehouse.services.console.authentication import Authenticator
+from gatehouse.services.console.authentication import Authenticator, challenge
+from gatehouse.services.console.web import WebFiles
 
-#: Headers that are stored with an idempotent response. Middleware adds all other headers.
-_STORED_HEADERS = ("content-type", "etag", "location")
+#: Headers that are stored with an idempotent response.
+_STORED_HEADERS = (b"etag", b"location")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ConsolePipeline(Pipeline):
     """Processes the requests of a console."""
 
     authenticator: Authenticator
     denied: DeniedAttempts
     idempotency: IdempotencyGuard
+    web_files: WebFiles
 
-    async def process(self, endpoint: Endpoint, request: Request, call: Call) -> Response:
-        http = request.http
+    def error_response(self, request: Request, refused: Refused) -> Response:
+        """A problem document. Browsers receive a page at an unknown address."""
+        max_age_s = self.authenticator.sessions.rules.step_up_max_age_s
+        headers = [
+            *refused.headers,
+            *challenge(refused.error, request, step_up_max_age_s=max_age_s),
+        ]
+        response = super().error_response(request, Refused(refused.error, headers=headers))
+        not_found = (
+            self.web_files.not_found(request) if isinstance(refused.error, NotFound) else None
+        )
+        return not_found or response
+
+    def handler(self, endpoint: Endpoint) -> Handler:
+        if not endpoint.security:
+            return super().handler(endpoint)
+        return partial(self.process, endpoint, self.call(endpoint))
+
+    async def process(self, endpoint: Endpoint, call: Call, request: Request) -> Reply:
         await self._authorize(endpoint, request)
-        _check_parameters(http)
+        _check_parameters(request)
         body: Any = None
         content: object = None
-        if http.method not in ("GET", "HEAD"):
+        if request.method not in ("GET", "HEAD"):
             try:
                 body, content = await self.body(endpoint, request)
             except BadRequest:
                 # A token that is in a wrong place is the more important problem.
                 _reject_tokens(endpoint, {"body": small_value(request.content)})
                 raise
-        _reject_tokens(endpoint, {"query": http.query_params.multi_items(), "body": content})
+        _reject_tokens(endpoint, {"query": request.query, "body": content})
         try:
             self._check_scopes(endpoint, request, content)
         except (Forbidden, Unauthorized) as exc:
-            await self.denied.record(request.source_address, request.request_id, exc.code)
+            await self.denied.record(request.client, request.request_id, exc.code)
             raise
 
-        async def handle() -> Response:
+        async def handle() -> Reply:
             arguments = {} if endpoint.body is None else {"body": body}
             if endpoint.query is not None:
-                arguments["query"] = decode_query(http.scope["query_string"], endpoint.query)
+                arguments["query"] = decode_query(request.scope["query_string"], endpoint.query)
             return await call(request, **arguments)
 
         return await self._run_once(endpoint, request, content, handle)
@@ -98,12 +118,12 @@ class ConsolePipeline(Pipeline):
             request.caller = await self.authenticator.authenticate(
                 request, codes=SIGN_IN_CODE in endpoint.security
             )
-            request.http.state.key_id = request.caller.log_id
+            request.key_id = request.caller.log_id
             check(request.caller.roles, frozenset(Role(role) for role in endpoint.roles))
             await self._check_ownership(endpoint, request)
             await self._check_target(endpoint, request)
         except (Unauthorized, Forbidden, RateLimited) as exc:
-            await self.denied.record(request.source_address, request.request_id, exc.code)
+            await self.denied.record(request.client, request.request_id, exc.code)
             raise
 
     async def _check_ownership(self, endpoint: Endpoint, request: Request) -> None:
@@ -112,7 +132,7 @@ class ConsolePipeline(Pipeline):
         This role permits access only to keys that the caller created, and to their successors.
         Raises NotFound, Unavailable.
         """
-        caller, known = request.authenticated, key_id(request.http.path_params.get("id", ""))
+        caller, known = request.authenticated, key_id(request.path_parameters.get("id", ""))
         if known is None or caller.roles & frozenset(Role(role) for role in endpoint.roles) != {
             Role.SERVICE
         }:
@@ -127,7 +147,7 @@ class ConsolePipeline(Pipeline):
         caller = request.authenticated
         if not endpoint.changes_state or (Role.OWNER in caller.roles and caller.session is None):
             return
-        known = key_id(request.http.path_params.get("id", ""))
+        known = key_id(request.path_parameters.get("id", ""))
         target = None if known is None else await self.authenticator.keys.store.get(known)
         scopes = () if target is None else target.scopes
         check_reach(caller.roles, scopes)
@@ -158,51 +178,50 @@ class ConsolePipeline(Pipeline):
         endpoint: Endpoint,
         request: Request,
         content: object,
-        handle: Callable[[], Awaitable[Response]],
-    ) -> Response:
+        handle: Callable[[], Awaitable[Reply]],
+    ) -> Reply:
         """Return the response from `handle`, or the stored response to an earlier request with the
         same Idempotency-Key.
         """
-        key = idempotency_key(request.http.headers.getlist(HEADER.name))
+        key = idempotency_key(request.values(HEADER.name.lower().encode()))
         if key is None or not endpoint.idempotent:
             return await handle()
 
-        response: Response | None = None
+        response: Reply | None = None
 
         async def store() -> StoredResponse:
             nonlocal response
             response = await handle()
-            headers = [
-                (name, response.headers[name])
-                for name in _STORED_HEADERS
-                if name in response.headers
-            ]
-            target_id = response.headers.get("location", "").rpartition("/")[2] or str(
-                request.http.path_params.get("id", "")
-            )
+            assert isinstance(response, Response)  # noqa: S101 - only responses to GET are streamed
+            headers = {name: value for name, value in response.headers if name in _STORED_HEADERS}
+            target_id = headers.get(b"location", b"").decode().rpartition("/")[2]
             return StoredResponse(
-                response.status_code, headers, bytes(response.body), target_id=target_id
+                response.status,
+                list(headers.items()),
+                response.body,
+                target_id=target_id or request.path_parameters.get("id", ""),
             )
 
-        query = sorted(request.http.query_params.multi_items())
+        path = request.scope["path"]
         fingerprint = json.dumps(
-            [endpoint.method, request.http.url.path, query, content], sort_keys=True
+            [endpoint.method, path, sorted(request.query), content], sort_keys=True
         ).encode()
         stored = await self.idempotency.run(
             request.actor.label, key, request.request_id, fingerprint, store
         )
         if response is not None:
             return response
-        return Response(stored.body, stored.status, {**dict(stored.headers), REPLAYED: "true"})
+        headers = [*stored.headers, (REPLAYED.lower().encode(), b"true")]
+        return request.response(stored.status, stored.body, headers=headers)
 
 
-def _check_parameters(http: HttpRequest) -> None:
-    check_query(http.scope["query_string"])
-    counts = Counter(name for name, _ in http.query_params.multi_items())
+def _check_parameters(request: Request) -> None:
+    check_query(request.scope["query_string"])
+    counts = Counter(name for name, _ in request.query)
     repeated = next((name for name, count in counts.items() if count > 1), None)
     if repeated is not None:
         raise invalid(f"query.{repeated[:20]}", "is sent more than once", "send it once")
-    if len(http.headers.getlist("if-match")) > 1:
+    if len(request.values(b"if-match")) > 1:
         raise invalid("header.if-match", "is sent more than once", "send it once, with one version")
 
 

@@ -7,12 +7,8 @@ contains the code or a token.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlencode
-
-from starlette.requests import Request as HttpRequest
-from starlette.responses import RedirectResponse, Response
+from urllib.parse import quote, urlencode
 
 from gatehouse.core.actor import Actor, Session
 from gatehouse.core.errors import GatehouseError, RateLimited, Unavailable
@@ -26,9 +22,10 @@ from gatehouse.features.identity.authorization_code import (
 )
 from gatehouse.features.identity.cookies import COOKIE, set_cookie
 from gatehouse.features.identity.models import Identity
+from gatehouse.platform.http.application import Routes
+from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.platform.http.request import Request
-from gatehouse.platform.http.starlette_apps import LoggedRoute
 from gatehouse.services.console.pipeline import ConsolePipeline
 
 PAGE = "/sign-in"
@@ -39,30 +36,16 @@ TRANSACTION_COOKIE = f"{CONSOLE_COOKIE}-sign-in"
 #: Name under which failed sign-ins count towards the lockout.
 _PRINCIPAL = "sign-in"
 
-_Handler = Callable[[Request], Awaitable[Response]]
 
-
-def sign_in_routes(
-    flow: AuthorizationCodeFlow | None, pipeline: ConsolePipeline
-) -> list[LoggedRoute]:
-    """Return the routes for sign-in with the identity provider, or no routes if no provider is
-    configured.
-    """
-    if flow is None:
-        return []
-    pages = SignInPages(flow, pipeline)
-
-    def route(path: str, handler: _Handler) -> LoggedRoute:
-        async def respond(http: HttpRequest) -> Response:
-            return await handler(pipeline.request(http))
-
-        return LoggedRoute(path, respond, methods=["GET"], head=False)
-
-    return [
-        route(START_PATH, pages.start),
-        route(CALLBACK_PATH, pages.callback),
-        route(SIGN_OUT_PATH, pages.sign_out),
-    ]
+def add_sign_in(
+    routes: Routes, flow: AuthorizationCodeFlow | None, pipeline: ConsolePipeline
+) -> None:
+    """Adds the routes for sign-in with the identity provider if a provider is configured."""
+    if flow is not None:
+        pages = SignInPages(flow, pipeline)
+        routes.add(START_PATH, pages.start, "GET")
+        routes.add(CALLBACK_PATH, pages.callback, "GET")
+        routes.add(SIGN_OUT_PATH, pages.sign_out, "GET")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +60,9 @@ class SignInPages:
         session of a user unnoticed. Query parameters: `return_to`, the path to open after the
         sign-in; `step_up`, to authenticate the current user again.
         """
-        query = request.http.query_params
-        if request.http.headers.get("sec-fetch-site") != "same-origin":
-            return _redirect(PAGE)
+        query = dict(request.query)
+        if request.header(b"sec-fetch-site") != "same-origin":
+            return _redirect(request, PAGE)
         try:
             session = await self._session(request)
             is_step_up = (
@@ -92,9 +75,8 @@ class SignInPages:
             )
         except (SignInFailed, Unavailable) as exc:
             return _failure(request, exc)
-        response = _redirect(url)
-        _set_transaction_cookie(response, cookie, TRANSACTION_S)
-        return response
+        _set_transaction_cookie(request, cookie, TRANSACTION_S)
+        return _redirect(request, url)
 
     async def callback(self, request: Request) -> Response:
         """Complete the sign-in, start a session and redirect to the `return_to` path.
@@ -103,21 +85,20 @@ class SignInPages:
         identity provider is unavailable.
         """
         lockout = self.pipeline.authenticator.lockout
+        _set_transaction_cookie(request, "", 0)
         try:
-            lockout.check(request.source_address, _PRINCIPAL, "Too many failed sign-ins.")
-            response = await self._complete(request)
+            lockout.check(request.client, _PRINCIPAL, "Too many failed sign-ins.")
+            return await self._complete(request)
         except (SignInFailed, RateLimited, Unavailable) as exc:
             if isinstance(exc, SignInFailed) and exc.failure is not Failure.UNAVAILABLE:
                 # Another site can cause requests without a valid state, which must not lock out the
                 # user. They cost only an HMAC.
                 if exc.failure is not Failure.RESTART:
-                    lockout.failed(request.source_address, _PRINCIPAL)
+                    lockout.failed(request.client, _PRINCIPAL)
                 await self.pipeline.denied.record(
-                    request.source_address, request.request_id, f"sign_in_{exc.failure}"
+                    request.client, request.request_id, f"sign_in_{exc.failure}"
                 )
-            response = _failure(request, exc)
-        _set_transaction_cookie(response, "", 0)
-        return response
+            return _failure(request, exc)
 
     async def sign_out(self, request: Request) -> Response:
         """Redirect to the page of the identity provider that ends the session there.
@@ -126,43 +107,37 @@ class SignInPages:
         unavailable.
         """
         try:
-            return _redirect(await self.flow.sign_out_url() or "/")
+            return _redirect(request, await self.flow.sign_out_url() or "/")
         except SignInFailed:
-            return _redirect("/")
+            return _redirect(request, "/")
 
     async def _complete(self, request: Request) -> Response:
-        query = request.http.query_params
-        names = [name for name, _ in query.multi_items()]
-        if len(set(names)) != len(names):
+        query = dict(request.query)
+        if len(query) != len(request.query):
             raise SignInFailed(Failure.RESPONSE, "the response contains a parameter more than once")
-        identity, transaction = await self.flow.complete(
-            request.http.cookies.get(TRANSACTION_COOKIE, ""), query
-        )
-        response = _redirect(transaction.return_to)
-        await self._begin(request, response, identity, transaction)
-        self.pipeline.authenticator.lockout.succeeded(request.source_address, _PRINCIPAL)
-        return response
+        identity, transaction = await self.flow.complete(request.cookie(TRANSACTION_COOKIE), query)
+        await self._begin(request, identity, transaction)
+        self.pipeline.authenticator.lockout.succeeded(request.client, _PRINCIPAL)
+        return _redirect(request, transaction.return_to)
 
-    async def _begin(
-        self, request: Request, response: Response, identity: Identity, transaction: Transaction
-    ) -> None:
+    async def _begin(self, request: Request, identity: Identity, transaction: Transaction) -> None:
         sessions = self.pipeline.authenticator.sessions
         started = await sessions.begin(
-            Actor("person", identity.subject, request.request_id, request.source_address),
+            Actor("person", identity.subject, request.request_id, request.client),
             identity.roles,
             kind="person",
             proven_at=identity.proven_at,
             replaced_id=transaction.session_id or None,
-            user_agent=request.http.headers.get("user-agent", ""),
+            user_agent=request.header(b"user-agent"),
         )
-        request.http.state.key_id = "person"
-        set_cookie(response, started.cookie, max_age_s=int(sessions.rules.max_s))
+        request.key_id = "person"
+        set_cookie(request, started.cookie, max_age_s=int(sessions.rules.max_s))
 
     async def _session(self, request: Request) -> Session | None:
         """Return the session of the browser. Browsers send its cookie to `start`, but not with the
         redirect to `callback`.
         """
-        cookie = request.http.cookies.get(COOKIE)
+        cookie = request.cookie(COOKIE)
         return await self.pipeline.authenticator.sessions.find(cookie) if cookie else None
 
 
@@ -172,24 +147,19 @@ def _failure(request: Request, exc: SignInFailed | GatehouseError) -> Response:
     """
     failure = exc.failure if isinstance(exc, SignInFailed) else Failure.UNAVAILABLE
     failure = Failure.LOCKED if isinstance(exc, RateLimited) else failure
-    request.http.state.code, request.http.state.detail = f"sign_in_{failure}", exc.detail
-    return _redirect(f"{PAGE}?{urlencode({'failure': failure, 'request': request.request_id})}")
+    request.code, request.detail = f"sign_in_{failure}", exc.detail
+    return _redirect(
+        request, f"{PAGE}?{urlencode({'failure': failure, 'request': request.request_id})}"
+    )
 
 
-def _redirect(url: str) -> Response:
-    return RedirectResponse(url, status_code=303, headers={"Cache-Control": "no-store"})
+def _redirect(request: Request, url: str) -> Response:
+    location = quote(url, safe=":/%#?=@[]!$&'()*+,").encode()
+    return request.response(303, headers=[(b"location", location)])
 
 
-def _set_transaction_cookie(response: Response, cookie: str, max_age_s: int) -> None:
+def _set_transaction_cookie(request: Request, cookie: str, max_age_s: int) -> None:
     """Set or remove the cookie of a started sign-in. SameSite=Lax, because the identity provider
     redirects to the callback.
     """
-    response.set_cookie(
-        TRANSACTION_COOKIE,
-        cookie,
-        max_age=max_age_s,
-        path="/",
-        secure=True,
-        httponly=True,
-        samesite="lax",
-    )
+    request.set_cookie(TRANSACTION_COOKIE, cookie, max_age_s=max_age_s, same_site="lax")

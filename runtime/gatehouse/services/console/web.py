@@ -11,35 +11,33 @@ from __future__ import annotations
 import json
 import mimetypes
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-
 from gatehouse.core.errors import NotFound
+from gatehouse.platform.http import asgi
+from gatehouse.platform.http.application import Handler, Routes
+from gatehouse.platform.http.asgi import Header, Response
 from gatehouse.platform.http.endpoint import Endpoint
+from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.security_headers import WEB_UI
-from gatehouse.platform.http.starlette_apps import LoggedRoute, page, style_route
 
 FOLDER = Path(__file__).parent / "static"
 
-_IMMUTABLE = "public, max-age=31536000, immutable"
-_PAGE_HEADERS = {**WEB_UI, "Cache-Control": "no-store"}
+_IMMUTABLE = ((b"cache-control", b"public, max-age=31536000, immutable"),)
 
 #: Beginnings of the paths of the API and of the assets, at which there are no pages.
-_WITHOUT_PAGES = ("/v1/", "/assets/")
+_WITHOUT_PAGES = (b"/v1/", b"/assets/")
 
 #: Content codings of the built files, most preferred first, with the suffixes of their files.
 _CODINGS = {"br": ".br", "gzip": ".gz"}
 
-_NOT_BUILT = """\
-<p>This is the management API of a Gatehouse deployment. <a href="/openapi.json">/openapi.json</a> describes the API.</p>
-<p>The web UI is not part of this installation. <code>scripts/setup.sh</code> builds the web UI
-and reports missing prerequisites.</p>"""  # noqa: E501
-
-_Handler = Callable[[Request], Awaitable[Response]]
+_NOT_BUILT = b"""\
+This is the management API of a Gatehouse deployment. /openapi.json describes the API.
+The web UI is not part of this installation. scripts/setup.sh builds the web UI and reports missing
+prerequisites.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +48,23 @@ class WebFile:
     media_type: str
     codings: Mapping[str, bytes] = field(default_factory=dict)
 
-    def respond(self, request: Request, headers: Mapping[str, str], status: int = 200) -> Response:
+    def respond(self, request: Request, headers: Sequence[Header], status: int = 200) -> Response:
         """Return the file in the most preferred coding that the client accepts."""
-        accepted = _accepted_codings(request.headers.get("accept-encoding", ""))
+        accepted = _accepted_codings(request.header(b"accept-encoding"))
         coding = next((name for name in self.codings if name in accepted), None)
         content = self.content if coding is None else self.codings[coding]
-        all_headers = {**headers, "Vary": "Accept-Encoding"}
+        all_headers = [*headers, (b"vary", b"Accept-Encoding")]
         if coding is not None:
-            all_headers["Content-Encoding"] = coding
-        return Response(content, status, all_headers, self.media_type)
+            all_headers.append((b"content-encoding", coding.encode()))
+        return request.response(
+            status, content, content_type=self.media_type.encode(), headers=all_headers
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class WebFiles:
-    """The built UI. index: None if the UI is not built. paths: paths of the pages, as Starlette
-    path templates.
+    """The built UI. index: None if the UI is not built. paths: path templates of the
+    pages.
     """
 
     index: WebFile | None
@@ -85,18 +85,12 @@ class WebFiles:
             re.sub(r":(\w+)", r"{\1}", route["path"])
             for route in json.loads((folder / "routes.json").read_bytes())
         ]
-        # Paths without parameters come first, so that /keys/new is not treated as a key.
-        return cls(
-            _read(folder / "index.html"), assets, tuple(sorted(paths, key=lambda path: "{" in path))
-        )
+        return cls(_read(folder / "index.html"), assets, tuple(paths))
 
-    def routes(self) -> list[LoggedRoute]:
-        pages = [LoggedRoute(path, self._page, methods=["GET"]) for path in self.paths]
-        return [
-            *pages,
-            LoggedRoute("/assets/{name}", self._asset, methods=["GET"]),
-            *([] if self.index else [style_route()]),
-        ]
+    def add(self, routes: Routes) -> None:
+        for path in self.paths:
+            routes.add(path, self._page)
+        routes.add("/assets/{name}", self._asset)
 
     def not_found(self, request: Request) -> Response | None:
         """Return the index with status 404 if a browser opens an unknown address. The UI then shows
@@ -104,34 +98,32 @@ class WebFiles:
 
         Returns None for other requests, whose response is a problem document.
         """
-        is_page = request.method in ("GET", "HEAD") and "text/html" in request.headers.get(
-            "accept", ""
-        )
-        if self.index is None or not is_page or request.url.path.startswith(_WITHOUT_PAGES):
+        is_page = request.method in ("GET", "HEAD") and "text/html" in request.header(b"accept")
+        if self.index is None or not is_page or request.raw_path.startswith(_WITHOUT_PAGES):
             return None
-        return self.index.respond(request, _PAGE_HEADERS, status=404)
+        return self.index.respond(request, WEB_UI, status=404)
 
     async def _page(self, request: Request) -> Response:
         if self.index is None:
-            return page("Gatehouse console", _NOT_BUILT)
-        return self.index.respond(request, _PAGE_HEADERS)
+            return request.response(200, _NOT_BUILT, content_type=b"text/plain; charset=utf-8")
+        return self.index.respond(request, WEB_UI)
 
     async def _asset(self, request: Request) -> Response:
-        asset = self.assets.get(request.path_params["name"])
+        asset = self.assets.get(request.path_parameters["name"])
         if asset is None:
             raise NotFound
-        return asset.respond(request, {"Cache-Control": _IMMUTABLE})
+        return asset.respond(request, _IMMUTABLE)
 
 
-def operations_route(endpoints: list[Endpoint], identity_provider: str | None) -> LoggedRoute:
-    """Return the route for /operations.json, which lists method, path, roles and step-up rule of
+def operations(endpoints: list[Endpoint], identity_provider: str | None) -> Handler:
+    """Return the handler of /operations.json, which lists method, path, roles and step-up rule of
     each operation that accepts a session. `identity_provider`: name of the provider with which
     browsers can sign in.
 
     The UI shows only operations that the roles of the session permit. The file contains the same
     information as the OpenAPI document at a fraction of the size.
     """
-    operations = {
+    listed = {
         endpoint.operation_id: {
             "method": endpoint.method,
             "path": endpoint.path,
@@ -141,13 +133,10 @@ def operations_route(endpoints: list[Endpoint], identity_provider: str | None) -
         for endpoint in endpoints
         if endpoint.roles
     }
-    content = {"operations": operations, "identity_provider": identity_provider}
-    return LoggedRoute("/operations.json", _json(content), methods=["GET"])
+    content = asgi.encode({"operations": listed, "identity_provider": identity_provider})
 
-
-def _json(content: object) -> _Handler:
     async def respond(request: Request) -> Response:
-        return JSONResponse(content, headers={"Cache-Control": "no-store"})
+        return request.response(200, content)
 
     return respond
 
@@ -156,6 +145,8 @@ def _read(path: Path) -> WebFile:
     media_type = mimetypes.guess_type(path.name)[0]
     if media_type is None:
         raise ValueError(f"{path} has an unknown media type")
+    if media_type.startswith("text/"):
+        media_type += "; charset=utf-8"
     compressed = {coding: path.with_name(path.name + suffix) for coding, suffix in _CODINGS.items()}
     codings = {coding: file.read_bytes() for coding, file in compressed.items() if file.is_file()}
     return WebFile(path.read_bytes(), media_type, codings)

@@ -9,8 +9,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
@@ -45,11 +44,10 @@ from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.repository import CreditRepository, KeyLoader, PepperMigration
 from gatehouse.features.verification.self_revocation import SelfRevocationService
 from gatehouse.features.verification.service import VerificationService
-from gatehouse.platform.background import Background, PeriodicJob
+from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.db.pool import DatabaseLogin, DatabaseProbe, Pool, database, pool_of
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.health import Probe
-from gatehouse.platform.http.lifespan import LifespanApp
+from gatehouse.platform.http.application import Application, Routes
+from gatehouse.platform.http.health import Probe, ServiceHealth
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.redis.connection import RedisLogin, RedisProbe, redis_login
@@ -61,11 +59,11 @@ from gatehouse.services.gateway.websocket import CHECK_S, WebSockets
 from gatehouse.services.tracing import start_tracing
 
 
-def build(settings: Settings) -> asgi.App:
+def build(settings: Settings) -> Application:
     """Builds the gateway. Raises SettingsError. Connections are opened when the server starts the
     application.
     """
-    gateway = _Gateway(
+    return _Gateway(
         settings=settings,
         pepper=read_pepper(settings.pepper, "GATEHOUSE_PEPPER"),
         login=database(settings),
@@ -76,16 +74,7 @@ def build(settings: Settings) -> asgi.App:
         observer=Observer(
             "gateway", settings.log_level, settings.environment, Stream(batched=True)
         ),
-    )
-
-    @asynccontextmanager
-    async def start() -> AsyncIterator[asgi.App]:
-        async with AsyncExitStack() as stack:
-            application = await gateway.start(stack)
-            _tune_garbage_collector()
-            yield application
-
-    return LifespanApp(start, gateway.observer)
+    ).application()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +90,10 @@ class _Gateway:
     observer: Observer
     clock: Clock
 
-    async def start(self, stack: AsyncExitStack) -> asgi.App:
+    def application(self) -> Application:
+        return Application(self.observer, self.start)
+
+    async def start(self, stack: AsyncExitStack) -> Routes:
         settings = self.settings
         worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         pool = pool_of(settings, "gatehouse gateway", self.observer.slow_query)
@@ -122,42 +114,51 @@ class _Gateway:
         async def write_reports() -> None:
             await reports.write(load_balancer.end_interval(cores.instances))
 
-        self._repeat(stack, PeriodicJob("core reports", REPORT_S, write_reports))
+        PeriodicJob("core reports", REPORT_S, write_reports).start(self.observer, stack)
         usage, flusher = self._usage(stack, pool, worker_id, cores)
         log_levels = LogLevelService(pool, self.clock, settings.log_level)
         follower = LogLevelFollower(log_levels, self.observer.set_level)
         await follower.run_once()
-        self._repeat(stack, PeriodicJob("log level", POLL_S, follower.run_once))
+        PeriodicJob("log level", POLL_S, follower.run_once).start(self.observer, stack)
         check = partial(websockets.check, changes.staleness_ms, cores.find)
-        self._repeat(stack, PeriodicJob("websockets", CHECK_S, check))
-        required, optional = self._probes(pool, changes)
-        return create(
+        PeriodicJob("websockets", CHECK_S, check).start(self.observer, stack)
+        verification = await self._verification(stack, pool, keys, finder, repository)
+        features_off, (required, optional) = (
+            features.off(settings.features),
+            self._probes(pool, changes),
+        )
+        refresh_gauges = partial(
+            self._refresh_gauges, changes, cache, cores, load_balancer, flusher, websockets
+        )
+        services = {
+            VerificationService: verification,
+            SelfRevocationService: self._self_revocation(finder, repository, cache),
+            RegistrationService: self._registration(cores),
+            ServiceHealth: ServiceHealth(required, optional, features_off, refresh_gauges),
+        }
+        cache_bytes = settings.core_cache_max_bytes
+        routes = create(
             Dependencies(
-                verification=await self._verification(stack, pool, keys, finder, repository),
-                self_revocation=self._self_revocation(finder, repository, cache),
-                registration=self._registration(cores),
+                observer=self.observer,
+                addresses=ClientAddresses(settings.trusted_proxies),
+                clock=self.clock,
+                services=services,
+                body_max_bytes=settings.body_max_bytes,
+                lenient=True,
+                verification=verification,
                 cores=cores,
                 load_balancer=load_balancer,
                 pepper=self.pepper,
-                clock=self.clock,
                 public_host=urlsplit(settings.gateway_url).netloc,
-                addresses=ClientAddresses(settings.trusted_proxies),
                 usage=usage,
-                observer=self.observer,
-                required_probes=required,
-                optional_probes=optional,
-                refresh_gauges=partial(
-                    self._refresh_gauges, changes, cache, cores, load_balancer, flusher, websockets
-                ),
-                body_max_bytes=settings.body_max_bytes,
-                response_cache=ResponseCache(settings.core_cache_max_bytes)
-                if settings.core_cache_max_bytes
-                else None,
+                response_cache=ResponseCache(cache_bytes) if cache_bytes else None,
                 key_requests=KeyRequests(settings.key_requests_max),
                 websockets=websockets,
-                features_off=features.off(settings.features),
+                features_off=features_off,
             )
         )
+        _tune_garbage_collector()
+        return routes
 
     async def _keys(
         self,
@@ -252,12 +253,7 @@ class _Gateway:
         )
         # A due check is sent within half an interval, even if only one worker runs.
         interval_s = settings.core_health_interval_s / 2
-        self._repeat(stack, PeriodicJob("health checks", interval_s, checks.run_once))
-
-    def _repeat(self, stack: AsyncExitStack, job: PeriodicJob) -> None:
-        background = Background()
-        background.start(job.run(self.observer), job.name)
-        stack.push_async_callback(background.stop)
+        PeriodicJob("health checks", interval_s, checks.run_once).start(self.observer, stack)
 
     def _usage(
         self, stack: AsyncExitStack, pool: Pool, worker_id: str, cores: CoreRegistry

@@ -28,7 +28,8 @@ from gatehouse.core.verification import (
 )
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http.asgi import APIKEY_CHALLENGE, BEARER_CHALLENGE, Header
-from gatehouse.services.gateway.asgi import Refused, RequestContext
+from gatehouse.platform.http.request import Refused
+from gatehouse.services.gateway.asgi import RequestContext
 
 _DENIALS: dict[Code, tuple[type[GatehouseError], str]] = {
     Code.NOT_FOUND: (Unauthorized, "The API key is unknown"),

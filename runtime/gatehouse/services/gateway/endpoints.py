@@ -6,18 +6,19 @@ from __future__ import annotations
 
 from gatehouse.core.actor import Actor
 from gatehouse.core.decision import for_public
-from gatehouse.core.errors import BadRequest, Unauthorized
+from gatehouse.core.errors import Unauthorized
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.verification import Code, VerificationRequest, VerificationResult
-from gatehouse.features.cores.schemas import DrainCore, decode_lease
+from gatehouse.features.cores.schemas import DrainCore, Lease, decode_lease
+from gatehouse.features.cores.service import RegistrationService
 from gatehouse.features.verification import schemas
+from gatehouse.features.verification.schemas import SelfRevocationRequest, SelfRevocationResponse
+from gatehouse.features.verification.self_revocation import SelfRevocationService
+from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.forwarding import flaw
-from gatehouse.platform.http.health import Health
-from gatehouse.platform.http.health import readiness as run_probes
+from gatehouse.platform.http.request import Refused
 from gatehouse.platform.http.validation import decode_query
-from gatehouse.platform.observability import METRICS_TYPE
-from gatehouse.services.gateway.asgi import Refused, RequestContext
+from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.credentials import (
     ACCEPT_SIGNATURE,
     authenticate,
@@ -27,18 +28,18 @@ from gatehouse.services.gateway.credentials import (
 )
 
 REGISTER_SCOPE = "cores:register"
-_HEALTHY = asgi.encode(Health())
 
 
-async def verify_key(context: RequestContext) -> asgi.Response:
+async def verify_key(request: RequestContext, verification: VerificationService) -> asgi.Response:
     """Verify a key.
 
     Returns 200 for every decision: `valid` and `code` contain the result. Denied requests do not
     count against rate limits or consume credits.
     """
-    token, request = schemas.decode(await context.json_body(), context.client)
-    result = await context.dependencies.verification.verify(token, request)
-    return decision(context, request, result)
+    body = await request.dependencies.json_body(request)
+    token, verification_request = schemas.decode(body, request.client)
+    result = await verification.verify(token, verification_request)
+    return decision(request, verification_request, result)
 
 
 def decision(
@@ -53,19 +54,21 @@ def decision(
     )
 
 
-async def verify_key_header(context: RequestContext) -> asgi.Response:
+async def verify_key_header(
+    request: RequestContext, verification: VerificationService
+) -> asgi.Response:
     """Verify the key in the request headers.
 
     Returns the result as the HTTP status, with an empty body. Intended for reverse proxies, such as
     nginx with `auth_request`. The client IP address is the IP address of the caller, as reported by
     trusted proxies.
     """
-    token = presented_token(context)
-    request = schemas.decode_parameters(context.scope["query_string"], context.client)
+    token = presented_token(request)
+    parameters = schemas.decode_parameters(request.scope["query_string"], request.client)
     if token is None:
-        return context.response(401, headers=challenge(invalid=False))
-    result = await context.dependencies.verification.verify(token, request)
-    return header_decision(context, request, result)
+        return request.response(401, headers=challenge(invalid=False))
+    result = await verification.verify(token, parameters)
+    return header_decision(request, parameters, result)
 
 
 def header_decision(
@@ -89,98 +92,55 @@ def key_id_headers(record: KeyRecord) -> list[asgi.Header]:
     return [(b"gatehouse-key-id", record.id.encode())]
 
 
-async def revoke_self(context: RequestContext) -> asgi.Response:
+async def revoke_self(
+    request: RequestContext, body: SelfRevocationRequest, revocation: SelfRevocationService
+) -> SelfRevocationResponse:
     """Revoke a key with its token.
 
     The token is the only credential. The response is the same for every token that does not belong
     to an active or disabled key.
     """
-    request = schemas.decode_self_revocation(await context.json_body())
-    revoked = await context.dependencies.self_revocation.revoke(
-        request.token, request.reason, request_id=context.request_id, source_address=context.client
+    revoked = await revocation.revoke(
+        body.token, body.reason, request_id=request.request_id, source_address=request.client
     )
     if revoked is None:
         error = Unauthorized("The token does not belong to an active or disabled key.")
         raise Refused(error, headers=challenge(invalid=True))
-    context.key_id, effective = revoked
-    response = schemas.SelfRevocationResponse(context.key_id, effective.value, context.request_id)
-    return context.response(200, asgi.encode(response))
+    request.key_id, effective = revoked
+    return SelfRevocationResponse(request.key_id, effective.value, request.request_id)
 
 
-async def register_core(context: RequestContext) -> asgi.Response:
+async def register_core(
+    request: RequestContext, name: str, registration: RegistrationService
+) -> Lease:
     """Register an instance of a Core or renew its lease.
 
     Send `url` to register the instance. The name is then reserved for the key and its rotations.
     Send `lease_id` every `heartbeat_s` seconds to renew the lease. If an operator drained the
     instance, the response is 409 with the code `core_drained`.
     """
-    name = _core_name(context)
-    agent = await _agent(context, name)
-    request, registration = (
-        decode_lease(await context.json_body()),
-        context.dependencies.registration,
-    )
-    if request.lease_id is None:
-        lease = await registration.register(agent, name, request)
-    else:
-        lease = await registration.renew(agent, name, request.lease_id, request)
-    return context.response(200, asgi.encode(lease))
+    agent = await _agent(request, name)
+    lease = decode_lease(await request.dependencies.json_body(request))
+    if lease.lease_id is None:
+        return await registration.register(agent, name, lease)
+    return await registration.renew(agent, name, lease.lease_id, lease)
 
 
-async def drain_core(context: RequestContext) -> asgi.Response:
+async def drain_core(request: RequestContext, name: str, registration: RegistrationService) -> None:
     """Drain an instance of a Core.
 
     Requests in progress are completed. The instance receives no new requests.
     """
-    name = _core_name(context)
-    agent = await _agent(context, name)
-    query = decode_query(context.scope["query_string"], DrainCore)
-    await context.dependencies.registration.drain(agent, name, query)
-    return context.response(204)
+    agent = await _agent(request, name)
+    query = decode_query(request.scope["query_string"], DrainCore)
+    await registration.drain(agent, name, query)
 
 
-def _core_name(context: RequestContext) -> str:
-    problem = flaw(context.raw_path)
-    if problem:
-        raise BadRequest(problem[0].upper() + problem[1:])
-    return context.raw_path.removeprefix(b"/v1/cores/").decode("ascii")
-
-
-async def _agent(context: RequestContext, name: str) -> Actor:
+async def _agent(request: RequestContext, name: str) -> Actor:
     """The agent's key as an actor. Raises Unauthorized and Refused."""
-    address = context.client
-    request = VerificationRequest(
-        scopes=(REGISTER_SCOPE,), core=name, address=address, method=context.method
+    address = request.client
+    verification = VerificationRequest(
+        scopes=(REGISTER_SCOPE,), core=name, address=address, method=request.method
     )
-    key, _ = await authenticate(context, presented_token(context), request)
-    return Actor("key", key.id, context.request_id, address)
-
-
-async def health(context: RequestContext) -> asgi.Response:
-    """Check liveness.
-
-    Returns 200 while the process is running. Dependencies are not checked.
-    """
-    return context.response(200, _HEALTHY)
-
-
-async def readiness(context: RequestContext) -> asgi.Response:
-    """Check readiness.
-
-    `degraded`: an optional dependency such as Redis is unavailable. Returns 503 if a required
-        dependency is unavailable.
-    """
-    required, optional = context.dependencies.required_probes, context.dependencies.optional_probes
-    report, context.detail = await run_probes(required, optional, context.dependencies.features_off)
-    return context.response(503 if report.status == "unavailable" else 200, asgi.encode(report))
-
-
-async def metrics(context: RequestContext) -> asgi.Response:
-    """Retrieve metrics.
-
-    Returns metrics in the Prometheus text format, for a scraper inside the network. The load
-    balancer does not route this path.
-    """
-    context.dependencies.refresh_gauges()
-    body = context.dependencies.observer.metrics.exposition()
-    return context.response(200, body, content_type=METRICS_TYPE.encode("ascii"))
+    key, _ = await authenticate(request, presented_token(request), verification)
+    return Actor("key", key.id, request.request_id, address)

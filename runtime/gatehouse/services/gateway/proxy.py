@@ -38,8 +38,9 @@ from gatehouse.features.cores.service import live_instances
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi, forwarding, websocket
 from gatehouse.platform.http.forwarding import CorePath, core_path
+from gatehouse.platform.http.request import Refused
 from gatehouse.platform.http_client.upstream import UpstreamRequest, UpstreamResponse
-from gatehouse.services.gateway.asgi import Dependencies, Refused, RequestContext
+from gatehouse.services.gateway.asgi import Dependencies, RequestContext
 from gatehouse.services.gateway.credentials import (
     authenticate,
     forwarded_authorization,

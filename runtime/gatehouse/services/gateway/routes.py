@@ -4,32 +4,27 @@ declaration.
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from gatehouse.core.features import HEADER, PROXY, SELF
-from gatehouse.features.cores.schemas import DrainCore, Lease, LeaseRequest
-from gatehouse.features.verification.schemas import (
-    SelfRevocationRequest,
-    SelfRevocationResponse,
-    VerifyQuery,
-    VerifyReply,
-    VerifyRequest,
-)
-from gatehouse.platform.http import asgi, openapi
+from gatehouse.features.cores.schemas import DrainCore, LeaseRequest
+from gatehouse.features.verification.schemas import VerifyQuery, VerifyReply, VerifyRequest
+from gatehouse.platform.http import health, openapi
+from gatehouse.platform.http.application import Routes
 from gatehouse.platform.http.endpoint import Endpoint, Response
-from gatehouse.platform.http.exchange import Respond, SynchronousRoutes
+from gatehouse.platform.http.exchange import Respond
 from gatehouse.platform.http.fields import CoreName
-from gatehouse.platform.http.health import Health, Readiness
 from gatehouse.platform.http.openapi import Api
 from gatehouse.services.gateway import endpoints, synchronous
-from gatehouse.services.gateway.asgi import Dependencies, GatewayApp, RequestContext, Route
+from gatehouse.services.gateway.asgi import Dependencies
 from gatehouse.services.gateway.proxy import PATH, forward
 from gatehouse.services.gateway.synchronous_forwarding import SynchronousForwarding
 
 _KEY = ("bearer", "header")
+_CORES = b"/cores/"
 #: Methods of the proxy in the OpenAPI document. The proxy also forwards any other method.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -96,7 +91,6 @@ API = Api(
 
 _key = partial(Endpoint, tag="keys", security=())
 _core = partial(Endpoint, tag="cores", security=_KEY, feature=PROXY.name)
-_probe = partial(Endpoint, method="GET", tag="health", security=())
 
 ENDPOINTS = (
     _key(
@@ -136,8 +130,6 @@ ENDPOINTS = (
         path="/v1/keys/revoke-self",
         handler=endpoints.revoke_self,
         feature=SELF.name,
-        body=SelfRevocationRequest,
-        response=SelfRevocationResponse,
         errors=(401, 503),
     ),
     *(
@@ -158,7 +150,6 @@ ENDPOINTS = (
         path="/v1/cores/{name}",
         handler=endpoints.register_core,
         body=LeaseRequest,
-        response=Lease,
         errors=(401, 402, 403, 409, 429, 503),
     ),
     _core(
@@ -169,67 +160,31 @@ ENDPOINTS = (
         status=204,
         errors=(400, 401, 402, 403, 409, 429, 503),
     ),
-    _probe(path="/healthz", handler=endpoints.health, response=Health),
-    _probe(
-        path=asgi.READY_PATH,
-        handler=endpoints.readiness,
-        response=Readiness,
-        responses={503: Response("A required dependency is unavailable.", Readiness)},
-    ),
-    _probe(
-        path="/metrics",
-        handler=endpoints.metrics,
-        content={
-            "text/plain": {
-                "schema": {"type": "string"},
-                "example": 'gatehouse_decisions_total{code="VALID"} 42.0\n',
-            }
-        },
-    ),
+    *health.ENDPOINTS,
+    health.METRICS,
 )
 
 
-def create(dependencies: Dependencies) -> GatewayApp:
-    """The application with the endpoints of the enabled features. Paths with parameters are matched
-    by prefix.
-    """
-    exact: dict[bytes, Route] = {}
-    prefixes: dict[bytes, Route] = {}
+def create(dependencies: Dependencies) -> Routes:
+    """The routes of the endpoints of the enabled features."""
+    routes = Routes(dependencies)
     verification = synchronous.SynchronousVerification(dependencies)
+    enabled = [
+        endpoint for endpoint in ENDPOINTS if endpoint.feature not in dependencies.features_off
+    ]
+    dependencies.add(routes, [item for item in enabled if item.handler is not forward])
+    if any(endpoint.handler is forward for endpoint in enabled):
+        routes.add_prefix(_CORES, PATH, forward)
+        routes.respond_now.prefixes[_CORES] = SynchronousForwarding(dependencies).respond
     respond_now: dict[Any, Respond] = {
         endpoints.verify_key: verification.respond,
         endpoints.verify_key_header: verification.respond_to_header,
     }
-    routes = SynchronousRoutes()
-    for endpoint in ENDPOINTS:
-        if endpoint.feature in dependencies.features_off or endpoint.handler is None:
-            continue
-        start, parameter, _ = endpoint.path.partition("{")
-        path = start.encode()
-        route = (prefixes if parameter else exact).setdefault(path, Route(endpoint.path))
-        if endpoint.handler is forward:
-            route.any_method = forward
-            routes.prefixes[path] = SynchronousForwarding(dependencies).respond
-            continue
-        route.add(endpoint.method, endpoint.handler)
-        respond = respond_now.get(endpoint.handler)
-        if respond is not None:
-            routes.exact.setdefault(path, {})[endpoint.method] = respond
-    exact[b"/openapi.json"] = route = Route("/openapi.json")
-    route.add("GET", _openapi_json)
-    return GatewayApp(dependencies, exact, prefixes, routes)
-
-
-async def _openapi_json(context: RequestContext) -> asgi.Response:
-    return context.response(200, _encoded_document())
-
-
-@cache
-def _encoded_document() -> bytes:
-    """The OpenAPI document, built for the first request, because building it takes a twentieth of
-    the time of a start.
-    """
-    return asgi.encode(document())
+    routes.respond_now.exact[synchronous.PATH.encode()] = {
+        item.method: respond_now[item.handler] for item in enabled if item.handler in respond_now
+    }
+    routes.add("/openapi.json", openapi.handler(document))
+    return routes
 
 
 def document() -> dict[str, Any]:

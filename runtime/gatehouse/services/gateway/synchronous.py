@@ -23,14 +23,10 @@ from gatehouse.core.verification import (
 )
 from gatehouse.features.verification import schemas
 from gatehouse.platform.http import asgi
+from gatehouse.platform.http.application import run
 from gatehouse.platform.http.exchange import Exchange
 from gatehouse.platform.templates import Template, placeholders
-from gatehouse.services.gateway.asgi import (
-    Dependencies,
-    RequestContext,
-    response_headers,
-    run,
-)
+from gatehouse.services.gateway.asgi import Dependencies, RequestContext
 from gatehouse.services.gateway.credentials import presented_token
 from gatehouse.services.gateway.endpoints import decision, header_decision, key_id_headers
 
@@ -203,7 +199,11 @@ def response_template(
         body = Template(asgi.encode(reply), [request_id, decided_at, staleness_ms, *states])
     else:
         headers += key_id_headers(record)
-    all_headers = response_headers(b"{}" if has_body else b"", request_id, headers)
+    all_headers = asgi.response_headers(
+        b"{}" if has_body else b"",
+        asgi.JSON,
+        [(b"x-request-id", request_id.encode()), *headers],
+    )
     encoded = asgi.encode_headers(
         (name, b"%d" % size if name == b"content-length" else value) for name, value in all_headers
     )

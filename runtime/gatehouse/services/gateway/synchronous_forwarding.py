@@ -15,9 +15,10 @@ from gatehouse.core.errors import CoreUnreachable
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.verification import VALID, VerificationRequest, VerificationResult
 from gatehouse.platform.http import asgi
+from gatehouse.platform.http.application import run
 from gatehouse.platform.http.exchange import Exchange
 from gatehouse.platform.http.forwarding import CorePath
-from gatehouse.services.gateway.asgi import Dependencies, RequestContext, run
+from gatehouse.services.gateway.asgi import Dependencies, RequestContext
 from gatehouse.services.gateway.credentials import admit, presented_token
 from gatehouse.services.gateway.forwarding import (
     INLINE_BYTES_MAX,

@@ -4,36 +4,30 @@ operational endpoints.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cache, partial
-
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import CrossSite, GatehouseError, MethodNotAllowed, NotFound, Unavailable
+from gatehouse.core.errors import CrossSite, GatehouseError, MethodNotAllowed, NotFound
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.denials import TooManyDenied
 from gatehouse.features.sharing.links import LinkService
 from gatehouse.features.sharing.requests.service import RequestService
-from gatehouse.platform.http import asgi
+from gatehouse.platform.http import asgi, health, openapi
+from gatehouse.platform.http.application import Application, Routes, Start
+from gatehouse.platform.http.asgi import Response
+from gatehouse.platform.http.endpoint import Endpoint
+from gatehouse.platform.http.health import ServiceHealth
 from gatehouse.platform.http.pipeline import Pipeline
-from gatehouse.platform.http.request import Request
-from gatehouse.platform.http.starlette_apps import (
-    LoggedRoute,
-    application,
-    operational_routes,
-    problem,
-)
+from gatehouse.platform.http.request import Refused, Request
+from gatehouse.platform.http.security_headers import security_headers
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import Settings, SharingSettings
 from gatehouse.services.sharing.form_protection import FormProtection
-from gatehouse.services.sharing.handlers import with_error_headers
-from gatehouse.services.sharing.pages import STATIC, pages_of
+from gatehouse.services.sharing.pages import STATIC, Pages
 from gatehouse.services.sharing.recipients import BODY_BYTES_MAX, Recipients
 from gatehouse.services.sharing.routes import ENDPOINTS, document
 from gatehouse.services.sharing.submitters import Submitters
@@ -42,7 +36,7 @@ from gatehouse.services.tracing import start_function_tracing, start_tracing
 _NO_PROXIES = ClientAddresses(())
 
 
-def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
+def build(settings: SharingSettings, *, scraped: bool = True) -> Application:
     """Build the sharing service. `scraped`: the service exposes /metrics to a scraper in its
     network.
     """
@@ -66,8 +60,15 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
     )
 
 
-Start = Callable[[AsyncExitStack], Awaitable[None]]
-Handler = Callable[[Request], Awaitable[Response]]
+@dataclass(frozen=True, kw_only=True)
+class _SharingPipeline(Pipeline):
+    def error_response(self, request: Request, refused: Refused) -> Response:
+        """A problem document for programs, and a page for browsers."""
+        if request.raw_path.startswith(b"/v1/"):
+            return super().error_response(request, refused)
+        error, name = refused.error, _page_name(refused.error)
+        headers = [*asgi.problem_headers(error), *refused.headers]
+        return Pages(request).message(f"{name}_title", name, error.status, headers)
 
 
 def create(
@@ -78,123 +79,66 @@ def create(
     scraped: bool = True,
     backend: Backend | None = None,
     addresses: ClientAddresses = _NO_PROXIES,
-) -> asgi.App:
+) -> Application:
     """Create the ASGI application.
 
-    start: called when the server starts the application. The exit stack ends with the application.
+    start: see `Application`.
     https: the public URL uses https, so HSTS and Secure cookies are sent.
     scraped: the application serves /metrics.
     backend: None if the table, the bucket or the key is not configured, in which case no link
         exists.
     addresses: determines the client address behind trusted proxies.
     """
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            if start is not None:
-                await start(stack)
-            yield
-
-    return application(
-        [
-            LoggedRoute("/", _start, methods=["GET"]),
-            *([] if backend is None else _routes(backend, addresses, FormProtection(https=https))),
-            LoggedRoute("/openapi.json", _openapi, methods=["GET"]),
-            *(LoggedRoute(path, _static, methods=["GET"]) for path in STATIC),
-            *operational_routes(
-                [] if backend is None else [backend.table], observer, scraped=scraped
-            ),
-        ],
-        {HTTPException: _http_error, GatehouseError: _error},
-        lifespan,
-        observer,
-        https=https,
-    )
-
-
-def _routes(
-    backend: Backend, addresses: ClientAddresses, forms: FormProtection
-) -> list[LoggedRoute]:
-    """Return the routes of the pages and of the API."""
-    links = LinkService(backend)
-    recipients = Recipients(links, forms)
-    submitters = Submitters(RequestService(backend), forms)
-    pipeline = Pipeline(
-        services={LinkService: links, Submitters: submitters},
-        body_bytes_max=BODY_BYTES_MAX,
+    probes = [] if backend is None else [backend.table]
+    services: dict[Any, object] = {ServiceHealth: ServiceHealth(probes)}
+    endpoints: Iterable[Endpoint] = (*health.ENDPOINTS, *((health.METRICS,) if scraped else ()))
+    if backend is not None:
+        forms, links = FormProtection(https=https), LinkService(backend)
+        submitters = Submitters(RequestService(backend), forms)
+        services |= {LinkService: links, Submitters: submitters}
+        endpoints = (*endpoints, *ENDPOINTS)
+    pipeline = _SharingPipeline(
+        observer=observer,
         addresses=addresses,
-        clock=backend.clock,
+        clock=Clock() if backend is None else backend.clock,
+        headers=security_headers(https=https),
+        services=services,
+        body_max_bytes=BODY_BYTES_MAX,
     )
-
-    def page(path: str, handler: Handler, *methods: str) -> LoggedRoute:
-        async def respond(http: HttpRequest) -> Response:
-            return await handler(pipeline.request(http))
-
-        return LoggedRoute(path, respond, methods=methods)
-
-    return [
-        page("/s/{link}", recipients.link, "GET", "POST"),
-        page("/s/{link}/items/{item:int}", recipients.download, "POST"),
-        page("/s/{link}/acknowledge", recipients.acknowledge, "POST"),
-        page("/r/{request}", submitters.page, "GET", "POST"),
-        *(pipeline.route(endpoint) for endpoint in ENDPOINTS),
-    ]
-
-
-async def _start(request: HttpRequest) -> Response:
-    return pages_of(request).message("service", "intro")
+    routes = Routes(pipeline)
+    if backend is not None:
+        recipients = Recipients(links, forms)
+        routes.add("/s/{link}", recipients.link, "GET", "HEAD", "POST")
+        routes.add("/s/{link}/items/{item}", recipients.download, "POST")
+        routes.add("/s/{link}/acknowledge", recipients.acknowledge, "POST")
+        routes.add("/r/{request}", submitters.page, "GET", "HEAD", "POST")
+    pipeline.add(routes, endpoints)
+    routes.add("/", _start)
+    routes.add("/openapi.json", openapi.handler(document))
+    for path in STATIC:
+        routes.add(path, _static)
+    return Application(observer, start, routes)
 
 
-@cache
-def _document() -> bytes:
-    return asgi.encode(document())
+async def _start(request: Request) -> Response:
+    return Pages(request).message("service", "intro")
 
 
-async def _openapi(request: HttpRequest) -> Response:
-    return Response(_document(), media_type="application/json")
-
-
-async def _static(request: HttpRequest) -> Response:
-    media_type, content = STATIC[request.url.path]
-    return Response(
-        content, media_type=media_type, headers={"Cache-Control": "public, max-age=3600"}
-    )
-
-
-async def _error(request: HttpRequest, exc: Exception) -> Response:
-    """Return a problem document to programs and a page to browsers."""
-    assert isinstance(exc, GatehouseError)  # noqa: S101 - registered for this class
-    response: Response = problem(request, exc)
-    if not request.url.path.startswith("/v1/"):
-        response = _message(request, _page_name(exc), exc.status)
-    return with_error_headers(response, exc)
+async def _static(request: Request) -> Response:
+    media_type, content = STATIC[request.template]
+    headers = [(b"cache-control", b"public, max-age=3600")]
+    return request.response(200, content, content_type=media_type.encode(), headers=headers)
 
 
 def _page_name(exc: GatehouseError) -> str:
     if isinstance(exc, CrossSite):
         return "cross_site"
+    if isinstance(exc, MethodNotAllowed):
+        return "method"
     if isinstance(exc, NotFound):
         return "not_found"
     if isinstance(exc, TooManyDenied):
         return "too_many_denied"
-    if isinstance(exc, Unavailable):
+    if exc.status >= 500:
         return "unavailable"
     return "bad_form"
-
-
-def _message(request: HttpRequest, name: str, status: int) -> Response:
-    return pages_of(request).message(f"{name}_title", name, status)
-
-
-async def _http_error(request: HttpRequest, exc: Exception) -> Response:
-    assert isinstance(exc, HTTPException)  # noqa: S101 - registered for this class
-    api = request.url.path.startswith("/v1/")
-    if exc.status_code == 405:
-        error: GatehouseError = MethodNotAllowed()
-        response: Response = (
-            _message(request, "method", 405) if not api else await _error(request, error)
-        )
-        response.headers["Allow"] = (exc.headers or {})["Allow"]
-        return response
-    return await _error(request, NotFound("No endpoint has this path." if api else ""))

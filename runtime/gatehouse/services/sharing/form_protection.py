@@ -7,10 +7,8 @@ from __future__ import annotations
 import hmac
 import secrets
 
-from starlette.requests import Request
-from starlette.responses import Response
-
 from gatehouse.core.errors import CrossSite
+from gatehouse.platform.http.request import Request
 
 _NONCE_BYTES = 24
 
@@ -30,15 +28,12 @@ class FormProtection:
         """
         return self._stored(request) or new_nonce()
 
-    def set_cookie(self, response: Response, nonce: str) -> None:
-        response.set_cookie(
-            self._cookie, nonce, path="/", secure=self._https, httponly=True, samesite="strict"
-        )
+    def set_cookie(self, request: Request, nonce: str) -> None:
+        request.set_cookie(self._cookie, nonce, secure=self._https)
 
     def check_site(self, request: Request) -> None:
         """Raise CrossSite if the browser reports that the request came from another site."""
-        site = request.headers.get("sec-fetch-site")
-        if site is not None and site != "same-origin":
+        if request.header(b"sec-fetch-site") not in ("", "same-origin"):
             raise CrossSite
 
     def check_nonce(self, request: Request, nonce: str) -> None:
@@ -48,7 +43,7 @@ class FormProtection:
             raise CrossSite
 
     def _stored(self, request: Request) -> str:
-        value = request.cookies.get(self._cookie, "")
+        value = request.cookie(self._cookie)
         return value if len(value) == 4 * _NONCE_BYTES // 3 else ""
 
 

@@ -15,6 +15,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from mangum import Mangum
 from mangum.types import LambdaContext
@@ -36,7 +37,7 @@ class UnsupportedEvent(Exception):
 def lambda_handler(app: asgi.App) -> Handler:
     """Return the Lambda handler for an application. The handler raises UnsupportedEvent."""
     # The application needs no startup events, and a Lambda function has no shutdown event.
-    serve = Mangum(app, lifespan="off")  # type: ignore[arg-type]  # Mangum declares other types for the same protocol
+    serve = Mangum(_with_raw_path(app), lifespan="off")  # type: ignore[arg-type]  # Mangum declares other types for the same protocol
     loop = asyncio.new_event_loop()
 
     def handler(event: Event, context: LambdaContext) -> dict[str, Any]:
@@ -51,6 +52,16 @@ def lambda_handler(app: asgi.App) -> Handler:
         )
 
     return handler
+
+
+def _with_raw_path(app: asgi.App) -> asgi.App:
+    """Add `raw_path`, which Mangum does not set, to the scope of each request."""
+
+    async def application(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        raw_path = quote(scope["path"], safe="/%:@!$&'()*+,;=").encode()
+        await app({**scope, "raw_path": raw_path}, receive, send)
+
+    return application
 
 
 def _request(event: Event) -> Event:

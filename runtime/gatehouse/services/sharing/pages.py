@@ -13,14 +13,13 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from starlette.requests import Request as HttpRequest
-from starlette.responses import HTMLResponse
-
 from gatehouse.core.clock import rfc3339
 from gatehouse.features.sharing.links import Opened, OpenedItem
 from gatehouse.features.sharing.models import FILES_BYTES_MAX, Link, Secret
 from gatehouse.features.sharing.requests.models import SecretRequest
 from gatehouse.features.sharing.schemas import FILES_MAX
+from gatehouse.platform.http.asgi import Header, Response
+from gatehouse.platform.http.request import Request
 
 _FOLDER = resources.files("gatehouse.services.sharing")
 STATIC = {
@@ -42,14 +41,15 @@ CONTENT_SECURITY_POLICY = (
     "'self'; base-uri 'none';"
     " frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
-_HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "Permissions-Policy": (
-        "camera=(), geolocation=(), microphone=(), payment=(), usb=(), clipboard-write=(self)"
+_HEADERS: tuple[Header, ...] = (
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (
+        b"permissions-policy",
+        b"camera=(), geolocation=(), microphone=(), payment=(), usb=(), clipboard-write=(self)",
     ),
-    "X-Robots-Tag": "noindex, nofollow",
-    "Vary": "Accept-Language",
-}
+    (b"x-robots-tag", b"noindex, nofollow"),
+    (b"vary", b"Accept-Language"),
+)
 _UNITS = ("B", "kB", "MB")
 
 
@@ -60,11 +60,12 @@ class Html(str):
 
 
 class Pages:
-    """Renders the pages in one language."""
+    """Renders the pages for a request in its language."""
 
-    def __init__(self, language: str) -> None:
-        self._language = language
-        self.texts = TEXTS[language]
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._language = language(request.header(b"accept-language"))
+        self.texts = TEXTS[self._language]
         self._escaped = {name: escape(text) for name, text in self.texts.items()}
 
     def link(
@@ -77,7 +78,8 @@ class Pages:
         value: str = "",
         error: str = "",
         status: int = 200,
-    ) -> HTMLResponse:
+        headers: Iterable[Header] = (),
+    ) -> Response:
         """Return the page on which a client opens a link. `value`: the complete link, if the client
         sent the link.
         """
@@ -96,11 +98,11 @@ class Pages:
             link_field=self._link_field(value),
             passphrase_field=self._html("passphrase_field") if link.salt else "",
         )
-        return self._page("title", body, status)
+        return self._page("title", body, status, headers)
 
     def revealed(
         self, opened: Opened, path: str, text: bytes | None, hidden: Iterable[tuple[str, str]]
-    ) -> HTMLResponse:
+    ) -> Response:
         """Return the page with the content, which contains the text and a download button for each
         file.
         """
@@ -127,7 +129,7 @@ class Pages:
         link: str = "",
         text: str = "",
         error: str = "",
-    ) -> HTMLResponse:
+    ) -> Response:
         """Return the page for a secret request.
 
         link, text: values that the client sent.
@@ -149,10 +151,12 @@ class Pages:
         )
         return self._page("request", body, 400 if error else 200)
 
-    def message(self, title: str, name: str, status: int = 200) -> HTMLResponse:
+    def message(
+        self, title: str, name: str, status: int = 200, headers: Iterable[Header] = ()
+    ) -> Response:
         """Return a page with only a text. `title`, `name`: names of the texts."""
         body = self._html("message", id=title, message=self.texts[name])
-        return self._page(title, body, status)
+        return self._page(title, body, status, headers)
 
     def _text_field(self, text: bytes, opened: Opened) -> Html:
         if not opened.secret.end_to_end:
@@ -194,14 +198,16 @@ class Pages:
         }
         return Html(_TEMPLATES[template].substitute(self._escaped, **escaped))
 
-    def _page(self, heading: str, body: Html, status: int = 200) -> HTMLResponse:
+    def _page(
+        self, heading: str, body: Html, status: int = 200, headers: Iterable[Header] = ()
+    ) -> Response:
         page = self._html("page", language=self._language, heading=self.texts[heading], body=body)
-        return HTMLResponse(page, status, headers=_HEADERS)
-
-
-def pages_of(http: HttpRequest) -> Pages:
-    """Return the pages in the language of the request."""
-    return Pages(language(http.headers.get("accept-language", "")))
+        return self._request.response(
+            status,
+            page.encode(),
+            content_type=b"text/html; charset=utf-8",
+            headers=[*_HEADERS, *headers],
+        )
 
 
 def language(accept_language: str) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
-
-from starlette.responses import Response
 
 from gatehouse.core.errors import BadRequest, GatehouseError, NotFound
 from gatehouse.features.sharing.denials import LinkNotFound
@@ -21,11 +20,12 @@ from gatehouse.features.sharing.links import (
     claim_id_of,
 )
 from gatehouse.platform.http import asgi
+from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.security_headers import download_headers
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
-from gatehouse.services.sharing.handlers import client_of, with_error_headers
-from gatehouse.services.sharing.pages import display_name, pages_of
+from gatehouse.services.sharing.handlers import client_of
+from gatehouse.services.sharing.pages import Pages, display_name
 
 #: Maximum size of a form or a JSON body.
 BODY_BYTES_MAX = 8192
@@ -57,8 +57,8 @@ class Recipients:
         self._forms = forms
 
     async def link(self, request: Request) -> Response:
-        path = request.http.path_params["link"]
-        if request.http.method != "POST":
+        path = request.path_parameters["link"]
+        if request.method != "POST":
             return await self._link_page(request, path)
         form = await self._checked_form(request)
         if form.token is None:
@@ -66,30 +66,31 @@ class Recipients:
         try:
             opened = await self._open(request, form)
         except (PassphraseRequired, WrongPassphrase, TooManyAttempts) as exc:
-            request.http.state.code = exc.code
-            response = await self._link_page(
+            request.code = exc.code
+            return await self._link_page(
                 request, path, value=form.fields["link"], error=exc.code, status=exc.status, exc=exc
             )
-            return with_error_headers(response, exc)
         item = next((item for item in opened.items if not item.name), None)
         if item is None and len(opened.items) == 1:
-            return await self._file(opened, opened.items[0])
+            return await self._file(request, opened, opened.items[0])
         text = None if item is None else await self._links.read(opened, item)
-        return pages_of(request.http).revealed(opened, path, text, form.fields.items())
+        return Pages(request).revealed(opened, path, text, form.fields.items())
 
     async def download(self, request: Request) -> Response:
+        number = request.path_parameters["item"]
+        if re.fullmatch(r"[0-9]{1,9}", number) is None:
+            raise NotFound
         opened = await self._open(request, await self._checked_form(request))
-        number = request.http.path_params["item"]
-        if number >= len(opened.items):
+        if int(number) >= len(opened.items):
             raise NotFound("The secret has no such item.")
-        return await self._file(opened, opened.items[number])
+        return await self._file(request, opened, opened.items[int(number)])
 
     async def acknowledge(self, request: Request) -> Response:
         form = await self._checked_form(request)
         if form.token is None:
             raise LinkNotFound
         await self._links.acknowledge(form.token, form.claim, client_of(request))
-        return pages_of(request.http).message("acknowledged", "acknowledged_text")
+        return Pages(request).message("acknowledged", "acknowledged_text")
 
     async def _open(self, request: Request, form: LinkForm) -> Opened:
         if form.token is None:
@@ -107,44 +108,50 @@ class Recipients:
         status: int = 200,
         exc: GatehouseError | None = None,
     ) -> Response:
-        pages = pages_of(request.http)
+        pages = Pages(request)
         secret, link = await self._links.find(path)
-        nonce = self._forms.nonce(request.http)
+        nonce = self._forms.nonce(request)
         hidden = [("csrf", nonce), ("claim", new_nonce())]
         text = pages.texts[error] if error else ""
         if isinstance(exc, TooManyAttempts):
             text = text.format(minutes=math.ceil(exc.retry_after_s / 60))
-        response = pages.link(secret, link, path, hidden, value=value, error=text, status=status)
-        self._forms.set_cookie(response, nonce)
-        return response
+        headers = [] if exc is None else asgi.problem_headers(exc)
+        self._forms.set_cookie(request, nonce)
+        return pages.link(
+            secret, link, path, hidden, value=value, error=text, status=status, headers=headers
+        )
 
     async def _checked_form(self, request: Request) -> LinkForm:
         """Return the form that a link's page submitted. Raises CrossSite, BadRequest."""
-        self._forms.check_site(request.http)
+        self._forms.check_site(request)
         fields = await _form(request)
-        self._forms.check_nonce(request.http, fields.get("csrf", ""))
+        self._forms.check_nonce(request, fields.get("csrf", ""))
         if not fields.get("claim"):
             raise BadRequest
-        path = request.http.path_params["link"]
+        path = request.path_parameters["link"]
         token = parse(fields.get("link", ""))
         claim = claim_id_of(fields["claim"], path)
         return LinkForm(fields, token if token is not None and token.path == path else None, claim)
 
-    async def _file(self, opened: Opened, item: OpenedItem) -> Response:
+    async def _file(self, request: Request, opened: Opened, item: OpenedItem) -> Response:
         """Return a file as a download. Browsers never display the file, regardless of its name or
         type. Raises Unavailable if the content cannot be read.
         """
         name = display_name(item.name) or "secret.txt"
-        return Response(await self._links.read(opened, item), headers=download_headers(name))
+        return request.response(
+            200,
+            await self._links.read(opened, item),
+            content_type=b"application/octet-stream",
+            headers=download_headers(name),
+        )
 
 
 async def _form(request: Request) -> dict[str, str]:
     """Return the fields of a form. Raises BadRequest for another content type, and for unknown,
     repeated or too many fields.
     """
-    http = request.http
-    content = await asgi.read_body(http.scope, http.receive, BODY_BYTES_MAX)
-    if http.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+    content = await request.body(BODY_BYTES_MAX)
+    if request.header(b"content-type").partition(";")[0].strip().lower() != _FORM:
         raise BadRequest
     try:
         pairs = parse_qsl(

@@ -8,17 +8,16 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 
-from starlette.responses import Response
-
 from gatehouse.core.errors import BadRequest, GatehouseError, TooManyRequests
 from gatehouse.features.sharing.link_token import LinkToken, parse
 from gatehouse.features.sharing.links import claim_id_of
 from gatehouse.features.sharing.requests.service import RequestService
 from gatehouse.platform.http import asgi
+from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.request import Request
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.services.sharing.handlers import client_of
-from gatehouse.services.sharing.pages import pages_of
+from gatehouse.services.sharing.pages import Pages
 from gatehouse.services.sharing.submitted_form import (
     InvalidContent,
     SubmittedForm,
@@ -42,11 +41,11 @@ class Submitters:
 
     async def page(self, request: Request) -> Response:
         """Show the request page, or receive the form that the page submits."""
-        path = request.http.path_params["request"]
-        if request.http.method != "POST":
+        path = request.path_parameters["request"]
+        if request.method != "POST":
             return await self._request_page(request, path)
-        self._forms.check_site(request.http)
-        form, body = SubmittedForm(), request.http.stream()
+        self._forms.check_site(request)
+        form, body = SubmittedForm(), request.chunks()
         try:
             await self._receive(request, body, form, path)
         except GatehouseError as exc:
@@ -54,12 +53,12 @@ class Submitters:
             if isinstance(exc, InvalidContent):
                 return await self._request_page(request, path, form, exc)
             raise
-        return pages_of(request.http).message("submitted", "submitted_text")
+        return Pages(request).message("submitted", "submitted_text")
 
     async def submit(self, request: Request) -> str:
         """Receive the form of a program. Returns the value that identifies the submission."""
         form = SubmittedForm()
-        await self._receive(request, request.http.stream(), form)
+        await self._receive(request, request.chunks(), form)
         return form.fields["submission"]
 
     async def _receive(
@@ -75,7 +74,7 @@ class Submitters:
 
         async def authorize(fields: dict[str, str]) -> None:
             if path:
-                self._forms.check_nonce(request.http, fields.get("csrf", ""))
+                self._forms.check_nonce(request, fields.get("csrf", ""))
                 if not fields.get("submission"):
                     raise BadRequest
             elif not fields.get("submission"):
@@ -89,9 +88,9 @@ class Submitters:
             if self._links.add(link) > _LINK_PARALLEL:
                 raise TooManyRequests("Other submissions to this request are in progress.")
 
-        content_type = request.http.headers.get("content-type", "")
+        content_type = request.header(b"content-type")
         with ExitStack() as stack:
-            keep = stack.enter_context(asgi.body_memory(request.http.scope))
+            keep = stack.enter_context(asgi.body_memory(request.scope))
             await read_form(body, content_type, authorize, admit, keep, form)
             token = _token(form.fields)
             submission_id = _submission_id(form.fields, token)
@@ -105,17 +104,16 @@ class Submitters:
         problem: InvalidContent | None = None,
     ) -> Response:
         secret_request = await self._requests.find(path)
-        nonce = self._forms.nonce(request.http)
+        nonce = self._forms.nonce(request)
+        self._forms.set_cookie(request, nonce)
         fields = {} if form is None else form.fields
-        response = pages_of(request.http).request(
+        return Pages(request).request(
             secret_request,
             [("csrf", nonce), ("submission", fields.get("submission") or new_nonce())],
             link=fields.get("link", ""),
             text=fields.get("text", ""),
             error="" if problem is None else problem.text,
         )
-        self._forms.set_cookie(response, nonce)
-        return response
 
 
 def _token(fields: dict[str, str], path: str = "") -> LinkToken:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -15,7 +16,7 @@ import httpx
 import pytest
 from gatehouse.commands.agent import app as agent_app
 from gatehouse.commands.agent.directory import Directory
-from starlette.types import ASGIApp
+from gatehouse.platform.http.asgi import App
 
 SECRET = "core-secret"
 
@@ -23,7 +24,7 @@ SECRET = "core-secret"
 @dataclass
 class Agent:
     root: Path
-    app: ASGIApp
+    app: App
     client: httpx.AsyncClient
     secrets: agent_app.GatewaySecrets
 
@@ -51,7 +52,8 @@ class Agent:
         messages: list[MutableMapping[str, Any]] = []
 
         async def receive() -> MutableMapping[str, Any]:
-            return {"type": "http.request", "body": b"", "more_body": False}
+            await asyncio.Event().wait()
+            raise AssertionError
 
         async def send(message: MutableMapping[str, Any]) -> None:
             messages.append(message)

@@ -9,7 +9,7 @@ import pytest
 from gatehouse.core.keys import KeyEnvironment
 from gatehouse.core.token import build
 from gatehouse.features.identity.service import FAILURES_MAX, PAIRS_MAX, WINDOW_S, Lockout
-from starlette.types import ASGIApp
+from gatehouse.platform.http.asgi import App
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import BOOTSTRAP, Console
@@ -19,7 +19,7 @@ GUESS = "gtk_admin_wrong"
 
 @dataclass
 class Setup:
-    app: ASGIApp
+    app: App
     clock: ManualClock
 
     async def get(self, token: str, address: str = "198.51.100.1") -> httpx.Response:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from gatehouse.platform.http import health
-from gatehouse.platform.http.health import readiness
+from gatehouse.platform.http.health import ServiceHealth, readiness
 
 
 class Silent:
@@ -25,7 +25,7 @@ async def test_dependency_that_does_not_respond_is_unavailable(
     monkeypatch.setattr(health, "PROBE_TIMEOUT_S", 0.1)
     async with asyncio.timeout(60):
         (required, detail), (optional, _) = await asyncio.gather(
-            readiness([Silent()]), readiness([], [Silent()])
+            readiness(ServiceHealth([Silent()])), readiness(ServiceHealth([], [Silent()]))
         )
     assert (required.status, required.checks) == ("unavailable", {"silent": "unavailable"})
     assert (optional.status, optional.checks) == ("degraded", {"silent": "degraded"})

@@ -80,7 +80,7 @@ def _api(path: str) -> Callable[[LinkToken, str], Message]:
 #: service that returns content.
 OPENING: dict[str, Callable[[LinkToken, str], Message]] = {
     "/s/{link}": _form(""),
-    "/s/{link}/items/{item:int}": _form("/items/0"),
+    "/s/{link}/items/{item}": _form("/items/0"),
     "/v1/links/open": _api("/v1/links/open"),
 }
 

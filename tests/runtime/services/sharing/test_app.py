@@ -25,7 +25,7 @@ async def test_service_without_storage_responds_with_pages(
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as client:
         reply = await client.request(method, path)
     assert (reply.status_code, "<h1>" in reply.text) == (status, True)
-    assert (status == 405) == (reply.headers.get("allow") == "GET, HEAD")
+    assert (status == 405) == (reply.headers.get("allow") == "GET, HEAD, OPTIONS")
     assert reply.headers["referrer-policy"] == "no-referrer"
 
 

@@ -6,12 +6,14 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse.services.sharing.lambda_adapter import UnsupportedEvent, lambda_handler
+from gatehouse.core.addresses import ClientAddresses
+from gatehouse.core.clock import Clock
+from gatehouse.platform.http.application import Application, Routes
+from gatehouse.platform.http.asgi import Response
+from gatehouse.platform.http.request import Request, Service
+from gatehouse.platform.observability import Observer
+from gatehouse.services.sharing.lambda_adapter import Handler, UnsupportedEvent, lambda_handler
 from mangum.types import LambdaContext
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from tests.runtime.services.sharing.api_gateway_events import CALLER, event
 
@@ -21,28 +23,29 @@ CONTEXT: Any = LambdaContext
 
 async def _echo(request: Request) -> Response:
     content = {
-        "peer": request.client and request.client.host,
-        "cookies": dict(request.cookies),
-        "twice": request.headers.get("x-twice"),
+        "peer": request.peer,
+        "path": request.raw_path.decode(),
+        "cookies": {name: request.cookie(name) for name in ("a", "b")},
+        "twice": request.header(b"x-twice"),
     }
-    return JSONResponse(content)
+    return request.response(200, json.dumps(content).encode())
 
 
 async def _cookies(request: Request) -> Response:
-    response = Response(b"two", media_type="text/plain")
-    response.set_cookie("first", "1")
-    response.set_cookie("second", "2")
-    return response
+    request.set_cookie("first", "1")
+    request.set_cookie("second", "2")
+    return request.response(200, b"two", content_type=b"text/plain")
 
 
-HANDLER = lambda_handler(
-    Starlette(
-        routes=[
-            Route("/cookies", _cookies),
-            Route("/{rest:path}", _echo, methods=["GET", "POST"]),
-        ]
-    )
-)
+def _handler() -> Handler:
+    observer = Observer("sharing", "error", "test")
+    routes = Routes(Service(observer=observer, addresses=ClientAddresses(()), clock=Clock()))
+    routes.add("/cookies", _cookies)
+    routes.add_prefix(b"/", "/{path}", _echo)
+    return lambda_handler(Application(observer, routes=routes))
+
+
+HANDLER = _handler()
 
 
 def echo(request: dict[str, Any]) -> dict[str, Any]:
@@ -55,6 +58,10 @@ def echo(request: dict[str, Any]) -> dict[str, Any]:
 
 def test_peer_is_source_ip_of_api_gateway() -> None:
     assert echo(event(headers={"X-Forwarded-For": ["203.0.113.7", CALLER]}))["peer"] == CALLER
+
+
+def test_path_is_the_path_of_the_event() -> None:
+    assert echo(event(path="/s/a%20b/ä"))["path"] == "/s/a%20b/%C3%A4"
 
 
 def test_cookies_of_several_header_fields_are_joined() -> None:

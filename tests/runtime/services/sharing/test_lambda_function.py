@@ -141,7 +141,7 @@ async def test_spans_of_the_function_belong_to_the_trace_of_lambda(
             )
         payload = daemon.recv(65_535).partition(b"T1S")[2]
     (span,) = decode(base64.b64decode(payload))
-    assert (span.service, span.name, span.trace_id) == ("gatehouse-sharing", "GET none", trace)
+    assert (span.service, span.name, span.trace_id) == ("gatehouse-sharing", "GET (none)", trace)
     assert span.parent_id == "53995c3f42cd8ad8"
     assert json.loads(base64.b64decode(response["body"]))["trace_id"] == trace
 

@@ -76,7 +76,7 @@ def scope_of(path: str, content_type: bytes) -> dict[str, Any]:
     return {
         "type": "http",
         "method": "POST",
-        "path": path,
+        "raw_path": path.encode(),
         "query_string": b"",
         "headers": [(b"content-type", content_type)],
         "client": ("192.0.2.7", 4711),
@@ -176,7 +176,7 @@ async def test_client_that_leaves_before_its_body_is_complete_is_no_error(
 
     await app(scope_of(path, content_type), receive, send)
     (line,) = [json.loads(line) for line in log.getvalue().splitlines()]
-    assert (line["status"], line.get("detail", "")) == (499, "")
+    assert (line["status"], line["detail"]) == (499, "client disconnected")
 
 
 async def test_content_of_an_unfinished_submission_counts_in_memory(sharing: Sharing) -> None:

@@ -40,7 +40,7 @@ async def create_secret_request(
     # As for secrets, a repeated request with the same Idempotency-Key receives the stored response
     # with the submission link.
     created, token = await requests.create(body, request.authenticated.owner, request.actor)
-    request.response.headers["Location"] = f"/v1/secret-requests/{created.id}"
+    request.add_header(b"location", f"/v1/secret-requests/{created.id}")
     return CreatedSecretRequest(request_view(created, request.now), token.url(sharing.url))
 
 

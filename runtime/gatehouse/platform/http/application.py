@@ -1,0 +1,203 @@
+"""The ASGI application of a service: finds the handler of a request, sends the response or an
+error, logs the request, and starts and stops the service.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from gatehouse.core.errors import GatehouseError, MethodNotAllowed, NotFound
+from gatehouse.platform.http import asgi
+from gatehouse.platform.http.exchange import SynchronousRoutes
+from gatehouse.platform.http.request import Refused, Request, Service
+from gatehouse.platform.observability import Observer
+from gatehouse.platform.tracing.tracer import active_request
+
+Reply = asgi.Response | asgi.StreamedResponse
+#: Returns the response, or None if it has been sent. The parameter is a request of the service.
+Handler = Callable[[Any], Awaitable[Reply | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The handler of a method of a path. `names`: names of the parameters, by their segments."""
+
+    template: str
+    handler: Handler
+    names: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(slots=True)
+class _Segment:
+    """Routes whose path ends with a segment, by method, and the segments that follow it. None: a
+    parameter.
+    """
+
+    routes: dict[str, Route] = field(default_factory=dict)
+    following: dict[str | None, _Segment] = field(default_factory=dict)
+
+
+class Routes:
+    """Finds a route by the path as it was received and the method, in a time that does not depend
+    on the number of routes. Of several routes, one without parameters comes first.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        #: Requests that the server passes to a function before it calls the application.
+        self.respond_now = SynchronousRoutes()
+        #: Path templates.
+        self.templates: set[str] = set()
+        self._exact: dict[bytes, dict[str, Route]] = {}
+        self._prefixes: dict[bytes, Route] = {}
+        self._root = _Segment()
+
+    def add(self, template: str, handler: Handler, *methods: str) -> None:
+        """Adds a path. By default, GET and HEAD."""
+        self.templates.add(template)
+        segment, texts = self._root, template.split("/")
+        for text in texts:
+            name = None if text.startswith("{") else text
+            segment = segment.following.setdefault(name, _Segment())
+        names = tuple((index, text[1:-1]) for index, text in enumerate(texts) if text[:1] == "{")
+        for method in methods or ("GET", "HEAD"):
+            segment.routes.setdefault(method, Route(template, handler, names))
+        if not names:
+            self._exact[template.encode()] = segment.routes
+
+    def add_prefix(self, prefix: bytes, template: str, handler: Handler) -> None:
+        """Adds all paths that begin with a prefix and have no other route, for every method."""
+        self.templates.add(template)
+        self._prefixes[prefix] = Route(template, handler)
+
+    def dispatch(self, request: Request) -> Awaitable[Reply | None]:
+        """Calls the handler of a request. Raises NotFound and Refused."""
+        routes = self._exact.get(request.raw_path)
+        route = None if routes is None else routes.get(request.method)
+        if route is None:
+            route = self._find(request)
+        request.template = route.template
+        return route.handler(request)
+
+    def _find(self, request: Request) -> Route:
+        raw_path = request.raw_path
+        for prefix, route in self._prefixes.items():
+            if raw_path.startswith(prefix):
+                return route
+        texts, segments = raw_path.decode("latin-1").split("/"), [self._root]
+        for text in texts:
+            names = (text, None) if text else (text,)
+            segments = [
+                segment.following[name]
+                for segment in segments
+                for name in names
+                if name in segment.following
+            ]
+        routes = {
+            method: route
+            for segment in reversed(segments)
+            for method, route in segment.routes.items()
+        }
+        if not routes:
+            raise NotFound
+        found = routes.get(request.method)
+        if found is None:
+            request.template = next(iter(routes.values())).template
+            return Route(request.template, _other_method(", ".join(sorted({*routes, "OPTIONS"}))))
+        request.path_parameters = {name: unquote(texts[index]) for index, name in found.names}
+        return found
+
+
+def _other_method(allowed: str) -> Handler:
+    """The response to OPTIONS, and to a method that a path does not have."""
+
+    async def respond(request: Request) -> asgi.Response:
+        headers = [(b"allow", allowed.encode())]
+        if request.method == "OPTIONS":
+            return request.response(204, headers=headers)
+        raise Refused(MethodNotAllowed(f"Allowed methods: {allowed}."), headers=headers)
+
+    return respond
+
+
+async def run(request: Request, started: float, handler: Handler) -> None:
+    """Calls the handler of a request, sends the response or an error, and logs the request.
+    started: value of `time.perf_counter()`.
+    """
+    try:
+        with active_request(request.service.observer.tracer, request.trace):
+            response = await handler(request)
+        if response is not None:
+            await request.send_response(response)
+    except Refused as exc:
+        await request.fail(exc)
+    except asgi.ClientGone:
+        request.detail = "client disconnected"
+    except GatehouseError as exc:
+        if request.status:
+            request.detail = f"response aborted: {exc.code} {exc.detail}"
+            # the server closes the connection, so that the client detects the incomplete response
+            raise
+        await request.fail(Refused(exc))
+    except Exception as exc:
+        request.detail = f"{type(exc).__name__} at {asgi.origin_of(exc)}"
+        if request.status:
+            raise
+        text = "Internal error. Include the request ID when you contact support."
+        await request.fail(Refused(GatehouseError(text)))
+    finally:
+        request.record(time.perf_counter() - started)
+
+
+#: Starts a service. The exit stack stops it. Returns the routes, unless the application has them.
+Start = Callable[[AsyncExitStack], Awaitable[Routes | None]]
+
+
+class Application:
+    """ASGI application of a service. A failed start is logged in one line and ends the process.
+
+    routes: None if the routes are known when the service has started.
+    respond_now: requests that the server passes to a function before it calls the application.
+    """
+
+    def __init__(
+        self, observer: Observer, start: Start | None = None, routes: Routes | None = None
+    ) -> None:
+        self.routes = routes
+        self.respond_now = SynchronousRoutes()
+        self._observer = observer
+        self._start = start
+
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif self.routes is not None:
+            request = self.routes.service.request(scope, receive, send)
+            await run(request, time.perf_counter(), self.routes.dispatch)
+
+    async def _lifespan(self, receive: asgi.Receive, send: asgi.Send) -> None:
+        await receive()
+        log, service, started = self._observer.log, self._observer.service, False
+        try:
+            async with AsyncExitStack() as stack:
+                if self._start is not None:
+                    self.routes = await self._start(stack) or self.routes
+                if self.routes is not None:
+                    self.respond_now.add(self.routes.respond_now)
+                started = True
+                await send({"type": "lifespan.startup.complete"})
+                log.info("started", service=service)
+                await receive()
+        except GatehouseError as exc:
+            event = "stopped with an error" if started else "not started"
+            log.error(event, service=service, reason=exc.public)
+            if not started:
+                await send({"type": "lifespan.startup.failed", "message": ""})
+                return
+        self._observer.log.info("stopped", service=service)
+        await send({"type": "lifespan.shutdown.complete"})

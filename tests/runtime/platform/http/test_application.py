@@ -1,0 +1,163 @@
+"""Routing, error responses and the log of an application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from gatehouse.core.addresses import ClientAddresses
+from gatehouse.core.clock import Clock
+from gatehouse.core.errors import Unavailable
+from gatehouse.platform.http.application import Application, Routes
+from gatehouse.platform.http.asgi import Response, StreamedResponse
+from gatehouse.platform.http.request import Request, Service
+from gatehouse.platform.observability import Observer, Stream
+
+from tests.runtime.console_client import LogRecorder
+
+TEMPLATES = {
+    "/": ("GET", "HEAD"),
+    "/v1/sessions/{session}": ("DELETE", "GET", "HEAD"),
+    "/v1/sessions/current": ("GET", "HEAD"),
+    "/v1/keys/{id}": ("GET", "HEAD"),
+    "/v1/keys/{id}/revoke": ("POST",),
+    "/s/{link}/items/{item}": ("POST",),
+    "/unavailable": ("GET",),
+    "/defect": ("GET",),
+    "/stream": ("GET", "HEAD"),
+}
+
+
+async def parts() -> AsyncIterator[bytes]:
+    yield b"first"
+    await asyncio.sleep(0)  # the disconnect is received
+    yield b"second"
+
+
+async def respond(request: Request) -> Response | StreamedResponse:
+    request.add_header(b"etag", '"1"')
+    if request.template == "/unavailable":
+        raise Unavailable("The database is unavailable.", detail="for the log")
+    if request.template == "/defect":
+        raise ValueError("gtk_test_canary")
+    if request.template == "/stream":
+        return request.stream(parts())
+    return request.response(200, str(dict(request.path_parameters)).encode())
+
+
+class Client:
+    def __init__(self) -> None:
+        self.log = LogRecorder()
+        observer = Observer("console", "info", "test", Stream(self.log))
+        headers = [(b"cache-control", b"no-store"), (b"x-frame-options", b"DENY")]
+        routes = Routes(
+            Service(
+                observer=observer, addresses=ClientAddresses(()), clock=Clock(), headers=headers
+            )
+        )
+        for template, methods in TEMPLATES.items():
+            routes.add(template, respond, *methods)
+        self.app = Application(observer, routes=routes)
+
+    async def send(self, method: str, path: str, event: str = "") -> tuple[int, Any, bytes]:
+        """Status, headers and body. event: what the application receives after the request."""
+        scope = {
+            "type": "http",
+            "method": method,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [],
+        }
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            if not event:
+                await asyncio.Event().wait()
+            return {"type": event}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self.app(scope, receive, send)
+        body = b"".join(message.get("body", b"") for message in sent[1:])
+        return (sent[0]["status"], dict(sent[0]["headers"]), body) if sent else (0, {}, b"")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "template", "parameters"),
+    [
+        ("GET", "/", "/", {}),
+        ("GET", "/v1/sessions/current", "/v1/sessions/current", {}),
+        ("DELETE", "/v1/sessions/current", "/v1/sessions/{session}", {"session": "current"}),
+        ("GET", "/v1/sessions/{session}", "/v1/sessions/{session}", {"session": "{session}"}),
+        ("POST", "/v1/keys/a%2fb%20c/revoke", "/v1/keys/{id}/revoke", {"id": "a/b c"}),
+        ("POST", "/s/a/items/7", "/s/{link}/items/{item}", {"link": "a", "item": "7"}),
+    ],
+)
+async def test_route_is_found_by_path_and_method(
+    method: str, path: str, template: str, parameters: dict[str, str]
+) -> None:
+    client = Client()
+    status, headers, body = await client.send(method, path)
+    assert (status, body, headers[b"etag"]) == (200, str(parameters).encode(), b'"1"')
+    (line,) = client.log.entries
+    assert (line["route"], line["path"], line["status"]) == (template, template, 200)
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/v1", "/v1/keys/", "/v1/keys/a/", "/v1/keys/a/b/revoke", "/v1//a", "//", "/%761"]
+)
+async def test_unknown_path_is_not_found(path: str) -> None:
+    client = Client()
+    assert (await client.send("GET", path))[0] == 404
+    assert client.log.entries[0]["route"] == "(none)"
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/sessions/current", b"DELETE, GET, HEAD, OPTIONS"),
+        ("/v1/keys/a", b"GET, HEAD, OPTIONS"),
+        ("/v1/keys/a/revoke", b"OPTIONS, POST"),
+    ],
+)
+async def test_other_method_is_405_with_the_allowed_methods(path: str, allowed: bytes) -> None:
+    client = Client()
+    for method, expected in (("PUT", 405), ("OPTIONS", 204)):
+        status, headers, _ = await client.send(method, path)
+        assert (status, headers[b"allow"]) == (expected, allowed)
+    assert "{" in client.log.entries[0]["route"] or "current" in path
+
+
+async def test_head_has_the_length_and_no_body() -> None:
+    get, head = [await Client().send(method, "/v1/keys/a") for method in ("GET", "HEAD")]
+    assert (head[0], head[1][b"content-length"], head[2]) == (
+        200,
+        str(len(get[2])).encode(),
+        b"",
+    )
+    assert (await Client().send("HEAD", "/stream"))[2] == b""
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "detail"),
+    [("/unavailable", 503, "for the log"), ("/defect", 500, "ValueError at test_application.py")],
+)
+async def test_error_is_a_problem_document(path: str, status: int, detail: str) -> None:
+    client = Client()
+    sent, headers, body = await client.send("GET", path)
+    assert (sent, headers[b"content-type"]) == (status, b"application/problem+json")
+    assert headers[b"x-frame-options"] == b"DENY"
+    assert b"etag" not in headers
+    assert headers[b"x-request-id"] in body
+    assert b"canary" not in body + client.log.getvalue()
+    assert client.log.entries[-1]["detail"].startswith(detail)
+
+
+async def test_stream_ends_when_the_client_disconnects() -> None:
+    client = Client()
+    assert (await client.send("GET", "/stream"))[2] == b"firstsecond"
+    assert (await client.send("GET", "/stream", "http.disconnect"))[2] == b"first"
+    assert client.log.entries[-1]["detail"] == "client disconnected"
