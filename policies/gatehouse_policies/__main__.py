@@ -1,4 +1,4 @@
-"""Command line of the policy packs: `gatehouse-policies check|levels|list`.
+"""Command line of the policy packs: `gatehouse-policies check|levels`.
 
 Exit codes: 0 success, 1 a mandatory rule is violated, 2 error.
 """
@@ -11,11 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from rich.console import Console
-from rich.table import Table
-
 from gatehouse_policies import command, configuration
-from gatehouse_policies.catalogue import PACKS, RULES
+from gatehouse_policies.catalogue import PACKS
 from gatehouse_policies.engine.rule import ENVIRONMENTS
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -57,8 +54,6 @@ def parser() -> argparse.ArgumentParser:
         "environment", choices=ENVIRONMENTS, metavar="ENVIRONMENT", help="dev, staging or prod"
     )
     levels.add_argument("folder", type=Path, metavar="DIR", help="Folder of the two files.")
-
-    _add_command(commands, "list", _list, "List all rules with their levels.")
     return root
 
 
@@ -148,20 +143,6 @@ def _levels(options: argparse.Namespace) -> int:
         )
         command.write_output(target, text)
         print(f"wrote {target}")
-    return 0
-
-
-def _list(_options: argparse.Namespace) -> int:
-    table = Table("rule", "title", "pack", "severity", *ENVIRONMENTS, box=None)
-    for rule in RULES:
-        table.add_row(
-            rule.id,
-            rule.title,
-            rule.pack,
-            rule.severity,
-            *(str(level) for level in rule.levels.values()),
-        )
-    Console().print(table)
     return 0
 
 

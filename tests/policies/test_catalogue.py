@@ -42,11 +42,6 @@ def test_every_rule_has_its_own_id_and_is_in_one_pack() -> None:
     assert sorted(rule.id for pack in PACKS for rule in of_pack(pack)) == ids
 
 
-def test_levels_of_a_pack_contain_parameters() -> None:
-    config = catalogue.level_config("security", "prod")
-    assert config["GH-KMS-001"] == {"enforcementLevel": "mandatory", "days_max": 365}
-
-
 def test_metadata_is_complete() -> None:
     incomplete = [
         rule.id

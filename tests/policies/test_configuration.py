@@ -92,7 +92,6 @@ def test_rules_of_other_packs_are_separate(file: Path) -> None:
             'regions = ["eu-wst-1"]',
             "regions: 'eu-wst-1' is not the code of a Region. Write a code such as",
         ),
-        ('regions = ["EU-West-1"]', "regions: 'EU-West-1' is not the code of a Region"),
         (
             'required_tags = ["team", "owner "]',
             "required_tags: 'owner ' begins or ends with a space",
@@ -117,13 +116,8 @@ def test_rules_of_other_packs_are_separate(file: Path) -> None:
             "[levels]\nGH-RDS-003 = {days_min = nan}",
             "levels.GH-RDS-003.days_min must be a number that is not negative",
         ),
-        (
-            "[levels]\nGH-RDS-003 = {days_min = inf}",
-            "levels.GH-RDS-003.days_min must be a number that is not negative",
-        ),
         ('region = ["a"]', "unknown key 'region'. Keys: regions, required_tags"),
         ('regions = "eu-west-1"', 'regions must be a list of strings, such as ["a", "b"]'),
-        ("regions = [1]", "regions must be a list of strings"),
         ("levels = 1", "levels must be a table. Write [levels]"),
         ("[levels]\nprod = 1", "levels.prod must be a table. Write [levels.prod]"),
         (
@@ -139,7 +133,6 @@ def test_rules_of_other_packs_are_separate(file: Path) -> None:
             "[levels]\nGH-RDS-003 = {days_min = -1}",
             "levels.GH-RDS-003.days_min must be a number that is not negative",
         ),
-        ("[levels]\nGH-RDS-003 = {days_min = true}", "levels.GH-RDS-003.days_min must be a number"),
         (
             "[levels]\nGH-RDS-003 = {days = 1}",
             "GH-RDS-003 has no parameter 'days'. Parameters: enforcementLevel, days_min",

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
-from gatehouse_policies.configuration import Configuration
 from gatehouse_policies.errors import CheckError
 
 PACK = """
@@ -78,14 +77,6 @@ def test_violation_has_line_and_passes(program: Path, pack: Path) -> None:
         ("unknown", "known"),
     )
     assert finding.urn == "urn:pulumi:dev::shop::aws:sns/topic:Topic::alerts"
-
-
-def test_advisory_violation_does_not_fail(program: Path, pack: Path) -> None:
-    source = program / "__main__.py"
-    source.write_text(source.read_text().replace(', kms_master_key_id="alias/own"', ""))
-    levels = Configuration(rules={"dev": {"T-TOPIC": {"enforcementLevel": "advisory"}}})
-    result = policy_check.check(program, "dev", folders=[pack], configuration=levels)
-    assert (len(result.findings), result.exit_code) == (1, 0)
 
 
 def test_unknown_stack_exits_with_2(
@@ -159,22 +150,3 @@ def test_report_lists_fake_function_results(program: Path, pack: Path) -> None:
     assert (result.findings, result.run.invented) == ([], ("getVpc",))
     assert "; fake results of provider functions: getVpc" in result.text("markdown")
     assert "getVpc" in result.text("table")
-
-
-@pytest.mark.requirement("PP-02")
-def test_stack_reference_is_unknown_in_both_passes(program: Path, pack: Path) -> None:
-    source = program / "__main__.py"
-    source.write_text(
-        "import pulumi\n"
-        + source.read_text().replace(
-            '"alias/own"', 'pulumi.StackReference("org/keys/dev").require_output("key")'
-        )
-        + (
-            "aws.s3.BucketPolicy('p', bucket=bucket.id, "
-            "policy=pulumi.StackReference('org/x/dev').get_output('policy'))\n"
-        )
-    )
-    result = policy_check.check(program, "dev", folders=[pack])
-    (finding,) = (finding for finding in result.findings if finding.rule == "T-TOPIC")
-    assert (finding.level, finding.passes) == ("advisory", ("unknown", "known"))
-    assert "kmsMasterKeyId" in finding.message

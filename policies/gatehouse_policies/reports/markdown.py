@@ -20,13 +20,10 @@ COMMENT_CHARS_MAX = 50_000
 
 
 def markdown(findings: Sequence[Finding], run: Run) -> str:
-    """The Markdown page. Resources for which a comment has no space are counted in the last line.
-
-    The first line identifies the comment of this program and stack, so that a later run can replace
-    the comment.
+    """The Markdown page. Resources for which a comment has no space are counted in the last
+    line.
     """
-    lines = [f"<!-- gatehouse-policies {run.root or '.'} {run.stack or run.environment} -->"]
-    lines += [f"# Policy check: {run.environment}", "", f"{summary(findings, run)}.", ""]
+    lines = [f"# Policy check: {run.environment}", "", f"{summary(findings, run)}.", ""]
     groups = by_resource(findings)
     for number, (urn, group) in enumerate(groups.items()):
         if sum(len(line) + 1 for line in lines) > COMMENT_CHARS_MAX:

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
@@ -12,14 +13,15 @@ from gatehouse_policies.engine.requirements import (
     is_at_least,
     is_exactly,
     is_not_false,
+    is_not_set,
     is_set,
     is_true,
+    satisfies,
     uses_customer_key,
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
-    Violation,
     levels,
     resource_rule,
 )
@@ -68,31 +70,35 @@ tls_is_required = _group_rule(
 )
 
 
-@resource_rule(
+def _needs_no_password(user: Properties) -> bool:
+    mode = user.block("authenticationMode").text("type")
+    return user.flag("noPasswordRequired") or mode == "no-password-required"
+
+
+users_authenticate = resource_rule(
     "GH-EC-003",
     title="ElastiCache replication groups authenticate individual users and use no shared token",
-    remedy="set userGroupIds and remove authToken",
     severity=Severity.HIGH,
     types=aws("elasticache.ReplicationGroup", "elasticache.User"),
     upstream="ElastiCache.6 CKV_AWS_31",
     url=f"{_GUIDE}/Clusters.RBAC.html",
+).requires(
+    for_types(
+        aws("elasticache.User"),
+        satisfies(
+            "accessString",
+            lambda user, key: user.text(key).split()[:1] == ["off"] or not _needs_no_password(user),
+            "enables the user, who needs no password",
+            'set authenticationMode.type="iam", or accessString="off -@all" for the default user',
+        ),
+    ),
+    for_types(
+        aws("elasticache.ReplicationGroup"),
+        is_not_set("authToken"),
+        is_not_set("authTokenWo"),
+        is_set("userGroupIds", "clients are not authenticated"),
+    ),
 )
-def users_authenticate(cache: Resource) -> CheckResults:
-    if cache.type in aws("elasticache.User"):
-        mode = cache.props.block("authenticationMode").text("type")
-        no_password = cache.props.flag("noPasswordRequired") or mode == "no-password-required"
-        if no_password and cache.props.text("accessString").split()[:1] != ["off"]:
-            fix = (
-                'set authenticationMode.type="iam", or accessString="off -@all" for the '
-                "default user"
-            )
-            yield Violation("the user is enabled and requires no password", fix)
-        return
-    for name in ("authToken", "authTokenWo"):
-        if cache.props.has(name):
-            yield Violation(f"{name} is set by the program", f"remove {name} and set userGroupIds")
-    if not cache.props.has("userGroupIds"):
-        yield "userGroupIds is empty, so clients are not authenticated"
 
 
 automatic_failover_is_enabled = _group_rule(

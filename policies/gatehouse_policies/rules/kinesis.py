@@ -2,7 +2,6 @@
 Service for Apache Flink.
 """
 
-from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     AWS_KEY,
@@ -11,29 +10,32 @@ from gatehouse_policies.engine.requirements import (
     is_exactly,
     is_set,
     is_true,
+    satisfies,
 )
-from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule
+from gatehouse_policies.engine.rule import Severity, levels, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/streams/latest/dev"
 
 
-@resource_rule(
+stream_uses_customer_key = resource_rule(
     "GH-KIN-001",
     title="Kinesis data streams are encrypted with a customer managed key",
-    remedy='set encryptionType="KMS" and kmsKeyId',
     severity=Severity.HIGH,
     types=aws("kinesis.Stream"),
     upstream="Kinesis.1 CKV_AWS_43 CKV_AWS_185 KDS1",
     url=f"{_GUIDE}/server-side-encryption.html",
+).requires(
+    in_order(
+        is_exactly("encryptionType", "KMS"),
+        is_set("kmsKeyId", AWS_KEY),
+        satisfies(
+            "kmsKeyId",
+            lambda stream, key: stream.known_text(key) != "alias/aws/kinesis",
+            "is an AWS managed key",
+            "set kmsKeyId to a customer managed key",
+        ),
+    )
 )
-def stream_uses_customer_key(stream: Resource) -> CheckResults:
-    if stream.props.text("encryptionType") != "KMS":
-        yield "encryptionType is not KMS"
-    elif (
-        not stream.props.has("kmsKeyId")
-        or stream.props.known_text("kmsKeyId") == "alias/aws/kinesis"
-    ):
-        yield "kmsKeyId is not a customer managed key"
 
 
 firehose_uses_customer_key = resource_rule(

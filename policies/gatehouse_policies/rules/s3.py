@@ -22,7 +22,6 @@ from gatehouse_policies.engine.requirements import (
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
-    Violation,
     levels,
     resource_rule,
     stack_rule,
@@ -245,7 +244,7 @@ def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
     title="S3 buckets enforce object ownership and use no ACLs",
     remedy=(
         'set objectOwnership="BucketOwnerEnforced" in an aws.s3.BucketOwnershipControls and '
-        "remove every BucketAcl"
+        "remove every BucketAcl, and acl and grants of the bucket"
     ),
     severity=Severity.HIGH,
     upstream="S3.12 CKV2_AWS_65 CKV_AWS_20 CKV_AWS_57 CKV_AWS_375",
@@ -254,12 +253,9 @@ def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
 def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults:
     yield from _OWNER_ENFORCED.check(bucket, stack)
     for acl in stack.referencing(bucket, aws("s3.BucketAcl"), "bucket"):
-        yield Violation(
-            f"the bucket has the ACL {acl.name}",
-            "remove the ACL and grant the access in the bucket policy",
-        )
+        yield f"the bucket has the ACL {acl.name}"
     if bucket.props.has("acl") or bucket.props.has("grants"):
-        yield Violation("the bucket sets acl or grants", "remove acl and grants")
+        yield "the bucket sets acl or grants"
 
 
 _OWNER_ENFORCED = has_resource(

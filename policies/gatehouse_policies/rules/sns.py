@@ -1,7 +1,11 @@
 """Rules for SNS topics."""
 
-from gatehouse_policies.analysis.iam.document import allows_public, denies_requests_without_tls
-from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access, resource_documents
+from gatehouse_policies.analysis.iam.document import denies_requests_without_tls
+from gatehouse_policies.analysis.policy_holders import (
+    ACCOUNTS,
+    public_or_foreign_access,
+    resource_documents,
+)
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.rule import CheckResults, Violation, stack_rule
@@ -33,11 +37,7 @@ def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResult
     documents = resource_documents(topic, stack, aws("sns.TopicPolicy"), "arn")
     if not any(denies_requests_without_tls(document, "sns:Publish") for document in documents):
         yield "no topic policy denies requests without TLS"
-    if any(allows_public(document) for document in documents):
-        fix = "name the principals, or add a condition on aws:SourceAccount or aws:SourceArn"
-        yield Violation('the topic policy allows everyone ("*")', fix)
     for document in documents:
-        for message in foreign_access(document, topic, "the topic policy"):
-            yield Violation(
-                message, "remove the account, or add the account to the list `accounts` of the rule"
-            )
+        for message in public_or_foreign_access(document, topic, "the topic policy"):
+            fix = "name the principals, or add the account to the list `accounts` of the rule"
+            yield Violation(message, fix)

@@ -106,15 +106,6 @@ def test_resources_of_a_stack_are_decoded_once_for_all_policies() -> None:
     assert [resource.urn for resource in received[-1].resources] == [TOPIC]
 
 
-def test_pack_lists_all_policies() -> None:
-    pack = Calls("bucket", "topic", "buckets")
-    assert [policy.name for policy in pack.servicer.GetAnalyzerInfo(None, None).policies] == [
-        "bucket",
-        "topic",
-        "buckets",
-    ]
-
-
 def test_other_packs_are_left_unchanged() -> None:
     pack = Calls("bucket", "topic")
     sdk: Any = pulumi_policy.policy

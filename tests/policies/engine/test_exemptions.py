@@ -8,6 +8,9 @@ from gatehouse_policies import catalogue
 from gatehouse_policies.engine.exemptions import Exemptions, load
 
 TODAY = date(2026, 6, 1)
+EVERY_RESOURCE = (
+    "matches every resource. Fix: name the resource in urn, such as urn:pulumi:dev::*::logs"
+)
 KNOWN = {rule.id: rule.exemptible for rule in catalogue.RULES}
 
 
@@ -68,27 +71,9 @@ def test_owner_cannot_renew_its_own_entry(tmp_path: Path) -> None:
             {"reason": '"...................."'},
             "has a reason with fewer than 4 words. Fix: explain why the control cannot be met",
         ),
-        (
-            {"urn": '"urn:*"'},
-            (
-                "matches every resource. Fix: name the resource in urn, such as "
-                "urn:pulumi:dev::*::logs"
-            ),
-        ),
-        (
-            {"urn": '"?*"'},
-            (
-                "matches every resource. Fix: name the resource in urn, such as "
-                "urn:pulumi:dev::*::logs"
-            ),
-        ),
-        (
-            {"urn": '"urn:pulumi:dev::shop::*::[a-z]*"'},
-            (
-                "matches every resource. Fix: name the resource in urn, such as "
-                "urn:pulumi:dev::*::logs"
-            ),
-        ),
+        ({"urn": '"urn:*"'}, EVERY_RESOURCE),
+        ({"urn": '"?*"'}, EVERY_RESOURCE),
+        ({"urn": '"urn:pulumi:dev::shop::*::[a-z]*"'}, EVERY_RESOURCE),
         (
             {"control": '"GH-UNDECIDED"'},
             (
@@ -115,13 +100,7 @@ def test_owner_cannot_renew_its_own_entry(tmp_path: Path) -> None:
                 "without quotes"
             ),
         ),
-        (
-            {"urn": '"*"'},
-            (
-                "matches every resource. Fix: name the resource in urn, such as "
-                "urn:pulumi:dev::*::logs"
-            ),
-        ),
+        ({"urn": '"*"'}, EVERY_RESOURCE),
         (
             {"created": "2026-03-01"},
             "is valid for 122 days; the maximum is 90. Fix: set an earlier expires date",

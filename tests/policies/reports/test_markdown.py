@@ -1,7 +1,6 @@
 """Markdown report."""
 
 import re
-from dataclasses import replace
 
 import pytest
 from gatehouse_policies import catalogue
@@ -22,13 +21,6 @@ def test_finding_is_a_row_with_a_link() -> None:
 
 def test_pipe_in_message_is_escaped() -> None:
     assert "a \\| b" in markdown([violation(message="a | b. Fix: c")], RUN)
-
-
-def test_page_identifies_its_program_and_stack() -> None:
-    run = replace(RUN, root="infrastructure", stack="live")
-    assert markdown([], run).startswith(
-        "<!-- gatehouse-policies infrastructure live -->\n# Policy check: prod\n"
-    )
 
 
 def test_page_fits_into_a_comment() -> None:

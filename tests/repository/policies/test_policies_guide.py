@@ -58,8 +58,14 @@ def check(shop: Path) -> tuple[int, list[dict[str, Any]]]:
 
 
 @pytest.mark.requirement("PP-02")
-def test_rule_of_the_guide_and_its_remedy(shop: Path) -> None:
+def test_rule_report_and_remedy_of_the_guide(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, [finding] = check(shop)
+    printed = capsys.readouterr().out
+    [report] = re.findall(r"--pack guard\n(.*?)```", GUIDE, flags=re.DOTALL)
+    assert len(report.splitlines()) >= 3
+    assert [line for line in report.splitlines() if line not in printed] == []
     assert (code, finding["ruleId"], finding["level"]) == (1, "ACME-SNS-001", "error")
     assert finding["locations"][0]["physicalLocation"]["region"] == {"startLine": 3}
     assert finding["message"]["text"] == (
@@ -69,17 +75,6 @@ def test_rule_of_the_guide_and_its_remedy(shop: Path) -> None:
         PROGRAM.replace("'orders'", "'orders', kms_master_key_id='alias/orders'")
     )
     assert check(shop)[1] == []
-
-
-def test_report_of_the_guide(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = str(shop / "guard" / "levels.toml")
-    options = ["--program", str(shop), "--levels", "prod", "--config", config]
-    options += ["--pack", str(shop / "guard")]
-    main(["--home", str(shop / "home"), "check", *options])
-    printed = capsys.readouterr().out
-    [report] = re.findall(r"--pack guard\n(.*?)```", GUIDE, flags=re.DOTALL)
-    assert len(report.splitlines()) >= 3
-    assert [line for line in report.splitlines() if line not in printed] == []
 
 
 def test_exemption_of_the_guide_is_valid(tmp_path: Path) -> None:
