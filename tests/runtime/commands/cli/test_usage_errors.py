@@ -43,6 +43,7 @@ CREATE = ("keys", "create", "--name", "x", *OPTIONS)
             (*CORE, "--url", "http://a.test", "--url-file", "x"),
             "--url and --url-file are mutually exclusive",
         ),
+        ((*CORE, "--forward-authorization"), "--dir and --forward-authorization are mutually"),
         (CORE, "no token: set GATEHOUSE_CORE_TOKEN"),
         ((*CORE, "--token", "two words"), "not allowed in a token"),
         (("migrate",), "GATEHOUSE_ENVIRONMENT: is required; GATEHOUSE_DATABASE_URL: is required"),
