@@ -15,6 +15,7 @@ from sandbox.emulator.resource_type import (
     AGAIN,
     KEPT,
     PULUMI_ONLY,
+    REPLACED,
     ResourceType,
     change_settings,
     create,
@@ -115,6 +116,8 @@ def deletion(resource_type: ResourceType, request: ChangeRequest) -> str:
 def _change(resource_type: ResourceType, request: ChangeRequest) -> Mapping[str, Any]:
     """Make the calls that change the inputs. Returns changed outputs."""
     how: Any = resource_type.update or _derived(resource_type, request)
+    if how == REPLACED:
+        return {}
     if callable(how):
         return how(request) or {}
     if how == AGAIN or resource_type.modelled:
@@ -130,7 +133,6 @@ def _change(resource_type: ResourceType, request: ChangeRequest) -> Mapping[str,
         prepared={name: value for name, value in prepared.items() if name in shape.members},
         skip=PULUMI_ONLY,
     )
-    parameters |= request.differences(how)
     parameters = request.named(how, parameters, resource_type.id_name)
     request.sent = {**request.sent, **parameters}
     members = request.result(how, request.call(how, parameters))

@@ -229,24 +229,10 @@ def delete_account_public_access_block(account: str) -> None:
         regions["aws"].delete_public_access_block(account)
 
 
-def delete_cache_subnet_group(request: CreateRequest, name: str) -> None:
-    """Delete an ElastiCache subnet group. moto has no DeleteCacheSubnetGroup."""
-    with _state("elasticache") as regions:
-        regions[request.region].cache_subnet_groups.pop(name, None)
-
-
-def complete_replication_group_deletion(request: CreateRequest, identity: str) -> None:
-    """Delete an ElastiCache replication group, which moto keeps in the state "deleting"."""
-    with _state("elasticache") as regions:
-        regions[request.region].replication_groups.pop(identity, None)
-
-
-def complete_backup_plan_deletion(request: CreateRequest, identity: str) -> None:
-    """Delete a backup plan, which moto keeps, so that it rejects another plan with the same
-    document.
-    """
-    with _state("backup") as regions:
-        regions[request.region].plans.pop(identity, None)
+def remove(request: CreateRequest, service: str, collection: str, identity: str) -> None:
+    """Remove a resource that moto cannot delete, or keeps after its deletion."""
+    with _state(service) as regions:
+        getattr(regions[request.region], collection).pop(identity, None)
 
 
 def replicated_backups_arn(source: str, region: str) -> str:

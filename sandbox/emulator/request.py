@@ -413,21 +413,6 @@ class ChangeRequest(CreateRequest):
         """The merged tags as a parameter of the operation."""
         return self._tag_parameters(self.input_shape(call), "")
 
-    def differences(self, call: str) -> dict[str, Any]:
-        """What changed lists gain and lose, for an operation with parameters such as AddSubnetIds
-        and RemoveSubnetIds. Marks these inputs as used.
-        """
-        members = {normalized(name): name for name in self.input_shape(call).members}
-        parameters: dict[str, Any] = {}
-        for name in sorted(self.unused_changes):
-            forms = [members.get(f"{verb}{normalized(name)}") for verb in ("add", "remove")]
-            if None not in forms:
-                old = set(self.old.registration.inputs.get(name) or [])
-                new = set(self.take(name) or [])
-                changes = zip(forms, (sorted(new - old), sorted(old - new)), strict=True)
-                parameters |= {str(form): items for form, items in changes if items}
-        return parameters
-
 
 def normalized(name: str) -> str:
     """A name in lowercase and without separators, to match Pulumi's names with names in the AWS

@@ -36,6 +36,8 @@ when the resource is created.
 
 AGAIN: Final = "again"
 """The calls that create the resource also change it."""
+REPLACED: Final = "replaced"
+"""The emulator changes nothing in place: the resource is replaced."""
 KEPT: Final = "kept"
 """AWS has no call that deletes the resource: the provider only removes it from its state."""
 
@@ -101,10 +103,11 @@ class ResourceType:
     create: Callable[[CreateRequest], Created] | None = None
     """Creates the resource instead of `call`; returns the ID and the outputs."""
     update: str | Callable[[ChangeRequest], dict[str, Any] | None] = ""
-    """How other inputs than those of `settings` are changed: `AGAIN`, "service.operation", or a
-    function that returns changed outputs and marks the inputs that it changes as used. By default
-    `AGAIN` for an operation such as put_x, and otherwise update_x or modify_x for create_x. A
-    resource whose changed inputs are not used is replaced, and the output says so."""
+    """How other inputs than those of `settings` are changed: `AGAIN`, `REPLACED`,
+    "service.operation", or a function that returns changed outputs and marks the inputs that it
+    changes as used. By default `AGAIN` for an operation such as put_x, and otherwise update_x or
+    modify_x for create_x. A resource whose changed inputs are not used is replaced, and the output
+    says so."""
     delete: str | tuple[str, ...] | Callable[[ChangeRequest], object] = ""
     """How the resource is deleted: `KEPT`, one or several "service.operation", or a function. By
     default, the opposite of `call`.

@@ -4,10 +4,8 @@ settings, and Budgets.
 
 from typing import Any
 
-from gatehouse_policies.program.types import ACCOUNT
-
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
-from sandbox.emulator.resource_type import AGAIN, KEPT, ResourceType, Setting
+from sandbox.emulator.resource_type import AGAIN, KEPT, REPLACED, ResourceType, Setting
 
 _FEATURES = [
     "S3_DATA_EVENTS",
@@ -66,17 +64,6 @@ def _configure_trail(request: CreateRequest, trail: dict[str, Any]) -> None:
     """Start or stop logging."""
     verb = "stop" if request.take("enableLogging") is False else "start"
     request.call(f"cloudtrail.{verb}_logging", Name=trail["TrailARN"])
-
-
-def _update_budget(request: ChangeRequest) -> None:
-    """Change the budget. Its notifications have calls of their own, which are not made."""
-    limit = {"Amount": str(request.take("limitAmount")), "Unit": request.take("limitUnit")}
-    account = request.take("accountId") or ACCOUNT
-    prepared = {"AccountId": account, "NewBudget": {"BudgetLimit": limit}}
-    parameters = request.parameters(
-        "budgets.update_budget", body="NewBudget", names=_COST_EXPRESSION, prepared=prepared
-    )
-    request.call("budgets.update_budget", parameters)
 
 
 def _limit_and_notifications(request: CreateRequest) -> dict[str, Any]:
@@ -172,7 +159,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         body="Budget",
         names=_COST_EXPRESSION,
         prepare=_limit_and_notifications,
-        update=_update_budget,
+        update=REPLACED,
         outputs={"arn": "arn:aws:budgets::{account}:budget/{name}", "accountId": "{account}"},
     ),
 }

@@ -5,7 +5,7 @@ access logs.
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, CreateRequest
-from sandbox.emulator.resource_type import ResourceType
+from sandbox.emulator.resource_type import REPLACED, ResourceType
 
 HOSTED_ZONE = "Z2FDTNDATAQYW2"
 """The hosted zone of every distribution (Route 53 API Reference, "AliasTarget")."""
@@ -119,7 +119,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         names={"code": "FunctionCode"},
         defaults={"comment": ""},
         prepare=_published,
-        update=lambda _request: None,  # moto has no UpdateFunction: the function is replaced
+        update=REPLACED,  # moto has no UpdateFunction
         delete=_delete_function,
         outputs={"arn": "arn:aws:cloudfront::{account}:function/{name}"},
     ),

@@ -137,7 +137,8 @@ def _require_users(request: CreateRequest, _group: dict[str, Any]) -> None:
 
 def _delete_replication_group(request: ChangeRequest) -> None:
     request.call("elasticache.delete_replication_group", ReplicationGroupId=request.old.id)
-    moto_patches.complete_replication_group_deletion(request, request.old.id)
+    # moto keeps it in the state "deleting".
+    moto_patches.remove(request, "elasticache", "replication_groups", request.old.id)
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
@@ -198,7 +199,10 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:elasticache/subnetGroup:SubnetGroup": ResourceType(
         call="elasticache.create_cache_subnet_group",
         id="{CacheSubnetGroupName}",
-        delete=lambda request: moto_patches.delete_cache_subnet_group(request, request.old.id),
+        # moto has no DeleteCacheSubnetGroup.
+        delete=lambda request: moto_patches.remove(
+            request, "elasticache", "cache_subnet_groups", request.old.id
+        ),
         outputs={"name": "{CacheSubnetGroupName}"},
     ),
     "aws:elasticache/user:User": ResourceType(

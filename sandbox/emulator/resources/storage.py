@@ -119,7 +119,8 @@ def _require_plan(request: CreateRequest, _response: dict[str, Any]) -> None:
 
 def _delete_plan(request: ChangeRequest) -> None:
     request.call("backup.delete_backup_plan", BackupPlanId=request.old.id)
-    moto_patches.complete_backup_plan_deletion(request, request.old.id)
+    # moto keeps the plan, and rejects another plan with the same document.
+    moto_patches.remove(request, "backup", "plans", request.old.id)
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {

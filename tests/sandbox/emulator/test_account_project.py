@@ -107,22 +107,6 @@ def test_second_update_changes_nothing(emulator: Emulator, checkpoint: Checkpoin
     assert deploy(emulator, checkpoint, raw_account_settings({"budget": BUDGET}, guards=True)) == []
 
 
-def test_modelled_types_have_a_reason(emulator: Emulator, checkpoint: Checkpoint) -> None:
-    assert checkpoint.resources
-    assert sorted(emulator.modelled) == [
-        "aws:accessanalyzer/analyzer:Analyzer: moto has no Access Analyzer",
-        "aws:backup/regionSettings:RegionSettings: moto has no UpdateRegionSettings",
-        (
-            "aws:ec2/instanceMetadataDefaults:InstanceMetadataDefaults: moto has no "
-            "ModifyInstanceMetadataDefaults"
-        ),
-        (
-            "aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions: moto has no VPC "
-            "Block Public Access"
-        ),
-    ]
-
-
 def test_guards_that_are_no_longer_managed_stay(emulator: Emulator, checkpoint: Checkpoint) -> None:
     settings = raw_account_settings({"guards.config_recorder": True})
     steps = deploy(emulator, checkpoint, settings)

@@ -55,9 +55,7 @@ def test_name_that_only_takes_less_time_can_be_absent(
         lambda: moto_patches.issue_certificate(REQUEST, "arn"),
         lambda: moto_patches.set_account_public_access_block("1", {}),
         lambda: moto_patches.delete_account_public_access_block("1"),
-        lambda: moto_patches.delete_cache_subnet_group(REQUEST, "id"),
-        lambda: moto_patches.complete_replication_group_deletion(REQUEST, "id"),
-        lambda: moto_patches.complete_backup_plan_deletion(REQUEST, "id"),
+        lambda: moto_patches.remove(REQUEST, "backup", "plans", "id"),
         lambda: moto_patches.replicated_database("arn:aws:rds:eu-west-1:1:auto-backup:ab-1"),
     ],
 )
