@@ -5,10 +5,9 @@ it.
 import pulumi
 import pulumi_aws as aws
 
-from components.account.budget import Budget, BudgetArgs
+from components.account.budget import Budget
 from components.contract import Stack
 from components.data_stores import DataStores
-from components.delivery.deploy_permissions import DeliveryRolesArgs
 from components.delivery.roles import DeliveryRoles
 from components.foundation import Foundation
 from components.iam import role_policies
@@ -45,8 +44,8 @@ workloads = Workloads("workloads", stack, foundation, network, data, platform, o
 
 # Account-level resources: delivery roles and budget. The guards of the account belong to the
 # project in account/.
-delivery = DeliveryRoles("delivery", DeliveryRolesArgs(stack=stack), opts)
-Budget("budget", BudgetArgs(stack=stack, topic_arn=foundation.topic_arn), opts)
+delivery = DeliveryRoles("delivery", stack, opts)
+Budget("budget", stack, foundation.topic_arn, opts)
 
 roles = foundation.role_arns
 pulumi.export("environment", settings.environment)

@@ -3,7 +3,7 @@
 import pulumi
 import pulumi_aws as aws
 
-from components.account.guards import AccountGuards, AccountGuardsArgs
+from components.account.guards import AccountGuards
 from components.naming import ACCOUNT, Naming, default_tags
 from components.settings.loader import load_account
 from components.storage.bucket import Bucket, config_bucket
@@ -23,15 +23,7 @@ if settings.guards.config_recorder:
     log_bucket = Bucket.log_bucket(
         "config", config_bucket(names, settings.config_retention_days), opts
     )
-AccountGuards(
-    "guards",
-    AccountGuardsArgs(
-        names=names,
-        settings=settings,
-        log_bucket=log_bucket.name if log_bucket else None,
-    ),
-    opts,
-)
+AccountGuards("guards", names, settings, log_bucket.name if log_bucket else None, opts)
 
 pulumi.export("account", settings.account)
 pulumi.export("region", settings.region)

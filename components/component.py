@@ -1,50 +1,15 @@
-"""Defines the base class and the common arguments of all components, and creates encrypted log
-groups.
-"""
+"""Defines the base classes of all components and what they give each other."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
-from pydantic import BaseModel
 
 from components.contract import Stack
-from components.naming import Naming, tags
+from components.naming import tags
 from components.settings.data import ProtectionSettings
-from components.settings.model import Settings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StackArgs:
-    """Arguments of every component of a stack.
-
-    stack: Settings, names and contract of the stack.
-    """
-
-    stack: Stack
-
-    @property
-    def names(self) -> Naming:
-        """Names, ARNs and tags of the stack's resources."""
-        return self.stack.names
-
-    @property
-    def settings(self) -> Settings:
-        """Settings of the stack."""
-        return self.stack.settings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogArgs(StackArgs):
-    """Arguments of a component with log groups.
-
-    logs_key_arn: KMS key that encrypts the log groups.
-    """
-
-    logs_key_arn: pulumi.Input[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,24 +82,30 @@ class DeploymentHook:
 
 
 class Component(pulumi.ComponentResource):
-    """Base class of all components. The fields of the arguments become Pulumi inputs, so the
-    children are created after the resources in these fields.
+    """Base class of all components.
+
+    inputs: Outputs of resources after which the children are created, although no property of the
+        children contains them.
     """
 
     child: pulumi.ResourceOptions
     """Options for a resource in this component."""
 
     def __init__(
-        self, token: str, name: str, args: object, opts: pulumi.ResourceOptions | None
+        self,
+        token: str,
+        name: str,
+        opts: pulumi.ResourceOptions,
+        inputs: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(token, name, None if args is None else component_inputs(args), opts)
+        super().__init__(token, name, inputs, opts)
         self.child = pulumi.ResourceOptions(parent=self)
 
     def after(self, *resources: pulumi.Resource) -> pulumi.ResourceOptions:
         """Return the options for a resource that is created after `resources`."""
         return pulumi.ResourceOptions(parent=self, depends_on=resources)
 
-    def protected(
+    def protected_by(
         self,
         protection: ProtectionSettings,
         *,
@@ -150,29 +121,44 @@ class Component(pulumi.ComponentResource):
             custom_timeouts=custom_timeouts,
         )
 
+
+class StackComponent(Component):
+    """Base class of the components of a stack, with its settings, names and contract."""
+
+    def __init__(
+        self,
+        token: str,
+        name: str,
+        stack: Stack,
+        opts: pulumi.ResourceOptions,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(token, name, opts, inputs)
+        self.stack, self.settings, self.names = stack, stack.settings, stack.names
+        self.contract = stack.contract
+
+    def protected(
+        self,
+        *depends_on: pulumi.Resource,
+        custom_timeouts: pulumi.CustomTimeouts | None = None,
+    ) -> pulumi.ResourceOptions:
+        """Return the options for a resource with the stack's protection from deletion."""
+        return self.protected_by(
+            self.settings.protection, depends_on=depends_on, custom_timeouts=custom_timeouts
+        )
+
     def create_log_group(
-        self, name: str, log_group_name: str, args: LogArgs
+        self, name: str, log_group_name: str, key_arn: pulumi.Input[str]
     ) -> aws.cloudwatch.LogGroup:
         """Create a log group with a KMS key and a retention period."""
         return aws.cloudwatch.LogGroup(
             name,
             name=log_group_name,
-            retention_in_days=args.settings.log_retention_days,
-            kms_key_id=args.logs_key_arn,
+            retention_in_days=self.settings.log_retention_days,
+            kms_key_id=key_arn,
             tags=tags("log"),
-            opts=self.protected(args.settings.protection),
+            opts=self.protected(),
         )
-
-
-def component_inputs(args: Any) -> dict[str, Any]:
-    """Return the fields of an Args dataclass as Pulumi properties in camelCase, except the stack
-    and fields that are None.
-    """
-    return {
-        _camel_case(field.name): _property(getattr(args, field.name))
-        for field in dataclasses.fields(args)
-        if field.name != "stack" and getattr(args, field.name) is not None
-    }
 
 
 def with_dependencies(
@@ -180,20 +166,3 @@ def with_dependencies(
 ) -> pulumi.Output[str]:
     """Return `value` as an output that also depends on the resources in `dependencies`."""
     return pulumi.Output.all(value, *dependencies).apply(lambda values: str(values[0]))
-
-
-def _property(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return {_camel_case(key): _property(inner) for key, inner in value if inner is not None}
-    if dataclasses.is_dataclass(value):
-        return component_inputs(value)
-    if isinstance(value, Mapping):
-        return {str(key): _property(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_property(item) for item in value]
-    return value
-
-
-def _camel_case(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)

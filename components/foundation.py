@@ -2,10 +2,10 @@
 
 import pulumi
 
-from components.account.cloud_trail import CloudTrail, CloudTrailArgs
-from components.component import Component, StackArgs
+from components.account.cloud_trail import CloudTrail
+from components.component import StackComponent
 from components.contract import Stack
-from components.encryption.kms_keys import KmsKeys, KmsKeysArgs
+from components.encryption.kms_keys import KmsKeys
 from components.iam import (
     backup_roles,
     key_policies,
@@ -17,14 +17,14 @@ from components.iam import (
 )
 from components.iam.documents import Statement
 from components.iam.role_policies import RoleDefinition
-from components.iam.roles import PermissionsBoundary, Roles, RolesArgs
+from components.iam.roles import PermissionsBoundary, Roles
 from components.monitoring import smoke_test, synthetic_probe
-from components.monitoring.topics import NotificationTopic, TopicArgs
+from components.monitoring.topics import NotificationTopic
 from components.naming import WEB_UI_BUCKET
 from components.storage.bucket import Bucket, BucketReplica, Buckets
 
 
-class Foundation(Component):
+class Foundation(StackComponent):
     """IAM roles, KMS keys, buckets, the CloudTrail trail and the topic for notifications from AWS
     services.
     """
@@ -35,29 +35,33 @@ class Foundation(Component):
     """Topic for notifications from AWS services: RDS events, backup jobs, and budget alerts."""
 
     def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:foundation:Foundation", name, None, opts)
-        self._stack = stack
-        boundary = PermissionsBoundary("permissions-boundary", StackArgs(stack=stack), self.child)
-        roles = RolesArgs(
-            stack=stack, definitions=role_definitions(stack), boundary_arn=boundary.arn
-        )
-        self.role_arns = Roles("roles", roles, self.child).arns
-        keys = KmsKeysArgs(stack=stack, statements=key_users(stack), role_arns=self.role_arns)
-        self.keys = KmsKeys("kms-keys", keys, self.child)
-        topic = TopicArgs(stack=stack, key_arn=self.keys.logs_arn)
-        self.topic_arn = NotificationTopic("service-notifications", topic, self.child).arn
+        super().__init__("gatehouse:foundation:Foundation", name, stack, opts)
+        boundary = PermissionsBoundary("permissions-boundary", stack, self.child)
+        definitions = role_definitions(stack)
+        self.role_arns = Roles("roles", stack, definitions, boundary.arn, self.child).arns
+        self.keys = KmsKeys("kms-keys", stack, key_users(stack), self.role_arns, self.child)
+        logs_key_arn = self.keys.logs_arn
+        topic = NotificationTopic("service-notifications", stack, logs_key_arn, self.child)
+        self.topic_arn = topic.arn
         self._buckets()
-        self.trail = self._cloud_trail()
+        self.trail = CloudTrail(
+            "trail",
+            stack,
+            self.child,
+            logs_key_arn=logs_key_arn,
+            bucket=self.trail_bucket.name,
+            role_arn=self.role_arns["trail-log"],
+        )
         self.register_outputs({})
 
     def _buckets(self) -> None:
-        buckets = Buckets(self._stack.settings, self._stack.names)
+        buckets = Buckets(self.settings, self.names)
         self.log_bucket = Bucket.log_bucket("logs", buckets.logs(), self.child)
         self.trail_bucket = Bucket(
             "trail", buckets.trail(self.keys.logs_arn, self.log_bucket.name), self.child
         )
         replica: BucketReplica | None = None
-        if self._stack.settings.replication_region and self.keys.replica_arn:
+        if self.settings.replication_region and self.keys.replica_arn:
             replica_logs = Bucket.log_bucket("replica-logs", buckets.replica_logs(), self.child)
             replica_args = buckets.replica_data(self.keys.replica_arn, replica_logs.name)
             replica_bucket = Bucket("replica-data", replica_args, self.child)
@@ -70,15 +74,6 @@ class Foundation(Component):
         self.secrets_bucket = Bucket(
             "secrets", buckets.secrets(self.keys.data_arn, self.log_bucket.name), self.child
         )
-
-    def _cloud_trail(self) -> CloudTrail:
-        args = CloudTrailArgs(
-            stack=self._stack,
-            logs_key_arn=self.keys.logs_arn,
-            bucket=self.trail_bucket.name,
-            role_arn=self.role_arns["trail-log"],
-        )
-        return CloudTrail("trail", args, self.child)
 
 
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
@@ -94,11 +89,15 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
 def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
     """Return the key policy statements of every principal that uses the keys, keyed by KMS key."""
     names, settings, contract = stack.names, stack.settings, stack.contract
-    consoles = [
-        role_policies.task_role(process) for process in object_policies.console_processes(contract)
-    ]
+    roles = {
+        service: [
+            names.role_arn(role) for role in role_policies.roles_of_service(contract, service)
+        ]
+        for service in (sharing_policies.CREATE, sharing_policies.OPEN)
+    }
     signers = [
-        role_policies.task_role(process) for process in object_policies.signing_processes(contract)
+        names.role_arn(role_policies.task_role(process))
+        for process in object_policies.signing_processes(contract)
     ]
     log_groups = names.log_groups(
         (*contract.tasks, *sharing_roles.log_groups(contract)),
@@ -109,17 +108,10 @@ def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
         backup_roles.key_statements(stack),
         sharing_roles.key_statements(names, contract),
         {"logs": resource_policies.log_key_statements(names, log_groups)},
-        object_policies.key_statements(names, signers=signers, consoles=consoles),
-        sharing_policies.key_statements(
-            names,
-            {
-                service: [
-                    names.role_arn(role)
-                    for role in role_policies.roles_of_service(contract, service)
-                ]
-                for service in (sharing_policies.CREATE, sharing_policies.OPEN)
-            },
+        object_policies.key_statements(
+            names, signers=signers, consoles=roles[sharing_policies.CREATE]
         ),
+        sharing_policies.key_statements(names, roles),
         {"data": (key_policies.distribution_key_statement(names, WEB_UI_BUCKET),)}
         if settings.services.cloudfront
         else {},

@@ -4,13 +4,12 @@ protection findings.
 
 import pulumi
 
-from components.component import Component, LogArgs
-from components.compute.python_function import AlarmedFunctionArgs
+from components.component import StackComponent
 from components.contract import Stack
 from components.data_stores import DataStores
 from components.foundation import Foundation
 from components.monitoring import synthetic_probe
-from components.monitoring.alarms import Alarms, AlarmsArgs
+from components.monitoring.alarms import Alarms
 from components.monitoring.data_protection import DataProtection
 from components.monitoring.metric_alarms import MonitoredResources
 from components.monitoring.synthetic_probe import SyntheticProbe
@@ -18,7 +17,7 @@ from components.platform import Platform
 from components.private_network import PrivateNetwork
 
 
-class Observability(Component):
+class Observability(StackComponent):
     """Alarms on user-visible symptoms and on resource exhaustion. All alarms notify one topic, with
     a link to the runbook.
     """
@@ -40,7 +39,8 @@ class Observability(Component):
         platform: Platform,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__("gatehouse:monitoring:Observability", name, None, opts)
+        super().__init__("gatehouse:monitoring:Observability", name, stack, opts)
+        logs_key_arn = foundation.keys.logs_arn
         resources = MonitoredResources(
             load_balancers={
                 name: balancer.label for name, balancer in platform.load_balancers.items()
@@ -54,25 +54,23 @@ class Observability(Component):
             nat_gateways=network.vpc.nat_gateways,
             certificate_arn=platform.certificate.arn,
         )
-        alarms = AlarmsArgs(stack=stack, key_arn=foundation.keys.logs_arn, resources=resources)
-        self.alarms = Alarms("alarms", alarms, self.child)
-        has_probe = bool(stack.settings.monitoring.probe_interval_minutes)
-        self.probe = self._probe(stack, foundation) if has_probe else {}
-        findings = LogArgs(stack=stack, logs_key_arn=foundation.keys.logs_arn)
-        self.findings_log_group = DataProtection("data-protection", findings, self.child).log_group
+        self.alarms = Alarms("alarms", stack, logs_key_arn, resources, self.child)
+        self.probe = {}
+        if self.settings.monitoring.probe_interval_minutes:
+            role_arn = foundation.role_arns[synthetic_probe.NAME]
+            probe = SyntheticProbe(
+                synthetic_probe.NAME,
+                stack,
+                self.alarms.topic_arn,
+                self.child,
+                role_arn=role_arn,
+                logs_key_arn=logs_key_arn,
+            )
+            self.probe = {
+                "function": probe.function,
+                "role": role_arn,
+                "services": self.contract.health_urls,
+            }
+        findings = DataProtection("data-protection", stack, logs_key_arn, self.child)
+        self.findings_log_group = findings.log_group
         self.register_outputs({})
-
-    def _probe(self, stack: Stack, foundation: Foundation) -> dict[str, pulumi.Input[object]]:
-        probe_role = foundation.role_arns[synthetic_probe.NAME]
-        args = AlarmedFunctionArgs(
-            stack=stack,
-            role_arn=probe_role,
-            logs_key_arn=foundation.keys.logs_arn,
-            topic_arn=self.alarms.topic_arn,
-        )
-        probe = SyntheticProbe("probe", args, self.child)
-        return {
-            "function": probe.function,
-            "role": probe_role,
-            "services": stack.contract.health_urls,
-        }

@@ -4,21 +4,21 @@ from collections.abc import Sequence
 
 import pulumi
 
-from components.component import Component, StackArgs, TargetGroups
-from components.compute.container_image import RUNTIME, ContainerImage, ContainerImageArgs
+from components.component import StackComponent, TargetGroups
+from components.compute.container_image import RUNTIME, ContainerImage
 from components.compute.ecs_service import EcsCluster
 from components.contract import ContractService, Stack
 from components.edge.certificate import Certificate
-from components.edge.load_balancer import LoadBalancer, LoadBalancerArgs
+from components.edge.load_balancer import LoadBalancer
 from components.foundation import Foundation
 from components.network.security_groups import ORIGIN
-from components.network.service_discovery import ServiceDiscovery, ServiceDiscoveryArgs
+from components.network.service_discovery import ServiceDiscovery
 from components.private_network import PrivateNetwork
 from components.settings.workloads import CONSOLE
 from components.web_hosting import WebHosting
 
 
-class Platform(Component):
+class Platform(StackComponent):
     """Image repositories, certificate, load balancer, ECS cluster and service discovery."""
 
     core_images: dict[str, str]
@@ -32,19 +32,21 @@ class Platform(Component):
         network: PrivateNetwork,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__("gatehouse:platform:Platform", name, None, opts)
-        settings, contract = stack.settings, stack.contract
-        image = ContainerImageArgs(stack=stack, key_arn=foundation.keys.data_arn)
-        self.runtime_image = ContainerImage(RUNTIME, image, self.child)
+        super().__init__("gatehouse:platform:Platform", name, stack, opts)
+        settings, key_arn = self.settings, foundation.keys.data_arn
+        self.runtime_image = ContainerImage(RUNTIME, stack, key_arn, self.child)
         self.core_images = {
-            name: ContainerImage(name, image, self.child).reference for name in settings.core_tasks
+            name: ContainerImage(name, stack, key_arn, self.child).reference
+            for name in settings.core_tasks
         }
-        self.certificate = Certificate("certificate", StackArgs(stack=stack), self.child)
-        load_balancer = LoadBalancerArgs(
-            stack=stack,
+        self.certificate = Certificate("certificate", stack, self.child)
+        self.load_balancer = LoadBalancer(
+            "edge",
+            stack,
+            self.child,
             services={
                 name: service
-                for name, service in contract.services.items()
+                for name, service in self.contract.services.items()
                 if not (name == CONSOLE and settings.services.cloudfront)
             },
             vpc_id=network.vpc.vpc_id,
@@ -52,7 +54,6 @@ class Platform(Component):
             certificate_arn=self.certificate.arn,
             log_bucket=foundation.log_bucket.name,
         )
-        self.load_balancer = LoadBalancer("edge", load_balancer, self.child)
         cloudfront_arn = self.certificate.cloudfront_arn
         self.web_hosting = (
             WebHosting(
@@ -67,9 +68,10 @@ class Platform(Component):
             if cloudfront_arn is not None
             else None
         )
-        self.cluster = EcsCluster("main", StackArgs(stack=stack), self.child)
-        discovery = ServiceDiscoveryArgs(stack=stack, vpc_id=network.vpc.vpc_id)
-        self.service_discovery = ServiceDiscovery("service-discovery", discovery, self.child)
+        self.cluster = EcsCluster("main", stack, self.child)
+        self.service_discovery = ServiceDiscovery(
+            "service-discovery", stack, network.vpc.vpc_id, self.child
+        )
         self.register_outputs({})
 
     @property

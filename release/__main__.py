@@ -9,26 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
 
 from components import contract
 from components.settings.loader import SettingsError, parse, parse_account
 from release import pulumi_cli
-from release.bootstrap import (
-    BootstrapFailed,
-    account_instructions,
-    bootstrap,
-    pipeline_instructions,
-)
-from release.deploy import (
-    FAILED,
-    DeploymentFailed,
-    NotConfirmed,
-    ServicesFailed,
-    deploy,
-    verify,
-)
-from release.image import ImageFailed, is_deployed, push_image
+from release.bootstrap import account_instructions, bootstrap, pipeline_instructions
+from release.deploy import deploy, verify
+from release.errors import CommandFailed, DeploymentFailed, ServicesFailed, translated
+from release.image import is_deployed, push_image
 from release.logs import follow_cloudwatch, follow_files
 from release.preflight import missing_credentials, missing_prerequisites, unfinished_updates
 from release.pulumi_cli import command_line, stack_output
@@ -36,21 +24,12 @@ from release.regions import unknown_regions
 from release.rollback import previous_digest, write_digest
 from release.stack_file import ACCOUNT, GATEHOUSE, PROJECTS, ROOT, Project, Stack, read_stack
 
-COMMANDS = (
-    "bootstrap",
-    "image",
-    "preview",
-    "deploy",
-    "verify",
-    "rollback",
-    "destroy",
-    "logs",
-)
+COMMANDS = ("bootstrap", "image", "preview", "deploy", "verify", "rollback", "destroy", "logs")
 ACCOUNT_COMMANDS = ("bootstrap", "preview", "deploy", "destroy")
 """Commands of the project `account`."""
 CHANGING_COMMANDS = ("bootstrap", "image", "preview", "deploy", "rollback")
 """Commands that run the program with the settings, or prepare it."""
-REJECTED, INTERRUPTED = 2, 130
+FAILED, REJECTED, INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -119,10 +98,9 @@ def _command(options: argparse.Namespace) -> int:
         return _run(options, stack)
     except ValueError as exc:
         return _reject(options.command, [str(exc)])
-    except (BootstrapFailed, ImageFailed, NotConfirmed) as exc:
-        return _reject(options.command, [str(exc)], FAILED)
-    except DeploymentFailed as exc:
-        return _reject(options.command, [*str(exc).splitlines(), *_causes(options, stack)], FAILED)
+    except CommandFailed as exc:
+        causes = _causes(options, stack) if isinstance(exc, DeploymentFailed) else []
+        return _reject(options.command, [*str(exc).splitlines(), *causes], FAILED)
 
 
 def _project(options: argparse.Namespace) -> Project:
@@ -155,16 +133,9 @@ def _check_settings(command: str, stack: Stack) -> None:
 
 def _bootstrap(stack: Stack, root: Path) -> int:
     state = bootstrap(stack, lambda line: print(f"> {line}", flush=True), root)
-    return _print(
-        [
-            "",
-            *(
-                account_instructions(stack)
-                if stack.project == ACCOUNT
-                else pipeline_instructions(stack, state)
-            ),
-        ]
-    )
+    if stack.project == ACCOUNT:
+        return _print(["", *account_instructions(stack)])
+    return _print(["", *pipeline_instructions(stack, state)])
 
 
 def _image(stack: Stack, root: Path) -> int:
@@ -199,12 +170,9 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
 
 
 def _logs(stack: Stack, process: str) -> int:
-    try:
+    message = f"cannot read the logs ({{}}). Is the stack {stack.name} deployed?"
+    with translated(message, ValueError):
         return _print(follow_cloudwatch(stack, process))
-    except (ClientError, BotoCoreError) as exc:
-        raise ValueError(
-            f"cannot read the logs ({type(exc).__name__}). Is the stack {stack.name} deployed?"
-        ) from exc
 
 
 def _deploy(options: argparse.Namespace, stack: Stack) -> int:
@@ -227,11 +195,9 @@ def _deploy(options: argparse.Namespace, stack: Stack) -> int:
 
 def _causes(options: argparse.Namespace, stack: Stack) -> list[str]:
     """Why a command failed, and what to type, if no other command can succeed before."""
-    rejected = [
-        f"{message}. Then run: make {options.command} {stack.target}"
-        for message in missing_credentials(stack)
-    ]
-    return rejected or unfinished_updates(stack, options.root)
+    if message := missing_credentials(stack):
+        return [f"{message}. Then run: make {options.command} {stack.target}"]
+    return unfinished_updates(stack, options.root)
 
 
 def _rollback(options: argparse.Namespace, stack: Stack) -> int:
@@ -255,8 +221,9 @@ def _rollback(options: argparse.Namespace, stack: Stack) -> int:
     target = read_stack(stack.name, options.root)
     try:
         return _confirmed_deployment(options, target, with_migration=False)
-    except (NotConfirmed, KeyboardInterrupt):
-        write_digest(file, stack.image_digest)
+    except (CommandFailed, KeyboardInterrupt) as exc:
+        if not isinstance(exc, DeploymentFailed):
+            write_digest(file, stack.image_digest)
         raise
 
 
@@ -274,17 +241,9 @@ def _confirmed_deployment(
 def _previous_digest(stack: Stack, root: Path) -> str:
     services = stack_output(stack, "services", root)
     definition = str(next(iter(services.values()))["taskDefinition"])
-    try:
-        return previous_digest(
-            boto3.client("ecs", region_name=stack.region),
-            definition,
-            stack.image_digest,
-            partial(is_deployed, stack),
-        )
-    except (ClientError, BotoCoreError) as exc:
-        raise ValueError(
-            f"cannot read the previous image ({type(exc).__name__}). Use DIGEST=sha256:..."
-        ) from exc
+    ecs = boto3.client("ecs", region_name=stack.region)
+    with translated("cannot read the previous image ({}). Use DIGEST=sha256:...", ValueError):
+        return previous_digest(ecs, definition, stack.image_digest, partial(is_deployed, stack))
 
 
 def _confirm(stack: Stack, verb: str) -> bool:

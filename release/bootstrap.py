@@ -3,7 +3,6 @@ key for the state and the secrets of the stack, and the stack itself. Idempotent
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +13,17 @@ from components.delivery.policies import DEPLOY, IMAGE, PREVIEW, github_environm
 from components.iam.documents import deny_insecure_transport, document, render
 from components.naming import PROJECT, Naming
 from release import pulumi_cli
+from release.errors import CommandFailed
 from release.stack_file import ACCOUNT, ROOT, Stack
 
 BUCKET = f"{PROJECT}-pulumi-state"
 """Prefix of the default name of the bucket. The name ends with the account and the region."""
 ALIAS = f"alias/{PROJECT}-pulumi-state"
 """Alias of the KMS key, which all stacks of the account and region use."""
-ECS, CONFIG = "ecs.amazonaws.com", "config.amazonaws.com"
-_TITLES = {ECS: "ECS", CONFIG: "AWS Config"}
 STATE_VERSION_DAYS = 90
 """Days for which the bucket retains overwritten and deleted versions of the state."""
 TAGS = [{"Key": "Project", "Value": PROJECT}, {"Key": "DataClass", "Value": "secret"}]
 REPOSITORY = "<owner>/<repository>"
-
-
-class BootstrapFailed(Exception):
-    """A step failed. The message says what failed and what to do. The steps before are complete."""
-
-
-@dataclass(frozen=True, slots=True)
-class PulumiState:
-    """The bucket and the KMS key for the state of the stacks of an account and region.
-
-    backend_url: URL for `pulumi login`.
-    """
-
-    bucket: str
-    key_arn: str
-    backend_url: str
-    region: str
-
-    @property
-    def secrets_provider(self) -> str:
-        """URL for `pulumi stack init --secrets-provider`."""
-        return f"awskms://{ALIAS}?region={self.region}"
 
 
 def state_bucket(stack: Stack) -> str:
@@ -62,31 +38,31 @@ def backend_url(stack: Stack) -> str:
     return f"s3://{state_bucket(stack)}?region={stack.region}"
 
 
-def bootstrap(stack: Stack, report: Callable[[str], None], root: Path = ROOT) -> PulumiState:
-    """Create what is missing, and log in to the backend. report: receives a line for each step.
-    Raises BootstrapFailed.
+def bootstrap(stack: Stack, report: Callable[[str], None], root: Path = ROOT) -> str:
+    """Create what is missing, and log in to the backend. Returns the ARN of the KMS key. report:
+    receives a line for each step. Raises CommandFailed.
     """
     bucket = state_bucket(stack)
     try:
         key_arn = _key(boto3.client("kms", region_name=stack.region), report)
         _bucket(boto3.client("s3", region_name=stack.region), bucket, key_arn, stack, report)
-        for service in _services(stack):
-            _service_linked_role(boto3.client("iam", region_name=stack.region), service, report)
+        _service_linked_role(boto3.client("iam", region_name=stack.region), stack, report)
     except ClientError as exc:
         problem = (
             f"AWS rejected {exc.operation_name}: {exc.response['Error'].get('Message') or exc}"
         )
-        raise BootstrapFailed(
+        raise CommandFailed(
             f"{problem}. Use the credentials of an administrator, and run the command again"
         ) from exc
     except BotoCoreError as exc:
-        raise BootstrapFailed(
+        raise CommandFailed(
             f"AWS did not respond ({type(exc).__name__}). Run the command again"
         ) from exc
-    state = PulumiState(bucket, key_arn, backend_url(stack), stack.region)
-    _log_in(state, report, root)
-    _init_stack(stack, state, report, root)
-    return state
+    url = backend_url(stack)
+    _query("login", url, root=root)
+    report(f"logged in: pulumi login '{url}'")
+    _init_stack(stack, report, root)
+    return key_arn
 
 
 def account_instructions(stack: Stack) -> Iterator[str]:
@@ -97,9 +73,9 @@ def account_instructions(stack: Stack) -> Iterator[str]:
     yield f"make deploy {stack.target}"
 
 
-def pipeline_instructions(stack: Stack, state: PulumiState) -> Iterator[str]:
-    """The settings and the commands that connect a pipeline on GitHub with the stack, line by
-    line.
+def pipeline_instructions(stack: Stack, key_arn: str) -> Iterator[str]:
+    """The settings and the commands that connect a pipeline on GitHub with the stack, line by line.
+    key_arn: KMS key of the state.
     """
     repository = (stack.settings.get("delivery") or {}).get("repository") or REPOSITORY
     yield (
@@ -110,12 +86,12 @@ def pipeline_instructions(stack: Stack, state: PulumiState) -> Iterator[str]:
     yield "    delivery:"
     yield f"      repository: {repository}"
     yield "      create_oidc_provider: true # in one stack of each account"
-    yield f"      state_bucket: {state.bucket}"
-    yield f"      state_key_arn: {state.key_arn}"
+    yield f"      state_bucket: {state_bucket(stack)}"
+    yield f"      state_key_arn: {key_arn}"
     yield ""
     yield "Then deploy the stack, create the environments on GitHub and set their variables:"
     yield ""
-    for environment, variables in github_variables(stack, state).items():
+    for environment, variables in github_variables(stack).items():
         yield f"gh api --method PUT repos/{repository}/environments/{environment}"
         for name, value in variables.items():
             yield f"gh variable set {name} --repo {repository} --env {environment} --body '{value}'"
@@ -124,13 +100,13 @@ def pipeline_instructions(stack: Stack, state: PulumiState) -> Iterator[str]:
     yield f"gh variable set AWS_DELIVERY --repo {repository} --body 'true'"
 
 
-def github_variables(stack: Stack, state: PulumiState) -> dict[str, dict[str, str]]:
+def github_variables(stack: Stack) -> dict[str, dict[str, str]]:
     """The variables of each GitHub environment of the stack."""
     names = Naming(stack.name, stack.account, stack.region)
     common = {
         "AWS_ACCOUNT": stack.account,
         "AWS_REGION": stack.region,
-        "PULUMI_BACKEND_URL": state.backend_url,
+        "PULUMI_BACKEND_URL": backend_url(stack),
     }
     return {
         environment: {**common, f"AWS_{role.upper()}_ROLE": names.role_arn(role)}
@@ -139,28 +115,24 @@ def github_variables(stack: Stack, state: PulumiState) -> dict[str, dict[str, st
     }
 
 
-def _services(stack: Stack) -> Iterator[str]:
-    """The services whose service-linked roles the stack requires.
+def _service_linked_role(iam: Any, stack: Stack, report: Callable[[str], None]) -> None:
+    """Create the service-linked role that the stack requires, if necessary.
 
     ECS creates the role together with the first cluster of an account, but rejects services until
-    IAM has propagated the role.
-    Source: ECS Developer Guide, "Using service-linked roles for Amazon ECS". AWS Config does not
-        create its role for a recorder.
-    Source: AWS Config Developer Guide, "Using service-linked roles for AWS Config".
+    IAM has propagated the role. AWS Config does not create its role for a recorder.
+    Sources: ECS Developer Guide, "Using service-linked roles for Amazon ECS"; AWS Config Developer
+        Guide, "Using service-linked roles for AWS Config".
     """
-    if stack.project != ACCOUNT:
-        yield ECS
-    elif (stack.settings.get("guards") or {}).get("config_recorder"):
-        yield CONFIG
-
-
-def _service_linked_role(iam: Any, service: str, report: Callable[[str], None]) -> None:
-    """Create the service-linked role of a service if necessary."""
+    service, title = "ecs.amazonaws.com", "ECS"
+    if stack.project == ACCOUNT:
+        if not (stack.settings.get("guards") or {}).get("config_recorder"):
+            return
+        service, title = "config.amazonaws.com", "AWS Config"
     if iam.list_roles(PathPrefix=f"/aws-service-role/{service}/")["Roles"]:
-        report(f"the service-linked role of {_TITLES[service]} exists")
+        report(f"the service-linked role of {title} exists")
         return
     iam.create_service_linked_role(AWSServiceName=service)
-    report(f"created the service-linked role of {_TITLES[service]}")
+    report(f"created the service-linked role of {title}")
 
 
 def _enable(key: dict[str, Any]) -> str:
@@ -188,7 +160,7 @@ def _key(kms: Any, report: Callable[[str], None]) -> str:
     try:
         key = kms.describe_key(KeyId=ALIAS)["KeyMetadata"]
         if key["KeyState"] != "Enabled":
-            raise BootstrapFailed(
+            raise CommandFailed(
                 f"the KMS key {ALIAS} is in the state {key['KeyState']}. {_enable(key)}"
             )
         report(f"the KMS key {ALIAS} exists")
@@ -240,7 +212,7 @@ def _bucket(
 
 
 def _exists(s3: Any, owned: dict[str, str], stack: Stack) -> bool:
-    """Whether the bucket exists. Raises BootstrapFailed if the bucket belongs to another
+    """Whether the bucket exists. Raises CommandFailed if the bucket belongs to another
     account.
     """
     try:
@@ -250,7 +222,7 @@ def _exists(s3: Any, owned: dict[str, str], stack: Stack) -> bool:
         if status == 404:
             return False
         if status == 403:
-            raise BootstrapFailed(
+            raise CommandFailed(
                 f"the bucket {owned['Bucket']} belongs to another account, or the credentials may "
                 "not read it. Use the credentials of an administrator, or set another name in "
                 f"{_bucket_key(stack)}"
@@ -260,12 +232,12 @@ def _exists(s3: Any, owned: dict[str, str], stack: Stack) -> bool:
 
 
 def _check_existing(s3: Any, owned: dict[str, str], key_arn: str, stack: Stack) -> None:
-    """Raise BootstrapFailed if the bucket is in another region, or encrypted with another KMS
+    """Raise CommandFailed if the bucket is in another region, or encrypted with another KMS
     key.
     """
     location = s3.get_bucket_location(**owned).get("LocationConstraint") or "us-east-1"
     if location != stack.region:
-        raise BootstrapFailed(
+        raise CommandFailed(
             f"the bucket {owned['Bucket']} is in {location}, but the stack is in {stack.region}. "
             f"Set another name in {_bucket_key(stack)}"
         )
@@ -280,7 +252,7 @@ def _check_existing(s3: Any, owned: dict[str, str], key_arn: str, stack: Stack) 
         if str(row.get("SSEAlgorithm", "")).startswith("aws:kms")
     ]
     if any(key != key_arn for key in other):
-        raise BootstrapFailed(
+        raise CommandFailed(
             f"the bucket {owned['Bucket']} is encrypted with the KMS key {other[0]}. Set another "
             f"name in {_bucket_key(stack)}, or create the stack with this key: "
             "docs/guides/deploy.md, section 1"
@@ -302,32 +274,22 @@ def _policy(s3: Any, owned: dict[str, str], stack: Stack) -> str:
     )
 
 
-def _log_in(state: PulumiState, report: Callable[[str], None], root: Path) -> None:
-    _query("login", state.backend_url, root=root)
-    report(f"logged in: pulumi login '{state.backend_url}'")
-
-
-def _init_stack(
-    stack: Stack, state: PulumiState, report: Callable[[str], None], root: Path
-) -> None:
+def _init_stack(stack: Stack, report: Callable[[str], None], root: Path) -> None:
+    provider = f"awskms://{ALIAS}?region={stack.region}"
     if pulumi_cli.query("stack", "--show-name", "--stack", stack.name, root=root).returncode == 0:
         report(f"the stack {stack.name} exists")
         if not stack.secrets_provider:
-            change = (
-                f"pulumi stack change-secrets-provider '{state.secrets_provider}' --stack "
-                f"{stack.name}"
-            )
             report(
-                f"the secrets of the stack are encrypted with a passphrase. To use the KMS "
-                f"key, run: {change}"
+                "the secrets of the stack are encrypted with a passphrase. To use the KMS key, "
+                f"run: pulumi stack change-secrets-provider '{provider}' --stack {stack.name}"
             )
         return
-    _query("stack", "init", stack.name, "--secrets-provider", state.secrets_provider, root=root)
+    _query("stack", "init", stack.name, "--secrets-provider", provider, root=root)
     report(f"created the stack {stack.name}. Commit {stack.file}")
 
 
 def _query(*arguments: str, root: Path) -> None:
     result = pulumi_cli.query(*arguments, root=root)
     if result.returncode:
-        message = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise BootstrapFailed(f"pulumi {arguments[0]} failed: {message}")
+        message = pulumi_cli.last_line(result.stderr)
+        raise CommandFailed(f"pulumi {arguments[0]} failed: {message}")

@@ -3,21 +3,29 @@ functions and deploys the ECS services. The deployment starts with a preview and
 verification.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
 
 from components import contract
 from release import pulumi_cli
+from release.errors import (
+    AWS_ERRORS,
+    CommandFailed,
+    DeploymentFailed,
+    ServicesFailed,
+    code_of,
+    translated,
+)
 from release.image import mark_deployed
-from release.migrate import MigrationFailed, migrate
+from release.migrate import migrate
 from release.pulumi_cli import command_line, deployment, excluded_urns, stack_output
 from release.stack_file import ACCOUNT, ROOT, Stack
-from release.traffic import FunctionVersion, TrafficNotShifted, shift_traffic
+from release.traffic import FunctionVersion, shift_traffic
 from release.update_plan import mark_executed
 from release.verify import (
     HEALTH_CHECK_ATTEMPTS,
@@ -28,29 +36,15 @@ from release.verify import (
     wait_for_rollouts,
 )
 
-SUCCESS, FAILED = 0, 1
-
-
-class DeploymentFailed(Exception):
-    """A step of the deployment failed. The message names the step and the state of the stack."""
-
-
-class ServicesFailed(DeploymentFailed):
-    """The update of the ECS services failed, or they do not run the expected version, or are not
-    healthy.
-    """
-
-
-class NotConfirmed(DeploymentFailed):
-    """The preview succeeded, but the deployment was not confirmed."""
+SUCCESS = 0
 
 
 def deploy(
     stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = True, root: Path = ROOT
 ) -> int:
-    """Deploy a stack and verify it. Returns 0. Raises NotConfirmed, ServicesFailed if the last
-    update or the verification fails, and DeploymentFailed if another step fails. A stack of the
-    project `account` has no services, and is only updated.
+    """Deploy a stack and verify it. Returns 0. Raises CommandFailed if it is not confirmed,
+    ServicesFailed if the last update or the verification fails, and DeploymentFailed if another
+    step fails. A stack of the project `account` has no services, and is only updated.
 
     The last update executes only operations from the confirmed preview. Pulumi locks the stack
     during each update, not between them, so that the deployment stops if another command has
@@ -61,7 +55,7 @@ def deploy(
         state = _state(stack, root)
         _pulumi(stack, command_line("preview", stack, save_plan=plan), root)
         if not confirm():
-            raise NotConfirmed("not confirmed; nothing was changed")
+            raise CommandFailed("not confirmed; nothing was changed")
         if stack.project == ACCOUNT:
             _check_unchanged(stack, state, root)
             _pulumi(stack, command_line("deploy", stack, yes=True, plan=plan), root)
@@ -85,9 +79,12 @@ def deploy(
                 plan, lambda urn: urn.endswith(excluded_urns(functions)), state["resources"]
             )
             _step("running the migration task")
-            _step(f"migration task {_migrate(stack, root)} succeeded")
-            for name in functions:
-                _shift_traffic(stack, name, root)
+            with _services_unchanged():
+                cluster = str(stack_output(stack, "cluster", root))
+                task = migrate(stack, _ecs(stack), cluster, stack_output(stack, "migration", root))
+                _step(f"migration task {task} succeeded")
+                for name in functions:
+                    _shift_traffic(stack, name, root)
             _check_unchanged(stack, state, root)
         _step("deploying the ECS services")
         _pulumi(stack, command_line("deploy", stack, yes=True, plan=plan), root, ServicesFailed)
@@ -107,10 +104,8 @@ def verify(
         str(row["service"]): str(row["taskDefinition"])
         for row in stack_output(stack, "services", root).values()
     }
-    try:
+    with translated("cannot describe the ECS services ({})", DeploymentFailed):
         after = wait_for_rollouts(_ecs(stack), cluster, list(services))
-    except (ClientError, BotoCoreError) as exc:
-        raise DeploymentFailed(f"cannot describe the ECS services ({_code(exc)})") from exc
     errors = deployment_errors(before or {}, after, services)
     # Even if a deployment failed, check the health of the services to report whether they are
     # available to clients.
@@ -135,12 +130,9 @@ def _current_services(stack: Stack, root: Path) -> dict[str, ServiceState]:
         services = [str(row["service"]) for row in stack_output(stack, "services", root).values()]
     except ValueError:
         return {}
-    try:
+    message = "cannot describe the ECS services ({}). Nothing was changed."
+    with translated(message, DeploymentFailed):
         return describe_services(_ecs(stack), cluster, services)
-    except (ClientError, BotoCoreError) as exc:
-        raise DeploymentFailed(
-            f"cannot describe the ECS services ({_code(exc)}). Nothing was changed."
-        ) from exc
 
 
 def _print_name_servers(stack: Stack, root: Path) -> None:
@@ -163,29 +155,19 @@ def _print_name_servers(stack: Stack, root: Path) -> None:
 def _mark_image(stack: Stack) -> None:
     try:
         mark_deployed(stack)
-    except (ClientError, BotoCoreError) as exc:
+    except AWS_ERRORS as exc:
         _step(
-            f"the image was not marked as deployed ({type(exc).__name__}), so the registry can "
-            f"expire it"
+            f"the image was not marked as deployed ({code_of(exc)}), so the registry can expire it"
         )
 
 
-def _migrate(stack: Stack, root: Path) -> str:
+@contextmanager
+def _services_unchanged() -> Iterator[None]:
+    """Raise DeploymentFailed for every error before the update of the ECS services."""
     try:
-        return migrate(
-            _ecs(stack),
-            str(stack_output(stack, "cluster", root)),
-            stack_output(stack, "migration", root),
-        )
-    except (MigrationFailed, ValueError) as exc:
-        raise DeploymentFailed(
-            f"{exc}\nThe ECS services were not changed. Logs: make logs ENV={stack.name} "
-            f"PROCESS=migrate"
-        ) from exc
-    except (ClientError, BotoCoreError) as exc:
-        raise DeploymentFailed(
-            f"ECS rejected the migration task ({exc}). The ECS services were not changed."
-        ) from exc
+        yield
+    except (DeploymentFailed, ValueError, *AWS_ERRORS) as exc:
+        raise DeploymentFailed(f"{exc}\nThe ECS services were not changed.") from exc
 
 
 def _gradual_functions(stack: Stack, root: Path) -> tuple[str, ...]:
@@ -204,22 +186,14 @@ def _gradual_functions(stack: Stack, root: Path) -> tuple[str, ...]:
 
 def _shift_traffic(stack: Stack, name: str, root: Path) -> None:
     """Shift the requests of a function to its newly published version. The next update declares the
-    alias with this version. Raises DeploymentFailed."""
+    alias with this version.
+    """
     new = FunctionVersion.of(stack_output(stack, "functions", root)[name])
     service = contract.read(functions=(name,)).functions[name].service
     _step(f"shifting the traffic of {new.function} to version {new.version}")
     functions = boto3.client("lambda", region_name=stack.region)
     alarms = boto3.client("cloudwatch", region_name=stack.region)
-    try:
-        previous = shift_traffic(functions, alarms, new, service.ready)
-    except TrafficNotShifted as exc:
-        raise DeploymentFailed(f"{exc} The ECS services were not changed.") from exc
-    except (ClientError, BotoCoreError) as exc:
-        message = (
-            f"the traffic of {new.function} was not shifted ({exc}). The ECS services "
-            f"were not changed."
-        )
-        raise DeploymentFailed(message) from exc
+    previous = shift_traffic(functions, alarms, new, service.ready)
     _step(
         f"version {new.version} of {new.function} receives all requests; the previous version "
         f"is {previous}"
@@ -254,13 +228,6 @@ def _pulumi(
             f"pulumi {arguments[1]} exited with {code}; see its output above. To repeat, run: "
             f"make deploy {stack.target}"
         )
-
-
-def _code(error: ClientError | BotoCoreError) -> str:
-    """The error code of AWS, or the name of an error of the client."""
-    return (
-        error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
-    )
 
 
 def _ecs(stack: Stack) -> Any:

@@ -11,9 +11,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
 
 from components.naming import Naming
+from release.errors import CommandFailed, translated
+from release.pulumi_cli import last_line
 from release.rollback import write_digest
 from release.stack_file import ROOT, Stack
 
@@ -26,15 +27,11 @@ RELEASE_TAG, DEPLOYED_TAG = "release-", "deployed-"
 _QUERY_TIMEOUT_S = 60
 
 
-class ImageFailed(Exception):
-    """The image was not pushed. The message says what failed and what to do."""
-
-
 def missing_builder() -> str | None:
     """A message if Docker cannot build for the architecture of the tasks, with the fix."""
     if shutil.which("docker") is None:
         return "docker is not on PATH. Install it: https://docs.docker.com/engine/install/"
-    inspection = _run("docker", "buildx", "inspect", "--bootstrap", timeout_s=_QUERY_TIMEOUT_S)
+    inspection = _run("docker", "buildx", "inspect", "--bootstrap")
     if inspection.returncode:
         return (
             "docker buildx is not available. Start Docker, and install the plugin: "
@@ -50,38 +47,22 @@ def missing_builder() -> str | None:
 
 def push_image(stack: Stack, root: Path = ROOT) -> str:
     """Build and push the image, and write its digest into the stack file. Returns the digest.
-    Raises ImageFailed.
+    Raises CommandFailed.
     """
     names = Naming(stack.name, stack.account, stack.region)
     repository, registry = names.name("runtime"), names.registry
     _log_in(stack, repository, registry)
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         metadata = Path(folder) / "built.json"
-        # AWS Lambda does not accept an image index, which attestations would create.
-        arguments = (
-            "--platform",
-            PLATFORM,
-            "--provenance=false",
-            "--sbom=false",
-            "--push",
-            "--metadata-file",
-            str(metadata),
-        )
-        reference = f"{registry}/{repository}:{_tag()}"
         dockerfile = str(ROOT / "runtime" / "Dockerfile")
         build = [
-            "docker",
-            "buildx",
-            "build",
-            "--file",
-            dockerfile,
-            *arguments,
-            "--tag",
-            reference,
-            str(ROOT),
+            *("docker", "buildx", "build", "--push", "--file", dockerfile, "--platform", PLATFORM),
+            # AWS Lambda does not accept an image index, which attestations would create.
+            *("--provenance=false", "--sbom=false", "--metadata-file", str(metadata)),
+            *("--tag", f"{registry}/{repository}:{_tag()}", str(ROOT)),
         ]
         if subprocess.run(build, check=False).returncode:
-            raise ImageFailed("docker buildx build failed; see its output above")
+            raise CommandFailed("docker buildx build failed; see its output above")
         digest = str(json.loads(metadata.read_text(encoding="utf-8"))["containerimage.digest"])
     write_digest(root / f"Pulumi.{stack.name}.yaml", digest)
     return digest
@@ -126,52 +107,36 @@ def _deployed_tag(digest: str) -> str:
 
 
 def _log_in(stack: Stack, repository: str, registry: str) -> None:
-    """Log in to the registry. Raises ImageFailed if the repository does not exist or a call
+    """Log in to the registry. Raises CommandFailed if the repository does not exist or a call
     fails.
     """
     ecr = _ecr(stack)
-    try:
-        ecr.describe_repositories(repositoryNames=[repository])
-        authorization = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
-    except ecr.exceptions.RepositoryNotFoundException:
-        raise ImageFailed(
-            f"the repository {repository} does not exist in {stack.region}. Create it first "
-            f"(docs/guides/deploy.md, section 2)"
-        ) from None
-    except (ClientError, BotoCoreError) as exc:
-        raise ImageFailed(
-            f"AWS rejected the request for the registry ({type(exc).__name__})"
-        ) from exc
-    user, _, password = base64.b64decode(authorization).decode().partition(":")
-    login = _run(
-        "docker",
-        "login",
-        "--username",
-        user,
-        "--password-stdin",
-        registry,
-        stdin=password,
-        timeout_s=_QUERY_TIMEOUT_S,
-    )
+    with translated("AWS rejected the request for the registry ({})"):
+        try:
+            ecr.describe_repositories(repositoryNames=[repository])
+        except ecr.exceptions.RepositoryNotFoundException:
+            raise CommandFailed(
+                f"the repository {repository} does not exist in {stack.region}. Create it first "
+                f"(docs/guides/deploy.md, section 2)"
+            ) from None
+        token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    user, _, password = base64.b64decode(token).decode().partition(":")
+    login = _run("docker", "login", "-u", user, "--password-stdin", registry, stdin=password)
     if login.returncode:
-        raise ImageFailed(
-            f"docker login failed: {(login.stderr.strip().splitlines() or ['no message'])[-1]}"
-        )
+        raise CommandFailed(f"docker login failed: {last_line(login.stderr)}")
 
 
 def _tag() -> str:
     """A new tag with the Git commit. Tags are immutable, so a second build of a commit needs
     another tag.
     """
-    commit = _run(
-        "git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD", timeout_s=_QUERY_TIMEOUT_S
-    ).stdout.strip()
+    commit = _run("git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD").stdout.strip()
     return f"{RELEASE_TAG}{commit or 'local'}-{datetime.now(UTC):%Y%m%d%H%M%S}"
 
 
-def _run(*command: str, timeout_s: int, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def _run(*command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, input=stdin, capture_output=True, text=True, check=False, timeout=timeout_s
+        command, input=stdin, capture_output=True, text=True, check=False, timeout=_QUERY_TIMEOUT_S
     )
 
 

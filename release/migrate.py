@@ -7,6 +7,9 @@ from typing import Any
 
 from botocore.exceptions import WaiterError
 
+from release.errors import DeploymentFailed
+from release.stack_file import Stack
+
 CONTAINER = "migrate"
 """Container whose exit code is the result. AWS adds containers to tasks, such as the agent of
 GuardDuty Runtime Monitoring.
@@ -15,11 +18,8 @@ POLL_S = 5
 TIMEOUT_S = 900
 
 
-class MigrationFailed(Exception):
-    """The migration task did not start, did not finish or failed."""
-
-
 def migrate(
+    stack: Stack,
     ecs: Any,
     cluster: str,
     output: Mapping[str, Any],
@@ -30,7 +30,7 @@ def migrate(
     """Run the task and wait until it stops. Returns the task ID.
 
     output: the stack output `migration`. Raises ValueError if the output has no task definition,
-    subnets or security group, MigrationFailed if the migration does not succeed, and ClientError.
+    subnets or security group, DeploymentFailed if the migration does not succeed, and ClientError.
     """
     missing = [key for key in ("taskDefinition", "subnets", "securityGroup") if not output.get(key)]
     if missing:
@@ -55,10 +55,11 @@ def migrate(
         reasons = ", ".join(
             str(failure.get("reason", "no reason")) for failure in response.get("failures", [])
         )
-        raise MigrationFailed(
+        raise DeploymentFailed(
             f"ECS did not start the migration task: {reasons or 'no reason was reported'}"
         )
     arn = str(response["tasks"][0]["taskArn"])
+    task_id = arn.rpartition("/")[2]
     try:
         ecs.get_waiter("tasks_stopped").wait(
             cluster=cluster,
@@ -66,9 +67,9 @@ def migrate(
             WaiterConfig={"Delay": poll_s, "MaxAttempts": max(1, timeout_s // poll_s)},
         )
     except WaiterError as exc:
-        raise MigrationFailed(
-            f"the migration task {_id(arn)} is still running after {timeout_s} s; check it "
-            f"before you retry"
+        raise DeploymentFailed(
+            f"the migration task {task_id} is still running after {timeout_s} s; check it before "
+            f"you retry"
         ) from exc
     (task,) = ecs.describe_tasks(cluster=cluster, tasks=[arn])["tasks"]
     code = next(
@@ -83,14 +84,8 @@ def migrate(
         # A container without an exit code did not start: the image could not be pulled or a secret
         # could not be read.
         text = "did not start" if code is None else f"exited with {code}"
-        raise MigrationFailed(
-            (
-                f"the migration task {_id(arn)} failed: {CONTAINER} {text}. "
-                f"{task.get('stoppedReason', '')}"
-            ).rstrip()
+        raise DeploymentFailed(
+            f"the migration task {task_id} failed: {CONTAINER} {text}. "
+            f"{task.get('stoppedReason', '')}\nLogs: make logs ENV={stack.name} PROCESS=migrate"
         )
-    return _id(arn)
-
-
-def _id(arn: str) -> str:
-    return arn.rpartition("/")[2]
+    return task_id

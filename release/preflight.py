@@ -12,11 +12,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import NoCredentialsError
 
 from components.naming import PROJECT
 from release import pulumi_cli
 from release.bootstrap import backend_url
+from release.errors import AWS_ERRORS, code_of
 from release.image import missing_builder
 from release.quotas import exceeded_quotas
 from release.signature import unverified_signature
@@ -51,7 +52,7 @@ def missing_prerequisites(
 
 
 def _missing(command: str, stack: Stack, root: Path) -> Iterator[str | None]:
-    account = _check_account(stack)
+    account = missing_credentials(stack)
     if command == "bootstrap":
         yield from (_check_cli(), _check_backend_variable(stack))
     elif command == "image":
@@ -82,7 +83,7 @@ def unfinished_updates(stack: Stack, root: Path = ROOT) -> list[str]:
                 for lock in locks
             ]
         operations = pulumi_cli.deployment(stack, root).get("pending_operations") or []
-    except (ValueError, BotoCoreError, ClientError) as exc:
+    except (ValueError, *AWS_ERRORS) as exc:
         return [f"cannot read the state of the stack {stack.name} ({exc})"]
     if not operations:
         return []
@@ -116,11 +117,6 @@ def _locks(stack: Stack, root: Path) -> list[dict[str, Any]]:
 def _options(stack: Stack) -> str:
     """The options of the Pulumi CLI that select the stack."""
     return f"{f'--cwd {stack.project.folder} ' if stack.project.folder else ''}--stack {stack.name}"
-
-
-def missing_credentials(stack: Stack) -> list[str]:
-    """A message if the AWS credentials are missing or those of another account, with the fix."""
-    return [message for message in (_check_account(stack),) if message]
 
 
 def _check_cli() -> str | None:
@@ -200,20 +196,16 @@ def _check_backend(stack: Stack, url: str, root: Path) -> str | None:
     return None
 
 
-def _check_account(stack: Stack) -> str | None:
+def missing_credentials(stack: Stack) -> str | None:
+    """A message if the AWS credentials are missing or those of another account, with the fix."""
     try:
-        account = boto3.client("sts", region_name=stack.region or None).get_caller_identity()[
-            "Account"
-        ]
+        sts = boto3.client("sts", region_name=stack.region or None)
+        account = sts.get_caller_identity()["Account"]
     except NoCredentialsError:
         return "no AWS credentials. Run: aws sso login, or set AWS_PROFILE"
-    except ClientError as exc:
-        code = exc.response["Error"]["Code"]
-        return f"AWS rejected the credentials ({code}). Run: aws sso login, or set AWS_PROFILE"
-    except BotoCoreError as exc:
+    except AWS_ERRORS as exc:
         return (
-            f"the AWS credentials cannot be checked ({type(exc).__name__}). Run: aws sso "
-            f"login, or set AWS_PROFILE"
+            f"AWS rejected the credentials ({code_of(exc)}). Run: aws sso login, or set AWS_PROFILE"
         )
     if account != stack.account:
         return (
@@ -224,13 +216,9 @@ def _check_account(stack: Stack) -> str | None:
 
 
 def _check_examples(stack: Stack) -> str | None:
-    keys = list(_examples(stack.settings))
-    if not keys:
-        return None
-    return (
-        f"{stack.file} contains example values. Set your own values, or remove the keys: "
-        f"{', '.join(keys)}"
-    )
+    keys = ", ".join(_examples(stack.settings))
+    message = f"{stack.file} contains example values. Set your own values, or remove the keys: "
+    return f"{message}{keys}" if keys else None
 
 
 def _examples(value: Any, key: str = "") -> Iterator[str]:
@@ -261,10 +249,8 @@ def _check_zone(stack: Stack) -> str | None:
             f"the hosted zone {zone_id} does not exist in account {stack.account}. Run: aws "
             f"route53 list-hosted-zones"
         )
-    except (BotoCoreError, ClientError) as exc:
-        return (
-            f"Route 53 rejected the request for the hosted zone of {domain} ({type(exc).__name__})"
-        )
+    except AWS_ERRORS as exc:
+        return f"Route 53 rejected the request for the hosted zone of {domain} ({code_of(exc)})"
     for zone in zones:
         config = zone.get("Config") or {}
         own = config.get("Comment") == f"{PROJECT.capitalize()} {stack.name}"

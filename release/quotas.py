@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
 
 from components.naming import PROJECT
 from components.settings.loader import SettingsError, parse
 from components.settings.model import Settings
 from components.settings.workloads import ROLLING
+from release.errors import AWS_ERRORS
 from release.stack_file import Stack
 
 UNRESERVED_CONCURRENCY_MIN = 100
@@ -45,7 +45,7 @@ def exceeded_quotas(stack: Stack, client: Client | None = None) -> list[str]:
     for check in (_function_concurrency, _task_cpu, _addresses):
         try:
             messages += check(settings, clients)
-        except (BotoCoreError, ClientError):
+        except AWS_ERRORS:
             continue
     return messages
 

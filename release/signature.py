@@ -8,9 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
 
 from components.naming import Naming
+from release.errors import AWS_ERRORS, code_of
+from release.pulumi_cli import last_line
 from release.stack_file import Stack
 
 ISSUER = "https://token.actions.githubusercontent.com"
@@ -43,26 +44,18 @@ def unverified_signature(stack: Stack) -> str | None:
     image = f"{registry}/{names.name('runtime')}@{stack.image_digest}"
     identity = f"https://github.com/{repository}/{WORKFLOW}"
     try:
-        authorization = boto3.client("ecr", region_name=stack.region).get_authorization_token()[
-            "authorizationData"
-        ][0]
-    except (BotoCoreError, ClientError) as exc:
+        ecr = boto3.client("ecr", region_name=stack.region)
+        token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    except AWS_ERRORS as exc:
         return (
-            f"AWS rejected the request for the registry ({type(exc).__name__}), so the "
-            f"signature of the image was not verified"
+            f"AWS rejected the request for the registry ({code_of(exc)}), so the signature of the "
+            f"image was not verified"
         )
     with TemporaryDirectory(prefix="gatehouse-") as folder:
-        credentials = {"auths": {registry: {"auth": authorization["authorizationToken"]}}}
+        credentials = {"auths": {registry: {"auth": token}}}
         (Path(folder) / "config.json").write_text(json.dumps(credentials), encoding="utf-8")
-        command = [
-            "cosign",
-            "verify",
-            "--certificate-identity",
-            identity,
-            "--certificate-oidc-issuer",
-            ISSUER,
-            image,
-        ]
+        options = ["--certificate-identity", identity, "--certificate-oidc-issuer", ISSUER]
+        command = ["cosign", "verify", *options, image]
         environment = {**os.environ, "DOCKER_CONFIG": folder}
         try:
             result = subprocess.run(
@@ -77,8 +70,7 @@ def unverified_signature(stack: Stack) -> str | None:
             return f"cosign did not verify the signature of {image} within {_TIMEOUT_S} seconds"
     if result.returncode == 0:
         return None
-    reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
     return (
-        f"{image} is not signed by {identity} ({reason}). Set image.digest to a digest from the "
-        f"summary of image.yml, or run: make deploy ENV={stack.name} UNSIGNED=1"
+        f"{image} is not signed by {identity} ({last_line(result.stderr)}). Set image.digest to a "
+        f"digest from the summary of image.yml, or run: make deploy ENV={stack.name} UNSIGNED=1"
     )

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
+from release.errors import DeploymentFailed
+
 CANARY_WEIGHT = 0.1
 """Share of the requests that the new version receives first."""
 BAKE_S = 300.0
@@ -20,12 +22,6 @@ BAKE_S = 300.0
 periods.
 """
 POLL_S = 15.0
-
-
-class TrafficNotShifted(Exception):
-    """The previous version receives all requests. The message states why the new version receives
-    none.
-    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,7 @@ def shift_traffic(
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
     """Shift the requests of the alias to a version. Returns the previous version. Raises
-    TrafficNotShifted, ClientError or WaiterError.
+    DeploymentFailed if the previous version receives all requests, ClientError or WaiterError.
 
     path: path of the service that returns 200 if its dependencies are available.
     Alarms that are already in state ALARM are ignored, so that a version that fixes their cause can
@@ -74,7 +70,7 @@ def shift_traffic(
     )
     problem = smoke_test(lambda_, new, path)
     if problem:
-        raise TrafficNotShifted(
+        raise DeploymentFailed(
             f"{new.function}: version {new.version} failed its smoke test: {problem}."
         )
     ignored = alarms_in_alarm(cloudwatch, new.alarms)
@@ -85,7 +81,7 @@ def shift_traffic(
             raised = alarms_in_alarm(cloudwatch, new.alarms) - ignored
             if raised:
                 names = ", ".join(sorted(raised))
-                raise TrafficNotShifted(
+                raise DeploymentFailed(
                     f"{new.function}: version {new.version} raised alarms: {names}. Version "
                     f"{previous} receives all requests."
                 )

@@ -120,7 +120,8 @@ class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no type
         file: str = super()._split_scope(nodeid)
         if file.startswith("tests/journeys/") and file.endswith(_ONE_ENVIRONMENT):
             return "local environment"
-        if file.startswith("tests/components/"):  # runs with the same settings
+        # Runs with the same settings.
+        if file.startswith(("tests/components/", "tests/release/test_first_deployment.py")):
             return "program"
         return "deployments" if file.startswith(_ONE_DEPLOYMENT) else file
 

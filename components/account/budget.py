@@ -1,11 +1,10 @@
 """The monthly budget of a stack."""
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
+from components.component import StackComponent
+from components.contract import Stack
 from components.naming import PROJECT, tags
 
 ALERTS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
@@ -33,17 +32,7 @@ def notifications(
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetArgs(StackArgs):
-    """Arguments of `Budget`.
-
-    topic_arn: Topic for the notifications.
-    """
-
-    topic_arn: pulumi.Input[str]
-
-
-class Budget(Component):
+class Budget(StackComponent):
     """A monthly budget for the stack's tagged cost, with alerts on actual and forecasted cost.
 
     Why: Recursive invocations and stolen credentials are often noticed first in the cost of a
@@ -52,24 +41,26 @@ class Budget(Component):
     Controls: GH-COST-001.
     """
 
-    def __init__(self, name: str, args: BudgetArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:account:Budget", name, args, opts)
+    def __init__(
+        self, name: str, stack: Stack, topic_arn: pulumi.Input[str], opts: pulumi.ResourceOptions
+    ) -> None:
+        super().__init__("gatehouse:account:Budget", name, stack, opts)
         aws.budgets.Budget(
             name,
-            name=args.names.name("monthly"),
-            account_id=args.names.account,
+            name=self.names.name("monthly"),
+            account_id=self.names.account,
             budget_type="COST",
             time_unit="MONTHLY",
-            limit_amount=str(args.settings.budget.monthly_usd),
+            limit_amount=str(self.settings.budget.monthly_usd),
             limit_unit="USD",
             metrics="UnblendedCost",
             filter_expression={
                 "ands": [
                     {"tags": {"key": key, "values": [value], "match_options": ["EQUALS"]}}
-                    for key, value in (("Project", PROJECT), ("Environment", args.names.stack))
+                    for key, value in (("Project", PROJECT), ("Environment", self.names.stack))
                 ]
             },
-            notifications=notifications(topic_arns=[args.topic_arn]),
+            notifications=notifications(topic_arns=[topic_arn]),
             tags=tags("internal"),
             opts=self.child,
         )

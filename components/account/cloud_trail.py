@@ -1,30 +1,17 @@
 """The CloudTrail trail of the account."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogArgs
+from components.component import StackComponent
 from components.contract import Stack
 from components.iam import role_policies, sharing_policies
 from components.naming import tags
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloudTrailArgs(LogArgs):
-    """Arguments of `CloudTrail`.
-
-    bucket: Name of the bucket. Resolves after the bucket policy exists.
-    role_arn: Role that delivers events to the log group.
-    """
-
-    bucket: pulumi.Input[str]
-    role_arn: pulumi.Input[str]
-
-
-class CloudTrail(Component):
+class CloudTrail(StackComponent):
     """A multi-region CloudTrail trail with log file validation and encryption, delivered to a
     locked bucket and to CloudWatch Logs.
 
@@ -32,31 +19,44 @@ class CloudTrail(Component):
     Cost: the first trail of an account is free; 0.10 USD per 100,000 data events and 0.57 USD per
         GB of logs.
     Controls: GH-CT-001 to GH-CT-006.
+
+    logs_key_arn: KMS key of the trail and of its log group.
+    bucket: Name of the bucket. Resolves after the bucket policy exists.
+    role_arn: Role that delivers events to the log group.
     """
 
-    def __init__(self, name: str, args: CloudTrailArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:account:CloudTrail", name, args, opts)
-        group = self.create_log_group(name, args.names.log_group("trail"), args)
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        opts: pulumi.ResourceOptions,
+        *,
+        logs_key_arn: pulumi.Input[str],
+        bucket: pulumi.Input[str],
+        role_arn: pulumi.Input[str],
+    ) -> None:
+        super().__init__("gatehouse:account:CloudTrail", name, stack, opts)
+        group = self.create_log_group(name, self.names.log_group("trail"), logs_key_arn)
         trail = aws.cloudtrail.Trail(
             name,
-            name=args.names.name("trail"),
-            s3_bucket_name=args.bucket,
+            name=self.names.name("trail"),
+            s3_bucket_name=bucket,
             is_multi_region_trail=True,
             include_global_service_events=True,
             enable_logging=True,
             enable_log_file_validation=True,
-            kms_key_id=args.logs_key_arn,
+            kms_key_id=logs_key_arn,
             cloud_watch_logs_group_arn=pulumi.Output.format("{}:*", group.arn),
-            cloud_watch_logs_role_arn=args.role_arn,
+            cloud_watch_logs_role_arn=role_arn,
             advanced_event_selectors=[
                 {
                     "name": "Management",
                     "field_selectors": [{"field": "eventCategory", "equals": ["Management"]}],
                 },
-                *_data_events(args.stack),
+                *_data_events(stack),
             ],
             tags=tags("log"),
-            opts=self.protected(args.settings.protection),
+            opts=self.protected(),
         )
         self.arn, self.log_group = trail.arn, group.name
         self.register_outputs({"arn": self.arn})

@@ -2,8 +2,6 @@
 programs.
 """
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_aws as aws
 
@@ -11,7 +9,7 @@ from components.account.budget import notifications
 from components.component import Component
 from components.iam.bucket_policies import CONFIG_PREFIX
 from components.naming import Naming, tags
-from components.settings.account import AccountSettings
+from components.settings.account import AccountSettings, GuardsSettings
 
 FEATURES = ("S3_DATA_EVENTS", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS", "EBS_MALWARE_PROTECTION")
 """GuardDuty features in addition to CloudTrail, VPC flow logs and DNS logs."""
@@ -19,20 +17,6 @@ CONFIG_ROLE = "role/aws-service-role/config.amazonaws.com/AWSServiceRoleForConfi
 """Service-linked role of AWS Config, which the stacks of all regions share. `make bootstrap`
 creates it.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountGuardsArgs:
-    """Arguments of `AccountGuards`.
-
-    names: Names, ARNs and tags of the account's resources.
-    settings: Guards and budget of the account.
-    log_bucket: Bucket for the deliveries of AWS Config; None without `guards.config_recorder`.
-    """
-
-    names: Naming
-    settings: AccountSettings
-    log_bucket: pulumi.Input[str] | None = None
 
 
 class AccountGuards(Component):
@@ -47,28 +31,48 @@ class AccountGuards(Component):
     Cost: for a small account, about 10 USD a month for AWS Config, 5 to 20 USD for GuardDuty and 5
         USD for Security Hub.
     Controls: GH-S3-002, GH-VPC-011, GH-ACC-001, GH-ACC-002, GH-COST-001.
+
+    log_bucket: Bucket for the deliveries of AWS Config; None without `guards.config_recorder`.
     """
 
-    def __init__(self, name: str, args: AccountGuardsArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:account:AccountGuards", name, args, opts)
+    def __init__(
+        self,
+        name: str,
+        names: Naming,
+        settings: AccountSettings,
+        log_bucket: pulumi.Input[str] | None,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("gatehouse:account:AccountGuards", name, opts)
+        self._names = names
         # The guards stay in AWS when Pulumi deletes them.
         self._retained = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
-        self._storage_and_compute(name, args)
-        self._iam_and_backup(name, args)
-        self._detectors(name, args)
-        if args.settings.guards.config_recorder:
-            self._config_recorder(name, args)
-        if args.settings.budget.monthly_usd:
-            self._budget(name, args)
+        self._storage_and_compute(name, settings.guards)
+        self._iam_and_backup(name, settings.guards)
+        self._detectors(name, settings.guards)
+        if log_bucket is not None:
+            self._config_recorder(name, log_bucket)
+        if settings.budget.monthly_usd:
+            aws.budgets.Budget(
+                name,
+                name=names.name("monthly"),
+                account_id=names.account,
+                budget_type="COST",
+                time_unit="MONTHLY",
+                limit_amount=str(settings.budget.monthly_usd),
+                limit_unit="USD",
+                notifications=notifications(emails=list(settings.budget.emails)),
+                tags=tags("internal"),
+                opts=self.child,
+            )
         self.register_outputs({})
 
-    def _storage_and_compute(self, name: str, args: AccountGuardsArgs) -> None:
+    def _storage_and_compute(self, name: str, guards: GuardsSettings) -> None:
         """Set the defaults for S3, EBS, EC2 and VPC."""
-        guards = args.settings.guards
         if guards.s3_public_access_block:
             aws.s3.AccountPublicAccessBlock(
                 name,
-                account_id=args.names.account,
+                account_id=self._names.account,
                 block_public_acls=True,
                 block_public_policy=True,
                 ignore_public_acls=True,
@@ -86,9 +90,8 @@ class AccountGuards(Component):
                 opts=self._retained,
             )
 
-    def _iam_and_backup(self, name: str, args: AccountGuardsArgs) -> None:
+    def _iam_and_backup(self, name: str, guards: GuardsSettings) -> None:
         """Set the password policy and the preferences of AWS Backup."""
-        guards = args.settings.guards
         if guards.password_policy:
             # Applies to IAM users created outside this program (CIS AWS Foundations Benchmark,
             # "IAM").
@@ -119,9 +122,8 @@ class AccountGuards(Component):
                 ),
             )
 
-    def _detectors(self, name: str, args: AccountGuardsArgs) -> None:
+    def _detectors(self, name: str, guards: GuardsSettings) -> None:
         """Create the detector of GuardDuty with `FEATURES`, Security Hub and the analyzer."""
-        guards = args.settings.guards
         if guards.guardduty:
             detector = aws.guardduty.Detector(
                 name,
@@ -149,25 +151,25 @@ class AccountGuards(Component):
         if guards.access_analyzer:
             aws.accessanalyzer.Analyzer(
                 name,
-                analyzer_name=args.names.name("access"),
+                analyzer_name=self._names.name("access"),
                 type="ACCOUNT",
                 tags=tags("log"),
                 opts=self._retained,
             )
 
-    def _config_recorder(self, name: str, args: AccountGuardsArgs) -> None:
+    def _config_recorder(self, name: str, log_bucket: pulumi.Input[str]) -> None:
         """Create the AWS Config recorder and its delivery channel, and start the recorder."""
         recorder = aws.cfg.Recorder(
             name,
-            name=args.names.name("config"),
-            role_arn=args.names.any_arn("iam", CONFIG_ROLE),
+            name=self._names.name("config"),
+            role_arn=self._names.any_arn("iam", CONFIG_ROLE),
             recording_group={"all_supported": True, "include_global_resource_types": True},
             opts=self._retained,
         )
         channel = aws.cfg.DeliveryChannel(
             name,
-            name=args.names.name("config"),
-            s3_bucket_name=args.log_bucket,
+            name=self._names.name("config"),
+            s3_bucket_name=log_bucket,
             s3_key_prefix=CONFIG_PREFIX,
             # AWS Config rejects a delivery channel without a recorder.
             opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True, depends_on=[recorder]),
@@ -177,19 +179,4 @@ class AccountGuards(Component):
             name=recorder.name,
             is_enabled=True,
             opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True, depends_on=[channel]),
-        )
-
-    def _budget(self, name: str, args: AccountGuardsArgs) -> None:
-        """Create a budget for all costs of the account."""
-        aws.budgets.Budget(
-            name,
-            name=args.names.name("monthly"),
-            account_id=args.names.account,
-            budget_type="COST",
-            time_unit="MONTHLY",
-            limit_amount=str(args.settings.budget.monthly_usd),
-            limit_unit="USD",
-            notifications=notifications(emails=list(args.settings.budget.emails)),
-            tags=tags("internal"),
-            opts=self.child,
         )

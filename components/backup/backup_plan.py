@@ -1,11 +1,12 @@
 """AWS Backup: daily backups of all data stores in protected vaults."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, RegionKey, StackArgs
+from components.component import RegionKey, StackComponent
+from components.contract import Stack
 from components.iam.backup_roles import VAULT, vault_policy
 from components.iam.documents import render
 from components.naming import tags
@@ -27,25 +28,7 @@ the event rule `backup-failed` reports these jobs (AWS Backup API Reference,
 PutBackupVaultNotifications)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupPlanArgs(StackArgs):
-    """Arguments of `BackupPlan`.
-
-    key_arn: KMS key of the vault.
-    role_arn: Role that AWS Backup assumes.
-    topic_arn: Topic for vault notifications.
-    resources: ARNs of the protected resources.
-    replica: Destination of the copies and KMS key of its vault; None if no copies are made.
-    """
-
-    key_arn: pulumi.Input[str]
-    role_arn: pulumi.Input[str]
-    topic_arn: pulumi.Input[str]
-    resources: tuple[pulumi.Input[str], ...]
-    replica: RegionKey | None = None
-
-
-class BackupPlan(Component):
+class BackupPlan(StackComponent):
     """A backup vault with a separate key and a daily plan for all data stores, optionally with
     vault lock and a second region.
 
@@ -54,29 +37,42 @@ class BackupPlan(Component):
     and the lock.
     Cost: 0.05 USD per GB and month for the bucket, 0.095 USD for the database, the same in the
     second region, and 0.02 USD per copied GB. Controls: GH-BAK-001 to GH-BAK-004.
+
+    key_arn: KMS key of the vault.
+    role_arn: Role that AWS Backup assumes.
+    topic_arn: Topic for vault notifications.
+    resources: ARNs of the protected resources.
+    replica: Destination of the copies and KMS key of its vault; None if no copies are made.
     """
 
-    def __init__(self, name: str, args: BackupPlanArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:backup:BackupPlan", name, args, opts)
-        vault = self._vault("main", args, args.key_arn, None)
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        opts: pulumi.ResourceOptions,
+        *,
+        key_arn: pulumi.Input[str],
+        role_arn: pulumi.Input[str],
+        topic_arn: pulumi.Input[str],
+        resources: Sequence[pulumi.Input[str]],
+        replica: RegionKey | None,
+    ) -> None:
+        super().__init__("gatehouse:backup:BackupPlan", name, stack, opts)
+        vault = self._vault("main", key_arn, None)
         aws.backup.VaultNotifications(
             "main",
             backup_vault_name=vault.name,
-            sns_topic_arn=args.topic_arn,
+            sns_topic_arn=topic_arn,
             backup_vault_events=list(NOTIFIED_EVENTS),
             opts=self.child,
         )
-        replica = (
-            self._vault("replica", args, args.replica.key_arn, args.replica.region)
-            if args.replica
-            else None
-        )
+        copies = self._vault("replica", replica.key_arn, replica.region) if replica else None
         lifecycle: aws.backup.PlanRuleLifecycleArgsDict = {
-            "delete_after": args.settings.backup.retention_days
+            "delete_after": self.settings.backup.retention_days
         }
         plan = aws.backup.Plan(
             name,
-            name=args.names.name("daily"),
+            name=self.names.name("daily"),
             rules=[
                 {
                     "rule_name": "daily",
@@ -85,8 +81,8 @@ class BackupPlan(Component):
                     "start_window": 60,
                     "completion_window": 360,
                     "lifecycle": lifecycle,
-                    "copy_actions": [{"destination_vault_arn": replica.arn, "lifecycle": lifecycle}]
-                    if replica
+                    "copy_actions": [{"destination_vault_arn": copies.arn, "lifecycle": lifecycle}]
+                    if copies
                     else [],
                     "recovery_point_tags": tags("confidential"),
                 }
@@ -96,26 +92,24 @@ class BackupPlan(Component):
         )
         aws.backup.Selection(
             name,
-            name=args.names.name("stores"),
+            name=self.names.name("stores"),
             plan_id=plan.id,
-            iam_role_arn=args.role_arn,
-            resources=list(args.resources),
+            iam_role_arn=role_arn,
+            resources=list(resources),
             opts=self.child,
         )
         self.register_outputs({})
 
-    def _vault(
-        self, name: str, args: BackupPlanArgs, key_arn: pulumi.Input[str], region: str | None
-    ) -> aws.backup.Vault:
-        settings = args.settings
+    def _vault(self, name: str, key_arn: pulumi.Input[str], region: str | None) -> aws.backup.Vault:
+        settings = self.settings
         vault = aws.backup.Vault(
             name,
-            name=args.names.name(VAULT),
+            name=self.names.name(VAULT),
             region=region,
             kms_key_arn=key_arn,
             force_destroy=settings.buckets.force_destroy,
             tags=tags("confidential"),
-            opts=self.protected(settings.protection),
+            opts=self.protected(),
         )
         # The policy denies the deletion of recovery points, which would prevent Pulumi from
         # emptying the vault.
@@ -124,8 +118,8 @@ class BackupPlan(Component):
                 name,
                 backup_vault_name=vault.name,
                 region=region,
-                policy=render(vault_policy(args.names)),
-                opts=self.protected(settings.protection),
+                policy=render(vault_policy(self.names)),
+                opts=self.protected(),
             )
         if settings.backup.vault_lock != "none":
             aws.backup.VaultLockConfiguration(
@@ -136,6 +130,6 @@ class BackupPlan(Component):
                 changeable_for_days=GRACE_DAYS
                 if settings.backup.vault_lock == "COMPLIANCE"
                 else None,
-                opts=self.protected(settings.protection),
+                opts=self.protected(),
             )
         return vault

@@ -1,12 +1,12 @@
 """ECR repositories and references to the images that a stack runs."""
 
 import json
-from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs, with_dependencies
+from components.component import StackComponent, with_dependencies
+from components.contract import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import repository_policy
 from components.iam.sharing_roles import function_arns
@@ -17,17 +17,7 @@ RUNTIME = "runtime"
 UNTAGGED_DAYS = 7
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerImageArgs(StackArgs):
-    """Arguments of `ContainerImage`.
-
-    key_arn: KMS key of the repository.
-    """
-
-    key_arn: pulumi.Input[str]
-
-
-class ContainerImage(Component):
+class ContainerImage(StackComponent):
     """An ECR repository with immutable tags, scan on push and KMS encryption, for the image of
     Gatehouse (`RUNTIME`) or of a Core.
 
@@ -42,25 +32,27 @@ class ContainerImage(Component):
     lambda_reference: pulumi.Input[str]
     """The image reference. Resolves after Lambda is allowed to pull the image."""
 
-    def __init__(self, name: str, args: ContainerImageArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:compute:ContainerImage", name, args, opts)
-        settings = args.settings
+    def __init__(
+        self, name: str, stack: Stack, key_arn: pulumi.Input[str], opts: pulumi.ResourceOptions
+    ) -> None:
+        super().__init__("gatehouse:compute:ContainerImage", name, stack, opts)
+        settings = self.settings
         image = settings.core_tasks[name].image_digest if name != RUNTIME else settings.image.digest
-        functions = function_arns(args.names, args.stack.contract) if name == RUNTIME else ()
+        functions = function_arns(self.names, self.contract) if name == RUNTIME else ()
         repository = aws.ecr.Repository(
             name,
-            name=args.names.name(name),
+            name=self.names.name(name),
             image_tag_mutability="IMMUTABLE",
             image_scanning_configuration={"scan_on_push": True},
-            encryption_configurations=[{"encryption_type": "KMS", "kms_key": args.key_arn}],
+            encryption_configurations=[{"encryption_type": "KMS", "kms_key": key_arn}],
             force_delete=settings.buckets.force_destroy,
             tags=tags("internal"),
-            opts=self.protected(settings.protection),
+            opts=self.protected(),
         )
         lifecycle = json.dumps(lifecycle_policy(settings.image.retained_images))
         aws.ecr.LifecyclePolicy(name, repository=repository.name, policy=lifecycle, opts=self.child)
         self.repository = repository.name
-        self.url = f"{args.names.registry}/{args.names.name(name)}"
+        self.url = f"{self.names.registry}/{self.names.name(name)}"
         self.reference = f"{self.url}@{image}"
         self.lambda_reference = self.reference
         if functions:

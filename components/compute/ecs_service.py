@@ -1,20 +1,19 @@
 """The ECS cluster and its Fargate services, with blue/green deployments and auto scaling."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import (
-    Component,
-    DeploymentHook,
-    Placement,
-    StackArgs,
-    TargetGroups,
-)
+from components.component import DeploymentHook, Placement, StackComponent, TargetGroups
+from components.contract import Stack
 from components.naming import tags
-from components.settings.workloads import ROLLING, ScalingSettings, ServiceSettings
+from components.settings.workloads import (
+    ROLLING,
+    RolloutSettings,
+    ScalingSettings,
+    ServiceSettings,
+)
 
 HEALTH_CHECK_GRACE_S = 60
 START_MINUTES = 20
@@ -24,7 +23,7 @@ TargetTracking = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurati
 MetricQuery = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationMetricArgsDict  # noqa: E501
 
 
-class EcsCluster(Component):
+class EcsCluster(StackComponent):
     """An ECS cluster with enhanced Container Insights.
 
     Why: Fargate runs the tasks, so there are no hosts to patch. Container Insights records CPU,
@@ -32,11 +31,11 @@ class EcsCluster(Component):
     Cost: about 2 USD per ECS service and month for metrics. Controls: GH-ECS-009, GH-ECS-010.
     """
 
-    def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:compute:EcsCluster", name, args, opts)
+    def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("gatehouse:compute:EcsCluster", name, stack, opts)
         cluster = aws.ecs.Cluster(
             name,
-            name=args.names.name("main"),
+            name=self.names.name("main"),
             settings=[{"name": "containerInsights", "value": "enhanced"}],
             tags=tags("none"),
             opts=self.child,
@@ -45,13 +44,17 @@ class EcsCluster(Component):
         self.register_outputs({"name": self.name, "arn": self.arn})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EcsServiceArgs(StackArgs):
-    """Arguments of `EcsService`.
+class EcsService(StackComponent):
+    """An ECS service on Fargate in all zones, with a deployment strategy, automatic rollback and
+    auto scaling.
 
-    cluster_arn: ECS cluster.
-    cluster_name: Name of the ECS cluster.
-    task_definition_arn: Task definition, whose container has the same name as the ECS service.
+    Why: A deployment rolls back if tasks do not become healthy or an alarm is raised. With every
+    strategy except rolling, the previous tasks are still running at that point. A service without
+    target groups always uses the rolling strategy.
+    Cost: about 9 USD a month for 0.25 vCPU and 0.5 GB on ARM, twice that during a deployment.
+    Controls: GH-ECS-007, GH-ECS-008, GH-ECS-010, GH-ECS-012, GH-ECS-013.
+
+    name: Name of the service and of the container in its tasks.
     placement: Subnets of the app tier, and security group of the tasks.
     target_groups: Target groups, keyed by container port; empty for a service without a load
         balancer.
@@ -61,58 +64,66 @@ class EcsServiceArgs(StackArgs):
     smoke_test: Test of the new tasks before production traffic shifts; None for no test.
     """
 
-    cluster_arn: pulumi.Input[str]
-    cluster_name: pulumi.Input[str]
-    task_definition_arn: pulumi.Input[str]
-    placement: Placement
-    target_groups: Mapping[int, TargetGroups]
-    infrastructure_role_arn: pulumi.Input[str]
-    rollback_alarms: Sequence[pulumi.Input[str]]
-    registry_arn: pulumi.Input[str] | None = None
-    smoke_test: DeploymentHook | None = None
-
-
-class EcsService(Component):
-    """An ECS service on Fargate in all zones, with a deployment strategy, automatic rollback and
-    auto scaling.
-
-    Why: A deployment rolls back if tasks do not become healthy or an alarm is raised. With every
-    strategy except rolling, the previous tasks are still running at that point. A service without
-    target groups always uses the rolling strategy.
-    Cost: about 9 USD a month for 0.25 vCPU and 0.5 GB on ARM, twice that during a deployment.
-    Controls: GH-ECS-007, GH-ECS-008, GH-ECS-010, GH-ECS-012, GH-ECS-013.
-    """
-
-    def __init__(self, name: str, args: EcsServiceArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:compute:EcsService", name, args, opts)
-        rollout, scaling = args.settings.rollout, args.settings.scaling(name)
-        shifts_traffic = bool(args.target_groups) and rollout.strategy != ROLLING
-        alarms = list(args.rollback_alarms)
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        cluster: EcsCluster,
+        opts: pulumi.ResourceOptions,
+        *,
+        task_definition_arn: pulumi.Input[str],
+        placement: Placement,
+        target_groups: Mapping[int, TargetGroups],
+        infrastructure_role_arn: pulumi.Input[str],
+        rollback_alarms: Sequence[pulumi.Input[str]],
+        registry_arn: pulumi.Input[str] | None,
+        smoke_test: DeploymentHook | None,
+    ) -> None:
+        super().__init__("gatehouse:compute:EcsService", name, stack, opts)
+        rollout, scaling = self.settings.rollout, self.settings.scaling(name)
+        shifts_traffic = bool(target_groups) and rollout.strategy != ROLLING
         timeout = f"{START_MINUTES + (rollout.minutes if shifts_traffic else 0)}m"
+        load_balancers: list[aws.ecs.ServiceLoadBalancerArgsDict] = [
+            {
+                "target_group_arn": groups.blue,
+                "container_name": name,
+                "container_port": port,
+                "advanced_configuration": {
+                    "alternate_target_group_arn": groups.green,
+                    "production_listener_rule": groups.rule,
+                    "role_arn": infrastructure_role_arn,
+                    "test_listener_rule": groups.test_rule if smoke_test else None,
+                }
+                if shifts_traffic
+                else None,
+            }
+            for port, groups in target_groups.items()
+        ]
         service = aws.ecs.Service(
             name,
-            name=args.names.name(name),
-            cluster=args.cluster_arn,
-            task_definition=args.task_definition_arn,
+            name=self.names.name(name),
+            cluster=cluster.arn,
+            task_definition=task_definition_arn,
             desired_count=scaling.tasks_min,
             launch_type="FARGATE",
             platform_version="LATEST",
             network_configuration={
-                "subnets": list(args.placement.subnet_ids),
-                "security_groups": [args.placement.security_group_id],
+                "subnets": list(placement.subnet_ids),
+                "security_groups": [placement.security_group_id],
                 "assign_public_ip": False,
             },
-            load_balancers=[
-                _load_balancer(name, port, args, shifts_traffic) for port in args.target_groups
-            ]
-            or None,
-            service_registries={"registry_arn": args.registry_arn} if args.registry_arn else None,
-            deployment_configuration=_deployment_configuration(args) if shifts_traffic else None,
+            load_balancers=load_balancers or None,
+            service_registries={"registry_arn": registry_arn} if registry_arn else None,
+            deployment_configuration=_deployment_configuration(rollout, smoke_test)
+            if shifts_traffic
+            else None,
             deployment_circuit_breaker={"enable": True, "rollback": True},
-            alarms={"enable": True, "rollback": True, "alarm_names": alarms} if alarms else None,
+            alarms={"enable": True, "rollback": True, "alarm_names": list(rollback_alarms)}
+            if rollback_alarms
+            else None,
             deployment_minimum_healthy_percent=100,
             deployment_maximum_percent=200,
-            health_check_grace_period_seconds=HEALTH_CHECK_GRACE_S if args.target_groups else None,
+            health_check_grace_period_seconds=HEALTH_CHECK_GRACE_S if target_groups else None,
             availability_zone_rebalancing="ENABLED",
             enable_execute_command=False,
             enable_ecs_managed_tags=True,
@@ -131,23 +142,19 @@ class EcsService(Component):
             ),
         )
         self.name = service.name
-        self._auto_scaling(name, scaling, args)
-        self.register_outputs({"name": self.name})
-
-    def _auto_scaling(self, name: str, scaling: ScalingSettings, args: EcsServiceArgs) -> None:
         target = aws.appautoscaling.Target(
             name,
             service_namespace="ecs",
             scalable_dimension="ecs:service:DesiredCount",
-            resource_id=pulumi.Output.format("service/{}/{}", args.cluster_name, self.name),
+            resource_id=pulumi.Output.format("service/{}/{}", cluster.name, self.name),
             min_capacity=scaling.tasks_min,
             max_capacity=scaling.tasks_max,
             opts=self.child,
         )
-        for metric, configuration in _scaling_policies(scaling, args):
+        for metric, configuration in _scaling_policies(scaling, target_groups):
             aws.appautoscaling.Policy(
                 f"{name}-{metric}",
-                name=args.names.name(f"{name}-{metric}"),
+                name=self.names.name(f"{name}-{metric}"),
                 policy_type="TargetTrackingScaling",
                 service_namespace=target.service_namespace,
                 scalable_dimension=target.scalable_dimension,
@@ -155,30 +162,12 @@ class EcsService(Component):
                 target_tracking_scaling_policy_configuration=configuration,
                 opts=self.child,
             )
-
-
-def _load_balancer(
-    name: str, port: int, args: EcsServiceArgs, shifts_traffic: bool
-) -> aws.ecs.ServiceLoadBalancerArgsDict:
-    groups = args.target_groups[port]
-    advanced: aws.ecs.ServiceLoadBalancerAdvancedConfigurationArgsDict = {
-        "alternate_target_group_arn": groups.green,
-        "production_listener_rule": groups.rule,
-        "role_arn": args.infrastructure_role_arn,
-        "test_listener_rule": groups.test_rule if args.smoke_test else None,
-    }
-    return {
-        "target_group_arn": groups.blue,
-        "container_name": name,
-        "container_port": port,
-        "advanced_configuration": advanced if shifts_traffic else None,
-    }
+        self.register_outputs({"name": self.name})
 
 
 def _deployment_configuration(
-    args: EcsServiceArgs,
+    rollout: RolloutSettings, smoke_test: DeploymentHook | None
 ) -> aws.ecs.ServiceDeploymentConfigurationArgsDict:
-    rollout = args.settings.rollout
     configuration: aws.ecs.ServiceDeploymentConfigurationArgsDict = {
         "strategy": rollout.strategy.upper(),
         "bake_time_in_minutes": str(rollout.bake_minutes),
@@ -188,20 +177,20 @@ def _deployment_configuration(
             "canary_percent": float(rollout.step_percent),
             "canary_bake_time_in_minutes": str(rollout.step_minutes),
         }
-    if args.smoke_test:
+    if smoke_test:
         configuration["lifecycle_hooks"] = [
             {
                 "lifecycle_stages": ["POST_TEST_TRAFFIC_SHIFT"],
-                "hook_target_arn": args.smoke_test.function_arn,
-                "role_arn": args.smoke_test.role_arn,
-                "hook_details": args.smoke_test.details,
+                "hook_target_arn": smoke_test.function_arn,
+                "role_arn": smoke_test.role_arn,
+                "hook_details": smoke_test.details,
             }
         ]
     return configuration
 
 
 def _scaling_policies(
-    scaling: ScalingSettings, args: EcsServiceArgs
+    scaling: ScalingSettings, target_groups: Mapping[int, TargetGroups]
 ) -> Iterator[tuple[str, TargetTracking]]:
     """Yield the target tracking policies. Auto scaling applies the policy that requires the most
     tasks.
@@ -220,8 +209,8 @@ def _scaling_policies(
             },
         },
     )
-    if args.target_groups and isinstance(scaling, ServiceSettings):
-        groups = next(iter(args.target_groups.values()))
+    if target_groups and isinstance(scaling, ServiceSettings):
+        groups = next(iter(target_groups.values()))
         yield (
             "requests",
             {

@@ -4,15 +4,14 @@ collector as a sidecar.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogArgs
+from components.component import StackComponent
 from components.compute.environment import DRAIN_S, REQUESTS_S
-from components.contract import Process, Secret
+from components.contract import Process, Secret, Stack
 from components.iam.role_policies import COLLECTOR, COLLECTOR_METRICS_STREAM
 from components.naming import Naming, tags
 
@@ -35,29 +34,7 @@ COLLECTOR_NAMESPACE = "Gatehouse"
 SCRAPE_INTERVAL_S = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskDefinitionArgs(LogArgs):
-    """Arguments of `TaskDefinition`.
-
-    process: Process from the contract.
-    image: Image reference by digest.
-    variables: Values of the environment variables.
-    secret_arns: ARN of each secret, keyed by kind.
-    task_role_arn: Role of the application.
-    execution_role_arn: Role of the ECS agent.
-    data_protection_policy: Data protection policy of the log group.
-    """
-
-    process: Process
-    image: str
-    variables: Mapping[str, pulumi.Input[str]]
-    secret_arns: Mapping[str, pulumi.Input[str]]
-    task_role_arn: pulumi.Input[str]
-    execution_role_arn: pulumi.Input[str]
-    data_protection_policy: Mapping[str, Any]
-
-
-class TaskDefinition(Component):
+class TaskDefinition(StackComponent):
     """A Fargate task definition with a read-only root file system, no Linux capabilities, a numeric
     user and a log group that masks credentials.
 
@@ -66,24 +43,46 @@ class TaskDefinition(Component):
     Cost: none. Running tasks are billed with `EcsService`, and a migration costs less than 0.01
     USD. Controls: GH-ECS-001 to GH-ECS-006, GH-ECS-011, GH-ECS-014 to GH-ECS-016, GH-CW-001,
     GH-CW-002, GH-CW-006.
+
+    image: Image reference by digest.
+    variables: Values of the environment variables.
+    secret_arns: ARN of each secret, keyed by kind.
+    task_role_arn: Role of the application.
+    execution_role_arn: Role of the ECS agent.
+    logs_key_arn: KMS key of the log group.
+    data_protection_policy: Data protection policy of the log group.
     """
 
-    def __init__(self, name: str, args: TaskDefinitionArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:compute:TaskDefinition", name, args, opts)
-        group = self.create_log_group(name, args.names.log_group(name), args)
+    def __init__(
+        self,
+        process: Process,
+        stack: Stack,
+        opts: pulumi.ResourceOptions,
+        *,
+        image: str,
+        variables: Mapping[str, pulumi.Input[str]],
+        secret_arns: Mapping[str, pulumi.Input[str]],
+        task_role_arn: pulumi.Input[str],
+        execution_role_arn: pulumi.Input[str],
+        logs_key_arn: pulumi.Input[str],
+        data_protection_policy: Mapping[str, Any],
+    ) -> None:
+        name = process.name
+        super().__init__("gatehouse:compute:TaskDefinition", name, stack, opts)
+        group = self.create_log_group(name, self.names.log_group(name), logs_key_arn)
         data_protection = aws.cloudwatch.LogDataProtectionPolicy(
             name,
             log_group_name=group.name,
-            policy_document=pulumi.Output.json_dumps(args.data_protection_policy),
+            policy_document=pulumi.Output.json_dumps(data_protection_policy),
             opts=self.child,
         )
-        size = args.settings.task_size(name)
-        containers = [process_container(args)]
-        if args.stack.has_collector(args.process):
-            containers.append(collector_container(args.process, args.names))
+        size = self.settings.task_size(name)
+        containers = [self._container(process, image, variables, secret_arns)]
+        if stack.has_collector(process):
+            containers.append(collector_container(process, self.names))
         task = aws.ecs.TaskDefinition(
             name,
-            family=args.names.name(name),
+            family=self.names.name(name),
             container_definitions=pulumi.Output.json_dumps(containers),
             cpu=str(size.cpu),
             memory=str(size.memory_mib),
@@ -91,8 +90,8 @@ class TaskDefinition(Component):
             requires_compatibilities=["FARGATE"],
             runtime_platform={"cpu_architecture": "ARM64", "operating_system_family": "LINUX"},
             volumes=[{"name": SCRATCH}],
-            task_role_arn=args.task_role_arn,
-            execution_role_arn=args.execution_role_arn,
+            task_role_arn=task_role_arn,
+            execution_role_arn=execution_role_arn,
             # A change registers a new revision. Earlier revisions remain active, because ECS and
             # `make rollback` can deploy them again.
             skip_destroy=True,
@@ -104,49 +103,51 @@ class TaskDefinition(Component):
         self.definition_arn, self.log_group = task.arn, group.name
         self.register_outputs({"definitionArn": self.definition_arn})
 
-
-def process_container(args: TaskDefinitionArgs) -> dict[str, Any]:
-    """Return the container definition of the process. Raises KeyError if a variable or secret has
-    no value.
-    """
-    process = args.process
-    core = args.settings.core_tasks.get(process.name)
-    definition: dict[str, Any] = {
-        "name": process.name,
-        "image": args.image,
-        "essential": True,
-        **({"command": list(process.command)} if process.command else {}),
-        "user": args.stack.contract.user,
-        "privileged": False,
-        "readonlyRootFilesystem": True,
-        "mountPoints": [{"sourceVolume": SCRATCH, "containerPath": "/tmp", "readOnly": False}],  # noqa: S108 in the container
-        "linuxParameters": LINUX_PARAMETERS,
-        "environment": [
-            {"name": name, "value": args.variables[name]} for name in process.variables
-        ],
-        "secrets": [
-            {"name": secret.variable, "valueFrom": _value_from(secret, args.secret_arns)}
-            for secret in process.secrets
-        ],
-        "portMappings": [
-            {"name": service.name, "containerPort": service.port, "protocol": "tcp"}
-            for service in process.services
-        ],
-        "stopTimeout": STOP_TIMEOUT_S,
-        "logConfiguration": _log_configuration(process, args.names, process.name, buffer_mb=25),
-    }
-    if process.services:
-        # The image contains no shell, so the check is a command of the application.
-        services = (service.name for service in process.services)
-        check = core.health_command if core else (process.command[0], "health", *services)
-        definition["healthCheck"] = {
-            "command": ["CMD", *check],
-            "interval": 15,
-            "timeout": 10,
-            "retries": 3,
-            "startPeriod": 30,
+    def _container(
+        self,
+        process: Process,
+        image: str,
+        variables: Mapping[str, pulumi.Input[str]],
+        secret_arns: Mapping[str, pulumi.Input[str]],
+    ) -> dict[str, Any]:
+        """Return the container definition of the process. Raises KeyError if a variable or secret
+        has no value.
+        """
+        core = self.settings.core_tasks.get(process.name)
+        definition: dict[str, Any] = {
+            "name": process.name,
+            "image": image,
+            "essential": True,
+            **({"command": list(process.command)} if process.command else {}),
+            "user": self.contract.user,
+            "privileged": False,
+            "readonlyRootFilesystem": True,
+            "mountPoints": [{"sourceVolume": SCRATCH, "containerPath": "/tmp", "readOnly": False}],  # noqa: S108 in the container
+            "linuxParameters": LINUX_PARAMETERS,
+            "environment": [{"name": name, "value": variables[name]} for name in process.variables],
+            "secrets": [
+                {"name": secret.variable, "valueFrom": _value_from(secret, secret_arns)}
+                for secret in process.secrets
+            ],
+            "portMappings": [
+                {"name": service.name, "containerPort": service.port, "protocol": "tcp"}
+                for service in process.services
+            ],
+            "stopTimeout": STOP_TIMEOUT_S,
+            "logConfiguration": _log_configuration(process, self.names, process.name, buffer_mb=25),
         }
-    return definition
+        if process.services:
+            # The image contains no shell, so the check is a command of the application.
+            services = (service.name for service in process.services)
+            check = core.health_command if core else (process.command[0], "health", *services)
+            definition["healthCheck"] = {
+                "command": ["CMD", *check],
+                "interval": 15,
+                "timeout": 10,
+                "retries": 3,
+                "startPeriod": 30,
+            }
+        return definition
 
 
 def collector_container(process: Process, names: Naming) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """The RDS for PostgreSQL instance."""
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogArgs, Placement, RegionKey
+from components.component import Placement, RegionKey, StackComponent
+from components.contract import Stack
 from components.iam.role_policies import DATABASE, DATABASE_OWNER
 from components.naming import tags
 from components.settings.data import DATABASE_PORT
@@ -29,29 +28,7 @@ EVENTS = {
 """Event categories, keyed by source type."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RdsInstanceArgs(LogArgs):
-    """Arguments of `RdsInstance`.
-
-    placement: Subnets of the data tier, and security group of the instance.
-    key_arn: KMS key for storage, snapshots and Performance Insights, unless the database is
-        restored: it keeps the key of its backups.
-    secrets_key_arn: KMS key for the master user password.
-    monitoring_role_arn: Role for Enhanced Monitoring.
-    topic_arn: Topic for RDS events.
-    backup_replica: Region to which the automated backups are replicated, and their KMS key; None
-        without replication.
-    """
-
-    placement: Placement
-    key_arn: pulumi.Input[str]
-    secrets_key_arn: pulumi.Input[str]
-    monitoring_role_arn: pulumi.Input[str]
-    topic_arn: pulumi.Input[str]
-    backup_replica: RegionKey | None = None
-
-
-class RdsInstance(Component):
+class RdsInstance(StackComponent):
     """An encrypted RDS for PostgreSQL instance in the data tier, with point-in-time recovery. The
     instance requires TLS. Automated backups can be replicated to another region, and a database can
     be created from them there.
@@ -61,67 +38,40 @@ class RdsInstance(Component):
     Cost: from 13 USD a month (db.t4g.micro) to about 260 USD (db.m7g.large, Multi-AZ), plus 0.12
     USD per GB; advanced Database Insights 18 USD for two vCPUs. Controls: GH-RDS-001 to GH-RDS-013,
     GH-RDS-015 to GH-RDS-017.
+
+    placement: Subnets of the data tier, and security group of the instance.
+    key_arn: KMS key for storage, snapshots and Performance Insights. A restored database keeps the
+        key of its backups.
+    secrets_key_arn: KMS key for the master user password.
+    logs_key_arn: KMS key of the log groups.
+    monitoring_role_arn: Role for Enhanced Monitoring.
+    topic_arn: Topic for RDS events.
+    backup_replica: Region to which the automated backups are replicated, and their KMS key; None
+        without replication.
     """
 
-    def __init__(self, name: str, args: RdsInstanceArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:database:RdsInstance", name, args, opts)
-        parameters = self._parameter_group(name, args)
-        instance = self._instance(name, args, parameters.name)
-        self._event_subscriptions(args, instance.identifier, parameters.name)
-        self.replicated_backups_arn = self._replicated_backups(name, args, instance)
-        self.arn = instance.arn
-        self.identifier, self.endpoint, self.address = (
-            instance.identifier,
-            instance.endpoint,
-            instance.address,
-        )
-        # RDS creates the secret after the instance.
-        self.owner_secret_arn = instance.master_user_secrets.apply(
-            lambda secrets: str(secrets[0].secret_arn) if secrets else ""
-        )
-        self.register_outputs(
-            {
-                "identifier": self.identifier,
-                "endpoint": self.endpoint,
-                "ownerSecretArn": self.owner_secret_arn,
-            }
-        )
-
-    def _parameter_group(self, name: str, args: RdsInstanceArgs) -> aws.rds.ParameterGroup:
-        family = f"postgres{args.settings.database.engine_version.split('.')[0]}"
-        return aws.rds.ParameterGroup(
-            name,
-            # A new family requires a new group, which RDS must create before it upgrades the
-            # instance.
-            name=args.names.name(f"main-{family}"),
-            description="Requires TLS and logs connections and slow queries",
-            family=family,
-            parameters=[
-                {"name": name, "value": value, "apply_method": "immediate"}
-                for name, value in (
-                    ("rds.force_ssl", "1"),
-                    ("log_connections", "1"),
-                    ("log_disconnections", "1"),
-                    ("log_min_duration_statement", str(SLOW_QUERY_MS)),
-                )
-            ],
-            tags=tags("internal"),
-            opts=self.child,
-        )
-
-    def _instance(
-        self, name: str, args: RdsInstanceArgs, parameters: pulumi.Output[str]
-    ) -> aws.rds.Instance:
-        names, settings, restore = (
-            args.names,
-            args.settings.database,
-            args.settings.recovery.restore,
-        )
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        opts: pulumi.ResourceOptions,
+        *,
+        placement: Placement,
+        key_arn: pulumi.Input[str],
+        secrets_key_arn: pulumi.Input[str],
+        logs_key_arn: pulumi.Input[str],
+        monitoring_role_arn: pulumi.Input[str],
+        topic_arn: pulumi.Input[str],
+        backup_replica: RegionKey | None = None,
+    ) -> None:
+        super().__init__("gatehouse:database:RdsInstance", name, stack, opts)
+        settings, restore = self.settings.database, self.settings.recovery.restore
+        parameters = self._parameter_group(name)
         source = restore.database_backups_arn
-        key_arn = restore.database_key_arn or args.key_arn
-        return aws.rds.Instance(
+        key_arn = restore.database_key_arn or key_arn
+        instance = aws.rds.Instance(
             name,
-            identifier=names.name("main"),
+            identifier=self.names.name("main"),
             engine="postgres",
             engine_version=settings.engine_version,
             instance_class=settings.instance_class,
@@ -140,13 +90,13 @@ class RdsInstance(Component):
             if source
             else None,
             manage_master_user_password=True,
-            master_user_secret_kms_key_id=args.secrets_key_arn,
+            master_user_secret_kms_key_id=secrets_key_arn,
             port=DATABASE_PORT,
             multi_az=settings.multi_az,
             publicly_accessible=False,
-            db_subnet_group_name=self._subnet_group(name, args).name,
-            vpc_security_group_ids=[args.placement.security_group_id],
-            parameter_group_name=parameters,
+            db_subnet_group_name=self._subnet_group(name, placement).name,
+            vpc_security_group_ids=[placement.security_group_id],
+            parameter_group_name=parameters.name,
             iam_database_authentication_enabled=True,
             ca_cert_identifier=CERTIFICATE_AUTHORITY,
             backup_retention_period=settings.backup_retention_days,
@@ -155,8 +105,8 @@ class RdsInstance(Component):
             delete_automated_backups=False,
             copy_tags_to_snapshot=True,
             skip_final_snapshot=not settings.final_snapshot,
-            final_snapshot_identifier=pulumi.Output.from_input(args.placement.subnet_ids[0]).apply(
-                lambda subnet_id: final_snapshot(names.name("main"), subnet_id)
+            final_snapshot_identifier=pulumi.Output.from_input(placement.subnet_ids[0]).apply(
+                lambda subnet_id: final_snapshot(stack.names.name("main"), subnet_id)
             ),
             deletion_protection=settings.deletion_protection,
             auto_minor_version_upgrade=True,
@@ -168,54 +118,84 @@ class RdsInstance(Component):
             performance_insights_retention_period=INSIGHTS_DAYS[settings.insights],
             database_insights_mode=settings.insights,
             monitoring_interval=settings.monitoring_interval_s,
-            monitoring_role_arn=args.monitoring_role_arn
-            if settings.monitoring_interval_s
-            else None,
+            monitoring_role_arn=monitoring_role_arn if settings.monitoring_interval_s else None,
             tags=tags("confidential"),
+            # RDS would otherwise create the log groups without a KMS key or a retention period.
             opts=self.protected(
-                args.settings.protection,
-                depends_on=self._log_groups(args),
+                *(
+                    self.create_log_group(kind, self.names.database_log_group(kind), logs_key_arn)
+                    for kind in LOGS
+                ),
                 custom_timeouts=TIMEOUTS,
             ),
         )
+        self._event_subscriptions(topic_arn, instance.identifier, parameters.name)
+        self.replicated_backups_arn: pulumi.Output[str] | None = None
+        if backup_replica is not None:
+            # Replicates snapshots and transaction logs.
+            self.replicated_backups_arn = aws.rds.InstanceAutomatedBackupsReplication(
+                name,
+                region=backup_replica.region,
+                source_db_instance_arn=instance.arn,
+                kms_key_id=backup_replica.key_arn,
+                retention_period=settings.backup_retention_days,
+                opts=self.protected(),
+            ).id
+        self.arn = instance.arn
+        self.identifier, self.endpoint, self.address = (
+            instance.identifier,
+            instance.endpoint,
+            instance.address,
+        )
+        # RDS creates the secret after the instance.
+        self.owner_secret_arn = instance.master_user_secrets.apply(
+            lambda secrets: str(secrets[0].secret_arn) if secrets else ""
+        )
+        self.register_outputs(
+            {
+                "identifier": self.identifier,
+                "endpoint": self.endpoint,
+                "ownerSecretArn": self.owner_secret_arn,
+            }
+        )
 
-    def _replicated_backups(
-        self, name: str, args: RdsInstanceArgs, instance: aws.rds.Instance
-    ) -> pulumi.Output[str] | None:
-        """Replicate snapshots and transaction logs to the other region. Returns the ARN of the
-        replicated backups.
-        """
-        if args.backup_replica is None:
-            return None
-        return aws.rds.InstanceAutomatedBackupsReplication(
+    def _parameter_group(self, name: str) -> aws.rds.ParameterGroup:
+        family = f"postgres{self.settings.database.engine_version.split('.')[0]}"
+        return aws.rds.ParameterGroup(
             name,
-            region=args.backup_replica.region,
-            source_db_instance_arn=instance.arn,
-            kms_key_id=args.backup_replica.key_arn,
-            retention_period=args.settings.database.backup_retention_days,
-            opts=self.protected(args.settings.protection),
-        ).id
+            # A new family requires a new group, which RDS must create before it upgrades the
+            # instance.
+            name=self.names.name(f"main-{family}"),
+            description="Requires TLS and logs connections and slow queries",
+            family=family,
+            parameters=[
+                {"name": name, "value": value, "apply_method": "immediate"}
+                for name, value in (
+                    ("rds.force_ssl", "1"),
+                    ("log_connections", "1"),
+                    ("log_disconnections", "1"),
+                    ("log_min_duration_statement", str(SLOW_QUERY_MS)),
+                )
+            ],
+            tags=tags("internal"),
+            opts=self.child,
+        )
 
-    def _log_groups(self, args: RdsInstanceArgs) -> list[aws.cloudwatch.LogGroup]:
-        """Create the log groups, which RDS would otherwise create without a KMS key or a retention
-        period.
-        """
-        return [
-            self.create_log_group(kind, args.names.database_log_group(kind), args) for kind in LOGS
-        ]
-
-    def _subnet_group(self, name: str, args: RdsInstanceArgs) -> aws.rds.SubnetGroup:
+    def _subnet_group(self, name: str, placement: Placement) -> aws.rds.SubnetGroup:
         return aws.rds.SubnetGroup(
             name,
-            name=args.names.name("main"),
+            name=self.names.name("main"),
             description="Subnets of the data tier",
-            subnet_ids=list(args.placement.subnet_ids),
+            subnet_ids=list(placement.subnet_ids),
             tags=tags("internal"),
             opts=self.child,
         )
 
     def _event_subscriptions(
-        self, args: RdsInstanceArgs, instance: pulumi.Output[str], parameters: pulumi.Output[str]
+        self,
+        topic_arn: pulumi.Input[str],
+        instance: pulumi.Output[str],
+        parameters: pulumi.Output[str],
     ) -> None:
         # The stack has no DB security group. An event reports the creation of a DB security group
         # in the account.
@@ -223,8 +203,8 @@ class RdsInstance(Component):
         for source, categories in EVENTS.items():
             aws.rds.EventSubscription(
                 source,
-                name=args.names.name(source),
-                sns_topic=args.topic_arn,
+                name=self.names.name(source),
+                sns_topic=topic_arn,
                 source_type=source,
                 source_ids=source_ids.get(source),
                 event_categories=categories,

@@ -1,26 +1,15 @@
 """The DynamoDB table for secret links."""
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
+from components.component import StackComponent
+from components.contract import Stack
 from components.iam.sharing_policies import INDEXES, TABLE
 from components.naming import tags
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretLinksTableArgs(StackArgs):
-    """Arguments of `SecretLinksTable`.
-
-    key_arn: KMS key of the table.
-    """
-
-    key_arn: pulumi.Input[str]
-
-
-class SecretLinksTable(Component):
+class SecretLinksTable(StackComponent):
     """An on-demand DynamoDB table with one item for each secret and its links, and one item for
     each secret request. The partition key is `id`. One index lists the items of an owner, and the
     other lists the items that wait for background work. Both indexes contain keys only.
@@ -37,11 +26,13 @@ class SecretLinksTable(Component):
     Controls: GH-DDB-001 to GH-DDB-006.
     """
 
-    def __init__(self, name: str, args: SecretLinksTableArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:database:SecretLinksTable", name, args, opts)
+    def __init__(
+        self, name: str, stack: Stack, key_arn: pulumi.Input[str], opts: pulumi.ResourceOptions
+    ) -> None:
+        super().__init__("gatehouse:database:SecretLinksTable", name, stack, opts)
         table = aws.dynamodb.Table(
             name,
-            name=args.names.name(TABLE),
+            name=self.names.name(TABLE),
             billing_mode="PAY_PER_REQUEST",
             hash_key="id",
             attributes=[{"name": name, "type": kind} for name, kind in _attributes().items()],
@@ -57,12 +48,12 @@ class SecretLinksTable(Component):
             ttl={"attribute_name": "delete_at", "enabled": True},
             point_in_time_recovery={
                 "enabled": True,
-                "recovery_period_in_days": args.settings.secret_links_table.recovery_days,
+                "recovery_period_in_days": self.settings.secret_links_table.recovery_days,
             },
-            server_side_encryption={"enabled": True, "kms_key_arn": args.key_arn},
-            deletion_protection_enabled=args.settings.secret_links_table.deletion_protection,
+            server_side_encryption={"enabled": True, "kms_key_arn": key_arn},
+            deletion_protection_enabled=self.settings.secret_links_table.deletion_protection,
             tags=tags("confidential", **{"gatehouse:purpose": "ephemeral"}),
-            opts=self.protected(args.settings.protection),
+            opts=self.protected(),
         )
         self.table, self.arn = table.name, table.arn
         self.register_outputs({"table": self.table, "arn": self.arn})

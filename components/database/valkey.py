@@ -1,11 +1,10 @@
 """The ElastiCache for Valkey cache for rate limits and counters."""
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, Placement, StackArgs
+from components.component import Placement, StackComponent
+from components.contract import Stack
 from components.naming import DataClass, tags
 from components.settings.data import CACHE_PORT
 
@@ -13,19 +12,7 @@ ACCESS_STRING = "on ~* &* +@all -@admin -@dangerous"
 """Permissions of the application user: all data commands, no administrative commands."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ValkeyArgs(StackArgs):
-    """Arguments of `Valkey`.
-
-    placement: Subnets of the data tier, and security group of the cache.
-    key_arn: KMS key for data at rest.
-    """
-
-    placement: Placement
-    key_arn: pulumi.Input[str]
-
-
-class Valkey(Component):
+class Valkey(StackComponent):
     """An ElastiCache for Valkey replication group in the data tier, encrypted in transit and at
     rest, with IAM authentication.
 
@@ -37,14 +24,21 @@ class Valkey(Component):
         GH-EC-001 to GH-EC-007.
     """
 
-    def __init__(self, name: str, args: ValkeyArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:database:Valkey", name, args, opts)
-        names, settings = args.names, args.settings.cache
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        placement: Placement,
+        key_arn: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("gatehouse:database:Valkey", name, stack, opts)
+        names, settings = self.names, self.settings.cache
         subnets = aws.elasticache.SubnetGroup(
             name,
             name=names.name("cache"),
             description="Subnets of the data tier",
-            subnet_ids=list(args.placement.subnet_ids),
+            subnet_ids=list(placement.subnet_ids),
             tags=tags("internal"),
             opts=self.child,
         )
@@ -57,12 +51,12 @@ class Valkey(Component):
             node_type=settings.node_type,
             num_cache_clusters=1 + settings.replicas,
             port=CACHE_PORT,
-            parameter_group_name=self._parameter_group(name, args).name,
+            parameter_group_name=self._parameter_group(name).name,
             subnet_group_name=subnets.name,
-            security_group_ids=[args.placement.security_group_id],
-            user_group_ids=[self._user_group(args)],
+            security_group_ids=[placement.security_group_id],
+            user_group_ids=[self._user_group()],
             at_rest_encryption_enabled=True,
-            kms_key_id=args.key_arn,
+            kms_key_id=key_arn,
             transit_encryption_enabled=True,
             transit_encryption_mode="required",
             automatic_failover_enabled=settings.replicas > 0,
@@ -74,8 +68,7 @@ class Valkey(Component):
             apply_immediately=False,
             tags=tags("internal"),
             opts=self.protected(
-                args.settings.protection,
-                custom_timeouts=pulumi.CustomTimeouts(create="60m", update="90m", delete="60m"),
+                custom_timeouts=pulumi.CustomTimeouts(create="60m", update="90m", delete="60m")
             ),
         )
         self.replication_group, self.address = (
@@ -84,11 +77,11 @@ class Valkey(Component):
         )
         self.register_outputs({"replicationGroup": self.replication_group, "address": self.address})
 
-    def _parameter_group(self, name: str, args: ValkeyArgs) -> aws.elasticache.ParameterGroup:
-        family = f"valkey{args.settings.cache.engine_version.split('.')[0]}"
+    def _parameter_group(self, name: str) -> aws.elasticache.ParameterGroup:
+        family = f"valkey{self.settings.cache.engine_version.split('.')[0]}"
         return aws.elasticache.ParameterGroup(
             name,
-            name=args.names.name(f"cache-{family}"),
+            name=self.names.name(f"cache-{family}"),
             family=family,
             description="Disables the eviction of keys",
             # The default, volatile-lru, evicts counters and nonces when memory is full, which
@@ -98,10 +91,10 @@ class Valkey(Component):
             opts=self.child,
         )
 
-    def _user_group(self, args: ValkeyArgs) -> pulumi.Output[str]:
+    def _user_group(self) -> pulumi.Output[str]:
         """Create the user group. With IAM authentication, user ID and user name must be equal
         (ElastiCache User Guide, "Authenticating with IAM")."""
-        names = args.names
+        names = self.names
         rows: tuple[tuple[str, str, str, str, DataClass], ...] = (
             ("default", "default", "off -@all", "no-password-required", "none"),
             ("app", names.name("app"), ACCESS_STRING, "iam", "internal"),

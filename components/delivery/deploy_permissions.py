@@ -4,9 +4,7 @@ Each statement is limited to ARNs with the stack's name or to resources with the
 Actions that support neither are limited to the stack's regions.
 """
 
-from dataclasses import dataclass
-
-from components.component import StackArgs
+from components.contract import Stack
 from components.iam.documents import Conditions, Statement, allow
 from components.naming import PROJECT, WEB_UI_BUCKET
 
@@ -41,14 +39,12 @@ SERVICE_LINKED_ROLES = [
 """Services whose service-linked roles every deployment may create."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryRolesArgs(StackArgs):
-    """Arguments of `DeliveryRoles`."""
+class Delivery:
+    """ARNs, conditions and statements for the policies of a stack's pipeline."""
 
-    @property
-    def cloudfront(self) -> bool:
-        """Whether a CloudFront distribution is in front of the console."""
-        return self.settings.services.cloudfront
+    def __init__(self, stack: Stack) -> None:
+        self.settings, self.names = stack.settings, stack.names
+        self.cloudfront = self.settings.services.cloudfront
 
     @property
     def region_condition(self) -> dict[str, dict[str, list[str]]]:
@@ -89,8 +85,15 @@ class DeliveryRolesArgs(StackArgs):
         own = self.arns(service, *(name for name in resources if name not in full), **arn)
         return allow(sid, f"{service}:{actions}", [*own, *full] or ["*"], conditions=conditions)
 
+    def regional(
+        self, sid: str, service: str, actions: str, *resources: str, **arn: bool
+    ) -> Statement:
+        """Allow actions as `grant`, in the stack's regions."""
+        condition = self.region_condition
+        return self.grant(sid, service, actions, *resources, conditions=condition, **arn)
 
-def network(args: DeliveryRolesArgs) -> list[Statement]:
+
+def network(args: Delivery) -> list[Statement]:
     """Return permissions for VPC resources. Requests that create resources must set the stack's
     tags, and existing resources must have these tags."""
     create = (
@@ -125,17 +128,16 @@ def network(args: DeliveryRolesArgs) -> list[Statement]:
         args.grant("ChangeOwnResources", "ec2", change, conditions=args.tag_condition()),
         args.grant("TagOnCreate", "ec2", "CreateTags", conditions=create_condition),
         # A rule is a separate resource from its group, and a new rule has no tags yet.
-        args.grant(
+        args.regional(
             "SecurityGroupRules",
             "ec2",
             "AuthorizeSecurityGroup* CreateTags",
             "security-group-rule/*",
-            conditions=args.region_condition,
         ),
     ]
 
 
-def keys(args: DeliveryRolesArgs) -> list[Statement]:
+def keys(args: Delivery) -> list[Statement]:
     """Return permissions for KMS keys and aliases."""
     manage = (
         "CancelKeyDeletion CreateAlias DeleteAlias EnableKey* PutKeyPolicy ReplicateKey "
@@ -178,9 +180,9 @@ def keys(args: DeliveryRolesArgs) -> list[Statement]:
     ]
 
 
-def stores(args: DeliveryRolesArgs) -> list[Statement]:
+def stores(args: Delivery) -> list[Statement]:
     """Return permissions for data stores, secrets and backups."""
-    names, all_names, regional = args.names, args.names.name("*"), args.region_condition
+    names, all_names = args.names, args.names.name("*")
     database = (
         "Add* Create* Modify* Remove* RebootDBInstance DeleteDBParameterGroup "
         "DeleteDBSubnetGroup DeleteEventSubscription"
@@ -213,7 +215,7 @@ def stores(args: DeliveryRolesArgs) -> list[Statement]:
             "CreateBucket PutBucket* PutEncryption* PutLifecycle* PutReplication*",
             args.names.s3_arn(all_names),
         ),
-        args.grant("Database", "rds", database, *databases, conditions=regional),
+        args.regional("Database", "rds", database, *databases),
         args.grant(
             "MasterUserSecret",
             "secretsmanager",
@@ -222,29 +224,21 @@ def stores(args: DeliveryRolesArgs) -> list[Statement]:
             conditions=by_rds,
         ),
         args.grant("Table", "dynamodb", table, f"table/{all_names}"),
-        args.grant(
+        args.regional(
             "Cache",
             "elasticache",
             "Add* Create* Delete* Modify* Remove*",
             *(*caches, "parametergroup:*", "user:default"),
-            conditions=regional,
         ),
         args.grant(
             "Secrets", "secretsmanager", secrets, names.secret_arn("*").removesuffix("-??????")
         ),
-        args.grant(
-            "Backups",
-            "backup",
-            backups,
-            f"backup-vault:{all_names}",
-            "backup-plan:*",
-            conditions=regional,
-        ),
-        args.grant("VaultStorage", "backup-storage", "MountCapsule", conditions=regional),
+        args.regional("Backups", "backup", backups, f"backup-vault:{all_names}", "backup-plan:*"),
+        args.regional("VaultStorage", "backup-storage", "MountCapsule"),
     ]
 
 
-def roles(args: DeliveryRolesArgs) -> list[Statement]:
+def roles(args: Delivery) -> list[Statement]:
     """Return permissions for roles with the stack's name and permissions boundary."""
     role_arn, bounded = (
         args.names.role_arn("*"),
@@ -288,9 +282,9 @@ def roles(args: DeliveryRolesArgs) -> list[Statement]:
     ]
 
 
-def compute(args: DeliveryRolesArgs) -> list[Statement]:
+def compute(args: Delivery) -> list[Statement]:
     """Return permissions for ECS, ECR, Lambda and Cloud Map."""
-    all_names, regional = args.names.name("*"), args.region_condition
+    all_names = args.names.name("*")
     containers = (
         "CreateCluster CreateService DeleteCluster DeleteService RunTask StopTask TagResource "
         "UntagResource UpdateCluster* UpdateService"
@@ -317,22 +311,17 @@ def compute(args: DeliveryRolesArgs) -> list[Statement]:
         args.grant("Containers", "ecs", containers, *clusters),
         # These actions do not support resource-level permissions (Service Authorization Reference,
         # Amazon ECS).
-        args.grant(
-            "TaskDefinitions",
-            "ecs",
-            "DeregisterTaskDefinition RegisterTaskDefinition",
-            conditions=regional,
-        ),
-        args.grant("Scaling", "application-autoscaling", scaling, conditions=regional),
+        args.regional("TaskDefinitions", "ecs", "DeregisterTaskDefinition RegisterTaskDefinition"),
+        args.regional("Scaling", "application-autoscaling", scaling),
         args.grant("Images", "ecr", images, f"repository/{all_names}"),
         # To verify the signature of an image.
-        args.grant("LogInToEcr", "ecr", "GetAuthorizationToken", conditions=regional),
+        args.regional("LogInToEcr", "ecr", "GetAuthorizationToken"),
         args.grant("Functions", "lambda", functions, f"function:{all_names}"),
-        args.grant("ServiceDiscovery", "servicediscovery", discovery, "*/*", conditions=regional),
+        args.regional("ServiceDiscovery", "servicediscovery", discovery, "*/*"),
     ]
 
 
-def cloudfront(args: DeliveryRolesArgs) -> list[Statement]:
+def cloudfront(args: Delivery) -> list[Statement]:
     """Return permissions for the distribution of the console, its web ACL, its logs and the files
     of the web UI.
     """
@@ -359,14 +348,7 @@ def cloudfront(args: DeliveryRolesArgs) -> list[Statement]:
     return [
         # CloudFront generates the IDs of most resources. The Region of a request to a global
         # service is us-east-1.
-        args.grant(
-            "CloudFront",
-            "cloudfront",
-            distribution,
-            "*",
-            global_service=True,
-            conditions=args.region_condition,
-        ),
+        args.regional("CloudFront", "cloudfront", distribution, "*", global_service=True),
         args.grant(
             "GlobalWebAcl",
             "wafv2",
@@ -376,11 +358,11 @@ def cloudfront(args: DeliveryRolesArgs) -> list[Statement]:
         ),
         args.grant("EdgeLogBucket", "s3", buckets, names.s3_arn(names.edge_log_bucket)),
         args.grant("WebUi", "s3", "DeleteObject* PutObject*", f"{web_ui}/*"),
-        args.grant("EdgeLogs", "logs", delivery, *deliveries, conditions=args.region_condition),
+        args.regional("EdgeLogs", "logs", delivery, *deliveries),
     ]
 
 
-def edge(args: DeliveryRolesArgs) -> list[Statement]:
+def edge(args: Delivery) -> list[Statement]:
     """Return permissions for load balancers, certificates, DNS, AWS WAF and API Gateway."""
     all_names, regional = args.names.name("*"), args.region_condition
     balancers = tuple(
@@ -420,11 +402,10 @@ def edge(args: DeliveryRolesArgs) -> list[Statement]:
         args.grant(
             "Certificates", "acm", certificates, "certificate/*", conditions=args.tag_condition()
         ),
-        args.grant(
+        args.regional(
             "HostedZone",
             "route53",
             "ChangeTagsForResource CreateHostedZone UpdateHostedZoneComment",
-            conditions=regional,
         ),
         args.grant(
             "Records",
@@ -434,19 +415,18 @@ def edge(args: DeliveryRolesArgs) -> list[Statement]:
             conditions=records,
         ),
         args.grant("WebAcl", "wafv2", web_acl, f"regional/webacl/{all_names}/*", *protected),
-        args.grant(
+        args.regional(
             "RestApis",
             "apigateway",
             "DELETE PATCH POST PUT",
             args.names.any_arn("apigateway", "/*", args.names.region, ""),
-            conditions=regional,
         ),
     ]
 
 
-def monitoring(args: DeliveryRolesArgs) -> list[Statement]:
+def monitoring(args: Delivery) -> list[Statement]:
     """Return permissions for logs, alarms, notifications and budgets."""
-    names, all_names, regional = args.names, args.names.name("*"), args.region_condition
+    names, all_names = args.names, args.names.name("*")
     groups = (
         names.log_group("*"),
         names.waf_log_group,
@@ -477,7 +457,7 @@ def monitoring(args: DeliveryRolesArgs) -> list[Statement]:
         args.grant("LogGroups", "logs", change_groups, *log_groups),
         # These actions do not support resource-level permissions (Service Authorization Reference,
         # Amazon CloudWatch Logs).
-        args.grant("LogDelivery", "logs", delivery, conditions=regional),
+        args.regional("LogDelivery", "logs", delivery),
         args.grant("Alarms", "cloudwatch", alarms, f"alarm:{all_names}"),
         args.grant(
             "Dashboard",

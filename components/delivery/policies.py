@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from components.delivery import deploy_permissions
-from components.delivery.deploy_permissions import DeliveryRolesArgs
+from components.delivery.deploy_permissions import Delivery
 from components.iam.documents import Document, Statement, action_list, allow, deny, document
 from components.naming import PROJECT, WEB_UI_BUCKET, Naming
 
@@ -24,7 +24,7 @@ BOUNDARY = "deploy-boundary"
 PASSROLE_ACTION = "iam:PassRole"
 
 
-def trust_policy(args: DeliveryRolesArgs, environments: Sequence[str]) -> Document:
+def trust_policy(args: Delivery, environments: Sequence[str]) -> Document:
     """Return a trust policy for jobs of these environments of the repository.
 
     The subject of a job with an environment contains the environment instead of the branch or pull
@@ -67,7 +67,7 @@ def provider_arn(names: Naming) -> str:
     return names.any_arn("iam", f"oidc-provider/{ISSUER}")
 
 
-def policies(args: DeliveryRolesArgs) -> dict[str, Document]:
+def policies(args: Delivery) -> dict[str, Document]:
     """Return the managed policies, keyed by name, except policies without statements."""
     documents = {
         "deploy-read": document(_read_configuration(args), *_read_web_ui(args)),
@@ -98,7 +98,7 @@ def attached_policies(role: str, names: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def boundary(args: DeliveryRolesArgs) -> Document:
+def boundary(args: Delivery) -> Document:
     """Return the permissions boundary of these roles: the actions of all their policies, shortened
     to patterns.
     """
@@ -176,7 +176,7 @@ def _boundary_action(action: str) -> str:
     return f"{service}:{word[0]}*" if word and shortened else action
 
 
-def _denied_actions(args: DeliveryRolesArgs) -> list[Statement]:
+def _denied_actions(args: Delivery) -> list[Statement]:
     """Return explicit denies, which also apply if another policy of the role is too permissive."""
     names, trail = args.names, args.names.bucket_arn("trail")
     own_roles = [names.role_arn(role) for role in (PREVIEW, DEPLOY, IMAGE)]
@@ -216,7 +216,7 @@ def _denied_actions(args: DeliveryRolesArgs) -> list[Statement]:
     ]
 
 
-def _read_configuration(args: DeliveryRolesArgs) -> Statement:
+def _read_configuration(args: Delivery) -> Statement:
     """Allow reading the configuration of resources, but no object, item, message, log event or
     secret value.
     """
@@ -267,7 +267,7 @@ def _read_configuration(args: DeliveryRolesArgs) -> Statement:
     return allow("ReadConfiguration", actions, ["*"], conditions=args.region_condition)
 
 
-def _read_web_ui(args: DeliveryRolesArgs) -> list[Statement]:
+def _read_web_ui(args: Delivery) -> list[Statement]:
     """Allow reading the files of the web UI, which are public."""
     if not args.cloudfront:
         return []
@@ -280,7 +280,7 @@ def _read_web_ui(args: DeliveryRolesArgs) -> list[Statement]:
     ]
 
 
-def _state(args: DeliveryRolesArgs, *, writes: bool) -> list[Statement]:
+def _state(args: Delivery, *, writes: bool) -> list[Statement]:
     """Return permissions for the stack's Pulumi state in S3. A preview takes no lock, so it needs
     no write access.
 
@@ -305,7 +305,7 @@ def _state(args: DeliveryRolesArgs, *, writes: bool) -> list[Statement]:
     return statements
 
 
-def _push_images(args: DeliveryRolesArgs) -> list[Statement]:
+def _push_images(args: Delivery) -> list[Statement]:
     """Return permissions to push images to the stack's repositories and read scan findings, but not
     to delete or overwrite images."""
     push = (
@@ -315,7 +315,7 @@ def _push_images(args: DeliveryRolesArgs) -> list[Statement]:
     return [
         # GetAuthorizationToken does not support resource-level permissions (Service Authorization
         # Reference, Amazon ECR).
-        args.grant("LogInToEcr", "ecr", "GetAuthorizationToken", conditions=args.region_condition),
+        args.regional("LogInToEcr", "ecr", "GetAuthorizationToken"),
         args.grant(
             "PushImages", "ecr", push, args.names.arn("ecr", f"repository/{args.names.name('*')}")
         ),

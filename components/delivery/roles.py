@@ -3,9 +3,10 @@
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component
+from components.component import StackComponent
+from components.contract import Stack
 from components.delivery import policies
-from components.delivery.deploy_permissions import DeliveryRolesArgs
+from components.delivery.deploy_permissions import Delivery
 from components.iam.documents import Document, render
 from components.naming import tags
 
@@ -22,7 +23,7 @@ requests the whole duration, and `DELIVERY_ROLLOUT_MAX_MINUTES` in components/se
 limits the rollouts accordingly."""
 
 
-class DeliveryRoles(Component):
+class DeliveryRoles(StackComponent):
     """An optional OIDC provider for GitHub and three IAM roles, each for jobs in one GitHub
     environment of one repository.
 
@@ -35,10 +36,10 @@ class DeliveryRoles(Component):
     roles: dict[str, pulumi.Output[str]]
     """ARNs of the roles preview, deploy and image, keyed by role name."""
 
-    def __init__(self, name: str, args: DeliveryRolesArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:delivery:DeliveryRoles", name, args, opts)
+    def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("gatehouse:delivery:DeliveryRoles", name, stack, opts)
         self.roles = {}
-        if args.settings.delivery.create_oidc_provider:
+        if self.settings.delivery.create_oidc_provider:
             aws.iam.OpenIdConnectProvider(
                 name,
                 url=f"https://{policies.ISSUER}",
@@ -46,25 +47,27 @@ class DeliveryRoles(Component):
                 tags=tags("internal"),
                 opts=self.child,
             )
-        if args.settings.delivery.repository:
-            self._create_roles(args)
+        if self.settings.delivery.repository:
+            self._create_roles(Delivery(stack))
         self.register_outputs({"roles": self.roles})
 
-    def _create_roles(self, args: DeliveryRolesArgs) -> None:
+    def _create_roles(self, delivery: Delivery) -> None:
         description = "Permissions boundary of the pipeline roles"
-        boundary = self._policy(policies.BOUNDARY, description, policies.boundary(args), args)
-        documents = policies.policies(args)
+        boundary = self._policy(policies.BOUNDARY, description, policies.boundary(delivery))
+        documents = policies.policies(delivery)
         managed = {
-            name: self._policy(name, "Permissions of the pipeline roles", policy, args)
+            name: self._policy(name, "Permissions of the pipeline roles", policy)
             for name, policy in documents.items()
         }
         for role_name, (description, session_s) in ROLES.items():
             role = aws.iam.Role(
                 role_name,
-                name=args.names.name(role_name),
+                name=self.names.name(role_name),
                 description=description,
                 assume_role_policy=render(
-                    policies.trust_policy(args, policies.github_environments(role_name, args.names))
+                    policies.trust_policy(
+                        delivery, policies.github_environments(role_name, self.names)
+                    )
                 ),
                 permissions_boundary=boundary.arn,
                 max_session_duration=session_s,
@@ -80,12 +83,10 @@ class DeliveryRoles(Component):
                 )
             self.roles[role_name] = role.arn
 
-    def _policy(
-        self, name: str, description: str, document: Document, args: DeliveryRolesArgs
-    ) -> aws.iam.Policy:
+    def _policy(self, name: str, description: str, document: Document) -> aws.iam.Policy:
         return aws.iam.Policy(
             name,
-            name=args.names.name(name),
+            name=self.names.name(name),
             description=description,
             policy=render(document),
             tags=tags("internal"),

@@ -6,14 +6,15 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
+from components.component import StackComponent
+from components.contract import Stack
 from components.naming import CLOUDFRONT_REGION, tags
 from components.settings.workloads import CONSOLE
 
 RECORD_TTL_S = 300
 
 
-class Certificate(Component):
+class Certificate(StackComponent):
     """A public hosted zone and an ACM certificate with DNS validation, unless they exist already.
 
     Why: ACM renews the certificate and stores its private key. During the first deployment,
@@ -31,22 +32,22 @@ class Certificate(Component):
     cloudfront_arn: pulumi.Output[str] | None = None
     """ARN of the certificate for CloudFront. Resolves after the certificate is issued."""
 
-    def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:edge:Certificate", name, args, opts)
-        self._zone(name, args)
+    def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("gatehouse:edge:Certificate", name, stack, opts)
+        self._zone(name)
         records: list[aws.route53.Record] = []
-        if existing := args.settings.existing_resources.certificate_arn:
+        if existing := self.settings.existing_resources.certificate_arn:
             self.arn = pulumi.Output.from_input(existing)
         else:
-            self.arn, records = self._certificate(name, args)
-        if args.settings.services.cloudfront:
-            self.cloudfront_arn = self._cloudfront(records, args)
+            self.arn, records = self._certificate(name)
+        if self.settings.services.cloudfront:
+            self.cloudfront_arn = self._cloudfront(records)
         self.register_outputs(
             {"zoneId": self.zone_id, "nameServers": self.name_servers, "arn": self.arn}
         )
 
-    def _zone(self, name: str, args: StackArgs) -> None:
-        if existing := args.settings.existing_resources.zone_id:
+    def _zone(self, name: str) -> None:
+        if existing := self.settings.existing_resources.zone_id:
             self.zone_id, self.name_servers = (
                 pulumi.Output.from_input(existing),
                 pulumi.Output.from_input([]),
@@ -54,18 +55,16 @@ class Certificate(Component):
             return
         zone = aws.route53.Zone(
             name,
-            name=args.settings.domain,
-            comment=f"Gatehouse {args.names.stack}",
+            name=self.settings.domain,
+            comment=f"Gatehouse {self.names.stack}",
             tags=tags("none"),
-            opts=self.protected(args.settings.protection),
+            opts=self.protected(),
         )
         self.zone_id, self.name_servers = zone.zone_id, zone.name_servers
 
-    def _certificate(
-        self, name: str, args: StackArgs
-    ) -> tuple[pulumi.Output[str], list[aws.route53.Record]]:
+    def _certificate(self, name: str) -> tuple[pulumi.Output[str], list[aws.route53.Record]]:
         """Create the certificate. Returns its ARN, and the records that validate it."""
-        host_names = list(args.stack.contract.hosts.values())
+        host_names = list(self.contract.hosts.values())
         certificate = aws.acm.Certificate(
             name,
             domain_name=host_names[0],
@@ -75,7 +74,7 @@ class Certificate(Component):
             tags=tags("none"),
             opts=self.child,
         )
-        records = [self._validation_record(certificate, host, args) for host in host_names]
+        records = [self._validation_record(certificate, host) for host in host_names]
         validation = aws.acm.CertificateValidation(
             name,
             certificate_arn=certificate.arn,
@@ -84,9 +83,7 @@ class Certificate(Component):
         )
         return validation.certificate_arn, records
 
-    def _validation_record(
-        self, certificate: aws.acm.Certificate, host: str, args: StackArgs
-    ) -> aws.route53.Record:
+    def _validation_record(self, certificate: aws.acm.Certificate, host: str) -> aws.route53.Record:
         return aws.route53.Record(
             host,
             zone_id=self.zone_id,
@@ -96,14 +93,14 @@ class Certificate(Component):
             records=[validation_option(certificate, host, "resource_record_value")],
             # ACM validates a host name with the same record in every region, so a restored stack
             # replaces the records of the other stack.
-            allow_overwrite=bool(args.settings.recovery.restore.stack) or None,
+            allow_overwrite=bool(self.settings.recovery.restore.stack) or None,
             opts=self.child,
         )
 
-    def _cloudfront(self, records: list[aws.route53.Record], args: StackArgs) -> pulumi.Output[str]:
+    def _cloudfront(self, records: list[aws.route53.Record]) -> pulumi.Output[str]:
         """Create a certificate in the region that CloudFront requires. ACM validates a host name
         with the same record in every region (ACM User Guide, "DNS validation")."""
-        host = args.stack.contract.hosts[CONSOLE]
+        host = self.contract.hosts[CONSOLE]
         certificate = aws.acm.Certificate(
             "cloudfront",
             region=CLOUDFRONT_REGION,
@@ -113,7 +110,7 @@ class Certificate(Component):
             tags=tags("none"),
             opts=self.child,
         )
-        records = records or [self._validation_record(certificate, host, args)]
+        records = records or [self._validation_record(certificate, host)]
         validation = aws.acm.CertificateValidation(
             "cloudfront",
             region=CLOUDFRONT_REGION,

@@ -4,13 +4,14 @@ to the console.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
+from components.component import StackComponent
+from components.contract import Stack
 from components.edge import web_ui
+from components.edge.load_balancer import LoadBalancer
 from components.naming import CLOUDFRONT_REGION, tags
 from components.settings.workloads import CONSOLE
 
@@ -60,26 +61,7 @@ and sign-in codes.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DistributionArgs(StackArgs):
-    """Arguments of `Distribution`.
-
-    certificate_arn: Certificate of the host name in `CLOUDFRONT_REGION`.
-    web_acl_arn: Web ACL for CloudFront.
-    bucket: Name of the bucket with the files of the web UI.
-    load_balancer_arn, load_balancer_name: ARN and DNS name of the internal load balancer.
-    log_bucket_arn: Bucket for access logs.
-    """
-
-    certificate_arn: pulumi.Input[str]
-    web_acl_arn: pulumi.Input[str]
-    bucket: pulumi.Input[str]
-    load_balancer_arn: pulumi.Input[str]
-    load_balancer_name: pulumi.Input[str]
-    log_bucket_arn: pulumi.Input[str]
-
-
-class Distribution(Component):
+class Distribution(StackComponent):
     """A CloudFront distribution for the console: the files of the web UI from a private bucket, and
     all other requests from an internal load balancer that only CloudFront can access.
 
@@ -89,24 +71,41 @@ class Distribution(Component):
     Cost: no fixed cost. 0.085 USD per GB and 0.01 USD per 10,000 requests after the free 1 TB and
         10 million requests a month.
     Controls: GH-CF-001 to GH-CF-009.
+
+    certificate_arn: Certificate of the host name in `CLOUDFRONT_REGION`.
+    web_acl_arn: Web ACL for CloudFront.
+    bucket: Name of the bucket with the files of the web UI.
+    load_balancer: The internal load balancer.
+    log_bucket_arn: Bucket for access logs.
     """
 
-    def __init__(self, name: str, args: DistributionArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:edge:Distribution", name, args, opts)
-        uploaded = self._upload(args)
-        headers = self._headers_policy(name, args)
-        service = args.stack.contract.services[CONSOLE]
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        load_balancer: LoadBalancer,
+        opts: pulumi.ResourceOptions,
+        *,
+        certificate_arn: pulumi.Input[str],
+        web_acl_arn: pulumi.Input[str],
+        bucket: pulumi.Input[str],
+        log_bucket_arn: pulumi.Input[str],
+    ) -> None:
+        super().__init__("gatehouse:edge:Distribution", name, stack, opts)
+        uploaded = self._upload(bucket)
+        headers = self._headers_policy(name)
+        service = self.contract.services[CONSOLE]
         distribution = aws.cloudfront.Distribution(
             name,
-            aliases=[args.stack.contract.hosts[CONSOLE]],
-            comment=f"Gatehouse {args.names.stack}: console",
+            aliases=[self.contract.hosts[CONSOLE]],
+            comment=f"Gatehouse {self.names.stack}: console",
             enabled=True,
             http_version="http2and3",
             is_ipv6_enabled=False,
             default_root_object=web_ui.INDEX,
-            web_acl_id=args.web_acl_arn,
-            origins=self._origins(name, args),
-            default_cache_behavior=self._files_behavior(name, args, headers),
+            web_acl_id=web_acl_arn,
+            origins=self._origins(name, bucket, load_balancer),
+            default_cache_behavior=self._files_behavior(name, headers),
             ordered_cache_behaviors=[
                 {
                     "path_pattern": path,
@@ -122,14 +121,14 @@ class Distribution(Component):
             ],
             restrictions={"geo_restriction": {"restriction_type": "none"}},
             viewer_certificate={
-                "acm_certificate_arn": args.certificate_arn,
+                "acm_certificate_arn": certificate_arn,
                 "minimum_protocol_version": TLS_POLICY,
                 "ssl_support_method": "sni-only",
             },
             tags=tags("none"),
             opts=self.after(*uploaded),
         )
-        self._access_log(name, distribution.arn, args)
+        self._access_log(name, distribution.arn, log_bucket_arn)
         self.arn, self.domain_name, self.zone_id = (
             distribution.arn,
             distribution.domain_name,
@@ -137,18 +136,18 @@ class Distribution(Component):
         )
         self.register_outputs({"arn": self.arn, "domainName": self.domain_name})
 
-    def _upload(self, args: DistributionArgs) -> list[aws.s3.BucketObjectv2]:
+    def _upload(self, bucket: pulumi.Input[str]) -> list[aws.s3.BucketObjectv2]:
         """Upload the files. The index refers to assets, so it is uploaded last."""
         index, *assets = web_ui.files()
-        uploaded = [self._object(file, args, self.child) for file in assets]
-        return [*uploaded, self._object(index, args, self.after(*uploaded))]
+        uploaded = [self._object(file, bucket, self.child) for file in assets]
+        return [*uploaded, self._object(index, bucket, self.after(*uploaded))]
 
     def _object(
-        self, file: web_ui.WebFile, args: DistributionArgs, opts: pulumi.ResourceOptions
+        self, file: web_ui.WebFile, bucket: pulumi.Input[str], opts: pulumi.ResourceOptions
     ) -> aws.s3.BucketObjectv2:
         return aws.s3.BucketObjectv2(
             file.key,
-            bucket=args.bucket,
+            bucket=bucket,
             key=file.key,
             source=pulumi.FileAsset(str(file.path)),
             content_type=file.content_type,
@@ -158,11 +157,11 @@ class Distribution(Component):
         )
 
     def _origins(
-        self, name: str, args: DistributionArgs
+        self, name: str, bucket: pulumi.Input[str], load_balancer: LoadBalancer
     ) -> list[aws.cloudfront.DistributionOriginArgsDict]:
         access = aws.cloudfront.OriginAccessControl(
             name,
-            name=args.names.name("web-ui"),
+            name=self.names.name("web-ui"),
             description="Signs requests for the files of the web UI",
             origin_access_control_origin_type="s3",
             signing_behavior="always",
@@ -172,8 +171,8 @@ class Distribution(Component):
         vpc_origin = aws.cloudfront.VpcOrigin(
             name,
             vpc_origin_endpoint_config={
-                "name": args.names.name("console"),
-                "arn": args.load_balancer_arn,
+                "name": self.names.name("console"),
+                "arn": load_balancer.arn,
                 "http_port": 80,
                 "https_port": 443,
                 "origin_protocol_policy": "https-only",
@@ -186,13 +185,13 @@ class Distribution(Component):
             {
                 "origin_id": FILES,
                 "domain_name": pulumi.Output.format(
-                    "{}.s3.{}.amazonaws.com", args.bucket, args.names.region
+                    "{}.s3.{}.amazonaws.com", bucket, self.names.region
                 ),
                 "origin_access_control_id": access.id,
             },
             {
                 "origin_id": CONSOLE,
-                "domain_name": args.load_balancer_name,
+                "domain_name": load_balancer.dns_name,
                 "vpc_origin_config": {
                     "vpc_origin_id": vpc_origin.id,
                     "origin_read_timeout": ORIGIN_TIMEOUT_S,
@@ -202,11 +201,11 @@ class Distribution(Component):
         ]
 
     def _files_behavior(
-        self, name: str, args: DistributionArgs, headers: pulumi.Output[str]
+        self, name: str, headers: pulumi.Output[str]
     ) -> aws.cloudfront.DistributionDefaultCacheBehaviorArgsDict:
         function = aws.cloudfront.Function(
             name,
-            name=args.names.name("web-ui"),
+            name=self.names.name("web-ui"),
             comment="Serves the index for the pages of the web UI",
             runtime="cloudfront-js-2.0",
             code=web_ui.function_code(),
@@ -226,13 +225,13 @@ class Distribution(Component):
             ],
         }
 
-    def _headers_policy(self, name: str, args: DistributionArgs) -> pulumi.Output[str]:
+    def _headers_policy(self, name: str) -> pulumi.Output[str]:
         """Create the policy that adds the security headers. Headers from the console take
         precedence, because its API has a stricter content security policy."""
         security, custom = headers_policy(web_ui.response_headers())
         return aws.cloudfront.ResponseHeadersPolicy(
             name,
-            name=args.names.name("web-ui"),
+            name=self.names.name("web-ui"),
             comment="Security headers of the console",
             security_headers_config=security,
             custom_headers_config=custom,
@@ -240,12 +239,15 @@ class Distribution(Component):
         ).id
 
     def _access_log(
-        self, name: str, distribution_arn: pulumi.Output[str], args: DistributionArgs
+        self,
+        name: str,
+        distribution_arn: pulumi.Output[str],
+        log_bucket_arn: pulumi.Input[str],
     ) -> None:
         source = aws.cloudwatch.LogDeliverySource(
             name,
             region=CLOUDFRONT_REGION,
-            name=args.names.name("console-access"),
+            name=self.names.name("console-access"),
             log_type="ACCESS_LOGS",
             resource_arn=distribution_arn,
             tags=tags("log"),
@@ -254,9 +256,9 @@ class Distribution(Component):
         destination = aws.cloudwatch.LogDeliveryDestination(
             name,
             region=CLOUDFRONT_REGION,
-            name=args.names.name("console-access"),
+            name=self.names.name("console-access"),
             output_format="json",
-            delivery_destination_configuration={"destination_resource_arn": args.log_bucket_arn},
+            delivery_destination_configuration={"destination_resource_arn": log_bucket_arn},
             tags=tags("log"),
             opts=self.child,
         )

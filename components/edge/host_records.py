@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
+from components.component import StackComponent
+from components.contract import Stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,19 +26,7 @@ class HostTarget:
     runs_in: pulumi.Resource
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostRecordsArgs(StackArgs):
-    """Arguments of `HostRecords`.
-
-    zone_id: Hosted zone of the host names.
-    targets: Target of each service.
-    """
-
-    zone_id: pulumi.Input[str]
-    targets: Mapping[str, HostTarget]
-
-
-class HostRecords(Component):
+class HostRecords(StackComponent):
     """An alias record for the host name of each service.
 
     Why: When a service moves between the load balancer, a distribution and a REST API, its record
@@ -46,13 +35,20 @@ class HostRecords(Component):
     Cost: none. Queries for alias records of AWS resources are free. Controls: none.
     """
 
-    def __init__(self, name: str, args: HostRecordsArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:edge:HostRecords", name, args, opts)
-        for service, target in args.targets.items():
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        zone_id: pulumi.Input[str],
+        targets: Mapping[str, HostTarget],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("gatehouse:edge:HostRecords", name, stack, opts)
+        for service, target in targets.items():
             aws.route53.Record(
                 service,
-                zone_id=args.zone_id,
-                name=args.stack.contract.hosts[service],
+                zone_id=zone_id,
+                name=self.contract.hosts[service],
                 type="A",
                 aliases=[
                     {
@@ -62,7 +58,7 @@ class HostRecords(Component):
                     }
                 ],
                 # The records of a restored stack replace those of the other stack.
-                allow_overwrite=bool(args.settings.recovery.restore.stack) or None,
+                allow_overwrite=bool(self.settings.recovery.restore.stack) or None,
                 opts=self.after(target.runs_in),
             )
         self.register_outputs({})

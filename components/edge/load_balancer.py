@@ -1,20 +1,18 @@
 """The Application Load Balancer, with a host name and two target groups for each service."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
 from components.component import (
     TEST_HEADER,
-    Component,
     Placement,
-    StackArgs,
+    StackComponent,
     TargetGroups,
     with_dependencies,
 )
-from components.contract import ContractService
+from components.contract import ContractService, Stack
 from components.iam.bucket_policies import LOAD_BALANCER_PREFIXES
 from components.naming import tags
 
@@ -37,28 +35,7 @@ IDLE_TIMEOUT_S = 120
 DEREGISTRATION_DELAY_S = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadBalancerArgs(StackArgs):
-    """Arguments of `LoadBalancer`.
-
-    internal: Whether the load balancer has only private addresses, as the origin of a CloudFront
-        distribution.
-    services: Services, keyed by name.
-    vpc_id: VPC of the target groups.
-    placement: Subnets, and security group of the load balancer.
-    certificate_arn: Certificate of all host names.
-    log_bucket: Bucket for access and connection logs.
-    """
-
-    internal: bool = False
-    services: Mapping[str, ContractService]
-    vpc_id: pulumi.Input[str]
-    placement: Placement
-    certificate_arn: pulumi.Input[str]
-    log_bucket: pulumi.Input[str]
-
-
-class LoadBalancer(Component):
+class LoadBalancer(StackComponent):
     """An Application Load Balancer with a host name and two target groups for each service.
     Requests for other host names receive status code 404.
 
@@ -67,6 +44,14 @@ class LoadBalancer(Component):
     Requests for `/metrics` are not forwarded.
     Cost: about 20 USD a month, plus 6 USD per capacity unit. Controls: GH-ALB-001 to GH-ALB-007,
         GH-ALB-009, GH-ALB-010.
+
+    services: Services, keyed by name.
+    vpc_id: VPC of the target groups.
+    placement: Subnets, and security group of the load balancer.
+    certificate_arn: Certificate of all host names.
+    log_bucket: Bucket for access and connection logs.
+    internal: Whether the load balancer has only private addresses, as the origin of a CloudFront
+        distribution.
     """
 
     label: pulumi.Output[str]
@@ -74,10 +59,23 @@ class LoadBalancer(Component):
     target_groups: dict[str, TargetGroups]
     """Target groups, keyed by service."""
 
-    def __init__(self, name: str, args: LoadBalancerArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:edge:LoadBalancer", name, args, opts)
-        load_balancer = self._load_balancer(name, args)
-        https = self._listeners(load_balancer.arn, args)
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        opts: pulumi.ResourceOptions,
+        *,
+        services: Mapping[str, ContractService],
+        vpc_id: pulumi.Input[str],
+        placement: Placement,
+        certificate_arn: pulumi.Input[str],
+        log_bucket: pulumi.Input[str],
+        internal: bool = False,
+    ) -> None:
+        super().__init__("gatehouse:edge:LoadBalancer", name, stack, opts)
+        self._internal, self._vpc_id = internal, vpc_id
+        load_balancer = self._load_balancer(name, placement, log_bucket)
+        https = self._listeners(load_balancer.arn, certificate_arn)
         self.arn, self.dns_name, self.zone_id = (
             load_balancer.arn,
             load_balancer.dns_name,
@@ -85,32 +83,34 @@ class LoadBalancer(Component):
         )
         self.label = load_balancer.arn_suffix
         self.target_groups = {
-            name: self._target_groups(service, self._priority(name, args), https, args)
-            for name, service in args.services.items()
+            name: self._target_groups(service, self._priority(name), https)
+            for name, service in services.items()
         }
         groups = {service: [pair.blue, pair.green] for service, pair in self.target_groups.items()}
         self.register_outputs({"arn": self.arn, "dnsName": self.dns_name, "targetGroups": groups})
 
-    def _load_balancer(self, name: str, args: LoadBalancerArgs) -> aws.lb.LoadBalancer:
+    def _load_balancer(
+        self, name: str, placement: Placement, log_bucket: pulumi.Input[str]
+    ) -> aws.lb.LoadBalancer:
         return aws.lb.LoadBalancer(
             name,
-            name=args.names.name(name),
+            name=self.names.name(name),
             load_balancer_type="application",
-            internal=args.internal,
-            subnets=list(args.placement.subnet_ids),
-            security_groups=[args.placement.security_group_id],
+            internal=self._internal,
+            subnets=list(placement.subnet_ids),
+            security_groups=[placement.security_group_id],
             drop_invalid_header_fields=True,
             desync_mitigation_mode="defensive",
             # CloudFront appends the address of the viewer. The address from which CloudFront
             # connects is not relevant.
-            xff_header_processing_mode="preserve" if args.internal else "append",
+            xff_header_processing_mode="preserve" if self._internal else "append",
             enable_http2=True,
             enable_waf_fail_open=False,
-            enable_deletion_protection=args.settings.load_balancer.deletion_protection,
+            enable_deletion_protection=self.settings.load_balancer.deletion_protection,
             idle_timeout=IDLE_TIMEOUT_S,
-            access_logs={"bucket": args.log_bucket, "prefix": ACCESS_LOG_PREFIX, "enabled": True},
+            access_logs={"bucket": log_bucket, "prefix": ACCESS_LOG_PREFIX, "enabled": True},
             connection_logs={
-                "bucket": args.log_bucket,
+                "bucket": log_bucket,
                 "prefix": CONNECTION_LOG_PREFIX,
                 "enabled": True,
             },
@@ -119,19 +119,19 @@ class LoadBalancer(Component):
         )
 
     def _listeners(
-        self, load_balancer_arn: pulumi.Output[str], args: LoadBalancerArgs
+        self, load_balancer_arn: pulumi.Output[str], certificate_arn: pulumi.Input[str]
     ) -> pulumi.Output[str]:
         """Return 404 on port 443 by default and for `/metrics`. A public load balancer redirects
         port 80 to HTTPS. Returns the HTTPS listener."""
-        if not args.internal:
+        if not self._internal:
             self._redirect(load_balancer_arn)
         https = aws.lb.Listener(
-            _resource("https", args),
+            self._resource("https"),
             load_balancer_arn=load_balancer_arn,
             port=443,
             protocol="HTTPS",
             ssl_policy=TLS_POLICY,
-            certificate_arn=args.certificate_arn,
+            certificate_arn=certificate_arn,
             default_actions=[{"type": "fixed-response", "fixed_response": NOT_FOUND}],
             routing_http_response_server_enabled=False,
             routing_http_response_strict_transport_security_header_value=HSTS,
@@ -142,7 +142,7 @@ class LoadBalancer(Component):
         )
         # The web ACL blocks encoded forms of the path.
         aws.lb.ListenerRule(
-            _resource("metrics", args),
+            self._resource("metrics"),
             listener_arn=https.arn,
             priority=1,
             conditions=[{"path_pattern": {"values": ["/metrics", "/metrics/*"]}}],
@@ -168,40 +168,38 @@ class LoadBalancer(Component):
             opts=self.child,
         )
 
-    def _priority(self, service: str, args: LoadBalancerArgs) -> int:
+    def _priority(self, service: str) -> int:
         """The priority does not depend on the services of this load balancer: a rule that takes the
         priority of a rule that is deleted later in the same update is rejected (PriorityInUse)."""
-        return PRIORITY + list(args.stack.contract.hosts).index(service)
+        return PRIORITY + list(self.contract.hosts).index(service)
 
     def _target_groups(
         self,
         service: ContractService,
         priority: int,
         listener: pulumi.Output[str],
-        args: LoadBalancerArgs,
     ) -> TargetGroups:
         """Forward requests for the host name to the first target group. During a deployment, ECS
         shifts the traffic to the other group."""
         # The name of a target group is limited to 32 characters. An internal load balancer has one
         # service.
-        resource = "origin" if args.internal else service.name
+        resource = "origin" if self._internal else service.name
         # Target groups and rules are replaced together, because ECS owns the actions of the rules:
         # a change that replaces a target group (protocol, port or VPC) needs other names and
         # priorities here, so that both exist during the update.
         blue, green = (
-            self._target_group(f"{colour}-{resource}", service, args)
-            for colour in ("blue", "green")
+            self._target_group(f"{colour}-{resource}", service) for colour in ("blue", "green")
         )
         groups: list[aws.lb.ListenerRuleActionForwardTargetGroupArgsDict] = [
             {"arn": blue.arn, "weight": 100},
             {"arn": green.arn, "weight": 0},
         ]
         host: aws.lb.ListenerRuleConditionArgsDict = {
-            "host_header": {"values": [args.stack.contract.hosts[service.name]]}
+            "host_header": {"values": [self.contract.hosts[service.name]]}
         }
         rule = self._rule(f"forward-{resource}", listener, priority, [host], groups)
         test_rule = None
-        if args.settings.rollout.tests_traffic:
+        if self.settings.rollout.tests_traffic:
             # ECS tests a deployment with requests that have this header.
             header, value = TEST_HEADER
             test: aws.lb.ListenerRuleConditionArgsDict = {
@@ -242,12 +240,10 @@ class LoadBalancer(Component):
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["actions"]),
         ).arn
 
-    def _target_group(
-        self, name: str, service: ContractService, args: LoadBalancerArgs
-    ) -> aws.lb.TargetGroup:
+    def _target_group(self, name: str, service: ContractService) -> aws.lb.TargetGroup:
         return aws.lb.TargetGroup(
             name,
-            name=args.names.name(name),
+            name=self.names.name(name),
             port=service.port,
             # The load balancer encrypts the connection but does not validate the certificate, which
             # each task creates at start.
@@ -256,7 +252,7 @@ class LoadBalancer(Component):
             protocol="HTTPS",
             protocol_version="HTTP1",
             target_type="ip",
-            vpc_id=args.vpc_id,
+            vpc_id=self._vpc_id,
             deregistration_delay=DEREGISTRATION_DELAY_S,
             health_check={
                 "enabled": True,
@@ -275,8 +271,7 @@ class LoadBalancer(Component):
             opts=self.child,
         )
 
-
-def _resource(name: str, args: LoadBalancerArgs) -> str:
-    """Return the name of a resource, which differs between the two kinds of load balancers. Both
-    exist while a service moves from one to the other."""
-    return f"origin-{name}" if args.internal else name
+    def _resource(self, name: str) -> str:
+        """Return the name of a resource, which differs between the two kinds of load balancers.
+        Both exist while a service moves from one to the other."""
+        return f"origin-{name}" if self._internal else name

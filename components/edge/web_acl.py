@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogArgs
+from components.component import StackComponent
+from components.contract import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import log_delivery_policy
 from components.naming import CLOUDFRONT_REGION, Naming, tags
@@ -72,28 +72,6 @@ REDACTED_HEADERS = ("authorization", "cookie", "x-api-key")
 """Headers that contain API keys and session cookies. The log redacts these headers."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebAclArgs(LogArgs):
-    """Arguments of `WebAcl`.
-
-    host_names: Host name of each service.
-    load_balancer_arn: Protected load balancer; None for a web ACL of a distribution.
-    stage_arns: Protected stages of REST APIs, keyed by name.
-    log_bucket_arn: Bucket for the log of a web ACL of a distribution. A log group would have to be
-        in CLOUDFRONT_REGION.
-    """
-
-    host_names: Mapping[str, str]
-    load_balancer_arn: pulumi.Input[str] | None = None
-    stage_arns: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    log_bucket_arn: pulumi.Input[str] | None = None
-
-    @property
-    def region(self) -> str | None:
-        """Region of the web ACL; None for the region of the stack."""
-        return None if self.log_bucket_arn is None else CLOUDFRONT_REGION
-
-
 def _redacted_fields() -> list[RedactedField]:
     """Return the parts of a request that the log omits. A query string can contain the code of a
     sign-in, or an API key that a client sends by mistake."""
@@ -103,7 +81,7 @@ def _redacted_fields() -> list[RedactedField]:
     return [*fields, {"query_string": {}}]
 
 
-class WebAcl(Component):
+class WebAcl(StackComponent):
     """A web ACL with managed rule groups, rate limits by IP address for all services and for
     individual services, and a log without credentials.
 
@@ -116,11 +94,29 @@ class WebAcl(Component):
     strings apply everywhere.
     Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008,
         GH-WAF-001 to GH-WAF-005.
+
+    hosts: Host name of each service.
+    logs_key_arn: KMS key of the log group.
+    protected_arns: Load balancer and stages of REST APIs, keyed by resource name; empty for a web
+        ACL of a distribution.
+    log_bucket_arn: Bucket for the log of a web ACL of a distribution. A log group would have to be
+        in CLOUDFRONT_REGION.
     """
 
-    def __init__(self, name: str, args: WebAclArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:edge:WebAcl", name, args, opts)
-        names, hosts, waf = args.names, args.host_names, args.settings.waf
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        hosts: Mapping[str, str],
+        opts: pulumi.ResourceOptions,
+        *,
+        logs_key_arn: pulumi.Input[str],
+        protected_arns: Mapping[str, pulumi.Input[str]],
+        log_bucket_arn: pulumi.Input[str] | None = None,
+    ) -> None:
+        super().__init__("gatehouse:edge:WebAcl", name, stack, opts)
+        names, waf = self.names, self.settings.waf
+        region = CLOUDFRONT_REGION if log_bucket_arn else None
         limits = {
             service: limit
             for service, limit in waf.service_requests_max().items()
@@ -131,10 +127,10 @@ class WebAcl(Component):
         )
         acl = aws.wafv2.WebAcl(
             name,
-            name=names.name("edge" if args.region is None else "cloudfront"),
+            name=names.name("cloudfront" if region else "edge"),
             description=f"Protects these services: {', '.join(hosts)}",
-            scope="REGIONAL" if args.region is None else "CLOUDFRONT",
-            region=args.region,
+            scope="CLOUDFRONT" if region else "REGIONAL",
+            region=region,
             default_action={"allow": {}},
             rules=[
                 _rate_limit(names, 0, "rate", waf.requests_max),
@@ -157,45 +153,36 @@ class WebAcl(Component):
             tags=tags("none"),
             opts=self.child,
         )
-        if args.load_balancer_arn is not None:
+        for resource, arn in protected_arns.items():
             aws.wafv2.WebAclAssociation(
-                name, resource_arn=args.load_balancer_arn, web_acl_arn=acl.arn, opts=self.child
-            )
-        for stage, arn in args.stage_arns.items():
-            aws.wafv2.WebAclAssociation(
-                stage, resource_arn=arn, web_acl_arn=acl.arn, opts=self.child
+                resource, resource_arn=arn, web_acl_arn=acl.arn, opts=self.child
             )
         self.arn = acl.arn
-        self._log(name, args)
-        self.register_outputs({"arn": self.arn})
-
-    def _log(self, name: str, args: WebAclArgs) -> None:
-        destination: pulumi.Input[str]
-        if args.log_bucket_arn is None:
-            destination, opts = self._log_group(name, args)
-        else:
-            destination, opts = args.log_bucket_arn, self.child
+        log_destination, log_opts = (
+            (log_bucket_arn, self.child) if log_bucket_arn else self._log_group(name, logs_key_arn)
+        )
         aws.wafv2.WebAclLoggingConfiguration(
             name,
-            region=args.region,
+            region=region,
             resource_arn=self.arn,
-            log_destination_configs=[destination],
+            log_destination_configs=[log_destination],
             redacted_fields=_redacted_fields(),
-            opts=opts,
+            opts=log_opts,
         )
+        self.register_outputs({"arn": self.arn})
 
     def _log_group(
-        self, name: str, args: WebAclArgs
+        self, name: str, logs_key_arn: pulumi.Input[str]
     ) -> tuple[pulumi.Output[str], pulumi.ResourceOptions]:
         """Create the log group of a regional web ACL. Returns its ARN, and options for a resource
         that requires its policy.
         """
-        group = self.create_log_group(name, args.names.waf_log_group, args)
+        group = self.create_log_group(name, self.names.waf_log_group, logs_key_arn)
         delivery = aws.cloudwatch.LogResourcePolicy(
             name,
-            policy_name=args.names.name("waf-delivery"),
+            policy_name=self.names.name("waf-delivery"),
             policy_document=render(
-                log_delivery_policy(args.names, "AllowWafLogDelivery", args.names.waf_log_group)
+                log_delivery_policy(self.names, "AllowWafLogDelivery", self.names.waf_log_group)
             ),
             opts=self.child,
         )

@@ -1,12 +1,12 @@
 """The KMS keys of a stack, one for each class of data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, RegionKey, StackArgs
+from components.component import RegionKey, StackComponent
+from components.contract import Stack
 from components.iam.documents import render
 from components.iam.key_policies import KeyStatements, key_policy, recovery_policy, replica_policy
 from components.iam.role_policies import ROTATION_FUNCTION
@@ -27,20 +27,7 @@ decryption.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KmsKeysArgs(StackArgs):
-    """Arguments of `KmsKeys`.
-
-    statements: Key policy statements of the principals that use the keys.
-    role_arns: ARNs of the stack's roles. KMS rejects a policy that names a role which does not
-        exist yet.
-    """
-
-    statements: KeyStatements
-    role_arns: Mapping[str, pulumi.Input[str]]
-
-
-class KmsKeys(Component):
+class KmsKeys(StackComponent):
     """Customer managed keys with rotation, an alias and a key policy that names every user, and one
     asymmetric key for signatures.
 
@@ -49,6 +36,9 @@ class KmsKeys(Component):
     keys.
     Cost: 1 USD per key and month, 0.03 USD per 10,000 requests, 0.15 USD per 10,000 signatures.
     Controls: GH-KMS-001 to GH-KMS-006, GH-KMS-008, GH-KMS-009.
+
+    statements: Key policy statements of the principals that use the keys.
+    role_arns: ARNs of the stack's roles.
     """
 
     replica_arn: pulumi.Output[str] | None
@@ -56,84 +46,93 @@ class KmsKeys(Component):
     recovery: RegionKey | None
     """Key for the replica of the pepper in the second region, if the stack has one."""
 
-    def __init__(self, name: str, args: KmsKeysArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:encryption:KmsKeys", name, args, opts)
-        # The inputs of the component contain `role_arns`, so the keys are created after the roles.
-        keys = {key: self._key(key, args) for key in KEYS}
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        statements: KeyStatements,
+        role_arns: Mapping[str, pulumi.Input[str]],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        # KMS rejects a policy that names a role which does not exist yet.
+        inputs = {"roleArns": role_arns}
+        super().__init__("gatehouse:encryption:KmsKeys", name, stack, opts, inputs)
+        keys = {key: self._key(key, statements) for key in KEYS}
         arns = {name: key.arn for name, key in keys.items()}
         self.data_arn, self.secrets_arn, self.logs_arn = arns["data"], arns["secrets"], arns["logs"]
         self.backup_arn = arns["backup"]
-        settings = args.settings
-        self.replica_arn = self._replica(keys["backup"], args) if settings.replica_region else None
-        self.recovery = self._recovery(args) if settings.recovery_region else None
+        self.replica_arn = (
+            self._replica(keys["backup"], statements) if self.settings.replica_region else None
+        )
+        self.recovery = self._recovery() if self.settings.recovery_region else None
         self.register_outputs(
             {f"{name}Arn": arn for name, arn in arns.items()} | {"replicaArn": self.replica_arn}
         )
 
-    def _key(self, name: str, args: KmsKeysArgs) -> aws.kms.Key:
+    def _key(self, name: str, statements: KeyStatements) -> aws.kms.Key:
         data_class, description = KEYS[name]
         asymmetric = name == "audit"
         key = aws.kms.Key(
             name,
-            description=f"Gatehouse {args.names.stack}: {description}",
+            description=f"Gatehouse {self.names.stack}: {description}",
             # KMS does not rotate asymmetric keys: earlier signatures must remain verifiable.
             key_usage="SIGN_VERIFY" if asymmetric else None,
             customer_master_key_spec="ECC_NIST_P256" if asymmetric else None,
             enable_key_rotation=None if asymmetric else True,
             rotation_period_in_days=None if asymmetric else ROTATION_DAYS,
-            multi_region=True if name == "backup" and args.settings.replica_region else None,
-            deletion_window_in_days=args.settings.kms_keys.deletion_window_days,
-            policy=render(key_policy(name, args.stack, args.statements)),
+            multi_region=True if name == "backup" and self.settings.replica_region else None,
+            deletion_window_in_days=self.settings.kms_keys.deletion_window_days,
+            policy=render(key_policy(name, self.stack, statements)),
             tags=tags(data_class),
-            opts=self.protected(args.settings.protection),
+            opts=self.protected(),
         )
-        aws.kms.Alias(name, name=args.names.alias(name), target_key_id=key.id, opts=self.child)
+        aws.kms.Alias(name, name=self.names.alias(name), target_key_id=key.id, opts=self.child)
         return key
 
-    def _replica(self, key: aws.kms.Key, args: KmsKeysArgs) -> pulumi.Output[str]:
+    def _replica(self, key: aws.kms.Key, statements: KeyStatements) -> pulumi.Output[str]:
         """Create a replica with the same key material, so that copies remain readable if the first
         region fails.
         """
         data_class, description = KEYS["backup"]
         replica = aws.kms.ReplicaKey(
             "backup",
-            region=args.settings.replica_region,
+            region=self.settings.replica_region,
             primary_key_arn=key.arn,
-            description=f"Gatehouse {args.names.stack}: {description}, second region",
-            deletion_window_in_days=args.settings.kms_keys.deletion_window_days,
-            policy=render(replica_policy(args.stack, args.statements)),
+            description=f"Gatehouse {self.names.stack}: {description}, second region",
+            deletion_window_in_days=self.settings.kms_keys.deletion_window_days,
+            policy=render(replica_policy(self.stack, statements)),
             tags=tags(data_class),
-            opts=self.protected(args.settings.protection),
+            opts=self.protected(),
         )
         aws.kms.Alias(
             "replica",
-            name=args.names.alias("backup"),
-            region=args.settings.replica_region,
+            name=self.names.alias("backup"),
+            region=self.settings.replica_region,
             target_key_id=replica.id,
             opts=self.child,
         )
         return replica.arn
 
-    def _recovery(self, args: KmsKeysArgs) -> RegionKey:
+    def _recovery(self) -> RegionKey:
         """Create a key of the other region. It is not a replica of the key for secrets, because
         Secrets Manager decrypts a value in the first region and encrypts it again. The other
         secrets cannot be decrypted with it."""
         key = aws.kms.Key(
             "recovery",
-            region=args.settings.recovery_region,
-            description=f"Gatehouse {args.names.stack}: replica of the pepper",
+            region=self.settings.recovery_region,
+            description=f"Gatehouse {self.names.stack}: replica of the pepper",
             enable_key_rotation=True,
             rotation_period_in_days=ROTATION_DAYS,
-            deletion_window_in_days=args.settings.kms_keys.deletion_window_days,
-            policy=render(recovery_policy(args.stack, ROTATION_FUNCTION)),
+            deletion_window_in_days=self.settings.kms_keys.deletion_window_days,
+            policy=render(recovery_policy(self.stack, ROTATION_FUNCTION)),
             tags=tags("secret"),
-            opts=self.protected(args.settings.protection),
+            opts=self.protected(),
         )
         aws.kms.Alias(
             "recovery",
-            name=args.names.alias("secrets"),
-            region=args.settings.recovery_region,
+            name=self.names.alias("secrets"),
+            region=self.settings.recovery_region,
             target_key_id=key.id,
             opts=self.child,
         )
-        return RegionKey(args.settings.recovery_region, key.arn)
+        return RegionKey(self.settings.recovery_region, key.arn)

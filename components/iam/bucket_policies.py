@@ -21,7 +21,7 @@ CONFIG_PREFIX = "config"
 
 
 def bucket_policy(
-    names: Naming, bucket: str, *, encrypted_by_key: bool, writers: tuple[Statement, ...] = ()
+    names: Naming, bucket: str, *writers: Statement, encrypted_by_key: bool
 ) -> Document:
     """Return the policy of a bucket.
 
@@ -61,54 +61,40 @@ def bucket_policy(
     return document(*statements, *writers)
 
 
-def deny_presigned_requests(names: Naming, bucket: str) -> tuple[Statement, ...]:
+def deny_presigned_requests(names: Naming, bucket: str) -> Statement:
     """Deny presigned requests, with which a role with access to the bucket could give others access
     to objects. Source: Amazon S3 API Reference, "Amazon S3 Signature Version 4 Authentication
     Specific Policy Keys".
     """
     conditions: Conditions = {"StringEquals": {"s3:authType": ["REST-QUERY-STRING", "POST"]}}
-    return (
-        deny("DenyPresignedRequests", "s3:*", [names.s3_arn(f"{bucket}/*")], conditions=conditions),
-    )
+    objects = [names.s3_arn(f"{bucket}/*")]
+    return deny("DenyPresignedRequests", "s3:*", objects, conditions=conditions)
 
 
-def access_log_writers(names: Naming, sink: str, sources: tuple[str, ...]) -> tuple[Statement, ...]:
+def access_log_writers(names: Naming, sink: str, sources: tuple[str, ...]) -> Statement:
     """Allow S3 to write the access logs of `sources` under `s3/` in the bucket `sink`. The
     arguments are full bucket names.
     """
-    objects, buckets = [names.s3_arn(f"{sink}/s3/*")], [names.s3_arn(source) for source in sources]
-    service = "logging.s3"
-    return (
-        allow_service(
-            service,
-            "AllowS3AccessLogs",
-            "s3:PutObject",
-            objects,
-            account=names.account,
-            source_arn=buckets,
-        ),
+    return allow_service(
+        "logging.s3",
+        "AllowS3AccessLogs",
+        "s3:PutObject",
+        [names.s3_arn(f"{sink}/s3/*")],
+        account=names.account,
+        source_arn=[names.s3_arn(source) for source in sources],
     )
 
 
-def load_balancer_log_writers(
-    names: Naming, sink: str, prefixes: tuple[str, ...]
-) -> tuple[Statement, ...]:
+def load_balancer_log_writers(names: Naming, sink: str, prefixes: tuple[str, ...]) -> Statement:
     """Allow the stack's load balancers to write logs. Source: Elastic Load Balancing User Guide,
     "Enable access logs for your Application Load Balancer"."""
-    objects = [names.s3_arn(f"{sink}/{prefix}/AWSLogs/{names.account}/*") for prefix in prefixes]
-    source, service = (
-        names.arn("elasticloadbalancing", f"loadbalancer/app/{names.name('*')}"),
+    return allow_service(
         "logdelivery.elasticloadbalancing",
-    )
-    return (
-        allow_service(
-            service,
-            "AllowLoadBalancerLogs",
-            "s3:PutObject",
-            objects,
-            account=names.account,
-            source_arn=source,
-        ),
+        "AllowLoadBalancerLogs",
+        "s3:PutObject",
+        [names.s3_arn(f"{sink}/{prefix}/AWSLogs/{names.account}/*") for prefix in prefixes],
+        account=names.account,
+        source_arn=names.arn("elasticloadbalancing", f"loadbalancer/app/{names.name('*')}"),
     )
 
 
@@ -136,15 +122,13 @@ def edge_log_writers(names: Naming, sink: str) -> tuple[Statement, ...]:
     )
 
 
-def distribution_readers(names: Naming, bucket: str) -> tuple[Statement, ...]:
+def distribution_readers(names: Naming, bucket: str) -> Statement:
     """Allow the account's distributions to read objects through origin access control. CloudFront
     assigns the IDs of distributions, so the policy contains a pattern, which is known at preview.
     Source: CloudFront Developer Guide, "Restrict access to an Amazon S3 origin"."""
     objects, source = [names.s3_arn(f"{bucket}/*")], names.distributions_arn
-    return (
-        allow_service(
-            "cloudfront", "AllowDistributions", "s3:GetObject", objects, source_arn=source
-        ),
+    return allow_service(
+        "cloudfront", "AllowDistributions", "s3:GetObject", objects, source_arn=source
     )
 
 

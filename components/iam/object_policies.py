@@ -29,17 +29,6 @@ def signing_processes(contract: Contract) -> tuple[Process, ...]:
     )
 
 
-def console_processes(contract: Contract) -> tuple[Process, ...]:
-    """Return the processes that serve the console. They update the legacy files, import keys and
-    export keys.
-    """
-    return tuple(
-        process
-        for process in contract.processes.values()
-        if "console" in (s.name for s in process.services)
-    )
-
-
 def checkpoint_variables(names: Naming) -> dict[str, str]:
     """Return the environment variables for the signing processes. The key alias is known before the
     key exists.
@@ -81,20 +70,21 @@ def key_statements(
     names: Naming, *, signers: Sequence[str], consoles: Sequence[str]
 ) -> Mapping[str, tuple[Statement, ...]]:
     """Return key policy statements, keyed by KMS key. S3 encrypts checkpoints on behalf of the
-    roles `signers`, and encrypts and decrypts exports on behalf of the roles `consoles`. The
+    roles `signers`, and encrypts and decrypts exports on behalf of the roles `consoles` (ARNs). The
     signers sign with one algorithm, and IAM policies can allow other principals of the account to
     verify signatures."""
-    sign, transfer = ([names.role_arn(role) for role in roles] for roles in (signers, consoles))
     account, own = {"AWS": names.root_arn}, caller_conditions(names)
     algorithm = {"StringEquals": {**own["StringEquals"], "kms:SigningAlgorithm": SIGNING_ALGORITHM}}
     return {
         "audit": (
-            allow_key_use("SignCheckpoints", "kms:Sign", {"AWS": sign}, algorithm),
-            allow_key_use("AllowSignersToGetPublicKey", "kms:GetPublicKey", {"AWS": sign}, own),
+            allow_key_use("SignCheckpoints", "kms:Sign", {"AWS": signers}, algorithm),
+            allow_key_use("AllowSignersToGetPublicKey", "kms:GetPublicKey", {"AWS": signers}, own),
             allow_key_use("AllowSignatureVerification", "kms:GetPublicKey Verify", account, own),
         ),
         "data": (
-            bucket_key_use("Exports", names, "data", "kms:Decrypt GenerateDataKey", transfer),
+            bucket_key_use("Exports", names, "data", "kms:Decrypt GenerateDataKey", consoles),
         ),
-        "logs": (bucket_key_use("WriteCheckpoints", names, "trail", "kms:GenerateDataKey", sign),),
+        "logs": (
+            bucket_key_use("WriteCheckpoints", names, "trail", "kms:GenerateDataKey", signers),
+        ),
     }

@@ -188,13 +188,20 @@ def send_traces() -> Statement:
     return allow("SendTraces", "xray:PutTraceSegments PutTelemetryRecords", ["*"])
 
 
-def send_to_dead_letter_queue(names: Naming, function: str) -> Statement:
-    """Allow a Lambda function to send failed events to its dead-letter queue."""
-    return allow(
-        "SendToDeadLetterQueue",
-        "sqs:SendMessage",
-        [names.arn("sqs", names.dead_letter_queue(function))],
+def function_definition(
+    names: Naming, function: str, description: str, *statements: Statement
+) -> RoleDefinition:
+    """Return the role of a function in `runtime/functions`, which may also send failed events to
+    its dead-letter queue, send traces and write its log.
+    """
+    queue = names.arn("sqs", names.dead_letter_queue(function))
+    permissions = document(
+        *statements,
+        allow("SendToDeadLetterQueue", "sqs:SendMessage", [queue]),
+        send_traces(),
+        write_log(names, function),
     )
+    return RoleDefinition(description, trust("lambda.amazonaws.com"), permissions)
 
 
 def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
@@ -205,15 +212,17 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
         "DescribeLogGroups", "logs:DescribeLogGroups", [names.arn("logs", "log-group:*")]
     )
     return {
-        ROTATION_FUNCTION: RoleDefinition(
+        ROTATION_FUNCTION: function_definition(
+            names,
+            ROTATION_FUNCTION,
             "Role of the secret rotation function",
-            trust("lambda.amazonaws.com"),
-            _rotation(stack),
+            *_rotation(stack),
         ),
-        RESTART_FUNCTION: RoleDefinition(
+        RESTART_FUNCTION: function_definition(
+            names,
+            RESTART_FUNCTION,
             "Role of the function that restarts services after a rotation",
-            trust("lambda.amazonaws.com"),
-            _restart(names, stack.contract),
+            *_restart(names, stack.contract),
         ),
         "network-log": RoleDefinition(
             "Publishes VPC flow logs to CloudWatch Logs",
@@ -282,7 +291,7 @@ def _task(stack: Stack, process: Process) -> Document | None:
             send_traces(),
             write_log(names, process.name, stream=COLLECTOR_METRICS_STREAM),
         ]
-    if process in object_policies.console_processes(stack.contract):
+    if sharing_policies.CREATE in (service.name for service in process.services):
         statements += object_policies.console_statements(names, settings.legacy_files)
         if settings.notifications.topic_arn:
             statements.append(
@@ -313,7 +322,7 @@ def _execution(stack: Stack, process: Process) -> Document:
     return document(*statements)
 
 
-def _rotation(stack: Stack) -> Document:
+def _rotation(stack: Stack) -> list[Statement]:
     """Return the permissions of the rotation function on the secrets that it creates and, in a
     restored stack, on the replica of the other stack's pepper."""
     names, restore = stack.names, stack.settings.recovery.restore
@@ -336,15 +345,10 @@ def _rotation(stack: Stack) -> Document:
                 "DecryptReplica", "kms:Decrypt", [restore.secrets_key_arn], conditions=conditions
             ),
         ]
-    return document(
-        *statements,
-        send_to_dead_letter_queue(names, ROTATION_FUNCTION),
-        send_traces(),
-        write_log(names, ROTATION_FUNCTION),
-    )
+    return statements
 
 
-def _restart(names: Naming, contract: Contract) -> Document:
+def _restart(names: Naming, contract: Contract) -> list[Statement]:
     """Return the permissions of the function that restarts services: no permission on the values of
     the secrets.
     """
@@ -352,17 +356,11 @@ def _restart(names: Naming, contract: Contract) -> Document:
         names.arn("ecs", f"service/{names.name('main')}/{names.name(service)}")
         for service in contract.ecs_services
     ]
-    return document(
+    secrets = [names.secret_arn(kind) for kind in contract.rotated_secrets]
+    return [
         allow("RestartServices", "ecs:DescribeServices UpdateService", services),
-        allow(
-            "ReadRotationTimes",
-            "secretsmanager:DescribeSecret",
-            [names.secret_arn(kind) for kind in contract.rotated_secrets],
-        ),
-        send_to_dead_letter_queue(names, RESTART_FUNCTION),
-        send_traces(),
-        write_log(names, RESTART_FUNCTION),
-    )
+        allow("ReadRotationTimes", "secretsmanager:DescribeSecret", secrets),
+    ]
 
 
 def _enhanced_monitoring(names: Naming) -> Document:

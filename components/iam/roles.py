@@ -1,12 +1,12 @@
 """The IAM roles of a stack and their permissions boundary."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs, with_dependencies
+from components.component import StackComponent, with_dependencies
+from components.contract import Stack
 from components.iam.documents import Document, action_list, allow, deny, document, render
 from components.iam.role_policies import RoleDefinition
 from components.naming import tags
@@ -88,7 +88,7 @@ role's policy and `USED`.
 """
 
 
-class PermissionsBoundary(Component):
+class PermissionsBoundary(StackComponent):
     """The managed policy that every role of the stack has as its permissions boundary.
 
     Why: Effective permissions are the intersection of the role's policies and the boundary. Even
@@ -99,13 +99,12 @@ class PermissionsBoundary(Component):
     Cost: none. Controls: GH-IAM-007.
     """
 
-    def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:iam:PermissionsBoundary", name, args, opts)
-        settings = args.settings
-        regions = [settings.region, *filter(None, [settings.replica_region])]
+    def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("gatehouse:iam:PermissionsBoundary", name, stack, opts)
+        regions = [self.settings.region, *filter(None, [self.settings.replica_region])]
         policy = aws.iam.Policy(
             name,
-            name=args.names.name("boundary"),
+            name=self.names.name("boundary"),
             description="Permissions boundary of all roles in this stack",
             policy=render(boundary_policy(regions)),
             tags=tags("internal"),
@@ -115,19 +114,7 @@ class PermissionsBoundary(Component):
         self.register_outputs({"arn": self.arn})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RolesArgs(StackArgs):
-    """Arguments of `Roles`.
-
-    definitions: Roles, keyed by resource name.
-    boundary_arn: Permissions boundary of every role.
-    """
-
-    definitions: Mapping[str, RoleDefinition]
-    boundary_arn: pulumi.Input[str]
-
-
-class Roles(Component):
+class Roles(StackComponent):
     """One role for each purpose, with a single inline policy that lists exact ARNs.
 
     Why: A compromised application is limited to the permissions of its own role. The task role and
@@ -141,21 +128,30 @@ class Roles(Component):
     exists.
     """
 
-    def __init__(self, name: str, args: RolesArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:iam:Roles", name, args, opts)
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        definitions: Mapping[str, RoleDefinition],
+        boundary_arn: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("gatehouse:iam:Roles", name, stack, opts)
         self.arns = {
-            role: self._role(role, definition, args)
-            for role, definition in args.definitions.items()
+            role: self._role(role, definition, boundary_arn)
+            for role, definition in definitions.items()
         }
         self.register_outputs({"arns": self.arns})
 
-    def _role(self, name: str, definition: RoleDefinition, args: RolesArgs) -> pulumi.Output[str]:
+    def _role(
+        self, name: str, definition: RoleDefinition, boundary_arn: pulumi.Input[str]
+    ) -> pulumi.Output[str]:
         role = aws.iam.Role(
             name,
-            name=args.names.name(name),
+            name=self.names.name(name),
             description=definition.description,
             assume_role_policy=render(definition.trust_policy),
-            permissions_boundary=args.boundary_arn,
+            permissions_boundary=boundary_arn,
             tags=tags("internal"),
             opts=self.child,
         )

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component
+from components.component import StackComponent
 from components.contract import ContractService, Stack
 from components.iam.documents import render
 from components.iam.resource_policies import ALARM_TOPIC, alarm_topic_policy
@@ -19,7 +19,7 @@ from components.monitoring.metric_alarms import (
     alarm_description,
     metric_alarm,
 )
-from components.monitoring.topics import TopicArgs, email_topic
+from components.monitoring.topics import email_topic
 from components.naming import Naming, tags
 
 
@@ -39,17 +39,7 @@ class EventRule:
     pattern: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlarmsArgs(TopicArgs):
-    """Arguments of `Alarms`.
-
-    resources: Monitored resources.
-    """
-
-    resources: MonitoredResources
-
-
-class Alarms(Component):
+class Alarms(StackComponent):
     """Alarms on errors, latency, health and saturation, a composite alarm for each service, event
     rules for security findings and for failed deployments, rotations and backups, and a dashboard.
     All alarms and rules notify one encrypted topic.
@@ -64,16 +54,22 @@ class Alarms(Component):
     service_alarms: dict[str, list[pulumi.Output[str]]]
     """Names of the alarms that roll back a deployment, keyed by service."""
 
-    def __init__(self, name: str, args: AlarmsArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:monitoring:Alarms", name, args, opts)
-        stack, resources = args.stack, args.resources
-        names, settings = args.names, args.settings
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        key_arn: pulumi.Input[str],
+        resources: MonitoredResources,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("gatehouse:monitoring:Alarms", name, stack, opts)
+        names, settings = self.names, self.settings
         rules = [
             *event_rules(names),
             *(recovery_rules() if settings.recovery.stack else ()),
             *(finding_rules() if settings.monitoring.security_findings else ()),
         ]
-        self.topic_arn = email_topic(name, ALARM_TOPIC, alarm_topic_policy(names), args, self)
+        self.topic_arn = email_topic(name, ALARM_TOPIC, alarm_topic_policy(names), key_arn, self)
         for alarm in (
             *metric_alarms.resource_alarms(stack, resources),
             *(metric_alarms.event_rule_alarm(rule.name, names) for rule in rules),
@@ -83,9 +79,9 @@ class Alarms(Component):
         for service, definitions in metric_alarms.service_alarms(stack, resources).items():
             alarms = [metric_alarm(alarm, stack, self.topic_arn, self) for alarm in definitions]
             self.service_alarms[service] = [alarm.name for alarm in alarms]
-            self._composite(service, alarms, stack)
+            self._composite(service, alarms)
         for rule in rules:
-            self._event_rule(rule, stack)
+            self._event_rule(rule)
         body = pulumi.Output.json_dumps(dashboard_body(stack, resources))
         aws.cloudwatch.Dashboard(
             name, dashboard_name=names.name("overview"), dashboard_body=body, opts=self.child
@@ -98,19 +94,17 @@ class Alarms(Component):
             alarm for service in services for alarm in self.service_alarms.get(service.name, [])
         ]
 
-    def _composite(
-        self, service: str, alarms: Sequence[aws.cloudwatch.MetricAlarm], stack: Stack
-    ) -> None:
+    def _composite(self, service: str, alarms: Sequence[aws.cloudwatch.MetricAlarm]) -> None:
         """Create the composite alarm that is in state ALARM while users of the service are
         affected.
         """
         condition, saturation = (
             ("its function is throttled", "throttles")
-            if service in stack.settings.sharing.functions
+            if service in self.settings.sharing.functions
             else ("targets are unhealthy", "unhealthy")
         )
         latency, saturated, errors = (
-            f'ALARM("{stack.names.name(f"{service}-{suffix}")}")'
+            f'ALARM("{self.names.name(f"{service}-{suffix}")}")'
             for suffix in ("latency", saturation, "5xx")
         )
         description = (
@@ -119,8 +113,8 @@ class Alarms(Component):
         )
         aws.cloudwatch.CompositeAlarm(
             service,
-            alarm_name=stack.names.name(service),
-            alarm_description=alarm_description(description, "errors", stack),
+            alarm_name=self.names.name(service),
+            alarm_description=alarm_description(description, "errors", self.stack),
             alarm_rule=f"{errors} OR ({latency} AND {saturated})",
             actions_enabled=True,
             alarm_actions=[self.topic_arn],
@@ -130,11 +124,11 @@ class Alarms(Component):
             opts=self.after(*alarms),
         )
 
-    def _event_rule(self, event: EventRule, stack: Stack) -> None:
+    def _event_rule(self, event: EventRule) -> None:
         rule = aws.cloudwatch.EventRule(
             event.name,
-            name=stack.names.name(event.name),
-            description=alarm_description(event.description, event.runbook, stack),
+            name=self.names.name(event.name),
+            description=alarm_description(event.description, event.runbook, self.stack),
             event_pattern=render(event.pattern),
             tags=tags("none"),
             opts=self.child,

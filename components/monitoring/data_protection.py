@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogArgs
+from components.component import StackComponent
 from components.contract import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import log_delivery_policy
@@ -30,7 +30,7 @@ MANAGED_IDENTIFIERS = (
 LOG_GROUP = "findings"
 
 
-class DataProtection(Component):
+class DataProtection(StackComponent):
     """The log group of data protection findings, to which the log delivery service may write.
 
     Why: A masked credential was logged by mistake, and its source must be corrected. A finding
@@ -38,15 +38,17 @@ class DataProtection(Component):
     Cost: 0.12 USD per GB of scanned logs. Controls: GH-CW-001, GH-CW-002, GH-CW-006.
     """
 
-    def __init__(self, name: str, args: LogArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:monitoring:DataProtection", name, args, opts)
-        group_name = args.names.log_group(LOG_GROUP)
-        group = self.create_log_group(name, group_name, args)
+    def __init__(
+        self, name: str, stack: Stack, logs_key_arn: pulumi.Input[str], opts: pulumi.ResourceOptions
+    ) -> None:
+        super().__init__("gatehouse:monitoring:DataProtection", name, stack, opts)
+        group_name = self.names.log_group(LOG_GROUP)
+        group = self.create_log_group(name, group_name, logs_key_arn)
         aws.cloudwatch.LogResourcePolicy(
             name,
-            policy_name=args.names.name("findings-delivery"),
+            policy_name=self.names.name("findings-delivery"),
             policy_document=render(
-                log_delivery_policy(args.names, "AllowFindingsDelivery", group_name)
+                log_delivery_policy(self.names, "AllowFindingsDelivery", group_name)
             ),
             opts=self.child,
         )

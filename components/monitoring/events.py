@@ -1,4 +1,4 @@
-"""Patterns of the events of a stack, and rules that invoke a function of the stack.
+"""Patterns of the events of a stack.
 
 Sources: Secrets Manager User Guide, "AWS CloudTrail entries for Secrets Manager"; ECS Developer
 Guide, "Amazon ECS service deployment state change events"; EventBridge User Guide, "Amazon
@@ -7,11 +7,7 @@ EventBridge event patterns".
 
 from typing import Any
 
-import pulumi_aws as aws
-
-from components.component import Component
-from components.iam.documents import render
-from components.naming import Naming, tags
+from components.naming import Naming
 
 
 def deployment_pattern(names: Naming, event: str) -> dict[str, Any]:
@@ -43,47 +39,3 @@ def secret_pattern(event: str) -> dict[str, Any]:
         "detail-type": ["AWS Service Event via CloudTrail"],
         "detail": {"eventName": [event]},
     }
-
-
-def invoke(
-    name: str,
-    function: aws.lambda_.Function,
-    parent: Component,
-    names: Naming,
-    *,
-    description: str,
-    target: str,
-    event: dict[str, Any],
-    schedule: str | None = None,
-    pattern: dict[str, Any] | None = None,
-) -> None:
-    """Create a rule that invokes a function with an event on a schedule or for a pattern. target:
-    ID of the target.
-    """
-    rule = aws.cloudwatch.EventRule(
-        name,
-        name=names.name(name),
-        description=description,
-        schedule_expression=schedule,
-        event_pattern=render(pattern) if pattern else None,
-        tags=tags("none"),
-        opts=parent.child,
-    )
-    suffix = name.removeprefix(target).removeprefix("-").title()
-    aws.lambda_.Permission(
-        name,
-        statement_id=f"AllowEventBridge{suffix}",
-        action="lambda:InvokeFunction",
-        function=function.name,
-        principal="events.amazonaws.com",
-        source_arn=names.arn("events", f"rule/{names.name(name)}"),
-        opts=parent.child,
-    )
-    aws.cloudwatch.EventTarget(
-        name,
-        rule=rule.name,
-        arn=function.arn,
-        target_id=target,
-        input=render(event),
-        opts=parent.child,
-    )

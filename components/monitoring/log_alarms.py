@@ -2,13 +2,14 @@
 secrets.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
+from components.component import StackComponent
+from components.contract import Stack
 from components.monitoring.metric_alarms import Alarm, Metric, metric_alarm
 
 DENIED_LINKS, LOCKED_LINKS = "links-denied", "links-locked"
@@ -38,25 +39,7 @@ class LogFilter:
     value: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogAlarmsArgs(StackArgs):
-    """Arguments of `LogAlarms`.
-
-    topic_arn: Topic of the alarms.
-    trail_log_group: Log group of CloudTrail.
-    gateway_log_group: Log group of the gateway.
-    console_log_group: Log group of the console.
-    sharing_log_group: Log group of the sharing service.
-    """
-
-    topic_arn: pulumi.Input[str]
-    trail_log_group: pulumi.Input[str]
-    gateway_log_group: pulumi.Input[str]
-    console_log_group: pulumi.Input[str]
-    sharing_log_group: pulumi.Input[str]
-
-
-class LogAlarms(Component):
+class LogAlarms(StackComponent):
     """A metric filter and an alarm for each of fifteen changes to the account, for denied or abused
     API keys, for attempts to guess links, and for secrets that are not deleted.
 
@@ -64,30 +47,44 @@ class LogAlarms(Component):
         operators.
     Cost: 0.30 USD per metric with data and 0.10 USD per alarm, each month. Controls: GH-CT-006,
         GH-CW-003.
+
+    topic_arn: Topic of the alarms.
+    log_groups: Log group of CloudTrail ("trail"), the gateway, the console and the sharing service.
     """
 
-    def __init__(self, name: str, args: LogAlarmsArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:monitoring:LogAlarms", name, args, opts)
-        monitoring = args.settings.monitoring
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        topic_arn: pulumi.Input[str],
+        log_groups: Mapping[str, pulumi.Input[str]],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("gatehouse:monitoring:LogAlarms", name, stack, opts)
+        monitoring = self.settings.monitoring
         gateway = gateway_filters(monitoring.denied_requests_alarm_threshold)
         links = link_filters(monitoring.denied_links_alarm_threshold)
         for filters, runbook, group in (
-            (account_filters(), "account-activity", args.trail_log_group),
-            (gateway, "rejected-keys", args.gateway_log_group),
-            (links, "links", args.sharing_log_group),
-            (secret_filters(), "tokens", args.console_log_group),
+            (account_filters(), "account-activity", "trail"),
+            (gateway, "rejected-keys", "gateway"),
+            (links, "links", "sharing"),
+            (secret_filters(), "tokens", "console"),
         ):
             for log_filter in filters:
-                self._alarm(log_filter, runbook, group, args)
+                self._alarm(log_filter, runbook, log_groups[group], topic_arn)
         self.register_outputs({})
 
     def _alarm(
-        self, log_filter: LogFilter, runbook: str, group: pulumi.Input[str], args: LogAlarmsArgs
+        self,
+        log_filter: LogFilter,
+        runbook: str,
+        group: pulumi.Input[str],
+        topic_arn: pulumi.Input[str],
     ) -> None:
-        name, namespace = log_filter.name, args.names.namespace
+        name, namespace = log_filter.name, self.names.namespace
         metric_filter = aws.cloudwatch.LogMetricFilter(
             name,
-            name=args.names.name(name),
+            name=self.names.name(name),
             log_group_name=group,
             pattern=log_filter.pattern,
             metric_transformation={
@@ -108,7 +105,7 @@ class LogAlarms(Component):
             log_filter.threshold,
             missing=missing,
         )
-        metric_alarm(alarm, args.stack, args.topic_arn, metric_filter)
+        metric_alarm(alarm, self.stack, topic_arn, metric_filter)
 
 
 def account_filters() -> Iterator[LogFilter]:

@@ -94,7 +94,23 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
     """
     settings, names = stack.settings, stack.names
     for name, label in resources.load_balancers.items():
-        yield from _load_balancer(name, label, settings.monitoring.error_alarm_threshold)
+        balancer = [{"LoadBalancer": label}]
+        yield Alarm(
+            f"{name}-5xx",
+            "The load balancer returns 5xx errors: no target is healthy, or targets close "
+            "connections. Check the unhealthy alarms.",
+            "errors",
+            Metric(LOAD_BALANCER, "HTTPCode_ELB_5XX_Count", balancer),
+            settings.monitoring.error_alarm_threshold,
+        )
+        yield Alarm(
+            f"{name}-rejected-connections",
+            "The load balancer rejected connections, because it reached its maximum number of "
+            "connections. Check the number of connections per client, then request capacity from "
+            "AWS Support.",
+            "saturation",
+            Metric(LOAD_BALANCER, "RejectedConnectionCount", balancer),
+        )
     for service in stack.contract.ecs_services:
         yield from _ecs_service(service, resources.cluster, names)
     yield from database_alarms(
@@ -108,8 +124,21 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
             "saturation",
             Metric("AWS/NATGateway", "ErrorPortAllocation", [{"NatGatewayId": nat_gateway}]),
         )
-    if settings.replication_region:
-        yield _replication(names, names.in_region(settings.replication_region))
+    if region := settings.replication_region:
+        # S3 publishes the metric in the region of the source bucket (S3 User Guide, "Using S3
+        # Replication metrics").
+        buckets = {
+            "SourceBucket": names.bucket("data"),
+            "DestinationBucket": names.in_region(region).bucket("data"),
+            "RuleId": REPLICATION_RULE,
+        }
+        yield Alarm(
+            "replication-failed",
+            "S3 could not replicate an object of the data bucket to the second region. Check the "
+            "role, the KMS key and the versioning of the replica.",
+            "backup-failure",
+            Metric("AWS/S3", "OperationsFailedReplication", [buckets]),
+        )
     for node in names.cache_nodes(1 + settings.cache.replicas):
         yield from _cache_node(node, names)
     yield from _table(resources.table)
@@ -129,62 +158,26 @@ def service_alarms(stack: Stack, resources: MonitoredResources) -> dict[str, lis
     }
 
 
-def _load_balancer(name: str, label: Text, errors_max: int) -> Iterator[Alarm]:
-    """Yield alarms for a load balancer itself."""
-    dimensions = [{"LoadBalancer": label}]
-    yield Alarm(
-        f"{name}-5xx",
-        "The load balancer returns 5xx errors: no target is healthy, or targets close "
-        "connections. Check the unhealthy alarms.",
-        "errors",
-        Metric(LOAD_BALANCER, "HTTPCode_ELB_5XX_Count", dimensions),
-        errors_max,
-    )
-    yield Alarm(
-        f"{name}-rejected-connections",
-        "The load balancer rejected connections, because it reached its maximum number of "
-        "connections. Check the number of "
-        "connections per client, then request capacity from AWS Support.",
-        "saturation",
-        Metric(LOAD_BALANCER, "RejectedConnectionCount", dimensions),
-    )
-
-
-def _replication(names: Naming, replica: Naming) -> Alarm:
-    """Return the alarm on objects that S3 could not replicate. S3 publishes the metric in the
-    region of the source bucket (S3 User Guide, "Using S3 Replication metrics")."""
-    buckets = {"SourceBucket": names.bucket("data"), "DestinationBucket": replica.bucket("data")}
-    return Alarm(
-        "replication-failed",
-        "S3 could not replicate an object of the data bucket to the second region. Check the role, "
-        "the KMS key and the versioning of the replica.",
-        "backup-failure",
-        Metric("AWS/S3", "OperationsFailedReplication", [{**buckets, "RuleId": REPLICATION_RULE}]),
-    )
-
-
 def _target_group(
-    service: str, dimensions: Sequence[TargetGroupDimensions], stack: Stack
+    service: str, groups: Sequence[TargetGroupDimensions], stack: Stack
 ) -> Iterator[Alarm]:
     """Yield alarms for a service behind the load balancer. Each alarm covers both target groups of
     the service.
     """
     yield from _errors_and_latency(
         service,
-        Metric(LOAD_BALANCER, "HTTPCode_Target_5XX_Count", dimensions),
-        Metric(LOAD_BALANCER, "TargetResponseTime", dimensions, "p99"),
+        Metric(LOAD_BALANCER, "HTTPCode_Target_5XX_Count", groups),
+        Metric(LOAD_BALANCER, "TargetResponseTime", groups, "p99"),
         stack,
-        (
-            "Search the log group of the service for level error.",
-            "Check the CPU utilization of the ECS service, then of the database.",
-        ),
+        "Search the log group of the service for level error.",
+        "Check the CPU utilization of the ECS service, then of the database.",
     )
     yield Alarm(
         f"{service}-unhealthy",
         f"A target of the {service} service fails its health check. The response from /readyz "
         "names the failing dependency.",
         "errors",
-        Metric(LOAD_BALANCER, "UnHealthyHostCount", dimensions, "Maximum"),
+        Metric(LOAD_BALANCER, "UnHealthyHostCount", groups, "Maximum"),
         evaluation=FIVE_TIMES,
     )
 
@@ -199,10 +192,8 @@ def _function(service: str, stack: Stack) -> Iterator[Alarm]:
         Metric(REST_API, "5XXError", api),
         Metric(REST_API, "Latency", api, "p99"),
         stack,
-        (
-            "Check the log group of its function, then its access log.",
-            "Check cold starts and memory of its function.",
-        ),
+        "Check the log group of its function, then its access log.",
+        "Check cold starts and memory of its function.",
         latency_unit=1000,
     )
     yield Alarm(
@@ -235,17 +226,18 @@ def _errors_and_latency(
     errors: Metric,
     latency: Metric,
     stack: Stack,
-    checks: tuple[str, str],
+    on_errors: str,
+    on_latency: str,
     *,
     latency_unit: int = 1,
 ) -> Iterator[Alarm]:
-    """Yield the alarms on 5xx errors and on latency. `checks` are the first actions, `latency_unit`
-    the number of units of the metric in a second.
+    """Yield the alarms on 5xx errors and on latency, with their first actions. latency_unit: units
+    of the metric in a second.
     """
     monitoring = stack.settings.monitoring
-    text = f"The {service} service returns 5xx errors. {checks[0]}"
+    text = f"The {service} service returns 5xx errors. {on_errors}"
     yield Alarm(f"{service}-5xx", text, "errors", errors, monitoring.error_alarm_threshold)
-    text = f"The p99 latency of the {service} service is high. {checks[1]}"
+    text = f"The p99 latency of the {service} service is high. {on_latency}"
     threshold = monitoring.latency_alarm_threshold_s * latency_unit
     yield Alarm(f"{service}-latency", text, "latency", latency, threshold, evaluation=FIVE_TIMES)
 
@@ -299,44 +291,34 @@ def database_alarms(identifier: Text, instance_class: str, storage_gib: int) -> 
     # The default of max_connections (RDS User Guide, "Maximum number of database connections").
     connections_max = min(memory_bytes // 9_531_392, 5_000)
 
-    def alarm(
-        name: str, text: str, metric: str, statistic: str, threshold: float, comparison: str = OVER
-    ) -> Alarm:
+    larger = "database.instance_class."
+    for name, text, metric, statistic, threshold, comparison in (
+        (
+            "cpu",
+            f"CPU utilization of the database is high. Check Performance Insights, then raise "
+            f"{larger}",
+            *("CPUUtilization", "Average", 85, OVER),
+        ),
+        (
+            "connections",
+            "The database has more than 80 percent of its maximum number of connections. Raise "
+            f"{larger}",
+            *("DatabaseConnections", "Maximum", connections_max * 80 // 100, OVER),
+        ),
+        (
+            "memory",
+            f"The database has less than 5 percent of its memory available. Raise {larger}",
+            *("FreeableMemory", "Minimum", memory_bytes // 20, UNDER),
+        ),
+        (
+            "storage",
+            "The free storage of the database is less than 10 percent of database.storage_gib. "
+            "Raise database.storage_max_gib.",
+            *("FreeStorageSpace", "Minimum", storage_gib * GIB / 10, UNDER),
+        ),
+    ):
         source = Metric("AWS/RDS", metric, [{"DBInstanceIdentifier": identifier}], statistic)
-        return Alarm(
-            f"database-{name}", text, "database", source, threshold, comparison, FIVE_TIMES
-        )
-
-    text = "CPU utilization of the database is high. Check Performance Insights, then raise "
-    yield alarm("cpu", f"{text}database.instance_class.", "CPUUtilization", "Average", 85)
-    text = "The database has more than 80 percent of its maximum number of connections. Raise "
-    threshold = connections_max * 80 // 100
-    yield alarm(
-        "connections",
-        f"{text}database.instance_class.",
-        "DatabaseConnections",
-        "Maximum",
-        threshold,
-    )
-    text = "The database has less than 5 percent of its memory available. Raise "
-    threshold = memory_bytes // 20
-    yield alarm(
-        "memory",
-        f"{text}database.instance_class.",
-        "FreeableMemory",
-        "Minimum",
-        threshold,
-        UNDER,
-    )
-    text = "The free storage of the database is less than 10 percent of database.storage_gib. "
-    yield alarm(
-        "storage",
-        f"{text}Raise database.storage_max_gib.",
-        "FreeStorageSpace",
-        "Minimum",
-        storage_gib * GIB / 10,
-        UNDER,
-    )
+        yield Alarm(f"database-{name}", text, "database", source, threshold, comparison, FIVE_TIMES)
 
 
 def _cache_node(node: str, names: Naming) -> Iterator[Alarm]:

@@ -2,21 +2,15 @@
 traffic to new tasks.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 
-from components.component import TEST_HEADER, Component, DeploymentHook
-from components.compute.python_function import AlarmedFunctionArgs, python_function
+from components.component import TEST_HEADER, DeploymentHook
+from components.compute.python_function import PythonFunction
 from components.contract import ContractService, Stack
 from components.iam.documents import allow, document, trust
-from components.iam.role_policies import (
-    RoleDefinition,
-    send_to_dead_letter_queue,
-    send_traces,
-    write_log,
-)
+from components.iam.role_policies import RoleDefinition, function_definition
 from components.monitoring.metric_alarms import function_alarm, metric_alarm
 
 NAME = "smoke"
@@ -25,17 +19,7 @@ TIMEOUT_S = 60
 """The function sends at most ten requests in sequence, each with a timeout of five seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SmokeTestArgs(AlarmedFunctionArgs):
-    """Arguments of `SmokeTest`.
-
-    hook_role_arn: Role that ECS assumes to invoke the function.
-    """
-
-    hook_role_arn: pulumi.Input[str]
-
-
-class SmokeTest(Component):
+class SmokeTest(PythonFunction):
     """A Lambda function that ECS invokes when only test traffic reaches the new tasks of a service.
 
     Why: Health checks run in the VPC. The smoke test uses the certificate, the web ACL, the load
@@ -43,31 +27,43 @@ class SmokeTest(Component):
     deployment back without an effect on clients. The function runs outside the VPC and has no
     permissions except for its log.
     Cost: 0.10 USD a month for one alarm. Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-CW-005.
+
+    hook_role_arn: Role that ECS assumes to invoke the function.
     """
 
-    def __init__(self, name: str, args: SmokeTestArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:monitoring:SmokeTest", name, args, opts)
-        function = python_function(
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        topic_arn: pulumi.Input[str],
+        hook_role_arn: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
+        *,
+        role_arn: pulumi.Input[str],
+        logs_key_arn: pulumi.Input[str],
+    ) -> None:
+        super().__init__(
+            "gatehouse:monitoring:SmokeTest",
             name,
-            args,
-            self,
+            stack,
+            opts,
             description=(
                 "Requests the new tasks of a deployment before production traffic reaches them"
             ),
             timeout_s=TIMEOUT_S,
-            memory_mib=128,
-            data_class="internal",
+            role_arn=role_arn,
+            logs_key_arn=logs_key_arn,
         )
         alarm = function_alarm(
             NAME,
             "The smoke test of a deployment did not complete, so ECS rolled the deployment back. "
             "Check the log group of the function.",
             "errors",
-            args.names,
+            self.names,
         )
-        metric_alarm(alarm, args.stack, args.topic_arn, self)
-        self._function_arn, self._role_arn = function.arn, args.hook_role_arn
-        self.register_outputs({"function": function.name})
+        metric_alarm(alarm, stack, topic_arn, self)
+        self._hook_role_arn = hook_role_arn
+        self.register_outputs({"function": self.function})
 
     def hook(self, checks: list[dict[str, Any]]) -> DeploymentHook:
         """Return the lifecycle hook of a service. checks: results of `checks`."""
@@ -75,7 +71,7 @@ class SmokeTest(Component):
         details = pulumi.Output.json_dumps(
             {"header": {"name": name, "value": value}, "checks": checks}
         )
-        return DeploymentHook(self._function_arn, self._role_arn, details)
+        return DeploymentHook(self._function.arn, self._hook_role_arn, details)
 
 
 def checks(
@@ -104,11 +100,7 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
         return {}
     function = names.arn("lambda", f"function:{names.name(NAME)}")
     return {
-        NAME: RoleDefinition(
-            "Role of the smoke test of deployments",
-            trust("lambda.amazonaws.com"),
-            document(send_to_dead_letter_queue(names, NAME), send_traces(), write_log(names, NAME)),
-        ),
+        NAME: function_definition(names, NAME, "Role of the smoke test of deployments"),
         # The documented trust policy has no conditions. Source: ECS Developer Guide, "Permissions
         # required for Lambda functions in Amazon ECS blue/green deployments".
         HOOK_ROLE: RoleDefinition(

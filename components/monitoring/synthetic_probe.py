@@ -6,17 +6,10 @@ from collections.abc import Iterator
 
 import pulumi
 
-from components.component import Component
-from components.compute.python_function import AlarmedFunctionArgs, python_function
+from components.compute.python_function import PythonFunction
 from components.contract import Stack
-from components.iam.documents import allow, document, trust
-from components.iam.role_policies import (
-    RoleDefinition,
-    send_to_dead_letter_queue,
-    send_traces,
-    write_log,
-)
-from components.monitoring.events import invoke
+from components.iam.documents import allow
+from components.iam.role_policies import RoleDefinition, function_definition
 from components.monitoring.metric_alarms import UNDER, Alarm, Metric, function_alarm, metric_alarm
 from components.naming import Naming
 
@@ -25,7 +18,7 @@ TIMEOUT_S = 30
 """The function requests the services in sequence, each with a timeout of five seconds."""
 
 
-class SyntheticProbe(Component):
+class SyntheticProbe(PythonFunction):
     """A Lambda function that EventBridge invokes at a fixed interval, and an availability alarm for
     each service.
 
@@ -38,38 +31,40 @@ class SyntheticProbe(Component):
     Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-CW-003, GH-CW-005.
     """
 
-    function: pulumi.Output[str]
-    """Name of the function."""
-
-    def __init__(self, name: str, args: AlarmedFunctionArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:monitoring:SyntheticProbe", name, args, opts)
-        function = python_function(
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        topic_arn: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
+        *,
+        role_arn: pulumi.Input[str],
+        logs_key_arn: pulumi.Input[str],
+    ) -> None:
+        super().__init__(
+            "gatehouse:monitoring:SyntheticProbe",
             name,
-            args,
-            self,
+            stack,
+            opts,
             description=(
                 "Requests each service from outside the VPC and records its "
                 "availability and response time"
             ),
             timeout_s=TIMEOUT_S,
-            memory_mib=128,
-            data_class="internal",
+            role_arn=role_arn,
+            logs_key_arn=logs_key_arn,
         )
-        minutes = args.settings.monitoring.probe_interval_minutes
-        urls = args.stack.contract.health_urls
-        invoke(
+        minutes = self.settings.monitoring.probe_interval_minutes
+        urls = self.contract.health_urls
+        self.invoke(
             name,
-            function,
-            self,
-            args.names,
-            description="Schedule of the synthetic probe",
-            target=NAME,
-            event={"namespace": args.names.namespace, "services": urls},
+            "",
+            "Schedule of the synthetic probe",
+            {"namespace": self.names.namespace, "services": urls},
             schedule=f"rate({minutes} minute{'s' if minutes > 1 else ''})",
         )
-        for alarm in probe_alarms(args.names, tuple(urls), minutes):
-            metric_alarm(alarm, args.stack, args.topic_arn, self)
-        self.function = function.name
+        for alarm in probe_alarms(self.names, tuple(urls), minutes):
+            metric_alarm(alarm, stack, topic_arn, self)
         self.register_outputs({"function": self.function})
 
 
@@ -105,14 +100,8 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
     names = stack.names
     if not stack.settings.monitoring.probe_interval_minutes:
         return {}
+    # PutMetricData does not support resource-level permissions (Service Authorization Reference,
+    # Amazon CloudWatch).
     namespace = {"StringEquals": {"cloudwatch:namespace": names.namespace}}
-    permissions = document(
-        # PutMetricData does not support resource-level permissions (Service Authorization
-        # Reference, Amazon CloudWatch).
-        allow("PutMetrics", "cloudwatch:PutMetricData", ["*"], conditions=namespace),
-        send_to_dead_letter_queue(names, NAME),
-        send_traces(),
-        write_log(names, NAME),
-    )
-    trust_policy = trust("lambda.amazonaws.com")
-    return {NAME: RoleDefinition("Role of the synthetic probe", trust_policy, permissions)}
+    put = allow("PutMetrics", "cloudwatch:PutMetricData", ["*"], conditions=namespace)
+    return {NAME: function_definition(names, NAME, "Role of the synthetic probe", put)}

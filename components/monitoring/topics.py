@@ -1,27 +1,16 @@
 """The SNS topics of a stack."""
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
+from components.component import StackComponent
+from components.contract import Stack
 from components.iam.documents import Document, render
 from components.iam.resource_policies import NOTIFICATION_TOPIC, notification_topic_policy
 from components.naming import tags
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TopicArgs(StackArgs):
-    """Arguments of a component with an e-mail topic.
-
-    key_arn: KMS key of the topic.
-    """
-
-    key_arn: pulumi.Input[str]
-
-
-class NotificationTopic(Component):
+class NotificationTopic(StackComponent):
     """An encrypted topic for notifications from RDS, AWS Backup and AWS Budgets.
 
     Why: These services report failovers, failed backups and unexpected cost only through
@@ -34,28 +23,29 @@ class NotificationTopic(Component):
     """ARN of the topic. Resolves after the topic policy exists, because AWS services check when
     they are configured whether they can publish."""
 
-    def __init__(self, name: str, args: TopicArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:monitoring:NotificationTopic", name, args, opts)
-        self.arn = email_topic(
-            name, NOTIFICATION_TOPIC, notification_topic_policy(args.names), args, self
-        )
+    def __init__(
+        self, name: str, stack: Stack, key_arn: pulumi.Input[str], opts: pulumi.ResourceOptions
+    ) -> None:
+        super().__init__("gatehouse:monitoring:NotificationTopic", name, stack, opts)
+        policy = notification_topic_policy(self.names)
+        self.arn = email_topic(name, NOTIFICATION_TOPIC, policy, key_arn, self)
         self.register_outputs({"arn": self.arn})
 
 
 def email_topic(
-    name: str, resource: str, policy: Document, args: TopicArgs, parent: Component
+    name: str, resource: str, policy: Document, key_arn: pulumi.Input[str], parent: StackComponent
 ) -> pulumi.Output[str]:
     """Create an encrypted topic with e-mail subscriptions. The ARN resolves after the topic policy
     exists.
     """
     topic = aws.sns.Topic(
         name,
-        name=args.names.name(resource),
-        kms_master_key_id=args.key_arn,
+        name=parent.names.name(resource),
+        kms_master_key_id=key_arn,
         tags=tags("internal"),
         opts=parent.child,
     )
-    for index, address in enumerate(args.settings.monitoring.emails):
+    for index, address in enumerate(parent.settings.monitoring.emails):
         aws.sns.TopicSubscription(
             f"{name}-{index}",
             topic=topic.arn,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
+from components.component import StackComponent
+from components.contract import Stack
 from components.naming import tags
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.network import ANYWHERE, TIERS, NetworkSettings
@@ -32,19 +33,7 @@ class Rule:
     action: str = "allow"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkAclsArgs(StackArgs):
-    """Arguments of `NetworkAcls`.
-
-    vpc_id: VPC of the ACLs.
-    subnets: Subnets, keyed by tier.
-    """
-
-    vpc_id: pulumi.Input[str]
-    subnets: Mapping[str, list[pulumi.Output[str]]]
-
-
-class NetworkAcls(Component):
+class NetworkAcls(StackComponent):
     """A network ACL for each tier. The data tier exchanges traffic with the app tier only; no tier
     accepts SSH or RDP.
 
@@ -53,16 +42,23 @@ class NetworkAcls(Component):
     Cost: none. Controls: GH-VPC-007.
     """
 
-    def __init__(self, name: str, args: NetworkAclsArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:network:NetworkAcls", name, args, opts)
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        vpc_id: pulumi.Input[str],
+        subnets: Mapping[str, list[pulumi.Output[str]]],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("gatehouse:network:NetworkAcls", name, stack, opts)
         for tier in TIERS:
             aws.ec2.NetworkAcl(
                 tier,
-                vpc_id=args.vpc_id,
-                subnet_ids=list(args.subnets[tier]),
-                ingress=_numbered(inbound_rules(tier, args.settings.network)),
-                egress=_numbered(outbound_rules(tier, args.settings.network)),
-                tags=tags("none", Name=args.names.name(tier)),
+                vpc_id=vpc_id,
+                subnet_ids=list(subnets[tier]),
+                ingress=_numbered(inbound_rules(tier, self.settings.network)),
+                egress=_numbered(outbound_rules(tier, self.settings.network)),
+                tags=tags("none", Name=self.names.name(tier)),
                 opts=self.child,
             )
         self.register_outputs({})

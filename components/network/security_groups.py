@@ -7,8 +7,8 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
-from components.contract import Contract
+from components.component import StackComponent
+from components.contract import Contract, Stack
 from components.naming import tags
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.model import Settings
@@ -54,19 +54,7 @@ class Connection:
     to_port: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecurityGroupsArgs(StackArgs):
-    """Arguments of `SecurityGroups`.
-
-    vpc_id: VPC of the groups.
-    prefix_lists: Prefix lists of the gateway endpoints, keyed by service.
-    """
-
-    vpc_id: pulumi.Input[str]
-    prefix_lists: Mapping[str, pulumi.Input[str]]
-
-
-class SecurityGroups(Component):
+class SecurityGroups(StackComponent):
     """Security groups without inline rules, and one standalone rule for each end of each allowed
     connection.
 
@@ -78,24 +66,31 @@ class SecurityGroups(Component):
     groups: dict[str, pulumi.Output[str]]
     """ID of each security group, keyed by name."""
 
-    def __init__(self, name: str, args: SecurityGroupsArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:network:SecurityGroups", name, args, opts)
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        vpc_id: pulumi.Input[str],
+        prefix_lists: Mapping[str, pulumi.Input[str]],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("gatehouse:network:SecurityGroups", name, stack, opts)
         self.groups = {
             group: aws.ec2.SecurityGroup(
                 group,
-                name=args.names.name(group),
+                name=self.names.name(group),
                 description=description,
-                vpc_id=args.vpc_id,
-                tags=tags("none", Name=args.names.name(group)),
+                vpc_id=vpc_id,
+                tags=tags("none", Name=self.names.name(group)),
                 opts=self.child,
             ).id
-            for group, description in groups(args.settings).items()
+            for group, description in groups(self.settings).items()
         }
-        for connection in connections(args.settings, args.stack.contract):
-            self._rules(connection, args)
+        for connection in connections(self.settings, self.contract):
+            self._rules(connection, prefix_lists)
         self.register_outputs({"groups": self.groups})
 
-    def _rules(self, connection: Connection, args: SecurityGroupsArgs) -> None:
+    def _rules(self, connection: Connection, prefix_lists: Mapping[str, pulumi.Input[str]]) -> None:
         """Create the egress rule of the source and the ingress rule of the target."""
         destination = (
             connection.target or connection.prefix_list or connection.cidr.replace("/", "-")
@@ -118,9 +113,7 @@ class SecurityGroups(Component):
                 security_group_id=source,
                 referenced_security_group_id=target,
                 cidr_ipv4=connection.cidr or None,
-                prefix_list_id=args.prefix_lists[connection.prefix_list]
-                if connection.prefix_list
-                else None,
+                prefix_list_id=prefix_lists.get(connection.prefix_list),
                 **common,
             )
         if target is not None:

@@ -1,11 +1,10 @@
 """Cloud Map service discovery for Cores that run in the stack."""
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
+from components.component import StackComponent
+from components.contract import Stack
 from components.naming import tags
 
 TTL_S = 10
@@ -14,17 +13,7 @@ task.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceDiscoveryArgs(StackArgs):
-    """Arguments of `ServiceDiscovery`.
-
-    vpc_id: VPC of the private DNS namespace.
-    """
-
-    vpc_id: pulumi.Input[str]
-
-
-class ServiceDiscovery(Component):
+class ServiceDiscovery(StackComponent):
     """A private DNS namespace with a service for each Core, in which ECS registers the addresses of
     the tasks.
 
@@ -35,17 +24,19 @@ class ServiceDiscovery(Component):
     arns: dict[str, pulumi.Output[str]]
     """ARN of each Core's service, keyed by the resource name of the Core."""
 
-    def __init__(self, name: str, args: ServiceDiscoveryArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:network:ServiceDiscovery", name, args, opts)
-        self.arns = self._services(name, args) if args.settings.cores else {}
+    def __init__(
+        self, name: str, stack: Stack, vpc_id: pulumi.Input[str], opts: pulumi.ResourceOptions
+    ) -> None:
+        super().__init__("gatehouse:network:ServiceDiscovery", name, stack, opts)
+        self.arns = self._services(name, vpc_id) if self.settings.cores else {}
         self.register_outputs({"arns": self.arns})
 
-    def _services(self, name: str, args: ServiceDiscoveryArgs) -> dict[str, pulumi.Output[str]]:
+    def _services(self, name: str, vpc_id: pulumi.Input[str]) -> dict[str, pulumi.Output[str]]:
         namespace = aws.servicediscovery.PrivateDnsNamespace(
             name,
-            name=args.names.core_zone,
+            name=self.names.core_zone,
             description="Cores that run in the stack",
-            vpc=args.vpc_id,
+            vpc=vpc_id,
             tags=tags("none"),
             opts=self.child,
         )
@@ -64,5 +55,5 @@ class ServiceDiscovery(Component):
                 tags=tags("none"),
                 opts=self.child,
             ).arn
-            for core in args.settings.cores
+            for core in self.settings.cores
         }

@@ -1,29 +1,18 @@
 """The VPC: subnets in three tiers, route tables, NAT gateways, gateway endpoints and flow logs."""
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogArgs
+from components.component import StackComponent
+from components.contract import Stack
 from components.iam import object_policies
 from components.iam.documents import render
-from components.naming import Naming, tags
+from components.naming import tags
 from components.network.vpc_endpoints import dynamodb_policy, s3_policy
 from components.settings.network import ANYWHERE, TIERS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VpcArgs(LogArgs):
-    """Arguments of `Vpc`.
-
-    log_role_arn: Role that publishes flow logs.
-    """
-
-    log_role_arn: pulumi.Input[str]
-
-
-class Vpc(Component):
+class Vpc(StackComponent):
     """A VPC with three subnet tiers: edge for the load balancer, app for tasks, data for data
     stores.
 
@@ -31,6 +20,9 @@ class Vpc(Component):
         out of the VPC.
     Cost: about 35 USD a month per NAT gateway, plus traffic; flow logs 0.57 USD per GB.
     Controls: GH-VPC-001 to GH-VPC-003, GH-VPC-008 to GH-VPC-011.
+
+    logs_key_arn: KMS key of the flow logs.
+    log_role_arn: Role that publishes flow logs.
     """
 
     subnets: dict[str, list[pulumi.Output[str]]]
@@ -42,13 +34,20 @@ class Vpc(Component):
     prefix_lists: dict[str, pulumi.Output[str]]
     """Prefix lists of the gateway endpoints, keyed by service."""
 
-    def __init__(self, name: str, args: VpcArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:network:Vpc", name, args, opts)
-        names, network = args.names, args.settings.network
-        existing = args.settings.existing_resources.vpc_id
-        self.vpc_id = pulumi.Output.from_input(existing) if existing else self._vpc(args)
-        self.subnets = {tier: self._tier(tier, args) for tier in TIERS}
-        self._flow_logs(args)
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        logs_key_arn: pulumi.Input[str],
+        log_role_arn: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("gatehouse:network:Vpc", name, stack, opts)
+        names, network = self.names, self.settings.network
+        existing = self.settings.existing_resources.vpc_id
+        self.vpc_id = pulumi.Output.from_input(existing) if existing else self._vpc()
+        self.subnets = {tier: self._tier(tier) for tier in TIERS}
+        self._flow_logs(logs_key_arn, log_role_arn)
         self.endpoint_subnets = self.subnets["app"][
             : 1 if network.endpoint_zones == "one" else None
         ]
@@ -62,42 +61,42 @@ class Vpc(Component):
                 tags=tags("none", Name=names.name(f"edge-{zone}")),
                 opts=self.child,
             )
-        self.prefix_lists = self._gateway_endpoints(self._route_tables(args), args)
+        self.prefix_lists = self._gateway_endpoints(self._route_tables())
         self.register_outputs(
             {"vpcId": self.vpc_id, "subnets": self.subnets, "prefixLists": self.prefix_lists}
         )
 
-    def _vpc(self, args: VpcArgs) -> pulumi.Output[str]:
+    def _vpc(self) -> pulumi.Output[str]:
         """Create the VPC and close its default security group. Returns its ID."""
         vpc = aws.ec2.Vpc(
             "vpc",
-            cidr_block=args.settings.network.cidr,
+            cidr_block=self.settings.network.cidr,
             enable_dns_hostnames=True,
             enable_dns_support=True,
-            tags=tags("none", Name=args.names.name("vpc")),
+            tags=tags("none", Name=self.names.name("vpc")),
             opts=self.child,
         )
         # Pulumi removes all rules of the default security group.
         aws.ec2.DefaultSecurityGroup(
             "default",
             vpc_id=vpc.id,
-            tags=tags("none", Name=args.names.name("default-closed")),
+            tags=tags("none", Name=self.names.name("default-closed")),
             opts=self.child,
         )
         return vpc.id
 
-    def _internet_gateway(self, args: VpcArgs) -> pulumi.Input[str]:
-        if existing := args.settings.existing_resources.internet_gateway_id:
+    def _internet_gateway(self) -> pulumi.Input[str]:
+        if existing := self.settings.existing_resources.internet_gateway_id:
             return existing
         return aws.ec2.InternetGateway(
             "internet",
             vpc_id=self.vpc_id,
-            tags=tags("none", Name=args.names.name("internet")),
+            tags=tags("none", Name=self.names.name("internet")),
             opts=self.child,
         ).id
 
-    def _tier(self, tier: str, args: VpcArgs) -> list[pulumi.Output[str]]:
-        network = args.settings.network
+    def _tier(self, tier: str) -> list[pulumi.Output[str]]:
+        network = self.settings.network
         return [
             aws.ec2.Subnet(
                 f"{tier}-{zone}",
@@ -105,18 +104,18 @@ class Vpc(Component):
                 cidr_block=cidr,
                 availability_zone=zone,
                 map_public_ip_on_launch=False,
-                tags=tags("none", Name=args.names.name(f"{tier}-{zone}"), Tier=tier),
+                tags=tags("none", Name=self.names.name(f"{tier}-{zone}"), Tier=tier),
                 opts=self.child,
             ).id
             for zone, cidr in zip(network.zones, network.tier_cidrs(tier), strict=True)
         ]
 
-    def _route_tables(self, args: VpcArgs) -> list[pulumi.Output[str]]:
+    def _route_tables(self) -> list[pulumi.Output[str]]:
         """Route edge to the internet gateway and app to NAT gateways. Returns the route tables of
         the app tier.
         """
-        gateway = self._internet_gateway(args)
-        edge = self._table("edge", self.subnets["edge"], args.names)
+        gateway = self._internet_gateway()
+        edge = self._table("edge", self.subnets["edge"])
         internet_route = aws.ec2.Route(
             "edge",
             route_table_id=edge,
@@ -124,16 +123,16 @@ class Vpc(Component):
             gateway_id=gateway,
             opts=self.child,
         )
-        self._table("data", self.subnets["data"], args.names)
-        zones = args.settings.network.zones
+        self._table("data", self.subnets["data"])
+        zones = self.settings.network.zones
         self.nat_gateways = {
-            zones[i]: self._nat(zones[i], subnet, internet_route, args.names)
-            for i, subnet in enumerate(self.subnets["edge"][: args.settings.network.nat_count])
+            zones[i]: self._nat(zones[i], subnet, internet_route)
+            for i, subnet in enumerate(self.subnets["edge"][: self.settings.network.nat_count])
         }
         nats = list(self.nat_gateways.values())
         tables = []
         for index, (zone, subnet) in enumerate(zip(zones, self.subnets["app"], strict=True)):
-            table = self._table(f"app-{zone}", [subnet], args.names)
+            table = self._table(f"app-{zone}", [subnet])
             tables.append(table)
             if nats:
                 aws.ec2.Route(
@@ -145,11 +144,9 @@ class Vpc(Component):
                 )
         return tables
 
-    def _table(
-        self, name: str, subnets: list[pulumi.Output[str]], names: Naming
-    ) -> pulumi.Output[str]:
+    def _table(self, name: str, subnets: list[pulumi.Output[str]]) -> pulumi.Output[str]:
         table = aws.ec2.RouteTable(
-            name, vpc_id=self.vpc_id, tags=tags("none", Name=names.name(name)), opts=self.child
+            name, vpc_id=self.vpc_id, tags=tags("none", Name=self.names.name(name)), opts=self.child
         )
         for index, subnet in enumerate(subnets):
             aws.ec2.RouteTableAssociation(
@@ -158,12 +155,12 @@ class Vpc(Component):
         return table.id
 
     def _nat(
-        self, zone: str, subnet: pulumi.Output[str], internet_route: aws.ec2.Route, names: Naming
+        self, zone: str, subnet: pulumi.Output[str], internet_route: aws.ec2.Route
     ) -> pulumi.Output[str]:
         address = aws.ec2.Eip(
             f"nat-{zone}",
             domain="vpc",
-            tags=tags("none", Name=names.name(f"nat-{zone}")),
+            tags=tags("none", Name=self.names.name(f"nat-{zone}")),
             opts=self.child,
         )
         return aws.ec2.NatGateway(
@@ -171,68 +168,58 @@ class Vpc(Component):
             allocation_id=address.id,
             subnet_id=subnet,
             connectivity_type="public",
-            tags=tags("none", Name=names.name(f"nat-{zone}")),
+            tags=tags("none", Name=self.names.name(f"nat-{zone}")),
             # NAT gateway creation fails without a route to the internet gateway.
             opts=self.after(internet_route),
         ).id
 
-    def _gateway_endpoints(
-        self, tables: list[pulumi.Output[str]], args: VpcArgs
-    ) -> dict[str, pulumi.Output[str]]:
+    def _gateway_endpoints(self, tables: list[pulumi.Output[str]]) -> dict[str, pulumi.Output[str]]:
         """Create the gateway endpoints. Returns the prefix lists of the endpoints, keyed by
         service.
         """
         policies = {
             "s3": s3_policy(
-                args.names,
-                object_policies.legacy_file_arns(args.names, args.settings.legacy_files),
+                self.names,
+                object_policies.legacy_file_arns(self.names, self.settings.legacy_files),
             ),
-            "dynamodb": dynamodb_policy(args.names),
+            "dynamodb": dynamodb_policy(self.names),
         }
         return {
             service: aws.ec2.VpcEndpoint(
                 service,
                 vpc_id=self.vpc_id,
-                service_name=args.names.endpoint_service(service),
+                service_name=self.names.endpoint_service(service),
                 vpc_endpoint_type="Gateway",
                 route_table_ids=tables,
                 policy=render(policy),
-                tags=tags("none", Name=args.names.name(service)),
+                tags=tags("none", Name=self.names.name(service)),
                 opts=self.child,
             ).prefix_list_id
             for service, policy in policies.items()
         }
 
-    def _flow_logs(self, args: VpcArgs) -> None:
+    def _flow_logs(self, key_arn: pulumi.Input[str], role_arn: pulumi.Input[str]) -> None:
         """Create the flow log of the VPC or, in an existing VPC, a flow log for each subnet of the
         stack.
         """
-        group = self.create_log_group("flow", args.names.log_group("network"), args)
-        if not args.settings.existing_resources.vpc_id:
-            self._flow_log("flow", group, args, vpc_id=self.vpc_id)
-            return
-        for tier, subnets in self.subnets.items():
-            for zone, subnet in zip(args.settings.network.zones, subnets, strict=True):
-                self._flow_log(f"flow-{tier}-{zone}", group, args, subnet_id=subnet)
-
-    def _flow_log(
-        self,
-        name: str,
-        group: aws.cloudwatch.LogGroup,
-        args: VpcArgs,
-        *,
-        vpc_id: pulumi.Input[str] | None = None,
-        subnet_id: pulumi.Input[str] | None = None,
-    ) -> None:
-        aws.ec2.FlowLog(
-            name,
-            vpc_id=vpc_id,
-            subnet_id=subnet_id,
-            traffic_type="ALL",
-            log_destination_type="cloud-watch-logs",
-            log_destination=group.arn,
-            iam_role_arn=args.log_role_arn,
-            max_aggregation_interval=60,
-            tags=tags("log", Name=args.names.name(name)),
-            opts=self.child,
-        )
+        group = self.create_log_group("flow", self.names.log_group("network"), key_arn)
+        sources: dict[str, dict[str, pulumi.Input[str]]] = {"flow": {"vpc_id": self.vpc_id}}
+        if self.settings.existing_resources.vpc_id:
+            sources = {
+                f"flow-{tier}-{zone}": {"subnet_id": subnet}
+                for tier, subnets in self.subnets.items()
+                for zone, subnet in zip(self.settings.network.zones, subnets, strict=True)
+            }
+        for name, source in sources.items():
+            aws.ec2.FlowLog(
+                name,
+                vpc_id=source.get("vpc_id"),
+                subnet_id=source.get("subnet_id"),
+                traffic_type="ALL",
+                log_destination_type="cloud-watch-logs",
+                log_destination=group.arn,
+                iam_role_arn=role_arn,
+                max_aggregation_interval=60,
+                tags=tags("log", Name=self.names.name(name)),
+                opts=self.child,
+            )

@@ -6,12 +6,12 @@ allow only principals in the account and, for actions on a resource, only resour
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, Placement, StackArgs
+from components.component import Placement, StackComponent
+from components.contract import Stack
 from components.iam import object_policies, sharing_policies
 from components.iam.documents import (
     ANYONE,
@@ -25,19 +25,7 @@ from components.iam.documents import (
 from components.naming import Naming, tags
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VpcEndpointsArgs(StackArgs):
-    """Arguments of `VpcEndpoints`.
-
-    vpc_id: VPC of the endpoints.
-    placement: Subnets of the endpoints, one for each zone, and their security group.
-    """
-
-    vpc_id: pulumi.Input[str]
-    placement: Placement
-
-
-class VpcEndpoints(Component):
+class VpcEndpoints(StackComponent):
     """Interface endpoints with private DNS for ECR, CloudWatch Logs, Secrets Manager, KMS and STS.
 
     Why: Tasks without internet access can start, write logs and read secrets. The endpoint policies
@@ -45,19 +33,26 @@ class VpcEndpoints(Component):
     Cost: about 8 USD a month per service and zone. Controls: GH-VPC-008, GH-VPC-009.
     """
 
-    def __init__(self, name: str, args: VpcEndpointsArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:network:VpcEndpoints", name, args, opts)
-        for service, policy in interface_policies(args.names).items():
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        vpc_id: pulumi.Input[str],
+        placement: Placement,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("gatehouse:network:VpcEndpoints", name, stack, opts)
+        for service, policy in interface_policies(self.names).items():
             aws.ec2.VpcEndpoint(
                 service,
-                vpc_id=args.vpc_id,
-                service_name=args.names.endpoint_service(service),
+                vpc_id=vpc_id,
+                service_name=self.names.endpoint_service(service),
                 vpc_endpoint_type="Interface",
-                subnet_ids=list(args.placement.subnet_ids),
-                security_group_ids=[args.placement.security_group_id],
+                subnet_ids=list(placement.subnet_ids),
+                security_group_ids=[placement.security_group_id],
                 private_dns_enabled=True,
                 policy=render(policy),
-                tags=tags("none", Name=args.names.name(service.replace(".", "-"))),
+                tags=tags("none", Name=self.names.name(service.replace(".", "-"))),
                 opts=self.child,
             )
         self.register_outputs({})

@@ -4,11 +4,9 @@ from typing import Any
 
 import pulumi
 
-from components.component import Component
-from components.compute.python_function import AlarmedFunctionArgs, python_function
-from components.contract import Contract
-from components.iam.role_policies import RESTART_FUNCTION
-from components.monitoring.events import deployment_pattern, invoke, rotation_pattern
+from components.compute.python_function import PythonFunction
+from components.contract import Contract, Stack
+from components.monitoring.events import deployment_pattern, rotation_pattern
 from components.monitoring.metric_alarms import (
     alarm_description,
     event_rule_alarm,
@@ -23,7 +21,7 @@ the generation (record 7).
 """
 
 
-class RestartFunction(Component):
+class RestartFunction(PythonFunction):
     """A Lambda function that replaces the tasks of a service after the rotation of one of its
     secrets, one service at a time.
 
@@ -34,45 +32,47 @@ class RestartFunction(Component):
         GH-CW-005.
     """
 
-    def __init__(self, name: str, args: AlarmedFunctionArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:secrets:RestartFunction", name, args, opts)
-        function = python_function(
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        topic_arn: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
+        *,
+        role_arn: pulumi.Input[str],
+        logs_key_arn: pulumi.Input[str],
+    ) -> None:
+        super().__init__(
+            "gatehouse:secrets:RestartFunction",
             name,
-            args,
-            self,
+            stack,
+            opts,
             description="Restarts services after the rotation of a secret, one service at a time",
             timeout_s=60,
-            memory_mib=128,
-            data_class="internal",
+            role_arn=role_arn,
+            logs_key_arn=logs_key_arn,
         )
         description = alarm_description(
             "Invokes the function that restarts services after the rotation of a secret.",
             "rotation-failure",
-            args.stack,
+            stack,
         )
-        for rule, pattern in event_patterns(args.names).items():
-            invoke(
-                f"{name}-{rule}",
-                function,
-                self,
-                args.names,
-                description=description,
-                target=name,
-                event=restart_event(args.names, args.stack.contract),
-                pattern=pattern,
+        alarms = [
+            function_alarm(
+                name,
+                "The function that restarts services after a rotation failed. Tasks can use the "
+                "previous value of a secret. Check the log group of the function.",
+                "rotation-failure",
+                self.names,
             )
-            metric_alarm(
-                event_rule_alarm(f"{name}-{rule}", args.names), args.stack, args.topic_arn, self
-            )
-        alarm = function_alarm(
-            RESTART_FUNCTION,
-            "The function that restarts services after a rotation failed. Tasks can use the "
-            "previous value of a secret. Check the log group of the function.",
-            "rotation-failure",
-            args.names,
-        )
-        metric_alarm(alarm, args.stack, args.topic_arn, self)
-        self.register_outputs({"function": function.name})
+        ]
+        for rule, pattern in event_patterns(self.names).items():
+            event = restart_event(self.names, self.contract)
+            self.invoke(name, rule, description, event, pattern=pattern)
+            alarms.append(event_rule_alarm(f"{name}-{rule}", self.names))
+        for alarm in alarms:
+            metric_alarm(alarm, stack, topic_arn, self)
+        self.register_outputs({"function": self.function})
 
 
 def event_patterns(names: Naming) -> dict[str, dict[str, Any]]:

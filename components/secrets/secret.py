@@ -1,20 +1,24 @@
 """Secrets whose values never enter the program or the Pulumi state."""
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, RegionKey, StackArgs
+from components.component import RegionKey, StackComponent
+from components.contract import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import secret_policy
 from components.iam.role_policies import readers_of
 from components.naming import tags
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretArgs(StackArgs):
-    """Arguments of `Secret`.
+class Secret(StackComponent):
+    """A Secrets Manager secret that only named principals can read and that a Lambda function
+    rotates.
+
+    Why: The value exists only in Secrets Manager. No person knows the value, and no file or Pulumi
+    state contains it. Enabling the rotation creates the first value. The pepper contains up to 100
+    generations (see `runtime/functions/rotate.py`).
+    Cost: 0.40 USD a month, and as much for a replica. Controls: GH-SM-001 to GH-SM-006.
 
     kind: Kind of secret, which determines how the rotation function generates the value.
     key_arn: KMS key of the secret.
@@ -23,56 +27,47 @@ class SecretArgs(StackArgs):
     replica: Region of a replica and the KMS key of the replica; None without a replica.
     """
 
-    kind: str
-    key_arn: pulumi.Input[str]
-    function_arn: pulumi.Input[str]
-    replica: RegionKey | None = None
-
-
-class Secret(Component):
-    """A Secrets Manager secret that only named principals can read and that a Lambda function
-    rotates.
-
-    Why: The value exists only in Secrets Manager. No person knows the value, and no file or Pulumi
-    state contains it. Enabling the rotation creates the first value. The pepper contains up to 100
-    generations (see `runtime/functions/rotate.py`).
-    Cost: 0.40 USD a month, and as much for a replica. Controls: GH-SM-001 to GH-SM-006.
-    """
-
     arn: pulumi.Output[str]
     """Full ARN. Resolves after the first rotation has been requested, so that dependent tasks start
     with a value.
     """
 
-    def __init__(self, name: str, args: SecretArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:secrets:Secret", name, args, opts)
+    def __init__(
+        self,
+        kind: str,
+        stack: Stack,
+        opts: pulumi.ResourceOptions,
+        *,
+        key_arn: pulumi.Input[str],
+        function_arn: pulumi.Input[str],
+        replica: RegionKey | None,
+    ) -> None:
+        super().__init__("gatehouse:secrets:Secret", kind, stack, opts)
         secret = aws.secretsmanager.Secret(
-            name,
-            name=args.names.secret(args.kind),
-            description=(
-                f"Gatehouse {args.kind}, generated and rotated by {args.names.name('rotate')}"
-            ),
-            kms_key_id=args.key_arn,
-            recovery_window_in_days=args.settings.secrets.recovery_window_days,
-            replicas=[{"region": args.replica.region, "kms_key_id": args.replica.key_arn}]
-            if args.replica
+            kind,
+            name=self.names.secret(kind),
+            description=f"Gatehouse {kind}, generated and rotated by {self.names.name('rotate')}",
+            kms_key_id=key_arn,
+            recovery_window_in_days=self.settings.secrets.recovery_window_days,
+            replicas=[{"region": replica.region, "kms_key_id": replica.key_arn}]
+            if replica
             else None,
             tags=tags("secret"),
-            opts=self.protected(args.settings.protection),
+            opts=self.protected(),
         )
         policy = aws.secretsmanager.SecretPolicy(
-            name,
+            kind,
             secret_arn=secret.arn,
-            policy=render(secret_policy(args.names, readers_of(args.stack, args.kind))),
+            policy=render(secret_policy(self.names, readers_of(stack, kind))),
             block_public_policy=True,
             opts=self.child,
         )
         rotation = aws.secretsmanager.SecretRotation(
-            name,
+            kind,
             secret_id=secret.arn,
-            rotation_lambda_arn=args.function_arn,
+            rotation_lambda_arn=function_arn,
             rotate_immediately=True,
-            rotation_rules={"automatically_after_days": args.settings.secrets.rotation_days},
+            rotation_rules={"automatically_after_days": self.settings.secrets.rotation_days},
             opts=self.after(policy),
         )
         self.arn = rotation.secret_id

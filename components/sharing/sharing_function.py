@@ -1,13 +1,12 @@
 """The serverless form of the sharing service: a Lambda function behind a REST API."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogArgs
-from components.contract import Function
+from components.component import StackComponent
+from components.contract import Function, Stack
 from components.iam.documents import render
 from components.iam.role_policies import function_role
 from components.iam.sharing_roles import API_LOG_ROLE, STAGE, access_log
@@ -21,29 +20,7 @@ Guide, "Security policies for REST APIs in API Gateway"."""
 ALIAS = "live"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharingFunctionArgs(LogArgs):
-    """Arguments of `SharingFunction`.
-
-    function: The function definition in the contract.
-    image: Image reference, which resolves after Lambda has permission to pull the image. Lambda
-        requires the digest of a single-architecture image, not of an image index.
-    variables: Values of the environment variables.
-    role_arns: ARNs of the function's role and, if this stack creates it, of the API log role, keyed
-        by resource name.
-    key_arn: KMS key that encrypts the environment variables.
-    certificate_arn: Certificate for the host name.
-    """
-
-    function: Function
-    image: pulumi.Input[str]
-    variables: Mapping[str, pulumi.Input[str]]
-    role_arns: Mapping[str, pulumi.Input[str]]
-    key_arn: pulumi.Input[str]
-    certificate_arn: pulumi.Input[str]
-
-
-class SharingFunction(Component):
+class SharingFunction(StackComponent):
     """A Lambda function with reserved concurrency, an alias for the newest version, and a regional
     REST API with throttling, request validation, tracing and an access log.
 
@@ -55,6 +32,16 @@ class SharingFunction(Component):
     Cost: 0.80 USD a month for alarms when idle; for a million requests, 3.50 USD for the API, 0.20
     USD plus about 1 USD of duration for the function, and 0.60 USD for AWS WAF.
     Controls: GH-API-001 to GH-API-005, GH-LAM-003 to GH-LAM-005, GH-CW-001, GH-CW-002.
+
+    definition: The function in the contract.
+    image: Image reference, which resolves after Lambda has permission to pull the image. Lambda
+        requires the digest of a single-architecture image, not of an image index.
+    variables: Values of the environment variables.
+    role_arns: ARNs of the function's role and, if this stack creates it, of the API log role, keyed
+        by resource name.
+    key_arn: KMS key that encrypts the environment variables.
+    logs_key_arn: KMS key of the log groups.
+    certificate_arn: Certificate for the host name.
     """
 
     log_group: pulumi.Output[str]
@@ -71,64 +58,41 @@ class SharingFunction(Component):
     domain_zone_id: pulumi.Output[str]
     """Domain name and hosted zone to which the DNS record for the host name points."""
 
-    def __init__(self, name: str, args: SharingFunctionArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:sharing:SharingFunction", name, args, opts)
-        function, alias = self._function(name, args)
-        api = aws.apigateway.RestApi(
-            name,
-            name=args.names.name(name),
-            description=f"Gatehouse {args.function.service.name} service",
-            endpoint_configuration={"types": "REGIONAL"},
-            # The default endpoint would bypass the rate limits of the web ACL for the host name.
-            disable_execute_api_endpoint=True,
-            policy=render(rest_api.caller_policy(args.names)),
-            binary_media_types=rest_api.BINARY_MEDIA_TYPES,
-            tags=tags("none"),
-            opts=self.child,
-        )
-        resources = [*self._methods(name, api, alias), *self._gateway_responses(name, api)]
-        stage = self._stage(name, api, resources, args)
-        aws.lambda_.Permission(
-            name,
-            statement_id="AllowApiGateway",
-            action="lambda:InvokeFunction",
-            function=function.name,
-            qualifier=alias.name,
-            principal="apigateway.amazonaws.com",
-            source_arn=pulumi.Output.format("{}/{}/*/*", api.execution_arn, STAGE),
-            opts=self.child,
-        )
-        self._throttling(name, api, stage, args)
-        domain = self._domain(name, api, stage, args)
-        self.domain_name, self.domain_zone_id = domain.regional_domain_name, domain.regional_zone_id
-        self.version = function.version
-        self.function_name, self.api, self.stage_arn = function.name, api.id, stage.arn
-        self.register_outputs(
-            {"functionName": self.function_name, "api": self.api, "stageArn": self.stage_arn}
-        )
-
-    def _function(
-        self, name: str, args: SharingFunctionArgs
-    ) -> tuple[aws.lambda_.Function, aws.lambda_.Alias]:
-        group = self.create_log_group(name, args.names.log_group(name), args)
+    def __init__(
+        self,
+        definition: Function,
+        stack: Stack,
+        opts: pulumi.ResourceOptions,
+        *,
+        image: pulumi.Input[str],
+        variables: Mapping[str, pulumi.Input[str]],
+        role_arns: Mapping[str, pulumi.Input[str]],
+        key_arn: pulumi.Input[str],
+        logs_key_arn: pulumi.Input[str],
+        certificate_arn: pulumi.Input[str],
+    ) -> None:
+        name = definition.name
+        super().__init__("gatehouse:sharing:SharingFunction", name, stack, opts)
+        self._service = definition.service.name
+        group = self.create_log_group(name, self.names.log_group(name), logs_key_arn)
         self.log_group = group.name
         function = aws.lambda_.Function(
             name,
-            name=args.names.name(name),
-            description=f"Gatehouse {args.function.service.name} service",
-            role=args.role_arns[function_role(name)],
+            name=self.names.name(name),
+            description=f"Gatehouse {self._service} service",
+            role=role_arns[function_role(name)],
             package_type="Image",
-            image_uri=args.image,
+            image_uri=image,
             image_config={
-                "entry_points": list(args.function.entry_point),
-                "commands": list(args.function.command),
+                "entry_points": list(definition.entry_point),
+                "commands": list(definition.command),
             },
             architectures=["arm64"],
             timeout=SHARING_TIMEOUT_S,
-            memory_size=args.settings.sharing.memory_mib,
-            reserved_concurrent_executions=args.settings.function_concurrency.get(name),
-            kms_key_arn=args.key_arn,
-            environment={"variables": dict(args.variables)},
+            memory_size=self.settings.sharing.memory_mib,
+            reserved_concurrent_executions=self.settings.function_concurrency.get(name),
+            kms_key_arn=key_arn,
+            environment={"variables": dict(variables)},
             logging_config={"log_format": "JSON", "log_group": group.name},
             tracing_config={"mode": "Active"},
             publish=True,
@@ -143,7 +107,38 @@ class SharingFunction(Component):
             function_version=function.version,
             opts=self.child,
         )
-        return function, alias
+        api = aws.apigateway.RestApi(
+            name,
+            name=self.names.name(name),
+            description=f"Gatehouse {self._service} service",
+            endpoint_configuration={"types": "REGIONAL"},
+            # The default endpoint would bypass the rate limits of the web ACL for the host name.
+            disable_execute_api_endpoint=True,
+            policy=render(rest_api.caller_policy(self.names)),
+            binary_media_types=rest_api.BINARY_MEDIA_TYPES,
+            tags=tags("none"),
+            opts=self.child,
+        )
+        resources = [*self._methods(name, api, alias), *self._gateway_responses(name, api)]
+        stage = self._stage(name, api, resources, logs_key_arn, role_arns.get(API_LOG_ROLE))
+        aws.lambda_.Permission(
+            name,
+            statement_id="AllowApiGateway",
+            action="lambda:InvokeFunction",
+            function=function.name,
+            qualifier=alias.name,
+            principal="apigateway.amazonaws.com",
+            source_arn=pulumi.Output.format("{}/{}/*/*", api.execution_arn, STAGE),
+            opts=self.child,
+        )
+        self._throttling(name, api, stage)
+        domain = self._domain(name, api, stage, certificate_arn)
+        self.domain_name, self.domain_zone_id = domain.regional_domain_name, domain.regional_zone_id
+        self.version = function.version
+        self.function_name, self.api, self.stage_arn = function.name, api.id, stage.arn
+        self.register_outputs(
+            {"functionName": self.function_name, "api": self.api, "stageArn": self.stage_arn}
+        )
 
     def _methods(
         self, name: str, api: aws.apigateway.RestApi, alias: aws.lambda_.Alias
@@ -228,32 +223,31 @@ class SharingFunction(Component):
         name: str,
         api: aws.apigateway.RestApi,
         resources: list[pulumi.Resource],
-        args: SharingFunctionArgs,
+        logs_key_arn: pulumi.Input[str],
+        log_role_arn: pulumi.Input[str] | None,
     ) -> aws.apigateway.Stage:
         deployment = aws.apigateway.Deployment(
             name,
             rest_api=api.id,
-            triggers={"definition": rest_api.definition_hash(args.names)},
+            triggers={"definition": rest_api.definition_hash(self.names)},
             # A deployment is a snapshot of the API, so it must depend on all resources of the API.
             opts=self.after(*resources),
         )
         group = self.create_log_group(
-            access_log(name), args.names.log_group(access_log(name)), args
+            access_log(name), self.names.log_group(access_log(name)), logs_key_arn
         )
         log_role: list[pulumi.Resource] = []
-        if API_LOG_ROLE in args.role_arns:
+        if log_role_arn is not None:
             retained = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
             log_role.append(
-                aws.apigateway.Account(
-                    name, cloudwatch_role_arn=args.role_arns[API_LOG_ROLE], opts=retained
-                )
+                aws.apigateway.Account(name, cloudwatch_role_arn=log_role_arn, opts=retained)
             )
         return aws.apigateway.Stage(
             name,
             rest_api=api.id,
             deployment=deployment.id,
             stage_name=STAGE,
-            description=f"Stage of {args.stack.contract.hosts[args.function.service.name]}",
+            description=f"Stage of {self.contract.hosts[self._service]}",
             access_log_settings={
                 "destination_arn": group.arn,
                 "format": render(rest_api.ACCESS_LOG),
@@ -265,16 +259,12 @@ class SharingFunction(Component):
         )
 
     def _throttling(
-        self,
-        name: str,
-        api: aws.apigateway.RestApi,
-        stage: aws.apigateway.Stage,
-        args: SharingFunctionArgs,
+        self, name: str, api: aws.apigateway.RestApi, stage: aws.apigateway.Stage
     ) -> None:
         """Limit the requests per second of all callers. The limit for writes is one tenth of the
         general limit.
         """
-        limit = args.settings.sharing.requests_per_second_max
+        limit = self.settings.sharing.requests_per_second_max
         for resource, path, rate in (
             (name, "*/*", limit),
             (f"{name}-writes", rest_api.WRITES, max(1, limit // 10)),
@@ -302,12 +292,12 @@ class SharingFunction(Component):
         name: str,
         api: aws.apigateway.RestApi,
         stage: aws.apigateway.Stage,
-        args: SharingFunctionArgs,
+        certificate_arn: pulumi.Input[str],
     ) -> aws.apigateway.DomainName:
         domain = aws.apigateway.DomainName(
             name,
-            domain_name=args.stack.contract.hosts[args.function.service.name],
-            regional_certificate_arn=args.certificate_arn,
+            domain_name=self.contract.hosts[self._service],
+            regional_certificate_arn=certificate_arn,
             endpoint_configuration={"types": "REGIONAL"},
             security_policy=TLS_POLICY,
             endpoint_access_mode="STRICT",

@@ -1,6 +1,7 @@
 """Private, encrypted, versioned and logged S3 buckets, and the arguments of a stack's buckets."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -84,8 +85,7 @@ class Bucket(Component):
     """
 
     def __init__(self, name: str, args: BucketArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:storage:Bucket", name, args, opts)
-        protected = self.protected(args.protection)
+        super().__init__("gatehouse:storage:Bucket", name, opts)
         bucket = aws.s3.Bucket(
             name,
             bucket=args.bucket_name,
@@ -93,7 +93,7 @@ class Bucket(Component):
             force_destroy=args.force_destroy,
             object_lock_enabled=args.lock_days is not None,
             tags=tags(args.data_class, **{"gatehouse:purpose": args.purpose}),
-            opts=protected,
+            opts=self.protected_by(args.protection),
         )
         policy = self._access(name, bucket.id, args)
         self._encryption(name, bucket.id, args)
@@ -145,7 +145,9 @@ class Bucket(Component):
             opts=self.child,
         )
         # S3 rejects these calls if they are concurrent (OperationAborted).
-        opts = self.protected(args.protection, depends_on=[public_access_block, ownership_controls])
+        opts = self.protected_by(
+            args.protection, depends_on=[public_access_block, ownership_controls]
+        )
         return aws.s3.BucketPolicy(
             name, bucket=bucket, region=args.region, policy=render(args.policy), opts=opts
         )
@@ -177,7 +179,7 @@ class Bucket(Component):
             bucket=bucket,
             region=args.region,
             versioning_configuration={"status": "Enabled"},
-            opts=self.protected(args.protection),
+            opts=self.protected_by(args.protection),
         )
         if args.lock_days is not None:
             aws.s3.BucketObjectLockConfiguration(
@@ -185,7 +187,7 @@ class Bucket(Component):
                 bucket=bucket,
                 region=args.region,
                 rule={"default_retention": {"mode": args.lock_mode, "days": args.lock_days}},
-                opts=self.protected(args.protection, depends_on=[versioning]),
+                opts=self.protected_by(args.protection, depends_on=[versioning]),
             )
         return versioning
 
@@ -259,32 +261,36 @@ class Bucket(Component):
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """Arguments of the log, trail, data and secrets buckets. With replication, the second region
-    has a log and a data bucket as well."""
+    """Arguments of the buckets of a stack. With replication, the second region has a log and a data
+    bucket as well.
+    """
 
     settings: Settings
     names: Naming
 
     def logs(self) -> BucketArgs:
-        """Return the arguments of the bucket that receives access logs from the other buckets and
-        the load balancer.
-        """
-        sink, prefixes = self.names.bucket("logs"), bucket_policies.LOAD_BALANCER_PREFIXES
-        writers = bucket_policies.load_balancer_log_writers(self.names, sink, prefixes)
-        web_ui = (WEB_UI_BUCKET,) if self.settings.services.cloudfront else ()
-        return self._log_args(self.names, ("trail", "data", "secrets", *web_ui), writers)
+        """The bucket that receives access logs from the other buckets and the load balancer."""
+        prefixes = bucket_policies.LOAD_BALANCER_PREFIXES
+        sink, web_ui = self.names.bucket("logs"), self.settings.services.cloudfront
+        return self._log_args(
+            self.names,
+            ("trail", "data", "secrets", *((WEB_UI_BUCKET,) if web_ui else ())),
+            bucket_policies.load_balancer_log_writers(self.names, sink, prefixes),
+        )
 
     def trail(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
-        """Return the arguments of the bucket for CloudTrail log files and audit trail checkpoints,
-        which S3 Object Lock protects."""
+        """The bucket for CloudTrail log files and audit trail checkpoints, which S3 Object Lock
+        protects.
+        """
         bucket, buckets = self.names.bucket("trail"), self.settings.buckets
-        return replace(
-            self._args(
-                self.names, bucket, "log", bucket_policies.trail_writers(self.names, bucket)
-            ),
-            expire_days=buckets.trail_retention_days,
+        return self._args(
+            self.names,
+            bucket,
+            "log",
+            *bucket_policies.trail_writers(self.names, bucket),
             key_arn=key_arn,
             log_bucket=log_bucket,
+            expire_days=buckets.trail_retention_days,
             lock_days=buckets.object_lock_days,
             lock_mode=buckets.object_lock_mode,
             purpose="trail",
@@ -296,18 +302,18 @@ class Buckets:
         log_bucket: pulumi.Input[str],
         replica: BucketReplica | None,
     ) -> BucketArgs:
-        """Return the arguments of the bucket for objects of the runtime, such as encrypted
-        exports.
-        """
-        return replace(
-            self._args(self.names, self.names.bucket("data"), "confidential"),
+        """The bucket for objects of the runtime, such as encrypted exports."""
+        return self._args(
+            self.names,
+            self.names.bucket("data"),
+            "confidential",
             key_arn=key_arn,
             log_bucket=log_bucket,
             replica=replica,
         )
 
     def secrets(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
-        """Return the arguments of the bucket for the encrypted content of secrets.
+        """The bucket for the encrypted content of secrets.
 
         A deletion is final: the bucket has no object lock, no replica and no backup, and noncurrent
         versions expire after one day, the shortest period that S3 supports. Content that the
@@ -315,13 +321,11 @@ class Buckets:
         the runtime, 30 days). Presigned requests are denied.
         """
         bucket = self.names.bucket("secrets")
-        return replace(
-            self._args(
-                self.names,
-                bucket,
-                "secret",
-                bucket_policies.deny_presigned_requests(self.names, bucket),
-            ),
+        return self._args(
+            self.names,
+            bucket,
+            "secret",
+            bucket_policies.deny_presigned_requests(self.names, bucket),
             key_arn=key_arn,
             log_bucket=log_bucket,
             expire_days=31,
@@ -331,63 +335,66 @@ class Buckets:
         )
 
     def web_ui(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
-        """Files of the console's web UI. Every deployment uploads the files, so the bucket needs no
-        replica and no backup.
+        """The files of the console's web UI. Every deployment uploads the files, so the bucket
+        needs no replica and no backup.
         """
         bucket = self.names.bucket(WEB_UI_BUCKET)
-        readers = bucket_policies.distribution_readers(self.names, bucket)
-        args = self._args(self.names, bucket, "internal", readers)
-        return replace(args, key_arn=key_arn, log_bucket=log_bucket, purpose="static-files")
+        return self._args(
+            self.names,
+            bucket,
+            "internal",
+            bucket_policies.distribution_readers(self.names, bucket),
+            key_arn=key_arn,
+            log_bucket=log_bucket,
+            purpose="static-files",
+        )
 
     def edge_logs(self) -> BucketArgs:
-        """Receives the logs of the distribution and its web ACL."""
+        """The bucket for the logs of the distribution and its web ACL."""
         bucket = self.names.edge_log_bucket
         writers = bucket_policies.edge_log_writers(self.names, bucket)
-        args = self._args(self.names, bucket, "log", writers, encrypted_by_key=False)
-        return replace(args, expire_days=self.settings.buckets.log_retention_days)
+        expire_days = self.settings.buckets.log_retention_days
+        return self._args(self.names, bucket, "log", *writers, expire_days=expire_days)
 
     def replica_logs(self) -> BucketArgs:
-        """Return the arguments of the bucket that receives access logs from the replica of the data
-        bucket.
-        """
+        """The bucket that receives access logs from the replica of the data bucket."""
         return self._log_args(self.names.in_region(self.settings.replica_region), ("data",))
 
     def replica_data(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
-        """Return the arguments of the replica of the data bucket."""
+        """The replica of the data bucket."""
         names = self.names.in_region(self.settings.replica_region)
-        return replace(
-            self._args(names, names.bucket("data"), "confidential"),
-            key_arn=key_arn,
-            log_bucket=log_bucket,
-        )
+        bucket = names.bucket("data")
+        return self._args(names, bucket, "confidential", key_arn=key_arn, log_bucket=log_bucket)
 
-    def _log_args(
-        self, names: Naming, sources: tuple[str, ...], writers: tuple[Statement, ...] = ()
-    ) -> BucketArgs:
+    def _log_args(self, names: Naming, sources: tuple[str, ...], *writers: Statement) -> BucketArgs:
         sink, buckets = names.bucket("logs"), tuple(names.bucket(source) for source in sources)
-        writers = (*bucket_policies.access_log_writers(names, sink, buckets), *writers)
-        args = self._args(names, sink, "log", writers, encrypted_by_key=False)
-        return replace(args, expire_days=self.settings.buckets.log_retention_days)
+        access_logs = bucket_policies.access_log_writers(names, sink, buckets)
+        expire_days = self.settings.buckets.log_retention_days
+        return self._args(names, sink, "log", access_logs, *writers, expire_days=expire_days)
 
     def _args(
         self,
         names: Naming,
         bucket: str,
         data_class: DataClass,
-        writers: tuple[Statement, ...] = (),
-        *,
-        encrypted_by_key: bool = True,
+        *writers: Statement,
+        key_arn: pulumi.Input[str] | None = None,
+        noncurrent_days: int | None = None,
+        **options: Any,
     ) -> BucketArgs:
+        """Return the arguments of a bucket. options: other fields of `BucketArgs`."""
+        encrypted = key_arn is not None
+        policy = bucket_policies.bucket_policy(names, bucket, *writers, encrypted_by_key=encrypted)
         return BucketArgs(
             bucket_name=bucket,
-            policy=bucket_policies.bucket_policy(
-                names, bucket, encrypted_by_key=encrypted_by_key, writers=writers
-            ),
+            policy=policy,
             data_class=data_class,
             protection=self.settings.protection,
-            noncurrent_days=self.settings.buckets.noncurrent_version_days,
+            key_arn=key_arn,
+            noncurrent_days=noncurrent_days or self.settings.buckets.noncurrent_version_days,
             force_destroy=self.settings.buckets.force_destroy,
             region=None if names == self.names else names.region,
+            **options,
         )
 
 
@@ -398,9 +405,7 @@ def config_bucket(names: Naming, retention_days: int) -> BucketArgs:
     writers = bucket_policies.config_writers(names, bucket)
     return BucketArgs(
         bucket_name=bucket,
-        policy=bucket_policies.bucket_policy(
-            names, bucket, encrypted_by_key=False, writers=writers
-        ),
+        policy=bucket_policies.bucket_policy(names, bucket, *writers, encrypted_by_key=False),
         data_class="log",
         protection=ProtectionSettings(protect=True, retain_on_delete=True),
         expire_days=retention_days,

@@ -13,7 +13,7 @@ from gatehouse_policies.program.runner import run as run_program
 from gatehouse_policies.program.types import Registration
 
 from sandbox.errors import SandboxError
-from tests.components.settings.stack_settings import raw_settings
+from tests.components.settings.stack_settings import CORE, raw_settings
 
 ROOT = Path(__file__).parent.parent.parent
 PROVIDER_OUTPUTS: dict[str, dict[str, Any]] = {
@@ -51,6 +51,48 @@ PROVIDER_OUTPUTS: dict[str, dict[str, Any]] = {
     },
 }
 """Outputs of some resource types. Every resource also gets an ARN."""
+ZONE = "Z0123456789ABCDEFGHIJ"
+CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
+VPC = {"vpc_id": "vpc-0123456789abcdef0", "internet_gateway_id": "igw-0123456789abcdef0"}
+CLIENT_SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/oidc-AbCdEf"
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:keys"
+LEGACY_FILES = ["s3://old-bucket/api_keys.json", "s3://old-bucket/ngrok_urls.json"]
+OPTIONS: dict[str, Any] = {
+    "legacy_files": LEGACY_FILES,
+    "oidc": {
+        "issuer": "https://login.example.com",
+        "audience": "gatehouse",
+        "roles": ["platform=owner", "on-call=operator"],
+        "client_id": "console",
+        "client_secret_arn": CLIENT_SECRET,
+        "scopes": "openid groups",
+    },
+    "notifications": {"topic_arn": TOPIC},
+    "environment_variables": ["GATEHOUSE_CORE_REQUESTS_MAX=50", "GATEHOUSE_FEATURES=webhooks=off"],
+    "cores": [CORE],
+    "database.engine_version": "18.1",
+    "database.allow_major_upgrade": True,
+    "rollout": {"strategy": "canary", "smoke_test": True},
+}
+"""Changes to the settings of dev: external systems, a Core, and another rollout."""
+CLOSED: dict[str, Any] = {
+    "notifications": {"public_webhooks": False, "webhook_networks": ["10.30.0.0/16"]},
+    "existing_resources": {"zone_id": ZONE, **VPC},
+    "monitoring.probe_interval_minutes": 0,
+    "reserve_function_concurrency": False,
+    "recovery.stack": "devdr",
+    "rollout": {"strategy": "blue_green", "smoke_test": False},
+    "sharing.mode": "serverless",
+}
+"""Changes to the settings of dev: existing resources, and options that are switched off."""
+CLOUDFRONT: dict[str, Any] = {
+    "services.console.hosting": "cloudfront",
+    "existing_resources": {"certificate_arn": CERTIFICATE},
+    "image.digest": "sha256:" + "1" * 64,
+}
+"""Changes to the settings of staging: the console behind CloudFront, and another image."""
+RECOVERY = {"recovery.stack": "proddr"}
+"""Change to the settings of prod: data for a stack in the second region."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from tests.components.alarm_evaluation import (
     matches_event,
     series,
 )
-from tests.components.program import ROOT, Program, run
+from tests.components.program import RECOVERY, ROOT, Program, run
 from tests.components.settings.stack_settings import STACKS
 from tests.iam_evaluation import Call, decide
 
@@ -237,7 +237,7 @@ def test_composite_alarm_follows_its_alarms(stack: str) -> None:
 @pytest.mark.alarm_path("event", "invocation")
 @pytest.mark.parametrize("name", EVENTS)
 def test_only_the_rule_of_an_event_matches_it(name: str) -> None:
-    program = run("prod", changes={"recovery.stack": "proddr"})
+    program = run("prod", changes=RECOVERY)
     rules = {
         rule.name: rule.inputs["eventPattern"]
         for rule in program.of_type(EVENT_RULE)

@@ -17,7 +17,7 @@ from gatehouse.services.console.sign_in import SIGN_OUT_PATH, START_PATH
 
 from components.edge import web_ui
 from components.edge.distribution import headers_policy
-from tests.components.program import Program, run
+from tests.components.program import CLOUDFRONT, Program, run
 from tools import nodejs
 
 pytestmark = pytest.mark.requirement("CG-13")
@@ -28,7 +28,7 @@ ALL_VIEWER = "216adef6-5c7f-47e4-b989-5492eafa07d3"
 
 
 def program() -> Program:
-    return run(STACK, changes={"services.console.hosting": "cloudfront"})
+    return run(STACK, changes=CLOUDFRONT)
 
 
 def distribution() -> dict[str, Any]:

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from tests.components.program import Program, run
+from tests.components.program import OPTIONS, Program, run
 from tests.components.settings.stack_settings import CORE
 
 TOKEN = CORE["token_secret_arn"]
 
 
 def program() -> Program:
-    return run("dev", changes={"cores": [CORE]})
+    return run("dev", changes=OPTIONS)
 
 
 def container() -> dict[str, Any]:
@@ -39,22 +39,16 @@ def test_core_container_has_hardening_of_the_gateway() -> None:
 
 
 @pytest.mark.requirement("ECS-14")
-def test_core_gets_registration_variables_and_key_by_arn() -> None:
+def test_core_gets_registration_variables() -> None:
     assert program().variables("core-files") == {
         "CORE_NAME": "files",
         "CORE_URL": "http://files.cores.gatehouse-dev.internal:9000",
         "GATEHOUSE_GATEWAY_URL": "https://gateway.dev.gatehouse.example.com",
     }
-    assert container()["secrets"] == [{"name": "GATEHOUSE_CORE_TOKEN", "valueFrom": TOKEN}]
 
 
 @pytest.mark.requirement("ECS-14")
-def test_core_accepts_connections_of_gateway_only() -> None:
-    rules = program().of_type("vpc/securityGroupIngressRule:SecurityGroupIngressRule")
-    ingress = [rule.inputs for rule in rules if rule.inputs["securityGroupId"] == "core-files-id"]
-    assert [
-        (rule["referencedSecurityGroupId"], rule["fromPort"], rule["toPort"]) for rule in ingress
-    ] == [("gateway-id", 9000, 9000)]
+def test_core_has_no_public_address() -> None:
     service = program().get("ecs/service:Service", "core-files").inputs
     assert "loadBalancers" not in service
     assert service["serviceRegistries"]["registryArn"] == "arn:aws:mock:::files"
@@ -63,15 +57,7 @@ def test_core_accepts_connections_of_gateway_only() -> None:
 
 
 @pytest.mark.requirement("ECS-14", "CG-18")
-def test_core_has_no_task_permissions_and_one_secret() -> None:
-    assert "core-files-task" not in {
-        policy.name for policy in program().of_type("iam/rolePolicy:RolePolicy")
-    }
-    statements = program().permissions("core-files-execution")
-    assert statements["InjectSecrets"]["Resource"] == [TOKEN]
-    assert statements["PullImage"]["Resource"] == [
-        "arn:aws:ecr:eu-west-1:123456789012:repository/gatehouse-dev-core-files"
-    ]
+def test_key_of_core_is_decrypted_for_core_only() -> None:
     key = program().statements("kms/key:Key", "secrets")
     decrypt = [s for s in key.values() if TOKEN in str(s.get("Condition"))]
     assert [s["Principal"]["AWS"] for s in decrypt] == [

@@ -6,7 +6,7 @@ import pytest
 
 from components.contract import Stack
 from components.delivery import policies
-from components.delivery.deploy_permissions import DeliveryRolesArgs
+from components.delivery.deploy_permissions import Delivery
 from components.delivery.policies import DEPLOY, IMAGE, PREVIEW
 from components.iam.documents import render
 from components.settings.loader import parse
@@ -15,8 +15,8 @@ from tests.components.settings.stack_settings import STACKS, raw_settings
 from tests.iam_evaluation import Call, Effect, decide
 
 
-def pipeline(stack: str, changes: dict[str, Any]) -> DeliveryRolesArgs:
-    return DeliveryRolesArgs(stack=Stack.of(parse(raw_settings(stack, changes), stack)))
+def pipeline(stack: str, changes: dict[str, Any]) -> Delivery:
+    return Delivery(Stack.of(parse(raw_settings(stack, changes), stack)))
 
 
 PIPELINE = pipeline(

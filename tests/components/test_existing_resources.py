@@ -1,13 +1,6 @@
 """Hosted zone, certificate and VPC that the account has already (`existing_resources`)."""
 
-from tests.components.program import Program, run
-
-ZONE = "Z0123456789ABCDEFGHIJ"
-CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
-
-
-def deployed(existing: dict[str, str]) -> Program:
-    return run("dev", changes={"existing_resources": existing})
+from tests.components.program import CERTIFICATE, CLOSED, CLOUDFRONT, VPC, ZONE, Program, run
 
 
 def types(program: Program) -> set[str]:
@@ -15,7 +8,7 @@ def types(program: Program) -> set[str]:
 
 
 def test_records_are_created_in_the_existing_zone() -> None:
-    program = deployed({"zone_id": ZONE})
+    program = run("dev", changes=CLOSED)
     assert "aws:route53/zone:Zone" not in types(program)
     records = program.of_type("route53/record:Record")
     assert len(records) == 6
@@ -23,34 +16,21 @@ def test_records_are_created_in_the_existing_zone() -> None:
     assert (program.exports["zoneId"], program.exports["nameServers"]) == (ZONE, [])
 
 
-def test_certificate_for_cloudfront_is_created_beside_an_existing_one() -> None:
-    changes = {
-        "existing_resources": {"certificate_arn": CERTIFICATE},
-        "services.console.hosting": "cloudfront",
-    }
-    program = run("dev", changes=changes)
+def test_existing_certificate_is_used_and_cloudfront_has_its_own() -> None:
+    program = run("staging", changes=CLOUDFRONT)
     assert [row.name for row in program.of_type("acm/certificate:Certificate")] == ["cloudfront"]
-    records = program.of_type("route53/record:Record")
-    assert len([record for record in records if record.inputs["type"] == "CNAME"]) == 1
-
-
-def test_existing_certificate_is_used() -> None:
-    program = deployed({"certificate_arn": CERTIFICATE})
-    assert {type for type in types(program) if type.startswith("aws:acm/")} == set()
     listeners = program.of_type("lb/listener:Listener")
     assert {
         listener.inputs["certificateArn"]
         for listener in listeners
         if listener.inputs["port"] == 443
     } == {CERTIFICATE}
-    assert {record.inputs["type"] for record in program.of_type("route53/record:Record")} == {"A"}
-
-
-VPC = {"vpc_id": "vpc-0123456789abcdef0", "internet_gateway_id": "igw-0123456789abcdef0"}
+    records = program.of_type("route53/record:Record")
+    assert len([record for record in records if record.inputs["type"] == "CNAME"]) == 1
 
 
 def test_subnets_are_created_in_the_existing_vpc() -> None:
-    program = deployed(VPC)
+    program = run("dev", changes=CLOSED)
     absent = {
         "aws:ec2/vpc:Vpc",
         "aws:ec2/internetGateway:InternetGateway",
@@ -70,7 +50,7 @@ def test_subnets_are_created_in_the_existing_vpc() -> None:
 
 
 def test_flow_logs_of_an_existing_vpc_cover_only_the_subnets_of_the_stack() -> None:
-    program = deployed(VPC)
+    program = run("dev", changes=CLOSED)
     logs = [row.inputs for row in program.of_type("ec2/flowLog:FlowLog")]
     assert {row["subnetId"] for row in logs} == {
         f"{row.name}-id" for row in program.of_type("ec2/subnet:Subnet")

@@ -1,35 +1,23 @@
-"""Settings for external systems, and the resulting variables, permissions and network rules."""
+"""Settings for external systems, and the resulting variables and keys. permissions.toml contains
+the permissions and network rules.
+"""
 
 import json
+import re
 
-from tests.components.program import Program, run
-
-LEGACY_FILES = ["s3://old-bucket/api_keys.json", "s3://old-bucket/ngrok_urls.json"]
-OBJECTS = ["arn:aws:s3:::old-bucket/api_keys.json", "arn:aws:s3:::old-bucket/ngrok_urls.json"]
-CLIENT_SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/oidc-AbCdEf"
-TOPIC = "arn:aws:sns:eu-west-1:123456789012:keys"
-SIGN_IN = {
-    "issuer": "https://login.example.com",
-    "audience": "gatehouse",
-    "roles": ["platform=owner", "on-call=operator"],
-}
-NO_PUBLIC_WEBHOOKS = {"public_webhooks": False}
-EXTERNAL_SYSTEMS = {
-    "legacy_files": LEGACY_FILES,
-    "oidc": {
-        **SIGN_IN,
-        "client_id": "console",
-        "client_secret_arn": CLIENT_SECRET,
-        "scopes": "openid groups",
-    },
-    "notifications": {"topic_arn": TOPIC},
-    "environment_variables": ["GATEHOUSE_CORE_REQUESTS_MAX=50", "GATEHOUSE_FEATURES=webhooks=off"],
-}
+from tests.components.program import (
+    CLIENT_SECRET,
+    CLOSED,
+    LEGACY_FILES,
+    OPTIONS,
+    TOPIC,
+    Program,
+    run,
+)
 
 
-def with_external_systems() -> Program:
-    """The dev stack with all external systems whose resources are independent of each other."""
-    return run("dev", changes=EXTERNAL_SYSTEMS)
+def with_options() -> Program:
+    return run("dev", changes=OPTIONS)
 
 
 def egress(program: Program) -> set[tuple[str, int]]:
@@ -45,57 +33,27 @@ def egress(program: Program) -> set[tuple[str, int]]:
     }
 
 
-def test_console_reads_and_writes_only_legacy_files() -> None:
-    program = with_external_systems()
-    statement = program.permissions("console-task")["LegacyFiles"]
-    assert (statement["Action"], statement["Resource"]) == (
-        ["s3:GetObject", "s3:PutObject"],
-        OBJECTS,
-    )
-    assert program.variables("console")["GATEHOUSE_LEGACY_FILES"] == ",".join(LEGACY_FILES)
-    assert "GATEHOUSE_LEGACY_FILES" not in program.variables("gateway")
-    for other in (program.permissions("gateway-task"), run("dev").permissions("console-task")):
-        assert "LegacyFiles" not in other
-    assert "LegacyFiles" not in run("dev").statements("ec2/vpcEndpoint:VpcEndpoint", "s3")
-
-
-def test_s3_endpoint_allows_legacy_files_of_other_accounts() -> None:
-    program = with_external_systems()
-    statement = program.statements("ec2/vpcEndpoint:VpcEndpoint", "s3")["LegacyFiles"]
-    assert statement["Resource"] == OBJECTS
-    assert statement["Condition"] == {"StringEquals": {"aws:PrincipalAccount": "123456789012"}}
-
-
-def test_console_gets_oidc_settings_of_stack_file() -> None:
-    program = run("dev", changes={"oidc": SIGN_IN, "notifications": NO_PUBLIC_WEBHOOKS})
+def test_console_gets_settings_of_external_systems() -> None:
+    program = with_options()
     assert {
         name: value for name, value in program.variables("console").items() if "OIDC" in name
     } == {
         "GATEHOUSE_OIDC_ISSUER": "https://login.example.com",
         "GATEHOUSE_OIDC_AUDIENCE": "gatehouse",
         "GATEHOUSE_OIDC_CLAIM": "groups",
+        "GATEHOUSE_OIDC_CLIENT_ID": "console",
         "GATEHOUSE_OIDC_ROLES": "platform=owner,on-call=operator",
-        "GATEHOUSE_OIDC_SCOPES": "openid profile",
+        "GATEHOUSE_OIDC_SCOPES": "openid groups",
     }
-    assert not any("OIDC" in name for name in program.variables("gateway"))
-    assert ("0.0.0.0/0", 443) in egress(program), "for the JWKS of the identity provider"
-
-
-def test_client_secret_is_injected_into_console_only() -> None:
-    program = with_external_systems()
-    (container,) = program.containers("console")
-    assert {"name": "GATEHOUSE_OIDC_CLIENT_SECRET", "valueFrom": CLIENT_SECRET} in container[
-        "secrets"
+    assert program.variables("console")["GATEHOUSE_LEGACY_FILES"] == ",".join(LEGACY_FILES)
+    assert program.variables("console")["GATEHOUSE_NOTIFICATION_TOPIC"] == TOPIC
+    assert not [
+        name for name in program.variables("gateway") if re.search("OIDC|LEGACY|NOTIFICATION", name)
     ]
-    variables = program.variables("console")
-    assert (variables["GATEHOUSE_OIDC_CLIENT_ID"], variables["GATEHOUSE_OIDC_SCOPES"]) == (
-        "console",
-        "openid groups",
-    )
-    assert variables["GATEHOUSE_CONSOLE_URL"].startswith("https://")
-    assert CLIENT_SECRET in program.permissions("console-execution")["InjectSecrets"]["Resource"]
-    assert CLIENT_SECRET not in json.dumps(program.permissions("gateway-execution"))
-    key = program.policy("kms/key:Key", "secrets")
+
+
+def test_client_secret_is_decrypted_for_console_only() -> None:
+    key = with_options().policy("kms/key:Key", "secrets")
     (statement,) = (
         statement for statement in key["Statement"] if CLIENT_SECRET in json.dumps(statement)
     )
@@ -104,30 +62,15 @@ def test_client_secret_is_injected_into_console_only() -> None:
     ]
 
 
-def test_console_has_no_egress_without_public_webhooks() -> None:
-    assert egress(run("dev", changes={"notifications": NO_PUBLIC_WEBHOOKS})) == set()
-    assert egress(run("dev")) == {("0.0.0.0/0", 443)}
-
-
-def test_console_reaches_private_webhook_networks_on_443() -> None:
-    program = run(
-        "dev",
-        changes={"notifications": {**NO_PUBLIC_WEBHOOKS, "webhook_networks": ["10.30.0.0/16"]}},
-    )
+def test_console_has_egress_to_configured_systems_only() -> None:
+    assert egress(run("dev")) == egress(with_options()) == {("0.0.0.0/0", 443)}
+    program = run("dev", changes=CLOSED)
     assert egress(program) == {("10.30.0.0/16", 443)}
     assert program.variables("console")["GATEHOUSE_WEBHOOK_NETWORKS"] == "10.30.0.0/16"
 
 
-def test_console_publishes_to_topic_of_stack_file() -> None:
-    program = with_external_systems()
-    statement = program.permissions("console-task")["PublishNotifications"]
-    assert (statement["Action"], statement["Resource"]) == (["sns:Publish"], [TOPIC])
-    assert program.variables("console")["GATEHOUSE_NOTIFICATION_TOPIC"] == TOPIC
-    assert "PublishNotifications" not in run("dev").permissions("console-task")
-
-
 def test_environment_variable_reaches_its_processes_only() -> None:
-    program = with_external_systems()
+    program = with_options()
     assert program.variables("gateway")["GATEHOUSE_CORE_REQUESTS_MAX"] == "50"
     assert "GATEHOUSE_CORE_REQUESTS_MAX" not in program.variables("console")
     assert [

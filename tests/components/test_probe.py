@@ -1,19 +1,6 @@
-"""Deployment of the synthetic probe: role and alarms."""
+"""Alarms of the synthetic probe, and a stack without it."""
 
-from tests.components.program import run
-from tests.iam_evaluation import Call, decide
-
-
-def test_probe_role_writes_to_its_namespace_only() -> None:
-    identity = [run("dev").policy("iam/rolePolicy:RolePolicy", "probe")]
-    role = "arn:aws:iam::123456789012:role/gatehouse-dev-probe"
-    for namespace, allowed in (
-        ("Gatehouse/dev", True),
-        ("Gatehouse/prod", False),
-        ("AWS/ApplicationELB", False),
-    ):
-        call = Call(role, "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": namespace})
-        assert decide(call, identity=identity).allowed is allowed, namespace
+from tests.components.program import CLOSED, run
 
 
 def test_probe_alarm_does_not_roll_back_deployments() -> None:
@@ -27,7 +14,7 @@ def test_probe_alarm_does_not_roll_back_deployments() -> None:
 
 
 def test_interval_0_disables_the_probe() -> None:
-    program = run("dev", changes={"monitoring.probe_interval_minutes": 0})
+    program = run("dev", changes=CLOSED)
     assert not [
         a for a in program.resources if a.name == "probe" or a.name.endswith("-unreachable")
     ]

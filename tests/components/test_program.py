@@ -10,7 +10,7 @@ from gatehouse_policies.analysis.type_tokens import S3_DEPRECATED, STATEFUL
 
 from components.database.rds_instance import final_snapshot
 from components.settings.loader import parse
-from tests.components.program import ROOT, Program, run, run_with
+from tests.components.program import OPTIONS, ROOT, Program, run, run_with
 from tests.components.settings.stack_settings import STACKS, raw_settings
 
 UNUSED = {*S3_DEPRECATED, "aws:rds/cluster:Cluster", "aws:kms/replicaKey:ReplicaKey"}
@@ -33,7 +33,7 @@ def plain(inputs: dict[str, Any]) -> dict[str, str]:
     return {k: v.path if isinstance(v, pulumi.FileArchive) else repr(v) for k, v in inputs.items()}
 
 
-@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("stack", ["staging", "prod"])
 def test_policy_documents_are_known_in_preview(stack: str) -> None:
     documents = run(stack, preview=True).documents()
     assert len(documents) >= 40
@@ -44,7 +44,7 @@ def test_policy_documents_are_known_in_preview(stack: str) -> None:
             assert document["Statement"], owner
 
 
-@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("stack", ["staging", "prod"])
 def test_preview_and_deployment_have_same_resources(stack: str) -> None:
     before, after = (
         sorted((a.type, a.name) for a in run(stack, preview=p).resources) for p in (True, False)
@@ -62,9 +62,9 @@ def test_environment_names_occur_in_settings_only() -> None:
 
 
 def test_program_is_deterministic() -> None:
-    again: Program = run_with.__wrapped__("prod", json.dumps(raw_settings("prod")), False)
-    first = {(a.type, a.name): a.inputs for a in run("prod").resources}
-    assert len(first) == len(run("prod").resources), "two resources of one type share a name"
+    again: Program = run_with.__wrapped__("dev", json.dumps(raw_settings("dev")), False)
+    first = {(a.type, a.name): a.inputs for a in run("dev").resources}
+    assert len(first) == len(run("dev").resources), "two resources of one type share a name"
     assert {(a.type, a.name): plain(a.inputs) for a in again.resources} == {
         k: plain(v) for k, v in first.items()
     }
@@ -193,9 +193,7 @@ def test_log_groups_are_encrypted_and_in_key_policy(stack: str) -> None:
 
 
 def test_major_version_has_its_own_parameter_group() -> None:
-    program = run(
-        "dev", changes={"database.engine_version": "18.1", "database.allow_major_upgrade": True}
-    )
+    program = run("dev", changes=OPTIONS)
     for deployed, family in ((run("dev"), "postgres17"), (program, "postgres18")):
         group = deployed.get("rds/parameterGroup:ParameterGroup", "database").inputs
         assert (group["name"], group["family"]) == (f"gatehouse-dev-main-{family}", family)

@@ -6,8 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from components.settings.workloads import RolloutSettings
-from tests.components.program import run
+from tests.components.program import CLOSED, CLOUDFRONT, OPTIONS, run
 from tests.components.settings.stack_settings import STACKS
 
 SERVICES = ("gateway", "console")
@@ -55,7 +54,7 @@ def test_smoke_test_runs_before_production_traffic_shifts(stack: str) -> None:
 
 
 def test_stack_without_smoke_test_has_no_test_traffic() -> None:
-    program = run("prod", changes={"rollout.smoke_test": False})
+    program = run("dev", changes=CLOSED)
     names = {resource.name for resource in program.resources}
     assert not {"smoke", "ecs-hooks", "test-gateway"} & names
     inputs = program.get("ecs/service:Service", "gateway").inputs
@@ -78,19 +77,8 @@ def test_deployment_rolls_back_on_service_alarms(stack: str, name: str) -> None:
     assert service(stack, name)["deploymentCircuitBreaker"] == {"enable": True, "rollback": True}
 
 
-@pytest.mark.parametrize(
-    ("strategy", "minutes"),
-    [("rolling", 0), ("blue_green", 5), ("canary", 7)],
-)
-def test_rollout_minutes_include_steps_and_bake_time(strategy: str, minutes: int) -> None:
-    rollout = RolloutSettings(strategy=strategy, bake_minutes=5, step_minutes=2)
-    assert rollout.minutes == minutes
-
-
 def test_smoke_test_needs_no_feature() -> None:
-    program = run(
-        "prod", changes={"environment_variables": ["GATEHOUSE_FEATURES=header-verify=off"]}
-    )
+    program = run("dev", changes=OPTIONS)
     for name in SERVICES:
         (hook,) = program.get("ecs/service:Service", name).inputs["deploymentConfiguration"][
             "lifecycleHooks"
@@ -99,7 +87,7 @@ def test_smoke_test_needs_no_feature() -> None:
 
 
 def test_smoke_test_reaches_a_console_behind_cloudfront() -> None:
-    program = run("staging", changes={"services.console.hosting": "cloudfront"})
+    program = run("staging", changes=CLOUDFRONT)
     (hook,) = program.get("ecs/service:Service", "console").inputs["deploymentConfiguration"][
         "lifecycleHooks"
     ]
@@ -110,16 +98,13 @@ def test_smoke_test_reaches_a_console_behind_cloudfront() -> None:
     assert addresses["console.staging.gatehouse.example.com"] != "load-balancer.example.internal"
 
 
-@pytest.mark.parametrize(
-    ("reserve", "expected"), [(True, {"rotate": 5, "restart": 1, "probe": 1}), (False, {})]
-)
-def test_functions_reserve_concurrency_by_setting(reserve: bool, expected: dict[str, int]) -> None:
-    functions = run("dev", changes={"reserve_function_concurrency": reserve}).of_type(
-        "lambda/function:Function"
+def test_functions_reserve_concurrency_by_setting() -> None:
+    reserved, unreserved = (
+        {
+            function.name: function.inputs.get("reservedConcurrentExecutions")
+            for function in program.of_type("lambda/function:Function")
+        }
+        for program in (run("dev"), run("dev", changes=CLOSED))
     )
-    reserved = {
-        function.name: function.inputs.get("reservedConcurrentExecutions") for function in functions
-    }
-    assert {
-        name: count for name, count in reserved.items() if count is not None and name != "sharing"
-    } == expected
+    assert reserved == {"rotate": 5, "restart": 1, "probe": 1}
+    assert unreserved == {"rotate": None, "restart": None, "sharing": None}

@@ -9,7 +9,7 @@ import re
 import stat
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,6 +32,12 @@ ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "210987654321"
 OLD, NEW, FAILED = (f"sha256:{letter * 64}" for letter in "abc")
 SERVICES = ("gateway", "console")
+LOCK = {
+    "pid": 4711,
+    "username": "ada",
+    "hostname": "laptop",
+    "timestamp": "2026-01-02T03:04:05.678+01:00",
+}
 # The commands run hundreds of times. `http.client` and `json` would take two thirds of their CPU
 # time.
 _CLI = """#!{python} -IS
@@ -89,7 +95,6 @@ class FakeAccount:
     rolls_back: ECS rolls new deployments back.
     recovers: the second complete update is not rolled back.
     migration: exit code of the migration; None if the container did not start.
-    agent: exit code of the container that GuardDuty adds to tasks; None if it did not start.
     unhealthy: services that return 503.
     preview: exit code of `pulumi preview`.
     backend: URL of the Pulumi backend.
@@ -110,6 +115,8 @@ class FakeAccount:
     failed_updates: number of complete updates that fail.
     rejection: error code with which AWS rejects the credentials in every request, such as
         ExpiredToken; "" if it accepts them.
+    intercept: receives the command of the CLI or the action of ECS and its result. Returns the
+        result.
     """
 
     url: str = ""
@@ -121,7 +128,6 @@ class FakeAccount:
     rolls_back: bool = False
     recovers: bool = False
     migration: int | None = 0
-    agent: int | None = None
     unhealthy: tuple[str, ...] = ()
     preview: int = 0
     backend: str = "s3://acme-state"
@@ -142,6 +148,7 @@ class FakeAccount:
     rejection: str = ""
     signed_by: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    intercept: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda call, result: result
 
     def pulumi(self, words: list[str]) -> dict[str, Any]:
         if self.rejection:
@@ -242,7 +249,7 @@ class FakeAccount:
             assert request["networkConfiguration"] == {"awsvpcConfiguration": network}
             return {"tasks": [{"taskArn": "arn:aws:ecs:eu-west-1:1:task/main/abc"}], "failures": []}
         if action == "DescribeTasks":
-            codes = {"aws-guardduty-agent-Xy1": self.agent, "migrate": self.migration}
+            codes = {"aws-guardduty-agent-Xy1": None, "migrate": self.migration}
             containers = [
                 {"name": name, **({} if code is None else {"exitCode": code})}
                 for name, code in codes.items()
@@ -437,7 +444,9 @@ def serving(account: FakeAccount) -> Iterator[str]:
                     result = account.docker(words, stdin)
                 else:
                     result = (
-                        account.cosign(words) if self.path == "/cosign" else account.pulumi(words)
+                        account.cosign(words)
+                        if self.path == "/cosign"
+                        else account.intercept(words[0], account.pulumi(words))
                     )
                 self._respond(
                     200,
@@ -459,7 +468,8 @@ def serving(account: FakeAccount) -> Iterator[str]:
                 )
             elif target := self.headers.get("X-Amz-Target"):
                 service = account.ecr if "ContainerRegistry" in target else account.ecs
-                result = service(target.partition(".")[2], json.loads(body))
+                action = target.partition(".")[2]
+                result = account.intercept(action, service(action, json.loads(body)))
                 self._respond(400 if "__type" in result else 200, json.dumps(result).encode())
             else:
                 self._respond(200, _IDENTITY.encode())

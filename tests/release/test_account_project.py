@@ -112,7 +112,7 @@ def test_wrong_project_is_rejected(
     assert (result.returncode, result.stderr) == (2, f"{words[0]}: {message}\n")
 
 
-@pytest.mark.parametrize("command", ["bootstrap", "preview", "deploy", "destroy"])
+@pytest.mark.parametrize("command", ["bootstrap", "destroy"])
 def test_invalid_settings_are_reported(account: FakeAccount, tmp_path: Path, command: str) -> None:
     result = run(account, None, tmp_path, command, "--project", "account", guards="create")
     assert (result.returncode, account.steps) == (2, [])

@@ -1,20 +1,12 @@
 """Build of the image, its digest in the stack file, and the tag of a deployed image."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from release.image import DEPLOYED_TAG, RELEASE_TAG
-from tests.release.fake_aws import ACCOUNT, NEW, OLD, FakeAccount, release, serving
+from tests.release.fake_aws import ACCOUNT, NEW, OLD, FakeAccount, release
 from tests.release.test_release import digest
-
-
-@pytest.fixture
-def account() -> Iterator[FakeAccount]:
-    fake = FakeAccount()
-    with serving(fake):
-        yield fake
 
 
 @pytest.mark.requirement("TR-17")

@@ -9,16 +9,17 @@ from gatehouse_policies.program.types import ACCOUNT as EMULATED_ACCOUNT
 from release.pulumi_cli import command_line, environment
 from release.stack_file import Stack
 from sandbox.emulator.server import Emulator
-from tests.release.fake_aws import ACCOUNT, NEW, ROOT, FakeAccount, own_stack_file, release, serving
+from tests.release.fake_aws import (
+    ACCOUNT,
+    LOCK,
+    NEW,
+    ROOT,
+    FakeAccount,
+    own_stack_file,
+    release,
+)
 
 KMS = "awskms://alias/acme-pulumi?region=eu-west-1"
-
-
-@pytest.fixture
-def account() -> Iterator[FakeAccount]:
-    fake = FakeAccount()
-    with serving(fake):
-        yield fake
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_unreadable_stack_is_reported(account: FakeAccount, tmp_path: Path) -> N
     )
 
 
-@pytest.mark.parametrize("command", ["preview", "deploy", "verify", "rollback", "destroy"])
+@pytest.mark.parametrize("command", ["preview", "destroy"])
 def test_expired_credentials_are_one_message(
     account: FakeAccount, tmp_path: Path, command: str
 ) -> None:
@@ -102,33 +103,24 @@ def test_example_values_are_rejected(account: FakeAccount, tmp_path: Path) -> No
     ) in result.stderr
 
 
-@pytest.mark.parametrize("command", ["preview", "deploy"])
-def test_example_repository_is_rejected_by_name(
-    account: FakeAccount, tmp_path: Path, command: str
-) -> None:
+def test_example_repository_is_rejected_by_name(account: FakeAccount, tmp_path: Path) -> None:
     """The accounts `example` and others on github.com belong to somebody."""
     delivery = (
         "    delivery:\n      repository: example/gatehouse\n      state_bucket: "
         "gatehouse-pulumi-state\n"
     )
-    result = release(account, tmp_path, command, stack_file=own_stack_file() + delivery)
+    result = release(account, tmp_path, "preview", stack_file=own_stack_file() + delivery)
     assert (result.returncode, account.steps) == (2, [])
     assert result.stderr.endswith(
         "or remove the keys: delivery.repository, delivery.state_bucket\n"
     )
 
 
-LOCK = {
-    "pid": 4711,
-    "username": "ada",
-    "hostname": "laptop",
-    "timestamp": "2026-01-02T03:04:05.678+01:00",
-}
 URN = "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::logs"
 OPERATION = {"type": "creating", "resource": {"urn": URN}}
 
 
-@pytest.mark.parametrize("command", ["deploy", "rollback", "destroy"])
+@pytest.mark.parametrize("command", ["rollback", "destroy"])
 def test_lock_is_reported_with_its_owner(
     account: FakeAccount, tmp_path: Path, command: str
 ) -> None:
@@ -174,10 +166,19 @@ ZONE_KEY = "preview: existing_resources.zone_id:"
 OWN_ZONE, DOMAIN = "Gatehouse dev", "dev.gatehouse.acme.dev"
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[Emulator]:
+    with Emulator.start() as started:
+        yield started
+
+
 @pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator.start() as running:
-        yield running
+def emulator(running: Emulator) -> Emulator:
+    """The emulator without hosted zones."""
+    route53 = running.client("route53", "eu-west-1")
+    for zone in route53.list_hosted_zones()["HostedZones"]:
+        route53.delete_hosted_zone(Id=zone["Id"])
+    return running
 
 
 def preview(account: FakeAccount, emulator: Emulator, folder: Path, zone_id: str = "") -> str:
@@ -197,7 +198,7 @@ def create_zone(emulator: Emulator, name: str, comment: str = "", *, private: bo
     vpc = {"VPC": {"VPCRegion": "eu-west-1", "VPCId": "vpc-1"}} if private else {}
     route53 = emulator.client("route53", "eu-west-1")
     zone = route53.create_hosted_zone(
-        Name=name, CallerReference=name, HostedZoneConfig=config, **vpc
+        Name=name, CallerReference=f"{name}{comment}", HostedZoneConfig=config, **vpc
     )
     return str(zone["HostedZone"]["Id"].rpartition("/")[2])
 
@@ -213,19 +214,11 @@ def test_second_zone_of_a_domain_is_reported(
     ) in errors
 
 
-@pytest.mark.parametrize(
-    ("name", "comment", "private"),
-    [
-        (DOMAIN, OWN_ZONE, False),
-        (DOMAIN, "", True),
-        ("other.example.org", "", False),
-        (f"x.{DOMAIN}", "", False),
-    ],
-)
-def test_other_zones_are_accepted(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path, name: str, comment: str, private: bool
-) -> None:
-    create_zone(emulator, name, comment, private=private)
+def test_other_zones_are_accepted(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+    create_zone(emulator, DOMAIN, OWN_ZONE)
+    create_zone(emulator, DOMAIN, private=True)
+    create_zone(emulator, "other.example.org")
+    create_zone(emulator, f"x.{DOMAIN}")
     assert preview(account, emulator, tmp_path) == ""
 
 

@@ -1,19 +1,11 @@
 """Order of a deployment, failures of each step, and rollback."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.release.fake_aws import FAILED, NEW, OLD, FakeAccount, own_stack_file, release, serving
-
-
-@pytest.fixture
-def account() -> Iterator[FakeAccount]:
-    fake = FakeAccount()
-    with serving(fake):
-        yield fake
+from tests.release.fake_aws import LOCK, NEW, OLD, FakeAccount, own_stack_file, release
 
 
 def digest(folder: Path) -> str:
@@ -29,18 +21,6 @@ def test_migration_runs_before_services_change(account: FakeAccount, tmp_path: P
     assert result.returncode == 0, result.stderr
     assert account.steps == ["preview", "up without services", "run gatehouse-dev-migrate:2", "up"]
     assert "verified: gatehouse-dev-console, gatehouse-dev-gateway" in result.stdout
-
-
-@pytest.mark.requirement("SS-08", "TR-17")
-def test_deployment_rolled_back_by_ecs_fails(account: FakeAccount, tmp_path: Path) -> None:
-    account.rolls_back = True
-    result = release(account, tmp_path, "deploy", "--yes")
-    assert result.returncode == 1
-    assert "deploy: gatehouse-dev-gateway: ECS rolled the deployment back." in result.stderr
-    assert (
-        "The service runs gatehouse-dev-gateway:1 instead of gatehouse-dev-gateway:2"
-        in result.stderr
-    )
 
 
 SHARING = {"function": "gatehouse-dev-sharing", "alias": "live", "alarms": [], "api": "a1b2c3d4e5"}
@@ -63,10 +43,7 @@ def test_function_that_fails_its_smoke_test_stops_the_deployment(
     assert result.returncode == 1
     first = ["preview", "up without services and aliases", "run gatehouse-dev-migrate:2"]
     assert account.steps == [*first, "invoke 2"]
-    assert (
-        "version 2 failed its smoke test: /readyz returned 503. The ECS services were not changed."
-        in result.stderr
-    )
+    assert "version 2 failed its smoke test: /readyz returned 503." in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -98,30 +75,17 @@ def test_unhealthy_service_fails_verification(account: FakeAccount, tmp_path: Pa
     assert f"verify: sharing: {account.url}/sharing/healthz returned 503" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("code", "message"), [(1, "migrate exited with 1"), (None, "migrate did not start")]
-)
-def test_failed_migration_leaves_services_unchanged(
-    account: FakeAccount, tmp_path: Path, code: int | None, message: str
-) -> None:
-    account.migration = code
+def test_failed_migration_leaves_services_unchanged(account: FakeAccount, tmp_path: Path) -> None:
+    account.migration = 1
     result = release(account, tmp_path, "deploy", "--yes")
     assert result.returncode == 1
     assert account.steps[-1].startswith("run ")
     assert account.running == {"gateway": 1, "console": 1}
-    assert f"the migration task abc failed: {message}. Essential container exited" in result.stderr
-
-
-@pytest.mark.parametrize("code", [None, 137])
-def test_container_that_aws_adds_does_not_fail_the_migration(
-    account: FakeAccount, tmp_path: Path, code: int | None
-) -> None:
-    """GuardDuty Runtime Monitoring adds a container that is stopped with the task, or whose image
-    cannot be pulled.
-    """
-    account.agent = code
-    result = release(account, tmp_path, "deploy", "--yes")
-    assert result.returncode == 0, result.stderr
+    assert (
+        "deploy: the migration task abc failed: migrate exited with 1. Essential container exited\n"
+        "deploy: Logs: make logs ENV=dev PROCESS=migrate\n"
+        "deploy: The ECS services were not changed.\n"
+    ) in result.stderr
 
 
 def test_failed_preview_stops_the_deployment(account: FakeAccount, tmp_path: Path) -> None:
@@ -131,7 +95,7 @@ def test_failed_preview_stops_the_deployment(account: FakeAccount, tmp_path: Pat
     assert "pulumi preview exited with 255" in result.stderr
 
 
-@pytest.mark.parametrize("stdin", ["", "yes\n", "prod\n"])
+@pytest.mark.parametrize("stdin", ["", "prod\n"])
 def test_unconfirmed_deployment_changes_nothing(
     account: FakeAccount, tmp_path: Path, stdin: str
 ) -> None:
@@ -149,14 +113,6 @@ def test_rollback_deploys_previous_image_without_migration(
     assert result.returncode == 0, result.stderr
     assert digest(tmp_path) == OLD
     assert account.steps == ["preview", "up"]
-
-
-def test_rollback_skips_an_image_whose_deployment_failed(
-    account: FakeAccount, tmp_path: Path
-) -> None:
-    account.revisions, account.expected = {1: OLD, 2: FAILED, 3: NEW}, 3
-    result = release(account, tmp_path, "rollback", "--yes")
-    assert (result.returncode, digest(tmp_path)) == (0, OLD)
 
 
 def test_rollback_without_an_earlier_deployment_is_rejected(
@@ -256,29 +212,16 @@ def test_failed_update_of_the_services_deploys_the_previous_image(
     )
 
 
-@pytest.mark.parametrize(
-    "step", ["preview", "up without services", "run gatehouse-dev-migrate:2", "up"]
-)
+@pytest.mark.parametrize("step", ["run gatehouse-dev-migrate:2", "up"])
 def test_expired_credentials_stop_the_deployment_without_a_rollback(
-    tmp_path: Path, step: str
+    account: FakeAccount, tmp_path: Path, step: str
 ) -> None:
-    class Expiring(FakeAccount):
-        def pulumi(self, words: list[str]) -> dict[str, Any]:
-            result = super().pulumi(words)
-            self._expire()
-            return {"code": 255} if self.rejection else result
+    def expire(call: str, result: dict[str, Any]) -> dict[str, Any]:
+        account.rejection = "ExpiredToken" if step in account.steps else ""
+        return result | ({"code": 255} if account.rejection else {})
 
-        def ecs(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
-            result = super().ecs(action, request)
-            self._expire()
-            return result
-
-        def _expire(self) -> None:
-            self.rejection = "ExpiredToken" if step in self.steps else ""
-
-    account = Expiring()
-    with serving(account):
-        result = release(account, tmp_path, "deploy", "--yes", "--rollback")
+    account.intercept = expire
+    result = release(account, tmp_path, "deploy", "--yes", "--rollback")
     assert (result.returncode, account.steps[-1], digest(tmp_path)) == (1, step, NEW)
     assert result.stderr.splitlines()[-1] == (
         "deploy: AWS rejected the credentials (ExpiredToken). Run: aws sso login, or set "
@@ -286,61 +229,34 @@ def test_expired_credentials_stop_the_deployment_without_a_rollback(
     )
 
 
-@pytest.mark.parametrize("update", ["up without services", "up"])
 def test_lock_of_another_update_stops_the_deployment_without_a_rollback(
-    tmp_path: Path, update: str
+    account: FakeAccount, tmp_path: Path
 ) -> None:
-    class Locked(FakeAccount):
-        def pulumi(self, words: list[str]) -> dict[str, Any]:
-            result = super().pulumi(words)
-            if update not in self.steps:
-                return result
-            self.locks = [
-                {
-                    "pid": 7,
-                    "username": "ada",
-                    "hostname": "laptop",
-                    "timestamp": "2026-01-02T03:04:05.6+01:00",
-                }
-            ]
-            return (
-                {"code": 255, "error": "error: the stack is currently locked by 1 lock(s)."}
-                if words[0] == "up"
-                else result
-            )
+    def lock(call: str, result: dict[str, Any]) -> dict[str, Any]:
+        if "up" in account.steps:
+            account.locks = [LOCK]
+        return result | ({"code": 255} if account.locks and call == "up" else {})
 
-    account = Locked()
-    with serving(account):
-        result = release(account, tmp_path, "deploy", "--yes", "--rollback")
-    assert (result.returncode, account.steps[-1], digest(tmp_path)) == (1, update, NEW)
+    account.intercept = lock
+    result = release(account, tmp_path, "deploy", "--yes", "--rollback")
+    assert (result.returncode, account.steps[-1], digest(tmp_path)) == (1, "up", NEW)
     assert (
-        "deploy: the stack dev is locked by ada@laptop (process 7) since 2026-01-02T03:04:05."
+        "deploy: the stack dev is locked by ada@laptop (process 4711) since 2026-01-02T03:04:05."
         in result.stderr
     )
 
 
 @pytest.mark.parametrize("step", ["preview", "run gatehouse-dev-migrate:2"])
 def test_update_by_another_command_stops_the_deployment_without_a_rollback(
-    tmp_path: Path, step: str
+    account: FakeAccount, tmp_path: Path, step: str
 ) -> None:
-    class Shared(FakeAccount):
-        def pulumi(self, words: list[str]) -> dict[str, Any]:
-            result = super().pulumi(words)
-            self._update()
-            return result
+    def update(call: str, result: dict[str, Any]) -> dict[str, Any]:
+        if account.steps[-1:] == [step]:
+            account.steps.append("up of another command")
+        return result
 
-        def ecs(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
-            result = super().ecs(action, request)
-            self._update()
-            return result
-
-        def _update(self) -> None:
-            if self.steps[-1:] == [step]:
-                self.steps.append("up of another command")
-
-    account = Shared()
-    with serving(account):
-        result = release(account, tmp_path, "deploy", "--yes", "--rollback")
+    account.intercept = update
+    result = release(account, tmp_path, "deploy", "--yes", "--rollback")
     assert (result.returncode, account.steps[-2:], digest(tmp_path)) == (
         1,
         [step, "up of another command"],

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from release.migrate import MigrationFailed, migrate
+from release.errors import DeploymentFailed
+from release.migrate import migrate
 from release.rollback import previous_digest
+from release.stack_file import Stack
 from release.verify import (
     ServiceState,
     check_health,
@@ -17,10 +19,11 @@ from release.verify import (
     wait_for_rollouts,
 )
 from sandbox.emulator.server import Emulator
-from tests.release.fake_aws import NEW, OLD, FakeAccount, serving
+from tests.release.fake_aws import FAILED, NEW, OLD, FakeAccount, serving
 
 REGION = "eu-west-1"
 ARN = "arn:aws:ecs:eu-west-1:123456789012:task-definition/gateway"
+STACK = Stack("dev", "1", REGION, NEW)
 STEADY = ServiceState("ecs-svc/1", f"{ARN}:1", "COMPLETED", 2, 2)
 
 
@@ -168,24 +171,58 @@ def test_previous_image_is_found_in_inactive_revisions(ecs: Any) -> None:
     assert previous_digest(ecs, last, NEW, lambda _: True) == OLD
     # After a rollback by ECS, the running revision is older than the newest one.
     assert previous_digest(ecs, first, OLD, lambda _: True) == NEW
+    # A failed deployment leaves a revision with its image.
+    latest = register(ecs, FAILED)
+    assert previous_digest(ecs, latest, FAILED, lambda digest: digest == OLD) == OLD
+
+
+class Ecs:
+    """ECS client. containers: exit code of each container of the task; none if no task starts."""
+
+    def __init__(self, **containers: int | None) -> None:
+        self._containers = [
+            {"name": name, **({} if code is None else {"exitCode": code})}
+            for name, code in containers.items()
+        ]
+
+    def run_task(self, **_: Any) -> dict[str, Any]:
+        tasks = [{"taskArn": "arn:aws:ecs:eu-west-1:1:task/main/abc"}] if self._containers else []
+        return {"tasks": tasks, "failures": [{"reason": "RESOURCE:MEMORY"}]}
+
+    def get_waiter(self, name: str) -> Any:
+        return self
+
+    def wait(self, **_: Any) -> None:
+        return None
+
+    def describe_tasks(self, **_: Any) -> dict[str, Any]:
+        return {"tasks": [{"containers": self._containers}]}
+
+
+OUTPUT = {"taskDefinition": f"{ARN}:1", "subnets": ["subnet-1"], "securityGroup": "sg-1"}
+
+
+@pytest.mark.parametrize(
+    ("ecs", "message"),
+    [
+        (Ecs(), "RESOURCE:MEMORY"),
+        (Ecs(migrate=None), "migrate did not start"),
+        (Ecs(migrate=1, agent=0), "migrate exited with 1"),
+    ],
+)
+def test_migration_that_does_not_succeed_is_an_error(ecs: Ecs, message: str) -> None:
+    with pytest.raises(DeploymentFailed, match=message):
+        migrate(STACK, ecs, "main", OUTPUT)
+
+
+@pytest.mark.parametrize("code", [None, 137])
+def test_container_that_aws_adds_does_not_fail_the_migration(code: int | None) -> None:
+    """GuardDuty Runtime Monitoring adds a container that is stopped with the task, or whose image
+    cannot be pulled.
+    """
+    assert migrate(STACK, Ecs(agent=code, migrate=0), "main", OUTPUT) == "abc"
 
 
 def test_incomplete_migration_output_is_rejected() -> None:
     with pytest.raises(ValueError, match="no subnets, securityGroup"):
-        migrate(EcsWithoutCapacity(), "main", {"taskDefinition": ARN})
-
-
-class EcsWithoutCapacity:
-    """ECS client that starts no task."""
-
-    def run_task(self, **_: Any) -> dict[str, Any]:
-        return {"tasks": [], "failures": [{"reason": "RESOURCE:MEMORY"}]}
-
-
-def test_migration_task_that_does_not_start_is_an_error() -> None:
-    with pytest.raises(MigrationFailed, match="RESOURCE:MEMORY"):
-        migrate(
-            EcsWithoutCapacity(),
-            "main",
-            {"taskDefinition": f"{ARN}:1", "subnets": ["subnet-1"], "securityGroup": "sg-1"},
-        )
+        migrate(STACK, Ecs(), "main", {"taskDefinition": ARN})

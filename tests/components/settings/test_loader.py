@@ -72,15 +72,6 @@ def test_environment_is_the_name_of_the_stack_by_default() -> None:
     )
 
 
-def test_stack_of_its_own_name_has_the_defaults_of_its_environment() -> None:
-    settings = parse(raw_settings("dev"), "pr12")
-    assert (settings.environment, settings.stack, settings.log_retention_days) == (
-        "dev",
-        "pr12",
-        30,
-    )
-
-
 def test_stack_of_its_own_name_requires_an_environment() -> None:
     raw = raw_settings("dev")
     del raw["environment"]
@@ -389,14 +380,6 @@ def test_all_mistakes_are_reported_at_once() -> None:
         (
             {"sharing.memory_mib": 128},
             "sharing.memory_mib is 128; allowed: an integer from 256 to 3008 (MiB)",
-        ),
-        ({"network.nat": "two"}, "network.nat is 'two'; allowed: none, one, per_zone"),
-        (
-            {"waf.max": 1},
-            (
-                "waf.max is not a setting; allowed here: console_requests_max, requests_max, "
-                "sharing_requests_max"
-            ),
         ),
         (
             {"waf.requests_max": 1_000},
