@@ -1,6 +1,6 @@
 """The ECS cluster and its Fargate services, with blue/green deployments and auto scaling."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pulumi
 import pulumi_aws as aws
@@ -8,19 +8,11 @@ import pulumi_aws as aws
 from components.component import DeploymentHook, Placement, StackComponent, TargetGroups
 from components.contract import Stack
 from components.naming import tags
-from components.settings.workloads import (
-    ROLLING,
-    RolloutSettings,
-    ScalingSettings,
-    ServiceSettings,
-)
+from components.settings.workloads import ROLLING, RolloutSettings
 
 HEALTH_CHECK_GRACE_S = 60
 START_MINUTES = 20
 """Time for tasks to start and become healthy, excluding the wait times of the rollout."""
-
-TargetTracking = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationArgsDict
-MetricQuery = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationMetricArgsDict  # noqa: E501
 
 
 class EcsCluster(StackComponent):
@@ -151,17 +143,23 @@ class EcsService(StackComponent):
             max_capacity=scaling.tasks_max,
             opts=self.child,
         )
-        for metric, configuration in _scaling_policies(scaling, target_groups):
-            aws.appautoscaling.Policy(
-                f"{name}-{metric}",
-                name=self.names.name(f"{name}-{metric}"),
-                policy_type="TargetTrackingScaling",
-                service_namespace=target.service_namespace,
-                scalable_dimension=target.scalable_dimension,
-                resource_id=target.resource_id,
-                target_tracking_scaling_policy_configuration=configuration,
-                opts=self.child,
-            )
+        aws.appautoscaling.Policy(
+            f"{name}-cpu",
+            name=self.names.name(f"{name}-cpu"),
+            policy_type="TargetTrackingScaling",
+            service_namespace=target.service_namespace,
+            scalable_dimension=target.scalable_dimension,
+            resource_id=target.resource_id,
+            target_tracking_scaling_policy_configuration={
+                "target_value": scaling.cpu_target_percent,
+                "scale_in_cooldown": 300,
+                "scale_out_cooldown": 30,
+                "predefined_metric_specification": {
+                    "predefined_metric_type": "ECSServiceAverageCPUUtilization"
+                },
+            },
+            opts=self.child,
+        )
         self.register_outputs({"name": self.name})
 
 
@@ -187,62 +185,3 @@ def _deployment_configuration(
             }
         ]
     return configuration
-
-
-def _scaling_policies(
-    scaling: ScalingSettings, target_groups: Mapping[int, TargetGroups]
-) -> Iterator[tuple[str, TargetTracking]]:
-    """Yield the target tracking policies. Auto scaling applies the policy that requires the most
-    tasks.
-    """
-    configuration: TargetTracking = {
-        "target_value": scaling.cpu_target_percent,
-        "scale_in_cooldown": 300,
-        "scale_out_cooldown": 30,
-    }
-    yield (
-        "cpu",
-        {
-            **configuration,
-            "predefined_metric_specification": {
-                "predefined_metric_type": "ECSServiceAverageCPUUtilization"
-            },
-        },
-    )
-    if target_groups and isinstance(scaling, ServiceSettings):
-        groups = next(iter(target_groups.values()))
-        yield (
-            "requests",
-            {
-                **configuration,
-                "target_value": scaling.requests_target,
-                "customized_metric_specification": {"metrics": _requests(groups)},
-            },
-        )
-
-
-def _requests(groups: TargetGroups) -> list[MetricQuery]:
-    """Return the metric for requests per task, summed over both target groups. The predefined
-    metric covers only one target group, and a deployment shifts the traffic to the other."""
-    queries: list[MetricQuery] = [
-        {
-            "id": color,
-            "metric_stat": {
-                "stat": "Sum",
-                "metric": {
-                    "namespace": "AWS/ApplicationELB",
-                    "metric_name": "RequestCountPerTarget",
-                    "dimensions": [
-                        {"name": name, "value": value} for name, value in dimensions.items()
-                    ],
-                },
-            },
-            "return_data": False,
-        }
-        for color, dimensions in zip(("blue", "green"), groups.dimensions, strict=True)
-    ]
-    total = "FILL(blue, 0) + FILL(green, 0)"
-    return [
-        *queries,
-        {"id": "both", "expression": total, "label": "Requests per task", "return_data": True},
-    ]

@@ -48,16 +48,6 @@ TasksMin = Annotated[
         )
     ),
 ]
-RequestsTarget = Annotated[
-    int,
-    integer(10, 1_000_000, "requests per minute and task"),
-    Field(
-        description=(
-            "Auto scaling target for requests per minute and task. The target that "
-            "requires more tasks applies."
-        )
-    ),
-]
 
 
 class ImageSettings(Section):
@@ -93,13 +83,11 @@ class ServiceSettings(ScalingSettings):
     """An ECS service behind the load balancer."""
 
     tasks_min: Annotated[TasksMin, prod_requires_at_least(2, "tasks")]
-    requests_target: RequestsTarget
 
 
 class GatewaySettings(ServiceSettings):
     """The gateway service, which verifies keys and forwards requests to Cores."""
 
-    requests_target: RequestsTarget = 60_000
     workers: Annotated[int, integer(1, 16, "worker processes in a task")] = by_environment(1, 1, 2)
     """Number of worker processes in a task. Use one for each vCPU."""
 
@@ -111,7 +99,6 @@ class ConsoleSettings(ServiceSettings):
 
     cpu: Cpu = 256
     memory_mib: MemoryMib = 1024
-    requests_target: RequestsTarget = 6_000
     hosting: Annotated[str, choice("container", CLOUDFRONT)] = "container"
     """`container`: the console's tasks serve the files of the web UI. `cloudfront`: a CloudFront
     distribution serves the files from S3 and forwards all other requests to the tasks through an
