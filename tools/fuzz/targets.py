@@ -31,6 +31,7 @@ Target = Callable[[bytes], None]
 
 _PEPPER = token.Pepper({1: bytes(range(32))}, 1)
 _KEY_ID = "3fGh82kLmQ0a"
+_URLS = forwarding.CoreUrls("/cores/docs", "", "gateway.test")
 _NOW = 1_800_000_000.0
 _ADDRESSES = ClientAddresses(
     (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32"))
@@ -72,15 +73,20 @@ def fuzz_header(data: bytes) -> None:
     fields = [
         (name.strip().lower(), value.strip()) for name, _, value in lines if name.strip().isascii()
     ]
-    if not forwarding.ambiguity(fields):
-        for name, value in forwarding.forwarded(fields):
-            assert header_names.is_forwarded(name.encode()), name
+    values_of: dict[bytes, list[str]] = {}
+    for name_bytes, value_bytes in fields:
+        values_of.setdefault(name_bytes, []).append(value_bytes.decode("latin-1"))
+    name_of = header_names.forwarded_name()
+    if not forwarding.ambiguity(values_of):
+        for name, value in forwarding.forwarded(values_of, name_of, _URLS):
+            assert name_of(name.encode()) == name
             assert value.isascii()
             assert "\r" not in value
             assert "\0" not in value
     decoded = [(name.decode("ascii"), value.decode("latin-1")) for name, value in fields]
-    for name_bytes, _ in forwarding.returned(decoded, replaced=(b"ratelimit",)):
-        assert name_bytes not in header_names.HOP_BY_HOP
+    core_url = "http://core.test"
+    for name_bytes, _ in forwarding.returned(decoded, _URLS, "/", core_url, [b"ratelimit"]):
+        assert name_bytes.decode() not in header_names.HOP_BY_HOP
         assert name_bytes != b"ratelimit"
     values = [value for _, value in decoded]
     ipaddress.ip_address(_ADDRESSES.client("10.0.0.1", values))

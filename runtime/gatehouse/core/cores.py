@@ -27,13 +27,24 @@ INSTANCES_MAX = 64
 #: certificate, and the method and URL of its request. `*` stands for any characters. CGI and WSGI
 #: servers read an underscore in a name as a hyphen.
 IDENTITY_HEADERS = (
-    *("*_*", "remote-*", "x-remote-*", "x-real-ip", "client-ip", "*-client-ip"),
-    *("x-auth-request-*", "x-authenticated-*", "x-webauth-*", "x-forwarded-*", "x-original-*"),
-    *("x-goog-authenticated-*", "x-goog-iap-*", "x-amzn-oidc-*", "x-ms-client-principal*"),
-    *("cf-connecting-ip*", "cf-access-*", "tailscale-user-*", "x-pomerium-*"),
-    *("client-cert*", "x-client-cert*", "x-ssl-*", "ssl-client-*", "x-consumer-*", "x-envoy-*"),
-    *("x-credential-*", "x-rewrite-*", "x-http-method*", "x-method-override", "x-user*"),
-    *("x-email", "x-groups", "x-roles"),
+    "*_*",
+    # The address of the client.
+    *("client-ip", "*-client-ip", "*-clientip", "*-socketip", "*-user-ip", "x-real-ip"),
+    *("cf-connecting-ip*", "forwarded-for", "x-originating-ip", "akamai-origin-hop", "x-envoy-*"),
+    # The user.
+    *("remote-*", "x-remote-*", "x-user", "x-user-id", "x-user-name", "x-user-email", "x-username"),
+    *("x-user-groups", "x-user-roles", "x-userinfo", "x-email", "x-groups", "x-roles"),
+    *("x-auth-request-*", "x-auth-user*", "x-authenticated-*", "x-authentik-*", "x-webauth-*"),
+    *("x-consumer-*", "x-credential-*", "impersonate-*", "x-amzn-oidc-*", "cf-access-*"),
+    *("x-goog-authenticated-*", "x-goog-iap-*", "x-ms-client-principal*", "x-pomerium-*"),
+    "tailscale-user-*",
+    # The certificate of the client, and TLS.
+    *("client-cert*", "x-client-cert*", "x-amzn-mtls-*", "x-ssl-*", "ssl-*", "x-arr-*"),
+    "front-end-https",
+    # The method and the URL of the request, and its route in the application.
+    *("x-http-method*", "x-method-override", "x-http-host-override", "x-original-*", "x-rewrite-*"),
+    *("x-host", "x-url-scheme", "x-script-name", "x-middleware-*", "x-invoke-*", "x-accel-*"),
+    "x-sendfile-type",
 )
 
 

@@ -180,14 +180,6 @@ class UpgradeRequired(GatehouseError):
     code, status, title = "upgrade_required", 426, "The WebSocket version is not supported"
 
 
-class UpgradeUnsupported(GatehouseError):
-    code, status, title = (
-        "upgrade_unsupported",
-        501,
-        "The gateway does not support this connection upgrade",
-    )
-
-
 class CoreUnreachable(GatehouseError):
     """`sent`: True if the Core may have received part of the request; False if no connection was
     established.

@@ -1,5 +1,5 @@
-"""Validates paths, queries and header fields, and selects the header fields that the gateway
-forwards. Pure.
+"""Requests to Cores and their responses: validates paths, queries and header fields, selects the
+fields that the gateway forwards, and translates URLs. Pure.
 
 Ambiguous paths are rejected, so that authorization, routing and Cores agree on a path. The
 percent-encoded bytes are forwarded unchanged, so a Core decodes them exactly once. The checks use
@@ -7,23 +7,24 @@ the decoded path, with `%2F` as a separator, because some servers treat it as a 
 RFC 3986, sections 2.1 (percent-encoding) and 6.2.2.3 (dot segments); WHATWG URL Standard (parsers
 convert a backslash to a slash and remove tabs).
 
-Header fields are (name, value) pairs in bytes. Sources: RFC 9110, section 7.6.1 (Connection and the
-fields that it lists) and RFC 9112, section 6.1 (a message with both Transfer-Encoding and
-Content-Length "ought to be handled as an error"). Duplicate Content-Length or Host fields are
+Header fields are forwarded unless header_names.py lists them or Connection names them. Sources: RFC
+9110, section 7.6.1 (Connection) and RFC 9112, section 6.1 (a message with both Transfer-Encoding
+and Content-Length "ought to be handled as an error"). Duplicate Content-Length or Host fields are
 rejected too.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from urllib.parse import unquote_to_bytes
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import unquote_to_bytes, urljoin
 
 import msgspec
 
-from gatehouse.platform.http.header_names import HANDSHAKE_FIELDS, is_forwarded, is_returned
+from gatehouse.platform.http.header_names import ForwardedName, returned_name
 
-Field = tuple[bytes, bytes]
+#: Values of header fields, by name in lowercase.
+Fields = Mapping[bytes, Sequence[str]]
 
 #: Name of a Core: a DNS label of up to 40 characters, as in the check constraint in the database.
 CORE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -41,15 +42,15 @@ METHODS = frozenset(
     b" PROPFIND PROPPATCH PUT QUERY REBIND REPORT SEARCH UNBIND UNLINK UNLOCK".split()
 )
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_PATH_BYTES_MAX = 8192
 
 
 class CorePath(msgspec.Struct, frozen=True, gc=False):
     """Parts of `/cores/{name}{path}`. `name` is unvalidated and can be empty. `path` is
-    percent-encoded and includes the leading slash."""
+    percent-encoded and includes the leading slash. `prefix` is the part before `path`."""
 
     name: str
     path: str
+    prefix: str
 
 
 def core_path(raw: bytes) -> CorePath:
@@ -60,15 +61,13 @@ def core_path(raw: bytes) -> CorePath:
     if reason:
         raise ValueError(reason)
     name, slash, rest = raw[len(CORES) :].decode("ascii").partition("/")
-    return CorePath(name=name, path=slash + rest if slash else "/")
+    return CorePath(name, slash + rest if slash else "/", CORES + name)
 
 
 def flaw(raw: bytes) -> str:
     """Sentence that explains why a percent-encoded path is ambiguous or unsafe to forward. Empty if
     the path is valid.
     """
-    if len(raw) > _PATH_BYTES_MAX:
-        return f"the path is longer than {_PATH_BYTES_MAX} bytes"
     invalid = _NOT_IN_PATH.search(raw)
     if invalid is not None:
         return _character_flaw(invalid.group())
@@ -133,95 +132,195 @@ def _dotted(path: bytes) -> bool:
 #: Beginning of the names of console cookies. A browser sends console cookies to the gateway if both
 #: services have the same host.
 CONSOLE_COOKIE = "__Host-gatehouse"
-_CONSOLE_COOKIE = CONSOLE_COOKIE.encode("ascii")
 
 #: A field value: visible ASCII characters, spaces and tabs (RFC 9110, section 5.5, without
 #: obs-text).
-_VALUE = re.compile(rb"[\t -~]*")
+_VALUE = re.compile(r"[\t -~]*")
 
 #: Fields that may occur only once. With duplicates, two servers can interpret the request
 #: differently (request smuggling).
 _ONCE = (b"host", b"authorization", b"x-api-key", b"content-length", b"transfer-encoding")
 
 
-def ambiguity(fields: Iterable[Field]) -> str:
+def ambiguity(fields: Fields) -> str:
     """Sentence without field values that explains why header fields are ambiguous or invalid. Empty
     if the fields are valid.
     """
-    names: set[bytes] = set()
-    for name, value in fields:
-        if name in names and name in _ONCE:
+    for name in _ONCE:
+        if len(fields.get(name, ())) > 1:
             return f"the header {name.decode('ascii')} is sent twice"
-        names.add(name)
-        if _VALUE.fullmatch(value) is None:
-            return (
-                f"the header {name.decode('latin-1')[:40]} contains a byte that is not "
-                f"visible ASCII"
-            )
-    if b"transfer-encoding" in names and b"content-length" in names:
+    if _VALUE.fullmatch("".join(["".join(values) for values in fields.values()])) is None:
+        invalid = next(
+            name for name, values in fields.items() if _VALUE.fullmatch("".join(values)) is None
+        )
+        text = invalid.decode("latin-1")[:40]
+        return f"the header {text} contains a byte that is not visible ASCII"
+    if b"transfer-encoding" in fields and b"content-length" in fields:
         return "Transfer-Encoding and Content-Length are sent together"
     return ""
 
 
-def forwarded(fields: Sequence[Field]) -> list[tuple[str, str]]:
-    """Fields of a client request that are forwarded to the Core, in the same order and with
-    duplicates: fields with an allowed name (http/header_names.py), without the cookies of the
-    console."""
-    listed = _named_by_connection(fields)
-    result: list[tuple[str, str]] = []
-    for name, value in fields:
-        if name in listed or not is_forwarded(name):
-            continue
-        cookies = (
-            _without_console_cookies(value)
-            if name == b"cookie" and _CONSOLE_COOKIE in value
-            else value
-        )
-        if cookies or not value:
-            result.append((name.decode("ascii"), cookies.decode("ascii")))
-    return result
+def forwarded(fields: Fields, name_of: ForwardedName, urls: CoreUrls) -> list[tuple[str, str]]:
+    """Fields of a client request that are forwarded to the Core, with the URLs of the Core and
+    without the cookies of the console. Fields with the same name keep their order.
+    """
+    listed = _listed(fields.get(b"connection", ()))
+    headers = [
+        (text, value)
+        for name, values in fields.items()
+        if (text := name_of(name)) and text not in listed
+        for value in values
+    ]
+    if any(CONSOLE_COOKIE in value for value in fields.get(b"cookie", ())):
+        cookies = [_without_console_cookies(value) for name, value in headers if name == "cookie"]
+        headers = [field for field in headers if field[0] != "cookie"]
+        headers += [("cookie", value) for value in cookies if value]
+    if b"destination" in fields:
+        host = "".join(fields.get(b"host", ()))
+        headers = [
+            (name, urls.destination(value, host) if name == "destination" else value)
+            for name, value in headers
+        ]
+    return headers
+
+
+def removed(fields: Fields, headers: Iterable[tuple[str, str]]) -> list[bytes]:
+    """Names of the fields of a client request that are not among the forwarded headers."""
+    kept = {name for name, _ in headers}
+    return [name for name in fields if name.decode("ascii") not in kept]
 
 
 def returned(
-    fields: Sequence[tuple[str, str]], replaced: Iterable[bytes] = (), *, handshake: bool = False
-) -> list[Field]:
-    """Fields of a Core response that are returned to the client: fields with an allowed name
-    (http/header_names.py), without fields that the gateway sets itself (`replaced`, in lowercase)
-    and cookies for other hosts or for the console.
+    headers: Sequence[tuple[str, str]],
+    urls: CoreUrls,
+    target: str,
+    core_url: str,
+    replaced: Iterable[bytes] = (),
+) -> list[tuple[bytes, bytes]]:
+    """Fields of a Core response that are returned to the client, with the URLs that clients use.
 
-    handshake: True for a 101 response that accepts a WebSocket handshake.
+    target: path and query that the Core received. core_url: URL of the Core. replaced: names of
+        fields that the gateway sets itself, in lowercase.
     """
-    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
-    dropped = _named_by_connection(encoded) | set(replaced)
-    return [
-        (name, value)
-        for name, value in encoded
-        if (is_returned(name) or (handshake and name in HANDSHAKE_FIELDS))
-        and name not in dropped
-        and _VALUE.fullmatch(value) is not None
-        and not (
-            name == b"set-cookie"
-            and (_is_cookie_of_domain(value) or value.lstrip().startswith(_CONSOLE_COOKIE))
-        )
-    ]
+    listed = _listed([value for name, value in headers if name == "connection"])
+    dropped = {b"", *replaced, *(name.encode("latin-1") for name in listed)}
+    result = []
+    for name, value in headers:
+        encoded = returned_name(name)
+        if encoded in dropped:
+            continue
+        if name == "set-cookie":
+            value = urls.cookie(value)
+        elif name in _LOCATIONS:
+            value = urls.location(value, target, core_url)
+        if value or name != "set-cookie":
+            result.append((encoded, value.encode("latin-1")))
+    return result
 
 
-def _without_console_cookies(value: bytes) -> bytes:
-    cookies = [cookie.strip() for cookie in value.split(b";")]
-    return b"; ".join(cookie for cookie in cookies if not cookie.startswith(_CONSOLE_COOKIE))
+#: Response fields with a URL of the Core.
+_LOCATIONS = frozenset({"location", "content-location"})
 
 
-def _is_cookie_of_domain(value: bytes) -> bool:
-    """True for a cookie with a Domain attribute, which other hosts of the domain would receive (RFC
-    6265, section 4.1.2.3).
+def _without_console_cookies(value: str) -> str:
+    cookies = [cookie.strip() for cookie in value.split(";")]
+    return "; ".join(cookie for cookie in cookies if not cookie.startswith(CONSOLE_COOKIE))
+
+
+def _listed(connection: Iterable[str]) -> set[str]:
+    """Names in the values of the field Connection."""
+    names = {part.strip().lower() for value in connection for part in value.split(",")}
+    return names - {"close", "keep-alive", ""}
+
+
+_AUTHORITY = re.compile(r"(?:https?:)?//([^/?#]*)", re.IGNORECASE)
+
+
+class CoreUrls(msgspec.Struct, frozen=True, gc=False):
+    """URLs of a Core.
+
+    client_prefix: beginning of the paths that clients use, without a slash at the end.
+    core_prefix: what the Core receives instead.
+    public_host: host of the gateway, with an optional port. Empty if it is not configured.
     """
-    return any(part.strip().lower().startswith(b"domain") for part in value.split(b";")[1:])
+
+    client_prefix: str
+    core_prefix: str
+    public_host: str
+
+    def location(self, reference: str, target: str, core_url: str) -> str:
+        """A URL reference in a response of the Core, as clients have to use it. URLs of other hosts
+        are not changed.
+
+        target: path and query that the Core received. core_url: URL of the Core.
+        """
+        if reference.startswith("/") and not reference.startswith("//"):
+            return self._client_path(reference)
+        core_host = core_url.partition("://")[2].partition("/")[0]
+        if _AUTHORITY.match(reference) is None:
+            try:
+                reference = urljoin(f"http://{core_host}{target}", reference)
+            except ValueError:  # not a URL reference
+                return reference
+        authority = _AUTHORITY.match(reference)
+        if authority is None:
+            return reference
+        host, path = authority[1], reference[authority.end() :]
+        if _same_host(host, self.public_host) and path.startswith(CORES):
+            return reference
+        if not (_same_host(host, core_host) or _same_host(host, self.public_host)):
+            return reference
+        return self._client_path(path if path.startswith("/") else f"/{path}")
+
+    def destination(self, reference: str, host: str) -> str:
+        """The header Destination of a client, as a path of the Core. URLs of other hosts and other
+        Cores are not changed.
+
+        host: header Host of the client.
+        """
+        authority, path = _AUTHORITY.match(reference), reference
+        if authority is not None:
+            hosts = (host, self.public_host)
+            if not any(_same_host(authority[1], known) for known in hosts):
+                return reference
+            path = reference[authority.end() :]
+        if not _is_below(path, self.client_prefix):
+            return reference
+        path = self.core_prefix + path.removeprefix(self.client_prefix)
+        return path if path.startswith("/") else f"/{path}"
+
+    def cookie(self, value: str) -> str:
+        """The value of Set-Cookie for clients: without Domain, so that no other host receives the
+        cookie, and with the path that clients use. Empty for a cookie of the console.
+        """
+        pair, *attributes = value.split(";")
+        name = pair.strip().lower()
+        if name.startswith(CONSOLE_COOKIE.lower()):
+            return ""
+        kept = [pair]
+        for attribute in attributes:
+            key, _, path = (part.strip() for part in attribute.partition("="))
+            # A cookie with this prefix is valid only with `Path=/`.
+            if key.lower() == "path" and path.startswith("/") and not name.startswith("__host-"):
+                attribute = f" Path={self._client_path(path).removesuffix('/') or '/'}"
+            if key.lower() != "domain":
+                kept.append(attribute)
+        return ";".join(kept)
+
+    def _client_path(self, path: str) -> str:
+        """A Core that knows the prefix, for example from X-Forwarded-Prefix, uses the path of
+        clients.
+        """
+        if _is_below(path, self.client_prefix) or not _is_below(path, self.core_prefix):
+            return path
+        return self.client_prefix + path.removeprefix(self.core_prefix)
 
 
-def _named_by_connection(fields: Iterable[Field]) -> set[bytes]:
-    return {
-        part.strip().lower().replace(b"_", b"-")
-        for name, value in fields
-        if name in (b"connection", b"proxy-connection")
-        for part in value.split(b",")
-    } - {b"close", b"keep-alive", b""}
+def _is_below(path: str, prefix: str) -> bool:
+    return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/", "?", "#")
+
+
+def _same_host(first: str, second: str) -> bool:
+    """Compares hosts with an optional port. The default ports are the same as no port."""
+    hosts = {host.lower().removesuffix(":80").removesuffix(":443") for host in (first, second)}
+    return len(hosts) == 1

@@ -90,7 +90,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int] | None = None
         self._scheme = "http"
-        self._in_head = False
+        self._in_head = self._is_upgrade = False
         self._head_bytes = self._fields = 0
         self._url = b""
         self._headers: list[asgi.Header] = []
@@ -173,12 +173,21 @@ class HttpProtocol(asyncio.Protocol, Connection):
             self._parse(data)
 
     def _parse(self, data: bytes) -> None:
+        parts: list[bytes | memoryview] = [data]
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as exc:
-            # The data after the request is not HTTP, even if the application rejects the upgrade.
-            self._upgrade_data = bytearray()
-            self._add_upgrade_data(data[exc.args[0] :])
+            while parts:
+                part = parts.pop()
+                try:
+                    self._parser.feed_data(part)
+                except httptools.HttpParserUpgrade as exc:
+                    rest = memoryview(part)[exc.args[0] :]
+                    if self._is_upgrade:
+                        # The data after the request is not HTTP, even if the application rejects
+                        # the upgrade.
+                        self._upgrade_data = bytearray()
+                        self._add_upgrade_data(rest)
+                        return
+                    parts = [rest, self._head_without_upgrade()]
         except httptools.HttpParserError as exc:
             cause = exc.__context__
             self._reject(
@@ -189,6 +198,16 @@ class HttpProtocol(asyncio.Protocol, Connection):
         else:
             self._start_exchanges()
             self._set_deadline()
+
+    def _head_without_upgrade(self) -> bytes:
+        """The head of a request whose upgrade is ignored, for a new parser: the parser does not
+        read the body of a request for an upgrade.
+        """
+        method, version = self._parser.get_method(), self._parser.get_http_version().encode()
+        self._parser = httptools.HttpRequestParser(self)
+        fields = [field for field in self._headers if field[0] != b"upgrade"]
+        lines = asgi.encode_headers(fields)
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, version, lines)
 
     def _set_deadline(self) -> None:
         """Sets the deadline for the next data that the client has to send."""
@@ -222,7 +241,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
 
     def on_message_begin(self) -> None:
         self._idle_since = None
-        self._in_head = True
+        self._in_head, self._is_upgrade = True, False
         self._head_bytes = self._fields = 0
         self._url = b""
         self._headers = []
@@ -250,7 +269,15 @@ class HttpProtocol(asyncio.Protocol, Connection):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        version, upgrades = self._parser.get_http_version(), self._parser.should_upgrade()
+        version, method = self._parser.get_http_version(), self._parser.get_method()
+        self._is_upgrade = self._parser.should_upgrade()
+        if self._is_upgrade and method != b"CONNECT":
+            self._is_upgrade = any(
+                name == b"upgrade" and b"websocket" in value.lower()
+                for name, value in self._headers
+            )
+            if not self._is_upgrade:
+                return  # `_parse` ignores the upgrade (RFC 9110, section 7.8)
         self._check_head(version)
         path, query = self._target()
         scope: asgi.Scope = {
@@ -260,7 +287,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
             "server": self._server,
             "client": self._client,
             "scheme": self._scheme,
-            "method": self._parser.get_method().decode("ascii"),
+            "method": method.decode("ascii"),
             "root_path": "",
             "path": unquote(path.decode("ascii")) if b"%" in path else path.decode("ascii"),
             "raw_path": path,
@@ -268,11 +295,14 @@ class HttpProtocol(asyncio.Protocol, Connection):
             "headers": self._headers,
             "state": self._app_state.copy(),
         }
-        if upgrades:
+        if self._is_upgrade:
             scope["extensions"] = {asgi.UPGRADE: self._accept_upgrade}
-        keep_alive = version == "1.1" and not upgrades and self._parser.should_keep_alive()
+        is_1_1 = version == "1.1"
+        keep_alive = is_1_1 and not self._is_upgrade and self._parser.should_keep_alive()
+        # A client with HTTP/1.0 does not know status 100 (RFC 9110, section 10.1.1).
+        expects_continue = is_1_1 and self._expects_continue
         self._receiving = Exchange(
-            self, scope, keep_alive=keep_alive, expects_continue=self._expects_continue
+            self, scope, keep_alive=keep_alive, expects_continue=expects_continue
         )
         if self._exchanges:
             self.transport.pause_reading()
@@ -450,7 +480,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
 
     # Upgrade
 
-    def _add_upgrade_data(self, data: bytes) -> None:
+    def _add_upgrade_data(self, data: bytes | memoryview) -> None:
         """Stores data that the client sends before the upgrade is accepted. Clients have to wait
         for the response (RFC 6455, section 4.1), so the amount is limited."""
         if self._upgrade_data is not None:

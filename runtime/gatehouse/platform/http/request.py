@@ -184,13 +184,18 @@ class Request:
         """The current time in Unix seconds."""
         return self.service.clock.now()
 
-    def values(self, name: bytes) -> list[str]:
-        """All values of a header, in order. `name`: header name in lowercase."""
+    @property
+    def fields_by_name(self) -> dict[bytes, list[str]]:
+        """The values of each header, in order. Names are in lowercase."""
         if self._values is None:
             self._values = {}
             for header, value in self.fields:
                 self._values.setdefault(header, []).append(value.decode("latin-1"))
-        return self._values.get(name, [])
+        return self._values
+
+    def values(self, name: bytes) -> list[str]:
+        """All values of a header, in order. `name`: header name in lowercase."""
+        return self.fields_by_name.get(name, [])
 
     def header(self, name: bytes) -> str:
         """The first value of a header, or an empty string."""

@@ -276,8 +276,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > _HEAD_BYTES_MAX or len(self.headers) >= _HEADERS_MAX:
             raise CoreUnreachable(detail="the headers of the response are too large")
-        if value.isascii():
-            self.headers.append((name.decode("ascii").lower(), value.decode("ascii")))
+        self.headers.append((name.decode("ascii").lower(), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()

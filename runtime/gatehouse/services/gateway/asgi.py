@@ -134,11 +134,37 @@ class RequestContext(Request):
         self.verifications += ((key_id, core or "", result.code.value),)
 
     @property
-    def logged_path(self) -> str:
-        """The path, unless it may contain a token: some clients put it there by mistake. All
-        environments have tokens with the same prefix.
+    def cors_headers(self) -> list[asgi.Header]:
+        """Headers of the response with which a browser lets pages of the origins read it that the
+        Core declares (Fetch Standard, section 3.2.3). Only a listed origin can use credentials of
+        the browser.
         """
-        path = self.raw_path.decode("latin-1")
+        allowed = self.settings.cors_origins
+        if not allowed:
+            return []
+        headers, origin = [(b"vary", b"Origin")], ", ".join(self.values(b"origin"))
+        if origin in allowed:
+            headers.append((b"access-control-allow-credentials", b"true"))
+        elif origin and "*" in allowed:
+            origin = "*"
+        else:
+            return headers
+        headers.append((b"access-control-allow-origin", origin.encode("ascii")))
+        headers.append((b"access-control-expose-headers", b"*"))
+        return headers
+
+    def _own_headers(self, headers: Iterable[asgi.Header]) -> list[asgi.Header]:
+        return [*super()._own_headers(headers), *self.cors_headers]
+
+    @property
+    def logged_path(self) -> str:
+        return self.logged(self.raw_path)
+
+    def logged(self, raw: bytes) -> str:
+        """A path or the name of a header, unless it may contain a token: some clients put it there
+        by mistake. All environments have tokens with the same prefix.
+        """
+        path = raw.decode("latin-1")
         text = unquote(path) if "%" in path else path
         if f"{self.dependencies.verification.finder.prefix}_" in text or has_token(text):
             return "(hidden: may contain an API key)"

@@ -47,7 +47,7 @@ _DENIALS: dict[Code, tuple[type[GatehouseError], str]] = {
 }
 
 #: RFC 9421, section 5.1: the components and parameters that a client must sign.
-ACCEPT_SIGNATURE: Header = (
+_ACCEPT_SIGNATURE: Header = (
     b"accept-signature",
     b'gatehouse=("@method" "@target-uri" "content-digest");created;nonce;keyid;tag="gatehouse"',
 )
@@ -154,13 +154,13 @@ def admit(
 ) -> tuple[KeyRecord, tuple[RateLimitState, ...]]:
     """Records the result of a verification. Returns the same as `authenticate`. Raises Refused."""
     context.verified(result, core)
-    error = denial(result)
+    error = _denial(result)
     if error is None and result.record is not None:
         return result.record, result.limits
     raise _refused(result, error or Unauthorized(), context.settings)
 
 
-def denial(result: VerificationResult) -> GatehouseError | None:
+def _denial(result: VerificationResult) -> GatehouseError | None:
     """The error for a result, or None if the result is VALID. Contains only public information."""
     code = for_public(result).code
     if code is Code.VALID:
@@ -182,7 +182,7 @@ def _refused(result: VerificationResult, error: GatehouseError, settings: CoreSe
     if error.status == Unauthorized.status:
         headers += challenge(invalid=True, settings=settings)
     if public.code is Code.SIGNATURE_INVALID:
-        headers.append(ACCEPT_SIGNATURE)
+        headers.append(_ACCEPT_SIGNATURE)
     return Refused(error, code=public.code.value, headers=headers)
 
 

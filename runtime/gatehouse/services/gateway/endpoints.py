@@ -8,7 +8,12 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.decision import for_public
 from gatehouse.core.errors import Unauthorized
 from gatehouse.core.keys import KeyRecord
-from gatehouse.core.verification import Code, VerificationRequest, VerificationResult
+from gatehouse.core.verification import (
+    Code,
+    RateLimitState,
+    VerificationRequest,
+    VerificationResult,
+)
 from gatehouse.features.cores.schemas import DrainCore, Lease, decode_lease
 from gatehouse.features.cores.service import RegistrationService
 from gatehouse.features.verification import schemas
@@ -20,10 +25,9 @@ from gatehouse.platform.http.request import Refused
 from gatehouse.platform.http.validation import decode_query
 from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.credentials import (
-    ACCEPT_SIGNATURE,
+    admit,
     authenticate,
     challenge,
-    denial,
     presented_token,
 )
 
@@ -54,38 +58,32 @@ def decision(
     )
 
 
-async def verify_key_header(
-    request: RequestContext, verification: VerificationService
-) -> asgi.Response:
+async def verify_key_header(request: RequestContext) -> asgi.Response:
     """Verify the key in the request headers.
 
-    Returns the result as the HTTP status, with an empty body. Intended for reverse proxies, such as
-    nginx with `auth_request`. The client IP address is the IP address of the caller, as reported by
-    trusted proxies.
+    Returns the result as the HTTP status. Intended for reverse proxies, such as nginx with
+    `auth_request`. The client IP address is the IP address of the caller, as reported by trusted
+    proxies.
     """
     token = presented_token(request)
     parameters = schemas.decode_parameters(request.scope["query_string"], request.client)
-    if token is None:
-        return request.response(401, headers=challenge(invalid=False))
-    result = await verification.verify(token, parameters)
-    return header_decision(request, parameters, result)
+    return _accepted(request, *await authenticate(request, token, parameters, parameters.core))
 
 
 def header_decision(
     context: RequestContext, request: VerificationRequest, result: VerificationResult
 ) -> asgi.Response:
-    context.verified(result, request.core)
-    error = denial(result)
-    headers = schemas.limit_headers(result.limits)
-    if error is None:
-        key_id = [] if result.record is None else key_id_headers(result.record)
-        return context.response(200, headers=[*headers, *key_id])
-    if error.status == 401:
-        headers += challenge(invalid=True)
-        headers += [ACCEPT_SIGNATURE] if result.reason else []
-    elif error.status == 503:
-        headers.append((b"retry-after", b"1"))
-    return context.response(error.status, headers=headers)
+    """The response to a verification whose result is known."""
+    try:
+        return _accepted(context, *admit(context, result, request.core))
+    except Refused as exc:
+        return context.dependencies.error_response(context, exc)
+
+
+def _accepted(
+    context: RequestContext, key: KeyRecord, limits: tuple[RateLimitState, ...]
+) -> asgi.Response:
+    return context.response(200, headers=[*schemas.limit_headers(limits), *key_id_headers(key)])
 
 
 def key_id_headers(record: KeyRecord) -> list[asgi.Header]:

@@ -23,7 +23,8 @@ from gatehouse.features.cores.response_cache import (
 )
 from gatehouse.features.cores.service import core_credential
 from gatehouse.features.verification.schemas import limit_headers
-from gatehouse.platform.http import asgi, forwarding
+from gatehouse.platform.http import asgi
+from gatehouse.platform.http.forwarding import CoreUrls, returned
 from gatehouse.platform.http_client.upstream import UpstreamRequest, UpstreamResponse
 from gatehouse.services.gateway.asgi import RequestContext
 
@@ -85,6 +86,7 @@ class Forwarding:
     context: RequestContext
     instances: list[CoreRecord]
     request: UpstreamRequest
+    urls: CoreUrls
     limits: tuple[RateLimitState, ...]
     open_websocket: OpenWebSocket | None = None
     #: None if the request cannot be served from the cache, and after the response was stored.
@@ -128,8 +130,10 @@ class Forwarding:
                 headers.append(("if-none-match", revalidation.cached.etag))
         return msgspec.structs.replace(self.request, headers=headers)
 
-    def response(self, status: int, headers: list[tuple[str, str]]) -> ClientResponse:
-        """The response to the client for the status and the headers that the Core sent. Raises
+    def response(
+        self, core: CoreRecord, status: int, headers: list[tuple[str, str]]
+    ) -> ClientResponse:
+        """The response to the client for the status and the headers that the instance sent. Raises
         CoreUnreachable.
         """
         body, revalidation = None, self._revalidation
@@ -141,7 +145,8 @@ class Forwarding:
                 self._revalidation = None
         if self.context.is_head or status in _NO_BODY:
             body = b""
-        return ClientResponse(status, self._returned(headers, status), body, size_of_body(headers))
+        own_headers = self._returned(core, headers, status)
+        return ClientResponse(status, own_headers, body, size_of_body(headers))
 
     def store(self, headers: list[tuple[str, str]], body: bytes) -> None:
         """Stores a response with its body, unless it is not storable."""
@@ -174,14 +179,16 @@ class Forwarding:
         key = (core.name, core.lease_id, uri, encodings)
         return Revalidation(cache, key, cache.find(key))
 
-    def _returned(self, headers: list[tuple[str, str]], status: int) -> list[asgi.Header]:
+    def _returned(
+        self, core: CoreRecord, headers: list[tuple[str, str]], status: int
+    ) -> list[asgi.Header]:
         """Headers of the response to the client."""
-        rate = limit_headers(self.limits)
-        replaced = [name for name, _ in rate]
+        own = [*limit_headers(self.limits), *self.context.cors_headers]
+        replaced = [name for name, _ in own if name != b"vary"]
         if status in _NO_BODY:
             replaced.append(b"content-length")  # RFC 9110, section 8.6
-        returned = forwarding.returned(headers, replaced, handshake=status == 101)
-        return [*returned, *rate, (b"x-request-id", self.context.request_id.encode())]
+        result = returned(headers, self.urls, self.request.target, core.url, replaced)
+        return [*result, *own, (b"x-request-id", self.context.request_id.encode())]
 
     async def _respond(
         self, core: CoreRecord, sending: AbstractAsyncContextManager[UpstreamResponse]
@@ -196,10 +203,10 @@ class Forwarding:
                 status = response.status
                 if status == 101 and self.open_websocket is not None:
                     watcher.stop()
-                    headers = self._returned(response.headers, status)
+                    headers = self._returned(core, response.headers, status)
                     await self.open_websocket(core, response, headers)
                 else:
-                    await self._send_response(response, watcher)
+                    await self._send_response(core, response, watcher)
         except asyncio.CancelledError:
             if watcher.client_gone:
                 raise asgi.ClientGone from None
@@ -208,8 +215,10 @@ class Forwarding:
             watcher.stop()
             self.trace(core, status, time.perf_counter() - started)
 
-    async def _send_response(self, response: UpstreamResponse, watcher: _DisconnectWatcher) -> None:
-        result, send = self.response(response.status, response.headers), self.context.send
+    async def _send_response(
+        self, core: CoreRecord, response: UpstreamResponse, watcher: _DisconnectWatcher
+    ) -> None:
+        result, send = self.response(core, response.status, response.headers), self.context.send
         if result.body is None and result.is_small:
             result.body = await response.read_all()
         if result.body is None:

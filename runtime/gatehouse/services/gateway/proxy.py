@@ -3,14 +3,16 @@ client.
 
 The Core receives neither the token nor client values for headers that only the gateway may set. The
 gateway sends the secret of the Core, the ID and owner of the key, and the checked client address.
-The path is forwarded as received, so that only the Core decodes the path.
+The path is forwarded as received, so that only the Core decodes the path. URLs in headers are
+translated, so that the client never sees the address of the Core.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +30,6 @@ from gatehouse.core.errors import (
     MethodNotAllowed,
     Unauthorized,
     UpgradeRequired,
-    UpgradeUnsupported,
 )
 from gatehouse.core.features import WEBSOCKET
 from gatehouse.core.http_signatures import digests_of, is_signed
@@ -37,7 +38,8 @@ from gatehouse.core.verification import RateLimitState, SignedRequest, Verificat
 from gatehouse.features.cores.service import live_instances
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi, forwarding, websocket
-from gatehouse.platform.http.forwarding import CorePath, core_path
+from gatehouse.platform.http.forwarding import CorePath, CoreUrls, core_path
+from gatehouse.platform.http.header_names import forwarded_name
 from gatehouse.platform.http.request import Refused
 from gatehouse.platform.http_client.upstream import UpstreamRequest, UpstreamResponse
 from gatehouse.services.gateway.asgi import Dependencies, RequestContext
@@ -74,6 +76,10 @@ async def forward(context: RequestContext) -> None:
     path = checked_path(context)
     handshake = _handshake(context)
     token = presented_token(context)
+    preflight = None if token is not None else _preflight_response(context)
+    if preflight is not None:
+        await context.send_response(preflight)
+        return
     dependencies = context.dependencies
     body: bytes | None = None
     signed: SignedRequest | None = None
@@ -91,6 +97,22 @@ async def forward(context: RequestContext) -> None:
     key, limits = await authenticate(context, token, request, path.name)
     framed = None if signed is None else framed_body(body)
     await forward_verified(context, path, request, key, limits, handshake=handshake, framed=framed)
+
+
+def _preflight_response(context: RequestContext) -> asgi.Response | None:
+    """The response to a preflight request of a page whose origin the Core declares, or None.
+    Browsers send preflight requests without a credential (Fetch Standard, section 4.8).
+    """
+    methods = context.values(b"access-control-request-method")
+    if context.method != "OPTIONS" or not methods or len(context.cors_headers) < 2:
+        return None
+    names = ", ".join(context.values(b"access-control-request-headers"))
+    headers = [
+        (b"access-control-allow-methods", methods[0].encode("ascii")),
+        (b"access-control-allow-headers", names.encode("ascii")),
+        (b"access-control-max-age", b"7200"),
+    ]
+    return context.response(204, headers=headers)
 
 
 def verification_request(
@@ -132,13 +154,14 @@ async def forward_verified(
             nullcontext() if handshake is None else dependencies.websockets.hold(path.name),
         ):
             framed = framed or await _received_body(context)
-            upstream = upstream_request(context, path, key, framed, handshake)
+            urls = core_urls(context, path)
+            upstream = upstream_request(context, path, urls, key, framed, handshake)
             on_upgrade = (
                 None
                 if handshake is None
                 else partial(_WebSocket(handshake, key, request).run, context)
             )
-            await Forwarding(context, instances, upstream, limits, on_upgrade).run()
+            await Forwarding(context, instances, upstream, urls, limits, on_upgrade).run()
     except GatehouseError as exc:
         if context.status:
             # the response has started, so closing the connection is the only way to report the
@@ -164,9 +187,15 @@ def find_instances(dependencies: Dependencies, name: str) -> list[CoreRecord]:
     return live_instances(instances, environment, dependencies.pepper, now=dependencies.clock.now())
 
 
+def core_urls(context: RequestContext, path: CorePath) -> CoreUrls:
+    core_prefix = "" if context.settings.strip_prefix else path.prefix
+    return CoreUrls(path.prefix, core_prefix, context.dependencies.public_host)
+
+
 def upstream_request(
     context: RequestContext,
     path: CorePath,
+    urls: CoreUrls,
     key: KeyRecord,
     framed: FramedBody,
     handshake: Handshake | None = None,
@@ -174,48 +203,67 @@ def upstream_request(
     """The request for every instance. Path and query are forwarded as received."""
     body, framing = framed
     query = context.scope["query_string"].decode("ascii")
-    # Without a valid `traceparent`, `tracestate` is not forwarded (W3C Trace Context, section 3.3).
-    replaced = ("traceparent",) if context.trace.parent_id else ("traceparent", "tracestate")
-    removed = (*replaced, context.settings.key_header.lower())
-    headers = [field for field in forwarding.forwarded(context.fields) if field[0] not in removed]
-    headers += framing
+    settings = context.settings
+    name_of = forwarded_name(settings.remove_headers, settings.key_header)
+    headers = forwarding.forwarded(context.fields_by_name, name_of, urls)
+    if not context.trace.parent_id and context.values(b"tracestate"):
+        # Not forwarded without a valid `traceparent` (W3C Trace Context, section 3.3).
+        headers = [field for field in headers if field[0] != "tracestate"]
     headers += forwarded_authorization(context)
-    headers += _added_headers(context, key)
+    _log_removed(context, path, headers)
+    headers += framing
+    headers += _added_headers(context, urls, key)
     if handshake is not None:
         headers += handshake.headers
-    target = f"{path.path}?{query}" if query else path.path
+    target = f"{urls.core_prefix}{path.path}"
     return UpstreamRequest(
         context.method,
-        target,
+        f"{target}?{query}" if query else target,
         headers,
         body,
         handshake is not None,
-        timeout_s=context.settings.response_timeout_s,
+        timeout_s=settings.response_timeout_s,
         client=key.subject,
     )
 
 
-def _added_headers(context: RequestContext, key: KeyRecord) -> list[tuple[str, str]]:
+def _log_removed(
+    context: RequestContext, path: CorePath, headers: Sequence[tuple[str, str]]
+) -> None:
+    """Logs the names of the headers that the Core does not receive, at the level `debug`."""
+    log = context.dependencies.observer.log
+    if log.isEnabledFor(logging.DEBUG):
+        removed = forwarding.removed(context.fields_by_name, headers)
+        names = [context.logged(name) for name in removed]
+        log.debug("headers removed", core=path.name, request_id=context.request_id, headers=names)
+
+
+def _added_headers(
+    context: RequestContext, urls: CoreUrls, key: KeyRecord
+) -> list[tuple[str, str]]:
     """Headers that the gateway sets for every instance. Headers with these names from the client
     have already been removed.
     """
+    client, proto = context.client, scheme(context)
+    node = f"[{client}]" if ":" in client else client or "unknown"
     headers = [
         ("gatehouse-key-id", key.id),
         ("gatehouse-request-id", context.request_id),
         ("traceparent", context.trace.traceparent),
-        ("x-forwarded-for", context.client),
-        ("x-forwarded-proto", scheme(context)),
+        ("x-forwarded-for", client),
+        ("x-forwarded-proto", proto),
     ]
+    forwarded = f'for="{node}";proto={proto}'
     # Not the Host of the client: a Core can use the value in links, also in responses that other
     # clients receive.
-    if context.dependencies.public_host:
-        headers.append(("x-forwarded-host", context.dependencies.public_host))
+    if urls.public_host:
+        headers.append(("x-forwarded-host", urls.public_host))
+        forwarded += f';host="{urls.public_host}"'
+    headers.append(("forwarded", forwarded))
+    if urls.core_prefix != urls.client_prefix:
+        headers.append(("x-forwarded-prefix", urls.client_prefix))
     if key.owner and key.owner.isascii() and key.owner.isprintable():
         headers.append(("gatehouse-key-owner", key.owner))
-    if not context.values(b"accept"):
-        headers.append(("accept", "*/*"))
-    if not context.values(b"user-agent"):
-        headers.append(("user-agent", "gatehouse"))
     return headers
 
 
@@ -251,16 +299,15 @@ class Handshake:
 
 
 def _handshake(context: RequestContext) -> Handshake | None:
-    """The WebSocket handshake in a request, or None. Raises BadRequest, UpgradeRequired,
-    UpgradeUnsupported.
+    """The WebSocket handshake in a request, or None. Other upgrades are ignored (RFC 9110, section
+    7.8). Raises BadRequest, UpgradeRequired.
     """
-    protocols = [value.strip().lower() for value in context.values(b"upgrade")]
-    if not protocols:
+    protocols = ",".join(context.values(b"upgrade")).lower().split(",")
+    if (
+        "websocket" not in map(str.strip, protocols)
+        or WEBSOCKET.name in context.dependencies.features_off
+    ):
         return None
-    if protocols != ["websocket"] or WEBSOCKET.name in context.dependencies.features_off:
-        raise UpgradeUnsupported(
-            "The gateway does not forward this connection upgrade; use plain HTTP."
-        )
     accept: asgi.AcceptUpgrade | None = context.scope.get("extensions", {}).get(asgi.UPGRADE)
     has_body = context.values(b"content-length") or context.values(b"transfer-encoding")
     if (
@@ -341,7 +388,7 @@ def checked_path(context: RequestContext) -> CorePath:
         raise BadRequest(
             "The query contains a space, control or non-ASCII byte, or a raw #; percent-encode it"
         )
-    problem = forwarding.ambiguity(context.fields)
+    problem = forwarding.ambiguity(context.fields_by_name)
     if problem:
         raise _invalid(problem)
     length, bytes_max = context.values(b"content-length"), context.settings.body_max_bytes

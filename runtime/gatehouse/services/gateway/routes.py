@@ -52,7 +52,7 @@ API = Api(
         "name": ("Name of the Core.", msgspec.json.schema(CoreName), "docs"),
         "path": (
             "Path on the Core, forwarded unchanged. The path can contain slashes.",
-            {"type": "string", "maxLength": 8192},
+            {"type": "string", "maxLength": 16384},
             "reports/2030.pdf",
         ),
     },
@@ -75,10 +75,6 @@ API = Api(
         429: (
             "RATE_LIMITED",
             "A rate limit of the key is exceeded. Retry after `Retry-After` seconds.",
-        ),
-        501: (
-            "upgrade_unsupported",
-            "The connection upgrade is not supported. Only WebSocket is supported.",
         ),
         502: ("core_unreachable", "The Core cannot be reached."),
         503: (
@@ -116,14 +112,7 @@ ENDPOINTS = (
         feature=HEADER.name,
         query=VerifyQuery,
         response_description="The key is valid.",
-        errors=(400,),
-        responses={
-            401: Response("The key is missing, unknown, disabled or expired."),
-            402: Response("The credits of the key are used up."),
-            403: Response("The key does not permit this request."),
-            429: Response("A rate limit of the key is exceeded."),
-            503: Response("The gateway is temporarily unable to make a decision."),
-        },
+        errors=(400, 401, 402, 403, 429, 503),
     ),
     _key(
         method="POST",
@@ -141,7 +130,7 @@ ENDPOINTS = (
             operation_id=f"{method.lower()}_core",
             status=0,
             response_description="The response from the Core.",
-            errors=(400, 401, 402, 403, 404, 413, 426, 429, 501, 502, 503, 504),
+            errors=(400, 401, 402, 403, 404, 413, 426, 429, 502, 503, 504),
         )
         for method in _METHODS
     ),

@@ -29,6 +29,7 @@ from gatehouse.services.gateway.forwarding import (
 from gatehouse.services.gateway.proxy import (
     PATH,
     checked_path,
+    core_urls,
     find_instances,
     forward_verified,
     framed_body,
@@ -109,11 +110,12 @@ class _ForwardedRequest:
         context, dependencies = self._context, self._context.dependencies
         instances = find_instances(dependencies, self._path.name)
         body = self._exchange.body if context.values(b"content-length") else None
-        request = upstream_request(context, self._path, key, framed_body(body))
+        urls = core_urls(context, self._path)
+        request = upstream_request(context, self._path, urls, key, framed_body(body))
         reservation = dependencies.load_balancer.reserve(instances, request)
         if reservation is None:
             return False
-        forwarding = Forwarding(context, instances, request, result.limits)
+        forwarding = Forwarding(context, instances, request, urls, result.limits)
         self._sent = SentRequest(forwarding, reservation)
         dependencies.key_requests.acquire(key.subject)
         self._subject = key.subject
@@ -146,7 +148,7 @@ class _ForwardedRequest:
         if not isinstance(result, VerificationResult):
             return False
         try:
-            response = forwarding.response(connection.status, connection.headers)
+            response = forwarding.response(reservation.core, connection.status, connection.headers)
         except CoreUnreachable:
             return False
         body = response.body

@@ -380,6 +380,22 @@ async def test_trailers_are_discarded(patient: Running) -> None:
     assert response.endswith(b"/x 1")
 
 
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_only_clients_with_http_1_1_receive_status_100(
+    patient: Running, version: bytes
+) -> None:
+    head = POST.replace(b"1.1", version) + b"Connection: close\r\nExpect: 100-continue\r\n"
+    reader, writer = await patient.connect()
+    writer.write(head + b"Content-Length: 1\r\n\r\n")
+    async with asyncio.timeout(PATIENCE_S):
+        if version == b"1.1":
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert await patient.is_healthy()  # the application waits for the body
+        writer.write(b"a")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
 async def test_pipelined_requests_are_answered_in_order(patient: Running) -> None:
     last = b"GET /c HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     response = await patient.send(

@@ -64,7 +64,6 @@ async def test_core_gets_its_secret_but_never_the_token(gateway: Any, core: Any,
         "X-Forwarded-Host: forged",
         "X-Real-IP: 6.6.6.6",
         "Forwarded: for=6.6.6.6",
-        "X-Request-Id: forged",
         "Connection: X-Hop",
         "X-Hop: 1",
         "X_Kept: no",
@@ -88,8 +87,8 @@ async def test_core_gets_its_secret_but_never_the_token(gateway: Any, core: Any,
         "x-forwarded-for": "127.0.0.1",
         "x-forwarded-proto": "http",
         "x-forwarded-host": "gateway.test",
-        "accept": "*/*",
-        "user-agent": "gatehouse",
+        "x-forwarded-prefix": "/cores/docs",
+        "forwarded": 'for="127.0.0.1";proto=http;host="gateway.test"',
         "host": f"127.0.0.1:{core.port}",
     }
     assert key.token not in str(core.requests)
@@ -139,7 +138,7 @@ async def test_response_is_forwarded_unchanged(gateway: Any, core: Any, key: Any
     assert reply.all("set-cookie") == ["a=1", "b=2"]
     assert (reply.header("x-hop"), reply.header("x-bad"), reply.header("x-good")) == (
         None,
-        None,
+        "caf\xe9",
         "yes",
     )
     assert reply.header("service-worker-allowed") is None

@@ -136,21 +136,29 @@ async def test_too_large_body_is_rejected(gateway: Any) -> None:
 
 
 @pytest.mark.requirement("TR-07")
-async def test_header_verification_returns_status_only(gateway: Any) -> None:
+async def test_header_verification_returns_the_decision_as_the_status(gateway: Any) -> None:
     key = await gateway.create_key(limits=[ONE])
     reply = await gateway.request(
         "GET", "/v1/keys/verify?scope=cores:read", f"Authorization: Bearer {key.token}"
     )
     assert (reply.status, reply.body, reply.header("gatehouse-key-id")) == (200, b"", key.id)
-    assert (
-        await gateway.request("GET", "/v1/keys/verify?scope=admin", f"X-API-Key: {key.token}")
-    ).status == 403
-    assert (await gateway.request("GET", "/v1/keys/verify", "X-API-Key: nonsense")).status == 401
+    denied = [
+        await gateway.request("GET", "/v1/keys/verify?scope=admin", f"X-API-Key: {key.token}"),
+        await gateway.request("GET", "/v1/keys/verify", "X-API-Key: nonsense"),
+        await gateway.request("GET", "/v1/keys/verify"),
+    ]
     for _ in range(2):
         await gateway.verify(key.token)
-    assert (
-        await gateway.request("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")
-    ).status == 429
+    denied += [
+        await gateway.request("GET", "/v1/keys/verify", f"X-API-Key: {key.token}") for _ in range(2)
+    ]
+    assert [(reply.status, reply.json["status"], reply.json["code"]) for reply in denied] == [
+        (403, 403, "INSUFFICIENT_PERMISSIONS"),
+        (401, 401, "NOT_FOUND"),
+        (401, 401, "unauthorized"),
+        *[(429, 429, "RATE_LIMITED")] * 2,
+    ]
+    assert {reply.header("content-type") for reply in denied} == {"application/problem+json"}
 
 
 async def test_same_token_in_both_headers_is_accepted(gateway: Any) -> None:

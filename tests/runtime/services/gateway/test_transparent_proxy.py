@@ -1,0 +1,351 @@
+"""Clients and applications that know nothing of the gateway work through it: headers, redirects,
+cookies and the forms of HTTP that clients use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from botocore.config import Config
+from moto.server import ThreadedMotoServer
+
+from sandbox.ports import free_port
+from tests.runtime.services.gateway.conftest import Core, Gateway, Key
+
+pytestmark = pytest.mark.requirement("CG-04")
+
+_CLOSE = "Connection: close\r\n\r\n"
+
+
+class Application(Core):
+    """Responds to the first segment of the path below `prefix` with an entry of `responses`."""
+
+    prefix = ""
+
+    @property
+    def responses(self) -> dict[str, str]:
+        return {
+            "login": f"302 Found\r\nLocation: {self.url}{self.prefix}/home?from=login\r\n"
+            f"Set-Cookie: session=1; Path={self.prefix}/; Domain=127.0.0.1\r\n",
+            "created": f"201 Created\r\nLocation: {self.url}/uploads/7\r\n"
+            "Content-Location: /uploads/7\r\nUpload-Offset: 0\r\n",
+            "mcp": "200 OK\r\nMcp-Session-Id: 5f1c\r\nDate: Mon, 23 Nov 2026 12:00:00 GMT\r\n"
+            "Content-Disposition: attachment; filename=caf\xe9.txt\r\n",
+            "cors": "200 OK\r\nAccess-Control-Allow-Origin: https://own.test\r\n",
+            "hints": "103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\n",
+        }
+
+    async def _respond(
+        self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader
+    ) -> None:
+        name = path.removeprefix(self.prefix).split("/")[1]
+        response = self.responses.get(name, "200 OK\r\n")
+        writer.write(f"HTTP/1.1 {response}Content-Length: 4\r\n\r\nbody".encode("latin-1"))
+        await writer.drain()
+
+
+@pytest.fixture
+async def core() -> AsyncIterator[Application]:
+    application = Application()
+    server = await asyncio.start_server(application.serve, "127.0.0.1", 0)
+    application.port = server.sockets[0].getsockname()[1]
+    yield application
+    server.close()
+
+
+@pytest.fixture
+async def key(gateway: Gateway, docs: Any) -> Key:
+    return await gateway.create_key()
+
+
+@pytest.fixture
+async def client(gateway: Gateway, key: Key) -> AsyncIterator[httpx.AsyncClient]:
+    headers = {"X-API-Key": key.token}
+    url = f"http://127.0.0.1:{gateway.port}/cores/docs/"
+    async with httpx.AsyncClient(
+        base_url=url, headers=headers, follow_redirects=True, timeout=60, trust_env=False
+    ) as created:
+        yield created
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    port = free_port()
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server.start()
+    yield f"http://127.0.0.1:{port}"
+    server.stop()
+
+
+async def test_session_and_redirects_stay_at_the_gateway(
+    client: httpx.AsyncClient, core: Application
+) -> None:
+    response = await client.get("login")
+    assert str(response.url) == f"{client.base_url}home?from=login"
+    line, headers, _ = core.last
+    assert (line, headers["cookie"]) == ("GET /home?from=login HTTP/1.1", "session=1")
+    elsewhere = await client.get(f"http://127.0.0.1:{client.base_url.port}/cores/other/")
+    assert "cookie" not in elsewhere.request.headers
+
+
+async def test_upload_location_is_at_the_gateway(
+    client: httpx.AsyncClient, core: Application
+) -> None:
+    created = await client.post("created", headers={"Upload-Length": "5", "Tus-Resumable": "1.0.0"})
+    assert created.headers["content-location"] == "/cores/docs/uploads/7"
+    upload = created.url.join(created.headers["location"])
+    await client.patch(upload, headers={"Upload-Offset": "0"})
+    line, headers, _ = core.last
+    assert (line, headers["upload-offset"]) == ("PATCH /uploads/7 HTTP/1.1", "0")
+
+
+async def test_core_knows_its_address_at_the_gateway(
+    client: httpx.AsyncClient, core: Application
+) -> None:
+    await client.get("x")
+    headers = core.last[1]
+    assert headers["forwarded"] == 'for="127.0.0.1";proto=http;host="gateway.test"'
+    assert (headers["x-forwarded-prefix"], headers["x-forwarded-host"]) == (
+        "/cores/docs",
+        "gateway.test",
+    )
+
+
+async def test_webdav_destination_is_a_path_of_the_core(
+    client: httpx.AsyncClient, core: Application
+) -> None:
+    destination = f"{client.base_url}b%20c.txt"
+    await client.request("MOVE", "a.txt", headers={"Destination": destination, "Overwrite": "F"})
+    line, headers, _ = core.last
+    assert (line, headers["destination"], headers["overwrite"]) == (
+        "MOVE /a.txt HTTP/1.1",
+        "/b%20c.txt",
+        "F",
+    )
+
+
+async def test_session_id_of_mcp_passes_in_both_directions(
+    client: httpx.AsyncClient, core: Application
+) -> None:
+    for _ in range(3):  # then the request is forwarded without a task
+        response = await client.get("mcp", headers={"Mcp-Session-Id": "5f1c"})
+        assert response.headers["mcp-session-id"] == "5f1c"
+        assert core.last[1]["mcp-session-id"] == "5f1c"
+        assert len(response.headers.get_list("date")) == 1
+        assert (b"content-disposition", b"attachment; filename=caf\xe9.txt") in [
+            (name.lower(), value) for name, value in response.headers.raw
+        ]
+
+
+async def test_s3_copy_keeps_content_and_metadata(gateway: Gateway, s3_server: str) -> None:
+    _, registered = await gateway.register(s3_server, "s3")
+    assert registered.status == 200, registered.body
+    key = await gateway.create_key()
+
+    def copy() -> tuple[bytes, dict[str, str]]:
+        s3 = boto3.client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{gateway.port}/cores/s3",
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 0}),
+        )
+
+        def add_key(request: Any, **_: object) -> None:
+            request.headers["X-API-Key"] = key.token
+
+        s3.meta.events.register("before-send.s3", add_key)
+        s3.create_bucket(Bucket="bucket")
+        s3.put_object(Bucket="bucket", Key="a", Body=b"content", Metadata={"owner": "shop"})
+        s3.copy_object(Bucket="bucket", Key="b", CopySource={"Bucket": "bucket", "Key": "a"})
+        stored = s3.get_object(Bucket="bucket", Key="b")
+        return stored["Body"].read(), stored["Metadata"]
+
+    assert await asyncio.to_thread(copy) == (b"content", {"owner": "shop"})
+
+
+@pytest.mark.parametrize("length", [256, 1_024, 9_000])
+async def test_long_path_segment_reaches_the_core(
+    client: httpx.AsyncClient, core: Application, length: int
+) -> None:
+    assert (await client.get("a" * length)).status_code == 200
+    assert core.last[0] == f"GET /{'a' * length} HTTP/1.1"
+
+
+async def test_early_hints_are_not_forwarded(gateway: Gateway, key: Key) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(
+        f"GET /cores/docs/hints HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n".encode()
+    )
+    writer.write(_CLOSE.encode())
+    async with asyncio.timeout(60):
+        response = await reader.read()
+    writer.close()
+    assert response.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert (response.count(b"HTTP/1.1"), response.endswith(b"\r\n\r\nbody")) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "upgrade",
+    [
+        "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n",
+        "Upgrade: TLS/1.0\r\nConnection: upgrade\r\n",
+    ],
+)
+async def test_upgrade_other_than_websocket_is_ignored(
+    gateway: Gateway, core: Application, key: Key, upgrade: str
+) -> None:
+    """Requests with and without a body, to a Core and to the gateway, on one connection."""
+    body = f'{{"token": "{key.token}"}}'
+    requests = (
+        f"POST /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n{upgrade}"
+        f"Content-Length: {len(body)}\r\n\r\n{body}"
+        f"GET /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n{upgrade}\r\n"
+        f"POST /v1/keys/verify HTTP/1.1\r\nHost: g\r\n{upgrade}"
+        f"Transfer-Encoding: chunked\r\n\r\n{len(body):x}\r\n{body}\r\n0\r\n\r\n"
+        f"GET /healthz HTTP/1.1\r\nHost: g\r\n{_CLOSE}"
+    ).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    for end in range(0, len(requests), 50):
+        writer.write(requests[end : end + 50])
+        await writer.drain()
+    async with asyncio.timeout(60):
+        response = await reader.read()
+    writer.close()
+    assert response.count(b"HTTP/1.1 200 OK\r\n") == response.count(b"HTTP/1.1") == 4
+    assert b'"code":"VALID"' in response
+    assert [(line, received) for line, _, received in core.requests] == [
+        ("POST /x HTTP/1.1", body.encode()),
+        ("GET /x HTTP/1.1", b""),
+    ]
+    for _, headers, _ in core.requests:
+        names = {name for name, _ in headers}
+        assert names.isdisjoint({"upgrade", "http2-settings", "connection"})
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+async def test_curl_with_http2_receives_http_1_1(
+    gateway: Gateway, core: Application, key: Key
+) -> None:
+    url, header = f"http://127.0.0.1:{gateway.port}/cores/docs/x", f"X-API-Key: {key.token}"
+    process = await asyncio.create_subprocess_exec(
+        *("curl", "-sS", "--noproxy", "*", "--http2", "-d", "order", "-H", header),
+        *("-w", " %{http_code} %{http_version}", url),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    assert (output, core.last[2]) == (b"body 200 1.1", b"order")
+
+
+async def test_expectation_is_answered_by_the_gateway(
+    gateway: Gateway, core: Application, key: Key
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(
+        f"PUT /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n"
+        f"Expect: 100-continue\r\nContent-Length: 5\r\n{_CLOSE}".encode()
+    )
+    async with asyncio.timeout(60):
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"order")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+    writer.close()
+    assert core.last[2] == b"order"
+    assert "expect" not in core.last[1]
+
+
+async def test_names_of_removed_headers_are_logged(
+    gateway: Gateway, core: Application, key: Key, start: Any, database: Any, redis_url: str
+) -> None:
+    _, port, log = start(database.app_url, redis_url, GATEHOUSE_LOG_LEVEL="debug")
+    reply = await gateway.on_port(port).request(
+        "GET",
+        "/cores/docs/x",
+        f"X-API-Key: {key.token}",
+        "X-Remote-User: secret-value",
+        "X-Hop: 1",
+        "Connection: X-Hop",
+        "X-Kept: 1",
+        f"{key.token}: 1",
+    )
+    assert reply.status == 200
+    other = Gateway(port, 0, gateway.pool, log)
+    (line,) = await other.lines_with(
+        event="headers removed", request_id=reply.header("x-request-id")
+    )
+    assert (line["core"], line["level"]) == ("docs", "debug")
+    assert {"x-remote-user", "x-hop", "x-api-key"} <= set(line["headers"])
+    assert "x-kept" not in line["headers"]
+    text = log.read_text()
+    assert "secret-value" not in text
+    assert key.token.lower() not in text.lower()
+
+
+@asynccontextmanager
+async def declared(gateway: Gateway, core: Application, **settings: Any) -> AsyncIterator[str]:
+    """Registers docs with these settings; yields the header with a key."""
+    _, reply = await gateway.register(core.url, settings=settings)
+    assert reply.status == 200, reply.body
+    try:
+        yield f"X-API-Key: {(await gateway.create_key()).token}"
+    finally:
+        await gateway.pool.execute("UPDATE core SET draining = true")
+
+
+async def test_core_keeps_its_prefix(gateway: Gateway, core: Application) -> None:
+    core.prefix = "/cores/docs"
+    async with declared(gateway, core, strip_prefix=False) as key:
+        reply = await gateway.request("GET", "/cores/docs/login?a=b", key)
+    line, headers, _ = core.last
+    assert line == "GET /cores/docs/login?a=b HTTP/1.1"
+    assert "x-forwarded-prefix" not in headers
+    assert reply.header("location") == "/cores/docs/home?from=login"
+    assert reply.header("set-cookie") == "session=1; Path=/cores/docs"
+
+
+async def test_core_selects_the_headers_that_it_does_not_receive(
+    gateway: Gateway, core: Application
+) -> None:
+    async with declared(gateway, core, remove_headers=["x-internal-*"]) as key:
+        sent = ("X-Remote-User: a", "X_User: a", "X-Internal-User: a", "X-Forwarded-User: a")
+        await gateway.request("GET", "/cores/docs/x", key, *sent)
+    names = core.last[1].keys() & {"x-remote-user", "x_user", "x-internal-user", "x-forwarded-user"}
+    assert names == {"x-remote-user", "x_user"}
+
+
+async def test_pages_of_declared_origins_use_a_core(gateway: Gateway, core: Application) -> None:
+    page = "https://page.test"
+    preflight = ("Access-Control-Request-Method: PUT", "Access-Control-Request-Headers: x-api-key")
+    async with declared(gateway, core, cors_origins=[page]) as key:
+        replies = [
+            await gateway.request(method, "/cores/docs/x", f"Origin: {origin}", *headers)
+            for origin in (page, "https://other.test")
+            for method, headers in (("OPTIONS", preflight), ("GET", ()), ("GET", (key,)))
+        ]
+        assert [reply.status for reply in replies] == [204, 401, 200, 401, 401, 200]
+        origins = [reply.header("access-control-allow-origin") for reply in replies]
+        assert origins == [page] * 3 + [None] * 3
+        assert {reply.header("vary") for reply in replies} == {"Origin"}
+        assert (
+            replies[0].header("access-control-allow-methods"),
+            replies[0].header("access-control-allow-headers"),
+            replies[0].header("access-control-allow-credentials"),
+        ) == ("PUT", "x-api-key", "true")
+    assert [line for line, _, _ in core.requests] == ["GET /x HTTP/1.1"] * 2
+    async with declared(gateway, core, cors_origins=["*"]) as key:
+        reply = await gateway.request("OPTIONS", "/cores/docs/x", f"Origin: {page}", *preflight)
+        assert reply.header("access-control-allow-origin") == "*"
+        assert reply.header("access-control-allow-credentials") is None
+    async with declared(gateway, core) as key:
+        reply = await gateway.request("OPTIONS", "/cores/docs/x", f"Origin: {page}", *preflight)
+        assert (reply.status, reply.header("access-control-allow-origin")) == (401, None)
+        reply = await gateway.request("GET", "/cores/docs/cors", f"Origin: {page}", key)
+        assert reply.header("access-control-allow-origin") == "https://own.test"
