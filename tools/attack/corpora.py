@@ -36,6 +36,8 @@ MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
             _POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
             _POST + b"Content-Length: +5\r\n\r\n",
             _POST + b"Transfer-Encoding: chunked, identity\r\n\r\n",
+            _POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            _POST + b"Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n",
             _POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
         )
     ),
@@ -165,11 +167,11 @@ AMBIGUOUS_PATHS: tuple[tuple[bytes, str], ...] = tuple(
 #: Header fields of an ambiguous request that also contains one `Host` and one `Authorization`, with
 #: the reason in the response.
 AMBIGUOUS_HEADERS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("X-API-Key: a", "X-API-Key: b"), "The header x-api-key is sent twice"),
-    (("Authorization: Bearer b",), "The header authorization is sent twice"),
+    (("X-API-Key: a", "X-API-Key: b"), "The API key is sent twice."),
+    (("Authorization: Bearer b",), "The API key is sent twice."),
     (("X-API-Key: a",), "The API key is sent in two headers with different values."),
     (("Host: second",), "The request must have exactly one Host header."),
-    (("X-Name: caf\udce9",), "The header x-name contains a byte that is not visible ASCII"),
+    (("X-Name: caf\udce9",), "The header x-name contains a byte that is not ASCII"),
 )
 
 #: Request headers for a single connection, headers that the gateway sets, and headers by which

@@ -77,12 +77,10 @@ def fuzz_header(data: bytes) -> None:
     for name_bytes, value_bytes in fields:
         values_of.setdefault(name_bytes, []).append(value_bytes.decode("latin-1"))
     name_of = header_names.forwarded_name()
-    if not forwarding.ambiguity(values_of):
+    if forwarding.invalid_value(values_of) is None:
         for name, value in forwarding.forwarded(values_of, name_of, _URLS):
             assert name_of(name.encode()) == name
             assert value.isascii()
-            assert "\r" not in value
-            assert "\0" not in value
     decoded = [(name.decode("ascii"), value.decode("latin-1")) for name, value in fields]
     core_url = "http://core.test"
     for name_bytes, _ in forwarding.returned(decoded, _URLS, "/", core_url, [b"ratelimit"]):

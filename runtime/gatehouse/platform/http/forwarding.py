@@ -7,10 +7,8 @@ the decoded path, with `%2F` as a separator, because some servers treat it as a 
 RFC 3986, sections 2.1 (percent-encoding) and 6.2.2.3 (dot segments); WHATWG URL Standard (parsers
 convert a backslash to a slash and remove tabs).
 
-Header fields are forwarded unless header_names.py lists them or Connection names them. Sources: RFC
-9110, section 7.6.1 (Connection) and RFC 9112, section 6.1 (a message with both Transfer-Encoding
-and Content-Length "ought to be handled as an error"). Duplicate Content-Length or Host fields are
-rejected too.
+Header fields are forwarded unless header_names.py lists them or Connection names them (RFC 9110,
+section 7.6.1). The protocol class has already rejected ambiguous fields.
 """
 
 from __future__ import annotations
@@ -46,11 +44,10 @@ _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 class CorePath(msgspec.Struct, frozen=True, gc=False):
     """Parts of `/cores/{name}{path}`. `name` is unvalidated and can be empty. `path` is
-    percent-encoded and includes the leading slash. `prefix` is the part before `path`."""
+    percent-encoded and includes the leading slash."""
 
     name: str
     path: str
-    prefix: str
 
 
 def core_path(raw: bytes) -> CorePath:
@@ -61,7 +58,7 @@ def core_path(raw: bytes) -> CorePath:
     if reason:
         raise ValueError(reason)
     name, slash, rest = raw[len(CORES) :].decode("ascii").partition("/")
-    return CorePath(name, slash + rest if slash else "/", CORES + name)
+    return CorePath(name, slash + rest if slash else "/")
 
 
 def flaw(raw: bytes) -> str:
@@ -133,31 +130,14 @@ def _dotted(path: bytes) -> bool:
 #: services have the same host.
 CONSOLE_COOKIE = "__Host-gatehouse"
 
-#: A field value: visible ASCII characters, spaces and tabs (RFC 9110, section 5.5, without
-#: obs-text).
-_VALUE = re.compile(r"[\t -~]*")
 
-#: Fields that may occur only once. With duplicates, two servers can interpret the request
-#: differently (request smuggling).
-_ONCE = (b"host", b"authorization", b"x-api-key", b"content-length", b"transfer-encoding")
-
-
-def ambiguity(fields: Fields) -> str:
-    """Sentence without field values that explains why header fields are ambiguous or invalid. Empty
-    if the fields are valid.
+def invalid_value(fields: Fields) -> bytes | None:
+    """Name of a field whose value contains a byte that is not ASCII (RFC 9110, section 5.5), or
+    None. The HTTP parser accepts no control characters except tabs.
     """
-    for name in _ONCE:
-        if len(fields.get(name, ())) > 1:
-            return f"the header {name.decode('ascii')} is sent twice"
-    if _VALUE.fullmatch("".join(["".join(values) for values in fields.values()])) is None:
-        invalid = next(
-            name for name, values in fields.items() if _VALUE.fullmatch("".join(values)) is None
-        )
-        text = invalid.decode("latin-1")[:40]
-        return f"the header {text} contains a byte that is not visible ASCII"
-    if b"transfer-encoding" in fields and b"content-length" in fields:
-        return "Transfer-Encoding and Content-Length are sent together"
-    return ""
+    if "".join(["".join(values) for values in fields.values()]).isascii():
+        return None
+    return next(name for name, values in fields.items() if not "".join(values).isascii())
 
 
 def forwarded(fields: Fields, name_of: ForwardedName, urls: CoreUrls) -> list[tuple[str, str]]:

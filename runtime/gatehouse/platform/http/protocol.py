@@ -262,6 +262,8 @@ class HttpProtocol(asyncio.Protocol, Connection):
             name = name.lower()
             if name == b"expect" and value.lower() == b"100-continue":
                 self._expects_continue = True
+            elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+                raise BadRequest("The only supported transfer coding is chunked.")
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:

@@ -64,9 +64,11 @@ def presented_token(context: RequestContext) -> str | None:
     """
     settings = context.settings
     header = context.values(settings.key_header.lower().encode("ascii"))
-    authorization = [] if settings.forward_authorization else context.values(b"authorization")
+    authorization = context.values(b"authorization")
     if len(authorization) > 1 or len(header) > 1:
         raise _ambiguous(settings, "is sent twice")
+    if settings.forward_authorization:
+        authorization = []
     token, is_basic = None, False
     if authorization:
         scheme, _, value = authorization[0].partition(" ")

@@ -10,7 +10,6 @@ translated, so that the client never sees the address of the Core.
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
@@ -58,9 +57,6 @@ from gatehouse.services.gateway.forwarding import (
 SCOPE = "cores:read"
 
 PATH = "/cores/{name}/{path}"
-
-#: Spaces, control characters, non-ASCII bytes and `#`.
-_NOT_IN_QUERY = re.compile(rb"[^!\"$-~]")
 
 #: Body of a request, and the header that declares the length or framing of the body.
 FramedBody = tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]
@@ -188,8 +184,9 @@ def find_instances(dependencies: Dependencies, name: str) -> list[CoreRecord]:
 
 
 def core_urls(context: RequestContext, path: CorePath) -> CoreUrls:
-    core_prefix = "" if context.settings.strip_prefix else path.prefix
-    return CoreUrls(path.prefix, core_prefix, context.dependencies.public_host)
+    prefix = f"{forwarding.CORES}{path.name}"
+    core_prefix = "" if context.settings.strip_prefix else prefix
+    return CoreUrls(prefix, core_prefix, context.dependencies.public_host)
 
 
 def upstream_request(
@@ -381,24 +378,17 @@ def checked_path(context: RequestContext) -> CorePath:
     try:
         path = core_path(context.raw_path)
     except ValueError as exc:
-        raise _invalid(str(exc)) from None
+        problem = str(exc)
+        raise BadRequest(problem[0].upper() + problem[1:]) from None
     context.settings = context.dependencies.cores.settings(path.name)
-    query = context.scope["query_string"]
-    if query and _NOT_IN_QUERY.search(query) is not None:
-        raise BadRequest(
-            "The query contains a space, control or non-ASCII byte, or a raw #; percent-encode it"
-        )
-    problem = forwarding.ambiguity(context.fields_by_name)
-    if problem:
-        raise _invalid(problem)
+    invalid = forwarding.invalid_value(context.fields_by_name)
+    if invalid is not None:
+        name = invalid.decode("latin-1")[:40]
+        raise BadRequest(f"The header {name} contains a byte that is not ASCII")
     length, bytes_max = context.values(b"content-length"), context.settings.body_max_bytes
-    if bytes_max is not None and length and length[0].isdigit() and int(length[0]) > bytes_max:
+    if bytes_max is not None and length and int(length[0]) > bytes_max:
         raise BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
     return path
-
-
-def _invalid(problem: str) -> BadRequest:
-    return BadRequest(problem[0].upper() + problem[1:])
 
 
 def framed_body(body: bytes | None) -> FramedBody:
@@ -413,8 +403,6 @@ async def _received_body(context: RequestContext) -> FramedBody:
     length = context.values(b"content-length")
     if not length:
         return (_chunks(context), []) if context.values(b"transfer-encoding") else (None, [])
-    if not length[0].isdigit():
-        raise BadRequest("The header content-length is not a number.")
     size = int(length[0])
     if size > INLINE_BYTES_MAX:
         return _chunks(context), [("content-length", str(size))]
