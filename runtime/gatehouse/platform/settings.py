@@ -314,10 +314,6 @@ class Settings(SharingSettings, ConnectionSettings):
     trusted_proxies: _Networks = ()
     """Proxies whose X-Forwarded-For is trusted, as comma-separated CIDRs: the subnets of the load
     balancer. Empty by default, because any client can send the header."""
-    core_lease_max_s: Annotated[int, Field(ge=5, le=3600)] = 300
-    """Maximum duration of a Core lease, in seconds. A failed Core stays registered until its lease
-    expires.
-    """
 
     checkpoint_key: str = ""
     """Key that signs checkpoints of the audit chain: ID, ARN or alias of an ECC_NIST_P256 KMS key,

@@ -295,14 +295,15 @@ class _Attempt(msgspec.Struct, eq=False):
     def __exit__(self, _type: object, exc: BaseException | None, _traceback: object) -> None:
         if exc is None or self.has_response:
             return
-        if _is_failure_of_core(exc, self.request):
+        # The client may stall a body that is streamed.
+        has_body = self.request.body is None or isinstance(self.request.body, bytes)
+        if isinstance(exc, CoreUnreachable) and (has_body or not exc.sent):
             self.state.recent.current.failed()
-        if isinstance(exc, CoreUnreachable) and not exc.sent:
-            self._failed("")
-        elif isinstance(exc, CoreUnreachable) and _has_whole_body(self.request):
-            self._failed(self.request.client)
-        else:
-            self.state.circuit_breaker.abandoned(self.balancer.monotonic(), trial=self.trial)
+            self._failed(self.request.client if exc.sent else "")
+            return
+        if isinstance(exc, CoreTimeout) and has_body:
+            self.state.recent.current.failed()
+        self.state.circuit_breaker.abandoned(self.balancer.monotonic(), trial=self.trial)
 
 
 class Reservation(msgspec.Struct, eq=False):
@@ -351,15 +352,3 @@ class Reservation(msgspec.Struct, eq=False):
 
 def _is_safe(request: UpstreamRequest) -> bool:
     return request.body is None and request.method in _SAFE_METHODS
-
-
-def _is_failure_of_core(exc: BaseException, request: UpstreamRequest) -> bool:
-    """True for every failed connection. Other failures count only if no body is streamed, because
-    the client may stall a streamed body."""
-    if isinstance(exc, CoreUnreachable) and not exc.sent:
-        return True
-    return isinstance(exc, CoreUnreachable | CoreTimeout) and _has_whole_body(request)
-
-
-def _has_whole_body(request: UpstreamRequest) -> bool:
-    return request.body is None or isinstance(request.body, bytes)

@@ -17,6 +17,7 @@ import msgspec
 
 from gatehouse.core.cores import CoreRecord
 from gatehouse.features.cores.circuit_breaker import CircuitState
+from gatehouse.features.cores.schemas import CircuitBreakers, RecentTraffic
 
 #: Interval between two reports of a worker.
 REPORT_S = 5.0
@@ -93,18 +94,6 @@ class InstanceReport(msgspec.Struct, frozen=True, array_like=True):
     buckets: dict[int, int]
 
 
-class InstanceSummary(msgspec.Struct, frozen=True):
-    """Sums of the reports of all workers. The latencies are None if there was no response."""
-
-    workers: int
-    open: int
-    half_open: int
-    requests: int
-    failures: int
-    mean_ms: float | None
-    p95_ms: float | None
-
-
 def most_relevant(reports: Iterable[InstanceReport]) -> list[InstanceReport]:
     """The reports that a worker writes, at most INSTANCES_MAX. Instances without requests and with
     a closed circuit breaker are omitted."""
@@ -116,7 +105,9 @@ def most_relevant(reports: Iterable[InstanceReport]) -> list[InstanceReport]:
     )[:INSTANCES_MAX]
 
 
-def summarize(core: CoreRecord, workers: Sequence[Sequence[InstanceReport]]) -> InstanceSummary:
+def summarize(
+    core: CoreRecord, workers: Sequence[Sequence[InstanceReport]]
+) -> tuple[CircuitBreakers, RecentTraffic]:
     """The sums for an instance. `workers`: the reports of each worker."""
     reports = [
         report
@@ -130,14 +121,15 @@ def summarize(core: CoreRecord, workers: Sequence[Sequence[InstanceReport]]) -> 
     for report in reports:
         buckets.update(report.buckets)
     responses = buckets.total()
-    return InstanceSummary(
-        workers=len(workers),
-        open=states[CircuitState.OPEN],
-        half_open=states[CircuitState.HALF_OPEN],
-        requests=sum(report.requests for report in reports),
-        failures=sum(report.failures for report in reports),
-        mean_ms=_ms(sum(report.total_us for report in reports) / responses) if responses else None,
-        p95_ms=_ms(_percentile(buckets)) if responses else None,
+    mean_us = sum(report.total_us for report in reports) / max(1, responses)
+    return (
+        CircuitBreakers(len(workers), states[CircuitState.OPEN], states[CircuitState.HALF_OPEN]),
+        RecentTraffic(
+            requests=sum(report.requests for report in reports),
+            failures=sum(report.failures for report in reports),
+            mean_ms=_ms(mean_us) if responses else None,
+            p95_ms=_ms(_percentile(buckets)) if responses else None,
+        ),
     )
 
 

@@ -16,11 +16,9 @@ from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.cores.schemas import (
     DRAIN_S_DEFAULT,
     INSTANCE_PATTERN,
-    CircuitBreakers,
     CorePage,
     CoreView,
     ListCores,
-    RecentTraffic,
 )
 from gatehouse.platform.http.endpoint import Endpoint, StepUp
 from gatehouse.platform.http.fields import view_of
@@ -51,15 +49,13 @@ async def list_cores(
 
 
 def _view(core: CoreRecord, workers: Sequence[Sequence[InstanceReport]], now: float) -> CoreView:
-    summary = summarize(core, workers)
+    circuit_breakers, last_minute = summarize(core, workers)
     return view_of(
         CoreView,
         core,
         live=core.is_live(now),
-        circuit_breakers=CircuitBreakers(summary.workers, summary.open, summary.half_open),
-        last_minute=RecentTraffic(
-            summary.requests, summary.failures, summary.mean_ms, summary.p95_ms
-        ),
+        circuit_breakers=circuit_breakers,
+        last_minute=last_minute,
     )
 
 

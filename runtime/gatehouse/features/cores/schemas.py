@@ -145,7 +145,7 @@ class CorePage(msgspec.Struct, frozen=True):
 
 
 LEASE_S_MIN = 5
-LEASE_S_MAX = 3600
+LEASE_S_MAX = 300
 _LEASE_ID = "vQ2rX0m3kT9sLwYbN5cD8eFg"
 
 LeaseId = Annotated[
@@ -176,14 +176,9 @@ class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="Origin at which the gateway reaches the Core: https://host[:port]."),
     ] = None
     ttl_s: Annotated[
-        Annotated[int, Meta(ge=LEASE_S_MIN, le=LEASE_S_MAX)] | None,
-        Meta(
-            description=(
-                "Duration of the lease in seconds, at most the "
-                "GATEHOUSE_CORE_LEASE_MAX_S setting of the deployment."
-            )
-        ),
-    ] = None
+        int,
+        Meta(ge=LEASE_S_MIN, le=LEASE_S_MAX, description="Duration of the lease in seconds."),
+    ] = 60
     lease_id: LeaseId | None = None
     instance_id: Annotated[
         Annotated[str, Meta(pattern=INSTANCE_PATTERN)] | None,

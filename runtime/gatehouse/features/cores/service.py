@@ -31,11 +31,9 @@ from gatehouse.core.origin import Origin, parse_origin, rejection
 from gatehouse.core.token import Pepper
 from gatehouse.core.token_scanner import CORE_PREFIX
 from gatehouse.features.cores.repository import CoreRegistry, LeaseRenewal
-from gatehouse.features.cores.schemas import LEASE_S_MIN, DrainCore, Lease, LeaseRequest
+from gatehouse.features.cores.schemas import DrainCore, Lease, LeaseRequest
 from gatehouse.platform.http.forwarding import CORE_NAME
 from gatehouse.platform.http_client.upstream import SystemResolver
-
-LEASE_S_DEFAULT = 60
 
 #: Number of heartbeats per lease. Two heartbeats may be lost before the lease expires.
 HEARTBEATS = 3
@@ -47,7 +45,6 @@ class RegistrationService:
     agent. All keys of a family can use the leases of the family.
 
     networks: private networks in which Cores are allowed, in addition to public addresses.
-    core_lease_max_s: maximum duration of a lease.
     """
 
     cores: CoreRegistry
@@ -56,7 +53,6 @@ class RegistrationService:
     pepper: Pepper
     environment: KeyEnvironment
     networks: tuple[Network, ...]
-    core_lease_max_s: int
 
     async def register(self, agent: Actor, name: str, request: LeaseRequest) -> Lease:
         """Creates a lease on an instance.
@@ -64,7 +60,7 @@ class RegistrationService:
         The key that owns the lease can register the instance again at any time. Raises BadRequest,
         Conflict, Unavailable.
         """
-        core_name, lease_s = self._name(name), self._lease_s(request.ttl_s)
+        core_name, lease_s = self._name(name), request.ttl_s
         origin = await self._origin(request.url or "")
         now, instance_id = self.clock.now(), request.instance_id or DEFAULT_INSTANCE
         record = CoreRecord(
@@ -100,7 +96,7 @@ class RegistrationService:
     async def renew(self, agent: Actor, name: str, lease_id: str, request: LeaseRequest) -> Lease:
         """Extends a lease. A new URL takes effect immediately. Raises BadRequest, CoreDrained,
         Conflict if the key no longer has this lease, and Unavailable."""
-        core_name, lease_s = self._name(name), self._lease_s(request.ttl_s)
+        core_name, lease_s = self._name(name), request.ttl_s
         now = self.clock.now()
         new_url, event = "", None
         if request.url is not None:
@@ -135,21 +131,6 @@ class RegistrationService:
             fix = "use 1 to 40 lowercase letters, digits and inner hyphens, such as docs"
             raise BadRequest(errors=(Problem("path.name", "is not a valid name of a Core", fix),))
         return CoreName(name)
-
-    def _lease_s(self, ttl_s: int | None) -> int:
-        lease_s = min(LEASE_S_DEFAULT, self.core_lease_max_s) if ttl_s is None else ttl_s
-        if not LEASE_S_MIN <= lease_s <= self.core_lease_max_s:
-            message = f"must be {LEASE_S_MIN} to {self.core_lease_max_s} seconds"
-            raise BadRequest(
-                errors=(
-                    Problem(
-                        "body.ttl_s",
-                        message,
-                        "request a shorter lease and renew it with heartbeats",
-                    ),
-                )
-            )
-        return lease_s
 
     async def _origin(self, url: str) -> Origin:
         """Checks the form of a URL and every address behind it, to prevent server-side request

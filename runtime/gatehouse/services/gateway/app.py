@@ -331,7 +331,6 @@ class _Gateway:
             pepper=self.pepper,
             environment=self.settings.key_environment,
             networks=self.settings.core_networks,
-            core_lease_max_s=self.settings.core_lease_max_s,
         )
 
     def _refresh_gauges(

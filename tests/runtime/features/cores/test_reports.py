@@ -57,7 +57,7 @@ def test_percentile_of_several_workers_is_nearly_exact(
     first: list[float], second: list[float]
 ) -> None:
     core = instance("a")
-    summary = summarize(
+    _, traffic = summarize(
         core, [[report(core, latencies=tuple(first))], [report(core, latencies=tuple(second))]]
     )
     exact = (
@@ -66,9 +66,9 @@ def test_percentile_of_several_workers_is_nearly_exact(
         ]
         / 1000
     )
-    assert summary.p95_ms is not None
-    assert exact - 0.06 <= summary.p95_ms <= exact * 1.125 + 0.06
-    assert summary.mean_ms == pytest.approx(
+    assert traffic.p95_ms is not None
+    assert exact - 0.06 <= traffic.p95_ms <= exact * 1.125 + 0.06
+    assert traffic.mean_ms == pytest.approx(
         sum(first + second) / len(first + second) * 1000, abs=0.06
     )
 
@@ -94,9 +94,9 @@ def test_states_of_all_workers_are_counted_for_the_current_lease() -> None:
         [report(previous, open_)],
         [],
     ]
-    summary = summarize(core, workers)
-    assert (summary.workers, summary.open, summary.half_open) == (4, 1, 1)
-    assert (summary.requests, summary.mean_ms, summary.p95_ms) == (0, None, None)
+    states, traffic = summarize(core, workers)
+    assert (states.workers, states.open, states.half_open) == (4, 1, 1)
+    assert (traffic.requests, traffic.mean_ms, traffic.p95_ms) == (0, None, None)
 
 
 @pytest.mark.bound("cores.reports:INSTANCES_MAX")
