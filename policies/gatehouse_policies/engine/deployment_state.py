@@ -2,39 +2,26 @@
 from several threads.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from gatehouse_policies.engine.exemptions import Exemption, Exemptions
 from gatehouse_policies.engine.guard import Decision, violation_text
 from gatehouse_policies.engine.rule import Rule
 
 Report = Callable[[str, str | None], None]
-ResultKey = tuple[str, str]  # rule ID, URN
-Value = TypeVar("Value")
 
 
-class Results(Generic[Value]):
-    """The latest result for each rule and resource."""
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The decision of a rule on a resource. exemption: the entry that suppresses its violations."""
 
-    def __init__(self, lock: Lock) -> None:
-        self._lock = lock
-        self._values: dict[ResultKey, Value] = {}
-
-    def record(self, key: ResultKey, value: Value | None) -> None:
-        """Replaces the result. An empty value removes the result."""
-        with self._lock:
-            if value:
-                self._values[key] = value
-            else:
-                self._values.pop(key, None)
-
-    def drain(self) -> dict[ResultKey, Value]:
-        """Returns all results and clears them."""
-        with self._lock:
-            values, self._values = self._values, {}
-        return values
+    rule: str
+    urn: str
+    decision: Decision
+    exemption: Exemption | None
 
 
 class DeploymentState:
@@ -44,10 +31,7 @@ class DeploymentState:
         self.exemptions = exemptions
         self._lock = Lock()
         self._inputs: dict[str, frozenset[str]] = {}
-        self.undecided: Results[tuple[tuple[str, str], ...]] = Results(self._lock)
-        self.allowed: Results[tuple[tuple[str, str], ...]] = Results(self._lock)
-        self.broken: Results[str] = Results(self._lock)
-        self.exempted: Results[Exemption] = Results(self._lock)
+        self._results: dict[tuple[str, str], Result] = {}
 
     def record_inputs(self, urn: str, properties: Iterable[str]) -> None:
         """Records which properties the program sets before the provider adds computed
@@ -79,15 +63,17 @@ class DeploymentState:
 
     def record(self, rule: Rule, urn: str, decision: Decision, report: Report) -> None:
         """Reports violations that are not exempted, and records the rest of the result."""
-        key = (rule.id, urn)
         exemption = self.exemptions.find(rule.id, urn) if rule.exemptible else None
-        exempted = exemption is not None and bool(decision.violations or decision.undecided)
-        self.undecided.record(
-            key, None if exempted else tuple((path, "") for path in decision.undecided)
-        )
-        self.allowed.record(key, None if exempted else decision.allowed)
-        self.broken.record(key, decision.broken)
-        self.exempted.record(key, exemption if exempted else None)
-        if not exempted:
-            for violation in decision.violations:
-                report(violation_text(violation, rule), urn)
+        if not (decision.violations or decision.undecided):
+            exemption = None
+        with self._lock:
+            self._results.pop((rule.id, urn), None)
+            if decision != Decision():
+                self._results[rule.id, urn] = Result(rule.id, urn, decision, exemption)
+        for violation in decision.violations if exemption is None else ():
+            report(violation_text(violation, rule), urn)
+
+    def results(self, urns: Collection[str]) -> list[Result]:
+        """The latest results for these resources, except resources that pass."""
+        with self._lock:
+            return [result for result in self._results.values() if result.urn in urns]

@@ -32,7 +32,7 @@ from gatehouse_policies.engine.applicable_policies import (
     StackPolicy,
     cached,
 )
-from gatehouse_policies.engine.deployment_state import DeploymentState, Report, Results
+from gatehouse_policies.engine.deployment_state import DeploymentState, Report, Result
 from gatehouse_policies.engine.exemptions import Exemptions, load
 from gatehouse_policies.engine.guard import evaluate
 from gatehouse_policies.engine.rule import Control, Rule
@@ -192,16 +192,37 @@ def _meta_policies(
     reports.
     """
 
+    def results(args: StackValidationArgs) -> list[Result]:
+        return state.results({resource.urn for resource in args.resources})
+
+    def unknown(accepted: bool, args: StackValidationArgs, report: Report) -> None:
+        """Reports each unknown property once, with the rules that need it."""
+        rules: dict[tuple[str, str, str], list[str]] = {}
+        for result in results(args):
+            undecided = ((path, "") for path in result.decision.undecided)
+            paths = result.decision.allowed if accepted else undecided
+            for path, reason in paths if result.exemption is None else ():
+                rules.setdefault((result.urn, path, reason), []).append(result.rule)
+        for (urn, path, reason), ids in rules.items():
+            subject = f"{', '.join(sorted(ids))} could not be decided for {urn}: {path} is unknown"
+            remedy = meta_policies.UNDECIDED.remedy
+            outcome = f", which is accepted: {reason}" if accepted else f". Fix: {remedy}"
+            report(f"{subject}{outcome}", urn)
+
     def broken(args: StackValidationArgs, report: Report) -> None:
-        for (rule, urn), error in state.broken.drain().items():
-            report(f"rule {rule} raised {error} on {urn}. Fix: {meta_policies.BROKEN.remedy}", urn)
+        for result in results(args):
+            if error := result.decision.broken:
+                text = f"rule {result.rule} raised {error} on {result.urn}"
+                report(f"{text}. Fix: {meta_policies.BROKEN.remedy}", result.urn)
 
     def exempted(args: StackValidationArgs, report: Report) -> None:
-        uses = state.exempted.drain()
-        for (rule, urn), entry in uses.items():
-            expiry = f"until {entry.expires} by {entry.owner} ({entry.ticket})"
-            report(f"{rule} is exempted for {urn} {expiry}: {entry.reason}", urn)
-        used = {entry.number for entry in uses.values()}
+        used = set()
+        for result in results(args):
+            if entry := result.exemption:
+                used.add(entry.number)
+                expiry = f"until {entry.expires} by {entry.owner} ({entry.ticket})"
+                text = f"{result.rule} is exempted for {result.urn} {expiry}: {entry.reason}"
+                report(text, result.urn)
         any_urn = args.resources[0].urn if args.resources else ""
         for entry in state.exemptions.active:
             if (
@@ -224,30 +245,9 @@ def _meta_policies(
         (meta_policies.BROKEN, broken),
         (meta_policies.EXEMPTION_USED, exempted),
         (meta_policies.EXEMPTION_INVALID, invalid),
-        (meta_policies.UNDECIDED, partial(_report_unknown, state.undecided)),
-        (meta_policies.UNDECIDED_ALLOWED, partial(_report_unknown, state.allowed)),
+        (meta_policies.UNDECIDED, partial(unknown, False)),
+        (meta_policies.UNDECIDED_ALLOWED, partial(unknown, True)),
     )
     return [
         StackPolicy(validate=reporter, **_metadata(policy, env)) for policy, reporter in reporters
     ]
-
-
-def _report_unknown(
-    results: Results[tuple[tuple[str, str], ...]], args: StackValidationArgs, report: Report
-) -> None:
-    """Reports each unknown property once, with the rules that need it."""
-    urns = {resource.urn for resource in args.resources}
-    rules: dict[tuple[str, str, str], list[str]] = {}
-    for (rule, urn), paths in results.drain().items():
-        for path, reason in paths if urn in urns else ():
-            rules.setdefault((urn, path, reason), []).append(rule)
-    for (urn, path, reason), ids in rules.items():
-        outcome = (
-            f", which is accepted: {reason}"
-            if reason
-            else f". Fix: {meta_policies.UNDECIDED.remedy}"
-        )
-        report(
-            f"{', '.join(sorted(ids))} could not be decided for {urn}: {path} is unknown{outcome}",
-            urn,
-        )

@@ -241,15 +241,15 @@ def _compared(
     violates: Callable[[float, float], bool],
     default: float,
 ) -> Requirement:
-    limit = "the limit for this environment" if isinstance(bound, str) else str(bound)
+    kind, adverb = ("minimum", "least") if relation == "below" else ("maximum", "most")
+    limit = f"the {kind} for this environment" if isinstance(bound, str) else str(bound)
 
     def check(block: Properties, key: str, resource: Resource) -> CheckResults:
         number = resource.settings[bound] if isinstance(bound, str) else bound
         if violates(block.number(key, default), number):
             yield f"{block.path_of(key)} is {relation} {number:g}"
 
-    direction = "more" if relation == "below" else "less"
-    return Requirement(_at(path, check), f"set {path} to {limit} or {direction}")
+    return Requirement(_at(path, check), f"set {path} to at {adverb} {limit}")
 
 
 def _at(

@@ -8,10 +8,10 @@ from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     for_types,
     has_format,
-    is_at_least,
     is_not_true,
     is_set,
     is_true,
+    satisfies,
     where,
 )
 from gatehouse_policies.engine.rule import (
@@ -193,7 +193,12 @@ stage_settings_are_secure = resource_rule(
     for_types(
         aws("apigateway.MethodSettings"),
         is_not_true("settings.dataTraceEnabled"),
-        is_at_least("settings.throttlingRateLimit", 0, default=-1),
+        satisfies(
+            "settings.throttlingRateLimit",
+            lambda settings, key: settings.number(key, -1) >= 0,
+            "is not set",
+            "set settings.throttlingRateLimit and settings.throttlingBurstLimit",
+        ),
         where(
             lambda holder: holder.props.block("settings").flag("cachingEnabled"),
             is_true("settings.cacheDataEncrypted"),

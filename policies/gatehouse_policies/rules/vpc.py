@@ -14,10 +14,10 @@ from gatehouse_policies.engine.requirements import (
     any_of,
     has_resource,
     is_exactly,
-    is_not_set,
     is_not_true,
     is_set,
     is_true,
+    satisfies,
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
@@ -60,8 +60,12 @@ default_security_group_is_empty = _vpc_rule(
     has_resource(
         "ec2.DefaultSecurityGroup",
         "vpcId",
-        is_not_set("ingress"),
-        is_not_set("egress"),
+        *(
+            satisfies(
+                name, lambda group, key: not group.size(key), "is not empty", f"remove {name}"
+            )
+            for name in ("ingress", "egress")
+        ),
         missing="the VPC has no DefaultSecurityGroup",
     )
 )
