@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.local import servers
 from sandbox.ports import free_port
 from tests import requires
 from tests.journeys.conftest import UP_OUTPUT, Running
 from tests.journeys.guide_reader import GuideReader
-from tests.journeys.local_services import TOKEN, environment, generations, migrate, running_services
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = ROOT / "docs" / "guides"
@@ -67,20 +65,3 @@ def test_quick_start(reader: GuideReader) -> None:
 )
 def test_guide(reader: GuideReader, name: str, commands: int) -> None:
     assert reader.run((GUIDES / f"{name}.md").read_text(encoding="utf-8")) >= commands
-
-
-@pytest.mark.requirement("TR-16")
-def test_migration_guide(tmp_path: Path) -> None:
-    with servers.postgres(tmp_path / "postgres.log") as server:
-        migrate(server, tmp_path / "migrate.log")
-        pepper = generations()
-        with running_services(server, pepper, tmp_path / "logs") as running:
-            urls = {
-                "GATEWAY": running.gateway,
-                "GATEHOUSE_CONSOLE_URL": running.console,
-                "GATEHOUSE_ADMIN_TOKEN": TOKEN,
-            }
-            (tmp_path / "folder").mkdir()
-            environ = {**environment(server.app_url, GATEHOUSE_PEPPER=pepper), **urls}
-            reader = GuideReader(tmp_path / "folder", environ, {}, PAUSE_S)
-            assert reader.run((GUIDES / "migrate.md").read_text(encoding="utf-8")) > 9
