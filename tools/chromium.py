@@ -1,7 +1,8 @@
 """Chromium for the browser tests: the installed one, or the npm package `@sparticuz/chromium`.
 
 The package contains Chromium for Linux on x86_64 with its libraries and a font. `launch` installs
-it below .gatehouse/tools if no Chromium is installed.
+it below .gatehouse/tools if no Chromium is installed. `python -m tools.chromium`, which .ci/run
+calls, prints the path of Chromium, with exit code 1 if there is none.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.async_api import Browser, BrowserType
+from playwright.async_api import Browser, BrowserType, async_playwright
 
 from tools import nodejs
 
@@ -137,3 +138,17 @@ def _run(*command: str) -> None:
                 f"(see {log}). Run: {_PLAYWRIGHT}"
             )
             raise ChromiumMissingError(message) from error
+
+
+async def main() -> int:
+    async with async_playwright() as playwright:
+        try:
+            print(_find(Path(playwright.chromium.executable_path)).path)
+        except ChromiumMissingError as error:
+            print(error, file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

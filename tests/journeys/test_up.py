@@ -20,9 +20,9 @@ from gatehouse.client import retrieval_links
 
 from sandbox.local.run_state import RunStateFile
 from tests.journeys.conftest import STACK, Environment, Running, sandbox
+from tests.permission_reasons import listed_reasons
 from tools.attack.__main__ import attack_sandbox
 from tools.attack.attacks import ATTACKS, Outcome
-from tools.docs.iam_documents import listed_reasons
 
 PREFIX = f"gatehouse-{STACK}-"
 

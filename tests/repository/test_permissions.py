@@ -4,6 +4,7 @@ import pytest
 from gatehouse_policies.analysis.iam.grammar import raw_statements
 
 from tests.iam_evaluation import Call, decide
+from tests.permission_reasons import granted, reasons
 from tests.repository.iam_cases import REQUESTS
 from tests.repository.iam_requests import (
     ADMINISTRATOR,
@@ -12,7 +13,7 @@ from tests.repository.iam_requests import (
     Request,
     decision,
 )
-from tools.docs.iam_documents import NAMES, documents, granted, reasons
+from tools.docs.iam_documents import NAMES, documents
 from tools.docs.permissions import RESOURCE_POLICIES
 
 REASON_CHARS_MIN = 20
