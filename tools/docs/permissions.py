@@ -53,9 +53,11 @@ def page() -> str:
         (
             kind,
             ", ".join(
-                f"`{policy.name}`"
-                for policy in documents().resource_policies
-                if policy.kind == kind
+                sorted(
+                    f"`{policy.name}`"
+                    for policy in documents().resource_policies
+                    if policy.kind == kind
+                )
             ),
             text,
         )
