@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.console_client import Console
@@ -23,10 +22,9 @@ ELEMENTS_MAX = 1500
 LIMITS = json.dumps([{"name": "requests", "quota": 5, "window_s": 60, "burst": 5}])
 
 
-@pytest.fixture
-def keys(console: Console) -> None:
-    """Keys with consecutive names, newest first. Each owner has the same number of keys. Every
-    tenth key is disabled.
+def add_keys(console: Console) -> str:
+    """Inserts keys with consecutive names, newest first. Each owner has the same number of keys,
+    and every tenth key is disabled. Returns the number of keys that expire soon.
     """
     console.database.sql(
         "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "  # noqa: S608
@@ -35,6 +33,14 @@ def keys(console: Console) -> None:
         f"'disabled' ELSE 'active' END, 'key ' || lpad(n::text, 5, '0'), 'team ' || n % {OWNERS}, "
         f"'{{cores:read}}', '{{}}', '{LIMITS}', now() - n * interval '1 minute', 'test', now() + n "
         f"* interval '1 hour' FROM generate_series(1, {KEYS}) AS n ON CONFLICT (id) DO NOTHING"
+    )
+    console.database.sql(
+        "UPDATE api_key SET expires_at = now() + interval '15 minutes' - n * interval '1 minute'"
+        " FROM generate_series(1, 7) AS n WHERE id = 'K' || lpad((9000 + n)::text, 11, '0')"
+    )
+    return console.database.sql(
+        "SELECT count(*) FROM api_key WHERE state = 'active' AND expires_at BETWEEN now() AND "
+        "now() + interval '14 days'"
     )
 
 
@@ -63,107 +69,115 @@ async def elements(page: Page) -> int:
     return count
 
 
-@pytest.mark.usefixtures("keys")
-async def test_pages_and_filters_of_many_keys_are_bounded(browser: Browser, origin: str) -> None:
-    async with page_of(browser, origin) as page:
-        await sign_in(page)
-        async with counted(page):
-            await page.get_by_role("link", name="API keys").click()
-            await expect(page.locator("tbody tr")).to_have_count(PAGE_ROWS)
-        assert await names(page) == [f"key {number:05}" for number in range(1, PAGE_ROWS + 1)]
-        for number in range(1, 5):
-            async with counted(page) as sent:
-                await page.get_by_role("link", name="Next page").click()
-                await expect(
-                    page.get_by_role("link", name=f"key {number * PAGE_ROWS + 1:05}")
-                ).to_be_visible()
-            assert [request.partition("?")[0] for request in sent] == ["/v1/keys"]
-            assert len(await names(page)) == PAGE_ROWS
-            assert await elements(page) < ELEMENTS_MAX
-        await page.go_back()
-        await expect(page.get_by_role("link", name=f"key {3 * PAGE_ROWS + 1:05}")).to_be_visible()
-
-        async with counted(page) as sent:
-            await page.get_by_label("Owner").press_sequentially("team 7")
-            assert sent == []
-            await page.get_by_label("Owner").press("Enter")
-            await expect(page.get_by_role("link", name="key 00007")).to_be_visible()
-        assert [parse_qs(urlsplit(request).query) for request in sent] == [
-            {"owner": ["team 7"], "sort": ["-created_at"]}
-        ]
-        async with counted(page) as sent:
-            await page.get_by_role("link", name="Next page").click()
-            await expect(
-                page.get_by_role("link", name=f"key {KEYS - OWNERS + 7:05}")
-            ).to_be_visible()
-        assert len(sent) == 1
-        assert await page.get_by_role("link", name="Next page").count() == 0
-        assert len(await names(page)) == KEYS // OWNERS - PAGE_ROWS
-        async with counted(page) as sent:
-            await page.get_by_label("State").select_option("disabled")
-            await expect(page.get_by_text("Nothing matches these filters.")).to_be_visible()
-        assert len(sent) == 1
-
-
-@pytest.mark.usefixtures("keys")
-async def test_search_and_order_of_all_keys_are_part_of_the_url(
-    browser: Browser, origin: str
-) -> None:
-    async with page_of(browser, origin) as page:
-        await sign_in(page, "/keys")
-        await expect(page.locator("tbody tr")).to_have_count(PAGE_ROWS)
-        await expect(page.get_by_role("columnheader", name="Created")).to_have_attribute(
-            "aria-sort", "descending"
-        )
-        async with counted(page) as sent:
-            await page.get_by_label("Search", exact=True).press_sequentially("KEY 0999")
-            assert sent == []
-            await page.keyboard.press("Enter")
-            await expect(page.locator("tbody tr")).to_have_count(10)
-        assert [parse_qs(urlsplit(request).query) for request in sent] == [
-            {"search": ["KEY 0999"], "sort": ["-created_at"]}
-        ]
-        async with counted(page) as sent:
-            await page.get_by_role("button", name="Expires").press("Enter")
-            await expect(page.get_by_role("columnheader", name="Expires")).to_have_attribute(
-                "aria-sort", "ascending"
-            )
-        assert [parse_qs(urlsplit(request).query)["sort"] for request in sent] == [["expires_at"]]
-        await expect(page.locator("th[aria-sort]")).to_have_count(1)
-        assert await names(page) == [f"key 0999{number}" for number in range(10)]
-        await page.get_by_role("button", name="Expires").click()
-        await expect(page.locator("tbody th a").first).to_have_text("key 09999")
-        await page.reload()
-        await expect(page.get_by_label("Search", exact=True)).to_have_value("KEY 0999")
-        await expect(page.locator("tbody th a").first).to_have_text("key 09999")
-        assert parse_qs(urlsplit(page.url).query) == {
-            "search": ["KEY 0999"],
-            "sort": ["-expires_at"],
-        }
-
-
-@pytest.mark.usefixtures("keys")
-async def test_selection_and_overview_of_many_keys_are_bounded(
+async def test_pages_of_many_keys_are_bounded(
     browser: Browser, origin: str, console: Console
 ) -> None:
+    soon = add_keys(console)
     async with page_of(browser, origin) as page:
         async with counted(page) as sent:
             await sign_in(page)
             await expect(page.get_by_text("Updated ")).to_be_visible()
         assert len(sent) <= 10
         assert await elements(page) < ELEMENTS_MAX
+        await expiring_keys_are_listed(page, soon)
+        await page.goto("/keys")
+        await expect(page.get_by_role("link", name="key 00050")).to_be_visible()
+        await pages_and_filters_are_bounded(page)
+        await page.goto("/keys")
+        await search_and_order_are_part_of_the_url(page)
         await page.goto("/keys?state=active")
-        await page.get_by_label("Select all keys on this page").check()
-        await expect(page.get_by_text(f"Selected: {PAGE_ROWS}", exact=True)).to_be_visible()
-        async with counted(page) as sent:
-            await page.get_by_role("button", name="Disable").click()
-            await page.get_by_label("Reason").press("Enter")
-            await expect(page.get_by_role("link", name="key 00056")).to_be_visible()
-        changes = [request for request in sent if request.endswith("/disable?")]
-        assert (len(changes), len(sent)) == (PAGE_ROWS, PAGE_ROWS + 1)
+        await selection_is_bounded(page)
     assert console.database.sql("SELECT count(*) FROM api_key WHERE state = 'disabled'") == str(
         KEYS // 10 + PAGE_ROWS
     )
+
+
+async def expiring_keys_are_listed(page: Page, total: str) -> None:
+    heading = page.get_by_role("heading", name="Keys that expire soon")
+    panel = page.locator("section", has=heading)
+    await expect(panel.locator("li a")).to_have_text(
+        [f"key 0{number}" for number in range(9007, 9002, -1)]
+    )
+    await panel.get_by_role("link", name=f"All {total}", exact=True).click()
+    await expect(page.locator("tbody tr")).to_have_count(PAGE_ROWS)
+    assert (await names(page))[:7] == [f"key 0{number}" for number in range(9007, 9000, -1)]
+
+
+async def pages_and_filters_are_bounded(page: Page) -> None:
+    assert await names(page) == [f"key {number:05}" for number in range(1, PAGE_ROWS + 1)]
+    for number in range(1, 5):
+        async with counted(page) as sent:
+            await page.get_by_role("link", name="Next page").click()
+            await expect(
+                page.get_by_role("link", name=f"key {number * PAGE_ROWS + 1:05}")
+            ).to_be_visible()
+        assert [request.partition("?")[0] for request in sent] == ["/v1/keys"]
+        assert len(await names(page)) == PAGE_ROWS
+        assert await elements(page) < ELEMENTS_MAX
+    await page.go_back()
+    await expect(page.get_by_role("link", name=f"key {3 * PAGE_ROWS + 1:05}")).to_be_visible()
+
+    async with counted(page) as sent:
+        await page.get_by_label("Owner").press_sequentially("team 7")
+        assert sent == []
+        await page.get_by_label("Owner").press("Enter")
+        await expect(page.get_by_role("link", name="key 00007")).to_be_visible()
+    assert [parse_qs(urlsplit(request).query) for request in sent] == [
+        {"owner": ["team 7"], "sort": ["-created_at"]}
+    ]
+    async with counted(page) as sent:
+        await page.get_by_role("link", name="Next page").click()
+        await expect(page.get_by_role("link", name=f"key {KEYS - OWNERS + 7:05}")).to_be_visible()
+    assert len(sent) == 1
+    assert await page.get_by_role("link", name="Next page").count() == 0
+    assert len(await names(page)) == KEYS // OWNERS - PAGE_ROWS
+    async with counted(page) as sent:
+        await page.get_by_label("State").select_option("disabled")
+        await expect(page.get_by_text("Nothing matches these filters.")).to_be_visible()
+    assert len(sent) == 1
+
+
+async def search_and_order_are_part_of_the_url(page: Page) -> None:
+    await expect(page.locator("tbody tr")).to_have_count(PAGE_ROWS)
+    await expect(page.get_by_role("columnheader", name="Created")).to_have_attribute(
+        "aria-sort", "descending"
+    )
+    async with counted(page) as sent:
+        await page.get_by_label("Search", exact=True).press_sequentially("KEY 0999")
+        assert sent == []
+        await page.keyboard.press("Enter")
+        await expect(page.locator("tbody tr")).to_have_count(10)
+    assert [parse_qs(urlsplit(request).query) for request in sent] == [
+        {"search": ["KEY 0999"], "sort": ["-created_at"]}
+    ]
+    async with counted(page) as sent:
+        await page.get_by_role("button", name="Expires").press("Enter")
+        await expect(page.get_by_role("columnheader", name="Expires")).to_have_attribute(
+            "aria-sort", "ascending"
+        )
+    assert [parse_qs(urlsplit(request).query)["sort"] for request in sent] == [["expires_at"]]
+    await expect(page.locator("th[aria-sort]")).to_have_count(1)
+    assert await names(page) == [f"key 0999{number}" for number in range(10)]
+    await page.get_by_role("button", name="Expires").click()
+    await expect(page.locator("tbody th a").first).to_have_text("key 09999")
+    await page.reload()
+    await expect(page.get_by_label("Search", exact=True)).to_have_value("KEY 0999")
+    await expect(page.locator("tbody th a").first).to_have_text("key 09999")
+    assert parse_qs(urlsplit(page.url).query) == {
+        "search": ["KEY 0999"],
+        "sort": ["-expires_at"],
+    }
+
+
+async def selection_is_bounded(page: Page) -> None:
+    await page.get_by_label("Select all keys on this page").check()
+    await expect(page.get_by_text(f"Selected: {PAGE_ROWS}", exact=True)).to_be_visible()
+    async with counted(page) as sent:
+        await page.get_by_role("button", name="Disable").click()
+        await page.get_by_label("Reason").press("Enter")
+        await expect(page.get_by_role("link", name="key 00056")).to_be_visible()
+    changes = [request for request in sent if request.endswith("/disable?")]
+    assert (len(changes), len(sent)) == (PAGE_ROWS, PAGE_ROWS + 1)
 
 
 async def test_search_finds_a_key_by_its_token_without_sending_the_token(
@@ -200,28 +214,3 @@ async def test_search_finds_a_key_by_its_token_without_sending_the_token(
             "performance.getEntries().map(({ name }) => name)])"
         )
         assert token[-49:-8] not in await page.evaluate(stored)
-
-
-@pytest.mark.usefixtures("keys")
-async def test_overview_shows_the_keys_that_expire_first_and_their_number(
-    browser: Browser, origin: str, console: Console
-) -> None:
-    console.database.sql(
-        "UPDATE api_key SET expires_at = now() + interval '15 minutes' - n * interval '1 minute'"
-        " FROM generate_series(1, 7) AS n WHERE id = 'K' || lpad((9000 + n)::text, 11, '0')"
-    )
-    soon = console.database.sql(
-        "SELECT count(*) FROM api_key WHERE state = 'active' AND expires_at BETWEEN now() AND "
-        "now() + interval '14 days'"
-    )
-    async with page_of(browser, origin) as page:
-        await sign_in(page)
-        panel = page.locator(
-            "section", has=page.get_by_role("heading", name="Keys that expire soon")
-        )
-        await expect(panel.locator("li a")).to_have_text(
-            [f"key 0{number}" for number in range(9007, 9002, -1)]
-        )
-        await panel.get_by_role("link", name=f"All {soon}", exact=True).click()
-        await expect(page.locator("tbody tr")).to_have_count(PAGE_ROWS)
-        assert (await names(page))[:7] == [f"key 0{number}" for number in range(9007, 9000, -1)]

@@ -109,11 +109,24 @@ async def sign_in(page: Page, origins: Origins, path: str = "/", account: str = 
     await sign_in_at_provider(page, account)
 
 
-async def test_user_signs_in_and_returns_to_the_page(
+async def sign_out(page: Page, origins: Origins, console: Console) -> None:
+    """Confirms that the user also signs out at the provider."""
+    await page.get_by_role("button", name="Yes, sign me out").click()
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert page.url == f"{origins.console}/"
+    assert console.database.sql("SELECT count(*) FROM console_session") == "0"
+    await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
+    await expect(page.get_by_placeholder("Enter any login")).to_be_visible()
+
+
+async def test_user_signs_in_twice_and_out(
     browser: Browser, origins: Origins, console: Console
 ) -> None:
+    """A form remains while the user signs in again in a new tab."""
     created = await console.create(name="nightly export")
-    async with page_of(browser, origins.console, provider=origins.provider) as page:
+    async with page_of(
+        browser, origins.console, "status of 401", provider=origins.provider
+    ) as page:
         await page.goto(f"/keys/{created['key']['id']}?tab=usage")
         await expect(page.get_by_role("link", name=f"Sign in with {origins.name}")).to_be_focused()
         assert await violations_in_both_themes(page) == []
@@ -128,8 +141,25 @@ async def test_user_signs_in_and_returns_to_the_page(
             "performance.getEntries().map((entry) => entry.name).join() + document.referrer"
         )
         assert not re.search("code=|state=", addresses)
-    session = console.database.sql("SELECT actor_type, actor_id, roles FROM console_session")
-    assert session == "person|on-call|{operator}"
+        session = console.database.sql("SELECT actor_type, actor_id, roles FROM console_session")
+        assert session == "person|on-call|{operator}"
+        await page.goto("/keys/new")
+        await page.get_by_label("Name", exact=True).fill("typed")
+        console.database.sql("DELETE FROM console_session")
+        await page.get_by_role("button", name="Create key").click()
+        await expect(page.get_by_text("The session has ended.")).to_be_visible()
+        async with page.context.expect_page() as opened:
+            await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
+        await expect(
+            (await opened.value).get_by_role("heading", name="Identity confirmed")
+        ).to_be_visible()
+        await expect(page.get_by_label("Name", exact=True)).to_have_value("typed")
+        await page.get_by_role("button", name="Create key").click()
+        await expect(page.get_by_role("heading", name="Key typed created")).to_be_visible()
+        await page.goto("/sessions")
+        navigation = page.get_by_role("navigation").locator("..")
+        await navigation.get_by_role("button", name="Sign out", exact=True).click()
+        await sign_out(page, origins, console)
 
 
 async def test_step_up_in_a_new_tab_continues_the_action(
@@ -158,7 +188,11 @@ async def test_step_up_in_a_new_tab_continues_the_action(
         await page.get_by_role("button", name="Restore").click()
         await page.get_by_role("dialog").get_by_role("button", name="Restore").click()
         await expect(page.get_by_text("Deleted", exact=True)).to_be_hidden()
-    assert console.database.sql("SELECT count(*) FROM console_session") == "1"
+        assert console.database.sql("SELECT count(*) FROM console_session") == "1"
+        await page.goto("/sessions")
+        await page.get_by_role("button", name="Sign out everywhere").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Sign out everywhere").click()
+        await sign_out(page, origins, console)
 
 
 async def test_every_failure_has_a_text_and_a_credential_can_be_used(
@@ -177,51 +211,3 @@ async def test_every_failure_has_a_text_and_a_credential_can_be_used(
         await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     assert texts.pop("Call 555-0100") == texts["response"]
     assert len(set(texts.values())) == len(Failure)
-
-
-async def test_form_remains_while_the_user_signs_in_again_in_a_new_tab(
-    browser: Browser, origins: Origins, console: Console
-) -> None:
-    async with page_of(
-        browser, origins.console, "status of 401", provider=origins.provider
-    ) as page:
-        await sign_in(page, origins, "/keys/new")
-        await page.get_by_label("Name", exact=True).fill("typed")
-        console.database.sql("DELETE FROM console_session")
-        await page.get_by_role("button", name="Create key").click()
-        await expect(page.get_by_text("The session has ended.")).to_be_visible()
-        async with page.context.expect_page() as opened:
-            await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
-        await expect(
-            (await opened.value).get_by_role("heading", name="Identity confirmed")
-        ).to_be_visible()
-        await expect(page.get_by_label("Name", exact=True)).to_have_value("typed")
-        await page.get_by_role("button", name="Create key").click()
-        await expect(page.get_by_role("heading", name="Key typed created")).to_be_visible()
-
-
-@pytest.mark.parametrize("everywhere", [False, True], ids=["here", "everywhere"])
-async def test_sign_out_also_ends_the_session_at_the_provider(
-    browser: Browser, origins: Origins, console: Console, everywhere: bool
-) -> None:
-    async with page_of(browser, origins.console, provider=origins.provider) as page:
-        await sign_in(page, origins, "/sessions")
-        await expect(page.get_by_role("heading", name="Sessions")).to_be_visible()
-        if everywhere:
-            await page.get_by_role("button", name="Sign out everywhere").click()
-            await (
-                page.get_by_role("dialog").get_by_role("button", name="Sign out everywhere").click()
-            )
-        else:
-            await (
-                page.get_by_role("navigation")
-                .locator("..")
-                .get_by_role("button", name="Sign out", exact=True)
-                .click()
-            )
-        await page.get_by_role("button", name="Yes, sign me out").click()
-        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-        assert page.url == f"{origins.console}/"
-        assert console.database.sql("SELECT count(*) FROM console_session") == "0"
-        await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
-        await expect(page.get_by_placeholder("Enter any login")).to_be_visible()

@@ -106,22 +106,6 @@ async def test_hidden_and_unattended_tabs_send_no_requests(
         await expect(page.get_by_text("Updates paused.")).to_be_hidden()
 
 
-async def test_sign_out_in_one_tab_clears_the_others(
-    browser: Browser, origin: str, console: Console
-) -> None:
-    await console.create(name="canary-of-the-list")
-    async with page_of(browser, origin) as page:
-        await sign_in(page)
-        other = await page.context.new_page()
-        await other.clock.install()
-        await other.goto("/keys")
-        await expect(other.get_by_role("link", name="canary-of-the-list")).to_be_visible()
-        await page.get_by_role("button", name="Sign out").click()
-        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-        await expect(other.get_by_role("heading", name="Sign in")).to_be_visible()
-        assert "canary" not in await other.content()
-
-
 async def test_errors_and_empty_lists_are_accessible(
     browser: Browser, origin: str, console: Console
 ) -> None:
