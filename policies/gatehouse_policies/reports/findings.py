@@ -114,15 +114,13 @@ def from_diagnostic(
     for each rule that needs the property.
 
     pack: name or folder of the pack.
-    policy, message, urn: fields of the diagnostic. The policy's description, which the SDK adds to
-        the message, is removed.
+    policy, message, urn: fields of the diagnostic.
     level: "advisory" or "mandatory".
     title: title of a policy that is not in the catalogue.
     """
     message, urn, source = (_UNPRINTABLE.sub("\ufffd", text) for text in (message, urn, source))
     reporter = catalogue.find(policy)
-    text = message.removeprefix(f"{reporter.title}\n") if reporter else message
-    defect, _, fix = text.partition(". Fix: ")
+    defect, _, fix = message.partition(". Fix: ")
     outcome: Outcome = "violation"
     rules = [policy]
     if policy in (UNDECIDED.id, UNDECIDED_ALLOWED.id) and (

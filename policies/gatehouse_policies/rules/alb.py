@@ -38,7 +38,6 @@ _YEAR_S = 31_536_000
 
 # Policies for TLS 1.2 and 1.3 or for 1.3 only, including restricted, FIPS and post-quantum
 # variants, but not the Ext variants, which add older ciphers.
-# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
 _STRONG_POLICY = r"ELBSecurityPolicy-TLS13-1-[23](-Res)?(-FIPS)?(-PQ)?-\d{4}-\d{2}"
 
 

@@ -160,7 +160,6 @@ def _covers(pattern: str, store: Resource) -> bool:
     return len(parts) == 6 and parts[2] == service and parts[5] in ("*", all_resources)
 
 
-# https://docs.aws.amazon.com/aws-backup/latest/devguide/API_PutBackupVaultNotifications.html
 _DEPRECATED_EVENTS = name_set(
     "BACKUP_JOB_SUCCESSFUL BACKUP_JOB_FAILED BACKUP_JOB_EXPIRED BACKUP_PLAN_CREATED "
     "BACKUP_PLAN_MODIFIED RESTORE_JOB_SUCCESSFUL RESTORE_JOB_FAILED"

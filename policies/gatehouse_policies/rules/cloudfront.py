@@ -29,7 +29,6 @@ _distribution_rule = partial(resource_rule, types=aws("cloudfront.Distribution")
 _BEHAVIORS = ("defaultCacheBehavior", "orderedCacheBehaviors[]")
 _PROTOCOLS, _TLS_1_2 = "originSslProtocols", {"TLSv1.2"}
 # Security policies for TLS 1.2 and 1.3 without ciphers in CBC mode.
-# https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/secure-connections-supported-viewer-protocols-ciphers.html
 _STRONG_POLICIES = ("TLSv1.2_2021", "TLSv1.2_2025", "TLSv1.3_2025")
 _SECURITY_HEADERS = (
     "strictTransportSecurity",

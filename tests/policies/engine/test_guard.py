@@ -89,13 +89,6 @@ def test_missing_element_of_a_list_with_an_unknown_element_is_undecided() -> Non
     assert decide(check, exports=[UNKNOWN]) == Decision(undecided=("exports[0]",))
 
 
-def test_document_has_no_assumed_value() -> None:
-    def check(props: Properties) -> CheckResults:
-        yield f"{props.value('policy')} is wrong"
-
-    assert decide(check, policy=UNKNOWN) == Decision(undecided=("policy",))
-
-
 def test_evaluations_with_assumed_values_are_bounded() -> None:
     calls = 0
 

@@ -25,12 +25,6 @@ def test_violation_has_rule_resource_and_remedy() -> None:
     )
 
 
-def test_policy_description_is_removed_from_message() -> None:
-    title = catalogue.rule("GH-S3-001").title
-
-    assert violation(message=f"{title}\nwrong. Fix: that").message == "wrong"
-
-
 def test_undecided_finding_belongs_to_its_rule() -> None:
     finding = undecided()
 

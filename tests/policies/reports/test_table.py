@@ -74,12 +74,6 @@ def test_resources_with_same_findings_share_a_block() -> None:
     ]
 
 
-def test_component_type_is_shown_as_token() -> None:
-    assert lines(replace(violation(), resource_type="gatehouse:bucket:Bucket"))[0].startswith(
-        "files gatehouse:bucket:Bucket"
-    )
-
-
 def test_legend_explains_marks() -> None:
     shown = lines(exempted(), undecided("advisory"), violation(level="advisory"))
 
