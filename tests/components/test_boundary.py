@@ -57,26 +57,21 @@ def test_boundary_allows_every_granted_action(stack: str) -> None:
 @pytest.mark.parametrize(
     "action",
     [
-        *(
-            "iam:CreateUser",
-            "iam:PutRolePolicy",
-            "iam:PassRole",
-            "iam:DeleteRolePermissionsBoundary",
-            "sts:AssumeRole",
-        ),
-        *(
-            "cloudtrail:StopLogging",
-            "guardduty:DeleteDetector",
-            "backup:DeleteRecoveryPoint",
-            "kms:PutKeyPolicy",
-        ),
-        *(
-            "kms:ScheduleKeyDeletion",
-            "s3:PutBucketPolicy",
-            "s3:BypassGovernanceRetention",
-            "secretsmanager:DeleteSecret",
-        ),
-        *("logs:Unmask", "logs:DeleteDataProtectionPolicy"),
+        "iam:CreateUser",
+        "iam:PutRolePolicy",
+        "iam:PassRole",
+        "iam:DeleteRolePermissionsBoundary",
+        "sts:AssumeRole",
+        "cloudtrail:StopLogging",
+        "guardduty:DeleteDetector",
+        "backup:DeleteRecoveryPoint",
+        "kms:PutKeyPolicy",
+        "kms:ScheduleKeyDeletion",
+        "s3:PutBucketPolicy",
+        "s3:BypassGovernanceRetention",
+        "secretsmanager:DeleteSecret",
+        "logs:Unmask",
+        "logs:DeleteDataProtectionPolicy",
     ],
 )
 def test_boundary_denies_action_of_administrator(action: str) -> None:
