@@ -8,13 +8,12 @@ folder. http/server.py specifies the folder before a worker imports prometheus_c
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 import time
 from bisect import bisect_left
 from collections import Counter as Counts
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from typing import Any, BinaryIO, Literal
 
 import msgspec
@@ -66,12 +65,7 @@ SHARE_S = 1.0
 METRICS_TYPE = CONTENT_TYPE_LATEST
 
 _encoder = msgspec.json.Encoder()
-_LEVELS: dict[Level, int] = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
+_LEVELS: dict[Level, int] = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 
 
 class WebSocketUse(msgspec.Struct, frozen=True, gc=False):
@@ -149,49 +143,42 @@ class Stream:
             self._out.flush()
 
 
-class _LineHandler(logging.Handler):
-    """Writes a record as a JSON line: its fields, `event`, `level`, the IDs of the request that the
-    current task handles, the class name of the exception, and `ts`. The text of an exception is
-    omitted, because it may contain a header or a row."""
+class Logger:
+    """Writes JSON lines with `fields`, the fields of each line (`info("event", field=1)`), and the
+    IDs of the request that the current task handles. Lines below `level` are omitted.
+    """
 
-    def __init__(self, out: Stream) -> None:
-        super().__init__()
+    def __init__(self, level: Level, out: Stream, **fields: str) -> None:
+        self._level = _LEVELS[level]
         self._out = out
+        self._fields = fields
 
-    def emit(self, record: logging.LogRecord) -> None:
-        line: dict[str, object] = {
-            **record.__dict__["fields"],
-            "event": record.msg,
-            "level": record.levelname.lower(),
-        }
+    def writes(self, level: Level) -> bool:
+        """True if lines of a level are written."""
+        return _LEVELS[level] >= self._level
+
+    def debug(self, event: str, **fields: object) -> None:
+        self._write("debug", event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        self._write("info", event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._write("warning", event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        self._write("error", event, fields)
+
+    def _write(self, level: Level, event: str, fields: dict[str, object]) -> None:
+        if not self.writes(level):
+            return
+        line = {**self._fields, **fields, "event": event, "level": level}
         request = current_request()
         if request is not None:
             line.setdefault("request_id", request.trace.request_id)
             line.setdefault("trace_id", request.trace.trace_id)
-        if record.exc_info:
-            kind = record.exc_info[0]
-            line["exception"] = "unknown" if kind is None else kind.__name__
         line["ts"] = timestamp(time.time_ns())
         self._out.write(msgspec.json.encode(line, enc_hook=str) + b"\n")
-
-
-class Logger(logging.LoggerAdapter[logging.Logger]):
-    """Writes JSON lines with `fields` and the fields of each line: `info("event", field=1)`. Lines
-    below `level` are omitted.
-    """
-
-    def __init__(self, level: Level, out: Stream, **fields: str) -> None:
-        # Not from `logging.getLogger`, because each logger has its own level and fields.
-        logger = logging.Logger("gatehouse", _LEVELS[level])
-        logger.addHandler(_LineHandler(out))
-        super().__init__(logger)
-        self._fields = fields
-
-    def process(
-        self, msg: Any, kwargs: MutableMapping[str, Any]
-    ) -> tuple[Any, MutableMapping[str, Any]]:
-        failure = kwargs.pop("exc_info", None)
-        return msg, {"exc_info": failure, "extra": {"fields": {**self._fields, **kwargs}}}
 
 
 def add_observations(histogram: Histogram, counts: Sequence[int], sums_s: Sequence[float]) -> None:
@@ -512,7 +499,7 @@ class Observer:
         excludes the query, because clients may put a token into the query by mistake."""
         self.metrics.durations(self.service, route, status).observe(seconds)
         level: Level = "info" if status < 500 else "warning" if status == 503 else "error"
-        if self.log.isEnabledFor(_LEVELS[level]):
+        if self.log.writes(level):
             ms, now = rounded(seconds * 1000), timestamp(time.time_ns())
             names = (
                 self.environment,

@@ -177,23 +177,6 @@ def test_other_lines_below_log_level_are_omitted(level: Any, out: Out) -> None:
     assert [line | {"ts": ""} for line in out.lines()] == [line | {"ts": ""} for line in expected]
 
 
-@pytest.mark.requirement("TR-14")
-def test_exception_is_logged_without_its_text(out: Out) -> None:
-    log = Logger("info", Stream(out))
-    try:
-        raise ValueError("gtk_test_canary")
-    except ValueError:
-        log.exception("failure", where="here")
-    [line] = out.lines()
-    del line["ts"]
-    assert line == {
-        "event": "failure",
-        "level": "error",
-        "where": "here",
-        "exception": "ValueError",
-    }
-
-
 def test_lines_of_a_request_have_its_ids(out: Out) -> None:
     log = Logger("info", Stream(out))
     with active_request(Tracer(), TRACE):

@@ -182,7 +182,7 @@ class Application:
 
     async def _lifespan(self, receive: asgi.Receive, send: asgi.Send) -> None:
         await receive()
-        log, service, started = self._observer.log, self._observer.service, False
+        observer, service, started = self._observer, self._observer.service, False
         try:
             async with AsyncExitStack() as stack:
                 if self._start is not None:
@@ -191,13 +191,13 @@ class Application:
                     self.respond_now.add(self.routes.respond_now)
                 started = True
                 await send({"type": "lifespan.startup.complete"})
-                log.info("started", service=service)
+                observer.log.info("started", service=service)
                 await receive()
         except GatehouseError as exc:
             event = "stopped with an error" if started else "not started"
-            log.error(event, service=service, reason=exc.public)
+            observer.log.error(event, service=service, reason=exc.public)
             if not started:
                 await send({"type": "lifespan.startup.failed", "message": ""})
                 return
-        self._observer.log.info("stopped", service=service)
+        observer.log.info("stopped", service=service)
         await send({"type": "lifespan.shutdown.complete"})

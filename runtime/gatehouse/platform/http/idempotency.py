@@ -62,7 +62,8 @@ _CLAIM = (
     "INSERT INTO idempotent_request AS request (lookup, fingerprint, request_id, claimed_at, "
     "expires_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (lookup) DO UPDATE "
     "SET fingerprint = $2, request_id = $3, claimed_at = $4, expires_at = $5, running = true, "
-    "target_id = '', generation = NULL, sealed = NULL WHERE request.expires_at <= $4 RETURNING true"
+    "target_id = '', generation = NULL, sealed = NULL WHERE request.expires_at <= $4 "
+    "OR (request.request_id = $6 AND request.sealed IS NULL) RETURNING true"
 )
 
 _FIND = (
@@ -74,12 +75,6 @@ _CHANGE = (
     "SELECT target_id, occurred_at FROM audit_event "
     "WHERE occurred_at >= $1 AND request_id = $2 AND outcome = 'success' "
     "ORDER BY occurred_at LIMIT 1"
-)
-
-_TAKE_OVER = (
-    "UPDATE idempotent_request SET fingerprint = $2, request_id = $3, claimed_at = $4, "
-    "expires_at = $5, running = true, target_id = '' "
-    "WHERE lookup = $1 AND request_id = $6 AND sealed IS NULL"
 )
 
 _SAVE = (
@@ -95,7 +90,6 @@ class Claim(msgspec.Struct, frozen=True):
     fingerprint: bytes  # 32 bytes: hash of the request
     request_id: str
     at: float
-    expires_at: float
 
 
 class Earlier(msgspec.Struct, frozen=True):
@@ -135,7 +129,7 @@ class IdempotencyStore:
         succeeds.
         """
         async with self._pool.transaction() as connection:
-            if await connection.fetchval(_CLAIM, *_values(claim)):
+            if await connection.fetchval(_CLAIM, *_values(claim), ""):
                 return None
             row = await connection.fetchrow(_FIND, claim.lookup)
             if row is None:
@@ -161,7 +155,7 @@ class IdempotencyStore:
         """Claim the key of an earlier request that changed nothing. Returns False if another
         request claimed the key first.
         """
-        return await self._pool.execute(_TAKE_OVER, *_values(claim), earlier.request_id) == 1
+        return await self._pool.execute(_CLAIM, *_values(claim), earlier.request_id) == 1
 
     async def save(self, claim: Claim, *, target_id: str, generation: int, sealed: bytes) -> None:
         """Store the response to the request that claimed the key."""
@@ -194,7 +188,7 @@ def _values(claim: Claim) -> tuple[object, ...]:
         claim.fingerprint,
         claim.request_id,
         to_datetime(claim.at),
-        to_datetime(claim.expires_at),
+        to_datetime(claim.at + REPLAY_S),
     )
 
 
@@ -227,7 +221,6 @@ class IdempotencyGuard:
             fingerprint=_hash("fingerprint", caller, key, request),
             request_id=request_id,
             at=now,
-            expires_at=now + REPLAY_S,
         )
         purpose = f"replay:{_hash('seal', caller, key).hex()}"
         earlier = await self.store.claim(claim)

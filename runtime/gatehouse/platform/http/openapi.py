@@ -23,7 +23,7 @@ from gatehouse.platform.http.endpoint import (
 )
 from gatehouse.platform.http.fields import REQUEST_ID
 from gatehouse.platform.http.request import Request
-from gatehouse.platform.http.validation import published
+from gatehouse.platform.http.validation import parts, published
 from gatehouse.platform.tracing.context import trace_id_of
 
 Json = dict[str, Any]
@@ -335,14 +335,7 @@ def _headers(api: Api, endpoint: Endpoint) -> Iterator[Json]:
         (api.idempotency_key,) if endpoint.idempotent and api.idempotency_key is not None else ()
     )
     for header in (*endpoint.headers, *common):
-        yield {
-            "name": header.name,
-            "in": "header",
-            "required": False,
-            "description": header.description,
-            "schema": dict(header.schema),
-            "example": header.example,
-        }
+        yield {"in": "header", "required": False, **dataclasses.asdict(header)}
 
 
 def _content(kind: Any) -> Json:
@@ -374,11 +367,8 @@ def _components(endpoints: Sequence[Endpoint]) -> Json:
     _, schemas = msgspec.json.schema_components(
         [*requests, *replies, asgi.ProblemDocument], ref_template=_REFERENCE
     )
-    requested = set(_structs(inspect.type_info(kind) for kind in requests))
-    for struct in {
-        *requested,
-        *_structs(inspect.type_info(kind) for kind in (*replies, asgi.ProblemDocument)),
-    }:
+    requested = _structs(requests)
+    for struct in requested | _structs([*replies, asgi.ProblemDocument]):
         schema = schemas[struct.__name__]
         examples = getattr(struct, "examples", None) or [getattr(struct, "example", None)]
         if examples[0] is not None:
@@ -400,24 +390,11 @@ def _components(endpoints: Sequence[Endpoint]) -> Json:
     return {name: schemas[name] for name in sorted(schemas)}
 
 
-def _structs(infos: Iterable[inspect.Type]) -> Iterator[type[msgspec.Struct]]:
+def _structs(kinds: Iterable[Any]) -> set[type[msgspec.Struct]]:
     """Every struct that occurs in the types."""
-    pending, visited = list(infos), set()
-    while pending:
-        info = pending.pop()
-        if isinstance(info, inspect.StructType):
-            if info.cls in visited:
-                continue
-            visited.add(info.cls)
-            yield info.cls
-            pending += [field.type for field in info.fields]
-        elif isinstance(info, inspect.Metadata):
-            pending.append(info.type)
-        elif isinstance(info, inspect.UnionType):
-            pending += info.types
-        elif isinstance(info, inspect.ListType | inspect.VarTupleType):
-            pending.append(info.item_type)
-        elif isinstance(info, inspect.TupleType):
-            pending += info.item_types
-        elif isinstance(info, inspect.DictType):
-            pending.append(info.value_type)
+    return {
+        part.cls
+        for kind in kinds
+        for part in parts(inspect.type_info(kind))
+        if isinstance(part, inspect.StructType)
+    }

@@ -290,12 +290,15 @@ class Request:
         else:
             await asgi.send_stream(self.receive, self.send, response, head=self.is_head)
 
-    async def fail(self, refused: Refused) -> None:
-        """Sends the response to an error."""
+    def problem(self, refused: Refused) -> asgi.Response:
+        """The response to an error, which is also logged."""
         self.detail = self.detail or refused.error.detail
         self.code = self.code or refused.code or refused.error.code
         self._added = ()
-        await self.send_response(self.service.error_response(self, refused))
+        return self.service.error_response(self, refused)
+
+    async def fail(self, refused: Refused) -> None:
+        await self.send_response(self.problem(refused))
 
     @property
     def logged_path(self) -> str:

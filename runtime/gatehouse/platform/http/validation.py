@@ -16,9 +16,9 @@ import base64
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -46,13 +46,26 @@ STRINGS_MAX = 10_000
 #: bodies are decoded in a thread.
 _SMALL_BYTES_MAX = 65_536
 
-#: Expected types in messages, with the units of their length.
-_STRING, _INTEGER, _NUMBER, _BOOLEAN = "a string", "an integer", "a number", "true or false"
-_BASE64, _ARRAY, _OBJECT = "base64", "an array", "an object"
-_UNITS = {_STRING: "characters", _BASE64: "bytes in base64", _ARRAY: "items", _OBJECT: "entries"}
+_STRING, _ARRAY, _OBJECT = (str, "a string"), ((list, tuple), "an array"), (dict, "an object")
+#: Types of JSON values that a type accepts, and their name in messages.
+_EXPECTED: dict[type[inspect.Type], tuple[Any, str]] = {
+    inspect.StrType: _STRING,
+    inspect.BytesType: _STRING,
+    inspect.LiteralType: _STRING,
+    inspect.EnumType: _STRING,
+    inspect.IntType: (int, "an integer"),
+    inspect.FloatType: ((int, float), "a number"),
+    inspect.BoolType: (bool, "true or false"),
+    inspect.ListType: _ARRAY,
+    inspect.VarTupleType: _ARRAY,
+    inspect.TupleType: _ARRAY,
+    inspect.DictType: _OBJECT,
+    inspect.StructType: _OBJECT,
+}
 
 _MEMBER = re.compile(rb'"([a-z0-9_]*+)"[ \t\r\n]*+:')
 _WHITE_SPACE = b" \t\r\n"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _POSITION = re.compile(r"\(byte (\d+)\)$")
 
 _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -241,29 +254,9 @@ def _value(body: bytes) -> Any:
 def _run_checks(value: object, kind: Any, location: str) -> None:
     """Raise BadRequest if a JSON value that matches its type fails a check."""
     if _has_checks(kind):
-        problems = list(islice(_failures(value, _type_info(kind), location), PROBLEMS_MAX + 1))
+        problems = list(islice(_problems(value, _type_info(kind), location), PROBLEMS_MAX + 1))
         if problems:
             raise _error(iter(problems), location)
-
-
-def _failures(value: Any, info: inspect.Type, location: str) -> Iterator[Problem]:
-    """Failed checks of a JSON value that matches `info`."""
-    if isinstance(info, inspect.Metadata):
-        message = (
-            info.extra["check"](value)
-            if info.extra and "check" in info.extra and value is not None
-            else ""
-        )
-        if message:
-            yield Problem(location, message)
-        yield from _failures(value, info.type, location)
-    elif isinstance(info, inspect.UnionType):
-        for option in info.types:
-            if value is not None and not isinstance(option, inspect.NoneType):
-                yield from _failures(value, option, location)
-    else:
-        for item, item_info, item_location in _children(value, info, location):
-            yield from _failures(item, item_info, item_location)
 
 
 def _problems(value: Any, info: inspect.Type, location: str) -> Iterator[Problem]:
@@ -381,126 +374,69 @@ def _own_problem(value: Any, info: inspect.Type, location: str) -> Problem | Non
     """The problem with the type, the size or the value itself, without the items and members."""
     if value is _OUT_OF_RANGE:
         return Problem(location, "is too large", "send a number that fits in 64 bits")
+    if isinstance(info, inspect.AnyType):
+        return None
+    types, name = _EXPECTED[type(info)]
+    if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
+        return Problem(location, f"must be {name}", f"send {name}")
     match info:
+        case inspect.IntType() | inspect.FloatType():
+            return _bound_problem(value, info.ge, info.le, location)
         case inspect.StrType():
-            return _type_problem(value, str, _STRING, location) or _text_problem(
-                value, info, location
-            )
-        case inspect.IntType():
-            return _type_problem(value, int, _INTEGER, location) or _bound_problem(
-                value, info, location
-            )
-        case inspect.FloatType():
-            return _type_problem(value, (int, float), _NUMBER, location) or _bound_problem(
-                value, info, location
-            )
+            if _SURROGATE.search(value):
+                return Problem(location, "contains an unpaired surrogate", "remove it")
+            too_long = _size_problem(len(value), info, "characters", location)
+            if too_long is None and info.pattern and not re.search(info.pattern, value):
+                fix = f"send a string that matches {published(info.pattern)}"
+                return Problem(location, "does not match the required pattern", fix)
+            return too_long
         case inspect.BytesType():
-            return _type_problem(value, str, _STRING, location) or _base64_problem(
-                value, info, location
-            )
-        case inspect.BoolType():
-            return _type_problem(value, bool, _BOOLEAN, location)
-        case inspect.ListType() | inspect.VarTupleType():
-            return _type_problem(value, (list, tuple), _ARRAY, location) or _length_problem(
-                value, info, _ARRAY, location
-            )
+            try:
+                size = len(base64.b64decode(value, validate=True))
+            except ValueError:
+                fix = "send standard base64 (RFC 4648, section 4) with padding"
+                return Problem(location, "is not base64", fix)
+            return _size_problem(size, info, "bytes in base64", location)
         case inspect.TupleType():
             count = len(info.item_types)
-            bounds = inspect.ListType(inspect.AnyType(), min_length=count, max_length=count)
-            return _own_problem(value, bounds, location)
+            info = inspect.ListType(inspect.AnyType(), min_length=count, max_length=count)
+            return _size_problem(len(value), info, "items", location)
+        case inspect.ListType() | inspect.VarTupleType():
+            return _size_problem(len(value), info, "items", location)
         case inspect.DictType():
-            return _type_problem(value, dict, _OBJECT, location) or _length_problem(
-                value, info, _OBJECT, location
-            )
-        case inspect.StructType():
-            return _type_problem(value, dict, _OBJECT, location)
+            return _size_problem(len(value), info, "entries", location)
         case inspect.LiteralType() | inspect.EnumType():
-            return _choice_problem(value, info, location)
-        case inspect.AnyType():
-            return None
-    raise TypeError(f"{location} has a type that requests cannot have: {info!r}")
-
-
-def _type_problem(
-    value: Any, types: type | tuple[type, ...], name: str, location: str
-) -> Problem | None:
-    if isinstance(value, types) and (types is bool or not isinstance(value, bool)):
-        return None
-    return Problem(location, f"must be {name}", f"send {name}")
-
-
-def _text_problem(text: str, info: inspect.StrType, location: str) -> Problem | None:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return Problem(location, "contains an unpaired surrogate", "remove it")
-    problem = _length_problem(text, info, _STRING, location)
-    if problem is None and info.pattern is not None and not re.search(info.pattern, text):
-        fix = f"send a string that matches {published(info.pattern)}"
-        return Problem(location, "does not match the required pattern", fix)
-    return problem
-
-
-def _base64_problem(text: str, info: inspect.BytesType, location: str) -> Problem | None:
-    try:
-        content = base64.b64decode(text, validate=True)
-    except ValueError:
-        fix = "send standard base64 (RFC 4648, section 4) with padding"
-        return Problem(location, "is not base64", fix)
-    return _length_problem(content, info, _BASE64, location)
-
-
-def _length_problem(
-    value: Any,
-    info: inspect.StrType
-    | inspect.BytesType
-    | inspect.ListType
-    | inspect.VarTupleType
-    | inspect.DictType,
-    name: str,
-    location: str,
-) -> Problem | None:
-    at_most = info.max_length is not None and len(value) > info.max_length
-    if not at_most and (info.min_length is None or len(value) >= info.min_length):
-        return None
-    message = (
-        f"is too {'long' if at_most else 'short'}"
-        if name in (_STRING, _BASE64)
-        else f"has too {'many' if at_most else 'few'} items"
-    )
-    bound = info.max_length if at_most else info.min_length
-    return Problem(
-        location, message, f"send at {'most' if at_most else 'least'} {bound} {_UNITS[name]}"
-    )
-
-
-def _bound_problem(
-    value: float, info: inspect.IntType | inspect.FloatType, location: str
-) -> Problem | None:
-    if info.ge is not None and value < info.ge:
-        return Problem(location, "is too small", f"send {info.ge} or more")
-    if info.le is not None and value > info.le:
-        return Problem(location, "is too large", f"send {info.le} or less")
+            allowed = (
+                info.values
+                if isinstance(info, inspect.LiteralType)
+                else [member.value for member in info.cls]
+            )
+            if value not in allowed:
+                fix = f"send one of {', '.join(map(str, allowed))}"
+                return Problem(location, "is not one of the allowed values", fix)
     return None
 
 
-def _choice_problem(
-    value: Any, info: inspect.LiteralType | inspect.EnumType, location: str
+def _size_problem(size: int, info: Any, unit: str, location: str) -> Problem | None:
+    low, high = info.min_length, info.max_length
+    is_text = unit in ("characters", "bytes in base64")
+    if high is not None and size > high:
+        message = "is too long" if is_text else "has too many items"
+        return Problem(location, message, f"send at most {high} {unit}")
+    if low is not None and size < low:
+        message = "is too short" if is_text else "has too few items"
+        return Problem(location, message, f"send at least {low} {unit}")
+    return None
+
+
+def _bound_problem(
+    value: float, low: float | None, high: float | None, location: str
 ) -> Problem | None:
-    values = (
-        info.values
-        if isinstance(info, inspect.LiteralType)
-        else tuple(member.value for member in info.cls)
-    )
-    problem = _type_problem(value, str, _STRING, location)
-    if problem is None and value not in values:
-        return Problem(
-            location,
-            "is not one of the allowed values",
-            f"send one of {', '.join(map(str, values))}",
-        )
-    return problem
+    if low is not None and value < low:
+        return Problem(location, "is too small", f"send {low} or more")
+    if high is not None and value > high:
+        return Problem(location, "is too large", f"send {high} or less")
+    return None
 
 
 @cache
@@ -517,7 +453,7 @@ def _type_info(kind: Any) -> inspect.Type:
 def _has_checks(kind: Any) -> bool:
     return any(
         info.extra and "check" in info.extra
-        for info in _parts(_type_info(kind))
+        for info in parts(_type_info(kind))
         if isinstance(info, inspect.Metadata)
     )
 
@@ -529,9 +465,7 @@ def _query_fields(kind: Any) -> tuple[frozenset[str], dict[str, Callable[[str], 
     """
     info = _type_info(kind)
     assert isinstance(info, inspect.StructType)  # noqa: S101 - every query is declared as a struct
-    types = {
-        field.encode_name: {type(part) for part in _parts(field.type)} for field in info.fields
-    }
+    types = {field.encode_name: {type(part) for part in parts(field.type)} for field in info.fields}
     arrays = frozenset(
         name for name, found in types.items() if found & {inspect.ListType, inspect.VarTupleType}
     )
@@ -555,25 +489,20 @@ def _from_text(text: str, accepted: set[type[inspect.Type]]) -> object:
     return text
 
 
-def _parts(info: inspect.Type) -> Iterator[inspect.Type]:
+def parts(info: inspect.Type) -> Iterator[inspect.Type]:
     """A type and all types of which it consists."""
     yield info
-    inner: Sequence[inspect.Type] = ()
     match info:
-        case inspect.Metadata():
-            inner = (info.type,)
-        case inspect.UnionType():
-            inner = info.types
-        case inspect.StructType():
-            inner = [field.type for field in info.fields]
-        case inspect.ListType() | inspect.VarTupleType():
-            inner = (info.item_type,)
-        case inspect.TupleType():
-            inner = info.item_types
+        case inspect.Metadata(type=inner):
+            yield from parts(inner)
+        case inspect.ListType(item_type=inner) | inspect.VarTupleType(item_type=inner):
+            yield from parts(inner)
         case inspect.DictType():
-            inner = (info.key_type, info.value_type)
-    for part in inner:
-        yield from _parts(part)
+            yield from (*parts(info.key_type), *parts(info.value_type))
+        case inspect.UnionType(types=several) | inspect.TupleType(item_types=several):
+            yield from chain.from_iterable(map(parts, several))
+        case inspect.StructType():
+            yield from chain.from_iterable(parts(field.type) for field in info.fields)
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -95,9 +95,21 @@ class Tracer:
         self._requested += 1
         return self._requested <= REQUESTED_PER_S_MAX
 
-    def add(self, span: FinishedSpan) -> None:
+    def add(
+        self,
+        name: str,
+        kind: Kind,
+        ids: tuple[str, str, str],
+        seconds: float,
+        attributes: Attributes,
+        *,
+        failed: bool,
+    ) -> None:
+        """Records a span that ends now. ids: of the trace, of the span, and of its parent."""
         if self._add is not None:
-            self._add(span)
+            end_ns = time.time_ns()
+            start_ns = end_ns - round(seconds * 1e9)
+            self._add(FinishedSpan(name, kind, *ids, start_ns, end_ns, attributes, failed))
 
     def request(
         self,
@@ -119,14 +131,9 @@ class Tracer:
             "gatehouse.request_id": trace.request_id,
         }
         attributes |= {f"gatehouse.{name}": value for name, value in details.items() if value}
-        end_ns = time.time_ns()
         ids = trace.trace_id, trace.span_id, trace.parent_id
-        start_ns = end_ns - round(seconds * 1e9)
-        self.add(
-            FinishedSpan(
-                f"{method} {route}", Kind.SERVER, *ids, start_ns, end_ns, attributes, status >= 500
-            )
-        )
+        name = f"{method} {route}"
+        self.add(name, Kind.SERVER, ids, seconds, attributes, failed=status >= 500)
 
     def request_to_core(
         self,
@@ -148,20 +155,11 @@ class Tracer:
         }
         if status:
             attributes["http.response.status_code"] = status
-        end_ns = time.time_ns()
-        ids = trace.trace_id, trace.client_span_id, trace.span_id
-        start_ns = end_ns - round(seconds * 1e9)
-        self.add(
-            FinishedSpan(
-                method,
-                Kind.CLIENT,
-                *ids,
-                start_ns,
-                end_ns,
-                attributes,
-                status == 0 or status >= 400,
-            )
+        ids, failed = (
+            (trace.trace_id, trace.client_span_id, trace.span_id),
+            status == 0 or status >= 400,
         )
+        self.add(method, Kind.CLIENT, ids, seconds, attributes, failed=failed)
 
 
 class ActiveRequest:
@@ -210,34 +208,22 @@ def call_span(name: str, attributes: Attributes) -> Iterator[None]:
     """Records a call to another system as a span of the current request if the request is
     sampled.
     """
-    active = current_request()
-    if active is None or not active.trace.sampled:
-        yield
-        return
-    started_ns, failed = time.time_ns(), True
+    started, failed = time.perf_counter(), True
     try:
         yield
         failed = False
     finally:
-        _add_call(active, name, started_ns, attributes, failed=failed)
+        add_call(name, time.perf_counter() - started, attributes, failed=failed)
 
 
 def add_call(name: str, seconds: float, attributes: Attributes, *, failed: bool) -> None:
     """Records a call that ends now. See `call_span`."""
     active = current_request()
     if active is not None and active.trace.sampled:
-        _add_call(active, name, time.time_ns() - round(seconds * 1e9), attributes, failed=failed)
-
-
-def _add_call(
-    active: ActiveRequest, name: str, start_ns: int, attributes: Attributes, *, failed: bool
-) -> None:
-    # The ID is not secret.
-    span_id = f"{random.getrandbits(60) | 3 << 60:016x}"
-    ids = active.trace.trace_id, span_id, active.trace.span_id
-    active.tracer.add(
-        FinishedSpan(name, Kind.CLIENT, *ids, start_ns, time.time_ns(), attributes, failed)
-    )
+        trace = active.trace
+        # The ID is not secret.
+        ids = trace.trace_id, f"{random.getrandbits(60) | 3 << 60:016x}", trace.span_id
+        active.tracer.add(name, Kind.CLIENT, ids, seconds, attributes, failed=failed)
 
 
 def _threshold(percent: float) -> str:

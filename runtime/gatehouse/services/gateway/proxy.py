@@ -9,7 +9,6 @@ translated, so that the client never sees the address of the Core.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
@@ -229,7 +228,7 @@ def _log_removed(
 ) -> None:
     """Logs the names of the headers that the Core does not receive, at the level `debug`."""
     log = context.dependencies.observer.log
-    if log.isEnabledFor(logging.DEBUG):
+    if log.writes("debug"):
         removed = forwarding.removed(context.fields_by_name, headers)
         names = [context.logged(name) for name in removed]
         log.debug("headers removed", core=path.name, request_id=context.request_id, headers=names)

@@ -29,25 +29,6 @@ async def test_unknown_path_is_problem_document(gateway: Any) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("path", "allow"),
-    [
-        ("/v1/keys/verify", "GET, HEAD, OPTIONS, POST"),
-        ("/v1/cores/docs", "DELETE, OPTIONS, PUT"),
-        ("/healthz", "GET, HEAD, OPTIONS"),
-    ],
-)
-async def test_wrong_method_lists_allowed_ones(gateway: Any, path: str, allow: str) -> None:
-    reply = await gateway.request("PATCH", path)
-    assert (reply.status, reply.header("allow"), reply.json["code"]) == (
-        405,
-        allow,
-        "method_not_allowed",
-    )
-    options = await gateway.request("OPTIONS", path)
-    assert (options.status, options.header("allow"), options.body) == (204, allow, b"")
-
-
 @pytest.mark.requirement("TR-12")
 async def test_health_and_readiness(gateway: Any) -> None:
     assert (await gateway.request("GET", "/healthz")).json == {"status": "ok"}
