@@ -31,7 +31,6 @@ const SCREENS: Record<string, Component | (() => Promise<Component>)> = {
   usage: () => import('./screens/UsageScreen.vue'),
   webhooks: () => import('./screens/WebhookScreen.vue'),
   sessions: () => import('./screens/SessionScreen.vue'),
-  reference: () => import('./screens/ReferenceScreen.vue'),
   settings: () => import('./screens/SettingsScreen.vue'),
 }
 

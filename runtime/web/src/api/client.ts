@@ -78,11 +78,6 @@ export async function loadOperations(): Promise<string | null> {
   return content.identity_provider
 }
 
-/** Reads a JSON document of the console that is not part of the API. */
-export async function readJson(path: string, signal: AbortSignal): Promise<unknown> {
-  return await (await send(path, { method: 'GET', signal })).json()
-}
-
 /** Health of the console and of each of its dependencies. */
 export interface Health {
   status: string

@@ -175,7 +175,6 @@ async def test_markup_in_every_field_of_a_response_is_displayed_as_text(
                 ("/keys", "search"),
                 ("/audit", "actor_id"),
                 ("/usage", "core"),
-                ("/api-reference", "operation"),
             )
         }
         for name, path in (PAGES | queries).items():

@@ -165,26 +165,3 @@ async def test_errors_and_empty_lists_are_accessible(
         await page.get_by_role("link", name="Go to the overview").click()
         await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     assert {state: problems for state, problems in found.items() if problems} == {}
-
-
-async def test_operation_is_found_and_tried_in_the_reference(
-    browser: Browser, origin: str, console: Console
-) -> None:
-    await console.create(name="listed by the reference")
-    async with page_of(browser, origin) as page:
-        await sign_in(page, "/api-reference")
-        await page.get_by_label("Search by path or name").fill("get list keys")
-        await page.keyboard.press("Enter")
-        await page.locator("summary", has_text="/v1/keys").click()
-        await expect(page).to_have_url(re.compile("operation=list_keys"))
-        await page.get_by_label("owner", exact=True).fill("nobody")
-        await page.get_by_role("button", name="Send request").click()
-        await expect(page.get_by_role("region", name="Response")).to_contain_text('"keys": []')
-        await page.get_by_label("owner", exact=True).fill("")
-        await page.get_by_role("button", name="Send request").click()
-        await expect(page.get_by_role("region", name="Response")).to_contain_text(
-            "listed by the reference"
-        )
-        await page.goto("/api-reference?operation=create_key")
-        await expect(page.get_by_role("heading", name="Request body")).to_be_visible()
-        assert await page.get_by_role("button", name="Send request").count() == 0

@@ -52,7 +52,6 @@ PAGES = {
     "webhooks": "/webhooks",
     "sessions": "/sessions",
     "settings": "/settings",
-    "reference": "/api-reference?operation=create_key",
 }
 
 #: Resolves when the new page is displayed. The router resolves before.
