@@ -68,7 +68,10 @@ of lists, paths of files, and the response of an identity provider."""
 Rule = aws.wafv2.WebAclRuleArgsDict
 Statement = aws.wafv2.WebAclRuleStatementArgsDict
 RedactedField = aws.wafv2.WebAclLoggingConfigurationRedactedFieldArgsDict
-REDACTED_HEADERS = ("authorization", "cookie", "x-api-key")
+REDACTED_HEADERS = (
+    *("authorization", "cookie", "x-api-key", "api-key", "ocp-apim-subscription-key"),
+    *("private-token", "x-access-token", "x-auth-token", "x-gatehouse-key", "x-goog-api-key"),
+)
 """Headers that contain API keys and session cookies. The log redacts these headers."""
 
 

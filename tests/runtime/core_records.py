@@ -48,9 +48,7 @@ def _changed(schema: dict[str, Any]) -> Any:
             return not default
         case {"type": "integer"}:
             return kind["minimum"]
-        case {"type": "array"}:
-            return kind["items"]["examples"]
-    return f"{default}-2"
+    return kind["items"]["examples"]
 
 
 async def register(

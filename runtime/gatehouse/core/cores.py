@@ -101,6 +101,7 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         Meta(
             pattern="^[A-Za-z0-9-]{1,64}$",
             description="Header with the API key, in addition to `Authorization: Bearer`.",
+            examples=["Private-Token"],
         ),
     ] = "X-API-Key"
     basic_auth: Annotated[

@@ -84,22 +84,21 @@ def presented_token(context: RequestContext) -> str | None:
     return token or (header[0].strip() if header else None) or None
 
 
-def forwarded_authorization(context: RequestContext) -> list[tuple[str, str]]:
-    """The header `Authorization` of a request if the Core receives it: the Core declares this, and
-    the header does not contain an API key.
+def without_keys(context: RequestContext, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The forwarded headers without those that contain the key of the request, and with
+    `Authorization` if the Core declares this and the header does not contain any API key.
     """
-    settings = context.settings
-    if not settings.forward_authorization:
-        return []
-    keys = [value.strip() for value in context.values(settings.key_header.lower().encode("ascii"))]
-    return [
-        ("authorization", value)
-        for value in context.values(b"authorization")
-        if not any(
-            next(find(text.encode(), kinds=()), None) or any(key in text for key in keys)
-            for text in (value, _user_and_password(value.partition(" ")[2]))
-        )
-    ]
+    token = presented_token(context)
+    if context.settings.forward_authorization:
+        headers = headers + [
+            ("authorization", value)
+            for value in context.values(b"authorization")
+            if not any(
+                next(find(text.encode(), kinds=()), None) or (token and token in text)
+                for text in (value, _user_and_password(value.partition(" ")[2]))
+            )
+        ]
+    return [field for field in headers if token not in field[1]] if token else headers
 
 
 def _user_and_password(credentials: str) -> str:

@@ -43,8 +43,8 @@ from gatehouse.platform.http_client.upstream import UpstreamRequest, UpstreamRes
 from gatehouse.services.gateway.asgi import Dependencies, RequestContext
 from gatehouse.services.gateway.credentials import (
     authenticate,
-    forwarded_authorization,
     presented_token,
+    without_keys,
 )
 from gatehouse.services.gateway.forwarding import (
     INLINE_BYTES_MAX,
@@ -205,7 +205,7 @@ def upstream_request(
     if not context.trace.parent_id and context.values(b"tracestate"):
         # Not forwarded without a valid `traceparent` (W3C Trace Context, section 3.3).
         headers = [field for field in headers if field[0] != "tracestate"]
-    headers += forwarded_authorization(context)
+    headers = without_keys(context, headers)
     _log_removed(context, path, headers)
     headers += framing
     headers += _added_headers(context, urls, key)

@@ -128,6 +128,9 @@ async def test_core_names_the_header_of_the_key(gateway: Gateway, core: Core) ->
         reply = await get(gateway, f"X-API-Key: {key.token}")
         assert reply.status == 401
         assert "Private-Token" in reply.json["detail"]
+        others = (f"X-API-Key: {key.token}", f"X-Copy: key={key.token}", "X-Kept: yes")
+        assert (await get(gateway, f"Authorization: Bearer {key.token}", *others)).status == 200
+        assert core.last[1]["x-kept"] == "yes"
         twice = (f"Private-Token: {key.token}", "Private-Token: other")
         assert (await get(gateway, *twice)).status == 400
     assert key.token not in str(core.requests)
@@ -218,12 +221,12 @@ async def test_last_registration_sets_the_settings_of_all_instances(
     assert reply.status == 200
     key = await gateway.create_key()
     assert (await get(gateway, basic(key.token))).status == 200
-    other = {"url": "http://127.0.0.1:1", "instance_id": "b", "settings": {"key_header": "K"}}
+    other = {"url": "http://127.0.0.1:1", "instance_id": "b", "settings": {"key_header": "API-Key"}}
     assert (await gateway.put_core(agent, "docs", other)).status == 200
     assert (await get(gateway, basic(key.token))).status == 401
     rows = await gateway.pool.fetch("SELECT settings FROM core WHERE name = 'docs'")
     await gateway.pool.execute("UPDATE core SET draining = true")
-    assert {row["settings"] for row in rows} == {'{"key_header": "K"}'}
+    assert {row["settings"] for row in rows} == {'{"key_header": "API-Key"}'}
 
 
 @pytest.mark.parametrize(
