@@ -42,6 +42,7 @@ _VARIABLE = (
     (rb'"decided_at":"[^"]*"', b""),
     (rb'"(reset_s|remaining|staleness_ms)":[0-9.]+', b""),
     (rb";r=[0-9]+;t=[0-9]+", b""),
+    (rb"retry-after: [0-9]+", b""),
 )
 #: Fields of log lines that differ between two requests.
 _VARIABLE_FIELDS = ("request_id", "trace_id", "ms", "ts", "reason")
