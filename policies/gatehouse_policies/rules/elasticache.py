@@ -87,7 +87,7 @@ users_authenticate = resource_rule(
         aws("elasticache.User"),
         satisfies(
             "accessString",
-            lambda user, key: user.text(key).split()[:1] == ["off"] or not _needs_no_password(user),
+            lambda user, key: not _needs_no_password(user) or user.text(key).split()[:1] == ["off"],
             "enables the user, who needs no password",
             'set authenticationMode.type="iam", or accessString="off -@all" for the default user',
         ),

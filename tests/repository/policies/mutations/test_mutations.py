@@ -27,7 +27,7 @@ def own_resources() -> tuple[Resource, ...]:
     return tuple(resources(deployed("prod")))
 
 
-RESOURCES_MAX = 4
+RESOURCES_MAX = 6
 """Number of resources of a type on which a mutation is tried until one is noticed. Statements of
 policies: `STATEMENTS_MAX`.
 """
