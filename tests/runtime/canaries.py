@@ -58,15 +58,11 @@ TOKENS = [
         (Kind.WEBHOOK_SECRET, webhook_secret_text(secrets.token_bytes(32))),
         (
             Kind.LINK,
-            LinkToken.create("5tRw0aB9xK2m7HqYc1dZ8eabcdef", secrets.token_bytes).url(
-                "http://127.0.0.1:1"
-            ),
+            LinkToken.create("5tRw0aB9xK2m7HqYc1dZ8eabcdef").url("http://127.0.0.1:1"),
         ),
         (
             Kind.LINK,
-            LinkToken.create("2mKq8ZrT4vB6nX0sWc9yEd", secrets.token_bytes).url(
-                "http://127.0.0.1:1"
-            ),
+            LinkToken.create("2mKq8ZrT4vB6nX0sWc9yEd").url("http://127.0.0.1:1"),
         ),
         (Kind.JSON_WEB_TOKEN, _jwt()),
     )

@@ -8,7 +8,6 @@ submitted secrets.
 from __future__ import annotations
 
 import base64
-import os
 
 from gatehouse.features.sharing.encryption import link_keys
 from gatehouse.features.sharing.link_token import PATH_CHARS, LinkToken, new_id
@@ -16,7 +15,7 @@ from gatehouse.features.sharing.link_token import PATH_CHARS, LinkToken, new_id
 
 def create() -> LinkToken:
     """Return a new link. The method `url` returns the link to keep."""
-    return LinkToken.create(new_id(PATH_CHARS, os.urandom), os.urandom)
+    return LinkToken.create(new_id(PATH_CHARS))
 
 
 def parameters(link: LinkToken) -> dict[str, str]:

@@ -1,12 +1,9 @@
-"""Dependencies of secret sharing in a deployment: the table, the bucket, the KMS key, the clock and
-the random generator.
-"""
+"""Dependencies of secret sharing in a deployment: table, bucket, KMS key and clock."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -17,7 +14,7 @@ from gatehouse.core.errors import RateLimited, Unavailable
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.content_store import ContentStore, DataKeys
 from gatehouse.features.sharing.link_token import LinkToken, new_id
-from gatehouse.features.sharing.models import ID_CHARS, Secret, SharingEvent
+from gatehouse.features.sharing.models import Secret, SharingEvent
 from gatehouse.features.sharing.repository import Repository
 from gatehouse.features.sharing.requests.models import SecretRequest
 from gatehouse.features.sharing.table import Table
@@ -46,7 +43,6 @@ class Backend:
     data_keys: DataKeys
     environment: str
     clock: Clock
-    random_bytes: Callable[[int], bytes]
     creates_per_minute: int = SHARING_CREATES_PER_MINUTE
     argon2: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ARGON2_PARALLEL))
 
@@ -66,7 +62,6 @@ class Backend:
             data_keys=DataKeys(settings.secrets_key, settings.environment),
             environment=settings.environment,
             clock=clock,
-            random_bytes=secrets.token_bytes,
             # A Lambda function creates nothing for owners.
             creates_per_minute=(
                 settings.sharing_creates_per_minute
@@ -75,9 +70,10 @@ class Backend:
             ),
         )
 
-    def new_id(self, chars: int = ID_CHARS) -> str:
-        """Return a random base62 ID."""
-        return new_id(chars, self.random_bytes)
+    def context(self, secret: Secret, link_id: str, version: int) -> encryption.Context:
+        """Return the context to which the content key of a version is bound for a link."""
+        expires_at_max = int(secret.expires_at_max)
+        return encryption.Context(self.environment, secret.id, link_id, version, expires_at_max)
 
     async def take_create(self, kind: str, owner: str) -> None:
         """Count the creation of a `kind`, such as `secret`, by an owner.
@@ -135,4 +131,4 @@ class Backend:
         event = actor.event(
             action, target_id=secret_id, at=self.clock.now(), details={**recorded}, outcome=outcome
         )
-        return SharingEvent(self.new_id(), event)
+        return SharingEvent(new_id(), event)

@@ -1,5 +1,4 @@
-"""Encrypts and decrypts secrets. The functions are pure: they use no I/O and no clock. Test
-vectors: docs/sharing-vectors.json.
+"""Encrypts and decrypts secrets, without I/O and clock. Test vectors: docs/sharing-vectors.json.
 
 Each version of a secret has a random content key. For each link, the content key is encrypted
 twice:
@@ -20,7 +19,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Callable
+import secrets
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -134,19 +133,13 @@ def is_public_key(public_key: bytes) -> bool:
     return True
 
 
-def wrap(
-    content_key: bytes,
-    public_key: bytes,
-    data_key: bytes,
-    context: Context,
-    random_bytes: Callable[[int], bytes],
-) -> bytes:
+def wrap(content_key: bytes, public_key: bytes, data_key: bytes, context: Context) -> bytes:
     """Encrypt a content key for a link."""
     inner = _SUITE.encrypt(
         content_key, X25519PublicKey.from_public_bytes(public_key), info=context.encode("link")
     )
     bound = context.encode("data-key")
-    return _encrypt(inner, _derive(data_key, b"", bound), bound, random_bytes)
+    return _encrypt(inner, _derive(data_key, b"", bound), bound)
 
 
 def unwrap(wrapped: bytes, private_key: bytes, data_key: bytes, context: Context) -> bytes:
@@ -161,15 +154,13 @@ def unwrap(wrapped: bytes, private_key: bytes, data_key: bytes, context: Context
         raise DecryptionFailed("the content key cannot be decrypted") from exc
 
 
-def seal(
-    plaintext: bytes, content_key: bytes, part: str, random_bytes: Callable[[int], bytes]
-) -> bytes:
+def seal(plaintext: bytes, content_key: bytes, part: str) -> bytes:
     """Encrypt a part of a version: `manifest`, or an item such as `item 0`. Each part has a key
     that cannot decrypt other parts.
     """
     name = part.encode("ascii")
     key = _derive(content_key, b"", b"gatehouse " + name)
-    return _encrypt(plaintext, key, name, random_bytes)
+    return _encrypt(plaintext, key, name)
 
 
 def unseal(sealed: bytes, content_key: bytes, part: str) -> bytes:
@@ -181,10 +172,8 @@ def unseal(sealed: bytes, content_key: bytes, part: str) -> bytes:
         raise DecryptionFailed("the content cannot be decrypted") from exc
 
 
-def _encrypt(
-    plaintext: bytes, key: bytes, bound: bytes, random_bytes: Callable[[int], bytes]
-) -> bytes:
-    nonce = random_bytes(_NONCE_BYTES)
+def _encrypt(plaintext: bytes, key: bytes, bound: bytes) -> bytes:
+    nonce = secrets.token_bytes(_NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, plaintext, bound)
 
 

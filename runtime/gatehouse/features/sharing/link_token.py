@@ -1,4 +1,4 @@
-"""Creates and parses links. The functions are pure.
+"""Creates and parses links.
 
     https://share.example.com/s/5tRw0aB9xK2m7HqYc1dZ8eUfGh#<43 base62 characters>
                                 |                     |    |
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+import secrets
 from typing import Literal, Self
 
 import msgspec
@@ -68,12 +68,14 @@ class LinkToken(msgspec.Struct, frozen=True):
         return f"{base.rstrip('/')}/{kind}/{self.path}#{self.secret}"
 
     @classmethod
-    def create(cls, path: str, random_bytes: Callable[[int], bytes]) -> Self:
-        return cls(path, base62(int.from_bytes(random_bytes(32), "big"), SECRET_CHARS))
+    def create(cls, path: str) -> Self:
+        """Return a new link with this path."""
+        return cls(path, base62(secrets.randbits(256), SECRET_CHARS))
 
 
-def new_id(chars: int, random_bytes: Callable[[int], bytes]) -> str:
-    return base62(int.from_bytes(random_bytes(chars), "big") % 62**chars, chars)
+def new_id(chars: int = ID_CHARS) -> str:
+    """Return a random base62 ID."""
+    return base62(secrets.randbelow(62**chars), chars)
 
 
 def is_id(text: str, chars: int = ID_CHARS) -> bool:

@@ -279,13 +279,7 @@ class LinkService:
         wrapped = link.wrapped_keys.get(str(version.number))
         if wrapped is None:
             raise LinkNotFound
-        context = encryption.Context(
-            self._backend.environment,
-            secret.id,
-            link.id,
-            version.number,
-            int(secret.expires_at_max),
-        )
+        context = self._backend.context(secret, link.id, version.number)
         data_key = await self._backend.data_keys.decrypt(secret.id, version.data_key)
         try:
             content_key = encryption.unwrap(wrapped, keys.private_key, data_key, context)

@@ -8,6 +8,8 @@ expiry with the current time, and therefore denies expired items before DynamoDB
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -23,8 +25,10 @@ _Stored = TypeVar("_Stored", Secret, SecretRequest)
 #: Prefix of the item IDs of secret requests, and of their owners in the index, so that secrets and
 #: secret requests are listed separately.
 _REQUEST = "request:"
-#: Maximum number of attempts for a change that meets other changes of the item.
+#: Maximum number of attempts for a change that meets other changes of the item, and unit of the
+#: random pauses between the attempts, which become longer.
 _ATTEMPTS_MAX = 20
+_PAUSE_S = 0.02
 
 
 class Repository(Generic[_Stored]):
@@ -68,7 +72,7 @@ class Repository(Generic[_Stored]):
         waits: False for a change that does not wait for the audit trail, because there is at most
             one such change for each item or link.
         """
-        for _ in range(_ATTEMPTS_MAX):
+        for attempt in range(_ATTEMPTS_MAX):
             changed = change(stored)
             if changed is stored:
                 return stored
@@ -80,6 +84,8 @@ class Repository(Generic[_Stored]):
                 stored = stored if failed.item is None else self.read(failed.item)
             else:
                 return self.read(item)
+            pause_s = _PAUSE_S * attempt * random.random()  # noqa: S311 - is no secret
+            await asyncio.sleep(pause_s)
         raise Unavailable(
             "The secret is being changed by other requests. Try again.",
             detail="sharing: concurrent changes",

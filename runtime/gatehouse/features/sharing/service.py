@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,7 +16,7 @@ from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import Conflict, NotFound, PreconditionFailed, Unavailable
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.backend import Backend
-from gatehouse.features.sharing.link_token import LinkToken, is_id
+from gatehouse.features.sharing.link_token import LinkToken, is_id, new_id
 from gatehouse.features.sharing.models import (
     LINK_CHARS,
     TTL_S_MAX,
@@ -70,7 +72,7 @@ class SecretService:
         owner. Raises RateLimited.
         """
         await self._backend.take_create("secret", owner)
-        secret_id = self._backend.new_id()
+        secret_id = new_id()
         tokens, links = await self._links(secret_id, new)
         secret = await self.stored(
             secret_id,
@@ -231,13 +233,11 @@ class SecretService:
         return await self.repository.change(secret, event, revoked, waits=False)
 
     async def _links(self, secret_id: str, new: CreateSecret) -> tuple[list[LinkToken], list[Link]]:
-        random_bytes = self._backend.random_bytes
         tokens: list[LinkToken] = []
         links: list[Link] = []
         for position, recipient in enumerate(new.recipients or ("",)):
-            path = secret_id + self._backend.new_id(LINK_CHARS)
-            token = LinkToken.create(path, random_bytes)
-            salt = random_bytes(encryption.SALT_BYTES) if new.passphrase else b""
+            token = LinkToken.create(secret_id + new_id(LINK_CHARS))
+            salt = secrets.token_bytes(encryption.SALT_BYTES) if new.passphrase else b""
             keys = await self._backend.link_keys(token, new.passphrase or "", salt)
             tokens.append(token)
             links.append(
@@ -261,32 +261,25 @@ class SecretService:
 
         If this method fails, the worker deletes the objects that it has written.
         """
-        content, random_bytes = self._backend.content, self._backend.random_bytes
-        number = secret.next_version
+        content, number = self._backend.content, secret.next_version
         data_key, sealed_data_key = await self._backend.data_keys.generate(secret.id)
-        content_key = random_bytes(encryption.KEY_BYTES)
+        content_key = secrets.token_bytes(encryption.KEY_BYTES)
         stored: list[ContentItem] = []
         for index, item in enumerate(items):
             key = content.key(secret.id, number, index)
-            sealed = encryption.seal(item.content, content_key, f"item {index}", random_bytes)
+            sealed = encryption.seal(item.content, content_key, f"item {index}")
             stored.append(ContentItem(key, await content.write(key, sealed), len(item.content)))
         manifest = msgspec.json.encode([ManifestItem(item.name, item.media_type) for item in items])
         version = Version(
             number,
             self._clock.now(),
             sealed_data_key,
-            encryption.seal(manifest, content_key, "manifest", random_bytes),
+            encryption.seal(manifest, content_key, "manifest"),
             tuple(stored),
         )
-        environment, expires_at_max = self._backend.environment, int(secret.expires_at_max)
+        context = partial(self._backend.context, secret, version=number)
         wrapped = {
-            link.id: encryption.wrap(
-                content_key,
-                link.public_key,
-                data_key,
-                encryption.Context(environment, secret.id, link.id, number, expires_at_max),
-                random_bytes,
-            )
+            link.id: encryption.wrap(content_key, link.public_key, data_key, context(link.id))
             for link in secret.links.values()
             if link.state == LinkState.ACTIVE
         }

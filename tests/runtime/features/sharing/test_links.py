@@ -21,7 +21,7 @@ from gatehouse.features.sharing.links import (
 from gatehouse.features.sharing.models import Client
 from gatehouse.features.sharing.schemas import UpdateSecret
 
-from tests.runtime.features.sharing.services import ACTOR, TEXT, Sharing
+from tests.runtime.features.sharing.services import ACTOR, CLIENT, TEXT, Sharing
 
 PASSPHRASE = "a long passphrase"
 
@@ -111,3 +111,17 @@ async def test_claim_is_not_repeated_after_the_expiry(sharing: Sharing) -> None:
     sharing.clock.advance(1)
     with pytest.raises(LinkNotFound):
         await sharing.open(token, claim="a" * 32)
+
+
+async def test_acknowledged_claim_is_not_repeated_and_takes_no_further_use(
+    sharing: Sharing,
+) -> None:
+    secret, [token] = await sharing.create(uses=2)
+    await sharing.open(token, claim="a" * 32)
+    await sharing.links.acknowledge(token, "a" * 32, CLIENT)
+    acknowledged = (await sharing.secrets.get(secret.id)).links
+    with pytest.raises(LinkNotFound):
+        await sharing.open(token, claim="a" * 32)
+    await sharing.links.acknowledge(token, "a" * 32, CLIENT)
+    assert (await sharing.secrets.get(secret.id)).links == acknowledged
+    assert await sharing.text(await sharing.open(token)) == TEXT

@@ -14,7 +14,7 @@ from gatehouse.core.actor import RequestId
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing import repository, table
-from gatehouse.features.sharing.link_token import LinkToken
+from gatehouse.features.sharing.link_token import LinkToken, new_id
 from gatehouse.features.sharing.models import (
     RECIPIENTS_MAX,
     USES_MAX,
@@ -46,9 +46,7 @@ async def store_events(sharing: Sharing, secret: Secret, count: int) -> None:
     event = sharing.backend.event(ACTOR, AuditAction.LINK_DENIED, secret.id, {"reason": "ended"})
     item = sharing.backend.secrets.item(await sharing.secrets.get(secret.id))
     write = update_of(item, item, event, waits=False)
-    events = [
-        builtins(msgspec.structs.replace(event, id=sharing.backend.new_id())) for _ in range(count)
-    ]
+    events = [builtins(msgspec.structs.replace(event, id=new_id())) for _ in range(count)]
     write["ExpressionAttributeValues"][":events"] = table._write(events)
     await asyncio.to_thread(sharing.dynamodb.update_item, TableName=TABLE, **write)
 
@@ -133,9 +131,7 @@ async def test_largest_item_fits_dynamodb(sharing: Sharing) -> None:
         )
         for link in secret.links.values()
     }
-    largest = msgspec.structs.replace(
-        secret, id=sharing.backend.new_id(), versions=versions, links=links
-    )
+    largest = msgspec.structs.replace(secret, id=new_id(), versions=versions, links=links)
     client = Client("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", RequestId("req_" + "f" * 26))
     token = LinkToken(largest.id + tokens[0].link_id, tokens[0].secret)
     event = sharing.links._event(token, client, AuditAction.LINK_CLAIM, {"claim": "f" * 32})
@@ -167,7 +163,7 @@ async def test_recipients_are_listed_in_the_order_of_the_request(sharing: Sharin
 async def test_write_that_meets_other_writes_is_repeated_a_few_times(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch, code: str, module: Any, refusals: int
 ) -> None:
-    monkeypatch.setattr(table, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(module, "_PAUSE_S", 0.0)
     secret, _ = await sharing.create()
 
     def conflict() -> None:

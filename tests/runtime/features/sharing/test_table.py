@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from gatehouse.core.audit_events import AuditAction
+from gatehouse.features.sharing.link_token import new_id
 from gatehouse.features.sharing.table import ConditionNotMet
 
 from tests.runtime.features.sharing.aws_calls import rejected
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.requirement("SS-03")
 
 
 def item(sharing: Sharing) -> dict[str, Any]:
-    return {"id": sharing.backend.new_id(), "kind": "test"}
+    return {"id": new_id(), "kind": "test"}
 
 
 async def test_repeated_creation_finds_its_own_item(sharing: Sharing) -> None:
@@ -34,7 +35,7 @@ async def test_repeated_creation_finds_its_own_item(sharing: Sharing) -> None:
 
 
 async def test_wait_for_an_attempt_is_rounded_up_to_whole_seconds(sharing: Sharing) -> None:
-    table, counter, began_at = sharing.backend.table, sharing.backend.new_id(), 1_800_000_000
+    table, counter, began_at = sharing.backend.table, new_id(), 1_800_000_000
 
     async def take(elapsed_s: float) -> int | None:
         return await table.take_attempt(counter, limit=1, window_s=60.0, now=began_at + elapsed_s)

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from gatehouse.features.sharing.links import NETWORK_ATTEMPTS_MAX
+from gatehouse.core.actor import RequestId
+from gatehouse.features.sharing.links import NETWORK_ATTEMPTS_MAX, WrongPassphrase
+from gatehouse.features.sharing.models import Client
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.platform.observability import Observer
 from playwright.async_api import Browser, expect
@@ -158,7 +160,7 @@ async def test_other_states_of_the_pages_are_accessible(
     _, [token] = await sharing.create(
         items=[NewItem(TEXT), NewItem(b"content", "key.pem")], passphrase=PASSPHRASE
     )
-    link, checked = token.url(origin), []
+    link, checked, local = token.url(origin), [], Client("127.0.0.1", RequestId("req_1"))
 
     async with page_of(
         browser, origin, "status of 4", viewport={"width": 320, "height": 640}
@@ -177,9 +179,11 @@ async def test_other_states_of_the_pages_are_accessible(
         await page.goto(origin)
         await check("start")
         await page.goto(link)
-        for _ in range(NETWORK_ATTEMPTS_MAX):
-            await enter("wrong passphrase")
+        await enter("wrong passphrase")
         await check("wrong passphrase")
+        for _ in range(NETWORK_ATTEMPTS_MAX - 1):
+            with pytest.raises(WrongPassphrase):
+                await sharing.open(token, passphrase="wrong passphrase", client=local)
         await enter(PASSPHRASE)
         assert "10" in await page.inner_text("[role=alert]")
         await check("locked")

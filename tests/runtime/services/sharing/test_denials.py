@@ -22,8 +22,8 @@ from gatehouse.features.sharing.denials import (
     LinkNotFound,
     TooManyDenied,
 )
-from gatehouse.features.sharing.link_token import PATH_CHARS, LinkToken
-from gatehouse.features.sharing.models import Client
+from gatehouse.features.sharing.link_token import PATH_CHARS, LinkToken, new_id
+from gatehouse.features.sharing.models import ID_CHARS, LINK_CHARS, Client
 from gatehouse.platform.tracing.context import trace_id_of
 from gatehouse.services.sharing.form_protection import new_nonce
 
@@ -108,8 +108,8 @@ def outsider(sharing: Sharing) -> Outsider:
     return Outsider(sharing, sharing.client(address=ADDRESS))
 
 
-def _unknown(sharing: Sharing, chars: int = PATH_CHARS) -> LinkToken:
-    return LinkToken.create(sharing.backend.new_id(chars), sharing.backend.random_bytes)
+def _unknown(chars: int = PATH_CHARS) -> LinkToken:
+    return LinkToken.create(new_id(chars))
 
 
 async def denied_links(sharing: Sharing) -> dict[str, LinkToken]:
@@ -125,7 +125,7 @@ async def denied_links(sharing: Sharing) -> dict[str, LinkToken]:
     await sharing.links.acknowledge(tokens["acknowledged"], opened.claim_id, CLIENT)
     await sharing.secrets.revoke(tokens["revoked"].secret_id, ACTOR)
     await sharing.secrets.revoke_link(secret.id, tokens["revoked link"].link_id, ACTOR)
-    path = tokens["unknown link"].secret_id + sharing.backend.new_id(6)
+    path = tokens["unknown link"].secret_id + new_id(LINK_CHARS)
     return {**tokens, "unknown link": msgspec.structs.replace(tokens["unknown link"], path=path)}
 
 
@@ -142,7 +142,7 @@ async def _denied_alike(
 async def test_denied_links_have_the_same_response_and_calls(
     sharing: Sharing, outsider: Outsider
 ) -> None:
-    unknown, tokens = _unknown(sharing), await denied_links(sharing)
+    unknown, tokens = _unknown(), await denied_links(sharing)
     wrong = LinkToken(tokens.pop("wrong secret").path, unknown.secret)
     await _denied_alike(unknown, tokens, [outsider.page], ["GetItem"])
     claim = new_nonce()
@@ -159,7 +159,7 @@ async def test_denied_links_have_the_same_response_and_calls(
 async def test_denied_requests_have_the_same_response_and_calls(
     sharing: Sharing, outsider: Outsider
 ) -> None:
-    unknown = _unknown(sharing, 22)
+    unknown = _unknown(ID_CHARS)
     tokens = {
         reason: (await request(sharing, ttl_s=300 if reason == "expired" else 7200))[1]
         for reason in ("expired", "revoked", "used", "wrong secret")
@@ -183,7 +183,7 @@ async def _deny(sharing: Sharing, client: Client, times: int) -> list[str]:
 
     async def attempt() -> str:
         with pytest.raises((LinkNotFound, TooManyDenied)) as raised:
-            await sharing.links.look_up(_unknown(sharing), client)
+            await sharing.links.look_up(_unknown(), client)
         return str(raised.value.code)
 
     return await asyncio.gather(*(attempt() for _ in range(times)))
@@ -221,7 +221,7 @@ async def test_recorded_denied_attempts_of_a_link_are_bounded(
 ) -> None:
     monkeypatch.setattr(denials, "DENIED_EVENTS_MAX", 2)
     _, [token] = await sharing.create()
-    wrong = LinkToken(token.path, _unknown(sharing).secret)
+    wrong = LinkToken(token.path, _unknown().secret)
     for recorded_count in (2, 4):
         for number in range(4):
             with pytest.raises(LinkNotFound):
@@ -243,7 +243,7 @@ async def test_limit_of_a_network_denies_no_correct_link_and_shows_neither_links
     await sharing.links.acknowledge(token, opened.claim_id, network)
     await submit(sharing, submission, client=network)
 
-    send, unknown = outsider.api("open", claim=new_nonce()), _unknown(sharing)
+    send, unknown = outsider.api("open", claim=new_nonce()), _unknown()
     expected = await send(unknown)
     assert (expected.status, json.loads(expected.body)["code"]) == (429, "too_many_denied")
     assert 0 < int(dict(expected.headers)["retry-after"]) <= ATTEMPT_WINDOW_S

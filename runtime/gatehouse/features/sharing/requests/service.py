@@ -15,7 +15,7 @@ from gatehouse.core.errors import GatehouseError, NotFound
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.denials import Denials, LinkNotFound
-from gatehouse.features.sharing.link_token import LinkToken, is_id
+from gatehouse.features.sharing.link_token import LinkToken, is_id, new_id
 from gatehouse.features.sharing.models import ID_CHARS, RECEIPT_S, USES_DEFAULT, Client, Link
 from gatehouse.features.sharing.requests.models import (
     RequestState,
@@ -50,7 +50,7 @@ class RequestService:
         """
         now = self._backend.clock.now()
         await self._backend.take_create("request", owner)
-        token = LinkToken.create(self._backend.new_id(), self._backend.random_bytes)
+        token = LinkToken.create(new_id())
         request = SecretRequest(
             id=token.path,
             owner=owner,
@@ -139,6 +139,8 @@ class RequestService:
             label=request.label,
             ttl_s=request.lifetime_s,
         )
+        if not self._is_open(request):  # the request has expired in the meantime
+            raise await self._denied(token, client, "ended")
         event = partial(self._backend.event, client.actor("submitter", request.id))
         submitted = event(AuditAction.REQUEST_SUBMIT, request.id, {"secret": secret.id})
         created = event(AuditAction.SECRET_CREATE, secret.id, {"links": 1, "request": request.id})

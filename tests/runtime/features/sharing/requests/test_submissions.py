@@ -68,9 +68,27 @@ async def test_repeated_submission_counts_once(sharing: Sharing) -> None:
     assert await sharing.text(await sharing.open(link)) == TEXT
 
 
+async def test_request_that_expires_while_content_is_stored_receives_nothing(
+    sharing: Sharing,
+) -> None:
+    created, token, _ = await request(sharing)
+
+    def expire(**_: Any) -> None:
+        sharing.clock.advance(LIFETIME_S)
+
+    events = sharing.backend.content._client.meta.events
+    events.register("before-call.s3.PutObject", expire)
+    try:
+        with pytest.raises(LinkNotFound):
+            await submit(sharing, token)
+    finally:
+        events.unregister("before-call.s3.PutObject", expire)
+    assert (await sharing.requests.get(created.id)).submission is None
+
+
 async def test_submission_changes_no_other_secret(sharing: Sharing) -> None:
     secret, [owner_link] = await sharing.create(b"theirs")
-    stolen = LinkToken.create(f"{secret.id}abcdef", os.urandom)
+    stolen = LinkToken.create(f"{secret.id}abcdef")
     created, token, _ = await request(sharing, retrieval_link=retrieval_links.parameters(stolen))
     with pytest.raises(LinkNotFound):
         await submit(sharing, token)
