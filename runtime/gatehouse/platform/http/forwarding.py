@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes, urljoin
 
 import msgspec
 
-from gatehouse.platform.http.header_names import ForwardedName, returned_name
+from gatehouse.platform.http.header_names import RETURNED_NAMES
 
 #: Values of header fields, by name in lowercase.
 Fields = Mapping[bytes, Sequence[str]]
@@ -140,7 +140,7 @@ def invalid_value(fields: Fields) -> bytes | None:
     return next(name for name, values in fields.items() if not "".join(values).isascii())
 
 
-def forwarded(fields: Fields, name_of: ForwardedName, urls: CoreUrls) -> list[tuple[str, str]]:
+def forwarded(fields: Fields, names: Mapping[bytes, str], urls: CoreUrls) -> list[tuple[str, str]]:
     """Fields of a client request that are forwarded to the Core, with the URLs of the Core and
     without the cookies of the console. Fields with the same name keep their order.
     """
@@ -148,7 +148,7 @@ def forwarded(fields: Fields, name_of: ForwardedName, urls: CoreUrls) -> list[tu
     headers = [
         (text, value)
         for name, values in fields.items()
-        if (text := name_of(name)) and text not in listed
+        if (text := names[name]) and text not in listed
         for value in values
     ]
     if any(CONSOLE_COOKIE in value for value in fields.get(b"cookie", ())):
@@ -186,7 +186,7 @@ def returned(
     dropped = {b"", *replaced, *(name.encode("latin-1") for name in listed)}
     result = []
     for name, value in headers:
-        encoded = returned_name(name)
+        encoded = RETURNED_NAMES[name]
         if encoded in dropped:
             continue
         if name == "set-cookie":

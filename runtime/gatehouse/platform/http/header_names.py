@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from fnmatch import translate
 from functools import lru_cache
+from typing import TypeVar
 
 from gatehouse.core.cores import IDENTITY_HEADERS
 
@@ -38,26 +39,45 @@ NOT_RETURNED = (
     *("surrogate-*", "*cdn-cache-control"),
 )
 
-#: Returns the name of a request field as text, or an empty text if the field is not forwarded.
-#: Names are in lowercase.
-ForwardedName = Callable[[bytes], str]
+_Name = TypeVar("_Name", bytes, str)
+_Encoded = TypeVar("_Encoded", bytes, str)
+
+#: Maximum number of names that are kept, and of characters of a name that is kept.
+_NAMES_MAX = 1024
+_NAME_CHARS_MAX = 64
+
+
+class Names(dict[_Name, _Encoded]):
+    """Names of fields, as bytes or text, with the other form of the name. It is empty if the field
+    is not forwarded. Names are in lowercase.
+    """
+
+    def __init__(self, encode: Callable[[_Name], _Encoded]) -> None:
+        self._encode: Callable[[_Name], _Encoded] = encode
+
+    def __missing__(self, name: _Name) -> _Encoded:
+        encoded = self._encode(name)
+        if len(name) <= _NAME_CHARS_MAX:
+            if len(self) >= _NAMES_MAX:
+                self.clear()
+            self[name] = encoded
+        return encoded
 
 
 @lru_cache(maxsize=256)
-def forwarded_name(
+def forwarded_names(
     removed: tuple[str, ...] = IDENTITY_HEADERS, key_header: str = "X-API-Key"
-) -> ForwardedName:
-    """removed: names that are not forwarded to a Core. `*` stands for any characters. key_header:
-    name of the field with the API key.
+) -> Names[bytes, str]:
+    """Names of request fields. removed: names that are not forwarded to a Core. `*` stands for any
+    characters. key_header: name of the field with the API key.
     """
     is_removed = _matches((*HOP_BY_HOP, *_OF_THE_GATEWAY, key_header, *removed))
 
-    @lru_cache(maxsize=1024)
-    def name_of(name: bytes) -> str:
+    def text_of(name: bytes) -> str:
         text = name.decode("ascii")
         return "" if is_removed(text) else text
 
-    return name_of
+    return Names(text_of)
 
 
 def _matches(names: Iterable[str]) -> Callable[[str], bool]:
@@ -75,10 +95,7 @@ def _matches(names: Iterable[str]) -> Callable[[str], bool]:
 
 _is_not_returned = _matches(NOT_RETURNED)
 
-
-@lru_cache(maxsize=1024)
-def returned_name(name: str) -> bytes:
-    """The name of a response field, or no bytes if the field is not returned. Names are in
-    lowercase.
-    """
-    return b"" if _is_not_returned(name) else name.encode("ascii")
+#: Names of response fields.
+RETURNED_NAMES: Names[str, bytes] = Names(
+    lambda name: b"" if _is_not_returned(name) else name.encode("ascii")
+)

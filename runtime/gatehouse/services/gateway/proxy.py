@@ -37,7 +37,7 @@ from gatehouse.features.cores.service import live_instances
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi, forwarding, websocket
 from gatehouse.platform.http.forwarding import CorePath, CoreUrls, core_path
-from gatehouse.platform.http.header_names import forwarded_name
+from gatehouse.platform.http.header_names import forwarded_names
 from gatehouse.platform.http.request import Refused
 from gatehouse.platform.http_client.upstream import UpstreamRequest, UpstreamResponse
 from gatehouse.services.gateway.asgi import Dependencies, RequestContext
@@ -200,8 +200,8 @@ def upstream_request(
     body, framing = framed
     query = context.scope["query_string"].decode("ascii")
     settings = context.settings
-    name_of = forwarded_name(settings.remove_headers, settings.key_header)
-    headers = forwarding.forwarded(context.fields_by_name, name_of, urls)
+    names = forwarded_names(settings.remove_headers, settings.key_header)
+    headers = forwarding.forwarded(context.fields_by_name, names, urls)
     if not context.trace.parent_id and context.values(b"tracestate"):
         # Not forwarded without a valid `traceparent` (W3C Trace Context, section 3.3).
         headers = [field for field in headers if field[0] != "tracestate"]
@@ -211,7 +211,7 @@ def upstream_request(
     headers += _added_headers(context, urls, key)
     if handshake is not None:
         headers += handshake.headers
-    target = f"{urls.core_prefix}{path.path}"
+    target = path.path if settings.strip_prefix else context.raw_path.decode("ascii")
     return UpstreamRequest(
         context.method,
         f"{target}?{query}" if query else target,

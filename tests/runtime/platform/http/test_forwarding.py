@@ -19,7 +19,7 @@ from gatehouse.platform.http.forwarding import (
     removed,
     returned,
 )
-from gatehouse.platform.http.header_names import forwarded_name
+from gatehouse.platform.http.header_names import _NAMES_MAX, forwarded_names
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -112,7 +112,7 @@ def by_name(*fields: tuple[bytes, bytes]) -> dict[bytes, list[str]]:
 
 
 def sent(*fields: tuple[bytes, bytes], urls: CoreUrls = STRIPPED) -> list[tuple[str, str]]:
-    return forwarded(by_name(*fields), forwarded_name(), urls)
+    return forwarded(by_name(*fields), forwarded_names(), urls)
 
 
 def received(*fields: tuple[str, str], urls: CoreUrls = STRIPPED) -> list[tuple[bytes, bytes]]:
@@ -142,16 +142,26 @@ def test_other_request_header_is_forwarded(name: bytes) -> None:
 @given(st.text("ABCDEFXYZabcdefxyz0123456789-", min_size=1, max_size=40))
 def test_header_of_the_gateway_is_not_forwarded(rest: str) -> None:
     """Whatever a Core declares, and with characters that servers read as a hyphen."""
-    name_of = forwarded_name(("nothing",))
+    names = forwarded_names(("nothing",))
     for name in (f"gatehouse-{rest}", f"x-forwarded-{rest}", "authorization", "x-api-key"):
         for character in "-_.":
-            assert name_of(name.lower().replace("-", character).encode()) == ""
+            assert names[name.lower().replace("-", character).encode()] == ""
 
 
 def test_core_selects_the_headers_that_are_removed() -> None:
-    name_of = forwarded_name(("X-Secret-*",))
-    names = (b"x-remote-user", b"x_custom", b"x-secret-a", b"x_secret_a")
-    assert [name_of(name) for name in names] == ["x-remote-user", "x_custom", "", ""]
+    names = forwarded_names(("X-Secret-*",))
+    sent_names = (b"x-remote-user", b"x_custom", b"x-secret-a", b"x_secret_a")
+    assert [names[name] for name in sent_names] == ["x-remote-user", "x_custom", "", ""]
+
+
+@pytest.mark.bound("http.header_names:_NAMES_MAX")
+def test_names_in_memory_are_bounded() -> None:
+    names = forwarded_names(("x-a",))
+    for number in range(3 * _NAMES_MAX):
+        assert names[b"x-%d" % number] == f"x-{number}"
+        assert names[b"y" * 60_000 + b"%d" % number]
+    assert 0 < len(names) <= _NAMES_MAX
+    assert max(map(len, names)) < 100
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ class Application(Core):
     async def _respond(
         self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader
     ) -> None:
-        name = path.removeprefix(self.prefix).split("/")[1]
+        name = path.removeprefix(self.prefix).lstrip("/").partition("/")[0]
         response = self.responses.get(name, "200 OK\r\n")
         writer.write(f"HTTP/1.1 {response}Content-Length: 4\r\n\r\nbody".encode("latin-1"))
         await writer.drain()
@@ -303,6 +303,8 @@ async def declared(gateway: Gateway, core: Application, **settings: Any) -> Asyn
 async def test_core_keeps_its_prefix(gateway: Gateway, core: Application) -> None:
     core.prefix = "/cores/docs"
     async with declared(gateway, core, strip_prefix=False) as key:
+        await gateway.request("GET", "/cores/docs", key)
+        assert core.last[0] == "GET /cores/docs HTTP/1.1"
         reply = await gateway.request("GET", "/cores/docs/login?a=b", key)
     line, headers, _ = core.last
     assert line == "GET /cores/docs/login?a=b HTTP/1.1"
