@@ -34,6 +34,17 @@ async def test_repeated_creation_finds_its_own_item(sharing: Sharing) -> None:
     assert events == [event]
 
 
+async def test_repeated_change_finds_its_own_event(sharing: Sharing) -> None:
+    secret, _ = await sharing.create()
+    table, before = sharing.backend.table, sharing.backend.secrets.item(secret)
+    changes = [sharing.backend.event(ACTOR, AuditAction.SECRET_UPDATE, "test") for _ in range(2)]
+    after = {**before, "label": "changed"}
+    changed = await table.update(before, after, changes[0], waits=True)
+    assert await table.update(before, after, changes[0], waits=True) == changed
+    with pytest.raises(ConditionNotMet):
+        await table.update(before, after, changes[1], waits=True)
+
+
 async def test_wait_for_an_attempt_is_rounded_up_to_whole_seconds(sharing: Sharing) -> None:
     table, counter, began_at = sharing.backend.table, new_id(), 1_800_000_000
 
