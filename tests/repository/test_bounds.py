@@ -43,8 +43,6 @@ CONSTANT_FUNCTIONS = {
     "_has_checks",
     "_query_fields",
     "body",
-    "_document",
-    "_encoded_document",
     "_tls_context",
 }
 
