@@ -5,6 +5,7 @@ and receipts.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from gatehouse.core.actor import RequestId
@@ -20,6 +21,7 @@ from gatehouse.features.sharing.links import (
 )
 from gatehouse.features.sharing.models import Client
 from gatehouse.features.sharing.schemas import UpdateSecret
+from gatehouse.features.sharing.service import NewItem
 
 from tests.runtime.features.sharing.services import ACTOR, CLIENT, TEXT, Sharing
 
@@ -125,3 +127,23 @@ async def test_acknowledged_claim_is_not_repeated_and_takes_no_further_use(
     await sharing.links.acknowledge(token, "a" * 32, CLIENT)
     assert (await sharing.secrets.get(secret.id)).links == acknowledged
     assert await sharing.text(await sharing.open(token)) == TEXT
+
+
+async def test_secret_that_is_revoked_while_its_content_is_replaced_has_no_keys(
+    sharing: Sharing,
+) -> None:
+    secret, _ = await sharing.create()
+    loop, events = asyncio.get_running_loop(), sharing.backend.content._client.meta.events
+
+    def revoke(**_: Any) -> None:
+        revocation = sharing.secrets.revoke(secret.id, ACTOR)
+        asyncio.run_coroutine_threadsafe(revocation, loop).result(60)
+
+    events.register("before-call.s3.PutObject", revoke)
+    try:
+        with pytest.raises(Conflict):
+            await sharing.secrets.replace_content(secret.id, [NewItem(b"new")], None, ACTOR)
+    finally:
+        events.unregister("before-call.s3.PutObject", revoke)
+    stored = await sharing.secrets.get(secret.id)
+    assert [link.wrapped_keys for link in stored.links.values()] == [{}]
