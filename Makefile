@@ -14,7 +14,7 @@ PY := .venv/bin/python
 CHECKS = check/types check/web $(ENVIRONMENTS:%=check/stack-%) $(ACCOUNT_STACKS:%=check/account-%) check/imports check/format check/workflows
 # Prints the output of each check as one block. GNU Make 3.81, the version of macOS, does not support the option.
 OUTPUT_SYNC = $(if $(filter output-sync,$(.FEATURES)),--output-sync)
-NPM_FOLDERS = runtime/web scripts/requirements/chromium tests/compatibility/clients
+NPM_FOLDERS = runtime/web scripts/requirements/chromium tests/compatibility/clients tests/compatibility/applications
 PROJECT_OPTION = $(if $(PROJECT),--project "$(PROJECT)")
 
 help: ## List the targets
@@ -46,7 +46,7 @@ test: ## Run the tests (TESTS=path)
 	@scripts/setup.sh
 	@$(PY) -m pytest -n 4 $(or $(TESTS),tests)
 
-compatibility: ## Generate clients from the OpenAPI documents and run them (requires npm and Go)
+compatibility: ## Run clients generated from the OpenAPI documents, and applications behind the gateway with their own clients (requires npm, Go and rclone)
 	@scripts/setup.sh
 	@PATH="$(CURDIR)/.gatehouse/tools/node/bin:$$PATH" $(PY) -m pytest -m slow tests/compatibility
 

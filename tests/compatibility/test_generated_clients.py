@@ -18,9 +18,7 @@ from gatehouse.services.gateway.routes import document as gateway
 from gatehouse.services.sharing.routes import document as sharing
 
 from tests import requires
-from tests.journeys.conftest import Running, environment, running
-
-__all__ = ["environment", "running"]
+from tests.journeys.conftest import Running
 
 CLIENTS = Path(__file__).parent / "clients"
 DOCUMENTS = {"console": console, "gateway": gateway, "sharing": sharing}

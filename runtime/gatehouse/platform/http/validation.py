@@ -374,7 +374,7 @@ def _own_problem(value: Any, info: inspect.Type, location: str) -> Problem | Non
     """The problem with the type, the size or the value itself, without the items and members."""
     if value is _OUT_OF_RANGE:
         return Problem(location, "is too large", "send a number that fits in 64 bits")
-    if isinstance(info, inspect.AnyType):
+    if type(info) not in _EXPECTED:  # any value
         return None
     types, name = _EXPECTED[type(info)]
     if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):

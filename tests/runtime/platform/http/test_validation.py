@@ -20,7 +20,7 @@ from gatehouse.platform.http.validation import (
     validate,
 )
 from gatehouse.services.console.asgi import ENDPOINTS
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.runtime.console_client import Console, assert_problem
@@ -124,6 +124,7 @@ def test_strict_parser_agrees_with_json_module(value: Any) -> None:
     assert error in {NUL, NOT_UTF8} if error else parsed == value
 
 
+@example(b'{"":"","":1e400}')
 @given(st.binary(max_size=200))
 def test_strict_parser_returns_value_or_bad_request(raw: bytes) -> None:
     parsed, error = _parse(raw)

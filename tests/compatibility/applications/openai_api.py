@@ -1,0 +1,35 @@
+"""An API in the style of OpenAI that streams the words of the last message."""
+
+import json
+from collections.abc import Iterator
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+
+app = FastAPI()
+
+
+@app.post("/v1/chat/completions")
+async def complete(request: Request) -> Response:
+    body = await request.json()
+    words = body["messages"][-1]["content"].split()
+    headers = {"x-request-id": "req-1", "openai-processing-ms": "1"}
+
+    def chunk(delta: dict[str, str], reason: str | None = None) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        document = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "echo"}
+        return f"data: {json.dumps({**document, 'choices': [choice]})}\n\n"
+
+    def events() -> Iterator[str]:
+        for word in words:
+            yield chunk({"content": word})
+        yield chunk({}, "stop")
+        yield "data: [DONE]\n\n"
+
+    return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+
+@app.get("/v1/models")
+async def models() -> dict[str, object]:
+    model = {"id": "echo", "object": "model", "created": 1, "owned_by": "tests"}
+    return {"object": "list", "data": [model]}

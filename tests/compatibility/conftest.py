@@ -1,0 +1,151 @@
+"""The local environment, applications that run as its Cores, and their own clients."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from sandbox import child_processes
+from sandbox.ports import PLAIN_HTTP, free_port
+from tests.journeys.conftest import Running, environment, running
+
+__all__ = ["environment", "running"]
+
+ROOT = Path(__file__).parents[2]
+FOLDER = Path(__file__).parent / "applications"
+GUIDE = ROOT / "docs/guides/applications.md"
+#: The settings of the Core, by application.
+SETTINGS = {
+    name: json.loads(settings)
+    for name, settings in re.findall(r"(?m)^\| (.*?) \| `(\{.*?\})` \|", GUIDE.read_text())
+}
+
+
+@dataclass(frozen=True)
+class Application:
+    """A Core. url: its URL at the gateway. folder: its data. token: a key that may use it."""
+
+    url: str
+    folder: Path
+    token: str
+
+    @property
+    def url_with_key(self) -> str:
+        """The URL with the key as the password of Basic authentication."""
+        return self.url.replace("://", f"://user:{self.token}@")
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).netloc
+
+    def run(self, *command: str | Path, **variables: str) -> str:
+        """Runs a client in the folder of the application, and returns its output."""
+        client = {"URL": self.url, "TOKEN": self.token, "HOME": str(self.folder), **variables}
+        result = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**os.environ, **client},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+        return result.stdout
+
+
+def _installed(name: str, *commands: Sequence[str]) -> Path:
+    """A copy of the folder of the applications, in which the commands have installed packages.
+    It is used again until a file of the folder changes.
+    """
+    files = sorted(FOLDER.iterdir())
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+    folder = ROOT / ".gatehouse/compatibility" / f"{name}-{digest}"
+    complete = folder / "complete"
+    if not complete.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(FOLDER, folder)
+        for command in commands:
+            subprocess.run(command, cwd=folder, check=True)
+        complete.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def python() -> Path:
+    """The folder with the programs of requirements.txt."""
+    uv = shutil.which("uv", path=f"{ROOT / '.gatehouse/tools/bin'}:{os.environ['PATH']}")
+    assert uv is not None
+    install = (uv, "pip", "install", "--quiet", "--python", "venv", "-r", "requirements.txt")
+    return _installed("python", (uv, "venv", "--quiet", "--seed", "venv"), install) / "venv/bin"
+
+
+@pytest.fixture(scope="session")
+def node() -> Path:
+    """The folder with the scripts of this folder and the packages of package-lock.json."""
+    return _installed("node", ("npm", "ci", "--no-audit", "--no-fund", "--silent"))
+
+
+@pytest.fixture(scope="module")
+def agent(running: Running) -> str:
+    """The key that registers the Cores."""
+    return running.key(scopes=["cores:register"])[1]
+
+
+@pytest.fixture
+def application(
+    running: Running, agent: str, tmp_path: Path
+) -> Iterator[Callable[..., Application]]:
+    """Starts a program, and registers it as a Core with the settings of the guide. `{port}`,
+    `{path}` and `{origin}` in its arguments become its port, and its path and the origin of the
+    gateway.
+    """
+    started = []
+
+    def start(title: str, *command: str | Path) -> Application:
+        name, port = title.lower().replace(" ", "-"), free_port()
+        url = f"{running.gateway}/cores/{name}"
+        values = {"port": port, "path": f"/cores/{name}", "origin": running.gateway}
+        arguments = [str(argument).format(**values) for argument in command]
+        log = tmp_path / "application.log"
+        child = child_processes.start(
+            name, arguments, log=log, env={**os.environ, "HOME": str(tmp_path)}, cwd=tmp_path
+        )
+        started.append(child)
+        origin = f"http://127.0.0.1:{port}"
+        child_processes.wait_until(child, lambda: _listens(origin), "ready", 60)
+        reply = httpx.put(
+            f"{running.gateway}/v1/cores/{name}",
+            json={"url": origin, "ttl_s": 300, "settings": SETTINGS[title]},
+            headers={"Authorization": f"Bearer {agent}"},
+            verify=PLAIN_HTTP,
+        )
+        assert reply.status_code == 200, reply.text
+        _, token = running.key(
+            scopes=["cores:read"],
+            limits=[{"name": "requests", "quota": 10_000, "window_s": 60}],
+        )
+        return Application(url, tmp_path, token)
+
+    yield start
+    for child in started:
+        child.stop()
+
+
+def _listens(origin: str) -> bool:
+    try:
+        httpx.get(origin, timeout=5, verify=PLAIN_HTTP)
+    except httpx.HTTPError:
+        return False
+    return True
