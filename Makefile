@@ -46,7 +46,7 @@ test: ## Run the tests (TESTS=path)
 	@scripts/setup.sh
 	@$(PY) -m pytest -n 4 $(or $(TESTS),tests)
 
-compatibility: ## Run clients generated from the OpenAPI documents, and applications behind the gateway with their own clients (requires npm, Go and rclone)
+compatibility: ## Run clients generated from the OpenAPI documents, and applications behind the gateway with their own clients (requires npm, Go, rclone, Caddy and HAProxy)
 	@scripts/setup.sh
 	@PATH="$(CURDIR)/.gatehouse/tools/node/bin:$$PATH" $(PY) -m pytest -m slow tests/compatibility
 

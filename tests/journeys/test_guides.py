@@ -32,7 +32,7 @@ def reader(running: Running, tmp_path: Path) -> Iterator[GuideReader]:
         (tmp_path / name).symlink_to(target)
     replacements = {
         "make up": f"cat .gatehouse/{UP_OUTPUT}",
-        "http://127.0.0.1:8080": running.gateway,
+        "127.0.0.1:8080": running.gateway.removeprefix("http://"),
         "http://127.0.0.1:8081": running.console,
         "http://127.0.0.1:8082": running.sharing,
         "http://127.0.0.1:5555": running.emulator,

@@ -1,0 +1,94 @@
+"""Caddy and HAProxy with the configurations of the guide, in front of a service that knows nothing
+of Gatehouse. tests/journeys runs the guide with nginx.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sandbox import child_processes
+from sandbox.ports import PLAIN_HTTP, free_port
+from tests import requires
+from tests.journeys.conftest import Running
+
+GUIDE = Path(__file__).parents[2] / "docs/guides/integrate.md"
+#: The files of the guide, by name.
+FILES = dict(
+    re.findall(r"^`([\w.]+)`:\n\n```\w*\n(.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.requirement("TR-16")]
+
+
+@pytest.mark.parametrize(
+    ("command", "names", "port"),
+    [
+        pytest.param(
+            ("caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile"),
+            ("Caddyfile",),
+            "8091",
+            marks=requires.program("caddy"),
+        ),
+        pytest.param(
+            ("haproxy", "-f", "haproxy.cfg"),
+            ("haproxy.cfg", "gatehouse.lua"),
+            "8092",
+            marks=requires.program("haproxy"),
+        ),
+    ],
+    ids=["caddy", "haproxy"],
+)
+def test_reverse_proxy(
+    running: Running, tmp_path: Path, command: tuple[str, ...], names: tuple[str, ...], port: str
+) -> None:
+    service, own = free_port(), free_port()
+    gateway = running.gateway.rpartition(":")[2]
+    for name in (*names, "service.py"):
+        text = FILES[name].replace("127.0.0.1:8080", f"127.0.0.1:{gateway}")
+        text = text.replace("127.0.0.1:9000", f"127.0.0.1:{service}")
+        (tmp_path / name).write_text(text.replace(port, str(own)))
+    log = tmp_path / "log"
+    children = [
+        child_processes.start(name, arguments, log=log, cwd=tmp_path)
+        for name, arguments in (
+            ("service", (sys.executable, "service.py", f"127.0.0.1:{service}")),
+            ("proxy", command),
+        )
+    ]
+    key_id, token = running.key(
+        scopes=["orders:read"],
+        methods=["GET"],
+        limits=[{"name": "requests", "quota": 2, "window_s": 3600}],
+    )
+
+    def request(method: str = "GET", *keys: str) -> httpx.Response:
+        headers = [("X-API-Key", key) for key in keys]
+        url = f"http://127.0.0.1:{own}/orders"
+        forged = ("Gatehouse-Key-Id", "forged")
+        return httpx.request(method, url, headers=[*headers, forged], timeout=30, verify=PLAIN_HTTP)
+
+    def is_ready() -> bool:
+        try:
+            return request().status_code == 401
+        except httpx.HTTPError:
+            return False
+
+    try:
+        child_processes.wait_until(children[1], is_ready, "ready", 60)
+        assert request("POST", token).status_code == 403
+        twice = request("GET", "one", "two")
+        assert twice.status_code == 400
+        assert twice.json()["code"] == "bad_request"
+        replies = [request("GET", token) for _ in range(3)]
+        assert [reply.status_code for reply in replies] == [200, 200, 429]
+        assert replies[0].text == f"/orders for key {key_id}; its token: None\n"
+        assert int(replies[2].headers["retry-after"]) > 0
+        assert request().headers.get_list("www-authenticate", split_commas=True)
+    finally:
+        for child in children:
+            child.stop()
