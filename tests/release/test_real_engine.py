@@ -45,7 +45,7 @@ def test_changed_settings_are_deployed(project: Project) -> None:
     cloudfront = {"services": {"console": {"hosting": "cloudfront"}}}
     for settings in (
         {"sharing": {"mode": "serverless"}},
-        {"sharing": {"mode": "container"}},
+        {"sharing": {"mode": "container", "api_gateway_log_role": False}},
         cloudfront,
         {},
     ):
