@@ -2,7 +2,8 @@
 such as the links and their uses, and the unrecorded events.
 
 Every change is one conditional update of one item, which is made only if nobody else has changed
-the item since it was read. DynamoDB therefore resolves concurrent changes. The service compares the
+the item since it was read. DynamoDB therefore resolves concurrent changes; those of one process
+wait for each other. The service compares the
 expiry with the current time, and therefore denies expired items before DynamoDB deletes them.
 """
 
@@ -12,6 +13,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -25,10 +27,11 @@ _Stored = TypeVar("_Stored", Secret, SecretRequest)
 #: Prefix of the item IDs of secret requests, and of their owners in the index, so that secrets and
 #: secret requests are listed separately.
 _REQUEST = "request:"
-#: Maximum number of attempts for a change that meets other changes of the item, and unit of the
-#: random pauses between the attempts, which become longer.
+#: Maximum number of attempts for a change that meets other changes of the item, and the bounds of
+#: the random pauses between them, which double (AWS Architecture Blog, "Exponential Backoff And
+#: Jitter").
 _ATTEMPTS_MAX = 20
-_PAUSE_S = 0.02
+_PAUSE_S, _PAUSE_MAX_S = 0.02, 1.0
 
 
 class Repository(Generic[_Stored]):
@@ -40,6 +43,8 @@ class Repository(Generic[_Stored]):
         self._table = table
         self._kind: type[_Stored] = kind
         self._prefix = _REQUEST if kind is SecretRequest else ""
+        #: Locks of the items that this process changes.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def create(self, stored: _Stored, event: SharingEvent) -> None:
         """Raises ConditionNotMet if the ID already exists."""
@@ -72,6 +77,21 @@ class Repository(Generic[_Stored]):
         waits: False for a change that does not wait for the audit trail, because there is at most
             one such change for each item or link.
         """
+        lock = self._locks.setdefault(stored.id, asyncio.Lock())
+        waited = lock.locked()
+        async with lock:
+            if waited:
+                stored = await self.get(stored.id) or stored
+            return await self._change(stored, event, change, waits=waits)
+
+    async def _change(
+        self,
+        stored: _Stored,
+        event: SharingEvent,
+        change: Callable[[_Stored], _Stored],
+        *,
+        waits: bool,
+    ) -> _Stored:
         for attempt in range(_ATTEMPTS_MAX):
             changed = change(stored)
             if changed is stored:
@@ -84,8 +104,10 @@ class Repository(Generic[_Stored]):
                 stored = stored if failed.item is None else self.read(failed.item)
             else:
                 return self.read(item)
-            pause_s = _PAUSE_S * attempt * random.random()  # noqa: S311 - is no secret
-            await asyncio.sleep(pause_s)
+            if attempt:
+                pause_s = min(_PAUSE_S * 2**attempt, _PAUSE_MAX_S)
+                await asyncio.sleep(pause_s * random.random())  # noqa: S311 - is no secret
+                stored = await self.get(stored.id) or stored  # has changed during the pause
         raise Unavailable(
             "The secret is being changed by other requests. Try again.",
             detail="sharing: concurrent changes",

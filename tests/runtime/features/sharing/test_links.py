@@ -28,6 +28,14 @@ from tests.runtime.features.sharing.services import ACTOR, CLIENT, TEXT, Sharing
 PASSPHRASE = "a long passphrase"
 
 
+async def test_many_clients_open_a_link_at_the_same_time(sharing: Sharing) -> None:
+    _, [token] = await sharing.create(uses=40)
+    opened = await asyncio.gather(*(sharing.open(token) for _ in range(40)))
+    assert [await sharing.text(content) for content in opened] == [TEXT] * 40
+    with pytest.raises(LinkNotFound):
+        await sharing.open(token)
+
+
 @pytest.mark.bound("sharing.links:NETWORK_ATTEMPTS_MAX")
 async def test_wrong_passphrases_of_a_network_lock_that_network_only(sharing: Sharing) -> None:
     _, [token] = await sharing.create(passphrase=PASSPHRASE)
