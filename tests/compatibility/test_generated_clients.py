@@ -80,7 +80,9 @@ def test_python(call: Callable[..., None], folder: Path) -> None:
     call(python, "-m", "pip", "install", "--quiet", "-r", str(CLIENTS / "requirements.txt"))
     for name in DOCUMENTS:
         arguments = ("generate", "--path", f"{name}.json", "--output-path", name, "--meta", "setup")
-        call("venv/bin/openapi-python-client", *arguments, "--fail-on-warning")
+        options = ("--config", str(CLIENTS / "openapi_python_client.yaml"), "--fail-on-warning")
+        path = f"{folder / 'venv/bin'}:{os.environ['PATH']}"  # the generator runs ruff
+        call("venv/bin/openapi-python-client", *arguments, *options, PATH=path)
     client = CLIENTS / "openapi_python_client.py"
     call(python, str(client), PYTHONPATH=os.pathsep.join(DOCUMENTS))
 
