@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from gatehouse_policies.catalogue import RULES
 
+from components.edge.web_acl import REDACTED_HEADERS
 from sandbox.emulator.resources import RESOURCE_TYPES
 from tests.components.settings.stack_settings import STACKS
 from tests.journeys.guide_reader import Step, Values, parse
@@ -266,3 +267,9 @@ def test_python_calls_in_documents_match_the_signatures() -> None:
                 wrong.append(f"{page.relative_to(ROOT)}: {name}: {exc}")
     assert total > 20
     assert wrong == []
+
+
+def test_guide_lists_the_headers_that_the_log_of_a_web_acl_omits() -> None:
+    text = PAGES[DOCS / "guides/integrate.md"]
+    listed = text.partition("The log of a web ACL contains all headers")[2].partition("so choose")
+    assert set(re.findall(r"`([\w-]+)`", listed[0].lower())) == set(REDACTED_HEADERS)

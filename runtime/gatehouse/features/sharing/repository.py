@@ -92,6 +92,7 @@ class Repository(Generic[_Stored]):
         *,
         waits: bool,
     ) -> _Stored:
+        """Like `change`, while no other request of this process changes the item."""
         for attempt in range(_ATTEMPTS_MAX):
             changed = change(stored)
             if changed is stored:
@@ -101,13 +102,14 @@ class Repository(Generic[_Stored]):
                     self.item(stored), self.item(changed), event, waits=waits
                 )
             except ConditionNotMet as failed:
-                stored = stored if failed.item is None else self.read(failed.item)
+                current = None if failed.item is None else self.read(failed.item)
             else:
                 return self.read(item)
             if attempt:
                 pause_s = min(_PAUSE_S * 2**attempt, _PAUSE_MAX_S)
                 await asyncio.sleep(pause_s * random.random())  # noqa: S311 - is no secret
-                stored = await self.get(stored.id) or stored  # has changed during the pause
+                current = await self.get(stored.id)  # has changed during the pause
+            stored = current or stored
         raise Unavailable(
             "The secret is being changed by other requests. Try again.",
             detail="sharing: concurrent changes",
