@@ -296,12 +296,12 @@ class _Attempt(msgspec.Struct, eq=False):
         if exc is None or self.has_response:
             return
         # The client may stall a body that is streamed.
-        has_body = self.request.body is None or isinstance(self.request.body, bytes)
-        if isinstance(exc, CoreUnreachable) and (has_body or not exc.sent):
+        is_whole = self.request.body is None or isinstance(self.request.body, bytes)
+        if isinstance(exc, CoreUnreachable) and (is_whole or not exc.sent):
             self.state.recent.current.failed()
             self._failed(self.request.client if exc.sent else "")
             return
-        if isinstance(exc, CoreTimeout) and has_body:
+        if isinstance(exc, CoreTimeout) and is_whole:
             self.state.recent.current.failed()
         self.state.circuit_breaker.abandoned(self.balancer.monotonic(), trial=self.trial)
 

@@ -118,7 +118,7 @@ class CoreView(msgspec.Struct, frozen=True, kw_only=True):
     ]
     settings: Annotated[
         CoreSettings,
-        Meta(description="Settings of the Core. Settings that have their default are omitted."),
+        Meta(description="Settings that the Core declared. The others have their defaults."),
     ]
     circuit_breakers: CircuitBreakers
     last_minute: RecentTraffic

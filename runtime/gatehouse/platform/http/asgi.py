@@ -192,16 +192,9 @@ def missing(defaults: Iterable[Header], headers: Iterable[Header]) -> list[Heade
     return [header for header in defaults if header[0] not in names]
 
 
-async def reply(
-    send: Send,
-    status: int,
-    body: bytes,
-    *,
-    content_type: bytes = JSON,
-    headers: Sequence[Header] = (),
-) -> None:
-    """Send a response."""
-    await send_response(send, Response(status, response_headers(body, content_type, headers), body))
+async def reply(send: Send, status: int, body: bytes) -> None:
+    """Send a response with a JSON body."""
+    await send_response(send, Response(status, response_headers(body, JSON, ()), body))
 
 
 async def send_response(send: Send, response: Response) -> None:

@@ -12,7 +12,7 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import TypeVar
 
-from gatehouse.core.cores import IDENTITY_HEADERS
+from gatehouse.core.cores import DEFAULT_SETTINGS
 
 #: Fields for a single connection.
 HOP_BY_HOP = (
@@ -66,7 +66,8 @@ class Names(dict[_Name, _Encoded]):
 
 @lru_cache(maxsize=256)
 def forwarded_names(
-    removed: tuple[str, ...] = IDENTITY_HEADERS, key_header: str = "X-API-Key"
+    removed: tuple[str, ...] = DEFAULT_SETTINGS.remove_headers,
+    key_header: str = DEFAULT_SETTINGS.key_header,
 ) -> Names[bytes, str]:
     """Names of request fields. removed: names that are not forwarded to a Core. `*` stands for any
     characters. key_header: name of the field with the API key.

@@ -79,8 +79,8 @@ class Service:
 
     def error_response(self, request: Request, refused: Refused) -> asgi.Response:
         """The problem document for an error."""
-        error, replaced = refused.error, {name for name, _ in refused.headers}
-        required = [field for field in asgi.problem_headers(error) if field[0] not in replaced]
+        error = refused.error
+        required = asgi.missing(asgi.problem_headers(error), refused.headers)
         return request.response(
             error.status,
             asgi.problem(error, request.request_id, request.trace.trace_id, code=refused.code),

@@ -76,7 +76,7 @@ class Dependencies(Pipeline):
     features_off: frozenset[str]
 
     def request(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> RequestContext:
-        return RequestContext(self, scope, receive=receive, send=send)
+        return RequestContext(self, scope, receive, send)
 
     def error_response(self, request: Request, refused: Refused) -> asgi.Response:
         """An error of a Core can have the form of the OpenAI API."""
@@ -108,19 +108,9 @@ class RequestContext(Request):
         statistics.
     """
 
+    service: Dependencies
     settings: CoreSettings = DEFAULT_SETTINGS
     verifications: tuple[tuple[str, str, str], ...] = ()
-
-    def __init__(
-        self,
-        dependencies: Dependencies,
-        scope: asgi.Scope,
-        template: str = "",
-        receive: asgi.Receive = asgi.not_called,
-        send: asgi.Send = asgi.not_called,
-    ) -> None:
-        super().__init__(dependencies, scope, receive, send, template)
-        self.dependencies = dependencies
 
     def verified(self, result: VerificationResult, core: str | None = None) -> None:
         """Records the result for the log line (with the ID of a revoked key), the metrics and the
@@ -129,7 +119,7 @@ class RequestContext(Request):
         self.code = result.code.value
         if result.record is not None and result.code is not Code.NOT_FOUND:
             self.key_id = result.record.id
-        self.dependencies.observer.metrics.decision(result.code)
+        self.service.observer.metrics.decision(result.code)
         key_id = "" if result.record is None else result.record.id
         self.verifications += ((key_id, core or "", result.code.value),)
 
@@ -166,7 +156,7 @@ class RequestContext(Request):
         """
         path = raw.decode("latin-1")
         text = unquote(path) if "%" in path else path
-        if f"{self.dependencies.verification.finder.prefix}_" in text or has_token(text):
+        if f"{self.service.verification.finder.prefix}_" in text or has_token(text):
             return "(hidden: may contain an API key)"
         return path[:_PATH_CHARS_LOGGED]
 
@@ -177,5 +167,5 @@ class RequestContext(Request):
     def record_usage(self) -> None:
         """Adds the verifications to the usage statistics."""
         for verification in self.verifications:
-            self.dependencies.usage.count(*verification)
+            self.service.usage.count(*verification)
         self.verifications = ()

@@ -147,7 +147,7 @@ async def authenticate(
     if token is None:
         error = Unauthorized("An API key is required: " + _fix(context.settings))
         raise Refused(error, headers=challenge(invalid=False, settings=context.settings))
-    return admit(context, await context.dependencies.verification.verify(token, request), core)
+    return admit(context, await context.service.verification.verify(token, request), core)
 
 
 def admit(

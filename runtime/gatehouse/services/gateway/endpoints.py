@@ -40,7 +40,7 @@ async def verify_key(request: RequestContext, verification: VerificationService)
     Returns 200 for every decision: `valid` and `code` contain the result. Denied requests do not
     count against rate limits or consume credits.
     """
-    body = await request.dependencies.json_body(request)
+    body = await request.service.json_body(request)
     token, verification_request = schemas.decode(body, request.client)
     result = await verification.verify(token, verification_request)
     return decision(request, verification_request, result)
@@ -77,7 +77,7 @@ def header_decision(
     try:
         return _accepted(context, *admit(context, result, request.core))
     except Refused as exc:
-        return context.dependencies.error_response(context, exc)
+        return context.service.error_response(context, exc)
 
 
 def _accepted(
@@ -118,7 +118,7 @@ async def register_core(
     instance, the response is 409 with the code `core_drained`.
     """
     agent = await _agent(request, name)
-    lease = decode_lease(await request.dependencies.json_body(request))
+    lease = decode_lease(await request.service.json_body(request))
     if lease.lease_id is None:
         return await registration.register(agent, name, lease)
     return await registration.renew(agent, name, lease.lease_id, lease)

@@ -55,7 +55,7 @@ def scheme(context: RequestContext) -> str:
     """Scheme that the client used, as reported by trusted proxies."""
     proto = (
         context.values(b"x-forwarded-proto")
-        if context.dependencies.addresses.trusts(context.peer)
+        if context.service.addresses.trusts(context.peer)
         else []
     )
     return "https" if proto[-1:] == ["https"] else str(context.scope["scheme"])
@@ -98,7 +98,7 @@ class Forwarding:
 
         sent: the instance to which the request has been sent.
         """
-        load_balancer = self.context.dependencies.load_balancer
+        load_balancer = self.context.service.load_balancer
         core = load_balancer.select(self.instances, self.request) if sent is None else sent.core
         try:
             if sent is None:
@@ -118,7 +118,7 @@ class Forwarding:
         """The request with the secret of an instance and the ETag of the stored response. whole:
         the instance must send the whole response. Raises CoreNotRegistered.
         """
-        credential = core_credential(self.context.dependencies.pepper, core)
+        credential = core_credential(self.context.service.pepper, core)
         if credential is None:
             raise CoreNotRegistered
         headers = [*self.request.headers, credential]
@@ -140,7 +140,7 @@ class Forwarding:
         if revalidation is not None:
             storable = revalidation.cache.storable(status, headers)
             status, headers, body, outcome = revalidation.apply(status, headers)
-            self.context.dependencies.observer.metrics.core_cache(outcome)
+            self.context.service.observer.metrics.core_cache(outcome)
             if body is not None or not storable:
                 self._revalidation = None
         if self.context.is_head or status in _NO_BODY:
@@ -158,13 +158,13 @@ class Forwarding:
         context = self.context
         if context.trace.sampled:
             names = {"method": context.method, "core": core.name, "instance": core.instance_id}
-            context.dependencies.observer.tracer.request_to_core(
+            context.service.observer.tracer.request_to_core(
                 context.trace, **names, status=status, seconds=seconds
             )
 
     def _find_stored(self, core: CoreRecord) -> Revalidation | None:
         context, request = self.context, self.request
-        cache = context.dependencies.response_cache
+        cache = context.service.response_cache
         if (
             cache is None
             or request.body is not None

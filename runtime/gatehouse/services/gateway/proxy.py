@@ -75,7 +75,7 @@ async def forward(context: RequestContext) -> None:
     if preflight is not None:
         await context.send_response(preflight)
         return
-    dependencies = context.dependencies
+    dependencies = context.service
     body: bytes | None = None
     signed: SignedRequest | None = None
     if token is not None and is_signed(context.values(b"signature-input")):
@@ -138,7 +138,7 @@ async def forward_verified(
     framed: the body, if it has been read. sent: if the request has already been sent to an
     instance; the request then counts as a request in progress of the key.
     """
-    dependencies = context.dependencies
+    dependencies = context.service
     try:
         if sent is not None:
             await sent.forwarding.run(sent.reservation)
@@ -185,7 +185,7 @@ def find_instances(dependencies: Dependencies, name: str) -> list[CoreRecord]:
 def core_urls(context: RequestContext, path: CorePath) -> CoreUrls:
     prefix = f"{forwarding.CORES}{path.name}"
     core_prefix = "" if context.settings.strip_prefix else prefix
-    return CoreUrls(prefix, core_prefix, context.dependencies.public_host)
+    return CoreUrls(prefix, core_prefix, context.service.public_host)
 
 
 def upstream_request(
@@ -227,7 +227,7 @@ def _log_removed(
     context: RequestContext, path: CorePath, headers: Sequence[tuple[str, str]]
 ) -> None:
     """Logs the names of the headers that the Core does not receive, at the level `debug`."""
-    log = context.dependencies.observer.log
+    log = context.service.observer.log
     if log.writes("debug"):
         removed = forwarding.removed(context.fields_by_name, headers)
         names = [context.logged(name) for name in removed]
@@ -301,7 +301,7 @@ def _handshake(context: RequestContext) -> Handshake | None:
     protocols = ",".join(context.values(b"upgrade")).lower().split(",")
     if (
         "websocket" not in map(str.strip, protocols)
-        or WEBSOCKET.name in context.dependencies.features_off
+        or WEBSOCKET.name in context.service.features_off
     ):
         return None
     accept: asgi.AcceptUpgrade | None = context.scope.get("extensions", {}).get(asgi.UPGRADE)
@@ -351,7 +351,7 @@ class _WebSocket:
         )
         if problem:
             raise CoreUnreachable(detail=problem)
-        dependencies = context.dependencies
+        dependencies = context.service
         with dependencies.websockets.relay(self.key, self.verification, core) as relay:
             record = await dependencies.verification.keys.find(self.key.id)
             if not dependencies.websockets.permits(relay, record):
@@ -379,7 +379,7 @@ def checked_path(context: RequestContext) -> CorePath:
     except ValueError as exc:
         problem = str(exc)
         raise BadRequest(problem[0].upper() + problem[1:]) from None
-    context.settings = context.dependencies.cores.settings(path.name)
+    context.settings = context.service.cores.settings(path.name)
     invalid = forwarding.invalid_value(context.fields_by_name)
     if invalid is not None:
         name = invalid.decode("latin-1")[:40]

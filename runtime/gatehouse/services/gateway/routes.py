@@ -17,6 +17,7 @@ from gatehouse.platform.http.application import Routes
 from gatehouse.platform.http.endpoint import Endpoint, Response
 from gatehouse.platform.http.exchange import Respond
 from gatehouse.platform.http.fields import CoreName
+from gatehouse.platform.http.forwarding import CORES
 from gatehouse.platform.http.openapi import Api
 from gatehouse.services.gateway import endpoints, synchronous
 from gatehouse.services.gateway.asgi import Dependencies
@@ -24,7 +25,7 @@ from gatehouse.services.gateway.proxy import PATH, forward
 from gatehouse.services.gateway.synchronous_forwarding import SynchronousForwarding
 
 _KEY = ("bearer", "header")
-_CORES = b"/cores/"
+_CORES = CORES.encode("ascii")
 #: Methods of the proxy in the OpenAPI document. The proxy also forwards any other method.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 

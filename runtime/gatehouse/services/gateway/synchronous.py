@@ -64,7 +64,7 @@ class SynchronousVerification:
         )
 
     def _context(self, exchange: Exchange) -> RequestContext:
-        return RequestContext(self._dependencies, exchange.scope, PATH)
+        return RequestContext(self._dependencies, exchange.scope, template=PATH)
 
     def _verify(
         self,

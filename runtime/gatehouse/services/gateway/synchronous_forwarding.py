@@ -50,7 +50,7 @@ class SynchronousForwarding:
     def respond(self, exchange: Exchange) -> bool:
         """Implements exchange.Respond."""
         started = time.perf_counter()
-        context = RequestContext(self._dependencies, exchange.scope, PATH)
+        context = RequestContext(self._dependencies, exchange.scope, template=PATH)
         if any(context.values(name) for name in _EXCLUDED):
             return False
         path, token = checked_path(context), presented_token(context)
@@ -107,7 +107,7 @@ class _ForwardedRequest:
 
     def _send(self, result: VerificationResult, key: KeyRecord) -> bool:
         """Sends the request to the Core. Returns False if it has to wait."""
-        context, dependencies = self._context, self._context.dependencies
+        context, dependencies = self._context, self._context.service
         instances = find_instances(dependencies, self._path.name)
         body = self._exchange.body if context.values(b"content-length") else None
         urls = core_urls(context, self._path)
@@ -192,5 +192,5 @@ class _ForwardedRequest:
         if sent is not None:
             sent.reservation.release()
         if self._subject:
-            self._context.dependencies.key_requests.remove(self._subject)
+            self._context.service.key_requests.remove(self._subject)
             self._subject = ""
