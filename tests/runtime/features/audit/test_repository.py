@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
-from gatehouse.core.audit_events import AuditEvent
+from gatehouse.core.audit_events import AuditEvent, Details
+from gatehouse.core.errors import Unavailable
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.schemas import SearchAudit
-from gatehouse.platform.audit_log import append
+from gatehouse.platform.audit_log import COLUMNS, append
 from gatehouse.platform.db.pool import Pool
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.runtime.conftest import Database
+
+#: Characters that PostgreSQL can store.
+_CHARACTERS = st.characters(codec="utf-8", exclude_characters="\0")
 
 
 @pytest.fixture
@@ -95,6 +103,75 @@ async def test_edit_gap_or_reordering_is_found_at_its_row(
     await fill(trail)
     database.sql(statement)
     assert (await trail.verify())[1] == broken
+
+
+@given(
+    details=st.dictionaries(
+        st.text(_CHARACTERS, max_size=5),
+        st.one_of(
+            st.none(),
+            st.booleans(),
+            st.integers(-(10**18), 10**18),
+            st.floats(-1e14, 1e14).filter(lambda value: value == 0 or abs(value) > 1e-200),
+            st.text(_CHARACTERS),
+            st.lists(st.text(_CHARACTERS), max_size=3),
+        ),
+        max_size=4,
+    )
+)
+def test_database_calculates_the_hash_that_an_offline_verification_calculates(
+    database: Database, details: Details
+) -> None:
+    async def append_and_verify() -> tuple[int, int | None]:
+        pool = Pool(database.app, application="tests", size_max=1)
+        try:
+            trail = AuditRepository(pool)
+            await trail.append(msgspec.structs.replace(event(0), details=details))
+            return await trail.verify()
+        finally:
+            await pool.close()
+
+    database.sql("TRUNCATE audit_event")
+    assert asyncio.run(append_and_verify()) == (1, None)
+
+
+@pytest.mark.requirement("TR-11")
+@pytest.mark.parametrize(
+    "details",
+    [
+        "{}",
+        '{"b": 1.0, "a": 0.00001, "\U0001f511": 1e5, "é": [], "é": [" "], "-": -0.0}',
+        '{"number": 1000000000000000000000.0}',
+        '{"number": 1e-5000}',
+        '{"number": 123456789012345678901234567890123}',
+        '{"list": [1]}',
+        '{"list": [[[]]]}',
+        '{"object": {}}',
+        "[]",
+    ],
+)
+async def test_process_with_the_rights_of_the_application_cannot_break_the_chain(
+    trail: AuditRepository, database: Database, details: str
+) -> None:
+    """The database assigns sequence number and hashes, or rejects the event."""
+    await fill(trail, 2)
+    pool = Pool(database.app, application="tests", size_max=1)
+    values = COLUMNS.replace("details", "$1::jsonb")
+    with contextlib.suppress(Unavailable):
+        async with pool.transaction() as connection:
+            await connection.execute(
+                "CREATE TEMPORARY TABLE audit_event ON COMMIT DROP AS SELECT * FROM audit_event"
+            )
+            await connection.execute("UPDATE pg_temp.audit_event SET seq = seq + 1000000")
+            await connection.execute(
+                f"INSERT INTO public.audit_event ({COLUMNS}) SELECT {values} FROM audit_event "  # noqa: S608
+                "LIMIT 1",
+                details,
+            )
+    await pool.close()
+    await trail.append(event(7))
+    rows, broken = await trail.verify()
+    assert (rows in (3, 4), broken) == (True, None)
 
 
 async def test_pages_are_newest_first_and_end(trail: AuditRepository) -> None:

@@ -323,6 +323,50 @@ BEGIN
 END $$;
 CREATE TRIGGER api_key_family BEFORE INSERT ON api_key FOR EACH ROW EXECUTE FUNCTION set_family_id();
 
+-- The bytes of gatehouse.core.audit_chain.details_json. Other values than those of audit_events.Details
+-- are rejected, and numbers that Python would read as a different number.
+CREATE FUNCTION canonical_detail(value jsonb) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    kind text := jsonb_typeof(value);
+    number numeric := CASE WHEN kind = 'number' THEN value::numeric ELSE 0 END;
+BEGIN
+    IF kind = 'object' OR (abs(number) >= 1e15 AND scale(number) > 0) OR abs(number) >= 1e30
+        OR kind = 'array' AND jsonb_path_exists(value, 'strict $[*] ? (@.type() != "string")') THEN
+        RAISE EXCEPTION 'an audit event cannot contain this value' USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN CASE
+        WHEN kind = 'array' THEN '[' || coalesce((SELECT string_agg(item::text, ',' ORDER BY position)
+            FROM jsonb_array_elements(value) WITH ORDINALITY AS items (item, position)), '') || ']'
+        WHEN kind <> 'number' THEN value::text
+        WHEN number = trunc(number) THEN trim_scale(number)::text
+        ELSE number::float8::text
+    END;
+END $$;
+
+-- Writers wait until the transaction ends, so sequence numbers have no gaps. The hash is that of
+-- gatehouse.core.audit_chain.row_hash. The search path excludes tables that a session creates.
+CREATE FUNCTION continue_audit_chain() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp SET extra_float_digits = 1 AS $$
+DECLARE
+    content text;
+BEGIN
+    PERFORM pg_advisory_xact_lock(7126502);
+    SELECT seq + 1, hash INTO NEW.seq, NEW.previous_hash FROM audit_event ORDER BY seq DESC LIMIT 1;
+    NEW.seq := coalesce(NEW.seq, 1);
+    NEW.previous_hash := coalesce(NEW.previous_hash, sha256('gatehouse-audit-1 genesis'));
+    NEW.hash := 'gatehouse-audit-1\\000'::bytea || NEW.previous_hash || int8send(NEW.seq)
+        || int8send((extract(epoch FROM NEW.occurred_at) * 1000000)::bigint);
+    FOREACH content IN ARRAY ARRAY[NEW.actor_type, NEW.actor_id, NEW.action, NEW.target_type, NEW.target_id,
+        NEW.outcome, NEW.request_id, NEW.source_address,
+        (SELECT '{' || coalesce(string_agg(to_json(name)::text || ':' || canonical_detail(value), ','
+            ORDER BY name COLLATE "C"), '') || '}' FROM jsonb_each(NEW.details) AS details (name, value))] LOOP
+        NEW.hash := NEW.hash || int4send(octet_length(content)) || convert_to(content, 'UTF8');
+    END LOOP;
+    NEW.hash := sha256(NEW.hash);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER audit_event_chain BEFORE INSERT ON audit_event FOR EACH ROW EXECUTE FUNCTION continue_audit_chain();
+
 CREATE FUNCTION keep_final_state() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.state = 'purged' THEN
