@@ -14,7 +14,7 @@ import time
 from bisect import bisect_left
 from collections import Counter as Counts
 from collections.abc import Sequence
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
 
 import msgspec
 from prometheus_client import (
@@ -228,6 +228,9 @@ class Metrics:
     that shares the metrics of its service also adds them every SHARE_S.
     """
 
+    #: Workers of the service that were killed and replaced. Set before the worker starts.
+    restarts: ClassVar[int] = 0
+
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._routes: dict[tuple[str, str, int], Durations] = {}
@@ -271,6 +274,11 @@ class Metrics:
             "gatehouse_slow_queries_total",
             "SQL statements that took at least half a second.",
         )
+        self._gauge(
+            "gatehouse_worker_restarts",
+            "Workers of the service that were killed and replaced since the container started.",
+            "livemax",
+        ).set(self.restarts)
 
     def _create_core_metrics(self) -> None:
         self.cores = self._gauge(

@@ -1,5 +1,5 @@
 """Runs the server processes. Each service listens on a separate port, and the gateway has one or
-more workers. All processes stop together."""
+more workers. A worker that is killed is replaced; otherwise, all processes stop together."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
+from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any
 
@@ -43,6 +44,10 @@ _HANDSHAKE_S = 0.1
 
 #: Time for a client that has just connected to send a request.
 _FIRST_REQUEST_S = 0.5
+
+#: Workers that are replaced within the window. If another one is killed, all processes stop.
+_RESTARTS_MAX = 5
+_RESTART_WINDOW_S = 60.0
 
 
 class Server(uvicorn.Server):
@@ -178,7 +183,7 @@ def serve(services: Sequence[str], settings: Settings) -> None:
         for _ in range(settings.workers if service == "gateway" else 1)
     ]
     if len(workers) == 1:
-        _work(services[0], settings, "")
+        _work(services[0], settings, "", 0)
         return
     with _metrics_folder(settings.workers) as folder:
         _serve_together(workers, settings, folder)
@@ -187,15 +192,19 @@ def serve(services: Sequence[str], settings: Settings) -> None:
 def _serve_together(workers: Sequence[str], settings: Settings, metrics_folder: str) -> None:
     # `fork` is unsafe in a process with threads.
     context = multiprocessing.get_context("spawn")
-    children = [
-        context.Process(
-            target=_work,
-            args=(service, settings, metrics_folder if service == "gateway" else ""),
-            name=service,
-        )
-        for service in workers
-    ]
+    children: list[SpawnProcess] = []
+    restarted: list[tuple[str, float]] = []  # service and time
     stopping = False
+
+    def start(service: str) -> None:
+        shared = metrics_folder if service == "gateway" else ""
+        restarts = sum(name == service for name, _ in restarted)
+        arguments = (service, settings, shared, restarts)
+        child = context.Process(target=_work, args=arguments, name=service)
+        children.append(child)
+        child.start()
+        if stopping:  # the signal arrived before the start
+            child.terminate()
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
@@ -204,13 +213,24 @@ def _serve_together(workers: Sequence[str], settings: Settings, metrics_folder: 
             if child.pid is not None and child.is_alive():
                 child.terminate()
 
-    for child in children:
-        child.start()
+    for service in workers:
+        start(service)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    while True:
+        ended = multiprocessing.connection.wait([child.sentinel for child in children])
+        child = next(child for child in children if child.sentinel in ended)
+        child.join()
+        now = time.monotonic()
+        recent = [at for _, at in restarted if at > now - _RESTART_WINDOW_S]
+        if stopping or not _was_killed(child) or len(recent) >= _RESTARTS_MAX:
+            break
+        _log_restart(child, settings, metrics_folder)
+        children.remove(child)
+        restarted.append((child.name, now))
+        start(child.name)
     # If one process stops, stop all processes, because ECS replaces a container only when its first
     # process ends.
-    multiprocessing.connection.wait([child.sentinel for child in children])
     failed = not stopping
     stop(signal.SIGTERM, None)
     for child in children:
@@ -221,9 +241,23 @@ def _serve_together(workers: Sequence[str], settings: Settings, metrics_folder: 
         sys.exit(1)
 
 
-def _work(service: str, settings: Settings, metrics_folder: str) -> None:
-    """Runs one worker. Prints the error for an invalid setting in one line. Exits with status 1 if
-    the service does not start.
+def _was_killed(child: SpawnProcess) -> bool:
+    """True if a signal, such as that of the kernel's OOM killer, ended the process."""
+    return child.exitcode is not None and child.exitcode < 0
+
+
+def _log_restart(child: SpawnProcess, settings: Settings, metrics_folder: str) -> None:
+    """Logs that a killed worker is replaced, and deletes its gauges."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    _logger(child.name, settings).error("worker restarted", signal=-(child.exitcode or 0))
+    if metrics_folder:
+        mark_process_dead(child.pid, metrics_folder)  # type: ignore[no-untyped-call]
+
+
+def _work(service: str, settings: Settings, metrics_folder: str, restarts: int) -> None:
+    """Runs one worker. `restarts`: workers of the service that were replaced. Prints the error for
+    an invalid setting in one line. Exits with status 1 if the service does not start.
     """
     _end_with_parent()
     os.environ.pop(METRICS_FOLDER_VARIABLE, None)
@@ -233,6 +267,9 @@ def _work(service: str, settings: Settings, metrics_folder: str) -> None:
         # Imported here so that a gateway worker does not load the dependencies of the console
         # (measured: a second of start-up time and 35 MB per worker).
         with no_collection():
+            from gatehouse.platform.observability import Metrics
+
+            Metrics.restarts = restarts
             application: App = importlib.import_module(f"gatehouse.services.{service}.app").build(
                 settings
             )
@@ -255,16 +292,20 @@ def _work(service: str, settings: Settings, metrics_folder: str) -> None:
 
 def _rejection_log(service: str, settings: Settings) -> Callable[[GatehouseError, str], None]:
     """Logs requests that are rejected before they reach the application."""
+    log = _logger(service, settings)
+    return lambda error, address: log.info(
+        "rejected", status=error.status, code=error.code, detail=error.public, client=address
+    )
+
+
+def _logger(service: str, settings: Settings) -> Any:
     from gatehouse.platform import observability  # imports prometheus_client
 
-    log = observability.Logger(
+    return observability.Logger(
         settings.log_level,
         observability.Stream(),
         service=service,
         environment=settings.environment,
-    )
-    return lambda error, address: log.info(
-        "rejected", status=error.status, code=error.code, detail=error.public, client=address
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import signal
@@ -88,13 +89,54 @@ def test_worker_that_does_not_stop_is_killed(database: Any, redis_url: str, tmp_
     script = f"from gatehouse.platform.http import server\nserver._CLOSE_S = 0.1\n{SERVE}"
     child = start_gateway(environment, tmp_path / "gateway.log", script=script)
     try:
-        children = psutil.Process(child.pid).children()
-        workers = [process for process in children if "spawn_main" in " ".join(process.cmdline())]
+        workers = worker_processes(child.pid)
         assert len(workers) == 2
         workers[0].suspend()
         child.process.send_signal(signal.SIGTERM)
         assert child.process.wait(30) == 0
         assert [worker for worker in workers if worker.is_running()] == []
+    finally:
+        child.stop()
+
+
+def worker_processes(pid: int) -> list[psutil.Process]:
+    children = psutil.Process(pid).children()
+    return [process for process in children if "spawn_main" in " ".join(process.cmdline())]
+
+
+@pytest.mark.requirement("TR-12")
+async def test_killed_worker_is_replaced_and_counted(
+    gateway: Any, start: Any, database: Any, redis_url: str
+) -> None:
+    child, port, log = start(database.app_url, redis_url, GATEHOUSE_WORKERS="2")
+    client = gateway.on_port(port)
+    for restarts in (1, 2):
+        before = worker_processes(child.pid)
+        before[0].kill()
+        counted = 0.0
+        while counted != restarts:
+            # The connections of the killed worker are reset.
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                counted = await client.metric("gatehouse_worker_restarts")
+        assert len(worker_processes(child.pid)) == len(before) == 2
+    lines = [line for line in log_lines(log) if line["event"] == "worker restarted"]
+    assert [(line["service"], line["signal"]) for line in lines] == [("gateway", 9)] * 2
+    child.process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(child.process.wait, 30) == 0
+
+
+@pytest.mark.bound("http.server:_RESTARTS_MAX")
+def test_workers_that_are_killed_repeatedly_end_the_container(
+    database: Any, redis_url: str, tmp_path: Path
+) -> None:
+    environment = gateway_environment(
+        database.app_url, redis_url, free_port(), GATEHOUSE_WORKERS="2"
+    )
+    script = f"from gatehouse.platform.http import server\nserver._RESTARTS_MAX = 0\n{SERVE}"
+    child = start_gateway(environment, tmp_path / "gateway.log", script=script)
+    try:
+        worker_processes(child.pid)[0].kill()
+        assert child.process.wait(30) == 1
     finally:
         child.stop()
 
