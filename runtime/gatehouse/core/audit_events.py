@@ -45,10 +45,6 @@ class AuditAction(DescribedStr):
         "key.legacy-files-removed",
         "A purged API key was removed from the legacy files.",
     )
-    KEY_LEGACY_FILES_FAILED = (
-        "key.legacy-files-failed",
-        "A purged API key could not be removed from the legacy files.",
-    )
     CORE_REGISTER = "core.register", "A Core was registered."
     CORE_MOVE = "core.move", "The URL of a registered Core was changed."
     CORE_DRAIN = "core.drain", "A Core was drained."

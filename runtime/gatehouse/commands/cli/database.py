@@ -12,6 +12,8 @@ import asyncio
 import secrets
 import sys
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -26,12 +28,7 @@ from gatehouse.core.token import key_id
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.transfer import file_formats
 from gatehouse.features.transfer.file_formats import MalformedFile
-from gatehouse.features.transfer.service import (
-    CheckedImport,
-    ImportJob,
-    ImportOptions,
-    open_transfer,
-)
+from gatehouse.features.transfer.service import CheckedImport, ImportJob, open_transfer
 from gatehouse.platform import settings as configuration
 from gatehouse.platform.aws import object_storage
 from gatehouse.platform.db.pool import database
@@ -140,19 +137,16 @@ def import_(
             f"{location}: byte {exc.start + 1} is not valid UTF-8; save the file as UTF-8",
             code=USAGE,
         )
-    options = ImportOptions(cores, frozenset(ignore or ()), registered_by)
+    job = partial(
+        ImportJob,
+        text=text,
+        source=location,
+        cores=cores,
+        ignored=frozenset(ignore or ()),
+        registered_by=registered_by,
+    )
     try:
-        asyncio.run(
-            _import(
-                settings,
-                text,
-                location,
-                options,
-                dry_run=dry_run,
-                skip_invalid=skip_invalid,
-                as_json=as_json,
-            )
-        )
+        asyncio.run(_import(settings, job, dry_run, skip_invalid, as_json))
     except MalformedFile as exc:
         stop(f"{location} {exc}; nothing was written", code=USAGE)
 
@@ -180,28 +174,25 @@ def export(
 
 async def _import(
     settings: Settings,
-    text: str,
-    location: str,
-    options: ImportOptions,
-    *,
+    create_job: Callable[..., ImportJob],
     dry_run: bool,
     skip_invalid: bool,
     as_json: bool,
 ) -> None:
     async with open_transfer(settings) as (keys, repository, _):
         generation = await keys.writable_generation()
-        job = ImportJob(repository, keys, generation, text, location, options)
+        job = create_job(repository=repository, keys=keys, generation=generation)
         checked = job.check()
-        _print_invalid_rows(checked, location)
+        _print_invalid_rows(checked, job.source)
         if dry_run or (checked.invalid and not skip_invalid):
             stopped = "Nothing was written. Correct these rows, or add --skip-invalid."
             result = "Dry run: nothing was written." if dry_run else stopped
-            _print_result(checked, None, location, as_json, result)
+            _print_result(checked, None, job.source, as_json, result)
             sys.exit(FAILED if checked.invalid else 0)
         imported = await job.write(checked, _ACTOR)
         if not await repository.is_confirmed(timeout_s=keys.confirmation_timeout_s):
             note("Some gateways have not loaded all keys yet. No action is required.")
-    _print_result(checked, imported, location, as_json, "Done.")
+    _print_result(checked, imported, job.source, as_json, "Done.")
 
 
 async def _export(settings: Settings, location: str) -> tuple[int, int]:

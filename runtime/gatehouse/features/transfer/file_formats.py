@@ -1,8 +1,8 @@
 """File formats for imports from other systems and for sealed exports. Pure.
 
 `api_keys.json` contains an object whose member names are tokens, or a list of objects.
-`ngrok_urls.json` contains an object whose values are URLs. A wrapped object ({"keys": ...}) is
-unwrapped.
+`ngrok_urls.json` contains an object whose values are URLs. The object or list can also be the value
+of one of CONTAINERS in another object, whose other members are ignored.
 
 A sealed export consists of a line of plain text, and a nonce and zlib-compressed JSON lines
 encrypted with AES-256-GCM, which can be opened only with the pepper:
@@ -18,18 +18,15 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from gatehouse.core.sealing import seal, unseal
 from gatehouse.core.token import Pepper
 
-#: Members that contain the entries if their value is an object or list.
-WRAPPERS = frozenset(
-    {"keys", "api_keys", "apiKeys", "urls", "ngrok_urls", "cores", "data", "items"}
-)
+CONTAINERS = ("keys", "api_keys", "urls", "ngrok_urls")
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -48,36 +45,27 @@ class MalformedFile(ValueError):
 
 def entries(text: str) -> list[Entry]:
     """Entries in the order of the file. Raises MalformedFile."""
-    return _entries(_parsed(text))
+    return _entries(_container(_parsed(text)))
 
 
 def without(text: str, is_removed: Callable[[Entry], bool]) -> tuple[str, int]:
     """Removes entries from a JSON file. Returns the file, otherwise unchanged, and the number of
     removed entries. Raises MalformedFile."""
     document = _parsed(text)
-    count = sum(map(is_removed, _entries(document)))
-    if not count:
+    container = _container(document)
+    removed = [entry for entry in _entries(container) if is_removed(entry)]
+    if not removed:
         return text, 0
-
-    def pruned(value: Any) -> Any:
-        if isinstance(value, list):
-            return [item for item in value if not is_removed(Entry(0, None, item))]
-        return {
-            name: pruned(item) if _is_wrapper(name, item) else item
-            for name, item in value.items()
-            if _is_wrapper(name, item) or not is_removed(Entry(0, name, item))
-        }
-
+    for entry in reversed(removed):
+        del container[entry.row - 1 if entry.name is None else entry.name]
     indent = re.search(r"\n([ \t]+)\S", text)
-    written = json.dumps(pruned(document), ensure_ascii=False, indent=indent[1] if indent else None)
-    return written + ("\n" if text.endswith("\n") else ""), count
+    written = json.dumps(document, ensure_ascii=False, indent=indent[1] if indent else None)
+    return written + ("\n" if text.endswith("\n") else ""), len(removed)
 
 
 def _parsed(text: str) -> Any:
     try:
-        document = json.loads(
-            text.removeprefix("\ufeff"), object_pairs_hook=_members, parse_constant=_no_constant
-        )
+        document = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_members)
     except json.JSONDecodeError as exc:
         raise MalformedFile(f"is not valid JSON (line {exc.lineno})") from None
     except RecursionError:
@@ -87,25 +75,20 @@ def _parsed(text: str) -> Any:
     return document
 
 
-def _entries(document: Any) -> list[Entry]:
-    def unwrapped(value: Any) -> Iterator[tuple[str | None, Any]]:
-        if isinstance(value, list):
-            yield from ((None, item) for item in value)
-            return
-        for name, item in value.items():
-            if _is_wrapper(name, item):
-                yield from unwrapped(item)
-            else:
-                yield name, item
-
-    try:
-        return [Entry(row, *entry) for row, entry in enumerate(unwrapped(document), 1)]
-    except RecursionError:
-        raise MalformedFile("is nested too deeply") from None
+def _container(document: Any) -> Any:
+    """The object or list that contains the entries."""
+    if isinstance(document, list):
+        return document
+    found = [name for name in CONTAINERS if isinstance(document.get(name), dict | list)]
+    if len(found) > 1:
+        raise MalformedFile(f"has more than one of the members {', '.join(found)}")
+    return document[found[0]] if found else document
 
 
-def _is_wrapper(name: str, value: object) -> bool:
-    return name in WRAPPERS and isinstance(value, dict | list)
+def _entries(container: Any) -> list[Entry]:
+    if isinstance(container, list):
+        return [Entry(row, None, item) for row, item in enumerate(container, 1)]
+    return [Entry(row, *item) for row, item in enumerate(container.items(), 1)]
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -113,10 +96,6 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         raise MalformedFile("has two members with the same name")
     return members
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise MalformedFile("is not valid JSON (NaN or Infinity)")
 
 
 FORMAT = "gatehouse-registry-1"

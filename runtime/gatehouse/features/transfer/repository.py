@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 
 import asyncpg
 import msgspec
@@ -25,6 +25,9 @@ TIMEOUT_S = 60.0
 
 #: Number of rows that an export reads at a time.
 EXPORT_ROWS = 1000
+
+#: Maximum number of keys that are removed from the legacy files in one transaction.
+REMOVALS_MAX = 500
 
 #: Tables in an export, in the order in which they are restored, with the condition under which a
 #: row is restored. Rows of purged keys are not restored.
@@ -49,24 +52,6 @@ _ADD_CORE = (
     f"(SELECT FROM core WHERE name = ${LEASE.columns.index('name') + 1}) ON CONFLICT DO NOTHING"
 )
 
-_TAKE_REMOVALS = (
-    "UPDATE legacy_file_removal SET next_at = now() + make_interval(secs => $2) "
-    "WHERE key_id IN ( SELECT key_id FROM legacy_file_removal WHERE next_at <= now() "
-    "ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING key_id, attempts"
-)
-
-_FAIL_REMOVALS = (
-    "UPDATE legacy_file_removal SET attempts = attempts + 1, problem = $2, "
-    "next_at = now() + make_interval(secs => $3) WHERE key_id = ANY ($1)"
-)
-
-
-class Removal(msgspec.Struct, frozen=True):
-    """A purged key that is to be removed from the legacy files."""
-
-    key_id: KeyId
-    attempts: int  # failed attempts
-
 
 class ImportRepository:
     """Stores batches of imported keys and Cores. Methods raise Unavailable."""
@@ -87,17 +72,18 @@ class ImportRepository:
             return False
         return await self._keys.effective(newest, timeout_s=timeout_s) is Effective.EVERYWHERE
 
-    async def write(self, keys: list[Key], cores: list[CoreRecord], event: AuditEvent) -> int:
+    async def write(self, rows: list[Key | CoreRecord], event: AuditEvent) -> int:
         """Inserts rows that do not exist and appends the event, in one transaction. Returns the
         number of inserted rows.
         """
         async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
+            keys = [row for row in rows if isinstance(row, Key)]
             imported = await _add_keys(connection, keys) if keys else 0
-            for core in cores:
-                imported += row_count(
-                    await connection.execute(_ADD_CORE, *LEASE.values(core).values())
-                )
-            counts = {"imported": imported, "existing": len(keys) + len(cores) - imported}
+            for row in rows:
+                if isinstance(row, CoreRecord):
+                    status = await connection.execute(_ADD_CORE, *LEASE.values(row).values())
+                    imported += row_count(status)
+            counts = {"imported": imported, "existing": len(rows) - imported}
             await append(
                 connection, msgspec.structs.replace(event, details={**event.details, **counts})
             )
@@ -192,36 +178,18 @@ class RemovalRepository:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def due(self, *, size: int, hold_s: float) -> tuple[Removal, ...]:
-        """Returns up to `size` removals that are due. No other caller receives these removals for
-        `hold_s` seconds.
+    async def queued(self) -> frozenset[KeyId]:
+        """At most REMOVALS_MAX of the queued keys, the oldest first."""
+        statement = "SELECT key_id FROM legacy_file_removal ORDER BY queued_at LIMIT $1"
+        return frozenset(row[0] for row in await self._pool.fetch(statement, REMOVALS_MAX))
+
+    async def done(self, key_ids: Collection[KeyId], event: Callable[[KeyId], AuditEvent]) -> int:
+        """Removes keys from the queue and appends the event of each key that is still in the queue.
+        Returns their number.
         """
-        return tuple(
-            Removal(*row.values()) for row in await self._pool.fetch(_TAKE_REMOVALS, size, hold_s)
-        )
-
-    async def done(self, removals: tuple[Removal, ...], events: list[AuditEvent]) -> None:
+        statement = "DELETE FROM legacy_file_removal WHERE key_id = ANY ($1) RETURNING key_id"
         async with self._pool.transaction() as connection:
-            await connection.execute(
-                "DELETE FROM legacy_file_removal WHERE key_id = ANY ($1)", _ids(removals)
-            )
-            for event in events:
-                await append(connection, event)
-
-    async def failed(
-        self,
-        removals: tuple[Removal, ...],
-        *,
-        problem: str,
-        retry_s: float,
-        events: list[AuditEvent],
-    ) -> None:
-        """Schedules the removals for another attempt in `retry_s` seconds."""
-        async with self._pool.transaction() as connection:
-            await connection.execute(_FAIL_REMOVALS, _ids(removals), problem, retry_s)
-            for event in events:
-                await append(connection, event)
-
-
-def _ids(removals: tuple[Removal, ...]) -> list[str]:
-    return [removal.key_id for removal in removals]
+            rows = await connection.fetch(statement, list(key_ids))
+            for row in rows:
+                await append(connection, event(row[0]))
+        return len(rows)

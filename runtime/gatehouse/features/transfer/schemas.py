@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -20,10 +20,12 @@ from gatehouse.core.keys import key_fields
 from gatehouse.core.origin import parse_origin
 from gatehouse.core.token import parse
 from gatehouse.features.keys.fields import KeySettings, Name, Scopes
-from gatehouse.features.keys.schemas import Limits, check_fields
+from gatehouse.features.keys.schemas import Limits
 from gatehouse.features.transfer.file_formats import Entry
 from gatehouse.platform.http.fields import CoreName, Environment
-from gatehouse.platform.http.validation import strings, validate
+from gatehouse.platform.http.validation import invalid, strings, validate
+
+_Row = TypeVar("_Row", bound=msgspec.Struct)
 
 #: Field names in other systems, by the field name in Gatehouse.
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -38,52 +40,24 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "environment": ("env",),
     "created_at": ("created", "createdAt"),
     "expires_at": ("expires", "expiresAt", "expiry", "expiration"),
-    "enabled": ("active", "is_active", "status"),
+    "enabled": ("active", "is_active"),
     "limits": ("rate_limit",),
-    "url": ("ngrok_url",),
-    "core_name": ("core",),
 }
 ALIASES = {alias: field for field, aliases in _NAMES.items() for alias in aliases}
-
-_CORE_ALIASES = {"name": "core_name", "created_at": "updated_at"}
+CORE_ALIASES = {
+    "name": "core_name",
+    "core": "core_name",
+    "ngrok_url": "url",
+    **dict.fromkeys(_NAMES["key"], "key"),
+}
 
 #: A string of at least this length without spaces may be a token.
 _TOKEN_LIKE_CHARS = 16
-_IMPORTED = key_fields(imported=True)
-_ENABLED = ("true", "1", "yes", "active", "enabled")
-_DISABLED = ("false", "0", "no", "inactive", "disabled", "revoked")
-
-#: Larger numbers are interpreted as milliseconds. In seconds, this number is in the year 5138.
-_MILLISECONDS_FROM = 1e11
 _DATE_MESSAGE = 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'
-
-#: Fields from which the ID of an imported key without a token is derived.
-_HASH_FIELDS = ("hash", "algorithm")
+_OWN_FIELDS = ("key", "hash", "algorithm", "enabled")
 
 
-if TYPE_CHECKING:
-
-    class _ImportedSettings(msgspec.Struct, frozen=True):
-        """The fields of KeySettings that files from other systems can contain."""
-
-else:
-    _ImportedSettings = msgspec.defstruct(
-        "_ImportedSettings",
-        [
-            (
-                field.name,
-                field.type,
-                msgspec.field(default=field.default, default_factory=field.default_factory),
-            )
-            for field in msgspec.structs.fields(KeySettings)
-            if field.name in _IMPORTED
-        ],
-        frozen=True,
-        kw_only=True,
-    )
-
-
-class ImportedKey(_ImportedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ImportedKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A key, identified by its token or by the SHA-256 hash of the token. Times are Unix seconds.
     None: the file does not specify the value.
     """
@@ -128,7 +102,8 @@ class ImportedKey(_ImportedSettings, frozen=True, forbid_unknown_fields=True, kw
         return imported_tokens.material_of_hash(imported_tokens.read_hash(self.hash or ""))
 
 
-check_fields(ImportedKey, *_IMPORTED)
+if {*ImportedKey.__struct_fields__} != {*_OWN_FIELDS, *key_fields(imported=True)}:
+    raise TypeError("ImportedKey has other fields than core/keys.py declares for imports")
 
 
 class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -139,7 +114,6 @@ class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     url: Annotated[str, Meta(max_length=2000)]
     core_name: CoreName | None = None
     key: str | None = None
-    updated_at: float | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -152,126 +126,104 @@ class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def __repr__(self) -> str:
         return f"ImportedCore({self.core_name})"
 
-    def material(self) -> str | None:
-        """Returns the material from which the ID of the registering key is derived, or None if the
-        entry specifies no key.
-        """
-        return None if self.key is None else imported_tokens.material(self.key)
-
-
-def members_of(
-    entry: Entry, *, cores: bool = False, ignored: frozenset[str] = frozenset(), named: bool = False
-) -> dict[str, Any] | None:
-    """Converts an entry to an object with the field names of ImportedKey or ImportedCore. Returns
-    None if the entry has the wrong type.
-
-    named: True if the member names in a file of Cores are names of Cores and not tokens. The caller
-        must specify `named`, because a token that is mistaken for a name would be visible to
-        everyone.
-    """
-    value: Any = entry.value
-    if isinstance(value, str):
-        text_field = "url" if cores else "key" if entry.name is None else "name"
-        value = {text_field: value}
-    elif value is None and entry.name is not None and not cores:
-        value = {}
-    if not isinstance(value, dict):
-        return None
-    fields: dict[str, Any] = {}
-    members: dict[str, Any] = value
-    for name, item in members.items():
-        if name in ignored or item is None:
-            continue
-        field = ALIASES.get(name, name)
-        field = _CORE_ALIASES.get(field, field) if cores else field
-        fields[field] = item
-    if entry.name is not None:
-        fields.setdefault("core_name" if cores and named else "key", entry.name)
-    return fields
-
 
 def materials_of(entry: Entry) -> set[str]:
     """All materials from which the ID of an entry may be derived, even if the entry is invalid.
     Used to find purged keys.
     """
-    value = entry.value if isinstance(entry.value, dict) else {}
-    tokens = {
-        item
-        for name, item in value.items()
-        if isinstance(item, str) and ALIASES.get(name, name) == "key"
-    }
-    if entry.name is not None:
-        tokens.add(entry.name)
-    elif isinstance(entry.value, str):
-        tokens.add(entry.value)
-    materials = {
-        imported_tokens.material(token) for token in tokens if imported_tokens.is_token(token)
-    }
-    fields = members_of(entry) or {}
-    if "hash" in fields:
-        with contextlib.suppress(BadRequest):
-            hashed = {name: fields[name] for name in _HASH_FIELDS if name in fields}
-            materials.add(validate(hashed, ImportedKey, "").material())
+    members = entry.value if isinstance(entry.value, dict) else {"key": entry.value}
+    texts = [item for name, item in members.items() if ALIASES.get(name, name) in ("key", "hash")]
+    materials = set[str]()
+    for text in (entry.name, *texts):
+        if not isinstance(text, str):
+            continue
+        if imported_tokens.is_token(text):
+            materials.add(imported_tokens.material(text))
+        with contextlib.suppress(ValueError):
+            materials.add(imported_tokens.material_of_hash(imported_tokens.read_hash(text)))
     return materials
 
 
-def parse_entry(
-    entry: Entry, *, cores: bool, ignored: frozenset[str], prefix: str, named: bool = False
-) -> ImportedKey | ImportedCore | tuple[Problem, ...]:
-    """Returns the key or Core in an entry, or the problems with the entry. `prefix`: token prefix
-    of this deployment. Other
-    parameters: see `members_of`."""
-    fields = members_of(entry, cores=cores, ignored=ignored, named=named)
-    if fields is None:
-        shape = "a URL or an object" if cores else "a string or an object"
-        return (Problem("", f"must be {shape}", "see docs/guides/migrate.md"),)
-    if (
-        not cores
-        and entry.name is not None
-        and isinstance(entry.value, str)
-        and _may_be_token(entry.value)
-    ):
-        return (
-            Problem(
-                "",
-                "is a pair of strings, and either may be the key",
-                'write {"key": "...", "name": "..."}',
-            ),
-        )
-    fields, problems = _normalized(fields)
-    if problems:
-        return problems
-    try:
-        row = validate(fields, ImportedCore, "") if cores else validate(fields, ImportedKey, "")
-    except BadRequest as exc:
-        return tuple(_problem(problem) for problem in exc.errors)
-    if row.key is not None and parse(row.key, prefix) is not None:
-        fix = "restore an export with gatehouse import --restore"
-        return (Problem("key", "has the format of this deployment's own keys", fix),)
-    return _tokens_in_text(row) or row
+def parse_key(entry: Entry, ignored: frozenset[str], prefix: str) -> ImportedKey:
+    """Returns the key in an entry. Raises BadRequest with the problems of the entry.
 
-
-def _tokens_in_text(row: ImportedKey | ImportedCore) -> tuple[Problem, ...]:
-    """Returns the problems with text that contains a token, because the text is stored
-    unchanged.
+    ignored: names of members that are ignored. prefix: token prefix of this deployment.
     """
-    if isinstance(row, ImportedCore):
-        return ()
+    value = entry.value
+    if isinstance(value, str):
+        if entry.name is not None and _may_be_token(value):
+            message = "is a pair of strings, and either may be the key"
+            raise invalid("", message, 'write {"key": "...", "name": "..."}')
+        value = {"key" if entry.name is None else "name": value}
+    elif value is None and entry.name is not None:
+        value = {}
+    fields = _fields(value, "a string or an object", ALIASES, ignored)
+    if entry.name is not None:
+        fields.setdefault("key", entry.name)
+    row = _validated(_normalized(fields), ImportedKey)
+    _check_token(row.key, prefix)
+    _check_texts(row)
+    return row
+
+
+def parse_core(entry: Entry, ignored: frozenset[str], prefix: str, *, named: bool) -> ImportedCore:
+    """Returns the Core in an entry. Raises BadRequest with the problems of the entry.
+
+    named: True if the member names in the file are names of Cores and not tokens. The caller must
+        specify `named`, because a token that is mistaken for a name would be visible to everyone.
+    """
+    value = {"url": entry.value} if isinstance(entry.value, str) else entry.value
+    fields = _fields(value, "a URL or an object", CORE_ALIASES, ignored)
+    if entry.name is not None:
+        fields.setdefault("core_name" if named else "key", entry.name)
+    row = _validated(fields, ImportedCore)
+    _check_token(row.key, prefix)
+    if row.key is None and not named:
+        fix = "specify the key that registers the Core: --registered-by ID"
+        raise invalid("key", "is missing", fix)
+    return row
+
+
+def _fields(
+    value: object, shape: str, aliases: Mapping[str, str], ignored: frozenset[str]
+) -> dict[str, Any]:
+    """The members of an entry that are not ignored, with the field names of Gatehouse."""
+    if not isinstance(value, dict):
+        raise invalid("", f"must be {shape}", "see docs/guides/migrate.md")
+    return {
+        aliases.get(name, name): item
+        for name, item in value.items()
+        if name not in ignored and item is not None
+    }
+
+
+def _validated(fields: dict[str, Any], shape: type[_Row]) -> _Row:
+    try:
+        return validate(fields, shape, "")
+    except BadRequest as exc:
+        raise BadRequest(errors=tuple(_problem(problem) for problem in exc.errors)) from None
+
+
+def _check_token(token: str | None, prefix: str) -> None:
+    if token is not None and parse(token, prefix) is not None:
+        fix = "restore an export with gatehouse import --restore"
+        raise invalid("key", "has the format of this deployment's own keys", fix)
+
+
+def _check_texts(row: ImportedKey) -> None:
+    """Rejects text that contains a token, because the text is stored unchanged."""
     fields = {
         name: value
         for name, value in msgspec.to_builtins(row).items()
-        if name not in {"key", *_HASH_FIELDS}
+        if name not in ("key", "hash", "algorithm")
     }
     texts = {
         name: " ".join(text for _, text in strings(value, name)) for name, value in fields.items()
     }
-    if not _has_token("\n".join(texts.values()), row.key):
-        return ()
-    return tuple(
-        Problem(name, "contains a token", "remove the token")
-        for name, text in texts.items()
-        if _has_token(text, row.key)
-    )
+    if _has_token("\n".join(texts.values()), row.key):
+        found = [name for name, text in texts.items() if _has_token(text, row.key)]
+        problems = [Problem(name, "contains a token", "remove the token") for name in found]
+        raise BadRequest(errors=tuple(problems))
 
 
 def _has_token(text: str, key: str | None) -> bool:
@@ -281,10 +233,8 @@ def _has_token(text: str, key: str | None) -> bool:
     )
 
 
-def _normalized(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Problem, ...]]:
-    """Returns the fields with normalized dates, limits and states, and the problems with values
-    that cannot be normalized.
-    """
+def _normalized(fields: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields with normalized dates and limits."""
     normalized, problems = dict(fields), []
     for name, normalize in _NORMALIZERS.items():
         if name in fields:
@@ -292,22 +242,22 @@ def _normalized(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Proble
                 normalized[name] = normalize(fields[name])
             except ValueError as exc:
                 problems.append(Problem(name, str(exc)))
-    return normalized, tuple(problems)
+    if problems:
+        raise BadRequest(errors=tuple(problems))
+    return normalized
 
 
 def _seconds(value: object) -> float:
-    """Converts an RFC 3339 timestamp, a date without a time zone (UTC), Unix seconds or Unix
-    milliseconds to Unix seconds. Raises ValueError."""
+    """Converts an RFC 3339 timestamp, a date without a time zone (UTC) or Unix seconds to Unix
+    seconds. Raises ValueError."""
     try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(
-                value / 1000 if value >= _MILLISECONDS_FROM else value, UTC
-            ).timestamp()
         if isinstance(value, str):
             instant = datetime.fromisoformat(value)
             return (instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant).timestamp()
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC).timestamp()
     except (ValueError, OverflowError, OSError):
-        raise ValueError(_DATE_MESSAGE) from None
+        pass
     raise ValueError(_DATE_MESSAGE)
 
 
@@ -324,19 +274,10 @@ def _limits(value: object) -> object:
     return limits
 
 
-def _enabled(value: object) -> bool:
-    text = str(value).lower() if isinstance(value, str | bool | int) else ""
-    if text not in (*_ENABLED, *_DISABLED):
-        raise ValueError("must be true or false")
-    return text in _ENABLED
-
-
 _NORMALIZERS: dict[str, Callable[[object], object]] = {
     "limits": _limits,
     "created_at": _seconds,
-    "updated_at": _seconds,
     "expires_at": _seconds,
-    "enabled": _enabled,
 }
 
 

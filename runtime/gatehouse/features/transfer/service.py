@@ -12,23 +12,26 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import msgspec
 
+from gatehouse.core import imported_tokens
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
 from gatehouse.core.cores import IMPORTED_INSTANCE, CoreName, CoreRecord
-from gatehouse.core.errors import Problem, Unavailable
-from gatehouse.core.imported_tokens import SCHEME, imported_key_id
+from gatehouse.core.errors import BadRequest, Problem, Unavailable
 from gatehouse.core.keys import Key, KeyEnvironment, KeyId, KeyState
 from gatehouse.core.token import read_pepper
 from gatehouse.features.keys.schemas import settings_of
 from gatehouse.features.keys.service import DEFAULT_SCOPES, KeyService
 from gatehouse.features.transfer.file_formats import Entry, entries
 from gatehouse.features.transfer.repository import ExportRepository, ImportRepository
-from gatehouse.features.transfer.schemas import ImportedCore, ImportedKey, parse_entry
+from gatehouse.features.transfer.schemas import parse_core, parse_key
 from gatehouse.platform.db.pool import Pool, database
+from gatehouse.platform.http.validation import invalid
 from gatehouse.platform.settings import Settings
 
 BATCH_ROWS = 1000
@@ -43,25 +46,10 @@ class InvalidRow(msgspec.Struct, frozen=True):
     errors: tuple[Problem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ImportOptions:
-    """Options of an import.
-
-    cores: True if the entries are URLs of Cores.
-    ignored: members that are ignored.
-    registered_by: ID of the key that registers Cores whose row specifies no key.
-    """
-
-    cores: bool = False
-    ignored: frozenset[str] = frozenset()
-    registered_by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedImport:
+class CheckedImport(msgspec.Struct, frozen=True):
     """Result of the validation of a file: the valid and the invalid rows."""
 
-    valid: list[ImportedKey | ImportedCore]
+    valid: list[Key | CoreRecord]
     invalid: list[InvalidRow]
 
     @property
@@ -69,53 +57,46 @@ class CheckedImport:
         return len(self.valid) + len(self.invalid)
 
 
+@dataclass(frozen=True, kw_only=True)
 class ImportJob:
     """Imports one file.
 
     keys: creates the other keys of the deployment.
     generation: pepper generation for new digests, which every live gateway worker can read.
+    cores: True if the entries are URLs of Cores.
+    ignored: members that are ignored.
+    registered_by: ID of the key that registers Cores whose row specifies no key.
     """
 
-    def __init__(
-        self,
-        repository: ImportRepository,
-        keys: KeyService,
-        generation: int,
-        text: str,
-        source: str,
-        options: ImportOptions,
-    ) -> None:
-        self._repository = repository
-        self._keys = keys
-        self._generation = generation
-        self._text = text
-        self._options = options
-        self._source = source
-        self._id = hashlib.sha256(text.encode()).hexdigest()[:16]
-        self._now = keys.clock.now()
+    repository: ImportRepository
+    keys: KeyService
+    generation: int
+    text: str
+    source: str
+    cores: bool
+    ignored: frozenset[str]
+    registered_by: str
+
+    @cached_property
+    def id(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
     def check(self) -> CheckedImport:
         """Validates the whole file. Raises MalformedFile, Unavailable."""
-        checked, rows = CheckedImport([], []), dict[str, int]()
-        for entry in entries(self._text):
-            row = self._parsed(entry)
-            if isinstance(row, tuple):
-                checked.invalid.append(InvalidRow(entry.row, row))
-                continue
-            name = (
-                self._key_id(row.material())
-                if isinstance(row, ImportedKey)
-                else self._core_name(row)
-            )
-            if name in rows:
-                subject = "Core" if self._options.cores else "key"
-                problem = Problem(
-                    "", f"is the same {subject} as row {rows[name]}", "remove one of them"
-                )
-                checked.invalid.append(InvalidRow(entry.row, (problem,)))
+        checked, rows, now = CheckedImport([], []), dict[str, int](), self.keys.clock.now()
+        for entry in entries(self.text):
+            try:
+                record = self._core(entry, now) if self.cores else self._key(entry, now)
+                name = record.name if isinstance(record, CoreRecord) else record.id
+                if name in rows:
+                    subject = "Core" if self.cores else "key"
+                    message = f"is the same {subject} as row {rows[name]}"
+                    raise invalid("", message, "remove one of them")
+            except BadRequest as exc:
+                checked.invalid.append(InvalidRow(entry.row, exc.errors))
                 continue
             rows[name] = entry.row
-            checked.valid.append(row)
+            checked.valid.append(record)
         return checked
 
     async def write(self, checked: CheckedImport, actor: Actor) -> int:
@@ -125,91 +106,68 @@ class ImportJob:
         imported = 0
         for start in range(0, len(checked.valid), BATCH_ROWS):
             rows = checked.valid[start : start + BATCH_ROWS]
-            imported += await self._write_batch(
-                [self._key(row) for row in rows if isinstance(row, ImportedKey)],
-                [self._core(row) for row in rows if isinstance(row, ImportedCore)],
-                start + len(rows),
-                actor,
+            event = actor.event(
+                AuditAction.CORE_IMPORT if self.cores else AuditAction.KEY_IMPORT,
+                target_id=self.id,
+                at=self.keys.clock.now(),
+                details={"source": self.source, "rows_to": start + len(rows)},
             )
+            try:
+                imported += await self.repository.write(rows, event)
+            except Unavailable as exc:
+                raise Unavailable(
+                    "The database is not available; start the same import again to resume it.",
+                    detail=exc.detail,
+                ) from exc
         return imported
 
-    async def _write_batch(
-        self, keys: list[Key], cores: list[CoreRecord], rows_to: int, actor: Actor
-    ) -> int:
-        event = actor.event(
-            AuditAction.CORE_IMPORT if self._options.cores else AuditAction.KEY_IMPORT,
-            target_id=self._id,
-            at=self._keys.clock.now(),
-            details={"source": self._source, "rows_to": rows_to},
-        )
-        try:
-            return await self._repository.write(keys, cores, event)
-        except Unavailable as exc:
-            raise Unavailable(
-                "The database is not available; start the same import again to resume it.",
-                detail=exc.detail,
-            ) from exc
-
-    def _parsed(self, entry: Entry) -> ImportedKey | ImportedCore | tuple[Problem, ...]:
-        options, named = self._options, bool(self._options.registered_by)
-        row = parse_entry(
-            entry,
-            cores=options.cores,
-            ignored=options.ignored,
-            prefix=self._keys.prefix,
-            named=named,
-        )
-        if isinstance(row, ImportedCore) and row.key is None and not named:
-            fix = "specify the key that registers the Core: --registered-by ID"
-            return (Problem("key", "is missing", fix),)
-        return row
-
     def _key_id(self, material: str) -> KeyId:
-        return imported_key_id(material, self._keys.pepper, self._generation)
+        return imported_tokens.imported_key_id(material, self.keys.pepper, self.generation)
 
-    def _core_name(self, row: ImportedCore) -> str:
-        return row.core_name or f"core-{self._key_id(row.material() or '')[:8].lower()}"
-
-    def _key(self, row: ImportedKey) -> Key:
-        keys, generation, material = self._keys, self._generation, row.material()
+    def _key(self, entry: Entry, now: float) -> Key:
+        keys, generation = self.keys, self.generation
+        row = parse_key(entry, self.ignored, keys.prefix)
+        material = row.material()
         key_id = self._key_id(material)
         settings = {
-            name: value for name, value in settings_of(row).items() if name in Key.__struct_fields__
+            name: value
+            for name, value in settings_of(row).items()
+            if name in Key.__struct_fields__ and value is not None
         }
-        scopes = DEFAULT_SCOPES if row.scopes is None else settings["scopes"]
-        values = {
+        values: dict[str, Any] = {
+            "scopes": DEFAULT_SCOPES,
+            "limits": (keys.default_limit,),
+            "expires_at": None,
+            "created_at": now,
             **settings,
             "id": key_id,
             "digest": keys.pepper.hmac(material, generation),
             "pepper_generation": generation,
-            "environment": keys.environment
-            if row.environment is None
-            else KeyEnvironment(row.environment),
+            "environment": KeyEnvironment(row.environment or keys.environment),
             "state": KeyState.ACTIVE if row.enabled else KeyState.DISABLED,
-            "scopes": scopes,
-            "limits": (keys.default_limit,) if row.limits is None else settings["limits"],
             "version": 1,
             "family_id": key_id,
-            "scheme": SCHEME,
-            "created_at": self._now if row.created_at is None else row.created_at,
-            "created_by": f"import:{self._id}",
+            "scheme": imported_tokens.SCHEME,
+            "created_by": f"import:{self.id}",
             "id_generation": generation,
         }
         return Key(**values)
 
-    def _core(self, row: ImportedCore) -> CoreRecord:
-        material = row.material()
+    def _core(self, entry: Entry, now: float) -> CoreRecord:
+        named = bool(self.registered_by)
+        row = parse_core(entry, self.ignored, self.keys.prefix, named=named)
+        key_id = KeyId(self.registered_by)
+        if row.key is not None:
+            key_id = self._key_id(imported_tokens.material(row.key))
         return CoreRecord(
-            name=CoreName(self._core_name(row)),
+            name=CoreName(row.core_name or f"core-{key_id[:8].lower()}"),
             instance_id=IMPORTED_INSTANCE,
             url=row.url.rstrip("/"),
-            environment=self._keys.environment,
-            lease_id=f"import:{self._id}",
-            registered_by=KeyId(self._options.registered_by)
-            if material is None
-            else self._key_id(material),
-            pepper_generation=self._generation,
-            expires_at=self._now + CORE_LEASE_S,
+            environment=self.keys.environment,
+            lease_id=f"import:{self.id}",
+            registered_by=key_id,
+            pepper_generation=self.generation,
+            expires_at=now + CORE_LEASE_S,
             draining=False,
             healthy=True,
             version=0,

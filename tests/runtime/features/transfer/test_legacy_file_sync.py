@@ -9,9 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from gatehouse.core.errors import Unavailable
+from gatehouse.core.audit_events import AuditEvent
+from gatehouse.core.errors import Conflict, Unavailable
 from gatehouse.core.imported_tokens import imported_key_id, material
-from gatehouse.features.transfer.legacy_file_sync import ATTEMPTS_MAX, LegacyFileSync
+from gatehouse.core.keys import KeyId
+from gatehouse.features.transfer.legacy_file_sync import LegacyFileSync
 from gatehouse.features.transfer.repository import RemovalRepository
 from gatehouse.platform.aws import object_storage
 
@@ -30,20 +32,6 @@ def put(bucket: Any, name: str, content: Any) -> None:
 
 def get(bucket: Any, name: str) -> Any:
     return json.loads(bucket.get_object(Bucket=BUCKET, Key=name)["Body"].read())
-
-
-class ConcurrentWriter:
-    """Legacy files with a concurrent writer between read and write."""
-
-    def __init__(self, write_concurrently: Callable[[int], None]) -> None:
-        self.reads = 0
-        self._write_concurrently = write_concurrently
-
-    def read(self, location: str) -> tuple[bytes, str]:
-        result = object_storage.read(location)
-        self.reads += 1
-        self._write_concurrently(self.reads)
-        return result
 
 
 def file_sync(
@@ -132,43 +120,35 @@ async def test_concurrent_change_of_legacy_file_is_preserved(console: Console, b
     removed = secrets.token_urlsafe(20)
     put(bucket, "api_keys.json", {removed: {}, "first-other-key": {}})
 
-    def write_concurrently(reads: int) -> None:
-        if reads < ATTEMPTS_MAX:
-            put(
-                bucket,
-                "api_keys.json",
-                {removed: {}, "first-other-key": {}, f"added-by-others-{reads}": {}},
-            )
+    def read_before_change(location: str) -> tuple[bytes, str]:
+        result = object_storage.read(location)
+        put(bucket, "api_keys.json", {removed: {}, "added-by-others": {}})
+        return result
 
-    await purge(console, await import_key(console, removed))
-    files = ConcurrentWriter(write_concurrently)
-    assert await file_sync(console, files.read, (KEYS,)).run_once() == 1
-    assert files.reads == ATTEMPTS_MAX
-    assert get(bucket, "api_keys.json") == {
-        "first-other-key": {},
-        f"added-by-others-{ATTEMPTS_MAX - 1}": {},
-    }
-
-
-@pytest.mark.requirement("CG-09")
-async def test_permanently_changing_legacy_file_is_retried(console: Console, bucket: Any) -> None:
-    removed = secrets.token_urlsafe(20)
-
-    def write_concurrently(reads: int) -> None:
-        put(bucket, "api_keys.json", {removed: {}, f"added-by-others-{reads}": {}})
-
-    write_concurrently(0)
     key_id = await import_key(console, removed)
     await purge(console, key_id)
-    with pytest.raises(Unavailable) as error:
-        await file_sync(console, ConcurrentWriter(write_concurrently).read, (KEYS,)).run_once()
-    assert "1 purged keys are still in a file" in error.value.detail
-    assert removed not in error.value.detail
-    assert (await actions(console, key_id))[0] == "key.legacy-files-failed"
-    assert await file_sync(console).run_once() == 0  # not yet
-    console.database.sql("UPDATE legacy_file_removal SET next_at = now()")
+    with pytest.raises(Conflict):
+        await file_sync(console, read_before_change, (KEYS,)).run_once()
+    assert removed in get(bucket, "api_keys.json")
+    assert "key.legacy-files-removed" not in await actions(console, key_id)
     assert await file_sync(console).run_once() == 1
-    assert removed not in get(bucket, "api_keys.json")
+    assert get(bucket, "api_keys.json") == {"added-by-others": {}}
+
+
+async def test_concurrent_runs_record_a_removal_once(console: Console, bucket: Any) -> None:
+    removed = secrets.token_urlsafe(20)
+    put(bucket, "api_keys.json", {removed: {}})
+    key_id = await import_key(console, removed)
+    await purge(console, key_id)
+    first, second = file_sync(console), file_sync(console)
+    queued = await first.removals.queued()
+    assert await second.run_once() == 1
+    assert await first.removals.done(queued, no_event) == 0
+    assert (await actions(console, key_id)).count("key.legacy-files-removed") == 1
+
+
+def no_event(key_id: KeyId) -> AuditEvent:
+    raise AssertionError(key_id)
 
 
 @pytest.mark.parametrize("content", ["{broken", '{"a": 1, "a": 2}extra'])
@@ -177,11 +157,11 @@ async def test_unreadable_legacy_file_is_unchanged(
 ) -> None:
     put(bucket, "api_keys.json", content)
     await purge(console, await import_key(console, secrets.token_urlsafe(20)))
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as error:
         await file_sync(console).run_once()
+    assert "1 purged keys may still be in" in error.value.detail
     assert bucket.get_object(Bucket=BUCKET, Key="api_keys.json")["Body"].read() == content.encode()
     put(bucket, "api_keys.json", {})
-    console.database.sql("UPDATE legacy_file_removal SET next_at = now()")
     assert await file_sync(console).run_once() == 1
 
 

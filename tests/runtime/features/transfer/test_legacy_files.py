@@ -35,7 +35,7 @@ def read(text: str) -> list[tuple[int, str | None, Any]]:
         ('{"docs": "https://x.example"}', [(1, "docs", "https://x.example")]),
         ('[\n"a",\n{"key": "b"}]\n', [(1, None, "a"), (2, None, {"key": "b"})]),
         ('{"keys": [\n"a"\n]}', [(1, None, "a")]),
-        ('{"version": 1, "api_keys":\n{"a": 1}}', [(1, "version", 1), (2, "a", 1)]),
+        ('{"version": 1, "api_keys":\n{"a": 1}}', [(1, "a", 1)]),
         ("\ufeff[]", []),
         (" {} ", []),
     ],
@@ -52,10 +52,9 @@ def test_json_entries_are_read_with_their_numbers(text: str, expected: list[Any]
         ('{"a": 1,\n"b" 2}', "is not valid JSON (line 2)"),
         ('["a"\n"b"]', "is not valid JSON (line 2)"),
         ('{"a": {"x": 1, "x": 2}}', "has two members with the same name"),
-        ("[NaN]", "is not valid JSON (NaN or Infinity)"),
+        ('{"keys": [], "urls": {}}', "has more than one of the members keys, urls"),
         ("[1] [2]", "is not valid JSON (line 1)"),
         ("[" * 200_000, "is nested too deeply"),
-        ('{"keys": ' * 5000 + "[]" + "}" * 5000, "is nested too deeply"),
     ],
 )
 def test_malformed_file_is_rejected(text: str, message: str) -> None:
@@ -67,9 +66,7 @@ def test_malformed_file_is_rejected(text: str, message: str) -> None:
 @given(st.dictionaries(st.text(), MEMBERS) | st.lists(MEMBERS), st.sampled_from([None, 1, 4]))
 def test_json_container_is_read_like_the_json_module(document: Any, indent: int | None) -> None:
     result = read(json.dumps(document, indent=indent))
-    if isinstance(document, dict) and not any(
-        isinstance(value, list) for value in document.values()
-    ):
+    if isinstance(document, dict):
         assert [(name, value) for _, name, value in result] == list(document.items())
     elif isinstance(document, list):
         assert [value for _, _, value in result] == document
@@ -99,9 +96,7 @@ def test_only_the_given_entries_are_removed(
     text_after, count = without(text, lambda entry: entry.name in removed)
     remaining = {name: value for name, value in document.items() if name not in removed}
     assert count == len(document) - len(remaining)
-    expected = {"version": 2, "keys": remaining} if wrapped else remaining
-    if not (wrapped and "version" in removed):
-        assert json.loads(text_after) == expected
+    assert json.loads(text_after) == ({"version": 2, "keys": remaining} if wrapped else remaining)
     assert without(text_after, lambda entry: entry.name in removed) == (text_after, 0)
 
 

@@ -6,15 +6,30 @@ import json
 from typing import Any
 
 import pytest
+from gatehouse.core.errors import BadRequest
 from gatehouse.core.keys import KeyEnvironment
 from gatehouse.core.token import build
 from gatehouse.features.transfer.file_formats import entries
-from gatehouse.features.transfer.schemas import ALIASES, ImportedCore, ImportedKey, parse_entry
+from gatehouse.features.transfer.schemas import (
+    ALIASES,
+    CORE_ALIASES,
+    ImportedCore,
+    ImportedKey,
+    parse_core,
+    parse_key,
+)
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 TOKEN = "old-token-000001-abcdef"
-NAMES = sorted({*ALIASES, *ImportedKey.__struct_fields__, *ImportedCore.__struct_fields__})
+NAMES = sorted(
+    {
+        *ALIASES,
+        *CORE_ALIASES,
+        *ImportedKey.__struct_fields__,
+        *ImportedCore.__struct_fields__,
+    }
+)
 ANY = st.recursive(
     st.none()
     | st.booleans()
@@ -34,12 +49,13 @@ ANY = st.recursive(
 def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
     result: list[tuple[str, str]] = []
     for entry in entries(f"[{row}]"):
-        created = parse_entry(entry, cores=cores, ignored=frozenset(), prefix="gtk")
-        result += (
-            [(item.location, item.message) for item in created]
-            if isinstance(created, tuple)
-            else []
-        )
+        try:
+            if cores:
+                parse_core(entry, frozenset(), "gtk", named=False)
+            else:
+                parse_key(entry, frozenset(), "gtk")
+        except BadRequest as error:
+            result += [(item.location, item.message) for item in error.errors]
     return result
 
 
@@ -69,7 +85,7 @@ def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
             "limits",
             'must be requests/seconds, such as "600/60" or "daily=10000/1d"',
         ),
-        ('"enabled": 7', "enabled", "must be true or false"),
+        ('"enabled": "yes"', "enabled", None),
         ('"scopes": ["cores:read", 7]', "scopes[1]", None),
         ('"addresses": "10.0.0.1/8"', "addresses", None),
         ('"metadata": {"a": {"b": 1}}', "metadata.a", None),

@@ -239,10 +239,7 @@ CREATE INDEX delivery_state ON delivery (state, notification_id);
 _IMPORTS = """
 CREATE TABLE legacy_file_removal (
     key_id    text        PRIMARY KEY,
-    queued_at timestamptz NOT NULL DEFAULT now(),
-    attempts  integer     NOT NULL DEFAULT 0,
-    next_at   timestamptz NOT NULL DEFAULT now(),
-    problem   text        NOT NULL DEFAULT ''
+    queued_at timestamptz NOT NULL DEFAULT now()
 );
 """
 
