@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
-import msgspec
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from gatehouse.core.errors import BadRequest, BodyTooLarge
-from gatehouse.platform.http.asgi import KeepBytes
+from gatehouse.core.errors import BadRequest
 
 MEDIA_TYPE = "multipart/form-data"
 #: Maximum number of headers in one part, and maximum size of one header in bytes.
@@ -25,24 +22,24 @@ _BOUNDARY_CHARS_MAX = 70
 logging.getLogger("python_multipart.multipart").disabled = True
 
 
-class Part(msgspec.Struct, frozen=True):
-    """The headers of a part. `file_name`: untrusted name that the client sent. None for a field
-    that is not a file.
+@dataclass(slots=True)
+class Part:
+    """A part of a form. `file_name`: untrusted name that the client sent. None for a field that is
+    not a file. `content`: the content that was received so far.
     """
 
     name: str
     file_name: str | None
     media_type: str
+    content: bytearray = field(default_factory=bytearray, repr=False)
 
 
-class MultipartReader:
-    """Reads a form part by part. Call `next_part`, then `read` for the content of the part.
-
-    Methods raise BadRequest for a malformed or truncated body, and the errors of the iterator
-    `body`.
+class MultipartForm:
+    """A form. `parts`: the parts whose headers were received. `complete`: the end of the form was
+    received.
     """
 
-    def __init__(self, body: AsyncIterator[bytes], content_type: str) -> None:
+    def __init__(self, content_type: str) -> None:
         """Raises BadRequest if the media type is different or has no boundary."""
         media_type, parameters = parse_options_header(content_type)
         boundary = parameters.get(b"boundary", b"")
@@ -51,10 +48,8 @@ class MultipartReader:
             or not 0 < len(boundary) <= _BOUNDARY_CHARS_MAX
         ):
             raise BadRequest(f"The request is not {MEDIA_TYPE} with a boundary.")
-        self._body = body
-        self._events: deque[Part | bytes | None] = deque()  # None: the end of a part
-        self._in_part = False
-        self._complete = False
+        self.parts: list[Part] = []
+        self.complete = False
         self._header = bytearray()
         self._value = bytearray()
         self._headers: dict[str, str] = {}
@@ -65,58 +60,26 @@ class MultipartReader:
                 "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
                 "on_header_end": self._end_header,
                 "on_headers_finished": self._begin_part,
-                "on_part_data": lambda data, start, end: self._events.append(data[start:end]),
-                "on_part_end": lambda: self._events.append(None),
+                "on_part_data": lambda data, start, end: self.parts[-1].content.extend(
+                    data[start:end]
+                ),
                 "on_end": self._end,
             },
             max_header_count=_HEADERS_MAX,
             max_header_size=_HEADER_BYTES_MAX,
         )
 
-    async def next_part(self) -> Part | None:
-        """The next part, or None after the last part. Skips the unread content of the current
-        part.
-        """
-        while self._in_part:
-            await self._chunk()
-        event = await self._event()
-        if event is None:
-            return None
-        assert isinstance(event, Part)  # noqa: S101 - content is between a part and its end
-        self._in_part = True
-        return event
+    def write(self, chunk: bytes) -> None:
+        """Parse a piece of the body. Raises BadRequest for a malformed form."""
+        try:
+            self._parser.write(chunk)
+        except FormParserError:
+            raise BadRequest("The form is not valid multipart/form-data.") from None
 
-    async def read(self, bytes_max: int, keep: KeepBytes) -> bytes:
-        """The content of the current part. Raises BodyTooLarge if it is larger than `bytes_max`,
-        and the errors of `keep`, which counts the bytes in memory (`asgi.body_memory`).
-        """
-        content = bytearray()
-        while (chunk := await self._chunk()) is not None:
-            content += chunk
-            keep(len(chunk))
-            if len(content) > bytes_max:
-                raise BodyTooLarge(f"A part of the request body is larger than {bytes_max} bytes.")
-        return bytes(content)
-
-    async def _chunk(self) -> bytes | None:
-        """A piece of the content of the current part, or None at its end."""
-        if not self._in_part:
-            return None
-        event = await self._event()
-        self._in_part = event is not None
-        assert not isinstance(event, Part)  # noqa: S101 - a part ends before the next one begins
-        return event
-
-    async def _event(self) -> Part | bytes | None:
-        """The next event. Also returns None after the last part."""
-        while not self._events and not self._complete:
-            try:
-                self._parser.write(await anext(self._body))
-            except StopAsyncIteration:
-                raise BadRequest("The form is truncated.") from None
-            except FormParserError:
-                raise BadRequest("The form is not valid multipart/form-data.") from None
-        return self._events.popleft() if self._events else None
+    def close(self) -> None:
+        """Raise BadRequest if the form is not complete."""
+        if not self.complete:
+            raise BadRequest("The form is truncated.")
 
     def _end_header(self) -> None:
         name = self._header.decode("latin-1").lower()
@@ -133,21 +96,22 @@ class MultipartReader:
         )
         if disposition != b"form-data" or b"name" not in parameters:
             raise BadRequest("A part of the form has no name.")
-        file_name = parameters.get(b"filename")
-        self._events.append(
+        name, file_name = parameters[b"name"], parameters.get(b"filename")
+        self.parts.append(
             Part(
-                _text(parameters[b"name"]),
-                None if file_name is None else _text(file_name),
+                decoded(name),
+                None if file_name is None else decoded(file_name),
                 headers.get("content-type", ""),
             )
         )
 
     def _end(self) -> None:
-        self._complete = True
+        self.complete = True
 
 
-def _text(value: bytes) -> str:
+def decoded(value: bytes | bytearray) -> str:
+    """Decode a name or a field of a form. Raises BadRequest."""
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        raise BadRequest("A name in the form is not UTF-8.") from None
+        raise BadRequest("A name or a field of the form is not UTF-8.") from None

@@ -5,10 +5,9 @@ only in memory.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 
-from gatehouse.core.errors import BadRequest, BodyTooLarge, Problem
+from gatehouse.core.errors import BadRequest, Problem
 from gatehouse.features.sharing.link_token import INCOMPLETE
 from gatehouse.features.sharing.models import FILES_BYTES_MAX, TEXT_BYTES_MAX
 from gatehouse.features.sharing.schemas import (
@@ -19,11 +18,11 @@ from gatehouse.features.sharing.schemas import (
     file_name_problem,
 )
 from gatehouse.features.sharing.service import NewItem
-from gatehouse.platform.http.asgi import KeepBytes
-from gatehouse.platform.http.multipart import MultipartReader, Part
+from gatehouse.platform.http.multipart import MultipartForm, Part, decoded
 
-FIELDS = frozenset({"csrf", "submission", "link", "text"})
-FILE_FIELD = "file"
+#: Order of the parts of a form: fields, then the text, then the files.
+_ORDER = {"csrf": 0, "submission": 0, "link": 0, "text": 1, "file": 2}
+FIELDS = frozenset(_ORDER) - {"file"}
 #: Maximum size of a field other than the text.
 FIELD_BYTES_MAX = 1024
 #: Number of bytes up to which an oversized body is read and discarded, so that the browser shows
@@ -71,72 +70,76 @@ def invalid_content(text: str) -> InvalidContent:
     return error
 
 
-@dataclass(slots=True)
-class SubmittedForm:
-    """The fields and files of a form. The string representation contains no content."""
+class SubmittedForm(MultipartForm):
+    """The form of a submission."""
 
-    fields: dict[str, str] = field(default_factory=dict)
-    files: list[NewItem] = field(default_factory=list)
-
-    def __repr__(self) -> str:
-        return "SubmittedForm(...)"
-
-    @property
-    def items(self) -> list[NewItem]:
-        """The text and the files. Raises InvalidContent for missing content, an overlong text and
-        duplicate file names.
+    def write(self, chunk: bytes) -> None:
+        """Parse a piece of the body. Raises BadRequest for unknown, repeated and oversized parts,
+        and for parts in another order.
         """
-        text = self.fields.get("text", "").encode()
-        if not text and not self.files:
-            raise invalid_content("content_missing")
-        if len(text) > TEXT_BYTES_MAX:
-            raise invalid_content("text_too_long")
-        if len({file.name for file in self.files}) < len(self.files):
-            raise invalid_content("same_file_name")
-        return [*([NewItem(text)] if text else []), *self.files]
-
-
-async def read_form(
-    body: AsyncIterator[bytes],
-    content_type: str,
-    authorize: Callable[[dict[str, str]], Awaitable[None]],
-    admit: Callable[[], None],
-    keep: KeepBytes,
-    form: SubmittedForm,
-) -> None:
-    """Read a form into `form`. Calls `authorize` with the fields before the text or a file is read,
-    and `admit` before the first file is read. `keep` counts the bytes in memory. The other fields
-    must precede the text, and the text must precede the files.
-
-    Raises BadRequest for unknown and repeated fields, InvalidContent, and any error from
-    `authorize`, `admit` and `keep`.
-    """
-    reader = MultipartReader(body, content_type)
-    authorized = admitted = False
-    while (part := await reader.next_part()) is not None:
-        is_file = part.file_name is not None
-        if not is_file and (authorized or part.name not in FIELDS or part.name in form.fields):
+        super().write(chunk)
+        fields = [part.name for part in self.parts if part.file_name is None]
+        known = all((part.file_name is None) != (part.name == "file") for part in self.parts)
+        order = [_ORDER.get(part.name, -1) for part in self.parts]
+        if not known or -1 in order or order != sorted(order) or len({*fields}) < len(fields):
             raise BadRequest(
                 "The form contains an unknown or repeated field, or a field after the text or "
                 "a file."
             )
-        if not authorized and (is_file or part.name == "text"):
-            await authorize(form.fields)
-            authorized = True
-        if not is_file:
-            form.fields[part.name] = await _field(reader, part.name, keep)
-            continue
-        if not admitted:
-            admit()
-            admitted = True
-        bytes_left = FILES_BYTES_MAX - sum(len(file.content) for file in form.files)
-        file = await _file(reader, part, bytes_left, keep)
-        if file is not None:
-            form.files.append(file)
-            if len(form.files) > FILES_MAX:
-                raise invalid_content("too_many_files")
-    if not authorized:
-        await authorize(form.fields)
+        if any(len(part.content) > FIELD_BYTES_MAX for part in self.parts if not _ORDER[part.name]):
+            raise BadRequest("A field of the form is too long.")
+        if len(self._content("text")) > 2 * TEXT_BYTES_MAX:
+            raise invalid_content("text_too_long")
+        if sum(len(part.content) for part in self.files) > FILES_BYTES_MAX:
+            raise invalid_content("files_too_large")
+        if len(self.files) > FILES_MAX:
+            raise invalid_content("too_many_files")
+
+    @property
+    def has_content(self) -> bool:
+        """True if the text or a file has begun."""
+        return any(_ORDER[part.name] for part in self.parts)
+
+    @property
+    def files(self) -> list[Part]:
+        """The files, without the empty part that a browser sends if no file is selected."""
+        parts = [part for part in self.parts if part.file_name is not None]
+        return [part for part in parts if part.file_name or part.content]
+
+    def field(self, name: str) -> str:
+        """A field or the text, as far as it was received."""
+        return self._content(name).decode("utf-8", "replace")
+
+    @property
+    def items(self) -> list[NewItem]:
+        """The text and the files. Browsers send line feeds as CR LF. Raises BadRequest for a text
+        that is not UTF-8, and InvalidContent for missing content, an overlong text and for file
+        names that are not allowed.
+        """
+        text = decoded(self._content("text")).replace("\r\n", "\n").encode()
+        if not text and not self.files:
+            raise invalid_content("content_missing")
+        if len(text) > TEXT_BYTES_MAX:
+            raise invalid_content("text_too_long")
+        names = [part.file_name or "" for part in self.files]
+        if any(
+            not name or len(name) > FILE_NAME_CHARS_MAX or file_name_problem(name) for name in names
+        ):
+            raise invalid_content("invalid_file_name")
+        if len({*names}) < len(names):
+            raise invalid_content("same_file_name")
+        files = [
+            NewItem(
+                bytes(part.content),
+                name,
+                part.media_type if re.fullmatch(MEDIA_TYPE, part.media_type) else OCTETS,
+            )
+            for name, part in zip(names, self.files, strict=True)
+        ]
+        return [*([NewItem(text)] if text else []), *files]
+
+    def _content(self, name: str) -> bytes | bytearray:
+        return next((part.content for part in self.parts if part.name == name), b"")
 
 
 async def discard(body: AsyncIterator[bytes]) -> None:
@@ -146,37 +149,3 @@ async def discard(body: AsyncIterator[bytes]) -> None:
         size += len(chunk)
         if size > DISCARDED_BYTES_MAX:
             return
-
-
-async def _field(reader: MultipartReader, name: str, keep: KeepBytes) -> str:
-    """Return a field, decoded as UTF-8, with each CR LF converted to a line feed. Browsers send
-    line feeds as CR LF.
-    """
-    bytes_max = 2 * TEXT_BYTES_MAX if name == "text" else FIELD_BYTES_MAX
-    try:
-        return (await reader.read(bytes_max, keep)).decode("utf-8").replace("\r\n", "\n")
-    except UnicodeDecodeError:
-        raise BadRequest("A field of the form is not UTF-8.") from None
-    except BodyTooLarge:
-        if name == "text":
-            raise invalid_content("text_too_long") from None
-        raise BadRequest("A field of the form is too long.") from None
-
-
-async def _file(
-    reader: MultipartReader, part: Part, bytes_left: int, keep: KeepBytes
-) -> NewItem | None:
-    """Return a file, or None for the empty part that a browser sends if no file is selected."""
-    if part.name != FILE_FIELD:
-        raise BadRequest("The form contains a file in an unknown field.")
-    try:
-        content = await reader.read(bytes_left, keep)
-    except BodyTooLarge:
-        raise invalid_content("files_too_large") from None
-    name = part.file_name or ""
-    if not name and not content:
-        return None
-    if not name or len(name) > FILE_NAME_CHARS_MAX or file_name_problem(name):
-        raise invalid_content("invalid_file_name")
-    media_type = part.media_type if re.fullmatch(MEDIA_TYPE, part.media_type) else OCTETS
-    return NewItem(content, name, media_type)

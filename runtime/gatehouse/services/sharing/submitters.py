@@ -23,7 +23,6 @@ from gatehouse.services.sharing.submitted_form import (
     SubmittedForm,
     discard,
     invalid_content,
-    read_form,
 )
 
 #: Maximum number of submissions with files to the same request whose content a process keeps in
@@ -45,7 +44,7 @@ class Submitters:
         if request.method != "POST":
             return await self._request_page(request, path)
         self._forms.check_site(request)
-        form, body = SubmittedForm(), request.chunks()
+        form, body = SubmittedForm(request.header(b"content-type")), request.chunks()
         try:
             await self._receive(request, body, form, path)
         except GatehouseError as exc:
@@ -57,44 +56,52 @@ class Submitters:
 
     async def submit(self, request: Request) -> str:
         """Receive the form of a program. Returns the value that identifies the submission."""
-        form = SubmittedForm()
-        await self._receive(request, request.chunks(), form)
-        return form.fields["submission"]
+        form = SubmittedForm(request.header(b"content-type"))
+        return await self._receive(request, request.chunks(), form)
 
     async def _receive(
         self, request: Request, body: AsyncIterator[bytes], form: SubmittedForm, path: str = ""
-    ) -> None:
-        """Read the form and store the submission. `path`: path of the request page. Empty for a
-        program, which sends no nonce.
+    ) -> str:
+        """Read the form and store the submission. Returns the value that identifies the submission.
+        `path`: path of the request page. Empty for a program, which sends no nonce.
 
         The link is checked before text or a file is read. The content counts in the memory for
         bodies until it is stored.
         """
-        client = client_of(request)
+        client, generated = client_of(request), secrets.token_hex(16)
 
-        async def authorize(fields: dict[str, str]) -> None:
+        async def authorize() -> tuple[LinkToken, str]:
+            """Return the link and the value that identifies the submission."""
+            submission = form.field("submission")
             if path:
-                self._forms.check_nonce(request, fields.get("csrf", ""))
-                if not fields.get("submission"):
+                self._forms.check_nonce(request, form.field("csrf"))
+                if not submission:
                     raise BadRequest
-            elif not fields.get("submission"):
-                fields["submission"] = secrets.token_hex(16)
-            token = _token(fields, path)
-            await self._requests.check(token, _submission_id(fields, token), client)
+            token = _token(form, path)
+            submission = submission or generated
+            await self._requests.check(token, claim_id_of(submission, token.path), client)
+            return token, submission
 
-        def admit() -> None:
-            link = _token(form.fields).path
-            stack.callback(self._links.remove, link)
-            if self._links.add(link) > _LINK_PARALLEL:
-                raise TooManyRequests("Other submissions to this request are in progress.")
-
-        content_type = request.header(b"content-type")
+        authorized, admitted = None, False
         with ExitStack() as stack:
             keep = stack.enter_context(asgi.body_memory(request.scope))
-            await read_form(body, content_type, authorize, admit, keep, form)
-            token = _token(form.fields)
-            submission_id = _submission_id(form.fields, token)
+            async for chunk in body:
+                keep(len(chunk))
+                form.write(chunk)
+                if authorized is None and form.has_content:
+                    authorized = await authorize()
+                if authorized is not None and form.files and not admitted:
+                    admitted, (link, _) = True, authorized
+                    stack.callback(self._links.remove, link.path)
+                    if self._links.add(link.path) > _LINK_PARALLEL:
+                        raise TooManyRequests("Other submissions to this request are in progress.")
+                if form.complete:
+                    break
+            form.close()
+            token, submission = authorized or await authorize()
+            submission_id = claim_id_of(submission, token.path)
             await self._requests.submit(token, form.items, submission_id, client)
+        return submission
 
     async def _request_page(
         self,
@@ -106,25 +113,23 @@ class Submitters:
         secret_request = await self._requests.find(path)
         nonce = self._forms.nonce(request)
         self._forms.set_cookie(request, nonce)
-        fields = {} if form is None else form.fields
+        submission, link, text = (
+            "" if form is None else form.field(name) for name in ("submission", "link", "text")
+        )
         return Pages(request).request(
             secret_request,
-            [("csrf", nonce), ("submission", fields.get("submission") or new_nonce())],
-            link=fields.get("link", ""),
-            text=fields.get("text", ""),
+            [("csrf", nonce), ("submission", submission or new_nonce())],
+            link=link,
+            text=text,
             error="" if problem is None else problem.text,
         )
 
 
-def _token(fields: dict[str, str], path: str = "") -> LinkToken:
+def _token(form: SubmittedForm, path: str) -> LinkToken:
     """Return the link in a form. Raises InvalidContent if the link is incomplete or belongs to a
     page other than `path`.
     """
-    token = parse(fields.get("link", ""), "r")
+    token = parse(form.field("link"), "r")
     if token is None or (path and token.path != path):
         raise invalid_content("bad_link")
     return token
-
-
-def _submission_id(fields: dict[str, str], token: LinkToken) -> str:
-    return claim_id_of(fields["submission"], token.path)
