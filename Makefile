@@ -99,9 +99,9 @@ docs: ## Generate the reference pages in docs/, and the requirements with their 
 	@scripts/setup.sh
 	@$(PY) -m tools.docs
 
-bench: ## Run the benchmarks of the gateway (CHECK=1 only compares the throughput ratios with the stored ratios)
+bench: ## Run the benchmarks of the gateway (CHECK=1 compares the throughput ratios with the stored ratios; needs nginx and wrk)
 	@scripts/setup.sh
-	@$(PY) -m bench $(if $(filter-out 0,$(CHECK)),ratios --check)
+	@$(PY) -m bench $(if $(filter-out 0,$(CHECK)),--check)
 
 bootstrap: ## Create the state bucket, its KMS key and the stack, and print the settings of a pipeline (ENV= is required, PROJECT=account)
 	@scripts/setup.sh

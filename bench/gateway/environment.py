@@ -1,5 +1,5 @@
-"""Environment for the benchmarks: PostgreSQL, Redis, the gateway as in production, API keys, an
-upstream and result tables.
+"""Environment for the benchmarks: PostgreSQL, Redis, the gateway as in production with and without
+TLS, API keys, and nginx as a Core and for comparison.
 """
 
 import asyncio
@@ -7,11 +7,13 @@ import base64
 import json
 import os
 import secrets
+import ssl
 import sys
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,191 +22,178 @@ from gatehouse.core.keys import KeyEnvironment
 from gatehouse.core.token import Pepper, build_marked
 from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import login
-from rich.console import Console
-from rich.table import Table
 
-from bench.gateway.load_generator import NUMBER
 from sandbox import child_processes
 from sandbox.local import servers
 from sandbox.ports import free_port
+
+#: Sizes of the files that nginx serves at `/files/{name}`, in bytes.
+FILES = {"100KB": 100_000, "10MB": 10_000_000}
 
 _SERVE = (
     "from gatehouse.platform import settings; "
     "from gatehouse.platform.http import server; server.serve(['gateway'], settings.load())"
 )
-_LIMITS = [
-    {"name": name, "quota": 10_000_000, "window_s": 1, "burst": 10_000_000}
-    for name in ("burst", "quota")
-]
-"""Rate limits of each key. The limits are never reached."""
-_INSERT_KEY = """
-INSERT INTO api_key (id, digest, pepper_generation, id_generation, environment, state, name, owner, scopes, cores, limits,
-                     created_at, created_by)
-VALUES ($1, $2, 1, 1, 'test', 'active', 'bench', 'bench', '{cores:read}', '{}', $3, now(), 'bench')"""  # noqa: E501
+_NGINX = """
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 2048; }}
+http {{
+  access_log off; keepalive_requests 1000000000;
+  client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  upstream core {{ server 127.0.0.1:{core}; keepalive 64; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{ return 200 "{reply}"; }}
+    location /files/ {{ root {folder}; etag off; add_header Last-Modified ""; add_header Cache-Control no-store; }}
+    location /cores/docs/ {{ proxy_pass http://core/; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+  }}
+}}
+"""  # noqa: E501
 _INSERT_CORE = """
 INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, expires_at)
 VALUES ('docs', $1, 'test', 'bench', $2, 1, now() + interval '1 hour')"""
+_CHANGES_READ = (
+    "SELECT (SELECT min(confirmed_seq) FROM gateway_worker) >= (SELECT max(change_seq) FROM "
+    "api_key)"
+)
+
+
+def limit(rate: int, *, burst: int = 0, window_s: int = 1) -> dict[str, object]:
+    """A rate limit. burst: by default, as large as the limit."""
+    return {"name": f"per{window_s}", "quota": rate, "window_s": window_s, "burst": burst or rate}
 
 
 @dataclass(frozen=True)
 class Environment:
-    """Ports, credentials and processes of a running environment."""
+    """URLs, process IDs and credentials of a running environment."""
 
-    gateway_port: int
-    upstream_port: int
-    token: str
-    gateway_pid: int
+    gateway: str
+    tls: str
+    nginx: str
+    pids: Mapping[str, int]
     database_url: str
     pepper: Pepper
 
+    def create_keys(self, limits: Sequence[Sequence[dict[str, object]]]) -> list[str]:
+        """Inserts one key for each list of limits. Returns the tokens when the gateway knows about
+        the keys, which it reads at the first request.
+        """
+        return asyncio.run(self._create_keys(limits))
+
+    def register_core(self, token: str, core_url: str) -> None:
+        """Inserts the Core `docs`, registered by a key."""
+        asyncio.run(self._execute(_INSERT_CORE, core_url, token.split("_")[2][:12]))
+
+    async def _execute(self, statement: str, *arguments: object) -> None:
+        connection = await asyncpg.connect(self.database_url)
+        await connection.execute(statement, *arguments)
+        await connection.close()
+
+    async def _create_keys(self, limits: Sequence[Sequence[dict[str, object]]]) -> list[str]:
+        now, tokens = datetime.now(UTC), []
+        rows: list[tuple[object, ...]] = []
+        for number, each in enumerate(limits):
+            random = secrets.token_bytes(9), secrets.token_bytes(32)
+            token = build_marked(
+                "gtk", KeyEnvironment.TEST, *random, pepper=self.pepper, generation=1
+            )
+            tokens.append(token.text)
+            names = f"invoices, nightly export {number}", f"team-{number % 50}"
+            digest = self.pepper.digest(token.text, 1)
+            state: tuple[object, ...] = (1, 1, "test", "active", *names, ["cores:read"], [])
+            rows.append((token.id, digest, *state, json.dumps(each), now, "bench"))
+        columns = "id digest pepper_generation id_generation environment state name owner scopes "
+        columns += "cores limits created_at created_by"
+        connection = await asyncpg.connect(self.database_url)
+        await connection.copy_records_to_table("api_key", records=rows, columns=columns.split())
+        async with asyncio.timeout(60):
+            while not await connection.fetchval(_CHANGES_READ):
+                await asyncio.sleep(0.1)
+        await connection.close()
+        return tokens
+
 
 @contextmanager
-def database() -> Iterator[tuple[dict[str, str], str, Pepper]]:
-    """Start PostgreSQL with the current schema. Yields the environment variables for clients, the
-    database URL and the pepper.
-    """
+def environment(workers: int = 1) -> Iterator[Environment]:
+    """Start the environment and yield it."""
     pepper = secrets.token_bytes(32)
-    with servers.postgres() as postgres:
+    with ExitStack() as stack:
+        postgres, redis = (
+            stack.enter_context(servers.postgres()),
+            stack.enter_context(servers.redis()),
+        )
+        folder = Path(stack.enter_context(TemporaryDirectory()))
         asyncio.run(runner.migrate(login(postgres.owner_url, "url")))
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")
+        }
         variables = {
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith("GATEHOUSE_")
-            },
+            **inherited,
             "GATEHOUSE_ENVIRONMENT": "bench",
             "GATEHOUSE_DATABASE_URL": postgres.app_url,
             "GATEHOUSE_DATABASE_AUTH": "url",
             "GATEHOUSE_PEPPER": json.dumps(
                 {"current": 1, "generations": {"1": base64.b64encode(pepper).decode()}}
             ),
-        }
-        yield variables, postgres.app_url, Pepper({1: pepper}, 1)
-
-
-@contextmanager
-def environment(
-    workers: int = 1,
-    upstream_port: int | None = None,
-    *,
-    limits: int = len(_LIMITS),
-) -> Iterator[Environment]:
-    """Start the environment and yield it.
-
-    upstream_port: port of the Core; by default, an upstream is started. limits: number of rate
-        limits of the key.
-    """
-    with (
-        database() as (variables, url, pepper),
-        servers.redis() as redis,
-        TemporaryDirectory() as folder,
-    ):
-        gateway_port, core_port = free_port(), upstream_port or free_port()
-        variables |= {
             "GATEHOUSE_REDIS_URL": redis,
             "GATEHOUSE_REDIS_AUTH": "url",
             "GATEHOUSE_CORE_NETWORKS": "127.0.0.0/8",
+            "GATEHOUSE_TRUSTED_PROXIES": "127.0.0.0/8",
             "GATEHOUSE_BIND": "127.0.0.1",
-            "GATEHOUSE_GATEWAY_PORT": str(gateway_port),
             "GATEHOUSE_WORKERS": str(workers),
         }
-        commands = {"gateway": [sys.executable, "-c", _SERVE]}
-        if upstream_port is None:
-            commands["upstream"] = [
-                sys.executable,
-                "-m",
-                "bench.gateway.load_generator",
-                str(core_port),
-            ]
-        processes = {
-            name: child_processes.start(
-                name, command, log=Path(folder) / f"{name}.log", env=variables
+        ports = {name: free_port() for name in ("gateway", "tls", "core", "nginx")}
+        pids = {}
+        for name in ("gateway", "tls"):
+            own = {
+                "GATEHOUSE_GATEWAY_PORT": str(ports[name]),
+                "GATEHOUSE_TLS": "self_signed" if name == "tls" else "off",
+            }
+            child = child_processes.start(
+                name,
+                [sys.executable, "-c", _SERVE],
+                log=folder / f"{name}.log",
+                env={**variables, **own},
             )
-            for name, command in commands.items()
-        }
-        try:
-            child_processes.wait_until(
-                processes["gateway"], lambda: _is_ready(gateway_port), "ready", 60
-            )
-            [token] = asyncio.run(
-                create_keys(url, pepper, 1, core_url=f"http://127.0.0.1:{core_port}", limits=limits)
-            )
-            yield Environment(gateway_port, core_port, token, processes["gateway"].pid, url, pepper)
-        finally:
-            for process in processes.values():
-                process.stop()
-
-
-async def create_keys(
-    database_url: str,
-    pepper: Pepper,
-    number: int,
-    *,
-    core_url: str = "",
-    limits: int = len(_LIMITS),
-) -> list[str]:
-    """Insert keys and, if `core_url` is set, the Core `docs`, registered by the first key. Returns
-    the tokens.
-    """
-    random = ((secrets.token_bytes(9), secrets.token_bytes(32)) for _ in range(number))
-    tokens = [
-        build_marked("gtk", KeyEnvironment.TEST, id, secret, pepper=pepper, generation=1)
-        for id, secret in random
-    ]
-    column = json.dumps(_LIMITS[:limits])
-    connection = await asyncpg.connect(database_url)
-    async with connection.transaction():
-        await connection.executemany(
-            _INSERT_KEY, [(token.id, pepper.digest(token.text, 1), column) for token in tokens]
+            stack.callback(child.stop)
+            pids[name] = child.pid
+            scheme = "https" if name == "tls" else "http"
+            url = f"{scheme}://127.0.0.1:{ports[name]}/readyz"
+            child_processes.wait_until(child, lambda url=url: _is_ready(url), "ready", 60)  # type: ignore[misc]  # mypy does not infer the default
+        for name in ("core", "nginx"):
+            _start_nginx(stack, folder / name, ports[name], ports["core"])
+        nginx, core = (f"http://127.0.0.1:{ports[name]}" for name in ("nginx", "core"))
+        result = Environment(
+            f"http://127.0.0.1:{ports['gateway']}",
+            f"https://127.0.0.1:{ports['tls']}",
+            nginx,
+            pids,
+            postgres.app_url,
+            Pepper({1: pepper}, 1),
         )
-        if core_url:
-            await connection.execute(_INSERT_CORE, core_url, tokens[0].id)
-    await connection.close()
-    return [token.text for token in tokens]
+        result.register_core(result.create_keys([[]])[0], core)
+        yield result
 
 
-def request(path: str, *headers: str, body: object = None) -> bytes:
-    """An HTTP request: POST with a JSON body, or GET without a body. body: encoded if it is
-    bytes.
-    """
-    data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    length = [f"Content-Length: {len(data)}"] if data else []
-    lines = [
-        f"{'POST' if data else 'GET'} {path} HTTP/1.1",
-        "Host: bench",
-        *headers,
-        *length,
-        "",
-        "",
-    ]
-    return "\r\n".join(lines).encode() + data
+def _start_nginx(stack: ExitStack, folder: Path, port: int, core: int) -> None:
+    (folder / "files").mkdir(parents=True)
+    folder.parent.chmod(0o755)
+    for name, size in FILES.items():
+        (folder / "files" / name).write_bytes(bytes(size))
+    config = folder / "nginx.conf"
+    config.write_text(_NGINX.format(folder=folder, reply="x" * 100, port=port, core=core))
+    child = child_processes.start(
+        "nginx", ["nginx", "-c", str(config), "-e", f"{folder}/error.log"], log=folder / "log"
+    )
+    stack.callback(child.stop)
+    child_processes.wait_until(child, lambda: _is_ready(f"http://127.0.0.1:{port}/"), "ready", 20)
 
 
-def endpoint_requests(token: str) -> dict[str, bytes]:
-    """Return one request for each kind of endpoint, keyed by description."""
-    key = f"X-API-Key: {token}"
-    return {
-        "GET /healthz": request("/healthz"),
-        "verification, header": request("/v1/keys/verify", key),
-        "verification, JSON": request(
-            "/v1/keys/verify", body={"token": token, "scopes": ["cores:read"]}
-        ),
-        "proxy, response of 100 bytes": request("/cores/docs/", key),
-        "proxy, different paths": request(f"/cores/docs/{NUMBER.decode()}", key),
-    }
-
-
-def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table."""
-    table = Table(*columns, title=title)
-    for row in rows:
-        table.add_row(*row)
-    Console(width=130).print(table)
-
-
-def _is_ready(port: int) -> bool:
+def _is_ready(url: str) -> bool:
+    context = ssl._create_unverified_context() if url.startswith("https") else None  # noqa: S323 - the gateway of this environment
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+        with urllib.request.urlopen(url, timeout=5, context=context):  # noqa: S310 - a server of this environment
             return True
     except OSError:
         return False

@@ -1,26 +1,42 @@
-"""Throughput of the gateway relative to a server without any logic, CPU time per request, and the
-check that no ratio has become lower.
+"""Throughput and CPU time of the gateway under realistic load, in relation to nginx and Unkey, and
+the check that no ratio has become lower.
 
 All rows are measured in turn, several times, so that disturbances affect all rows equally. The
 ratio of a row is the median of the rounds. Absolute rates depend on the machine; `ratios.json`
-therefore stores ratios only. A slower network, kernel or machine changes all rows.
+therefore stores ratios, and the CPU time for docs/capacity.md.
 """
 
 import json
 import os
+import shutil
+import socket
 import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache, partial
+from http.client import HTTPResponse
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from bench.gateway.environment import endpoint_requests, environment, request, show
-from bench.gateway.load_generator import Result, measure_once
+from gatehouse.core.keys import KeyEnvironment
+from gatehouse.core.token import build
+from rich.console import Console
+from rich.table import Table
 
-#: Ratios of the last stored run.
+from bench.gateway.environment import FILES, Environment, environment, limit
+from bench.gateway.load import Requests, Result, measure
+from bench.gateway.unkey import create_keys
+
+#: Results of the last stored run.
 STORED = Path(__file__).with_name("ratios.json")
 
-_ROUNDS, _SECONDS = 5, 2.0
-_BASELINE = "server without logic"
-_UNKEY = "Unkey, verification"
+ROUNDS, SECONDS = 5, 2.0
+KEYS, MANY_KEYS, NEW_KEYS = 5_000, 100_000, 40_000
+REQUESTS = 50_000
+CORE = "/cores/docs/"
+_STATIC, _PROXY, _UNKEY = "nginx, return 200", "nginx, proxy_pass", "Unkey, JSON"
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 #: A ratio below this part of the stored ratio is a regression. The ratios of two runs on one
@@ -28,42 +44,58 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 TOLERANCE = 0.8
 
 
-def main(*, check: bool, store: bool) -> None:
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    requests: returns the file with the requests, also for each round if `is_new`. pid: of the
+    gateway. baseline: row of nginx. expected: status or text in the
+    response to the first request.
+    """
+
+    url: str
+    requests: Callable[[], Path]
+    pid: int | None = None
+    baseline: str = ""
+    expected: str = "200"
+    is_new: bool = False
+    connections: int = 64
+    warm_up_s: float = 2
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Result of a row in a round, and the CPU microseconds of the gateway per request."""
+
+    result: Result
+    cpu_us: float
+
+
+def missing() -> list[str]:
+    """The required programs that are not on PATH."""
+    return [name for name in ("nginx", "wrk") if shutil.which(name) is None]
+
+
+def main(*, workers: int, check: bool, store: bool) -> None:
     """Measures and prints a table. Raises SystemExit if `check` is set and a ratio is too low."""
-    rounds, half = _measure()
+    with environment(workers) as env, TemporaryDirectory() as folder:
+        table = rows(env, Requests(Path(folder)))
+        rounds, half, key_bytes = _measure(table)
     ratios = {
-        name: statistics.median(row[name][0].rps / row[_BASELINE][0].rps for row in rounds)
-        for name in rounds[0]
-    }
-    cells = []
-    for name, ratio in ratios.items():
-        results = [row[name][0] for row in rounds]
-        median = sorted(results, key=lambda result: result.rps)[len(rounds) // 2]
-        cpu_us = statistics.median(row[name][1] for row in rounds)
-        cells.append(
-            (
-                name,
-                f"{median.rps:,.0f}",
-                f"{cpu_us:.0f}" if name in half else "",
-                f"{median.p50_ms:.2f}",
-                f"{median.p99_ms:.2f}",
-                f"{half[name].p99_ms:.2f}" if name in half else "",
-                str(sum(result.failed for result in results)),
-                f"{ratio:.3f}",
-                f"{ratio / ratios[_UNKEY]:.2f}" if _UNKEY in ratios else "",
-            )
+        name: statistics.median(
+            each[name].result.rps / each[row.baseline].result.rps for each in rounds
         )
-    title = (
-        f"one worker: HMAC, scopes, two rate limits in Redis, usage, metrics, log; "
-        f"{_ROUNDS} rounds in turn"
-    )
-    latencies = ("p50 ms", "p99 ms", "p99 ms at half the rate")
-    columns = ("", "requests/s", "CPU us", *latencies, "failed", f"of {_BASELINE}", "of Unkey")
-    show(title, columns, cells)
+        for name, row in table.items()
+        if row.baseline
+    }
+    _show(workers, table, rounds, half, ratios)
+    print(f"A cached key with the counters of its limits takes {key_bytes:.0f} bytes.")
     if store:
+        cpu_us = {name: round(_median(rounds, name).cpu_us) for name in ratios}
         stored = {
             "measured_at": f"{datetime.now(UTC):%Y-%m-%d}",
-            "ratios": {name: round(ratios[name], 3) for name in half},
+            "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
+            "cpu_us": cpu_us,
         }
         STORED.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
     if check and (
@@ -83,51 +115,178 @@ def regressions(ratios: dict[str, float], stored: dict[str, float]) -> list[str]
     ]
 
 
-def _measure() -> tuple[list[dict[str, tuple[Result, float]]], dict[str, Result]]:
-    """Return the result and the CPU microseconds of the gateway per request, for each round and
-    row, and the results of the gateway at half of its rate.
+def rows(env: Environment, requests: Requests) -> dict[str, Row]:
+    """The rows by name. `realistic`: KEYS keys drawn by Zipf's law, with one or two limits of
+    different sizes that are never reached.
     """
-    with environment() as env:
-        gateway = {
-            name: (env.gateway_port, content)
-            for name, content in endpoint_requests(env.token).items()
-        }
-        targets = {**gateway, _BASELINE: (env.upstream_port, request("/"))}
-        if unkey := _unkey():
-            targets[_UNKEY] = unkey
-        for port, content in targets.values():  # warm-up
-            measure_once(port, content, 1.0)
-        rounds = []
-        for _ in range(_ROUNDS):
-            row = {}
-            for name, (port, content) in targets.items():
-                before_s = _cpu_s(env.gateway_pid)
-                result = measure_once(port, content, _SECONDS)
-                row[name] = result, (_cpu_s(env.gateway_pid) - before_s) / result.requests * 1e6
-            rounds.append(row)
-        half = {
-            name: measure_once(port, content, _SECONDS, rounds[-1][name][0].rps / 2)
-            for name, (port, content) in gateway.items()
-        }
-    return rounds, half
+    sizes = [_limits(rank) for rank in range(KEYS)]
+    tokens, many = env.create_keys(sizes), env.create_keys([_limits(KEYS)] * MANY_KEYS)
+    small = env.create_keys([[limit(10**9, burst=5)]] * KEYS)
+    limited = env.create_keys([[limit(1, window_s=86_400)]] * KEYS)
+    unknown = [
+        build("gtk", KeyEnvironment.TEST, os.urandom(9), os.urandom(32)).text for _ in range(KEYS)
+    ]
+    verify, proxied = requests.verifications, requests.proxied
+    drawn = requests.zipf(tokens, REQUESTS)
+    realistic = cache(lambda: verify(drawn))
+    to_core = cache(lambda: proxied(drawn, CORE))
+
+    def row(file: Callable[[], Path], baseline: str = _STATIC, **options: Any) -> Row:
+        return Row(env.gateway, file, env.pids["gateway"], baseline, **options)
+
+    def verified(tokens: Sequence[str], code: str = "VALID", **options: Any) -> Row:
+        return row(lambda: verify(tokens), expected=f'"code":"{code}"', **options)
+
+    result = {
+        _STATIC: Row(env.nginx, realistic),
+        "JSON": row(realistic),
+        "JSON, TLS": Row(env.tls, realistic, env.pids["tls"], _STATIC, ""),
+        "JSON, identical": verified(tokens[:1]),
+        "JSON, 100,000 keys, uniform": verified(many, warm_up_s=15),
+        "JSON, first request of a key": row(
+            lambda: verify(env.create_keys([_limits(KEYS)] * NEW_KEYS)), is_new=True
+        ),
+        "JSON, burst of 5": verified(small),
+        "JSON, rate limited": verified(requests.zipf(limited, REQUESTS), "RATE_LIMITED"),
+        "JSON, unknown key": verified(requests.zipf(unknown, REQUESTS), "NOT_FOUND"),
+        "JSON, malformed token": verified(
+            [token[:-1] for token in requests.zipf(unknown, REQUESTS)], "NOT_FOUND"
+        ),
+        "header": row(lambda: requests.header_verifications(drawn)),
+        _PROXY: Row(env.nginx, to_core),
+        "proxy": row(to_core, _PROXY),
+    }
+    for name in FILES:
+        file, baseline = cache(partial(_file, requests, drawn, name)), f"{_PROXY}, {name}"
+        result[baseline] = Row(env.nginx, file, connections=16)
+        result[f"proxy, {name}"] = row(file, baseline, connections=16)
+    if unkey := create_keys(KEYS):
+        result[_UNKEY] = Row(unkey.url, lambda: unkey.verifications(requests, REQUESTS))
+    return result
+
+
+def _file(requests: Requests, tokens: Sequence[str], name: str) -> Path:
+    return requests.proxied(tokens[:1000], f"{CORE}files/{name}")
+
+
+def _limits(rank: int) -> list[dict[str, object]]:
+    """Rate limits of the key with this rank, which are larger than its share of the load."""
+    largest = 10_000_000 if rank < 100 else 1_000 if rank < 1_000 else 100
+    return [limit(largest), limit(10**9, window_s=86_400)][: 1 + rank % 2]
+
+
+def _measure(
+    table: dict[str, Row],
+) -> tuple[list[dict[str, Measurement]], dict[str, Result], float]:
+    """The measurements of each round, the results of the main rows at half of their rate, and the
+    bytes of memory for each of MANY_KEYS keys.
+    """
+    key_bytes, files = 0.0, {}
+    for name, row in table.items():
+        files[name] = row.requests()
+        before = _memory_bytes(row.pid) if row.pid else 0
+        measure(row.url, files[name], row.warm_up_s, connections=row.connections)
+        if row.expected and row.expected not in _response(row.url, files[name]):
+            raise SystemExit(f"{name}: the response does not contain {row.expected}")
+        if row.warm_up_s > 2 and row.pid:
+            key_bytes = (_memory_bytes(row.pid) - before) / MANY_KEYS
+    rounds = []
+    for _ in range(ROUNDS):
+        each = {}
+        for name, row in table.items():
+            file = row.requests() if row.is_new else files[name]
+            before_s = _cpu_s(row.pid) if row.pid else 0
+            result = measure(row.url, file, SECONDS, connections=row.connections)
+            used_s = _cpu_s(row.pid) - before_s if row.pid else 0
+            each[name] = Measurement(result, used_s / result.requests * 1e6)
+            if row.is_new:
+                file.unlink()
+        rounds.append(each)
+    half = {
+        name: measure(
+            table[name].url, files[name], SECONDS, rate=_median(rounds, name).result.rps / 2
+        )
+        for name in (_STATIC, "JSON", "header", "proxy", _UNKEY)
+        if name in table
+    }
+    return rounds, half, key_bytes
+
+
+def _median(rounds: Sequence[dict[str, Measurement]], name: str) -> Measurement:
+    """The measurement of the round with the median rate."""
+    return sorted((each[name] for each in rounds), key=lambda each: each.result.rps)[
+        len(rounds) // 2
+    ]
+
+
+def _show(
+    workers: int,
+    table: dict[str, Row],
+    rounds: Sequence[dict[str, Measurement]],
+    half: dict[str, Result],
+    ratios: dict[str, float],
+) -> None:
+    title = (
+        f"{workers} worker(s), {KEYS:,} keys by Zipf's law unless stated otherwise; {ROUNDS} "
+        f"rounds of {SECONDS:.0f} s in turn"
+    )
+    latencies = ("p50 ms", "p99 ms", "p99 ms at half the rate")
+    shown = Table(
+        "", "requests/s", "CPU us", *latencies, "failed", "of nginx", "of Unkey", title=title
+    )
+    for name, row in table.items():
+        median = _median(rounds, name)
+        result, unkey = median.result, half.get(_UNKEY) and _median(rounds, _UNKEY).result.rps
+        shown.add_row(
+            name,
+            f"{result.rps:,.0f}",
+            f"{median.cpu_us:.0f}" if row.pid else "",
+            f"{result.p50_ms:.2f}",
+            f"{result.p99_ms:.2f}",
+            f"{half[name].p99_ms:.2f}" if name in half else "",
+            str(sum(each[name].result.failed for each in rounds)),
+            f"{ratios[name]:.3f}" if name in ratios else "",
+            f"{result.rps / unkey:.2f}" if unkey and row.pid else "",
+        )
+    Console(width=140).print(shown)
+
+
+def _response(url: str, file: Path) -> str:
+    """Status and body of the response to the repeated first request of a file."""
+    host, _, port = url.partition("://")[2].partition(":")
+    with file.open("rb") as opened:
+        request = opened.read(int(opened.readline()))
+    for _ in range(2):
+        with socket.create_connection((host, int(port)), 10) as connection:
+            connection.sendall(request)
+            response = HTTPResponse(connection)
+            response.begin()
+            text = f"{response.status} {response.read(1000).decode('latin-1')}"
+    return text
+
+
+def _processes(pid: int) -> Iterator[int]:
+    """A process and its child processes."""
+    yield pid
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from _processes(int(child))
 
 
 def _cpu_s(pid: int) -> float:
-    """User and system time of a process in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * _TICK_S
+    """User and system time of processes in seconds."""
+    fields = [
+        Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        for each in _processes(pid)
+    ]
+    return sum(int(each[11]) + int(each[12]) for each in fields) * _TICK_S
 
 
-def _unkey() -> tuple[int, bytes] | None:
-    """Port of a local Unkey API server and a verification request, if UNKEY_PORT, UNKEY_ROOT_KEY
-    and UNKEY_KEY are set.
-
-    Source: Unkey API reference, `POST /v2/keys.verifyKey`.
-    """
-    port, root_key, key = (
-        os.environ.get(f"UNKEY_{name}", "") for name in ("PORT", "ROOT_KEY", "KEY")
-    )
-    if not (port and root_key and key):
-        return None
-    headers = (f"Authorization: Bearer {root_key}", "Content-Type: application/json")
-    return int(port), request("/v2/keys.verifyKey", *headers, body={"key": key})
+def _memory_bytes(pid: int) -> int:
+    """Proportional set size of processes (proc_pid_smaps_rollup(5))."""
+    lines = [
+        line
+        for each in _processes(pid)
+        for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
+    ]
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))

@@ -1,11 +1,31 @@
-"""The check of the throughput ratios."""
+"""The check of the throughput ratios, and the requests of the benchmark."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
+
+import pytest
+from gatehouse.core.token import Pepper
 
 from bench.gateway import ratios
-from bench.gateway.environment import endpoint_requests
+from bench.gateway.environment import Environment
+from bench.gateway.load import Requests
+
+
+class WithoutServers(Environment):
+    """Keys that no database has."""
+
+    def create_keys(self, limits: object) -> list[str]:
+        assert isinstance(limits, list)
+        return [f"token-{number}" for number in range(len(limits))]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> dict[str, ratios.Row]:
+    pids = {"gateway": 1, "tls": 2}
+    env = WithoutServers("http://a", "https://a", "http://b", pids, "", Pepper({1: bytes(32)}, 1))
+    return ratios.rows(env, Requests(tmp_path))
 
 
 def test_lower_or_missing_ratio_is_a_regression() -> None:
@@ -18,7 +38,17 @@ def test_lower_or_missing_ratio_is_a_regression() -> None:
     ]
 
 
-def test_every_endpoint_has_a_stored_ratio() -> None:
-    stored = json.loads(ratios.STORED.read_text(encoding="utf-8"))["ratios"]
-    assert stored.keys() == endpoint_requests("token").keys()
-    assert all(0 < ratio < 1 for ratio in stored.values())
+def test_every_row_of_the_gateway_has_a_stored_ratio(table: dict[str, ratios.Row]) -> None:
+    stored = json.loads(ratios.STORED.read_text(encoding="utf-8"))
+    assert stored["ratios"].keys() == {name for name, row in table.items() if row.pid}
+    assert stored["cpu_us"].keys() == stored["ratios"].keys()
+    assert all(0 < ratio < 2 for ratio in stored["ratios"].values())
+
+
+@pytest.mark.requirement("CG-10", "TR-15")
+def test_no_two_requests_of_the_realistic_load_are_equal(table: dict[str, ratios.Row]) -> None:
+    for name in ("JSON", "proxy"):
+        with table[name].requests().open("rb") as file:
+            requests = [file.read(int(size)) for size in file]
+        assert len(set(requests)) == len(requests) == ratios.REQUESTS
+        assert all(b"X-Amzn-Trace-Id: Root=1-" in request for request in requests)

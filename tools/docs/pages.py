@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tools.docs import (
     alarms,
+    capacity,
     controls,
     core_settings,
     costs,
@@ -23,6 +24,7 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "permissions.md": permissions.page,
     "alarms.md": alarms.page,
     "costs.md": costs.page,
+    "capacity.md": capacity.page,
     "../runtime/web/src/coreOptions.ts": core_settings.module,
     "../runtime/web/src/keyFields.ts": key_form.module,
 }

@@ -1,0 +1,147 @@
+"""Requests as a load balancer sends them, and the load generator (wrk).
+
+Heads and bodies of two requests are never equal: an Application Load Balancer adds a trace ID to
+each request, forwards the addresses of clients, and sends the requests of many clients on each of
+its connections. Source: Elastic Load Balancing, "HTTP headers and Application Load Balancers".
+"""
+
+import json
+import random
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from zlib import crc32
+
+CONNECTIONS = 64
+_SCRIPT = Path(__file__).with_name("requests.lua")
+_RESULT = re.compile(r"^result (\d+) (\d+) (\d+) (\d+) (\d+)$", re.MULTILINE)
+_AGENTS = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{}.0.0.0 Safari/537.36",  # noqa: E501
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_{} like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",  # noqa: E501
+    "python-requests/2.{}.0",
+    "Go-http-client/1.{}",
+    "okhttp/4.{}.0",
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Requests per second, latency percentiles, and the numbers of all requests and of those that
+    failed.
+    """
+
+    rps: float
+    p50_ms: float
+    p99_ms: float
+    requests: int
+    failed: int
+
+
+class Requests:
+    """Writes requests into files for the load generator. The same seed makes the same requests."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._random = random.Random(1)
+
+    def zipf(self, tokens: Sequence[str], number: int) -> list[str]:
+        """Tokens drawn by Zipf's law with the exponent 1: the n-th token is used 1/n as often as
+        the first.
+        """
+        weights = list(accumulate(1 / rank for rank in range(1, len(tokens) + 1)))
+        return self._random.choices(tokens, cum_weights=weights, k=number)
+
+    def verifications(self, tokens: Iterable[str]) -> Path:
+        """Verifications with a JSON body, one for each token."""
+        bodies = (
+            {"token": token, "scopes": ["cores:read"], "address": self._address(token)}
+            for token in tokens
+        )
+        return self.posts("/v1/keys/verify", bodies)
+
+    def posts(self, path: str, bodies: Iterable[object], *headers: str) -> Path:
+        """Requests with JSON bodies."""
+        return self.write(
+            self._request("POST", path, *headers, body=json.dumps(body)) for body in bodies
+        )
+
+    def header_verifications(self, tokens: Iterable[str]) -> Path:
+        """Verifications with the token in a header."""
+        path = "/v1/keys/verify?scope=cores:read"
+        return self.write(self._request("GET", path, self._bearer(token)) for token in tokens)
+
+    def proxied(self, tokens: Iterable[str], path: str) -> Path:
+        """Requests to a Core. A path that ends with a slash is continued at random."""
+        return self.write(
+            self._request("GET", self._continued(path), self._bearer(token)) for token in tokens
+        )
+
+    def write(self, requests: Iterable[bytes]) -> Path:
+        """Writes requests into a new file."""
+        path = self._folder / f"{len(list(self._folder.iterdir()))}.requests"
+        with path.open("wb") as file:
+            for request in requests:
+                file.write(b"%d\n%b" % (len(request), request))
+        return path
+
+    def _request(self, method: str, target: str, *headers: str, body: str = "") -> bytes:
+        draw = self._random
+        seconds, number = 1_800_000_000 + draw.randrange(10**6), draw.getrandbits(96)
+        lines = [
+            f"X-Forwarded-For: {self._address(str(draw.randrange(10**4)))}",
+            "X-Forwarded-Proto: https",
+            "X-Forwarded-Port: 443",
+            "Host: gateway.example.com",
+            f"X-Amzn-Trace-Id: Root=1-{seconds:08x}-{number:024x}",
+            f"User-Agent: {draw.choice(_AGENTS).format(draw.randrange(10, 60))}",
+            "Accept: application/json, */*;q=0.5",
+            "Accept-Encoding: gzip, deflate, br",
+            f"X-Request-Id: {draw.getrandbits(128):032x}",
+            *headers,
+        ]
+        if draw.random() < 0.3:
+            lines.append(
+                f"traceparent: 00-{draw.getrandbits(128):032x}-{draw.getrandbits(64) | 1:016x}-00"
+            )
+        draw.shuffle(lines)
+        if body:
+            lines += [f"Content-Length: {len(body)}", "Content-Type: application/json"]
+        return "\r\n".join((f"{method} {target} HTTP/1.1", *lines, "", body)).encode()
+
+    def _bearer(self, token: str) -> str:
+        return f"Authorization: Bearer {token}"
+
+    def _address(self, client: str) -> str:
+        """One of two addresses of a client."""
+        number = crc32(client.encode()) % 2**16
+        return f"198.{18 + self._random.randrange(2)}.{number >> 8}.{number & 255}"
+
+    def _continued(self, path: str) -> str:
+        number = self._random.randrange(10**6)
+        return f"{path}orders/{number}/items?page={number % 7}" if path.endswith("/") else path
+
+
+def measure(
+    url: str,
+    requests: Path,
+    seconds: float,
+    *,
+    connections: int = CONNECTIONS,
+    rate: float = 0,
+) -> Result:
+    """Sends requests for a time. url: origin. rate: mean requests per second; 0: each connection
+    sends a request as soon as it has received the response to the previous one.
+    """
+    pause_ms = round(connections / rate * 1000) if rate else 0
+    options = ["-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", str(_SCRIPT), url, "--"]
+    output = subprocess.run(
+        ["wrk", *options, str(requests), str(pause_ms)], capture_output=True, text=True, check=True
+    ).stdout
+    match = _RESULT.search(output)
+    if match is None:
+        raise SystemExit(f"wrk did not measure {url}: {output}")
+    number, duration_us, p50_us, p99_us, failed = map(int, match.groups())
+    return Result(number / duration_us * 1e6, p50_us / 1000, p99_us / 1000, number, failed)

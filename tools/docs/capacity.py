@@ -1,0 +1,62 @@
+"""docs/capacity.md: requests per vCPU and capacity of each stack, from the measured CPU time."""
+
+import json
+from typing import Any
+
+from components.settings.workloads import ScalingSettings
+from sandbox.paths import REPOSITORY
+from tools.docs import markdown
+from tools.docs.costs import GIB, UNITS_PER_VCPU, VCPU
+from tools.docs.deployments import STACKS, deployed
+from tools.docs.markdown import table
+
+_MEASURED = REPOSITORY / "bench" / "gateway" / "ratios.json"
+#: Average CPU utilization for which the capacity is computed.
+UTILIZATION: float = ScalingSettings.model_fields["cpu_target_percent"].default / 100
+GIB_PER_VCPU = 2
+
+
+def page() -> str:
+    """Renders the page from the stored results of `python -m bench --store`, and from the resources
+    of each stack.
+    """
+    measured: dict[str, Any] = json.loads(_MEASURED.read_text(encoding="utf-8"))
+    cpu_us, ratios = measured["cpu_us"], measured["ratios"]
+    rows = [
+        (name, f"{cpu_us[name]:,} us", _per_vcpu(cpu_us[name]), _usd(cpu_us[name]), f"{ratio:.3f}")
+        for name, ratio in ratios.items()
+    ]
+    heads = ("request", "CPU time", "requests/s per vCPU", "USD per million", "of nginx")
+    stacks = [_stack_row(stack, cpu_us["JSON, TLS"]) for stack in STACKS]
+    return markdown.page(
+        "capacity",
+        measured_at=measured["measured_at"],
+        percent=round(UTILIZATION * 100),
+        gib=GIB_PER_VCPU,
+        requests=table(heads, rows),
+        stacks=table(
+            ("stack", "tasks", "vCPU of a task", "verifications/s at the maximum"), stacks
+        ),
+    )
+
+
+def _per_vcpu(cpu_us: float, vcpu: float = 1) -> str:
+    """Requests per second at the utilization."""
+    return f"{round(UTILIZATION * 1_000_000 / cpu_us * vcpu, -1):,.0f}"
+
+
+def _usd(cpu_us: float) -> str:
+    """Cost of a million requests on Fargate at the utilization."""
+    return f"{cpu_us / UTILIZATION / 3600 * (VCPU + GIB_PER_VCPU * GIB):.4f}"
+
+
+def _stack_row(stack: str, cpu_us: float) -> tuple[str, str, str, str]:
+    inputs: dict[str, Any] = {
+        resource.registration.type.rpartition(":")[2]: resource.registration.inputs
+        for resource in deployed(stack).resources
+        if resource.registration.name == "gateway"
+    }
+    vcpu, target = int(inputs["TaskDefinition"]["cpu"]) / UNITS_PER_VCPU, inputs["Target"]
+    tasks_max = target["maxCapacity"]
+    tasks = f"{target['minCapacity']} to {tasks_max}"
+    return stack, tasks, f"{vcpu:g}", _per_vcpu(cpu_us, vcpu * tasks_max)
