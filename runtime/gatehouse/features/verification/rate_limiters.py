@@ -19,26 +19,19 @@ accesses the counters of many keys at once.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+import msgspec
+
 from gatehouse.core import gcra
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.ledger import Counter, Families, Family, steps
 from gatehouse.core.verification import Charge, RateLimitState
-from gatehouse.platform.redis.batches import BATCH_MAX, ScriptBatches
-from gatehouse.platform.redis.connection import (
-    OPEN_TIMEOUT_S,
-    RedisConnection,
-    RedisLogin,
-    RedisReplyError,
-    Reply,
-    Script,
-)
+from gatehouse.platform.redis.connection import Redis
 from gatehouse.platform.settings import OnError
 
 KEY_PREFIX = "gatehouse:limit:"
@@ -47,46 +40,54 @@ SEQUENCE_PREFIX = "gatehouse:exchange:"
 SEQUENCE_S = 3600
 #: Seconds after which a worker reports the requests that it has allowed.
 EXCHANGE_S = 0.05
-FORGET_TIMEOUT_S = 2.0
+#: Seconds after which a worker calls Redis again that was unavailable.
+RETRY_S = 0.5
+#: Maximum number of requests, and of reported key families, in a call.
+BATCH_MAX = 256
+#: Timeout of the first call, for which the credentials of the task role are fetched.
+START_TIMEOUT_S = 2.0
+#: Timeout for removing the counters of a subject.
+FORGET_TIMEOUT_S = 10.0
 
 # KEYS[1] contains the number of the last call of the worker, and ARGV[1] the number of this call.
-# Then follow the entries. ARGV contains for each: the number of limits; 1 if Redis decides on the
-# entry, and 0 if it has been allowed; the number of the call in which the entry was sent first; and
-# `move_us` and `room_us` of each limit (core/gcra.py). KEYS contains the counters in the same
-# order. The script returns `ahead_us` of each limit: before the entry if Redis decides, otherwise
-# after it. The numbers are returned as text, because Lua numbers become integers in replies. Times
-# are relative to 2024, because a double represents such times to better than 0.01 us, but the
+# ARGV[2] contains the entries in MessagePack: whether Redis decides on the entry, or it has been
+# allowed; the number of the call in which the entry was sent first; and `move_us` and `room_us` of
+# each limit (core/gcra.py). KEYS contains the counters in the same order. The script returns
+# `ahead_us` of each limit, in MessagePack: before the entry if Redis decides, otherwise after it.
+# Times are relative to 2024, because a double represents such times to better than 0.01 us, but the
 # current Unix time only to 0.25 us. `%.4f` is used instead of tostring, which keeps only 14 digits
 # and would lose the microseconds.
-SCRIPT = Script(f"""
+SCRIPT = f"""
 local clock = redis.call('TIME')
 local now = (tonumber(clock[1]) - 1704067200) * 1000000 + tonumber(clock[2])
 local last = tonumber(redis.call('GET', KEYS[1]) or '0')
 redis.call('SET', KEYS[1], ARGV[1], 'EX', {SEQUENCE_S})
-local result, key, argument = {{}}, 1, 2
-while argument <= #ARGV do
-  local limits, decides = tonumber(ARGV[argument]), ARGV[argument + 1] == '1'
-  local counts = tonumber(ARGV[argument + 2]) > last
-  argument = argument + 3
-  local ahead, move = {{}}, {{}}
-  for i = 1, limits do
-    move[i] = tonumber(ARGV[argument + 2 * i - 2])
+local result, key = {{}}, 1
+for _, entry in ipairs(cmsgpack.unpack(ARGV[2])) do
+  local decides, sequence, limits = unpack(entry)
+  local counts, ahead = sequence > last, {{}}
+  for i, limit in ipairs(limits) do
     ahead[i] = math.max(tonumber(redis.call('GET', KEYS[key + i]) or '0') - now, 0)
-    if decides and ahead[i] > tonumber(ARGV[argument + 2 * i - 1]) then counts = false end
+    if decides and ahead[i] > limit[2] then counts = false end
   end
-  for i = 1, limits do
-    local moved = ahead[i] + move[i]
-    if counts and move[i] > 0 then
+  for i, limit in ipairs(limits) do
+    local moved = ahead[i] + limit[1]
+    if counts and limit[1] > 0 then
       local expiry = math.ceil(moved / 1000) + 1000
       redis.call('SET', KEYS[key + i], string.format('%.4f', now + moved), 'PX', expiry)
       if not decides then ahead[i] = moved end
     end
-    result[#result + 1] = string.format('%.4f', ahead[i])
+    result[#result + 1] = ahead[i]
   end
-  key, argument = key + limits, argument + 2 * limits
+  key = key + #limits
 end
-return result
-""")
+return cmsgpack.pack(result)
+"""
+
+_decode_reply = msgspec.msgpack.Decoder(list[float]).decode
+
+#: One state per limit. None: Redis has not decided.
+_States = tuple[RateLimitState, ...] | None
 
 
 @dataclass(slots=True, eq=False)
@@ -97,7 +98,7 @@ class _Entry:
         limit.
     charge: the charge on which Redis decides, or None for requests that have been allowed.
     sequence: number of the call in which the entry was sent first; 0: not sent.
-    ahead: reply of Redis.
+    decision: result of the charge.
     """
 
     subject: str
@@ -106,11 +107,11 @@ class _Entry:
     rooms: Sequence[float]
     charge: Charge | None = None
     sequence: int = 0
-    ahead: list[float] = field(default_factory=list)
+    decision: asyncio.Future[_States] = field(default_factory=asyncio.Future)
 
 
 class RateLimits:
-    """Rate limiter of a worker. login: None if each worker counts alone. `on_degraded` is called
+    """Rate limiter of a worker. redis: None if each worker counts alone. `on_degraded` is called
     with the name of the error when Redis becomes unavailable.
 
     degraded: the worker counts without Redis.
@@ -118,58 +119,44 @@ class RateLimits:
 
     def __init__(
         self,
-        login: RedisLogin | None = None,
+        redis: Redis | None = None,
         *,
-        timeout_s: float = 1.0,
         on_error: OnError = "local",
         on_degraded: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._login = login
-        self._on_error: OnError = "local" if login is None else on_error
+        self._redis = redis
+        self._script = None if redis is None else redis.client.register_script(SCRIPT)
+        self._on_error: OnError = "local" if redis is None else on_error
         self._on_degraded = on_degraded
         self._families = Families()
-        self._batches: ScriptBatches[_Entry | Family | None, tuple[RateLimitState, ...]] | None = (
-            None
-        )
-        if login is not None:
-            self._batches = ScriptBatches(
-                login,
-                SCRIPT,
-                timeout_s=timeout_s,
-                encode=self._encode,
-                decode=self._decode,
-                on_failure=self._fail,
-            )
         self._timer: asyncio.TimerHandle | None = None
         self._name = SEQUENCE_PREFIX + secrets.token_hex(8)
         self._sequence = 0
+        #: Requests for the next call: entries on which Redis decides, families with unsent
+        #: requests, and None for BATCH_MAX families.
+        self._waiting: list[_Entry | Family | None] = []
+        self._calls: asyncio.Task[None] | None = None
         #: Entries of the call in flight, and of calls without a reply.
         self._in_flight: list[_Entry] = []
         self._unanswered: list[_Entry] = []
-        self.degraded = login is None
+        self.degraded = redis is None
 
     async def start(self) -> None:
         """Opens the connection and loads the script. After a failure, the worker counts without
         Redis until Redis is available.
         """
-        if self._batches is None:
-            return
-        connection = self._batches.connection
-        try:
-            await connection.open(OPEN_TIMEOUT_S * 8)
-            await connection.call(("SCRIPT", "LOAD", SCRIPT.text), OPEN_TIMEOUT_S * 8)
-        except (OSError, TimeoutError, RedisReplyError) as exc:
-            self._fail(type(exc).__name__)
+        if self._redis is not None:
+            try:
+                await self._redis.call(self._redis.client.script_load(SCRIPT), START_TIMEOUT_S)
+            except Unavailable as exc:
+                self._fail(exc.detail)
 
     async def close(self) -> None:
-        """Reports the allowed requests if Redis is available, and closes the connection."""
-        if self._batches is None:
-            return
-        await self._batches.join()
+        """Reports the allowed requests if Redis is available."""
+        await self._finish_calls()
         if not self.degraded:
-            self._batches.submit(None)
-            await self._batches.join()
-        await self._batches.close()
+            self._add(None)
+            await self._finish_calls()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -197,48 +184,39 @@ class RateLimits:
         Scans all counters, because a limit may have been renamed while its counter still exists.
         Used by purges only.
         """
-        if self._login is None:
+        if self._redis is None:
             return False
-        connection, cursor = RedisConnection(self._login), b"0"
+        client = self._redis.client
+
+        async def remove() -> bool:
+            async for name in client.scan_iter(f"{KEY_PREFIX}*:{subject}", count=1000):
+                await client.unlink(name)
+            return True
+
         try:
-            await connection.open(FORGET_TIMEOUT_S)
-            while True:
-                scan = ("SCAN", cursor, "MATCH", f"{KEY_PREFIX}*:{subject}", "COUNT", 1000)
-                reply = await connection.call(scan, FORGET_TIMEOUT_S)
-                if (
-                    not isinstance(reply, list)
-                    or not isinstance(reply[0], bytes)
-                    or not isinstance(reply[1], list)
-                ):
-                    return False
-                names = [name for name in reply[1] if isinstance(name, bytes)]
-                if names:
-                    await connection.call(("UNLINK", *names), FORGET_TIMEOUT_S)
-                cursor = reply[0]
-                if cursor == b"0":
-                    return True
-        except (OSError, TimeoutError, RedisReplyError):
+            return await self._redis.call(remove(), FORGET_TIMEOUT_S)
+        except Unavailable:
             return False
-        finally:
-            connection.close()
 
     def _decide(self, charge: Charge, *, degraded: bool) -> tuple[RateLimitState, ...] | None:
         """Decides in this worker. Returns None without any effect if Redis must decide, which does
         not happen if `degraded`."""
         family = self._families.find(charge.subject)
         states = family.take(charge, time.monotonic() * 1_000_000, degraded=degraded)
-        if family.has_unsent and self._batches is not None:
+        if family.has_unsent and self._redis is not None:
             self._families.unsent[charge.subject] = family
             if family.is_urgent and not degraded:
                 family.is_urgent = False
-                self._batches.submit(family)
+                self._add(family)
             self._exchange_later()
         return states
 
     async def _ask(self, entry: _Entry | None, charge: Charge) -> tuple[RateLimitState, ...]:
-        if self._batches is not None and entry is not None:
-            with contextlib.suppress(Unavailable):
-                return await self._batches.call(entry)
+        if entry is not None:
+            self._add(entry)
+            states = await entry.decision
+            if states is not None:
+                return states
             if self._on_error == "local":
                 return self._answer(entry, charge)
         detail = "Redis is unavailable and GATEHOUSE_LIMIT_ON_ERROR is deny"
@@ -264,19 +242,41 @@ class RateLimits:
 
     def _exchange_later(self) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(EXCHANGE_S, self._exchange)
+            seconds = RETRY_S if self.degraded else EXCHANGE_S
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._exchange)
 
     def _exchange(self) -> None:
         """Reports the allowed requests, or tries whether Redis is available again."""
         self._timer = None
-        if self._batches is not None:
-            self._batches.submit(None)
+        self._add(None)
         if self.degraded or self._families.unsent:
             self._exchange_later()
 
-    def _encode(self, requests: list[_Entry | Family | None]) -> tuple[list[str], list[str]]:
-        """Keys and arguments for the script. Requests: entries on which Redis decides, families
-        with unsent requests, and None for BATCH_MAX families."""
+    def _add(self, request: _Entry | Family | None) -> None:
+        """Adds a request to the next call, which begins when the call in flight has ended."""
+        self._waiting.append(request)
+        if self._calls is None and self._redis is not None:
+            self._calls = asyncio.create_task(self._call(self._redis), name="rate limits")
+
+    async def _finish_calls(self) -> None:
+        while self._calls is not None:
+            await asyncio.wait((self._calls,))
+
+    async def _call(self, redis: Redis) -> None:
+        assert self._script is not None  # noqa: S101 - there is a client
+        try:
+            while self._waiting:
+                requests, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+                self._continue(await redis.call(self._script(*self._encode(requests))))
+        except Exception as exc:  # requests wait for the outcome
+            self._fail(exc.detail if isinstance(exc, Unavailable) else type(exc).__name__)
+        finally:
+            self._calls = None
+
+    def _encode(
+        self, requests: list[_Entry | Family | None]
+    ) -> tuple[list[str], list[int | bytes]]:
+        """Keys and arguments for the script."""
         self._sequence += 1
         self._in_flight, now = self._unanswered, time.monotonic() * 1_000_000
         self._unanswered = []
@@ -286,15 +286,13 @@ class RateLimits:
                 self._send(None if request is None else request.subject, now)
             if isinstance(request, _Entry):
                 self._in_flight.append(request)
-        keys, arguments = [self._name], [str(self._sequence)]
+        keys, entries = [self._name], []
         for entry in self._in_flight:
             entry.sequence = entry.sequence or self._sequence
-            decides = "0" if entry.charge is None else "1"
-            arguments += (str(len(entry.counters)), decides, str(entry.sequence))
-            for counter, move, room in zip(entry.counters, entry.moves, entry.rooms, strict=True):
-                keys.append(f"{KEY_PREFIX}{counter.name}:{entry.subject}")
-                arguments += (repr(move), repr(room))
-        return keys, arguments
+            keys += [f"{KEY_PREFIX}{counter.name}:{entry.subject}" for counter in entry.counters]
+            limits = list(zip(entry.moves, entry.rooms, strict=True))
+            entries.append((entry.charge is not None, entry.sequence, limits))
+        return keys, [self._sequence, msgspec.msgpack.encode(entries)]
 
     def _send(self, subject: str | None, now: float) -> None:
         """Adds the unsent requests of a family, or of BATCH_MAX families, to the call."""
@@ -305,42 +303,43 @@ class RateLimits:
                 counters, moves = zip(*sent, strict=True)
                 self._in_flight.append(_Entry(name, counters, moves, moves))
 
-    def _decode(
-        self, requests: list[_Entry | Family | None], reply: list[Reply]
-    ) -> list[tuple[RateLimitState, ...]]:
+    def _continue(self, reply: bytes) -> None:
         """Continues from the counters in Redis. Raises ValueError."""
-        numbers = [float(number) for number in reply if isinstance(number, bytes)]
+        numbers = _decode_reply(reply)
         if len(numbers) != sum(len(entry.counters) for entry in self._in_flight):
             raise ValueError("unexpected reply")
         position, now = 0, time.monotonic() * 1_000_000
-        for entry in self._in_flight:
-            entry.ahead = numbers[position : position + len(entry.counters)]
+        in_flight, self._in_flight, self.degraded = self._in_flight, [], False
+        for entry in in_flight:
+            ahead_us = numbers[position : position + len(entry.counters)]
             position += len(entry.counters)
-            changes = zip(entry.counters, entry.moves, entry.ahead, strict=True)
+            changes = zip(entry.counters, entry.moves, ahead_us, strict=True)
             charge = entry.charge
             if charge is None:
                 for counter, move, ahead in changes:
                     counter.confirm(move, ahead, now)
-            else:
-                counts = gcra.allows(charge.limits, entry.ahead, charge.cost)
-                for counter, move, ahead in changes:
-                    counter.learn(ahead + move if counts else ahead, now)
-        if self._batches is not None and len(self._in_flight) >= BATCH_MAX:
-            self._batches.submit(None)  # more families may be waiting
-        self._in_flight, self.degraded = [], False
-        return [
-            gcra.report(request.charge.limits, request.ahead, request.charge.cost)
-            if isinstance(request, _Entry) and request.charge is not None
-            else ()
-            for request in requests
-        ]
+                continue
+            counts = gcra.allows(charge.limits, ahead_us, charge.cost)
+            for counter, move, ahead in changes:
+                counter.learn(ahead + move if counts else ahead, now)
+            _resolve(entry, gcra.report(charge.limits, ahead_us, charge.cost))
+        if len(in_flight) >= BATCH_MAX:
+            self._add(None)  # more families may be waiting
 
     def _fail(self, reason: str) -> None:
         """Keeps the entries of the call for the next call. `_answer` adds the entries on which
         Redis did not decide."""
+        entries = [*self._in_flight, *(each for each in self._waiting if isinstance(each, _Entry))]
         self._unanswered += [entry for entry in self._in_flight if entry.charge is None]
-        self._in_flight = []
+        self._in_flight, self._waiting = [], []
         if not self.degraded:
             self.degraded = True
             self._on_degraded(reason)
+        for entry in entries:
+            _resolve(entry, None)
         self._exchange_later()
+
+
+def _resolve(entry: _Entry, states: _States) -> None:
+    if not entry.decision.done():  # the request was cancelled
+        entry.decision.set_result(states)

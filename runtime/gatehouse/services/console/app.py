@@ -61,7 +61,7 @@ from gatehouse.platform.http.idempotency import IdempotencyGuard, IdempotencySto
 from gatehouse.platform.http.security_headers import security_headers
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
 from gatehouse.platform.observability import Observer
-from gatehouse.platform.redis.connection import RedisProbe, redis_login
+from gatehouse.platform.redis.connection import redis_of
 from gatehouse.platform.settings import Settings
 from gatehouse.services.console import asgi as console
 from gatehouse.services.console.authentication import Authenticator
@@ -126,14 +126,8 @@ class Composition:
             self._secret_sharing(),
             self._identity_provider(),
         )
-        redis = (
-            redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster)
-            if settings.redis_url
-            else None
-        )
-        limits = RateLimits(
-            redis, timeout_s=settings.limit_timeout_ms / 1000, on_error=settings.limit_on_error
-        )
+        redis = redis_of(settings)
+        limits = RateLimits(redis, on_error=settings.limit_on_error)
         keys = self.key_service(
             deliver=sharing.deliver if isinstance(sharing, SecretService) else None,
             forget=limits.forget,
@@ -149,7 +143,7 @@ class Composition:
             accepts_sessions=features.SESSIONS.name not in features_off,
             identity_provider=provider,
         )
-        helpers = [] if redis is None else [RedisProbe(redis)]
+        helpers = [] if redis is None else [redis]
         pipeline = ConsolePipeline(
             observer=self.observer,
             addresses=ClientAddresses(settings.trusted_proxies),
@@ -177,6 +171,8 @@ class Composition:
 
         async def start(stack: AsyncExitStack) -> None:
             await start_tracing(settings, self.observer, stack)
+            if redis is not None:
+                stack.push_async_callback(redis.close)
             for stop in (limits.close, self.pool.close, denied.flush):
                 stack.push_async_callback(stop)
             for job in jobs:

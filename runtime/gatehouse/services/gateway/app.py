@@ -50,7 +50,7 @@ from gatehouse.platform.http.application import Application, Routes
 from gatehouse.platform.http.health import Probe, ServiceHealth
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
 from gatehouse.platform.observability import Observer, Stream
-from gatehouse.platform.redis.connection import RedisLogin, RedisProbe, redis_login
+from gatehouse.platform.redis.connection import Redis, redis_of
 from gatehouse.platform.redis.nonces import RedisNonces
 from gatehouse.platform.settings import Settings
 from gatehouse.services.gateway.asgi import Dependencies, KeyRequests
@@ -67,9 +67,7 @@ def build(settings: Settings) -> Application:
         settings=settings,
         pepper=read_pepper(settings.pepper, "GATEHOUSE_PEPPER"),
         login=database(settings),
-        redis=redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster)
-        if settings.redis_url
-        else None,
+        redis=redis_of(settings),
         clock=Clock(),
         observer=Observer(
             "gateway", settings.log_level, settings.environment, Stream(batched=True)
@@ -86,7 +84,7 @@ class _Gateway:
     settings: Settings
     pepper: Pepper
     login: DatabaseLogin
-    redis: RedisLogin | None
+    redis: Redis | None
     observer: Observer
     clock: Clock
 
@@ -192,20 +190,16 @@ class _Gateway:
         return changes, keys, KeyFinder(self.pepper, self.settings.key_prefix, keys.find, known_ids)
 
     async def _redis_clients(self, stack: AsyncExitStack) -> tuple[RateLimits, RedisNonces | None]:
-        timeout_s, on_error = self.settings.limit_timeout_ms / 1000, self.settings.limit_on_error
+        if self.redis is not None:
+            stack.push_async_callback(self.redis.close)
         limits = RateLimits(
             self.redis,
-            timeout_s=timeout_s,
-            on_error=on_error,
+            on_error=self.settings.limit_on_error,
             on_degraded=self._on_limiter_degraded,
         )
         await limits.start()
         stack.push_async_callback(limits.close)
-        if self.redis is None:
-            return limits, None
-        nonces = RedisNonces(self.redis, timeout_s=timeout_s)
-        stack.push_async_callback(nonces.close)
-        return limits, nonces
+        return limits, None if self.redis is None else RedisNonces(self.redis)
 
     def _websockets(self) -> WebSockets:
         settings = self.settings
@@ -281,7 +275,7 @@ class _Gateway:
             DatabaseProbe(pool),
             FreshnessProbe(changes.staleness_ms, self.settings.max_staleness_ms),
         ]
-        redis: list[Probe] = [] if self.redis is None else [RedisProbe(self.redis)]
+        redis: list[Probe] = [] if self.redis is None else [self.redis]
         return (
             ([*required, *redis], [])
             if self.settings.limit_on_error == "deny"

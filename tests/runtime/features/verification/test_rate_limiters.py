@@ -8,6 +8,7 @@ import signal
 import sys
 import uuid
 from collections.abc import AsyncIterator
+from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
@@ -15,11 +16,10 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import RateLimit
 from gatehouse.core.verification import Charge
 from gatehouse.features.verification import rate_limiters
-from gatehouse.features.verification.rate_limiters import KEY_PREFIX, RateLimits
-from gatehouse.platform.redis import batches
-from gatehouse.platform.redis.batches import BATCH_MAX
-from gatehouse.platform.redis.connection import RedisConnection, redis_login
+from gatehouse.features.verification.rate_limiters import BATCH_MAX, KEY_PREFIX, RateLimits
+from gatehouse.platform.redis.connection import Redis
 from gatehouse.platform.settings import OnError
+from valkey import Valkey
 
 from sandbox.local import servers
 from sandbox.ports import free_port
@@ -38,19 +38,20 @@ def limiter(
     url: str, on_error: OnError = "local", reasons: list[str] | None = None, timeout_s: float = 20
 ) -> RateLimits:
     reasons = [] if reasons is None else reasons
-    return RateLimits(
-        redis_login(url, "url"), timeout_s=timeout_s, on_error=on_error, on_degraded=reasons.append
-    )
+    redis = Redis(url, "url", timeout_s=timeout_s)
+    return RateLimits(redis, on_error=on_error, on_degraded=reasons.append)
 
 
-async def command(url: str, *parts: str) -> object:
+async def close(limits: RateLimits) -> None:
+    await limits.close()
+    assert limits._redis is not None
+    await limits._redis.close()
+
+
+def command(url: str, *parts: str) -> Any:
     """Reply from the server, on a separate connection."""
-    connection = RedisConnection(redis_login(url, "url"))
-    await connection.open(1)
-    try:
-        return await connection.call(parts, 1)
-    finally:
-        connection.close()
+    with Valkey.from_url(url) as client:
+        return client.execute_command(*parts)
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ async def redis_limits(redis_url: str) -> AsyncIterator[RateLimits]:
     started = limiter(redis_url)
     await started.start()
     yield started
-    await started.close()
+    await close(started)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -69,7 +70,7 @@ async def limits(request: pytest.FixtureRequest) -> AsyncIterator[RateLimits]:
     redis_limits = limiter(request.getfixturevalue("redis_url"))
     await redis_limits.start()
     yield redis_limits
-    await redis_limits.close()
+    await close(redis_limits)
 
 
 async def test_burst_is_allowed_then_retry_after_is_set(limits: RateLimits) -> None:
@@ -107,8 +108,8 @@ async def test_used_up_limit_stays_used_up_without_redis() -> None:
         request = charge(FIVE)
         states = [(await redis_limits.take(request))[0] for _ in range(6)]
         assert [state.exceeded for state in states] == [False] * 5 + [True]
-        assert redis_limits._batches is not None
-        redis_limits._batches._timeout_s = 0.25
+        assert redis_limits._redis is not None
+        redis_limits._redis.timeout_s = 0.25
         os.kill(pid, signal.SIGSTOP)
         try:
             before = [(await redis_limits.take(request))[0] for _ in range(3)]
@@ -116,7 +117,7 @@ async def test_used_up_limit_stays_used_up_without_redis() -> None:
             after = [(await redis_limits.take(request))[0] for _ in range(3)]
         finally:
             os.kill(pid, signal.SIGCONT)
-        await redis_limits.close()
+        await close(redis_limits)
     assert [(state.exceeded, state.degraded) for state in before] == [(True, False)] * 3
     assert [(state.exceeded, state.degraded) for state in after] == [(True, True)] * 3
 
@@ -132,7 +133,7 @@ async def remaining(redis_url: str, request: Charge) -> int:
     """The number of units that Redis still allows, seen by another worker."""
     other = limiter(redis_url, "deny")
     (state,) = await other.take(Charge(subject=request.subject, limits=request.limits, cost=0))
-    await other.close()
+    await close(other)
     return state.remaining
 
 
@@ -142,7 +143,7 @@ async def test_small_limits_are_exact(redis_url: str) -> None:
     request, workers = charge(nine), [limiter(redis_url), limiter(redis_url)]
     states = [(await worker.take(request))[0] for worker in workers * 6]
     for worker in workers:
-        await worker.close()
+        await close(worker)
     assert [state.exceeded for state in states] == [False] * 9 + [True] * 3
     assert [state.remaining for state in states[:9]] == list(range(8, -1, -1))
 
@@ -161,7 +162,7 @@ async def test_workers_exceed_a_limit_by_a_tenth_of_the_burst_each(redis_url: st
 
     counts = await asyncio.gather(*(client(worker) for worker in workers))
     for worker in workers:
-        await worker.close()
+        await close(worker)
     assert 1000 <= sum(counts) <= 1000 + 3 * 100
     assert await remaining(redis_url, request) == 0
 
@@ -197,7 +198,7 @@ async def test_worker_that_stops_reports_the_allowed_requests(redis_url: str) ->
     worker, request = limiter(redis_url), charge(THOUSAND)
     for _ in range(40):
         await worker.take(request)
-    await worker.close()
+    await close(worker)
     assert await remaining(redis_url, request) == 960
 
 
@@ -206,10 +207,10 @@ import asyncio, os, sys
 from gatehouse.core.keys import RateLimit
 from gatehouse.core.verification import Charge
 from gatehouse.features.verification.rate_limiters import RateLimits
-from gatehouse.platform.redis.connection import redis_login
+from gatehouse.platform.redis.connection import Redis
 
 async def main() -> None:
-    worker = RateLimits(redis_login(sys.argv[1], "url"), timeout_s=20)
+    worker = RateLimits(Redis(sys.argv[1], "url", timeout_s=20))
     limit = RateLimit(name="requests", quota=1000, window_s=86_400, burst=1000)
     while True:
         (state,) = await worker.take(Charge(sys.argv[2], (limit,), 1))
@@ -241,7 +242,7 @@ async def test_requests_during_interruptions_of_redis_count_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Redis is interrupted repeatedly, and replies are lost. No request is lost or counts twice."""
-    monkeypatch.setattr(batches, "BREAK_S", 0.01)
+    monkeypatch.setattr(rate_limiters, "RETRY_S", 0.01)
     request = charge(RateLimit(name="requests", quota=200, window_s=86_400, burst=200))
     with servers.redis() as url:
         pid, worker = redis_pid(url), limiter(url, timeout_s=0.05)
@@ -262,10 +263,10 @@ async def test_requests_during_interruptions_of_redis_count_once(
             allowed += await take(5)
         assert allowed == 25 + 8 * 20
         allowed += await take(100)
-        await worker.close()
+        await close(worker)
         other = limiter(url, "deny")
         (state,) = await other.take(Charge(request.subject, request.limits, 0))
-        await other.close()
+        await close(other)
     assert allowed == 200
     assert state.exceeded
     assert state.reset_s <= 86_400  # 200 requests
@@ -274,7 +275,7 @@ async def test_requests_during_interruptions_of_redis_count_once(
 async def test_requests_that_wait_for_an_interrupted_redis_count_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batches, "BREAK_S", 0.01)
+    monkeypatch.setattr(rate_limiters, "RETRY_S", 0.01)
     request = charge(FIVE)
     with servers.redis() as url:
         pid, worker = redis_pid(url), limiter(url, timeout_s=0.05)
@@ -285,10 +286,10 @@ async def test_requests_that_wait_for_an_interrupted_redis_count_once(
         finally:
             os.kill(pid, signal.SIGCONT)
         await _until(worker, degraded=False)
-        await worker.close()
+        await close(worker)
         other = limiter(url, "deny")
         (state,) = await other.take(Charge(request.subject, request.limits, 0))
-        await other.close()
+        await close(other)
     assert sum(not each.exceeded for (each,) in states) == 5
     assert state.exceeded
     assert state.reset_s <= 3600  # 5 requests
@@ -308,18 +309,18 @@ async def test_used_up_limit_stays_used_up_if_redis_loses_its_data(
     states = [(await redis_limits.take(full))[0] for _ in range(6)]
     assert states[-1].exceeded
     assert redis_limits.take_now(request) is not None
-    await command(redis_url, "FLUSHALL")
-    await command(redis_url, "SCRIPT", "FLUSH")
+    command(redis_url, "FLUSHALL")
+    command(redis_url, "SCRIPT FLUSH")
     (state,) = await redis_limits.take(full)
     assert (state.exceeded, state.degraded) == (True, False)
-    await redis_limits.close()
+    await close(redis_limits)
     assert await remaining(redis_url, request) == 999
 
 
 async def test_setting_deny_denies_until_redis_is_available(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batches, "BREAK_S", 0.01)
+    monkeypatch.setattr(rate_limiters, "RETRY_S", 0.01)
     request = charge(THOUSAND)
     with servers.redis() as url:
         pid, worker = redis_pid(url), limiter(url, "deny", timeout_s=0.05)
@@ -333,36 +334,40 @@ async def test_setting_deny_denies_until_redis_is_available(
             os.kill(pid, signal.SIGCONT)
         await _until(worker, degraded=False)
         (state,) = await worker.take(request)
-        await worker.close()
+        await close(worker)
     assert (state.remaining, state.degraded) == (998, False)
 
 
-@pytest.mark.bound("redis.batches:BATCH_MAX")
+@pytest.mark.bound("verification.rate_limiters:BATCH_MAX")
 async def test_calls_beyond_a_batch_are_sent_in_another_batch(
     redis_limits: RateLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert redis_limits._batches is not None
-    connection = redis_limits._batches.connection
-    evaluate = AsyncMock(side_effect=connection.evaluate)
-    monkeypatch.setattr(connection, "evaluate", evaluate)
+    assert redis_limits._script is not None
+    script = AsyncMock(side_effect=redis_limits._script.__call__)
+    monkeypatch.setattr(redis_limits, "_script", script)
     states = await asyncio.gather(
         *(redis_limits.take(charge(FIVE)) for _ in range(2 * BATCH_MAX + 1))
     )
     assert not any(state.degraded or state.exceeded for (state,) in states)
-    assert [len(call.args[1]) for call in evaluate.await_args_list] == [
+    assert [len(call.args[0]) for call in script.await_args_list] == [
         count + 1 for count in (BATCH_MAX, BATCH_MAX, 1)
     ]
 
 
-@pytest.mark.bound("verification.rate_limiters:FORGET_TIMEOUT_S")
-async def test_purge_does_not_wait_for_a_silent_redis(
+@pytest.mark.bound(
+    "verification.rate_limiters:START_TIMEOUT_S", "verification.rate_limiters:FORGET_TIMEOUT_S"
+)
+async def test_start_and_purge_do_not_wait_for_a_silent_redis(
     silent_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rate_limiters, "FORGET_TIMEOUT_S", 0.1)
+    for name in ("START_TIMEOUT_S", "FORGET_TIMEOUT_S"):
+        monkeypatch.setattr(rate_limiters, name, 0.1)
     redis_limits = limiter(f"redis://127.0.0.1:{silent_port}")
     async with asyncio.timeout(60):
+        await redis_limits.start()
+        assert redis_limits.degraded
         assert await redis_limits.forget("purged000000") is False
-    await redis_limits.close()
+    await close(redis_limits)
 
 
 async def test_counter_name_has_limit_and_subject_and_expires(
@@ -370,7 +375,7 @@ async def test_counter_name_has_limit_and_subject_and_expires(
 ) -> None:
     request = charge(FIVE)
     await redis_limits.take(request)
-    left = await command(redis_url, "PTTL", f"{KEY_PREFIX}requests:{request.subject}")
+    left = command(redis_url, "PTTL", f"{KEY_PREFIX}requests:{request.subject}")
     assert isinstance(left, int)
     assert 0 < left <= 722_000
 
@@ -386,26 +391,25 @@ async def test_cancelled_request_does_not_affect_others(redis_limits: RateLimits
 
 async def test_without_redis_states_are_degraded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loss of Redis is reported once, and not for each attempt to reach it."""
-    monkeypatch.setattr(batches, "BREAK_S", 0.001)
+    monkeypatch.setattr(rate_limiters, "RETRY_S", 0.001)
     reasons: list[str] = []
     redis_limits = limiter(f"redis://127.0.0.1:{free_port()}", reasons=reasons)
-    assert redis_limits._batches is not None
-    connection = redis_limits._batches.connection
-    evaluate = AsyncMock(side_effect=connection.evaluate)
-    monkeypatch.setattr(connection, "evaluate", evaluate)
+    assert redis_limits._script is not None
+    script = AsyncMock(side_effect=redis_limits._script.__call__)
+    monkeypatch.setattr(redis_limits, "_script", script)
     await redis_limits.start()
     request = charge(TWO)
     states = [await redis_limits.take(request) for _ in range(3)]
     async with asyncio.timeout(60):
-        while evaluate.await_count < 3:
+        while script.await_count < 3:
             await asyncio.sleep(0.001)
-    await redis_limits.close()
+    await close(redis_limits)
     assert [state.exceeded for (state,) in states] == [False, False, True]
     assert all(state.degraded for (state,) in states)
-    assert reasons == ["ConnectionRefusedError"]
+    assert reasons == ["ConnectionError"]
 
 
-@pytest.mark.bound("limit_timeout_ms", "redis.connection:OPEN_TIMEOUT_S")
+@pytest.mark.bound("limit_timeout_ms")
 @pytest.mark.requirement("TR-09")
 @pytest.mark.parametrize("kill_signal", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
 async def test_redis_failure_fails_no_request(kill_signal: signal.Signals) -> None:
@@ -424,17 +428,17 @@ async def test_redis_failure_fails_no_request(kill_signal: signal.Signals) -> No
         degraded_states = [degraded for task in running for degraded in await task]
         await _until(redis_limits, degraded=True)
         (after,) = await redis_limits.take(request)
-        await redis_limits.close()
+        await close(redis_limits)
         if kill_signal is signal.SIGSTOP:
             os.kill(pid, signal.SIGCONT)
     assert len(degraded_states) == 2000
     assert after.degraded
 
 
-@pytest.mark.bound("redis.batches:BREAK_S")
+@pytest.mark.bound("verification.rate_limiters:RETRY_S")
 async def test_recovered_redis_counts_again(redis_limits: RateLimits, redis_url: str) -> None:
     await redis_limits.take(charge(FIVE))
-    await command(redis_url, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    command(redis_url, "CLIENT KILL", "TYPE", "normal", "SKIPME", "yes")
     async with asyncio.timeout(30):
         while (await redis_limits.take(charge(FIVE)))[0].degraded:
             await asyncio.sleep(0.01)

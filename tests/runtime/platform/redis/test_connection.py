@@ -1,33 +1,165 @@
-"""Readiness probe of Redis."""
+"""Client of Redis: credentials, readiness, and failures."""
 
 from __future__ import annotations
 
 import asyncio
+import datetime
+import ssl
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal
 
 import pytest
-from gatehouse.core.errors import Unavailable
-from gatehouse.platform.redis import connection
-from gatehouse.platform.redis.connection import RedisProbe, redis_login
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from gatehouse.core.errors import SettingsError, Unavailable
+from gatehouse.platform.redis.connection import CONNECTIONS_MAX, Redis, iam_token
 
 from tests.runtime.silent_servers import full_server, silent_server
 
 
 @pytest.mark.requirement("TR-12")
 async def test_responding_redis_is_available(redis_url: str) -> None:
-    await RedisProbe(redis_login(redis_url, "url")).check()
+    redis = Redis(redis_url, "url", timeout_s=20)
+    await redis.check()
+    await redis.close()
 
 
-@pytest.mark.bound("redis.connection:PROBE_TIMEOUT_S")
 @pytest.mark.requirement("TR-12")
 @pytest.mark.parametrize("server", [silent_server, full_server], ids=["silent", "full"])
 async def test_redis_that_does_not_respond_is_unavailable(
-    server: Callable[[], AbstractContextManager[int]], monkeypatch: pytest.MonkeyPatch
+    server: Callable[[], AbstractContextManager[int]],
 ) -> None:
-    monkeypatch.setattr(connection, "PROBE_TIMEOUT_S", 0.1)
     with server() as port:
+        redis = Redis(f"redis://127.0.0.1:{port}", "url", timeout_s=0.1)
         async with asyncio.timeout(60):
             with pytest.raises(Unavailable) as error:
-                await RedisProbe(redis_login(f"redis://127.0.0.1:{port}", "url")).check()
+                await redis.check()
+            await redis.close()
     assert error.value.detail == "TimeoutError"
+
+
+@pytest.mark.bound("redis.connection:CONNECTIONS_MAX")
+async def test_calls_share_the_connections(redis_url: str) -> None:
+    redis = Redis(redis_url, "url", timeout_s=20)
+    ids = await asyncio.gather(
+        *(redis.call(redis.client.client_id()) for _ in range(10 * CONNECTIONS_MAX))
+    )
+    await redis.close()
+    assert len(set(ids)) <= CONNECTIONS_MAX
+
+
+async def test_late_reply_is_not_the_reply_to_another_call(redis_url: str) -> None:
+    redis = Redis(redis_url, "url", timeout_s=20)
+    calls = [
+        asyncio.create_task(redis.call(redis.client.echo(str(number)))) for number in range(100)
+    ]
+    for call in calls[::3]:
+        await asyncio.sleep(0)
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    replies = [await redis.call(redis.client.echo(str(number))) for number in range(20)]
+    await redis.close()
+    assert replies == [str(number).encode() for number in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("url", "auth"),
+    [
+        ("http://h-canary", "url"),
+        ("redis://h-canary:x", "url"),
+        ("redis://h-canary:65536", "url"),
+        ("redis://h-canary/a", "url"),
+        ("redis://h-canary?ssl=1", "url"),
+        ("redis://:canary", "url"),
+        ("redis://u@h-canary", "iam"),
+        ("rediss://h-canary", "iam"),
+    ],
+)
+def test_invalid_redis_url_is_rejected_without_quoting_it(
+    url: str, auth: Literal["iam", "url"]
+) -> None:
+    with pytest.raises(SettingsError, match="GATEHOUSE_REDIS_URL") as error:
+        Redis(url, auth, "cluster", timeout_s=1)
+    assert "canary" not in str(error.value)
+
+
+def test_repr_contains_no_password() -> None:
+    redis = Redis("rediss://user:canary@host", "url", timeout_s=1)
+    assert "canary" not in f"{redis!r} {redis.client!r} {redis.client.connection_pool!r}"
+
+
+@pytest.fixture
+def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "session")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+
+
+@pytest.mark.requirement("ECS-01")
+@pytest.mark.usefixtures("aws_credentials")
+def test_iam_token_is_presigned_connect_request() -> None:
+    token = iam_token("Gatehouse-Dev-Cache", "gateway")
+    assert token.startswith(
+        "gatehouse-dev-cache/?Action=connect&User=gateway&X-Amz-Algorithm=AWS4-HMAC-SHA256"
+    )
+    assert "eu-west-1%2Felasticache%2Faws4_request" in token
+    assert "X-Amz-Expires=900" in token
+    assert "X-Amz-Signature=" in token
+
+
+def certificate(folder: Path, host: str) -> ssl.SSLContext:
+    """TLS of a server with this name. certificate.pem in the folder is its certificate."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    signed = (
+        x509.CertificateBuilder(
+            name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1)
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "certificate.pem").write_bytes(signed.public_bytes(pem))
+    (folder / "key.pem").write_bytes(key.private_bytes(pem, form, plain))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+    return context
+
+
+@pytest.mark.requirement("ECS-01")
+@pytest.mark.usefixtures("aws_credentials")
+async def test_connection_verifies_the_server_and_logs_in_with_a_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            received.append(data)
+            writer.write(b"+PONG\r\n" if b"PING" in data else b"+OK\r\n" * data.count(b"*"))
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", ssl=certificate(tmp_path, "localhost"))
+    url = f"rediss://gateway@localhost:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        distrusting = Redis(url, "iam", "cache", timeout_s=20)
+        with pytest.raises(Unavailable):
+            await distrusting.check()
+        assert received == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+        redis = Redis(url, "iam", "cache", timeout_s=20)
+        await redis.check()
+        other = Redis(url.replace("localhost", "127.0.0.1"), "iam", "cache", timeout_s=20)
+        with pytest.raises(Unavailable):
+            await other.check()
+        for client in (distrusting, redis, other):
+            await client.close()
+    login = received[0].split(b"\r\n")
+    assert (login[2], login[4]) == (b"AUTH", b"gateway")
+    assert login[6].startswith(b"cache/?Action=connect&User=gateway&")
+    assert b"PING" in received[-1]

@@ -22,7 +22,7 @@ from gatehouse.features.keys.service import KeyService
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.redis.connection import redis_login
+from gatehouse.platform.redis.connection import Redis
 
 from sandbox.ports import free_port
 from tests.runtime.services.gateway.conftest import PEPPER, Gateway, Start, applied
@@ -398,7 +398,7 @@ async def test_purge_under_load_is_in_effect_everywhere(
         while not done.is_set():
             codes.append((await gateway.verify(key.token)).json["code"])
 
-    counters = RateLimits(redis_login(redis_url, "url", ""), timeout_s=10, on_error="deny")
+    counters = RateLimits(Redis(redis_url, "url", timeout_s=10))
     clients = [asyncio.create_task(client()) for _ in range(3)]
     changed, counters_removed = await replace(keys, forget=counters.forget).purge(
         KeyId(key.id), key.id, "", OPERATOR
