@@ -31,6 +31,7 @@ from gatehouse.features.transfer.file_formats import MalformedFile
 from gatehouse.features.transfer.service import CheckedImport, ImportJob, open_transfer
 from gatehouse.platform import settings as configuration
 from gatehouse.platform.aws import object_storage
+from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import database
 from gatehouse.platform.settings import Settings
 
@@ -61,11 +62,6 @@ def migrate(
     GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and GATEHOUSE_DATABASE_PASSWORD must specify the
     database owner.
     """
-    # Imports SQLAlchemy, which import and export do not need.
-    from gatehouse.platform.db.migrations import (
-        runner,
-    )
-
     access = database(configuration.load())
     outcome = asyncio.run(runner.status(access) if check else runner.migrate(access))
     if as_json:

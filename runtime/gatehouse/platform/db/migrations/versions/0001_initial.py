@@ -8,15 +8,6 @@ NOTIFY gatehouse_change. The advisory lock in the trigger makes transactions com
 their numbers, so a gateway that has read change n has read all earlier changes.
 """
 
-from __future__ import annotations
-
-from gatehouse.platform.db.migrations.runner import execute_script
-
-revision = "0001"
-down_revision = None
-branch_labels = None
-depends_on = None
-
 _KEYS_AND_CORES = """
 CREATE SEQUENCE change_seq AS bigint;
 
@@ -422,14 +413,13 @@ GRANT DELETE ON core TO gatehouse_app;
 """  # noqa: E501
 
 
-def upgrade() -> None:
-    execute_script(
-        _KEYS_AND_CORES
-        + _AUDIT
-        + _USE_OF_KEYS
-        + _NOTIFICATIONS
-        + _IMPORTS
-        + _CONSOLE
-        + _FUNCTIONS
-        + _RIGHTS
-    )
+SQL = (
+    _KEYS_AND_CORES
+    + _AUDIT
+    + _USE_OF_KEYS
+    + _NOTIFICATIONS
+    + _IMPORTS
+    + _CONSOLE
+    + _FUNCTIONS
+    + _RIGHTS
+)
