@@ -66,7 +66,6 @@ def custom_identifiers(key_prefix: str) -> Mapping[str, str]:
         "GatehouseBootstrapToken": f"{key_prefix}_admin_[0-9A-Za-z]{{{TOKEN_CHARS + 6}}}",
         "GatehouseSignInCode": f"{key_prefix}_signin_[0-9A-Za-z_-]{{{TOKEN_CHARS}}}",
         "GatehouseSessionOrCoreSecret": f"gatehouse_[a-z]{{4,7}}_[0-9A-Za-z_-]{{{TOKEN_CHARS}}}",
-        "GatehouseSigningSecret": "sigkey_[0-9A-Za-z/+]{43}=",
         "GatehouseWebhookSecret": "whsec_[0-9A-Za-z/+]{32,86}={0,2}",
         "GatehouseLink": f"[0-9A-Za-z]{{22}}#[0-9A-Za-z]{{{TOKEN_CHARS}}}",
         "BearerToken": "[Bb]earer [0-9A-Za-z_./+=-]{20,2000}",

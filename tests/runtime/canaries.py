@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gatehouse.core.http_signatures import secret_text
 from gatehouse.core.keys import KeyEnvironment
 from gatehouse.core.token import build, checksum
 from gatehouse.core.token_scanner import CORE_PREFIX, SESSION_PREFIX, Kind
@@ -54,7 +53,6 @@ TOKENS = [
         (Kind.SIGN_IN_CODE, "gtk_signin_" + secrets.token_urlsafe(32)),
         (Kind.SESSION, SESSION_PREFIX + secrets.token_urlsafe(32)),
         (Kind.CORE_SECRET, CORE_PREFIX + secrets.token_urlsafe(32)),
-        (Kind.SIGNING_SECRET, secret_text(secrets.token_bytes(32))),
         (Kind.WEBHOOK_SECRET, webhook_secret_text(secrets.token_bytes(32))),
         (
             Kind.LINK,

@@ -7,7 +7,7 @@ from typing import Any
 
 from gatehouse.core.keys import KEY_FIELDS, key_fields
 from gatehouse.features.keys.schemas import CreateKey
-from gatehouse.platform.http.fields import multi_line
+from gatehouse.platform.http.fields import single_line
 from msgspec import inspect
 
 
@@ -55,16 +55,12 @@ def _control(name: str, info: inspect.Type) -> dict[str, Any] | None:
     control: dict[str, Any]
     match info:
         case inspect.StrType(max_length=int() as length):
-            control = {"kind": "lines" if multi_line in checks else "text", "length": length}
+            control = {"kind": "text" if single_line in checks else "lines", "length": length}
         case inspect.ListType(item_type=inspect.LiteralType(values=values)):
             control = {"kind": "choices", "choices": list(values)}
         case inspect.ListType(item_type=inspect.StrType() | inspect.Metadata()):
             control = {"kind": "words"}
         case _:
             return None
-    section = (
-        "access"
-        if control["kind"] in {"words", "choices"} and field.search == "none"
-        else "purpose"
-    )
+    section = "access" if field.audit == "value" and field.search == "none" else "purpose"
     return {**control, "section": section, "listed": field.listed}

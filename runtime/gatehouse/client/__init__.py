@@ -1,6 +1,6 @@
-"""Typed Python clients for the console, the gateway and the sharing service."""
+"""Typed Python clients for the console and the sharing service."""
 
 from gatehouse.client.http import ONCE, Retries
-from gatehouse.client.services import ConsoleClient, GatewayClient, SharingClient
+from gatehouse.client.services import ConsoleClient, SharingClient
 
-__all__ = ["ONCE", "ConsoleClient", "GatewayClient", "Retries", "SharingClient"]
+__all__ = ["ONCE", "ConsoleClient", "Retries", "SharingClient"]

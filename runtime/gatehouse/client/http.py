@@ -99,7 +99,7 @@ ONCE = Retries(attempts=1)
 class Client:
     """Base class of the clients. Close a client after use, or use the client as a context manager.
 
-    service: name of the service in error messages, such as `console` or `gateway`.
+    service: name of the service in error messages, such as `console`.
     transport: HTTP transport for tests.
     """
 

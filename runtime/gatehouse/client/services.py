@@ -1,10 +1,10 @@
-"""Clients for the console, the gateway and the sharing service. The methods return the response
-types of the services.
+"""Clients for the console and the sharing service. The methods return the response types of the
+services.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import httpx
@@ -12,12 +12,6 @@ import msgspec
 
 from gatehouse.client.http import Client, Retries
 from gatehouse.features.sharing.link_schemas import LinkPreview, OpenedSecret
-from gatehouse.features.verification.schemas import (
-    SelfRevocationRequest,
-    SelfRevocationResponse,
-    VerifyReply,
-    VerifyRequest,
-)
 
 _Response = TypeVar("_Response")
 
@@ -99,63 +93,6 @@ class ConsoleClient(Client):
         """Yields the response to GET in chunks."""
         params = {name: value for name, value in query.items() if value is not None}
         return self._stream("GET", path, params=params)
-
-
-class GatewayClient(Client):
-    """A synchronous client without a credential. In asyncio, call the methods with
-    `asyncio.to_thread`.
-
-    A verification counts against rate limits and consumes credits, so the client retries only
-    verifications with a `cost` of 0 and requests that were never sent. A denial is a result and not
-    an error (see `valid` and `code`). Methods raise a GatehouseError for errors, and Unavailable if
-    the gateway cannot decide.
-    """
-
-    def __init__(
-        self,
-        gateway: str,
-        *,
-        retries: Retries | None = None,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        """Arguments: URL of the gateway, retry policy, and HTTP transport for tests."""
-        super().__init__("gateway", gateway, {}, retries, transport)
-
-    def verify(
-        self,
-        token: str,
-        *,
-        scopes: Sequence[str] = (),
-        core: str | None = None,
-        cost: int = 1,
-        address: str | None = None,
-        method: str | None = None,
-    ) -> VerifyReply:
-        """Verifies a token. With a `cost` of 0, the request does not count against limits or
-        consume credits. POST /v1/keys/verify documents the other arguments."""
-        request = VerifyRequest(token, tuple(scopes), core, cost, address, method)
-        return self._call("/v1/keys/verify", request, VerifyReply, retryable=cost == 0)
-
-    def revoke(self, token: str, reason: str = "") -> SelfRevocationResponse:
-        """Revokes the key to which the token belongs. Raises Unauthorized if no active or disabled
-        key has this token.
-        """
-        return self._call(
-            "/v1/keys/revoke-self", SelfRevocationRequest(token, reason), SelfRevocationResponse
-        )
-
-    def _call(
-        self,
-        path: str,
-        request: msgspec.Struct,
-        response: type[_Response],
-        *,
-        retryable: bool = False,
-    ) -> _Response:
-        headers = {"Content-Type": "application/json"}
-        content = msgspec.json.encode(request)
-        reply = self._send("POST", path, retryable=retryable, content=content, headers=headers)
-        return self._decode(response, reply)
 
 
 class SharingClient(Client):

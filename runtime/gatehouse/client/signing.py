@@ -1,10 +1,10 @@
-"""Signs requests (RFC 9421) for keys that require signatures. Provides a function and an `auth`
-class for httpx.
+"""Signs requests (RFC 9421, Ed25519) for keys that require signatures. Provides a function and an
+`auth` class for httpx.
 
 import httpx
 from gatehouse.client.signing import SignedAuth
 
-auth = SignedAuth(token, signing_secret)
+auth = SignedAuth(token, Path("private.pem").read_text())
 httpx.get("https://gateway.example.com/cores/docs/report.txt", auth=auth)
 """
 
@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import http_sf
 import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gatehouse.core import http_signatures as signature
-from gatehouse.core.keys import SignatureAlgorithm
 from gatehouse.core.token import BODY_CHARS, ID_CHARS
 from gatehouse.core.verification import SignedRequest
 
@@ -32,17 +33,15 @@ def sign(
     body: bytes = b"",
     *,
     token: str,
-    secret: str | bytes,
-    algorithm: SignatureAlgorithm = SignatureAlgorithm.HMAC_SHA256,
+    private_key: str,
     now: float | None = None,
     nonce: str | None = None,
 ) -> dict[str, str]:
     """Returns the headers to add: Signature-Input, Signature and, with a body, Content-Digest.
 
-    url: the absolute URL exactly as it is sent. secret: the signing secret (`sigkey_...`), or the
-    32 bytes of an Ed25519 private key. now: creation time of the signature in Unix seconds. nonce:
-    16 to 128 characters, unique for each request. Raises ValueError for a malformed token or
-    secret.
+    url: the absolute URL exactly as it is sent. private_key: an Ed25519 key in PEM format without a
+    passphrase. now: creation time of the signature in Unix seconds. nonce: 16 to 128 characters,
+    unique for each request. Raises ValueError for a malformed token or private key.
     """
     parts = httpx.URL(url)
     fields = {"content-digest": signature.digest_text(body)} if body else {}
@@ -66,9 +65,11 @@ def sign(
     base = signature.signature_base(request, components, params)
     if base is None:
         raise ValueError("the request cannot be signed: the URL must be ASCII, percent-encoded")
-    key = signature.secret_bytes(secret) if isinstance(secret, str) else secret
+    key = load_pem_private_key(private_key.encode(), None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError("the private key is not an Ed25519 key")
     signature_input = f"{LABEL}={signature.input_text(components, params)}"
-    value = http_sf.ser({LABEL: signature.sign(base, algorithm, key)})
+    value = http_sf.ser({LABEL: key.sign(base)})
     return {**fields, "signature-input": signature_input, "signature": value}
 
 
@@ -79,9 +80,7 @@ class SignedAuth(httpx.Auth):
     """
 
     token: str
-    secret: str | bytes
-    algorithm: SignatureAlgorithm = SignatureAlgorithm.HMAC_SHA256
-    clock: Callable[[], float] = time.time
+    private_key: str
 
     requires_request_body = True
 
@@ -92,9 +91,7 @@ class SignedAuth(httpx.Auth):
             str(request.url),
             request.content,
             token=self.token,
-            secret=self.secret,
-            algorithm=self.algorithm,
-            now=self.clock(),
+            private_key=self.private_key,
         )
         request.headers.update(signed_headers)
         yield request

@@ -30,7 +30,7 @@ class AuditAction(DescribedStr):
 
     # The second part of an action on a key is a value of keys.lifecycle.Action.
     KEY_CREATE = "key.create", "An API key was created."
-    KEY_UPDATE = "key.update", "The properties or the signing key of an API key were changed."
+    KEY_UPDATE = "key.update", "The properties of an API key were changed."
     KEY_DISABLE = "key.disable", "An API key was disabled."
     KEY_ENABLE = "key.enable", "A disabled API key was enabled."
     KEY_ROTATE = "key.rotate", "An API key was replaced by a successor."
@@ -60,10 +60,6 @@ class AuditAction(DescribedStr):
     WEBHOOK_DELETE = "webhook.delete", "A webhook was deleted."
     DELIVERY_RETRY = "delivery.retry", "A dead delivery was queued again."
     PEPPER_REWRAP = "pepper.rewrap", "Token hashes were migrated to the current pepper generation."
-    PEPPER_RESEAL = (
-        "pepper.reseal",
-        "Signing secrets were re-encrypted under the current pepper generation.",
-    )
     REGISTRY_EXPORT = "registry.export", "All API keys were exported to an encrypted file."
     REGISTRY_RESTORE = "registry.restore", "API keys were restored from an encrypted file."
     LOG_LEVEL_SET = "log-level.set", "The log level was changed or reset."

@@ -53,10 +53,6 @@ def _lifetime(record: KeyRecord, now: float) -> str:
     )
 
 
-def _signing(record: KeyRecord, _now: float) -> str:
-    return "no signing key" if record.signing is None else record.signing.algorithm.value
-
-
 #: Every check of a key, in order. The verify endpoints, the proxy, WebSockets, the sign-in at the
 #: console and explanations use these rows. A key that expires at time t is denied from time t.
 #: Scopes are compared as whole names; there are no wildcards.
@@ -130,9 +126,9 @@ ROWS: tuple[Row, ...] = (
         "signature",  # a signature that was sent is verified next, with the nonce that it contains
         Code.SIGNATURE_INVALID,
         lambda record, request, _environment, _now: (
-            record.signing is None or request.signed is not None
+            not record.public_key or request.signed is not None
         ),
-        _signing,
+        lambda record, _now: "required" if record.public_key else "not required",
         depends_on_signature=True,
     ),
 )

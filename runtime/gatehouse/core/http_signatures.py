@@ -1,5 +1,5 @@
-"""Signs and verifies HTTP messages (RFC 9421) with body digests (RFC 9530), and defines the
-components to sign. Pure.
+"""Verifies HTTP messages signed with Ed25519 (RFC 9421) and body digests (RFC 9530), and defines
+the components to sign. Pure.
 
 A signature must cover the following components:
 - `@method` and the target, as `@target-uri` or as `@authority`, `@path` and (with a query)
@@ -10,8 +10,7 @@ A signature must cover the following components:
 - `keyid`, the ID of the key whose token is presented. Each ID has exactly one token, so the
   signature need not cover the header with the token, and a proxy may rewrite that header.
   `tag="gatehouse"` distinguishes the signature from signatures for services behind the gateway.
-The algorithm is the one that is configured for the key. A signature that names another algorithm is
-rejected.
+A signature that names another algorithm than Ed25519 is rejected.
 
 Components with parameters (`;sf`, `;bs`, `;req` ...) and unknown derived components are rejected.
 """
@@ -20,21 +19,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
 import http_sf
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from gatehouse.core.keys import SignatureAlgorithm
-from gatehouse.core.token_scanner import SIGNING_PREFIX
 from gatehouse.core.verification import SignedRequest
 
 TAG = "gatehouse"
+ALGORITHM = "ed25519"
 
 #: Maximum age of `created`, and tolerance for clients whose clock is ahead.
 AGE_S_MAX = 300
@@ -45,7 +43,6 @@ NONCE_CHARS_MIN, NONCE_CHARS_MAX = 16, 128
 #: Limits on the parsing work per request.
 FIELD_CHARS_MAX = 4096
 COMPONENTS_MAX = 32
-_SECRET_PREFIX = SIGNING_PREFIX
 
 _DIGESTS = ("sha-256", "sha-512")
 
@@ -86,8 +83,8 @@ class SignatureError(StrEnum):
     )
     ALGORITHM = (
         "signature_algorithm",
-        "names a different algorithm than that of the signing key",
-        "omit alg, or send the algorithm of the signing key",
+        "names a different algorithm than ed25519",
+        'omit alg, or send alg="ed25519"',
     )
     AGE = (
         "signature_age",
@@ -115,7 +112,7 @@ class SignatureError(StrEnum):
     WRONG = (
         "signature_wrong",
         "does not match the request",
-        "check the secret, and that no proxy changes the request",
+        "check the private key, and that no proxy changes the request",
     )
     REPLAYED = "signature_replayed", "was used before", "sign each request with a new nonce"
 
@@ -135,12 +132,10 @@ def is_signed(signature_input: Sequence[str]) -> bool:
 
 
 def check(
-    request: SignedRequest, *, key_id: str, algorithm: SignatureAlgorithm, key: bytes, now: float
+    request: SignedRequest, *, key_id: str, public_key: str, now: float
 ) -> VerifiedSignature | SignatureError:
     """Verifies a signature, but not that the nonce is new. Returns the reason if the signature is
-    invalid.
-
-    key: HMAC secret or 32-byte Ed25519 public key.
+    invalid. public_key: base64 of its 32 bytes.
     """
     parsed = _signature(request)
     if isinstance(parsed, SignatureError):
@@ -155,7 +150,7 @@ def check(
         return SignatureError.PARAMETERS
     if params.get("keyid") != key_id:
         return SignatureError.KEYID
-    if "alg" in params and params["alg"] != algorithm.value:
+    if params.get("alg", ALGORITHM) != ALGORITHM:
         return SignatureError.ALGORITHM
     if "expires" in params and (type(expires) is not int or expires <= now):
         return SignatureError.AGE
@@ -170,7 +165,7 @@ def check(
         _field(request, "content-digest") or "", dict(request.digests)
     ):
         return SignatureError.DIGEST
-    if not matches(base, signature, algorithm, key):
+    if not matches(base, signature, base64.b64decode(public_key)):
         return SignatureError.WRONG
     return VerifiedSignature(nonce=nonce, keep_s=max(1, created + AGE_S_MAX - int(now) + 1))
 
@@ -201,23 +196,31 @@ def input_text(components: Sequence[str], params: dict[str, Any]) -> str:
     return http_sf.ser({"s": inner}).removeprefix("s=")
 
 
-def sign(base: bytes, algorithm: SignatureAlgorithm, key: bytes) -> bytes:
-    """Signs a signature base. `key`: HMAC secret or 32-byte Ed25519 private key. Raises ValueError
-    for a private key of another length."""
-    if algorithm is SignatureAlgorithm.HMAC_SHA256:
-        return hmac.digest(key, base, hashlib.sha256)
-    return Ed25519PrivateKey.from_private_bytes(key).sign(base)
-
-
-def matches(base: bytes, signature: bytes, algorithm: SignatureAlgorithm, key: bytes) -> bool:
-    """True if the signature of a signature base is valid. HMACs are compared in constant time."""
-    if algorithm is SignatureAlgorithm.HMAC_SHA256:
-        return hmac.compare_digest(hmac.digest(key, base, hashlib.sha256), signature)
+def matches(base: bytes, signature: bytes, public_key: bytes) -> bool:
+    """True if the signature of a signature base is valid. public_key: 32 bytes."""
     try:
-        Ed25519PublicKey.from_public_bytes(key).verify(signature, base)
-    except (InvalidSignature, ValueError):
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, base)
+    except InvalidSignature:
         return False
     return True
+
+
+def read_public_key(text: str) -> str:
+    """An Ed25519 public key as base64 of its 32 bytes, from this form or from PEM. Raises
+    ValueError.
+    """
+    key: object = None
+    text = text.strip()
+    try:
+        if "-----BEGIN" in text:
+            key = load_pem_public_key(text.encode())
+        else:
+            key = Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))
+    except (ValueError, UnsupportedAlgorithm):
+        pass
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("must be an Ed25519 public key: base64 of its 32 bytes, or PEM")
+    return base64.b64encode(key.public_bytes_raw()).decode()
 
 
 def digests_of(body: bytes) -> tuple[tuple[str, bytes], ...]:
@@ -243,22 +246,7 @@ def digest_matches(field: str, digests: dict[str, bytes]) -> bool:
     known = {
         name: member[0] for name, member in members.items() if name in _DIGESTS and name in digests
     }
-    return bool(known) and all(
-        isinstance(value, bytes) and hmac.compare_digest(value, digests[name])
-        for name, value in known.items()
-    )
-
-
-def secret_text(secret: bytes) -> str:
-    """Text form of an HMAC secret."""
-    return _SECRET_PREFIX + base64.b64encode(secret).decode()
-
-
-def secret_bytes(text: str) -> bytes:
-    """Inverse of `secret_text`. Raises ValueError."""
-    if not text.startswith(_SECRET_PREFIX):
-        raise ValueError(f"a signing secret begins with {_SECRET_PREFIX}")
-    return base64.b64decode(text.removeprefix(_SECRET_PREFIX), validate=True)
+    return bool(known) and all(value == digests[name] for name, value in known.items())
 
 
 def _signature(request: SignedRequest) -> tuple[list[str], dict[str, Any], bytes] | SignatureError:

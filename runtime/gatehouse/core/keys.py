@@ -62,22 +62,6 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
         return f"{self.name} {self.quota}/{self.window_s}s, burst {self.burst}{cost}"
 
 
-class SignatureAlgorithm(StrEnum):
-    """Algorithms of request signatures, by their names in RFC 9421, section 6.2.2."""
-
-    HMAC_SHA256 = "hmac-sha256"
-    ED25519 = "ed25519"
-
-
-class Signing(msgspec.Struct, frozen=True, gc=False):
-    """Signing key of an API key. Requests without a signature are denied."""
-
-    algorithm: SignatureAlgorithm
-    # HMAC: secret sealed for the key family (sealing.py); Ed25519: 32-byte public key
-    key: bytes
-    pepper_generation: int  # pepper generation of the sealed secret; 0 for a public key
-
-
 class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     """Fields of a key that a verification needs. Contains the HMAC of the token, never the token.
 
@@ -107,7 +91,9 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     methods: Annotated[tuple[str, ...], SETTING] = ()
     has_credits: Annotated[bool, replace(INTERNAL, purged=False)] = False
     scheme: Annotated[str, IDENTITY] = OWN_SCHEME
-    signing: Annotated[Signing | None, INTERNAL] = None
+    #: Ed25519 key that verifies the signatures of requests, in base64. Requests without a signature
+    #: are denied. Empty: requests need no signature.
+    public_key: Annotated[str, replace(SETTING, purged="", imported=False)] = ""
 
     @property
     def subject(self) -> str:
@@ -229,9 +215,9 @@ OWNER_SCOPES = (ADMIN_SCOPE, "role:owner")
 
 
 def can_manage_keys(key: Key) -> bool:
-    """True for an active key with an owner scope. A key with a signing key cannot sign in, because
+    """True for an active key with an owner scope. A key with a public key cannot sign in, because
     the console does not verify signatures."""
-    if key.signing is not None:
+    if key.public_key:
         return False
     return key.state is KeyState.ACTIVE and not set(OWNER_SCOPES).isdisjoint(key.scopes)
 

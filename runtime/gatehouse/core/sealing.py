@@ -16,10 +16,6 @@ from gatehouse.core.token import Pepper
 
 NONCE_BYTES = 12
 
-#: Purpose of sealed signing secrets. The context is the key family, so a value that is copied to
-#: another key cannot be opened.
-SIGNING_SECRET = "signing-secret:1"  # noqa: S105 - a purpose, not a secret
-
 
 def seal(
     plaintext: bytes,

@@ -30,7 +30,6 @@ SIGN_IN = "_signin_"
 #: Beginnings of the tokens that do not begin with the key prefix of the deployment.
 SESSION_PREFIX = "gatehouse_session_"
 CORE_PREFIX = "gatehouse_core_"
-SIGNING_PREFIX = "sigkey_"
 WEBHOOK_PREFIX = "whsec_"
 
 _BODY = re.compile(rb"_(test|live|admin)_([0-9A-Za-z]{%d})" % ADMIN_BODY_CHARS)
@@ -46,7 +45,6 @@ class Kind(StrEnum):
     SIGN_IN_CODE = "sign-in code"
     SESSION = "session cookie"
     CORE_SECRET = "Core secret"  # noqa: S105 - a kind
-    SIGNING_SECRET = "signing secret"  # noqa: S105 - a kind
     WEBHOOK_SECRET = "webhook secret"  # noqa: S105 - a kind
     LINK = "secret link"
     JSON_WEB_TOKEN = "JSON Web Token"  # noqa: S105 - a kind
@@ -60,7 +58,6 @@ _PATTERNS = {
     % (PREFIX_CHARS_MAX - 1, SIGN_IN.encode(), RANDOM_CHARS),
     Kind.SESSION: rb"(%b)([\w-]{%d})" % (SESSION_PREFIX.encode(), RANDOM_CHARS),
     Kind.CORE_SECRET: rb"(%b)([\w-]{%d})" % (CORE_PREFIX.encode(), RANDOM_CHARS),
-    Kind.SIGNING_SECRET: rb"(%b)([0-9A-Za-z+/]{43}=)" % SIGNING_PREFIX.encode(),
     Kind.WEBHOOK_SECRET: rb"(%b)([0-9A-Za-z+/]{32,86}={0,2})" % WEBHOOK_PREFIX.encode(),
     Kind.LINK: rb"([0-9A-Za-z]{22}(?:#|%23))([0-9A-Za-z]{43})",
     Kind.JSON_WEB_TOKEN: rb"(?=(eyJ)([\w-]{8,500}\.eyJ[\w-]{8,}\.[\w-]{8,}))",
@@ -68,7 +65,7 @@ _PATTERNS = {
 _COMPILED = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
 
 #: Every token contains one of these texts.
-_MARKER = re.compile(r"_(?:test|live|admin|signin|session|core)_|sigkey_|whsec_|eyJ|#|%23")
+_MARKER = re.compile(r"_(?:test|live|admin|signin|session|core)_|whsec_|eyJ|#|%23")
 
 ALL_KINDS = frozenset(Kind)
 

@@ -7,6 +7,7 @@ export const KEY_FIELDS = {
   cores: {"kind": "words", "section": "access", "listed": false},
   addresses: {"kind": "words", "section": "access", "listed": false},
   methods: {"kind": "choices", "choices": ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"], "section": "access", "listed": false},
+  public_key: {"kind": "lines", "length": 512, "section": "access", "listed": false},
   tags: {"kind": "words", "section": "purpose", "listed": false},
   notes: {"kind": "lines", "length": 2000, "section": "purpose", "listed": false},
 } as const

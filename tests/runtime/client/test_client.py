@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from types import ModuleType
-from typing import Any
 
 import gatehouse.client
 import httpx
 import pytest
 from gatehouse.client.http import ONCE, Retries, retry_after_s
-from gatehouse.client.services import ConsoleClient, GatewayClient
+from gatehouse.client.services import ConsoleClient
 from gatehouse.core import errors
 from gatehouse.core.errors import (
     BadRequest,
@@ -21,12 +19,10 @@ from gatehouse.core.errors import (
     GatehouseError,
     IdempotencyKeyReused,
     RateLimited,
-    Unauthorized,
     Unavailable,
 )
 from gatehouse.features.cores.schemas import CorePage, CoreView
 from gatehouse.features.keys.schemas import ChangedKey, CreatedKey, KeyView
-from gatehouse.features.verification.schemas import VerifyReply
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,13 +54,6 @@ class Server:
         transport = httpx.MockTransport(self.respond)
         return ConsoleClient(
             "https://console.test/", TOKEN, retries=retries or self.retries, transport=transport
-        )
-
-    def gateway(self) -> GatewayClient:
-        return GatewayClient(
-            "https://gateway.test",
-            retries=self.retries,
-            transport=httpx.MockTransport(self.respond),
         )
 
 
@@ -257,22 +246,6 @@ def test_all_pages_are_read() -> None:
     server = Server([*pages])
     assert [core.name for core in server.console().items(CoreView, "/v1/cores")] == ["a", "b"]
     assert [str(request.url.query, "ascii") for request in server.requests] == ["", "cursor=c2"]
-
-
-def test_verification_is_not_retried() -> None:
-    good = httpx.Response(200, json={**VerifyReply.example, "code": "NOT_FOUND"})
-    lost = Server([httpx.ReadTimeout("x"), good])
-    with pytest.raises(
-        Unavailable, match=r"the gateway at https://gateway\.test did not respond in time"
-    ):
-        lost.gateway().verify("a-token")
-    read_only = Server([httpx.ReadTimeout("x"), good])
-    assert read_only.gateway().verify("a-token", cost=0, scopes=["a"]).code == "NOT_FOUND"
-    body: dict[str, Any] = json.loads(read_only.requests[1].content)
-    assert (body["cost"], body["scopes"]) == (0, ["a"])
-    revoked = Server([problem(401, "unauthorized", "the token belongs to no key")])
-    with pytest.raises(Unauthorized, match="the token belongs to no key"):
-        revoked.gateway().revoke("a-token")
 
 
 def test_all_lists_the_exported_names() -> None:

@@ -5,15 +5,14 @@ sealed.
 from __future__ import annotations
 
 import pytest
-from gatehouse.core.sealing import SIGNING_SECRET, seal, unseal
+from gatehouse.core.sealing import seal, unseal
 from gatehouse.core.token import Pepper
 from hypothesis import given
 from hypothesis import strategies as st
 
 PEPPER = Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
-SECRET = bytes(range(32))
+SECRET, PURPOSE = bytes(range(32)), "sealed:1"
 
-SIGNING_HEX = "6e6e6e6e6e6e6e6e6e6e6e6e3d845a4b5ae79bcf0ab62f93af04b52c955aa347c2edf5d150a622ccb573949423e114cfde66a05feefb4f5ea43ff9b1"  # noqa: E501
 EXPORT_HEX = "6e6e6e6e6e6e6e6e6e6e6e6e971b31516f556dceb3d604ee0ac542658fe953cb5b070b7bb81442752c4cb05f7ed3cbb31d00c50a40cedb6ffb88f186"  # noqa: E501
 
 
@@ -21,26 +20,26 @@ def nonce(size: int) -> bytes:
     return b"n" * size
 
 
-SEALED = seal(SECRET, SIGNING_SECRET, PEPPER, 1, nonce, context="family")
+SEALED = seal(SECRET, PURPOSE, PEPPER, 1, nonce, context="family")
 
 
 @pytest.mark.requirement("CG-02")
 def test_sealed_value_is_opened_by_its_generation() -> None:
-    assert unseal(SEALED, SIGNING_SECRET, PEPPER, 1, context="family") == SECRET
+    assert unseal(SEALED, PURPOSE, PEPPER, 1, context="family") == SECRET
     assert SECRET not in SEALED
 
 
 @pytest.mark.parametrize(
     ("sealed", "purpose", "context", "generation"),
     [
-        (SEALED, SIGNING_SECRET, "family", 2),
-        (SEALED, SIGNING_SECRET, "family", 3),
-        (SEALED, SIGNING_SECRET, "another", 1),
-        (SEALED, SIGNING_SECRET, None, 1),
+        (SEALED, PURPOSE, "family", 2),
+        (SEALED, PURPOSE, "family", 3),
+        (SEALED, PURPOSE, "another", 1),
+        (SEALED, PURPOSE, None, 1),
         (SEALED, "another", "family", 1),
-        (SEALED[:-1] + bytes([SEALED[-1] ^ 1]), SIGNING_SECRET, "family", 1),
-        (SEALED[:5], SIGNING_SECRET, "family", 1),
-        (b"", SIGNING_SECRET, "family", 1),
+        (SEALED[:-1] + bytes([SEALED[-1] ^ 1]), PURPOSE, "family", 1),
+        (SEALED[:5], PURPOSE, "family", 1),
+        (b"", PURPOSE, "family", 1),
     ],
 )
 def test_altered_or_misplaced_value_is_not_opened(
@@ -54,12 +53,8 @@ def test_context_defaults_to_purpose() -> None:
     assert unseal(sealed, "export", PEPPER, 1, context="export") == SECRET
 
 
-def test_stored_formats_stay_readable() -> None:
-    """The values were sealed before the two formats shared a module."""
-    signing = bytes.fromhex(SIGNING_HEX)
-    export = bytes.fromhex(EXPORT_HEX)
-    assert unseal(signing, SIGNING_SECRET, PEPPER, 1, context="family") == SECRET
-    assert unseal(export, "export", PEPPER, 1) == SECRET
+def test_stored_format_stays_readable() -> None:
+    assert unseal(bytes.fromhex(EXPORT_HEX), "export", PEPPER, 1) == SECRET
 
 
 @given(st.binary(max_size=200), st.sampled_from(["a", "b"]), st.integers(0, 300))

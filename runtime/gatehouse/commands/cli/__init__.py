@@ -25,7 +25,6 @@ COMMANDS = {
     "keys": "keys",
     "secrets": "secrets",
     "audit": "audit",
-    "pepper": "operations",
     "usage": "operations",
     "import": "database",
     "export": "database",
@@ -36,7 +35,7 @@ COMMANDS = {
     "version": "services",
 }
 #: Commands that consist only of subcommands. Without a subcommand, these commands show the help.
-GROUPS = (["cores"], ["keys"], ["secrets"], ["audit"], ["pepper"], ["sessions"])
+GROUPS = (["cores"], ["keys"], ["secrets"], ["audit"], ["sessions"])
 #: Exit code after Ctrl-C.
 INTERRUPTED = 130
 _HELP = "Manage API keys, share secrets, operate a Gatehouse deployment and run its services."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +18,6 @@ from gatehouse.features.keys.schemas import (
     ChangedKey,
     CreatedKey,
     CreateKey,
-    DeactivateKey,
     KeyView,
     ListKeys,
     PurgedKey,
@@ -29,7 +27,6 @@ from gatehouse.features.keys.schemas import (
     RotateKey,
     UpdateKey,
 )
-from gatehouse.features.keys.signing_schemas import SetSigning, SigningKeySet
 from gatehouse.features.verification.schemas import ExplainKey, Explanation
 
 CREDITS_FORM = "N[:AMOUNT/PERIOD]"
@@ -127,17 +124,12 @@ _FORMS = {
         lambda link: "link" if link else "token",
     ),
 }
-#: Action, its past tense, its help, and the shape of its request.
+#: Action, its past tense, and its help.
 _ACTIONS = (
-    ("disable", "Disabled", "Disable a key until it is enabled again.", DeactivateKey),
-    ("enable", "Enabled", "Enable a disabled key.", ReasonBody),
-    (
-        "delete",
-        "Deleted",
-        "Delete a key. A deleted key can be restored for 30 days.",
-        DeactivateKey,
-    ),
-    ("restore", "Restored", "Restore a deleted key to its previous state.", ReasonBody),
+    ("disable", "Disabled", "Disable a key until it is enabled again."),
+    ("enable", "Enabled", "Enable a disabled key."),
+    ("delete", "Deleted", "Delete a key. A deleted key can be restored for 30 days."),
+    ("restore", "Restored", "Restore a deleted key to its previous state."),
 )
 
 
@@ -153,15 +145,13 @@ def register(app: typer.Typer) -> None:
         (rotate, RotateKey, ("expires_at",)),
         (purge, PurgeKey, ("confirm",)),
         (explain, ExplainKey, ()),
-        (set_signing, SetSigning, ("algorithm", "public_key")),
-        (remove_signing, None, ()),
     )
     for command, shape, omitted in commands:
         options = parameters(shape, *omitted, forms=_FORMS) if shape else []
         name = command.__name__.rstrip("_").replace("_", "-")
         console_command(keys, name, options=options)(command)
-    for name, done, help, body in _ACTIONS:
-        console_command(keys, name, help=help, options=parameters(body))(_action(name, done))
+    for name, done, help in _ACTIONS:
+        console_command(keys, name, help=help, options=parameters(ReasonBody))(_action(name, done))
     app.add_typer(keys, name="keys")
 
 
@@ -222,7 +212,7 @@ def update(
     Fails if the key is changed concurrently.
     """
     changes = {**request(settings, _FORMS), **{name: [] for name in empty or ()}}
-    if not changes.keys() - {"allow_last_admin"}:
+    if not changes:
         stop("nothing to change: use at least one option, such as --owner", code=USAGE)
     path = f"{_KEYS}/{key_id(id)}"
     version = client.get(KeyView, path).version
@@ -302,52 +292,6 @@ def explain(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output
         print(explanation.code)
 
     return explanation, show
-
-
-def set_signing(
-    client: ConsoleClient,
-    id: KeyIdArgument,
-    public_key: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Ed25519 public key (PEM). Default: an HMAC secret is generated and shown.",
-        ),
-    ] = None,
-    **settings: Any,
-) -> Output:
-    """Require signed requests (RFC 9421) for a key. A generated signing secret is printed only
-    once.
-    """
-    body = {"algorithm": "hmac-sha256", **request(settings)}
-    if public_key is not None:
-        try:
-            body |= {"algorithm": "ed25519", "public_key": public_key.read_text()}
-        except (OSError, UnicodeDecodeError) as exc:
-            stop(
-                f"--public-key {public_key} cannot be read ({type(exc).__name__}): use a PEM file",
-                code=USAGE,
-            )
-    changed = client.call(SigningKeySet, "PUT", f"{_KEYS}/{key_id(id)}/signing", body)
-    key = changed.key
-
-    def show() -> None:
-        if changed.secret is None:
-            print(
-                f"Signatures of {key.id} ({key.name}) are verified with the public key. "
-                f"{_propagation(changed.effective)}"
-            )
-            return
-        note(f"Signing secret of {key.id} ({key.name}). Store it now; it is not shown again:")
-        print(changed.secret)
-
-    return changed, show
-
-
-def remove_signing(client: ConsoleClient, id: KeyIdArgument) -> Output:
-    """Remove the signing key of a key. Unsigned requests are then accepted."""
-    changed = client.call(ChangedKey, "DELETE", f"{_KEYS}/{key_id(id)}/signing")
-    return _change("Removed the signing key of", changed)
 
 
 def _action(name: str, done: str) -> Callable[..., Output]:

@@ -1,6 +1,4 @@
-"""Commands that inspect and adjust a running deployment: log level, pepper, Cores, sessions and
-usage.
-"""
+"""Commands that inspect and adjust a running deployment: log level, Cores, sessions and usage."""
 
 from __future__ import annotations
 
@@ -17,7 +15,6 @@ from gatehouse.commands.cli.output import USAGE, Column, count, note, print_item
 from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.features.cores.schemas import INSTANCE_PATTERN, CircuitBreakers, CoreView
 from gatehouse.features.identity.schemas import CreatedSignInLink, EndedSessions, SessionView
-from gatehouse.features.keys.pepper_schemas import PepperStatus
 from gatehouse.features.operations.schemas import LogLevel
 from gatehouse.features.usage.schemas import ReadUsage, UsageSeries
 from gatehouse.platform.http.forwarding import CORE_NAME
@@ -32,10 +29,6 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     console_command(app, "log-level")(log_level)
     console_command(app, "usage", options=parameters(ReadUsage, "since", "until"))(usage)
-    pepper = typer.Typer(help="Inspect the generations of the pepper.")
-    pepper.callback()(lambda: None)
-    console_command(pepper, "status")(pepper_status)
-    app.add_typer(pepper, name="pepper")
     cores = typer.Typer(help="List and drain the instances of Cores.")
     console_command(cores, "list")(list_cores)
     console_command(cores, "drain")(drain_core)
@@ -84,23 +77,6 @@ def log_level(
             f"{current.configured}"
         )
     return current, lambda: print(text)
-
-
-def pepper_status(client: ConsoleClient) -> Output:
-    """Show how many values depend on each pepper generation. Keys move to the newest generation
-    when they are used.
-    """
-    pepper = client.get(PepperStatus, "/v1/pepper")
-    columns = ("generation", "available", "keys", "ids", "cores", "imported", "signing")
-
-    def show() -> None:
-        print_items(pepper.generations, *columns, "removable")
-        note(
-            f"Current generation: {pepper.current}. New keys use generation {pepper.writing}, "
-            f"which every live gateway can read."
-        )
-
-    return pepper, show
 
 
 def list_cores(client: ConsoleClient) -> Output:

@@ -31,7 +31,6 @@ _REMEDIES = {
     ),
     Kind.SESSION: "To end a session, run `gatehouse sessions end`",
     Kind.CORE_SECRET: "To replace a Core secret, register the Core again",
-    Kind.SIGNING_SECRET: "To replace a signing secret, run `gatehouse keys set-signing`",
     Kind.WEBHOOK_SECRET: (
         "A webhook secret cannot be changed: delete the webhook and create a new one"
     ),

@@ -87,13 +87,6 @@ class AuditRepository:
             for row in await self._pool.fetch(statement, target_id, action.value, detail)
         }
 
-    async def verify(self) -> tuple[int, int | None]:
-        """Number of rows read, and the sequence number of the first row that breaks the chain, or
-        None. Stops at a break.
-        """
-        checked = await self.uncheckpointed(None)
-        return checked.rows + (checked.broken is not None), checked.broken
-
     async def uncheckpointed(self, last: Checkpoint | None) -> UncheckpointedRange:
         """Read and verify all rows after checkpoint `last`, or all rows if `last` is None.
 

@@ -15,7 +15,6 @@ from gatehouse.features.audit.schemas import (
     AuditEventPage,
     AuditEventView,
     AuditStatus,
-    AuditVerification,
     ListAudit,
     SearchAudit,
     audit_view,
@@ -76,16 +75,6 @@ async def show_audit_status(request: Request, checkpoints: CheckpointReader) -> 
     return await checkpoints.status()
 
 
-async def verify_audit(request: Request, audit: AuditRepository) -> AuditVerification:
-    """Verify the audit chain.
-
-    Checks the whole chain for edits, gaps and reordering. `gatehouse audit verify` performs the
-    same check on the client.
-    """
-    rows, broken = await audit.verify()
-    return AuditVerification(rows=rows, intact=broken is None, first_broken_seq=broken)
-
-
 async def _lines(
     audit: AuditRepository, only: SearchAudit, rows: tuple[AuditRow, ...]
 ) -> AsyncIterator[bytes]:
@@ -100,5 +89,4 @@ ENDPOINTS = (
     _audit(path="/v1/audit-events", handler=list_audit),
     _audit(path="/v1/audit-export", handler=export_audit, content=_EXPORT),
     _audit(path="/v1/audit-status", handler=show_audit_status),
-    _audit(path="/v1/audit-verification", handler=verify_audit),
 )

@@ -103,16 +103,6 @@ class AuditEventPage(msgspec.Struct, frozen=True):
     next_cursor: NextCursor
 
 
-class AuditVerification(msgspec.Struct, frozen=True):
-    """Result of verifying the whole chain."""
-
-    example: ClassVar = {"rows": 1204, "intact": True, "first_broken_seq": None}
-
-    rows: Annotated[int, Meta(description="Number of events read.")]
-    intact: bool
-    first_broken_seq: int | None
-
-
 class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
     """A signed statement about the last event of the chain. docs/guides/operate.md, Read and verify
     the audit trail, describes the signed bytes."""

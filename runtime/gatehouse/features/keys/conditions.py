@@ -23,8 +23,7 @@ USABLE = f"(state = '{KeyState.ACTIVE}' AND (expires_at IS NULL OR expires_at > 
 
 #: `keys.can_manage_keys`.
 CAN_MANAGE_KEYS = (
-    f"(state = '{KeyState.ACTIVE}' AND signing_algorithm IS NULL"
-    f" AND scopes && ARRAY{[*OWNER_SCOPES]})"
+    f"(state = '{KeyState.ACTIVE}' AND public_key = '' AND scopes && ARRAY{[*OWNER_SCOPES]})"
 )
 
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from gatehouse.core.addresses import network
+from gatehouse.core.http_signatures import read_public_key
 from gatehouse.core.keys import key_fields
 from gatehouse.core.lifecycle import TTL_S_MAX
 from gatehouse.platform.http.fields import (
@@ -43,7 +44,6 @@ KeySort = Literal[
 ]
 StateFilter = Literal["active", "disabled", "revoked", "deleted", "purged", "expired"]
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
-Algorithm = Literal["hmac-sha256", "ed25519"]
 
 
 def _networks(values: list[str]) -> str:
@@ -54,6 +54,15 @@ def _networks(values: list[str]) -> str:
             "zero, or single addresses"
         )
     return distinct(networks)
+
+
+def _public_key(text: str) -> str:
+    try:
+        if text:
+            read_public_key(text)
+    except ValueError as exc:
+        return str(exc)
+    return ""
 
 
 Name = Annotated[
@@ -79,6 +88,7 @@ class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         "cores": ["docs"],
         "methods": ["GET", "HEAD"],
         "addresses": ["192.0.2.0/24", "2001:db8::/48"],
+        "public_key": "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=",
         "tags": ["nightly"],
         "metadata": {"ticket": "OPS-1234"},
         "notes": "Requested by the billing team.",
@@ -118,6 +128,15 @@ class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             "the key can be used. Empty: all.",
         ),
     ] = []
+    public_key: Annotated[
+        str,
+        checked(
+            _public_key,
+            max_length=512,
+            description="Ed25519 public key, as base64 of its 32 bytes or as PEM. Requests must be "
+            "signed with the private key (RFC 9421). Empty: requests need no signature.",
+        ),
+    ] = ""
     tags: Annotated[
         list[Annotated[str, matching(r"[a-z0-9][a-z0-9:_./-]{0,63}", max_length=64)]],
         unique_items(max_length=20, description="Tags for filtering keys."),
@@ -143,10 +162,6 @@ SEARCH = (
     f"whose {' or '.join(key_fields(search='part'))} contains this text, whose ID or token begins "
     "with this text, or that have this tag"
 )
-AllowLastAdmin = Annotated[
-    bool,
-    Meta(description="Proceed even if this is the last key that can manage keys."),
-]
 Delivery = Annotated[
     Literal["token", "link"],
     Meta(

@@ -33,23 +33,3 @@ class Effective(StrEnum):
     WITHIN_BOUND = (
         "within_bound"  # stored; a worker that does not receive the change in time denies all keys
     )
-
-
-class GenerationUse(msgspec.Struct, frozen=True):
-    """Number of stored values (purged keys excluded) that depend on a pepper generation."""
-
-    generation: int
-    keys: int  # digests of tokens
-    ids: int  # marks in key IDs
-    cores: int  # secrets of registered Cores
-    imported: int = 0  # IDs of imported keys
-    signing: int = 0  # sealed signing secrets
-
-
-class SealedSecret(msgspec.Struct, frozen=True):
-    """The signing secret of a key, encrypted under the pepper."""
-
-    key_id: KeyId
-    owner: str  # the key family for which the secret is sealed
-    generation: int  # pepper generation under which the secret is sealed
-    sealed: bytes

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -30,8 +30,6 @@ from gatehouse.core.keys import (
     KeyState,
     LockedKey,
     RateLimit,
-    SignatureAlgorithm,
-    Signing,
     Update,
     can_manage_keys,
 )
@@ -39,12 +37,7 @@ from gatehouse.core.lifecycle import Action
 from gatehouse.core.token import ID_CHARS
 from gatehouse.features.keys.conditions import CAN_MANAGE_KEYS, SEARCH, USABLE, in_states
 from gatehouse.features.keys.fields import KeySort
-from gatehouse.features.keys.models import (
-    Effective,
-    GenerationUse,
-    KeyPosition,
-    SealedSecret,
-)
+from gatehouse.features.keys.models import Effective, KeyPosition
 from gatehouse.features.keys.schemas import KeyFilter
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row
@@ -58,31 +51,22 @@ ADMIN_LOCK = 7126503
 #: Value of the state filter for active keys past their expiry.
 EXPIRED = "expired"
 
-#: Maximum number of sealed secrets that are re-encrypted in one transaction.
-RESEAL_ROWS = 500
-
 #: Timeout of a self-revocation. If the update fails, nothing is revoked and the client retries.
 REVOKE_TIMEOUT_S = 5.0
 
-#: The skipped fields have no column: a signing key has several columns, and credits and the last
-#: use are in other tables.
-_KEY = RowMapping(Key, skip={"signing", "credits", "last_used_at"})
-
-_SIGNING = ("signing_algorithm", "signing_key", "signing_generation")
+#: The skipped fields have no column: credits and the last use are in other tables.
+_KEY = RowMapping(Key, skip={"credits", "last_used_at"})
 
 #: Columns that `key_record` reads, and the column that the prefilter for guessed IDs reads.
-RECORD_COLUMNS = ", ".join(
-    (*RowMapping(KeyRecord, skip={"signing"}).columns, *_SIGNING, "id_generation")
-)
+RECORD_COLUMNS = f"{RowMapping(KeyRecord).select}, id_generation"
 
 #: Columns that are written. The database increments `version` and `change_seq`.
-COLUMNS = tuple(column for column in (*_KEY.columns, *_SIGNING) if column != "version")
+COLUMNS = tuple(column for column in _KEY.columns if column != "version")
 
 #: Many keys have the same limits, of which the gateway keeps one object.
 _limits = lru_cache(maxsize=1_000)(msgspec.json.Decoder(tuple[RateLimit, ...]).decode)
 
 _environments = {environment.value: environment for environment in KeyEnvironment}
-_algorithms = {algorithm.value: algorithm for algorithm in SignatureAlgorithm}
 _states = {state.value: state for state in KeyState}
 
 _INSERT = f"INSERT INTO api_key ({', '.join(COLUMNS)}) VALUES ({placeholders(len(COLUMNS))})"
@@ -152,25 +136,6 @@ _REVOKE = (
     f"WHERE id = $1 AND {in_states(Action.REVOKE)} RETURNING {RECORD_COLUMNS}, change_seq"
 )
 
-_GENERATIONS = (
-    "SELECT generation, sum(keys), sum(ids), sum(cores), sum(imported), sum(signing) "
-    "FROM ( SELECT pepper_generation AS generation, count(*) AS keys, 0 AS ids, 0 AS cores, "
-    "0 AS imported, 0 AS signing FROM api_key WHERE state <> 'purged' GROUP BY 1 "
-    "UNION ALL SELECT id_generation, 0, count(*), 0, count(*) FILTER (WHERE scheme <> 'own'), 0 "
-    "FROM api_key WHERE state <> 'purged' GROUP BY 1 "
-    "UNION ALL SELECT pepper_generation, 0, 0, count(*), 0, 0 FROM core "
-    "WHERE NOT draining AND expires_at > now() GROUP BY 1 "
-    "UNION ALL SELECT signing_generation, 0, 0, 0, 0, count(*) FROM api_key "
-    "WHERE signing_generation > 0 GROUP BY 1) AS counted GROUP BY generation ORDER BY generation"
-)
-
-_SEALED = (
-    "SELECT id, family_id, signing_generation, signing_key FROM api_key "
-    "WHERE signing_generation = ANY ($1) AND signing_generation > 0 ORDER BY id LIMIT $2 "
-    "FOR UPDATE SKIP LOCKED"
-)
-
-
 #: Minimum and maximum interval between polls for confirmations. The interval doubles with each
 #: query.
 _POLL_MIN_S, _POLL_MAX_S = 0.005, 0.05
@@ -212,7 +177,7 @@ def key_record(row: Row) -> KeyRecord:
         methods=shared(tuple(row["methods"])),
         has_credits=row["has_credits"],
         scheme=sys.intern(row["scheme"]),  # one string for all keys
-        signing=_signing(row),
+        public_key=row["public_key"],
     )
 
 
@@ -223,30 +188,14 @@ def full_key(row: Row) -> Key:
         plan = CreditPlan(row["remaining"], row["refill_amount"], row["refill_every"])
     return Key(
         **_KEY.fields(row),
-        signing=_signing(row),
         credits=plan,
         last_used_at=None if row["last_used_at"] is None else to_seconds(row["last_used_at"]),
     )
 
 
-def _signing(row: Row) -> Signing | None:
-    algorithm = row["signing_algorithm"]
-    if algorithm is None:
-        return None
-    return Signing(_algorithms[algorithm], row["signing_key"], row["signing_generation"])
-
-
 def column_values(key: Key) -> tuple[Any, ...]:
     """Values of COLUMNS."""
-    signing = key.signing
-    signed: tuple[Any, ...] = (None, None, 0)
-    if signing is not None:
-        signed = (signing.algorithm, signing.key, signing.pepper_generation)
-    values = {
-        **_KEY.values(key),
-        **dict(zip(_SIGNING, signed, strict=True)),
-        "family_id": key.subject,
-    }
+    values = {**_KEY.values(key), "family_id": key.subject}
     return tuple(values[column] for column in COLUMNS)
 
 
@@ -351,38 +300,6 @@ class KeyRepository:
                 await append(connection, event)
             [row] = await connection.fetch(select, key_id)
         return full_key(row), row["change_seq"]
-
-    async def reseal(
-        self,
-        generations: Sequence[int],
-        generation: int,
-        work: Callable[[SealedSecret], bytes | None],
-        event: Callable[[int], AuditEvent],
-    ) -> int:
-        """Replaces up to RESEAL_ROWS signing secrets that are sealed under one of `generations`
-        with the results of `work`.
-
-        The results are sealed under `generation`; None leaves a secret unchanged. `event` receives
-        the number of replaced secrets. Returns the same number. Rows that another transaction has
-        locked are skipped.
-        """
-        moved = 0
-        async with self._pool.transaction() as connection:
-            for row in await connection.fetch(_SEALED, list(generations), RESEAL_ROWS):
-                sealed = work(SealedSecret(*row.values()))
-                if sealed is not None:
-                    statement = (
-                        "UPDATE api_key SET signing_key = $2, signing_generation = $3 WHERE id = $1"
-                    )
-                    await connection.execute(statement, row["id"], sealed, generation)
-                    moved += 1
-            if moved:
-                await append(connection, event(moved))
-        return moved
-
-    async def generations(self) -> tuple[GenerationUse, ...]:
-        rows = await self._pool.fetch(_GENERATIONS)
-        return tuple(GenerationUse(*(int(count) for count in row.values())) for row in rows)
 
     async def revoke_usable(
         self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent

@@ -11,7 +11,6 @@ from gatehouse.core.clock import rfc3339
 from gatehouse.core.keys import RotationOptions
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.roles import (
-    AUDITORS,
     KEY_CREATORS,
     KEY_MANAGERS,
     KEY_READERS,
@@ -21,13 +20,11 @@ from gatehouse.core.roles import (
     Role,
 )
 from gatehouse.core.token import id_start, is_marked, key_id
-from gatehouse.features.keys.models import GenerationUse, KeyPosition
-from gatehouse.features.keys.pepper_schemas import PepperGeneration, PepperStatus
+from gatehouse.features.keys.models import KeyPosition
 from gatehouse.features.keys.schemas import (
     ChangedKey,
     CreatedKey,
     CreateKey,
-    DeactivateKey,
     KeyFilter,
     KeyPage,
     KeyView,
@@ -42,7 +39,6 @@ from gatehouse.features.keys.schemas import (
     settings_of,
 )
 from gatehouse.features.keys.service import Changed, KeyService, existing_id
-from gatehouse.features.keys.signing_schemas import SetSigning, SigningKeySet
 from gatehouse.platform.http.endpoint import Endpoint, StepUp
 from gatehouse.platform.http.fields import IF_MATCH, etag, expected_version, unix_seconds
 from gatehouse.platform.http.request import Request
@@ -100,15 +96,8 @@ async def update_key(request: Request, id: str, body: UpdateKey, keys: KeyServic
     Responds when every live gateway worker has confirmed the change, or when the propagation bound
     is reached.
     """
-    settings = settings_of(body)
-    allow_last_admin = settings.pop("allow_last_admin")
-    changed = await keys.update(
-        existing_id(id),
-        settings,
-        request.actor,
-        version=expected_version(request.header(b"if-match")),
-        allow_last_admin=allow_last_admin,
-    )
+    version = expected_version(request.header(b"if-match"))
+    changed = await keys.update(existing_id(id), settings_of(body), request.actor, version=version)
     request.add_header(b"etag", etag(changed.key.version))
     return _changed(keys, changed)
 
@@ -128,7 +117,6 @@ async def rotate_key(request: Request, id: str, body: RotateKey, keys: KeyServic
         request.actor,
         delivery=body.delivery,
         owner=request.authenticated.owner,
-        allow_last_admin=body.allow_last_admin,
     )
     request.add_header(b"location", f"/v1/keys/{rotated.key.id}")
     return RotatedKey(
@@ -139,9 +127,7 @@ async def rotate_key(request: Request, id: str, body: RotateKey, keys: KeyServic
     )
 
 
-async def disable_key(
-    request: Request, id: str, body: DeactivateKey, keys: KeyService
-) -> ChangedKey:
+async def disable_key(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
     """Disable a key.
 
     The gateway denies the key until it is enabled again. Idempotent.
@@ -166,9 +152,7 @@ async def revoke_key(request: Request, id: str, body: ReasonBody, keys: KeyServi
     return await _act(request, id, Action.REVOKE, body, keys)
 
 
-async def delete_key(
-    request: Request, id: str, body: DeactivateKey, keys: KeyService
-) -> ChangedKey:
+async def delete_key(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
     """Delete a key.
 
     The gateway denies the key as if the key did not exist. A deleted key can be restored for 30
@@ -198,57 +182,10 @@ async def purge_key(request: Request, id: str, body: PurgeKey, keys: KeyService)
     return PurgedKey(changed.key.id, purged_at, changed.effective.value, counters_removed)
 
 
-async def set_signing(
-    request: Request, id: str, body: SetSigning, keys: KeyService
-) -> SigningKeySet:
-    """Set a signing key.
-
-    Replaces the current signing key. For hmac-sha256, the secret is returned only in this response.
-    """
-    secret, changed = await keys.set_signing(
-        existing_id(id),
-        body.ed25519_key(),
-        request.actor,
-        allow_last_admin=body.allow_last_admin,
-    )
-    return SigningKeySet(secret, key_view(changed.key, keys.prefix), changed.effective.value)
-
-
-async def remove_signing(request: Request, id: str, keys: KeyService) -> ChangedKey:
-    """Remove a signing key."""
-    return _changed(keys, await keys.remove_signing(existing_id(id), request.actor))
-
-
-async def pepper_status(request: Request, keys: KeyService) -> PepperStatus:
-    """Retrieve the progress of a pepper rotation.
-
-    Keys move to the newest generation when they are used.
-    """
-    pepper = keys.pepper
-    uses = {use.generation: use for use in await keys.store.generations()}
-    writing = await keys.writable_generation()
-    rows = []
-    for generation in sorted({*uses, *pepper.generations} - {0}):
-        use = uses.get(generation, GenerationUse(generation, 0, 0, 0))
-        unused = not (use.keys or use.cores or use.imported or use.signing)
-        removable = unused and generation not in {pepper.current, writing}
-        available = generation in pepper.generations
-        rows.append(
-            PepperGeneration(
-                **msgspec.structs.asdict(use), available=available, removable=removable
-            )
-        )
-    return PepperStatus(pepper.current, writing, rows)
-
-
 async def _act(
     request: Request, id: str, action: Action, body: ReasonBody, keys: KeyService
 ) -> ChangedKey:
-    allow_last_admin = isinstance(body, DeactivateKey) and body.allow_last_admin
-    changed = await keys.act(
-        existing_id(id), action, body.reason, request.actor, allow_last_admin=allow_last_admin
-    )
-    return _changed(keys, changed)
+    return _changed(keys, await keys.act(existing_id(id), action, body.reason, request.actor))
 
 
 def _changed(keys: KeyService, changed: Changed) -> ChangedKey:
@@ -312,9 +249,4 @@ ENDPOINTS = (
         errors=(404,),
     ),
     _key("POST", f"{_KEY}/purge", purge_key, OWNERS, _ALWAYS, errors=(404,)),
-    _key("PUT", f"{_KEY}/signing", set_signing, OPERATORS, _MANAGING, errors=(404, 409)),
-    # Step-up is required because requests are no longer checked for signatures after the signing
-    # key is removed.
-    _key("DELETE", f"{_KEY}/signing", remove_signing, OPERATORS, _ALWAYS, errors=(404, 409)),
-    _key("GET", "/v1/pepper", pepper_status, AUDITORS),
 )

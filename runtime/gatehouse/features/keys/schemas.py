@@ -10,14 +10,13 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.core.addresses import network
+from gatehouse.core.http_signatures import read_public_key
 from gatehouse.core.keys import OWN_SCHEME, CreditPlan, Key, RateLimit, key_fields
 from gatehouse.core.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
 from gatehouse.features.keys.fields import (
     CREDITS_MAX,
     NAME_CHARS_MAX,
     SEARCH,
-    Algorithm,
-    AllowLastAdmin,
     Delivery,
     KeySettings,
     KeySort,
@@ -206,11 +205,9 @@ class UpdateKey(_PatchedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     credits: Annotated[
         Credits | UnsetType | None, Meta(description="Null: requests no longer consume credits.")
     ] = UNSET
-    allow_last_admin: AllowLastAdmin = False
 
     def __post_init__(self) -> None:
-        changes = [name for name in self.__struct_fields__ if name != "allow_last_admin"]
-        if all(getattr(self, name) is UNSET for name in changes):
+        if all(getattr(self, name) is UNSET for name in self.__struct_fields__):
             raise ValueError("changes nothing; send at least one field to change")
 
 
@@ -220,14 +217,6 @@ class ReasonBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     example: ClassVar[dict[str, Any]] = {"reason": "leaked in a log"}
 
     reason: Reason = ""
-
-
-class DeactivateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Parameters of an operation that disables or deletes a key."""
-
-    example: ClassVar = {"reason": "not needed over the winter"}
-
-    allow_last_admin: AllowLastAdmin = False
 
 
 class PurgeKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -260,7 +249,6 @@ class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         Ttl | None, Meta(description="Lifetime of the new key in seconds, instead of `expires_at`.")
     ] = None
     delivery: Delivery = "token"
-    allow_last_admin: AllowLastAdmin = False
 
     def __post_init__(self) -> None:
         _check_one_expiry(self.expires_at, self.ttl_s)
@@ -332,7 +320,6 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
         "scopes": ["cores:read"],
         "limits": [_LIMIT_EXAMPLE],
         "credits": _CREDITS_EXAMPLE,
-        "signing": "hmac-sha256",
         "version": 3,
         "family_id": "3fGh82kLmQ0a",
         "generation": 1,
@@ -364,13 +351,6 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
     scopes: list[str]
     limits: list[RateLimit]
     credits: Credits | None
-    signing: Annotated[
-        Algorithm | None,
-        Meta(
-            description="Algorithm of the signing key, with which requests must be signed. Null if "
-            "the key has no signing key."
-        ),
-    ]
     version: Annotated[
         int,
         Meta(
@@ -545,7 +525,6 @@ def key_view(key: Key, prefix: str) -> KeyView:
         key,
         credits=None if key.credits is None else _credits(key.credits),
         family_id=key.subject,
-        signing=None if key.signing is None else key.signing.algorithm.value,
         start=f"{prefix}_{key.environment.value}_{key.id}" if key.scheme == OWN_SCHEME else "",
     )
 
@@ -560,6 +539,8 @@ def settings_of(body: msgspec.Struct) -> dict[str, Any]:
     }
     if "addresses" in values:
         values["addresses"] = [network(address) for address in values["addresses"]]
+    if values.get("public_key"):
+        values["public_key"] = read_public_key(values["public_key"])
     if isinstance(values.get("limits"), list):
         values["limits"] = [limit.limit() for limit in values["limits"]]
     if isinstance(values.get("credits"), Credits):

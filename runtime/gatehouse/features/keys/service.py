@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import msgspec
 
-from gatehouse.core import http_signatures, lifecycle
+from gatehouse.core import lifecycle
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.clock import Clock
@@ -38,15 +38,12 @@ from gatehouse.core.keys import (
     LockedKey,
     RateLimit,
     RotationOptions,
-    SignatureAlgorithm,
-    Signing,
     can_manage_keys,
     no_key,
 )
 from gatehouse.core.lifecycle import Action
-from gatehouse.core.sealing import SIGNING_SECRET, seal, unseal
 from gatehouse.core.token import ParsedToken, Pepper, build_marked, key_id
-from gatehouse.features.keys.models import Effective, SealedSecret
+from gatehouse.features.keys.models import Effective
 from gatehouse.features.keys.possession import stored_keys
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.schemas import KeyFilter
@@ -60,12 +57,12 @@ _ID_ATTEMPTS = 2
 _ID_BYTES = 12
 _SECRET_BYTES = 32
 
-#: Actions that are rejected on the last key that can manage keys unless the request allows it.
+#: Actions that are rejected on the last key that can manage keys.
 #: Revocation is always possible, because it must always be possible to end a leaked credential.
 _GUARDED = frozenset({Action.UPDATE, Action.DISABLE, Action.DELETE, Action.ROTATE})
 _LAST_ADMIN = (
     "No other key that can manage keys is valid long enough; create another such key "
-    "first, or send allow_last_admin"
+    "first, or revoke this key"
 )
 #: Scopes of keys for which the request specifies no scopes.
 DEFAULT_SCOPES = ("cores:read",)
@@ -230,7 +227,6 @@ class KeyService:
         actor: Actor,
         *,
         version: int | None,
-        allow_last_admin: bool = False,
     ) -> Changed:
         """Changes fields of a key. `version`: the version that the caller read, or None for any
         version.
@@ -248,19 +244,9 @@ class KeyService:
                 lifecycle.check_rotated_expiry(key, patch["expires_at"], now)
             return KeyChange(lifecycle.patched(key, patch), lifecycle.patch_details(key, patch))
 
-        return await self.transition(
-            key_id, Action.UPDATE, actor, change, allow_last_admin=allow_last_admin
-        )
+        return await self.transition(key_id, Action.UPDATE, actor, change)
 
-    async def act(
-        self,
-        key_id: KeyId,
-        action: Action,
-        reason: str,
-        actor: Actor,
-        *,
-        allow_last_admin: bool = False,
-    ) -> Changed:
+    async def act(self, key_id: KeyId, action: Action, reason: str, actor: Actor) -> Changed:
         """Disables, enables, revokes, deletes or restores a key. See `lifecycle.IDEMPOTENT`.
 
         Raises Conflict if the restore window has ended, and the errors of `transition`.
@@ -269,9 +255,7 @@ class KeyService:
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             return lifecycle.state_change(key, action, state, now, by=actor.label, reason=reason)
 
-        return await self.transition(
-            key_id, action, actor, change, allow_last_admin=allow_last_admin
-        )
+        return await self.transition(key_id, action, actor, change)
 
     async def rotate(
         self,
@@ -281,7 +265,6 @@ class KeyService:
         *,
         delivery: str = "token",
         owner: str = "",
-        allow_last_admin: bool = False,
     ) -> Rotated:
         """Creates the successor of a key. The old token stays valid until the grace period ends or
         the old key expires.
@@ -325,9 +308,7 @@ class KeyService:
             return KeyChange(previous, details, successor=new_key, others_end_at=now)
 
         async with self._issued(token, delivery, owner, actor) as issued:
-            changed = await self.transition(
-                key_id, Action.ROTATE, actor, change, allow_last_admin=allow_last_admin
-            )
+            changed = await self.transition(key_id, Action.ROTATE, actor, change)
         return Rotated(issued, created[-1], previous=changed.key, effective=changed.effective)
 
     async def purge(
@@ -362,95 +343,8 @@ class KeyService:
         remaining, _ = await self.store.page(after=None, size=1, only=KeyFilter(family_id=subject))
         return changed, self.forget is not None and not remaining and await self.forget(subject)
 
-    async def set_signing(
-        self,
-        key_id: KeyId,
-        public_key: bytes | None,
-        actor: Actor,
-        *,
-        allow_last_admin: bool,
-    ) -> tuple[str | None, Changed]:
-        """Sets or replaces the signing key. `public_key`: the 32 bytes of an Ed25519 key. None: an
-        HMAC secret is created.
-
-        A signing secret belongs to the key family. The successor of a rotated key inherits the
-        secret and can have another secret without affecting its predecessor. To replace a secret
-        without failed requests, rotate the key, set the successor's secret, and then revoke the old
-        key. Returns the HMAC secret (shown only once) or None. Raises the errors of
-        `transition`.
-        """
-        generation = await self.writable_generation()
-        secret = self.random_bytes(_SECRET_BYTES) if public_key is None else None
-        algorithm = SignatureAlgorithm.ED25519 if secret is None else SignatureAlgorithm.HMAC_SHA256
-
-        def change(key: Key, state: KeyState, now: float) -> KeyChange:
-            signing = Signing(algorithm, public_key or b"", 0)
-            if secret is not None:
-                sealed = seal(
-                    secret,
-                    SIGNING_SECRET,
-                    self.pepper,
-                    generation,
-                    self.random_bytes,
-                    context=key.subject,
-                )
-                signing = Signing(algorithm, sealed, generation)
-            details: Details = {"changed": ["signing"], "algorithm": algorithm.value}
-            return KeyChange(
-                msgspec.structs.replace(key, signing=signing), {**details, "version": key.version}
-            )
-
-        changed = await self.transition(
-            key_id, Action.UPDATE, actor, change, allow_last_admin=allow_last_admin
-        )
-        return None if secret is None else http_signatures.secret_text(secret), changed
-
-    async def remove_signing(self, key_id: KeyId, actor: Actor) -> Changed:
-        """Removes the signing key. Raises Conflict if there is none, and the errors of
-        `transition`.
-        """
-
-        def change(key: Key, state: KeyState, now: float) -> KeyChange:
-            if key.signing is None:
-                raise Conflict("The key has no signing key.")
-            details: Details = {"changed": ["signing"], "algorithm": None, "version": key.version}
-            return KeyChange(msgspec.structs.replace(key, signing=None), details)
-
-        return await self.transition(key_id, Action.UPDATE, actor, change)
-
-    async def reseal(self) -> int:
-        """Re-encrypts up to RESEAL_ROWS signing secrets under the pepper generation for new values.
-        Returns the number of re-encrypted secrets. Raises Unavailable."""
-        pepper, generation = self.pepper, await self.writable_generation()
-
-        def sealed_again(stored: SealedSecret) -> bytes | None:
-            secret = unseal(
-                stored.sealed, SIGNING_SECRET, pepper, stored.generation, context=stored.owner
-            )
-            if secret is None:
-                return None
-            return seal(
-                secret, SIGNING_SECRET, pepper, generation, self.random_bytes, context=stored.owner
-            )
-
-        def event(count: int) -> AuditEvent:
-            details: Details = {"secrets": count, "generation": generation}
-            at = self.clock.now()
-            return Actor("system", "console").event(
-                AuditAction.PEPPER_RESEAL, target_id=str(generation), at=at, details=details
-            )
-
-        old_generations = [old for old in pepper.generations if old != generation]
-        return await self.store.reseal(old_generations, generation, sealed_again, event)
-
     async def transition(
-        self,
-        key_id: KeyId,
-        action: Action,
-        actor: Actor,
-        change: Change,
-        *,
-        allow_last_admin: bool = False,
+        self, key_id: KeyId, action: Action, actor: Actor, change: Change
     ) -> Changed:
         """Performs `action` on a key and waits until the gateways have confirmed the change, at
         most `confirmation_timeout_s`.
@@ -469,12 +363,7 @@ class KeyService:
             if state is None:
                 raise Conflict(lifecycle.rejection(key.state, action))
             changed = change(key, state, now)
-            if (
-                action in _GUARDED
-                and locked.is_last_admin
-                and not allow_last_admin
-                and not _keeps_admin(key, changed)
-            ):
+            if action in _GUARDED and locked.is_last_admin and not _keeps_admin(key, changed):
                 raise Conflict(_LAST_ADMIN)
             event = actor.event(
                 AuditAction(f"key.{action.value}"),

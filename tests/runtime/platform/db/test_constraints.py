@@ -65,7 +65,7 @@ _PURGE = (
     "SELECT count(*) FROM api_key; ROLLBACK"
 )
 _VALUES = {"text": "'x'", "ARRAY": "'{x}'", "jsonb": "'[1]'", "boolean": "true", "integer": "1"}
-_COLUMNS = {"signing": "signing_key", "credits": "has_credits"}
+_COLUMNS = {"credits": "has_credits"}
 _ERASED = [
     name
     for name, field in KEY_FIELDS.items()
@@ -89,24 +89,3 @@ def test_purged_key_has_no_data(database: Database) -> None:
             )
             allowed.append(column)
     assert allowed == []
-
-
-_SECRET = {
-    "signing_algorithm": "'hmac-sha256'",
-    "signing_key": "'\\x00'",
-    "signing_generation": "1",
-}
-
-
-@pytest.mark.parametrize(
-    "columns",
-    [
-        {"signing_algorithm": "'ed25519'"},
-        {**_SECRET, "signing_generation": "0"},
-        {**_SECRET, "signing_algorithm": "'ed25519'"},
-        {**_SECRET, "signing_algorithm": "'none'"},
-    ],
-)
-def test_inconsistent_signing_key_is_rejected(database: Database, columns: dict[str, str]) -> None:
-    with pytest.raises(Exception, match="signing"):
-        database.sql(insert("impossible01", "active", **columns))

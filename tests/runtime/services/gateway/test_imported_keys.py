@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatehouse.client.services import GatewayClient
 
 from tests.runtime.commands.cli.conftest import Command, Result, importer_command
 from tests.runtime.services.gateway.conftest import PEPPER, Gateway
@@ -122,16 +121,3 @@ async def test_imported_core_is_served_until_it_registers(
     await importer.run({token: {"url": core.url, "name": "attic"}}, "ngrok_urls.json", "--cores")
     reply = await gateway.request("GET", "/cores/attic/file", f"X-API-Key: {token}")
     assert (reply.status, reply.body) == (200, b"hello")
-
-
-async def test_gateway_client_verifies(gateway: Gateway, importer: Importer) -> None:
-    token = secrets.token_urlsafe(24)
-    await importer.run([{"key": token, "name": "by the client"}])
-
-    def verify_and_revoke() -> tuple[str | None, str]:
-        with GatewayClient(f"http://127.0.0.1:{gateway.port}") as client:
-            name = client.verify(token, scopes=["cores:read"]).name
-            client.revoke(token)
-            return name, client.verify(token).code
-
-    assert await asyncio.to_thread(verify_and_revoke) == ("by the client", "NOT_FOUND")

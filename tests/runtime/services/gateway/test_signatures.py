@@ -15,29 +15,31 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.client.signing import SignedAuth, sign
-from gatehouse.core.http_signatures import secret_text
-from gatehouse.core.sealing import SIGNING_SECRET, seal
 
 from tests import requires
 
-SECRET = bytes(range(32))
-SECRET_TEXT = secret_text(SECRET)
+
+def pem(key: Any) -> str:
+    """A private key without a passphrase."""
+    form, encryption = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return str(key.private_bytes(serialization.Encoding.PEM, form, encryption).decode())
+
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PRIVATE_KEY, OTHER = pem(KEY), pem(Ed25519PrivateKey.from_private_bytes(bytes(32)))
 ORIGIN = "http://gateway.test"
 FILE = "/cores/docs/status/200?x=1"
 SCRIPT = Path(__file__).parents[4] / "docs" / "guides" / "sign.sh"
 
 
 async def signing_key(gateway: Any, **columns: Any) -> Any:
-    """A key with an HMAC signing secret, sealed for its key family."""
-    family_id = "Family" + secrets.token_hex(3)
-    sealed = seal(SECRET, SIGNING_SECRET, gateway.pepper, 1, secrets.token_bytes, context=family_id)
-    more = {
-        "signing_algorithm": "hmac-sha256",
-        "signing_key": sealed,
-        "signing_generation": 1,
-    }
-    return await gateway.create_key(family_id=family_id, **{**more, **columns})
+    """A key whose requests must be signed with PRIVATE_KEY."""
+    public_key = base64.b64encode(KEY.public_key().public_bytes_raw()).decode()
+    return await gateway.create_key(public_key=public_key, **columns)
 
 
 def lines(headers: dict[str, str]) -> list[str]:
@@ -64,7 +66,9 @@ def reason(reply: Any) -> str:
 async def test_only_signed_request_reaches_core(gateway: Any, docs: Any, core: Any) -> None:
     key = await signing_key(gateway)
     assert (
-        await send(gateway, key, sign("GET", ORIGIN + FILE, token=key.token, secret=SECRET_TEXT))
+        await send(
+            gateway, key, sign("GET", ORIGIN + FILE, token=key.token, private_key=PRIVATE_KEY)
+        )
     ).status == 200
     denied = await send(gateway, key, {})
     assert denied.status == 401
@@ -78,7 +82,7 @@ async def test_only_signed_request_reaches_core(gateway: Any, docs: Any, core: A
 @pytest.mark.requirement("TR-10")
 async def test_signature_is_accepted_once(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
-    signed = sign("GET", ORIGIN + FILE, token=key.token, secret=SECRET_TEXT)
+    signed = sign("GET", ORIGIN + FILE, token=key.token, private_key=PRIVATE_KEY)
     replies = [await send(gateway, key, signed) for _ in range(2)]
     assert [reply.status for reply in replies] == [200, 401]
     assert reason(replies[1]) == "signature_replayed"
@@ -87,9 +91,9 @@ async def test_signature_is_accepted_once(gateway: Any, docs: Any) -> None:
 async def test_forged_signature_consumes_no_nonce(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     nonce = secrets.token_hex(16)
-    forged = sign("GET", ORIGIN + FILE, token=key.token, secret=secret_text(bytes(32)), nonce=nonce)
+    forged = sign("GET", ORIGIN + FILE, token=key.token, private_key=OTHER, nonce=nonce)
     assert reason(await send(gateway, key, forged)) == "signature_wrong"
-    signed = sign("GET", ORIGIN + FILE, token=key.token, secret=SECRET_TEXT, nonce=nonce)
+    signed = sign("GET", ORIGIN + FILE, token=key.token, private_key=PRIVATE_KEY, nonce=nonce)
     assert (await send(gateway, key, signed)).status == 200
 
 
@@ -99,7 +103,7 @@ async def test_signed_body_is_verified_before_forwarding(
 ) -> None:
     key = await signing_key(gateway)
     body = b"pay 10 to alice"
-    signed = sign("POST", ORIGIN + FILE, body, token=key.token, secret=SECRET_TEXT)
+    signed = sign("POST", ORIGIN + FILE, body, token=key.token, private_key=PRIVATE_KEY)
     changed = await send(gateway, key, signed, "POST", body=b"pay 99 to mallo")
     assert reason(changed) == "signature_digest"
     assert core.requests == []
@@ -109,7 +113,7 @@ async def test_signed_body_is_verified_before_forwarding(
 
 async def test_chunked_body_can_be_signed(gateway: Any, docs: Any, core: Any) -> None:
     key = await signing_key(gateway)
-    signed = sign("POST", ORIGIN + FILE, b"hello world", token=key.token, secret=SECRET_TEXT)
+    signed = sign("POST", ORIGIN + FILE, b"hello world", token=key.token, private_key=PRIVATE_KEY)
     head = [
         f"POST {FILE} HTTP/1.1",
         "Host: gateway.test",
@@ -128,7 +132,7 @@ async def test_chunked_body_can_be_signed(gateway: Any, docs: Any, core: Any) ->
 async def test_too_large_signed_body_is_413(gateway: Any, docs: Any, core: Any) -> None:
     key = await signing_key(gateway)
     body = bytes(65_537)
-    signed = sign("POST", ORIGIN + FILE, body, token=key.token, secret=SECRET_TEXT)
+    signed = sign("POST", ORIGIN + FILE, body, token=key.token, private_key=PRIVATE_KEY)
     reply = await send(gateway, key, signed, "POST", body=body)
     assert (reply.status, reply.json["code"]) == (413, "body_too_large")
     assert core.requests == []
@@ -139,13 +143,6 @@ async def test_signature_for_core_is_ignored(gateway: Any, docs: Any, core: Any)
     signature = {"signature-input": 'core=("@method");tag="core"', "signature": "core=:aGk=:"}
     assert (await send(gateway, key, signature)).status == 200
     assert core.last[1]["signature"] == "core=:aGk=:"
-
-
-async def test_unreadable_signing_secret_is_unavailable(gateway: Any, docs: Any) -> None:
-    key = await signing_key(gateway, signing_generation=9)
-    assert (
-        await send(gateway, key, sign("GET", ORIGIN + FILE, token=key.token, secret=SECRET_TEXT))
-    ).status == 503
 
 
 @pytest.mark.requirement("TR-10")
@@ -159,7 +156,7 @@ async def test_without_redis_signature_is_unavailable(
     key, plain = await signing_key(gateway), await gateway.create_key()
     other = gateway.on_port(port)
     assert (
-        await send(other, key, sign("GET", ORIGIN + FILE, token=key.token, secret=SECRET_TEXT))
+        await send(other, key, sign("GET", ORIGIN + FILE, token=key.token, private_key=PRIVATE_KEY))
     ).status == 503
     assert (await send(other, plain, {})).status == 200
 
@@ -183,7 +180,7 @@ def described(
 async def test_verify_checks_described_request(gateway: Any) -> None:
     key = await signing_key(gateway)
     signed = sign(
-        "POST", "https://api.test/v1/x?y=z", b"hello", token=key.token, secret=SECRET_TEXT
+        "POST", "https://api.test/v1/x?y=z", b"hello", token=key.token, private_key=PRIVATE_KEY
     )
     request = described("POST", signed, b"hello")
     first, second = [(await gateway.verify(key.token, request=request)).json for _ in range(2)]
@@ -199,7 +196,7 @@ async def test_verify_checks_described_request(gateway: Any) -> None:
 async def test_cost_zero_consumes_no_nonce(gateway: Any) -> None:
     key = await signing_key(gateway)
     request = described(
-        "GET", sign("GET", "https://api.test/v1/x?y=z", token=key.token, secret=SECRET_TEXT)
+        "GET", sign("GET", "https://api.test/v1/x?y=z", token=key.token, private_key=PRIVATE_KEY)
     )
     codes = [
         (await gateway.verify(key.token, request=request, cost=cost)).json["code"]
@@ -240,11 +237,11 @@ async def test_invalid_request_description_is_rejected(
 
 async def test_log_has_no_secrets(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
-    signed = sign("GET", ORIGIN + FILE, token=key.token, secret=SECRET_TEXT)
+    signed = sign("GET", ORIGIN + FILE, token=key.token, private_key=PRIVATE_KEY)
     await send(gateway, key, signed)
     await gateway.lines_with(key_id=key.id)
     written = Path(gateway.log).read_text()
-    for canary in (SECRET_TEXT, key.token, signed["signature"], json.dumps(signed["signature"])):
+    for canary in (PRIVATE_KEY, key.token, signed["signature"], json.dumps(signed["signature"])):
         assert canary not in written
 
 
@@ -252,7 +249,7 @@ async def test_log_has_no_secrets(gateway: Any, docs: Any) -> None:
 async def test_httpx_auth_signs_every_request(gateway: Any, docs: Any, core: Any) -> None:
     key = await signing_key(gateway)
     url = f"http://127.0.0.1:{gateway.port}/cores/docs"
-    async with httpx.AsyncClient(auth=SignedAuth(key.token, SECRET_TEXT), timeout=60) as client:
+    async with httpx.AsyncClient(auth=SignedAuth(key.token, PRIVATE_KEY), timeout=60) as client:
         requests = [
             client.get(f"{url}/status/200", params={"x": "ä y", "n": str(number)})
             for number in range(3)
@@ -279,7 +276,7 @@ def test_signed_headers_are_deterministic() -> None:
         "get",
         "https://gateway.example.com:443/a?b=c",
         token=token,
-        secret=bytes(32),
+        private_key=OTHER,
         now=1_700_000_000.9,
         nonce="n" * 16,
     )
@@ -288,19 +285,28 @@ def test_signed_headers_are_deterministic() -> None:
             'gatehouse=("@method" '
             '"@target-uri");created=1700000000;nonce="nnnnnnnnnnnnnnnn";keyid="3fGh82kLmQ0a";tag="gatehouse"'
         ),
-        "signature": "gatehouse=:3PegDAj8iaB+R+9uVxw8Mju1guDck9bKfrQfTBX5K1E=:",
+        "signature": (
+            "gatehouse=:2uaQjJUDKu0G5419finjvdv8nn75DkgYcDaBFTv6N9we4M+WAZqyhq9L4lDoGNIzOwavQ6wZ3dkt"
+            "RJV1r+YUAA==:"
+        ),
     }
 
 
-@pytest.mark.parametrize("change", [{"token": "nonsense"}, {"secret": "whsec_AAAA"}])
-def test_malformed_token_or_secret_is_rejected(change: dict[str, str]) -> None:
-    arguments = {"token": "gtk_test_" + "0" * 61, "secret": SECRET_TEXT, **change}
-    with pytest.raises(ValueError, match=r"token|secret"):
+@pytest.mark.parametrize(
+    "change", [{"token": "nonsense"}, {"private_key": pem(generate_private_key(SECP256R1()))}]
+)
+def test_malformed_token_or_private_key_is_rejected(change: dict[str, str]) -> None:
+    arguments = {"token": "gtk_test_" + "0" * 61, "private_key": PRIVATE_KEY, **change}
+    with pytest.raises(ValueError, match=r"token|private key"):
         sign("GET", "https://gateway.example.com/", **arguments)  # type: ignore[arg-type]
 
 
-async def run(*arguments: str, token: str, secret: str = SECRET_TEXT) -> tuple[int, str]:
-    environment = {**os.environ, "GATEHOUSE_KEY": token, "GATEHOUSE_SIGNING_SECRET": secret}
+async def run(*arguments: str, token: str, private_key: Path) -> tuple[int, str]:
+    environment = {
+        **os.environ,
+        "GATEHOUSE_KEY": token,
+        "GATEHOUSE_PRIVATE_KEY": str(private_key),
+    }
     child = await asyncio.create_subprocess_exec(
         SCRIPT,
         *arguments,
@@ -315,12 +321,18 @@ async def run(*arguments: str, token: str, secret: str = SECRET_TEXT) -> tuple[i
 @pytest.mark.requirement("TR-10", "TR-16")
 @requires.program("curl")
 @requires.program("openssl")
-async def test_signing_script_of_guide_works(gateway: Any, docs: Any, core: Any) -> None:
-    key = await signing_key(gateway)
-    url = f"http://127.0.0.1:{gateway.port}/cores/docs"
-    assert await run("GET", f"{url}/status/200?x=%20y", token=key.token) == (0, "core says 200")
-    assert (await run("POST", f"{url}/a", "a 'body' with \"quotes\"", token=key.token))[0] == 0
-    assert core.last[2] == b"a 'body' with \"quotes\""
-    code, denied = await run("GET", f"{url}/a", token=key.token, secret="sigkey_" + "A" * 44)
+async def test_signing_script_of_guide_works(
+    gateway: Any, docs: Any, core: Any, tmp_path: Path
+) -> None:
+    own, other = tmp_path / "private.pem", tmp_path / "other.pem"
+    own.write_text(PRIVATE_KEY)
+    other.write_text(OTHER)
+    token = (await signing_key(gateway)).token
+    url, body = f"http://127.0.0.1:{gateway.port}/cores/docs", "a 'body' with \"quotes\""
+    signed = await run("GET", f"{url}/status/200?x=%20y", token=token, private_key=own)
+    assert signed == (0, "core says 200")
+    assert (await run("POST", f"{url}/a", body, token=token, private_key=own))[0] == 0
+    assert core.last[2] == body.encode()
+    code, denied = await run("GET", f"{url}/a", token=token, private_key=other)
     assert code != 0
     assert "signature_wrong" in denied

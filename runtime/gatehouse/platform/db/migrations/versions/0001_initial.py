@@ -45,9 +45,7 @@ CREATE TABLE api_key (
     id_generation      integer     NOT NULL DEFAULT 0,
     scheme             text        NOT NULL DEFAULT 'own'
         CHECK (scheme IN ('own', 'sha256')),
-    signing_algorithm  text        CHECK (signing_algorithm IN ('hmac-sha256', 'ed25519')),
-    signing_key        bytea,
-    signing_generation integer     NOT NULL DEFAULT 0,  -- pepper generation under which an HMAC secret is sealed
+    public_key         text        NOT NULL DEFAULT '',
     version            bigint      NOT NULL DEFAULT 1,
     change_seq         bigint      NOT NULL DEFAULT 0,
     CONSTRAINT api_key_revoked_check CHECK (
@@ -59,20 +57,15 @@ CREATE TABLE api_key (
         (state = 'purged') = (purged_at IS NOT NULL)
         AND (state <> 'purged' OR (name = '' AND owner = '' AND notes = '' AND metadata = '{}' AND created_by = ''
              AND scopes = '{}' AND cores = '{}' AND methods = '{}' AND addresses = '{}' AND tags = '{}'
-             AND limits = '[]' AND NOT has_credits AND id_generation = 0 AND digest = decode(repeat('00', 32), 'hex')
+             AND limits = '[]' AND public_key = '' AND NOT has_credits AND id_generation = 0 AND digest = decode(repeat('00', 32), 'hex')
              AND coalesce(expires_at, rotated_at, revoked_at) IS NULL
-             AND coalesce(successor_id, revoked_by, revoke_reason, deleted_by) IS NULL))),
-    CONSTRAINT api_key_signing_check CHECK (
-        (signing_algorithm IS NULL) = (signing_key IS NULL)
-        AND (signing_generation > 0) = (signing_algorithm IS NOT DISTINCT FROM 'hmac-sha256')
-        AND (state <> 'purged' OR signing_key IS NULL))
+             AND coalesce(successor_id, revoked_by, revoke_reason, deleted_by) IS NULL)))
 );
 CREATE INDEX api_key_change_seq ON api_key (change_seq);
 CREATE INDEX api_key_owner ON api_key (owner, id);
 CREATE INDEX api_key_family ON api_key (family_id, generation);
 CREATE INDEX api_key_expiry ON api_key (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX api_key_id_generation ON api_key (id_generation);
-CREATE INDEX api_key_signing_generation ON api_key (signing_generation) WHERE signing_generation > 0;
 CREATE INDEX api_key_scheme ON api_key (scheme, id_generation) WHERE scheme <> 'own';
 CREATE INDEX api_key_tags ON api_key USING gin (tags);
 CREATE INDEX api_key_order_name ON api_key (lower(name), id);
