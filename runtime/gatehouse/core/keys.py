@@ -93,7 +93,7 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     scheme: Annotated[str, IDENTITY] = OWN_SCHEME
     #: Ed25519 key that verifies the signatures of requests, in base64. Requests without a signature
     #: are denied. Empty: requests need no signature.
-    public_key: Annotated[str, replace(SETTING, purged="", imported=False)] = ""
+    public_key: Annotated[str, replace(SETTING, purged="")] = ""
 
     @property
     def subject(self) -> str:
