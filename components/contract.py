@@ -82,6 +82,7 @@ class Contract:
     functions: Functions that the stack deploys, keyed by name.
     cores: Cores of the stack as processes, keyed by name.
     domain: Domain of the services.
+    cores_domain: Domain below which each Core has a host name; "" without host names of Cores.
     replaceable: Variables that contain AWS addresses, which the sandbox replaces.
     secret_variables: Optional variables that ECS can inject from a secret that an operator creates.
     """
@@ -91,6 +92,7 @@ class Contract:
     functions: dict[str, Function] = field(default_factory=dict)
     cores: dict[str, Process] = field(default_factory=dict)
     domain: str = ""
+    cores_domain: str = ""
     replaceable: tuple[str, ...] = ()
     secret_variables: tuple[str, ...] = ()
 
@@ -117,6 +119,14 @@ class Contract:
     def hosts(self) -> dict[str, str]:
         """Host name of each service, keyed by name."""
         return {name: f"{name}.{self.domain}" for name in self._public_services()}
+
+    @property
+    def host_patterns(self) -> dict[str, tuple[str, ...]]:
+        """Host name of each service, keyed by name, and the wildcard name of the Cores for the
+        gateway.
+        """
+        wildcards = {"gateway": (f"*.{self.cores_domain}",)} if self.cores_domain else {}
+        return {name: (host, *wildcards.get(name, ())) for name, host in self.hosts.items()}
 
     @property
     def urls(self) -> dict[str, str]:
@@ -178,7 +188,13 @@ class Stack:
         )
         cores = {core.process_name: _core(core) for core in settings.cores}
         names = Naming(settings.stack, settings.account, settings.region)
-        return cls(settings, names, replace(contract, cores=cores, domain=settings.domain))
+        contract = replace(
+            contract,
+            cores=cores,
+            domain=settings.domain,
+            cores_domain=settings.cores_domain or "",
+        )
+        return cls(settings, names, contract)
 
     def has_collector(self, process: Process) -> bool:
         """Return whether an OpenTelemetry collector runs in the task. Only the ECS services of the

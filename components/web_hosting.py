@@ -49,7 +49,7 @@ class WebHosting(StackComponent):
         web_acl = WebAcl(
             "cloudfront",
             stack,
-            {CONSOLE: self.contract.hosts[CONSOLE]},
+            {CONSOLE: self.contract.host_patterns[CONSOLE]},
             self.child,
             logs_key_arn=foundation.keys.logs_arn,
             protected_arns={},

@@ -161,7 +161,11 @@ class Workloads(StackComponent):
         WebAcl(
             "web-acl",
             self.stack,
-            {name: host for name, host in self.contract.hosts.items() if name not in cloudfront},
+            {
+                name: hosts
+                for name, hosts in self.contract.host_patterns.items()
+                if name not in cloudfront
+            },
             self.child,
             logs_key_arn=logs_key_arn,
             protected_arns={"web-acl": self._platform.load_balancer.arn, **stages},

@@ -78,6 +78,7 @@ def _common(stack: Stack, database: pulumi.Input[str], cache: pulumi.Input[str])
         "GATEHOUSE_REDIS_AUTH": "iam",
         "GATEHOUSE_REDIS_CLUSTER": names.name("cache"),
         "GATEHOUSE_GATEWAY_URL": contract.urls["gateway"],
+        "GATEHOUSE_CORES_DOMAIN": contract.cores_domain,
         "GATEHOUSE_CONSOLE_URL": contract.urls["console"],
         "GATEHOUSE_SHARING_URL": contract.urls["sharing"],
         "GATEHOUSE_CORE_NETWORKS": ",".join(core_networks),

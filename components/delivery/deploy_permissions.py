@@ -370,11 +370,12 @@ def edge(args: Delivery) -> list[Statement]:
     )
     certificates = "AddTagsToCertificate DeleteCertificate RemoveTags* UpdateCertificateOptions"
     record_names = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
-    domain = args.settings.domain
+    domains = dict.fromkeys((args.settings.domain, args.settings.cores_domain))
+    names = [name for domain in domains if domain for name in (domain, f"*.{domain}")]
     # ForAllValues also holds for a request without the key.
     records = {
         **regional,
-        "ForAllValues:StringLike": {record_names: [domain, f"*.{domain}"]},
+        "ForAllValues:StringLike": {record_names: names},
     }
     web_acl = (
         "AssociateWebACL CreateWebACL DeleteLogging* DeleteWebACL Disassociate* PutLogging* "

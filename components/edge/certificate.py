@@ -19,7 +19,10 @@ class Certificate(StackComponent):
 
     Why: ACM renews the certificate and stores its private key. During the first deployment,
     delegate the zone from its parent (`name_servers`); Pulumi waits until the certificate is
-    issued.
+    issued. The wildcard name of the Cores covers one label and is validated with the record of its
+    domain. A certificate has at most 10 names without a quota increase. Source: ACM User Guide,
+    "ACM public certificate characteristics and limitations", "DNS validation" and "Quotas"
+    (2026-11-23).
     Cost: 0.50 USD a month for the zone. Controls: GH-ACM-001.
     """
 
@@ -64,7 +67,7 @@ class Certificate(StackComponent):
 
     def _certificate(self, name: str) -> tuple[pulumi.Output[str], list[aws.route53.Record]]:
         """Create the certificate. Returns its ARN, and the records that validate it."""
-        host_names = list(self.contract.hosts.values())
+        host_names = [host for hosts in self.contract.host_patterns.values() for host in hosts]
         certificate = aws.acm.Certificate(
             name,
             domain_name=host_names[0],
@@ -85,7 +88,7 @@ class Certificate(StackComponent):
 
     def _validation_record(self, certificate: aws.acm.Certificate, host: str) -> aws.route53.Record:
         return aws.route53.Record(
-            host,
+            host.removeprefix("*."),
             zone_id=self.zone_id,
             name=validation_option(certificate, host, "resource_record_name"),
             type="CNAME",

@@ -27,11 +27,14 @@ class HostTarget:
 
 
 class HostRecords(StackComponent):
-    """An alias record for the host name of each service.
+    """An alias record for the host name of each service, and for the wildcard name of the Cores.
 
     Why: When a service moves between the load balancer, a distribution and a REST API, its record
     is updated in place, because Route 53 rejects a second record with the same name. The record is
-    updated after the service runs at its new target and before the old target is deleted.
+    updated after the service runs at its new target and before the old target is deleted. A
+    wildcard record applies to names without a record, with any number of labels; the gateway
+    responds with 404 to names that are not a Core. Source: Route 53 Developer Guide, "DNS domain
+    name format" (2026-11-23).
     Cost: none. Queries for alias records of AWS resources are free. Controls: none.
     """
 
@@ -44,11 +47,16 @@ class HostRecords(StackComponent):
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("gatehouse:edge:HostRecords", name, stack, opts)
-        for service, target in targets.items():
+        records = [
+            ("cores" if "*" in host else service, host, target)
+            for service, target in targets.items()
+            for host in self.contract.host_patterns[service]
+        ]
+        for resource, host, target in records:
             aws.route53.Record(
-                service,
+                resource,
                 zone_id=zone_id,
-                name=self.contract.hosts[service],
+                name=host,
                 type="A",
                 aliases=[
                     {

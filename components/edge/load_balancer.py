@@ -1,6 +1,6 @@
 """The Application Load Balancer, with a host name and two target groups for each service."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pulumi
 import pulumi_aws as aws
@@ -41,7 +41,10 @@ class LoadBalancer(StackComponent):
 
     Why: Each host name is a separate web origin, so responses from a Core cannot access the
     console. One target group receives the traffic while a deployment starts tasks in the other.
-    Requests for `/metrics` are not forwarded.
+    Requests for `/metrics` are not forwarded. The rule of the gateway also has the wildcard name of
+    the Cores, because ECS shifts the traffic of one rule. `*` matches any number of labels. A
+    condition has at most three values, and a rule at most five. Source: Elastic Load Balancing User
+    Guide, "Listener rules" and "Condition types for listener rules" (2026-11-23).
     Cost: about 20 USD a month, plus 6 USD per capacity unit. Controls: GH-ALB-001 to GH-ALB-007,
         GH-ALB-009, GH-ALB-010.
 
@@ -75,7 +78,7 @@ class LoadBalancer(StackComponent):
         super().__init__("gatehouse:edge:LoadBalancer", name, stack, opts)
         self._internal, self._vpc_id = internal, vpc_id
         load_balancer = self._load_balancer(name, placement, log_bucket)
-        https = self._listeners(load_balancer.arn, certificate_arn)
+        https = self._listeners(load_balancer.arn, certificate_arn, services)
         self.arn, self.dns_name, self.zone_id = (
             load_balancer.arn,
             load_balancer.dns_name,
@@ -119,10 +122,13 @@ class LoadBalancer(StackComponent):
         )
 
     def _listeners(
-        self, load_balancer_arn: pulumi.Output[str], certificate_arn: pulumi.Input[str]
+        self,
+        load_balancer_arn: pulumi.Output[str],
+        certificate_arn: pulumi.Input[str],
+        services: Iterable[str],
     ) -> pulumi.Output[str]:
-        """Return 404 on port 443 by default and for `/metrics`. A public load balancer redirects
-        port 80 to HTTPS. Returns the HTTPS listener."""
+        """Return 404 on port 443 by default and for `/metrics` of the services, but not of Cores. A
+        public load balancer redirects port 80 to HTTPS. Returns the HTTPS listener."""
         if not self._internal:
             self._redirect(load_balancer_arn)
         https = aws.lb.Listener(
@@ -145,7 +151,10 @@ class LoadBalancer(StackComponent):
             self._resource("metrics"),
             listener_arn=https.arn,
             priority=1,
-            conditions=[{"path_pattern": {"values": ["/metrics", "/metrics/*"]}}],
+            conditions=[
+                {"path_pattern": {"values": ["/metrics", "/metrics/*"]}},
+                {"host_header": {"values": [self.contract.hosts[name] for name in services]}},
+            ],
             actions=[{"type": "fixed-response", "fixed_response": NOT_FOUND}],
             tags=tags("none"),
             opts=self.child,
@@ -195,7 +204,7 @@ class LoadBalancer(StackComponent):
             {"arn": green.arn, "weight": 0},
         ]
         host: aws.lb.ListenerRuleConditionArgsDict = {
-            "host_header": {"values": [self.contract.hosts[service.name]]}
+            "host_header": {"values": list(self.contract.host_patterns[service.name])}
         }
         rule = self._rule(f"forward-{resource}", listener, priority, [host], groups)
         test_rule = None

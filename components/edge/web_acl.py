@@ -1,7 +1,7 @@
 """The AWS WAF web ACLs of the load balancer, of REST APIs and of a CloudFront distribution."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -98,7 +98,7 @@ class WebAcl(StackComponent):
     Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008,
         GH-WAF-001 to GH-WAF-005.
 
-    hosts: Host name of each service.
+    hosts: Host name of each service, and the wildcard name of the Cores for the gateway.
     logs_key_arn: KMS key of the log group.
     protected_arns: Load balancer and stages of REST APIs, keyed by resource name; empty for a web
         ACL of a distribution.
@@ -110,7 +110,7 @@ class WebAcl(StackComponent):
         self,
         name: str,
         stack: Stack,
-        hosts: Mapping[str, str],
+        hosts: Mapping[str, Sequence[str]],
         opts: pulumi.ResourceOptions,
         *,
         logs_key_arn: pulumi.Input[str],
@@ -125,9 +125,11 @@ class WebAcl(StackComponent):
             for service, limit in waf.service_requests_max().items()
             if service in hosts
         }
-        metrics_path = _byte_match(
+        metrics: Any = _byte_match(
             {"uri_path": {}}, "STARTS_WITH", "/metrics", "URL_DECODE", "NORMALIZE_PATH", "LOWERCASE"
         )
+        if wildcards := [host for service in hosts.values() for host in service if "*" in host]:
+            metrics = {"and_statement": {"statements": [metrics, _not(_at_host(wildcards))]}}
         acl = aws.wafv2.WebAcl(
             name,
             name=names.name("cloudfront" if region else "edge"),
@@ -137,7 +139,7 @@ class WebAcl(StackComponent):
             default_action={"allow": {}},
             rules=[
                 _rate_limit(names, 0, "rate", waf.requests_max),
-                _block(names, 1, "metrics", metrics_path, 404),
+                _block(names, 1, "metrics", metrics, 404),
                 *(
                     _rate_limit(names, 2 + index, f"rate-{service}", limit, hosts[service])
                     for index, (service, limit) in enumerate(limits.items())
@@ -202,7 +204,7 @@ def _visibility(metric: str) -> aws.wafv2.WebAclRuleVisibilityConfigArgsDict:
 
 
 def _managed_rule_group(
-    names: Naming, priority: int, rule: str, group: str, hosts: Mapping[str, str]
+    names: Naming, priority: int, rule: str, group: str, hosts: Mapping[str, Sequence[str]]
 ) -> Rule:
     """Apply a managed rule group with its default actions, except that the rules in COUNTED_RULES
     only count and label requests. `_block_labels` blocks the labeled requests. The core rule set
@@ -253,7 +255,7 @@ def _block_labels(
     return _block(names, priority, rule, statement, status)
 
 
-def _at_paths(host_names: Mapping[str, str], paths: Mapping[str, str]) -> list[Any]:
+def _at_paths(host_names: Mapping[str, Sequence[str]], paths: Mapping[str, str]) -> list[Any]:
     """Match the paths of each service that has a host name."""
     return [
         {
@@ -286,26 +288,29 @@ def _any(statements: list[Any]) -> Any:
     return statements[0] if len(statements) == 1 else {"or_statement": {"statements": statements}}
 
 
-def _rate_limit(names: Naming, priority: int, rule: str, requests_max: int, host: str = "") -> Rule:
-    """Limit the number of requests from an IP address in five minutes, to one host name or to all
-    host names.
+def _rate_limit(
+    names: Naming, priority: int, rule: str, requests_max: int, hosts: Sequence[str] = ()
+) -> Rule:
+    """Limit the number of requests from an IP address in five minutes, to these or to all host
+    names.
     """
     rate: aws.wafv2.WebAclRuleStatementRateBasedStatementArgsDict = {
         "limit": requests_max,
         "aggregate_key_type": "IP",
         "evaluation_window_sec": 300,
-        "scope_down_statement": _at_host(host) if host else None,
+        "scope_down_statement": _at_host(hosts) if hosts else None,
     }
     return _block(names, priority, rule, {"rate_based_statement": rate}, 429)
 
 
-def _at_host(host: str) -> Any:
+def _at_host(hosts: Sequence[str]) -> Any:
     """Match the Host header with or without the port, which a client can add,
     case-insensitively.
     """
+    names = "|".join(re.escape(host).replace(r"\*", "[^:]+") for host in hosts)
     return {
         "regex_match_statement": {
-            "regex_string": f"^{re.escape(host)}(:443)?$",
+            "regex_string": f"^({names})(:443)?$",
             "field_to_match": {"single_header": {"name": "host"}},
             "text_transformations": [{"priority": 0, "type": "LOWERCASE"}],
         }

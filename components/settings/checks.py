@@ -144,6 +144,18 @@ def recovery(settings: Settings) -> Iterator[Mistake]:
         yield Mistake("services.console.hosting", "container", with_stack)
 
 
+def cores_domain(settings: Settings) -> Iterator[Mistake]:
+    """No service has a host name below `cores_domain`, which is a subdomain of `domain` or, with
+    `existing_resources.zone_id`, of the name of that zone.
+    """
+    domain, cores = settings.domain, settings.cores_domain
+    if cores and f".{domain}".endswith(f".{cores}"):
+        yield Mistake("cores_domain", "a domain that does not contain the hosts of the services")
+    elif cores and not cores.endswith(f".{domain}") and not settings.existing_resources.zone_id:
+        subdomain = f"a subdomain of domain ({domain})"
+        yield Mistake("cores_domain", subdomain, "without existing_resources.zone_id")
+
+
 def vault_lock(settings: Settings) -> Iterator[Mistake]:
     """A stack that empties its buckets on deletion does not lock its backup vault."""
     if settings.buckets.force_destroy and settings.backup.vault_lock != "none":
@@ -298,7 +310,7 @@ def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
 
 CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
     *(key_environment, zones, private_networks, bounds, internet_access, operators),
-    *(second_region, recovery, vault_lock, task_sizes, rollout_duration, waf_limits),
+    *(second_region, recovery, cores_domain, vault_lock, task_sizes, rollout_duration, waf_limits),
     *(sharing_capacity, cores, existing_resources, delivery, oidc),
     environment_variables,
 )

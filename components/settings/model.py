@@ -22,6 +22,7 @@ from components.settings.fields import (
     aws_region,
     by_environment,
     choice,
+    optional,
     prod_requires,
     prod_requires_at_least,
     string,
@@ -65,6 +66,18 @@ class Settings(Section):
     """Domain of the stack. The host names of the services are the subdomains gateway, console and
     sharing. The stack creates a Route 53 hosted zone for the domain, which you delegate once from
     the parent zone, or uses `existing_resources.zone_id`."""
+    cores_domain: Annotated[
+        str | None,
+        optional(
+            r"(?=.{1,126}$)([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}",
+            'a domain such as "cores.gatehouse.example.com"',
+        ),
+    ] = None
+    """Domain below which each Core has a host name, in addition to its path at the gateway. With
+    cores.gatehouse.example.com, requests for docs.cores.gatehouse.example.com are sent to the Core
+    docs. The stack adds the wildcard name to its certificate, its DNS records and the listener rule
+    of the gateway. If empty, Cores are available only at their path. In prod, set the parameter
+    wildcards_allowed of the control GH-ACM-001."""
     key_prefix: Annotated[
         str,
         string(

@@ -112,7 +112,8 @@ class ExistingResourcesSettings(Section):
     or a parent domain. If empty, the stack creates a zone for `domain`, which you delegate."""
     certificate_arn: Annotated[str | None, CERTIFICATE] = None
     """ACM certificate in `region` for the subdomains gateway, console and sharing of `domain`, such
-    as a wildcard certificate. If empty, the stack requests a certificate."""
+    as a wildcard certificate, and for the wildcard name of `cores_domain`. A wildcard name covers
+    one label. If empty, the stack requests a certificate."""
     vpc_id: Annotated[
         str | None,
         optional(r"vpc-[0-9a-f]{8,17}", "the ID of a VPC, such as vpc-0123456789abcdef0"),

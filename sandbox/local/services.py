@@ -188,6 +188,8 @@ def _local_addresses(task: EcsTask, local: LocalServers) -> dict[str, str]:
         "GATEHOUSE_REDIS_URL": local.redis_url,
         "GATEHOUSE_REDIS_AUTH": "url",
         "GATEHOUSE_GATEWAY_URL": local.url("gateway"),
+        # Browsers and curl resolve each subdomain of localhost to this machine.
+        "GATEHOUSE_CORES_DOMAIN": f"localhost:{local.ports['gateway']}",
         "GATEHOUSE_CONSOLE_URL": local.url("console"),
         "GATEHOUSE_SHARING_URL": local.url("sharing"),
         "GATEHOUSE_CORE_NETWORKS": _CORE_NETWORKS,

@@ -55,6 +55,7 @@ ZONE = "Z0123456789ABCDEFGHIJ"
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 VPC = {"vpc_id": "vpc-0123456789abcdef0", "internet_gateway_id": "igw-0123456789abcdef0"}
 CLIENT_SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/oidc-AbCdEf"
+CORES_DOMAIN = "cores.dev.gatehouse.example.com"
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:keys"
 LEGACY_FILES = ["s3://old-bucket/api_keys.json", "s3://old-bucket/ngrok_urls.json"]
 OPTIONS: dict[str, Any] = {
@@ -70,6 +71,7 @@ OPTIONS: dict[str, Any] = {
     "notifications": {"topic_arn": TOPIC},
     "environment_variables": ["GATEHOUSE_CORE_REQUESTS_MAX=50", "GATEHOUSE_FEATURES=webhooks=off"],
     "cores": [CORE],
+    "cores_domain": CORES_DOMAIN,
     "database.engine_version": "18.1",
     "database.allow_major_upgrade": True,
     "rollout": {"strategy": "canary", "smoke_test": True},

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.components.program import OPTIONS, Program, run
+from tests.components.program import CORES_DOMAIN, OPTIONS, ZONE, Program, run
 from tests.components.settings.stack_settings import CORE
+from tests.components.waf import BROWSER, Request, WebAcl
 
 TOKEN = CORE["token_secret_arn"]
 
@@ -73,3 +74,54 @@ def test_gateway_allows_app_subnets_as_core_networks() -> None:
     }
     assert set(program().variables("gateway")["GATEHOUSE_CORE_NETWORKS"].split(",")) == tier
     assert run("dev").variables("gateway")["GATEHOUSE_CORE_NETWORKS"] == ""
+
+
+@pytest.mark.requirement("ECS-14")
+def test_cores_have_host_names() -> None:
+    wildcard, gateway = f"*.{CORES_DOMAIN}", "gateway.dev.gatehouse.example.com"
+    certificate = program().get("acm/certificate:Certificate", "certificate").inputs
+    assert certificate["subjectAlternativeNames"].count(wildcard) == 1
+    validation = program().get("acm/certificateValidation:CertificateValidation", "certificate")
+    names = {certificate["domainName"], *certificate["subjectAlternativeNames"]}
+    assert len(validation.inputs["validationRecordFqdns"]) == len(names)
+    records = {item.name: item.inputs for item in program().of_type("route53/record:Record")}
+    assert records["cores"]["name"] == wildcard
+    assert records["cores"]["aliases"] == records["gateway"]["aliases"]
+    rules = {
+        rule.name: rule.inputs["conditions"]
+        for rule in program().of_type("lb/listenerRule:ListenerRule")
+    }
+    for name in ("forward-gateway", "test-gateway"):
+        assert rules[name][0]["hostHeader"]["values"] == [gateway, wildcard]
+    # Quotas of a rule: five values, three for each condition.
+    for conditions in rules.values():
+        values = [next(iter(condition.values()))["values"] for condition in conditions]
+        assert max(map(len, values)) <= 3
+        assert sum(map(len, values)) <= 5
+    assert wildcard not in rules["metrics"][1]["hostHeader"]["values"]
+    assert program().variables("gateway")["GATEHOUSE_CORES_DOMAIN"] == CORES_DOMAIN
+
+
+def test_cores_have_no_host_names_by_default() -> None:
+    assert run("dev").variables("gateway")["GATEHOUSE_CORES_DOMAIN"] == ""
+    assert "*" not in str(run("dev").get("acm/certificate:Certificate", "certificate").inputs)
+
+
+@pytest.mark.requirement("ECS-04")
+def test_web_acl_treats_hosts_of_cores_like_the_gateway() -> None:
+    acl = WebAcl(program().get("wafv2/webAcl:WebAcl", "web-acl").inputs)
+    for name in (f"docs.{CORES_DOMAIN}", f"Docs.{CORES_DOMAIN}:443"):
+        for path in ("/metrics", "/app.log", "/v1/x/../../etc/hosts", "/" + "x" * 2_000):
+            assert acl.blocked_by(Request(host=name, path=path)) is None
+        attack = Request(host=name, path="/x", headers={**BROWSER, "x": "${jndi:ldap://x}"})
+        assert acl.blocked_by(attack) == "known-bad-inputs/Log4JRCE_HEADER"
+    for name in ("gateway.dev.gatehouse.example.com", f"docs.{CORES_DOMAIN}.example.com"):
+        assert acl.blocked_by(Request(host=name, path="/metrics")) == "metrics"
+
+
+def test_domain_of_cores_can_be_in_an_existing_zone() -> None:
+    changes = {"cores_domain": "apps.example.com", "existing_resources": {"zone_id": ZONE}}
+    records = run("dev", changes=changes).of_type("route53/record:Record")
+    assert ("*.apps.example.com", ZONE) in [
+        (item.inputs["name"], item.inputs["zoneId"]) for item in records
+    ]

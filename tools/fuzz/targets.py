@@ -32,7 +32,7 @@ _PEPPER = token.Pepper({1: bytes(range(32))}, 1)
 _KEY_ID = "3fGh82kLmQ0a"
 #: Of RFC 9421, appendix B.1.4.
 _PUBLIC_KEY = "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs="
-_URLS = forwarding.CoreUrls("/cores/docs", "", "gateway.test")
+_URLS = forwarding.CoreUrls("/cores/docs", "", "gateway.test", "http://core.test/app")
 _NOW = 1_800_000_000.0
 _ADDRESSES = ClientAddresses(
     (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32"))
@@ -79,12 +79,11 @@ def fuzz_header(data: bytes) -> None:
         values_of.setdefault(name_bytes, []).append(value_bytes.decode("latin-1"))
     names = header_names.forwarded_names()
     if forwarding.invalid_value(values_of) is None:
-        for name, value in forwarding.forwarded(values_of, names, _URLS):
+        for name, value in forwarding.forwarded(values_of, names):
             assert names[name.encode()] == name
             assert value.isascii()
     decoded = [(name.decode("ascii"), value.decode("latin-1")) for name, value in fields]
-    core_url = "http://core.test"
-    for name_bytes, _ in forwarding.returned(decoded, _URLS, "/", core_url, [b"ratelimit"]):
+    for name_bytes, _ in forwarding.returned(decoded, _URLS, "/", [b"ratelimit"]):
         assert name_bytes.decode() not in header_names.HOP_BY_HOP
         assert name_bytes != b"ratelimit"
     values = [value for _, value in decoded]

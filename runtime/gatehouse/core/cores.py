@@ -60,8 +60,8 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     health_path: Annotated[
         Annotated[str, Meta(max_length=200, pattern=r"^/[!-~]*$", examples=["/healthz"])] | None,
         Meta(
-            description="Path of the health checks. A response with a status from 200 to 299 is a "
-            "success. Default: no health checks."
+            description="Path of the health checks, below the URL of the Core. A response with a "
+            "status from 200 to 299 is a success. Default: no health checks."
         ),
     ] = None
     response_timeout_s: Annotated[
@@ -94,8 +94,19 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     ] = None
     strip_prefix: Annotated[
         bool,
-        Meta(description="Requests are forwarded without `/cores/{name}` in their path."),
+        Meta(
+            description="Requests for `/cores/{name}` are forwarded without this prefix. Requests "
+            "for the host name of a Core have no prefix."
+        ),
     ] = True
+    forward_host: Annotated[
+        bool,
+        Meta(
+            description="The Core receives the header Host of the client instead of its own host, "
+            "so that it can compare the header with the origin of a page. The Core has to check "
+            "the value before it uses it in links."
+        ),
+    ] = False
     key_header: Annotated[
         str,
         Meta(
@@ -169,7 +180,7 @@ class CoreRecord(msgspec.Struct, frozen=True):
 
     name: CoreName
     instance_id: str  # unique among the instances of the Core
-    url: str  # origin: http(s)://host[:port]
+    url: str  # URL below which requests are sent: http(s)://host[:port][/path]
     environment: KeyEnvironment
     lease_id: str
     registered_by: KeyId

@@ -11,9 +11,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import urlsplit
-
-import msgspec
 
 from gatehouse.core.addresses import Address, Network
 
@@ -32,23 +32,32 @@ _NOT_PUBLIC_NETWORKS = (
 )
 _NOT_PUBLIC = tuple(ipaddress.ip_network(network) for network in _NOT_PUBLIC_NETWORKS.split())
 _PORTS = {"http": 80, "https": 443}
+#: Characters that have the same meaning for every server.
+_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~@:+=,-]+)*/?")
 URL_CHARS_MAX = 300
 _BAD_HOST = "has a host that is neither a DNS name nor an address in standard form"
 
 
-class Origin(msgspec.Struct, frozen=True):
-    """Normalized origin, scheme://host[:port], in lowercase and without the default port."""
+@dataclass(frozen=True)
+class BaseUrl:
+    """Normalized URL to whose path the paths of requests are appended: scheme and host are in
+    lowercase, and the default port is omitted.
+    """
 
     scheme: str
     host: str  # DNS name or address; an IPv6 address without brackets
     port: int
+    path: str = ""  # without a slash at the end
+
+    @cached_property
+    def authority(self) -> str:
+        """Value of the header Host."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host + ("" if _PORTS[self.scheme] == self.port else f":{self.port}")
 
     @property
     def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}" + (
-            "" if _PORTS[self.scheme] == self.port else f":{self.port}"
-        )
+        return f"{self.scheme}://{self.authority}{self.path}"
 
     @property
     def address(self) -> Address | None:
@@ -59,8 +68,8 @@ class Origin(msgspec.Struct, frozen=True):
             return None
 
 
-def parse_origin(url: str) -> Origin:
-    """Parses the origin of a Core. Raises ValueError with the rest of a sentence, such as `is not a
+def parse_base_url(url: str) -> BaseUrl:
+    """Parses the URL of a Core. Raises ValueError with the rest of a sentence, such as `is not a
     URL`, if the URL is not allowed.
     """
     if (
@@ -80,9 +89,12 @@ def parse_origin(url: str) -> Origin:
         raise ValueError("must begin with https:// or http://")
     if "@" in parts.netloc:
         raise ValueError("must not contain a user name or password")
-    if parts.path not in ("", "/") or parts.query or parts.fragment or "?" in url or "#" in url:
+    if "?" in url or "#" in url:
+        raise ValueError("must not contain a query or fragment")
+    if not _PATH.fullmatch(parts.path):
         raise ValueError(
-            "must be an origin: scheme, host and port, without path, query or fragment"
+            "has a path with an empty segment, a dot segment, or a character other than letters, "
+            "digits and -._~@:+=,"
         )
     host = (parts.hostname or "").removesuffix(".")
     if parts.netloc.endswith(":") or port == 0:
@@ -94,7 +106,8 @@ def parse_origin(url: str) -> Origin:
             raise ValueError(_BAD_HOST) from None
     elif not _HOST_NAME.fullmatch(host):
         raise ValueError(_BAD_HOST)
-    return Origin(scheme=parts.scheme, host=host, port=port or _PORTS[parts.scheme])
+    path = parts.path.removesuffix("/")
+    return BaseUrl(parts.scheme, host, port or _PORTS[parts.scheme], path)
 
 
 def rejection(addresses: Iterable[Address], networks: Sequence[Network]) -> str:

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -69,6 +70,21 @@ def _check_key_prefix(value: str) -> str:
         raise ValueError(
             "is reserved: the leak scanners of another issuer would report the tokens; choose "
             "another prefix"
+        )
+    return value
+
+
+_CORES_DOMAIN = re.compile(
+    r"(?=.{1,200}(?::|\Z))[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*"
+    r"(?::[1-9][0-9]{0,4})?"
+)
+
+
+def _check_cores_domain(value: str) -> str:
+    if value and not _CORES_DOMAIN.fullmatch(value):
+        raise ValueError(
+            "must be a domain in lowercase with an optional port, such as cores.example.com or "
+            "localhost:8080"
         )
     return value
 
@@ -293,6 +309,11 @@ class Settings(SharingSettings, ConnectionSettings):
     """Public URL of the gateway, such as https://gateway.example.com. Cores receive its host in
     X-Forwarded-Host.
     """
+    cores_domain: Annotated[str, AfterValidator(_check_cores_domain)] = ""
+    """Domain below which each Core has a host name, with the port that clients use, if it is not
+    the default port. With cores.example.com, requests for docs.cores.example.com are sent to the
+    Core docs, and no endpoint of the gateway is available at such a host. If unset, Cores are
+    available only at /cores/<name>/."""
     console_url: str = ""
     """Public URL of the console. With https://, responses contain Strict-Transport-Security."""
 
@@ -493,6 +514,9 @@ class Settings(SharingSettings, ConnectionSettings):
             raise ValueError(
                 f"GATEHOUSE_DATABASE_AUTH={self.database_auth} requires GATEHOUSE_DATABASE_PASSWORD"
             )
+        gateway, domain = urlsplit(self.gateway_url).hostname, self.cores_domain.partition(":")[0]
+        if gateway and domain and gateway.endswith(f".{domain}"):
+            raise ValueError("GATEHOUSE_GATEWAY_URL must not be below GATEHOUSE_CORES_DOMAIN")
         if self.redis_url and self.redis_auth == "iam" and not self.redis_cluster:
             raise ValueError("GATEHOUSE_REDIS_AUTH=iam requires GATEHOUSE_REDIS_CLUSTER")
         if bool(self.checkpoint_key) != bool(self.checkpoint_archive):

@@ -184,6 +184,10 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         "notifications.webhook_networks.0",
     ),
     ("bounds", {"network.core_port_max": 7000}, "network.core_port_max"),
+    *(
+        ("cores_domain", {"cores_domain": name}, "cores_domain")
+        for name in ("dev.gatehouse.example.com", "example.com", "cores.example.com", "x.dev.org")
+    ),
     ("recovery", {"recovery.stack": "dev"}, "recovery.stack"),
     (
         "existing_resources",

@@ -1,22 +1,31 @@
-"""URLs and addresses of Cores: origins only, and no addresses of internal networks."""
+"""URLs and addresses of Cores: no ambiguous paths, and no addresses of internal networks."""
 
 from __future__ import annotations
 
 import ipaddress
 
 import pytest
-from gatehouse.core.origin import parse_origin, rejection
+from gatehouse.core.origin import parse_base_url, rejection
 from hypothesis import given
 from hypothesis import strategies as st
 
-#: URLs that are not the origin of a Core.
+#: URLs that a Core cannot have.
 REJECTED_URLS = (
     "ftp://core.example.com",
     "file:///etc/passwd",
     "core.example.com",
     "https://user:pass@core.example.com",
     "https://core.example.com@evil.example",
-    "https://core.example.com/path",
+    "https://core.example.com//",
+    "https://core.example.com/app//v2",
+    "https://core.example.com/app/../v2",
+    "https://core.example.com/.",
+    "https://core.example.com/app/..",
+    "https://core.example.com/app%2Fv2",
+    "https://core.example.com/%2e%2e",
+    "https://core.example.com/a;b",
+    "https://core.example.com/a b",
+    "https://core.example.com/app?x",
     "https://core.example.com?x",
     "https://core.example.com#x",
     "https://core.example.com:0",
@@ -78,16 +87,18 @@ PRIVATE_ADDRESSES = (
         ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
         ("http://[2001:db8::1]:9000", "http://[2001:db8::1]:9000"),
         ("https://a1b2.ngrok-free.app", "https://a1b2.ngrok-free.app"),
+        ("https://API.internal:443/app/v2/", "https://api.internal/app/v2"),
+        ("http://core.example.com/App/.hidden/...", "http://core.example.com/App/.hidden/..."),
     ],
 )
-def test_origin_is_parsed_and_normalised(url: str, normal: str) -> None:
-    assert parse_origin(url).url == normal
+def test_url_is_parsed_and_normalised(url: str, normal: str) -> None:
+    assert parse_base_url(url).url == normal
 
 
 @pytest.mark.parametrize("url", REJECTED_URLS)
 def test_other_url_is_rejected(url: str) -> None:
     with pytest.raises(ValueError, match=r"^(must|is|has) "):
-        parse_origin(url)
+        parse_base_url(url)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"])

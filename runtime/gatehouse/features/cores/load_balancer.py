@@ -318,7 +318,7 @@ class Reservation(msgspec.Struct, eq=False):
 
     def send(self, request: UpstreamRequest) -> None:
         """Sends a request without a streamed body. Raises BadRequest."""
-        head = request_head(request, self.idle.host, chunked=False)
+        head = request_head(request, self.idle.url, chunked=False)
         balancer = self._balancer
         self._attempt = balancer._begin(self.core, self._state, request, balancer.monotonic())
         self.idle.connection.start(

@@ -173,7 +173,9 @@ class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     url: Annotated[
         Annotated[str, Meta(max_length=URL_CHARS_MAX)] | None,
-        Meta(description="Origin at which the gateway reaches the Core: https://host[:port]."),
+        Meta(
+            description="URL below which the gateway reaches the Core: https://host[:port][/path]."
+        ),
     ] = None
     ttl_s: Annotated[
         int,
@@ -251,6 +253,6 @@ def decode_lease(body: bytes) -> LeaseRequest:
         raise invalid(
             "body.url",
             "is missing",
-            "send the origin at which the gateway reaches the Core: https://host[:port]",
+            "send the URL below which the gateway reaches the Core: https://host[:port][/path]",
         )
     return request

@@ -27,7 +27,7 @@ from gatehouse.core.errors import (
     Unavailable,
 )
 from gatehouse.core.keys import KeyEnvironment, KeyId
-from gatehouse.core.origin import Origin, parse_origin, rejection
+from gatehouse.core.origin import parse_base_url, rejection
 from gatehouse.core.token import Pepper
 from gatehouse.core.token_scanner import CORE_PREFIX
 from gatehouse.features.cores.repository import CoreRegistry, LeaseRenewal
@@ -61,12 +61,12 @@ class RegistrationService:
         Conflict, Unavailable.
         """
         core_name, lease_s = self._name(name), request.ttl_s
-        origin = await self._origin(request.url or "")
+        url = await self._checked_url(request.url or "")
         now, instance_id = self.clock.now(), request.instance_id or DEFAULT_INSTANCE
         record = CoreRecord(
             name=core_name,
             instance_id=instance_id,
-            url=origin.url,
+            url=url,
             environment=self.environment,
             lease_id=secrets.token_urlsafe(18),
             registered_by=KeyId(agent.id),
@@ -82,7 +82,7 @@ class RegistrationService:
             AuditAction.CORE_REGISTER,
             target_id=name,
             at=now,
-            details={"instance_id": instance_id, "url": origin.url, "settings": declared},
+            details={"instance_id": instance_id, "url": url, "settings": declared},
         )
         stored = await self.cores.register(record, now=now, event=event)
         secret = core_secret(self.pepper, stored)
@@ -100,7 +100,7 @@ class RegistrationService:
         now = self.clock.now()
         new_url, event = "", None
         if request.url is not None:
-            new_url = (await self._origin(request.url)).url
+            new_url = await self._checked_url(request.url)
             current = next(
                 (core for core in self.cores.instances(core_name) if core.lease_id == lease_id),
                 None,
@@ -132,19 +132,19 @@ class RegistrationService:
             raise BadRequest(errors=(Problem("path.name", "is not a valid name of a Core", fix),))
         return CoreName(name)
 
-    async def _origin(self, url: str) -> Origin:
-        """Checks the form of a URL and every address behind it, to prevent server-side request
-        forgery (CWE-918).
+    async def _checked_url(self, url: str) -> str:
+        """The normalized URL. Checks its form and every address behind it, to prevent server-side
+        request forgery (CWE-918).
         """
         try:
-            origin = parse_origin(url)
+            parsed = parse_base_url(url)
         except ValueError as exc:
             raise _bad_url(str(exc)) from None
-        addresses = await self.resolver.addresses(origin.host, origin.port)
+        addresses = await self.resolver.addresses(parsed.host, parsed.port)
         error = rejection((ipaddress.ip_address(address) for address in addresses), self.networks)
         if error:
             raise _bad_url(error)
-        return origin
+        return parsed.url
 
 
 def core_secret(pepper: Pepper, core: CoreRecord) -> str | None:
@@ -206,7 +206,7 @@ def _lease(core: CoreRecord, lease_s: int, secret: str | UnsetType = UNSET) -> L
 
 
 def _bad_url(message: str) -> BadRequest:
-    fix = "send the origin at which the gateway reaches the Core: https://host[:port]"
+    fix = "send the URL below which the gateway reaches the Core: https://host[:port][/path]"
     return BadRequest(errors=(Problem("body.url", message, fix),))
 
 

@@ -25,7 +25,7 @@ from gatehouse.core.errors import (
     Problem,
     Unavailable,
 )
-from gatehouse.core.origin import parse_origin, rejection
+from gatehouse.core.origin import parse_base_url, rejection
 from gatehouse.core.token import ID_CHARS, Pepper, base62
 from gatehouse.core.webhook_signatures import webhook_secret, webhook_signature
 from gatehouse.features.notifications.models import TOPIC, Delivery, Webhook
@@ -120,7 +120,7 @@ def _url_problem(url: str, networks: tuple[Network, ...]) -> str:
         return "must consist of visible ASCII characters, without a fragment or backslash"
     scheme, _, rest = url.partition("://")
     try:
-        origin = parse_origin(f"{scheme}://{rest.partition('/')[0].partition('?')[0]}")
+        origin = parse_base_url(f"{scheme}://{rest.partition('/')[0].partition('?')[0]}")
     except ValueError as exc:
         return str(exc)
     if origin.scheme != "https" and not networks:

@@ -17,7 +17,7 @@ from msgspec import Meta
 from gatehouse.core import imported_tokens, notation, token_scanner
 from gatehouse.core.errors import BadRequest, Problem
 from gatehouse.core.keys import key_fields
-from gatehouse.core.origin import parse_origin
+from gatehouse.core.origin import parse_base_url
 from gatehouse.core.token import parse
 from gatehouse.features.keys.fields import KeySettings, Name, Scopes
 from gatehouse.features.keys.schemas import Limits
@@ -117,7 +117,7 @@ class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def __post_init__(self) -> None:
         try:
-            parse_origin(self.url.rstrip("/"))
+            parse_base_url(self.url.rstrip("/"))
         except ValueError as exc:
             raise ValueError(f"has a url that {exc}") from None
         if self.core_name is None and self.key is None:

@@ -53,6 +53,7 @@ class Routes:
         self.respond_now = SynchronousRoutes()
         #: Path templates.
         self.templates: set[str] = set()
+        self._hosts: dict[bytes, Route] = {}
         self._exact: dict[bytes, dict[str, Route]] = {}
         self._prefixes: dict[bytes, Route] = {}
         self._root = _Segment()
@@ -70,6 +71,10 @@ class Routes:
         if not names:
             self._exact[template.encode()] = segment.routes
 
+    def add_hosts(self, suffix: bytes, template: str, handler: Handler) -> None:
+        """Adds every path and method of the host names with this end."""
+        self._hosts[suffix] = Route(template, handler)
+
     def add_prefix(self, prefix: bytes, template: str, handler: Handler) -> None:
         """Adds all paths that begin with a prefix and have no other route, for every method."""
         self.templates.add(template)
@@ -77,12 +82,16 @@ class Routes:
 
     def dispatch(self, request: Request) -> Awaitable[Reply | None]:
         """Calls the handler of a request. Raises NotFound and Refused."""
-        routes = self._exact.get(request.raw_path)
-        route = None if routes is None else routes.get(request.method)
-        if route is None:
-            route = self._find(request)
+        routes = self._exact.get(request.raw_path, {})
+        route = self._of_host(request) or routes.get(request.method) or self._find(request)
         request.template = route.template
         return route.handler(request)
+
+    def _of_host(self, request: Request) -> Route | None:
+        for suffix, route in self._hosts.items():
+            if asgi.host_name(request.scope).endswith(suffix):
+                return route
+        return None
 
     def _find(self, request: Request) -> Route:
         raw_path = request.raw_path

@@ -90,6 +90,16 @@ def encode_headers(headers: Iterable[Header]) -> bytes:
     return b"".join([b"%s: %s\r\n" % header for header in headers])
 
 
+def host_name(scope: Scope) -> bytes:
+    """Host name in the header Host."""
+    return host_of(next((value for name, value in scope["headers"] if name == b"host"), b""))
+
+
+def host_of(authority: bytes) -> bytes:
+    """Host name in lowercase, without a port and without dots at the end."""
+    return authority.lower().partition(b":")[0].rstrip(b".")
+
+
 #: Name of the ASGI extension that accepts an upgrade of the connection. Present only in the scope
 #: of a request for an upgrade.
 UPGRADE = "gatehouse.upgrade"

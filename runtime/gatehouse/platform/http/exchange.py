@@ -251,17 +251,23 @@ Respond = Callable[[Exchange], bool]
 class SynchronousRoutes:
     """Requests that the server passes to a function before it calls the application.
 
-    exact: raw path and method. prefixes: beginning of the raw path, for any method.
+    exact: raw path and method. prefixes: beginning of the raw path, for any method. hosts: end of
+    the host name, for any path and method; None if the application responds.
     """
 
     exact: dict[bytes, dict[str, Respond]] = field(default_factory=dict)
     prefixes: dict[bytes, Respond] = field(default_factory=dict)
+    hosts: dict[bytes, Respond | None] = field(default_factory=dict)
 
     def add(self, other: SynchronousRoutes) -> None:
         self.exact.update(other.exact)
         self.prefixes.update(other.prefixes)
+        self.hosts.update(other.hosts)
 
     def find(self, scope: asgi.Scope) -> Respond | None:
+        for suffix, by_host in self.hosts.items():
+            if asgi.host_name(scope).endswith(suffix):
+                return by_host
         path = scope["raw_path"]
         methods = self.exact.get(path)
         if methods is not None:

@@ -30,33 +30,36 @@ CORES = "/cores/"
 #: Matches characters that a path must not contain: all except the path characters of RFC 3986,
 #: section 3.3, and `[`, `]` and `|`, which browsers do not encode.
 _NOT_IN_PATH = re.compile(rb"[^A-Za-z0-9\-._~!$&'()*+,;=:@/%\[\]|]")
-#: Methods of requests to Cores: the registered methods that the HTTP parser supports, except
-#: CONNECT and TRACE. Methods that caches and proxies handle themselves, such as PURGE, are not
-#: registered. Source: IANA HTTP Method Registry.
-METHODS = frozenset(
-    method.decode("ascii")
-    for method in b"ACL BIND CHECKOUT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY "
-    b"MKCALENDAR MKCOL MOVE OPTIONS PATCH POST"
-    b" PROPFIND PROPPATCH PUT QUERY REBIND REPORT SEARCH UNBIND UNLINK UNLOCK".split()
-)
+#: Methods that are not forwarded: they are addressed to a proxy itself (RFC 9110, sections 9.3.6
+#: and 9.3.8).
+PROXY_METHODS = frozenset({"CONNECT", "TRACE"})
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 class CorePath(msgspec.Struct, frozen=True, gc=False):
-    """Parts of `/cores/{name}{path}`. `name` is unvalidated and can be empty. `path` is
-    percent-encoded and includes the leading slash."""
+    """Parts of `/cores/{name}{path}` or, with `by_host`, of `//{name}.{domain}{path}`. `name` is
+    unvalidated and can be empty. `path` is percent-encoded and includes the leading slash."""
 
     name: str
     path: str
+    by_host: bool = False
+
+    @property
+    def prefix(self) -> str:
+        """Beginning of the paths that clients use, without a slash at the end."""
+        return "" if self.by_host else f"{CORES}{self.name}"
 
 
-def core_path(raw: bytes) -> CorePath:
-    """Parse a percent-encoded path that starts with /cores/. Raises ValueError with the reason why
-    the path is invalid.
+def core_path(raw: bytes, name: str | None = None) -> CorePath:
+    """Parse a percent-encoded path. Raises ValueError with the reason why the path is invalid.
+
+    name: the Core that the host name specifies. None for a path that starts with /cores/.
     """
     reason = flaw(raw)
     if reason:
         raise ValueError(reason)
+    if name is not None:
+        return CorePath(name, raw.decode("ascii"), by_host=True)
     name, slash, rest = raw[len(CORES) :].decode("ascii").partition("/")
     return CorePath(name, slash + rest if slash else "/")
 
@@ -140,9 +143,9 @@ def invalid_value(fields: Fields) -> bytes | None:
     return next(name for name, values in fields.items() if not "".join(values).isascii())
 
 
-def forwarded(fields: Fields, names: Mapping[bytes, str], urls: CoreUrls) -> list[tuple[str, str]]:
-    """Fields of a client request that are forwarded to the Core, with the URLs of the Core and
-    without the cookies of the console. Fields with the same name keep their order.
+def forwarded(fields: Fields, names: Mapping[bytes, str]) -> list[tuple[str, str]]:
+    """Fields of a client request that are forwarded to the Core, without the cookies of the
+    console. Fields with the same name keep their order.
     """
     listed = _listed(fields.get(b"connection", ()))
     headers = [
@@ -155,12 +158,6 @@ def forwarded(fields: Fields, names: Mapping[bytes, str], urls: CoreUrls) -> lis
         cookies = [_without_console_cookies(value) for name, value in headers if name == "cookie"]
         headers = [field for field in headers if field[0] != "cookie"]
         headers += [("cookie", value) for value in cookies if value]
-    if b"destination" in fields:
-        host = "".join(fields.get(b"host", ()))
-        headers = [
-            (name, urls.destination(value, host) if name == "destination" else value)
-            for name, value in headers
-        ]
     return headers
 
 
@@ -174,13 +171,12 @@ def returned(
     headers: Sequence[tuple[str, str]],
     urls: CoreUrls,
     target: str,
-    core_url: str,
     replaced: Iterable[bytes] = (),
 ) -> list[tuple[bytes, bytes]]:
     """Fields of a Core response that are returned to the client, with the URLs that clients use.
 
-    target: path and query that the Core received. core_url: URL of the Core. replaced: names of
-        fields that the gateway sets itself, in lowercase.
+    target: path and query of the request, below the path of the URL of the Core. replaced: names
+        of fields that the gateway sets itself, in lowercase.
     """
     listed = _listed([value for name, value in headers if name == "connection"])
     dropped = {b"", *replaced, *(name.encode("latin-1") for name in listed)}
@@ -192,7 +188,7 @@ def returned(
         if name == "set-cookie":
             value = urls.cookie(value)
         elif name in _LOCATIONS:
-            value = urls.location(value, target, core_url)
+            value = urls.location(value, target)
         if value or name != "set-cookie":
             result.append((encoded, value.encode("latin-1")))
     return result
@@ -213,65 +209,74 @@ def _listed(connection: Iterable[str]) -> set[str]:
     return names - {"close", "keep-alive", ""}
 
 
-_AUTHORITY = re.compile(r"(?:https?:)?//([^/?#]*)", re.IGNORECASE)
+#: The beginning of a URL with an authority, whose host is the group.
+_AUTHORITY = re.compile(r"(?:https?:)?//(?:[^/?#]*@)?([^/?#@]*)", re.IGNORECASE)
 
 
 class CoreUrls(msgspec.Struct, frozen=True, gc=False):
-    """URLs of a Core.
+    """URLs of an instance of a Core.
 
-    client_prefix: beginning of the paths that clients use, without a slash at the end.
-    core_prefix: what the Core receives instead.
-    public_host: host of the gateway, with an optional port. Empty if it is not configured.
+    client_prefix: beginning of the paths that clients use, without a slash at the end. Empty if
+        the Core has a host name.
+    kept_prefix: the part of it that the Core receives.
+    public_host: host that clients use, with an optional port. Empty if it is not known.
+    core_url: URL of the instance, to whose path the paths of requests are appended.
     """
 
     client_prefix: str
-    core_prefix: str
+    kept_prefix: str
     public_host: str
+    core_url: str
 
-    def location(self, reference: str, target: str, core_url: str) -> str:
+    def location(self, reference: str, target: str) -> str:
         """A URL reference in a response of the Core, as clients have to use it. URLs of other hosts
         are not changed.
 
-        target: path and query that the Core received. core_url: URL of the Core.
+        target: path and query of the request, below the path of the URL of the Core.
         """
         if reference.startswith("/") and not reference.startswith("//"):
             return self._client_path(reference)
-        core_host = core_url.partition("://")[2].partition("/")[0]
+        core_host = self.core_url.partition("://")[2].partition("/")[0]
         if _AUTHORITY.match(reference) is None:
             try:
-                reference = urljoin(f"http://{core_host}{target}", reference)
+                reference = urljoin(f"http://{core_host}{self._base_path}{target}", reference)
             except ValueError:  # not a URL reference
                 return reference
         authority = _AUTHORITY.match(reference)
         if authority is None:
             return reference
         host, path = authority[1], reference[authority.end() :]
-        if _same_host(host, self.public_host) and path.startswith(CORES):
+        is_public = _same_host(host, self.public_host)
+        if not (is_public or _same_host(host, core_host)):
             return reference
-        if not (_same_host(host, core_host) or _same_host(host, self.public_host)):
+        if is_public and self.client_prefix and path.startswith(CORES):
             return reference
-        return self._client_path(path if path.startswith("/") else f"/{path}")
+        path = self._client_path(path if path.startswith("/") else f"/{path}")
+        return f"//{self.public_host}{path}" if path.startswith("//") else path
 
     def destination(self, reference: str, host: str) -> str:
-        """The header Destination of a client, as a path of the Core. URLs of other hosts and other
-        Cores are not changed.
+        """The header Destination of a client (RFC 4918, section 10.3), as a path of the Core.
+        Raises ValueError if it is not a URL of the Core.
 
         host: header Host of the client.
         """
-        authority, path = _AUTHORITY.match(reference), reference
+        authority, path, hosts = _AUTHORITY.match(reference), reference, (host, self.public_host)
         if authority is not None:
-            hosts = (host, self.public_host)
-            if not any(_same_host(authority[1], known) for known in hosts):
-                return reference
-            path = reference[authority.end() :]
-        if not _is_below(path, self.client_prefix):
-            return reference
-        path = self.core_prefix + path.removeprefix(self.client_prefix)
+            path = reference[authority.end() :] or "/"
+        if (
+            (authority and not any(_same_host(authority[1], known) for known in hosts))
+            or not path.startswith("/")
+            or not _is_below(path, self.client_prefix)
+            or flaw(path.partition("?")[0].encode())
+        ):
+            raise ValueError("the header Destination is not a URL of this Core")
+        path = self._core_prefix + path.removeprefix(self.client_prefix)
         return path if path.startswith("/") else f"/{path}"
 
     def cookie(self, value: str) -> str:
         """The value of Set-Cookie for clients: without Domain, so that no other host receives the
-        cookie, and with the path that clients use. Empty for a cookie of the console.
+        cookie, and with the path that clients use. A path outside of the Core becomes the prefix.
+        Empty for a cookie of the console.
         """
         pair, *attributes = value.split(";")
         name = pair.strip().lower()
@@ -282,25 +287,43 @@ class CoreUrls(msgspec.Struct, frozen=True, gc=False):
             key, _, path = (part.strip() for part in attribute.partition("="))
             # A cookie with this prefix is valid only with `Path=/`.
             if key.lower() == "path" and path.startswith("/") and not name.startswith("__host-"):
-                attribute = f" Path={self._client_path(path).removesuffix('/') or '/'}"
+                path = self._client_path(path)
+                if not _is_below(path, self.client_prefix):
+                    path = self.client_prefix
+                attribute = f" Path={path.removesuffix('/') or '/'}"
             if key.lower() != "domain":
                 kept.append(attribute)
         return ";".join(kept)
+
+    @property
+    def _base_path(self) -> str:
+        _, slash, path = self.core_url.partition("://")[2].partition("/")
+        return slash + path
+
+    @property
+    def _core_prefix(self) -> str:
+        """Beginning of the paths that the Core receives."""
+        return self._base_path + self.kept_prefix
 
     def _client_path(self, path: str) -> str:
         """A Core that knows the prefix, for example from X-Forwarded-Prefix, uses the path of
         clients.
         """
-        if _is_below(path, self.client_prefix) or not _is_below(path, self.core_prefix):
+        if self.client_prefix and _is_below(path, self.client_prefix):
             return path
-        return self.client_prefix + path.removeprefix(self.core_prefix)
+        if not _is_below(path, self._core_prefix):
+            return path
+        path = self.client_prefix + path.removeprefix(self._core_prefix)
+        return path if path.startswith("/") else f"/{path}"
 
 
 def _is_below(path: str, prefix: str) -> bool:
     return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/", "?", "#")
 
 
-def _same_host(first: str, second: str) -> bool:
-    """Compares hosts with an optional port. The default ports are the same as no port."""
-    hosts = {host.lower().removesuffix(":80").removesuffix(":443") for host in (first, second)}
-    return len(hosts) == 1
+def _same_host(host: str, known: str) -> bool:
+    """Compares hosts with an optional port. A host without a port is the known host with any port:
+    applications behind a proxy often do not know their port.
+    """
+    host, known = (name.lower().removesuffix(":80").removesuffix(":443") for name in (host, known))
+    return host in (known, re.sub(":[0-9]+$", "", known))

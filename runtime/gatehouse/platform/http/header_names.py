@@ -12,7 +12,7 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import TypeVar
 
-from gatehouse.core.cores import DEFAULT_SETTINGS
+from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
 
 #: Fields for a single connection.
 HOP_BY_HOP = (
@@ -23,7 +23,7 @@ HOP_BY_HOP = (
 
 #: Fields of a request whose values the gateway determines.
 _OF_THE_GATEWAY = (
-    *("authorization", "host", "content-length", "expect", "traceparent", "sec-websocket-*"),
+    *("host", "content-length", "expect", "traceparent", "sec-websocket-*"),
     *("forwarded", "x-forwarded", "x-forwarded-*", "gatehouse-*"),
 )
 
@@ -31,7 +31,7 @@ _OF_THE_GATEWAY = (
 #: the whole origin, which all Cores share, and instructions to proxies in front of the gateway.
 NOT_RETURNED = (
     *HOP_BY_HOP,
-    *("date", "x-request-id", "gatehouse-*"),
+    *("date", "gatehouse-*"),
     *("accept-ch", "alt-svc", "clear-site-data", "critical-ch", "expect-ct", "nel", "report-to"),
     *("origin-agent-cluster", "public-key-pins*", "service-worker-allowed", "set-login"),
     *("strict-transport-security", "use-as-dictionary", "sec-session-*", "secure-session-*"),
@@ -68,17 +68,27 @@ class Names(dict[_Name, _Encoded]):
 def forwarded_names(
     removed: tuple[str, ...] = DEFAULT_SETTINGS.remove_headers,
     key_header: str = DEFAULT_SETTINGS.key_header,
+    authorization: bool = DEFAULT_SETTINGS.forward_authorization,
 ) -> Names[bytes, str]:
     """Names of request fields. removed: names that are not forwarded to a Core. `*` stands for any
-    characters. key_header: name of the field with the API key.
+    characters. key_header: name of the field with the API key. authorization: `Authorization` is
+    forwarded.
     """
-    is_removed = _matches((*HOP_BY_HOP, *_OF_THE_GATEWAY, key_header, *removed))
+    credentials = (key_header,) if authorization else (key_header, "authorization")
+    is_removed = _matches((*HOP_BY_HOP, *_OF_THE_GATEWAY, *credentials, *removed))
 
     def text_of(name: bytes) -> str:
         text = name.decode("ascii")
         return "" if is_removed(text) else text
 
     return Names(text_of)
+
+
+def names_for(settings: CoreSettings) -> Names[bytes, str]:
+    """Names of request fields for a Core."""
+    return forwarded_names(
+        settings.remove_headers, settings.key_header, settings.forward_authorization
+    )
 
 
 def _matches(names: Iterable[str]) -> Callable[[str], bool]:

@@ -334,6 +334,9 @@ class HttpProtocol(asyncio.Protocol, Connection):
         url = httptools.parse_url(self._url)
         if not url.path:
             raise BadRequest("The request target has no path.")
+        authority = self._url.partition(b"//")[2].partition(b"/")[0].rpartition(b"@")[2]
+        if asgi.host_of(authority) != asgi.host_name({"headers": self._headers}):
+            raise BadRequest("The request target and the Host header have different hosts.")
         return url.path, url.query or b""
 
     def _head_timeout(self) -> None:

@@ -16,7 +16,6 @@ from gatehouse.core.roles import Role
 from gatehouse.core.token import Pepper
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.fields import Cursors
-from gatehouse.platform.http.forwarding import METHODS
 from gatehouse.platform.observability import Observer, WebSocketUse
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
 
@@ -309,7 +308,7 @@ class Request:
         """Counts and logs the request after the response. seconds: duration."""
         self.service.observer.request(
             trace=self.trace,
-            method=self.method if self.method in METHODS else "other",
+            method=self.method,
             route=self.template or "(none)",
             path=self.logged_path,
             status=self.status or CLIENT_GONE,

@@ -20,15 +20,17 @@ import msgspec
 
 from gatehouse.core.addresses import Network
 from gatehouse.core.errors import BadRequest, CoreUnreachable
-from gatehouse.core.origin import Origin, parse_origin, rejection
+from gatehouse.core.origin import BaseUrl, parse_base_url, rejection
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http_client.connections import Connection, ConnectionPool
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True):
-    """A request to a Core. `target`: raw path and query. `body`: None, bytes, or a stream of bytes.
-    `upgrade`: the request asks for another protocol, so the Core may respond with status 101.
+    """A request to a Core. `target`: raw path and query, below the path of the URL of the Core.
+    `body`: None, bytes, or a stream of bytes. `upgrade`: the request asks for another protocol, so
+    the Core may respond with status 101.
 
+    host: value of the header Host. Empty for the host of the URL.
     timeout_s: maximum time in seconds without data from the Core, before and during the response.
     client: identifies the client to the circuit breaker.
     """
@@ -38,6 +40,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     headers: list[tuple[str, str]]
     body: bytes | AsyncIterator[bytes] | None
     upgrade: bool = False
+    host: str = ""
     timeout_s: float = 60.0
     client: str = ""
 
@@ -72,20 +75,18 @@ class SystemResolver:
 @dataclass(slots=True)
 class _Pinned:
     pool: ConnectionPool
-    host: str
+    url: BaseUrl
     address: str
     checked_at: float
     used_at: float
 
 
 class IdleConnection(msgspec.Struct, frozen=True):
-    """A connection without a request, which is reserved for the caller. host: value of the header
-    Host.
-    """
+    """A connection without a request, which is reserved for the caller."""
 
     connection: Connection
     pool: ConnectionPool
-    host: str
+    url: BaseUrl
 
 
 @dataclass(slots=True, eq=False)
@@ -112,7 +113,7 @@ class UpstreamClients:
 
     @asynccontextmanager
     async def send(self, url: str, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
-        """Sends a request to an origin. The request ends when the context exits.
+        """Sends a request below a URL. The request ends when the context exits.
 
         Raises CoreUnreachable, CoreTimeout (no data for `timeout_s`), the errors of a streamed
         body, and BadRequest for a request that cannot be sent.
@@ -120,7 +121,7 @@ class UpstreamClients:
         pinned = await self._find(url)
         has_length = any(name == "content-length" for name, _ in request.headers)
         chunked = not has_length and request.body is not None
-        head = request_head(request, pinned.host, chunked=chunked)
+        head = request_head(request, pinned.url, chunked=chunked)
         try:
             connection = await pinned.pool.acquire()
         except CoreUnreachable:
@@ -141,14 +142,14 @@ class UpstreamClients:
             pinned.pool.release(connection)
 
     def find_idle(self, url: str) -> IdleConnection | None:
-        """An idle connection to an origin, or None if a connection cannot be used without waiting.
+        """An idle connection to a URL, or None if a connection cannot be used without waiting.
         Release the connection afterwards."""
         pinned, now = self._pinned.get(url), time.monotonic()
         if pinned is None or now - pinned.checked_at >= PIN_S:
             return None
         pinned.used_at = now
         connection = pinned.pool.acquire_idle(now)
-        return None if connection is None else IdleConnection(connection, pinned.pool, pinned.host)
+        return None if connection is None else IdleConnection(connection, pinned.pool, pinned.url)
 
     async def _find(self, url: str) -> _Pinned:
         now = time.monotonic()
@@ -164,10 +165,10 @@ class UpstreamClients:
 
     async def _pin(self, url: str, previous: _Pinned | None) -> _Pinned:
         try:
-            origin = parse_origin(url)
+            parsed = parse_base_url(url)
         except ValueError as exc:
             raise CoreUnreachable(detail=f"the registered URL {exc}", sent=False) from None
-        addresses = await self.resolver.addresses(origin.host, origin.port)
+        addresses = await self.resolver.addresses(parsed.host, parsed.port)
         error = rejection((ipaddress.ip_address(address) for address in addresses), self.networks)
         if error:
             self.forget(url)
@@ -178,9 +179,8 @@ class UpstreamClients:
             return previous
         self.forget(url)
         self._forget_idle(now)
-        host = origin.url.partition("://")[2]
         pinned = self._pinned[url] = _Pinned(
-            self._pool(origin, addresses[0]), host, addresses[0], now, now
+            self._pool(parsed, addresses[0]), parsed, addresses[0], now, now
         )
         return pinned
 
@@ -201,22 +201,25 @@ class UpstreamClients:
             self.forget(url)
             self._locks.pop(url, None)
 
-    def _pool(self, origin: Origin, address: str) -> ConnectionPool:
+    def _pool(self, url: BaseUrl, address: str) -> ConnectionPool:
         return ConnectionPool(
             address,
-            origin.port,
-            tls=origin.scheme == "https",
-            host=origin.host,
+            url.port,
+            tls=url.scheme == "https",
+            host=url.host,
             connect_timeout_s=self.connect_timeout_s,
             writes=self._writes,
         )
 
 
-def request_head(request: UpstreamRequest, host: str, *, chunked: bool) -> bytes:
+def request_head(request: UpstreamRequest, url: BaseUrl, *, chunked: bool) -> bytes:
     """Request line and headers of a request to a Core. Raises BadRequest if they cannot be sent
     unchanged.
     """
-    lines = [f"{request.method} {request.target} HTTP/1.1", f"host: {host}"]
+    lines = [
+        f"{request.method} {url.path}{request.target} HTTP/1.1",
+        f"host: {request.host or url.authority}",
+    ]
     lines += [f"{name}: {value}" for name, value in request.headers]
     if chunked:
         lines.append("transfer-encoding: chunked")

@@ -148,6 +148,7 @@ class _Gateway:
                 load_balancer=load_balancer,
                 pepper=self.pepper,
                 public_host=urlsplit(settings.gateway_url).netloc,
+                cores_domain=settings.cores_domain,
                 usage=usage,
                 response_cache=ResponseCache(cache_bytes) if cache_bytes else None,
                 key_requests=KeyRequests(settings.key_requests_max),

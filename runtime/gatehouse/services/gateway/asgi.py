@@ -58,6 +58,8 @@ class Dependencies(Pipeline):
 
     public_host: host of the gateway, with an optional port, as clients know it. Empty if it is not
         configured.
+    cores_domain: domain below which each Core has a host name, with an optional port. Empty if
+        Cores have no host names.
     key_requests: requests to Cores that are in progress, by key family.
     response_cache: None disables caching.
     websockets: WebSockets that are open.
@@ -69,11 +71,18 @@ class Dependencies(Pipeline):
     load_balancer: LoadBalancer
     pepper: Pepper
     public_host: str
+    cores_domain: str
     usage: UsageCounter
     response_cache: ResponseCache | None
     key_requests: KeyRequests
     websockets: WebSockets
     features_off: frozenset[str]
+
+    @property
+    def host_suffix(self) -> bytes:
+        """End of the host names of Cores. Empty if Cores have no host names."""
+        domain = self.cores_domain.partition(":")[0]
+        return f".{domain}".encode() if domain else b""
 
     def request(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> RequestContext:
         return RequestContext(self, scope, receive, send)
@@ -147,8 +156,17 @@ class RequestContext(Request):
         return [*super()._own_headers(headers), *self.cors_headers]
 
     @property
+    def core_of_host(self) -> str | None:
+        """Name of the Core that the header Host specifies, unvalidated. None for another host."""
+        suffix = self.service.host_suffix
+        host = asgi.host_name(self.scope) if suffix else b""
+        return host.removesuffix(suffix).decode() if suffix and host.endswith(suffix) else None
+
+    @property
     def logged_path(self) -> str:
-        return self.logged(self.raw_path)
+        """The path, and the host name of a Core."""
+        host = b"" if self.core_of_host is None else b"//" + asgi.host_name(self.scope)
+        return self.logged(host + self.raw_path)
 
     def logged(self, raw: bytes) -> str:
         """A path or the name of a header, unless it may contain a token: some clients put it there

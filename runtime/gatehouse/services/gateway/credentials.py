@@ -85,15 +85,16 @@ def presented_token(context: RequestContext) -> str | None:
 
 
 def without_keys(context: RequestContext, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The forwarded headers without those that contain the key of the request, and with
-    `Authorization` if the Core declares this and the header does not contain any API key.
+    """The forwarded headers without those that contain the key of the request, and without an
+    `Authorization` that contains any API key.
     """
     token = presented_token(context)
     if context.settings.forward_authorization:
-        headers = headers + [
-            ("authorization", value)
-            for value in context.values(b"authorization")
-            if not any(
+        headers = [
+            (name, value)
+            for name, value in headers
+            if name != "authorization"
+            or not any(
                 next(find(text.encode(), kinds=()), None) or (token and token in text)
                 for text in (value, _user_and_password(value.partition(" ")[2]))
             )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gatehouse.core.cores import CoreRecord
-from gatehouse.core.errors import CoreNotRegistered, CoreUnreachable
+from gatehouse.core.errors import BadRequest, CoreNotRegistered, CoreUnreachable
 from gatehouse.core.verification import RateLimitState
 from gatehouse.features.cores.load_balancer import Reservation
 from gatehouse.features.cores.response_cache import (
@@ -24,7 +24,7 @@ from gatehouse.features.cores.response_cache import (
 from gatehouse.features.cores.service import core_credential
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.forwarding import CoreUrls, returned
+from gatehouse.platform.http.forwarding import CorePath, CoreUrls, returned
 from gatehouse.platform.http_client.upstream import UpstreamRequest, UpstreamResponse
 from gatehouse.services.gateway.asgi import RequestContext
 
@@ -41,6 +41,9 @@ OpenWebSocket = Callable[[CoreRecord, UpstreamResponse, list[asgi.Header]], Awai
 
 #: Statuses of responses without a body.
 _NO_BODY = (204, 304)
+
+#: Methods with the header Destination (RFC 4918, section 10.3).
+_METHODS_WITH_DESTINATION = frozenset({"COPY", "MOVE"})
 
 
 def size_of_body(headers: Sequence[tuple[str, str]]) -> int | None:
@@ -59,6 +62,30 @@ def scheme(context: RequestContext) -> str:
         else []
     )
     return "https" if proto[-1:] == ["https"] else str(context.scope["scheme"])
+
+
+def core_urls(context: RequestContext, path: CorePath, core: CoreRecord) -> CoreUrls:
+    """The URLs of an instance, for the request with this path."""
+    kept_prefix = "" if context.settings.strip_prefix else path.prefix
+    return CoreUrls(path.prefix, kept_prefix, public_host(context, path), core.url)
+
+
+def public_host(context: RequestContext, path: CorePath) -> str:
+    """Host at which clients reach the Core, with an optional port. Empty if it is not known.
+
+    The Host of the client is used only for a Core that receives it: a Core can use the value in
+    links, also in responses that other clients receive.
+    """
+    if context.settings.forward_host:
+        return context.header(b"host")
+    service = context.service
+    return f"{path.name}.{service.cores_domain}" if path.by_host else service.public_host
+
+
+def sentence(error: ValueError) -> str:
+    """The message of an error with a capital letter."""
+    text = str(error)
+    return text[0].upper() + text[1:]
 
 
 class ClientResponse(msgspec.Struct):
@@ -84,9 +111,9 @@ class Forwarding:
     """
 
     context: RequestContext
+    path: CorePath
     instances: list[CoreRecord]
     request: UpstreamRequest
-    urls: CoreUrls
     limits: tuple[RateLimitState, ...]
     open_websocket: OpenWebSocket | None = None
     #: None if the request cannot be served from the cache, and after the response was stored.
@@ -116,12 +143,12 @@ class Forwarding:
 
     def request_to(self, core: CoreRecord, *, whole: bool = False) -> UpstreamRequest:
         """The request with the secret of an instance and the ETag of the stored response. whole:
-        the instance must send the whole response. Raises CoreNotRegistered.
+        the instance must send the whole response. Raises BadRequest, CoreNotRegistered.
         """
         credential = core_credential(self.context.service.pepper, core)
         if credential is None:
             raise CoreNotRegistered
-        headers = [*self.request.headers, credential]
+        headers = [*self._headers(core), credential]
         revalidation = self._revalidation = self._find_stored(core)
         if revalidation is not None and revalidation.cached is not None:
             if whole:
@@ -162,6 +189,20 @@ class Forwarding:
                 context.trace, **names, status=status, seconds=seconds
             )
 
+    def _headers(self, core: CoreRecord) -> list[tuple[str, str]]:
+        """The headers of the request. The URL in `Destination` is a URL of the instance."""
+        headers = self.request.headers
+        if self.request.method not in _METHODS_WITH_DESTINATION:
+            return headers
+        urls, host = core_urls(self.context, self.path, core), self.context.header(b"host")
+        try:
+            return [
+                (name, urls.destination(value, host) if name == "destination" else value)
+                for name, value in headers
+            ]
+        except ValueError as exc:
+            raise BadRequest(sentence(exc)) from None
+
     def _find_stored(self, core: CoreRecord) -> Revalidation | None:
         context, request = self.context, self.request
         cache = context.service.response_cache
@@ -187,8 +228,11 @@ class Forwarding:
         replaced = [name for name, _ in own if name != b"vary"]
         if status in _NO_BODY:
             replaced.append(b"content-length")  # RFC 9110, section 8.6
-        result = returned(headers, self.urls, self.request.target, core.url, replaced)
-        return [*result, *own, (b"x-request-id", self.context.request_id.encode())]
+        urls = core_urls(self.context, self.path, core)
+        result = returned(headers, urls, self.request.target, replaced)
+        request_id = self.context.request_id.encode()
+        own.append((b"gatehouse-request-id", request_id))
+        return [*result, *own, *asgi.missing([(b"x-request-id", request_id)], result)]
 
     async def _respond(
         self, core: CoreRecord, sending: AbstractAsyncContextManager[UpstreamResponse]

@@ -36,8 +36,8 @@ from gatehouse.core.verification import RateLimitState, SignedRequest, Verificat
 from gatehouse.features.cores.service import live_instances
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi, forwarding, websocket
-from gatehouse.platform.http.forwarding import CorePath, CoreUrls, core_path
-from gatehouse.platform.http.header_names import forwarded_names
+from gatehouse.platform.http.forwarding import CorePath, core_path
+from gatehouse.platform.http.header_names import names_for
 from gatehouse.platform.http.request import Refused
 from gatehouse.platform.http_client.upstream import UpstreamRequest, UpstreamResponse
 from gatehouse.services.gateway.asgi import Dependencies, RequestContext
@@ -50,7 +50,9 @@ from gatehouse.services.gateway.forwarding import (
     INLINE_BYTES_MAX,
     Forwarding,
     SentRequest,
+    public_host,
     scheme,
+    sentence,
 )
 
 SCOPE = "cores:read"
@@ -149,14 +151,13 @@ async def forward_verified(
             nullcontext() if handshake is None else dependencies.websockets.hold(path.name),
         ):
             framed = framed or await _received_body(context)
-            urls = core_urls(context, path)
-            upstream = upstream_request(context, path, urls, key, framed, handshake)
+            upstream = upstream_request(context, path, key, framed, handshake)
             on_upgrade = (
                 None
                 if handshake is None
                 else partial(_WebSocket(handshake, key, request).run, context)
             )
-            await Forwarding(context, instances, upstream, urls, limits, on_upgrade).run()
+            await Forwarding(context, path, instances, upstream, limits, on_upgrade).run()
     except GatehouseError as exc:
         if context.status:
             # the response has started, so closing the connection is the only way to report the
@@ -182,16 +183,9 @@ def find_instances(dependencies: Dependencies, name: str) -> list[CoreRecord]:
     return live_instances(instances, environment, dependencies.pepper, now=dependencies.clock.now())
 
 
-def core_urls(context: RequestContext, path: CorePath) -> CoreUrls:
-    prefix = f"{forwarding.CORES}{path.name}"
-    core_prefix = "" if context.settings.strip_prefix else prefix
-    return CoreUrls(prefix, core_prefix, context.service.public_host)
-
-
 def upstream_request(
     context: RequestContext,
     path: CorePath,
-    urls: CoreUrls,
     key: KeyRecord,
     framed: FramedBody,
     handshake: Handshake | None = None,
@@ -200,15 +194,14 @@ def upstream_request(
     body, framing = framed
     query = context.scope["query_string"].decode("ascii")
     settings = context.settings
-    names = forwarded_names(settings.remove_headers, settings.key_header)
-    headers = forwarding.forwarded(context.fields_by_name, names, urls)
+    headers = forwarding.forwarded(context.fields_by_name, names_for(settings))
     if not context.trace.parent_id and context.values(b"tracestate"):
         # Not forwarded without a valid `traceparent` (W3C Trace Context, section 3.3).
         headers = [field for field in headers if field[0] != "tracestate"]
     headers = without_keys(context, headers)
     _log_removed(context, path, headers)
     headers += framing
-    headers += _added_headers(context, urls, key)
+    headers += _added_headers(context, path, key)
     if handshake is not None:
         headers += handshake.headers
     target = path.path if settings.strip_prefix else context.raw_path.decode("ascii")
@@ -218,6 +211,7 @@ def upstream_request(
         headers,
         body,
         handshake is not None,
+        host=context.header(b"host") if settings.forward_host else "",
         timeout_s=settings.response_timeout_s,
         client=key.subject,
     )
@@ -235,7 +229,7 @@ def _log_removed(
 
 
 def _added_headers(
-    context: RequestContext, urls: CoreUrls, key: KeyRecord
+    context: RequestContext, path: CorePath, key: KeyRecord
 ) -> list[tuple[str, str]]:
     """Headers that the gateway sets for every instance. Headers with these names from the client
     have already been removed.
@@ -250,14 +244,13 @@ def _added_headers(
         ("x-forwarded-proto", proto),
     ]
     forwarded = f'for="{node}";proto={proto}'
-    # Not the Host of the client: a Core can use the value in links, also in responses that other
-    # clients receive.
-    if urls.public_host:
-        headers.append(("x-forwarded-host", urls.public_host))
-        forwarded += f';host="{urls.public_host}"'
+    host = public_host(context, path)
+    if host:
+        headers.append(("x-forwarded-host", host))
+        forwarded += f';host="{host}"'
     headers.append(("forwarded", forwarded))
-    if urls.core_prefix != urls.client_prefix:
-        headers.append(("x-forwarded-prefix", urls.client_prefix))
+    if context.settings.strip_prefix and path.prefix:
+        headers.append(("x-forwarded-prefix", path.prefix))
     if key.owner and key.owner.isascii() and key.owner.isprintable():
         headers.append(("gatehouse-key-owner", key.owner))
     return headers
@@ -372,13 +365,12 @@ def checked_path(context: RequestContext) -> CorePath:
     """Rejects requests that two servers could interpret differently, before any decision on the
     request is made. Raises BadRequest, MethodNotAllowed.
     """
-    if context.method not in forwarding.METHODS:
+    if context.method in forwarding.PROXY_METHODS:
         raise MethodNotAllowed
     try:
-        path = core_path(context.raw_path)
+        path = core_path(context.raw_path, context.core_of_host)
     except ValueError as exc:
-        problem = str(exc)
-        raise BadRequest(problem[0].upper() + problem[1:]) from None
+        raise BadRequest(sentence(exc)) from None
     context.settings = context.service.cores.settings(path.name)
     invalid = forwarding.invalid_value(context.fields_by_name)
     if invalid is not None:

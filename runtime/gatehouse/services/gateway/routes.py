@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from gatehouse.core.errors import NotFound
 from gatehouse.core.features import HEADER, PROXY, SELF
 from gatehouse.features.cores.schemas import DrainCore, LeaseRequest
 from gatehouse.features.verification.schemas import VerifyQuery, VerifyReply, VerifyRequest
@@ -20,13 +21,13 @@ from gatehouse.platform.http.fields import CoreName
 from gatehouse.platform.http.forwarding import CORES
 from gatehouse.platform.http.openapi import Api
 from gatehouse.services.gateway import endpoints, synchronous
-from gatehouse.services.gateway.asgi import Dependencies
+from gatehouse.services.gateway.asgi import Dependencies, RequestContext
 from gatehouse.services.gateway.proxy import PATH, forward
 from gatehouse.services.gateway.synchronous_forwarding import SynchronousForwarding
 
 _KEY = ("bearer", "header")
 _CORES = CORES.encode("ascii")
-#: Methods of the proxy in the OpenAPI document. The proxy also forwards any other method.
+#: Methods of the proxy in the OpenAPI document. The proxy also forwards other methods.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 API = Api(
@@ -163,9 +164,14 @@ def create(dependencies: Dependencies) -> Routes:
         endpoint for endpoint in ENDPOINTS if endpoint.feature not in dependencies.features_off
     ]
     dependencies.add(routes, [item for item in enabled if item.handler is not forward])
-    if any(endpoint.handler is forward for endpoint in enabled):
+    if PROXY.name not in dependencies.features_off:
         routes.add_prefix(_CORES, PATH, forward)
         routes.respond_now.prefixes[_CORES] = SynchronousForwarding(dependencies).respond
+    if suffix := dependencies.host_suffix:
+        # No endpoint of the gateway has a host name of a Core, also if Cores are disabled.
+        respond = routes.respond_now.prefixes.get(_CORES)
+        routes.respond_now.hosts[suffix] = respond
+        routes.add_hosts(suffix, PATH, _absent if respond is None else forward)
     respond_now: dict[Any, Respond] = {
         endpoints.verify_key: verification.respond,
         endpoints.verify_key_header: verification.respond_to_header,
@@ -175,6 +181,10 @@ def create(dependencies: Dependencies) -> Routes:
     }
     routes.add("/openapi.json", openapi.handler(document))
     return routes
+
+
+async def _absent(_: RequestContext) -> None:
+    raise NotFound
 
 
 def document() -> dict[str, Any]:

@@ -29,7 +29,6 @@ from gatehouse.services.gateway.forwarding import (
 from gatehouse.services.gateway.proxy import (
     PATH,
     checked_path,
-    core_urls,
     find_instances,
     forward_verified,
     framed_body,
@@ -110,12 +109,11 @@ class _ForwardedRequest:
         context, dependencies = self._context, self._context.service
         instances = find_instances(dependencies, self._path.name)
         body = self._exchange.body if context.values(b"content-length") else None
-        urls = core_urls(context, self._path)
-        request = upstream_request(context, self._path, urls, key, framed_body(body))
+        request = upstream_request(context, self._path, key, framed_body(body))
         reservation = dependencies.load_balancer.reserve(instances, request)
         if reservation is None:
             return False
-        forwarding = Forwarding(context, instances, request, urls, result.limits)
+        forwarding = Forwarding(context, self._path, instances, request, result.limits)
         self._sent = SentRequest(forwarding, reservation)
         dependencies.key_requests.acquire(key.subject)
         self._subject = key.subject

@@ -15,7 +15,7 @@ import pytest
 from gatehouse.commands.agent import tunnel
 from gatehouse.commands.agent.tunnel import NgrokTunnel
 from gatehouse.core.errors import SettingsError, Unavailable
-from gatehouse.core.origin import Origin, parse_origin
+from gatehouse.core.origin import BaseUrl, parse_base_url
 
 pytestmark = pytest.mark.requirement("CG-03")
 
@@ -68,11 +68,11 @@ async def test_tunnel_yields_the_current_url_and_is_closed(monkeypatch: pytest.M
     sdk = Sdk(["https://a1.ngrok-free.app", "https://b2.ngrok-free.app"])
     monkeypatch.setitem(sys.modules, "ngrok", sdk)
     async with NgrokTunnel(AUTHTOKEN, "docs.ngrok.app").open("http://127.0.0.1:9") as url:
-        origins = [parse_origin(url()), parse_origin(url())]  # the form that the gateway accepts
+        urls = [parse_base_url(url()), parse_base_url(url())]  # the form that the gateway accepts
         assert not sdk.closed
-    assert origins == [
-        Origin("https", "a1.ngrok-free.app", 443),
-        Origin("https", "b2.ngrok-free.app", 443),
+    assert urls == [
+        BaseUrl("https", "a1.ngrok-free.app", 443),
+        BaseUrl("https", "b2.ngrok-free.app", 443),
     ]
     assert sdk.calls == [
         ("http://127.0.0.1:9", {"authtoken": AUTHTOKEN, "domain": "docs.ngrok.app"})

@@ -56,6 +56,14 @@ def test_path_is_forwarded_unchanged(raw: bytes, name: str, path: str) -> None:
     assert core_path(raw) == CorePath(name, path)
 
 
+def test_path_at_the_host_name_of_a_core_is_forwarded_unchanged() -> None:
+    path = core_path(b"/cores/other/a%2Fb", "docs")
+    assert path == CorePath("docs", "/cores/other/a%2Fb", by_host=True)
+    assert path.prefix == ""
+    with pytest.raises(ValueError, match="dot segment"):
+        core_path(b"/a/%2e%2e/b", "docs")
+
+
 @pytest.mark.parametrize(("raw", "sentence"), AMBIGUOUS_PATHS)
 def test_ambiguous_path_is_rejected_with_a_reason(raw: bytes, sentence: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
@@ -95,13 +103,15 @@ def test_other_text_is_not_a_core_name(name: str) -> None:
     assert not CORE_NAME.fullmatch(name)
 
 
-STRIPPED = CoreUrls("/cores/docs", "", "gateway.test")
-KEPT = CoreUrls("/cores/docs", "/cores/docs", "gateway.test")
-#: A Core whose URL has a path.
-BASE = CoreUrls("/cores/docs", "/app", "gateway.test")
-#: A Core with a host name of its own.
-OWN_HOST = CoreUrls("", "", "docs.gateway.test")
 CORE_URL = "http://core.internal:9000"
+STRIPPED = CoreUrls("/cores/docs", "", "gateway.test", CORE_URL)
+KEPT = CoreUrls("/cores/docs", "/cores/docs", "gateway.test", CORE_URL)
+#: A Core whose URL has a path.
+BASE = CoreUrls("/cores/docs", "", "gateway.test", f"{CORE_URL}/app")
+KEPT_BASE = CoreUrls("/cores/docs", "/cores/docs", "gateway.test", f"{CORE_URL}/app")
+#: A Core with a host name.
+HOST = CoreUrls("", "", "docs.cores.test:8080", CORE_URL)
+HOST_BASE = CoreUrls("", "", "docs.cores.test:8080", f"{CORE_URL}/app")
 
 
 def by_name(*fields: tuple[bytes, bytes]) -> dict[bytes, list[str]]:
@@ -111,12 +121,12 @@ def by_name(*fields: tuple[bytes, bytes]) -> dict[bytes, list[str]]:
     return values
 
 
-def sent(*fields: tuple[bytes, bytes], urls: CoreUrls = STRIPPED) -> list[tuple[str, str]]:
-    return forwarded(by_name(*fields), forwarded_names(), urls)
+def sent(*fields: tuple[bytes, bytes]) -> list[tuple[str, str]]:
+    return forwarded(by_name(*fields), forwarded_names())
 
 
 def received(*fields: tuple[str, str], urls: CoreUrls = STRIPPED) -> list[tuple[bytes, bytes]]:
-    return returned(fields, urls, "/a/b?c=d", CORE_URL, replaced=[b"ratelimit"])
+    return returned(fields, urls, "/a/b?c=d", replaced=[b"ratelimit"])
 
 
 @pytest.mark.parametrize("name", RESERVED_REQUEST_NAMES)
@@ -191,15 +201,40 @@ def test_header_named_by_connection_is_not_forwarded() -> None:
         (STRIPPED, "/cores/docs/b", "/b"),
         (STRIPPED, "/cores/docs", "/"),
         (BASE, "https://GATEWAY.test:443/cores/docs/b", "/app/b"),
+        (BASE, "https://gateway.test/cores/docs", "/app"),
         (KEPT, "https://gateway.test/cores/docs/b", "/cores/docs/b"),
-        (OWN_HOST, "https://docs.gateway.test/b", "/b"),
-        (STRIPPED, "https://gateway.test/cores/docs-2/b", "https://gateway.test/cores/docs-2/b"),
-        (STRIPPED, "https://elsewhere.test/cores/docs/b", "https://elsewhere.test/cores/docs/b"),
+        (KEPT_BASE, "/cores/docs/b", "/app/cores/docs/b"),
+        (HOST, "https://docs.cores.test:8080/b", "/b"),
+        (HOST, "https://docs.cores.test:8080", "/"),
+        (HOST_BASE, "/cores/docs/b", "/app/cores/docs/b"),
     ],
 )
 def test_destination_is_a_path_of_the_core(urls: CoreUrls, value: str, path: str) -> None:
-    fields = (b"host", b"127.0.0.1:8080"), (b"destination", value.encode()), (b"depth", b"0")
-    assert sent(*fields, urls=urls) == [("destination", path), ("depth", "0")]
+    assert urls.destination(value, "127.0.0.1:8080") == path
+
+
+@pytest.mark.parametrize("urls", [STRIPPED, BASE, HOST_BASE])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://elsewhere.test/cores/docs/b",
+        "http://core.internal:9000/b",
+        "https://gateway.test/cores/docs/../b",
+        "https://docs.cores.test:8080/%2e%2e/b",
+        "/cores/docs/..%2Fb",
+        "b",
+        "",
+    ],
+)
+def test_destination_outside_of_the_core_is_rejected(urls: CoreUrls, value: str) -> None:
+    with pytest.raises(ValueError, match="not a URL of this Core"):
+        urls.destination(value, "127.0.0.1:8080")
+
+
+@pytest.mark.parametrize("value", ["/cores/docs-2/b", "/b", "https://gateway.test/cores/other/b"])
+def test_destination_in_another_core_is_rejected(value: str) -> None:
+    with pytest.raises(ValueError, match="not a URL of this Core"):
+        BASE.destination(value, "127.0.0.1:8080")
 
 
 def test_value_that_is_not_ascii_is_found() -> None:
@@ -225,7 +260,7 @@ def test_response_keeps_cookies_and_drops_hop_by_hop_headers() -> None:
     b"strict-transport-security alt-svc clear-site-data service-worker-allowed use-as-dictionary"
     b" accept-ch origin-agent-cluster nel report-to public-key-pins x-accel-redirect"
     b" x_accel_redirect x-sendfile surrogate-control cdn-cache-control proxy-authenticate"
-    b" x-envoy-upstream-service-time gatehouse-key-id x-request-id date upgrade".split(),
+    b" x-envoy-upstream-service-time gatehouse-key-id gatehouse-request-id date upgrade".split(),
 )
 def test_response_header_for_proxies_or_the_whole_host_is_not_returned(name: bytes) -> None:
     assert received((name.decode(), "1"), ("x-kept", "1")) == [(b"x-kept", b"1")]
@@ -236,7 +271,8 @@ def test_response_header_for_proxies_or_the_whole_host_is_not_returned(name: byt
     b"content-type content-length content-range etag vary link www-authenticate server via dav"
     b" access-control-allow-origin content-security-policy retry-after x-ratelimit-remaining"
     b" x-frame-options x-powered-by tus-resumable upload-offset grpc-status mcp-session-id"
-    b" openai-processing-ms request-id x-amz-version-id x_custom sec-websocket-protocol".split(),
+    b" openai-processing-ms request-id x-request-id x-amz-version-id x_custom"
+    b" sec-websocket-protocol".split(),
 )
 def test_other_response_header_is_returned(name: bytes) -> None:
     assert received((name.decode(), "caf\xe9")) == [(name, b"caf\xe9")]
@@ -264,7 +300,9 @@ USER_INFO = "http://core.internal:9000@elsewhere.test/"
         (STRIPPED, "?page=2", "/cores/docs/a/b?page=2"),
         (STRIPPED, "https://elsewhere.test/login", "https://elsewhere.test/login"),
         (STRIPPED, "//elsewhere.test/login", "//elsewhere.test/login"),
-        (STRIPPED, "http://core.internal/login", "http://core.internal/login"),
+        (STRIPPED, "http://core.internal/login", "/cores/docs/login"),
+        (STRIPPED, "http://user@core.internal:9000/login", "/cores/docs/login"),
+        (STRIPPED, "http://core.internal:9001/login", "http://core.internal:9001/login"),
         (STRIPPED, USER_INFO, USER_INFO),
         (STRIPPED, "mailto:a@elsewhere.test", "mailto:a@elsewhere.test"),
         (KEPT, "/cores/docs/login", "/cores/docs/login"),
@@ -272,7 +310,19 @@ USER_INFO = "http://core.internal:9000@elsewhere.test/"
         (BASE, "/app/login", "/cores/docs/login"),
         (BASE, "http://core.internal:9000/app", "/cores/docs"),
         (BASE, "/outside", "/outside"),
-        (OWN_HOST, "http://core.internal:9000/login", "/login"),
+        (BASE, "login", "/cores/docs/a/login"),
+        (KEPT_BASE, "http://core.internal:9000/app/cores/docs/login", "/cores/docs/login"),
+        (HOST, "http://core.internal:9000/login", "/login"),
+        (HOST, "https://docs.cores.test:8080/cores/a?b", "/cores/a?b"),
+        (
+            HOST,
+            "http://core.internal:9000//elsewhere.test/",
+            "//docs.cores.test:8080//elsewhere.test/",
+        ),
+        (HOST_BASE, "/app/login", "/login"),
+        (HOST_BASE, "/app?page=2", "/?page=2"),
+        (HOST_BASE, "../login", "/login"),
+        (HOST_BASE, "http://core.internal:9000/app", "/"),
     ],
 )
 @pytest.mark.parametrize("name", ["location", "content-location"])
@@ -295,7 +345,11 @@ def test_location_is_a_url_of_clients(
         (STRIPPED, "a=1; Path=", "a=1; Path="),
         (KEPT, "a=1; Path=/cores/docs", "a=1; Path=/cores/docs"),
         (BASE, "a=1; Path=/app", "a=1; Path=/cores/docs"),
-        (OWN_HOST, "a=1; Path=/", "a=1; Path=/"),
+        (BASE, "a=1; Path=/", "a=1; Path=/cores/docs"),
+        (KEPT, "a=1; Path=/cores/other", "a=1; Path=/cores/docs"),
+        (HOST, "a=1; Path=/; Domain=cores.test", "a=1; Path=/"),
+        (HOST_BASE, "a=1; Path=/app/x", "a=1; Path=/x"),
+        (HOST_BASE, "a=1; Path=/app/", "a=1; Path=/"),
         (STRIPPED, "__Host-gatehouse=fixed; Path=/; Secure", None),
         (STRIPPED, " __host-Gatehouse-sign-in=fixed", None),
     ],
@@ -307,9 +361,9 @@ def test_cookie_has_the_path_of_clients_and_no_domain(
     assert received(("set-cookie", value), urls=urls) == fields
 
 
-@given(st.text(max_size=40), st.sampled_from([STRIPPED, KEPT, BASE, OWN_HOST]))
+@given(st.text(max_size=40), st.sampled_from([STRIPPED, KEPT, BASE, HOST, HOST_BASE]))
 @example("ftp://[", STRIPPED)
 def test_location_never_contains_the_address_of_the_core(text: str, urls: CoreUrls) -> None:
     for reference in (text, f"{CORE_URL}/{text}"):
-        location = urls.location(reference, "/x", CORE_URL)
+        location = urls.location(reference, "/x")
         assert "core.internal" not in location.removesuffix(text)

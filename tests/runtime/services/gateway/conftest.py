@@ -365,6 +365,7 @@ def gateway_environment(
         "GATEHOUSE_BIND": "127.0.0.1",
         "GATEHOUSE_GATEWAY_PORT": str(port),
         "GATEHOUSE_GATEWAY_URL": "https://gateway.test",
+        "GATEHOUSE_CORES_DOMAIN": "cores.test",
         **more,
     }
 

@@ -88,7 +88,7 @@ async def test_name_with_expired_lease_can_be_taken(gateway: Any, core: Any, age
         "http://[::1]:9",
         "http://0x7f.1",
         "http://user@127.0.0.1",
-        "http://127.0.0.1/a",
+        "http://127.0.0.1/a/../b",
         "gopher://127.0.0.1",
         "http://no-such-host.invalid",
     ],

@@ -28,14 +28,18 @@ class Application(Core):
     """Responds to the first segment of the path below `prefix` with an entry of `responses`."""
 
     prefix = ""
+    #: URL in redirects. Default: the URL of the Core.
+    own_url = ""
 
     @property
     def responses(self) -> dict[str, str]:
         return {
-            "login": f"302 Found\r\nLocation: {self.url}{self.prefix}/home?from=login\r\n"
+            "login": "302 Found\r\n"
+            f"Location: {self.own_url or self.url}{self.prefix}/home?from=login\r\n"
             f"Set-Cookie: session=1; Path={self.prefix}/; Domain=127.0.0.1\r\n",
             "created": f"201 Created\r\nLocation: {self.url}/uploads/7\r\n"
             "Content-Location: /uploads/7\r\nUpload-Offset: 0\r\n",
+            "openai": "200 OK\r\nX-Request-Id: req-of-the-core\r\nGatehouse-Request-Id: forged\r\n",
             "mcp": "200 OK\r\nMcp-Session-Id: 5f1c\r\nDate: Mon, 23 Nov 2026 12:00:00 GMT\r\n"
             "Content-Disposition: attachment; filename=caf\xe9.txt\r\n",
             "cors": "200 OK\r\nAccess-Control-Allow-Origin: https://own.test\r\n",
@@ -142,6 +146,17 @@ async def test_session_id_of_mcp_passes_in_both_directions(
         assert (b"content-disposition", b"attachment; filename=caf\xe9.txt") in [
             (name.lower(), value) for name, value in response.headers.raw
         ]
+
+
+async def test_request_id_of_a_core_is_returned(
+    client: httpx.AsyncClient, gateway: Gateway
+) -> None:
+    response = await client.get("openai")
+    assert response.headers.get_list("x-request-id") == ["req-of-the-core"]
+    (own,) = response.headers.get_list("gatehouse-request-id")
+    assert await gateway.lines_with(request_id=own)
+    response = await client.get("x")
+    assert response.headers["x-request-id"] == response.headers["gatehouse-request-id"]
 
 
 async def test_s3_copy_keeps_content_and_metadata(gateway: Gateway, s3_server: str) -> None:
