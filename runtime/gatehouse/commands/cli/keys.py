@@ -289,6 +289,8 @@ def explain(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output
         print_items(
             explanation.checks, ("check", lambda check: check.name), "outcome", key, required, code
         )
+        if explanation.removed_headers:
+            print("Headers that the Core does not receive:", *explanation.removed_headers)
         print(explanation.code)
 
     return explanation, show

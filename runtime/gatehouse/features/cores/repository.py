@@ -349,6 +349,11 @@ class CoreRepository:
         cores = tuple(core_record(row) for row in rows[:size])
         return cores, (cores[-1].name, cores[-1].instance_id) if len(rows) > size else None
 
+    async def settings(self, name: str) -> CoreSettings:
+        """The settings of a Core. Raises Unavailable."""
+        row = await self._pool.fetchrow(f"SELECT {COLUMNS} FROM core WHERE name = $1 LIMIT 1", name)
+        return DEFAULT_SETTINGS if row is None else core_record(row).settings
+
     async def reports(self) -> list[list[InstanceReport]]:
         """The reports of each gateway worker about instances. Raises Unavailable."""
         rows = await self._pool.fetch(_REPORTS, LIFETIME_S)

@@ -17,9 +17,11 @@ from gatehouse.core.verification import (
     RateLimitState,
     VerificationRequest,
 )
+from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.schemas import Check, ExplainKey, Explanation, Outcome
+from gatehouse.platform.http.header_names import names_for
 
 
 def first_failure(checks: list[Check]) -> str:
@@ -76,6 +78,7 @@ class ExplanationService:
 
     keys: KeyService
     limits: RateLimits
+    cores: CoreRepository
 
     async def explain(self, key_id: str, body: ExplainKey, *, now: float) -> Explanation:
         """Raises NotFound, Unavailable."""
@@ -91,7 +94,9 @@ class ExplanationService:
         checks += await self._limit_checks(key, body.cost)
         if key.credits is not None:
             checks.append(_credit_check(key.credits, body.cost))
-        return Explanation(code=first_failure(checks), checks=checks, decided_at=rfc3339(now))
+        names = names_for(await self.cores.settings(body.core or ""))
+        removed = [name for name in body.headers if not names[name.lower().encode()]]
+        return Explanation(first_failure(checks), checks, removed, decided_at=rfc3339(now))
 
     async def _limit_checks(self, key: Key, cost: int) -> list[Check]:
         limits = key.limits or (self.keys.default_limit,)

@@ -281,6 +281,7 @@ class ExplainKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         "core": "docs",
         "address": "192.0.2.7",
         "method": "GET",
+        "headers": ["Accept", "X-Remote-User"],
     }
 
     scopes: Annotated[
@@ -294,6 +295,10 @@ class ExplainKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     cost: Annotated[
         int, Meta(ge=0, le=COST_MAX, description="`cost` of the verification request.")
     ] = 1
+    headers: Annotated[
+        list[Annotated[str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")]],
+        Meta(max_length=100, description="Names of the headers of the request."),
+    ] = []
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -321,11 +326,20 @@ class Explanation(msgspec.Struct, frozen=True):
                 "required": "billing",
             }
         ],
+        "removed_headers": ["X-Remote-User"],
         "decided_at": "2030-06-01T09:00:00Z",
     }
 
     code: Annotated[str, Meta(description="Result code that the gateway would return.")]
     checks: list[Check]
+    removed_headers: Annotated[
+        list[str],
+        Meta(
+            description="Headers of the request that the Core does not receive, because they are "
+            "for a single connection, contain the API key, belong to the gateway or are in "
+            "`remove_headers` of the Core. The log level `debug` shows the headers of each request."
+        ),
+    ]
     decided_at: Instant
 
 

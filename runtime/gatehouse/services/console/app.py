@@ -278,16 +278,17 @@ class Composition:
     ) -> dict[Any, object]:
         """Return services that handlers take."""
         notifications, networks = NotificationRepository(self.pool), self.settings.webhook_networks
+        cores = CoreRepository(self.pool)
         return {
             KeyService: keys,
-            ExplanationService: ExplanationService(keys, limits),
+            ExplanationService: ExplanationService(keys, limits, cores),
             AuditRepository: AuditRepository(self.pool),
             CheckpointReader: CheckpointReader(AuditRepository(self.pool), self.signer),
             UsageRepository: UsageRepository(self.pool),
             WebhookService: WebhookService(
                 notifications, self.clock, self.pepper, networks, self.random_bytes
             ),
-            CoreRepository: CoreRepository(self.pool),
+            CoreRepository: cores,
             GatewayUrl: self.settings.gateway_url.rstrip("/"),
             LogLevelService: self._log_levels(),
             Sessions: sessions,

@@ -272,6 +272,8 @@ export const en = {
   'explain.outcome': 'Result',
   'explain.actual': 'Key',
   'explain.required': 'Request',
+  'explain.headers': 'Names of headers',
+  'explain.removed': 'Headers that the Core does not receive:',
   'explain.note': 'The explanation does not count against rate limits or consume credits.',
   'audit.lead': 'Recorded actions in a hash chain, which makes changes detectable.',
   'audit.all': 'All events',

@@ -14,6 +14,7 @@ from gatehouse.features.keys.fields import KeySettings
 from gatehouse.platform.http.validation import strings
 
 from tests.runtime.console_client import Console
+from tests.runtime.core_records import register
 
 
 async def act(console: Console, key_id: str, action: str, **properties: Any) -> httpx.Response:
@@ -426,6 +427,24 @@ async def test_explanation_lists_every_check_and_is_free(console: Console) -> No
         "credits": "pass",
     }
     assert (await console.client.get(f"/v1/keys/{key_id}")).json()["credits"]["remaining"] == 1
+
+
+async def test_explanation_lists_headers_that_a_core_does_not_receive(console: Console) -> None:
+    key_id = (await console.create())["key"]["id"]
+    settings: dict[str, Any] = {"remove_headers": ["x-internal-*"], "key_header": "A"}
+    settings |= {"forward_authorization": True}
+    await register(console, "explained", settings=settings)
+    names = ["Accept", "X-Internal-User", "X-Remote-User", "X-API-Key", "A", "Authorization"]
+    names += ["Connection", "Gatehouse-Key-Id", "X_Internal_User"]
+    for core, removed in (
+        ("explained", {"X-Internal-User", "X_Internal_User", "A"}),
+        ("unknown", {"X-Remote-User", "X_Internal_User", "X-API-Key", "Authorization"}),
+    ):
+        result = await act(console, key_id, "explain", core=core, headers=names)
+        expected = {*removed, "Connection", "Gatehouse-Key-Id"}
+        assert set(result.json()["removed_headers"]) == expected
+    refused = await act(console, key_id, "explain", headers=["a: b"])
+    assert refused.json()["errors"][0]["location"] == "body.headers[0]"
 
 
 async def test_new_pepper_is_used_once_every_gateway_reads_it(console: Console) -> None:
