@@ -65,9 +65,7 @@ class ImportRepository:
         `timeout_s`.
         """
         try:
-            newest = await self._pool.fetchval(
-                "SELECT coalesce(max(change_seq), 0) FROM api_key", timeout_s=TIMEOUT_S
-            )
+            newest = await self._pool.fetchval("SELECT seq FROM last_change", timeout_s=TIMEOUT_S)
         except Unavailable:
             return False
         return await self._keys.effective(newest, timeout_s=timeout_s) is Effective.EVERYWHERE

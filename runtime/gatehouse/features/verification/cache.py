@@ -5,7 +5,8 @@ Three rules ensure that a revoked key stays revoked. A record is replaced only b
 of its row, or by the record of a revoked or purged key. The record of a revoked key is replaced
 only by a higher version that is also revoked, or by the record of a purged key, which no record in
 another state replaces. A change that arrives while a load of the same key is in progress is stored
-until the load ends, because the load may have read the row before the change.
+until the load ends, because the load may have read the row before the change. A load during which
+the cache was cleared is repeated for the same reason.
 
 A limited number of unknown IDs is cached too, each until a row with the ID is announced.
 """
@@ -61,6 +62,12 @@ class KeyCache:
         for key_id in key_ids:
             self._loading.setdefault(key_id, None)
 
+    def is_loading(self, key_ids: Iterable[KeyId]) -> bool:
+        """False if the cache was cleared after `begin_load`. The query must be repeated, because
+        it may have read the rows before the changes for which the cache was cleared.
+        """
+        return all(key_id in self._loading for key_id in key_ids)
+
     def end_load(self, key_id: KeyId, record: KeyRecord | None) -> KeyRecord | None:
         """Stores the result of the query (None: no such key). Returns the newest record, which may
         be newer than the result.
@@ -78,10 +85,15 @@ class KeyCache:
         for key_id in key_ids:
             self._loading.pop(key_id, None)
 
+    def announce(self, key_id: KeyId, version: int) -> bool:
+        """Announces a version of a row. Returns True if the row must be read and passed to
+        `change`. Any other key is read from the database on the next use."""
+        self._absent.pop(key_id, None)
+        current = self._records.get(key_id)
+        return key_id in self._loading or (current is not None and current.version < version)
+
     def change(self, record: KeyRecord) -> None:
-        """Applies an announced change if the key is cached or being loaded. Any other key is read
-        from the database on the next use."""
-        self._absent.pop(record.id, None)
+        """Applies a changed row if the key is cached or being loaded."""
         if record.id in self._loading:
             self._loading[record.id] = _newer(self._loading[record.id], record)
         current = self._records.get(record.id)
@@ -89,10 +101,10 @@ class KeyCache:
             self._store(_newer(current, record) or record)
 
     def clear(self) -> None:
-        """Removes all entries after the database was restored to an earlier time. The results of
-        loads in progress are still stored."""
+        """Removes all entries. Loads in progress are repeated (`is_loading`)."""
         self._records.clear()
         self._absent.clear()
+        self._loading.clear()
 
     def _store(self, record: KeyRecord) -> None:
         self._absent.pop(record.id, None)

@@ -7,9 +7,10 @@ gateway_worker. The management API waits until all workers have confirmed a chan
 for a worker that has not updated its row for longer than twice the bound, because such a worker
 already denies every key (verification/service.py).
 
-Each table has a separate position: the highest change number that was read from the table. Two
-queries see two snapshots, and a common position could skip a row that was committed between the
-queries.
+A poll reads the last change number first. All changes up to this number are committed, so the
+queries that follow in the poll see them. Of the changed keys, the worker reads the IDs and the row
+versions, and only rows that it caches, is loading, or needs for open WebSockets. If there are more
+than CHANGES_MAX changes, it discards its cache instead, so the duration of a poll is bounded.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -25,7 +26,7 @@ import asyncpg
 
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.imported_tokens import ImportedKeyIds
-from gatehouse.core.keys import KeyRecord
+from gatehouse.core.keys import KeyId, KeyRecord
 from gatehouse.features.cores.repository import COLUMNS as CORE_COLUMNS
 from gatehouse.features.cores.repository import CoreRegistry, core_record
 from gatehouse.features.keys.repository import RECORD_COLUMNS, key_record
@@ -39,32 +40,40 @@ POLL_S = 1.0
 #: Timeout of a poll, after which the connection is replaced.
 POLL_TIMEOUT_S = 1.5
 RECONNECT_S = 0.25
-PAGE_ROWS = 1000
+#: Maximum number of changes that a poll reads. After more changes, the cache is discarded.
+CHANGES_MAX = 20_000
+
+#: Maximum number of rows per query, so that the event loop decodes them in less than 2 ms: pairs of
+#: ID and version, and whole rows.
+VERSION_ROWS = 1000
+RECORD_ROWS = 100
 
 #: Number of seconds after which the row of a worker that was killed is removed.
 DEAD_WORKER_S = 600
 
-_KEYS = (
-    f"SELECT {RECORD_COLUMNS}, change_seq FROM api_key WHERE change_seq > $1 ORDER BY "  # noqa: S608
-    f"change_seq LIMIT {PAGE_ROWS}"
+_LAST = "SELECT seq FROM last_change"
+
+_VERSIONS = (
+    "SELECT id, version, change_seq FROM api_key WHERE change_seq > $1 "  # noqa: S608
+    f"ORDER BY change_seq LIMIT {VERSION_ROWS}"
 )
+
+_KEYS = f"SELECT {RECORD_COLUMNS} FROM api_key WHERE id = ANY ($1)"  # noqa: S608
 
 _CORES = (
     f"SELECT {CORE_COLUMNS}, change_seq FROM core WHERE change_seq > $1 ORDER BY "  # noqa: S608
-    f"change_seq LIMIT {PAGE_ROWS}"
+    f"change_seq LIMIT {RECORD_ROWS}"
 )
 
 #: Reads distinct values with an index skip scan, so that the query takes no longer for a million
 #: keys than for ten keys.
 _ID_GENERATIONS = (
-    "WITH RECURSIVE step AS (SELECT min(id_generation) AS id_generation FROM api_key "
-    "UNION ALL SELECT (SELECT min(id_generation) FROM api_key "
-    "WHERE id_generation > step.id_generation) FROM step WHERE step.id_generation IS NOT NULL) "
-    "SELECT id_generation FROM step WHERE id_generation IS NOT NULL"
+    "WITH RECURSIVE step AS ((SELECT scheme, id_generation FROM api_key "
+    "ORDER BY scheme, id_generation LIMIT 1) "
+    "UNION ALL SELECT next.* FROM step CROSS JOIN LATERAL (SELECT scheme, id_generation "
+    "FROM api_key WHERE (scheme, id_generation) > (step.scheme, step.id_generation) "
+    "ORDER BY scheme, id_generation LIMIT 1) AS next) SELECT * FROM step"
 )
-
-#: Uses the partial index of imported keys.
-_SCHEMES = "SELECT scheme, id_generation FROM api_key WHERE scheme <> 'own' GROUP BY 1, 2"
 
 _HEARTBEAT = (
     "INSERT INTO gateway_worker (id, confirmed_seq, seen_at, generations) "
@@ -81,8 +90,10 @@ class ChangeFeed:
     """Change feed of one worker, on a separate connection.
 
     generations: pepper generations that this worker can read.
-    on_key_change: called with each change of a key before the change is confirmed, or with None if
-        the state of any key may have changed.
+    watched_keys: returns the IDs of the keys with open WebSockets, which are read even if they are
+        not cached.
+    on_key_change: called with the ID and the row of a key that may have changed, before the change
+        is confirmed. None: the key does not exist.
     on_interrupted: called with the name of the error whenever the connection is replaced.
     """
 
@@ -93,13 +104,13 @@ class ChangeFeed:
     prefilter: Prefilter
     imported_ids: ImportedKeyIds
     generations: Sequence[int]
-    on_key_change: Callable[[KeyRecord | None], None] = lambda _: None
+    watched_keys: Callable[[], Collection[KeyId]] = tuple
+    on_key_change: Callable[[KeyId, KeyRecord | None], None] = lambda *_: None
     on_interrupted: Callable[[str], None] = lambda _: None
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _background: Background = field(default_factory=Background)
     _connection: Connection | None = None
-    _keys_position: int = 0
-    _cores_position: int = 0
+    _position: int | None = None
     _fresh_since: float | None = None
 
     def staleness_ms(self) -> int:
@@ -163,43 +174,55 @@ class ChangeFeed:
             "DELETE FROM gateway_worker WHERE seen_at < now() - make_interval(secs => $1)"
         )
         await connection.execute(remove_stopped, float(DEAD_WORKER_S))
-        await self._check_positions(connection)
-        for row in await connection.fetch(_ID_GENERATIONS):
-            self.prefilter.add(row["id_generation"])
-        for row in await connection.fetch(_SCHEMES):
-            self.imported_ids.add(row["scheme"], row["id_generation"])
-
-    async def _check_positions(self, connection: Connection) -> None:
-        keys_last = await connection.fetchval("SELECT coalesce(max(change_seq), 0) FROM api_key")
-        cores_last = await connection.fetchval("SELECT coalesce(max(change_seq), 0) FROM core")
-        if self._fresh_since is None:
-            self._keys_position = keys_last  # nothing is cached yet
-        elif keys_last < self._keys_position or cores_last < self._cores_position:
-            # The database was restored to an earlier time, so discard everything.
-            self.cache.clear()
-            self.cores.clear()
-            self.on_key_change(None)
-            self._keys_position, self._cores_position = keys_last, 0
 
     async def _poll(self) -> None:
         connection = self._connection
         if connection is None:
             raise ConnectionError
         queried_at = time.monotonic()
-        async for row in _changes(connection, _KEYS, self._keys_position):
-            record = key_record(row)
-            self.cache.change(record)
-            self.on_key_change(record)
+        last = await connection.fetchval(_LAST)
+        if last != self._position:
+            await self._read_changes(connection, last)
+            self._position = last
+        await connection.execute(_HEARTBEAT, self.worker_id, last, list(self.generations))
+        self._fresh_since = queried_at
+
+    async def _read_changes(self, connection: Connection, last: int) -> None:
+        """Applies the changes up to the number `last`."""
+        for row in await connection.fetch(_ID_GENERATIONS):
             self.prefilter.add(row["id_generation"])
             self.imported_ids.add(row["scheme"], row["id_generation"])
-            self._keys_position = row["change_seq"]
-        async for row in _changes(connection, _CORES, self._cores_position):
+        position, changed = self._position, None
+        if position is None or last < position:
+            # The first poll, or the database was restored to an earlier time.
+            self.cores.clear()
+            position = 0
+        elif last - position <= CHANGES_MAX:
+            changed = await self._changed_keys(connection, position)
+        if changed is None:
+            self.cache.clear()
+            changed = list(self.watched_keys())
+        for start in range(0, len(changed), RECORD_ROWS):
+            await self._read_keys(connection, changed[start : start + RECORD_ROWS])
+        async for row in _changes(connection, _CORES, position, RECORD_ROWS):
             self.cores.change(core_record(row))
-            self._cores_position = row["change_seq"]
-        await connection.execute(
-            _HEARTBEAT, self.worker_id, self._keys_position, list(self.generations)
-        )
-        self._fresh_since = queried_at
+
+    async def _changed_keys(self, connection: Connection, position: int) -> list[KeyId]:
+        """The changed keys that the worker must read."""
+        watched, changed = self.watched_keys(), []
+        async for row in _changes(connection, _VERSIONS, position, VERSION_ROWS):
+            if self.cache.announce(row["id"], row["version"]) or row["id"] in watched:
+                changed.append(row["id"])
+        return changed
+
+    async def _read_keys(self, connection: Connection, key_ids: list[KeyId]) -> None:
+        rows = await connection.fetch(_KEYS, key_ids)
+        records = {record.id: record for record in map(key_record, rows)}
+        for key_id in key_ids:
+            record = records.get(key_id)
+            if record is not None:
+                self.cache.change(record)
+            self.on_key_change(key_id, record)
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -225,11 +248,11 @@ class FreshnessProbe:
 
 
 async def _changes(
-    connection: Connection, statement: str, position: int
+    connection: Connection, statement: str, position: int, page_rows: int
 ) -> AsyncIterator[asyncpg.Record]:
-    """Rows with a change number above `position`, read in pages."""
+    """Rows with a change number above `position`, read in pages of `page_rows`."""
     rows: list[asyncpg.Record] | None = None
-    while rows is None or len(rows) == PAGE_ROWS:
+    while rows is None or len(rows) == page_rows:
         rows = await connection.fetch(statement, position)
         for row in rows:
             position = row["change_seq"]

@@ -88,11 +88,9 @@ class KeyLoader:
             await self._load(batch)
 
     async def _load(self, batch: Sequence[KeyId]) -> None:
-        self.cache.begin_load(batch)
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_S):
-                rows = await self.pool.fetch(_SELECT, list(batch))
-            records = {record.id: record for record in map(key_record, rows)}
+                records = await self._read(batch)
         except BaseException as exc:
             self.cache.abandon_load(batch)
             error = Unavailable(
@@ -108,6 +106,13 @@ class KeyLoader:
             return
         for key_id in batch:
             self._waiting.pop(key_id).set_result(self.cache.end_load(key_id, records.get(key_id)))
+
+    async def _read(self, batch: Sequence[KeyId]) -> dict[KeyId, KeyRecord]:
+        while True:
+            self.cache.begin_load(batch)
+            rows = await self.pool.fetch(_SELECT, list(batch))
+            if self.cache.is_loading(batch):
+                return {record.id: record for record in map(key_record, rows)}
 
 
 #: Fails closed: a request whose credits cannot be deducted is not served.

@@ -177,6 +177,7 @@ class _Gateway:
             prefilter=prefilter,
             imported_ids=imported_ids,
             generations=self.pepper.generations,
+            watched_keys=websockets.key_ids,
             on_key_change=websockets.key_changed,
             on_interrupted=self._on_feed_interrupted,
         )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -441,12 +441,16 @@ class WebSockets:
             is Code.VALID
         )
 
-    def key_changed(self, record: KeyRecord | None) -> None:
-        """Closes the WebSockets that a changed key no longer permits. None: closes all
-        WebSockets.
+    def key_ids(self) -> Collection[KeyId]:
+        """The IDs of the keys with open WebSockets."""
+        return self._relays.keys()
+
+    def key_changed(self, key_id: KeyId, record: KeyRecord | None) -> None:
+        """Closes the WebSockets that a changed key no longer permits. None: the key does not
+        exist.
         """
-        for relay in self._all() if record is None else tuple(self._relays.get(record.id, ())):
-            if record is None or not self.permits(relay, record):
+        for relay in tuple(self._relays.get(key_id, ())):
+            if not self.permits(relay, record):
                 relay.close(client=(CloseCode.POLICY_VIOLATION, _REVOKED))
 
     async def check(

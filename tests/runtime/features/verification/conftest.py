@@ -44,16 +44,13 @@ class Worker:
     changes: ChangeFeed
     keys: KeyLoader
 
-    async def confirmed(self, rows: Rows, worker_id: str, seq: int) -> None:
-        """Waits until the worker has confirmed change `seq`."""
-        async with asyncio.timeout(30):
-            while True:
-                received = await rows.pool.fetchval(
-                    "SELECT confirmed_seq FROM gateway_worker WHERE id = $1", worker_id
-                )
-                if received is not None and received >= seq:
-                    return
-                await asyncio.sleep(0.005)
+
+async def confirmed(rows: Rows, worker_id: str, seq: int) -> None:
+    """Waits until the worker has confirmed change `seq`."""
+    statement = "SELECT confirmed_seq FROM gateway_worker WHERE id = $1"
+    async with asyncio.timeout(30):
+        while (await rows.pool.fetchval(statement, worker_id) or 0) < seq:
+            await asyncio.sleep(0.005)
 
 
 @pytest.fixture

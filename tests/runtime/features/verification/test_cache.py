@@ -55,8 +55,25 @@ def test_older_version_does_not_replace_newer() -> None:
 
 def test_change_of_uncached_key_is_ignored() -> None:
     cache = KeyCache(10)
+    assert not cache.announce(RECORD.id, 1)
     cache.change(record(1))
     assert len(cache) == 0
+
+
+def test_only_newer_versions_of_cached_and_loading_keys_are_read() -> None:
+    cache, loading = filled(KeyCache(10), record(5)), KeyId("b" * 12)
+    cache.begin_load([loading])
+    assert [cache.announce(RECORD.id, version) for version in (4, 5, 6)] == [False, False, True]
+    assert cache.announce(loading, 1)
+
+
+@pytest.mark.requirement("TR-06")
+def test_load_during_which_the_cache_was_cleared_is_repeated() -> None:
+    cache = KeyCache(10)
+    cache.begin_load([RECORD.id])
+    assert cache.is_loading([RECORD.id])
+    cache.clear()
+    assert not cache.is_loading([RECORD.id])
 
 
 def test_new_key_clears_absence() -> None:
@@ -64,7 +81,7 @@ def test_new_key_clears_absence() -> None:
     cache.begin_load([RECORD.id])
     assert cache.end_load(RECORD.id, None) is None
     assert cache.absent(RECORD.id)
-    cache.change(record(1))
+    cache.announce(RECORD.id, 1)
     assert not cache.absent(RECORD.id)
 
 

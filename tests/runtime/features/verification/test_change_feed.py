@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.keys import KeyId, KeyState, RateLimit
+from gatehouse.core.keys import KeyId, KeyRecord, KeyState, RateLimit
+from gatehouse.features.verification import change_feed as feeds
 from gatehouse.features.verification import repository
 from gatehouse.features.verification.cache import KeyCache
 from gatehouse.features.verification.repository import CreditRepository, KeyLoader
@@ -21,7 +22,7 @@ from gatehouse.platform.db.pool import Pool, login
 from sandbox.local import servers
 from sandbox.ports import free_port
 from tests.runtime.conftest import lock_waits, locked, opened
-from tests.runtime.features.verification.conftest import change_feed
+from tests.runtime.features.verification.conftest import change_feed, confirmed
 
 
 async def test_key_is_read_with_all_fields(rows: Any, worker: Any) -> None:
@@ -43,7 +44,7 @@ async def test_new_key_is_found_after_a_miss(rows: Any, worker: Any) -> None:
     assert worker.cache.absent(key_id)
     await rows.add_key(key_id)
     seq = await rows.pool.fetchval("SELECT change_seq FROM api_key WHERE id = $1", key_id)
-    await worker.confirmed(rows, "worker-1", seq)
+    await confirmed(rows, "worker-1", seq)
     assert await worker.keys.find(key_id) is not None
 
 
@@ -52,7 +53,7 @@ async def test_confirmed_revocation_is_in_effect(rows: Any, worker: Any) -> None
     key_id = KeyId("revoked00000")
     await rows.add_key(key_id)
     assert (await worker.keys.find(key_id)).state is KeyState.ACTIVE
-    await worker.confirmed(rows, "worker-1", await rows.revoke(key_id))
+    await confirmed(rows, "worker-1", await rows.revoke(key_id))
     assert worker.cache.find(key_id).state is KeyState.REVOKED
 
 
@@ -73,6 +74,99 @@ async def test_cancelled_lookup_does_not_affect_others(rows: Any, worker: Any) -
     await asyncio.sleep(0)
     cancelled.cancel()
     assert (await waiting).id == key_id
+
+
+MANY = 1500
+CACHED, WATCHED, MISSING = (KeyId(name * 6) for name in ("ca", "wa", "mi"))
+
+
+@pytest.mark.bound("verification.change_feed:CHANGES_MAX")
+@pytest.mark.requirement("TR-08")
+async def test_rows_are_read_in_proportion_to_the_keys_of_the_worker(
+    rows: Any, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many changed keys, one is cached, and one has an open WebSocket."""
+    changed: dict[KeyId, KeyRecord | None] = {}
+    changes = change_feed(
+        database.app,
+        rows.pool,
+        "own",
+        cache := KeyCache(10),
+        watched_keys=lambda: [WATCHED, MISSING],
+        on_key_change=changed.__setitem__,
+    )
+    await rows.pool.execute(
+        "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "
+        "scopes, cores, limits, created_at, created_by) "
+        "SELECT 'many' || lpad(number::text, 8, '0'), $2, 1, 'test', 'active', "
+        "'n', 'o', '{}', '{}', '[]', now(), 'test' "
+        "FROM generate_series(1, $1) AS number",
+        MANY,
+        bytes(32),
+    )
+    for key_id in CACHED, WATCHED:
+        await rows.add_key(key_id)
+    await changes.start()
+    keys = KeyLoader(rows.pool, cache, changes.staleness_ms)
+    statements: list[str] = []
+    assert changes._connection is not None
+    changes._connection.add_query_logger(lambda query: statements.append(query.query))
+
+    async def change_all(state: str) -> list[str]:
+        """Changes all keys in one transaction. Returns the statements that read the keys."""
+        assert await keys.find(CACHED) is not None
+        changed.clear()
+        statements.clear()
+        await rows.pool.execute("UPDATE api_key SET state = $1 WHERE state <> 'revoked'", state)
+        last = await rows.pool.fetchval("SELECT max(change_seq) FROM api_key")
+        await confirmed(rows, "own", last)
+        return [
+            statement.split()[2]
+            for statement in statements
+            if statement.startswith(("SELECT id, version,", "SELECT id, digest,"))
+        ]
+
+    assert await change_all("disabled") == ["version,", "version,", "digest,"]
+    cached = cache.find(CACHED)
+    assert cached is not None
+    assert cached.state is KeyState.DISABLED
+    assert len(cache) == 1
+    assert set(changed) == {CACHED, WATCHED}
+    monkeypatch.setattr(feeds, "CHANGES_MAX", MANY)
+    assert await change_all("active") == ["digest,"]
+    assert len(cache) == 0
+    assert changed.keys() == {WATCHED, MISSING}
+    assert changed[MISSING] is None
+    watched = changed[WATCHED]
+    assert watched is not None
+    assert watched.state is KeyState.ACTIVE
+    await changes.close()
+
+
+@pytest.mark.requirement("TR-06", "TR-08")
+async def test_load_during_which_the_cache_is_discarded_reads_the_key_again(rows: Any) -> None:
+    key_id = KeyId("reload000000")
+    await rows.add_key(key_id)
+
+    class RevokingPool:
+        """Revokes the key after the first query, before its result is stored."""
+
+        queries = 0
+
+        async def fetch(self, statement: str, ids: list[str]) -> Any:
+            result = await rows.pool.fetch(statement, ids)
+            self.queries += 1
+            if self.queries == 1:
+                await rows.revoke(key_id)
+                cache.clear()
+            return result
+
+    cache = KeyCache(10)
+    pool: Any = RevokingPool()
+    record = await KeyLoader(pool, cache, lambda: 0).find(key_id)
+    assert record is not None
+    assert record.state is KeyState.REVOKED
+    assert pool.queries == 2
 
 
 async def test_stopped_worker_removes_its_row(rows: Any, database: Any) -> None:
@@ -99,11 +193,7 @@ async def test_lost_connection_is_replaced_and_catches_up(rows: Any, database: A
         "'gatehouse gateway changes';"
     )
     seq = await rows.revoke(key_id)
-    async with asyncio.timeout(30):
-        while (
-            await rows.pool.fetchval("SELECT confirmed_seq FROM gateway_worker WHERE id = 'cut'")
-        ) < seq:
-            await asyncio.sleep(0.005)
+    await confirmed(rows, "cut", seq)
     result = cache.find(key_id)
     await changes.close()
     assert result is not None

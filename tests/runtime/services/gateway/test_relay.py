@@ -320,7 +320,7 @@ async def test_connection_whose_client_does_not_read_is_aborted() -> None:
         assert sides.client.ended == "abort"
 
 
-async def test_unknown_key_state_closes_all_websockets() -> None:
+async def test_unknown_key_state_and_removed_key_close_websockets() -> None:
     for outdated, code in ((True, 1011), (False, 1008)):
         websockets = WebSockets(KeyEnvironment.TEST, Clock(), 1, 1, 3000, PATIENCE_S)
         with websockets.relay(RECORD, VerificationRequest(), instance("a")) as relay:
@@ -331,6 +331,6 @@ async def test_unknown_key_state_closes_all_websockets() -> None:
             if outdated:
                 await websockets.check(lambda: 3001, lambda *_: None)
             else:
-                websockets.key_changed(None)
+                websockets.key_changed(RECORD.id, None)
             assert transport.closes == [code]
             relay.client.connection_lost(None)

@@ -3,13 +3,21 @@
 Two roles: the owner runs migrations, and `gatehouse_app` runs the gateway and the console. The
 application can append to the audit trail, but cannot change or delete audit events or checkpoints.
 
-Every change to a key or Core takes the next number in one sequence and announces the number with
-NOTIFY gatehouse_change. The advisory lock in the trigger makes transactions commit in the order of
-their numbers, so a gateway that has read change n has read all earlier changes.
+Every change to a key or Core takes the next number in one sequence. The last number is stored in
+`last_change`, and announced with NOTIFY gatehouse_change. The advisory lock in the triggers makes
+transactions commit in the order of their numbers, so a gateway that has read change n has read all
+earlier changes.
 """
 
 _KEYS_AND_CORES = """
 CREATE SEQUENCE change_seq AS bigint;
+
+-- The number of the last change. The highest number in the tables takes long to find while a transaction that changes many rows runs.
+CREATE TABLE last_change (
+    sole boolean PRIMARY KEY DEFAULT true CHECK (sole),
+    seq  bigint  NOT NULL
+);
+INSERT INTO last_change (seq) VALUES (nextval('change_seq'));
 
 CREATE TABLE api_key (
     id                 text        PRIMARY KEY CHECK (id ~ '^[0-9A-Za-z]{12}$'),
@@ -65,8 +73,7 @@ CREATE INDEX api_key_change_seq ON api_key (change_seq);
 CREATE INDEX api_key_owner ON api_key (owner, id);
 CREATE INDEX api_key_family ON api_key (family_id, generation);
 CREATE INDEX api_key_expiry ON api_key (expires_at) WHERE expires_at IS NOT NULL;
-CREATE INDEX api_key_id_generation ON api_key (id_generation);
-CREATE INDEX api_key_scheme ON api_key (scheme, id_generation) WHERE scheme <> 'own';
+CREATE INDEX api_key_id_generation ON api_key (scheme, id_generation);
 CREATE INDEX api_key_tags ON api_key USING gin (tags);
 CREATE INDEX api_key_order_name ON api_key (lower(name), id);
 CREATE INDEX api_key_order_created ON api_key (created_at, id);
@@ -82,9 +89,8 @@ CREATE TABLE key_credit (
     CHECK ((refill_amount IS NULL) = (refill_every IS NULL))
 );
 
--- Instances of Cores. Gateways delete rows of instances that have ended. A row is written whenever rows are deleted, so the highest
--- change number of the table never decreases. The first version of a row is the time in milliseconds, so that a row that is created
--- again has a higher version than the deleted row.
+-- Instances of Cores. Gateways delete rows of instances that have ended. The first version of a row is the time in milliseconds, so
+-- that a row that is created again has a higher version than the deleted row.
 CREATE TABLE core (
     name              text        NOT NULL CHECK (name ~ '^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$'),
     url               text        NOT NULL,
@@ -284,18 +290,30 @@ CREATE TABLE log_level (
 """  # noqa: E501
 
 _FUNCTIONS = """
-CREATE FUNCTION announce_change() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION number_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(7126501);
     NEW.change_seq := nextval('change_seq');
     IF TG_OP = 'UPDATE' THEN
         NEW.version := OLD.version + 1;
     END IF;
-    PERFORM pg_notify('gatehouse_change', NEW.change_seq::text);
     RETURN NEW;
 END $$;
-CREATE TRIGGER api_key_change BEFORE INSERT OR UPDATE ON api_key FOR EACH ROW EXECUTE FUNCTION announce_change();
-CREATE TRIGGER core_change BEFORE INSERT OR UPDATE ON core FOR EACH ROW EXECUTE FUNCTION announce_change();
+CREATE TRIGGER api_key_change BEFORE INSERT OR UPDATE ON api_key FOR EACH ROW EXECUTE FUNCTION number_change();
+CREATE TRIGGER core_change BEFORE INSERT OR UPDATE ON core FOR EACH ROW EXECUTE FUNCTION number_change();
+
+CREATE FUNCTION announce_changes() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- A statement that changes no row has not taken the lock. Without it, the last number could belong to an open transaction.
+    PERFORM pg_advisory_xact_lock(7126501);
+    UPDATE last_change SET seq = (SELECT last_value FROM change_seq) WHERE seq < (SELECT last_value FROM change_seq);
+    IF FOUND THEN
+        PERFORM pg_notify('gatehouse_change', '');
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER api_key_announce AFTER INSERT OR UPDATE ON api_key FOR EACH STATEMENT EXECUTE FUNCTION announce_changes();
+CREATE TRIGGER core_announce AFTER INSERT OR UPDATE ON core FOR EACH STATEMENT EXECUTE FUNCTION announce_changes();
 
 CREATE FUNCTION set_family_id() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -398,6 +416,7 @@ GRANT USAGE ON SCHEMA public TO gatehouse_app;
 GRANT USAGE, SELECT ON SEQUENCE change_seq TO gatehouse_app;
 GRANT SELECT, INSERT ON audit_event, audit_checkpoint TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE ON api_key, core, core_health, notification_position TO gatehouse_app;
+GRANT SELECT, UPDATE ON last_change TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit, gateway_worker, usage_count, usage_batch, key_activity,
     key_alert, webhook, delivery, legacy_file_removal, idempotent_request, console_session,
     sign_in_link, log_level, sharing_event
