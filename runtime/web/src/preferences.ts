@@ -76,6 +76,11 @@ export function formatNumber(value: number): string {
   return numbers.format(value)
 }
 
+/** Returns the total of a list, such as `1,000+`: the API counts up to 1,000 entries. */
+export function formatTotal(total: number): string {
+  return formatNumber(total) + (total < 1000 ? '' : '+')
+}
+
 /** Returns the date and time in the browser's time zone. */
 export function formatTime(instant: string): string {
   return absolute.format(new Date(instant))

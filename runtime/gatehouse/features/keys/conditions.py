@@ -2,24 +2,47 @@
 parameter of a search.
 """
 
+from typing import Final
+
 from gatehouse.core.keys import OWNER_SCOPES, KeyState, key_fields
 from gatehouse.core.lifecycle import Action, states_before
 
-_COMPARISONS = {
-    "part": "strpos(lower({column}), lower({{0}})) > 0",
-    "start": "starts_with({column}, {{0}})",
-    "item": "{column} @> ARRAY[{{0}}]",
-}
+_PARTS, _STARTS, _ITEMS = (key_fields(search=search) for search in ("part", "start", "item"))
+_TEXT = r" || E'\n  ' || ".join(_PARTS)
+_START = " || ".join(f"left({column}, 3)" for column in _STARTS)
 
-#: The key has a field whose decision on searches matches the parameter.
-SEARCH = " OR ".join(
-    comparison.format(column=column)
-    for search, comparison in _COMPARISONS.items()
-    for column in key_fields(search=search)
-)
+#: Expression of the index `api_key_search`. Two spaces before a text and two number signs before an
+#: ID are part of its first trigrams, so that the index finds beginnings of one or two characters.
+_TRIGRAMS = rf"trigrams('  ' || {_TEXT} || E'\n##' || {_START})"
+_HAS_START = f"{_TRIGRAMS} @> trigrams('##' || left({{0}}, 3))"
+_HAS_ITEM = " OR ".join(f"{column} @> ARRAY[{{0}}::text]" for column in _ITEMS)
+_STARTS_WITH = " OR ".join(f"starts_with({column}, {{0}})" for column in _STARTS)
+
+#: The ID begins with the parameter. Two conditions: the first uses an index and also matches other
+#: keys, and the second takes little time per row.
+STARTS: Final = (_HAS_START, f"({_STARTS_WITH})")
+
+#: Shorter texts are compared with the beginning of a field, and not with any part.
+PART_CHARS_MIN = 3
+
+
+def search(text: str) -> tuple[str, str]:
+    """Conditions like `STARTS`: a field matches the text according to its decision on searches."""
+    if len(text) < PART_CHARS_MIN:
+        trigrams, comparison = "'  ' || {0}", "starts_with(lower({column}), lower({{0}}))"
+    else:
+        trigrams, comparison = "{0}::text", "strpos(lower({column}), lower({{0}})) > 0"
+    parts = " OR ".join(comparison.format(column=column) for column in _PARTS)
+    return (
+        f"({_TRIGRAMS} @> trigrams({trigrams}) OR {_HAS_START} OR {_HAS_ITEM})",
+        f"({parts} OR {_STARTS_WITH} OR {_HAS_ITEM})",
+    )
+
 
 #: The rows of `decision.ROWS` for the state and the expiry, at the time of the transaction.
-USABLE = f"(state = '{KeyState.ACTIVE}' AND (expires_at IS NULL OR expires_at > now()))"
+EXPIRES_AT = "coalesce(expires_at, 'infinity')"  # the expression of an index
+USABLE = f"(state = '{KeyState.ACTIVE}' AND {EXPIRES_AT} > now())"
+EXPIRED = f"(state = '{KeyState.ACTIVE}' AND {EXPIRES_AT} <= now())"
 
 #: `keys.can_manage_keys`.
 CAN_MANAGE_KEYS = (

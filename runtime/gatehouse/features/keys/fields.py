@@ -159,8 +159,8 @@ class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 #: The keys that a search finds, as the end of a sentence.
 SEARCH = (
-    f"whose {' or '.join(key_fields(search='part'))} contains this text, whose ID or token begins "
-    "with this text, or that have this tag"
+    f"whose {' or '.join(key_fields(search='part'))} contains this text (begins with it, if it has "
+    "one or two characters), whose ID or token begins with this text, or that have this tag"
 )
 Delivery = Annotated[
     Literal["token", "link"],

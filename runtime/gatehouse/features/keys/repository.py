@@ -35,10 +35,18 @@ from gatehouse.core.keys import (
 )
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.token import ID_CHARS
-from gatehouse.features.keys.conditions import CAN_MANAGE_KEYS, SEARCH, USABLE, in_states
+from gatehouse.features.keys.conditions import (
+    CAN_MANAGE_KEYS,
+    EXPIRED,
+    EXPIRES_AT,
+    STARTS,
+    USABLE,
+    in_states,
+    search,
+)
 from gatehouse.features.keys.fields import KeySort
 from gatehouse.features.keys.models import Effective, KeyPosition
-from gatehouse.features.keys.schemas import KeyFilter
+from gatehouse.features.keys.schemas import TOTAL_MAX, KeyFilter
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row
 from gatehouse.platform.db.statements import Conditions, RowMapping, placeholders, shared
@@ -48,8 +56,6 @@ from gatehouse.platform.db.statements import Conditions, RowMapping, placeholder
 #: family, and before the locks of the change trigger (7126501) and the audit trail (7126502).
 ADMIN_LOCK = 7126503
 
-#: Value of the state filter for active keys past their expiry.
-EXPIRED = "expired"
 
 #: Timeout of a self-revocation. If the update fails, nothing is revoked and the client retries.
 REVOKE_TIMEOUT_S = 5.0
@@ -103,7 +109,7 @@ _SORT_EXPRESSIONS = {
     "name": ("lower(name)", "text"),
     "created_at": ("created_at", "timestamptz"),
     "last_used_at": ("coalesce(last_used_at, '-infinity')", "timestamptz"),
-    "expires_at": ("coalesce(expires_at, 'infinity')", "timestamptz"),
+    "expires_at": (EXPIRES_AT, "timestamptz"),
 }
 
 _LOCK_FAMILY = (
@@ -273,9 +279,11 @@ class KeyRepository:
         )
 
     async def count(self, only: KeyFilter, id_start: str | None) -> int:
-        """Number of keys that match the filter."""
+        """Number of keys that match the filter, at most TOTAL_MAX."""
         where = _conditions(only, id_start)
-        count: int = await self._pool.fetchval(f"SELECT count(*){_TABLES}{where}", *where.values)
+        matching = f"SELECT{_TABLES}{where} ORDER BY id LIMIT {where.bind(TOTAL_MAX)}"
+        statement = f"SELECT count(*) FROM ({matching}) AS matching"
+        count: int = await self._pool.fetchval(statement, *where.values)
         return count
 
     async def alter(self, key_id: KeyId, work: Update) -> tuple[Key, int] | None:
@@ -354,12 +362,11 @@ def _conditions(only: KeyFilter, id_start: str | None) -> Conditions:
     where = Conditions()
     where.add_equal(owner=only.owner, environment=only.environment)
     if id_start is not None:
-        where.add("id = {}" if len(id_start) == ID_CHARS else "starts_with(id, {})", id_start)
-    elif only.search is not None:
-        # No index: a search reads keys in the order of the page until the page is full. A search
-        # without a match in 100,000 keys takes about 100 ms. A trigram index would require the
-        # extension pg_trgm and would slow down every write.
-        where.add(f"({SEARCH})", only.search)
+        for condition in ("id = {0}",) if len(id_start) == ID_CHARS else STARTS:
+            where.add(condition, id_start)
+    elif only.search:
+        for condition in search(only.search):
+            where.add(condition, only.search)
     if only.family_id is not None:
         where.add("api_key.family_id = {}", only.family_id)
     _add_state(where, only.state)
@@ -367,7 +374,7 @@ def _conditions(only: KeyFilter, id_start: str | None) -> Conditions:
         where.add("tags @> ARRAY[{}]::text[]", only.tag)
     if only.expires_within_s is not None:
         _add_state(where, KeyState.ACTIVE)
-        where.add("expires_at <= now() + make_interval(secs => {})", only.expires_within_s)
+        where.add(f"{EXPIRES_AT} <= now() + make_interval(secs => {{}})", only.expires_within_s)
     if only.unused_for_s is not None:
         _add_state(where, KeyState.ACTIVE)
         # greatest() ignores NULL, so for a key that was never used, the time since its creation
@@ -382,12 +389,10 @@ def _conditions(only: KeyFilter, id_start: str | None) -> Conditions:
 def _add_state(where: Conditions, state: str | None) -> None:
     if state is None:
         where.add("state <> 'purged'")
-    elif state == EXPIRED:
-        where.add(f"state = '{KeyState.ACTIVE}' AND NOT {USABLE}")
-    elif state == KeyState.ACTIVE:
-        where.add(USABLE)
     else:
-        where.add("state = {}", state)
+        # The state is part of the text, so that the planner knows how many keys are in this state.
+        combined = {"expired": EXPIRED, KeyState.ACTIVE.value: USABLE}
+        where.add(combined.get(state) or f"state = '{KeyState(state)}'")
 
 
 async def _is_last_admin(connection: Connection, key: Key) -> bool:

@@ -254,6 +254,10 @@ class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         _check_one_expiry(self.expires_at, self.ttl_s)
 
 
+#: Maximum total of a list, so that a count takes no longer for a million keys.
+TOTAL_MAX = 1000
+
+
 class KeyFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Filters for a list of keys. A key must match all of them."""
 
@@ -306,7 +310,9 @@ class ListKeys(KeyFilter, frozen=True, forbid_unknown_fields=True, kw_only=True)
     ] = "id"
     cursor: Cursor | None = None
     limit: PageSize = PAGE_SIZE
-    total: Annotated[bool, Meta(description="Count all keys that match the filters.")] = False
+    total: Annotated[
+        bool, Meta(description=f"Count the keys that match the filters, up to {TOTAL_MAX}.")
+    ] = False
 
 
 class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=True):
@@ -459,8 +465,8 @@ class KeyPage(msgspec.Struct, frozen=True):
         int | None,
         Meta(
             description=(
-                "Number of keys that match the filters. Null unless the request "
-                "contains `total=true`."
+                f"Number of keys that match the filters. {TOTAL_MAX} means {TOTAL_MAX} or more. "
+                "Null unless the request contains `total=true`."
             )
         ),
     ] = None

@@ -65,7 +65,8 @@ _REQUEUE = (
 # because they are meant to expire.
 _EXPIRING = (
     "SELECT id, name, owner, expires_at FROM api_key "
-    "WHERE state = 'active' AND successor_id IS NULL AND expires_at > $1 AND expires_at <= $2 "
+    "WHERE state = 'active' AND successor_id IS NULL "
+    "AND coalesce(expires_at, 'infinity') > $1 AND coalesce(expires_at, 'infinity') <= $2 "
     "AND expires_at - created_at >= 2 * ($2::timestamptz - $1::timestamptz) AND NOT EXISTS "
     "(SELECT FROM key_alert WHERE key_id = id AND kind = ANY ($3) AND raised_at = expires_at) "
     "ORDER BY expires_at LIMIT $4 FOR UPDATE OF api_key SKIP LOCKED"

@@ -360,13 +360,19 @@ async def test_search_finds_part_of_the_name_or_owner_literally(console: Console
 
     assert await found("NIGHT") == ["Nightly export", "nightly_50%"]
     assert await found("billing") == ["Nightly export"]
-    assert (await found("y_5"), await found("%"), await found("_"), await found("\\")) == (
-        ["nightly_50%"],
+    assert (await found("y_5"), await found("50%"), await found("er\\")) == (
         ["nightly_50%"],
         ["nightly_50%"],
         ["other\\"],
     )
-    assert await found("ÜBER") == ["Übersicht"]
+    assert (await found("ÜBER"), await found("")) == (["Übersicht"], sorted(names.values()))
+    # One or two characters are compared with the beginning.
+    assert (await found("ni"), await found("N", owner="ops"), await found("B")) == (
+        ["Nightly export", "nightly_50%"],
+        ["nightly_50%"],
+        ["Nightly export"],
+    )
+    assert (await found("x"), await found("ht")) == ([], [])
     assert (await found("t' OR 'a' = 'a"), await found("night", owner="ops")) == (
         [],
         ["nightly_50%"],

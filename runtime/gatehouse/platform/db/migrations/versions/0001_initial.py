@@ -10,6 +10,19 @@ earlier changes.
 """
 
 _KEYS_AND_CORES = """
+-- All substrings of three characters, in lower case. Used by the index for searches, because the extension pg_trgm is not available
+-- in every installation of PostgreSQL.
+CREATE FUNCTION trigrams(value text) RETURNS text[] LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 1000 AS $$
+DECLARE
+    result text[] := '{}';
+BEGIN
+    value := lower(value);
+    FOR start IN 1..length(value) - 2 LOOP
+        result[start] := substr(value, start, 3);
+    END LOOP;
+    RETURN result;
+END $$;
+
 CREATE SEQUENCE change_seq AS bigint;
 
 -- The number of the last change. The highest number in the tables takes long to find while a transaction that changes many rows runs.
@@ -72,9 +85,11 @@ CREATE TABLE api_key (
 CREATE INDEX api_key_change_seq ON api_key (change_seq);
 CREATE INDEX api_key_owner ON api_key (owner, id);
 CREATE INDEX api_key_family ON api_key (family_id, generation);
-CREATE INDEX api_key_expiry ON api_key (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX api_key_state ON api_key (state, id);
 CREATE INDEX api_key_id_generation ON api_key (scheme, id_generation);
-CREATE INDEX api_key_tags ON api_key USING gin (tags);
+CREATE INDEX api_key_tags ON api_key USING gin (tags) WITH (gin_pending_list_limit = 256);
+CREATE INDEX api_key_search ON api_key USING gin (trigrams('  ' || name || E'\\n  ' || owner || E'\\n##' || left(id, 3)))
+    WITH (gin_pending_list_limit = 256);  -- kB; a longer list makes searches slow
 CREATE INDEX api_key_order_name ON api_key (lower(name), id);
 CREATE INDEX api_key_order_created ON api_key (created_at, id);
 CREATE INDEX api_key_order_expiry ON api_key ((coalesce(expires_at, 'infinity')), id);

@@ -1,0 +1,100 @@
+"""Lists of many keys use indexes, whatever they are filtered by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.features.keys.schemas import TOTAL_MAX, KeyFilter
+from gatehouse.platform.db.pool import Pool
+
+from tests.runtime.conftest import Database
+
+KEYS = 20_000
+RARE = 20
+
+
+@pytest.fixture(scope="module")
+def many_keys(database: Database) -> None:
+    """Each of the states other than `active`, and each special name, owner and tag, is rare."""
+    database.sql(
+        "SET session_replication_role = replica; "  # noqa: S608
+        "DO $$ DECLARE search text := pg_get_indexdef('api_key_search'::regclass); BEGIN "
+        "DROP INDEX api_key_search; "  # creating it later takes a fraction of the time
+        "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "
+        "scopes, cores, limits, created_at, created_by, tags, expires_at, family_id, revoked_at, "
+        "change_seq) SELECT left(md5(n::text), 12), sha256('a'), 1, 'test', "
+        f"CASE WHEN n <= {RARE} THEN 'revoked' "
+        f"WHEN n <= {2 * RARE} THEN 'disabled' ELSE 'active' END, 'key ' || n, 'team ' || n % 50, "
+        "'{}', '{}', '[]', now(), 'test', ARRAY['even' || n % 2, 'tag' || n / 10], "
+        f"CASE WHEN n % 2 = 0 THEN now() + (n - {3 * RARE}) * interval '1 hour' END, 'f' || n, "
+        f"CASE WHEN n <= {RARE} THEN now() END, n FROM generate_series(1, {KEYS}) AS n; "
+        "EXECUTE search; END $$; ANALYZE api_key;"
+    )
+
+
+class ExplainingPool:
+    """A pool that explains each statement before it is executed."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.plans: list[Any] = []
+
+    async def fetch(self, statement: str, *values: Any) -> Any:
+        explain = f"EXPLAIN (ANALYZE, FORMAT JSON, TIMING OFF) {statement}"
+        self.plans += json.loads(await self._pool.fetchval(explain, *values))
+        return await self._pool.fetch(statement, *values)
+
+    async def fetchval(self, statement: str, *values: Any) -> Any:
+        [row] = await self.fetch(statement, *values)
+        return row[0]
+
+
+def nodes(plan: Any) -> Iterator[Any]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+@pytest.mark.parametrize("sort", ["id", "name", "-expires_at"])
+@pytest.mark.parametrize(
+    ("filters", "total"),
+    [
+        ({}, TOTAL_MAX),
+        ({"search": "no such key"}, 0),
+        ({"search": "KEY "}, TOTAL_MAX),
+        ({"search": "key 1777"}, 11),
+        ({"search": "K"}, TOTAL_MAX),
+        ({"search": "ab"}, 90),
+        ({"search": "abcd"}, 0),
+        ({"search": "tag17"}, 10),
+        ({"tag": "tag17"}, 10),
+        ({"tag": "none"}, 0),
+        ({"tag": "even0"}, TOTAL_MAX),
+        ({"state": "active"}, TOTAL_MAX),
+        ({"state": "revoked"}, RARE),
+        ({"state": "deleted"}, 0),
+        ({"state": "expired"}, RARE // 2),
+        ({"expires_within_s": 3600 * RARE}, RARE // 2),
+        ({"owner": "team 7"}, KEYS // 50),
+        ({"owner": "nobody"}, 0),
+    ],
+)
+async def test_lists_use_indexes(
+    module_pool: Pool, many_keys: None, filters: dict[str, Any], total: int, sort: Any
+) -> None:
+    pool: Any = ExplainingPool(module_pool)
+    keys, only = KeyRepository(pool, staleness_s=1), msgspec.convert(filters, KeyFilter)
+    page, _ = await keys.page(after=None, size=50, only=only, sort=sort)
+    assert await keys.count(only, None) == total
+    assert len(page) == min(total, 50)
+    steps = [node for plan in pool.plans for node in nodes(plan["Plan"])]
+    of_keys = [node for node in steps if node.get("Relation Name") == "api_key"]
+    assert len(of_keys) >= 2
+    for node in of_keys:
+        assert node["Node Type"] != "Seq Scan", node
+        assert total == TOTAL_MAX or node.get("Rows Removed by Filter", 0) <= KEYS / 5, node
