@@ -357,8 +357,8 @@ class Metrics:
         self.usage_pending = self._gauge(
             "gatehouse_usage_pending",
             (
-                "Verifications that are counted in memory only and would be lost if the workers "
-                "were killed."
+                "Usage counts in memory only (by key, Core, code and minute), which would be lost "
+                "if the workers were killed."
             ),
             "livesum",
         )

@@ -22,6 +22,5 @@ class UsageBatch(msgspec.Struct, frozen=True):
 
     worker_id: str
     number: int
-    at: float  # Unix seconds
+    at: float  # Unix seconds of the last of these requests, to the second
     rows: tuple[UsageRow, ...]
-    last_used: dict[str, float]  # key ID -> Unix seconds of the last successful use, to the second

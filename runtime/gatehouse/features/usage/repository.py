@@ -21,7 +21,7 @@ RETENTION_S = {60: 2 * 86_400, 3600: 90 * 86_400, 86_400: 3 * 366 * 86_400}
 POINTS_MAX = 10_000
 
 _CLAIM_BATCH = """
-INSERT INTO usage_batch (worker_id, number, seen_at) VALUES ($1, $2, $3)
+INSERT INTO usage_batch (worker_id, number, seen_at) VALUES ($1, $2, now())
 ON CONFLICT (worker_id) DO UPDATE SET number = EXCLUDED.number, seen_at = EXCLUDED.seen_at
 WHERE usage_batch.number < EXCLUDED.number
 RETURNING number
@@ -44,7 +44,7 @@ ON CONFLICT (width_s, key_id, starts_at, core, code) DO UPDATE SET count = usage
 
 _ADD_ACTIVITY = """
 INSERT INTO key_activity (key_id, last_used_at)
-SELECT * FROM unnest($1::text[], $2::timestamptz[]) AS row (key_id, last_used_at) ORDER BY key_id
+SELECT key_id, $2 FROM unnest($1::text[]) AS row (key_id) ORDER BY key_id
 ON CONFLICT (key_id) DO UPDATE SET last_used_at = greatest(key_activity.last_used_at, EXCLUDED.last_used_at)
 """  # noqa: E501
 
@@ -144,14 +144,14 @@ class UsageRepository:
 
 
 async def _add(connection: Connection, batch: UsageBatch) -> None:
-    now = to_datetime(batch.at)
-    if await connection.fetchval(_CLAIM_BATCH, batch.worker_id, batch.number, now) is None:
+    if await connection.fetchval(_CLAIM_BATCH, batch.worker_id, batch.number) is None:
         return  # the batch was added earlier, but the confirmation was lost
-    batch = _without(
-        batch,
-        {row["id"] for row in await connection.fetch(_PURGED, [row.key_id for row in batch.rows])},
-    )
-    rows = batch.rows
+    rows, key_ids = batch.rows, {row.key_id for row in batch.rows}
+    purged = {row["id"] for row in await connection.fetch(_PURGED, list(key_ids))}
+    if purged:  # their requests are counted without a key
+        rows = tuple(
+            msgspec.structs.replace(row, key_id="") if row.key_id in purged else row for row in rows
+        )
     await connection.execute(
         _COUNT,
         [row.key_id for row in rows],
@@ -161,21 +161,5 @@ async def _add(connection: Connection, batch: UsageBatch) -> None:
         [row.count for row in rows],
         list(RETENTION_S),
     )
-    times = [to_datetime(seconds) for seconds in batch.last_used.values()]
-    await connection.execute(_ADD_ACTIVITY, list(batch.last_used), times)
-
-
-def _without(batch: UsageBatch, purged: set[str]) -> UsageBatch:
-    """Return the batch with the requests of purged keys counted without a key."""
-    if not purged:
-        return batch
-    return msgspec.structs.replace(
-        batch,
-        rows=tuple(
-            msgspec.structs.replace(row, key_id="") if row.key_id in purged else row
-            for row in batch.rows
-        ),
-        last_used={
-            key_id: seconds for key_id, seconds in batch.last_used.items() if key_id not in purged
-        },
-    )
+    used = {row.key_id for row in rows if row.key_id and row.code == Code.VALID}
+    await connection.execute(_ADD_ACTIVITY, list(used), to_datetime(batch.at))

@@ -1,19 +1,20 @@
-"""Counts usage with one dictionary update per request, and sends one batch per second to the
-database.
+"""Counts usage with one dictionary update per request, and writes the counts to the database every
+second.
 
-Each batch has a number and is sent again until the database confirms the batch, so every batch is
-counted exactly once. On shutdown, the remaining counts are written. If the process is killed, the
-counts since the last confirmed batch are lost. While the database is available, these are the
-requests from about FLUSH_S seconds.
+The counts are written in batches, each of which takes less than 2 ms of CPU time, so that requests
+do not wait for them. Each batch has a number and is sent again until the database confirms the
+batch, so every batch is counted exactly once. On shutdown, the remaining counts are written. If the
+process is killed, the counts since the last confirmed batch are lost. While the database is
+available, these are the requests from about FLUSH_S seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
@@ -26,12 +27,10 @@ from gatehouse.platform.observability import Observer
 FLUSH_S = 1.0
 
 #: Maximum number of combinations of key, Core, code and minute in memory. Further requests are
-#: counted without key and Core.
+#: counted only by code.
 PENDING_MAX = 100_000
 
-#: Maximum number of combinations of key, Core and code per second. Further requests are counted
-#: only by code.
-SECOND_MAX = 50_000
+BATCH_ROWS = 250
 
 #: Number of attempts to write on shutdown, at intervals of STOP_INTERVAL_S. The attempts should end
 #: before http/server.py kills the worker.
@@ -43,13 +42,19 @@ METRICS_INTERVAL_S = 10.0
 CORES_MAX = 20
 OTHERS = "others"
 TOP_KEYS = 10
+#: Maximum number of keys of an interval among which the busiest keys are found.
+TOP_KEYS_OF_MAX = 5_000
 _Use = tuple[str, str, str]  # key ID, Core, code
 
 
 @dataclass(slots=True, eq=False)
 class UsageCounter:
-    """Counts requests in memory. Not thread-safe."""
+    """Counts requests in memory. Not thread-safe.
 
+    size_max: maximum number of combinations of key, Core and code.
+    """
+
+    size_max: int = PENDING_MAX
     _counts: dict[_Use, int] = field(default_factory=dict)
 
     def count(self, key_id: str, core: str, code: str) -> None:
@@ -59,7 +64,7 @@ class UsageCounter:
         count = counts.get(use)
         if count is not None:
             counts[use] = count + 1
-        elif len(counts) < SECOND_MAX:
+        elif len(counts) < self.size_max:
             counts[use] = 1
         else:
             rest = ("", "", code)
@@ -69,6 +74,14 @@ class UsageCounter:
         """Return the counts since the previous call."""
         counts, self._counts = self._counts, {}
         return counts
+
+
+class _Pending(NamedTuple):
+    """Counts of requests in one minute, the last of which was at the time `at`."""
+
+    minute: int
+    at: float
+    counts: dict[_Use, int]
 
 
 @dataclass(slots=True, eq=False)
@@ -89,24 +102,21 @@ class UsageFlusher:
     is_core: Callable[[str], bool]
     observer: Observer
     metrics: UsageMetrics | None = None
-    _second_started_at: float = field(init=False)
+    _counting_since: float = field(init=False)
     _number: int = 0
     _sent: UsageBatch | None = None
-    _pending: dict[tuple[str, str, str, int], int] = field(default_factory=dict)
-    _last_used: dict[str, float] = field(default_factory=dict)
+    _pending: deque[_Pending] = field(default_factory=deque)
     _background: Background = field(default_factory=Background)
     _flushing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        self._second_started_at = self.clock.now()
+        self._counting_since = self.clock.now()
 
     @property
     def pending(self) -> int:
-        """Number of requests that are not written yet, except the requests in the current
-        second.
-        """
-        sent = 0 if self._sent is None else sum(row.count for row in self._sent.rows)
-        return sent + sum(self._pending.values())
+        """Number of combinations that are not written yet, except those that the counter holds."""
+        sent = 0 if self._sent is None else len(self._sent.rows)
+        return sent + sum(len(pending.counts) for pending in self._pending)
 
     def start(self) -> None:
         self._background.start(self._run(), "usage")
@@ -119,35 +129,31 @@ class UsageFlusher:
         for attempt in range(STOP_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(STOP_INTERVAL_S)
-            while await self.flush():
-                if not self.pending:
-                    return
+            if await self.flush():
+                return
 
     async def flush(self) -> bool:
-        """Write one batch. Returns False if the database is not available, in which case the next
-        call writes the counts.
+        """Write the counts, in batches. Returns False if the database is not available, in which
+        case the next call writes the other counts.
         """
         async with self._flushing:
             self._collect()
-            if self._sent is None:
-                self._sent = self._batch()
-            batch = self._sent
-            if batch is None:
-                return True
-            try:
-                await self.repository.add(batch)
-            except Unavailable as exc:
-                self.observer.metrics.usage_write_failures.inc()
-                self.observer.log.warning(
-                    "usage not written",
-                    service=self.observer.service,
-                    reason=exc.detail or exc.code,
-                )
-                return False
-            self._sent = None
-        self.observer.metrics.usage_written.inc(sum(row.count for row in batch.rows))
-        if self.metrics is not None:
-            self.metrics.add(batch)
+            while (batch := self._sent or self._batch()) is not None:
+                self._sent = batch
+                try:
+                    await self.repository.add(batch)
+                except Unavailable as exc:
+                    self.observer.metrics.usage_write_failures.inc()
+                    self.observer.log.warning(
+                        "usage not written",
+                        service=self.observer.service,
+                        reason=exc.detail or exc.code,
+                    )
+                    return False
+                self._sent = None
+                self.observer.metrics.usage_written.inc(sum(row.count for row in batch.rows))
+                if self.metrics is not None:
+                    self.metrics.add(batch)
         return True
 
     async def _run(self) -> None:
@@ -158,36 +164,29 @@ class UsageFlusher:
             await asyncio.shield(self.flush())
 
     def _collect(self) -> None:
-        """Add the counts of the last second. The requests are counted in the minute in which that
-        second started.
+        """Take the counts from the counter. The requests are counted in the minute in which the
+        counter started. If earlier counts of this minute are pending, the counter continues, so
+        there is at most one dictionary per minute.
         """
-        now = self.clock.now()
-        minute = int(self._second_started_at // 60) * 60
-        for (key_id, core, code), count in self.counter.take().items():
-            self._add(key_id, core if core and self.is_core(core) else "", code, minute, count)
-            if key_id and code == Code.VALID:
-                self._last_used[key_id] = now
-        self._second_started_at = now
-
-    def _add(self, key_id: str, core: str, code: str, minute: int, count: int) -> None:
-        row = (key_id, core, code, minute)
-        if row not in self._pending and len(self._pending) >= PENDING_MAX:
-            row = ("", "", code, minute)
-        self._pending[row] = self._pending.get(row, 0) + count
+        now, minute = self.clock.now(), int(self._counting_since // 60) * 60
+        if self.pending and now < minute + 60:
+            return
+        if counts := self.counter.take():
+            self._pending.append(_Pending(minute, now, counts))
+        self._counting_since, self.counter.size_max = now, PENDING_MAX - self.pending
 
     def _batch(self) -> UsageBatch | None:
         if not self._pending:
             return None
+        rows, pending = list[UsageRow](), self._pending[0]
+        while pending.counts and len(rows) < BATCH_ROWS:
+            (key_id, core, code), count = pending.counts.popitem()
+            core = core if core and self.is_core(core) else ""
+            rows.append(UsageRow(key_id, core, code, pending.minute, count))
+        if not pending.counts:
+            self._pending.popleft()
         self._number += 1
-        batch = UsageBatch(
-            worker_id=self.worker_id,
-            number=self._number,
-            at=self.clock.now(),
-            rows=tuple(UsageRow(*row, count) for row, count in self._pending.items()),
-            last_used=self._last_used,
-        )
-        self._pending, self._last_used = {}, {}
-        return batch
+        return UsageBatch(self.worker_id, self._number, pending.at, tuple(rows))
 
 
 class UsageMetrics:
@@ -195,7 +194,8 @@ class UsageMetrics:
     written to the database.
 
     A key is never a dimension, because each value would be a billed metric. The `KeyDecisions`
-    lines list the busiest keys of the interval in the property `top_keys` instead. If the process
+    lines list the busiest keys of the interval in the property `top_keys` instead, among the first
+    TOP_KEYS_OF_MAX keys of the interval. If the process
     is killed, the counts since the last write are missing from the metrics, but not from the
     database.
 
@@ -225,7 +225,7 @@ class UsageMetrics:
                 core = (row.minute, self._core(row.core))
                 self._requests[core] += row.count
                 self._denied[core] += row.count if row.code != Code.VALID else 0
-            if row.key_id:
+            if row.key_id in self._keys or (row.key_id and len(self._keys) < TOP_KEYS_OF_MAX):
                 self._keys[row.key_id] += row.count
         if self._clock.now() - self._written_at >= METRICS_INTERVAL_S:
             self.flush()
@@ -233,8 +233,10 @@ class UsageMetrics:
     def flush(self) -> None:
         """Write all counts."""
         self._written_at = self._clock.now()
-        busiest = sorted(self._keys.items(), key=lambda item: (-item[1], item[0]))[:TOP_KEYS]
-        top = [{"key_id": key_id, "requests": count} for key_id, count in busiest]
+        top = [
+            {"key_id": key_id, "requests": count}
+            for key_id, count in self._keys.most_common(TOP_KEYS)
+        ]
         for (minute, code), count in self._codes.items():
             self._line(
                 minute, {"KeyDecisions": count}, {"Code": code}, [[], ["Code"]], top_keys=top

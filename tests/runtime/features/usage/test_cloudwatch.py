@@ -12,6 +12,7 @@ from gatehouse.features.usage.service import (
     METRICS_INTERVAL_S,
     OTHERS,
     TOP_KEYS,
+    TOP_KEYS_OF_MAX,
     UsageMetrics,
 )
 from jsonschema import validate  # type: ignore[import-untyped]
@@ -74,7 +75,7 @@ class Recorder:
         self.metrics = UsageMetrics("Gatehouse/test", self.clock, self.lines.append)
 
     def add(self, *rows: UsageRow) -> None:
-        self.metrics.add(UsageBatch("w", 1, self.clock.now(), rows, {}))
+        self.metrics.add(UsageBatch("w", 1, self.clock.now(), rows))
 
     def sums(self) -> Counter[tuple[str, str, str]]:
         """Sums that CloudWatch computes, keyed by metric, dimension and value of the dimension."""
@@ -153,6 +154,15 @@ def test_busiest_keys_are_properties_of_the_line() -> None:
     recorder.metrics.flush()
     top = recorder.lines[0]["top_keys"]
     assert (len(top), top[0]) == (TOP_KEYS, {"key_id": "key30", "requests": 30})
+
+
+@pytest.mark.bound("usage.service:TOP_KEYS_OF_MAX")
+def test_number_of_counted_keys_is_bounded() -> None:
+    recorder = Recorder()
+    recorder.add(*(row(key=f"key{number}") for number in range(TOP_KEYS_OF_MAX)))
+    recorder.add(row(key="late", count=30), row(key="key1", count=20))
+    recorder.metrics.flush()
+    assert recorder.lines[0]["top_keys"][0] == {"key_id": "key1", "requests": 21}
 
 
 def test_line_has_no_member_code_of_request_lines() -> None:

@@ -12,11 +12,7 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.features.usage import service
 from gatehouse.features.usage.models import UsageBatch
 from gatehouse.features.usage.repository import RETENTION_S, UsageRepository
-from gatehouse.features.usage.service import (
-    SECOND_MAX,
-    UsageCounter,
-    UsageFlusher,
-)
+from gatehouse.features.usage.service import BATCH_ROWS, UsageCounter, UsageFlusher
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.observability import Observer
 
@@ -140,10 +136,9 @@ async def test_unwritten_counts_keep_their_minute(counting: Counting) -> None:
     assert not await counting.flusher.flush()
     counting.clock.advance(1)
     counting.use(1)
-    assert counting.flusher.pending == 7
     counting.repository.unavailable = False
-    while counting.flusher.pending:
-        assert await counting.flusher.flush()
+    assert await counting.flusher.flush()
+    assert await counting.flusher.flush()
     assert await counting.total() == [(0, 7), (120, 1)]
 
 
@@ -234,12 +229,13 @@ async def test_use_after_a_purge_is_counted_for_no_key(
     assert await last_used(counting) == {}
 
 
-@pytest.mark.bound("usage.service:SECOND_MAX")
-async def test_counts_of_a_second_are_bounded_and_every_request_counted(counting: Counting) -> None:
-    for number in range(SECOND_MAX + 10_000):
-        counting.use(key=f"{number:012d}", core="")
-    counts = counting.counter.take()
-    assert (len(counts), sum(counts.values())) == (SECOND_MAX + 1, SECOND_MAX + 10_000)
+async def test_counts_are_written_in_batches(counting: Counting) -> None:
+    for number in range(2 * BATCH_ROWS + 1):
+        counting.use(key=f"{number:012d}")
+    assert await counting.flusher.flush()
+    assert await counting.total() == [(0, 2 * BATCH_ROWS + 1)]
+    assert len(await last_used(counting)) == 2 * BATCH_ROWS + 1
+    assert await counting.pool.fetchval("SELECT number FROM usage_batch") == 3
 
 
 @pytest.mark.bound("usage.service:PENDING_MAX")
@@ -247,20 +243,17 @@ async def test_memory_is_bounded_and_every_request_counted(
     counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "PENDING_MAX", 10)
+    counting.counter.size_max = 10
     counting.repository.unavailable = True
-    for _ in range(3):
-        for number in range(8):
+    for keys in (8, 8, 12):
+        for number in range(keys):
             counting.use(key=f"{number:012d}", core="")
         assert not await counting.flusher.flush()
         counting.clock.advance(60)
-    assert (len(counting.flusher._pending), counting.flusher.pending) == (11, 24)
+    # 8 and 2 keys, and the other requests of the second and the third minute
+    assert counting.flusher.pending == 8 + 3 + 1
     counting.repository.unavailable = False
-    while counting.flusher.pending:
-        assert await counting.flusher.flush()
-    assert await counting.total(60) == [(0, 16), (60, 8)]
-    assert (
-        await counting.pool.fetchval(
-            "SELECT sum(count) FROM usage_count WHERE width_s = 60 AND key_id = ''"
-        )
-        == 6
-    )
+    assert await counting.flusher.flush()
+    assert await counting.total(60) == [(0, 16), (60, 12)]
+    others = "SELECT sum(count) FROM usage_count WHERE width_s = 60 AND key_id = ''"
+    assert await counting.pool.fetchval(others) == 6 + 12

@@ -25,7 +25,7 @@ async def used_key(console: Console) -> str:
         UsageRow(key_id, "docs", "RATE_LIMITED", MINUTE, 2),
         UsageRow("another00000", "", "VALID", MINUTE, 1),
     )
-    await UsageRepository(console.pool).add(UsageBatch("w", 1, NOW, rows, {key_id: float(MINUTE)}))
+    await UsageRepository(console.pool).add(UsageBatch("w", 1, NOW, rows))
     return key_id
 
 
@@ -70,7 +70,7 @@ async def test_keys_with_the_most_requests_are_listed(console: Console, used_key
     assert await keys(until="2020-01-01T00:00:00Z") == []
     # A request without a key is not counted.
     rows = (UsageRow("", "", "NOT_FOUND", MINUTE, 50),)
-    await UsageRepository(console.pool).add(UsageBatch("w", 2, NOW, rows, {}))
+    await UsageRepository(console.pool).add(UsageBatch("w", 2, NOW, rows))
     assert await keys(result="denied") == [(used_key, 2)]
 
 

@@ -43,7 +43,7 @@ async def test_overview_is_updated_without_a_reload(
         created = await console.create(name="created in the meantime")
         now = console.clock.now()
         row = UsageRow("", "", "RATE_LIMITED", int(now // 60) * 60, 4321)
-        await UsageRepository(console.pool).add(UsageBatch("worker", 1, now, (row,), {}))
+        await UsageRepository(console.pool).add(UsageBatch("worker", 1, now, (row,)))
         await page.clock.fast_forward(OVERVIEW_MS)
         await expect(page.get_by_text(created["key"]["id"]).first).to_be_attached()
         await expect(page.locator("dd", has_text="4,321")).to_have_count(3)
