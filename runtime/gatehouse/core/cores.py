@@ -23,6 +23,10 @@ IMPORTED_INSTANCE = "imported"
 #: Maximum number of live instances of a Core.
 INSTANCES_MAX = 64
 
+#: Maximum number of Cores that a key and its rotations register. A Core counts until an hour after
+#: its last lease has ended.
+NAMES_MAX = 100
+
 #: Request headers by which an application can trust a proxy about the client: its user, address or
 #: certificate, and the method and URL of its request. `*` stands for any characters. CGI and WSGI
 #: servers read an underscore in a name as a hyphen.

@@ -4,7 +4,10 @@ Cores for the console.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -15,6 +18,7 @@ from gatehouse.core.cores import (
     DEFAULT_SETTINGS,
     IMPORTED_INSTANCE,
     INSTANCES_MAX,
+    NAMES_MAX,
     CoreName,
     CoreRecord,
     CoreSettings,
@@ -55,7 +59,11 @@ _HAS_OTHER_OWNER = (
 
 _COUNT_OTHERS = f"SELECT count(*) FROM core WHERE {_LIVE} AND instance_id <> $1"
 
-_REMOVE_ENDED = "DELETE FROM core WHERE name = $1 AND expires_at < $2"
+_COUNT_NAMES = (
+    f"SELECT count(DISTINCT name) FROM core WHERE name <> $2 AND registered_by IN {_FAMILY}"
+)
+
+_REMOVE_ENDED = "DELETE FROM core WHERE expires_at < $1"
 
 # Two instances cannot have the same URL: the server behind the URL accepts only the secret of its
 # last registration.
@@ -156,8 +164,9 @@ class CoreRegistry:
     Writes raise Unavailable, after which the agent retries.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, now: Callable[[], float] = time.time) -> None:
         self._pool = pool
+        self._now = now
         self._cores: dict[str, tuple[CoreRecord, ...]] = {}
 
     def __len__(self) -> int:
@@ -186,17 +195,20 @@ class CoreRegistry:
         return any(instances[0].settings.health_path for instances in self._cores.values())
 
     def change(self, record: CoreRecord) -> None:
-        """Applies a committed row, unless a newer version is known. Removes instances that ended
-        more than ENDED_S before the end of this lease."""
+        """Applies a committed row, unless a newer version is known. Removes instances of this Core
+        and of two others that ended more than ENDED_S ago.
+        """
         instances = {core.instance_id: core for core in self.instances(record.name)}
         current = instances.get(record.instance_id)
         if current is not None and record.version < current.version:
             return
         instances[record.instance_id] = record
-        ended_at = record.expires_at - ENDED_S
-        self._cores[record.name] = tuple(
-            core for core in instances.values() if core.expires_at >= ended_at
-        )
+        self._cores[record.name] = tuple(instances.values())
+        ended_at = self._now() - ENDED_S
+        for name in {record.name: None} | dict.fromkeys(islice(self._cores, 2)):
+            left = tuple(core for core in self._cores.pop(name) if core.expires_at >= ended_at)
+            if left:
+                self._cores[name] = left  # at the end, so that every Core is checked in turn
 
     def clear(self) -> None:
         self._cores.clear()
@@ -206,7 +218,7 @@ class CoreRegistry:
         its URL. The settings apply to all instances of the Core.
 
         Raises Conflict if a key of another family has a live lease on the name, or if the Core has
-        too many instances.
+        too many instances, or the key too many Cores.
         """
         at = to_datetime(now)
         async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
@@ -215,6 +227,12 @@ class CoreRegistry:
                 raise Conflict(
                     f"Another key has a live lease on the name {record.name}; choose another name, "
                     "or wait until the lease expires."
+                )
+            await connection.execute(_REMOVE_ENDED, to_datetime(now - ENDED_S))
+            if await connection.fetchval(_COUNT_NAMES, family, record.name) >= NAMES_MAX:
+                raise Conflict(
+                    f"The key has registered {NAMES_MAX} Cores. Use another key, or wait until an "
+                    "hour after the lease of one of them has ended."
                 )
             changed = await connection.fetch(
                 _REPLACE, record.instance_id, record.name, at, record.url
@@ -227,7 +245,6 @@ class CoreRegistry:
                     f"The Core {record.name} has {INSTANCES_MAX} instances; drain an instance "
                     f"first."
                 )
-            await connection.execute(_REMOVE_ENDED, record.name, to_datetime(now - ENDED_S))
             values = LEASE.values(record)
             changed += await connection.fetch(
                 _SET_SETTINGS, record.name, record.instance_id, values["settings"]

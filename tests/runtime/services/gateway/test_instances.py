@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatehouse.core.cores import INSTANCES_MAX
+from gatehouse.core.cores import INSTANCES_MAX, NAMES_MAX
 
 from sandbox.ports import free_port
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, running_gateway
@@ -184,6 +184,30 @@ async def test_number_of_instances_is_limited(gateway: Gateway, agent: Key) -> N
     assert "drain an instance first" in reply.json["detail"]
     # An existing instance can register again.
     await register(gateway, agent, "http://127.0.0.1:9", "i0")
+
+
+@pytest.mark.bound("core.cores:NAMES_MAX")
+async def test_number_of_cores_of_a_key_is_limited(gateway: Gateway, agent: Key) -> None:
+    """Cores that ended more than an hour ago do not count, and are removed."""
+    await gateway.pool.execute(
+        "INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, "
+        "expires_at) SELECT 'name' || n, 'https://x.example', 'test', 'lease', $1, 1, "
+        "now() - interval '59 minutes' FROM generate_series(1, $2) AS n",
+        agent.id,
+        NAMES_MAX,
+    )
+    reply = await gateway.put_core(agent, "another", {"url": "http://127.0.0.1:9"})
+    assert (reply.status, str(NAMES_MAX) in reply.json["detail"]) == (409, True)
+    assert (await gateway.put_core(agent, "name1", {"url": "http://127.0.0.1:9"})).status == 200
+    other = await gateway.create_key(scopes=["cores:register"])
+    assert (await gateway.put_core(other, "another", {"url": "http://127.0.0.1:9"})).status == 200
+    await gateway.pool.execute(
+        "UPDATE core SET expires_at = now() - interval '61 minutes' WHERE name LIKE 'name_%' "
+        "AND name <> 'name1'"
+    )
+    assert (await gateway.put_core(agent, "last", {"url": "http://127.0.0.1:9"})).status == 200
+    left = await gateway.pool.fetch("SELECT name FROM core WHERE registered_by = $1", agent.id)
+    assert {row["name"] for row in left} == {"name1", "last"}
 
 
 async def test_ended_instances_are_removed_and_can_return(

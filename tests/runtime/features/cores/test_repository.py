@@ -1,0 +1,37 @@
+"""The Cores in the memory of a gateway worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from gatehouse.core.cores import CoreName, CoreRecord
+from gatehouse.features.cores.repository import ENDED_S, CoreRegistry
+
+from tests.runtime.core_records import instance
+
+NOW = 1_800_000_000.0
+
+
+def test_ended_cores_are_removed_in_turn_as_others_change() -> None:
+    pool: Any = None
+    clock = [NOW]
+    cores = CoreRegistry(pool, now=lambda: clock[0])
+
+    def change(name: str, expires_at: float) -> CoreRecord:
+        fields = {"name": CoreName(name), "expires_at": expires_at}
+        record = msgspec.structs.replace(instance("a"), **fields)
+        cores.change(record)
+        return record
+
+    long = change("long", NOW + 7 * 86_400)
+    for number in range(1000):
+        change(f"short{number}", NOW + 10)
+    assert len(cores) == 1001
+    clock[0] += 10 + ENDED_S + 1
+    for _ in range(502):
+        live = change("live", clock[0] + 60)
+    assert [cores.instances(name) for name in ("long", "live")] == [(long,), (live,)]
+    assert len(cores) == 2
+    change("live", clock[0] - ENDED_S - 1)
+    assert "live" not in cores
