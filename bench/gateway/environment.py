@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 import asyncpg
 from gatehouse.core.keys import KeyEnvironment
-from gatehouse.core.token import Pepper, build_marked
+from gatehouse.core.token import Pepper, build
 from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import login
 
@@ -95,9 +95,7 @@ class Environment:
         rows: list[tuple[object, ...]] = []
         for number, each in enumerate(limits):
             random = secrets.token_bytes(9), secrets.token_bytes(32)
-            token = build_marked(
-                "gtk", KeyEnvironment.TEST, *random, pepper=self.pepper, generation=1
-            )
+            token = build("gtk", KeyEnvironment.TEST, *random, pepper=self.pepper, generation=1)
             tokens.append(token.text)
             names = f"invoices, nightly export {number}", f"team-{number % 50}"
             digest = self.pepper.digest(token.text, 1)

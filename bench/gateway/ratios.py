@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gatehouse.core.keys import KeyEnvironment
-from gatehouse.core.token import build
+from gatehouse.core.token import Pepper, build
 from rich.console import Console
 from rich.table import Table
 
@@ -123,8 +123,12 @@ def rows(env: Environment, requests: Requests) -> dict[str, Row]:
     tokens, many = env.create_keys(sizes), env.create_keys([_limits(KEYS)] * MANY_KEYS)
     small = env.create_keys([[limit(10**9, burst=5)]] * KEYS)
     limited = env.create_keys([[limit(1, window_s=86_400)]] * KEYS)
+    other = Pepper({1: os.urandom(32)}, 1)
     unknown = [
-        build("gtk", KeyEnvironment.TEST, os.urandom(9), os.urandom(32)).text for _ in range(KEYS)
+        build(
+            "gtk", KeyEnvironment.TEST, os.urandom(9), os.urandom(32), pepper=other, generation=1
+        ).text
+        for _ in range(KEYS)
     ]
     verify, proxied = requests.verifications, requests.proxied
     drawn = requests.zipf(tokens, REQUESTS)

@@ -31,7 +31,8 @@ def masked(prefix: str, line: str) -> str:
 def test_generated_key_is_masked(
     prefix: str, environment: KeyEnvironment, id: bytes, secret: bytes
 ) -> None:
-    key = apikey.build(prefix, environment, id, secret).text
+    pepper = apikey.Pepper({1: bytes(32)}, 1)
+    key = apikey.build(prefix, environment, id, secret, pepper=pepper, generation=1).text
     assert masked(prefix, f'{{"path": "/x?key={key}"}}') == '{"path": "/x?key=***"}'
 
 

@@ -12,19 +12,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gatehouse.core.keys import KeyEnvironment
-from gatehouse.core.token import build, checksum
+from gatehouse.core.token import checksum
 from gatehouse.core.token_scanner import CORE_PREFIX, SESSION_PREFIX, Kind
 from gatehouse.core.webhook_signatures import webhook_secret_text
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.platform.http.endpoint import Endpoint
 from msgspec import inspect
 
+from tests.runtime.tokens import unknown_token
+
 Place = tuple[str, ...]
-
-
-def _key(prefix: str, environment: KeyEnvironment) -> str:
-    return build(prefix, environment, secrets.token_bytes(12), secrets.token_bytes(32)).text
 
 
 def _admin(prefix: str) -> str:
@@ -45,9 +42,9 @@ def _jwt() -> str:
 TOKENS = [
     (kind, token, token[-30:])
     for kind, token in (
-        (Kind.API_KEY, _key("gtk", KeyEnvironment.TEST)),
-        (Kind.API_KEY, _key("gtk", KeyEnvironment.LIVE)),
-        (Kind.API_KEY, _key("acme_sk", KeyEnvironment.LIVE)),
+        (Kind.API_KEY, unknown_token().text),
+        (Kind.API_KEY, unknown_token("gtk", "live").text),
+        (Kind.API_KEY, unknown_token("acme_sk", "live").text),
         (Kind.BOOTSTRAP_TOKEN, _admin("gtk")),
         (Kind.BOOTSTRAP_TOKEN, _admin("acme")),
         (Kind.SIGN_IN_CODE, "gtk_signin_" + secrets.token_urlsafe(32)),

@@ -10,9 +10,8 @@ The checksum is CRC-32 over everything before it, in base62 (0-9A-Za-z), padded 
 (62^6 > 2^32). Leak scanners can recognize a token offline, and the gateway rejects malformed tokens
 without a lookup. The mark is an HMAC of the 8 random characters under a pepper generation. A
 guessed ID has a valid mark with probability 1 in 62^4; IDs without a valid mark are rejected
-without a database query (docs/decisions/0006). Keys created before the mark was introduced have 12
-random characters. The secret has 256 bits of entropy (62^43 > 2^256), so a plain HMAC is sufficient
-at rest and a slow password hash is not needed.
+without a database query (docs/decisions/0006). The secret has 256 bits of entropy (62^43 > 2^256),
+so a plain HMAC is sufficient at rest and a slow password hash is not needed.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -106,20 +105,6 @@ def id_start(text: str, prefix: str) -> str | None:
 
 
 def build(
-    prefix: str, environment: KeyEnvironment, id_bytes: bytes, secret_bytes: bytes
-) -> ParsedToken:
-    """Builds a token from random bytes: at least 9 for the ID, exactly 32 for the secret. The ID
-    has no mark.
-    """
-    return _assemble(
-        prefix,
-        environment,
-        base62(int.from_bytes(id_bytes, "big") % 62**ID_CHARS, ID_CHARS),
-        secret_bytes,
-    )
-
-
-def build_marked(
     prefix: str,
     environment: KeyEnvironment,
     id_bytes: bytes,
@@ -128,9 +113,16 @@ def build_marked(
     pepper: Pepper,
     generation: int,
 ) -> ParsedToken:
-    """Builds a token whose ID is marked under an available pepper generation."""
+    """Builds a token from random bytes: at least 6 for the ID, exactly 32 for the secret. The ID is
+    marked under an available pepper generation.
+    """
     stem = base62(int.from_bytes(id_bytes, "big") % 62**STEM_CHARS, STEM_CHARS)
-    return _assemble(prefix, environment, stem + mark(stem, pepper, generation), secret_bytes)
+    identity = stem + mark(stem, pepper, generation)
+    secret = base62(int.from_bytes(secret_bytes, "big"), SECRET_CHARS)
+    head = f"{prefix}_{environment.value}_{identity}{secret}"
+    return ParsedToken(
+        prefix=prefix, environment=environment, id=KeyId(identity), text=head + checksum(head)
+    )
 
 
 def is_marked(key_id: str, pepper: Pepper) -> bool:
@@ -144,16 +136,6 @@ def mark(stem: str, pepper: Pepper, generation: int) -> str:
     """The 4-character mark for an ID, under an available pepper generation."""
     digest = pepper.hmac(f"key-id:{stem}", generation)
     return base62(int.from_bytes(digest[:16], "big") % 62**MARK_CHARS, MARK_CHARS)
-
-
-def _assemble(
-    prefix: str, environment: KeyEnvironment, identity: str, secret_bytes: bytes
-) -> ParsedToken:
-    secret = base62(int.from_bytes(secret_bytes, "big"), SECRET_CHARS)
-    head = f"{prefix}_{environment.value}_{identity}{secret}"
-    return ParsedToken(
-        prefix=prefix, environment=environment, id=KeyId(identity), text=head + checksum(head)
-    )
 
 
 def parse(text: str, prefix: str) -> ParsedToken | None:

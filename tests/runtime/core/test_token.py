@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-TOKEN = build("gtk", KeyEnvironment.TEST, b"123456789", bytes(range(32))).text
+from tests.runtime.tokens import unknown_token
+
+TOKEN = unknown_token().text
 
 
 @pytest.mark.requirement("TR-04")
@@ -68,7 +70,8 @@ def test_pepper_repr_hides_secrets() -> None:
 def test_built_token_is_parsed_back(
     id_bytes: bytes, secret: bytes, environment: KeyEnvironment
 ) -> None:
-    built = build("acme_sk", environment, id_bytes, secret)
+    pepper = Pepper({1: bytes(32)}, 1)
+    built = build("acme_sk", environment, id_bytes, secret, pepper=pepper, generation=1)
     parsed = parse(built.text, "acme_sk")
     assert parsed == built
     assert parsed is not None

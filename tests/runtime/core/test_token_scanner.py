@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
-
 import pytest
-from gatehouse.core.keys import KeyEnvironment
-from gatehouse.core.token import build
 from gatehouse.core.token_scanner import find, has_token, redacted
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.runtime.canaries import TOKENS
+from tests.runtime.tokens import unknown_token
 
 
 def token(prefix: str = "gtk", environment: str = "test") -> str:
-    return build(
-        prefix, KeyEnvironment(environment), secrets.token_bytes(12), secrets.token_bytes(32)
-    ).text
+    return unknown_token(prefix, environment).text
 
 
 @pytest.mark.requirement("CG-14")

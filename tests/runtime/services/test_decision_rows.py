@@ -14,7 +14,7 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.decision import Row
 from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import KeyEnvironment, KeyRecord, RateLimit
-from gatehouse.core.token import Pepper, build_marked
+from gatehouse.core.token import Pepper, build
 from gatehouse.core.verification import Code, VerificationRequest, VerificationResult
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.verification.cache import KeyCache
@@ -66,7 +66,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def service_with(owner: str) -> tuple[VerificationService, str, KeyRecord]:
     """A service whose cache contains one key, and the token and the record of the key."""
-    token = build_marked("gtk", TEST, bytes(12), bytes(32), pepper=PEPPER, generation=1)
+    token = build("gtk", TEST, bytes(12), bytes(32), pepper=PEPPER, generation=1)
     assert token is not None
     record = msgspec.structs.replace(
         RECORD, id=token.id, digest=PEPPER.digest(token.text, 1) or b"", owner=owner

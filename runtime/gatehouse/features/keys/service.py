@@ -42,7 +42,7 @@ from gatehouse.core.keys import (
     no_key,
 )
 from gatehouse.core.lifecycle import Action
-from gatehouse.core.token import ParsedToken, Pepper, build_marked, key_id
+from gatehouse.core.token import ParsedToken, Pepper, build, key_id
 from gatehouse.features.keys.models import Effective
 from gatehouse.features.keys.possession import stored_keys
 from gatehouse.features.keys.repository import KeyRepository
@@ -418,7 +418,7 @@ class KeyService:
 
     def _new_token(self, environment: KeyEnvironment, generation: int) -> tuple[ParsedToken, bytes]:
         """A token with a marked ID, and the digest to store."""
-        token = build_marked(
+        token = build(
             self.prefix,
             environment,
             self.random_bytes(_ID_BYTES),

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
-from gatehouse.core.keys import KeyEnvironment
-from gatehouse.core.token import build, checksum
+from gatehouse.core.token import checksum
 
 from tests import requires
 from tests.runtime.commands.cli.conftest import Command
+from tests.runtime.tokens import unknown_token
 
 ROOT = Path(__file__).parents[4]
 
 
 def token(prefix: str = "gtk") -> str:
-    return build(prefix, KeyEnvironment.LIVE, secrets.token_bytes(12), secrets.token_bytes(32)).text
+    return unknown_token(prefix, "live").text
 
 
 def write_tokens(folder: Path, *names: str) -> None:

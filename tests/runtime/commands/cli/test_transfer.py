@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatehouse.core.keys import KeyEnvironment
-from gatehouse.core.token import Pepper, build
+from gatehouse.core.token import Pepper
 from gatehouse.features.transfer import file_formats
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ from hypothesis import strategies as st
 from tests.runtime.commands.cli.conftest import Command, Result, importer_command
 from tests.runtime.conftest import Database
 from tests.runtime.s3_bucket import BUCKET, bucket
+from tests.runtime.tokens import unknown_token
 
 __all__ = ["bucket"]
 
@@ -160,7 +160,7 @@ def test_key_in_own_format_is_rejected(importer: Command) -> None:
         importer, ["gtk_live_abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWX"]
     )
     assert done.code == 0  # the checksum is wrong, so another system created it
-    own = build("gtk", KeyEnvironment.TEST, b"i" * 12, b"s" * 32).text
+    own = unknown_token().text
     assert "has the format of this deployment's own keys" in import_file(importer, [own]).err
 
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-from gatehouse.core.keys import KeyEnvironment
-from gatehouse.core.token import build
 from gatehouse.features.identity.service import FAILURES_MAX, PAIRS_MAX, WINDOW_S, Lockout
 from gatehouse.platform.http.asgi import App
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import BOOTSTRAP, Console
+from tests.runtime.tokens import unknown_token
 
 GUESS = "gtk_admin_wrong"
 
@@ -66,7 +65,7 @@ async def test_lockout_is_limited_to_one_credential(setup: Setup, console: Conso
 
 async def test_guesses_lock_out_one_key_at_one_address(setup: Setup, console: Console) -> None:
     created = await console.create(scopes=["admin"])
-    forged = build("gtk", KeyEnvironment.TEST, bytes(12), bytes(32)).text
+    forged = unknown_token().text
     await setup.guess(FAILURES_MAX, forged)
     assert (await setup.get(forged)).status_code == 429
     assert (await setup.get(created["token"])).status_code == 200

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 from gatehouse.core.errors import BadRequest
-from gatehouse.core.keys import KeyEnvironment
-from gatehouse.core.token import build
 from gatehouse.features.transfer.file_formats import entries
 from gatehouse.features.transfer.schemas import (
     ALIASES,
@@ -20,6 +18,8 @@ from gatehouse.features.transfer.schemas import (
 )
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
+from tests.runtime.tokens import unknown_token
 
 TOKEN = "old-token-000001-abcdef"
 NAMES = sorted(
@@ -103,7 +103,7 @@ def test_invalid_setting_has_location_and_reason(
 
 @pytest.mark.requirement("CG-09")
 def test_text_with_a_token_is_invalid() -> None:
-    own = build("gtk", KeyEnvironment.TEST, b"i" * 12, b"s" * 32).text
+    own = unknown_token().text
     rows: list[tuple[dict[str, Any], str]] = [
         ({"key": TOKEN, "name": f"with {TOKEN}"}, "name"),
         ({"key": TOKEN, "notes": f"was {own}"}, "notes"),

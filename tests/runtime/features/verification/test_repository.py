@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from gatehouse.core.keys import KeyEnvironment, KeyId
-from gatehouse.core.token import Pepper, build_marked, is_marked
+from gatehouse.core.token import Pepper, build, is_marked
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.verification import repository
 from gatehouse.features.verification.cache import Prefilter
@@ -81,13 +81,13 @@ async def test_concurrently_migrated_key_is_not_written(rows: Any) -> None:
 
 def test_mark_is_valid_under_available_generations_only() -> None:
     for generation in (1, 2):
-        token = build_marked(
+        token = build(
             "gtk", KeyEnvironment.TEST, b"123456789", bytes(32), pepper=BOTH, generation=generation
         )
         assert is_marked(token.id, BOTH)
         assert is_marked(token.id, Pepper({1: b"p" * 32}, 1)) is (generation == 1)
     with pytest.raises(KeyError):
-        build_marked("gtk", KeyEnvironment.TEST, b"1", bytes(32), pepper=BOTH, generation=3)
+        build("gtk", KeyEnvironment.TEST, b"1", bytes(32), pepper=BOTH, generation=3)
 
 
 def test_filter_is_disabled_by_unknown_generation() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import asyncpg
 import pytest
 from gatehouse.core.keys import KeyEnvironment
-from gatehouse.core.token import Pepper, build_marked
+from gatehouse.core.token import Pepper, build
 from gatehouse.features.keys.models import Effective
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.platform.settings import Settings
@@ -111,7 +111,7 @@ class Gateway:
         """Stores a key with scope cores:read and a high rate limit, with the given columns."""
         environment = KeyEnvironment(columns.pop("environment", "test"))
         random = secrets.token_bytes(9), secrets.token_bytes(32)
-        token = build_marked("gtk", environment, *random, pepper=self.pepper, generation=1)
+        token = build("gtk", environment, *random, pepper=self.pepper, generation=1)
         assert token is not None
         limits = columns.pop(
             "limits", [{"name": "requests", "quota": 1000, "window_s": 1, "burst": 1000}]

@@ -15,7 +15,7 @@ from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.clock import Clock
 from gatehouse.core.keys import KeyEnvironment, KeyId, RateLimit, RotationOptions
 from gatehouse.core.lifecycle import Action
-from gatehouse.core.token import Pepper, build, build_marked
+from gatehouse.core.token import Pepper, build
 from gatehouse.features.keys.models import Effective
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.service import KeyService
@@ -26,6 +26,7 @@ from gatehouse.platform.redis.connection import Redis
 
 from sandbox.ports import free_port
 from tests.runtime.services.gateway.conftest import PEPPER, Gateway, Start, applied
+from tests.runtime.tokens import unknown_token
 
 OPERATOR = Actor(
     type="bootstrap", id="bootstrap", request_id=RequestId("req_test"), source_address="192.0.2.1"
@@ -295,7 +296,7 @@ async def test_unconfirmed_self_revocation_is_within_bound(gateway: Any) -> None
 
 async def test_wrong_token_revokes_nothing(gateway: Any) -> None:
     key = await gateway.create_key()
-    forged = build_marked(
+    forged = build(
         "gtk",
         KeyEnvironment.TEST,
         b"",
@@ -318,17 +319,13 @@ async def test_well_formed_guesses_cost_no_lookup(empty_gateway: Any) -> None:
     key = await gateway.create_key()
     assert (await gateway.verify(key.token)).json["code"] == "VALID"
     before = await count_lookups(gateway)
-    guesses = [
-        build("gtk", KeyEnvironment.TEST, secrets.token_bytes(9), secrets.token_bytes(32)).text
-        for _ in range(50)
-    ]
-    codes = {(await gateway.verify(guess)).json["code"] for guess in guesses}
+    codes = {(await gateway.verify(unknown_token().text)).json["code"] for _ in range(50)}
     assert (codes, await count_lookups(gateway) - before) == ({"NOT_FOUND"}, 0)
 
 
-async def test_key_without_mark_is_found(empty_gateway: Any) -> None:
+async def test_key_whose_mark_cannot_be_verified_is_found(empty_gateway: Any) -> None:
     gateway = empty_gateway
-    old = build("gtk", KeyEnvironment.TEST, secrets.token_bytes(9), secrets.token_bytes(32))
+    old = unknown_token()
     await gateway.create_key(id=old.id, digest=gateway.pepper.digest(old.text, 1), id_generation=0)
     await applied(gateway.pool, await gateway.pool.fetchval("SELECT max(change_seq) FROM api_key"))
     assert (await gateway.verify(old.text)).json["code"] == "VALID"
