@@ -235,7 +235,6 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._routes: dict[tuple[str, str, int], Durations] = {}
         self._by_code: Counts[Code] = Counts()
-        self._by_cache_outcome: Counts[str] = Counts()
         self._shared = METRICS_FOLDER_VARIABLE in os.environ
         self._timer: asyncio.TimerHandle | None = None
         self._create_request_metrics()
@@ -269,10 +268,6 @@ class Metrics:
                 "queue was full."
             ),
             "outcome",
-        )
-        self.slow_queries = self._counter(
-            "gatehouse_slow_queries_total",
-            "SQL statements that took at least half a second.",
         )
         self._gauge(
             "gatehouse_worker_restarts",
@@ -310,7 +305,7 @@ class Metrics:
             ),
             "outcome",
         )
-        self._core_cache = self._counter(
+        self.core_cache = self._counter(
             "gatehouse_core_cache_total",
             "Cacheable requests to Cores: hit = revalidated with status 304, changed = new "
             "response, miss = not in the cache.",
@@ -414,12 +409,6 @@ class Metrics:
         """Counts spans. Thread-safe."""
         self._spans.labels(outcome).inc(count)
 
-    def core_cache(self, outcome: str) -> None:
-        """Counts a cacheable request to a Core."""
-        self._by_cache_outcome[outcome] += 1
-        if self._shared:
-            self._share_later()
-
     def _share_later(self) -> None:
         if self._shared and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SHARE_S, self.flush)
@@ -432,9 +421,6 @@ class Metrics:
         for code, count in self._by_code.items():
             self._decisions.labels(code.value).inc(count)
         self._by_code.clear()
-        for outcome, count in self._by_cache_outcome.items():
-            self._core_cache.labels(outcome).inc(count)
-        self._by_cache_outcome.clear()
 
     def websocket_closed(self, use: WebSocketUse) -> None:
         self.websockets_closed.labels(
@@ -479,11 +465,6 @@ class Observer:
 
     def warn(self, event: str, **fields: Any) -> None:
         self.log.warning(event, service=self.service, **fields)
-
-    def slow_query(self, statement: str, seconds: float) -> None:
-        """Logs and counts a slow query. `statement`: SQL text without values."""
-        self.metrics.slow_queries.inc()
-        self.warn("slow query", statement=statement, ms=round(seconds * 1000, 1))
 
     def metric_line(self, members: dict[str, Any], *, event: str = "usage") -> None:
         """Writes a metric line for CloudWatch, regardless of the log level."""

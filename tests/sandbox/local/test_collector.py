@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from gatehouse.platform.tracing.export import SpanQueue, collector_exporter
-from gatehouse.platform.tracing.tracer import FinishedSpan, Kind
+from gatehouse.platform.tracing.tracer import FinishedSpan
 
 from sandbox.local.collector import write_traces
 
@@ -15,7 +15,7 @@ async def test_spans_are_written_as_lines(tmp_path: Path) -> None:
     log = tmp_path / "traces.log"
     ids = "5759e988bd862e3fe1be46a994272793", "00f067aa0ba902b7", "53995c3f42cd8ad8"
     span = FinishedSpan(
-        "GET /", Kind.SERVER, *ids, 0, 2_500_000, {"http.response.status_code": 500}, failed=True
+        "GET /", "SERVER", *ids, 0, 2_500_000, {"http.response.status_code": 500}, failed=True
     )
     with write_traces(log) as url:
         queue = SpanQueue(

@@ -37,9 +37,6 @@ CONNECT_TIMEOUT_S = 5.0
 STATEMENT_TIMEOUT_S = 15.0
 ACQUIRE_TIMEOUT_S = 5.0
 
-#: Minimum duration in seconds of the statements that are logged as slow.
-SLOW_QUERY_S = 0.5
-
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 
 _SSL_MODES: tuple[SslMode, ...] = get_args(SslMode)
@@ -50,11 +47,8 @@ Row: TypeAlias = "asyncpg.Record"
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
-#: Called with the text of a statement and its duration in seconds. Values are bound parameters and
-#: never part of the text.
-OnSlowQuery = Callable[[str, float], None]
-
-#: Maximum number of characters of a statement in the slow query log.
+#: Maximum number of characters of a statement in a trace. Values are bound parameters and never
+#: part of the text.
 STATEMENT_CHARS = 160
 
 #: Raised by asyncpg and the sockets that it uses when a statement fails or the server cannot be
@@ -223,17 +217,12 @@ class Pool:
         application: str,
         size_max: int,
         acquire_timeout_s: float = ACQUIRE_TIMEOUT_S,
-        slow_query_s: float = SLOW_QUERY_S,
-        on_slow_query: OnSlowQuery | None = None,
     ) -> None:
-        """`application` is the name shown in pg_stat_activity. Statements that take at least
-        `slow_query_s` are reported, even if they fail."""
+        """`application` is the name shown in pg_stat_activity."""
         self._login = login
         self._application = application
         self._size_max = size_max
         self._acquire_timeout_s = acquire_timeout_s
-        self._slow_query_s = slow_query_s
-        self._on_slow_query = on_slow_query
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
 
@@ -335,34 +324,27 @@ class Pool:
                     min_size=0,
                     max_size=self._size_max,
                     server_settings={"application_name": self._application},
-                    init=self._observe_queries,
+                    init=_trace_queries,
                 )
             return self._pool
 
-    async def _observe_queries(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        """Logs slow queries, and adds the queries of a sampled request to its trace."""
-        report, threshold_s = self._on_slow_query, self._slow_query_s
 
-        def observe(query: LoggedQuery) -> None:
-            if report is not None and query.elapsed >= threshold_s:
-                report(one_line(query.query), query.elapsed)
-            if is_sampled():
-                statement = one_line(query.query)
-                operation = statement.partition(" ")[0].rstrip(";")
-                attributes = {"db.system.name": "postgresql", "db.query.text": statement}
-                add_call(operation, query.elapsed, attributes, failed=query.exception is not None)
-
-        connection.add_query_logger(observe)
+async def _trace_queries(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Adds the queries of a sampled request to its trace."""
+    connection.add_query_logger(_trace_query)
 
 
-def pool_of(settings: Settings, application: str, on_slow_query: OnSlowQuery) -> Pool:
+def _trace_query(query: LoggedQuery) -> None:
+    if is_sampled():
+        statement = " ".join(query.query.split())[:STATEMENT_CHARS]
+        operation = statement.partition(" ")[0].rstrip(";")
+        attributes = {"db.system.name": "postgresql", "db.query.text": statement}
+        add_call(operation, query.elapsed, attributes, failed=query.exception is not None)
+
+
+def pool_of(settings: Settings, application: str) -> Pool:
     """Pool of a service. Raises SettingsError."""
-    return Pool(
-        database(settings),
-        application=application,
-        size_max=settings.database_pool_size,
-        on_slow_query=on_slow_query,
-    )
+    return Pool(database(settings), application=application, size_max=settings.database_pool_size)
 
 
 @dataclass(slots=True)
@@ -398,11 +380,6 @@ def explain(exc: BaseException, login: DatabaseLogin) -> str:
             reason = getattr(exc, "strerror", None) or type(exc).__name__
     problem = f"cannot connect to {server} as {login.user}: {reason}"
     return f"{problem}. Check {VARIABLE} and that the server is running"
-
-
-def one_line(statement: str) -> str:
-    """The beginning of a statement on one line, long enough to find the statement in the source."""
-    return " ".join(statement.split())[:STATEMENT_CHARS]
 
 
 def row_count(status: str) -> int:

@@ -29,7 +29,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
-from gatehouse.platform.tracing.tracer import FinishedSpan, Kind
+from gatehouse.platform.tracing.tracer import FinishedSpan
 
 #: Maximum number of spans that wait. Further spans are dropped.
 QUEUE_SPANS_MAX = 2048
@@ -49,7 +49,6 @@ _DAEMON_HEADER = b'{"format":"json","version":1}\nT1S'
 DAEMON_MESSAGE_BYTES_MAX = 65_000
 
 _SCOPE = InstrumentationScope("gatehouse")
-_KINDS = {Kind.SERVER: SpanKind.SERVER, Kind.CLIENT: SpanKind.CLIENT}
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _FAILED, _UNSET = Status(StatusCode.ERROR), Status(StatusCode.UNSET)
 
@@ -59,31 +58,31 @@ _FAILED, _UNSET = Status(StatusCode.ERROR), Status(StatusCode.UNSET)
 Count = Callable[[str, int], None]
 
 
-class SpanQueue:
-    """Exports spans in a background thread."""
+class SpanQueue(SpanExporter):
+    """Exports spans in a background thread with another exporter, and counts them."""
 
     def __init__(
         self, exporter: SpanExporter, *, service: str, environment: str, count: Count
     ) -> None:
         # The SDK would write its errors to standard error.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
+        self._exporter = exporter
         self._resource = resource(service, environment)
-        self._counting = _CountingExporter(exporter, count)
         self._processor = BatchSpanProcessor(
-            self._counting,
+            self,
             max_queue_size=QUEUE_SPANS_MAX,
             schedule_delay_millis=EXPORT_INTERVAL_S * 1000,
             max_export_batch_size=BATCH_SPANS_MAX,
         )
         self._count = count
         self._lock = threading.Lock()
-        self._added = 0
+        self._waiting = 0
 
     def add(self, span: FinishedSpan) -> None:
         """Adds a span, or drops it if the queue is full. Thread-safe."""
         with self._lock:
-            is_full = self._added - self._counting.taken >= QUEUE_SPANS_MAX
-            self._added += not is_full
+            is_full = self._waiting >= QUEUE_SPANS_MAX
+            self._waiting += not is_full
         if is_full:
             self._count("dropped", 1)
         else:
@@ -97,22 +96,13 @@ class SpanQueue:
         thread.start()
         await asyncio.to_thread(thread.join, CLOSE_TIMEOUT_S)
 
-
-class _CountingExporter(SpanExporter):
-    """Counts the spans that another exporter takes. taken: all spans, including those that
-    failed.
-    """
-
-    def __init__(self, exporter: SpanExporter, count: Count) -> None:
-        self._exporter = exporter
-        self._count = count
-        self.taken = 0
-
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Called by the background thread."""
         result = SpanExportResult.FAILURE
         with suppress(Exception):
             result = self._exporter.export(spans)
-        self.taken += len(spans)
+        with self._lock:
+            self._waiting -= len(spans)
         is_exported = result is SpanExportResult.SUCCESS
         self._count("exported" if is_exported else "failed", len(spans))
         return result
@@ -180,7 +170,7 @@ def readable_span(span: FinishedSpan, resource: Resource) -> ReadableSpan:
     """The span in the form that exporters of OpenTelemetry read."""
     trace_id = int(span.trace_id, 16)
     parent = (
-        SpanContext(trace_id, int(span.parent_id, 16), is_remote=span.kind is Kind.SERVER)
+        SpanContext(trace_id, int(span.parent_id, 16), is_remote=span.kind == "SERVER")
         if span.parent_id
         else None
     )
@@ -190,7 +180,7 @@ def readable_span(span: FinishedSpan, resource: Resource) -> ReadableSpan:
         parent=parent,
         resource=resource,
         attributes=dict(span.attributes),
-        kind=_KINDS[span.kind],
+        kind=SpanKind[span.kind],
         status=_FAILED if span.failed else _UNSET,
         start_time=span.start_ns,
         end_time=span.end_ns,

@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from enum import Enum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, random_digits
 
@@ -27,11 +26,8 @@ _DIGITS = 15
 Attributes = Mapping[str, str | int]
 
 
-class Kind(Enum):
-    """Kinds of spans (OpenTelemetry specification, "SpanKind")."""
-
-    SERVER = "SERVER"
-    CLIENT = "CLIENT"
+#: Kinds of spans (OpenTelemetry specification, "SpanKind").
+Kind = Literal["SERVER", "CLIENT"]
 
 
 class FinishedSpan(NamedTuple):
@@ -133,7 +129,7 @@ class Tracer:
         attributes |= {f"gatehouse.{name}": value for name, value in details.items() if value}
         ids = trace.trace_id, trace.span_id, trace.parent_id
         name = f"{method} {route}"
-        self.add(name, Kind.SERVER, ids, seconds, attributes, failed=status >= 500)
+        self.add(name, "SERVER", ids, seconds, attributes, failed=status >= 500)
 
     def request_to_core(
         self,
@@ -159,7 +155,7 @@ class Tracer:
             (trace.trace_id, trace.client_span_id, trace.span_id),
             status == 0 or status >= 400,
         )
-        self.add(method, Kind.CLIENT, ids, seconds, attributes, failed=failed)
+        self.add(method, "CLIENT", ids, seconds, attributes, failed=failed)
 
 
 class ActiveRequest:
@@ -223,7 +219,7 @@ def add_call(name: str, seconds: float, attributes: Attributes, *, failed: bool)
         trace = active.trace
         # The ID is not secret.
         ids = trace.trace_id, f"{random.getrandbits(60) | 3 << 60:016x}", trace.span_id
-        active.tracer.add(name, Kind.CLIENT, ids, seconds, attributes, failed=failed)
+        active.tracer.add(name, "CLIENT", ids, seconds, attributes, failed=failed)
 
 
 def _threshold(percent: float) -> str:

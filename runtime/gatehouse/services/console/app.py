@@ -86,7 +86,7 @@ _NO_SHARING = (
 def build(settings: Settings) -> Application:
     """Build the console. Raises SettingsError. Connections are opened on first use."""
     observer = Observer("console", settings.log_level, settings.environment)
-    pool = pool_of(settings, "gatehouse console", observer.slow_query)
+    pool = pool_of(settings, "gatehouse console")
     pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
     clock = Clock()
     sharing = Backend.from_settings(settings, clock) if settings.sharing_url else None

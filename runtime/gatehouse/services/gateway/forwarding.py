@@ -167,7 +167,7 @@ class Forwarding:
         if revalidation is not None:
             storable = revalidation.cache.storable(status, headers)
             status, headers, body, outcome = revalidation.apply(status, headers)
-            self.context.service.observer.metrics.core_cache(outcome)
+            self.context.service.observer.metrics.core_cache.labels(outcome).inc()
             if body is not None or not storable:
                 self._revalidation = None
         if self.context.is_head or status in _NO_BODY:

@@ -163,14 +163,6 @@ def test_features_setting_is_parsed(requested: dict[str, bool]) -> None:
     assert set(off(switched(written))) == {name for name, on in requested.items() if not on}
 
 
-def test_slow_statement_is_logged_and_counted(console: Console) -> None:
-    observer = console.composition.observer
-    observer.slow_query("SELECT 1", 0.75)
-    line = {"event": "slow query", "service": "console", "statement": "SELECT 1", "ms": 750.0}
-    assert console.log.entries[-1].items() >= line.items()
-    assert "gatehouse_slow_queries_total 1.0" in observer.metrics.exposition().decode()
-
-
 @pytest.mark.requirement("TR-12")
 async def test_service_without_optional_dependency_is_degraded(console: Console) -> None:
     with servers.redis() as url:

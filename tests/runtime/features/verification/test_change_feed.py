@@ -17,7 +17,9 @@ from gatehouse.features.verification import repository
 from gatehouse.features.verification.cache import KeyCache
 from gatehouse.features.verification.repository import CreditRepository, KeyLoader
 from gatehouse.platform.db.migrations import runner
-from gatehouse.platform.db.pool import Pool, login
+from gatehouse.platform.db.pool import login
+from gatehouse.platform.http import asgi
+from gatehouse.platform.tracing.tracer import FinishedSpan, Tracer, active_request
 
 from sandbox.local import servers
 from sandbox.ports import free_port
@@ -280,22 +282,17 @@ async def test_number_of_keys_in_a_lookup_is_bounded(
     database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repository, "BATCH_SIZE", 2)
-    statements: list[str] = []
-    pool = Pool(
-        database.app,
-        application="tests",
-        size_max=4,
-        slow_query_s=0.0,
-        on_slow_query=lambda statement, _: statements.append(statement),
-    )
-    keys = KeyLoader(pool, KeyCache(10), lambda: 0)
-    results = await asyncio.gather(*(keys.find(KeyId(f"{number:012d}")) for number in range(5)))
-    await pool.close()
+    spans: list[FinishedSpan] = []
+    tracer = Tracer(spans.append, 100.0)
+    async with opened(database.app) as pool:
+        keys = KeyLoader(pool, KeyCache(10), lambda: 0)
+        with active_request(tracer, tracer.begin(asgi.request_id(), None)):
+            results = await asyncio.gather(
+                *(keys.find(KeyId(f"{number:012d}")) for number in range(5))
+            )
     assert results == [None] * 5
-    assert (
-        len([statement for statement in statements if statement.startswith("SELECT id, digest, ")])
-        == 3
-    )
+    statements = [str(span.attributes["db.query.text"]) for span in spans]
+    assert sum(statement.startswith("SELECT id, digest, ") for statement in statements) == 3
 
 
 async def _reads(rows: Any) -> int:

@@ -1,4 +1,4 @@
-"""Connection pool: slow query log, errors, and conditions."""
+"""Connection pool: errors, and conditions."""
 
 from __future__ import annotations
 
@@ -14,41 +14,6 @@ from gatehouse.platform.db.statements import Conditions
 from tests.runtime.conftest import Database, opened
 
 CANARY = "canary-value"
-
-
-@pytest.mark.requirement("TR-01")
-async def test_slow_query_is_reported_without_values(database: Database) -> None:
-    reports: list[str] = []
-    pool = Pool(
-        database.app,
-        application="tests",
-        size_max=1,
-        slow_query_s=0.0,
-        on_slow_query=lambda statement, _: reports.append(statement),
-    )
-    await pool.fetch("SELECT count(*)\n FROM api_key WHERE name = $1", CANARY)
-    with pytest.raises(Unavailable):
-        await pool.fetch("SELECT 1 / $1::integer", 0)
-    await pool.close()
-    assert [report for report in reports if "api_key" in report] == [
-        "SELECT count(*) FROM api_key WHERE name = $1"
-    ]
-    assert "SELECT 1 / $1::integer" in reports
-    assert CANARY not in str(reports)
-
-
-async def test_fast_query_is_not_reported(database: Database) -> None:
-    reports: list[str] = []
-    pool = Pool(
-        database.app,
-        application="tests",
-        size_max=1,
-        slow_query_s=3600.0,
-        on_slow_query=lambda statement, _: reports.append(statement),
-    )
-    await pool.fetch("SELECT 1")
-    await pool.close()
-    assert reports == []
 
 
 async def test_error_of_a_statement_hides_its_values(database: Database) -> None:

@@ -24,7 +24,7 @@ from gatehouse.platform.tracing.export import (
     readable_span,
     resource,
 )
-from gatehouse.platform.tracing.tracer import FinishedSpan, Kind
+from gatehouse.platform.tracing.tracer import FinishedSpan
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -35,7 +35,7 @@ from tests.runtime.platform.tracing.collector import Collector, running_collecto
 def span(number: int = 1, **changes: Any) -> FinishedSpan:
     ids = f"{number:032x}", f"{number:016x}", ""
     return FinishedSpan(
-        "GET /", Kind.SERVER, *ids, 1_000, 2_000, {"gatehouse.request_id": f"req_{number}"}
+        "GET /", "SERVER", *ids, 1_000, 2_000, {"gatehouse.request_id": f"req_{number}"}
     )._replace(**changes)
 
 
