@@ -28,7 +28,7 @@ PURPOSE = "secret-content"
 
 TABLE_ACTIONS: Mapping[str, str] = {
     CREATE: "dynamodb:GetItem BatchGetItem PutItem UpdateItem",
-    OPEN: "dynamodb:GetItem PutItem UpdateItem",
+    OPEN: "dynamodb:GetItem UpdateItem",
 }
 OBJECT_ACTIONS: Mapping[str, str] = {
     CREATE: "s3:PutObject DeleteObjectVersion",

@@ -81,8 +81,9 @@ class Permissions:
         service, _, operation = call._action.partition(":")
         action = f"{_IAM_PREFIX.get(service, service)}:{operation}"
         action = _IAM_ACTION.get(action, action)
-        parts = _deletions(call, action, resource) or _transaction(call, action)
-        for used, target in parts or [(action, _resource(call, action, resource))]:
+        for used, target in _deletions(call, action, resource) or [
+            (action, _resource(call, action, resource))
+        ]:
             self._authorize(call, name, used, target)
 
     def _authorize(self, call: Any, name: str, action: str, target: str) -> None:
@@ -197,19 +198,6 @@ def _deletions(call: Any, action: str, bucket: str) -> list[tuple[str, str]]:
         )
         for one in objects
     ]
-
-
-def _transaction(call: Any, action: str) -> list[tuple[str, str]]:
-    """The action and table of each write in TransactWriteItems; empty for other calls.
-
-    AWS authorizes a transaction by its writes (Amazon DynamoDB Developer Guide, "Using IAM with
-    DynamoDB transactions").
-    """
-    if action != "dynamodb:TransactWriteItems":
-        return []
-    writes = [write for item in _body(call)["TransactItems"] for write in item.items()]
-    tables = f"arn:aws:dynamodb:{call._region}:{call.account_id}:table"
-    return [(f"dynamodb:{kind}Item", f"{tables}/{write['TableName']}") for kind, write in writes]
 
 
 def _statements(policies: Iterable[Any]) -> list[Any]:

@@ -60,7 +60,6 @@ OPEN = {
     ("kms:Decrypt", "sharing"),
 }
 RECEIVE = {
-    ("dynamodb:PutItem", TABLE),
     ("s3:PutObject", OBJECT),
     ("kms:GenerateDataKey", "sharing"),
 }

@@ -228,7 +228,7 @@ def test_lists_have_the_same_page_size() -> None:
         for parameter in operation.body["parameters"]
         if parameter["name"] == "limit" and "cursor" in _names(operation)
     }
-    assert len(pages) == 6
+    assert len(pages) == 5
     for schema in pages.values():
         assert {name: schema[name] for name in ("default", "minimum", "maximum")} == {
             "default": PAGE_SIZE,

@@ -89,7 +89,6 @@ class AuditAction(DescribedStr):
         "request.denied",
         "An attempt to submit a secret to a secret request was denied.",
     )
-    REQUEST_REVOKE = "request.revoke", "A secret request was revoked."
     ACCESS_DENIED = "access.denied", "A request to the console was denied."
 
     @property
@@ -108,10 +107,9 @@ _TARGET_TYPES = {
     AuditAction.LINK_ACKNOWLEDGE: "secret",
     AuditAction.LINK_DENIED: "secret",
     AuditAction.LINK_REVOKE: "secret",
-    AuditAction.REQUEST_CREATE: "secret_request",
-    AuditAction.REQUEST_SUBMIT: "secret_request",
-    AuditAction.REQUEST_DENIED: "secret_request",
-    AuditAction.REQUEST_REVOKE: "secret_request",
+    AuditAction.REQUEST_CREATE: "secret",
+    AuditAction.REQUEST_SUBMIT: "secret",
+    AuditAction.REQUEST_DENIED: "secret",
 }
 
 

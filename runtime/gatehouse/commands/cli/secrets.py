@@ -8,6 +8,7 @@ import base64
 import getpass
 import mimetypes
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from inspect import Parameter
@@ -19,9 +20,9 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
-from gatehouse.client import end_to_end
+from gatehouse.client import end_to_end, retrieval_links
 from gatehouse.client.services import ConsoleClient, SharingClient
-from gatehouse.commands.cli import secret_requests
+from gatehouse.commands.cli import shapes
 from gatehouse.commands.cli.audit import trusted_keys
 from gatehouse.commands.cli.options import RETRIES, Output, console_command, is_url
 from gatehouse.commands.cli.output import (
@@ -33,11 +34,10 @@ from gatehouse.commands.cli.output import (
     print_json,
     stop,
 )
-from gatehouse.commands.cli.secret_requests import checked_id
-from gatehouse.commands.cli.shapes import parameters, request
+from gatehouse.commands.cli.shapes import parameters
 from gatehouse.features.sharing.deletion_receipt import is_signed
 from gatehouse.features.sharing.link_schemas import OpenedItemView
-from gatehouse.features.sharing.requests.schemas import CreateSecretRequest
+from gatehouse.features.sharing.request_schemas import CreatedSecretRequest, CreateSecretRequest
 from gatehouse.features.sharing.schemas import (
     CreatedSecret,
     CreateSecret,
@@ -49,6 +49,7 @@ from gatehouse.features.sharing.schemas import (
 )
 
 _PATH = "/v1/secrets"
+_ID = re.compile(r"[0-9A-Za-z]{22}", re.ASCII)
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 SecretIdArgument = Annotated[
@@ -77,10 +78,7 @@ def register(app: typer.Typer) -> None:
         (restore_version, ()),
         (revoke, ()),
         (receipt, ()),
-        (secret_requests.request, parameters(CreateSecretRequest, "retrieval_link")),
-        (secret_requests.list_requests, page),
-        (secret_requests.show_request, ()),
-        (secret_requests.revoke_request, ()),
+        (request, parameters(CreateSecretRequest, "retrieval_link")),
     )
     for command, options in commands:
         name = command.__name__.rstrip("_").replace("_", "-")
@@ -120,7 +118,7 @@ def create(
     else:
         content = _content(file)
     text = _passphrase(passphrase_file, ask=passphrase, new=True)
-    fields = {**content, **request(settings), **({"passphrase": text} if text else {})}
+    fields = {**content, **shapes.request(settings), **({"passphrase": text} if text else {})}
     created = client.call(CreatedSecret, "POST", _PATH, fields)
     links = [(link.recipient, f"{link.url}.{key}" if key else link.url) for link in created.links]
 
@@ -136,9 +134,38 @@ def create(
     return {**value, "links": [{"recipient": name, "url": url} for name, url in links]}, show
 
 
+def request(client: ConsoleClient, **settings: Any) -> Output:
+    """Request a secret from someone without an account, and print the links, which are shown only
+    once.
+
+    Send the submission link to the person who has the secret, and keep the retrieval link. To open
+    the submitted secret, run `gatehouse secrets open` with the retrieval link. Nobody else can open
+    the secret.
+    """
+    link = retrieval_links.create()
+    fields = {**shapes.request(settings), "retrieval_link": retrieval_links.parameters(link)}
+    created = client.call(CreatedSecretRequest, "POST", "/v1/secret-requests", fields)
+    secret, submission = created.secret, created.submission_link
+    links = {
+        "submission_link": submission,
+        "retrieval_link": link.url(submission.partition("/r/")[0]),
+    }
+
+    def show() -> None:
+        note(
+            f"Requested secret {secret.id}, which expires at {secret.expires_at}. Links are not "
+            f"shown again. Send the submission link. Keep the retrieval link to open the submitted "
+            f"secret with `gatehouse secrets open`:"
+        )
+        for name, url in links.items():
+            print(f"{name.removesuffix('_link')}\t{url}")
+
+    return {"id": secret.id, "expires_at": secret.expires_at, **links}, show
+
+
 def list_(client: ConsoleClient, **filters: Any) -> Output:
     """List secrets, newest first."""
-    secrets = list(client.items(SecretView, _PATH, **request(filters)))
+    secrets = list(client.items(SecretView, _PATH, **shapes.request(filters)))
 
     def show() -> None:
         print_items(secrets, "id", "label", "state", ("uses", _uses), "created_at", "expires_at")
@@ -164,7 +191,7 @@ def update(client: ConsoleClient, id: SecretIdArgument, **settings: Any) -> Outp
 
     Fails if the secret is changed concurrently.
     """
-    changes = request(settings)
+    changes = shapes.request(settings)
     if not changes:
         stop("nothing to change: use at least one option, such as --uses", code=USAGE)
     secret = _changed(client, id, "PATCH", "", changes)
@@ -309,6 +336,18 @@ def open_(
             for item, content in contents:
                 _save(item, content, output)
         client.acknowledge(link, claim)
+
+
+def checked_id(text: str) -> str:
+    """Return the ID of a secret. Exits with a usage error if the text is not an ID. The error omits
+    the text, which may be a link."""
+    if not _ID.fullmatch(text):
+        stop(
+            "ID must be a secret ID of 22 letters and digits (see `gatehouse secrets list`), not a "
+            "link",
+            code=USAGE,
+        )
+    return text
 
 
 def _secret(client: ConsoleClient, id: str) -> SecretView:

@@ -241,9 +241,7 @@ def _body(row: Row, event: str) -> str:
     secret.
     """
     label = Actor(row["actor_type"], row["actor_id"]).label
-    target = (
-        f"{AuditAction(row['action']).target_type}_id"  # key_id, secret_id or secret_request_id
-    )
+    target = f"{AuditAction(row['action']).target_type}_id"  # key_id or secret_id
     data = {
         target: row["target_id"],
         "by": label,

@@ -16,7 +16,6 @@ from gatehouse.features.sharing.content_store import ContentStore, DataKeys
 from gatehouse.features.sharing.link_token import LinkToken, new_id
 from gatehouse.features.sharing.models import Secret, SharingEvent
 from gatehouse.features.sharing.repository import Repository
-from gatehouse.features.sharing.requests.models import SecretRequest
 from gatehouse.features.sharing.table import Table
 from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings, SharingSettings
 
@@ -37,8 +36,7 @@ class Backend:
     """
 
     table: Table
-    secrets: Repository[Secret]
-    requests: Repository[SecretRequest]
+    secrets: Repository
     content: ContentStore
     data_keys: DataKeys
     environment: str
@@ -56,8 +54,7 @@ class Backend:
         table = Table(settings.secret_links_table)
         return cls(
             table=table,
-            secrets=Repository(table, Secret),
-            requests=Repository(table, SecretRequest),
+            secrets=Repository(table),
             content=ContentStore(settings.secrets_bucket),
             data_keys=DataKeys(settings.secrets_key, settings.environment),
             environment=settings.environment,

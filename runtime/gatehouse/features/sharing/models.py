@@ -43,10 +43,11 @@ CONTENT_JSON_BYTES_MAX = base64_chars(FILES_BYTES_MAX) + 6 * TEXT_BYTES_MAX
 
 
 class SecretState(StrEnum):
-    """Stored states. The stored state of an expired secret is still `active`; expiry is determined
-    by the current time.
+    """Stored states. The stored state of an expired secret is still `active` or `requested`; expiry
+    is determined by the current time.
     """
 
+    REQUESTED = "requested"  # has no content until somebody submits it
     ACTIVE = "active"
     ENDED = "ended"  # the links no longer work; the content is being deleted
     PURGED = "purged"
@@ -140,13 +141,28 @@ class Link(msgspec.Struct, frozen=True):
         return min((claim.at for claim in self.claims.values()), default=None)
 
 
+class SecretRequest(msgspec.Struct, frozen=True):
+    """The request with which the owner asked for a secret.
+
+    purpose: description of the requested secret, shown to submitters.
+    lifetime_s: lifetime of the secret from the time of its submission.
+    verifier: hash of the link secret in the submission link.
+    submission: ID of the received submission, chosen by the client; empty if there is none.
+    """
+
+    purpose: str
+    lifetime_s: float
+    verifier: bytes
+    submission: str = ""
+
+
 class Secret(msgspec.Struct, frozen=True):
     """A secret and its links, stored in one table item. A single conditional update therefore
     decides every use.
 
     id: 22 base62 characters.
     owner: label of the actor that created the secret, such as `key:3fGh82kLmQ0a`.
-    sender: name of the sender, which recipients see.
+    sender: name of the sender, which recipients see, or of the requester, which submitters see.
     label: not shown to recipients.
     expires_at: time at which the links stop working, and from which the content is deleted.
     expires_at_max: latest time to which `expires_at` can be extended. Part of the encryption
@@ -155,10 +171,12 @@ class Secret(msgspec.Struct, frozen=True):
         link changes.
     writes: number of changes of the item. A change is stored only if nobody else has changed the
         item since it was read.
-    versions: versions of the content, with the current version first. Empty after the purge.
+    versions: versions of the content, with the current version first. Empty before the submission
+        and after the purge.
     links: links by ID.
     next_version: number of the next version.
     end_to_end: the client encrypted the content; the server cannot read it.
+    request: None for a secret that was not requested.
     receipt: fields of `schemas.Deletion` after the purge.
     delete_at: time at which DynamoDB deletes the item.
     """
@@ -176,6 +194,7 @@ class Secret(msgspec.Struct, frozen=True):
     next_version: int
     links: dict[str, Link]
     end_to_end: bool = False
+    request: SecretRequest | None = None
     ended_at: float | None = None
     end_reason: EndReason | None = None
     purged_at: float | None = None
@@ -198,10 +217,10 @@ class Secret(msgspec.Struct, frozen=True):
 
 
 def ended(secret: Secret, reason: EndReason, at: float) -> Secret:
-    """Return an active secret after its end: the links no longer work and have no keys. Returns any
-    other secret unchanged.
+    """Return an active or requested secret after its end: the links no longer work and have no
+    keys. Returns any other secret unchanged.
     """
-    if secret.state != SecretState.ACTIVE:
+    if is_final(secret):
         return secret
     return msgspec.structs.replace(
         secret,
@@ -214,6 +233,10 @@ def ended(secret: Secret, reason: EndReason, at: float) -> Secret:
             for link in secret.links.values()
         },
     )
+
+
+def is_final(secret: Secret) -> bool:
+    return secret.state in (SecretState.ENDED, SecretState.PURGED)
 
 
 def is_expired(secret: Secret, now: float) -> bool:
@@ -229,13 +252,17 @@ def is_used(secret: Secret) -> bool:
 
 
 def shown_state(secret: Secret, now: float) -> str:
-    """Return the state that the owner sees: `active`, `expired`, `used`, `revoked` or `purged`."""
+    """Return the state that the owner sees: `requested`, `active`, `expired`, `used`, `revoked` or
+    `purged`.
+    """
     if secret.state == SecretState.PURGED:
         return "purged"
     if secret.end_reason is not None:
         return secret.end_reason.value
     if is_expired(secret, now):
         return "expired"
+    if secret.state == SecretState.REQUESTED:
+        return "requested"
     if all(link.state != LinkState.ACTIVE for link in secret.links.values()):
         return "revoked"
     return "used" if is_used(secret) else "active"
@@ -252,7 +279,7 @@ class Client(msgspec.Struct, frozen=True):
         return network_of(self.address, v4=24, v6=48)
 
     def actor(self, kind: Literal["recipient", "submitter"], identifier: str) -> Actor:
-        """`identifier`: ID of the link or of the secret request."""
+        """`identifier`: ID of the link or of the requested secret."""
         return Actor(kind, identifier, self.request_id, self.address)
 
 

@@ -5,12 +5,12 @@ No endpoint returns content. Recipients open links at the sharing service.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from gatehouse.core.audit_events import AuditAction
-from gatehouse.core.errors import Forbidden, NotFound
+from gatehouse.core.errors import Forbidden
 from gatehouse.core.roles import (
     AUDITORS,
     OPERATORS,
@@ -21,7 +21,7 @@ from gatehouse.core.roles import (
 )
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.sharing.models import CONTENT_JSON_BYTES_MAX, Secret
-from gatehouse.features.sharing.requests.models import SecretRequest
+from gatehouse.features.sharing.request_schemas import CreatedSecretRequest, CreateSecretRequest
 from gatehouse.features.sharing.schemas import (
     CreatedSecret,
     CreateSecret,
@@ -36,13 +36,11 @@ from gatehouse.features.sharing.schemas import (
     receipt_view,
     secret_view,
 )
-from gatehouse.features.sharing.service import SecretService, content_items
+from gatehouse.features.sharing.service import SecretService, content_items, no_secret
 from gatehouse.platform.http.endpoint import Endpoint, StepUp
 from gatehouse.platform.http.fields import IF_MATCH, etag, expected_version
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.validation import invalid
-
-_Stored = TypeVar("_Stored", Secret, SecretRequest)
 
 
 async def create_secret(
@@ -64,14 +62,35 @@ async def create_secret(
     )
 
 
+async def create_secret_request(
+    request: Request, body: CreateSecretRequest, sharing: SecretService
+) -> CreatedSecretRequest:
+    """Request a secret.
+
+    The submission link is returned only in this response. Send the link to the person who has the
+    secret. Only the retrieval link, which the client created, can open the submitted secret. Until
+    the submission, the state of the secret is `requested`.
+    """
+    secret, token = await sharing.request(body, request.authenticated.owner, request.actor)
+    request.add_header(b"location", f"/v1/secrets/{secret.id}")
+    return CreatedSecretRequest(_view(request, secret), token.url(sharing.url))
+
+
 async def list_secrets(request: Request, query: ListOwned, sharing: SecretService) -> SecretPage:
     """List secrets.
 
     Returns the secrets of the caller, newest first. Some roles can also list the secrets of another
     owner.
     """
-    secrets, next_cursor = await page_of(request, query, "secrets", sharing.repository.of_owner)
-    return SecretPage([secret_view(secret, request.now) for secret in secrets], next_cursor)
+    own = request.authenticated.owner
+    if query.owner not in (None, own) and not request.authenticated.roles & AUDITORS:
+        raise Forbidden("Listing for another owner requires the role owner, operator or auditor.")
+    owner = query.owner or own
+    cursors = request.cursors(f"secrets|{owner}")
+    after = "" if query.cursor is None else cursors.read(query.cursor)
+    secrets, last = await sharing.repository.of_owner(owner, after=after, size=query.limit)
+    views = [secret_view(secret, request.now) for secret in secrets]
+    return SecretPage(views, cursors.write(last) if last else None)
 
 
 async def show_secret(request: Request, secret: str, sharing: SecretService) -> SecretView:
@@ -170,10 +189,13 @@ async def show_secret_receipt(
 async def _existing(
     request: Request, sharing: SecretService, secret_id: str, others: frozenset[Role]
 ) -> Secret:
-    """Return a secret that the caller owns or, with a role in `others`, any secret. Raises
-    NotFound.
+    """Return a secret that the caller owns or, with a role in `others`, any secret. Raises NotFound
+    as for an unknown ID.
     """
-    return check_visible(request, await sharing.get(secret_id), others, "secret")
+    secret, caller = await sharing.get(secret_id), request.authenticated
+    if secret.owner != caller.owner and not caller.roles & others:
+        raise no_secret()
+    return secret
 
 
 async def _own(request: Request, sharing: SecretService, secret_id: str) -> Secret:
@@ -184,35 +206,6 @@ async def _own(request: Request, sharing: SecretService, secret_id: str) -> Secr
     if secret.owner != request.authenticated.owner:
         raise Forbidden("Only the owner of a secret can change it. You can revoke it.")
     return secret
-
-
-async def page_of(
-    request: Request,
-    query: ListOwned,
-    kind: str,
-    of_owner: Callable[..., Awaitable[tuple[list[_Stored], str]]],
-) -> tuple[list[_Stored], str | None]:
-    """Return a page of secrets or secret requests, and the cursor of the next page. Raises
-    Forbidden, BadRequest. `of_owner`: see `Table.of_owner`.
-    """
-    own = request.authenticated.owner
-    if query.owner not in (None, own) and not request.authenticated.roles & AUDITORS:
-        raise Forbidden("Listing for another owner requires the role owner, operator or auditor.")
-    owner = query.owner or own
-    cursors = request.cursors(f"{kind}|{owner}")
-    after = "" if query.cursor is None else cursors.read(query.cursor)
-    stored, last = await of_owner(owner, after=after, size=query.limit)
-    return stored, cursors.write(last) if last else None
-
-
-def check_visible(request: Request, stored: _Stored, others: frozenset[Role], kind: str) -> _Stored:
-    """Return a secret or secret request that the caller owns or, with a role in `others`, any.
-    Raises NotFound as for an unknown ID. `kind`: name in the message.
-    """
-    caller = request.authenticated
-    if stored.owner != caller.owner and not caller.roles & others:
-        raise NotFound(f"No {kind} has this ID.")
-    return stored
 
 
 def _revision(request: Request) -> int | None:
@@ -243,6 +236,14 @@ ENDPOINTS = (
         status=201,
         errors=(404,),
         **_CONTENT,
+    ),
+    _endpoint(
+        method="POST",
+        path="/v1/secret-requests",
+        handler=create_secret_request,
+        roles=SECRET_CREATORS,
+        status=201,
+        errors=(404, 409),
     ),
     _endpoint(
         method="GET", path="/v1/secrets", handler=list_secrets, roles=SECRET_READERS, errors=(404,)

@@ -45,7 +45,7 @@ FILES_MAX = 10
 FILE_NAME_CHARS_MAX = 255
 OCTETS = "application/octet-stream"
 
-State = Literal["active", "expired", "used", "revoked", "purged"]
+State = Literal["requested", "active", "expired", "used", "revoked", "purged"]
 
 
 def _text_size(text: str) -> str:
@@ -246,7 +246,7 @@ class RestoreVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class ListOwned(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Query parameters for a page of secrets or secret requests."""
+    """Query parameters for a page of secrets."""
 
     owner: Annotated[
         Annotated[str, checked(single_line, min_length=1, max_length=300)] | None,
@@ -305,6 +305,7 @@ _SECRET = {
     "ended_at": None,
     "purged_at": None,
     "end_to_end": False,
+    "purpose": None,
     "revision": 1,
     "versions": [{"number": 1, "created_at": "2030-06-01T09:00:00Z", "items": 1, "size": 28}],
     "links": [LinkView.example],
@@ -323,9 +324,9 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
     state: Annotated[
         State,
         Meta(
-            description="`used`: no link has uses left. If a secret is expired, used or "
-            "revoked, its links no longer work and"
-            " its content is being deleted. `purged`: every version of the content is deleted."
+            description="`requested`: nobody has submitted the secret yet. `used`: no link has "
+            "uses left. If a secret is expired, used or revoked, its links no longer work and its "
+            "content is being deleted. `purged`: every version of the content is deleted."
         ),
     ]
     created_at: Instant
@@ -342,6 +343,10 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
                 "True if the client encrypted the content. The server cannot read the content."
             )
         ),
+    ]
+    purpose: Annotated[
+        str | None,
+        Meta(description="Purpose of a requested secret. Null if the secret was not requested."),
     ]
     revision: Annotated[
         int,
@@ -495,6 +500,7 @@ def secret_view(secret: Secret, now: float) -> SecretView:
         SecretView,
         secret,
         state=shown_state(secret, now),
+        purpose=None if secret.request is None else secret.request.purpose,
         expires_at_max=rfc3339(secret.expires_at_max),
         versions=versions,
         links=links,

@@ -1,4 +1,6 @@
-"""Creates, changes and revokes secrets on behalf of owners. `links.py` opens secrets."""
+"""Creates, requests, changes and revokes secrets on behalf of owners. `links.py` opens secrets, and
+`submissions.py` receives requested secrets.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,11 @@ from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.link_token import LinkToken, is_id, new_id
 from gatehouse.features.sharing.models import (
+    ID_CHARS,
     LINK_CHARS,
     TTL_S_MAX,
     TTL_S_MIN,
+    USES_DEFAULT,
     VERSIONS_MAX,
     ContentItem,
     EndReason,
@@ -28,12 +32,16 @@ from gatehouse.features.sharing.models import (
     LinkState,
     ManifestItem,
     Secret,
+    SecretRequest,
     SecretState,
     Version,
     ended,
     is_expired,
+    is_final,
 )
+from gatehouse.features.sharing.request_schemas import CreateSecretRequest
 from gatehouse.features.sharing.schemas import OCTETS, CreateSecret, SecretContent, UpdateSecret
+from gatehouse.features.sharing.table import ConditionNotMet
 from gatehouse.platform.http.fields import unix_seconds
 from gatehouse.platform.http.validation import invalid
 
@@ -74,21 +82,51 @@ class SecretService:
         await self._backend.take_create("secret", owner)
         secret_id = new_id()
         tokens, links = await self._links(secret_id, new)
-        secret = await self.stored(
+        secret = self._secret(
             secret_id,
             links,
-            content_items(new),
+            new.ttl_s,
             owner=owner,
             sender=new.sender or actor.label,
             label=new.label,
-            ttl_s=new.ttl_s,
             end_to_end=new.end_to_end,
         )
-        await self.repository.create(
-            secret,
-            self._backend.event(actor, AuditAction.SECRET_CREATE, secret_id, {"links": len(links)}),
+        secret = (await self.new_version(secret, content_items(new)))(secret)
+        event = self._backend.event(
+            actor, AuditAction.SECRET_CREATE, secret_id, {"links": len(links)}
         )
+        await self.repository.create(secret, event)
         return secret, tokens
+
+    async def request(
+        self, new: CreateSecretRequest, owner: str, actor: Actor
+    ) -> tuple[Secret, LinkToken]:
+        """Store a secret that has no content until somebody submits it. Only this method returns
+        the submission link. `owner`: label of the owner. Raises RateLimited, and Conflict if the ID
+        that the client chose exists.
+        """
+        await self._backend.take_create("request", owner)
+        link = new.retrieval_link
+        token = LinkToken.create(link.path[:ID_CHARS])
+        secret = self._secret(
+            token.path,
+            [Link(link.path[ID_CHARS:], link.verifier, link.public_key, USES_DEFAULT)],
+            new.ttl_s,
+            owner=owner,
+            sender=new.requester or actor.label,
+            label=new.label,
+            state=SecretState.REQUESTED,
+            request=SecretRequest(
+                new.purpose, new.ttl_s, encryption.verifier(token.secret, token.path)
+            ),
+        )
+        event = self._backend.event(actor, AuditAction.REQUEST_CREATE, secret.id)
+        try:
+            await self.repository.create(secret, event)
+        except ConditionNotMet:
+            message = "The ID in `retrieval_link.path` is in use. Create another link."
+            raise Conflict(message) from None
+        return secret, token
 
     @asynccontextmanager
     async def deliver(self, text: str, label: str, owner: str, actor: Actor) -> AsyncIterator[str]:
@@ -103,44 +141,11 @@ class SecretService:
                 await self.revoke(secret.id, actor)
             raise
 
-    async def stored(
-        self,
-        secret_id: str,
-        links: Sequence[Link],
-        items: Sequence[NewItem],
-        *,
-        owner: str,
-        sender: str,
-        label: str,
-        ttl_s: float,
-        end_to_end: bool = False,
-    ) -> Secret:
-        """Encrypt the content to the links and store the content. Returns the secret, which the
-        caller writes to the table.
-        """
-        now = self._clock.now()
-        secret = Secret(
-            id=secret_id,
-            owner=owner,
-            sender=sender,
-            label=label,
-            created_at=now,
-            expires_at=now + ttl_s,
-            expires_at_max=float(int(now + max(ttl_s, TTL_S_MAX))),
-            state=SecretState.ACTIVE,
-            revision=1,
-            versions=(),
-            next_version=1,
-            links={link.id: link for link in links},
-            end_to_end=end_to_end,
-        )
-        return (await self._new_version(secret, items))(secret)
-
     async def get(self, secret_id: str) -> Secret:
         """Return a secret. Raises NotFound."""
         secret = await self.repository.get(secret_id) if is_id(secret_id) else None
         if secret is None:
-            raise NotFound("No secret has this ID.")
+            raise no_secret()
         return secret
 
     async def update(
@@ -175,7 +180,7 @@ class SecretService:
         Raises NotFound, PreconditionFailed, and Conflict if the secret is no longer active.
         """
         before = self._changeable(await self.get(secret_id), revision)
-        with_version = await self._new_version(before, items)
+        with_version = await self.new_version(before, items)
 
         def replaced(secret: Secret) -> Secret:
             return with_version(self._changeable(secret, before.revision))
@@ -205,7 +210,7 @@ class SecretService:
 
     async def revoke(self, secret_id: str, actor: Actor) -> Secret:
         """Make all links stop working and erase the keys of the links. Does nothing if the secret
-        is no longer active. Raises NotFound."""
+        has ended. Raises NotFound."""
         event = self._backend.event(actor, AuditAction.SECRET_REVOKE, secret_id)
 
         def revoked(secret: Secret) -> Secret:
@@ -215,8 +220,8 @@ class SecretService:
         return await self.repository.change(secret, event, revoked, waits=False)
 
     async def revoke_link(self, secret_id: str, link_id: str, actor: Actor) -> Secret:
-        """Revoke one link and erase its keys. Does nothing if the link is no longer active. Raises
-        NotFound.
+        """Revoke one link and erase its keys. Does nothing if the link is no longer active. Revokes
+        a requested secret, which has one link. Raises NotFound.
         """
         secret = await self.get(secret_id)
         if link_id not in secret.links:
@@ -225,12 +230,25 @@ class SecretService:
 
         def revoked(secret: Secret) -> Secret:
             link = secret.links[link_id]
-            if secret.state != SecretState.ACTIVE or link.state != LinkState.ACTIVE:
+            if is_final(secret) or link.state != LinkState.ACTIVE:
                 return secret
+            if secret.state == SecretState.REQUESTED:  # nobody could open the submitted secret
+                return ended(secret, EndReason.REVOKED, event.at)
             link = msgspec.structs.replace(link, state=LinkState.REVOKED, wrapped_keys={})
             return secret.with_link(link, revision=secret.revision + 1)
 
         return await self.repository.change(secret, event, revoked, waits=False)
+
+    def _secret(self, secret_id: str, links: Sequence[Link], ttl_s: float, **fields: Any) -> Secret:
+        """Return a secret without content, whose lifetime begins now."""
+        now = self._clock.now()
+        values = {"state": SecretState.ACTIVE, "revision": 1, "versions": (), "next_version": 1}
+        return Secret(
+            id=secret_id,
+            created_at=now,
+            links={link.id: link for link in links},
+            **{**values, **lifetime(now, ttl_s), **fields},
+        )
 
     async def _links(self, secret_id: str, new: CreateSecret) -> tuple[list[LinkToken], list[Link]]:
         tokens: list[LinkToken] = []
@@ -253,7 +271,7 @@ class SecretService:
             )
         return tokens, links
 
-    async def _new_version(
+    async def new_version(
         self, secret: Secret, items: Sequence[NewItem]
     ) -> Callable[[Secret], Secret]:
         """Store the items under a new content key, and encrypt the content key to each active link.
@@ -319,7 +337,7 @@ class SecretService:
 
     def _changeable(self, secret: Secret, revision: int | None) -> Secret:
         if secret.state != SecretState.ACTIVE or is_expired(secret, self._clock.now()):
-            raise Conflict("The secret is no longer active and cannot be changed.")
+            raise Conflict("The secret is not active and cannot be changed.")
         if revision is not None and secret.revision != revision:
             raise PreconditionFailed(_CHANGED)
         return secret
@@ -342,6 +360,20 @@ class SecretService:
                 "send a larger number",
             )
         return msgspec.structs.replace(link, uses_max=uses)
+
+
+def lifetime(now: float, ttl_s: float) -> dict[str, float]:
+    """The expiry of a secret whose lifetime begins now, and the latest time to which it can be
+    extended."""
+    return {
+        "expires_at": now + ttl_s,
+        "expires_at_max": float(int(now + max(ttl_s, TTL_S_MAX))),
+    }
+
+
+def no_secret() -> NotFound:
+    """The error for an ID of no secret, and of a secret that the caller may not know."""
+    return NotFound("No secret has this ID.")
 
 
 def content_items(content: SecretContent) -> list[NewItem]:

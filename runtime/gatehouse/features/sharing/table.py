@@ -1,14 +1,13 @@
 """Reads and writes items in the DynamoDB table: conditional writes with audit events, pending work,
 and counters.
 
-A write to a secret or a secret request stores its event in the same item, so every stored change
-has an event, and happens only if nobody else has changed the item since it was read. Reads are
-consistent. No decision depends on an index or on DynamoDB's TTL.
+A write to a secret stores its event in the same item, so every stored change has an event, and
+happens only if nobody else has changed the item since it was read. Reads are consistent. No
+decision depends on an index or on DynamoDB's TTL.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
+from botocore.exceptions import ClientError
 
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing.models import SharingEvent
@@ -28,10 +28,7 @@ _TIMEOUT_S = 2.0
 _PROBE_TIMEOUT_S = 1.0
 _ATTEMPTS = 3
 _BATCH = 100
-#: Maximum number of attempts for a write that conflicts with a transaction, and pause before the
-#: second attempt.
-_ATTEMPTS_MAX = 5
-_PAUSE_S = 0.05
+_CONDITION_FAILED = "ConditionalCheckFailedException"
 #: Maximum number of events of an item that are not in the audit trail yet. With the bounds of the
 #: other attributes, an item is smaller than 400 KB, the limit of DynamoDB. Denied attempts leave
 #: room for the events of changes.
@@ -114,10 +111,12 @@ class Table:
 
     async def put(self, item: Item, event: SharingEvent) -> None:
         """Create an item. Raises ConditionNotMet if the ID already exists."""
+        attributes = {**item, "events": [builtins(event)], "work": _WORK, "work_at": event.at}
         try:
             await self._call(
                 self._client.put_item,
-                **put_of(item, event),
+                Item={name: _write(value) for name, value in attributes.items()},
+                ConditionExpression="attribute_not_exists(id)",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ConditionNotMet as failed:
@@ -131,13 +130,19 @@ class Table:
                 raise
 
     async def update(self, before: Item, after: Item, event: SharingEvent, *, waits: bool) -> Item:
-        """Change an item and return the new item. The arguments are those of `update_of`. Raises
-        ConditionNotMet, and Unavailable if the change waits for the audit trail.
+        """Write the changed attributes of an item, append the event, and return the new item.
+
+        Raises ConditionNotMet if somebody has changed the item since `before` was read, and, for a
+        change that `waits`, Unavailable if PENDING_MAX events of the item are not in the audit
+        trail yet.
         """
+        changed = {name: value for name, value in after.items() if value != before[name]}
+        changed["writes"] = before["writes"] + 1
+        read, pending_max = {":read": before["writes"]}, PENDING_MAX if waits else None
         try:
             reply = await self._call(
                 self._client.update_item,
-                **update_of(before, after, event, waits=waits),
+                **_write_of(before["id"], changed, event, "#writes = :read", read, pending_max),
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
@@ -160,12 +165,6 @@ class Table:
         write = _write_of(item_id, {}, event, "attribute_exists(id)", {}, PENDING_DENIED_MAX)
         with suppress(ConditionNotMet):
             await self._call(self._client.update_item, **write)
-
-    async def put_and_update(self, put: Write, update: Write) -> None:
-        """Perform both writes in one transaction. Raises ConditionNotMet."""
-        writes = {"Put": put, "Update": update}
-        items = [{kind: {"TableName": self._table, **write}} for kind, write in writes.items()]
-        await _call(self._client.transact_write_items, TransactItems=items)
 
     async def due(self, now: float, size: int) -> list[tuple[str, float]]:
         """Return the IDs of items that have unrecorded events or a due purge, each with its
@@ -255,58 +254,15 @@ class Table:
 
 
 async def _call(operation: Any, **arguments: Any) -> dict[str, Any]:
-    """Call DynamoDB. Repeats a write that DynamoDB rejects because a transaction uses the item,
-    which boto3 does not repeat. Raises ConditionNotMet, Unavailable.
-
-    Source: Amazon DynamoDB Developer Guide, "Transaction conflict handling in DynamoDB".
-    """
-    attempt = 1
-    while True:
-        try:
-            return await call(operation, "DynamoDB", **arguments)
-        except Unavailable as exc:
-            reasons, item = _rejection(exc)
-            if "ConditionalCheckFailed" in reasons:
-                raise ConditionNotMet(item) from None
-            if "TransactionConflict" not in reasons or attempt == _ATTEMPTS_MAX:
-                raise
-        await asyncio.sleep(_PAUSE_S * 2 ** (attempt - 1))
-        attempt += 1
-
-
-def _rejection(error: Unavailable) -> tuple[set[str], Item | None]:
-    """Return the reasons for which DynamoDB rejected a write or the writes of a transaction, and
-    the current item if DynamoDB returned it.
-    """
-    # Errors without a response have no attribute `response`, or None.
-    response: dict[str, Any] = getattr(error.__cause__, "response", None) or {}
-    item = response.get("Item")
-    code = error_code(error.__cause__) if isinstance(error.__cause__, Exception) else ""
-    reasons = {str(reason.get("Code")) for reason in response.get("CancellationReasons", ())}
-    return {code.removesuffix("Exception"), *reasons}, _item(item) if item else None
-
-
-def put_of(item: Item, event: SharingEvent) -> Write:
-    """Return the parameters that create an item with its first event if the ID does not exist."""
-    attributes = {**item, "events": [builtins(event)], "work": _WORK, "work_at": event.at}
-    return {
-        "Item": {name: _write(value) for name, value in attributes.items()},
-        "ConditionExpression": "attribute_not_exists(id)",
-    }
-
-
-def update_of(before: Item, after: Item, event: SharingEvent, *, waits: bool = True) -> Write:
-    """Return the parameters that write the changed attributes of an item and append an event, if
-    nobody has changed the item since `before` was read.
-
-    waits: the condition is not met either if PENDING_MAX events of the item are not in the audit
-        trail yet.
-    """
-    changed = {name: value for name, value in after.items() if value != before[name]}
-    changed["writes"] = before["writes"] + 1
-    read = {":read": before["writes"]}
-    pending_max = PENDING_MAX if waits else None
-    return _write_of(before["id"], changed, event, "#writes = :read", read, pending_max)
+    """Call DynamoDB. Raises ConditionNotMet, Unavailable."""
+    try:
+        return await call(operation, "DynamoDB", **arguments)
+    except Unavailable as exc:
+        cause = exc.__cause__
+        if not isinstance(cause, ClientError) or error_code(cause) != _CONDITION_FAILED:
+            raise
+        item: Any = cause.response.get("Item")
+        raise ConditionNotMet(_item(item) if item else None) from None
 
 
 def _write_of(

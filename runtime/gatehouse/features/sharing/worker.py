@@ -27,8 +27,10 @@ from gatehouse.features.sharing.models import (
     SharingEvent,
     ended,
     is_expired,
+    is_final,
     is_used,
 )
+from gatehouse.features.sharing.repository import read
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.aws.signing_key import Signer
 from gatehouse.platform.db.pool import Pool
@@ -146,12 +148,10 @@ class SecretWorker:
             return
         item, events = found
         await self._record(events)
-        next_at = None
-        if "links" in item:  # the item of a secret, not of a secret request
-            secret = await self._end(self._repository.read(item))
-            if secret.state == SecretState.ENDED:
-                secret = await self._purge(secret)
-            next_at = next_due(secret, self._clock.now())
+        secret = await self._end(read(item))
+        if secret.state == SecretState.ENDED:
+            secret = await self._purge(secret)
+        next_at = next_due(secret, self._clock.now())
         # The next run records the events from these steps, because `settle` leaves the item due if
         # events were added.
         await self._table.settle(item_id, events, next_at=next_at)
@@ -167,10 +167,11 @@ class SecretWorker:
                     await append(connection, event.audit_event)
 
     async def _end(self, secret: Secret) -> Secret:
-        """Change the state of an active secret to `ended` if it is expired, or if no use is left
-        and no claim can be repeated. Returns the current secret."""
+        """End a secret that is expired, or of which no use is left and no claim can be repeated.
+        Returns the current secret.
+        """
         now = self._clock.now()
-        if secret.state != SecretState.ACTIVE:
+        if is_final(secret):
             return secret
         if is_expired(secret, now):
             reason = EndReason.EXPIRED

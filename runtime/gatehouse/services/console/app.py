@@ -43,7 +43,6 @@ from gatehouse.features.notifications.service import (
 )
 from gatehouse.features.operations.service import POLL_S, LogLevelFollower, LogLevelService
 from gatehouse.features.sharing.backend import Backend
-from gatehouse.features.sharing.requests.service import RequestService
 from gatehouse.features.sharing.service import SecretService
 from gatehouse.features.sharing.worker import INTERVAL_S as SECRETS_INTERVAL_S
 from gatehouse.features.sharing.worker import ORPHAN_INTERVAL_S, REPORT_INTERVAL_S, SecretWorker
@@ -152,7 +151,6 @@ class Composition:
             services={
                 **self._services(keys, sessions, limits),
                 SecretService: sharing,
-                RequestService: sharing if self.sharing is None else RequestService(self.sharing),
                 ServiceHealth: ServiceHealth([DatabaseProbe(self.pool)], helpers),
             },
             body_max_bytes=settings.body_max_bytes,

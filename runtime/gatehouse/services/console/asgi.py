@@ -13,7 +13,6 @@ from gatehouse.features.identity.routes import ENDPOINTS as SESSIONS
 from gatehouse.features.keys.routes import ENDPOINTS as KEYS
 from gatehouse.features.notifications.routes import ENDPOINTS as NOTIFICATIONS
 from gatehouse.features.operations.routes import ENDPOINTS as OPERATIONS
-from gatehouse.features.sharing.requests.routes import ENDPOINTS as SECRET_REQUESTS
 from gatehouse.features.sharing.routes import ENDPOINTS as SECRETS
 from gatehouse.features.usage.routes import ENDPOINTS as USAGE
 from gatehouse.features.verification.routes import ENDPOINTS as VERIFICATION
@@ -34,7 +33,6 @@ ENDPOINTS = (
     *NOTIFICATIONS,
     *CORES,
     *SECRETS,
-    *SECRET_REQUESTS,
     *OPERATIONS,
     *SESSIONS,
 )
@@ -76,7 +74,6 @@ API = Api(
         "id": ("ID of the key.", _ID, "3fGh82kLmQ0a"),
         "secret": ("ID of the secret.", _ID, "5tRw0aB9xK2m7HqYc1dZ8e"),
         "link": ("ID of the link.", _ID, "1dZ8eU"),
-        "secret_request": ("ID of the secret request.", _ID, "2mKq8ZrT4vB6nX0sWc9yEd"),
         "webhook": ("ID of the webhook.", _ID, "8kLm20pQxT4v"),
         "notification": ("ID of the notification.", _ID, "msg_0199f3a8c0d1b6e5f4a39281"),
         "destination": ("ID of the webhook, or `topic` for the SNS topic.", _ID, "8kLm20pQxT4v"),

@@ -15,7 +15,7 @@ from gatehouse.core.errors import CrossSite, GatehouseError, MethodNotAllowed, N
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.denials import TooManyDenied
 from gatehouse.features.sharing.links import LinkService
-from gatehouse.features.sharing.requests.service import RequestService
+from gatehouse.features.sharing.submissions import SubmissionService
 from gatehouse.platform.http import asgi, health, openapi
 from gatehouse.platform.http.application import Application, Routes, Start
 from gatehouse.platform.http.asgi import Response
@@ -94,7 +94,7 @@ def create(
     endpoints: Iterable[Endpoint] = (*health.ENDPOINTS, *((health.METRICS,) if scraped else ()))
     if backend is not None:
         forms, links = FormProtection(https=https), LinkService(backend)
-        submitters = Submitters(RequestService(backend), forms)
+        submitters = Submitters(SubmissionService(backend), forms)
         services |= {LinkService: links, Submitters: submitters}
         endpoints = (*endpoints, *ENDPOINTS)
     pipeline = _SharingPipeline(

@@ -16,7 +16,6 @@ from typing import Any
 from gatehouse.core.clock import rfc3339
 from gatehouse.features.sharing.links import Opened, OpenedItem
 from gatehouse.features.sharing.models import FILES_BYTES_MAX, Link, Secret
-from gatehouse.features.sharing.requests.models import SecretRequest
 from gatehouse.features.sharing.schemas import FILES_MAX
 from gatehouse.platform.http.asgi import Header, Response
 from gatehouse.platform.http.request import Request
@@ -123,14 +122,15 @@ class Pages:
 
     def request(
         self,
-        secret_request: SecretRequest,
+        secret: Secret,
+        purpose: str,
         hidden: Iterable[tuple[str, str]],
         *,
         link: str = "",
         text: str = "",
         error: str = "",
     ) -> Response:
-        """Return the page for a secret request.
+        """Return the page on which a requested secret is submitted.
 
         link, text: values that the client sent.
         error: name of the error text in `locales/`.
@@ -139,11 +139,11 @@ class Pages:
         body = self._html(
             "request",
             alert=self._alert(self.texts[error].format(**limits) if error else ""),
-            requested_by=secret_request.requester,
-            requested=secret_request.purpose,
-            expires_at=self._time(secret_request.expires_at),
-            end=rfc3339(secret_request.expires_at),
-            path=secret_request.id,
+            requested_by=secret.sender,
+            requested=purpose,
+            expires_at=self._time(secret.expires_at),
+            end=rfc3339(secret.expires_at),
+            path=secret.id,
             hidden=self._hidden(hidden),
             link_field=self._link_field(link),
             value=text,

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from gatehouse.core.errors import BadRequest, GatehouseError, TooManyRequests
 from gatehouse.features.sharing.link_token import LinkToken, parse
 from gatehouse.features.sharing.links import claim_id_of
-from gatehouse.features.sharing.requests.service import RequestService
+from gatehouse.features.sharing.submissions import SubmissionService
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.request import Request
@@ -33,8 +33,8 @@ _LINK_PARALLEL = 2
 class Submitters:
     """Handlers for submitters."""
 
-    def __init__(self, requests: RequestService, forms: FormProtection) -> None:
-        self._requests = requests
+    def __init__(self, submissions: SubmissionService, forms: FormProtection) -> None:
+        self._submissions = submissions
         self._forms = forms
         self._links = asgi.Uses()
 
@@ -79,7 +79,7 @@ class Submitters:
                     raise BadRequest
             token = _token(form, path)
             submission = submission or generated
-            await self._requests.check(token, claim_id_of(submission, token.path), client)
+            await self._submissions.check(token, claim_id_of(submission, token.path), client)
             return token, submission
 
         authorized, admitted = None, False
@@ -100,7 +100,7 @@ class Submitters:
             form.close()
             token, submission = authorized or await authorize()
             submission_id = claim_id_of(submission, token.path)
-            await self._requests.submit(token, form.items, submission_id, client)
+            await self._submissions.submit(token, form.items, submission_id, client)
         return submission
 
     async def _request_page(
@@ -110,14 +110,15 @@ class Submitters:
         form: SubmittedForm | None = None,
         problem: InvalidContent | None = None,
     ) -> Response:
-        secret_request = await self._requests.find(path)
+        secret, requested = await self._submissions.find(path)
         nonce = self._forms.nonce(request)
         self._forms.set_cookie(request, nonce)
         submission, link, text = (
             "" if form is None else form.field(name) for name in ("submission", "link", "text")
         )
         return Pages(request).request(
-            secret_request,
+            secret,
+            requested.purpose,
             [("csrf", nonce), ("submission", submission or new_nonce())],
             link=link,
             text=text,

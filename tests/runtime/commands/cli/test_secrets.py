@@ -167,20 +167,17 @@ def test_no_canary_of_a_command_is_in_messages_logs_or_tables(
     )
     assert submitted.status_code == 200, submitted.text
     messages += [requested.err, submitted.text]
-    (listed,) = json.loads(sender.run("secrets", "list-requests", "--json").out)
     commands: list[tuple[str, ...]] = [
         ("update", secret_id, "--uses", "3"),
         ("update", secret_id, "--expires-at", "2000-01-01T00:00:00Z"),
         ("list",),
         ("show", secret_id),
         ("receipt", secret_id),
-        ("list-requests",),
-        ("show-request", listed["id"]),
-        ("revoke-request", listed["id"]),
+        ("show", submission.partition("/r/")[2].partition("#")[0]),
         ("restore-version", secret_id, "1"),
         ("revoke", secret_id),
         ("revoke", link),
-        ("show-request", submission),
+        ("show", submission),
         ("update", canaries["text"], "--uses", "3"),
     ]
     for command in commands:
@@ -207,7 +204,7 @@ def test_no_canary_of_a_command_is_in_messages_logs_or_tables(
         (("create", "--file", "missing"), ""),
         (("create", "--end-to-end", "--file", "missing"), ""),
         (("show", "https://sharing.example.com/s/x#secret"), ""),
-        (("show-request", "https://sharing.example.com/r/x#secret"), ""),
+        (("revoke", "https://sharing.example.com/r/x#secret"), ""),
         (("update", "5tRw0aB9xK2m7HqYc1dZ8e"), ""),
         (("open",), ""),
         (("open",), "5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#secret"),

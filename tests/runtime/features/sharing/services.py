@@ -16,9 +16,9 @@ from gatehouse.features.sharing.backend import ARGON2_PARALLEL, Backend
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.links import LinkService, Opened
 from gatehouse.features.sharing.models import Client, Secret
-from gatehouse.features.sharing.requests.service import RequestService
 from gatehouse.features.sharing.schemas import CreateSecret, NewFile
 from gatehouse.features.sharing.service import NewItem, SecretService
+from gatehouse.features.sharing.submissions import SubmissionService
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing.app import create
@@ -40,7 +40,7 @@ class Sharing:
     backend: Backend
     secrets: SecretService
     links: LinkService
-    requests: RequestService
+    submissions: SubmissionService
     clock: ManualClock
     s3: Any
     dynamodb: Any
@@ -124,7 +124,7 @@ def of_backend(backend: Backend, clock: ManualClock, s3: Any, dynamodb: Any) -> 
         backend,
         SecretService(backend, ""),
         LinkService(backend),
-        RequestService(backend),
+        SubmissionService(backend),
         clock,
         s3,
         dynamodb,

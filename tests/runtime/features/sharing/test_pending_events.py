@@ -5,7 +5,6 @@ of DynamoDB.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import msgspec
 import pytest
@@ -33,7 +32,7 @@ from gatehouse.features.sharing.schemas import (
     secret_view,
 )
 from gatehouse.features.sharing.service import NewItem
-from gatehouse.features.sharing.table import PENDING_MAX, builtins, update_of
+from gatehouse.features.sharing.table import PENDING_MAX, builtins
 
 from tests.runtime.features.sharing.aws_calls import rejected
 from tests.runtime.features.sharing.services import ACTOR, TABLE, TEXT, Sharing
@@ -44,8 +43,7 @@ pytestmark = pytest.mark.requirement("SS-03")
 async def store_events(sharing: Sharing, secret: Secret, count: int) -> None:
     """Store denied attempts with a secret, without the bound."""
     event = sharing.backend.event(ACTOR, AuditAction.LINK_DENIED, secret.id, {"reason": "ended"})
-    item = sharing.backend.secrets.item(await sharing.secrets.get(secret.id))
-    write = update_of(item, item, event, waits=False)
+    write = table._write_of(secret.id, {}, event, "attribute_exists(id)", {}, None)
     events = [builtins(msgspec.structs.replace(event, id=new_id())) for _ in range(count)]
     write["ExpressionAttributeValues"][":events"] = table._write(events)
     await asyncio.to_thread(sharing.dynamodb.update_item, TableName=TABLE, **write)
@@ -154,20 +152,16 @@ async def test_recipients_are_listed_in_the_order_of_the_request(sharing: Sharin
     assert [[link.recipient for link in links] for links in views] == [names, names]
 
 
-@pytest.mark.bound("sharing.table:_ATTEMPTS_MAX", "sharing.repository:_ATTEMPTS_MAX")
+@pytest.mark.bound("sharing.repository:_ATTEMPTS_MAX")
 @pytest.mark.parametrize("refusals", [2, 1000])
-@pytest.mark.parametrize(
-    ("code", "module"),
-    [("TransactionConflictException", table), ("ConditionalCheckFailedException", repository)],
-)
 async def test_write_that_meets_other_writes_is_repeated_a_few_times(
-    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, code: str, module: Any, refusals: int
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, refusals: int
 ) -> None:
-    monkeypatch.setattr(module, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(repository, "_PAUSE_S", 0.0)
     secret, _ = await sharing.create()
 
     def conflict() -> None:
-        raise ClientError({"Error": {"Code": code}}, "UpdateItem")
+        raise ClientError({"Error": {"Code": "ConditionalCheckFailedException"}}, "UpdateItem")
 
     with rejected(sharing, "UpdateItem", refusals, conflict) as calls:
         if refusals == 2:
@@ -175,4 +169,4 @@ async def test_write_that_meets_other_writes_is_repeated_a_few_times(
         else:
             with pytest.raises(Unavailable):
                 await sharing.secrets.revoke(secret.id, ACTOR)
-    assert len(calls) == min(refusals + 1, module._ATTEMPTS_MAX)
+    assert len(calls) == min(refusals + 1, repository._ATTEMPTS_MAX)

@@ -13,8 +13,8 @@ from gatehouse.core.errors import RateLimited
 from gatehouse.platform.settings import Settings
 
 from tests.runtime.clocks import ManualClock
-from tests.runtime.features.sharing.requests.test_submissions import request
 from tests.runtime.features.sharing.services import BUCKET, TABLE, Sharing, services
+from tests.runtime.features.sharing.test_submissions import request
 
 pytestmark = pytest.mark.requirement("SS-05")
 CREATES_PER_MINUTE = 3
@@ -53,8 +53,7 @@ async def test_quota_is_exact_across_processes(aws: str, kind: str) -> None:
     assert [type(result) for result in results if result is not None] == [
         RateLimited
     ] * CREATES_PER_MINUTE
-    service = sharing.secrets if kind == "secret" else sharing.requests
-    listed, _ = await service.repository.of_owner(owner.label, after="", size=50)
+    listed, _ = await sharing.secrets.repository.of_owner(owner.label, after="", size=50)
     assert len(listed) == CREATES_PER_MINUTE
     await _create(sharing, kind, another)
     clock.advance(45)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.features.sharing.link_token import new_id
-from gatehouse.features.sharing.table import ConditionNotMet
+from gatehouse.features.sharing.table import ConditionNotMet, builtins
 
 from tests.runtime.features.sharing.aws_calls import rejected
 from tests.runtime.features.sharing.services import ACTOR, TABLE, Sharing
@@ -36,7 +36,7 @@ async def test_repeated_creation_finds_its_own_item(sharing: Sharing) -> None:
 
 async def test_repeated_change_finds_its_own_event(sharing: Sharing) -> None:
     secret, _ = await sharing.create()
-    table, before = sharing.backend.table, sharing.backend.secrets.item(secret)
+    table, before = sharing.backend.table, builtins(secret)
     changes = [sharing.backend.event(ACTOR, AuditAction.SECRET_UPDATE, "test") for _ in range(2)]
     after = {**before, "label": "changed"}
     changed = await table.update(before, after, changes[0], waits=True)

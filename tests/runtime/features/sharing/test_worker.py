@@ -45,8 +45,8 @@ from msgspec import ValidationError
 from tests.runtime.clocks import ManualClock
 from tests.runtime.commands.cli.conftest import Command, Result
 from tests.runtime.conftest import Database, opened
-from tests.runtime.features.sharing.requests.test_submissions import request, submit
 from tests.runtime.features.sharing.services import BUCKET, CLIENT, REGION, TABLE, TEXT, Sharing
+from tests.runtime.features.sharing.test_submissions import LIFETIME_S, request, submit
 
 OWNER = Actor(type="key", id="3fGh82kLmQ0a")
 
@@ -375,15 +375,12 @@ async def test_submission_is_audited_and_purged(work: Work) -> None:
     await submit(work.sharing, token)
     with pytest.raises(LinkNotFound):
         await submit(work.sharing, LinkToken(token.path, "A" * 43))
-    await work.sharing.requests.revoke(created.id, OWNER)
     await work.run()
     assert await work.actions(created.id) == [
         "request.create",
         "request.submit",
         "request.denied",
-        "request.revoke",
     ]
-    assert await work.actions(link.secret_id) == ["secret.create"]
     opened = await work.sharing.open(link, claim="a" * 32)
     await work.sharing.links.acknowledge(link, opened.claim_id, CLIENT)
     await work.run()
@@ -392,15 +389,20 @@ async def test_submission_is_audited_and_purged(work: Work) -> None:
         "SELECT actor_type, details::text AS details FROM audit_event WHERE target_id = $1",
         created.id,
     )
-    assert {row["actor_type"] for row in rows} == {"key", "submitter"}
+    assert {row["actor_type"] for row in rows} == {"key", "submitter", "recipient", "system"}
     assert not [
         row for row in rows if token.secret in row["details"] or link.secret in row["details"]
     ]
 
 
-async def test_unused_request_waits_for_nothing(work: Work) -> None:
-    created, _, _ = await request(work.sharing)
+async def test_request_without_submission_ends_and_is_purged(work: Work) -> None:
+    created, token, _ = await request(work.sharing)
+    work.sharing.clock.advance(LIFETIME_S)
     await work.run()
-    work.sharing.clock.advance(86_400)
-    due = await work.sharing.backend.table.due(work.sharing.clock.now(), BATCH)
-    assert not [item_id for item_id, _ in due if created.id in item_id]
+    assert (await work.sharing.secrets.get(created.id)).state == "purged"
+    assert await work.actions(created.id) == ["request.create", "secret.end", "secret.purge"]
+    with pytest.raises(LinkNotFound):
+        await submit(work.sharing, token)
+    await work.run()
+    due = await work.sharing.backend.table.due(work.sharing.clock.now() + 86_400, BATCH)
+    assert not [item_id for item_id, _ in due if item_id == created.id]

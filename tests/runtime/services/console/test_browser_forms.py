@@ -176,16 +176,9 @@ ACTS = [
     Act(
         source="RequestCreateScreen",
         operation="create_secret_request",
-        path="/secret-requests/new",
+        path="/secrets/request",
         values={"Purpose": "typed"},
         send="Request a secret",
-    ),
-    Act(
-        source="RequestScreen",
-        operation="revoke_secret_request",
-        path="/secret-requests/{request}",
-        open=("Revoke",),
-        send="Revoke",
     ),
     Act(
         source="WebhookScreen",

@@ -47,7 +47,7 @@ async def test_secret_is_requested_submitted_and_opened(
     async with page_of(browser, origin) as page:
         sent: list[str] = []
         page.on("request", lambda request: sent.append(f"{request.url} {request.post_data}"))
-        await sign_in(page, "/secret-requests")
+        await sign_in(page, "/secrets")
         await page.get_by_role("link", name="Request a secret").first.click()
         await page.get_by_label("Purpose").fill("Password of the staging database")
         await page.get_by_role("button", name="Request a secret").click()
@@ -58,10 +58,11 @@ async def test_secret_is_requested_submitted_and_opened(
         assert link is not None
         assert not [line for line in sent if link.secret in line]
         assert await violations(page) == []
-        await sharing.requests.submit(submission, [NewItem(TEXT)], "a" * 32, CLIENT)
+        await sharing.submissions.submit(submission, [NewItem(TEXT)], "a" * 32, CLIENT)
         await page.get_by_role("button", name="I have stored the retrieval link").click()
-        await expect(page.locator(".badge", has_text="Complete")).to_be_visible()
-        await expect(page.get_by_role("link", name=link.secret_id)).to_be_visible()
+        await expect(page.locator(".badge", has_text="Active").first).to_be_visible()
+        heading = page.get_by_role("heading", name="Password of the staging database")
+        await expect(heading).to_be_visible()
         assert link.secret not in await page.content()
         assert await violations(page) == []
     assert await sharing.text(await sharing.open(link)) == TEXT

@@ -17,8 +17,8 @@ from gatehouse.features.sharing.service import NewItem
 from gatehouse.platform.observability import Observer
 from playwright.async_api import Browser, expect
 
-from tests.runtime.features.sharing.requests.test_submissions import request
 from tests.runtime.features.sharing.services import TEXT, Sharing
+from tests.runtime.features.sharing.test_submissions import request
 from tests.runtime.services.sharing.chromium import (
     LOCALES,
     browser,

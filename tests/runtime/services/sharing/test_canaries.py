@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
+from gatehouse.client import retrieval_links
 from gatehouse.features.sharing.link_schemas import OpenLink
-from gatehouse.features.sharing.requests.routes import ENDPOINTS as REQUEST_ENDPOINTS
 from gatehouse.features.sharing.routes import ENDPOINTS as SECRET_ENDPOINTS
 from gatehouse.features.sharing.schemas import NewFile
 from gatehouse.features.sharing.service import NewItem
@@ -24,8 +24,8 @@ from gatehouse.services.sharing.submitted_form import FIELDS as SUBMISSION_FIELD
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import open_console
-from tests.runtime.features.sharing.requests.test_submissions import request
 from tests.runtime.features.sharing.services import BUCKET, ORIGIN, TABLE, Sharing
+from tests.runtime.features.sharing.test_submissions import request
 
 pytestmark = pytest.mark.requirement("SS-13")
 #: Where a canary may be stored: the plain metadata of a secret.
@@ -149,8 +149,10 @@ def _bodies(example: dict[str, Any], fields: Iterable[str]) -> Iterator[dict[str
     the files.
     """
     for field in (*fields, "unknown"):
-        yield {**example, field: f"canary-{field}"}
-        yield {**example, field: [f"canary-{field}"]}
+        for value in (f"canary-{field}", [f"canary-{field}"]):
+            link = retrieval_links.parameters(retrieval_links.create())
+            own = {"retrieval_link": link} if "retrieval_link" in example else {}
+            yield {**example, **own, field: value}
     for field in NewFile.__struct_fields__:
         yield {**example, "files": [{**NewFile.example, field: f"canary-{field}"}]}
     encoded = base64.b64encode(b"canary-file").decode()
@@ -166,16 +168,14 @@ async def test_no_canary_sent_to_the_console_is_in_logs_metrics_errors_or_tables
     sent = errors = 0
     async with open_console(database, **sharing.console(ORIGIN)) as console:
         secret, _ = await sharing.create(owner="bootstrap")
-        for endpoint in (*SECRET_ENDPOINTS, *REQUEST_ENDPOINTS):
+        for endpoint in SECRET_ENDPOINTS:
             fields = () if endpoint.body is None else endpoint.body.__struct_fields__
             example = {} if endpoint.body is None else endpoint.body.example
             assert endpoint.secret_fields <= {*fields, *NewFile.__struct_fields__, "passphrase"}
             # Without a body, the IDs in the path are the only input.
             bodies = [{}] if endpoint.method == "GET" else [*_bodies(example, fields)]
             for path_id, sent_bodies in ((secret.id, bodies), ("canary-id", bodies[:1])):
-                path = endpoint.path.format(
-                    secret=path_id, link="canary-link", secret_request=path_id
-                )
+                path = endpoint.path.format(secret=path_id, link="canary-link")
                 for body in sent_bodies:
                     sharing.clock.advance(60)  # the number of creations per minute is limited
                     headers = HEADERS | {"If-Match": "*", "Idempotency-Key": f'"canary-key-{sent}"'}

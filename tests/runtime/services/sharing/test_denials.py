@@ -28,8 +28,8 @@ from gatehouse.platform.tracing.context import trace_id_of
 from gatehouse.services.sharing.form_protection import new_nonce
 
 from tests.runtime.features.sharing.aws_calls import recorded
-from tests.runtime.features.sharing.requests.test_submissions import request, submit
 from tests.runtime.features.sharing.services import ACTOR, CLIENT, ORIGIN, TABLE, TEXT, Sharing
+from tests.runtime.features.sharing.test_submissions import request, submit
 
 pytestmark = pytest.mark.requirement("SS-05")
 PASSPHRASE = "a long passphrase"
@@ -165,7 +165,7 @@ async def test_denied_requests_have_the_same_response_and_calls(
         for reason in ("expired", "revoked", "used", "wrong secret")
     }
     sharing.clock.advance(300)
-    await sharing.requests.revoke(tokens["revoked"].path, ACTOR)
+    await sharing.secrets.revoke(tokens["revoked"].path, ACTOR)
     await submit(sharing, tokens["used"])
     wrong = LinkToken(tokens.pop("wrong secret").path, unknown.secret)
     await _denied_alike(unknown, tokens, [outsider.page], ["GetItem"])

@@ -25,8 +25,8 @@ from mangum.types import LambdaContext
 
 from sandbox.local.collector import decode
 from tests.repository.test_contract import CONTRACT
-from tests.runtime.features.sharing.requests.test_submissions import request
 from tests.runtime.features.sharing.services import Sharing
+from tests.runtime.features.sharing.test_submissions import request
 from tests.runtime.services.sharing.api_gateway_events import HOST, encoded, event
 
 pytestmark = pytest.mark.requirement("SS-06")

@@ -16,8 +16,8 @@ from schemathesis.specs.openapi.checks import allow_header_conformance
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import BOOTSTRAP, LogRecorder, composition, create_pool
-from tests.runtime.features.sharing.requests.test_submissions import request
 from tests.runtime.features.sharing.services import Sharing
+from tests.runtime.features.sharing.test_submissions import request
 from tests.runtime.openapi_conformance import EXAMPLES, failures, validate, without_security
 
 

@@ -19,8 +19,8 @@ from gatehouse.features.sharing.schemas import UpdateSecret
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.services.sharing import app as sharing_app
 
-from tests.runtime.features.sharing.requests.test_submissions import request
 from tests.runtime.features.sharing.services import ACTOR, TEXT, Sharing, settings
+from tests.runtime.features.sharing.test_submissions import request
 from tests.runtime.services.sharing.readers import (
     CANARY,
     OPENING,

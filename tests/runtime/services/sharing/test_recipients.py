@@ -18,8 +18,8 @@ from gatehouse.features.sharing.service import NewItem
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.services.sharing.pages import TEXTS, language
 
-from tests.runtime.features.sharing.requests.test_submissions import request
 from tests.runtime.features.sharing.services import ORIGIN, TEXT, Sharing
+from tests.runtime.features.sharing.test_submissions import request
 
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 PASSPHRASE = "a long passphrase"

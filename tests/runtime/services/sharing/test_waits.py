@@ -26,8 +26,8 @@ from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.settings import ConnectionSettings
 from gatehouse.services.sharing import submitters
 
-from tests.runtime.features.sharing.requests.test_submissions import request
 from tests.runtime.features.sharing.services import BUCKET, ORIGIN, TABLE, Sharing, of_backend
+from tests.runtime.features.sharing.test_submissions import request
 from tests.runtime.silent_servers import full_server, silent_server
 
 pytestmark = pytest.mark.requirement("TR-12")

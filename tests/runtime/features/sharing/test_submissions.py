@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -10,12 +11,11 @@ import msgspec
 import pytest
 from gatehouse.client import retrieval_links
 from gatehouse.core.actor import Actor
-from gatehouse.core.errors import Unavailable
+from gatehouse.core.errors import Conflict, Unavailable
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken
-from gatehouse.features.sharing.models import Client
-from gatehouse.features.sharing.requests.models import SecretRequest
-from gatehouse.features.sharing.requests.schemas import CreateSecretRequest
+from gatehouse.features.sharing.models import Client, Secret
+from gatehouse.features.sharing.request_schemas import CreateSecretRequest
 from gatehouse.features.sharing.service import NewItem
 
 from tests.runtime.features.sharing.faults import CALLS_MAX, faults
@@ -27,7 +27,7 @@ LIFETIME_S = 3600
 
 async def request(
     sharing: Sharing, actor: Actor | None = None, **values: Any
-) -> tuple[SecretRequest, LinkToken, LinkToken]:
+) -> tuple[Secret, LinkToken, LinkToken]:
     link = retrieval_links.create()
     actor = actor or Actor(type="key", id=os.urandom(6).hex())
     fields = {
@@ -38,7 +38,7 @@ async def request(
         **values,
     }
     new = msgspec.convert(fields, CreateSecretRequest)
-    created, submission = await sharing.requests.create(new, actor.label, actor)
+    created, submission = await sharing.secrets.request(new, actor.label, actor)
     return created, submission, link
 
 
@@ -50,7 +50,7 @@ async def submit(
     items: Sequence[NewItem] = (),
     client: Client = CLIENT,
 ) -> None:
-    await sharing.requests.submit(
+    await sharing.submissions.submit(
         token, items or [NewItem(content)], submission_id or os.urandom(16).hex(), client
     )
 
@@ -61,11 +61,42 @@ async def test_repeated_submission_counts_once(sharing: Sharing) -> None:
     await submit(sharing, token, b"changed", submission_id="a" * 32)
     with pytest.raises(LinkNotFound):
         await submit(sharing, token, b"another")
-    revoked = await sharing.requests.revoke(created.id, ACTOR)
-    assert (revoked.state, revoked.ended_at) == ("revoked", sharing.clock.now())
-    sharing.clock.advance(10)
-    assert await sharing.requests.revoke(created.id, ACTOR) == revoked
     assert await sharing.text(await sharing.open(link)) == TEXT
+    await sharing.secrets.revoke(created.id, ACTOR)
+    await submit(sharing, token, submission_id="a" * 32)
+
+
+async def test_revoked_request_receives_nothing(sharing: Sharing) -> None:
+    for revoke_link in (False, True):
+        created, token, link = await request(sharing)
+        if revoke_link:
+            await sharing.secrets.revoke_link(created.id, link.link_id, ACTOR)
+        else:
+            await sharing.secrets.revoke(created.id, ACTOR)
+        with pytest.raises(LinkNotFound):
+            await submit(sharing, token)
+        with pytest.raises(LinkNotFound):
+            await sharing.submissions.find(token.path)
+        assert (await sharing.secrets.get(created.id)).end_reason == "revoked"
+
+
+async def test_requested_secret_cannot_be_changed(sharing: Sharing) -> None:
+    created, token, link = await request(sharing)
+    with pytest.raises(Conflict):
+        await sharing.secrets.replace_content(created.id, [NewItem(b"owner")], None, ACTOR)
+    await submit(sharing, token)
+    assert await sharing.text(await sharing.open(link)) == TEXT
+
+
+async def test_concurrent_submissions_become_one_content(sharing: Sharing) -> None:
+    created, token, link = await request(sharing)
+    results = await asyncio.gather(
+        *(submit(sharing, token, f"{number}".encode()) for number in range(6)),
+        return_exceptions=True,
+    )
+    assert [result for result in results if not isinstance(result, LinkNotFound)] == [None]
+    assert await sharing.text(await sharing.open(link)) == f"{results.index(None)}".encode()
+    assert len((await sharing.secrets.get(created.id)).versions) == 1
 
 
 async def test_request_that_expires_while_content_is_stored_receives_nothing(
@@ -83,16 +114,16 @@ async def test_request_that_expires_while_content_is_stored_receives_nothing(
             await submit(sharing, token)
     finally:
         events.unregister("before-call.s3.PutObject", expire)
-    assert (await sharing.requests.get(created.id)).submission is None
+    assert (await sharing.secrets.get(created.id)).state == "requested"
 
 
-async def test_submission_changes_no_other_secret(sharing: Sharing) -> None:
+async def test_request_cannot_take_the_id_of_another_secret(sharing: Sharing) -> None:
     secret, [owner_link] = await sharing.create(b"theirs")
     stolen = LinkToken.create(f"{secret.id}abcdef")
-    created, token, _ = await request(sharing, retrieval_link=retrieval_links.parameters(stolen))
+    with pytest.raises(Conflict):
+        await request(sharing, retrieval_link=retrieval_links.parameters(stolen))
     with pytest.raises(LinkNotFound):
-        await submit(sharing, token)
-    assert (await sharing.requests.get(created.id)).submission is None
+        await submit(sharing, LinkToken(secret.id, owner_link.secret))
     assert await sharing.text(await sharing.open(owner_link)) == b"theirs"
 
 
@@ -116,8 +147,7 @@ async def test_failed_submission_is_not_counted_or_received_as_a_whole(
             except Unavailable:
                 failed = True
         occurred += fault.occurred
-        count = (await sharing.requests.get(created.id)).submission is not None
-        assert count == (await sharing.backend.secrets.get(link.secret_id) is not None)
+        count = (await sharing.secrets.get(created.id)).state == "active"
         assert count or failed
         # The same submission is repeated. If the first attempt was not counted, another submission
         # is sent in some rounds.

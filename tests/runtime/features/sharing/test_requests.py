@@ -1,4 +1,4 @@
-"""Management of secret requests at the console: create, read and revoke, by role and owner."""
+"""Secret requests at the console: create, read and revoke, by role and owner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatehouse.core.errors import BadRequest
 from gatehouse.core.roles import Role
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken, parse
-from gatehouse.features.sharing.requests.schemas import CreateSecretRequest
+from gatehouse.features.sharing.request_schemas import CreateSecretRequest
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.platform.http.fields import multi_line
 from gatehouse.platform.http.validation import validate
@@ -28,15 +28,16 @@ LINK = retrieval_links.create()
 
 
 class Requester(Member):
-    path = "/v1/secret-requests"
-
     async def create(self, **body: Any) -> tuple[dict[str, Any], str, LinkToken]:
         link = retrieval_links.create()
-        reply = await self.send("POST", body=parameters(link, **body))
+        headers = self._console.as_(self.token)
+        reply = await self._console.client.post(
+            "/v1/secret-requests", json=parameters(link, **body), headers=headers
+        )
         assert reply.status_code == 201, reply.text
         created = reply.json()
-        assert reply.headers["location"] == f"/v1/secret-requests/{created['request']['id']}"
-        return created["request"], created["submission_link"], link
+        assert reply.headers["location"] == f"/v1/secrets/{created['secret']['id']}"
+        return created["secret"], created["submission_link"], link
 
 
 def parameters(link: LinkToken, **body: Any) -> dict[str, Any]:
@@ -57,35 +58,33 @@ async def requester(console: Console, *scopes: str) -> Requester:
 async def submit(sharing: Sharing, link: str, submission_id: str = "a" * 32) -> None:
     token = parse(link, "r")
     assert token is not None
-    await sharing.requests.submit(token, [NewItem(TEXT)], submission_id, CLIENT)
+    await sharing.submissions.submit(token, [NewItem(TEXT)], submission_id, CLIENT)
 
 
 async def test_request_is_created_answered_and_shown(console: Console, sharing: Sharing) -> None:
     caller = await requester(console)
     created, link, retrieval = await caller.create(label="database", requester="Grace")
     assert link.startswith(f"{URL}/r/{created['id']}#")
-    assert (created["state"], created["owner"], created["requester"]) == (
-        "active",
+    assert (created["state"], created["owner"], created["sender"]) == (
+        "requested",
         f"key:{caller.id}",
         "Grace",
     )
     assert (created["purpose"], created["label"]) == (PURPOSE, "database")
     assert created["expires_at"] == rfc3339(sharing.clock.now() + 72 * 3600)
-    assert (created["secret"], created["submitted_at"]) == (None, None)
+    assert created["versions"] == []
     with pytest.raises(LinkNotFound):
         await sharing.open(retrieval)
     sharing.clock.advance(600)
     await submit(sharing, link)
     shown = (await caller.send("GET", f"/{created['id']}")).json()
-    assert (shown["state"], shown["secret"], shown["submitted_at"]) == (
-        "used",
-        retrieval.secret_id,
+    assert (shown["state"], shown["versions"][0]["created_at"]) == (
+        "active",
         rfc3339(sharing.clock.now()),
     )
-    secret = await sharing.secrets.get(retrieval.secret_id)
-    assert (secret.owner, secret.sender) == (created["owner"], f"request:{created['id']}")
-    assert (secret.label, secret.expires_at) == ("database", sharing.clock.now() + 72 * 3600)
-    assert (await caller.send("GET")).json() == {"requests": [shown], "next_cursor": None}
+    assert (shown["owner"], shown["sender"]) == (created["owner"], f"request:{created['id']}")
+    assert shown["expires_at"] == rfc3339(sharing.clock.now() + 72 * 3600)
+    assert (await caller.send("GET")).json() == {"secrets": [shown], "next_cursor": None}
     assert await sharing.text(await sharing.open(retrieval)) == TEXT
     for denied in (retrieval, LinkToken(retrieval.path, "A" * 43)):
         with pytest.raises(LinkNotFound):
@@ -106,9 +105,9 @@ async def test_requests_of_others_are_hidden_and_administrators_see_metadata(
         unknown = await other.send(method, "/" + "z" * 22 + suffix)
         assert (denied.status_code, denied.json()["detail"]) == (404, unknown.json()["detail"])
     assert (await other.send("GET", f"?owner=key:{owner.id}")).status_code == 403
-    assert (await other.send("GET")).json()["requests"] == []
+    assert (await other.send("GET")).json()["secrets"] == []
     listed = await auditor.send("GET", f"?owner=key:{owner.id}")
-    assert listed.json()["requests"] == [created]
+    assert listed.json()["secrets"] == [created]
     for reply in (listed, await operator.send("GET", path)):
         assert link.partition("#")[2] not in reply.text
         assert retrieval.path not in reply.text

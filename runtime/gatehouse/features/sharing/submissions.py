@@ -1,0 +1,112 @@
+"""Receives requested secrets. The content is encrypted to the retrieval link of the requester."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+
+from gatehouse.core.audit_events import AuditAction
+from gatehouse.core.errors import GatehouseError
+from gatehouse.features.sharing import encryption
+from gatehouse.features.sharing.backend import Backend
+from gatehouse.features.sharing.denials import Denials, LinkNotFound
+from gatehouse.features.sharing.link_token import LinkToken, is_id
+from gatehouse.features.sharing.models import Client, Secret, SecretRequest, SecretState, is_expired
+from gatehouse.features.sharing.service import NewItem, SecretService, lifetime
+
+
+class SubmissionService:
+    """Receives submissions. Methods raise Unavailable if a dependency fails.
+
+    After a failure, a submission was received either completely or not at all, and can be repeated
+    with the same submission ID.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._repository = backend.secrets
+        self._secrets = SecretService(backend, "")
+        self._denials = Denials(backend.table, backend.clock)
+
+    async def find(self, path: str) -> tuple[Secret, SecretRequest]:
+        """Return the requested secret for the public part of a submission link, so that the request
+        page can be displayed. Changes nothing.
+
+        Raises LinkNotFound, also if nothing can be submitted.
+        """
+        secret = await self._repository.get(path) if is_id(path) else None
+        if secret is None or secret.request is None or not self._is_open(secret):
+            raise LinkNotFound
+        return secret, secret.request
+
+    async def check(self, token: LinkToken, submission_id: str, client: Client) -> Secret:
+        """Return the requested secret that a client with the complete link can submit, or has
+        submitted. Raises LinkNotFound, TooManyDenied.
+        """
+        secret = await self._repository.get(token.path)
+        request = None if secret is None else secret.request
+        verifier = None if request is None else request.verifier
+        correct = encryption.matches(token.secret, token.path, verifier)
+        if secret is None or request is None or not correct:
+            raise await self._denied(token, client, "wrong link secret", exists=request is not None)
+        if not self._is_open(secret) and request.submission != submission_id:
+            raise await self._denied(token, client, "ended")
+        return secret
+
+    async def submit(
+        self, token: LinkToken, items: Sequence[NewItem], submission_id: str, client: Client
+    ) -> None:
+        """Store the content of a requested secret. A repeated submission ID changes nothing. Raises
+        LinkNotFound, TooManyDenied.
+        """
+        requested = await self.check(token, submission_id, client)
+        request = requested.request
+        if request is None or request.submission == submission_id:
+            return
+        fields = {
+            "state": SecretState.ACTIVE,
+            "sender": f"request:{requested.id}",
+            "request": msgspec.structs.replace(request, submission=submission_id),
+            "revision": requested.revision + 1,
+            **lifetime(self._backend.clock.now(), request.lifetime_s),
+        }
+        with_version = await self._secrets.new_version(
+            msgspec.structs.replace(requested, **fields), items
+        )
+
+        def submitted(secret: Secret) -> Secret:
+            if not self._is_open(secret):
+                raise LinkNotFound
+            return with_version(msgspec.structs.replace(secret, **fields))
+
+        actor = client.actor("submitter", requested.id)
+        event = self._backend.event(actor, AuditAction.REQUEST_SUBMIT, requested.id)
+        try:
+            await self._repository.change(requested, event, submitted)
+        except LinkNotFound:
+            # Either this submission was received by another process, or it is denied.
+            await self.check(token, submission_id, client)
+
+    def _is_open(self, secret: Secret) -> bool:
+        expired = is_expired(secret, self._backend.clock.now())
+        return secret.state == SecretState.REQUESTED and not expired
+
+    async def _denied(
+        self, token: LinkToken, client: Client, reason: str, *, exists: bool = True
+    ) -> GatehouseError:
+        """Return the error for a denied attempt. If the request exists, the event for the attempt
+        is stored with the secret.
+        """
+        event = self._backend.event(
+            client.actor("submitter", token.path),
+            AuditAction.REQUEST_DENIED,
+            token.path,
+            {"reason": reason},
+            outcome="denied",
+        )
+        # No secret has the other ID.
+        identifier = token.path if exists else f"request:{token.path}"
+        record = partial(self._repository.record, identifier, event)
+        return await self._denials.error(token.path, client.network, record)
