@@ -19,20 +19,18 @@ from components.iam.documents import Statement
 from components.iam.role_policies import RoleDefinition
 from components.iam.roles import PermissionsBoundary, Roles
 from components.monitoring import smoke_test, synthetic_probe
-from components.monitoring.topics import NotificationTopic
+from components.monitoring.topics import AlarmTopic
 from components.naming import WEB_UI_BUCKET
 from components.storage.bucket import Bucket, BucketReplica, Buckets
 
 
 class Foundation(StackComponent):
-    """IAM roles, KMS keys, buckets, the CloudTrail trail and the topic for notifications from AWS
-    services.
-    """
+    """IAM roles, KMS keys, buckets, the CloudTrail trail and the topic of the alarms."""
 
     role_arns: dict[str, pulumi.Output[str]]
     """ARN of each role, keyed by name."""
     topic_arn: pulumi.Output[str]
-    """Topic for notifications from AWS services: RDS events, backup jobs, and budget alerts."""
+    """Topic of all alarms and notifications."""
 
     def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:foundation:Foundation", name, stack, opts)
@@ -41,8 +39,7 @@ class Foundation(StackComponent):
         self.role_arns = Roles("roles", stack, definitions, boundary.arn, self.child).arns
         self.keys = KmsKeys("kms-keys", stack, key_users(stack), self.role_arns, self.child)
         logs_key_arn = self.keys.logs_arn
-        topic = NotificationTopic("service-notifications", stack, logs_key_arn, self.child)
-        self.topic_arn = topic.arn
+        self.topic_arn = AlarmTopic("alarms", stack, logs_key_arn, self.child).arn
         self._buckets()
         self.trail = CloudTrail(
             "trail",

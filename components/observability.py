@@ -1,6 +1,4 @@
-"""Composite component for monitoring: alarms with their topic, the synthetic probe and data
-protection findings.
-"""
+"""Composite component for monitoring: alarms, the synthetic probe and data protection findings."""
 
 import pulumi
 
@@ -54,14 +52,15 @@ class Observability(StackComponent):
             nat_gateways=network.vpc.nat_gateways,
             certificate_arn=platform.certificate.arn,
         )
-        self.alarms = Alarms("alarms", stack, logs_key_arn, resources, self.child)
+        topic_arn = foundation.topic_arn
+        self.alarms = Alarms("alarms", stack, topic_arn, resources, self.child)
         self.probe = {}
         if self.settings.monitoring.probe_interval_minutes:
             role_arn = foundation.role_arns[synthetic_probe.NAME]
             probe = SyntheticProbe(
                 synthetic_probe.NAME,
                 stack,
-                self.alarms.topic_arn,
+                topic_arn,
                 self.child,
                 role_arn=role_arn,
                 logs_key_arn=logs_key_arn,

@@ -48,7 +48,7 @@ class Workloads(StackComponent):
         super().__init__("gatehouse:workloads:Workloads", name, stack, opts)
         self._platform = platform
         roles, logs_key_arn = foundation.role_arns, foundation.keys.logs_arn
-        topic_arn = observability.alarms.topic_arn
+        topic_arn = foundation.topic_arn
         variables = environments(stack, data.database.address, data.cache.address)
         self.functions = {
             key: SharingFunction(

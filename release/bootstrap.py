@@ -2,6 +2,7 @@
 key for the state and the secrets of the stack, and the stack itself. Idempotent."""
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ STATE_VERSION_DAYS = 90
 """Days for which the bucket retains overwritten and deleted versions of the state."""
 TAGS = [{"Key": "Project", "Value": PROJECT}, {"Key": "DataClass", "Value": "secret"}]
 REPOSITORY = "<owner>/<repository>"
+GITHUB_TIMEOUT_S = 15.0
 
 
 def state_bucket(stack: Stack) -> str:
@@ -78,6 +80,7 @@ def pipeline_instructions(stack: Stack, key_arn: str) -> Iterator[str]:
     key_arn: KMS key of the state.
     """
     repository = (stack.settings.get("delivery") or {}).get("repository") or REPOSITORY
+    owner_id, repository_id = github_ids(repository)
     yield (
         f"For deployments from GitHub Actions, set in {stack.file} (docs/guides/deploy.md, "
         f"section 6):"
@@ -85,6 +88,8 @@ def pipeline_instructions(stack: Stack, key_arn: str) -> Iterator[str]:
     yield ""
     yield "    delivery:"
     yield f"      repository: {repository}"
+    yield f'      owner_id: "{owner_id}"'
+    yield f'      repository_id: "{repository_id}"'
     yield "      create_oidc_provider: true # in one stack of each account"
     yield f"      state_bucket: {state_bucket(stack)}"
     yield f"      state_key_arn: {key_arn}"
@@ -98,6 +103,24 @@ def pipeline_instructions(stack: Stack, key_arn: str) -> Iterator[str]:
         if stack.has_salt:
             yield f"gh secret set PULUMI_CONFIG_PASSPHRASE --repo {repository} --env {environment}"
     yield f"gh variable set AWS_DELIVERY --repo {repository} --body 'true'"
+
+
+def github_ids(repository: str) -> tuple[str, str]:
+    """IDs of the owner and of the repository on GitHub; placeholders with the command to type if
+    `gh` is not installed, not signed in, or cannot read the repository.
+    """
+    fields = (".owner.id", ".id")
+    command = ["gh", "api", f"repos/{repository}", "--jq", ", ".join(fields)]
+    try:
+        output = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=GITHUB_TIMEOUT_S
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        output = ""
+    ids = output.split()
+    if len(ids) != len(fields) or not all(map(str.isdigit, ids)):
+        ids = [f"<gh api repos/{repository} --jq {field}>" for field in fields]
+    return ids[0], ids[1]
 
 
 def github_variables(stack: Stack) -> dict[str, dict[str, str]]:

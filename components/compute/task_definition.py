@@ -30,7 +30,6 @@ COLLECTOR_IMAGE = "public.ecr.aws/aws-observability/aws-otel-collector@sha256:8a
 COLLECTOR_USER = "4317:4317"
 """Numeric user ID, which differs from that of the application container."""
 COLLECTOR_MEMORY_MIB = 64
-COLLECTOR_NAMESPACE = "Gatehouse"
 SCRAPE_INTERVAL_S = 60
 
 
@@ -222,7 +221,7 @@ def collector_configuration(process: Process, names: Naming) -> dict[str, Any]:
             "awsxray": {"region": names.region},
             "awsemf": {
                 "region": names.region,
-                "namespace": COLLECTOR_NAMESPACE,
+                "namespace": names.namespace,
                 "log_group_name": names.log_group(process.name),
                 "log_stream_name": COLLECTOR_METRICS_STREAM,
                 "dimension_rollup_option": "NoDimensionRollup",

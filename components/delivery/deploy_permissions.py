@@ -445,7 +445,7 @@ def monitoring(args: Delivery) -> list[Statement]:
     delivery = (
         "CreateLogDelivery DeleteLogDelivery GetLogDelivery PutResourcePolicy UpdateLogDelivery"
     )
-    alarms = "DeleteAlarms PutCompositeAlarm PutMetricAlarm TagResource UntagResource"
+    alarms = "DeleteAlarms PutMetricAlarm TagResource UntagResource"
     events = (
         "DeleteRule DisableRule EnableRule PutRule PutTargets RemoveTargets TagResource "
         "UntagResource"

@@ -28,9 +28,15 @@ def trust_policy(args: Delivery, environments: Sequence[str]) -> Document:
     """Return a trust policy for jobs of these environments of the repository.
 
     The subject of a job with an environment contains the environment instead of the branch or pull
-    request (GitHub, "OpenID Connect reference"). The protection rules of the environment on GitHub
+    request, and, for repositories created or renamed since 2026-07-15, the IDs of the owner and the
+    repository (docs/external-contracts.md). The protection rules of the environment on GitHub
     define who can start the job.
     """
+    delivery = args.settings.delivery
+    repositories = [delivery.repository]
+    if delivery.repository and delivery.owner_id and delivery.repository_id:
+        owner, _, name = delivery.repository.partition("/")
+        repositories.append(f"{owner}@{delivery.owner_id}/{name}@{delivery.repository_id}")
     return document(
         {
             "Sid": "AllowGitHubToAssumeRole",
@@ -41,7 +47,8 @@ def trust_policy(args: Delivery, environments: Sequence[str]) -> Document:
                 "StringEquals": {
                     f"{ISSUER}:aud": AUDIENCE,
                     f"{ISSUER}:sub": [
-                        f"repo:{args.settings.delivery.repository}:environment:{name}"
+                        f"repo:{repository}:environment:{name}"
+                        for repository in repositories
                         for name in environments
                     ],
                 }

@@ -19,17 +19,17 @@ from components.iam.sharing_roles import STAGE
 from components.naming import Naming
 
 ALARM_TOPIC = "alarms"
-ALARM_PUBLISHERS = {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]}
-"""Services that publish to the alarm topic: CloudWatch alarms and EventBridge rules."""
-NOTIFICATION_TOPIC = "notifications"
-NOTIFYING_SERVICES = {
-    "Service": [f"{service}.amazonaws.com" for service in ("events.rds", "backup", "budgets")],
+NOTIFYING_SERVICES = [f"{service}.amazonaws.com" for service in ("events.rds", "backup", "budgets")]
+"""Services that publish for the account: RDS events, AWS Backup and AWS Budgets."""
+TOPIC_PUBLISHERS = {
+    "Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com", *NOTIFYING_SERVICES]
 }
-"""Services that publish to the notification topic: RDS events, AWS Backup and AWS Budgets."""
 
 
 def alarm_topic_policy(names: Naming) -> Document:
-    """Allow CloudWatch alarms and EventBridge rules of the stack to publish, over TLS."""
+    """Allow CloudWatch alarms and EventBridge rules of the stack, and `NOTIFYING_SERVICES` for the
+    account, to publish over TLS.
+    """
     arn = names.arn("sns", names.name(ALARM_TOPIC))
     alarms, rules = (
         names.arn("cloudwatch", f"alarm:{names.name('*')}"),
@@ -47,21 +47,12 @@ def alarm_topic_policy(names: Naming) -> Document:
             source_arn=alarms,
         ),
         allow_service("events", "AllowEventBridgeRules", publish, [arn], source_arn=rules),
-    )
-
-
-def notification_topic_policy(names: Naming) -> Document:
-    """Allow `NOTIFYING_SERVICES` to publish for the account, over TLS."""
-    arn = names.arn("sns", names.name(NOTIFICATION_TOPIC))
-    own_account = {"StringEquals": {"aws:SourceAccount": names.account}}
-    return document(
-        deny_insecure_transport("sns:Publish", [arn]),
         allow(
             "AllowServiceNotifications",
-            "sns:Publish",
+            publish,
             [arn],
-            principal=NOTIFYING_SERVICES,
-            conditions=own_account,
+            principal={"Service": NOTIFYING_SERVICES},
+            conditions={"StringEquals": {"aws:SourceAccount": account}},
         ),
     )
 
@@ -69,7 +60,7 @@ def notification_topic_policy(names: Naming) -> Document:
 def log_key_statements(names: Naming, log_groups: Sequence[str]) -> tuple[Statement, ...]:
     """Return the statements for the policy of the key for logs, which allow CloudWatch Logs to
     encrypt `log_groups` (full names), CloudTrail to encrypt the trail, and the publishers of the
-    topics to encrypt messages.
+    topic to encrypt messages.
     """
     groups = [names.log_group_arn(group) for group in log_groups]
     cloud_trail = {"Service": "cloudtrail.amazonaws.com"}
@@ -93,8 +84,7 @@ def log_key_statements(names: Naming, log_groups: Sequence[str]) -> tuple[Statem
             {**trail, "StringLike": trails},
         ),
         allow_key_use("AllowCloudTrailDescribeKey", "kms:DescribeKey", cloud_trail, trail),
-        topic_key_use("AllowAlarmTopicPublishers", names, ALARM_TOPIC, ALARM_PUBLISHERS),
-        topic_key_use("AllowServiceNotifications", names, NOTIFICATION_TOPIC, NOTIFYING_SERVICES),
+        topic_key_use("AllowTopicPublishers", names, ALARM_TOPIC, TOPIC_PUBLISHERS),
     )
 
 

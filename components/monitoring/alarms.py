@@ -1,4 +1,4 @@
-"""The alarms and event rules of a stack with the topic that they notify, and the dashboard."""
+"""The alarms and event rules of a stack, and the dashboard."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ import pulumi_aws as aws
 from components.component import StackComponent
 from components.contract import ContractService, Stack
 from components.iam.documents import render
-from components.iam.resource_policies import ALARM_TOPIC, alarm_topic_policy
 from components.monitoring import metric_alarms
 from components.monitoring.dashboard import dashboard_body
 from components.monitoring.events import deployment_pattern, rotation_pattern, secret_pattern
@@ -19,7 +18,6 @@ from components.monitoring.metric_alarms import (
     alarm_description,
     metric_alarm,
 )
-from components.monitoring.topics import email_topic
 from components.naming import Naming, tags
 
 
@@ -40,15 +38,16 @@ class EventRule:
 
 
 class Alarms(StackComponent):
-    """Alarms on errors, latency, health and saturation, a composite alarm for each service, event
-    rules for security findings and for failed deployments, rotations and backups, and a dashboard.
-    All alarms and rules notify one encrypted topic.
+    """Alarms on errors, latency, health and saturation, event rules for security findings and for
+    failed deployments, rotations and backups, and a dashboard.
 
     Why: Operators are notified before users report a problem, with a link to the runbook. The
     alarms of a service also roll back its deployment.
-    Cost: 0.10 USD per alarm metric, 0.50 USD per composite alarm and 3 USD for the dashboard, each
-        month.
-    Controls: GH-CW-003, GH-CW-005, GH-SNS-001.
+    Cost: 0.10 USD per alarm metric, 0.30 USD per metric of a service and 3 USD for the dashboard,
+        each month.
+    Controls: GH-CW-003, GH-CW-005.
+
+    topic_arn: Topic that all alarms and rules notify.
     """
 
     service_alarms: dict[str, list[pulumi.Output[str]]]
@@ -58,7 +57,7 @@ class Alarms(StackComponent):
         self,
         name: str,
         stack: Stack,
-        key_arn: pulumi.Input[str],
+        topic_arn: pulumi.Input[str],
         resources: MonitoredResources,
         opts: pulumi.ResourceOptions,
     ) -> None:
@@ -69,60 +68,29 @@ class Alarms(StackComponent):
             *(recovery_rules() if settings.recovery.stack else ()),
             *(finding_rules() if settings.monitoring.security_findings else ()),
         ]
-        self.topic_arn = email_topic(name, ALARM_TOPIC, alarm_topic_policy(names), key_arn, self)
+        self._topic_arn = topic_arn
         for alarm in (
             *metric_alarms.resource_alarms(stack, resources),
             *(metric_alarms.event_rule_alarm(rule.name, names) for rule in rules),
         ):
-            metric_alarm(alarm, stack, self.topic_arn, self)
+            metric_alarm(alarm, stack, self._topic_arn, self)
         self.service_alarms = {}
         for service, definitions in metric_alarms.service_alarms(stack, resources).items():
-            alarms = [metric_alarm(alarm, stack, self.topic_arn, self) for alarm in definitions]
+            alarms = [metric_alarm(alarm, stack, self._topic_arn, self) for alarm in definitions]
             self.service_alarms[service] = [alarm.name for alarm in alarms]
-            self._composite(service, alarms)
         for rule in rules:
             self._event_rule(rule)
         body = pulumi.Output.json_dumps(dashboard_body(stack, resources))
         aws.cloudwatch.Dashboard(
             name, dashboard_name=names.name("overview"), dashboard_body=body, opts=self.child
         )
-        self.register_outputs({"topicArn": self.topic_arn, "serviceAlarms": self.service_alarms})
+        self.register_outputs({"serviceAlarms": self.service_alarms})
 
     def rollback_alarms(self, services: Sequence[ContractService]) -> list[pulumi.Output[str]]:
         """Return the names of the alarms that roll back a deployment of these services."""
         return [
             alarm for service in services for alarm in self.service_alarms.get(service.name, [])
         ]
-
-    def _composite(self, service: str, alarms: Sequence[aws.cloudwatch.MetricAlarm]) -> None:
-        """Create the composite alarm that is in state ALARM while users of the service are
-        affected.
-        """
-        condition, saturation = (
-            ("its function is throttled", "throttles")
-            if service in self.settings.sharing.functions
-            else ("targets are unhealthy", "unhealthy")
-        )
-        latency, saturated, errors = (
-            f'ALARM("{self.names.name(f"{service}-{suffix}")}")'
-            for suffix in ("latency", saturation, "5xx")
-        )
-        description = (
-            f"Users of the {service} service are affected: the service returns "
-            f"errors, or is slow while {condition}."
-        )
-        aws.cloudwatch.CompositeAlarm(
-            service,
-            alarm_name=self.names.name(service),
-            alarm_description=alarm_description(description, "errors", self.stack),
-            alarm_rule=f"{errors} OR ({latency} AND {saturated})",
-            actions_enabled=True,
-            alarm_actions=[self.topic_arn],
-            ok_actions=[self.topic_arn],
-            tags=tags("none"),
-            # The rule references the alarms by name, so Pulumi does not detect the dependency.
-            opts=self.after(*alarms),
-        )
 
     def _event_rule(self, event: EventRule) -> None:
         rule = aws.cloudwatch.EventRule(
@@ -134,7 +102,7 @@ class Alarms(StackComponent):
             opts=self.child,
         )
         aws.cloudwatch.EventTarget(
-            event.name, rule=rule.name, arn=self.topic_arn, target_id="alarms", opts=self.child
+            event.name, rule=rule.name, arn=self._topic_arn, target_id="alarms", opts=self.child
         )
 
 

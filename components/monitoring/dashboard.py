@@ -7,13 +7,10 @@ from typing import Any
 from components.contract import Stack
 from components.iam.role_policies import ROTATION_FUNCTION
 from components.iam.sharing_roles import STAGE
-from components.monitoring.log_alarms import (
-    DENIED_LINKS,
-    LATE_SECRETS,
-    LOCKED_LINKS,
-    SECRET_FAILURES,
-)
+from components.monitoring.log_alarms import DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES
 from components.monitoring.metric_alarms import (
+    BUDGETS,
+    BURN_RATES,
     LAMBDA,
     LOAD_BALANCER,
     REST_API,
@@ -96,13 +93,18 @@ class _Dashboard:
     def _alarm_states(self) -> Widget:
         names = self.stack.names
         alarms = [
-            *self.resources.target_groups,
+            *(
+                f"{service}-{objective}-{window}"
+                for service in self._services
+                for objective in BUDGETS
+                for window in BURN_RATES
+            ),
             *([f"{service}-unreachable" for service in self._services] if self._has_probe else ()),
-            *self._functions,
             *(f"{name}-5xx" for name in self.resources.load_balancers),
-            *("database-cpu", "database-storage", "tokens-errors"),
-            *("certificate-expiry", "rotation-errors"),
-            *(DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES, LATE_SECRETS),
+            *("database-cpu", "database-storage", "table-throttled"),
+            *("certificate-expiry", f"{ROTATION_FUNCTION}-errors"),
+            *("key-state-stale", "audit-chain-broken", "checkpoints-late", "requests-blocked"),
+            *(DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES, "secrets-late"),
         ]
         arns = [names.arn("cloudwatch", f"alarm:{names.name(alarm)}") for alarm in alarms]
         return {"type": "alarm", "properties": {"title": "Alarms", "alarms": arns}}
@@ -194,7 +196,8 @@ class _Dashboard:
             series(DENIED_LINKS, "denied", "Sum"),
             series(LOCKED_LINKS, "too many wrong passphrases", "Sum"),
         ]
-        late = [series(LATE_SECRETS, "oldest", "Maximum")]
+        due = (self.stack.names.namespace, "DueSecretsSeconds", "Service", "console")
+        late = [_series(due, "oldest", "Maximum")]
         failures = [series(SECRET_FAILURES, "failures", "Sum")]
         yield self._graph("Secret links: denied requests per minute", denied)
         yield self._graph("Secrets: delay of the oldest due deletion in seconds", late)

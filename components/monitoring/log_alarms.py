@@ -1,5 +1,5 @@
-"""Metric filters and alarms for log groups: changes to the account, denied API keys, and
-secrets.
+"""Metric filters and alarms for log groups: changes to the account, denied API keys, usage, the
+audit trail, and secrets.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,8 +12,10 @@ from components.component import StackComponent
 from components.contract import Stack
 from components.monitoring.metric_alarms import Alarm, Metric, metric_alarm
 
-DENIED_LINKS, LOCKED_LINKS = "links-denied", "links-locked"
-SECRET_FAILURES, LATE_SECRETS = "secrets-not-deleted", "secrets-late"
+DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES = (
+    *("links-denied", "links-locked"),
+    "secrets-not-deleted",
+)
 """Names of the filters, metrics and alarms of secret sharing."""
 
 
@@ -25,23 +27,19 @@ class LogFilter:
     description: Condition that the alarm reports.
     pattern: Filter pattern. Source: CloudWatch Logs User Guide, "Filter pattern syntax for metric
         filters".
-    threshold: Number of matching lines in five minutes above which the alarm is raised, or, with
-        `value`, the threshold for the maximum value in these lines.
-    value: Field of the matching lines that contains the value of the metric. The alarm is also
-        raised if no line matches for five minutes. If `value` is empty, the metric counts the
-        lines.
+    threshold: Number of matching lines in five minutes above which the alarm is raised.
     """
 
     name: str
     description: str
     pattern: str
     threshold: int = 0
-    value: str = ""
 
 
 class LogAlarms(StackComponent):
     """A metric filter and an alarm for each of fifteen changes to the account, for denied or abused
-    API keys, for attempts to guess links, and for secrets that are not deleted.
+    API keys, for usage that is not recorded, for attempts to guess links, for a broken audit
+    chain, and for secrets that are not deleted.
 
     Why: CloudTrail records the changes that precede or constitute an incident; the alarms notify
         operators.
@@ -67,7 +65,9 @@ class LogAlarms(StackComponent):
         for filters, runbook, group in (
             (account_filters(), "account-activity", "trail"),
             (gateway, "rejected-keys", "gateway"),
+            (usage_filters(), "database", "gateway"),
             (links, "links", "sharing"),
+            (audit_filters(), "audit-chain", "console"),
             (secret_filters(), "tokens", "console"),
         ):
             for log_filter in filters:
@@ -90,21 +90,13 @@ class LogAlarms(StackComponent):
             metric_transformation={
                 "name": name,
                 "namespace": namespace,
-                "value": log_filter.value or "1",
-                "default_value": None if log_filter.value else "0",
+                "value": "1",
+                "default_value": "0",
             },
             opts=self.child,
         )
-        metric = Metric(namespace, name, [{}], "Maximum" if log_filter.value else "Sum")
-        missing = "breaching" if log_filter.value else "notBreaching"
-        alarm = Alarm(
-            name,
-            log_filter.description,
-            runbook,
-            metric,
-            log_filter.threshold,
-            missing=missing,
-        )
+        metric = Metric(namespace, name, {})
+        alarm = Alarm(name, log_filter.description, runbook, metric, log_filter.threshold)
         metric_alarm(alarm, self.stack, topic_arn, metric_filter)
 
 
@@ -192,9 +184,30 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
     )
 
 
+def usage_filters() -> Iterator[LogFilter]:
+    """Yield the filter for usage counts. A gateway repeats a failed write every second."""
+    yield LogFilter(
+        "usage-not-written",
+        "Gateways fail to write usage counts to the database. The counts wait in memory and are "
+        "lost if a task stops.",
+        '{ $.event = "usage not written" }',
+        threshold=60,
+    )
+
+
+def audit_filters() -> Iterator[LogFilter]:
+    """Yield the filter for the audit trail."""
+    yield LogFilter(
+        "audit-chain-broken",
+        "An event of the audit trail was changed or removed, so no further checkpoint is signed. "
+        "Treat this alarm as a security incident.",
+        '{ $.event = "audit trail broken" }',
+    )
+
+
 def secret_filters() -> Iterator[LogFilter]:
-    """Yield the filters for the log of the console, for the jobs that delete secrets and record the
-    events of secrets.
+    """Yield the filter for the jobs of the console that delete secrets and record the events of
+    secrets.
     """
     yield LogFilter(
         SECRET_FAILURES,
@@ -207,14 +220,6 @@ def secret_filters() -> Iterator[LogFilter]:
             'secrets")) }'
         ),
         threshold=5,
-    )
-    yield LogFilter(
-        LATE_SECRETS,
-        "The console did not delete a used or expired secret, or did not record the events of a "
-        "secret, within five minutes, or no console reports a measurement.",
-        '{ ($.event = "secrets due") && ($.oldest_s = *) }',
-        threshold=300,
-        value="$.oldest_s",
     )
 
 

@@ -9,20 +9,35 @@ import pulumi_aws as aws
 from components.component import TargetGroupDimensions
 from components.contract import Stack
 from components.iam.role_policies import ROTATION_FUNCTION
-from components.iam.sharing_roles import STAGE
 from components.naming import REPLICATION_RULE, Naming, tags
-from components.settings.workloads import SHARING_TIMEOUT_S
 
 GIB = 1024**3
 OVER, UNDER = "GreaterThanThreshold", "LessThanThreshold"
 LOAD_BALANCER, REST_API, LAMBDA = "AWS/ApplicationELB", "AWS/ApiGateway", "AWS/Lambda"
 CERTIFICATE_DAYS = 30
 """ACM renews certificates 60 days before they expire."""
-DURATION_PERCENT = 80
-"""Percentage of a function's timeout that an invocation may take before the alarm is raised."""
+DELAY_S = 300
+"""Time for which work of the console may be overdue before the alarm is raised."""
 
-FIVE_TIMES, ONCE = (60, 5), (300, 1)
-"""Evaluation of an alarm: length of a period in seconds and number of consecutive periods."""
+ONCE, MINUTES = (300, 1, 1), (60, 3, 5)
+"""Evaluation of an alarm: length of a period in seconds, number of periods that breach the
+threshold, and number of periods that are evaluated. The latest minute of a metric can be missing
+when CloudWatch evaluates it, so an alarm on minutes never requires all of them.
+"""
+
+BUDGETS = {
+    "errors": ("FailedRequests", 0.1, "returns errors"),
+    "latency": ("SlowRequests", 1.0, "is slow: responses take more than a second"),
+}
+"""Objectives of a service: metric of the requests that do not meet the objective, their permitted
+percentage, and the symptom. The metrics exclude the errors and the time of Cores
+(`gatehouse.platform.observability`).
+"""
+BURN_RATES = {"5m": (300, 14.4), "1h": (3600, 6.0)}
+"""Windows in seconds and the multiple of the permitted percentage in a window that raises the
+alarm. A short window detects an outage, and a long window detects a small but permanent increase.
+Source: The Site Reliability Workbook, chapter 5, "Alerting on SLOs".
+"""
 
 Text = pulumi.Input[str]
 
@@ -49,20 +64,25 @@ class MonitoredResources:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A CloudWatch metric.
-
-    dimensions: One set of dimensions, or two for blue and green target groups. Metric math combines
-        two sets: the sum for the statistic Sum, the maximum for all other statistics.
-    statistic: CloudWatch statistic, or a percentile such as "p99".
-    minus: Name of a metric with the same namespace, dimensions and statistic that is subtracted; ""
-        for none.
-    """
+    """A CloudWatch metric with one of its sets of dimensions and a CloudWatch statistic."""
 
     namespace: str
     name: str
-    dimensions: Sequence[Mapping[str, Text]]
+    dimensions: Mapping[str, Text]
     statistic: str = "Sum"
-    minus: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A metric math expression.
+
+    text: Expression. Source: CloudWatch User Guide, "Using math expressions with CloudWatch
+        metrics".
+    metrics: Metrics of the expression, keyed by their IDs in it.
+    """
+
+    text: str
+    metrics: Mapping[str, Metric]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +92,7 @@ class Alarm:
     name: Resource name.
     description: Condition, and the first action that the operator takes.
     runbook: File name in docs/runbooks, without extension.
-    threshold: Value that the metric crosses in all periods of `evaluation` before the alarm is
+    threshold: Value that the metric crosses in the periods of `evaluation` before the alarm is
         raised.
     missing: Treatment of missing data: "notBreaching" for metrics that require traffic, "breaching"
         for metrics with a fixed interval.
@@ -81,10 +101,10 @@ class Alarm:
     name: str
     description: str
     runbook: str
-    metric: Metric
+    metric: Metric | Expression
     threshold: float = 0
     comparison: str = OVER
-    evaluation: tuple[int, int] = ONCE
+    evaluation: tuple[int, int, int] = ONCE
     missing: str = "notBreaching"
 
 
@@ -93,8 +113,12 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
     (`service_alarms`).
     """
     settings, names = stack.settings, stack.names
+    functions = [function.service.name for function in stack.contract.functions.values()]
+    for service in (*resources.target_groups, *functions):
+        yield from _burn_rates(service, stack, "1h")
+    yield from _published(stack)
     for name, label in resources.load_balancers.items():
-        balancer = [{"LoadBalancer": label}]
+        balancer = {"LoadBalancer": label}
         yield Alarm(
             f"{name}-5xx",
             "The load balancer returns 5xx errors: no target is healthy, or targets close "
@@ -111,6 +135,15 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
             "saturation",
             Metric(LOAD_BALANCER, "RejectedConnectionCount", balancer),
         )
+    web_acl = {"WebACL": names.name("edge"), "Region": names.region, "Rule": "ALL"}
+    yield Alarm(
+        "requests-blocked",
+        "The web ACL blocks an unusual number of requests. Possible causes: an attack, or a rule "
+        "that blocks requests of your clients.",
+        "blocked-requests",
+        Metric("AWS/WAFV2", "BlockedRequests", web_acl),
+        settings.monitoring.denied_requests_alarm_threshold,
+    )
     for service in stack.contract.ecs_services:
         yield from _ecs_service(service, resources.cluster, names)
     yield from database_alarms(
@@ -122,7 +155,7 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
             "The NAT gateway could not allocate a source port, so connections to Cores, webhooks "
             "and AWS services fail. Check for many connections to one destination.",
             "saturation",
-            Metric("AWS/NATGateway", "ErrorPortAllocation", [{"NatGatewayId": nat_gateway}]),
+            Metric("AWS/NATGateway", "ErrorPortAllocation", {"NatGatewayId": nat_gateway}),
         )
     if region := settings.replication_region:
         # S3 publishes the metric in the region of the source bucket (S3 User Guide, "Using S3
@@ -137,72 +170,91 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
             "S3 could not replicate an object of the data bucket to the second region. Check the "
             "role, the KMS key and the versioning of the replica.",
             "backup-failure",
-            Metric("AWS/S3", "OperationsFailedReplication", [buckets]),
+            Metric("AWS/S3", "OperationsFailedReplication", buckets),
         )
     for node in names.cache_nodes(1 + settings.cache.replicas):
         yield from _cache_node(node, names)
-    yield from _table(resources.table)
+    yield _table(resources.table, names)
     yield from _maintenance(resources.certificate_arn, names)
 
 
 def service_alarms(stack: Stack, resources: MonitoredResources) -> dict[str, list[Alarm]]:
-    """Return the alarms that roll back a deployment, keyed by service: 5xx errors, latency and
+    """Return the alarms that roll back a deployment, keyed by service: errors, latency and
     saturation, in this order.
     """
     return {
-        service: list(_target_group(service, groups, stack))
+        service: [*_burn_rates(service, stack, "5m"), _unhealthy(service, *groups)]
         for service, groups in resources.target_groups.items()
     } | {
-        function.service.name: list(_function(function.service.name, stack))
+        function.service.name: [
+            *_burn_rates(function.service.name, stack, "5m"),
+            *_function(function.service.name, stack.names),
+        ]
         for function in stack.contract.functions.values()
     }
 
 
-def _target_group(
-    service: str, groups: Sequence[TargetGroupDimensions], stack: Stack
-) -> Iterator[Alarm]:
-    """Yield alarms for a service behind the load balancer. Each alarm covers both target groups of
-    the service.
+def _burn_rates(service: str, stack: Stack, window: str) -> Iterator[Alarm]:
+    """Yield an alarm for each objective of a service. Without a minimum number of requests, a
+    single failed request would raise an alarm at night.
     """
-    yield from _errors_and_latency(
-        service,
-        Metric(LOAD_BALANCER, "HTTPCode_Target_5XX_Count", groups),
-        Metric(LOAD_BALANCER, "TargetResponseTime", groups, "p99"),
-        stack,
-        "Search the log group of the service for level error.",
-        "Check the CPU utilization of the ECS service, then of the database.",
-    )
-    yield Alarm(
+    requests_min = stack.settings.monitoring.error_alarm_threshold
+    period_s, rate = BURN_RATES[window]
+    for objective, (name, percent, symptom) in BUDGETS.items():
+        share = Expression(
+            f"IF(failed > {requests_min}, 100 * failed / requests, 0)",
+            {
+                "failed": service_metric(service, name, stack.names),
+                "requests": service_metric(service, "Requests", stack.names),
+            },
+        )
+        yield Alarm(
+            f"{service}-{objective}-{window}",
+            f"The {service} service {symptom}. More than {round(rate * percent, 2)} percent of its "
+            f"requests within {window} are affected; failed and slow Cores are not counted.",
+            objective,
+            share,
+            round(rate * percent, 2),
+            evaluation=(period_s, 1, 1),
+        )
+
+
+def service_metric(service: str, name: str, names: Naming, statistic: str = "Sum") -> Metric:
+    """Return a metric that a service publishes in its log."""
+    return Metric(names.namespace, name, {"Service": service}, statistic)
+
+
+def _unhealthy(service: str, blue: TargetGroupDimensions, green: TargetGroupDimensions) -> Alarm:
+    """Return the alarm on the targets of a service. One of its target groups usually has no
+    targets, and then no data.
+    """
+    groups = {"blue": blue, "green": green}
+    return Alarm(
         f"{service}-unhealthy",
         f"A target of the {service} service fails its health check. The response from /readyz "
         "names the failing dependency.",
         "errors",
-        Metric(LOAD_BALANCER, "UnHealthyHostCount", groups, "Maximum"),
-        evaluation=FIVE_TIMES,
+        Expression(
+            "MAX([FILL(blue, 0), FILL(green, 0)])",
+            {
+                color: Metric(LOAD_BALANCER, "UnHealthyHostCount", group, "Maximum")
+                for color, group in groups.items()
+            },
+        ),
+        evaluation=MINUTES,
     )
 
 
-def _function(service: str, stack: Stack) -> Iterator[Alarm]:
-    """Yield alarms for a service that runs as a Lambda function behind a REST API. The function and
-    the API are named after the service."""
-    name = stack.names.name(service)
-    api, function = [{"ApiName": name, "Stage": STAGE}], [{"FunctionName": name}]
-    yield from _errors_and_latency(
-        service,
-        Metric(REST_API, "5XXError", api),
-        Metric(REST_API, "Latency", api, "p99"),
-        stack,
-        "Check the log group of its function, then its access log.",
-        "Check cold starts and memory of its function.",
-        latency_unit=1000,
-    )
+def _function(service: str, names: Naming) -> Iterator[Alarm]:
+    """Yield alarms for the function of a service. The function is named after the service."""
+    function = {"FunctionName": names.name(service)}
     yield Alarm(
         f"{service}-throttles",
         f"The {service} function reached its reserved concurrency. Raise "
         "sharing.reserved_concurrency.",
         "saturation",
         Metric(LAMBDA, "Throttles", function),
-        evaluation=FIVE_TIMES,
+        evaluation=MINUTES,
     )
     yield Alarm(
         f"{service}-function-errors",
@@ -211,40 +263,39 @@ def _function(service: str, stack: Stack) -> Iterator[Alarm]:
         "errors",
         Metric(LAMBDA, "Errors", function),
     )
-    yield Alarm(
-        f"{service}-function-duration",
-        f"An invocation of the {service} function took more than {DURATION_PERCENT} percent of its "
-        f"timeout of {SHARING_TIMEOUT_S} s. Check its dependencies, then raise sharing.memory_mib.",
-        "latency",
-        Metric(LAMBDA, "Duration", function, "Maximum"),
-        SHARING_TIMEOUT_S * 10 * DURATION_PERCENT,
-    )
 
 
-def _errors_and_latency(
-    service: str,
-    errors: Metric,
-    latency: Metric,
-    stack: Stack,
-    on_errors: str,
-    on_latency: str,
-    *,
-    latency_unit: int = 1,
-) -> Iterator[Alarm]:
-    """Yield the alarms on 5xx errors and on latency, with their first actions. latency_unit: units
-    of the metric in a second.
+def _published(stack: Stack) -> Iterator[Alarm]:
+    """Yield alarms on the values that the gateway and the console publish. A missing value means
+    that no task of the service runs.
     """
-    monitoring = stack.settings.monitoring
-    text = f"The {service} service returns 5xx errors. {on_errors}"
-    yield Alarm(f"{service}-5xx", text, "errors", errors, monitoring.error_alarm_threshold)
-    text = f"The p99 latency of the {service} service is high. {on_latency}"
-    threshold = monitoring.latency_alarm_threshold_s * latency_unit
-    yield Alarm(f"{service}-latency", text, "latency", latency, threshold, evaluation=FIVE_TIMES)
+    for name, service, metric, threshold, runbook, missing, description in (
+        (
+            *("key-state-stale", "gateway", "StalenessSeconds", 3, "rejected-keys", "breaching"),
+            "Gateways verify keys against a state that is older than the propagation bound, and "
+            "deny every key, or no gateway reports the age of its state.",
+        ),
+        (
+            *("checkpoints-late", "console", "CheckpointDelaySeconds", DELAY_S, "audit-chain"),
+            "notBreaching",
+            "A checkpoint of the audit chain has been due for more than five minutes. Check the "
+            "log group of the console for failed background jobs.",
+        ),
+        (
+            *("secrets-late", "console", "DueSecretsSeconds", DELAY_S, "tokens", "breaching"),
+            "The console did not delete a used or expired secret, or did not record the events of "
+            "a secret, within five minutes, or no console reports a measurement.",
+        ),
+    ):
+        source = service_metric(service, metric, stack.names, "Maximum")
+        yield Alarm(
+            name, description, runbook, source, threshold, evaluation=MINUTES, missing=missing
+        )
 
 
 def _ecs_service(name: str, cluster: Text, names: Naming) -> Iterator[Alarm]:
     """Yield alarms on CPU, memory and missing tasks of an ECS service."""
-    dimensions = [{"ClusterName": cluster, "ServiceName": names.name(name)}]
+    dimensions = {"ClusterName": cluster, "ServiceName": names.name(name)}
     for kind, statistic, threshold, setting in (
         ("CPU", "Average", 90, "tasks_max"),
         ("Memory", "Maximum", 85, "memory_mib"),
@@ -255,19 +306,22 @@ def _ecs_service(name: str, cluster: Text, names: Naming) -> Iterator[Alarm]:
             "saturation",
             Metric("AWS/ECS", f"{kind}Utilization", dimensions, statistic),
             threshold,
-            evaluation=FIVE_TIMES,
+            evaluation=MINUTES,
         )
     # Container Insights publishes both counts every minute. A deployment starts new tasks before it
     # stops others, and auto scaling needs a few minutes to start tasks. Source: CloudWatch User
     # Guide, "Amazon ECS Container Insights metrics".
-    desired, running = "DesiredTaskCount", "RunningTaskCount"
+    counts = {
+        kind: Metric("ECS/ContainerInsights", f"{kind.title()}TaskCount", dimensions, "Average")
+        for kind in ("desired", "running")
+    }
     yield Alarm(
         f"{name}-tasks",
         f"The ECS service {name} has run fewer tasks than it should for ten minutes. Check the "
         "events of the service.",
         "errors",
-        Metric("ECS/ContainerInsights", desired, dimensions, "Average", minus=running),
-        evaluation=(60, 10),
+        Expression("desired - running", counts),
+        evaluation=(60, 8, 10),
     )
 
 
@@ -317,8 +371,8 @@ def database_alarms(identifier: Text, instance_class: str, storage_gib: int) -> 
             *("FreeStorageSpace", "Minimum", storage_gib * GIB / 10, UNDER),
         ),
     ):
-        source = Metric("AWS/RDS", metric, [{"DBInstanceIdentifier": identifier}], statistic)
-        yield Alarm(f"database-{name}", text, "database", source, threshold, comparison, FIVE_TIMES)
+        source = Metric("AWS/RDS", metric, {"DBInstanceIdentifier": identifier}, statistic)
+        yield Alarm(f"database-{name}", text, "database", source, threshold, comparison, MINUTES)
 
 
 def _cache_node(node: str, names: Naming) -> Iterator[Alarm]:
@@ -337,33 +391,31 @@ def _cache_node(node: str, names: Naming) -> Iterator[Alarm]:
             f"{node.removeprefix(names.name(''))}-{kind}",
             f"{condition} Raise cache.node_type.",
             "cache",
-            Metric("AWS/ElastiCache", metric, [{"CacheClusterId": node}], statistic),
+            Metric("AWS/ElastiCache", metric, {"CacheClusterId": node}, statistic),
             80,
-            evaluation=FIVE_TIMES,
+            evaluation=MINUTES,
         )
 
 
-def _table(table: Text) -> Iterator[Alarm]:
-    """Yield alarms for the secret links table. `table`: the name of the table."""
-    for kind in ("Read", "Write"):
-        yield Alarm(
-            f"tokens-{kind.lower()}s-throttled",
-            f"DynamoDB throttles {kind.lower()}s of the secret links table. Check for a hot "
-            "key or a sudden increase in traffic.",
-            "tokens",
-            Metric("AWS/DynamoDB", f"{kind}ThrottleEvents", [{"TableName": table}]),
-            10,
-        )
-    # CloudWatch has this metric only for each operation, not for the table.
-    operations = [
-        {"TableName": table, "Operation": operation} for operation in ("GetItem", "UpdateItem")
-    ]
-    yield Alarm(
-        "tokens-errors",
-        "DynamoDB returns system errors for the secret links table, so links cannot be created or "
-        "opened. Check the AWS Health Dashboard.",
+def _table(table: Text, names: Naming) -> Alarm:
+    """Return the alarm for the secret links table. table: name of the table.
+
+    DynamoDB reports throttled requests only while it throttles. CloudWatch ignores missing data of
+    the namespace AWS/DynamoDB (API Reference, PutMetricAlarm, TreatMissingData), so an alarm on
+    such a metric alone would remain in ALARM. The age of due secrets is published every minute.
+    """
+    metrics = {
+        kind.lower(): Metric("AWS/DynamoDB", f"{kind}ThrottleEvents", {"TableName": table})
+        for kind in ("Read", "Write")
+    }
+    due = service_metric("console", "DueSecretsSeconds", names)
+    return Alarm(
+        "table-throttled",
+        "DynamoDB throttles requests to the secret links table. Check for a hot key or a sudden "
+        "increase in traffic.",
         "tokens",
-        Metric("AWS/DynamoDB", "SystemErrors", operations),
+        Expression("FILL(read, 0) + FILL(write, 0) + 0 * due", {**metrics, "due": due}),
+        10,
     )
 
 
@@ -374,13 +426,13 @@ def event_rule_alarm(rule: str, names: Naming) -> Alarm:
         f"EventBridge could not deliver an event of the rule {rule}. Check the policy of its "
         "target and of the target's key.",
         "undelivered-events",
-        Metric("AWS/Events", "FailedInvocations", [{"RuleName": names.name(rule)}]),
+        Metric("AWS/Events", "FailedInvocations", {"RuleName": names.name(rule)}),
     )
 
 
 def function_alarm(function: str, description: str, runbook: str, names: Naming) -> Alarm:
     """Return the alarm on failed invocations of a function."""
-    metric = Metric(LAMBDA, "Errors", [{"FunctionName": names.name(function)}])
+    metric = Metric(LAMBDA, "Errors", {"FunctionName": names.name(function)})
     return Alarm(f"{function}-errors", description, runbook, metric)
 
 
@@ -388,10 +440,8 @@ def _maintenance(certificate_arn: Text, names: Naming) -> Iterator[Alarm]:
     """Yield alarms for the certificate, the rotation function and the function's dead-letter
     queue.
     """
-    certificate, queue = (
-        [{"CertificateArn": certificate_arn}],
-        [{"QueueName": names.dead_letter_queue(ROTATION_FUNCTION)}],
-    )
+    certificate = {"CertificateArn": certificate_arn}
+    queue = {"QueueName": names.dead_letter_queue(ROTATION_FUNCTION)}
     yield Alarm(
         "certificate-expiry",
         f"The certificate expires in less than {CERTIFICATE_DAYS} days and ACM has not renewed it.",
@@ -399,14 +449,14 @@ def _maintenance(certificate_arn: Text, names: Naming) -> Iterator[Alarm]:
         Metric("AWS/CertificateManager", "DaysToExpiry", certificate, "Minimum"),
         CERTIFICATE_DAYS,
         UNDER,
-        evaluation=(86400, 1),
+        evaluation=(86400, 1, 1),
     )
-    yield Alarm(
-        "rotation-errors",
+    yield function_alarm(
+        ROTATION_FUNCTION,
         "The secret rotation function failed. The previous values remain in use. Check the log "
         "group of the function.",
         "rotation-failure",
-        Metric(LAMBDA, "Errors", [{"FunctionName": names.name(ROTATION_FUNCTION)}]),
+        names,
     )
     yield Alarm(
         "rotation-dead-letters",
@@ -426,22 +476,22 @@ def metric_alarm(
     alarm: Alarm, stack: Stack, topic_arn: Text, parent: pulumi.Resource
 ) -> aws.cloudwatch.MetricAlarm:
     """Create the CloudWatch alarm. The topic receives the states ALARM and OK."""
-    metric, (period_s, periods) = alarm.metric, alarm.evaluation
-    single = len(metric.dimensions) == 1 and not metric.minus
-    percentile = metric.statistic.startswith("p")
+    metric, (period_s, breaching, periods) = alarm.metric, alarm.evaluation
+    single = metric if isinstance(metric, Metric) else None
     return aws.cloudwatch.MetricAlarm(
         alarm.name,
         name=stack.names.name(alarm.name),
         alarm_description=alarm_description(alarm.description, alarm.runbook, stack),
-        namespace=metric.namespace if single else None,
-        metric_name=metric.name if single else None,
-        dimensions=dict(metric.dimensions[0]) or None if single else None,
-        statistic=metric.statistic if single and not percentile else None,
-        extended_statistic=metric.statistic if single and percentile else None,
+        namespace=single.namespace if single else None,
+        metric_name=single.name if single else None,
+        dimensions=dict(single.dimensions) or None if single else None,
+        statistic=single.statistic if single else None,
         period=period_s if single else None,
-        metric_queries=None if single else list(_metric_queries(alarm.name, metric, period_s)),
+        metric_queries=_metric_queries(alarm.name, metric, period_s)
+        if isinstance(metric, Expression)
+        else None,
         evaluation_periods=periods,
-        datapoints_to_alarm=periods,
+        datapoints_to_alarm=breaching,
         threshold=alarm.threshold,
         comparison_operator=alarm.comparison,
         treat_missing_data=alarm.missing,
@@ -454,34 +504,24 @@ def metric_alarm(
 
 
 def _metric_queries(
-    alarm: str, metric: Metric, period_s: int
-) -> Iterator[aws.cloudwatch.MetricAlarmMetricQueryArgsDict]:
-    """Yield a query for each target group or for the two metrics of a difference, and an expression
-    that combines them. One target group usually has no traffic."""
-    if metric.minus:
-        sources = {
-            "total": (metric.name, metric.dimensions[0]),
-            "minus": (metric.minus, metric.dimensions[0]),
-        }
-        expression = "FILL(total, 0) - FILL(minus, 0)"
-    else:
-        sources = {
-            color: (metric.name, dimensions)
-            for color, dimensions in zip(("blue", "green"), metric.dimensions, strict=True)
-        }
-        expression = (
-            f"{'SUM' if metric.statistic == 'Sum' else 'MAX'}([FILL(blue, 0), FILL(green, 0)])"
-        )
-    for query, (name, dimensions) in sources.items():
-        yield {
+    alarm: str, expression: Expression, period_s: int
+) -> list[aws.cloudwatch.MetricAlarmMetricQueryArgsDict]:
+    """Return a query for each metric, and one for the expression."""
+    queries: list[aws.cloudwatch.MetricAlarmMetricQueryArgsDict] = [
+        {
             "id": query,
             "metric": {
                 "namespace": metric.namespace,
-                "metric_name": name,
-                "dimensions": dict(dimensions),
+                "metric_name": metric.name,
+                "dimensions": dict(metric.dimensions),
                 "stat": metric.statistic,
                 "period": period_s,
             },
             "return_data": False,
         }
-    yield {"id": "both", "expression": expression, "label": alarm, "return_data": True}
+        for query, metric in expression.metrics.items()
+    ]
+    return [
+        *queries,
+        {"id": "result", "expression": expression.text, "label": alarm, "return_data": True},
+    ]

@@ -87,10 +87,10 @@ def probe_alarms(
             f"The {service} service did not return 200 to two consecutive external requests, or "
             "was not measured. Check the log group of the probe.",
             "unreachable",
-            Metric(names.namespace, "ServiceUp", [{"Service": service}], "Minimum"),
+            Metric(names.namespace, "ServiceUp", {"Service": service}, "Minimum"),
             1,
             UNDER,
-            evaluation=(60 * interval_minutes, 2),
+            evaluation=(60 * interval_minutes, 2, 2),
             missing="breaching",
         )
 

@@ -1,21 +1,21 @@
-"""The SNS topics of a stack."""
+"""The SNS topic of a stack."""
 
 import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
 from components.contract import Stack
-from components.iam.documents import Document, render
-from components.iam.resource_policies import NOTIFICATION_TOPIC, notification_topic_policy
+from components.iam.documents import render
+from components.iam.resource_policies import ALARM_TOPIC, alarm_topic_policy
 from components.naming import tags
 
 
-class NotificationTopic(StackComponent):
-    """An encrypted topic for notifications from RDS, AWS Backup and AWS Budgets.
+class AlarmTopic(StackComponent):
+    """An encrypted topic for alarms, events, and notifications from RDS, AWS Backup and AWS
+    Budgets, with e-mail subscriptions.
 
-    Why: These services report failovers, failed backups and unexpected cost only through
-    notifications. The alarm topic is separate because it is created after the resources that
-    publish to this topic.
+    Why: Some services report failovers, failed backups and unexpected cost only through
+    notifications. Operators subscribe once and receive everything.
     Cost: below 1 USD a month. Controls: GH-SNS-001, GH-RDS-017, GH-COST-001.
     """
 
@@ -26,31 +26,22 @@ class NotificationTopic(StackComponent):
     def __init__(
         self, name: str, stack: Stack, key_arn: pulumi.Input[str], opts: pulumi.ResourceOptions
     ) -> None:
-        super().__init__("gatehouse:monitoring:NotificationTopic", name, stack, opts)
-        policy = notification_topic_policy(self.names)
-        self.arn = email_topic(name, NOTIFICATION_TOPIC, policy, key_arn, self)
-        self.register_outputs({"arn": self.arn})
-
-
-def email_topic(
-    name: str, resource: str, policy: Document, key_arn: pulumi.Input[str], parent: StackComponent
-) -> pulumi.Output[str]:
-    """Create an encrypted topic with e-mail subscriptions. The ARN resolves after the topic policy
-    exists.
-    """
-    topic = aws.sns.Topic(
-        name,
-        name=parent.names.name(resource),
-        kms_master_key_id=key_arn,
-        tags=tags("internal"),
-        opts=parent.child,
-    )
-    for index, address in enumerate(parent.settings.monitoring.emails):
-        aws.sns.TopicSubscription(
-            f"{name}-{index}",
-            topic=topic.arn,
-            protocol="email",
-            endpoint=address,
-            opts=parent.child,
+        super().__init__("gatehouse:monitoring:AlarmTopic", name, stack, opts)
+        topic = aws.sns.Topic(
+            name,
+            name=self.names.name(ALARM_TOPIC),
+            kms_master_key_id=key_arn,
+            tags=tags("internal"),
+            opts=self.child,
         )
-    return aws.sns.TopicPolicy(name, arn=topic.arn, policy=render(policy), opts=parent.child).arn
+        for index, address in enumerate(self.settings.monitoring.emails):
+            aws.sns.TopicSubscription(
+                f"{name}-{index}",
+                topic=topic.arn,
+                protocol="email",
+                endpoint=address,
+                opts=self.child,
+            )
+        policy = render(alarm_topic_policy(self.names))
+        self.arn = aws.sns.TopicPolicy(name, arn=topic.arn, policy=policy, opts=self.child).arn
+        self.register_outputs({"arn": self.arn})

@@ -257,15 +257,22 @@ def existing_resources(settings: Settings) -> Iterator[Mistake]:
 
 
 def delivery(settings: Settings) -> Iterator[Mistake]:
-    """The delivery settings require `delivery.repository`, and `delivery.state_key_arn` requires
-    `delivery.state_bucket`.
+    """The delivery settings require `delivery.repository`, `delivery.state_key_arn` requires
+    `delivery.state_bucket`, and an ID on GitHub requires the other one.
     """
     roles = settings.delivery
     without_repository = "without delivery.repository"
     if roles.create_oidc_provider and not roles.repository:
         yield Mistake("delivery.create_oidc_provider", "false", without_repository)
-    if roles.state_bucket and not roles.repository:
-        yield Mistake("delivery.state_bucket", "empty", without_repository)
+    for name in ("state_bucket", "repository_id"):
+        if getattr(roles, name) and not roles.repository:
+            yield Mistake(f"delivery.{name}", "empty", without_repository)
+    if roles.owner_id and not roles.repository_id:
+        yield Mistake(
+            "delivery.repository_id", "the ID of the repository", "with delivery.owner_id"
+        )
+    if roles.repository_id and not roles.owner_id:
+        yield Mistake("delivery.owner_id", "the ID of the owner", "with delivery.repository_id")
     if roles.state_key_arn and not roles.state_bucket:
         yield Mistake("delivery.state_key_arn", "empty", "without delivery.state_bucket")
 

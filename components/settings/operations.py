@@ -25,6 +25,7 @@ KMS_KEY = optional(
     rf"{ARN}:kms:[a-z0-9-]+:\d{{12}}:key/[A-Za-z0-9-]{{36,40}}",
     "the ARN of a KMS key (not of an alias)",
 )
+GITHUB_ID = optional(r"[1-9][0-9]{0,19}", "the numeric ID on GitHub, in quotes")
 CERTIFICATE = optional(
     rf"{ARN}:acm:[a-z0-9-]+:\d{{12}}:certificate/[a-f0-9-]{{36}}", "the ARN of an ACM certificate"
 )
@@ -62,13 +63,11 @@ class MonitoringSettings(Section):
     """Notifies the alarm topic of findings of GuardDuty (severity 4.0 or higher), Security Hub
     (HIGH and CRITICAL) and IAM Access Analyzer in the account and region, also if another stack or
     the owner of the account enabled these services."""
-    latency_alarm_threshold_s: Annotated[int, integer(1, 60, "seconds")] = 1
-    """Alarm threshold for the p99 latency of a service over five minutes, in seconds."""
     denied_requests_alarm_threshold: Annotated[
         int, integer(1, 1_000_000, "denied requests in five minutes")
     ] = by_environment(1_000, 2_000, 5_000)
     """Alarm threshold for the number of requests that the gateway denies in five minutes because of
-    their API key.
+    their API key, and for those that the web ACL blocks.
     """
     denied_links_alarm_threshold: Annotated[
         int, integer(1, 1_000_000, "denied requests in five minutes")
@@ -78,8 +77,8 @@ class MonitoringSettings(Section):
     error_alarm_threshold: Annotated[
         int, integer(1, 100_000, "failed requests in five minutes")
     ] = by_environment(50, 20, 10)
-    """Alarm threshold for the number of 5xx responses from the load balancer or a service in five
-    minutes.
+    """Alarm threshold for the number of 5xx responses that the load balancer generates in five
+    minutes, and the number of failed or slow requests of a service below which no alarm is raised.
     """
     probe_interval_minutes: Annotated[
         int, choice(0, 1, 2, 5, 10, 15), Production("1, 2 or 5", lambda minutes: 0 < minutes <= 5)
@@ -144,6 +143,12 @@ class DeliverySettings(Section):
     """GitHub repository whose jobs may assume the roles preview, deploy and image, each from
     separate GitHub environments: <environment>-preview and <environment>-drift, <environment>, and
     <environment>-image. If empty, no roles are created."""
+    owner_id: Annotated[str | None, GITHUB_ID] = None
+    """ID of the owner of the repository on GitHub, in quotes. GitHub includes the IDs in the
+    subject of the jobs of repositories created or renamed since 2026-07-15. The roles trust the
+    subject with and without IDs. `make bootstrap` reads both IDs."""
+    repository_id: Annotated[str | None, GITHUB_ID] = None
+    """ID of the repository on GitHub, in quotes."""
     create_oidc_provider: Flag = False
     """Creates the IAM OIDC identity provider for GitHub in this stack. Enable this setting in
     exactly one stack for each account; the other stacks use the same provider."""

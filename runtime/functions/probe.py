@@ -16,6 +16,8 @@ import http.client
 import json
 import logging
 import os
+import socket
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +35,7 @@ log.setLevel(logging.INFO)
 
 
 class InvalidEvent(Exception):
-    """The event contains no services or an invalid URL."""
+    """The event lacks a required field, or contains an invalid URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,51 +80,51 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, bool]:
 
 
 def probe(url: str) -> ProbeResult:
-    """Send one GET request over a new connection. Raises InvalidEvent if the URL is not an http or
-    https URL.
+    """Send one GET request. Raises InvalidEvent if the URL is not an http or https URL."""
+    start = time.monotonic()
+    status, error = request(url, {"User-Agent": "gatehouse-probe"})
+    return ProbeResult(status, time.monotonic() - start, error)
+
+
+def request(url: str, headers: Mapping[str, str], address: str = "") -> tuple[int, str]:
+    """Send one GET request over a new connection, to the address instead of the host name of the
+    URL if there is one. Return the status code and "", or 0 and the class name of the error. Raises
+    InvalidEvent if the URL is not an http or https URL.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidEvent(f"{url} is not a valid URL; allowed: http or https")
-    connection_type = (
-        http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    )
-    start = time.monotonic()
-    connection = connection_type(parts.hostname, parts.port, timeout=TIMEOUT_S)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    connection = http.client.HTTPConnection(parts.hostname, port, timeout=TIMEOUT_S)
     try:
-        headers = {"User-Agent": "gatehouse-probe", "Connection": "close"}
+        connection.sock = socket.create_connection((address or parts.hostname, port), TIMEOUT_S)
+        if parts.scheme == "https":
+            context = ssl.create_default_context()
+            connection.sock = context.wrap_socket(connection.sock, server_hostname=parts.hostname)
+        sent = {"Host": parts.netloc, "Connection": "close", **headers}
         if trace := os.environ.get("_X_AMZN_TRACE_ID"):
-            headers["X-Amzn-Trace-Id"] = (
-                trace  # the spans of the service belong to the trace of this invocation
-            )
-        connection.request("GET", parts.path or "/", headers=headers)
-        status, error = connection.getresponse().status, ""
+            # The spans of the service belong to the trace of this invocation.
+            sent["X-Amzn-Trace-Id"] = trace
+        connection.request("GET", parts.path or "/", headers=sent)
+        return connection.getresponse().status, ""
     except (OSError, http.client.HTTPException) as exc:
-        status, error = 0, type(exc).__name__
+        return 0, type(exc).__name__
     finally:
         connection.close()
-    return ProbeResult(status, time.monotonic() - start, error)
 
 
 def metric_data(results: Mapping[str, ProbeResult]) -> list[dict[str, Any]]:
     """Return the results in the MetricData format of PutMetricData."""
-    data: list[dict[str, Any]] = []
-    for service, result in results.items():
-        dimensions = [{"Name": "Service", "Value": service}]
-        data.append(
-            {
-                "MetricName": "ServiceUp",
-                "Dimensions": dimensions,
-                "Value": float(result.up),
-                "Unit": "None",
-            }
+    return [
+        {
+            "MetricName": name,
+            "Dimensions": [{"Name": "Service", "Value": service}],
+            "Value": value,
+            "Unit": unit,
+        }
+        for service, result in results.items()
+        for name, value, unit in (
+            ("ServiceUp", float(result.up), "None"),
+            ("ResponseSeconds", result.seconds, "Seconds"),
         )
-        data.append(
-            {
-                "MetricName": "ResponseSeconds",
-                "Dimensions": dimensions,
-                "Value": result.seconds,
-                "Unit": "Seconds",
-            }
-        )
-    return data
+    ]

@@ -17,27 +17,18 @@ Source: ECS Developer Guide, "Lambda hooks for Amazon ECS service deployments".
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
-import os
-import socket
-import ssl
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
-#: Timeout for each request. The function's timeout is long enough for ten requests.
-TIMEOUT_S = 5.0
+from probe import InvalidEvent, request
+
 ATTEMPTS = 4
 RETRY_DELAY_S = 15
 
 log = logging.getLogger("gatehouse.smoke")
 log.setLevel(logging.INFO)
-
-
-class InvalidEvent(Exception):
-    """The hook details contain no header, no checks or an invalid URL."""
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
@@ -66,7 +57,8 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
 
 def _check(check: Mapping[str, Any], header: Mapping[str, str], attempt: int) -> bool:
     url, expected = str(check["url"]), int(check["status"])
-    status, error = request(str(check["address"]), url, header)
+    headers = {"User-Agent": "gatehouse-smoke-test", **header}
+    status, error = request(url, headers, str(check["address"]))
     line = {
         "event": "checked",
         "url": url,
@@ -77,35 +69,3 @@ def _check(check: Mapping[str, Any], header: Mapping[str, str], attempt: int) ->
     }
     log.log(logging.INFO if status == expected else logging.WARNING, json.dumps(line))
     return status == expected
-
-
-def request(address: str, url: str, header: Mapping[str, str]) -> tuple[int, str]:
-    """Send one GET request over a new connection to the address. Return the status code and "",
-    or 0 and the class name of the error. Raises InvalidEvent if the URL is not an http or https
-    URL."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidEvent(f"{url} is not a valid URL; allowed: http or https")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    connection = http.client.HTTPConnection(parts.hostname, port, timeout=TIMEOUT_S)
-    try:
-        connection.sock = socket.create_connection((address, port), timeout=TIMEOUT_S)
-        if parts.scheme == "https":
-            context = ssl.create_default_context()
-            connection.sock = context.wrap_socket(connection.sock, server_hostname=parts.hostname)
-        headers = {
-            "Host": parts.netloc,
-            "User-Agent": "gatehouse-smoke-test",
-            "Connection": "close",
-        }
-        headers |= header
-        if trace := os.environ.get("_X_AMZN_TRACE_ID"):
-            headers["X-Amzn-Trace-Id"] = (
-                trace  # the spans of the service belong to the trace of this invocation
-            )
-        connection.request("GET", parts.path or "/", headers=headers)
-        return connection.getresponse().status, ""
-    except (OSError, http.client.HTTPException) as exc:
-        return 0, type(exc).__name__
-    finally:
-        connection.close()

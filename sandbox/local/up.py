@@ -19,8 +19,6 @@ from gatehouse_policies.errors import CheckError
 from gatehouse_policies.files import write_private
 from gatehouse_policies.program import analyzer
 from gatehouse_policies.program.project import load
-from gatehouse_policies.program.providers import PreviewProvider
-from gatehouse_policies.program.runner import run
 from gatehouse_policies.program.types import Deployment
 from gatehouse_policies.reports.findings import Run
 
@@ -259,19 +257,14 @@ class _Environment:
         return port
 
     def _deploy(self, changes: Sequence[str]) -> tuple[Emulator, Deployment]:
-        """Check a preview, deploy the stack or update it, and check the deployment."""
+        """Deploy the stack or update it, and check the deployment before its services start."""
         progress, stack = self._progress, self._stack
         project = load(REPOSITORY, stack)
         config = {SETTINGS: apply_changes(project.config.get(SETTINGS, "{}"), changes)}
+        # The packs start while the stack is deployed.
         with analyzer.packs(policy_check.PACKS, project, project.environment) as packs:
             for pack in packs:
                 self._state.add(f"policy pack {pack.name}", pack.pid)
-            progress.step("Checking policies against a preview (unknown outputs)")
-            self._check(
-                packs,
-                run(REPOSITORY, stack, PreviewProvider(), preview=True, config=config),
-                "unknown",
-            )
             progress.step("Deploying to the AWS emulator")
             if self._emulator is None:
                 self._emulator = Emulator.start(self._port("emulator"))
@@ -286,14 +279,12 @@ class _Environment:
             functions = (exports[name]["role"] for name in ("rotation", "probe") if name in exports)
             self._roles = (*exports["roles"].values(), *functions)
             progress.done(f"{progress.summary()} at {emulator.endpoint}")
-            progress.step("Checking policies against the deployment (known outputs)")
-            self._check(packs, deployment, "known")
+            progress.step("Checking policies against the deployment")
+            self._check(packs, deployment)
         return emulator, deployment
 
-    def _check(
-        self, packs: Sequence[analyzer.Pack], deployment: Deployment, pass_name: str
-    ) -> None:
-        findings = policy_check.findings(packs, deployment, pass_name)
+    def _check(self, packs: Sequence[analyzer.Pack], deployment: Deployment) -> None:
+        findings = policy_check.findings(packs, deployment, "known")
         result = policy_check.CheckResult(
             findings, Run(deployment.stack, len(deployment.resources))
         )

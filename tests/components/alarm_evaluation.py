@@ -1,24 +1,35 @@
-"""Evaluates metric filters, metric alarms and composite alarms as CloudWatch does.
+"""Evaluates metric filters and metric alarms as CloudWatch does, also for metrics that arrive late
+or not at all.
 
 Sources: CloudWatch Logs User Guide, "Filter pattern syntax for metric filters"; CloudWatch User
-Guide, "Alarm evaluation" and "Create a composite alarm". The emulator stores filters and alarms but
-evaluates neither.
+Guide, "Alarm evaluation", "Configuring how CloudWatch alarms treat missing data" and "Using math
+expressions with CloudWatch metrics". The emulator stores filters and alarms but evaluates neither.
 """
 
 import fnmatch
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from moto.events.models import EventPattern
 
-Period = Mapping[str, float]
-"""Values of one period, keyed by the ID of the metric query, or by "" for an alarm on a single
-metric. A metric without data is missing."""
+Values = Mapping[str, Sequence[float | None]]
+"""Value of each minute, keyed by the ID of the metric query, or by "" for an alarm on a single
+metric. None: the metric has no data in this minute.
+"""
 
+EXTRA_PERIODS = 2
+"""Periods before those of the alarm whose data replaces missing data. CloudWatch does not document
+the number; the example in its documentation has two.
+"""
 _COMPARISONS = {"GreaterThanThreshold": operator.gt, "LessThanThreshold": operator.lt}
-_EXPRESSIONS: Mapping[str, Callable[[Iterable[float]], float]] = {"SUM": sum, "MAX": max}
+_STATISTICS: Mapping[str, Callable[[list[float]], float]] = {
+    "Sum": sum,
+    "Maximum": max,
+    "Minimum": min,
+    "Average": lambda values: sum(values) / len(values),
+}
 _TEST = re.compile(r'\(?\$\.([\w.]+) (?:(NOT EXISTS)|(=|!=) ("[^"]*"|\*))\)?')
 
 
@@ -66,27 +77,46 @@ def _is_true(
     return fnmatch.fnmatchcase(str(value), str(text).strip('"')) is (comparison == "=")
 
 
-def alarm_state(alarm: Mapping[str, Any], periods: Sequence[Period]) -> str:
-    """Return the state of a metric alarm after these periods: ALARM, OK or INSUFFICIENT_DATA."""
-    count = alarm["evaluationPeriods"]
-    assert len(periods) >= count, "an alarm is evaluated over all of its periods"
-    breaching = [_breaches(alarm, period) for period in periods[-count:]]
-    if None not in breaching:
-        return "ALARM" if sum(map(bool, breaching)) >= alarm["datapointsToAlarm"] else "OK"
-    missing = {"breaching": True, "notBreaching": False}.get(alarm["treatMissingData"])
-    filled = [missing if value is None else value for value in breaching]
-    if None in filled:
-        return "INSUFFICIENT_DATA"
-    return "ALARM" if sum(map(bool, filled)) >= alarm["datapointsToAlarm"] else "OK"
+def alarm_states(alarm: Mapping[str, Any], values: Values, *, delay: int = 0) -> list[str]:
+    """Return the states of a metric alarm: ALARM, OK or INSUFFICIENT_DATA, evaluated about five
+    times in a period.
+
+    delay: minutes after which CloudWatch receives a value.
+    """
+    minutes = _minutes(alarm)
+    count = min(len(row) for row in values.values())
+    states, state = [], "INSUFFICIENT_DATA"
+    for now in range(0, count, max(1, minutes // 5)):
+        received = {query: row[: max(0, now + 1 - delay)] for query, row in values.items()}
+        state = _state(alarm, received, now + 1, state)
+        states.append(state)
+    return states
 
 
-def composite_state(rule: str, states: Mapping[str, str]) -> bool:
-    """Return whether a composite alarm is in the state ALARM. states: states of the alarms, by
-    name. Raises KeyError if an alarm does not exist."""
-    expression = re.sub(r'ALARM\("([^"]+)"\)', lambda match: str(states[match[1]] == "ALARM"), rule)
-    expression = expression.replace("AND", "and").replace("OR", "or")
-    assert re.fullmatch(r"(True|False|and|or|[() ])+", expression), f"{rule}: not evaluated"
-    return bool(eval(expression))  # noqa: S307 - of True and False only
+def _state(alarm: Mapping[str, Any], received: Values, end: int, previous: str) -> str:
+    """The state at the end of a minute, at which the periods of the alarm end."""
+    minutes, count = _minutes(alarm), alarm["evaluationPeriods"]
+    points = [
+        _breaches(alarm, received, end - (index + 1) * minutes, end - index * minutes)
+        for index in range(count + EXTRA_PERIODS)
+        if end - index * minutes > 0
+    ]
+    existing = [point for point in points if point is not None][:count]
+    breaching, missing = sum(existing), count - len(existing)
+    if breaching >= alarm["datapointsToAlarm"]:
+        return "ALARM"
+    if breaching + missing < alarm["datapointsToAlarm"]:
+        return "OK"
+    treatment = alarm["treatMissingData"]
+    if any(metric["namespace"] == "AWS/DynamoDB" for metric in series(alarm).values()):
+        treatment = "ignore"  # CloudWatch API Reference, PutMetricAlarm, TreatMissingData
+    decided = {"breaching": "ALARM", "notBreaching": "OK", "ignore": previous}
+    return decided.get(treatment, "OK" if existing else "INSUFFICIENT_DATA")
+
+
+def _minutes(alarm: Mapping[str, Any]) -> int:
+    """The length of a period in minutes."""
+    return int(next(iter(series(alarm).values()))["period"]) // 60
 
 
 def series(alarm: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -95,11 +125,17 @@ def series(alarm: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         return {
             query["id"]: query["metric"] for query in alarm["metricQueries"] if "metric" in query
         }
-    return {"": {**alarm, "stat": alarm.get("statistic") or alarm.get("extendedStatistic")}}
+    return {"": {**alarm, "stat": alarm["statistic"]}}
 
 
-def _breaches(alarm: Mapping[str, Any], period: Period) -> bool | None:
-    value = _combined(alarm, period) if "metricQueries" in alarm else period.get("")
+def _breaches(alarm: Mapping[str, Any], received: Values, start: int, end: int) -> bool | None:
+    """Whether the period from `start` to `end` breaches the threshold. None: it has no data."""
+    values: dict[str, float] = {}
+    for query, metric in series(alarm).items():
+        period = [value for value in received[query][max(0, start) : end] if value is not None]
+        if period:
+            values[query] = _STATISTICS[metric["stat"]](period)
+    value = _result(alarm, values)
     return (
         None
         if value is None
@@ -107,12 +143,26 @@ def _breaches(alarm: Mapping[str, Any], period: Period) -> bool | None:
     )
 
 
-def _combined(alarm: Mapping[str, Any], period: Period) -> float | None:
+def _result(alarm: Mapping[str, Any], values: Mapping[str, float]) -> float | None:
+    """The value of the expression of an alarm, or of its metric. Without FILL, the expression has
+    no value if one of its metrics has none.
+    """
+    if "metricQueries" not in alarm:
+        return values.get("")
     (query,) = (query for query in alarm["metricQueries"] if query["returnData"])
-    names = re.findall(r"FILL\((\w+), 0\)", query["expression"])
-    assert set(names) == set(series(alarm)), query["expression"]
-    if re.fullmatch(r"FILL\(\w+, 0\) - FILL\(\w+, 0\)", query["expression"]):
-        return period.get(names[0], 0) - period.get(names[1], 0) if period else None
-    (function,) = re.fullmatch(r"(SUM|MAX)\(\[.+\]\)", query["expression"]).groups()  # type: ignore[union-attr]
-    # FILL needs at least one data point of any metric of the expression.
-    return float(_EXPRESSIONS[function](period.get(name, 0) for name in names)) if period else None
+    text = re.sub(
+        r"FILL\((\w+), (\d+)\)", lambda fill: str(values.get(fill[1], fill[2])), query["expression"]
+    )
+    if missing := set(re.findall(r"\b[a-z]+\b", text)) - set(values):
+        assert missing <= set(series(alarm)), f"{query['expression']}: not evaluated"
+        return None
+    if condition := re.fullmatch(r"IF\((\w+) > (\d+), 100 \* (\w+) / (\w+), 0\)", text):
+        dividend, divisor = values[condition[3]], values[condition[4]]
+        return 100 * dividend / divisor if values[condition[1]] > float(condition[2]) else 0
+    if total := re.fullmatch(r"([\d.]+) \+ ([\d.]+) \+ 0 \* due", text):
+        return sum(map(float, total.groups()))
+    if difference := re.fullmatch(r"(\w+) - (\w+)", text):
+        return values[difference[1]] - values[difference[2]]
+    maximum = re.fullmatch(r"MAX\(\[([\d.]+), ([\d.]+)\]\)", text)
+    assert maximum, f"{query['expression']}: not evaluated"
+    return max(map(float, maximum.groups()))

@@ -12,8 +12,8 @@ import pytest
 
 from tests.components import documented_events as events
 from tests.components.alarm_evaluation import (
-    alarm_state,
-    composite_state,
+    Values,
+    alarm_states,
     matches,
     matches_event,
     series,
@@ -25,7 +25,12 @@ from tests.iam_evaluation import Call, decide
 METRICS: dict[str, Any] = tomllib.loads(
     (ROOT / "tests/components/cloudwatch_metrics.toml").read_text(encoding="utf-8")
 )
+SERVICE_METRICS = (
+    *("Requests", "FailedRequests", "SlowRequests", "StalenessSeconds"),
+    *("CheckpointDelaySeconds", "DueSecretsSeconds"),
+)
 ACCOUNT, REGION, OTHER = events.ACCOUNT, events.REGION, "999999999999"
+TOPIC = "arn:aws:mock:::alarms"
 EVENT_RULE, EVENT_TARGET = "cloudwatch/eventRule:EventRule", "cloudwatch/eventTarget:EventTarget"
 TRAIL_EVENTS: dict[str, dict[str, Any]] = {
     # CloudTrail User Guide, "CloudTrail record contents" and "AWS Management Console sign-in
@@ -124,33 +129,49 @@ EVENTS = {
 
 
 def own_metric(alarm: Mapping[str, Any]) -> bool:
-    return str(alarm.get("namespace", "")).startswith("Gatehouse/")
+    return all(metric["namespace"].startswith("Gatehouse/") for metric in series(alarm).values())
 
 
-def crossing(alarm: Mapping[str, Any]) -> tuple[float, float]:
-    """A value that breaches the threshold and one that does not."""
-    threshold = alarm["threshold"]
-    return (
-        (threshold + 1, threshold)
-        if alarm["comparisonOperator"] == "GreaterThanThreshold"
-        else (threshold - 1, threshold)
-    )
+def crossing(alarm: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
+    """Values of a minute that breach the threshold, and values that do not."""
+    threshold, queries = alarm["threshold"], set(series(alarm))
+    if queries == {"failed", "requests"}:
+        return {"failed": 500, "requests": 1000}, {"failed": 0, "requests": 1000}
+    if queries == {"desired", "running"}:
+        return {"desired": 2, "running": 1}, {"desired": 2, "running": 2}
+    if queries == {"read", "write", "due"}:
+        return {"read": 20, "due": 0}, {"due": 0}
+    (query, *_) = series(alarm)
+    over = alarm["comparisonOperator"] == "GreaterThanThreshold"
+    return {query: threshold + (1 if over else -1)}, {query: 0 if over else threshold}
+
+
+def timeline(alarm: Mapping[str, Any], *phases: tuple[Mapping[str, float], int]) -> Values:
+    """Values of minutes. phases: the values of each minute, and the number of minutes. A metric
+    without a value has no data.
+    """
+    return {
+        query: [values.get(query) for values, minutes in phases for _ in range(minutes)]
+        for query in series(alarm)
+    }
 
 
 @pytest.mark.alarm_path("metric")
 @pytest.mark.parametrize("stack", STACKS)
 def test_alarm_metric_is_documented(stack: str) -> None:
     alarms = {name: alarm for name, alarm in run(stack).alarms().items() if not own_metric(alarm)}
-    assert len(alarms) > 30
+    assert len(alarms) > 25
     for name, alarm in alarms.items():
         for metric in series(alarm).values():
+            if metric["namespace"] == f"Gatehouse/{stack}":
+                continue
             documented = METRICS[metric["namespace"]][metric["metricName"]]
             assert sorted(metric["dimensions"]) in documented["dimensions"], name
             assert metric["stat"] in documented["statistics"], name
             assert all(metric["dimensions"].values()), name
 
 
-@pytest.mark.alarm_path("log", "probe")
+@pytest.mark.alarm_path("log", "probe", "service")
 @pytest.mark.parametrize("stack", STACKS)
 def test_own_metric_has_a_publisher(stack: str) -> None:
     program = run(stack)
@@ -165,18 +186,23 @@ def test_own_metric_has_a_publisher(stack: str) -> None:
         )
     }
     probed = json.loads(program.get(EVENT_TARGET, "probe").inputs["input"])
-    alarms = [alarm for alarm in program.alarms().values() if own_metric(alarm)]
-    assert len(alarms) == len(filters) + len(probed["services"])
-    for alarm in alarms:
-        metric = alarm["namespace"], alarm["metricName"]
-        if metric in filters:
-            assert filters[metric] in groups
-            assert not alarm.get("dimensions")
-        else:
-            # tests/runtime/functions/test_probe.py: the function publishes this metric with this
-            #     dimension.
-            assert metric == (probed["namespace"], "ServiceUp")
-            assert alarm["dimensions"]["Service"] in probed["services"]
+    names = set()
+    for metric in (row for alarm in program.alarms().values() for row in series(alarm).values()):
+        if not metric["namespace"].startswith("Gatehouse/"):
+            continue
+        name = metric["namespace"], metric["metricName"]
+        names.add(name)
+        if name in filters:
+            assert filters[name] in groups
+            assert not metric.get("dimensions")
+            continue
+        assert name[0] == probed["namespace"] == f"Gatehouse/{stack}"
+        # The probe and the services publish these metrics with this dimension
+        # (tests/runtime/functions/test_probe.py, tests/runtime/platform/test_observability.py).
+        assert metric["dimensions"]["Service"] in probed["services"]
+        assert name[1] in {"ServiceUp", *SERVICE_METRICS}
+    assert set(filters) <= names
+    assert {"ServiceUp", *SERVICE_METRICS} <= {name for _, name in names}
 
 
 @pytest.mark.requirement("ECS-05")
@@ -197,41 +223,57 @@ def test_account_filter_matches_documented_trail_event(name: str) -> None:
     assert not matches(filters[name], harmless)
 
 
-@pytest.mark.alarm_path("metric", "log", "probe")
+@pytest.mark.alarm_path("metric", "service", "log", "probe")
+@pytest.mark.parametrize("delay", [0, 2])
 @pytest.mark.parametrize("stack", STACKS)
-def test_alarm_changes_its_state_and_notifies_the_topic(stack: str) -> None:
-    program = run(stack)
-    alarms = program.alarms()
+def test_alarm_fires_and_recovers(stack: str, delay: int) -> None:
+    alarms = run(stack).alarms()
     assert len(alarms) > 50
     for name, alarm in alarms.items():
         breach, normal = crossing(alarm)
-        count = alarm["evaluationPeriods"]
-        first = next(iter(series(alarm)))
-        assert alarm_state(alarm, [{first: breach}] * count) == "ALARM", name
-        assert alarm_state(alarm, [{first: breach}] * (count - 1) + [{first: normal}]) == "OK", name
-        assert alarm_state(alarm, [{}] * count) == (
-            "ALARM" if alarm["treatMissingData"] == "breaching" else "OK"
-        ), name
+        minutes = next(iter(series(alarm).values()))["period"] // 60
+        long = (alarm["evaluationPeriods"] + 4) * minutes + delay
+        states = alarm_states(
+            alarm, timeline(alarm, (normal, long), (breach, long), (normal, long)), delay=delay
+        )
+        third = len(states) // 3
+        assert "ALARM" not in states[third // 2 : third], name
+        assert "ALARM" in states[third : 2 * third], name
+        assert states[-1] == "OK", name
+        silent = alarm_states(alarm, timeline(alarm, (normal, long), ({}, long)), delay=delay)
+        assert silent[-1] == ("ALARM" if alarm["treatMissingData"] == "breaching" else "OK"), name
         assert alarm["actionsEnabled"] is True
         assert alarm["alarmActions"] == alarm["okActions"] == ["arn:aws:mock:::alarms"], name
 
 
-@pytest.mark.alarm_path("composite")
-@pytest.mark.parametrize("stack", STACKS)
-def test_composite_alarm_follows_its_alarms(stack: str) -> None:
-    program = run(stack)
-    quiet = {alarm["name"]: "OK" for alarm in program.alarms().values()}
-    composites = program.of_type("cloudwatch/compositeAlarm:CompositeAlarm")
-    assert len(composites) == 3
-    for composite in composites:
-        rule, prefix = composite.inputs["alarmRule"], composite.inputs["alarmName"]
-        saturated = next(
-            name for name in (f"{prefix}-unhealthy", f"{prefix}-throttles") if name in quiet
-        )
-        assert not composite_state(rule, quiet)
-        assert composite_state(rule, quiet | {f"{prefix}-5xx": "ALARM"})
-        assert not composite_state(rule, quiet | {f"{prefix}-latency": "ALARM"})
-        assert composite_state(rule, quiet | {f"{prefix}-latency": "ALARM", saturated: "ALARM"})
+def test_fill_hides_a_late_metric_from_an_alarm_on_all_minutes() -> None:
+    alarm = run("prod").alarms()["gateway-unhealthy"]
+    values = timeline(alarm, ({"blue": 1.0}, 30))
+    assert alarm_states(alarm, values, delay=1)[-1] == "ALARM"
+    every_minute = {**alarm, "datapointsToAlarm": alarm["evaluationPeriods"]}
+    assert "ALARM" not in alarm_states(every_minute, values, delay=1)
+
+
+@pytest.mark.parametrize("objective", ["errors", "latency"])
+def test_burn_rates_detect_outages_and_permanent_increases(objective: str) -> None:
+    alarms = run("prod").alarms()
+    short, long = (alarms[f"gateway-{objective}-{window}"] for window in ("5m", "1h"))
+    small = long["threshold"] + (short["threshold"] - long["threshold"]) / 2
+
+    def raised(percent: float, minutes: int, requests: int = 10_000) -> list[bool]:
+        normal = {"failed": 0.0, "requests": requests}
+        failing = {**normal, "failed": requests * percent / 100}
+        return [
+            "ALARM"
+            in alarm_states(alarm, timeline(alarm, (normal, 120), (failing, minutes), (normal, 5)))
+            for alarm in (short, long)
+        ]
+
+    assert raised(50, 10) == [True, True]
+    assert raised(small, 120) == [False, True]
+    assert raised(small, 10) == [False, False]
+    assert raised(long["threshold"] / 2, 120) == [False, False]
+    assert raised(100, 5, requests=1) == [False, False], "too few requests"
 
 
 @pytest.mark.alarm_path("event", "invocation")
@@ -265,64 +307,49 @@ def test_restart_rules_may_invoke_the_function() -> None:
         assert program.get(EVENT_TARGET, rule).inputs["arn"] == "arn:aws:mock:::restart"
 
 
-def publishers(program: Program) -> Iterator[tuple[str, str, str]]:
-    """Service, source ARN and topic resource of each alarm, event rule and subscription that
-    publishes to a topic.
+def publishers(program: Program) -> Iterator[tuple[str, str]]:
+    """Service and source ARN of each alarm, event rule and subscription that publishes to the
+    topic.
     """
-    for kind, field in (
-        ("metricAlarm:MetricAlarm", "name"),
-        ("compositeAlarm:CompositeAlarm", "alarmName"),
-    ):
-        for alarm in program.of_type(f"cloudwatch/{kind}"):
-            yield (
-                "cloudwatch",
-                f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{alarm.inputs[field]}",
-                "alarms",
-            )
+    for alarm in program.alarms().values():
+        yield "cloudwatch", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{alarm['name']}"
     for target in program.of_type(EVENT_TARGET):
-        if target.inputs["arn"] == "arn:aws:mock:::alarms":
-            yield (
-                "events",
-                f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{target.inputs['rule']}",
-                "alarms",
-            )
+        if target.inputs["arn"] == TOPIC:
+            yield "events", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{target.inputs['rule']}"
     for service, kind in (
         ("events.rds", "rds/eventSubscription:EventSubscription"),
         ("backup", "backup/vaultNotifications:VaultNotifications"),
         ("budgets", "budgets/budget:Budget"),
     ):
         for resource in program.of_type(kind):
-            assert "arn:aws:mock:::service-notifications" in json.dumps(resource.inputs), (
-                resource.name
-            )
+            assert TOPIC in json.dumps(resource.inputs), resource.name
             yield (
                 service,
                 f"arn:aws:{service.rpartition('.')[2]}:{REGION}:{ACCOUNT}:{resource.name}",
-                "service-notifications",
             )
 
 
-@pytest.mark.alarm_path("metric", "log", "probe", "composite", "event", "subscription")
+@pytest.mark.alarm_path("metric", "service", "log", "probe", "event", "subscription")
 @pytest.mark.parametrize("stack", STACKS)
 def test_publisher_may_use_topic_and_key(stack: str) -> None:
     program = run(stack)
     sources = list(publishers(program))
-    assert {service for service, *_ in sources} == {
+    assert {service for service, _ in sources} == {
         "cloudwatch",
         "events",
         "events.rds",
         "backup",
         "budgets",
     }
-    for service, arn, topic in sources:
-        inputs = program.get("sns/topic:Topic", topic).inputs
-        (key,) = (
-            row
-            for row in program.of_type("kms/key:Key")
-            if f"arn:aws:mock:::{row.name}" == inputs["kmsMasterKeyId"]
-        )
-        topic_arn = f"arn:aws:sns:{REGION}:{ACCOUNT}:{inputs['name']}"
-        policy = program.policy("sns/topicPolicy:TopicPolicy", topic)
+    (topic,) = program.of_type("sns/topic:Topic")
+    (key,) = (
+        row
+        for row in program.of_type("kms/key:Key")
+        if f"arn:aws:mock:::{row.name}" == topic.inputs["kmsMasterKeyId"]
+    )
+    topic_arn = f"arn:aws:sns:{REGION}:{ACCOUNT}:{topic.inputs['name']}"
+    policy = program.policy("sns/topicPolicy:TopicPolicy", topic.name)
+    for service, arn in sources:
         context = {
             "aws:SourceArn": arn,
             "aws:SourceAccount": ACCOUNT,

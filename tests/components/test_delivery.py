@@ -33,6 +33,8 @@ LONGEST = pipeline(
         "domain": f"{'d' * 63}.example.com",
         "delivery": {
             "repository": f"{'o' * 39}/{'r' * 100}",
+            "owner_id": "1" * 20,
+            "repository_id": "1" * 20,
             "state_bucket": "s" * 63,
             "state_key_arn": f"arn:aws:kms:ap-southeast-2:123456789012:key/mrk-{'0' * 32}",
         },
@@ -72,8 +74,10 @@ def effect(
     return decide(call, identity=[*own, *more], limits=[policies.boundary(PIPELINE)])
 
 
-def can_assume(role: str, subject: str, audience: str = "sts.amazonaws.com") -> bool:
-    trust = policies.trust_policy(PIPELINE, policies.github_environments(role, NAMES))
+def can_assume(
+    role: str, subject: str, audience: str = "sts.amazonaws.com", delivery: Delivery = PIPELINE
+) -> bool:
+    trust = policies.trust_policy(delivery, policies.github_environments(role, NAMES))
     claims = {f"{policies.ISSUER}:sub": subject, f"{policies.ISSUER}:aud": audience}
     call = Call(
         policies.provider_arn(NAMES), "sts:AssumeRoleWithWebIdentity", NAMES.role_arn(role), claims
@@ -103,6 +107,18 @@ def test_role_trusts_its_environments_of_one_repository(role: str, environment: 
         f"repo:example/gatehouse:environment:{environment}",
         audience="https://github.com/example",
     )
+
+
+@pytest.mark.requirement("ECS-01", "TR-17")
+def test_role_trusts_subjects_with_the_ids_of_its_repository() -> None:
+    settings = {"repository": "example/gatehouse", "owner_id": "12", "repository_id": "34"}
+    delivery = pipeline("prod", {"delivery": settings})
+    names, ids = "repo:example/gatehouse", "repo:example@12/gatehouse@34"
+    for subject in (names, ids):
+        assert can_assume(DEPLOY, f"{subject}:environment:prod", delivery=delivery)
+    assert not can_assume(DEPLOY, f"{ids}:environment:prod")
+    for other in ("repo:example@12/gatehouse@35", "repo:example@13/gatehouse@34"):
+        assert not can_assume(DEPLOY, f"{other}:environment:prod", delivery=delivery)
 
 
 @pytest.mark.requirement("CG-18")

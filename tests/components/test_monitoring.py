@@ -19,10 +19,6 @@ def descriptions(stack: str) -> dict[str, str]:
         a.inputs["name"]: a.inputs["alarmDescription"]
         for a in program.of_type("cloudwatch/metricAlarm:MetricAlarm")
     }
-    texts |= {
-        a.inputs["alarmName"]: a.inputs["alarmDescription"]
-        for a in program.of_type("cloudwatch/compositeAlarm:CompositeAlarm")
-    }
     # Rules with a schedule send no notifications.
     return texts | {
         a.inputs["name"]: a.inputs["description"]
@@ -52,17 +48,6 @@ def test_alarm_description_links_to_its_runbook(stack: str) -> None:
         )
 
 
-def test_service_alarms_cover_both_target_groups() -> None:
-    alarms = run("prod").alarms()
-    for what, expression in (("5xx", "SUM"), ("latency", "MAX"), ("unhealthy", "MAX")):
-        *groups, both = alarms[f"gateway-{what}"]["metricQueries"]
-        assert [group["id"] for group in groups] == ["blue", "green"]
-        assert both["expression"] == f"{expression}([FILL(blue, 0), FILL(green, 0)])"
-        assert [query["returnData"] for query in (*groups, both)] == [False, False, True]
-        assert "metricName" not in alarms[f"gateway-{what}"]
-    assert alarms["gateway-latency"]["metricQueries"][0]["metric"]["stat"] == "p99"
-
-
 @pytest.mark.requirement("CG-22", "ECS-08", "TR-13")
 @pytest.mark.parametrize("stack", STACKS)
 def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
@@ -76,16 +61,14 @@ def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
         (f"Gatehouse/{stack}", *search)
         for search in (("Code", "KeyDecisions"), ("Core", "CoreRequests"))
     ]
-    assert program.variables("gateway")["GATEHOUSE_METRICS_NAMESPACE"] == f"Gatehouse/{stack}"
+    for process in ("gateway", "console"):
+        assert program.variables(process)["GATEHOUSE_METRICS_NAMESPACE"] == f"Gatehouse/{stack}"
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_dashboard_shows_existing_alarms(stack: str) -> None:
     program = run(stack)
-    names = {a.inputs["name"] for a in program.of_type("cloudwatch/metricAlarm:MetricAlarm")}
-    names |= {
-        a.inputs["alarmName"] for a in program.of_type("cloudwatch/compositeAlarm:CompositeAlarm")
-    }
+    names = {alarm["name"] for alarm in program.alarms().values()}
     (board,) = program.of_type("cloudwatch/dashboard:Dashboard")
     document = json.loads(board.inputs["dashboardBody"])
     (states,) = (widget for widget in document["widgets"] if widget["type"] == "alarm")

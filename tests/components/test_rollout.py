@@ -72,7 +72,7 @@ def test_deployment_rolls_back_on_service_alarms(stack: str, name: str) -> None:
     assert alarms["alarmNames"] == [
         f"gatehouse-{stack}-{service}-{what}"
         for service in services
-        for what in ("5xx", "latency", "unhealthy")
+        for what in ("errors-5m", "latency-5m", "unhealthy")
     ]
     assert service(stack, name)["deploymentCircuitBreaker"] == {"enable": True, "rollback": True}
 

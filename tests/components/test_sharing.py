@@ -142,7 +142,7 @@ def test_container_form_opens_links_with_console_role() -> None:
 @pytest.mark.requirement("SS-09")
 def test_deployment_knows_alias_and_alarms_of_the_function() -> None:
     output = program().exports["functions"]["sharing"]
-    alarms = ("5xx", "latency", "throttles", "function-errors", "function-duration")
+    alarms = ("errors-5m", "latency-5m", "throttles", "function-errors")
     assert (output["function"], output["alias"]) == (
         NAMES.name("sharing"),
         inputs("lambda/alias:Alias")["name"],

@@ -3,6 +3,7 @@ pipeline.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -324,3 +325,16 @@ def test_variables_of_the_workflows_are_printed(
         f"gh api --method PUT repos/acme/gatehouse/environments/{environment}"
         for environment in ("dev", "dev-preview", "dev-drift", "dev-image")
     ]
+
+
+def test_ids_of_the_repository_are_read_with_gh(
+    account: FakeAccount, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = bootstrap(account, emulator, tmp_path / "without", extra=DELIVERY).stdout
+    assert 'repository_id: "<gh api repos/acme/gatehouse --jq .id>"' in without
+    command = tmp_path / "gh"
+    command.write_text('#!/bin/sh\n[ "$2" = repos/acme/gatehouse ] && printf "123\\n456\\n"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    printed = bootstrap(account, emulator, tmp_path / "with", extra=DELIVERY).stdout
+    assert 'owner_id: "123"\n      repository_id: "456"' in printed

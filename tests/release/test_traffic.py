@@ -29,7 +29,7 @@ from sandbox.emulator.server import Emulator
 
 pytestmark = pytest.mark.requirement("SS-06", "SS-09")
 REGION, FUNCTION, ALIAS = "eu-west-1", "gatehouse-dev-sharing", "live"
-ALARMS = (f"{FUNCTION}-5xx", f"{FUNCTION}-function-errors")
+ALARMS = (f"{FUNCTION}-errors-5m", f"{FUNCTION}-function-errors")
 
 
 @dataclass

@@ -10,6 +10,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +274,14 @@ def test_guide_lists_the_headers_that_the_log_of_a_web_acl_omits() -> None:
     text = PAGES[DOCS / "guides/integrate.md"]
     listed = text.partition("The log of a web ACL contains all headers")[2].partition("so choose")
     assert set(re.findall(r"`([\w-]+)`", listed[0].lower())) == set(REDACTED_HEADERS)
+
+
+def test_external_contracts_are_dated_and_used() -> None:
+    text = (DOCS / "external-contracts.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    facts = [row for row in rows if len(row) == 5 and row[1].startswith("https://")]
+    assert len(facts) >= 5
+    assert len(facts) == len([row for row in rows if len(row) == 5]) - 2
+    for fact, _, looked_up, *files in facts:
+        assert date.fromisoformat(looked_up) <= datetime.now(UTC).date(), fact
+        assert all((ROOT / file.strip("`")).is_file() for file in files), fact

@@ -13,9 +13,9 @@ from tools.docs.markdown import prose, table
 
 KINDS = {
     "metric": "alarm on a metric of AWS",
+    "service": "alarm on a metric that a service publishes",
     "log": "alarm on a metric filter",
     "probe": "alarm on the synthetic probe",
-    "composite": "composite alarm",
     "event": "event rule that notifies operators",
     "invocation": "event rule that invokes a function",
     "subscription": "notification of an AWS service",
@@ -41,7 +41,6 @@ class Notice:
 
 def notices(stack: str) -> Iterator[Notice]:
     """Yield the alarms, event rules and subscriptions of a stack."""
-    prefix = f"gatehouse-{stack}-"
     filters = {
         resource.registration.name
         for resource in deployed(stack).resources
@@ -55,14 +54,12 @@ def notices(stack: str) -> Iterator[Notice]:
     for resource in deployed(stack).resources:
         row = resource.registration
         if row.type == "aws:cloudwatch/metricAlarm:MetricAlarm":
-            own = str(row.inputs.get("namespace", "")).startswith("Gatehouse/")
-            kind = "metric" if not own else "log" if row.name in filters else "probe"
             yield Notice(
-                row.name, kind, _metric(row.inputs), _runbook(row.inputs["alarmDescription"])
+                row.name,
+                _kind(row, filters),
+                _metric(row.inputs),
+                _runbook(row.inputs["alarmDescription"]),
             )
-        elif row.type == "aws:cloudwatch/compositeAlarm:CompositeAlarm":
-            rule = re.sub(rf'ALARM\("{prefix}([^"]+)"\)', r"`\1`", row.inputs["alarmRule"])
-            yield Notice(row.name, "composite", rule, _runbook(row.inputs["alarmDescription"]))
         elif row.type == "aws:cloudwatch/eventRule:EventRule" and "eventPattern" in row.inputs:
             kind = "event" if ":sns:" in targets[row.inputs["name"]] else "invocation"
             description = row.inputs["description"]
@@ -99,18 +96,36 @@ def _row(notice: Notice, stacks: list[str]) -> tuple[str, str, str, str]:
     )
 
 
+def _kind(row: Registration, filters: set[str]) -> str:
+    metrics = [query.get("metric", {}) for query in row.inputs.get("metricQueries", ())]
+    namespaces = [str(metric.get("namespace", "")) for metric in (row.inputs, *metrics)]
+    if not any(namespace.startswith("Gatehouse/") for namespace in namespaces):
+        return "metric"
+    if row.name in filters:
+        return "log"
+    return "probe" if row.inputs.get("metricName") == "ServiceUp" else "service"
+
+
 def _metric(alarm: Mapping[str, Any]) -> str:
-    metric = next(
-        (query["metric"] for query in alarm.get("metricQueries", ()) if "metric" in query), alarm
-    )
-    statistic = metric.get("stat") or alarm.get("statistic") or alarm.get("extendedStatistic")
-    minutes = int(metric["period"]) * int(alarm["evaluationPeriods"]) // 60
+    metrics = {
+        query["id"]: query["metric"]
+        for query in alarm.get("metricQueries", ())
+        if "metric" in query
+    } or {"metric": {**alarm, "stat": alarm.get("statistic")}}
+    expressions = (query.get("expression") for query in alarm.get("metricQueries", ()))
+    text = next(filter(None, expressions), "metric")
+    for name, metric in metrics.items():
+        # The namespace of the program's own metrics contains the name of the stack.
+        namespace = re.sub(r"^Gatehouse/.*", "Gatehouse", metric["namespace"])
+        text = re.sub(rf"\b{name}\b", f"`{namespace} {metric['metricName']}`", text)
+    first = next(iter(metrics.values()))
+    breaching, periods = int(alarm["datapointsToAlarm"]), int(alarm["evaluationPeriods"])
+    minutes = int(first["period"]) * periods // 60
     duration = "1 day" if minutes == 24 * 60 else f"{minutes} min"
-    # The namespace of the program's own metrics contains the name of the stack.
-    namespace = re.sub(r"^Gatehouse/.*", "Gatehouse", metric["namespace"])
+    share = f"{breaching} of " if breaching < periods else ""
     comparison = f"{_COMPARISONS[alarm['comparisonOperator']]} {float(alarm['threshold']):.12g}"
     missing = ", or no data" if alarm["treatMissingData"] == "breaching" else ""
-    return f"`{namespace} {metric['metricName']}` {statistic} {comparison} for {duration}{missing}"
+    return f"{text} {first['stat']} {comparison} for {share}{duration}{missing}"
 
 
 def _sentences(description: str) -> str:

@@ -122,11 +122,6 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     ),
     ("secrets", ("secretsmanager/secret:Secret",), lambda n: _each(n, FIXED["secret"])),
     ("alarms", ("cloudwatch/metricAlarm:MetricAlarm",), lambda n: _each(n, FIXED["alarm"])),
-    (
-        "composite alarms",
-        ("cloudwatch/compositeAlarm:CompositeAlarm",),
-        lambda n: _each(n, FIXED["composite"]),
-    ),
     ("dashboard", ("cloudwatch/dashboard:Dashboard",), lambda n: _each(n, FIXED["dashboard"])),
     ("hosted zone", ("route53/zone:Zone",), lambda n: _each(n, FIXED["zone"])),
 )

@@ -61,6 +61,15 @@ FLUSH_LINES = 200
 #: Interval at which a worker adds its counts to the files that all workers share.
 SHARE_S = 1.0
 
+#: Interval at which a worker publishes its counts of requests to CloudWatch.
+PUBLISH_S = 15.0
+
+#: Duration in seconds, without the time of a Core, above which a request is slow.
+SLOW_S = 1.0
+
+#: Requests of load balancers and scrapers, which the metrics in CloudWatch do not count.
+_OPERATIONAL = frozenset({"/healthz", "/readyz", "/metrics"})
+
 #: Content type of the metrics.
 METRICS_TYPE = CONTENT_TYPE_LATEST
 
@@ -441,12 +450,51 @@ class Metrics:
         return generate_latest(registry)
 
 
+def embedded_metrics(
+    namespace: str,
+    metrics: dict[str, float],
+    dimensions: dict[str, str],
+    sets: list[list[str]],
+    *,
+    at: float,
+    unit: str = "Count",
+) -> dict[str, Any]:
+    """Members of a log line from which CloudWatch creates metrics, for each set of names of
+    dimensions. `at`: Unix seconds.
+
+    Format:
+        docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+    """
+    directive = {
+        "Namespace": namespace,
+        "Dimensions": sets,
+        "Metrics": [{"Name": name, "Unit": unit} for name in metrics],
+    }
+    metadata = {"Timestamp": int(at * 1000), "CloudWatchMetrics": [directive]}
+    return {"_aws": metadata, **dimensions, **metrics}
+
+
 class Observer:
-    """Logs, metrics and traces of a service. `environment` is a field of every line."""
+    """Logs, metrics and traces of a service. `environment` is a field of every line.
+
+    namespace: CloudWatch namespace. If it is empty, no metrics are published.
+    publish_s: interval at which counts of requests are published. 0 for Lambda, which freezes the
+        process between requests.
+    """
 
     def __init__(
-        self, service: str, level: Level, environment: str, stream: Stream | None = None
+        self,
+        service: str,
+        level: Level,
+        environment: str,
+        stream: Stream | None = None,
+        *,
+        namespace: str = "",
+        publish_s: float = PUBLISH_S,
     ) -> None:
+        self._namespace, self._publish_s = namespace, publish_s
+        self._requests = self._failures = self._slow = 0
+        self._published_at = time.monotonic()
         self.service = service
         self.environment = environment
         self.metrics = Metrics()
@@ -470,6 +518,40 @@ class Observer:
         """Writes a metric line for CloudWatch, regardless of the log level."""
         self._metric_log.info(event, service=self.service, **members)
 
+    def publish(self, metrics: dict[str, float], unit: str = "Seconds") -> None:
+        """Publishes values of the service to CloudWatch, which its alarms evaluate."""
+        if self._namespace:
+            dimensions, sets = {"Service": self.service}, [["Service"]]
+            self.metric_line(
+                embedded_metrics(
+                    self._namespace, metrics, dimensions, sets, at=time.time(), unit=unit
+                ),
+                event="metrics",
+            )
+
+    def _count(self, route: str, status: int, seconds: float, core_seconds: float | None) -> None:
+        """Counts a request for the alarms on errors and latency of the service itself: neither a
+        failed nor a slow Core counts. Health checks trigger the publication of the counts also
+        without other requests.
+        """
+        if route not in _OPERATIONAL:
+            self._requests += 1
+            self._failures += status >= 500 and core_seconds is None
+            self._slow += seconds - (core_seconds or 0.0) > SLOW_S
+        if time.monotonic() - self._published_at >= self._publish_s:
+            self.publish_requests()
+
+    def publish_requests(self) -> None:
+        """Publishes the counts of requests since the last call."""
+        counts: dict[str, float] = {
+            "Requests": self._requests,
+            "FailedRequests": self._failures,
+            "SlowRequests": self._slow,
+        }
+        self._requests = self._failures = self._slow = 0
+        self._published_at = time.monotonic()
+        self.publish(counts, "Count")
+
     def request(
         self,
         *,
@@ -479,13 +561,19 @@ class Observer:
         path: str,
         status: int,
         seconds: float,
+        core_seconds: float | None = None,
         key_id: str | None = None,
         code: str | None = None,
         detail: str = "",
         websocket: WebSocketUse | None = None,
     ) -> None:
         """Logs a request, counts it in the metrics, and records its span if it is sampled. `path`
-        excludes the query, because clients may put a token into the query by mistake."""
+        excludes the query, because clients may put a token into the query by mistake.
+        `core_seconds`: the part of `seconds` for which a Core was responsible; None if the service
+        itself produced the response.
+        """
+        if self._namespace:
+            self._count(route, status, seconds, core_seconds)
         self.metrics.durations(self.service, route, status).observe(seconds)
         level: Level = "info" if status < 500 else "warning" if status == 503 else "error"
         if self.log.writes(level):

@@ -200,6 +200,9 @@ class SharingSettings(BaseModel):
     """
     log_level: Level = "info"
     """Minimum level of log lines: info logs every request, and debug is for troubleshooting."""
+    metrics_namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._/#:-]{0,255}$")] = ""
+    """CloudWatch namespace for metrics in the log (embedded metric format), such as Gatehouse/prod.
+    If unset, no such metrics are written."""
 
 
 class ConnectionSettings(BaseModel):
@@ -410,9 +413,6 @@ class Settings(SharingSettings, ConnectionSettings):
         + ", ".join(feature.name for feature in FEATURES)
         + ".",
     )
-    metrics_namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._/#:-]{0,255}$")] = ""
-    """CloudWatch namespace for the usage metrics in the gateway's log (embedded metric format),
-    such as Gatehouse/prod. If unset, no usage metrics are written."""
     traces_endpoint: Annotated[str, AfterValidator(_check_traces_endpoint)] = ""
     """URL of an OpenTelemetry collector that receives traces as OTLP over HTTP, such as
     http://127.0.0.1:4318/v1/traces. If unset, no traces are sent. Log lines and problem documents

@@ -1,5 +1,5 @@
 """Loads a Lambda function from runtime/functions as Lambda does: by its file, outside of any
-package.
+package, with its folder on the path.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from types import ModuleType
 def load(name: str) -> ModuleType:
     """runtime/functions/<name>.py as a module."""
     path = Path(__file__).resolve().parents[3] / "runtime" / "functions" / f"{name}.py"
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(f"gatehouse_{name}", path)
     assert spec is not None
     assert spec.loader is not None

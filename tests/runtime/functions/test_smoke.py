@@ -158,7 +158,7 @@ def test_certificate_is_verified_for_the_host_name() -> None:
     thread.start()
     try:
         url = check(server.server_port, 200, 200, "https")["url"]
-        assert smoke.request("127.0.0.1", url, {}) == (0, "SSLCertVerificationError")
+        assert smoke.request(url, {}, "127.0.0.1") == (0, "SSLCertVerificationError")
     finally:
         server.shutdown()
         server.server_close()

@@ -194,3 +194,53 @@ def test_changed_log_level_applies_to_requests(out: Out, observer: Observer) -> 
     observer.set_level("info")
     log_request(observer)
     assert [line["event"] for line in out.lines() if line["event"] == "request"] == ["request"]
+
+
+def published(out: Out) -> list[dict[str, Any]]:
+    """Published counts of requests that are not 0."""
+    names = ("Requests", "FailedRequests", "SlowRequests")
+    lines = [line for line in out.lines() if line["event"] == "metrics"]
+    return [{name: line[name] for name in names if line[name]} for line in lines]
+
+
+@pytest.mark.alarm_triggered("*-errors-5m", "*-errors-1h", "*-latency-5m", "*-latency-1h")
+@pytest.mark.requirement("ECS-09")
+@pytest.mark.parametrize(
+    ("status", "seconds", "core_seconds", "expected"),
+    [
+        (200, 0.1, None, {}),
+        (404, 0.1, None, {}),
+        (503, 0.1, None, {"FailedRequests": 1}),
+        (500, 1.1, None, {"FailedRequests": 1, "SlowRequests": 1}),
+        (200, 1.1, None, {"SlowRequests": 1}),
+        (502, 9.0, 8.9, {}),
+        (200, 9.0, 7.9, {"SlowRequests": 1}),
+    ],
+)
+def test_failed_and_slow_requests_are_those_of_the_service(
+    out: Out, status: int, seconds: float, core_seconds: float | None, expected: dict[str, int]
+) -> None:
+    observer = Observer("gateway", "error", "test", Stream(out), namespace="Gatehouse/test")
+    log_request(observer, status, seconds=seconds, core_seconds=core_seconds)
+    observer.publish_requests()
+    assert published(out) == [{"Requests": 1, **expected}]
+    (line,) = (line for line in out.lines() if line["event"] == "metrics")
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert (directive["Namespace"], directive["Dimensions"]) == ("Gatehouse/test", [["Service"]])
+    assert line["Service"] == "gateway"
+
+
+def test_health_checks_are_not_counted_but_publish_counts(out: Out) -> None:
+    observer = Observer(
+        "console", "info", "test", Stream(out), namespace="Gatehouse/test", publish_s=0
+    )
+    for route in ("/healthz", "/readyz", "/metrics"):
+        log_request(observer, 503, route=route)
+    assert published(out) == [{}, {}, {}]
+
+
+def test_service_without_a_namespace_publishes_nothing(out: Out) -> None:
+    observer = Observer("gateway", "info", "test", Stream(out), publish_s=0)
+    log_request(observer)
+    observer.publish_requests()
+    assert published(out) == []

@@ -162,9 +162,15 @@ class Checkpointer:
     seconds: float
     on_broken: Callable[[int], None] = lambda _: None
     _started_at: float = field(init=False)
+    _due_since: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._started_at = self.clock.now()
+
+    @property
+    def delay_s(self) -> float:
+        """Time for which a checkpoint has been due; 0 if none is due."""
+        return 0.0 if self._due_since is None else self.clock.now() - self._due_since
 
     async def run_once(self) -> Checkpoint | None:
         """Create a checkpoint if one is due. Raises Unavailable, after which the next run tries
@@ -175,8 +181,14 @@ class Checkpointer:
         age_s = self.clock.now() - (self._started_at if last is None else last.taken_at)
         # A negative number means that rows were deleted. `take` detects and reports the deletion.
         if new_rows == 0 or (0 < new_rows < self.rows and age_s < self.seconds):
+            self._due_since = None
             return None
-        return await self.take()
+        if self._due_since is None:
+            self._due_since = self.clock.now()
+        checkpoint = await self.take()
+        if checkpoint is not None:
+            self._due_since = None
+        return checkpoint
 
     async def take(self) -> Checkpoint | None:
         """Create a checkpoint now. Returns None if there are no new rows or the chain is broken.

@@ -46,10 +46,8 @@ BATCH = 25
 #: due. Failing work therefore does not delay other secrets.
 RETRY_S_MIN = 5.0
 RETRY_S_MAX = 240.0
-#: Interval in seconds of the log line from which a CloudWatch metric reads the age of the oldest
-#: due secret.
+#: Interval in seconds at which the age of the oldest due secret is published.
 REPORT_INTERVAL_S = 60.0
-REPORT_EVENT = "secrets due"
 _RECORDED_DAYS = 30
 _ACTOR = Actor(type="system", id="secrets")
 
@@ -108,11 +106,11 @@ class SecretWorker:
         return len(attempts)
 
     async def report(self) -> None:
-        """Log the time for which the oldest due secret has been due, and set the metric. A
-        CloudWatch alarm detects a missing line."""
+        """Publish the time for which the oldest due secret has been due. A CloudWatch alarm detects
+        a missing value."""
         oldest_s = round(self._clock.now() - self._done_until, 1)
         self._observer.metrics.secrets_due.set(oldest_s)
-        self._observer.metric_line({"oldest_s": oldest_s}, event=REPORT_EVENT)
+        self._observer.publish({"DueSecretsSeconds": oldest_s})
 
     async def remove_orphans(self) -> int:
         """Delete objects that belong to no secret or to a purged secret. Returns the number of

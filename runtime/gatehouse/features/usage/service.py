@@ -22,7 +22,7 @@ from gatehouse.core.verification import Code
 from gatehouse.features.usage.models import UsageBatch, UsageRow
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.platform.background import Background
-from gatehouse.platform.observability import Observer
+from gatehouse.platform.observability import Observer, embedded_metrics
 
 FLUSH_S = 1.0
 
@@ -199,9 +199,6 @@ class UsageMetrics:
     is killed, the counts since the last write are missing from the metrics, but not from the
     database.
 
-    Format:
-        docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
-
     write: receives the members of a log line.
     """
 
@@ -238,12 +235,19 @@ class UsageMetrics:
             for key_id, count in self._keys.most_common(TOP_KEYS)
         ]
         for (minute, code), count in self._codes.items():
-            self._line(
-                minute, {"KeyDecisions": count}, {"Code": code}, [[], ["Code"]], top_keys=top
+            decisions: dict[str, float] = {"KeyDecisions": count}
+            line = embedded_metrics(
+                self._namespace, decisions, {"Code": code}, [[], ["Code"]], at=minute
             )
+            self._write({**line, "top_keys": top})
         for (minute, core), count in self._requests.items():
-            metrics = {"CoreRequests": count, "CoreDenials": self._denied[minute, core]}
-            self._line(minute, metrics, {"Core": core}, [["Core"]])
+            requests: dict[str, float] = {
+                "CoreRequests": count,
+                "CoreDenials": self._denied[minute, core],
+            }
+            self._write(
+                embedded_metrics(self._namespace, requests, {"Core": core}, [["Core"]], at=minute)
+            )
         self._reset()
 
     def _reset(self) -> None:
@@ -251,24 +255,6 @@ class UsageMetrics:
         self._requests: Counter[tuple[int, str]] = Counter()
         self._denied: Counter[tuple[int, str]] = Counter()
         self._keys: Counter[str] = Counter()
-
-    def _line(
-        self,
-        at: float,
-        metrics: dict[str, int],
-        dimensions: dict[str, str],
-        sets: list[list[str]],
-        **properties: Any,
-    ) -> None:
-        """Write counts with the timestamp `at` (Unix seconds), for each set of dimension names.
-        `properties`: fields for searches."""
-        directive = {
-            "Namespace": self._namespace,
-            "Dimensions": sets,
-            "Metrics": [{"Name": name, "Unit": "Count"} for name in metrics],
-        }
-        metadata = {"Timestamp": int(at * 1000), "CloudWatchMetrics": [directive]}
-        self._write({"_aws": metadata, **dimensions, **metrics, **properties})
 
     def _core(self, name: str) -> str:
         if name not in self._cores and len(self._cores) >= CORES_MAX:

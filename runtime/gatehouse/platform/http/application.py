@@ -208,5 +208,6 @@ class Application:
             if not started:
                 await send({"type": "lifespan.startup.failed", "message": ""})
                 return
+        observer.publish_requests()
         observer.log.info("stopped", service=service)
         await send({"type": "lifespan.shutdown.complete"})

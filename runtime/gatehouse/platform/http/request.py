@@ -95,6 +95,8 @@ class Request:
     path_parameters: decoded parameters of the path, by name.
     status: 0 until the response has started.
     key_id, code, detail: fields of the log line.
+    core_seconds: time for which a Core was responsible; None if the service itself produced the
+        response.
     caller: None until the request is authenticated.
     content: the JSON body after it has been read.
     """
@@ -105,6 +107,7 @@ class Request:
     key_id: str | None = None
     code: str | None = None
     detail = ""
+    core_seconds: float | None = None
     websocket: WebSocketUse | None = None
     caller: Caller | None = None
     content = b""
@@ -313,6 +316,7 @@ class Request:
             path=self.logged_path,
             status=self.status or CLIENT_GONE,
             seconds=seconds,
+            core_seconds=self.core_seconds,
             key_id=self.key_id,
             code=self.code,
             detail=self.detail,

@@ -59,7 +59,7 @@ from gatehouse.platform.http.health import ServiceHealth
 from gatehouse.platform.http.idempotency import IdempotencyGuard, IdempotencyStore
 from gatehouse.platform.http.security_headers import security_headers
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
-from gatehouse.platform.observability import Observer
+from gatehouse.platform.observability import PUBLISH_S, Observer
 from gatehouse.platform.redis.connection import redis_of
 from gatehouse.platform.settings import Settings
 from gatehouse.services.console import asgi as console
@@ -84,7 +84,12 @@ _NO_SHARING = (
 
 def build(settings: Settings) -> Application:
     """Build the console. Raises SettingsError. Connections are opened on first use."""
-    observer = Observer("console", settings.log_level, settings.environment)
+    observer = Observer(
+        "console",
+        settings.log_level,
+        settings.environment,
+        namespace=settings.metrics_namespace,
+    )
     pool = pool_of(settings, "gatehouse console")
     pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
     clock = Clock()
@@ -253,7 +258,13 @@ class Composition:
                 observer.metrics.checkpoint.set(checkpoint.taken_at)
                 observer.log.info("checkpoint", service=observer.service, seq=checkpoint.seq)
 
-        return [PeriodicJob("checkpoint", CHECKPOINT_INTERVAL_S, create_checkpoint)]
+        async def publish_delay() -> None:
+            observer.publish({"CheckpointDelaySeconds": checkpointer.delay_s})
+
+        return [
+            PeriodicJob("checkpoint", CHECKPOINT_INTERVAL_S, create_checkpoint),
+            PeriodicJob("checkpoint delay", PUBLISH_S, publish_delay),
+        ]
 
     def secret_jobs(self) -> list[PeriodicJob]:
         """Return the jobs that record audit events for secrets, and delete the content of secrets

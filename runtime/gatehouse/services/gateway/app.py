@@ -49,7 +49,7 @@ from gatehouse.platform.db.pool import DatabaseLogin, DatabaseProbe, Pool, datab
 from gatehouse.platform.http.application import Application, Routes
 from gatehouse.platform.http.health import Probe, ServiceHealth
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
-from gatehouse.platform.observability import Observer, Stream
+from gatehouse.platform.observability import PUBLISH_S, Observer, Stream
 from gatehouse.platform.redis.connection import Redis, redis_of
 from gatehouse.platform.redis.nonces import RedisNonces
 from gatehouse.platform.settings import Settings
@@ -70,7 +70,11 @@ def build(settings: Settings) -> Application:
         redis=redis_of(settings),
         clock=Clock(),
         observer=Observer(
-            "gateway", settings.log_level, settings.environment, Stream(batched=True)
+            "gateway",
+            settings.log_level,
+            settings.environment,
+            Stream(batched=True),
+            namespace=settings.metrics_namespace,
         ),
     ).application()
 
@@ -118,6 +122,11 @@ class _Gateway:
         follower = LogLevelFollower(log_levels, self.observer.set_level)
         await follower.run_once()
         PeriodicJob("log level", POLL_S, follower.run_once).start(self.observer, stack)
+
+        async def publish_staleness() -> None:
+            self.observer.publish({"StalenessSeconds": changes.staleness_ms() / 1000})
+
+        PeriodicJob("staleness", PUBLISH_S, publish_staleness).start(self.observer, stack)
         check = partial(websockets.check, changes.staleness_ms, cores.find)
         PeriodicJob("websockets", CHECK_S, check).start(self.observer, stack)
         verification = await self._verification(stack, pool, keys, finder, repository)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -131,6 +132,12 @@ class RequestContext(Request):
         self.service.observer.metrics.decision(result.code)
         key_id = "" if result.record is None else result.record.id
         self.verifications += ((key_id, core or "", result.code.value),)
+
+    def waited_for_core(self, started: float) -> None:
+        """Records that a Core was responsible for the response and for the time since `started`, a
+        value of `time.perf_counter()`.
+        """
+        self.core_seconds = time.perf_counter() - started
 
     @property
     def cors_headers(self) -> list[asgi.Header]:

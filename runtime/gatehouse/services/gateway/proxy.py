@@ -10,6 +10,7 @@ translated, so that the client never sees the address of the Core.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -140,10 +141,11 @@ async def forward_verified(
     framed: the body, if it has been read. sent: if the request has already been sent to an
     instance; the request then counts as a request in progress of the key.
     """
-    dependencies = context.service
+    dependencies, started = context.service, time.perf_counter()
     try:
         if sent is not None:
             await sent.forwarding.run(sent.reservation)
+            context.waited_for_core(started)
             return
         instances = find_instances(dependencies, path.name)
         with (
@@ -158,17 +160,24 @@ async def forward_verified(
                 else partial(_WebSocket(handshake, key, request).run, context)
             )
             await Forwarding(context, path, instances, upstream, limits, on_upgrade).run()
+            context.waited_for_core(started)
+    except asgi.ClientGone:
+        context.waited_for_core(started)
+        raise
     except GatehouseError as exc:
+        is_core_error = isinstance(
+            exc,
+            CoreUnreachable | CoreTimeout | CoreNotRegistered | CoreCircuitOpen | CoreOverloaded,
+        )
+        if is_core_error:
+            context.waited_for_core(started)
         if context.status:
             # the response has started, so closing the connection is the only way to report the
             # error
             raise
         if not (isinstance(exc, CoreTimeout) or (isinstance(exc, CoreUnreachable) and exc.sent)):
             await dependencies.verification.refund(key, request.cost)  # the Core received nothing
-        if isinstance(
-            exc,
-            CoreUnreachable | CoreTimeout | CoreNotRegistered | CoreCircuitOpen | CoreOverloaded,
-        ):
+        if is_core_error:
             dependencies.observer.metrics.core_errors.labels(exc.code).inc()
         context.detail = f"{exc.code} {exc.detail}".strip()
         raise Refused(exc, headers=limit_headers(limits)) from None

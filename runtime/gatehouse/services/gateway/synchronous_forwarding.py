@@ -158,6 +158,7 @@ class _ForwardedRequest:
         self._end()
         context.verified(result, self._path.name)
         context.status = response.status
+        context.waited_for_core(self._started)
         self._exchange.on_disconnect = None
         self._exchange.respond(asgi.Response(response.status, response.headers, body))
         context.record(time.perf_counter() - self._started)

@@ -24,7 +24,7 @@ from gatehouse.platform.http.health import ServiceHealth
 from gatehouse.platform.http.pipeline import Pipeline
 from gatehouse.platform.http.request import Refused, Request
 from gatehouse.platform.http.security_headers import security_headers
-from gatehouse.platform.observability import Observer
+from gatehouse.platform.observability import PUBLISH_S, Observer
 from gatehouse.platform.settings import Settings, SharingSettings
 from gatehouse.services.sharing.form_protection import FormProtection
 from gatehouse.services.sharing.pages import STATIC, Pages
@@ -41,8 +41,15 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> Application:
     network.
     """
     backend = Backend.from_settings(settings, Clock())
-    observer = Observer("sharing", settings.log_level, settings.environment)
-    if not isinstance(settings, Settings):
+    is_function = not isinstance(settings, Settings)
+    observer = Observer(
+        "sharing",
+        settings.log_level,
+        settings.environment,
+        namespace=settings.metrics_namespace,
+        publish_s=0.0 if is_function else PUBLISH_S,
+    )
+    if is_function:
         start_function_tracing(observer)
     return create(
         start=partial(start_tracing, settings, observer),

@@ -213,6 +213,8 @@ async def test_broken_chain_is_not_signed(setup: Setup) -> None:
     setup.database.sql("UPDATE audit_event SET actor_id = 'somebody' WHERE seq = 4")
     await setup.append(3)
     assert await setup.checkpointer.run_once() is None
+    setup.clock.advance(60)
+    assert setup.checkpointer.delay_s == 60
     assert (setup.broken, await setup.archive.all(), await setup.trail.last_checkpoint()) == (
         [4],
         (),
@@ -229,8 +231,12 @@ async def test_unavailable_archive_delays_the_checkpoint(setup: Setup, tmp_path:
     await setup.append(2)
     with pytest.raises(Unavailable):
         await checkpointer.run_once()
+    setup.clock.advance(90)
+    assert checkpointer.delay_s == 90
     assert await setup.trail.last_checkpoint() is None
     assert (await setup.checkpointer.take()) is not None
+    assert await checkpointer.run_once() is None
+    assert checkpointer.delay_s == 0
 
 
 @pytest.mark.bound("aws.signing_key:_TIMEOUT_S")

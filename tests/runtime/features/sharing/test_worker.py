@@ -32,7 +32,6 @@ from gatehouse.features.sharing.schemas import ClaimView, Receipt, receipt_view
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.features.sharing.worker import (
     BATCH,
-    REPORT_EVENT,
     RETRY_S_MAX,
     RETRY_S_MIN,
     SecretWorker,
@@ -66,7 +65,10 @@ class Work:
         backend = self.sharing.backend
         backend = replace(backend, content=content or backend.content, clock=clock or backend.clock)
         return SecretWorker(
-            backend, self.pool, self.signer, Observer("console", "info", "test", Stream(self.log))
+            backend,
+            self.pool,
+            self.signer,
+            Observer("console", "info", "test", Stream(self.log), namespace="Gatehouse/test"),
         )
 
     async def run(self) -> None:
@@ -77,11 +79,11 @@ class Work:
         raise AssertionError("secrets remain due")
 
     async def reported_s(self, worker: SecretWorker) -> float:
-        """`oldest_s` in the log line of a worker."""
+        """The age that a worker publishes."""
         await worker.report()
         line = json.loads(self.log.getvalue().splitlines()[-1])
-        assert line["event"] == REPORT_EVENT
-        return float(line["oldest_s"])
+        assert line["Service"] == "console"
+        return float(line["DueSecretsSeconds"])
 
     async def actions(self, secret_id: str) -> list[str]:
         """Actions on a secret in the audit trail, in order."""

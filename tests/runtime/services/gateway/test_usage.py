@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.ports import free_port
 from tests.runtime.services.gateway.conftest import Gateway
 
 
@@ -114,3 +115,27 @@ async def test_usage_lines_ignore_log_level(
     assert lines[0]["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Gatehouse/test"
     assert lines[0]["top_keys"] == [{"key_id": key.id, "requests": 20}]
     assert key.token not in log.read_text()
+
+
+@pytest.mark.requirement("ECS-09")
+async def test_failed_core_is_no_failure_of_the_gateway(
+    gateway: Gateway, start: Any, core: Any, database: Any, redis_url: str
+) -> None:
+    child, port, log = start(
+        database.app_url, redis_url, GATEHOUSE_METRICS_NAMESPACE="Gatehouse/test"
+    )
+    client = gateway.on_port(port)
+    await client.register(core.url, "failing")
+    await client.register(f"http://127.0.0.1:{free_port()}", "down")
+    key = await client.create_key()
+    header = f"X-API-Key: {key.token}"
+    statuses = [
+        (await client.request("GET", path, header)).status
+        for path in ("/cores/failing/status/500", "/cores/down/x", "/v1/keys/verify")
+    ]
+    assert statuses == [500, 502, 200]
+    child.stop(signal.SIGTERM)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    counts = [line for line in lines if "Requests" in line]
+    assert sum(line["Requests"] for line in counts) >= 3
+    assert sum(line["FailedRequests"] + line["SlowRequests"] for line in counts) == 0
