@@ -142,7 +142,9 @@ class LoadBalancer(StackComponent):
             routing_http_response_server_enabled=False,
             routing_http_response_strict_transport_security_header_value=HSTS,
             routing_http_response_x_content_type_options_header_value="nosniff",
-            routing_http_response_x_frame_options_header_value="DENY",
+            # Applications behind the gateway use frames of their own origin. The content security
+            # policies of the console and of the sharing service allow no frames.
+            routing_http_response_x_frame_options_header_value="SAMEORIGIN",
             tags=tags("none"),
             opts=self.child,
         )

@@ -76,8 +76,7 @@ class Settings(Section):
     """Domain below which each Core has a host name, in addition to its path at the gateway. With
     cores.gatehouse.example.com, requests for docs.cores.gatehouse.example.com are sent to the Core
     docs. The stack adds the wildcard name to its certificate, its DNS records and the listener rule
-    of the gateway. If empty, Cores are available only at their path. In prod, set the parameter
-    wildcards_allowed of the control GH-ACM-001."""
+    of the gateway. If empty, Cores are available only at their path."""
     key_prefix: Annotated[
         str,
         string(

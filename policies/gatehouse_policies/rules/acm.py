@@ -1,26 +1,27 @@
 """Rules for ACM certificates."""
 
-from gatehouse_policies.analysis.resources import Resource
+from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.rule import CheckResults, resource_rule
+from gatehouse_policies.engine.rule import CheckResults, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/acm/latest/userguide"
 _WEAK_KEYS = ("RSA_1024",)
 
 
-@resource_rule(
+@stack_rule(
     "GH-ACM-001",
     title="ACM certificates use DNS validation, strong keys and no wildcards",
     remedy=(
         'set validationMethod="DNS" and keyAlgorithm="EC_prime256v1", leave transparency '
-        "logging on, and list each host name"
+        "logging on, and list each host name, or forward all names of the wildcard with one "
+        "listener rule"
     ),
     types=aws("acm.Certificate"),
     settings={"wildcards_allowed": {"dev": 1, "staging": 1, "prod": 0}},
     upstream="ACM.2 CKV_AWS_234 CKV2_AWS_71",
     url=f"{_GUIDE}/dns-validation.html",
 )
-def certificate_is_secure(certificate: Resource) -> CheckResults:
+def certificate_is_secure(certificate: Resource, stack: Stack) -> CheckResults:
     props = certificate.props
     imported = props.has("privateKey") or props.has("certificateBody")
     if (
@@ -36,6 +37,15 @@ def certificate_is_secure(certificate: Resource) -> CheckResults:
         != "ENABLED"
     ):
         yield "options.certificateTransparencyLoggingPreference is not ENABLED"
-    hosts = [props.text("domainName"), *props.texts("subjectAlternativeNames")]
-    if not certificate.settings["wildcards_allowed"] and any("*" in host for host in hosts):
+    hosts = {props.text("domainName"), *props.texts("subjectAlternativeNames")}
+    if certificate.settings["wildcards_allowed"] or not any("*" in host for host in hosts):
+        return
+    # One service has all names of such a wildcard, so another certificate would protect no other.
+    forwarded = {
+        host
+        for rule in stack.of_type(aws("lb.ListenerRule"))
+        for condition in rule.props.blocks("conditions")
+        for host in condition.block("hostHeader").texts("values")
+    }
+    if any("*" in host for host in hosts - forwarded):
         yield "the certificate contains a wildcard name"
