@@ -25,17 +25,22 @@ __all__ = ["environment", "running"]
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "applications"
 GUIDE = ROOT / "docs/guides/applications.md"
-#: The settings of the Core, by application.
-SETTINGS = {
-    name: json.loads(settings)
-    for name, settings in re.findall(r"(?m)^\| (.*?) \| `(\{.*?\})` \|", GUIDE.read_text())
+#: `path` or `host`, and the settings of the Core, by application.
+ROWS = {
+    name: (reached_by, json.loads(settings))
+    for name, reached_by, settings in re.findall(
+        r"(?m)^\| (.*?) \| (path|host) \| `(\{.*?\})` \|", GUIDE.read_text()
+    )
 }
 
 
 @dataclass(frozen=True)
 class Application:
-    """A Core. url: its URL at the gateway. folder: its data. token: a key that may use it."""
+    """A Core. gateway: URL of the gateway. url: URL of the Core at the gateway. folder: its data.
+    token: a key that may use it.
+    """
 
+    gateway: str
     url: str
     folder: Path
     token: str
@@ -52,6 +57,9 @@ class Application:
     def run(self, *command: str | Path, **variables: str) -> str:
         """Runs a client in the folder of the application, and returns its output."""
         client = {"URL": self.url, "TOKEN": self.token, "HOME": str(self.folder), **variables}
+        if ".localhost:" in self.host:
+            # Only browsers and curl resolve subdomains of localhost on every system.
+            client |= {"http_proxy": self.gateway, "no_proxy": ""}
         result = subprocess.run(
             command,
             cwd=self.folder,
@@ -107,16 +115,18 @@ def agent(running: Running) -> str:
 def application(
     running: Running, agent: str, tmp_path: Path
 ) -> Iterator[Callable[..., Application]]:
-    """Starts a program, and registers it as a Core with the settings of the guide. `{port}`,
-    `{path}` and `{origin}` in its arguments become its port, and its path and the origin of the
-    gateway.
+    """Starts a program, and registers it as a Core with the settings of the guide. `{port}` and
+    `{path}` in its arguments become its port, and its path at the gateway.
     """
     started = []
 
     def start(title: str, *command: str | Path) -> Application:
         name, port = title.lower().replace(" ", "-"), free_port()
-        url = f"{running.gateway}/cores/{name}"
-        values = {"port": port, "path": f"/cores/{name}", "origin": running.gateway}
+        reached_by, settings = ROWS[title]
+        path = f"/cores/{name}" if reached_by == "path" else ""
+        gateway_port = urlsplit(running.gateway).port
+        url = f"{running.gateway}{path}" if path else f"http://{name}.localhost:{gateway_port}"
+        values = {"port": port, "path": path}
         arguments = [str(argument).format(**values) for argument in command]
         log = tmp_path / "application.log"
         child = child_processes.start(
@@ -127,7 +137,7 @@ def application(
         child_processes.wait_until(child, lambda: _listens(origin), "ready", 60)
         reply = httpx.put(
             f"{running.gateway}/v1/cores/{name}",
-            json={"url": origin, "ttl_s": 300, "settings": SETTINGS[title]},
+            json={"url": origin, "ttl_s": 300, "settings": settings},
             headers={"Authorization": f"Bearer {agent}"},
             verify=PLAIN_HTTP,
         )
@@ -136,7 +146,7 @@ def application(
             scopes=["cores:read"],
             limits=[{"name": "requests", "quota": 10_000, "window_s": 60}],
         )
-        return Application(url, tmp_path, token)
+        return Application(running.gateway, url, tmp_path, token)
 
     yield start
     for child in started:

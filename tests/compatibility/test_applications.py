@@ -57,14 +57,14 @@ def test_python_packages(application: Start, python: Path, tmp_path: Path) -> No
     (tmp_path / "packages").mkdir()
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "sample"\nversion = "1.0"\n')
     (tmp_path / "sample.py").write_text("answer = 42\n")
-    server = (python / "python", FOLDER / "pypi_server.py", "{port}", "{path}")
-    core = application("Python package index", *server, tmp_path / "packages")
+    server = (python / "pypi-server", "run", "-i", "127.0.0.1", "-p", "{port}", "-a", ".")
+    core = application("Python package index", *server, "-P", ".", tmp_path / "packages")
     pip = (python / "python", "-m", "pip")
     core.run(*pip, "wheel", "--quiet", "--wheel-dir", "dist", ".")
     user = {"TWINE_USERNAME": "user", "TWINE_PASSWORD": core.token}
     core.run(python / "twine", "upload", "--repository-url", f"{core.url}/", "dist/*", **user)
-    index = ("--index-url", f"{core.url_with_key}/simple/", "--target", "installed")
-    core.run(*pip, "install", "--quiet", "--no-cache-dir", *index, "sample")
+    index = ("--index-url", f"{core.url_with_key}/simple/", "--trusted-host", core.host)
+    core.run(*pip, "install", "--no-cache-dir", *index, "--target", "installed", "sample")
     assert (tmp_path / "installed/sample-1.0.dist-info").is_dir()
 
 
@@ -161,9 +161,8 @@ async def test_streamlit_in_a_browser(application: Start, python: Path, browser:
 
 async def test_jupyter_in_a_browser(application: Start, python: Path, browser: Browser) -> None:
     options = ("--port", "{port}", "--ip", "127.0.0.1", "--no-browser", "--allow-root")
-    base = ("--ServerApp.base_url", "{path}/", "--IdentityProvider.token", "")
-    trust = ("--ServerApp.allow_remote_access", "true", "--ServerApp.allow_origin", "{origin}")
-    command = (python / "jupyter", "server", *options, *base, *trust)
+    trust = ("--ServerApp.allow_remote_access", "true", "--IdentityProvider.token", "")
+    command = (python / "jupyter", "server", *options, *trust)
     core = application("Jupyter", *command)
     context = await browser.new_context(
         http_credentials={"username": "user", "password": core.token}
