@@ -76,9 +76,9 @@ export function formatNumber(value: number): string {
   return numbers.format(value)
 }
 
-/** Returns the total of a list, such as `1,000+`: the API counts up to 1,000 entries. */
+/** Returns the total of a list, such as `500+`: the API counts up to 500 entries. */
 export function formatTotal(total: number): string {
-  return formatNumber(total) + (total < 1000 ? '' : '+')
+  return formatNumber(total) + (total < 500 ? '' : '+')
 }
 
 /** Returns the date and time in the browser's time zone. */

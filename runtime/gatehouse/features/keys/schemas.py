@@ -255,7 +255,7 @@ class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 #: Maximum total of a list, so that a count takes no longer for a million keys.
-TOTAL_MAX = 1000
+TOTAL_MAX = 500
 
 
 class KeyFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 
 import asyncpg
 import msgspec
@@ -122,51 +122,63 @@ class ExportRepository:
                     yield b"".join(row[0].encode() + b"\n" for row in rows), len(rows)
 
     async def restore(self, lines: list[bytes], event: AuditEvent) -> dict[str, tuple[int, int]]:
-        """Inserts rows that do not exist, in one transaction. Returns (inserted, skipped) for each
-        table.
+        """Inserts rows that do not exist, EXPORT_ROWS rows per transaction, because other changes
+        of keys and Cores wait for it. Returns (inserted, skipped) for each table.
 
         Raises BadRequest if a row does not match the schema, in which case nothing was written.
+        After Unavailable, the caller can restore the same export again.
         """
-        counts = dict.fromkeys(TABLES, (0, 0))
         async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
-            try:
-                for start in range(0, len(lines), EXPORT_ROWS):
-                    for table, rows in _by_table(lines[start : start + EXPORT_ROWS]).items():
-                        statement = (
-                            f"INSERT INTO {table} SELECT line.* "
-                            f"FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb) AS line "
-                            f"WHERE {TABLES[table]} ON CONFLICT DO NOTHING"
-                        )
-                        inserted = row_count(
-                            await connection.execute(statement, json.dumps(rows), timeout=TIMEOUT_S)
-                        )
-                        before = counts[table]
-                        counts[table] = (before[0] + inserted, before[1] + len(rows) - inserted)
-            except (
-                asyncpg.DataError,
-                asyncpg.IntegrityConstraintViolationError,
-                asyncpg.UndefinedColumnError,
-            ) as exc:
-                reason = type(exc).__name__
-                raise BadRequest(
-                    f"the export does not match the schema of this version ({reason}); nothing "
-                    f"was written"
-                ) from exc
+            await _check(connection, lines)
             await append(connection, event)
+        counts = dict.fromkeys(TABLES, (0, 0))
+        for table, rows in _batches(lines):
+            statement = f"{_insert(table, table)} WHERE {TABLES[table]} ON CONFLICT DO NOTHING"
+            inserted = await self._pool.execute(statement, json.dumps(rows), timeout_s=TIMEOUT_S)
+            before = counts[table]
+            counts[table] = (before[0] + inserted, before[1] + len(rows) - inserted)
         return counts
 
 
-def _by_table(lines: list[bytes]) -> dict[str, list[object]]:
-    rows: dict[str, list[object]] = {}
-    for line in lines:
-        for table, row in json.loads(line).items():
-            if table not in TABLES:
-                raise BadRequest(
-                    f"the export has the table {table[:40]}, which this version does not know; "
-                    f"nothing was written"
-                )
-            rows.setdefault(table, []).append(row)
-    return rows
+async def _check(connection: Connection, lines: list[bytes]) -> None:
+    """Inserts the rows into temporary tables with the same constraints. Raises BadRequest."""
+    for table in TABLES:
+        await connection.execute(
+            f"CREATE TEMPORARY TABLE checked_{table} (LIKE {table} INCLUDING CONSTRAINTS) "
+            "ON COMMIT DROP"
+        )
+    try:
+        for table, rows in _batches(lines):
+            statement = _insert(f"checked_{table}", table)
+            await connection.execute(statement, json.dumps(rows), timeout=TIMEOUT_S)
+            await connection.execute(f"TRUNCATE checked_{table}")
+    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as exc:
+        reason = type(exc).__name__
+        raise BadRequest(
+            f"the export does not match the schema of this version ({reason}); nothing was written"
+        ) from exc
+
+
+def _insert(into: str, table: str) -> str:
+    return (
+        f"INSERT INTO {into} SELECT line.* "
+        f"FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb) AS line"
+    )
+
+
+def _batches(lines: list[bytes]) -> Iterator[tuple[str, list[object]]]:
+    """The names of the tables, and rows of EXPORT_ROWS lines."""
+    for start in range(0, len(lines), EXPORT_ROWS):
+        tables: dict[str, list[object]] = {}
+        for line in lines[start : start + EXPORT_ROWS]:
+            for table, row in json.loads(line).items():
+                if table not in TABLES:
+                    raise BadRequest(
+                        f"the export has the table {table[:40]}, which this version does not know; "
+                        f"nothing was written"
+                    )
+                tables.setdefault(table, []).append(row)
+        yield from tables.items()
 
 
 class RemovalRepository:

@@ -304,6 +304,8 @@ def test_export_in_s3_restores_lost_keys(
     assert json.loads(restored.out)["restored"]["api_key"] == 1499
     after = database.sql(REGISTRY)
     assert after == before
+    # Changes of other keys do not wait for the whole restore.
+    assert database.sql("SELECT count(DISTINCT xmin::text) FROM api_key") == "3"
     trail = (
         "SELECT string_agg(action, ' ' ORDER BY seq) FROM audit_event WHERE action LIKE "
         "'registry.%'"
@@ -336,6 +338,19 @@ def test_export_needs_its_pepper_and_keeps_purged_keys_purged(
         database.sql("SELECT string_agg(state, ',' ORDER BY state) FROM api_key") == "active,purged"
     )
     assert (importer.folder / "registry").stat().st_mode & 0o077 == 0 or os.name == "nt"
+
+
+def test_export_with_an_invalid_row_restores_nothing(importer: Command, database: Database) -> None:
+    assert import_file(importer, tokens(2)).code == 0
+    lines = database.sql("SELECT json_build_object('api_key', to_json(key)) FROM api_key AS key")
+    database.sql("DELETE FROM api_key")
+    invalid = lines.replace('"state":"active"', '"state":"unknown"', 1).encode()
+    pepper, packed = Pepper({1: b"p" * 32}, 1), zlib.compress(lines.encode() + b"\n" + invalid)
+    content = file_formats.export_file(packed, pepper, 1, os.urandom, id="00", made_at="2030-01-01")
+    (importer.folder / "invalid").write_bytes(content)
+    restored = importer.run("import", "invalid", "--restore")
+    assert (restored.code, "CheckViolationError" in restored.err) == (2, True), restored
+    assert count(database) == 0
 
 
 @given(st.binary(max_size=60), st.integers(0, 5000))
