@@ -172,22 +172,24 @@ def postgres(log: Path | None = None) -> Iterator[Postgres]:
 
 
 @contextmanager
-def redis(log: Path | None = None) -> Iterator[str]:
+def redis(log: Path | None = None, **options: str) -> Iterator[str]:
     """Run a Redis or Valkey server on a free port of 127.0.0.1. Yields the URL of the server.
+    `options`: further settings of the server, with underscores instead of hyphens.
 
     Raises SandboxError if neither server is installed.
     """
     with _folder(child_processes.UnixUser()) as folder:
         binary = _redis_binary()
-        port, password = free_port(), secrets.token_urlsafe(24)
+        port = free_port()
         settings = {
             "bind": HOST,
             "port": str(port),
-            "requirepass": password,
+            "requirepass": secrets.token_urlsafe(24),
             "dir": str(folder),
             "save": '""',
             "appendonly": "no",
             "maxmemory-policy": "noeviction",
+            **{name.replace("_", "-"): value for name, value in options.items()},
         }
         config = folder / "redis.conf"
         write_private(config, "".join(f"{name} {value}\n" for name, value in settings.items()))
@@ -199,7 +201,7 @@ def redis(log: Path | None = None) -> Iterator[str]:
             child_processes.wait_until(
                 child, lambda: _redis_ready(port), "ready for connections", _START_S
             )
-            yield f"redis://:{password}@{HOST}:{port}/0"
+            yield f"redis://:{settings['requirepass']}@{HOST}:{port}/0"
         finally:
             child.stop()
 

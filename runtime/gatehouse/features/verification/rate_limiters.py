@@ -12,8 +12,11 @@ A call whose reply is missing is repeated with the same sequence number, so that
 once. While Redis is unavailable, the setting determines the fallback. With `deny`, requests are
 denied. With `local`, and without Redis, each worker decides alone and marks the states as
 `degraded`, so n workers together allow up to n times the limit. Redis counts these requests as soon
-as it is available. Redis must have a single shard (cluster mode disabled), because the script
-accesses the counters of many keys at once.
+as it is available.
+
+A call accesses the counters of many keys, which a cluster permits if their names have the same hash
+tag. With several shards, a worker needs one RateLimits per shard, each with its own hash tag, among
+which the key families are divided.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from gatehouse.core.verification import Charge, RateLimitState
 from gatehouse.platform.redis.connection import Redis
 from gatehouse.platform.settings import OnError
 
+#: Names of the counters and of the last call of a worker begin with a prefix and a hash tag.
 KEY_PREFIX = "gatehouse:limit:"
 SEQUENCE_PREFIX = "gatehouse:exchange:"
 #: Seconds for which Redis remembers the last call of a worker.
@@ -115,6 +119,7 @@ class RateLimits:
     """Rate limiter of a worker. redis: None if each worker counts alone. `on_degraded` is called
     with the name of the error when Redis becomes unavailable.
 
+    hash_tag: the part of the names in Redis that selects the shard of a cluster.
     degraded: the worker counts without Redis.
     """
 
@@ -124,6 +129,7 @@ class RateLimits:
         *,
         on_error: OnError = "local",
         on_degraded: Callable[[str], None] = lambda _: None,
+        hash_tag: str = "0",
     ) -> None:
         self._redis = redis
         self._script = None if redis is None else redis.client.register_script(SCRIPT)
@@ -131,7 +137,8 @@ class RateLimits:
         self._on_degraded = on_degraded
         self._families = Families()
         self._timer: asyncio.TimerHandle | None = None
-        self._name = SEQUENCE_PREFIX + secrets.token_hex(8)
+        self._prefix = f"{KEY_PREFIX}{{{hash_tag}}}:"
+        self._name = f"{SEQUENCE_PREFIX}{{{hash_tag}}}:{secrets.token_hex(8)}"
         self._sequence = 0
         #: Requests for the next call: entries on which Redis decides, families with unsent
         #: requests, and None for families with BATCH_MAX counters.
@@ -190,7 +197,7 @@ class RateLimits:
         client = self._redis.client
 
         async def remove() -> bool:
-            async for name in client.scan_iter(f"{KEY_PREFIX}*:{subject}", count=1000):
+            async for name in client.scan_iter(f"{self._prefix}*:{subject}", count=1000):
                 await client.unlink(name)
             return True
 
@@ -290,7 +297,7 @@ class RateLimits:
         keys, entries = [self._name], []
         for entry in self._in_flight:
             entry.sequence = entry.sequence or self._sequence
-            keys += [f"{KEY_PREFIX}{counter.name}:{entry.subject}" for counter in entry.counters]
+            keys += [f"{self._prefix}{counter.name}:{entry.subject}" for counter in entry.counters]
             limits = list(zip(entry.moves, entry.rooms, strict=True))
             entries.append((entry.charge is not None, entry.sequence, limits))
         return keys, [self._sequence, msgspec.msgpack.encode(entries)]

@@ -375,7 +375,7 @@ async def test_counter_name_has_limit_and_subject_and_expires(
 ) -> None:
     request = charge(FIVE)
     await redis_limits.take(request)
-    left = command(redis_url, "PTTL", f"{KEY_PREFIX}requests:{request.subject}")
+    left = command(redis_url, "PTTL", f"{KEY_PREFIX}{{0}}:requests:{request.subject}")
     assert isinstance(left, int)
     assert 0 < left <= 722_000
 

@@ -377,7 +377,7 @@ def start_gateway(
     child = child_processes.start(
         "gateway", [sys.executable, "-c", script], log=log, env=environment
     )
-    url = f"http://127.0.0.1:{environment['GATEHOUSE_GATEWAY_PORT']}{until}"
+    url = f"http://{environment['GATEHOUSE_BIND']}:{environment['GATEHOUSE_GATEWAY_PORT']}{until}"
     child_processes.wait_until(child, lambda: _is_ready(url), "ready", 60)
     return child
 
