@@ -2,11 +2,13 @@
 
 `gateway` measures the gateway under realistic load, beside nginx and, if a local server is
 configured, Unkey. `--check` fails if a ratio is lower than the stored ratio. `check` measures the
-CPU time and the memory of a policy check of a large program.
+CPU time and the memory of a policy check of a large program. `workers` simulates the rate limits of
+up to 200 workers.
 """
 
 import argparse
 
+from bench import workers
 from bench.gateway import ratios
 from bench.policies import check_time
 
@@ -14,7 +16,7 @@ parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
 parser.add_argument(
     "name",
     nargs="?",
-    choices=("gateway", "check"),
+    choices=("gateway", "check", "workers"),
     default="gateway",
     help="benchmark (default: %(default)s)",
 )
@@ -33,6 +35,8 @@ parser.add_argument(
 options = parser.parse_args()
 if options.name == "check":
     check_time.main(options.resources)
+elif options.name == "workers":
+    workers.main()
 elif missing := ratios.missing():
     parser.exit(2, f"The benchmark requires {' and '.join(missing)} on PATH.\n")
 else:
