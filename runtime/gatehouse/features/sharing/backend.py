@@ -15,7 +15,6 @@ from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.content_store import ContentStore, DataKeys
 from gatehouse.features.sharing.link_token import LinkToken, new_id
 from gatehouse.features.sharing.models import Secret, SharingEvent
-from gatehouse.features.sharing.repository import Repository
 from gatehouse.features.sharing.table import Table
 from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings, SharingSettings
 
@@ -36,7 +35,6 @@ class Backend:
     """
 
     table: Table
-    secrets: Repository
     content: ContentStore
     data_keys: DataKeys
     environment: str
@@ -51,10 +49,8 @@ class Backend:
         """
         if not (settings.secret_links_table and settings.secrets_bucket and settings.secrets_key):
             return None
-        table = Table(settings.secret_links_table)
         return cls(
-            table=table,
-            secrets=Repository(table),
+            table=Table(settings.secret_links_table),
             content=ContentStore(settings.secrets_bucket),
             data_keys=DataKeys(settings.secrets_key, settings.environment),
             environment=settings.environment,

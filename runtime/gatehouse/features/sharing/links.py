@@ -98,7 +98,6 @@ class LinkService:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._repository = backend.secrets
         self._table = backend.table
         self._clock = backend.clock
         self._denials = Denials(backend.table, backend.clock)
@@ -111,7 +110,7 @@ class LinkService:
         """
         if not is_id(path, PATH_CHARS):
             raise LinkNotFound
-        secret = await self._repository.get(path[:ID_CHARS])
+        secret = await self._table.get(path[:ID_CHARS])
         link = None if secret is None else secret.links.get(path[ID_CHARS:])
         if secret is None or link is None or not self._is_open(secret, link):
             raise LinkNotFound
@@ -168,7 +167,7 @@ class LinkService:
             keys = {} if finished else link.wrapped_keys
             return secret.with_link(msgspec.structs.replace(link, claims=claims, wrapped_keys=keys))
 
-        await self._repository.change(secret, event, acknowledged)
+        await self._table.change(secret, event, acknowledged)
 
     async def read(self, opened: Opened, item: OpenedItem) -> bytes:
         """Return the plaintext of an item. Raises Unavailable, including for altered content, and
@@ -188,7 +187,7 @@ class LinkService:
 
         Raises LinkNotFound, TooManyDenied.
         """
-        secret = await self._repository.get(token.secret_id)
+        secret = await self._table.get(token.secret_id)
         link = None if secret is None else secret.links.get(token.link_id)
         verifier = None if link is None else link.verifier
         correct = encryption.matches(token.secret, token.path, verifier)
@@ -268,7 +267,7 @@ class LinkService:
             )
 
         try:
-            return await self._repository.change(secret, event, claimed)
+            return await self._table.change(secret, event, claimed)
         except LinkNotFound:
             raise await self._denied(token, client, "ended") from None
 
@@ -311,7 +310,7 @@ class LinkService:
             token, client, AuditAction.LINK_DENIED, {"reason": reason}, outcome="denied"
         )
         # No secret has the path of a link as its ID.
-        await self._repository.record(token.secret_id if exists else token.path, event)
+        await self._table.record(token.secret_id if exists else token.path, event)
 
     def _event(
         self,

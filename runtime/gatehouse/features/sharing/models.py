@@ -111,8 +111,6 @@ class Link(msgspec.Struct, frozen=True):
 
     id: 6 base62 characters, unique within the secret.
     recipient: name of the recipient, which the owner sees; empty for a link that is not personal.
-    position: index of the recipient in the request that created the secret. DynamoDB does not keep
-        the order of a map.
     verifier: hash of the link secret.
     public_key: X25519 key to which content keys are encrypted. The private key is derived from link
         secret and passphrase.
@@ -130,7 +128,6 @@ class Link(msgspec.Struct, frozen=True):
     recipient: str = ""
     salt: bytes = b""
     wrapped_keys: dict[str, bytes] = {}
-    position: int = 0
     uses: int = 0
     state: LinkState = LinkState.ACTIVE
     claims: dict[str, Claim] = {}
@@ -173,7 +170,7 @@ class Secret(msgspec.Struct, frozen=True):
         item since it was read.
     versions: versions of the content, with the current version first. Empty before the submission
         and after the purge.
-    links: links by ID.
+    links: links by ID, in the order of the recipients.
     next_version: number of the next version.
     end_to_end: the client encrypted the content; the server cannot read it.
     request: None for a secret that was not requested.
@@ -205,11 +202,6 @@ class Secret(msgspec.Struct, frozen=True):
     @property
     def current(self) -> Version:
         return self.versions[0]
-
-    @property
-    def listed_links(self) -> list[Link]:
-        """The links in the order of the recipients."""
-        return sorted(self.links.values(), key=lambda link: link.position)
 
     def with_link(self, link: Link, **fields: Any) -> Self:
         """Return the secret with a changed link, and with other values of these fields."""

@@ -88,7 +88,7 @@ async def list_secrets(request: Request, query: ListOwned, sharing: SecretServic
     owner = query.owner or own
     cursors = request.cursors(f"secrets|{owner}")
     after = "" if query.cursor is None else cursors.read(query.cursor)
-    secrets, last = await sharing.repository.of_owner(owner, after=after, size=query.limit)
+    secrets, last = await sharing.table.of_owner(owner, after=after, size=query.limit)
     views = [secret_view(secret, request.now) for secret in secrets]
     return SecretPage(views, cursors.write(last) if last else None)
 

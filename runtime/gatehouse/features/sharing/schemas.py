@@ -495,7 +495,7 @@ def secret_view(secret: Secret, now: float) -> SecretView:
         )
         for version in secret.versions
     ]
-    links = [_link_view(link) for link in secret.listed_links]
+    links = [_link_view(link) for link in secret.links.values()]
     return view_of(
         SecretView,
         secret,
@@ -526,7 +526,7 @@ def receipt_view(secret: Secret, denied: dict[str, int], now: float) -> Receipt:
             ],
             denied_attempts=denied.get(link.id, 0),
         )
-        for link in secret.listed_links
+        for link in secret.links.values()
     ]
     deletion = None if secret.receipt is None else Deletion(**secret.receipt)
     return view_of(Receipt, secret, state=shown_state(secret, now), links=links, deletion=deletion)

@@ -70,7 +70,7 @@ class SecretService:
     def __init__(self, backend: Backend, url: str) -> None:
         self.url = url
         self._backend = backend
-        self.repository = backend.secrets
+        self.table = backend.table
         self._clock = backend.clock
 
     async def create(
@@ -95,7 +95,7 @@ class SecretService:
         event = self._backend.event(
             actor, AuditAction.SECRET_CREATE, secret_id, {"links": len(links)}
         )
-        await self.repository.create(secret, event)
+        await self.table.create(secret, event)
         return secret, tokens
 
     async def request(
@@ -122,7 +122,7 @@ class SecretService:
         )
         event = self._backend.event(actor, AuditAction.REQUEST_CREATE, secret.id)
         try:
-            await self.repository.create(secret, event)
+            await self.table.create(secret, event)
         except ConditionNotMet:
             message = "The ID in `retrieval_link.path` is in use. Create another link."
             raise Conflict(message) from None
@@ -143,7 +143,7 @@ class SecretService:
 
     async def get(self, secret_id: str) -> Secret:
         """Return a secret. Raises NotFound."""
-        secret = await self.repository.get(secret_id) if is_id(secret_id) else None
+        secret = await self.table.get(secret_id) if is_id(secret_id) else None
         if secret is None:
             raise no_secret()
         return secret
@@ -217,7 +217,7 @@ class SecretService:
             return ended(secret, EndReason.REVOKED, event.at)
 
         secret = await self.get(secret_id)
-        return await self.repository.change(secret, event, revoked, waits=False)
+        return await self.table.change(secret, event, revoked, waits=False)
 
     async def revoke_link(self, secret_id: str, link_id: str, actor: Actor) -> Secret:
         """Revoke one link and erase its keys. Does nothing if the link is no longer active. Revokes
@@ -237,7 +237,7 @@ class SecretService:
             link = msgspec.structs.replace(link, state=LinkState.REVOKED, wrapped_keys={})
             return secret.with_link(link, revision=secret.revision + 1)
 
-        return await self.repository.change(secret, event, revoked, waits=False)
+        return await self.table.change(secret, event, revoked, waits=False)
 
     def _secret(self, secret_id: str, links: Sequence[Link], ttl_s: float, **fields: Any) -> Secret:
         """Return a secret without content, whose lifetime begins now."""
@@ -253,7 +253,7 @@ class SecretService:
     async def _links(self, secret_id: str, new: CreateSecret) -> tuple[list[LinkToken], list[Link]]:
         tokens: list[LinkToken] = []
         links: list[Link] = []
-        for position, recipient in enumerate(new.recipients or ("",)):
+        for recipient in new.recipients or ("",):
             token = LinkToken.create(secret_id + new_id(LINK_CHARS))
             salt = secrets.token_bytes(encryption.SALT_BYTES) if new.passphrase else b""
             keys = await self._backend.link_keys(token, new.passphrase or "", salt)
@@ -266,7 +266,6 @@ class SecretService:
                     uses_max=new.uses,
                     recipient=recipient,
                     salt=salt,
-                    position=position,
                 )
             )
         return tokens, links
@@ -333,7 +332,7 @@ class SecretService:
             return msgspec.structs.replace(change(secret), revision=secret.revision + 1)
 
         event = self._backend.event(actor, action, secret_id, details)
-        return await self.repository.change(await self.get(secret_id), event, changed)
+        return await self.table.change(await self.get(secret_id), event, changed)
 
     def _changeable(self, secret: Secret, revision: int | None) -> Secret:
         if secret.state != SecretState.ACTIVE or is_expired(secret, self._clock.now()):

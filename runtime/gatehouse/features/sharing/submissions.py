@@ -26,7 +26,7 @@ class SubmissionService:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._repository = backend.secrets
+        self._table = backend.table
         self._secrets = SecretService(backend, "")
         self._denials = Denials(backend.table, backend.clock)
 
@@ -36,7 +36,7 @@ class SubmissionService:
 
         Raises LinkNotFound, also if nothing can be submitted.
         """
-        secret = await self._repository.get(path) if is_id(path) else None
+        secret = await self._table.get(path) if is_id(path) else None
         if secret is None or secret.request is None or not self._is_open(secret):
             raise LinkNotFound
         return secret, secret.request
@@ -45,7 +45,7 @@ class SubmissionService:
         """Return the requested secret that a client with the complete link can submit, or has
         submitted. Raises LinkNotFound, TooManyDenied.
         """
-        secret = await self._repository.get(token.path)
+        secret = await self._table.get(token.path)
         request = None if secret is None else secret.request
         verifier = None if request is None else request.verifier
         correct = encryption.matches(token.secret, token.path, verifier)
@@ -84,7 +84,7 @@ class SubmissionService:
         actor = client.actor("submitter", requested.id)
         event = self._backend.event(actor, AuditAction.REQUEST_SUBMIT, requested.id)
         try:
-            await self._repository.change(requested, event, submitted)
+            await self._table.change(requested, event, submitted)
         except LinkNotFound:
             # Either this submission was received by another process, or it is denied.
             await self.check(token, submission_id, client)
@@ -108,5 +108,5 @@ class SubmissionService:
         )
         # No secret has the other ID.
         identifier = token.path if exists else f"request:{token.path}"
-        record = partial(self._repository.record, identifier, event)
+        record = partial(self._table.record, identifier, event)
         return await self._denials.error(token.path, client.network, record)

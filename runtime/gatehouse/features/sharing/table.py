@@ -1,24 +1,29 @@
-"""Reads and writes items in the DynamoDB table: conditional writes with audit events, pending work,
-and counters.
+"""Stores secrets in DynamoDB: conditional writes with audit events, pending work, and counters.
 
-A write to a secret stores its event in the same item, so every stored change has an event, and
-happens only if nobody else has changed the item since it was read. Reads are consistent. No
-decision depends on an index or on DynamoDB's TTL.
+A secret is one item that contains its whole state, such as the links and their uses, and its
+unrecorded events, so every stored change has an event. Every change is one conditional update,
+which is made only if nobody else has changed the item since it was read. DynamoDB therefore
+resolves concurrent changes; those of one process wait for each other. Reads are consistent. No
+decision depends on an index or on DynamoDB's TTL: the service compares the expiry with the current
+time, and therefore denies expired items before DynamoDB deletes them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 from botocore.exceptions import ClientError
 
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.sharing.models import SharingEvent
+from gatehouse.features.sharing.models import Secret, SharingEvent
 from gatehouse.platform.aws import call, create_client, error_code
 
 OWNER_INDEX = "owner-index"
@@ -34,10 +39,15 @@ _CONDITION_FAILED = "ConditionalCheckFailedException"
 #: room for the events of changes.
 PENDING_MAX = 300
 PENDING_DENIED_MAX = 200
+#: Maximum number of attempts for a change that meets other changes of the item, and the bounds of
+#: the random pauses between them, which double (AWS Architecture Blog, "Exponential Backoff And
+#: Jitter").
+_ATTEMPTS_MAX = 20
+_PAUSE_S, _PAUSE_MAX_S = 0.02, 1.0
 #: Key of an item that does not exist.
 _ABSENT = "readiness-probe"
 
-#: `Item`: an item in Python types. `Write`: the DynamoDB parameters of a write.
+#: An item, and the parameters of a write, in DynamoDB JSON.
 Item = dict[str, Any]
 Write = dict[str, Any]
 
@@ -53,7 +63,9 @@ class ConditionNotMet(Exception):
 
 
 class Table:
-    """Reads and writes items. Methods raise Unavailable if DynamoDB cannot be reached."""
+    """Reads and changes secrets, and counts attempts. Methods raise Unavailable if DynamoDB cannot
+    be reached.
+    """
 
     name = "tokens"  # name of the readiness check
 
@@ -62,6 +74,8 @@ class Table:
         self._client = create_client("dynamodb", timeout_s=_TIMEOUT_S, attempts=_ATTEMPTS)
         # Only one attempt, because callers repeat readiness probes.
         self._probe = create_client("dynamodb", timeout_s=_PROBE_TIMEOUT_S, attempts=1)
+        #: Locks of the secrets that this process changes.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def check(self) -> None:
         """Read an item to check the connection and the permission of the service. Raises
@@ -69,17 +83,26 @@ class Table:
         """
         await self._call(self._probe.get_item, Key=_key(_ABSENT), ProjectionExpression="id")
 
-    async def get(self, item_id: str) -> Item | None:
-        reply = await self._call(self._client.get_item, Key=_key(item_id), ConsistentRead=True)
-        return _item(reply["Item"]) if "Item" in reply else None
+    async def get(self, secret_id: str) -> Secret | None:
+        item = await self._item(secret_id)
+        return None if item is None else _secret(item)
 
-    async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[Item], str]:
-        """Return the items of an owner after a position, newest first, and the position of the last
-        item.
+    async def with_events(self, secret_id: str) -> tuple[Secret, list[SharingEvent]] | None:
+        """Return a secret and, in their original order, its events that are not in the audit trail
+        yet. Returns None if the secret does not exist."""
+        item = await self._item(secret_id)
+        if item is None:
+            return None
+        events = [msgspec.msgpack.decode(event, type=SharingEvent) for event in _events(item)]
+        return _secret(item), events
 
-        An empty `after` starts at the first item. An empty returned position means that this is the
-        last page. The index can contain an item that was just deleted, so a page can have fewer
-        items than `size`.
+    async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[Secret], str]:
+        """Return the secrets of an owner after a position, newest first, and the position of the
+        last secret.
+
+        An empty `after` starts at the first secret. An empty returned position means that this is
+        the last page. The index can contain an item that was just deleted, so a page can have fewer
+        secrets than `size`.
         """
         reply = await self._call(
             self._client.query,
@@ -94,28 +117,29 @@ class Table:
         last = reply.get("LastEvaluatedKey")
         position = json.dumps(last) if last else ""
         ids = [item["id"]["S"] for item in reply["Items"]]
-        items = await self._items(ids)
-        return [items[item_id] for item_id in ids if item_id in items], position
+        secrets = await self._secrets(ids)
+        return [secrets[secret_id] for secret_id in ids if secret_id in secrets], position
 
-    async def _items(self, ids: Sequence[str]) -> dict[str, Item]:
-        """Return the items that exist, by ID. DynamoDB processes at least one key of each call."""
-        keys, items = [_key(item_id) for item_id in ids], {}
+    async def _secrets(self, ids: Sequence[str]) -> dict[str, Secret]:
+        """Return the secrets that exist, by ID. DynamoDB processes at least one key of each
+        call.
+        """
+        keys, secrets = [_key(secret_id) for secret_id in ids], {}
         while keys:
             request = {self._table: {"Keys": keys[:_BATCH], "ConsistentRead": True}}
             reply = await _call(self._client.batch_get_item, RequestItems=request)
-            for attributes in reply["Responses"][self._table]:
-                items[attributes["id"]["S"]] = _item(attributes)
+            for item in reply["Responses"][self._table]:
+                secrets[item["id"]["S"]] = _secret(item)
             unprocessed = reply.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
             keys = [*unprocessed, *keys[_BATCH:]]
-        return items
+        return secrets
 
-    async def put(self, item: Item, event: SharingEvent) -> None:
-        """Create an item. Raises ConditionNotMet if the ID already exists."""
-        attributes = {**item, "events": [builtins(event)], "work": _WORK, "work_at": event.at}
+    async def create(self, secret: Secret, event: SharingEvent) -> None:
+        """Raises ConditionNotMet if the ID already exists."""
         try:
             await self._call(
                 self._client.put_item,
-                Item={name: _write(value) for name, value in attributes.items()},
+                Item=new_item(secret, event),
                 ConditionExpression="attribute_not_exists(id)",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
@@ -126,48 +150,86 @@ class Table:
                 raise
         except Unavailable:
             # DynamoDB may have created the item although no attempt of boto3 received a response.
-            if not _contains(await self.get(item["id"]), event):
+            if not _contains(await self._item(secret.id), event):
                 raise
 
-    async def update(self, before: Item, after: Item, event: SharingEvent, *, waits: bool) -> Item:
-        """Write the changed attributes of an item, append the event, and return the new item.
+    async def change(
+        self,
+        secret: Secret,
+        event: SharingEvent,
+        change: Callable[[Secret], Secret],
+        *,
+        waits: bool = True,
+    ) -> Secret:
+        """Store a change with its event, and return the current value.
+
+        secret: the value as it was read.
+        change: returns the changed value, or its argument if nothing needs to be changed. Called
+            again with the current value if somebody else has changed the item.
+        waits: False for a change that does not wait for the audit trail, because there is at most
+            one such change for each item or link.
+        """
+        lock = self._locks.setdefault(secret.id, asyncio.Lock())
+        waited = lock.locked()
+        async with lock:
+            if waited:
+                secret = await self.get(secret.id) or secret
+            for attempt in range(_ATTEMPTS_MAX):
+                changed = change(secret)
+                if changed is secret:
+                    return secret
+                changed = msgspec.structs.replace(changed, writes=secret.writes + 1)
+                try:
+                    return await self.update(secret, changed, event, waits=waits)
+                except ConditionNotMet as failed:
+                    current = None if failed.item is None else _secret(failed.item)
+                if attempt:
+                    pause_s = min(_PAUSE_S * 2**attempt, _PAUSE_MAX_S)
+                    await asyncio.sleep(pause_s * random.random())  # noqa: S311 - is no secret
+                    current = await self.get(secret.id)  # has changed during the pause
+                secret = current or secret
+        raise Unavailable(
+            "The secret is being changed by other requests. Try again.",
+            detail="sharing: concurrent changes",
+        )
+
+    async def update(
+        self, before: Secret, after: Secret, event: SharingEvent, *, waits: bool
+    ) -> Secret:
+        """Store a changed secret and its event. Returns the current value.
 
         Raises ConditionNotMet if somebody has changed the item since `before` was read, and, for a
         change that `waits`, Unavailable if PENDING_MAX events of the item are not in the audit
         trail yet.
         """
-        changed = {name: value for name, value in after.items() if value != before[name]}
-        changed["writes"] = before["writes"] + 1
-        read, pending_max = {":read": before["writes"]}, PENDING_MAX if waits else None
+        values, pending_max = {":read": _number(before.writes)}, PENDING_MAX if waits else None
+        write = append(after.id, _state(after), event, "writes = :read", values, pending_max)
         try:
-            reply = await self._call(
-                self._client.update_item,
-                **_write_of(before["id"], changed, event, "#writes = :read", read, pending_max),
-                ReturnValues="ALL_NEW",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            await self._call(
+                self._client.update_item, **write, ReturnValuesOnConditionCheckFailure="ALL_OLD"
             )
         except ConditionNotMet as failed:
             if failed.item is not None and _contains(failed.item, event):
-                return failed.item  # as for `put`
-            if waits and len((failed.item or {}).get("events", ())) >= PENDING_MAX:
+                return _secret(failed.item)  # as for `create`
+            if waits and len(_events(failed.item)) >= PENDING_MAX:
                 raise Unavailable(
                     "The audit trail is not up to date. Try again.",
                     detail="sharing: pending events",
                 ) from None
             raise
-        return _item(reply["Attributes"])
+        return after
 
-    async def record(self, item_id: str, event: SharingEvent) -> None:
+    async def record(self, secret_id: str, event: SharingEvent) -> None:
         """Store the event of a denied attempt, without reading the item, so that the duration does
         not depend on the size of the item. Does nothing if the item does not exist, or if it has
         PENDING_DENIED_MAX events that are not in the audit trail yet.
         """
-        write = _write_of(item_id, {}, event, "attribute_exists(id)", {}, PENDING_DENIED_MAX)
+        write = append(secret_id, {}, event, "attribute_exists(id)", {}, PENDING_DENIED_MAX)
         with suppress(ConditionNotMet):
             await self._call(self._client.update_item, **write)
 
     async def due(self, now: float, size: int) -> list[tuple[str, float]]:
-        """Return the IDs of items that have unrecorded events or a due purge, each with its
+        """Return the IDs of secrets that have unrecorded events or a due purge, each with its
         `work_at`, earliest first.
         """
         reply = await self._call(
@@ -175,40 +237,35 @@ class Table:
             IndexName=WORK_INDEX,
             KeyConditionExpression="#work = :work AND work_at <= :now",
             ExpressionAttributeNames={"#work": "work"},
-            ExpressionAttributeValues={":work": {"S": _WORK}, ":now": _write(now)},
+            ExpressionAttributeValues={":work": {"S": _WORK}, ":now": _number(now)},
             Limit=size,
         )
         return [(item["id"]["S"], float(item["work_at"]["N"])) for item in reply["Items"]]
 
-    async def with_events(self, item_id: str) -> tuple[Item, list[SharingEvent]] | None:
-        """Return an item and, in their original order, its events that are not in the audit trail
-        yet. Returns None if the item does not exist."""
-        item = await self.get(item_id)
-        return None if item is None else (item, msgspec.convert(item["events"], list[SharingEvent]))
-
     async def settle(
-        self, item_id: str, events: Sequence[SharingEvent], *, next_at: float | None
+        self, secret_id: str, events: Sequence[SharingEvent], *, next_at: float | None
     ) -> None:
-        """Remove the events of an item, which are in the audit trail, and set the time `next_at` at
-        which the item is due again. None: never.
+        """Remove the events of a secret, which are in the audit trail, and set the time `next_at`
+        at which the secret is due again. None: never.
 
-        If the events have changed in the meantime, this method does nothing and the item stays due.
+        If the events have changed in the meantime, this method does nothing and the secret stays
+        due.
         """
-        values: dict[str, Any] = {":count": len(events), ":none": []}
+        values: Item = {":count": _number(len(events)), ":none": {"L": []}}
         conditions, due = ["size(events) = :count"], "REMOVE #work, work_at"
         names = {"#work": "work"}
         if events:
-            conditions.append("events[0].id = :first")
-            values[":first"] = events[0].id
+            conditions.append("events[0] = :first")
+            (values[":first"],) = encoded(events[0])["L"]
         if next_at is not None:
-            due, names, values[":next"] = ", work_at = :next", {}, next_at
+            due, names, values[":next"] = ", work_at = :next", {}, _number(next_at)
         with suppress(ConditionNotMet):
             await self._call(
                 self._client.update_item,
-                Key=_key(item_id),
+                Key=_key(secret_id),
                 UpdateExpression=f"SET events = :none {due}",
                 ConditionExpression=" AND ".join(conditions),
-                ExpressionAttributeValues={name: _write(value) for name, value in values.items()},
+                ExpressionAttributeValues=values,
                 **({"ExpressionAttributeNames": names} if names else {}),
             )
 
@@ -229,9 +286,9 @@ class Table:
                 UpdateExpression="ADD attempts :one SET delete_at = :delete",
                 ConditionExpression="attribute_not_exists(id) OR attempts < :limit",
                 ExpressionAttributeValues={
-                    ":one": _write(1),
-                    ":limit": _write(limit),
-                    ":delete": _write(int(ends_at) + 3600),
+                    ":one": _number(1),
+                    ":limit": _number(limit),
+                    ":delete": _number(int(ends_at) + 3600),
                 },
             )
         except ConditionNotMet:
@@ -246,8 +303,12 @@ class Table:
             self._client.update_item,
             Key=_counter_key(counter, _window_end(now, window_s)),
             UpdateExpression="ADD attempts :minus",
-            ExpressionAttributeValues={":minus": _write(-1)},
+            ExpressionAttributeValues={":minus": _number(-1)},
         )
+
+    async def _item(self, item_id: str) -> Item | None:
+        reply = await self._call(self._client.get_item, Key=_key(item_id), ConsistentRead=True)
+        return reply.get("Item")
 
     async def _call(self, operation: Any, **arguments: Any) -> dict[str, Any]:
         return await _call(operation, TableName=self._table, **arguments)
@@ -261,12 +322,24 @@ async def _call(operation: Any, **arguments: Any) -> dict[str, Any]:
         cause = exc.__cause__
         if not isinstance(cause, ClientError) or error_code(cause) != _CONDITION_FAILED:
             raise
-        item: Any = cause.response.get("Item")
-        raise ConditionNotMet(_item(item) if item else None) from None
+        response: Any = cause.response
+        raise ConditionNotMet(response.get("Item")) from None
 
 
-def _write_of(
-    item_id: str,
+def new_item(secret: Secret, *events: SharingEvent) -> Item:
+    return {
+        **_key(secret.id),
+        "owner": {"S": secret.owner},
+        "created_at": _number(secret.created_at),
+        **_state(secret),
+        "events": encoded(*events),
+        "work": {"S": _WORK},
+        "work_at": _number(events[0].at),
+    }
+
+
+def append(
+    secret_id: str,
     changed: Item,
     event: SharingEvent,
     condition: str,
@@ -277,30 +350,52 @@ def _write_of(
     with these values.
     """
     if pending_max is not None:
-        condition, values = f"{condition} AND size(events) < :max", {**values, ":max": pending_max}
-    changed = {**changed, "work": _WORK, "work_at": event.at}
-    values = {**values, **{f":{name}": value for name, value in changed.items()}}
-    values[":events"] = [builtins(event)]
-    sets = ", ".join(f"#{name} = :{name}" for name in changed)
+        condition = f"{condition} AND size(events) < :max"
+        values = {**values, ":max": _number(pending_max)}
+    sets = "".join(f"{name} = :{name}, " for name in changed)
     return {
-        "Key": _key(item_id),
-        "UpdateExpression": f"SET {sets}, events = list_append(events, :events)",
+        "Key": _key(secret_id),
+        "UpdateExpression": (
+            f"SET {sets}#work = :work, work_at = :at, events = list_append(events, :events)"
+        ),
         "ConditionExpression": condition,
-        "ExpressionAttributeNames": {f"#{name}": name for name in changed},
-        "ExpressionAttributeValues": {name: _write(value) for name, value in values.items()},
+        "ExpressionAttributeNames": {"#work": "work"},
+        "ExpressionAttributeValues": {
+            **values,
+            **{f":{name}": value for name, value in changed.items()},
+            ":work": {"S": _WORK},
+            ":at": _number(event.at),
+            ":events": encoded(event),
+        },
     }
 
 
-def builtins(model: Any) -> Any:
-    """Convert a model to the values of an item."""
-    return msgspec.to_builtins(model, builtin_types=(bytes,))
+def _state(secret: Secret) -> Item:
+    """The attributes that change with the secret. `delete_at` is the attribute of DynamoDB's
+    TTL.
+    """
+    deletion = {} if secret.delete_at is None else {"delete_at": _number(secret.delete_at)}
+    writes = _number(secret.writes)
+    return {"secret": {"B": msgspec.msgpack.encode(secret)}, "writes": writes, **deletion}
+
+
+def _secret(item: Item) -> Secret:
+    return msgspec.msgpack.decode(item["secret"]["B"], type=Secret)
+
+
+def encoded(*events: SharingEvent) -> Item:
+    return {"L": [{"B": msgspec.msgpack.encode(event)} for event in events]}
+
+
+def _events(item: Item | None) -> list[bytes]:
+    return [event["B"] for event in item["events"]["L"]] if item else []
 
 
 def _contains(item: Item | None, event: SharingEvent) -> bool:
-    return any(stored["id"] == event.id for stored in (item or {}).get("events", ()))
+    return msgspec.msgpack.encode(event) in _events(item)
 
 
-def _key(item_id: str) -> dict[str, Any]:
+def _key(item_id: str) -> Item:
     return {"id": {"S": item_id}}
 
 
@@ -308,41 +403,10 @@ def _window_end(now: float, window_s: float) -> float:
     return (now // window_s + 1) * window_s
 
 
-def _counter_key(counter: str, ends_at: float) -> dict[str, Any]:
+def _counter_key(counter: str, ends_at: float) -> Item:
     return _key(f"counter:{counter}:{ends_at:.0f}")
 
 
-def _write(value: Any) -> dict[str, Any]:
-    """Convert a value to DynamoDB JSON. Times are rounded to microseconds."""
-    if value is None:
-        return {"NULL": True}
-    if isinstance(value, bool):
-        return {"BOOL": value}
-    if isinstance(value, float):
-        return {"N": f"{value:.6f}"}
-    if isinstance(value, int):
-        return {"N": str(value)}
-    if isinstance(value, str):
-        return {"S": str(value)}
-    if isinstance(value, bytes):
-        return {"B": value}
-    if isinstance(value, Mapping):
-        return {"M": {name: _write(item) for name, item in value.items()}}
-    return {"L": [_write(item) for item in value]}
-
-
-def _item(attributes: Mapping[str, Any]) -> Item:
-    return {name: _read(value) for name, value in attributes.items()}
-
-
-def _read(value: Mapping[str, Any]) -> Any:
-    (kind, content), *_ = value.items()
-    if kind == "N":
-        return float(content) if "." in content else int(content)
-    if kind == "M":
-        return {name: _read(item) for name, item in content.items()}
-    if kind == "L":
-        return [_read(item) for item in content]
-    if kind == "NULL":
-        return None
-    return content
+def _number(value: float) -> Item:
+    """Convert a number. Times are rounded to microseconds."""
+    return {"N": f"{value:.6f}".removesuffix(".000000")}

@@ -30,7 +30,6 @@ from gatehouse.features.sharing.models import (
     is_final,
     is_used,
 )
-from gatehouse.features.sharing.repository import read
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.aws.signing_key import Signer
 from gatehouse.platform.db.pool import Pool
@@ -60,7 +59,6 @@ class SecretWorker:
     def __init__(
         self, backend: Backend, pool: Pool, signer: Signer | None, observer: Observer
     ) -> None:
-        self._repository = backend.secrets
         self._table = backend.table
         self._content = backend.content
         self._clock = backend.clock
@@ -120,7 +118,7 @@ class SecretWorker:
         for secret_id in await self._content.secret_ids(
             older_than=self._clock.now() - ORPHAN_AGE_S
         ):
-            secret = await self._repository.get(secret_id)
+            secret = await self._table.get(secret_id)
             if secret is None or secret.state == SecretState.PURGED:
                 removed += len(await self._content.delete_all(secret_id))
         return removed
@@ -144,9 +142,9 @@ class SecretWorker:
         found = await self._table.with_events(item_id)
         if found is None:
             return
-        item, events = found
+        secret, events = found
         await self._record(events)
-        secret = await self._end(read(item))
+        secret = await self._end(secret)
         if secret.state == SecretState.ENDED:
             secret = await self._purge(secret)
         next_at = next_due(secret, self._clock.now())
@@ -184,7 +182,7 @@ class SecretWorker:
             unchanged = current.revision == secret.revision
             return ended(current, reason, event.at) if unchanged else current
 
-        return await self._repository.change(secret, event, end, waits=False)
+        return await self._table.change(secret, event, end, waits=False)
 
     async def _purge(self, secret: Secret) -> Secret:
         """Delete every object version of an ended secret, and store a deletion receipt. Returns the
@@ -211,7 +209,7 @@ class SecretWorker:
                 delete_at=int(event.at + RECEIPT_S),
             )
 
-        return await self._repository.change(secret, event, purged, waits=False)
+        return await self._table.change(secret, event, purged, waits=False)
 
     async def _receipt(
         self, secret: Secret, deleted: Sequence[tuple[str, str]], at: float

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from gatehouse.core.actor import RequestId
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.sharing import repository, table
+from gatehouse.features.sharing import table
 from gatehouse.features.sharing.link_token import LinkToken, new_id
 from gatehouse.features.sharing.models import (
     RECIPIENTS_MAX,
@@ -32,7 +32,7 @@ from gatehouse.features.sharing.schemas import (
     secret_view,
 )
 from gatehouse.features.sharing.service import NewItem
-from gatehouse.features.sharing.table import PENDING_MAX, builtins
+from gatehouse.features.sharing.table import PENDING_MAX
 
 from tests.runtime.features.sharing.aws_calls import rejected
 from tests.runtime.features.sharing.services import ACTOR, TABLE, TEXT, Sharing
@@ -43,9 +43,9 @@ pytestmark = pytest.mark.requirement("SS-03")
 async def store_events(sharing: Sharing, secret: Secret, count: int) -> None:
     """Store denied attempts with a secret, without the bound."""
     event = sharing.backend.event(ACTOR, AuditAction.LINK_DENIED, secret.id, {"reason": "ended"})
-    write = table._write_of(secret.id, {}, event, "attribute_exists(id)", {}, None)
-    events = [builtins(msgspec.structs.replace(event, id=new_id())) for _ in range(count)]
-    write["ExpressionAttributeValues"][":events"] = table._write(events)
+    write = table.append(secret.id, {}, event, "attribute_exists(id)", {}, None)
+    events = [msgspec.structs.replace(event, id=new_id()) for _ in range(count)]
+    write["ExpressionAttributeValues"][":events"] = table.encoded(*events)
     await asyncio.to_thread(sharing.dynamodb.update_item, TableName=TABLE, **write)
 
 
@@ -81,7 +81,7 @@ async def test_denied_attempts_leave_room_for_openings(
     secret, (token,) = await sharing.create()
     event = sharing.backend.event(ACTOR, AuditAction.LINK_DENIED, secret.id, {"reason": "ended"})
     for _ in range(2):
-        await sharing.backend.secrets.record(secret.id, event)
+        await sharing.backend.table.record(secret.id, event)
     assert len(await pending(sharing, secret)) == 2
     assert await sharing.text(await sharing.open(token)) == TEXT
 
@@ -133,15 +133,8 @@ async def test_largest_item_fits_dynamodb(sharing: Sharing) -> None:
     client = Client("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", RequestId("req_" + "f" * 26))
     token = LinkToken(largest.id + tokens[0].link_id, tokens[0].secret)
     event = sharing.links._event(token, client, AuditAction.LINK_CLAIM, {"claim": "f" * 32})
-    item = {
-        **builtins(largest),
-        "work": "pending",
-        "work_at": now,
-        "events": [builtins(event)] * (PENDING_MAX + RECIPIENTS_MAX + 2),
-    }
-    await asyncio.to_thread(
-        sharing.dynamodb.put_item, TableName=TABLE, Item=table._write(item)["M"]
-    )
+    item = table.new_item(largest, *[event] * (PENDING_MAX + RECIPIENTS_MAX + 2))
+    await asyncio.to_thread(sharing.dynamodb.put_item, TableName=TABLE, Item=item)
 
 
 async def test_recipients_are_listed_in_the_order_of_the_request(sharing: Sharing) -> None:
@@ -152,12 +145,12 @@ async def test_recipients_are_listed_in_the_order_of_the_request(sharing: Sharin
     assert [[link.recipient for link in links] for links in views] == [names, names]
 
 
-@pytest.mark.bound("sharing.repository:_ATTEMPTS_MAX")
+@pytest.mark.bound("sharing.table:_ATTEMPTS_MAX")
 @pytest.mark.parametrize("refusals", [2, 1000])
 async def test_write_that_meets_other_writes_is_repeated_a_few_times(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch, refusals: int
 ) -> None:
-    monkeypatch.setattr(repository, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(table, "_PAUSE_S", 0.0)
     secret, _ = await sharing.create()
 
     def conflict() -> None:
@@ -169,4 +162,4 @@ async def test_write_that_meets_other_writes_is_repeated_a_few_times(
         else:
             with pytest.raises(Unavailable):
                 await sharing.secrets.revoke(secret.id, ACTOR)
-    assert len(calls) == min(refusals + 1, repository._ATTEMPTS_MAX)
+    assert len(calls) == min(refusals + 1, table._ATTEMPTS_MAX)

@@ -89,7 +89,7 @@ async def test_clocks_that_differ_neither_add_uses_nor_open_ended_links(
     sharing.clock.advance(1.0)
     secret = await sharing.secrets.get(tokens["ended"].secret_id)
     event = sharing.backend.event(ACTOR, AuditAction.SECRET_END, secret.id)
-    await sharing.backend.secrets.change(
+    await sharing.backend.table.change(
         secret, event, lambda secret: ended(secret, EndReason.EXPIRED, event.at)
     )
     assert await attempts("ended") == [b"denied", b"denied"]

@@ -7,10 +7,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.features.sharing.link_token import new_id
-from gatehouse.features.sharing.table import ConditionNotMet, builtins
+from gatehouse.features.sharing.table import ConditionNotMet
 
 from tests.runtime.features.sharing.aws_calls import rejected
 from tests.runtime.features.sharing.services import ACTOR, TABLE, Sharing
@@ -18,31 +19,26 @@ from tests.runtime.features.sharing.services import ACTOR, TABLE, Sharing
 pytestmark = pytest.mark.requirement("SS-03")
 
 
-def item(sharing: Sharing) -> dict[str, Any]:
-    return {"id": new_id(), "kind": "test"}
-
-
 async def test_repeated_creation_finds_its_own_item(sharing: Sharing) -> None:
-    created, event = item(sharing), sharing.backend.event(ACTOR, AuditAction.SECRET_CREATE, "test")
-    await sharing.backend.table.put(created, event)
-    await sharing.backend.table.put(created, event)
+    table = sharing.backend.table
+    created = msgspec.structs.replace((await sharing.create())[0], id=new_id())
+    event = sharing.backend.event(ACTOR, AuditAction.SECRET_CREATE, "test")
+    await table.create(created, event)
+    await table.create(created, event)
     with pytest.raises(ConditionNotMet):
-        await sharing.backend.table.put(
-            created, sharing.backend.event(ACTOR, AuditAction.SECRET_CREATE, "test")
-        )
-    _, events = await sharing.backend.table.with_events(created["id"]) or ({}, [])
-    assert events == [event]
+        await table.create(created, sharing.backend.event(ACTOR, AuditAction.SECRET_CREATE, "test"))
+    assert await table.with_events(created.id) == (created, [event])
 
 
 async def test_repeated_change_finds_its_own_event(sharing: Sharing) -> None:
     secret, _ = await sharing.create()
-    table, before = sharing.backend.table, builtins(secret)
+    table = sharing.backend.table
     changes = [sharing.backend.event(ACTOR, AuditAction.SECRET_UPDATE, "test") for _ in range(2)]
-    after = {**before, "label": "changed"}
-    changed = await table.update(before, after, changes[0], waits=True)
-    assert await table.update(before, after, changes[0], waits=True) == changed
+    after = msgspec.structs.replace(secret, label="changed", writes=secret.writes + 1)
+    for _ in range(2):
+        assert await table.update(secret, after, changes[0], waits=True) == after
     with pytest.raises(ConditionNotMet):
-        await table.update(before, after, changes[1], waits=True)
+        await table.update(secret, after, changes[1], waits=True)
 
 
 async def test_wait_for_an_attempt_is_rounded_up_to_whole_seconds(sharing: Sharing) -> None:
@@ -72,7 +68,7 @@ async def test_keys_that_dynamodb_does_not_process_are_read_again(sharing: Shari
         return SimpleNamespace(status_code=200), reply
 
     with rejected(sharing, "BatchGetItem", 1, unprocessed) as calls:
-        listed, _ = await sharing.secrets.repository.of_owner("unprocessed", after="", size=2)
+        listed, _ = await sharing.backend.table.of_owner("unprocessed", after="", size=2)
     assert ({secret.id for secret in listed}, len(calls)) == (
         {secret.id for secret in secrets},
         2,

@@ -39,7 +39,7 @@ from gatehouse.features.sharing.worker import (
 from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.observability import Observer, Stream
-from msgspec import ValidationError
+from msgspec import DecodeError
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.commands.cli.conftest import Command, Result
@@ -264,10 +264,10 @@ async def test_an_unreadable_item_does_not_delay_other_secrets(work: Work) -> No
     work.sharing.dynamodb.update_item(
         TableName=TABLE,
         Key={"id": {"S": broken.id}},
-        UpdateExpression="SET links = :text",
-        ExpressionAttributeValues={":text": {"S": "not links"}},
+        UpdateExpression="SET secret = :content",
+        ExpressionAttributeValues={":content": {"B": b"no secret"}},
     )
-    with pytest.raises(ValidationError):
+    with pytest.raises(DecodeError):
         await work.worker().run_once()
     assert await work.actions(other.id) == ["secret.create"]
     work.sharing.dynamodb.delete_item(TableName=TABLE, Key={"id": {"S": broken.id}})
@@ -359,15 +359,15 @@ async def test_link_of_a_secret_that_is_purged_while_it_is_opened_is_not_found(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret, (token,) = await work.sharing.create()
-    change = work.sharing.backend.secrets.change
+    change = work.sharing.backend.table.change
 
     async def purge_first(*arguments: Any) -> Any:
-        monkeypatch.setattr(work.sharing.backend.secrets, "change", change)
+        monkeypatch.setattr(work.sharing.backend.table, "change", change)
         await work.sharing.secrets.revoke(secret.id, OWNER)
         await work.run()
         return await change(*arguments)
 
-    monkeypatch.setattr(work.sharing.backend.secrets, "change", purge_first)
+    monkeypatch.setattr(work.sharing.backend.table, "change", purge_first)
     with pytest.raises(LinkNotFound):
         await work.sharing.open(token)
 
