@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from dataclasses import dataclass
@@ -19,18 +20,22 @@ from gatehouse.features.sharing.links import (
     WrongPassphrase,
     claim_id_of,
 )
+from gatehouse.features.sharing.models import Client
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.security_headers import download_headers
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
-from gatehouse.services.sharing.handlers import client_of
 from gatehouse.services.sharing.pages import Pages, display_name
 
 #: Maximum size of a form or a JSON body.
 BODY_BYTES_MAX = 8192
 _FORM_FIELDS = frozenset({"link", "passphrase", "csrf", "claim"})
 _FORM = "application/x-www-form-urlencoded"
+
+
+def client_of(request: Request) -> Client:
+    return Client(request.client, request.request_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,18 @@ class Recipients:
         item = next((item for item in opened.items if not item.name), None)
         if item is None and len(opened.items) == 1:
             return await self._file(request, opened, opened.items[0])
-        text = None if item is None else await self._links.read(opened, item)
-        return Pages(request).revealed(opened, path, text, form.fields.items())
+        text = b"" if item is None else await self._links.read(opened, item)
+        sealed = opened.secret.end_to_end
+        return Pages(request).page(
+            "revealed",
+            "revealed",
+            opened=opened,
+            path=path,
+            fields=form.fields.items(),
+            has_text=item is not None,
+            shown="" if sealed else text.decode("utf-8", "replace"),
+            sealed=base64.b64encode(text).decode() if sealed else "",
+        )
 
     async def download(self, request: Request) -> Response:
         number = request.path_parameters["item"]
@@ -117,8 +132,17 @@ class Recipients:
             text = text.format(minutes=math.ceil(exc.retry_after_s / 60))
         headers = [] if exc is None else asgi.problem_headers(exc)
         self._forms.set_cookie(request, nonce)
-        return pages.link(
-            secret, link, path, hidden, value=value, error=text, status=status, headers=headers
+        return pages.page(
+            "link",
+            "title",
+            status,
+            headers,
+            secret=secret,
+            link=link,
+            path=path,
+            fields=hidden,
+            value=value,
+            error=text,
         )
 
     async def _checked_form(self, request: Request) -> LinkForm:

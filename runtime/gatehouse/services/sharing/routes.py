@@ -27,7 +27,7 @@ from gatehouse.platform.http.multipart import MEDIA_TYPE
 from gatehouse.platform.http.openapi import Api
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.validation import invalid
-from gatehouse.services.sharing.handlers import client_of
+from gatehouse.services.sharing.recipients import client_of
 from gatehouse.services.sharing.submitted_form import FIELD_BYTES_MAX
 from gatehouse.services.sharing.submitters import Submitters
 

@@ -16,8 +16,8 @@ from gatehouse.platform.http import asgi
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.request import Request
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
-from gatehouse.services.sharing.handlers import client_of
 from gatehouse.services.sharing.pages import Pages
+from gatehouse.services.sharing.recipients import client_of
 from gatehouse.services.sharing.submitted_form import (
     InvalidContent,
     SubmittedForm,
@@ -116,11 +116,14 @@ class Submitters:
         submission, link, text = (
             "" if form is None else form.field(name) for name in ("submission", "link", "text")
         )
-        return Pages(request).request(
-            secret,
-            requested.purpose,
-            [("csrf", nonce), ("submission", submission or new_nonce())],
-            link=link,
+        return Pages(request).page(
+            "request",
+            "request",
+            200 if problem is None else 400,
+            secret=secret,
+            purpose=requested.purpose,
+            fields=[("csrf", nonce), ("submission", submission or new_nonce())],
+            value=link,
             text=text,
             error="" if problem is None else problem.text,
         )
