@@ -57,7 +57,13 @@ SecretIdArgument = Annotated[
 ]
 FileOption = Annotated[
     list[Path] | None,
-    typer.Option("--file", help="File to share instead of standard input. Repeatable."),
+    typer.Option(
+        "--file",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="File to share instead of standard input. Repeatable.",
+    ),
 ]
 PassphraseFileOption = Annotated[
     Path | None, typer.Option(help="File whose first line is the passphrase.")
@@ -267,7 +273,12 @@ def receipt(client: ConsoleClient, id: SecretIdArgument) -> Output:
 
 
 def verify_receipt(
-    file: Annotated[Path, typer.Argument(help="Output of `gatehouse secrets receipt ID --json`.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            exists=True, dir_okay=False, help="Output of `gatehouse secrets receipt ID --json`."
+        ),
+    ],
     public_key: Annotated[
         Path, typer.Option(help="PEM file with the trusted public keys for the checkpoints.")
     ],
@@ -278,16 +289,9 @@ def verify_receipt(
     keys = trusted_keys(public_key)
     try:
         deletion = msgspec.json.decode(file.read_bytes(), type=Receipt).deletion
-    except OSError as exc:
-        stop(f"{file} cannot be read: {exc.strerror}", code=USAGE)
     except msgspec.DecodeError:
-        stop(
-            (
-                f"{file} is not a receipt; create the file with: gatehouse secrets receipt ID "
-                f"--json > FILE"
-            ),
-            code=USAGE,
-        )
+        create = "gatehouse secrets receipt ID --json > FILE"
+        stop(f"{file} is not a receipt; create the file with: {create}", code=USAGE)
     if deletion is None:
         stop(f"{file} contains no proof: the content was not deleted when the receipt was created")
     try:
@@ -380,19 +384,9 @@ def _content(files: list[Path] | None) -> dict[str, Any]:
 
 
 def _file(path: Path) -> dict[str, str]:
-    content = base64.b64encode(_read(path)).decode()
-    return {"name": path.name, "media_type": _media_type(path), "content_base64": content}
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as exc:
-        stop(f"{path} cannot be read: {exc.strerror}", code=USAGE)
-
-
-def _media_type(path: Path) -> str:
-    return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    content = base64.b64encode(path.read_bytes()).decode()
+    media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return {"name": path.name, "media_type": media_type, "content_base64": content}
 
 
 def _read_text() -> str:

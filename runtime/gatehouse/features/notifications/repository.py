@@ -49,12 +49,10 @@ _CLAIM = (
     f"RETURNING {_DELIVERY.select}"
 )
 
-_FINISH = (
-    "UPDATE delivery SET state = $3, finished_at = $4, problem = $5 "
-    "WHERE notification_id = $1 AND target = $2"
+_ATTEMPTED = (
+    "UPDATE delivery SET state = $3, problem = $4, finished_at = $5, "
+    "next_at = coalesce($6, next_at) WHERE notification_id = $1 AND target = $2"
 )
-
-_RETRY = "UPDATE delivery SET next_at = $3, problem = $4 WHERE notification_id = $1 AND target = $2"
 
 _REQUEUE = (
     "UPDATE delivery SET state = 'waiting', attempts = 0, next_at = $3, finished_at = NULL "
@@ -138,15 +136,17 @@ class NotificationRepository:
         rows = await self._pool.fetch(_CLAIM, to_datetime(now), to_datetime(now + lease_s), size)
         return tuple(_DELIVERY.read(row) for row in rows)
 
-    async def finish(self, delivery: Delivery, problem: str, *, now: float) -> None:
-        """Record the last attempt. `problem`: reason for which it failed; empty if it succeeded."""
-        key, state = (delivery.notification_id, delivery.target), "dead" if problem else "delivered"
-        await self._pool.execute(_FINISH, *key, state, to_datetime(now), problem)
-
-    async def postpone(self, delivery: Delivery, problem: str, *, retry_at: float) -> None:
-        """Record a failed attempt, which is repeated at `retry_at`."""
+    async def attempted(
+        self, delivery: Delivery, problem: str, *, now: float, retry_at: float | None
+    ) -> None:
+        """Record an attempt. `problem`: reason for which it failed; empty if it succeeded.
+        `retry_at`: time of the next attempt. None: there is none.
+        """
+        values: tuple[Any, ...] = ("waiting", problem, None, to_datetime(retry_at or now))
+        if retry_at is None:
+            values = ("dead" if problem else "delivered", problem, to_datetime(now), None)
         key = delivery.notification_id, delivery.target
-        await self._pool.execute(_RETRY, *key, to_datetime(retry_at), problem)
+        await self._pool.execute(_ATTEMPTED, *key, *values)
 
     async def deliveries(
         self, *, state: str, after: tuple[str, str], size: int

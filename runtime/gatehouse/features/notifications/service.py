@@ -9,7 +9,8 @@ receivers can detect duplicates.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -56,14 +57,12 @@ class WebhookService:
 
     pepper: HMAC secret from which webhook secrets are derived.
     networks: private networks that webhooks may use.
-    random_bytes: source of randomness for IDs.
     """
 
     repository: NotificationRepository
     clock: Clock
     pepper: Pepper
     networks: tuple[Network, ...]
-    random_bytes: Callable[[int], bytes]
 
     async def create(self, url: str, events: Iterable[str], actor: Actor) -> tuple[bytes, Webhook]:
         """Create a webhook. Returns its secret, which is not stored. Raises BadRequest if the URL
@@ -74,7 +73,7 @@ class WebhookService:
             problem = Problem("body.url", message, "send an https:// URL with a public address")
             raise BadRequest("Notifications cannot be sent to this URL.", errors=(problem,))
         # Webhook IDs have the format of key IDs: 71 random bits in base62.
-        id = base62(int.from_bytes(self.random_bytes(12), "big") % 62**ID_CHARS, ID_CHARS)
+        id = base62(secrets.randbelow(62**ID_CHARS), ID_CHARS)
         now, generation = self.clock.now(), self.pepper.current
         secret = webhook_secret(self.pepper, id, generation)
         if secret is None:
@@ -132,12 +131,15 @@ def _url_problem(url: str, networks: tuple[Network, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NotificationDispatcher:
-    """Sends due deliveries. `pepper`: HMAC secret from which webhook secrets are derived. `topic`:
-    None if not configured.
+    """Sends due deliveries.
+
+    upstreams: connect to the checked IP address of a host name. Redirects are not followed.
+    topic: None if not configured.
+    pepper: HMAC secret from which webhook secrets are derived.
     """
 
     repository: NotificationRepository
-    sender: WebhookSender
+    upstreams: UpstreamClients
     topic: SnsTopic | None
     clock: Clock
     pepper: Pepper
@@ -167,21 +169,19 @@ class NotificationDispatcher:
 
     async def _attempt(self, delivery: Delivery) -> None:
         problem = await self._send(delivery)
-        now = self.clock.now()
+        now, retry_at = self.clock.now(), None
         if problem and delivery.attempts <= len(BACKOFF_S):
             retry_at = now + BACKOFF_S[delivery.attempts - 1]
-            await self.repository.postpone(delivery, problem, retry_at=retry_at)
-        else:
-            await self.repository.finish(delivery, problem, now=now)
+        await self.repository.attempted(delivery, problem, now=now, retry_at=retry_at)
 
     async def _send(self, delivery: Delivery) -> str:
-        """Attempts a delivery. Returns the reason for a failure, or an empty string on success."""
+        """Attempts a delivery. Returns an empty string on success, for a webhook a response with a
+        2xx status, otherwise the reason for the failure, without content of a response.
+        """
         if delivery.target == TOPIC:
-            return (
-                "no topic is configured"
-                if self.topic is None
-                else await self.topic.publish(delivery)
-            )
+            if self.topic is None:
+                return "no topic is configured"
+            return await self.topic.publish(delivery)
         webhook = await self.repository.webhook(delivery.target)
         if webhook is None:
             return "the webhook was deleted"
@@ -191,48 +191,27 @@ class NotificationDispatcher:
                 "the pepper generation of the webhook secret is not available; create the "
                 "webhook again"
             )
-        timestamp = int(self.clock.now())
-        headers = {
-            "webhook-id": delivery.notification_id,
-            "webhook-timestamp": str(timestamp),
-            "webhook-signature": webhook_signature(
-                secret, delivery.notification_id, timestamp, delivery.body.encode()
-            ),
-        }
-        return await self.sender.send(webhook, delivery, headers)
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookSender:
-    """Sends notifications to webhooks. Connects to the checked IP address of the host name.
-    Redirects are not followed.
-    """
-
-    upstreams: UpstreamClients
-    timeout_s: float = TIMEOUT_S
-
-    async def send(self, webhook: Webhook, delivery: Delivery, headers: dict[str, str]) -> str:
-        """Sends a notification. Returns an empty string if the response has a 2xx status, otherwise
-        the reason for the failure, without content from the response. Never raises."""
-        parts = urlsplit(webhook.url)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        body = delivery.body.encode()
-        fixed = [
+        timestamp, body = int(self.clock.now()), delivery.body.encode()
+        signature = webhook_signature(secret, delivery.notification_id, timestamp, body)
+        headers = [
             ("content-type", "application/json"),
             ("content-length", str(len(body))),
             ("user-agent", "gatehouse"),
+            ("webhook-id", delivery.notification_id),
+            ("webhook-timestamp", str(timestamp)),
+            ("webhook-signature", signature),
         ]
-        request = UpstreamRequest(
-            method="POST", target=target, headers=[*fixed, *headers.items()], body=body
-        )
+        parts = urlsplit(webhook.url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        request = UpstreamRequest(method="POST", target=target, headers=headers, body=body)
         try:
             async with (
-                asyncio.timeout(self.timeout_s),
+                asyncio.timeout(TIMEOUT_S),
                 self.upstreams.send(f"{parts.scheme}://{parts.netloc}", request) as reply,
             ):
                 return "" if 200 <= reply.status < 300 else f"responded with {reply.status}"
         except (CoreTimeout, TimeoutError):
-            return f"no response within {self.timeout_s:.0f} s"
+            return f"no response within {TIMEOUT_S:.0f} s"
         except BadRequest:
             return "not sent: the request cannot be built"
         except CoreUnreachable as exc:

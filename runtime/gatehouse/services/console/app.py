@@ -38,7 +38,6 @@ from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.notifications.service import (
     NotificationDispatcher,
     SnsTopic,
-    WebhookSender,
     WebhookService,
 )
 from gatehouse.features.operations.service import POLL_S, LogLevelFollower, LogLevelService
@@ -294,9 +293,7 @@ class Composition:
             AuditRepository: AuditRepository(self.pool),
             CheckpointReader: CheckpointReader(AuditRepository(self.pool), self.signer),
             UsageRepository: UsageRepository(self.pool),
-            WebhookService: WebhookService(
-                notifications, self.clock, self.pepper, networks, self.random_bytes
-            ),
+            WebhookService: WebhookService(notifications, self.clock, self.pepper, networks),
             CoreRepository: cores,
             GatewayUrl: self.settings.gateway_url.rstrip("/"),
             LogLevelService: self._log_levels(),
@@ -317,10 +314,12 @@ class Composition:
 
     def _notification_jobs(self) -> list[PeriodicJob]:
         topic, networks = self.settings.notification_topic, self.settings.webhook_networks
-        sender = WebhookSender(UpstreamClients(SystemResolver(), networks))
-        repository = NotificationRepository(self.pool)
         dispatcher = NotificationDispatcher(
-            repository, sender, SnsTopic(topic) if topic else None, self.clock, self.pepper
+            NotificationRepository(self.pool),
+            UpstreamClients(SystemResolver(), networks),
+            SnsTopic(topic) if topic else None,
+            self.clock,
+            self.pepper,
         )
         return [
             PeriodicJob("notifications", NOTIFICATION_INTERVAL_S, dispatcher.run_once),

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
@@ -20,7 +20,6 @@ from gatehouse.features.notifications.service import (
     BACKOFF_S,
     NotificationDispatcher,
     SnsTopic,
-    WebhookSender,
 )
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
 from moto import mock_aws
@@ -77,7 +76,7 @@ class Setup:
             self.upstreams if networks == LOOPBACK else UpstreamClients(SystemResolver(), networks)
         )
         return NotificationDispatcher(
-            self.repository, WebhookSender(upstreams), topic, self.clock, self.console.pepper
+            self.repository, upstreams, topic, self.clock, self.console.pepper
         )
 
     async def create_webhook(self, **properties: Any) -> tuple[str, bytes]:
@@ -170,12 +169,13 @@ async def test_number_of_concurrent_deliveries_is_bounded(
 
 
 @pytest.mark.bound("notifications.service:TIMEOUT_S")
-async def test_slow_webhook_is_retried(setup: Setup) -> None:
+async def test_slow_webhook_is_retried(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     await setup.create_webhook()
     await setup.revoke()
     setup.receiver.slow = True
-    hasty = replace(setup.dispatcher(), sender=WebhookSender(setup.upstreams, timeout_s=0.2))
-    assert await hasty.run_once() == 1
+    with monkeypatch.context() as changed:
+        changed.setattr(service, "TIMEOUT_S", 0.2)
+        assert await setup.dispatcher().run_once() == 1
     setup.receiver.slow = False
     setup.clock.advance(BACKOFF_S[0])
     assert await setup.dispatcher().run_once() == 1
