@@ -1,5 +1,4 @@
-"""The tree of runtime errors. Each error has a code, a status and a title, and specifies whether
-the request can be retried.
+"""The tree of runtime errors. Each error has a code, a status and a title.
 
 Outcomes of a verification (expired, rate limited, ...) are values (`verification.models.Code`) and
 are not raised. `public` is the message that is sent to the caller, in full sentences. `detail` is
@@ -32,7 +31,6 @@ class GatehouseError(Exception):
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
-    retryable: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -66,12 +64,7 @@ class HeadersTooLarge(BadRequest):
 
 
 class RequestTimeout(BadRequest):
-    code, status, title, retryable = (
-        "request_timeout",
-        408,
-        "The request was not received in time",
-        True,
-    )
+    code, status, title = "request_timeout", 408, "The request was not received in time"
 
 
 class UnsupportedMediaType(BadRequest):
@@ -128,11 +121,7 @@ class CoreDrained(Conflict):
 
 
 class RequestInProgress(Conflict):
-    code, title, retryable = (
-        "request_in_progress",
-        "A request with this Idempotency-Key is in progress",
-        True,
-    )
+    code, title = "request_in_progress", "A request with this Idempotency-Key is in progress"
 
 
 class IdempotencyKeyReused(GatehouseError):
@@ -162,15 +151,14 @@ class UsageExceeded(GatehouseError):
 
 
 class RateLimited(GatehouseError):
-    code, status, title, retryable = "rate_limited", 429, "A rate limit is exceeded", True
+    code, status, title = "rate_limited", 429, "A rate limit is exceeded"
 
 
 class TooManyRequests(GatehouseError):
-    code, status, title, retryable = (
+    code, status, title = (
         "too_many_requests",
         429,
         "The client has too many requests or connections open",
-        True,
     )
 
 
@@ -185,7 +173,7 @@ class CoreUnreachable(GatehouseError):
     established.
     """
 
-    code, status, title, retryable = "core_unreachable", 502, "The Core could not be reached", True
+    code, status, title = "core_unreachable", 502, "The Core could not be reached"
 
     def __init__(
         self,
@@ -200,31 +188,26 @@ class CoreUnreachable(GatehouseError):
 
 
 class CoreTimeout(GatehouseError):
-    code, status, title, retryable = "core_timeout", 504, "The Core did not respond in time", True
+    code, status, title = "core_timeout", 504, "The Core did not respond in time"
 
 
 class CoreNotRegistered(GatehouseError):
     """The lease of the Core has expired."""
 
-    code, status, title, retryable = "core_not_registered", 503, "The Core is not registered", True
+    code, status, title = "core_not_registered", 503, "The Core is not registered"
 
 
 class CoreCircuitOpen(GatehouseError):
-    code, status, retryable = "core_circuit_open", 503, True
+    code, status = "core_circuit_open", 503
     title = "The circuit breaker of the Core is open after repeated failures"
 
 
 class CoreOverloaded(GatehouseError):
-    code, status, title, retryable = (
-        "core_overloaded",
-        503,
-        "The Core has too many requests in progress",
-        True,
-    )
+    code, status, title = "core_overloaded", 503, "The Core has too many requests in progress"
 
 
 class Unavailable(GatehouseError):
-    code, status, title, retryable = "unavailable", 503, "A dependency is not available", True
+    code, status, title = "unavailable", 503, "A dependency is not available"
 
 
 class SettingsError(GatehouseError):

@@ -216,13 +216,11 @@ class Pool:
         *,
         application: str,
         size_max: int,
-        acquire_timeout_s: float = ACQUIRE_TIMEOUT_S,
     ) -> None:
         """`application` is the name shown in pg_stat_activity."""
         self._login = login
         self._application = application
         self._size_max = size_max
-        self._acquire_timeout_s = acquire_timeout_s
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
 
@@ -248,7 +246,7 @@ class Pool:
         """
         try:
             pool = self._pool or await self._opened()
-            async with asyncio.timeout(self._acquire_timeout_s if timeout_s is None else timeout_s):
+            async with asyncio.timeout(ACQUIRE_TIMEOUT_S if timeout_s is None else timeout_s):
                 connection = await pool.acquire()
             try:
                 yield connection

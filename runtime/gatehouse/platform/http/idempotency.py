@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gatehouse.core.clock import Clock, to_datetime, to_seconds
+from gatehouse.core.clock import Clock, to_datetime
 from gatehouse.core.errors import (
     Conflict,
     GatehouseError,
@@ -30,6 +30,7 @@ from gatehouse.core.errors import (
 from gatehouse.core.sealing import seal, unseal
 from gatehouse.core.token import Pepper
 from gatehouse.platform.db.pool import Pool
+from gatehouse.platform.db.statements import RowMapping
 from gatehouse.platform.http.endpoint import Header
 from gatehouse.platform.http.validation import invalid
 
@@ -55,9 +56,6 @@ HEADER = Header(
     "8e03978e-40d5-43dd-bc93-6894a57f9324",
 )
 
-#: Maximum clock difference between consoles when the audit event of a request is looked up.
-_CLOCK_SKEW_S = 60.0
-
 _CLAIM = (
     "INSERT INTO idempotent_request AS request (lookup, fingerprint, request_id, claimed_at, "
     "expires_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (lookup) DO UPDATE "
@@ -66,15 +64,14 @@ _CLAIM = (
     "OR (request.request_id = $6 AND request.sealed IS NULL) RETURNING true"
 )
 
+# The clocks of two consoles can differ by up to a minute.
 _FIND = (
-    "SELECT fingerprint, request_id, claimed_at, running, generation, sealed "
-    "FROM idempotent_request WHERE lookup = $1"
-)
-
-_CHANGE = (
-    "SELECT target_id, occurred_at FROM audit_event "
-    "WHERE occurred_at >= $1 AND request_id = $2 AND outcome = 'success' "
-    "ORDER BY occurred_at LIMIT 1"
+    "SELECT fingerprint, request.request_id, claimed_at, running, generation, sealed, "
+    "coalesce(change.target_id, '') AS target_id, coalesce(occurred_at, claimed_at) AS changed_at "
+    "FROM idempotent_request AS request LEFT JOIN LATERAL (SELECT target_id, occurred_at "
+    "FROM audit_event WHERE sealed IS NULL AND occurred_at >= claimed_at - interval '1 minute' "
+    "AND request_id = request.request_id AND outcome = 'success' ORDER BY occurred_at LIMIT 1) "
+    "AS change ON true WHERE lookup = $1"
 )
 
 _SAVE = (
@@ -101,10 +98,12 @@ class Earlier(msgspec.Struct, frozen=True):
     running: bool  # the request has not completed
     generation: int | None  # pepper generation of the encryption
     sealed: bytes | None  # the encrypted response, if it is stored
-    target_id: (
-        str  # resource that the request created or changed, from the audit trail; empty: none
-    )
-    changed_at: float  # time of this change; 0: none
+    # Resource that the request created or changed, from the audit trail; empty: none.
+    target_id: str
+    changed_at: float  # time of this change, or of the claim
+
+
+_EARLIER = RowMapping(Earlier)
 
 
 class StoredResponse(msgspec.Struct, frozen=True):
@@ -132,24 +131,11 @@ class IdempotencyStore:
             if await connection.fetchval(_CLAIM, *_values(claim), ""):
                 return None
             row = await connection.fetchrow(_FIND, claim.lookup)
-            if row is None:
-                # The key was released between the two statements. The next attempt will claim it.
-                return Earlier(
-                    claim.fingerprint, claim.request_id, claim.at, True, None, None, "", 0.0
-                )
-            claimed_at, change = to_seconds(row["claimed_at"]), None
-            if row["sealed"] is None:
-                change = await connection.fetchrow(
-                    _CHANGE, to_datetime(claimed_at - _CLOCK_SKEW_S), row["request_id"]
-                )
-        target_id, changed_at = (
-            ("", 0.0)
-            if change is None
-            else (change["target_id"], to_seconds(change["occurred_at"]))
-        )
-        return Earlier(
-            **{**row, "claimed_at": claimed_at}, target_id=target_id, changed_at=changed_at
-        )
+        if row is None:
+            # The key was released between the two statements. The next attempt will claim it.
+            at = claim.at
+            return Earlier(claim.fingerprint, claim.request_id, at, True, None, None, "", at)
+        return _EARLIER.read(row)
 
     async def take_over(self, claim: Claim, earlier: Earlier) -> bool:
         """Claim the key of an earlier request that changed nothing. Returns False if another
@@ -246,8 +232,7 @@ class IdempotencyGuard:
 
     async def _take_over(self, claim: Claim, earlier: Earlier) -> None:
         # After the change, only a revocation takes long.
-        began_at = earlier.changed_at if earlier.target_id else earlier.claimed_at
-        if not earlier.running or began_at + RUNNING_S_MAX <= claim.at:
+        if not earlier.running or earlier.changed_at + RUNNING_S_MAX <= claim.at:
             if earlier.target_id:
                 raise Conflict(
                     f"The first request with this Idempotency-Key changed {earlier.target_id}, "

@@ -333,12 +333,8 @@ def _complete(value: Any) -> Any:
 def _children(
     value: Any, info: inspect.Type, location: str
 ) -> Iterator[tuple[Any, inspect.Type, str]]:
-    """The items and members of a value, with their types and locations."""
-    if isinstance(info, inspect.StructType):
-        for field in info.fields:
-            if field.encode_name in value:
-                yield value[field.encode_name], field.type, f"{location}.{field.encode_name}"
-    elif isinstance(info, inspect.ListType | inspect.VarTupleType):
+    """The items of an array or the values of a map, with their types and locations."""
+    if isinstance(info, inspect.ListType | inspect.VarTupleType):
         for index, item in enumerate(value):
             yield item, info.item_type, f"{location}[{index}]"
     elif isinstance(info, inspect.TupleType):

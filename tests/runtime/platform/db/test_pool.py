@@ -8,6 +8,7 @@ from dataclasses import replace
 import asyncpg
 import pytest
 from gatehouse.core.errors import Unavailable
+from gatehouse.platform.db import pool as pool_module
 from gatehouse.platform.db.pool import DatabaseProbe, Pool, login
 from gatehouse.platform.db.statements import Conditions
 
@@ -78,8 +79,11 @@ async def test_silent_server_is_unavailable(silent_port: int) -> None:
 
 
 @pytest.mark.bound("database_pool_size", "db.pool:ACQUIRE_TIMEOUT_S")
-async def test_exhausted_pool_is_unavailable(database: Database) -> None:
-    pool = Pool(database.app, application="tests", size_max=1, acquire_timeout_s=0.05)
+async def test_exhausted_pool_is_unavailable(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "ACQUIRE_TIMEOUT_S", 0.05)
+    pool = Pool(database.app, application="tests", size_max=1)
     async with pool.connection(timeout_s=20):  # opens the connection
         with pytest.raises(Unavailable):
             await pool.fetchval("SELECT 1")
