@@ -28,6 +28,7 @@ OTHER = {
     "core.http_signatures:AGE_S_MAX",
     "core.http_signatures:AHEAD_S_MAX",
     "core.http_signatures:COMPONENTS_MAX",
+    "core.keys:CREDITS_MAX",
     "core.lifecycle:GRACE_S_MAX",
     "core.lifecycle:TTL_S_MAX",
     "http.websocket:_REASON_BYTES_MAX",

@@ -13,27 +13,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Self, TypeVar
 
+import http_sf
 import httpx
 import msgspec
 
 from gatehouse import __version__
-from gatehouse.core.errors import (
-    BadRequest,
-    Conflict,
-    Forbidden,
-    GatehouseError,
-    NotFound,
-    PreconditionFailed,
-    PreconditionRequired,
-    Problem,
-    RateLimited,
-    Unauthorized,
-    Unavailable,
-)
+from gatehouse.core.errors import BadRequest, GatehouseError, Problem, Unavailable
 from gatehouse.platform.http.trusted_certificates import tls_context
 
 #: A revocation waits for every gateway, up to the propagation bound, which can be up to one minute.
@@ -43,19 +30,6 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _RETRYABLE_STATUSES = frozenset({429, 502, 503, 504})
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-
-_BY_STATUS: dict[int, type[GatehouseError]] = {
-    400: BadRequest,
-    401: Unauthorized,
-    403: Forbidden,
-    404: NotFound,
-    409: Conflict,
-    412: PreconditionFailed,
-    413: BadRequest,
-    428: PreconditionRequired,
-    429: RateLimited,
-}
-
 
 _Response = TypeVar("_Response")
 
@@ -171,20 +145,11 @@ class Client:
         """Send a POST request that takes effect only once, and return the response. `key`: the
         Idempotency-Key. Default: a random key. Raises BadRequest if the key is malformed, and the
         errors of `_send`."""
-        value = key if key is not None else str(uuid.uuid4())
-        if (
-            not value
-            or len(value) > 255
-            or not value.isascii()
-            or not value.isprintable()
-            or '"' in value
-            or "\\" in value
-        ):
-            raise BadRequest(
-                "An idempotency key must be 1 to 255 printable ASCII characters without quotes "
-                "and backslashes."
-            )
-        headers = {**arguments.pop("headers", {}), IDEMPOTENCY_KEY: f'"{value}"'}
+        try:
+            value = http_sf.ser(str(uuid.uuid4()) if key is None else key)
+        except ValueError:
+            raise BadRequest("An idempotency key must be printable ASCII characters.") from None
+        headers = {**arguments.pop("headers", {}), IDEMPOTENCY_KEY: value}
         return self._send("POST", path, retryable=True, headers=headers, **arguments)
 
     def _stream(self, method: str, path: str, **arguments: Any) -> Iterator[bytes]:
@@ -231,19 +196,13 @@ def problem(reply: httpx.Response, service: str) -> GatehouseError:
         document = reply.json()
     except ValueError:
         document = None
+    status = reply.status_code
+    kinds = [kind for kind in _subclasses(GatehouseError) if kind.status == status]
+    # The first of several errors with a status is the general one.
+    general = kinds[0] if kinds and status < 500 else Unavailable
     if not isinstance(document, dict) or "code" not in document:
-        kind = _BY_STATUS.get(reply.status_code, Unavailable)
-        return kind(
-            f"the {service} returned {reply.status_code} without a problem document: check its URL"
-        )
-    by_code = {error.code: error for error in _subclasses(GatehouseError)}.get(
-        str(document["code"])
-    )
-    kind = (
-        by_code
-        if by_code is not None and by_code.status == reply.status_code
-        else _BY_STATUS.get(reply.status_code, Unavailable)
-    )
+        return general(f"the {service} returned {status} without a problem document: check its URL")
+    kind = next((kind for kind in kinds if kind.code == str(document["code"])), general)
     errors = tuple(
         Problem(
             str(error.get("location", "")), str(error.get("message", "")), str(error.get("fix", ""))
@@ -257,17 +216,9 @@ def problem(reply: httpx.Response, service: str) -> GatehouseError:
 
 
 def retry_after_s(reply: httpx.Response) -> float | None:
-    """Return Retry-After in seconds, or None if the header is missing or malformed.
-
-    The header contains seconds or a date (RFC 9110, section 10.2.3).
-    """
+    """Return Retry-After in seconds, or None if the header is missing or not a number."""
     text = reply.headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdecimal():
-        return float(text[:9])
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
-        return None
+    return float(text[:9]) if text.isascii() and text.isdecimal() else None
 
 
 def _subclasses(kind: type[GatehouseError]) -> Iterator[type[GatehouseError]]:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import to_microseconds
@@ -28,9 +28,8 @@ HASH_BYTES = 32
 DOMAIN = b"gatehouse-audit-1\0"
 GENESIS = hashlib.sha256(b"gatehouse-audit-1 genesis").digest()
 CHECKPOINT_DOMAIN = b"gatehouse-checkpoint-1\0"
-ED25519 = "ed25519"
 ECDSA_P256 = "ecdsa-p256-sha256"  # ASN.1 DER, the signature format of AWS KMS for ECDSA_SHA_256
-PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
+PublicKey = ec.EllipticCurvePublicKey
 
 
 class AuditRow(msgspec.Struct, frozen=True):
@@ -123,8 +122,8 @@ def signed_bytes(checkpoint: Checkpoint) -> bytes:
 
 
 def public_keys(pem: bytes) -> list[PublicKey]:
-    """Ed25519 and P-256 keys from a PEM file with one or more blocks. Raises ValueError for any
-    other block.
+    """P-256 keys from a PEM file with one or more blocks. Raises ValueError for any other
+    block.
     """
     end = b"-----END PUBLIC KEY-----"
     keys: list[PublicKey] = []
@@ -134,7 +133,7 @@ def public_keys(pem: bytes) -> list[PublicKey]:
         except UnsupportedAlgorithm as exc:
             raise ValueError("the PEM file contains a key of an unknown type") from exc
         if not isinstance(key, PublicKey):
-            raise ValueError("the PEM file contains a key that is neither Ed25519 nor ECDSA P-256")
+            raise ValueError("the PEM file contains a key that is not an ECDSA P-256 key")
         keys.append(key)
     if not keys:
         raise ValueError("the PEM file contains no public key")
@@ -149,15 +148,10 @@ def is_signed(checkpoint: Checkpoint, keys: Iterable[PublicKey]) -> bool:
 
 def verifies(key: PublicKey, algorithm: str, signature: bytes, message: bytes) -> bool:
     """True if the key is of this algorithm and verifies the signature."""
+    if algorithm != ECDSA_P256:
+        return False
     try:
-        if isinstance(key, ed25519.Ed25519PublicKey):
-            if algorithm != ED25519:
-                return False
-            key.verify(signature, message)
-        else:
-            if algorithm != ECDSA_P256:
-                return False
-            key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+        key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
     except InvalidSignature:
         return False
     return True

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any, NewType
+from typing import Annotated, Any, ClassVar, Literal, NewType
 
 import msgspec
+from msgspec import Meta
 from msgspec.structs import replace
 
 from gatehouse.core.audit_events import AuditEvent, Details
@@ -18,6 +19,8 @@ from gatehouse.core.key_fields import FREE_TEXT, IDENTITY, INTERNAL, SETTING, Pu
 
 # 12 base62 characters; part of the token in plain text and safe to log.
 KeyId = NewType("KeyId", str)
+
+CREDITS_MAX = 1_000_000_000_000
 
 
 class KeyEnvironment(StrEnum):
@@ -101,17 +104,33 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
         return self.family_id or self.id
 
 
-class CreditPlan(msgspec.Struct, frozen=True):
-    """Credits of a key family. At the start of each UTC period, the balance is raised to
-    `refill_amount` if it is lower.
+class Refill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """At the start of every period (UTC), the remaining credits are raised to at least `amount`.
+    Credits do not accumulate.
     """
 
-    remaining: int
-    refill_amount: int | None = None
-    refill_every: str | None = None  # hour | day | week | month
+    amount: Annotated[int, Meta(ge=1, le=CREDITS_MAX)]
+    every: Literal["hour", "day", "week", "month"]
+
+
+class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Credits, shared by all keys in a key family. Each allowed request consumes as many credits as
+    the `cost` of its verification request (default: 1)."""
+
+    example: ClassVar = {"remaining": 5000, "refill": {"amount": 5000, "every": "month"}}
+
+    remaining: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=CREDITS_MAX,
+            description="Remaining credits. A refill that is due is applied at the next use.",
+        ),
+    ]
+    refill: Refill | None = None
 
     def __str__(self) -> str:
-        refill = f", {self.refill_amount} every {self.refill_every}" if self.refill_every else ""
+        refill = f", {self.refill.amount} every {self.refill.every}" if self.refill else ""
         return f"{self.remaining}{refill}"
 
 
@@ -123,7 +142,7 @@ class Key(KeyRecord, frozen=True, kw_only=True):
     tags: Annotated[tuple[str, ...], replace(SETTING, search="item")] = ()
     metadata: Annotated[dict[str, str], replace(FREE_TEXT, purged={})] = {}
     notes: Annotated[str, FREE_TEXT] = ""
-    credits: Annotated[CreditPlan | None, replace(SETTING, purged=None, imported=False)] = None
+    credits: Annotated[Credits | None, replace(SETTING, purged=None, imported=False)] = None
     generation: Annotated[int, IDENTITY] = (
         1  # position in the key family; incremented by each rotation
     )
@@ -159,17 +178,6 @@ def key_fields(**options: object) -> tuple[str, ...]:
 
 #: Field values for a key that is created or changed, by field name.
 KeyFields = Mapping[str, Any]
-
-
-class RotationOptions(msgspec.Struct, frozen=True):
-    """Options of a rotation. If `ttl_s` and `expires_at` are None, the new key has the same
-    lifetime as the old key.
-    """
-
-    grace_s: int
-    ttl_s: int | None = None
-    expires_at: float | None = None
-    reason: str = ""
 
 
 #: Another key that can manage keys counts as an administrator if its remaining lifetime exceeds

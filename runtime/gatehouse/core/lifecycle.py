@@ -17,12 +17,11 @@ from gatehouse.core.errors import BadRequest, Conflict, Problem
 from gatehouse.core.key_fields import Purge
 from gatehouse.core.keys import (
     KEY_FIELDS,
-    CreditPlan,
+    Credits,
     Key,
     KeyChange,
     KeyFields,
     KeyState,
-    RotationOptions,
     key_fields,
 )
 from gatehouse.core.token import NULL_DIGEST
@@ -118,15 +117,6 @@ def rejection(state: KeyState, action: Action) -> str:
     return f"The key is {state.value} and cannot be {past_participle}: {remedy}"
 
 
-def states_before(action: Action) -> tuple[KeyState, ...]:
-    """The states in which an action is possible and changes the key."""
-    return tuple(
-        state
-        for state in KeyState
-        if (state, action) in TRANSITIONS and not is_repeat(state, action)
-    )
-
-
 #: Fields whose values the audit trail records.
 _RECORDED = frozenset(key_fields(audit="value"))
 
@@ -193,7 +183,7 @@ def patch_details(key: Key, patch: KeyFields) -> Details:
 def _detail(value: Any) -> Any:
     if isinstance(value, tuple):
         return [str(item) for item in value]
-    return str(value) if isinstance(value, CreditPlan) else value
+    return str(value) if isinstance(value, Credits) else value
 
 
 def check_expiry(expires_at: float | None, now: float) -> None:
@@ -236,19 +226,17 @@ def check_rotatable(key: Key, now: float) -> None:
         raise Conflict("The key has expired; create a new key.")
 
 
-def end_of_grace_period(key: Key, options: RotationOptions, now: float) -> float:
-    ends_at = now + options.grace_s
+def end_of_grace_period(key: Key, grace_s: int, now: float) -> float:
+    ends_at = now + grace_s
     return ends_at if key.expires_at is None else min(ends_at, key.expires_at)
 
 
-def successor(key: Key, options: RotationOptions, now: float, created_by: str) -> Key:
-    """A copy of the key with a new expiry and the next generation number. The caller sets the ID
-    and the fields that depend on the token. Raises BadRequest if the expiry is not allowed."""
-    expires_at = options.expires_at
-    if options.ttl_s is not None:
-        expires_at = now + options.ttl_s
-    elif expires_at is None and key.expires_at is not None:
-        expires_at = min(now + (key.expires_at - key.created_at), now + TTL_S_MAX)
+def successor(key: Key, now: float, created_by: str) -> Key:
+    """A copy of the key with the same lifetime and the next generation number. The caller sets the
+    ID and the fields that depend on the token. Raises BadRequest if the expiry is not allowed."""
+    expires_at = key.expires_at
+    if expires_at is not None:
+        expires_at = now + min(expires_at - key.created_at, TTL_S_MAX)
     check_expiry(expires_at, now)
     return msgspec.structs.replace(
         key,

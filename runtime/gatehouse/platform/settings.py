@@ -340,8 +340,8 @@ class Settings(SharingSettings, ConnectionSettings):
     balancer. Empty by default, because any client can send the header."""
 
     checkpoint_key: str = ""
-    """Key that signs checkpoints of the audit chain: ID, ARN or alias of an ECC_NIST_P256 KMS key,
-    or file:/path of an Ed25519 key in PEM. If unset, no checkpoints are created."""
+    """Key that signs checkpoints of the audit chain: ID, ARN or alias of an ECC_NIST_P256 KMS key.
+    If unset, no checkpoints are created."""
     checkpoint_archive: Annotated[str, AfterValidator(_check_checkpoint_archive)] = ""
     """Archive of checkpoints, outside the database: s3://bucket/prefix/ with Object Lock, or
     file:/path. Required with GATEHOUSE_CHECKPOINT_KEY."""

@@ -210,7 +210,7 @@ def trusted_keys(file: Path) -> list[PublicKey]:
         stop(f"--public-key {file} cannot be read: {exc.strerror}", code=USAGE)
     except ValueError:
         stop(
-            f"--public-key {file} contains no Ed25519 or ECDSA P-256 public key in PEM format",
+            f"--public-key {file} contains no ECDSA P-256 public key in PEM format",
             code=USAGE,
         )
 

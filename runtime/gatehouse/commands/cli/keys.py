@@ -142,7 +142,7 @@ def register(app: typer.Typer) -> None:
         (show, None, ()),
         (update, UpdateKey, ()),
         (revoke, ReasonBody, ()),
-        (rotate, RotateKey, ("expires_at",)),
+        (rotate, RotateKey, ()),
         (purge, PurgeKey, ("confirm",)),
         (explain, ExplainKey, ()),
     )

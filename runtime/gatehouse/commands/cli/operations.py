@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+import time
 from types import NoneType
 from typing import Annotated, Any
 
@@ -13,16 +13,15 @@ from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import Output, console_command, seconds
 from gatehouse.commands.cli.output import USAGE, Column, count, note, print_items, stop
 from gatehouse.commands.cli.shapes import parameters, request
+from gatehouse.core.clock import rfc3339
 from gatehouse.features.cores.schemas import INSTANCE_PATTERN, CircuitBreakers, CoreView
-from gatehouse.features.identity.schemas import CreatedSignInLink, EndedSessions, SessionView
+from gatehouse.features.identity.schemas import CreatedSignInLink
 from gatehouse.features.operations.schemas import LogLevel
 from gatehouse.features.usage.schemas import ReadUsage, UsageSeries
 from gatehouse.platform.http.forwarding import CORE_NAME
 from gatehouse.platform.settings import Level
 
 _BAR_WIDTH = 30
-_LAST = re.compile(r"\d{1,5}[mhd]", re.ASCII)
-_DIMENSIONS = ("key", "core", "code")
 
 
 def register(app: typer.Typer) -> None:
@@ -33,10 +32,9 @@ def register(app: typer.Typer) -> None:
     console_command(cores, "list")(list_cores)
     console_command(cores, "drain")(drain_core)
     app.add_typer(cores, name="cores")
-    sessions = typer.Typer(help="Start, list and end browser sessions of the console.")
+    sessions = typer.Typer(help="Start browser sessions of the console.")
+    sessions.callback()(lambda: None)
     console_command(sessions, "link")(create_sign_in_link)
-    console_command(sessions, "list")(list_sessions)
-    console_command(sessions, "end")(end_sessions)
     app.add_typer(sessions, name="sessions")
 
 
@@ -54,18 +52,11 @@ def log_level(
             help="Duration after which the configured level applies again: 10s to 1d.",
         ),
     ] = "15m",
-    reset: Annotated[
-        bool, typer.Option("--reset", help="Apply the configured level again immediately.")
-    ] = False,
 ) -> Output:
     """Show or set the log level of all gateway and console workers. Changes take effect within
     three seconds.
     """
-    if reset and level is not None:
-        stop("LEVEL and --reset are mutually exclusive", code=USAGE)
     change, path = {"level": level, "for_s": seconds("--for", for_)}, "/v1/log-level"
-    if reset:
-        client.call(NoneType, "DELETE", path)
     current = (
         client.get(LogLevel, path) if level is None else client.call(LogLevel, "PUT", path, change)
     )
@@ -140,41 +131,6 @@ def create_sign_in_link(client: ConsoleClient) -> Output:
     return {"url": url}, lambda: print(url)
 
 
-def list_sessions(client: ConsoleClient) -> Output:
-    """List the active sessions of your credential, newest first."""
-    sessions = list(client.items(SessionView, "/v1/sessions"))
-    columns = ("id", "created_at", "seen_at", "ends_at", "source_address", "user_agent")
-    return sessions, lambda: print_items(sessions, *columns)
-
-
-def end_sessions(
-    client: ConsoleClient,
-    session: Annotated[
-        str, typer.Argument(metavar="ID", help="Session ID. Owners can end any user's sessions.")
-    ] = "",
-    all_own: Annotated[bool, typer.Option("--all", help="End all of your sessions.")] = False,
-    everybody: Annotated[
-        bool,
-        typer.Option("--everybody", help="End the sessions of all users. Requires the owner role."),
-    ] = False,
-) -> Output:
-    """End one session, all of your sessions, or the sessions of all users."""
-    if (bool(session), all_own, everybody).count(True) != 1:
-        stop(
-            "use exactly one of: a session ID (see `gatehouse sessions list`), --all, --everybody",
-            code=USAGE,
-        )
-    if session and not (session.isascii() and session.isalnum()):
-        stop("ID must be a session ID (see `gatehouse sessions list`)", code=USAGE)
-    if session:
-        client.call(NoneType, "DELETE", f"/v1/sessions/{session}")
-        ended = 1
-    else:
-        path = f"/v1/sessions?everybody={str(everybody).lower()}"
-        ended = client.call(EndedSessions, "DELETE", path).ended
-    return {"ended": ended}, lambda: print(f"Ended {count(ended, 'session')}.")
-
-
 def usage(
     client: ConsoleClient,
     last: Annotated[
@@ -184,18 +140,12 @@ def usage(
 ) -> Output:
     """Show the number of requests per minute, hour or day."""
     query = request(filters)
-    selected = query["by"].split(",") if query.get("by") else []
-    if not set(selected) <= set(_DIMENSIONS) or len(selected) > len(_DIMENSIONS):
-        stop("--by must be key, core or code, or several separated by commas", code=USAGE)
-    if last and not _LAST.fullmatch(last):
-        stop("--last must be a duration such as 90m, 24h or 30d", code=USAGE)
     if last:
-        start = datetime.now(UTC) - timedelta(seconds=seconds("--last", last))
-        query["since"] = start.isoformat().replace("+00:00", "Z")
+        query["since"] = rfc3339(max(0.0, time.time() - seconds("--last", last)))
     series = client.get(UsageSeries, "/v1/usage", **query)
     most = max((point.count for point in series.points), default=1)
     bar: Column = ("", lambda point: "#" * -(-point.count * _BAR_WIDTH // most))
-    dimensions = [dimension for dimension in _DIMENSIONS if dimension in selected]
+    dimensions = query["by"].split(",") if "by" in query else []
 
     def show() -> None:
         columns = (*dimensions, ("requests", lambda point: point.count), bar)

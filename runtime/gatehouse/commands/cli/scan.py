@@ -27,9 +27,9 @@ _REMEDIES = {
     ),
     Kind.SIGN_IN_CODE: (
         "A sign-in code expires after one use or five minutes. To revoke it, "
-        "run `gatehouse sessions end`"
+        "run `gatehouse sessions link`, which replaces it"
     ),
-    Kind.SESSION: "To end a session, run `gatehouse sessions end`",
+    Kind.SESSION: "To end a session, use the page Sessions of the console",
     Kind.CORE_SECRET: "To replace a Core secret, register the Core again",
     Kind.WEBHOOK_SECRET: (
         "A webhook secret cannot be changed: delete the webhook and create a new one"

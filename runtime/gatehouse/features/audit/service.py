@@ -19,12 +19,10 @@ from gatehouse.core.errors import Conflict, NotFound, Unavailable
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.schemas import (
     AuditStatus,
-    CheckpointView,
-    checkpoint_of,
     checkpoint_view,
 )
 from gatehouse.platform.aws import object_storage
-from gatehouse.platform.aws.signing_key import Signer
+from gatehouse.platform.aws.signing_key import KmsSigner
 
 WINDOW_S = 60
 
@@ -94,19 +92,19 @@ class CheckpointArchive:
     directory `file:/path`.
 
     Each checkpoint is one JSON file. `aws s3 sync` of the bucket produces the same files as the
-    directory. S3 requires s3:PutObject, s3:ListBucket and s3:GetObject: `If-None-Match: *` prevents
-    an object from being overwritten, and the object lock prevents it from being deleted.
+    directory. S3 requires s3:PutObject: `If-None-Match: *` prevents an object from being
+    overwritten, and the object lock prevents it from being deleted.
     """
 
     def __init__(self, location: str) -> None:
         is_bucket = re.fullmatch(r"s3://[^/]+", location) is not None
-        self._prefix = f"{location}/" if is_bucket or location.startswith("file:") else location
+        self.prefix = f"{location}/" if is_bucket or location.startswith("file:") else location
 
     async def put(self, checkpoint: Checkpoint) -> None:
         """Store a checkpoint. Idempotent; a stored checkpoint is never overwritten. Raises
         Unavailable.
         """
-        location = f"{self._prefix}{checkpoint.seq:020d}.json".removeprefix("file:")
+        location = f"{self.prefix}{checkpoint.seq:020d}.json".removeprefix("file:")
         content = msgspec.json.encode(checkpoint_view(checkpoint)) + b"\n"
         try:
             await asyncio.to_thread(
@@ -124,25 +122,6 @@ class CheckpointArchive:
                 "The checkpoint archive is not available.", detail=exc.public
             ) from exc
 
-    async def all(self) -> tuple[Checkpoint, ...]:
-        """Checkpoints in the order of the rows. Raises NotFound if the bucket does not exist, and
-        Unavailable.
-        """
-        return await asyncio.to_thread(self._all)
-
-    def _all(self) -> tuple[Checkpoint, ...]:
-        locations = object_storage.locations(self._prefix.removeprefix("file:"), ".json")
-        return tuple(_parse(object_storage.read(location)[0]) for location in locations)
-
-
-def _parse(text: bytes) -> Checkpoint:
-    try:
-        return checkpoint_of(msgspec.json.decode(text, type=CheckpointView))
-    except (msgspec.DecodeError, ValueError) as exc:
-        raise Unavailable(
-            "A checkpoint cannot be read: it was modified.", detail=type(exc).__name__
-        ) from exc
-
 
 @dataclass(slots=True, eq=False)
 class Checkpointer:
@@ -155,7 +134,7 @@ class Checkpointer:
     """
 
     trail: AuditRepository
-    signer: Signer
+    signer: KmsSigner
     archive: CheckpointArchive
     clock: Clock
     rows: int
@@ -223,7 +202,7 @@ class CheckpointReader:
     """
 
     trail: AuditRepository
-    signer: Signer | None
+    signer: KmsSigner | None
 
     async def status(self) -> AuditStatus:
         # The checkpoint is read first, so that it never covers an event after the newest one.

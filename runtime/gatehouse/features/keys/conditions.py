@@ -5,7 +5,7 @@ parameter of a search.
 from typing import Final
 
 from gatehouse.core.keys import OWNER_SCOPES, KeyState, key_fields
-from gatehouse.core.lifecycle import Action, states_before
+from gatehouse.core.lifecycle import Action, next_state
 
 _PARTS, _STARTS, _ITEMS = (key_fields(search=search) for search in ("part", "start", "item"))
 _TEXT = r" || E'\n  ' || ".join(_PARTS)
@@ -49,7 +49,7 @@ CAN_MANAGE_KEYS = (
     f"(state = '{KeyState.ACTIVE}' AND public_key = '' AND scopes && ARRAY{[*OWNER_SCOPES]})"
 )
 
+_UPDATABLE = [state.value for state in KeyState if next_state(state, Action.UPDATE)]
 
-def in_states(action: Action) -> str:
-    """The key is in a state in which the action changes it."""
-    return f"state IN ({', '.join(repr(state.value) for state in states_before(action))})"
+#: The key is in a state in which it can be updated.
+CAN_BE_UPDATED = f"state = ANY (ARRAY{_UPDATABLE})"

@@ -28,9 +28,7 @@ from gatehouse.platform.http.fields import (
 from gatehouse.platform.http.validation import checked, matching
 
 NAME_CHARS_MAX = 100
-CREDITS_MAX = 1_000_000_000_000
 
-Period = Literal["hour", "day", "week", "month"]
 KeySort = Literal[
     "id",
     "name",

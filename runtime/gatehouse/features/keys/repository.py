@@ -21,7 +21,7 @@ from gatehouse.core.clock import to_datetime, to_seconds
 from gatehouse.core.errors import Conflict, Unavailable
 from gatehouse.core.keys import (
     LAST_ADMIN_MARGIN_S,
-    CreditPlan,
+    Credits,
     Key,
     KeyChange,
     KeyEnvironment,
@@ -30,18 +30,18 @@ from gatehouse.core.keys import (
     KeyState,
     LockedKey,
     RateLimit,
+    Refill,
     Update,
     can_manage_keys,
 )
-from gatehouse.core.lifecycle import Action
 from gatehouse.core.token import ID_CHARS
 from gatehouse.features.keys.conditions import (
+    CAN_BE_UPDATED,
     CAN_MANAGE_KEYS,
     EXPIRED,
     EXPIRES_AT,
     STARTS,
     USABLE,
-    in_states,
     search,
 )
 from gatehouse.features.keys.fields import KeySort
@@ -56,9 +56,6 @@ from gatehouse.platform.db.statements import Conditions, RowMapping, placeholder
 #: family, and before the locks of the change trigger (7126501) and the audit trail (7126502).
 ADMIN_LOCK = 7126503
 
-
-#: Timeout of a self-revocation. If the update fails, nothing is revoked and the client retries.
-REVOKE_TIMEOUT_S = 5.0
 
 #: The skipped fields have no column: credits and the last use are in other tables.
 _KEY = RowMapping(Key, skip={"credits", "last_used_at"})
@@ -126,7 +123,7 @@ _IS_LAST_ADMIN = (
 
 _END_OTHERS = (
     "UPDATE api_key SET expires_at = $1 "
-    f"WHERE family_id = $2 AND id <> ALL ($3) AND {in_states(Action.UPDATE)} "
+    f"WHERE family_id = $2 AND id <> ALL ($3) AND {CAN_BE_UPDATED} "
     "AND (expires_at IS NULL OR expires_at > $1)"
 )
 
@@ -135,11 +132,6 @@ _SET_CREDITS = (
     "VALUES ($1, $2, $3, $4, now()) ON CONFLICT (family_id) DO UPDATE "
     "SET remaining = excluded.remaining, refill_amount = excluded.refill_amount, "
     "refill_every = excluded.refill_every, refilled_at = excluded.refilled_at"
-)
-
-_REVOKE = (
-    "UPDATE api_key SET state = 'revoked', revoked_at = $2, revoked_by = $3, revoke_reason = $4 "
-    f"WHERE id = $1 AND {in_states(Action.REVOKE)} RETURNING {RECORD_COLUMNS}, change_seq"
 )
 
 #: Minimum and maximum interval between polls for confirmations. The interval doubles with each
@@ -189,9 +181,9 @@ def key_record(row: Row) -> KeyRecord:
 
 def full_key(row: Row) -> Key:
     """Decodes a row that `_SELECT` returned."""
-    plan = None
+    amount, plan = row["refill_amount"], None
     if row["has_credits"] and row["remaining"] is not None:
-        plan = CreditPlan(row["remaining"], row["refill_amount"], row["refill_every"])
+        plan = Credits(row["remaining"], amount and Refill(amount, row["refill_every"]))
     return Key(
         **_KEY.fields(row),
         credits=plan,
@@ -286,15 +278,17 @@ class KeyRepository:
         count: int = await self._pool.fetchval(statement, *where.values)
         return count
 
-    async def alter(self, key_id: KeyId, work: Update) -> tuple[Key, int] | None:
+    async def alter(
+        self, key_id: KeyId, work: Update, *, deadline_s: float | None = None
+    ) -> tuple[Key, int] | None:
         """Locks the key and its family and writes the change that `work` returns. If `work` raises
-        an error, nothing changes.
+        an error, nothing changes. deadline_s: maximum duration.
 
         Returns the key and its change number, or None if the key does not exist. `work` returns
         None to change nothing.
         """
         select = f"{_SELECT} WHERE id = $1"
-        async with self._pool.transaction() as connection:
+        async with self._pool.transaction(deadline_s=deadline_s) as connection:
             # Lock all generations in the same order. A rotation changes several rows, and different
             # orders could cause a deadlock.
             if key_id not in {row["id"] for row in await connection.fetch(_LOCK_FAMILY, key_id)}:
@@ -308,23 +302,6 @@ class KeyRepository:
                 await append(connection, event)
             [row] = await connection.fetch(select, key_id)
         return full_key(row), row["change_seq"]
-
-    async def revoke_usable(
-        self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent
-    ) -> tuple[KeyRecord, int] | None:
-        """Revokes an active or disabled key. Returns the key and its change number, or None if the
-        key is in another state.
-
-        Used by the gateway. Also drains the Cores that the key registered. Uses a short timeout and
-        locks no other key.
-        """
-        async with self._pool.transaction(deadline_s=REVOKE_TIMEOUT_S) as connection:
-            row = await connection.fetchrow(_REVOKE, key_id, to_datetime(at), by, reason)
-            if row is None:
-                return None
-            await connection.execute(_END_REGISTRATIONS, key_id)
-            await append(connection, event)
-        return key_record(row), int(row["change_seq"])
 
     async def writable_generation(
         self, generations: Sequence[int], connection: Connection | None = None
@@ -426,14 +403,13 @@ async def _insert(connection: Connection, key: Key) -> None:
         await _write_credits(connection, key.subject, key.credits)
 
 
-async def _write_credits(connection: Connection, subject: str, plan: CreditPlan | None) -> None:
+async def _write_credits(connection: Connection, subject: str, plan: Credits | None) -> None:
     """Sets or removes the credits of a key family, which apply to every generation."""
     if plan is None:
         await connection.execute("DELETE FROM key_credit WHERE family_id = $1", subject)
     else:
-        await connection.execute(
-            _SET_CREDITS, subject, plan.remaining, plan.refill_amount, plan.refill_every
-        )
+        refill = (plan.refill.amount, plan.refill.every) if plan.refill else (None, None)
+        await connection.execute(_SET_CREDITS, subject, plan.remaining, *refill)
     statement = (
         "UPDATE api_key SET has_credits = $2 "
         "WHERE family_id = $1 AND has_credits <> $2 AND state <> 'purged'"

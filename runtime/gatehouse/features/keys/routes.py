@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from gatehouse.core.clock import rfc3339
-from gatehouse.core.keys import RotationOptions
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.roles import (
     KEY_CREATORS,
@@ -40,7 +39,7 @@ from gatehouse.features.keys.schemas import (
 )
 from gatehouse.features.keys.service import Changed, KeyService, existing_id
 from gatehouse.platform.http.endpoint import Endpoint, StepUp
-from gatehouse.platform.http.fields import IF_MATCH, etag, expected_version, unix_seconds
+from gatehouse.platform.http.fields import IF_MATCH, etag, expected_version
 from gatehouse.platform.http.request import Request
 
 
@@ -109,12 +108,11 @@ async def rotate_key(request: Request, id: str, body: RotateKey, keys: KeyServic
     Any earlier grace period in the key family ends immediately. The token, or the link that shows
     the token once, is returned only in this response.
     """
-    expires_at = None if body.expires_at is None else unix_seconds(body.expires_at)
-    options = RotationOptions(body.grace_s, body.ttl_s, expires_at, body.reason)
     rotated = await keys.rotate(
         existing_id(id),
-        options,
         request.actor,
+        grace_s=body.grace_s,
+        reason=body.reason,
         delivery=body.delivery,
         owner=request.authenticated.owner,
     )
@@ -125,48 +123,6 @@ async def rotate_key(request: Request, id: str, body: RotateKey, keys: KeyServic
         previous=key_view(rotated.previous, keys.prefix),
         effective=rotated.effective.value,
     )
-
-
-async def disable_key(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
-    """Disable a key.
-
-    The gateway denies the key until it is enabled again. Idempotent.
-    """
-    return await _act(request, id, Action.DISABLE, body, keys)
-
-
-async def enable_key(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
-    """Enable a disabled key.
-
-    Idempotent.
-    """
-    return await _act(request, id, Action.ENABLE, body, keys)
-
-
-async def revoke_key(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
-    """Revoke a key.
-
-    A revocation cannot be undone. Responds when every live gateway worker denies the key, or when
-    the propagation bound is reached. Idempotent.
-    """
-    return await _act(request, id, Action.REVOKE, body, keys)
-
-
-async def delete_key(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
-    """Delete a key.
-
-    The gateway denies the key as if the key did not exist. A deleted key can be restored for 30
-    days. Idempotent.
-    """
-    return await _act(request, id, Action.DELETE, body, keys)
-
-
-async def restore_key(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
-    """Restore a deleted key.
-
-    The key returns to its state before the deletion: active, disabled or revoked.
-    """
-    return await _act(request, id, Action.RESTORE, body, keys)
 
 
 async def purge_key(request: Request, id: str, body: PurgeKey, keys: KeyService) -> PurgedKey:
@@ -182,14 +138,12 @@ async def purge_key(request: Request, id: str, body: PurgeKey, keys: KeyService)
     return PurgedKey(changed.key.id, purged_at, changed.effective.value, counters_removed)
 
 
-async def _act(
-    request: Request, id: str, action: Action, body: ReasonBody, keys: KeyService
-) -> ChangedKey:
-    return _changed(keys, await keys.act(existing_id(id), action, body.reason, request.actor))
-
-
 def _changed(keys: KeyService, changed: Changed) -> ChangedKey:
     return ChangedKey(key_view(changed.key, keys.prefix), changed.effective.value)
+
+
+_ALWAYS, _MANAGING = StepUp.ALWAYS, StepUp.MANAGING
+_KEY = "/v1/keys/{id}"
 
 
 def _key(
@@ -211,8 +165,25 @@ def _key(
     )
 
 
-_ALWAYS, _MANAGING = StepUp.ALWAYS, StepUp.MANAGING
-_KEY = "/v1/keys/{id}"
+def _action(
+    action: Action,
+    roles: frozenset[Role],
+    description: str,
+    *,
+    method: str = "POST",
+    step_up: StepUp = _MANAGING,
+    errors: tuple[int, ...] = (404,),
+) -> Endpoint:
+    """An action whose only parameter is a reason."""
+
+    async def perform(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
+        return _changed(keys, await keys.act(existing_id(id), action, body.reason, request.actor))
+
+    perform.__name__ = f"{action}_key"
+    perform.__doc__ = f"{action.capitalize()} a key.\n\n{description}"
+    path = _KEY if method == "DELETE" else f"{_KEY}/{action}"
+    return _key(method, path, perform, roles, step_up, errors=errors)
+
 
 ENDPOINTS = (
     _key("POST", "/v1/keys", create_key, KEY_CREATORS, _MANAGING, status=201),
@@ -227,26 +198,32 @@ ENDPOINTS = (
         errors=(404, 409, 412, 428),
         headers=(IF_MATCH,),
     ),
-    _key("DELETE", _KEY, delete_key, OPERATORS, _ALWAYS, errors=(404, 409)),
-    _key("POST", f"{_KEY}/restore", restore_key, OPERATORS, _MANAGING, errors=(404,)),
-    _key("POST", f"{_KEY}/disable", disable_key, KEY_MANAGERS, _MANAGING, errors=(404,)),
-    _key("POST", f"{_KEY}/enable", enable_key, OPERATORS, _MANAGING, errors=(404,)),
-    _key(
-        "POST",
-        f"{_KEY}/rotate",
-        rotate_key,
-        KEY_MANAGERS,
-        _MANAGING,
-        status=201,
-        errors=(404,),
+    _action(
+        Action.DELETE,
+        OPERATORS,
+        """The gateway denies the key as if the key did not exist. A deleted key can be restored for
+        30 days. Idempotent.""",
+        method="DELETE",
+        step_up=_ALWAYS,
+        errors=(404, 409),
     ),
-    _key(
-        "POST",
-        f"{_KEY}/revoke",
-        revoke_key,
-        KEY_MANAGERS,
-        _MANAGING,
-        errors=(404,),
+    _action(
+        Action.RESTORE,
+        OPERATORS,
+        "The key returns to its state before the deletion: active, disabled or revoked.",
     ),
+    _action(
+        Action.DISABLE,
+        KEY_MANAGERS,
+        "The gateway denies the key until it is enabled again. Idempotent.",
+    ),
+    _action(Action.ENABLE, OPERATORS, "A disabled key becomes active. Idempotent."),
+    _action(
+        Action.REVOKE,
+        KEY_MANAGERS,
+        """A revocation cannot be undone. Responds when every live gateway worker denies the key, or
+        when the propagation bound is reached. Idempotent.""",
+    ),
+    _key("POST", f"{_KEY}/rotate", rotate_key, KEY_MANAGERS, _MANAGING, status=201, errors=(404,)),
     _key("POST", f"{_KEY}/purge", purge_key, OWNERS, _ALWAYS, errors=(404,)),
 )

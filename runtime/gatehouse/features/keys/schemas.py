@@ -11,16 +11,14 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.core.addresses import network
 from gatehouse.core.http_signatures import read_public_key
-from gatehouse.core.keys import OWN_SCHEME, CreditPlan, Key, RateLimit, key_fields
+from gatehouse.core.keys import OWN_SCHEME, Credits, Key, RateLimit, key_fields
 from gatehouse.core.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
 from gatehouse.features.keys.fields import (
-    CREDITS_MAX,
     NAME_CHARS_MAX,
     SEARCH,
     Delivery,
     KeySettings,
     KeySort,
-    Period,
     Scopes,
     Seconds,
     StateFilter,
@@ -48,7 +46,6 @@ from gatehouse.platform.http.fields import (
 from gatehouse.platform.http.validation import checked
 
 _LIMIT_EXAMPLE = {"name": "requests", "quota": 600, "window_s": 60, "burst": 100, "cost": 1}
-_CREDITS_EXAMPLE = {"remaining": 5000, "refill": {"amount": 5000, "every": "month"}}
 
 
 class RateLimitInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,41 +93,6 @@ Limits = Annotated[
 ]
 
 
-class Refill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """At the start of every period (UTC), the remaining credits are raised to at least `amount`.
-    Credits do not accumulate.
-    """
-
-    amount: Annotated[int, Meta(ge=1, le=CREDITS_MAX)]
-    every: Period
-
-
-class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Credits, shared by all keys in a key family. Each allowed request consumes as many credits as
-    the `cost` of its verification request (default: 1)."""
-
-    example: ClassVar = _CREDITS_EXAMPLE
-
-    remaining: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=CREDITS_MAX,
-            description="Remaining credits. A refill that is due is applied at the next use.",
-        ),
-    ]
-    refill: Refill | None = None
-
-    def __str__(self) -> str:
-        return str(self.plan())
-
-    def plan(self) -> CreditPlan:
-        refill = self.refill
-        return CreditPlan(
-            self.remaining, *((refill.amount, refill.every) if refill else (None, None))
-        )
-
-
 class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Parameters of a new key. If `expires_at` and `ttl_s` are omitted, the key does not expire."""
 
@@ -162,7 +124,8 @@ class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     delivery: Delivery = "token"
 
     def __post_init__(self) -> None:
-        _check_one_expiry(self.expires_at, self.ttl_s)
+        if self.expires_at is not None and self.ttl_s is not None:
+            raise ValueError("expires_at and ttl_s are mutually exclusive; send only one of them")
 
 
 if TYPE_CHECKING:
@@ -228,8 +191,7 @@ class PurgeKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Parameters of a rotation. If `ttl_s` and `expires_at` are omitted, the new key has the same
-    lifetime as the previous key."""
+    """Parameters of a rotation. The new key has the same settings and the same lifetime."""
 
     example: ClassVar = {"grace_s": 86_400, "reason": "quarterly"}
 
@@ -242,16 +204,7 @@ class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             "Ends early if the previous key expires.",
         ),
     ] = GRACE_S_DEFAULT
-    expires_at: Annotated[
-        Timestamp | None, Meta(description="Expiry of the new key, as an RFC 3339 timestamp.")
-    ] = None
-    ttl_s: Annotated[
-        Ttl | None, Meta(description="Lifetime of the new key in seconds, instead of `expires_at`.")
-    ] = None
     delivery: Delivery = "token"
-
-    def __post_init__(self) -> None:
-        _check_one_expiry(self.expires_at, self.ttl_s)
 
 
 #: Maximum total of a list, so that a count takes no longer for a million keys.
@@ -325,7 +278,7 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
         "state": "active",
         "scopes": ["cores:read"],
         "limits": [_LIMIT_EXAMPLE],
-        "credits": _CREDITS_EXAMPLE,
+        "credits": Credits.example,
         "version": 3,
         "family_id": "3fGh82kLmQ0a",
         "generation": 1,
@@ -529,7 +482,6 @@ def key_view(key: Key, prefix: str) -> KeyView:
     return view_of(
         KeyView,
         key,
-        credits=None if key.credits is None else _credits(key.credits),
         family_id=key.subject,
         start=f"{prefix}_{key.environment.value}_{key.id}" if key.scheme == OWN_SCHEME else "",
     )
@@ -549,24 +501,8 @@ def settings_of(body: msgspec.Struct) -> dict[str, Any]:
         values["public_key"] = read_public_key(values["public_key"])
     if isinstance(values.get("limits"), list):
         values["limits"] = [limit.limit() for limit in values["limits"]]
-    if isinstance(values.get("credits"), Credits):
-        values["credits"] = values["credits"].plan()
     if isinstance(values.get("expires_at"), str):
         values["expires_at"] = unix_seconds(values["expires_at"])
     return {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
-
-
-def _credits(plan: CreditPlan) -> Credits:
-    refill = (
-        msgspec.convert({"amount": plan.refill_amount, "every": plan.refill_every}, Refill)
-        if plan.refill_amount
-        else None
-    )
-    return Credits(plan.remaining, refill)
-
-
-def _check_one_expiry(expires_at: str | None, ttl_s: int | None) -> None:
-    if expires_at is not None and ttl_s is not None:
-        raise ValueError("expires_at and ttl_s are mutually exclusive; send only one of them")

@@ -37,7 +37,6 @@ from gatehouse.core.keys import (
     KeyState,
     LockedKey,
     RateLimit,
-    RotationOptions,
     can_manage_keys,
     no_key,
 )
@@ -59,7 +58,7 @@ _SECRET_BYTES = 32
 
 #: Actions that are rejected on the last key that can manage keys.
 #: Revocation is always possible, because it must always be possible to end a leaked credential.
-_GUARDED = frozenset({Action.UPDATE, Action.DISABLE, Action.DELETE, Action.ROTATE})
+_GUARDED = frozenset({Action.UPDATE, Action.DISABLE, Action.DELETE})
 _LAST_ADMIN = (
     "No other key that can manage keys is valid long enough; create another such key "
     "first, or revoke this key"
@@ -260,9 +259,10 @@ class KeyService:
     async def rotate(
         self,
         key_id: KeyId,
-        options: RotationOptions,
         actor: Actor,
         *,
+        grace_s: int,
+        reason: str = "",
         delivery: str = "token",
         owner: str = "",
     ) -> Rotated:
@@ -285,7 +285,7 @@ class KeyService:
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             lifecycle.check_rotatable(key, now)
             new_key = msgspec.structs.replace(
-                lifecycle.successor(key, options, now, actor.label),
+                lifecycle.successor(key, now, actor.label),
                 id=token.id,
                 digest=digest,
                 pepper_generation=generation,
@@ -293,12 +293,12 @@ class KeyService:
                 id_generation=generation,
             )
             created.append(new_key)
-            ends_at = lifecycle.end_of_grace_period(key, options, now)
+            ends_at = lifecycle.end_of_grace_period(key, grace_s, now)
             previous = msgspec.structs.replace(
                 key, expires_at=ends_at, successor_id=token.id, rotated_at=now
             )
             details: Details = {
-                "reason": options.reason,
+                "reason": reason,
                 "successor_id": token.id,
                 "family_id": key.subject,
                 "generation": new_key.generation,
@@ -363,7 +363,7 @@ class KeyService:
             if state is None:
                 raise Conflict(lifecycle.rejection(key.state, action))
             changed = change(key, state, now)
-            if action in _GUARDED and locked.is_last_admin and not _keeps_admin(key, changed):
+            if action in _GUARDED and locked.is_last_admin and not _keeps_admin(key, changed.key):
                 raise Conflict(_LAST_ADMIN)
             event = actor.event(
                 AuditAction(f"key.{action.value}"),
@@ -439,14 +439,7 @@ def existing_id(text: str) -> KeyId:
     return id
 
 
-def _keeps_admin(key: Key, changed: KeyChange) -> bool:
-    """True if the changed key or its successor can manage keys for as long as the original key
-    could.
-    """
+def _keeps_admin(key: Key, changed: Key) -> bool:
+    """True if the changed key can manage keys for as long as the original key could."""
     ends_at = math.inf if key.expires_at is None else key.expires_at
-    candidates = [changed.key] if changed.successor is None else [changed.key, changed.successor]
-    return any(
-        can_manage_keys(candidate)
-        and (candidate.expires_at is None or candidate.expires_at >= ends_at)
-        for candidate in candidates
-    )
+    return can_manage_keys(changed) and (changed.expires_at or math.inf) >= ends_at

@@ -30,14 +30,6 @@ async def set_log_level(
     return _view(log_levels, await log_levels.set(body.level, body.for_s, request.actor))
 
 
-async def reset_log_level(request: Request, log_levels: LogLevelService) -> None:
-    """Reset the log level.
-
-    Each process returns to its configured log level.
-    """
-    await log_levels.reset(request.actor)
-
-
 def _view(log_levels: LogLevelService, override: LogLevelOverride | None) -> LogLevel:
     configured = log_levels.configured
     if override is None:
@@ -58,13 +50,5 @@ ENDPOINTS = (
         handler=set_log_level,
         roles=OPERATORS,
         step_up=StepUp.ALWAYS,
-    ),
-    _operation(
-        method="DELETE",
-        path="/v1/log-level",
-        handler=reset_log_level,
-        roles=OPERATORS,
-        step_up=StepUp.NEVER,
-        status=204,
     ),
 )

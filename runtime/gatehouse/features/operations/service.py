@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gatehouse.core.actor import Actor
-from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
+from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.platform.audit_log import append
@@ -65,17 +65,14 @@ class LogLevelService:
         override = LogLevelOverride(level, now + for_s, actor.label)
         async with self.pool.transaction() as connection:
             await connection.execute(_SET, *_OVERRIDE.values(override).values())
-            await append(connection, _event(actor, now, {"level": level, "for_s": for_s}))
+            event = actor.event(
+                AuditAction.LOG_LEVEL_SET,
+                target_id="all",
+                at=now,
+                details={"level": level, "for_s": for_s},
+            )
+            await append(connection, event)
         return override
-
-    async def reset(self, actor: Actor) -> None:
-        async with self.pool.transaction() as connection:
-            await connection.execute("DELETE FROM log_level")
-            await append(connection, _event(actor, self.clock.now(), {"level": self.configured}))
-
-
-def _event(actor: Actor, now: float, details: Details) -> AuditEvent:
-    return actor.event(AuditAction.LOG_LEVEL_SET, target_id="all", at=now, details=details)
 
 
 class LogLevelFollower:

@@ -31,7 +31,7 @@ from gatehouse.features.sharing.models import (
     is_used,
 )
 from gatehouse.platform.audit_log import append
-from gatehouse.platform.aws.signing_key import Signer
+from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.observability import Observer
 
@@ -57,7 +57,7 @@ class SecretWorker:
     """
 
     def __init__(
-        self, backend: Backend, pool: Pool, signer: Signer | None, observer: Observer
+        self, backend: Backend, pool: Pool, signer: KmsSigner | None, observer: Observer
     ) -> None:
         self._table = backend.table
         self._content = backend.content

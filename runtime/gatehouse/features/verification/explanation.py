@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gatehouse.core import decision
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.keys import CreditPlan, Key, KeyEnvironment, KeyRecord, RateLimit
+from gatehouse.core.keys import Credits, Key, KeyEnvironment, KeyRecord, RateLimit
 from gatehouse.core.verification import (
     Charge,
     Code,
@@ -50,11 +50,11 @@ def key_checks(
     return checks
 
 
-def _credit_check(plan: CreditPlan, cost: int) -> Check:
+def _credit_check(plan: Credits, cost: int) -> Check:
     actual = f"{plan.remaining} left"
     outcome: Outcome = "pass" if plan.remaining >= (cost or 1) else "fail"
-    if plan.refill_every is not None:
-        actual += f", {plan.refill_amount} every {plan.refill_every}"
+    if plan.refill is not None:
+        actual += f", {plan.refill.amount} every {plan.refill.every}"
         if outcome == "fail":
             outcome = "unknown"  # the next use may trigger a refill
     return Check("credits", outcome, Code.USAGE_EXCEEDED.value, actual, f"cost {cost}")

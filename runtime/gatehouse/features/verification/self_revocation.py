@@ -6,15 +6,18 @@ from dataclasses import dataclass
 
 from gatehouse.core import lifecycle
 from gatehouse.core.actor import Actor, RequestId
-from gatehouse.core.audit_events import AuditAction
+from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import Clock
-from gatehouse.core.keys import KeyId, KeyRecord, KeyState
+from gatehouse.core.keys import KeyChange, KeyId, KeyRecord, KeyState, LockedKey
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.token_scanner import redacted
 from gatehouse.features.keys.models import Effective
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.verification.cache import KeyCache
+
+#: Maximum duration of the change. If it fails, nothing is revoked and the client retries.
+REVOKE_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,7 @@ class SelfRevocationService:
         Raises Unavailable, in which case nothing was revoked.
         """
         record, reason = await self.finder.proven(token), redacted(reason)
-        if (
-            record is None
-            or record.state is KeyState.REVOKED
-            or lifecycle.next_state(record.state, Action.REVOKE) is None
-        ):
+        if record is None or record.state is KeyState.REVOKED:
             return None
         now = self.clock.now()
         actor = Actor(
@@ -53,10 +52,17 @@ class SelfRevocationService:
         event = actor.event(
             AuditAction.KEY_SELF_REVOKE, target_id=record.id, at=now, details={"reason": reason}
         )
-        written = await self.repository.revoke_usable(
-            record.id, at=now, by=actor.label, reason=reason, event=event
-        )
-        if written is None:
+
+        def revoke(locked: LockedKey) -> tuple[KeyChange, AuditEvent] | None:
+            key, action = locked.key, Action.REVOKE
+            state = lifecycle.next_state(key.state, action)
+            if state is None or state is key.state:
+                return None
+            change = lifecycle.state_change(key, action, state, now, by=actor.label, reason=reason)
+            return change, event
+
+        written = await self.repository.alter(record.id, revoke, deadline_s=REVOKE_TIMEOUT_S)
+        if written is None or written[0].state is not KeyState.REVOKED:
             return None
         revoked, change_seq = written
         self.cache.change(revoked)

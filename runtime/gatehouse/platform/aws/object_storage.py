@@ -42,25 +42,6 @@ def read(location: str) -> tuple[bytes, str]:
         raise _error(location, exc) from exc
 
 
-def locations(prefix: str, suffix: str) -> list[str]:
-    """Locations of the objects below `s3://bucket/prefix`, or of the files in the folder `prefix`,
-    sorted.
-
-    Blocks. Raises NotFound if the bucket does not exist, and Unavailable.
-    """
-    s3 = re.fullmatch(r"s3://([^/]+)/(.*)", prefix)
-    if s3 is None:
-        return sorted(
-            str(path) for path in Path(prefix).glob(f"*{suffix}") if not path.name.startswith(".")
-        )
-    try:
-        pages = _s3_client().get_paginator("list_objects_v2").paginate(Bucket=s3[1], Prefix=s3[2])
-        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-    except AWS_ERRORS as exc:
-        raise _error(prefix, exc) from exc
-    return [f"s3://{s3[1]}/{key}" for key in sorted(keys)]
-
-
 def write(
     location: str,
     content: bytes,

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -50,7 +49,7 @@ from gatehouse.features.transfer.repository import RemovalRepository
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.verification.explanation import ExplanationService
 from gatehouse.features.verification.rate_limiters import RateLimits
-from gatehouse.platform.aws.signing_key import KmsSigner, Signer, local_signer
+from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.db.pool import DatabaseProbe, Pool, pool_of
 from gatehouse.platform.http.application import Application
@@ -74,7 +73,6 @@ NOTIFICATION_INTERVAL_S = 1.0
 REMIND_INTERVAL_S = 300.0
 IDEMPOTENCY_INTERVAL_S = 600.0
 LEGACY_FILES_INTERVAL_S = 30.0
-_FILE = "file:"
 _NO_SHARING = (
     "Secret sharing is not configured. Set GATEHOUSE_SECRET_LINKS_TABLE, GATEHOUSE_SECRETS_BUCKET, "
     "GATEHOUSE_SECRETS_KEY and GATEHOUSE_SHARING_URL."
@@ -93,9 +91,8 @@ def build(settings: Settings) -> Application:
     pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
     clock = Clock()
     sharing = Backend.from_settings(settings, clock) if settings.sharing_url else None
-    return Composition(
-        settings, pool, observer, clock, pepper, checkpoint_signer(settings), sharing
-    ).application()
+    signer = KmsSigner(settings.checkpoint_key) if settings.checkpoint_key else None
+    return Composition(settings, pool, observer, clock, pepper, signer, sharing).application()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +111,7 @@ class Composition:
     observer: Observer
     clock: Clock
     pepper: Pepper
-    signer: Signer | None
+    signer: KmsSigner | None
     sharing: Backend | None
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
     identity_provider: OidcIdentityProvider | None = None
@@ -381,16 +378,4 @@ def _origin(url: str) -> str:
         f"{parts.scheme}://{parts.netloc.removesuffix(default_port)}"
         if parts.scheme and parts.netloc
         else ""
-    )
-
-
-def checkpoint_signer(settings: Settings) -> Signer | None:
-    """Return the checkpoint signer, or None if checkpoints are disabled. Raises SettingsError if
-    the file contains no key.
-    """
-    name = settings.checkpoint_key
-    if not name:
-        return None
-    return (
-        local_signer(Path(name.removeprefix(_FILE))) if name.startswith(_FILE) else KmsSigner(name)
     )

@@ -7,15 +7,22 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from gatehouse.core.audit_chain import GENESIS, AuditRow, Checkpoint, row_hash, signed_bytes
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from gatehouse.core.audit_chain import (
+    ECDSA_P256,
+    GENESIS,
+    AuditRow,
+    Checkpoint,
+    row_hash,
+    signed_bytes,
+)
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.features.audit.schemas import audit_view, checkpoint_view
-from gatehouse.platform.aws.signing_key import LocalSigner
 
 from tests.runtime.commands.cli.conftest import Command
 
-KEY = Ed25519PrivateKey.generate()
+KEY = ec.generate_private_key(ec.SECP256R1())
 PROOF = ("--checkpoints", "checkpoints", "--public-key", "key.pem")
 
 
@@ -47,21 +54,21 @@ def write(folder: Path, rows: list[AuditRow]) -> None:
 
 
 @pytest.fixture
-async def offline(bare: Command) -> Command:
+def offline(bare: Command) -> Command:
     """A directory with ten rows, checkpoints of rows 4 and 9, and the public key."""
-    signer, rows = LocalSigner(KEY), trail(10)
+    rows = trail(10)
     write(bare.folder, rows)
     (bare.folder / "checkpoints").mkdir()
     for seq in (4, 9):
-        key_id, row = await signer.key_id(), rows[seq - 1]
-        unsigned = Checkpoint(seq, row.hash, 1_800_000_100.0, key_id, "ed25519", b"")
-        view = checkpoint_view(
-            msgspec.structs.replace(unsigned, signature=await signer.sign(signed_bytes(unsigned)))
-        )
+        unsigned = Checkpoint(seq, rows[seq - 1].hash, 1_800_000_100.0, "key", ECDSA_P256, b"")
+        signature = KEY.sign(signed_bytes(unsigned), ec.ECDSA(hashes.SHA256()))
+        view = checkpoint_view(msgspec.structs.replace(unsigned, signature=signature))
         (bare.folder / "checkpoints" / f"{seq:020d}.json").write_text(
             msgspec.json.encode(view).decode()
         )
-    (bare.folder / "key.pem").write_bytes(await signer.public_key())
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    pem = KEY.public_key().public_bytes(serialization.Encoding.PEM, form)
+    (bare.folder / "key.pem").write_bytes(pem)
     return bare
 
 
@@ -125,7 +132,7 @@ def test_rows_after_the_last_checkpoint_are_reported(offline: Command) -> None:
         (("--checkpoints", "checkpoints"), "--checkpoints and --public-key must be used together"),
         (
             ("--checkpoints", "checkpoints", "--public-key", "audit.ndjson"),
-            "contains no Ed25519 or ECDSA P-256 public key",
+            "contains no ECDSA P-256 public key",
         ),
         (
             ("--checkpoints", "empty", "--public-key", "key.pem"),

@@ -12,9 +12,9 @@ import asyncpg
 import boto3
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_chain import (
+    ECDSA_P256,
     GENESIS,
     Checkpoint,
     find_contradiction,
@@ -23,11 +23,12 @@ from gatehouse.core.audit_chain import (
     signed_bytes,
 )
 from gatehouse.core.audit_events import AuditAction
-from gatehouse.core.errors import SettingsError, Unavailable
+from gatehouse.core.errors import Unavailable
 from gatehouse.features.audit.repository import AuditRepository
+from gatehouse.features.audit.schemas import CheckpointView, checkpoint_of
 from gatehouse.features.audit.service import CheckpointArchive, Checkpointer
-from gatehouse.platform.aws import signing_key
-from gatehouse.platform.aws.signing_key import KmsSigner, LocalSigner, Signer, local_signer
+from gatehouse.platform.aws import object_storage, signing_key
+from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.db.pool import Pool
 from moto import mock_aws
 
@@ -47,13 +48,10 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=["local", "kms"])
-def signer(request: pytest.FixtureRequest, aws: None) -> Signer:
-    if request.param == "local":
-        return LocalSigner(Ed25519PrivateKey.generate())
-    key = boto3.client("kms", "eu-central-1").create_key(
-        KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256"
-    )
+def kms_signer() -> KmsSigner:
+    """A signer with a new key."""
+    kms = boto3.client("kms", "eu-central-1")
+    key = kms.create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")
     return KmsSigner(key["KeyMetadata"]["Arn"])
 
 
@@ -69,35 +67,47 @@ def archive(request: pytest.FixtureRequest, aws: None, tmp_path: Path) -> Checkp
     return CheckpointArchive(f"s3://{BUCKET}/checkpoints/")
 
 
+def stored(archive: CheckpointArchive) -> tuple[Checkpoint, ...]:
+    """The checkpoints in an archive, in the order of the names of their files."""
+    folder = archive.prefix.removeprefix("file:")
+    if folder == archive.prefix:
+        s3 = boto3.client("s3", "eu-central-1")
+        entries = s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])
+        names = [f"s3://{BUCKET}/{entry['Key']}" for entry in entries]
+    else:
+        names = [str(path) for path in Path(folder).glob("*.json")]
+    texts = [object_storage.read(name)[0] for name in sorted(names)]
+    return tuple(checkpoint_of(msgspec.json.decode(text, type=CheckpointView)) for text in texts)
+
+
 def checkpoint(seq: int, signature: bytes = b"s") -> Checkpoint:
-    return Checkpoint(seq, bytes([seq % 256]) * 32, 1_800_000_000.25, "key", "ed25519", signature)
+    return Checkpoint(seq, bytes([seq % 256]) * 32, 1_800_000_000.25, "key", ECDSA_P256, signature)
 
 
-async def test_only_the_signing_key_verifies_a_signature(signer: Signer) -> None:
+async def test_only_the_signing_key_verifies_a_signature(aws: None) -> None:
+    signer = kms_signer()
     unsigned = msgspec.structs.replace(
         checkpoint(7), key_id=await signer.key_id(), algorithm=signer.algorithm
     )
     created = msgspec.structs.replace(unsigned, signature=await signer.sign(signed_bytes(unsigned)))
     assert is_signed(created, public_keys(await signer.public_key()))
-    assert not is_signed(
-        created, public_keys(await LocalSigner(Ed25519PrivateKey.generate()).public_key())
-    )
+    assert not is_signed(created, public_keys(await kms_signer().public_key()))
     assert not is_signed(
         msgspec.structs.replace(created, seq=8), public_keys(await signer.public_key())
     )
 
 
 async def test_archive_returns_checkpoints_in_order_of_rows(archive: CheckpointArchive) -> None:
-    assert await archive.all() == ()
+    assert stored(archive) == ()
     for seq in (1000, 7, 20):
         await archive.put(checkpoint(seq))
-    assert await archive.all() == (checkpoint(7), checkpoint(20), checkpoint(1000))
+    assert stored(archive) == (checkpoint(7), checkpoint(20), checkpoint(1000))
 
 
 async def test_archive_does_not_overwrite_a_checkpoint(archive: CheckpointArchive) -> None:
     await archive.put(checkpoint(7))
     await archive.put(checkpoint(7, signature=b"forged"))
-    assert await archive.all() == (checkpoint(7),)
+    assert stored(archive) == (checkpoint(7),)
 
 
 async def test_missing_archive_or_key_is_unavailable(aws: None, tmp_path: Path) -> None:
@@ -109,23 +119,12 @@ async def test_missing_archive_or_key_is_unavailable(aws: None, tmp_path: Path) 
         await KmsSigner("alias/nobody").sign(b"x")
 
 
-def test_readable_or_empty_key_file_is_rejected(tmp_path: Path) -> None:
-    file = tmp_path / "key.pem"
-    file.write_text("no key")
-    file.chmod(0o644)
-    with pytest.raises(SettingsError, match="is readable by other users"):
-        local_signer(file)
-    file.chmod(0o600)
-    with pytest.raises(SettingsError, match="is not an Ed25519 key"):
-        local_signer(file)
-
-
 @dataclass
 class Setup:
     checkpointer: Checkpointer
     trail: AuditRepository
     archive: CheckpointArchive
-    signer: LocalSigner
+    signer: KmsSigner
     clock: ManualClock
     database: Database
     broken: list[int] = field(default_factory=list)
@@ -142,17 +141,17 @@ class Setup:
         rows, _ = await self.trail.page(before=None, size=500)
         hashes = {row.seq: row.hash for row in rows}
         return find_contradiction(
-            hashes, await self.archive.all(), public_keys(await self.signer.public_key())
+            hashes, stored(self.archive), public_keys(await self.signer.public_key())
         )
 
 
 @pytest.fixture
-async def setup(database: Database, tmp_path: Path) -> AsyncIterator[Setup]:
+async def setup(database: Database, aws: None, tmp_path: Path) -> AsyncIterator[Setup]:
     database.sql("TRUNCATE audit_event, audit_checkpoint")
     pool = Pool(database.app, application="tests", size_max=2)
     clock, signer, archive = (
         ManualClock(),
-        LocalSigner(Ed25519PrivateKey.generate()),
+        kms_signer(),
         CheckpointArchive(f"file:{tmp_path}"),
     )
     trail, broken = AuditRepository(pool), list[int]()
@@ -178,7 +177,7 @@ async def test_checkpoint_is_due_by_rows_or_age(setup: Setup) -> None:
     setup.clock.advance(600)
     third = await setup.checkpointer.run_once()
     assert [item.seq if item else None for item in (first, second, third)] == [1, 11, 12]
-    assert await setup.archive.all() == (first, second, third)
+    assert stored(setup.archive) == (first, second, third)
     assert await setup.trail.last_checkpoint() == third
     assert await setup.findings() is None
 
@@ -215,7 +214,7 @@ async def test_broken_chain_is_not_signed(setup: Setup) -> None:
     assert await setup.checkpointer.run_once() is None
     setup.clock.advance(60)
     assert setup.checkpointer.delay_s == 60
-    assert (setup.broken, await setup.archive.all(), await setup.trail.last_checkpoint()) == (
+    assert (setup.broken, stored(setup.archive), await setup.trail.last_checkpoint()) == (
         [4],
         (),
         None,
@@ -290,8 +289,10 @@ async def test_concurrent_checkpoint_is_stored_once(setup: Setup) -> None:
 
 
 @pytest.mark.requirement("TR-11")
-async def test_status_shows_the_last_checkpoint(database: Database, tmp_path: Path) -> None:
-    signer = LocalSigner(Ed25519PrivateKey.generate())
+async def test_status_shows_the_last_checkpoint(
+    database: Database, aws: None, tmp_path: Path
+) -> None:
+    signer = kms_signer()
     async with open_console(database, signer=signer) as console:
         await console.create()
         archive, trail = CheckpointArchive(f"file:{tmp_path}"), AuditRepository(console.pool)

@@ -18,9 +18,9 @@ from gatehouse.core.keys import KeyId
 from gatehouse.core.token import Pepper
 from gatehouse.features.cores import repository as core_repository
 from gatehouse.features.cores.repository import CoreRegistry, CoreRepository, HealthCheckRepository
-from gatehouse.features.keys import repository as key_repository
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.verification import repository as verification_repository
+from gatehouse.features.verification import self_revocation
 from gatehouse.features.verification.repository import PepperMigration
 from gatehouse.platform.db.pool import Pool
 
@@ -35,9 +35,8 @@ Write = Callable[[Pool], Awaitable[Any]]
 
 
 def _self_revocation(pool: Pool) -> Awaitable[Any]:
-    return KeyRepository(pool, staleness_s=1.0).revoke_usable(
-        KEY, at=0.0, by="", reason="", event=EVENT
-    )
+    repository = KeyRepository(pool, staleness_s=1.0)
+    return repository.alter(KEY, lambda _: None, deadline_s=self_revocation.REVOKE_TIMEOUT_S)
 
 
 def _registration(pool: Pool) -> Awaitable[Any]:
@@ -56,11 +55,13 @@ def _health(pool: Pool) -> Awaitable[Any]:
     return HealthCheckRepository(pool).set_healthy(instance("a"), False)
 
 
-@pytest.mark.bound("keys.repository:REVOKE_TIMEOUT_S", "cores.repository:WRITE_TIMEOUT_S")
+@pytest.mark.bound(
+    "verification.self_revocation:REVOKE_TIMEOUT_S", "cores.repository:WRITE_TIMEOUT_S"
+)
 @pytest.mark.parametrize(
     ("write", "module", "bound", "table"),
     [
-        (_self_revocation, key_repository, "REVOKE_TIMEOUT_S", "api_key"),
+        (_self_revocation, self_revocation, "REVOKE_TIMEOUT_S", "api_key"),
         (_registration, core_repository, "WRITE_TIMEOUT_S", "core"),
         (_drain, core_repository, "WRITE_TIMEOUT_S", "core"),
         (_end, core_repository, "WRITE_TIMEOUT_S", "core"),

@@ -211,7 +211,6 @@ ACTS = [
         values={"Duration": "600"},
         send="Change",
     ),
-    Act(source="SettingsScreen", operation="reset_log_level", path="/settings", send="Reset"),
     Act(source="SessionScreen", operation="end_session", path="/sessions", send="End session"),
 ]
 #: Acts whose requests contain generated values or files, that send several requests, or that send a
@@ -260,10 +259,6 @@ async def prepare(console: Console, act: Act) -> dict[str, str]:
             "created_at) VALUES ('ntf_forms', 'topic', 'key.revoked', '{}', 'dead', now(), now()) "
             "ON CONFLICT DO NOTHING"
         )
-    if act.operation == "reset_log_level":
-        assert (
-            await console.client.put("/v1/log-level", json={"level": "debug", "for_s": 600})
-        ).status_code == 200
     console.database.sql("UPDATE core SET expires_at = now() + interval '1 year'")
     return ids
 

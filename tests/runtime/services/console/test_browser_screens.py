@@ -8,17 +8,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.client import end_to_end
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.service import CheckpointArchive, Checkpointer
 from gatehouse.features.sharing.link_token import parse
 from gatehouse.features.sharing.service import NewItem
-from gatehouse.platform.aws.signing_key import LocalSigner
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, open_console
+from tests.runtime.features.audit.test_checkpoints import kms_signer
 from tests.runtime.features.sharing.conftest import aws, module_services, sharing
 from tests.runtime.features.sharing.services import CLIENT, TEXT, Sharing
 from tests.runtime.services.console.web_pages import MARKS, origin, page_of, sign_in, violations
@@ -31,7 +30,7 @@ SHARING_URL = "https://sharing.test"
 
 @pytest.fixture
 async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console]:
-    changes = {**sharing.console(SHARING_URL), "signer": LocalSigner(Ed25519PrivateKey.generate())}
+    changes = {**sharing.console(SHARING_URL), "signer": kms_signer()}
     async with open_console(database, **changes) as started:
         yield started
 

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.clock import Clock
-from gatehouse.core.keys import KeyEnvironment, KeyId, RateLimit, RotationOptions
+from gatehouse.core.keys import KeyEnvironment, KeyId, RateLimit
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.token import Pepper, build
 from gatehouse.features.keys.models import Effective
@@ -350,7 +350,7 @@ async def test_rotation_under_load_fails_no_request(gateway: Any, keys: KeyServi
                 failures.append("resurrected")
 
     clients = [asyncio.create_task(client()) for _ in range(4)]
-    rotated = await keys.rotate(KeyId(key.id), RotationOptions(grace_s=3600), OPERATOR)
+    rotated = await keys.rotate(KeyId(key.id), OPERATOR, grace_s=3600)
     assert rotated.effective is Effective.EVERYWHERE
     tokens.append(rotated.issued["token"])
     assert (await gateway.verify(key.token)).json["code"] == "VALID"
@@ -367,7 +367,7 @@ async def test_rotation_under_load_fails_no_request(gateway: Any, keys: KeyServi
 
 async def test_key_family_shares_limits(gateway: Any, keys: KeyService) -> None:
     key = await gateway.create_key(limits=[TWO])
-    rotated = await keys.rotate(KeyId(key.id), RotationOptions(grace_s=3600), OPERATOR)
+    rotated = await keys.rotate(KeyId(key.id), OPERATOR, grace_s=3600)
     codes = [
         (await gateway.verify(token)).json["code"]
         for token in (key.token, rotated.issued["token"], key.token, rotated.issued["token"])
