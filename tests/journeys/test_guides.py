@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -33,6 +34,7 @@ def reader(running: Running, tmp_path: Path) -> Iterator[GuideReader]:
     replacements = {
         "make up": f"cat .gatehouse/{UP_OUTPUT}",
         "127.0.0.1:8080": running.gateway.removeprefix("http://"),
+        ".localhost:8080": f".localhost:{urlsplit(running.gateway).port}",
         "http://127.0.0.1:8081": running.console,
         "http://127.0.0.1:8082": running.sharing,
         "http://127.0.0.1:5555": running.emulator,

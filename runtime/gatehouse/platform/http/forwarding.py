@@ -209,8 +209,9 @@ def _listed(connection: Iterable[str]) -> set[str]:
     return names - {"close", "keep-alive", ""}
 
 
-#: The beginning of a URL with an authority, whose host is the group.
-_AUTHORITY = re.compile(r"(?:https?:)?//(?:[^/?#]*@)?([^/?#@]*)", re.IGNORECASE)
+#: The beginning of a URL with an authority, whose host is the group. Browsers read a backslash as a
+#: slash.
+_AUTHORITY = re.compile(r"(?:https?:)?[/\\]{2}(?:[^/\\?#]*@)?([^/\\?#@]*)", re.IGNORECASE)
 
 
 class CoreUrls(msgspec.Struct, frozen=True, gc=False):
@@ -234,10 +235,10 @@ class CoreUrls(msgspec.Struct, frozen=True, gc=False):
 
         target: path and query of the request, below the path of the URL of the Core.
         """
-        if reference.startswith("/") and not reference.startswith("//"):
-            return self._client_path(reference)
         core_host = self.core_url.partition("://")[2].partition("/")[0]
         if _AUTHORITY.match(reference) is None:
+            if reference.startswith("/"):
+                return self._client_path(reference)
             try:
                 reference = urljoin(f"http://{core_host}{self._base_path}{target}", reference)
             except ValueError:  # not a URL reference
@@ -252,7 +253,7 @@ class CoreUrls(msgspec.Struct, frozen=True, gc=False):
         if is_public and self.client_prefix and path.startswith(CORES):
             return reference
         path = self._client_path(path if path.startswith("/") else f"/{path}")
-        return f"//{self.public_host}{path}" if path.startswith("//") else path
+        return f"//{self.public_host}{path}" if _AUTHORITY.match(path) else path
 
     def destination(self, reference: str, host: str) -> str:
         """The header Destination of a client (RFC 4918, section 10.3), as a path of the Core.

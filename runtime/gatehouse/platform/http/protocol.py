@@ -332,7 +332,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
             path, _, query = self._url.partition(b"?")
             return path, query
         url = httptools.parse_url(self._url)
-        if not url.path:
+        if not url.path or not url.path.startswith(b"/"):
             raise BadRequest("The request target has no path.")
         authority = self._url.partition(b"//")[2].partition(b"/")[0].rpartition(b"@")[2]
         if asgi.host_of(authority) != asgi.host_name({"headers": self._headers}):

@@ -332,6 +332,19 @@ def test_location_is_a_url_of_clients(
     assert received((name, reference), urls=urls) == [(name.encode(), expected.encode())]
 
 
+@pytest.mark.parametrize("path", ["//elsewhere.test/", "/\\elsewhere.test", "\\elsewhere.test"])
+def test_path_of_a_location_is_not_read_as_a_host(path: str) -> None:
+    location = HOST.location(f"{CORE_URL}{path}", "/")
+    assert location.startswith("//docs.cores.test:8080/")
+    assert "core.internal" not in location
+
+
+@pytest.mark.parametrize("start", ["http:\\\\", "\\\\", "/\\", "\\/", "https:/\\"])
+def test_backslashes_do_not_show_the_address_of_the_core(start: str) -> None:
+    for urls in (STRIPPED, BASE, HOST, HOST_BASE):
+        assert "core.internal" not in urls.location(f"{start}core.internal:9000\\login", "/")
+
+
 @pytest.mark.parametrize(
     ("urls", "value", "expected"),
     [

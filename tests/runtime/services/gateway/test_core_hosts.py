@@ -229,3 +229,11 @@ async def test_core_receives_the_host_of_the_client(gateway: Gateway, core: Any,
         core.own_url = f"http://{host}"
         reply = await get(gateway, key, f"{prefix}/login", host=host)
         assert reply.header("location") == f"{prefix}/home?from=login"
+
+
+async def test_target_without_a_path_is_rejected(gateway: Gateway, core: Core) -> None:
+    async with registered(gateway, core, "/app/v2") as key:
+        for target in ("*", f"http://{HOST}", f"http://{HOST}?a"):
+            reply = await gateway.request("OPTIONS", target, f"X-API-Key: {key.token}", host=HOST)
+            assert reply.status == 400
+    assert core.requests == []
