@@ -3,57 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
 
+#: Browsers sign in and use a session cookie. If this feature is disabled, every request must
+#: contain a credential.
+SESSIONS = "sessions"
+#: Webhooks can be created, listed and deleted. If this feature is disabled, existing webhooks still
+#: receive notifications.
+WEBHOOKS = "webhooks"
+#: Requests are forwarded to Cores, and Cores can register. If this feature is disabled, the gateway
+#: only verifies keys.
+PROXY = "proxy"
+#: Clients can open WebSocket connections to Cores.
+WEBSOCKET = "websocket"
+#: A GET request verifies the token in its headers, for use by reverse proxies.
+HEADER = "header-verify"
+#: The holder of a token can revoke the key.
+SELF = "self-revocation"
 
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """`description`: purpose of the feature, for the API and the documentation."""
-
-    name: str
-    service: Literal["gateway", "console"]
-    description: str
-
-
-SESSIONS = Feature(
-    "sessions",
-    "console",
-    (
-        "Browsers sign in and use a session cookie. If this feature is disabled, every request "
-        "must contain a credential."
-    ),
-)
-
-WEBHOOKS = Feature(
-    "webhooks",
-    "console",
-    (
-        "Webhooks can be created, listed and deleted. If this feature is disabled, existing "
-        "webhooks still receive notifications."
-    ),
-)
-
-PROXY = Feature(
-    "proxy",
-    "gateway",
-    (
-        "Requests are forwarded to Cores, and Cores can register. If this feature is disabled, the "
-        "gateway only verifies keys."
-    ),
-)
-
-WEBSOCKET = Feature("websocket", "gateway", "Clients can open WebSocket connections to Cores.")
-HEADER = Feature(
-    "header-verify",
-    "gateway",
-    "A GET request verifies the token in its headers, for use by reverse proxies.",
-)
-SELF = Feature("self-revocation", "gateway", "The holder of a token can revoke the key.")
-
-#: All features. They are enabled by default.
+#: Names of all features. They are enabled by default.
 FEATURES = (SESSIONS, WEBHOOKS, PROXY, WEBSOCKET, HEADER, SELF)
-_NAMES = {feature.name for feature in FEATURES}
 
 
 def switched(text: str) -> tuple[tuple[str, bool], ...]:
@@ -61,9 +29,9 @@ def switched(text: str) -> tuple[tuple[str, bool], ...]:
     switches: dict[str, bool] = {}
     for part in (part.strip() for part in text.split(",") if part.strip()):
         name, _, state = (piece.strip() for piece in part.partition("="))
-        if name not in _NAMES:
+        if name not in FEATURES:
             raise ValueError(
-                f"names an unknown feature; the features are {', '.join(sorted(_NAMES))}"
+                f"names an unknown feature; the features are {', '.join(sorted(FEATURES))}"
             )
         if state not in {"on", "off"} or name in switches:
             raise ValueError(

@@ -409,9 +409,7 @@ class Settings(SharingSettings, ConnectionSettings):
     features: Annotated[tuple[tuple[str, bool], ...], BeforeValidator(switched)] = Field(
         default=(),
         description="Features to enable or disable, as comma-separated name=on or name=off, such "
-        "as sessions=off. All features are enabled by default: "
-        + ", ".join(feature.name for feature in FEATURES)
-        + ".",
+        "as sessions=off. All features are enabled by default: " + ", ".join(FEATURES) + ".",
     )
     traces_endpoint: Annotated[str, AfterValidator(_check_traces_endpoint)] = ""
     """URL of an OpenTelemetry collector that receives traces as OTLP over HTTP, such as
@@ -488,13 +486,6 @@ class Settings(SharingSettings, ConnectionSettings):
     core_health_interval_s: Annotated[float, Field(ge=0, le=300)] = 10.0
     """Interval between two health checks of an instance of a Core, in seconds. The workers of all
     gateways share the checks. 0 disables the checks."""
-    core_health_failures: Annotated[int, Field(ge=1, le=100)] = 3
-    """Number of consecutive health checks that fail before an instance of a Core is unhealthy. An
-    unhealthy instance receives requests only if no other instance is available."""
-    core_health_successes: Annotated[int, Field(ge=1, le=100)] = 2
-    """Number of consecutive health checks that succeed before an unhealthy instance of a Core is
-    healthy again.
-    """
     circuit_breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
     """Number of consecutive failures after which a worker opens the circuit breaker of an instance
     of a Core: failed connections, and requests of more than one key to which the instance responds

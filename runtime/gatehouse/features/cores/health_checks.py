@@ -23,16 +23,17 @@ from gatehouse.platform.http_client.upstream import UpstreamClients, UpstreamReq
 TIMEOUT_S = 3.0
 #: Maximum number of checks that a worker sends at the same time.
 BATCH = 32
+#: Consecutive failures after which an instance is unhealthy, and consecutive successes after which
+#: it is healthy again.
+FAILURES, SUCCESSES = 3, 2
 
 
 @dataclass(frozen=True, slots=True)
 class HealthChecks:
     """Sends health checks from one worker.
 
-    interval_s: interval between two checks of an instance. failures: consecutive failures after
-        which an instance is unhealthy.
-    successes: consecutive successes after which an instance is healthy again. on_change: called
-        when `healthy` has changed.
+    interval_s: interval between two checks of an instance. on_change: called when `healthy` has
+        changed.
     """
 
     cores: CoreRegistry
@@ -40,8 +41,6 @@ class HealthChecks:
     upstream: UpstreamClients
     pepper: Pepper
     interval_s: float
-    failures: int
-    successes: int
     on_change: Callable[[CoreRecord], None]
 
     async def run_once(self) -> None:
@@ -62,7 +61,7 @@ class HealthChecks:
     async def _check(self, core: CoreRecord) -> None:
         succeeded = await self._succeeds(core)
         failures, successes = await self.repository.count(core, succeeded=succeeded)
-        if failures >= self.failures or successes >= self.successes:
+        if failures >= FAILURES or successes >= SUCCESSES:
             changed = await self.repository.set_healthy(core, succeeded)
             if changed is not None:
                 self.cores.change(changed)

@@ -147,7 +147,7 @@ def _current(
     )
 
 
-_session = partial(Endpoint, tag="sessions", roles=ANY_ROLE, feature=SESSIONS.name)
+_session = partial(Endpoint, tag="sessions", roles=ANY_ROLE, feature=SESSIONS)
 _SESSIONS, _CURRENT, _SESSION = "/v1/sessions", "/v1/sessions/current", "/v1/sessions/{session}"
 
 # Sign-in is itself the step-up. Ending a session requires no step-up, so that a user who suspects

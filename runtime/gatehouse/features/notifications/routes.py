@@ -84,8 +84,8 @@ async def retry_delivery(
     await webhooks.retry(notification, destination, request.actor)
 
 
-_read = partial(Endpoint, tag="notifications", feature=WEBHOOKS.name, method="GET", roles=AUDITORS)
-_write = partial(Endpoint, tag="notifications", feature=WEBHOOKS.name, roles=OPERATORS)
+_read = partial(Endpoint, tag="notifications", feature=WEBHOOKS, method="GET", roles=AUDITORS)
+_write = partial(Endpoint, tag="notifications", feature=WEBHOOKS, roles=OPERATORS)
 
 _WEBHOOKS, _WEBHOOK = "/v1/webhooks", "/v1/webhooks/{webhook}"
 _RETRY = "/v1/deliveries/{notification}/{destination}/retry"

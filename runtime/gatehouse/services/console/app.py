@@ -139,7 +139,7 @@ class Composition:
             lockout=Lockout(self.clock),
             limits=limits,
             origin=_origin(settings.console_url),
-            accepts_sessions=features.SESSIONS.name not in features_off,
+            accepts_sessions=features.SESSIONS not in features_off,
             identity_provider=provider,
         )
         helpers = [] if redis is None else [redis]
@@ -352,7 +352,7 @@ class Composition:
         if (
             provider is None
             or not settings.oidc_client_id
-            or features.SESSIONS.name in features.off(settings.features)
+            or features.SESSIONS in features.off(settings.features)
         ):
             return None
         secret = _text(settings.oidc_client_secret) or ""

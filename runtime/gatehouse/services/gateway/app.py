@@ -252,8 +252,6 @@ class _Gateway:
             upstream,
             self.pepper,
             interval_s=settings.core_health_interval_s,
-            failures=settings.core_health_failures,
-            successes=settings.core_health_successes,
             on_change=self._on_health,
         )
         # A due check is sent within half an interval, even if only one worker runs.

@@ -301,10 +301,7 @@ def _handshake(context: RequestContext) -> Handshake | None:
     7.8). Raises BadRequest, UpgradeRequired.
     """
     protocols = ",".join(context.values(b"upgrade")).lower().split(",")
-    if (
-        "websocket" not in map(str.strip, protocols)
-        or WEBSOCKET.name in context.service.features_off
-    ):
+    if "websocket" not in map(str.strip, protocols) or WEBSOCKET in context.service.features_off:
         return None
     accept: asgi.AcceptUpgrade | None = context.scope.get("extensions", {}).get(asgi.UPGRADE)
     has_body = context.values(b"content-length") or context.values(b"transfer-encoding")

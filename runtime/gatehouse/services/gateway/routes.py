@@ -88,7 +88,7 @@ API = Api(
 )
 
 _key = partial(Endpoint, tag="keys", security=())
-_core = partial(Endpoint, tag="cores", security=_KEY, feature=PROXY.name)
+_core = partial(Endpoint, tag="cores", security=_KEY, feature=PROXY)
 
 ENDPOINTS = (
     _key(
@@ -111,7 +111,7 @@ ENDPOINTS = (
         path=synchronous.PATH,
         handler=endpoints.verify_key_header,
         security=_KEY,
-        feature=HEADER.name,
+        feature=HEADER,
         query=VerifyQuery,
         response_description="The key is valid.",
         errors=(400, 401, 402, 403, 429, 503),
@@ -120,7 +120,7 @@ ENDPOINTS = (
         method="POST",
         path="/v1/keys/revoke-self",
         handler=endpoints.revoke_self,
-        feature=SELF.name,
+        feature=SELF,
         errors=(401, 503),
     ),
     *(
@@ -164,7 +164,7 @@ def create(dependencies: Dependencies) -> Routes:
         endpoint for endpoint in ENDPOINTS if endpoint.feature not in dependencies.features_off
     ]
     dependencies.add(routes, [item for item in enabled if item.handler is not forward])
-    if PROXY.name not in dependencies.features_off:
+    if PROXY not in dependencies.features_off:
         routes.add_prefix(_CORES, PATH, forward)
         routes.respond_now.prefixes[_CORES] = SynchronousForwarding(dependencies).respond
     if suffix := dependencies.host_suffix:

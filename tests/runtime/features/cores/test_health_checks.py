@@ -64,11 +64,16 @@ async def checked(rows: Rows, port: int, instances: int) -> AsyncIterator[Checke
         cores.change(record)
     upstreams, reservations = UpstreamClients(SystemResolver(), LOOPBACK), Reservations(rows.pool)
     checks = HealthChecks(
-        cores, reservations, upstreams, Pepper({1: bytes(32)}, 1), 3600, 1, 1, changes.append
+        cores, reservations, upstreams, Pepper({1: bytes(32)}, 1), 3600, changes.append
     )
     async with asyncio.timeout(60):
         yield Checked(checks, reservations, changes)
     await upstreams.close()
+
+
+@pytest.fixture(autouse=True)
+def unhealthy_after_one_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_checks, "FAILURES", 1)
 
 
 @pytest.mark.bound("cores.health_checks:TIMEOUT_S")

@@ -156,7 +156,7 @@ def test_unknown_feature_prevents_the_start(value: str, message: str) -> None:
         load(environ)
 
 
-@given(st.dictionaries(st.sampled_from([feature.name for feature in FEATURES]), st.booleans()))
+@given(st.dictionaries(st.sampled_from(FEATURES), st.booleans()))
 def test_features_setting_is_parsed(requested: dict[str, bool]) -> None:
     written = " , ".join(f"{name} = {'on' if on else 'off'}" for name, on in requested.items())
     assert dict(switched(written)) == requested

@@ -18,11 +18,7 @@ from tests.runtime.services.gateway.conftest import Gateway, Key, running_gatewa
 
 pytestmark = pytest.mark.requirement("CG-11")
 
-SETTINGS = {
-    "GATEHOUSE_CORE_HEALTH_INTERVAL_S": "0.2",
-    "GATEHOUSE_CORE_HEALTH_FAILURES": "2",
-    "GATEHOUSE_CORE_HEALTH_SUCCESSES": "2",
-}
+SETTINGS = {"GATEHOUSE_CORE_HEALTH_INTERVAL_S": "0.2"}
 CHECK = "GET /health?full=1 HTTP/1.1"
 
 
