@@ -8,11 +8,10 @@ denied anyway. A client therefore cannot lock out other clients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import GatehouseError, NotFound, TooManyRequests
+from gatehouse.features.sharing.link_token import LinkToken
+from gatehouse.features.sharing.models import Client, SharingEvent
 from gatehouse.features.sharing.table import Table
 
 ATTEMPT_WINDOW_S = 600.0
@@ -48,17 +47,19 @@ class Denials:
         self._clock = clock
 
     async def error(
-        self, path: str, network: str, record: Callable[[], Coroutine[Any, Any, None]]
+        self, token: LinkToken, client: Client, event: SharingEvent, *, exists: bool
     ) -> GatehouseError:
-        """Count a denied attempt by a network, and return its error. `path`: public part of the
-        link, which may be unknown. `record`: stores the audit event if the link exists.
+        """Count a denied attempt by the network of a client, and return its error. `event`: stored
+        with the secret if the link exists.
         """
-        wait_s = await self._wait_s(f"network:{network}", NETWORK_DENIED_MAX)
+        wait_s = await self._wait_s(f"network:{client.network}", NETWORK_DENIED_MAX)
         if wait_s is not None:
             message = f"{TooManyDenied.title}. Try again in {wait_s} s."
             return TooManyDenied(message, retry_after_s=wait_s)
-        if await self._wait_s(path, DENIED_EVENTS_MAX) is None:
-            await record()
+        if await self._wait_s(token.path, DENIED_EVENTS_MAX) is None:
+            # No secret has the other ID.
+            secret_id = token.secret_id if exists else f"unknown:{token.path}"
+            await self._table.record(secret_id, event)
         return LinkNotFound()
 
     async def _wait_s(self, counter: str, limit: int) -> int | None:

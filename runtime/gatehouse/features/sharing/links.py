@@ -8,7 +8,6 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import msgspec
 
@@ -240,7 +239,8 @@ class LinkService:
             keys = await self._backend.link_keys(token, passphrase, link.salt)
             if not hmac.compare_digest(keys.public_key, link.public_key):
                 taken.clear()
-                await self._record_denied(token, client, "wrong passphrase")
+                event = self._denied_event(token, client, "wrong passphrase")
+                await self._table.record(token.secret_id, event)
                 raise WrongPassphrase
         finally:  # only wrong passphrases count
             for counter in taken:
@@ -300,17 +300,12 @@ class LinkService:
         """Return the error for a denied attempt. If the link exists, the event for the attempt is
         stored with the secret.
         """
-        record = partial(self._record_denied, token, client, reason, exists=exists)
-        return await self._denials.error(token.path, client.network, record)
+        event = self._denied_event(token, client, reason)
+        return await self._denials.error(token, client, event, exists=exists)
 
-    async def _record_denied(
-        self, token: LinkToken, client: Client, reason: str, *, exists: bool = True
-    ) -> None:
-        event = self._event(
-            token, client, AuditAction.LINK_DENIED, {"reason": reason}, outcome="denied"
-        )
-        # No secret has the path of a link as its ID.
-        await self._table.record(token.secret_id if exists else token.path, event)
+    def _denied_event(self, token: LinkToken, client: Client, reason: str) -> SharingEvent:
+        details = {"reason": reason}
+        return self._event(token, client, AuditAction.LINK_DENIED, details, outcome="denied")
 
     def _event(
         self,

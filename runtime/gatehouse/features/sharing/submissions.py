@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import msgspec
 
@@ -106,7 +105,4 @@ class SubmissionService:
             {"reason": reason},
             outcome="denied",
         )
-        # No secret has the other ID.
-        identifier = token.path if exists else f"request:{token.path}"
-        record = partial(self._table.record, identifier, event)
-        return await self._denials.error(token.path, client.network, record)
+        return await self._denials.error(token, client, event, exists=exists)

@@ -21,8 +21,7 @@ from gatehouse.features.sharing.service import NewItem
 from gatehouse.platform.http.multipart import MultipartForm, Part, decoded
 
 #: Order of the parts of a form: fields, then the text, then the files.
-_ORDER = {"csrf": 0, "submission": 0, "link": 0, "text": 1, "file": 2}
-FIELDS = frozenset(_ORDER) - {"file"}
+PARTS = {"csrf": 0, "submission": 0, "link": 0, "text": 1, "file": 2}
 #: Maximum size of a field other than the text.
 FIELD_BYTES_MAX = 1024
 #: Number of bytes up to which an oversized body is read and discarded, so that the browser shows
@@ -80,13 +79,13 @@ class SubmittedForm(MultipartForm):
         super().write(chunk)
         fields = [part.name for part in self.parts if part.file_name is None]
         known = all((part.file_name is None) != (part.name == "file") for part in self.parts)
-        order = [_ORDER.get(part.name, -1) for part in self.parts]
+        order = [PARTS.get(part.name, -1) for part in self.parts]
         if not known or -1 in order or order != sorted(order) or len({*fields}) < len(fields):
             raise BadRequest(
                 "The form contains an unknown or repeated field, or a field after the text or "
                 "a file."
             )
-        if any(len(part.content) > FIELD_BYTES_MAX for part in self.parts if not _ORDER[part.name]):
+        if any(len(part.content) > FIELD_BYTES_MAX for part in self.parts if not PARTS[part.name]):
             raise BadRequest("A field of the form is too long.")
         if len(self._content("text")) > 2 * TEXT_BYTES_MAX:
             raise invalid_content("text_too_long")
@@ -98,7 +97,7 @@ class SubmittedForm(MultipartForm):
     @property
     def has_content(self) -> bool:
         """True if the text or a file has begun."""
-        return any(_ORDER[part.name] for part in self.parts)
+        return any(PARTS[part.name] for part in self.parts)
 
     @property
     def files(self) -> list[Part]:

@@ -20,7 +20,7 @@ from gatehouse.features.sharing.service import NewItem
 from gatehouse.features.sharing.worker import SecretWorker
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.tracing.tracer import FinishedSpan, Tracer
-from gatehouse.services.sharing.submitted_form import FIELDS as SUBMISSION_FIELDS
+from gatehouse.services.sharing.submitted_form import PARTS
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import open_console
@@ -40,7 +40,7 @@ PASSPHRASE = "canary-passphrase"
 FIELDS = sorted(
     {
         *OpenLink.__struct_fields__,
-        *SUBMISSION_FIELDS,
+        *PARTS.keys() - {"file"},
         "unknown",
     }
 )
