@@ -1,6 +1,7 @@
 """`Emulator`: a provider that creates resources in a moto server, as `RESOURCE_TYPES` defines."""
 
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -93,6 +94,8 @@ class Emulator:
             raise SandboxError("An emulator already runs in this process; stop it first.")
         # moto runs Lambda functions in Docker; the sandbox runs the handlers itself.
         default_user_config["lambda"]["use_docker"] = False
+        # No stack has instances. moto would create 1,300 images with snapshots in each region.
+        os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
         lost_regions: set[str] = set()
         with ExitStack() as failed:
             failed.callback(_SINGLE_EMULATOR.release)

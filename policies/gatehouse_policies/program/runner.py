@@ -73,10 +73,31 @@ def run(
         project = replace(project, config={**project.config, **config})
     monitor = Monitor(project, provider, on_resource, preview=preview)
     with _SINGLE_RUN, _program_environment(project), unknown_config(project), no_collection():
-        # Pulumi keeps its settings in context variables: an empty context hides the settings of
-        # earlier runs.
-        contextvars.Context().run(_run, project, monitor, preview)
+        _run_in_thread(project, monitor, preview)
     return Deployment(project.name, stack, monitor.created, monitor.exports, preview)
+
+
+def _run_in_thread(project: Project, monitor: Monitor, preview: bool) -> None:
+    """Run the program in a thread. The SDK converts each frame of the stack for each resource, and
+    the frames of the caller are not on the stack of a thread: under pytest, 1.9 s of CPU time
+    instead of 2.4 s for the prod stack.
+    """
+    raised: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            # Pulumi keeps its settings in context variables: an empty context hides the settings of
+            # earlier runs.
+            contextvars.Context().run(_run, project, monitor, preview)
+        except BaseException as exc:
+            raised.append(exc)
+
+    # Ctrl-C ends the wait and the process, and not the program.
+    thread = threading.Thread(target=target, name="program", daemon=True)
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
 
 
 def _run(project: Project, monitor: Monitor, preview: bool) -> None:
