@@ -39,7 +39,8 @@ class Foundation(StackComponent):
         self.role_arns = Roles("roles", stack, definitions, boundary.arn, self.child).arns
         self.keys = KmsKeys("kms-keys", stack, key_users(stack), self.role_arns, self.child)
         logs_key_arn = self.keys.logs_arn
-        self.topic_arn = AlarmTopic("alarms", stack, logs_key_arn, self.child).arn
+        chat_role_arn = self.role_arns.get(role_policies.CHAT)
+        self.topic_arn = AlarmTopic("alarms", stack, logs_key_arn, chat_role_arn, self.child).arn
         self._buckets()
         self.trail = CloudTrail(
             "trail",

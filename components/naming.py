@@ -82,7 +82,8 @@ class Naming:
     def edge_log_bucket(self) -> str:
         """The bucket for logs of the distribution and its web ACL. AWS WAF requires the prefix
         `aws-waf-logs-` (AWS WAF developer guide, "Amazon S3 destinations")."""
-        return f"aws-waf-logs-{self.bucket('edge')}"
+        # Without a resource name, so that the name has at most 63 characters in every region.
+        return f"aws-waf-logs-{PROJECT}-{self.stack}-{self.account}-{self.region}"
 
     def log_groups(
         self, processes: tuple[str, ...], *, smoke_test: bool = False

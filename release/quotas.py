@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 
-from components.naming import PROJECT
+from components.naming import PROJECT, Naming
 from components.settings.loader import SettingsError, parse
 from components.settings.model import Settings
 from components.settings.workloads import ROLLING
@@ -24,6 +24,9 @@ the others.
 """
 # Quota codes. Source: the default quotas of Service Quotas.
 LAMBDA_CONCURRENCY, FARGATE_CPU, ADDRESSES = ("L-B99A9384", "L-3032A538", "L-0263D0A3")
+
+TRAILS_MAX, LOG_POLICIES_MAX = 5, 10
+"""Quotas of a region that AWS does not raise (docs/external-contracts.md)."""
 
 Client = Callable[[str], Any]
 
@@ -42,7 +45,7 @@ def exceeded_quotas(stack: Stack, client: Client | None = None) -> list[str]:
     create: Any = boto3.client
     clients: Client = client or partial(create, region_name=stack.region)
     messages: list[str] = []
-    for check in (_function_concurrency, _task_cpu, _addresses):
+    for check in (_function_concurrency, _task_cpu, _addresses, _fixed):
         try:
             messages += check(settings, clients)
         except AWS_ERRORS:
@@ -126,6 +129,26 @@ def _addresses(settings: Settings, client: Client) -> Iterator[str]:
             f"{_request(settings, 'ec2', ADDRESSES, limit + needed)}, or set network.nat to one or "
             "none"
         )
+
+
+def _fixed(settings: Settings, client: Client) -> Iterator[str]:
+    """Compare the trails and the resource policies of log groups with their quotas."""
+    names = Naming(settings.stack, settings.account, settings.region)
+    trails = {row["Name"] for row in client("cloudtrail").describe_trails()["trailList"]}
+    policies = {
+        row["policyName"] for row in client("logs").describe_resource_policies()["resourcePolicies"]
+    }
+    own_policies = {names.name("findings-delivery"), names.name("waf-delivery")}
+    for kind, existing, own, limit in (
+        ("CloudTrail trails", trails, {names.name("trail")}, TRAILS_MAX),
+        ("resource policies of CloudWatch Logs", policies, own_policies, LOG_POLICIES_MAX),
+    ):
+        if len(existing | own) > limit:
+            yield (
+                f"account {settings.account} has {len(existing - own)} other {kind} in "
+                f"{settings.region}, the stack needs {len(own)}, and AWS does not raise the quota "
+                f"of {limit}. Delete some that are not needed, or use another account or region"
+            )
 
 
 def _quota(client: Client, service: str, code: str) -> float:

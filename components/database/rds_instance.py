@@ -13,7 +13,7 @@ TIMEOUTS = pulumi.CustomTimeouts(create="60m", update="90m", delete="60m")
 LOGS = ("postgresql", "upgrade")
 SLOW_QUERY_MS = 500
 """Minimum duration of a statement that is logged as slow."""
-CERTIFICATE_AUTHORITY, MAINTENANCE_WINDOW = "rds-ca-rsa2048-g1", "sun:03:30-sun:04:30"
+CERTIFICATE_AUTHORITY = "rds-ca-rsa2048-g1"
 INSIGHTS_DAYS = {"standard": 7, "advanced": 465}
 """Retention by Database Insights mode. Source: RDS User Guide, "Monitoring Amazon RDS databases
 with CloudWatch Database Insights"."""
@@ -101,7 +101,7 @@ class RdsInstance(StackComponent):
             ca_cert_identifier=CERTIFICATE_AUTHORITY,
             backup_retention_period=settings.backup_retention_days,
             backup_window="02:00-03:00",
-            maintenance_window=MAINTENANCE_WINDOW,
+            maintenance_window=self.settings.maintenance_window,
             delete_automated_backups=False,
             copy_tags_to_snapshot=True,
             skip_final_snapshot=not settings.final_snapshot,

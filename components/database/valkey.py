@@ -64,11 +64,18 @@ class Valkey(StackComponent):
             auto_minor_version_upgrade=True,
             snapshot_retention_limit=settings.snapshot_retention_days,
             snapshot_window="02:00-03:00",
-            maintenance_window="sun:03:30-sun:04:30",
+            maintenance_window=self.settings.maintenance_window,
             apply_immediately=False,
             tags=tags("internal"),
-            opts=self.protected(
-                custom_timeouts=pulumi.CustomTimeouts(create="60m", update="90m", delete="60m")
+            opts=pulumi.ResourceOptions.merge(
+                self.protected(
+                    custom_timeouts=pulumi.CustomTimeouts(create="60m", update="90m", delete="60m")
+                ),
+                # AWS upgrades the minor version (auto_minor_version_upgrade). The version of the
+                # settings would then be a downgrade, which replaces the cache.
+                pulumi.ResourceOptions(
+                    ignore_changes=None if settings.allow_upgrade else ["engine_version"]
+                ),
             ),
         )
         self.replication_group, self.address = (

@@ -419,7 +419,9 @@ def edge(args: Delivery) -> list[Statement]:
         args.regional(
             "RestApis",
             "apigateway",
-            "DELETE PATCH POST PUT",
+            # Associating a web ACL with a stage requires SetWebACL (AWS WAF Developer Guide,
+            # "Permissions for AssociateWebACL").
+            "DELETE PATCH POST PUT SetWebACL",
             args.names.any_arn("apigateway", "/*", args.names.region, ""),
         ),
     ]

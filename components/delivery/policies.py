@@ -77,7 +77,12 @@ def provider_arn(names: Naming) -> str:
 def policies(args: Delivery) -> dict[str, Document]:
     """Return the managed policies, keyed by name, except policies without statements."""
     documents = {
-        "deploy-read": document(_read_configuration(args), *_read_web_ui(args)),
+        "deploy-read": document(
+            _read_configuration(args),
+            _read_environments(args),
+            *_read_web_ui(args),
+            *_read_chat(args),
+        ),
         "deploy-state": document(*_state(args, writes=True)),
         "preview-state": document(*_state(args, writes=False)),
         "deploy-network": document(*deploy_permissions.network(args)),
@@ -272,6 +277,27 @@ def _read_configuration(args: Delivery) -> Statement:
         action for service, verbs in reads.items() for action in action_list(f"{service}:{verbs}")
     ]
     return allow("ReadConfiguration", actions, ["*"], conditions=args.region_condition)
+
+
+def _read_environments(args: Delivery) -> Statement:
+    """Allow reading the environment variables of the stack's functions, which contain no secrets.
+    Otherwise, Lambda returns none, and every preview shows them as changed.
+    """
+    functions = args.names.arn("lambda", f"function:{args.names.name('*')}")
+    return args.grant(
+        "ReadEnvironments",
+        "kms",
+        "Decrypt",
+        "key/*",
+        conditions={"StringLike": {"kms:EncryptionContext:aws:lambda:FunctionArn": functions}},
+    )
+
+
+def _read_chat(args: Delivery) -> list[Statement]:
+    """Allow reading the Slack channel. An administrator creates and changes it."""
+    if not args.settings.monitoring.slack_channel:
+        return []
+    return [args.grant("ReadChat", "chatbot", "Describe* ListTagsForResource")]
 
 
 def _read_web_ui(args: Delivery) -> list[Statement]:

@@ -23,6 +23,7 @@ COLLECTOR = "collector"
 """Name of the OpenTelemetry collector: container, repository and log stream prefix."""
 COLLECTOR_METRICS_STREAM = "otel-metrics"
 ROTATION_FUNCTION = "rotate"
+CHAT = "chat"
 RESTART_FUNCTION = "restart"
 ECS_INFRASTRUCTURE = "ecs-infrastructure"
 BOOTSTRAP_TOKEN = "bootstrap-token"  # noqa: S105 the kind of a secret
@@ -247,6 +248,17 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
             _ecs_infrastructure(
                 names, ("edge", *(("origin",) if stack.settings.services.cloudfront else ()))
             ),
+        ),
+        # The documented trust policy has no conditions, and notifications need no permissions
+        # (Amazon Q Developer in chat applications Administrator Guide, "IAM policies").
+        **(
+            {
+                CHAT: RoleDefinition(
+                    "Sends notifications to a Slack channel", trust("chatbot.amazonaws.com"), None
+                )
+            }
+            if stack.settings.monitoring.slack_channel
+            else {}
         ),
     }
 

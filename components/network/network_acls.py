@@ -10,7 +10,8 @@ from components.component import StackComponent
 from components.contract import Stack
 from components.naming import tags
 from components.settings.data import CACHE_PORT, DATABASE_PORT
-from components.settings.network import ANYWHERE, TIERS, NetworkSettings
+from components.settings.model import Settings
+from components.settings.network import ANYWHERE, TIERS
 
 EPHEMERAL_PORTS = (1024, 65535)
 """Source ports of clients, NAT gateways and load balancers. Source: VPC User Guide, "Ephemeral
@@ -56,8 +57,8 @@ class NetworkAcls(StackComponent):
                 tier,
                 vpc_id=vpc_id,
                 subnet_ids=list(subnets[tier]),
-                ingress=_numbered(inbound_rules(tier, self.settings.network)),
-                egress=_numbered(outbound_rules(tier, self.settings.network)),
+                ingress=_numbered(inbound_rules(tier, self.settings)),
+                egress=_numbered(outbound_rules(tier, self.settings)),
                 tags=tags("none", Name=self.names.name(tier)),
                 opts=self.child,
             )
@@ -78,13 +79,14 @@ def _numbered(rules: Iterator[Rule]) -> list[aws.ec2.NetworkAclIngressArgsDict]:
     ]
 
 
-def inbound_rules(tier: str, network: NetworkSettings) -> Iterator[Rule]:
+def inbound_rules(tier: str, settings: Settings) -> Iterator[Rule]:
     """Yield the inbound rules of a tier in evaluation order. All other traffic is denied.
 
     Traffic inside the VPC is allowed before the remote access ports are denied. Return traffic from
     outside the VPC to a connection with source port 3389 is dropped, and the client retries from
     another port.
     """
+    network = settings.network
     if tier == "data":
         yield from (
             Rule(cidr, port, port)
@@ -101,13 +103,17 @@ def inbound_rules(tier: str, network: NetworkSettings) -> Iterator[Rule]:
         # Allows clients and, on port 443, traffic from the app tier to the NAT gateways.
         yield from (Rule(ANYWHERE, port, port) for port in (443, 80))
     else:
-        # Interface endpoints are in the app tier.
-        yield from (Rule(cidr, 443, 443) for cidr in network.tier_cidrs("app"))
+        # Interface endpoints are in the app tier. The internal load balancer receives requests of
+        # CloudFront, whose addresses are not documented to be in the VPC; its security group allows
+        # only CloudFront.
+        sources = (ANYWHERE,) if settings.services.cloudfront else network.tier_cidrs("app")
+        yield from (Rule(cidr, 443, 443) for cidr in sources)
     yield from (Rule(ANYWHERE, *ports) for ports in EXTERNAL_EPHEMERAL_PORTS)
 
 
-def outbound_rules(tier: str, network: NetworkSettings) -> Iterator[Rule]:
+def outbound_rules(tier: str, settings: Settings) -> Iterator[Rule]:
     """Yield the outbound rules of a tier. All other traffic is denied."""
+    network = settings.network
     if tier == "data":
         yield from (
             Rule(cidr, *EPHEMERAL_PORTS)
@@ -116,8 +122,9 @@ def outbound_rules(tier: str, network: NetworkSettings) -> Iterator[Rule]:
         )
         return
     yield Rule(ANYWHERE, 443, 443)
-    if tier == "edge":
+    if tier == "edge" or settings.services.cloudfront:
         yield Rule(ANYWHERE, *EPHEMERAL_PORTS)
+    if tier == "edge":
         return
     yield Rule(network.cidr, *EPHEMERAL_PORTS)
     ports = (network.core_port_min, network.core_port_max)

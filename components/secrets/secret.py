@@ -62,12 +62,18 @@ class Secret(StackComponent):
             block_public_policy=True,
             opts=self.child,
         )
+        days = self.settings.secrets.rotation_days
         rotation = aws.secretsmanager.SecretRotation(
             kind,
             secret_id=secret.arn,
             rotation_lambda_arn=function_arn,
             rotate_immediately=True,
-            rotation_rules={"automatically_after_days": self.settings.secrets.rotation_days},
+            # The window of a rate begins at midnight UTC (Secrets Manager User Guide, "Schedule
+            # expressions"). A rotation ends with deployments of the services.
+            rotation_rules={
+                "schedule_expression": f"rate({days} day{'s' if days > 1 else ''})",
+                "duration": "4h",
+            },
             opts=self.after(policy),
         )
         self.arn = rotation.secret_id

@@ -124,7 +124,9 @@ class CacheSettings(Section):
     engine_version: Annotated[
         str, string(r"(7\.2|8\.\d)", 'Valkey version "7.2", "8.0" or later, in quotes')
     ] = "8.0"
-    """Valkey version."""
+    """Valkey version of a new cache. AWS upgrades the minor version of an existing cache."""
+    allow_upgrade: Flag = False
+    """Upgrades an existing cache to `engine_version`, which must not be lower than its version."""
     node_type: Annotated[
         str,
         string(

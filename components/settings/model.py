@@ -29,6 +29,7 @@ from components.settings.fields import (
 )
 from components.settings.network import LoadBalancerSettings, NetworkSettings, WafSettings
 
+DAYS_OF_WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # The retention periods that CloudWatch Logs supports (PutRetentionPolicy API).
 LOG_RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
@@ -56,6 +57,9 @@ class Settings(Section):
     buckets.cross_region_replication, backup.cross_region_copy and recovery.stack before the first
     deployment, because the backup KMS key depends on these keys. If one of them is set, the others
     can be set later."""
+    maintenance_day: Annotated[str, choice(*DAYS_OF_WEEK)] = by_environment("mon", "tue", "sun")
+    """Day on which RDS and ElastiCache apply updates, from 03:30 to 04:30 UTC. Updates reach
+    staging some days before prod."""
     domain: Annotated[
         str,
         string(
@@ -164,6 +168,13 @@ class Settings(Section):
         Environment.
         """
         return self._stack
+
+    @property
+    def maintenance_window(self) -> str:
+        """Weekly window in UTC, in the format of RDS and ElastiCache. The windows of backups end
+        before.
+        """
+        return f"{self.maintenance_day}:03:30-{self.maintenance_day}:04:30"
 
     @property
     def replica_region(self) -> str:

@@ -51,6 +51,20 @@ class MonitoringSettings(Section):
     """E-mail addresses that receive notifications about alarms and recoveries. Each recipient must
     confirm the subscription.
     """
+    slack_channel: Annotated[
+        str | None,
+        optional(
+            r"T[A-Z0-9]{2,20}/[CG][A-Z0-9]{2,20}",
+            "the IDs of a Slack workspace and channel, such as T0123ABCD/C0123ABCD",
+        ),
+    ] = None
+    """Slack channel that receives the same notifications from Amazon Q Developer in chat
+    applications. Authorize the workspace once in its console, and invite the app to the channel.
+    """
+    pager_url: Annotated[str | None, HTTPS_URL] = None
+    """HTTPS endpoint of a pager, such as PagerDuty or Opsgenie, that receives the same
+    notifications and confirms its subscription itself. Whoever knows the URL can raise incidents.
+    """
     runbooks_url: Annotated[
         str,
         string(

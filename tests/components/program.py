@@ -69,11 +69,14 @@ OPTIONS: dict[str, Any] = {
         "scopes": "openid groups",
     },
     "notifications": {"topic_arn": TOPIC},
+    "monitoring.slack_channel": "T0123ABCD/C0123ABCD",
+    "monitoring.pager_url": "https://events.pagerduty.com/integration/key/enqueue",
     "environment_variables": ["GATEHOUSE_CORE_REQUESTS_MAX=50", "GATEHOUSE_FEATURES=webhooks=off"],
     "cores": [CORE],
     "cores_domain": CORES_DOMAIN,
     "database.engine_version": "18.1",
     "database.allow_major_upgrade": True,
+    "cache.allow_upgrade": True,
     "rollout": {"strategy": "canary", "smoke_test": True},
 }
 """Changes to the settings of dev: external systems, a Core, and another rollout."""

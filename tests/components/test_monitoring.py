@@ -6,7 +6,7 @@ import re
 import pytest
 
 from components.monitoring.metric_alarms import GIB, database_alarms, memory_gib
-from tests.components.program import ROOT, run
+from tests.components.program import OPTIONS, ROOT, run
 from tests.components.settings.stack_settings import STACKS
 
 RUNBOOKS = "https://github.com/example/gatehouse/blob/main/docs/runbooks"
@@ -90,3 +90,25 @@ def test_memory_of_instance_classes(instance_class: str, memory: int) -> None:
     alarms = {alarm.name: alarm for alarm in database_alarms("x", instance_class, 20)}
     assert alarms["database-memory"].threshold == memory * GIB // 20
     assert 0 < alarms["database-connections"].threshold <= 4_000
+
+
+@pytest.mark.requirement("TR-18")
+def test_pager_and_slack_channel_receive_the_notifications_of_the_topic() -> None:
+    program = run("dev", changes=OPTIONS)
+    url = OPTIONS["monitoring.pager_url"]
+    subscriptions = program.of_type("sns/topicSubscription:TopicSubscription")
+    assert [(row.inputs["protocol"], row.inputs["endpoint"]) for row in subscriptions] == [
+        ("https", url)
+    ]
+    (channel,) = program.of_type("chatbot/slackChannelConfiguration:SlackChannelConfiguration")
+    workspace, _, channel_id = OPTIONS["monitoring.slack_channel"].partition("/")
+    assert (channel.inputs["slackTeamId"], channel.inputs["slackChannelId"]) == (
+        workspace,
+        channel_id,
+    )
+    assert channel.inputs["snsTopicArns"] == [subscriptions[0].inputs["topic"]]
+    assert channel.inputs["guardrailPolicyArns"] == ["arn:aws:iam::aws:policy/AWSDenyAll"]
+    assert [policy.name for policy in program.of_type("iam/rolePolicy:RolePolicy")].count(
+        "chat"
+    ) == 0
+    assert not run("dev").of_type("chatbot/slackChannelConfiguration:SlackChannelConfiguration")

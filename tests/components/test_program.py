@@ -251,3 +251,27 @@ def test_only_key_policies_grant_the_use_of_keys() -> None:
 def test_policy_documents_are_within_size_limits(kind: str, limit: int) -> None:
     sizes = [len(row.inputs["policy"]) for row in run("prod").of_type(kind)]
     assert 0 < max(sizes) <= limit
+
+
+@pytest.mark.requirement("TR-18")
+def test_updates_reach_staging_before_prod_and_do_not_replace_the_cache() -> None:
+    windows = {}
+    for stack in STACKS:
+        cache = run(stack).get("elasticache/replicationGroup:ReplicationGroup", "cache")
+        database = run(stack).get("rds/instance:Instance", "database").inputs
+        assert cache.inputs["maintenanceWindow"] == database["maintenanceWindow"]
+        assert cache.inputs["autoMinorVersionUpgrade"] is True
+        assert cache.ignored == ("engineVersion",)
+        windows[stack] = database["maintenanceWindow"]
+    assert windows["staging"] == "tue:03:30-tue:04:30"
+    assert windows["prod"] == "sun:03:30-sun:04:30"
+    upgraded = run("dev", changes=OPTIONS)
+    assert upgraded.get("elasticache/replicationGroup:ReplicationGroup", "cache").ignored == ()
+
+
+def test_secrets_rotate_in_a_window_at_night() -> None:
+    rotations = run("prod").of_type("secretsmanager/secretRotation:SecretRotation")
+    assert rotations
+    assert {json.dumps(rotation.inputs["rotationRules"]) for rotation in rotations} == {
+        '{"duration": "4h", "scheduleExpression": "rate(30 days)"}'
+    }

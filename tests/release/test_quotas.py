@@ -1,6 +1,6 @@
 """Quotas of an account that are too low for a stack, with the responses of AWS."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -26,6 +26,8 @@ def account(
     reserved: int | None = None,
     vcpus: int = 1000,
     addresses: int = 0,
+    trails: Sequence[str] = (),
+    log_policies: Sequence[str] = (),
 ) -> Callable[[str], Any]:
     """Clients of an account. reserved: concurrency that the functions of the stack have; None if
     they do not exist.
@@ -56,6 +58,11 @@ def account(
             stub.add_response(
                 "get_service_quota", {"Quota": quota}, {"ServiceCode": name, "QuotaCode": code}
             )
+        elif service == "cloudtrail":
+            stub.add_response("describe_trails", {"trailList": [{"Name": name} for name in trails]})
+        elif service == "logs":
+            rows = [{"policyName": name} for name in log_policies]
+            stub.add_response("describe_resource_policies", {"resourcePolicies": rows})
         else:
             stub.add_response(
                 "describe_addresses", {"Addresses": [{"PublicIp": "198.51.100.1"}] * addresses}
@@ -113,6 +120,17 @@ def test_used_addresses_are_counted() -> None:
     assert exceeded_quotas(stack(**changes), account(addresses=2)) == []
     (message,) = exceeded_quotas(stack(**changes), account(addresses=3))
     assert "uses 3 of 5" in message
+
+
+def test_quotas_that_aws_does_not_raise_are_compared() -> None:
+    others = [f"other-{number}" for number in range(9)]
+    own = ["gatehouse-prod-findings-delivery", "gatehouse-prod-waf-delivery"]
+    accepted = account(trails=[*others[:4], "gatehouse-prod-trail"], log_policies=others[:8] + own)
+    assert exceeded_quotas(stack(), accepted) == []
+    (message,) = exceeded_quotas(stack(), account(trails=others[:5]))
+    assert "5 other CloudTrail trails" in message
+    (message,) = exceeded_quotas(stack(), account(log_policies=others))
+    assert "9 other resource policies of CloudWatch Logs" in message
 
 
 def test_quota_that_cannot_be_read_is_not_checked() -> None:

@@ -42,16 +42,23 @@ _TAGGED_WITH_DATA_CLASS = aws(
 # Resources of a distribution, which CloudFront accepts only from this Region. They contain no user
 # data.
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cnames-and-https-requirements.html
-_CLOUDFRONT_REGION = "us-east-1"
-_CLOUDFRONT_TYPES = aws(
-    "acm.Certificate",
-    "acm.CertificateValidation",
-    "wafv2.WebAcl",
-    "wafv2.WebAclLoggingConfiguration",
-    "cloudwatch.LogDelivery",
-    "cloudwatch.LogDeliveryDestination",
-    "cloudwatch.LogDeliverySource",
-)
+_GLOBAL_SERVICES = {
+    **dict.fromkeys(
+        aws(
+            "acm.Certificate",
+            "acm.CertificateValidation",
+            "wafv2.WebAcl",
+            "wafv2.WebAclLoggingConfiguration",
+            "cloudwatch.LogDelivery",
+            "cloudwatch.LogDeliveryDestination",
+            "cloudwatch.LogDeliverySource",
+        ),
+        "us-east-1",
+    ),
+    # Amazon Q Developer in chat applications has its API in this Region.
+    # https://docs.aws.amazon.com/chatbot/latest/adminguide/chatbot-troubleshooting.html
+    **dict.fromkeys(aws("chatbot.SlackChannelConfiguration"), "us-east-2"),
+}
 
 
 @resource_rule(
@@ -136,7 +143,9 @@ def _default_tags(resource: Resource) -> dict[str, object]:
 def region_is_allowed(resource: Resource) -> CheckResults:
     if not resource.type.startswith("aws:") and resource.type != AWS_PROVIDER:
         return
-    if resource.type in _CLOUDFRONT_TYPES and resource.props.text("region") == _CLOUDFRONT_REGION:
+    if resource.props.text("region") and (
+        resource.props.text("region") == _GLOBAL_SERVICES.get(resource.type)
+    ):
         return
     if (
         resource.props.has("region")

@@ -91,9 +91,10 @@ def _configure_rotation(request: CreateRequest) -> Created:
     request.call("lambda.get_function", FunctionName=function)
     request.check("secretsmanager.rotate_secret", parameters)
     request.call("secretsmanager.describe_secret", SecretId=secret)
-    moto_patches.set_secret_rotation(
-        request, secret, function, parameters["RotationRules"]["AutomaticallyAfterDays"]
-    )
+    # The program declares a rate in days.
+    rate = parameters["RotationRules"]["ScheduleExpression"]
+    days = int(rate.removeprefix("rate(").partition(" ")[0])
+    moto_patches.set_secret_rotation(request, secret, function, days)
     return secret, {"rotationEnabled": True}
 
 
@@ -140,7 +141,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{secretArn}",
         names={"secretArn": "SecretId", "policy": "ResourcePolicy"},
     ),
-    # moto stores automaticallyAfterDays, but no schedule or duration.
+    # moto stores the number of days, but no schedule or duration.
     "aws:secretsmanager/secretRotation:SecretRotation": ResourceType(
         create=_configure_rotation, update=AGAIN, delete="secretsmanager.cancel_rotate_secret"
     ),

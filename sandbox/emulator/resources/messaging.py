@@ -1,4 +1,4 @@
-"""SNS topics and subscriptions, and SQS queues."""
+"""SNS topics and subscriptions, Slack channels, and SQS queues."""
 
 from sandbox.emulator.request import ChangeRequest
 from sandbox.emulator.resource_type import KEPT, ResourceType, Setting
@@ -15,6 +15,12 @@ def _delete_queue_policy(request: ChangeRequest) -> None:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration": ResourceType(
+        call="chatbot.create_slack_channel_configuration",
+        id="arn:aws:chatbot::{account}:chat-configuration/slack-channel/{configurationName}",
+        outputs={"chatConfigurationArn": "{id}"},
+        modelled="moto has no AWS Chatbot",
+    ),
     "aws:sns/topic:Topic": ResourceType(
         call="sns.create_topic",
         id="{TopicArn}",
