@@ -61,7 +61,7 @@ def test_quick_start(reader: GuideReader) -> None:
         ("secure", 15),
         ("sessions", 3),
         ("sharing", 20),
-        ("signatures", 10),
+        ("signatures", 7),
         ("leaks", 6),
     ],
 )

@@ -1,8 +1,6 @@
-"""Positions and results of queries for API keys. Pure."""
+"""Positions in lists of API keys. Pure."""
 
 from __future__ import annotations
-
-from enum import StrEnum
 
 import msgspec
 
@@ -24,12 +22,3 @@ class KeyPosition(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.id} {self.value}"
-
-
-class Effective(StrEnum):
-    """When a change takes effect."""
-
-    EVERYWHERE = "everywhere"  # confirmed by every live gateway worker
-    WITHIN_BOUND = (
-        "within_bound"  # stored; a worker that does not receive the change in time denies all keys
-    )

@@ -45,11 +45,12 @@ from gatehouse.features.keys.conditions import (
     search,
 )
 from gatehouse.features.keys.fields import KeySort
-from gatehouse.features.keys.models import Effective, KeyPosition
+from gatehouse.features.keys.models import KeyPosition
 from gatehouse.features.keys.schemas import TOTAL_MAX, KeyFilter
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row
 from gatehouse.platform.db.statements import Conditions, RowMapping, placeholders, shared
+from gatehouse.platform.http.fields import Effective
 
 #: Changes to keys with an admin scope wait for this lock, so that two concurrent changes cannot
 #: remove the last two such keys. The lock is acquired after the locks on the rows of the key's
@@ -315,8 +316,8 @@ class KeyRepository:
         return generation
 
     async def effective(self, change_seq: int, *, timeout_s: float) -> Effective:
-        """Returns EVERYWHERE when every live gateway worker has applied the change, or WITHIN_BOUND
-        after a timeout or database failure.
+        """Returns `everywhere` when every live gateway worker has applied the change, or
+        `within_bound` after a timeout or database failure.
 
         A worker that has not written its row for longer than the propagation bound denies all keys.
         After twice the bound, this method no longer waits for the worker.
@@ -328,8 +329,8 @@ class KeyRepository:
                     await asyncio.sleep(wait_s)
                     wait_s = min(2 * wait_s, _POLL_MAX_S)
         except (TimeoutError, Unavailable):
-            return Effective.WITHIN_BOUND
-        return Effective.EVERYWHERE
+            return "within_bound"
+        return "everywhere"
 
 
 def _conditions(only: KeyFilter, id_start: str | None) -> Conditions:

@@ -121,7 +121,7 @@ async def rotate_key(request: Request, id: str, body: RotateKey, keys: KeyServic
         **rotated.issued,
         key=key_view(rotated.key, keys.prefix),
         previous=key_view(rotated.previous, keys.prefix),
-        effective=rotated.effective.value,
+        effective=rotated.effective,
     )
 
 
@@ -135,11 +135,11 @@ async def purge_key(request: Request, id: str, body: PurgeKey, keys: KeyService)
         existing_id(id), body.confirm, body.reason, request.actor
     )
     purged_at = rfc3339(changed.key.purged_at or request.now)
-    return PurgedKey(changed.key.id, purged_at, changed.effective.value, counters_removed)
+    return PurgedKey(changed.key.id, purged_at, changed.effective, counters_removed)
 
 
 def _changed(keys: KeyService, changed: Changed) -> ChangedKey:
-    return ChangedKey(key_view(changed.key, keys.prefix), changed.effective.value)
+    return ChangedKey(key_view(changed.key, keys.prefix), changed.effective)
 
 
 _ALWAYS, _MANAGING = StepUp.ALWAYS, StepUp.MANAGING

@@ -42,11 +42,11 @@ from gatehouse.core.keys import (
 )
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.token import ParsedToken, Pepper, build, key_id
-from gatehouse.features.keys.models import Effective
 from gatehouse.features.keys.possession import stored_keys
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.schemas import KeyFilter
 from gatehouse.platform.db.pool import Pool
+from gatehouse.platform.http.fields import Effective
 from gatehouse.platform.http.validation import invalid
 from gatehouse.platform.settings import Settings
 

@@ -13,7 +13,6 @@ from gatehouse.core.cores import CoreRecord
 from gatehouse.core.errors import BadRequest, Unavailable
 from gatehouse.core.keys import Key, KeyId
 from gatehouse.features.cores.repository import LEASE
-from gatehouse.features.keys.models import Effective
 from gatehouse.features.keys.repository import COLUMNS, KeyRepository, column_values
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, row_count
@@ -68,7 +67,7 @@ class ImportRepository:
             newest = await self._pool.fetchval("SELECT seq FROM last_change", timeout_s=TIMEOUT_S)
         except Unavailable:
             return False
-        return await self._keys.effective(newest, timeout_s=timeout_s) is Effective.EVERYWHERE
+        return await self._keys.effective(newest, timeout_s=timeout_s) == "everywhere"
 
     async def write(self, rows: list[Key | CoreRecord], event: AuditEvent) -> int:
         """Inserts rows that do not exist and appends the event, in one transaction. Returns the

@@ -11,10 +11,10 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.keys import KeyChange, KeyId, KeyRecord, KeyState, LockedKey
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.token_scanner import redacted
-from gatehouse.features.keys.models import Effective
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.verification.cache import KeyCache
+from gatehouse.platform.http.fields import Effective
 
 #: Maximum duration of the change. If it fails, nothing is revoked and the client retries.
 REVOKE_TIMEOUT_S = 5.0

@@ -105,7 +105,7 @@ async def revoke_self(
         error = Unauthorized("The token does not belong to an active or disabled key.")
         raise Refused(error, headers=challenge(invalid=True))
     request.key_id, effective = revoked
-    return SelfRevocationResponse(request.key_id, effective.value, request.request_id)
+    return SelfRevocationResponse(request.key_id, effective, request.request_id)
 
 
 async def register_core(

@@ -21,7 +21,6 @@ import asyncpg
 import pytest
 from gatehouse.core.keys import KeyEnvironment
 from gatehouse.core.token import Pepper, build
-from gatehouse.features.keys.models import Effective
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.platform.settings import Settings
 
@@ -202,7 +201,7 @@ async def applied(pool: Any, change_seq: int) -> None:
     repository = KeyRepository(
         pool, staleness_s=Settings.model_fields["max_staleness_ms"].default / 1000
     )
-    assert await repository.effective(change_seq, timeout_s=30) is Effective.EVERYWHERE
+    assert await repository.effective(change_seq, timeout_s=30) == "everywhere"
 
 
 async def read_reply(reader: asyncio.StreamReader, *, head: bool = False) -> Reply:
