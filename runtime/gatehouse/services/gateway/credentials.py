@@ -27,6 +27,7 @@ from gatehouse.core.verification import (
     VerificationResult,
 )
 from gatehouse.features.verification.schemas import limit_headers
+from gatehouse.platform.http import asgi
 from gatehouse.platform.http.asgi import APIKEY_CHALLENGE, BEARER_CHALLENGE, Header
 from gatehouse.platform.http.request import Refused
 from gatehouse.services.gateway.asgi import RequestContext
@@ -132,6 +133,22 @@ def _check_site(context: RequestContext) -> None:
             "as a password. Send the key as `Authorization: Bearer <key>`, or add the origin to "
             "`cors_origins` of the Core."
         )
+
+
+def preflight_response(context: RequestContext) -> asgi.Response | None:
+    """The response to a preflight request of a page whose origin the Core declares, or None.
+    Browsers send preflight requests without a credential (Fetch Standard, section 4.8).
+    """
+    methods = context.values(b"access-control-request-method")
+    if context.method != "OPTIONS" or not methods or len(context.cors_headers) < 2:
+        return None
+    names = ", ".join(context.values(b"access-control-request-headers"))
+    headers = [
+        (b"access-control-allow-methods", methods[0].encode("ascii")),
+        (b"access-control-allow-headers", names.encode("ascii")),
+        (b"access-control-max-age", b"7200"),
+    ]
+    return context.response(204, headers=headers)
 
 
 async def authenticate(

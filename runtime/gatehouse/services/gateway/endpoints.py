@@ -5,6 +5,7 @@ in the API reference.
 from __future__ import annotations
 
 from gatehouse.core.actor import Actor
+from gatehouse.core.cores import CoreSettings
 from gatehouse.core.decision import for_public
 from gatehouse.core.errors import Unauthorized
 from gatehouse.core.keys import KeyRecord
@@ -28,10 +29,22 @@ from gatehouse.services.gateway.credentials import (
     admit,
     authenticate,
     challenge,
+    preflight_response,
     presented_token,
 )
 
 REGISTER_SCOPE = "cores:register"
+
+#: Settings of a verification that a page sends. A page of any origin can verify a key that it has:
+#: the browser adds no credential.
+_OF_PAGES = CoreSettings(cors_origins=("*",))
+
+
+async def verify_key_options(request: RequestContext) -> asgi.Response:
+    """The response to a preflight request, and to any other OPTIONS request."""
+    request.settings = _OF_PAGES
+    headers = [(b"allow", b"GET, HEAD, OPTIONS, POST")]
+    return preflight_response(request) or request.response(204, headers=headers)
 
 
 async def verify_key(request: RequestContext, verification: VerificationService) -> asgi.Response:
@@ -40,6 +53,8 @@ async def verify_key(request: RequestContext, verification: VerificationService)
     Returns 200 for every decision: `valid` and `code` contain the result. Denied requests do not
     count against rate limits or consume credits.
     """
+    if request.values(b"origin"):
+        request.settings = _OF_PAGES
     body = await request.service.json_body(request)
     token, verification_request = schemas.decode(body, request.client)
     result = await verification.verify(token, verification_request)
@@ -65,6 +80,8 @@ async def verify_key_header(request: RequestContext) -> asgi.Response:
     `auth_request`. The client IP address is the IP address of the caller, as reported by trusted
     proxies.
     """
+    if request.values(b"origin"):
+        request.settings = _OF_PAGES
     token = presented_token(request)
     parameters = schemas.decode_parameters(request.scope["query_string"], request.client)
     return _accepted(request, *await authenticate(request, token, parameters, parameters.core))

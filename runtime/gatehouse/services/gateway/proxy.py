@@ -44,6 +44,7 @@ from gatehouse.platform.http_client.upstream import UpstreamRequest, UpstreamRes
 from gatehouse.services.gateway.asgi import Dependencies, RequestContext
 from gatehouse.services.gateway.credentials import (
     authenticate,
+    preflight_response,
     presented_token,
     without_keys,
 )
@@ -74,7 +75,7 @@ async def forward(context: RequestContext) -> None:
     path = checked_path(context)
     handshake = _handshake(context)
     token = presented_token(context)
-    preflight = None if token is not None else _preflight_response(context)
+    preflight = None if token is not None else preflight_response(context)
     if preflight is not None:
         await context.send_response(preflight)
         return
@@ -95,22 +96,6 @@ async def forward(context: RequestContext) -> None:
     key, limits = await authenticate(context, token, request, path.name)
     framed = None if signed is None else framed_body(body)
     await forward_verified(context, path, request, key, limits, handshake=handshake, framed=framed)
-
-
-def _preflight_response(context: RequestContext) -> asgi.Response | None:
-    """The response to a preflight request of a page whose origin the Core declares, or None.
-    Browsers send preflight requests without a credential (Fetch Standard, section 4.8).
-    """
-    methods = context.values(b"access-control-request-method")
-    if context.method != "OPTIONS" or not methods or len(context.cors_headers) < 2:
-        return None
-    names = ", ".join(context.values(b"access-control-request-headers"))
-    headers = [
-        (b"access-control-allow-methods", methods[0].encode("ascii")),
-        (b"access-control-allow-headers", names.encode("ascii")),
-        (b"access-control-max-age", b"7200"),
-    ]
-    return context.response(204, headers=headers)
 
 
 def verification_request(

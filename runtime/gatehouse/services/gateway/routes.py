@@ -164,6 +164,7 @@ def create(dependencies: Dependencies) -> Routes:
         endpoint for endpoint in ENDPOINTS if endpoint.feature not in dependencies.features_off
     ]
     dependencies.add(routes, [item for item in enabled if item.handler is not forward])
+    routes.add(synchronous.PATH, endpoints.verify_key_options, "OPTIONS")
     if PROXY not in dependencies.features_off:
         routes.add_prefix(_CORES, PATH, forward)
         routes.respond_now.prefixes[_CORES] = SynchronousForwarding(dependencies).respond

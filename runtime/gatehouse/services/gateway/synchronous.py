@@ -48,6 +48,8 @@ class SynchronousVerification:
     def respond(self, exchange: Exchange) -> bool:
         """For a request with a JSON body."""
         started, context = time.perf_counter(), self._context(exchange)
+        if context.values(b"origin"):
+            return False
         asgi.check_json(context.values(b"content-type"), lenient=True)
         if len(exchange.body) > self._dependencies.body_max_bytes:
             return False
@@ -57,6 +59,8 @@ class SynchronousVerification:
     def respond_to_header(self, exchange: Exchange) -> bool:
         """For a request with the token in a header."""
         started, context = time.perf_counter(), self._context(exchange)
+        if context.values(b"origin"):
+            return False
         token = presented_token(context)
         request = schemas.decode_parameters(exchange.scope["query_string"], context.client)
         return token is not None and self._verify(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -179,3 +180,29 @@ async def test_every_401_has_both_challenges(gateway: Any) -> None:
         'Bearer realm="gatehouse", error="invalid_token"',
         'ApiKey realm="gatehouse"',
     ]
+
+
+async def test_pages_of_every_origin_can_verify_keys(gateway: Any) -> None:
+    page, key = "Origin: https://page.test", await gateway.create_key()
+    asks = ("Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type")
+    preflight = await gateway.request("OPTIONS", "/v1/keys/verify", page, *asks)
+    assert preflight.status == 204
+    assert preflight.header("access-control-allow-methods") == "POST"
+    assert preflight.header("access-control-allow-headers") == "content-type"
+    body = json.dumps({"token": key.token}).encode()
+    replies = [preflight]
+    for _ in range(3):
+        replies.append(await gateway.request("POST", "/v1/keys/verify", page, body=body))
+        header = f"X-API-Key: {key.token}"
+        replies.append(await gateway.request("GET", "/v1/keys/verify", page, header))
+    assert {reply.status for reply in replies[1:]} == {200}
+    replies.append(await gateway.request("POST", "/v1/keys/verify", page, body=b"{"))
+    replies.append(await gateway.request("GET", "/v1/keys/verify", page))
+    assert {reply.header("access-control-allow-origin") for reply in replies} == {"*"}
+    assert {reply.header("access-control-allow-credentials") for reply in replies} == {None}
+    for others in (
+        await gateway.request("POST", "/v1/keys/verify", body=body),
+        await gateway.request("OPTIONS", "/v1/keys/verify"),
+        await gateway.request("GET", "/healthz", page),
+    ):
+        assert others.header("access-control-allow-origin") is None
