@@ -1,0 +1,172 @@
+"""The CPU time of every regular expression grows in proportion to its input.
+
+For each part of an expression, the test repeats a text that matches the part, as in `eyJeyJeyJ`, so
+that an expression that starts again at each repetition, or backtracks over them, takes quadratic or
+exponential time.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+from re import _constants, _parser  # type: ignore[attr-defined]
+from typing import Any
+
+import gatehouse
+import pytest
+
+ROOT = Path(gatehouse.__file__).parent
+METHODS = ("match", "fullmatch", "search", "sub", "split", "findall", "finditer")
+SHORT, LONG = 1_000, 8_000
+#: Time below which the ratio of two times is not meaningful.
+SHORT_S = 0.002
+ALPHABET = "a0A-_.:/ ~\x01"
+CATEGORIES = {"CATEGORY_DIGIT": "0", "CATEGORY_WORD": "a", "CATEGORY_SPACE": " "}
+#: An expression that is an argument of a function. `platform/http/validation` has one: the patterns
+#: of fields, which are also found where they are declared.
+LOCAL = "<local>"
+
+
+def found() -> Iterator[tuple[str, re.Pattern[Any], str]]:
+    """Place, expression and method."""
+    for path in sorted(ROOT.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if "re." not in text and "matching(" not in text:
+            continue
+        name = ".".join(("gatehouse", *path.relative_to(ROOT).with_suffix("").parts))
+        variables = vars(import_module(name.removesuffix(".__init__")))
+        for variable, value in variables.items():
+            values = value.values() if isinstance(value, dict) else (value,)
+            uses = re.findall(rf"\b{variable}\.({'|'.join(METHODS)})\(", text) or ["finditer"]
+            for pattern in values:
+                if isinstance(pattern, re.Pattern):
+                    yield from ((f"{name}.{variable}", pattern, use) for use in set(uses))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call):
+                function = ast.unparse(node.func)
+                method = "fullmatch" if function == "matching" else function.removeprefix("re.")
+                if function == "matching" or (function.startswith("re.") and method in METHODS):
+                    place = f"{name}:{node.lineno}"
+                    yield place, re.compile(_evaluate(node.args[0], variables, place)), method
+
+
+def _evaluate(node: ast.expr, variables: dict[str, Any], place: str) -> Any:
+    try:
+        return eval(compile(ast.Expression(node), place, "eval"), variables)  # noqa: S307
+    except NameError:
+        return LOCAL
+
+
+def sample(nodes: Iterable[Any]) -> str:
+    """A text that matches the nodes of a parsed expression."""
+    return "".join(_sample(operation, argument) for operation, argument in nodes)
+
+
+def _sample(operation: Any, argument: Any) -> str:
+    match str(operation):
+        case "LITERAL":
+            return chr(argument)
+        case "NOT_LITERAL":
+            return "a" if argument != ord("a") else "b"
+        case "ANY":
+            return "a"
+        case "IN":
+            return _member(argument)
+        case "BRANCH":
+            return sample(argument[1][0])
+        case "SUBPATTERN":
+            return sample(argument[3])
+        case "ATOMIC_GROUP":
+            return sample(argument)
+        case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
+            return sample(argument[2]) * max(int(argument[0]), 1)
+    return ""
+
+
+def _member(items: list[tuple[Any, Any]]) -> str:
+    if items[0][0] is _constants.NEGATE:
+        return next(each for each in ALPHABET if not any(_has(item, each) for item in items[1:]))
+    operation, argument = items[0]
+    if operation is _constants.CATEGORY:
+        return CATEGORIES.get(str(argument), "~")
+    return chr(argument[0] if operation is _constants.RANGE else argument)
+
+
+def _has(item: tuple[Any, Any], character: str) -> bool:
+    operation, argument = item
+    if operation is _constants.RANGE:
+        return bool(argument[0] <= ord(character) <= argument[1])
+    if operation is _constants.CATEGORY:
+        return CATEGORIES.get(str(argument), "~") == character
+    return bool(ord(character) == argument)
+
+
+def parts(nodes: Iterable[Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """A text for each part of an expression, and a text for what precedes the part."""
+    for operation, argument in nodes:
+        yield before, _sample(operation, argument)
+        children = {"SUBPATTERN": 3, "MAX_REPEAT": 2, "MIN_REPEAT": 2, "POSSESSIVE_REPEAT": 2}
+        if str(operation) in children:
+            yield from parts(argument[children[str(operation)]], before)
+        elif str(operation) == "BRANCH":
+            for branch in argument[1]:
+                yield from parts(branch, before)
+        before += _sample(operation, argument)
+
+
+def cpu_s(run: Callable[[], object]) -> float:
+    """The shortest of three measurements."""
+    times = []
+    for _ in range(3):
+        started = time.thread_time()
+        run()
+        times.append(time.thread_time() - started)
+    return min(times)
+
+
+def is_linear(pattern: re.Pattern[Any], method: str) -> bool:
+    tree = _parser.parse(pattern.pattern, pattern.flags & ~re.UNICODE)
+    units = {(before, unit) for before, unit in parts(tree) if unit}
+    units |= {("", before + unit) for before, unit in units} | {("", sample(tree) or "a")}
+
+    def run(before: str, unit: str, size: int) -> Callable[[], object]:
+        text: Any = before + unit * (size // len(unit)) + "\x00"
+        if isinstance(pattern.pattern, bytes):
+            text = text.encode("latin-1")
+        if method == "sub":
+            return lambda: pattern.sub(text[:0], text)
+        if method == "finditer":
+            return lambda: list(pattern.finditer(text))
+        return lambda: getattr(pattern, method)(text)
+
+    for before, unit in units:
+        long_s = cpu_s(run(before, unit, LONG))
+        if long_s > SHORT_S and long_s > 3 * LONG / SHORT * cpu_s(run(before, unit, SHORT)):
+            return False
+    return True
+
+
+def test_every_expression_takes_linear_time() -> None:
+    expressions = list(found())
+    assert len(expressions) > 60
+    local = {place.partition(":")[0] for place, each, _ in expressions if each.pattern == LOCAL}
+    assert local == {"gatehouse.platform.http.validation"}
+    assert [place for place, each, method in expressions if not is_linear(each, method)] == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "method", "linear"),
+    [
+        (r"eyJ[A-Za-z0-9]+\.x", "search", False),
+        (r"[a-z]+[a-z0-9]+:", "fullmatch", False),
+        (r"[a-z]+:", "search", False),
+        (r"[a-z]+:", "fullmatch", True),
+        (r"eyJ[A-Za-z0-9]{1,50}\.x", "search", True),
+    ],
+)
+def test_slow_expressions_are_recognized(pattern: str, method: str, *, linear: bool) -> None:
+    assert is_linear(re.compile(pattern), method) is linear
