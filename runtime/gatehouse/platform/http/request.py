@@ -22,6 +22,10 @@ from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent
 #: Status in the log line of a request whose client disconnected before the response.
 CLIENT_GONE = 499
 
+#: Length of the longest registered method. Longer methods are not logged, because they could
+#: contain a secret. Source: IANA, "Hypertext Transfer Protocol (HTTP) Method Registry".
+_METHOD_CHARS_MAX = len("UPDATEREDIRECTREF")
+
 
 class Refused(Exception):
     """A request that is answered with an error.
@@ -311,7 +315,7 @@ class Request:
         """Counts and logs the request after the response. seconds: duration."""
         self.service.observer.request(
             trace=self.trace,
-            method=self.method,
+            method=self.method if len(self.method) <= _METHOD_CHARS_MAX else "other",
             route=self.template or "(none)",
             path=self.logged_path,
             status=self.status or CLIENT_GONE,

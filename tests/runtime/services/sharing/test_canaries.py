@@ -87,7 +87,9 @@ async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing
                 replies.append(await client.post(f"{path}?q=canary-query", headers=headers, **body))
             replies.append(await client.get(f"{path}?q=canary-query", headers=headers))
             replies.append(
-                await client.request("canary-method", f"{path}?q=canary-query", headers=headers)
+                await client.request(
+                    "canary-method-longer-than-methods", f"{path}?q=canary-query", headers=headers
+                )
             )
         errors = [reply for reply in replies if reply.status_code >= 400]
         claim = {
