@@ -11,7 +11,7 @@ message = {"role": "user", "content": "one two three"}
 raw = client.chat.completions.with_raw_response.create(
     model="echo", messages=[message], stream=True
 )
-assert raw.headers["openai-processing-ms"] == "1"
+assert (raw.headers["openai-processing-ms"], raw.request_id) == ("1", "req-1")
 words = [chunk.choices[0].delta.content for chunk in raw.parse()]
 assert words == ["one", "two", "three", None], words
 try:
