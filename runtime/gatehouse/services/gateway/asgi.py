@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import unquote
 
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
@@ -79,7 +80,7 @@ class Dependencies(Pipeline):
     websockets: WebSockets
     features_off: frozenset[str]
 
-    @property
+    @cached_property
     def host_suffix(self) -> bytes:
         """End of the host names of Cores. Empty if Cores have no host names."""
         domain = self.cores_domain.partition(":")[0]
