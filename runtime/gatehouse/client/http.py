@@ -66,10 +66,6 @@ def backoff_s(failures: int, jitter: float, *, wait_s: float, wait_s_max: float)
     return min(wait_s_max, wait_s * 2.0 ** min(failures - 1, 30)) * (0.5 + jitter / 2)
 
 
-#: No retries, for callers with their own retry policy.
-ONCE = Retries(attempts=1)
-
-
 class Client:
     """Base class of the clients. Close a client after use, or use the client as a context manager.
 

@@ -226,11 +226,6 @@ def check_rotatable(key: Key, now: float) -> None:
         raise Conflict("The key has expired; create a new key.")
 
 
-def end_of_grace_period(key: Key, grace_s: int, now: float) -> float:
-    ends_at = now + grace_s
-    return ends_at if key.expires_at is None else min(ends_at, key.expires_at)
-
-
 def successor(key: Key, now: float, created_by: str) -> Key:
     """A copy of the key with the same lifetime and the next generation number. The caller sets the
     ID and the fields that depend on the token. Raises BadRequest if the expiry is not allowed."""

@@ -8,7 +8,7 @@ from types import ModuleType
 import gatehouse.client
 import httpx
 import pytest
-from gatehouse.client.http import ONCE, Retries, retry_after_s
+from gatehouse.client.http import Retries, retry_after_s
 from gatehouse.client.services import ConsoleClient
 from gatehouse.core import errors
 from gatehouse.core.errors import (
@@ -24,6 +24,7 @@ from gatehouse.features.keys.schemas import ChangedKey, CreatedKey, KeyView
 from hypothesis import given
 from hypothesis import strategies as st
 
+ONCE = Retries(attempts=1)
 TOKEN, KEY = "gtk_admin_canary", "/v1/keys/3fGh82kLmQ0a"
 CREATED = {"token": "gtk_test_x", "key": KeyView.example}
 Step = httpx.Response | Exception

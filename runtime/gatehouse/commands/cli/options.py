@@ -7,7 +7,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -20,6 +19,7 @@ import typer
 from gatehouse.client.http import Retries
 from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.output import USAGE, print_json, stop
+from gatehouse.core import token as tokens
 from gatehouse.core.notation import duration_s
 
 #: Written by `make up DETACH=1` next to the Makefile.
@@ -59,8 +59,6 @@ KeyIdArgument = Annotated[
 #: command.
 RETRIES = Retries(attempts=3, wait_s_max=5.0)
 _TOKEN_MAX_CHARS = 512
-
-_KEY_ID = re.compile(r"[0-9A-Za-z]{12}", re.ASCII)
 
 #: Result of a command: the value that --json prints, and a function that prints the result for
 #: people.
@@ -126,7 +124,7 @@ def own_parameters(command: Callable[..., object]) -> list[inspect.Parameter]:
 def key_id(text: str) -> str:
     """Returns the key ID. Exits with a usage error if the text is not a key ID. The text is not
     printed, because it may be a token."""
-    if not _KEY_ID.fullmatch(text):
+    if tokens.key_id(text) is None:
         stop(
             "ID must be a key ID of 12 letters and digits (see `gatehouse keys list`), not a token",
             code=USAGE,

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 from gatehouse.core.imported_tokens import ImportedKeyIds
-from gatehouse.core.keys import OWN_SCHEME, Key, KeyId, KeyRecord
+from gatehouse.core.keys import OWN_SCHEME, KeyId, KeyRecord
 from gatehouse.core.token import Pepper, parse, proves_possession
-from gatehouse.features.keys.repository import KeyRepository
 
 AnyKey = TypeVar("AnyKey", bound=KeyRecord)
 
@@ -66,15 +65,3 @@ class KeyFinder(Generic[AnyKey]):
         if named is None or not proves_possession(self.pepper, named.material, named.record):
             return None
         return named.record
-
-
-def stored_keys(repository: KeyRepository, pepper: Pepper, prefix: str) -> KeyFinder[Key]:
-    """Finds keys in PostgreSQL, without a cache."""
-
-    async def imported_ids() -> ImportedKeyIds:
-        ids = ImportedKeyIds(pepper)
-        for scheme, generation in await repository.imported_schemes():
-            ids.add(scheme, generation)
-        return ids
-
-    return KeyFinder(pepper, prefix, repository.get, imported_ids)

@@ -27,6 +27,7 @@ from gatehouse.core.errors import (
     Problem,
     Unavailable,
 )
+from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import (
     OWN_SCHEME,
     Key,
@@ -42,7 +43,7 @@ from gatehouse.core.keys import (
 )
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.token import ParsedToken, Pepper, build, key_id
-from gatehouse.features.keys.possession import stored_keys
+from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.schemas import KeyFilter
 from gatehouse.platform.db.pool import Pool
@@ -217,7 +218,14 @@ class KeyService:
         """Returns the key to which the token belongs, in any state, or None if there is no such
         key. Raises Unavailable.
         """
-        return await stored_keys(self.store, self.pepper, self.prefix).proven(token)
+
+        async def imported_ids() -> ImportedKeyIds:
+            ids = ImportedKeyIds(self.pepper)
+            for scheme, generation in await self.store.imported_schemes():
+                ids.add(scheme, generation)
+            return ids
+
+        return await KeyFinder(self.pepper, self.prefix, self.store.get, imported_ids).proven(token)
 
     async def update(
         self,
@@ -293,7 +301,7 @@ class KeyService:
                 id_generation=generation,
             )
             created.append(new_key)
-            ends_at = lifecycle.end_of_grace_period(key, grace_s, now)
+            ends_at = min(now + grace_s, math.inf if key.expires_at is None else key.expires_at)
             previous = msgspec.structs.replace(
                 key, expires_at=ends_at, successor_id=token.id, rotated_at=now
             )
