@@ -457,6 +457,10 @@ def serving(account: FakeAccount) -> Iterator[str]:
                 self._respond(200, json.dumps(account.lambda_(self.path)).encode())
             elif self.headers.get("X-Amz-Target", "").startswith("ServiceQuotas"):
                 self._respond(200, b'{"Quota": {"Value": 1000}}')
+            elif self.headers.get("X-Amz-Target", "").endswith(
+                ("DescribeTrails", "DescribeResourcePolicies")
+            ):
+                self._respond(200, b'{"trailList": [], "resourcePolicies": []}')
             elif b"Action=DescribeAddresses" in body:
                 self._respond(
                     200, b"<DescribeAddressesResponse><addressesSet/></DescribeAddressesResponse>"
