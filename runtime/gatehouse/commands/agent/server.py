@@ -42,6 +42,7 @@ from gatehouse.platform.settings import ConnectionSettings
 #: Time within which every gateway worker stops sending new requests to a draining instance. Until
 #: then, new requests are served.
 PROPAGATION_S = 1.0
+_POLL_S = 0.1
 #: Timeout of a request to the gateway.
 TIMEOUT_S = 10.0
 #: Wait times between attempts to reach the gateway.
@@ -144,12 +145,12 @@ async def run(
             await asyncio.sleep(PROPAGATION_S)
             try:
                 async with asyncio.timeout(registration.drain_s):
-                    while connections.tasks:
-                        await asyncio.wait(connections.tasks)
+                    while connections.running:
+                        await asyncio.sleep(_POLL_S)
             except TimeoutError:
                 print_line(
                     f"the drain timeout of {registration.drain_s} s is over; requests that are "
-                    f"aborted: {len(connections.tasks)}"
+                    f"aborted: {len(connections.running)}"
                 )
             await lease.release()
     finally:

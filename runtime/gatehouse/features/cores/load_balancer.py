@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import msgspec
@@ -26,12 +26,11 @@ from gatehouse.core.errors import CoreCircuitOpen, CoreTimeout, CoreUnreachable
 from gatehouse.features.cores.circuit_breaker import CircuitBreaker, CircuitState, RetryBudget
 from gatehouse.features.cores.concurrency import ConcurrencyLimit
 from gatehouse.features.cores.reports import InstanceReport, RecentRequests, most_relevant
+from gatehouse.platform.executions import in_task
 from gatehouse.platform.http_client.upstream import (
-    IdleConnection,
     UpstreamClients,
     UpstreamRequest,
     UpstreamResponse,
-    request_head,
 )
 
 #: RFC 9110, section 9.2.1. DELETE is idempotent but not listed: a repeated DELETE may return 404
@@ -140,7 +139,9 @@ class LoadBalancer:
         state = self._state_of(core)
         state.requests += 1
         try:
-            await self.limit.acquire(core.lease_id)
+            if not self.limit.acquire_now(core.lease_id):
+                await in_task()
+                await self.limit.acquire(core.lease_id)
             try:
                 now = self.monotonic()
                 wait_s = state.circuit_breaker.wait_s(now)
@@ -154,26 +155,6 @@ class LoadBalancer:
                 self.limit.release(core.lease_id)
         finally:
             state.requests -= 1
-
-    def reserve(
-        self, instances: Sequence[CoreRecord], request: UpstreamRequest
-    ) -> Reservation | None:
-        """Selects an instance, and reserves one of its slots and an idle connection to it: the
-        request can be sent immediately.
-
-        None if the request would have to wait, or if the circuit breaker of the instance is not
-        closed. Release the reservation after the response. Raises CoreCircuitOpen.
-        """
-        core = instances[0] if len(instances) == 1 else self.select(instances, request)
-        state = self._state_of(core, instances)
-        if not state.circuit_breaker.is_closed or not self.limit.acquire_now(core.lease_id):
-            return None
-        idle = self.upstream.find_idle(core.url)
-        if idle is None:
-            self.limit.release(core.lease_id)
-            return None
-        state.requests += 1
-        return Reservation(core, idle, self, state)
 
     def _begin(
         self, core: CoreRecord, state: _Instance, request: UpstreamRequest, now: float
@@ -304,50 +285,6 @@ class _Attempt(msgspec.Struct, eq=False):
         if isinstance(exc, CoreTimeout) and is_whole:
             self.state.recent.current.failed()
         self.state.circuit_breaker.abandoned(self.balancer.monotonic(), trial=self.trial)
-
-
-class Reservation(msgspec.Struct, eq=False):
-    """A slot of an instance, and an idle connection to it. See `LoadBalancer.reserve`."""
-
-    core: CoreRecord
-    idle: IdleConnection
-    _balancer: LoadBalancer
-    _state: _Instance
-    _attempt: _Attempt | None = None
-    _released: bool = False
-
-    def send(self, request: UpstreamRequest) -> None:
-        """Sends a request without a streamed body. Raises BadRequest."""
-        head = request_head(request, self.idle.url, chunked=False)
-        balancer = self._balancer
-        self._attempt = balancer._begin(self.core, self._state, request, balancer.monotonic())
-        self.idle.connection.start(
-            request.method, head, request.body, chunked=False, timeout_s=request.timeout_s
-        )
-
-    def responded(self) -> None:
-        """Records that the instance sent a response."""
-        if self._attempt is not None:
-            self._attempt.responded(self.idle.connection.status)
-
-    @asynccontextmanager
-    async def response(self) -> AsyncIterator[UpstreamResponse]:
-        """The response to the request that was sent. Raises the same errors as
-        `LoadBalancer.send`.
-        """
-        with self._attempt or nullcontext():
-            await self.idle.connection.wait_for_head()
-            self.responded()
-            yield UpstreamResponse(self.idle.connection)
-
-    def release(self) -> None:
-        """Ends the request, if one was sent. Has no effect if it is called again."""
-        if self._released:
-            return
-        self._released = True
-        self.idle.pool.release(self.idle.connection)
-        self._balancer.limit.release(self.core.lease_id)
-        self._state.requests -= 1
 
 
 def _is_safe(request: UpstreamRequest) -> bool:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,11 +21,10 @@ from gatehouse.core.keys import (
     KeyRecord,
     RateLimit,
 )
-from gatehouse.core.token import ParsedToken, parse, proves_possession
+from gatehouse.core.token import proves_possession
 from gatehouse.core.verification import (
     Charge,
     Code,
-    RateLimitState,
     SignedRequest,
     VerificationRequest,
     VerificationResult,
@@ -33,6 +32,7 @@ from gatehouse.core.verification import (
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.repository import CreditRepository, KeyLoader
+from gatehouse.platform.executions import in_task
 from gatehouse.platform.redis.nonces import RedisNonces
 
 
@@ -84,33 +84,6 @@ class VerificationService:
         if named is None:
             return VerificationResult(Code.NOT_FOUND, *time)
         record, material = named
-        decision = self._decide(record, material, request, time)
-        return decision if isinstance(decision, VerificationResult) else await decision
-
-    def parse(self, token: str) -> ParsedToken | None:
-        """The token, or None if it does not have the format of this deployment. Imported tokens
-        have other formats.
-        """
-        return parse(token, self.finder.prefix)
-
-    def verify_now(
-        self, token: ParsedToken, request: VerificationRequest
-    ) -> VerificationResult | Awaitable[VerificationResult] | None:
-        """Like `verify`, but returns the rest of the verification if the database or Redis has to
-        be asked, and None without any effect if the key is not in memory."""
-        record = self.keys.cached(token.id)
-        if record is None:
-            return None
-        return self._decide(record, token.text, request, self._decision_time())
-
-    def _decide(
-        self,
-        record: KeyRecord | None,
-        material: str,
-        request: VerificationRequest,
-        time: DecisionTime,
-    ) -> VerificationResult | Awaitable[VerificationResult]:
-        """Performs all checks that need no I/O. Returns the other checks if there are any."""
         if time.staleness_ms > self.max_staleness_ms:
             # Fails closed: the key may have been revoked in the meantime.
             return VerificationResult(Code.UNAVAILABLE, *time)
@@ -124,36 +97,32 @@ class VerificationService:
         if record.pepper_generation != self.finder.pepper.current:
             self.on_old_pepper(record.id, material, record.pepper_generation)
         charge = Charge(record.subject, record.limits or (self.default_limit,), request.cost)
-        if record.has_credits or (record.public_key and request.signed is not None):
-            return self._check_others(record, request.signed, charge, time)
-        states = self.limits.take_now(charge)
-        if states is None:
-            return self._limited(record, self.limits.ask(charge), time)
+        try:
+            if record.has_credits or (record.public_key and request.signed is not None):
+                await in_task()  # for the timeouts of the database and of Redis
+                result = await self._check_others(record, request.signed, charge, time)
+                if result is not None:
+                    return result
+            states = await self.limits.take(charge)
+        except Unavailable:
+            return VerificationResult(Code.UNAVAILABLE, *time, record)
         return VerificationResult(evaluate_limits(states), *time, record, states)
 
     async def _check_others(
         self, record: KeyRecord, signed: SignedRequest | None, charge: Charge, time: DecisionTime
-    ) -> VerificationResult:
-        """Checks the signature, the limits and the credits."""
-        try:
-            if record.public_key and signed is not None:
-                denied = await self._check_signature(record, signed, charge, time)
-                if denied is not None:
-                    return denied
-            if record.has_credits:
-                return await self._take_limits_and_credits(record, charge, time)
-        except Unavailable:
-            return VerificationResult(Code.UNAVAILABLE, *time, record)
-        return await self._limited(record, self.limits.take(charge), time)
-
-    async def _limited(
-        self, record: KeyRecord, limits: Awaitable[tuple[RateLimitState, ...]], time: DecisionTime
-    ) -> VerificationResult:
-        try:
-            states = await limits
-        except Unavailable:
-            return VerificationResult(Code.UNAVAILABLE, *time, record)
-        return VerificationResult(evaluate_limits(states), *time, record, states)
+    ) -> VerificationResult | None:
+        """Checks the signature, and the limits together with credits. None: only the limits are
+        left. Raises Unavailable.
+        """
+        if record.public_key and signed is not None:
+            denied = await self._check_signature(record, signed, charge, time)
+            if denied is not None:
+                return denied
+        return (
+            await self._take_limits_and_credits(record, charge, time)
+            if record.has_credits
+            else None
+        )
 
     async def refund(self, record: KeyRecord, cost: int) -> None:
         """Refunds the credits for a request that was allowed but not performed. The request still

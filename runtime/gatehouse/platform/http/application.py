@@ -12,24 +12,27 @@ from typing import Any
 from urllib.parse import unquote
 
 from gatehouse.core.errors import GatehouseError, MethodNotAllowed, NotFound
+from gatehouse.platform.executions import in_task
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.exchange import SynchronousRoutes
 from gatehouse.platform.http.request import Refused, Request, Service
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.tracing.tracer import active_request
 
-Reply = asgi.Response | asgi.StreamedResponse
+Reply = asgi.Response | asgi.EncodedResponse | asgi.StreamedResponse
 #: Returns the response, or None if it has been sent. The parameter is a request of the service.
 Handler = Callable[[Any], Awaitable[Reply | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The handler of a method of a path. `names`: names of the parameters, by their segments."""
+    """The handler of a method of a path. `names`: names of the parameters, by their segments.
+    begins_without_task: the handler calls `in_task` itself.
+    """
 
     template: str
     handler: Handler
     names: tuple[tuple[int, str], ...] = ()
+    begins_without_task: bool = False
 
 
 @dataclass(slots=True)
@@ -49,8 +52,6 @@ class Routes:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        #: Requests that the server passes to a function before it calls the application.
-        self.respond_now = SynchronousRoutes()
         #: Path templates.
         self.templates: set[str] = set()
         self._hosts: dict[bytes, Route] = {}
@@ -58,7 +59,9 @@ class Routes:
         self._prefixes: dict[bytes, Route] = {}
         self._root = _Segment()
 
-    def add(self, template: str, handler: Handler, *methods: str) -> None:
+    def add(
+        self, template: str, handler: Handler, *methods: str, begins_without_task: bool = False
+    ) -> None:
         """Adds a path. By default, GET and HEAD."""
         self.templates.add(template)
         segment, texts = self._root, template.split("/")
@@ -67,25 +70,35 @@ class Routes:
             segment = segment.following.setdefault(name, _Segment())
         names = tuple((index, text[1:-1]) for index, text in enumerate(texts) if text[:1] == "{")
         for method in methods or ("GET", "HEAD"):
-            segment.routes.setdefault(method, Route(template, handler, names))
+            route = Route(template, handler, names, begins_without_task)
+            segment.routes.setdefault(method, route)
         if not names:
             self._exact[template.encode()] = segment.routes
 
     def add_hosts(self, suffix: bytes, template: str, handler: Handler) -> None:
         """Adds every path and method of the host names with this end."""
-        self._hosts[suffix] = Route(template, handler)
+        self._hosts[suffix] = Route(template, handler, begins_without_task=True)
 
-    def add_prefix(self, prefix: bytes, template: str, handler: Handler) -> None:
+    def add_prefix(
+        self,
+        prefix: bytes,
+        template: str,
+        handler: Handler,
+        *,
+        begins_without_task: bool = False,
+    ) -> None:
         """Adds all paths that begin with a prefix and have no other route, for every method."""
         self.templates.add(template)
-        self._prefixes[prefix] = Route(template, handler)
+        self._prefixes[prefix] = Route(template, handler, begins_without_task=begins_without_task)
 
-    def dispatch(self, request: Request) -> Awaitable[Reply | None]:
+    async def dispatch(self, request: Request) -> Reply | None:
         """Calls the handler of a request. Raises NotFound and Refused."""
         routes = self._exact.get(request.raw_path, {})
         route = self._of_host(request) or routes.get(request.method) or self._find(request)
         request.template = route.template
-        return route.handler(request)
+        if not route.begins_without_task:
+            await in_task()
+        return await route.handler(request)
 
     def _of_host(self, request: Request) -> Route | None:
         for suffix, route in self._hosts.items():
@@ -171,14 +184,15 @@ class Application:
     """ASGI application of a service. A failed start is logged in one line and ends the process.
 
     routes: None if the routes are known when the service has started.
-    respond_now: requests that the server passes to a function before it calls the application.
     """
+
+    #: See `Exchange.call`.
+    begins_without_task = True
 
     def __init__(
         self, observer: Observer, start: Start | None = None, routes: Routes | None = None
     ) -> None:
         self.routes = routes
-        self.respond_now = SynchronousRoutes()
         self._observer = observer
         self._start = start
 
@@ -196,8 +210,6 @@ class Application:
             async with AsyncExitStack() as stack:
                 if self._start is not None:
                     self.routes = await self._start(stack) or self.routes
-                if self.routes is not None:
-                    self.respond_now.add(self.routes.respond_now)
                 started = True
                 await send({"type": "lifespan.startup.complete"})
                 observer.log.info("started", service=service)

@@ -75,6 +75,38 @@ class EncodedResponse(msgspec.Struct, frozen=True, gc=False):
     header_lines: bytes
     body: bytes
 
+    @property
+    def headers(self) -> list[Header]:
+        lines = self.header_lines.split(b"\r\n")[:-1]
+        return [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
+
+
+class Exchange(ABC):
+    """A request at the server, which serves complete bodies and responses without ASGI messages.
+    The scope contains it under `EXCHANGE` until the response is complete.
+
+    is_received: the whole request has been received. disconnected: the client has disconnected.
+    is_cancelled_on_disconnect: then the application is cancelled.
+    """
+
+    is_received = disconnected = is_cancelled_on_disconnect = False
+
+    @abstractmethod
+    def take_body(self) -> bytes:
+        """The part of the body that has been received and not been read."""
+
+    @property
+    @abstractmethod
+    def is_writable(self) -> bool:
+        """False if the client has to read earlier responses first, or has disconnected."""
+
+    @abstractmethod
+    def respond(self, response: Response | EncodedResponse) -> None:
+        """Sends a complete response. Has no effect if the client has disconnected."""
+
+
+EXCHANGE = "gatehouse.exchange"
+
 
 class StreamedResponse(NamedTuple):
     """A response whose body is sent in parts. `close`: called after the response."""
@@ -202,16 +234,29 @@ def missing(defaults: Iterable[Header], headers: Iterable[Header]) -> list[Heade
     return [header for header in defaults if header[0] not in names]
 
 
+def exchange_of(scope: Scope) -> Exchange | None:
+    """The exchange of a request. None after the response, and for other servers."""
+    exchange: Exchange | None = scope.get(EXCHANGE)
+    return exchange
+
+
 async def reply(send: Send, status: int, body: bytes) -> None:
     """Send a response with a JSON body."""
-    await send_response(send, Response(status, response_headers(body, JSON, ()), body))
+    await send_messages(send, Response(status, response_headers(body, JSON, ()), body))
 
 
-async def send_response(send: Send, response: Response) -> None:
+async def send_response(scope: Scope, send: Send, response: Response | EncodedResponse) -> None:
     """Send a complete response."""
-    await send(
-        {"type": "http.response.start", "status": response.status, "headers": response.headers}
-    )
+    exchange = exchange_of(scope)
+    if exchange is not None and exchange.is_writable:
+        exchange.respond(response)
+    else:
+        await send_messages(send, response)
+
+
+async def send_messages(send: Send, response: Response | EncodedResponse) -> None:
+    headers = response.headers
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
 
 
@@ -273,6 +318,12 @@ async def read_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
     """Read the request body. Raises BodyTooLarge, TooManyRequests and Unavailable if the worker
     keeps too many bytes of unfinished bodies in memory, and ClientGone if the client
     disconnects."""
+    exchange = exchange_of(scope)
+    if exchange is not None and exchange.is_received:
+        content = exchange.take_body()
+        if len(content) > bytes_max:
+            raise _too_large(bytes_max)
+        return content
     body = []
     with body_memory(scope) as keep:
         async for chunk in body_chunks(scope, receive, bytes_max):
@@ -281,9 +332,13 @@ async def read_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
     return b"".join(body)
 
 
+def _too_large(bytes_max: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
+
+
 async def body_chunks(scope: Scope, receive: Receive, bytes_max: int) -> AsyncIterator[bytes]:
     """Yield the request body as it arrives. Raises BodyTooLarge and ClientGone."""
-    too_large = BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
+    too_large = _too_large(bytes_max)
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
     if declared.isdigit() and int(declared[:20]) > bytes_max:
         raise too_large

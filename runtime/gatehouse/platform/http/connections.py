@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 from gatehouse.core.addresses import ClientAddresses, network_of
 from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
 from gatehouse.platform.batched_writes import BatchedWrites
+from gatehouse.platform.executions import Cancellable
 from gatehouse.platform.http import asgi
 from gatehouse.platform.settings import ConnectionSettings
 
@@ -55,9 +55,9 @@ class Connections(asgi.BodyMemory):
         self.bodies = asgi.Uses()
         self.body_bytes = asgi.Uses()
         self.body_bytes_total = 0
-        #: Connections that are open, and tasks of requests in progress. The server waits for them.
+        #: Connections that are open, and requests in progress. The server waits for them.
         self.protocols: set[Any] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.running: set[Cancellable] = set()
         self._date_s = 0
         self._date_line = b""
 

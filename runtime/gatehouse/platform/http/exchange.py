@@ -1,21 +1,17 @@
-"""One request and its response.
-
-An ASGI application responds in a task (`call`). A task takes longer than all other work for a small
-request, so a service can also declare functions that respond without one (`SynchronousRoutes`):
-immediately, or later from a callback (`respond`). They pass requests that need a task to an
-application.
+"""One request and its response. An ASGI application responds, without a task until it needs one
+(platform/executions.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from gatehouse.core.errors import GatehouseError
+from gatehouse.platform.executions import Execution, in_task
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.transport import ClientTransport
@@ -64,21 +60,19 @@ class Connection(ABC):
         """Called when the response is complete."""
 
 
-class Exchange:
-    """scope: ASGI scope. body: the part of the body that has been received and not been read.
-    is_received: the whole request has been received. is_started: `call` or a function was called.
+class Exchange(asgi.Exchange):
+    """scope: ASGI scope. is_received: the whole request has been received. is_started: `call` was
+    called. begins_with_body: the application is called when the body has been received.
     keep_alive: the connection is kept after the response.
-    on_disconnect: called once if the client disconnects before the response, unless an application
-        was called.
     """
 
     # Attributes of the class are the initial values, which saves most of the time of `__init__`.
-    is_received = is_started = disconnected = response_started = response_complete = False
-    on_disconnect: Callable[[], None] | None = None
+    is_started = begins_with_body = response_started = response_complete = False
     _end_read = _has_body = _chunked = False
     _waiting_bytes = 0
     _body_left: int | None = None
     _changed: asyncio.Event | None = None
+    _execution: Execution | None = None
 
     def __init__(
         self,
@@ -90,17 +84,18 @@ class Exchange:
     ) -> None:
         self.scope = scope
         self.keep_alive = keep_alive
+        self.expects_continue = expects_continue
         self._connection = connection
         self._transport = connection.transport
-        self._expects_continue = expects_continue
         self._parts: list[bytes] = []
+        scope[asgi.EXCHANGE] = self
 
     # Request
 
-    @property
-    def body(self) -> bytes:
-        body = b"".join(self._parts)
-        self._parts = [body]
+    def take_body(self) -> bytes:
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts, self._waiting_bytes = [], 0
+        self._end_read = self.is_received
         return body
 
     def receive_body(self, data: bytes) -> None:
@@ -121,16 +116,23 @@ class Exchange:
     def disconnect(self) -> None:
         """Ends the exchange without a response. The application receives a disconnect event."""
         self.disconnected = True
+        self.end()
+        if self.is_cancelled_on_disconnect and self._execution is not None:
+            self._execution.cancel()
+
+    def end(self) -> None:
+        """The application can use ASGI messages only."""
+        self.scope.pop(asgi.EXCHANGE, None)  # refers to this object
         if self._changed is not None:
             self._changed.set()
-        on_disconnect, self.on_disconnect = self.on_disconnect, None
-        if on_disconnect is not None:
-            on_disconnect()
 
-    # Response without a task
+    # Response
+
+    @property
+    def is_writable(self) -> bool:
+        return not (self._transport.write_paused or self.disconnected)
 
     def respond(self, response: asgi.Response | asgi.EncodedResponse) -> None:
-        """Sends a complete response. Has no effect if the client has disconnected."""
         if self.disconnected:
             return
         if isinstance(response, asgi.EncodedResponse):
@@ -142,17 +144,19 @@ class Exchange:
         self._complete()
 
     def call(self, app: asgi.App) -> None:
-        """Lets an ASGI application respond. It can read the body, unless a part was removed."""
-        self.on_disconnect = None
-        task, tasks = asyncio.create_task(self._run(app)), self._connection.worker.tasks
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        """Lets an ASGI application respond. An application with the attribute
+        `begins_without_task` calls `in_task` itself.
+        """
+        self.is_started = True
+        self._execution = Execution(self._run(app), self._connection.worker.running)
 
     # ASGI
 
     async def _run(self, app: asgi.App) -> None:
         # The application logs its errors. A task that is cancelled ends here.
         with suppress(BaseException):
+            if not getattr(app, "begins_without_task", False):
+                await in_task()
             await app(self.scope, self._receive, self._send)
         if self.response_complete or self.disconnected:
             return
@@ -163,15 +167,14 @@ class Exchange:
         self.respond(error_response(GatehouseError("Internal error.")))
 
     async def _receive(self) -> asgi.Message:
-        if self._expects_continue and not self.is_received and not self.disconnected:
+        if self.expects_continue and not self.is_received and not self.disconnected:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._expects_continue = False
+        self.expects_continue = False
         while not (self.disconnected or self.response_complete):
             self._transport.resume_reading()
             if self._waiting_bytes or (self.is_received and not self._end_read):
-                body, self._parts, self._waiting_bytes = self.body, [], 0
-                self._end_read = self.is_received
-                return {"type": "http.request", "body": body, "more_body": not self.is_received}
+                more_body = not self.is_received
+                return {"type": "http.request", "body": self.take_body(), "more_body": more_body}
             self._changed = self._changed or asyncio.Event()
             self._changed.clear()
             await self._changed.wait()
@@ -237,42 +240,5 @@ class Exchange:
 
     def _complete(self) -> None:
         self.response_complete = True
-        if self._changed is not None:
-            self._changed.set()
+        self.end()
         self._connection.end_exchange(self)
-
-
-#: Responds to a request that has been received completely, now or later. Returns False, or raises
-#: an exception, if the application must respond.
-Respond = Callable[[Exchange], bool]
-
-
-@dataclass(slots=True)
-class SynchronousRoutes:
-    """Requests that the server passes to a function before it calls the application.
-
-    exact: raw path and method. prefixes: beginning of the raw path, for any method. hosts: end of
-    the host name, for any path and method; None if the application responds.
-    """
-
-    exact: dict[bytes, dict[str, Respond]] = field(default_factory=dict)
-    prefixes: dict[bytes, Respond] = field(default_factory=dict)
-    hosts: dict[bytes, Respond | None] = field(default_factory=dict)
-
-    def add(self, other: SynchronousRoutes) -> None:
-        self.exact.update(other.exact)
-        self.prefixes.update(other.prefixes)
-        self.hosts.update(other.hosts)
-
-    def find(self, scope: asgi.Scope) -> Respond | None:
-        for suffix, by_host in self.hosts.items():
-            if asgi.host_name(scope).endswith(suffix):
-                return by_host
-        path = scope["raw_path"]
-        methods = self.exact.get(path)
-        if methods is not None:
-            return methods.get(scope["method"])
-        for prefix, respond in self.prefixes.items():
-            if path.startswith(prefix):
-                return respond
-        return None

@@ -22,7 +22,7 @@ from gatehouse.platform.http.validation import decode_large, decode_query, inval
 #: parameters of the path.
 Call = Callable[..., Awaitable[Reply]]
 
-_REPLY = (asgi.Response, asgi.StreamedResponse)
+_REPLY = (asgi.Response, asgi.EncodedResponse, asgi.StreamedResponse)
 
 
 class _NoBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +46,12 @@ class Pipeline(Service):
         """Adds the routes of endpoints. Raises LookupError if a service is missing."""
         for endpoint in endpoints:
             methods = ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,)
-            routes.add(endpoint.path, self.handler(endpoint), *methods)
+            routes.add(
+                endpoint.path,
+                self.handler(endpoint),
+                *methods,
+                begins_without_task=endpoint.begins_without_task,
+            )
 
     def handler(self, endpoint: Endpoint) -> Handler:
         """The handler of the requests to an endpoint."""

@@ -15,6 +15,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -35,7 +36,6 @@ from gatehouse.platform.http.exchange import (
     CLOSE_LINE,
     Connection,
     Exchange,
-    SynchronousRoutes,
     error_response,
     response_head,
 )
@@ -61,6 +61,10 @@ _HEAD_BYTES_MAX = 65_536
 #: RFC 3986, section 3.2.2, that a server can have.
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 
+#: Maximum size of a body without which a request does not begin. Like unfinished bodies of the
+#: maximum number of connections of an address, they have at most NETWORK_BODIES_BYTES_MAX bytes.
+_FIRST_BYTES_MAX = 16_384
+
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -73,15 +77,11 @@ class HttpProtocol(asyncio.Protocol, Connection):
         self,
         app: asgi.App,
         worker: Connections,
-        routes: SynchronousRoutes,
         app_state: dict[str, Any],
     ) -> None:
-        """routes: tried before the application, for requests that were received completely.
-        app_state: copied to the scope of each request.
-        """
+        """app_state: copied to the scope of each request."""
         self._app = app
         self.worker = worker
-        self._routes = routes
         self._app_state = {**app_state, asgi.BODY_MEMORY: worker}
         self._settings = worker.settings
         self._loop = asyncio.get_running_loop()
@@ -91,10 +91,11 @@ class HttpProtocol(asyncio.Protocol, Connection):
         self._server: tuple[str, int] | None = None
         self._scheme = "http"
         self._in_head = self._is_upgrade = False
-        self._head_bytes = self._fields = 0
+        #: Size of the data with the current head or trailers, which can contain other data.
+        self._head_bytes = 0
         self._url = b""
+        #: Fields of the current head or trailers.
         self._headers: list[asgi.Header] = []
-        self._expects_continue = False
         #: The request whose end has not been received.
         self._receiving: Exchange | None = None
         #: Requests without a complete response, in order. The first one has been started, except
@@ -174,6 +175,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
 
     def _parse(self, data: bytes) -> None:
         parts: list[bytes | memoryview] = [data]
+        self._head_bytes += len(data)
         try:
             while parts:
                 part = parts.pop()
@@ -186,8 +188,14 @@ class HttpProtocol(asyncio.Protocol, Connection):
                         # the upgrade.
                         self._upgrade_data = bytearray()
                         self._add_upgrade_data(rest)
+                        self._start_exchanges()
                         return
                     parts = [rest, self._head_without_upgrade()]
+            if self._headers:
+                self._check_size()
+        except HeadersTooLarge as exc:
+            self._reject(exc)
+            self._start_exchanges()
         except httptools.HttpParserError as exc:
             cause = exc.__context__
             self._reject(
@@ -195,6 +203,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
                 if isinstance(cause, GatehouseError)
                 else BadRequest("The request is not valid HTTP/1.1.")
             )
+            self._start_exchanges()
         else:
             self._start_exchanges()
             self._set_deadline()
@@ -242,10 +251,8 @@ class HttpProtocol(asyncio.Protocol, Connection):
     def on_message_begin(self) -> None:
         self._idle_since = None
         self._in_head, self._is_upgrade = True, False
-        self._head_bytes = self._fields = 0
         self._url = b""
         self._headers = []
-        self._expects_continue = False
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -253,35 +260,37 @@ class HttpProtocol(asyncio.Protocol, Connection):
             raise TargetTooLong(f"The request target is longer than {_TARGET_BYTES_MAX} bytes.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value)
-        self._fields += 1
-        if self._head_bytes > _HEAD_BYTES_MAX or self._fields > _HEADERS_MAX:
+        self._headers.append((name.lower(), value))
+
+    def _check_size(self) -> None:
+        """Raises HeadersTooLarge."""
+        if len(self._headers) > _HEADERS_MAX or (
+            self._head_bytes > _HEAD_BYTES_MAX
+            and sum(len(name) + len(value) for name, value in self._headers) > _HEAD_BYTES_MAX
+        ):
             bounds = f"{_HEADERS_MAX} headers or {_HEAD_BYTES_MAX} bytes"
             raise HeadersTooLarge(f"The request has more than {bounds} of headers.")
-        if self._in_head:  # trailers are discarded
-            name = name.lower()
-            if name == b"expect" and value.lower() == b"100-continue":
-                self._expects_continue = True
-            elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
-                raise BadRequest("The only supported transfer coding is chunked.")
-            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        version, method = self._parser.get_http_version(), self._parser.get_method()
-        self._is_upgrade = self._parser.should_upgrade()
+        self._check_size()
+        parser, fields = self._parser, self._headers
+        version, method = parser.get_http_version(), parser.get_method()
+        self._is_upgrade = parser.should_upgrade()
         if self._is_upgrade and method != b"CONNECT":
             self._is_upgrade = any(
-                name == b"upgrade" and b"websocket" in value.lower()
-                for name, value in self._headers
+                name == b"upgrade" and b"websocket" in value.lower() for name, value in fields
             )
             if not self._is_upgrade:
                 return  # `_parse` ignores the upgrade (RFC 9110, section 7.8)
-        self._check_head(version)
+        #: The last value of each field.
+        values = dict(fields)
+        self._check_head(version, values)
         path, query = self._target()
+        text = path.decode("ascii")
         scope: asgi.Scope = {
             "type": "http",
             "asgi": _ASGI,
@@ -291,34 +300,48 @@ class HttpProtocol(asyncio.Protocol, Connection):
             "scheme": self._scheme,
             "method": method.decode("ascii"),
             "root_path": "",
-            "path": unquote(path.decode("ascii")) if b"%" in path else path.decode("ascii"),
+            "path": unquote(text) if "%" in text else text,
             "raw_path": path,
             "query_string": query,
-            "headers": self._headers,
+            "headers": fields,
             "state": self._app_state.copy(),
         }
         if self._is_upgrade:
             scope["extensions"] = {asgi.UPGRADE: self._accept_upgrade}
-        is_1_1 = version == "1.1"
-        keep_alive = is_1_1 and not self._is_upgrade and self._parser.should_keep_alive()
-        # A client with HTTP/1.0 does not know status 100 (RFC 9110, section 10.1.1).
-        expects_continue = is_1_1 and self._expects_continue
-        self._receiving = Exchange(
-            self, scope, keep_alive=keep_alive, expects_continue=expects_continue
+        is_1_1, expected = version == "1.1", values.get(b"expect", b"")
+        exchange = self._receiving = Exchange(
+            self,
+            scope,
+            keep_alive=is_1_1 and not self._is_upgrade and parser.should_keep_alive(),
+            # A client with HTTP/1.0 does not know status 100 (RFC 9110, section 10.1.1).
+            expects_continue=is_1_1 and expected.lower() == b"100-continue",
         )
+        length = values.get(b"content-length", b"")
+        exchange.begins_with_body = (
+            0 < len(length) < 6
+            and int(length) <= _FIRST_BYTES_MAX
+            and not exchange.expects_continue
+        )
+        self._headers, self._head_bytes = [], 0
         if self._exchanges:
             self.transport.pause_reading()
-        self._exchanges.append(self._receiving)
+        self._exchanges.append(exchange)
 
-    def _check_head(self, version: str) -> None:
+    def _check_head(self, version: str, values: dict[bytes, bytes]) -> None:
         """Raises BadRequest."""
-        hosts = [value for name, value in self._headers if name == b"host"]
-        if len(hosts) > 1 or (not hosts and version == "1.1"):
+        host, codings = values.get(b"host"), [values.get(b"transfer-encoding", b"chunked")]
+        hosts = 0 if host is None else 1
+        if len(values) < len(self._headers):
+            hosts = sum(name == b"host" for name, _ in self._headers)
+            codings += [value for name, value in self._headers if name == b"transfer-encoding"]
+        if hosts > 1 or (not hosts and version == "1.1"):
             raise BadRequest("The request must have exactly one Host header.")
-        if hosts and _HOST.fullmatch(hosts[0]) is None:
+        if host is not None and not _is_host(host):
             raise BadRequest(
                 "The Host header must be a DNS name or an IP address, with an optional port."
             )
+        if any(coding.strip().lower() != b"chunked" for coding in codings):
+            raise BadRequest("The only supported transfer coding is chunked.")
         if b"#" in self._url or not self._url.isascii():
             raise BadRequest(
                 "The request target contains a # or a byte that is not ASCII; percent-encode it."
@@ -355,17 +378,20 @@ class HttpProtocol(asyncio.Protocol, Connection):
             self._receiving.receive_body(body)
 
     def on_message_complete(self) -> None:
+        if self._receiving is not None and self._headers:  # trailers, which are discarded
+            self._check_size()
+            self._headers = []
         exchange, self._receiving = self._receiving, None
         self._end_body()
         if exchange is not None:
             exchange.end_request()
-        self._start_exchanges()
 
     def _begin_body(self) -> None:
         """Starts the checks of the speed of a body that was not received completely together with
         the head.
         """
-        self._body_network = self.worker.network(self._peer, self._headers)
+        headers = [] if self._receiving is None else self._receiving.scope["headers"]
+        self._body_network = self.worker.network(self._peer, headers)
         self._body_received = 0
         self._set_timer(self._check_body_speed)
         try:
@@ -397,35 +423,18 @@ class HttpProtocol(asyncio.Protocol, Connection):
 
     def _start_exchanges(self) -> None:
         """Starts the first request, and the requests that follow it if its response is sent
-        immediately.
+        immediately. A request with a small body starts when the body has been received.
         """
         if self._starting:
             return
         self._starting = True
-        while (
-            self._exchanges and not self._exchanges[0].is_started and not self.transport.is_closing
-        ):
-            self._start(self._exchanges[0])
+        while self._exchanges and not self.transport.is_closing:
+            exchange = self._exchanges[0]
+            if exchange.is_started or (exchange.begins_with_body and not exchange.is_received):
+                break
+            is_not_ready = self.worker.draining and exchange.scope["path"] == asgi.READY_PATH
+            exchange.call(_not_ready if is_not_ready else self._app)
         self._starting = False
-
-    def _start(self, exchange: Exchange) -> None:
-        exchange.is_started, scope, app = True, exchange.scope, self._app
-        if self.worker.draining:
-            if scope["path"] == asgi.READY_PATH:
-                app = _not_ready
-        elif (
-            exchange.is_received
-            and not self.transport.write_paused
-            and "extensions" not in scope
-            and (respond := self._routes.find(scope)) is not None
-        ):
-            try:
-                if respond(exchange):
-                    return
-            except Exception:  # noqa: S110 - the application responds, and logs the error
-                pass
-        if not exchange.response_started:
-            exchange.call(app)
 
     def has_more(self) -> bool:
         return len(self._exchanges) > 1
@@ -506,6 +515,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
             raise Unavailable("The server is stopping.")
         exchange = self._exchanges.popleft()
         exchange.response_started = exchange.response_complete = True
+        exchange.end()
         self.transport.resume_reading()
         lines = asgi.encode_headers(headers)
         self.transport.write(response_head(101, self.worker.date_line(), lines))
@@ -565,6 +575,11 @@ class HttpProtocol(asyncio.Protocol, Connection):
         if transport.can_write_eof():
             transport.write_eof()
         self._timer = self._loop.call_later(_LINGER_S, transport.abort)
+
+
+@lru_cache(maxsize=256)
+def _is_host(host: bytes) -> bool:
+    return _HOST.fullmatch(host) is not None
 
 
 async def _not_ready(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:

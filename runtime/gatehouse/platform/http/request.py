@@ -117,7 +117,8 @@ class Request:
     content = b""
     _added: tuple[asgi.Header, ...] = ()
     _trace: RequestTrace | None = None
-    _values: dict[bytes, list[str]] | None = None
+    #: The last value of each header.
+    _last_values: dict[bytes, bytes] | None = None
 
     def __init__(
         self,
@@ -193,15 +194,22 @@ class Request:
     @property
     def fields_by_name(self) -> dict[bytes, list[str]]:
         """The values of each header, in order. Names are in lowercase."""
-        if self._values is None:
-            self._values = {}
-            for header, value in self.fields:
-                self._values.setdefault(header, []).append(value.decode("latin-1"))
-        return self._values
+        values: dict[bytes, list[str]] = {}
+        for header, value in self.fields:
+            values.setdefault(header, []).append(value.decode("latin-1"))
+        return values
 
     def values(self, name: bytes) -> list[str]:
         """All values of a header, in order. `name`: header name in lowercase."""
-        return self.fields_by_name.get(name, [])
+        last = self._last_values
+        if last is None:
+            last = self._last_values = dict(self.fields)
+        value = last.get(name)
+        if value is None:
+            return []
+        if len(last) == len(self.fields):
+            return [value.decode("latin-1")]
+        return [value.decode("latin-1") for field, value in self.fields if field == name]
 
     def header(self, name: bytes) -> str:
         """The first value of a header, or an empty string."""
@@ -289,12 +297,14 @@ class Request:
     def _own_headers(self, headers: Iterable[asgi.Header]) -> list[asgi.Header]:
         return [(b"x-request-id", self.request_id.encode()), *headers, *self._added]
 
-    async def send_response(self, response: asgi.Response | asgi.StreamedResponse) -> None:
+    async def send_response(
+        self, response: asgi.Response | asgi.EncodedResponse | asgi.StreamedResponse
+    ) -> None:
         self.status = response.status
-        if isinstance(response, asgi.Response):
-            await asgi.send_response(self.send, response)
-        else:
+        if isinstance(response, asgi.StreamedResponse):
             await asgi.send_stream(self.receive, self.send, response, head=self.is_head)
+        else:
+            await asgi.send_response(self.scope, self.send, response)
 
     def problem(self, refused: Refused) -> asgi.Response:
         """The response to an error, which is also logged."""

@@ -28,7 +28,6 @@ from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import GatehouseError, SettingsError
 from gatehouse.platform.http.asgi import App
 from gatehouse.platform.http.connections import Connections
-from gatehouse.platform.http.exchange import SynchronousRoutes
 from gatehouse.platform.http.listening import BACKLOG, bound_socket, listen, reject_handshakes
 from gatehouse.platform.http.protocol import HttpProtocol
 from gatehouse.platform.settings import METRICS_FOLDER_VARIABLE, ConnectionSettings, Settings
@@ -84,7 +83,8 @@ class Server(uvicorn.Server):
             )
         )
         self.server_state.connections = connections.protocols
-        self.server_state.tasks = connections.tasks
+        # The server counts and cancels them.
+        self.server_state.tasks = connections.running  # type: ignore[assignment]
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -148,8 +148,7 @@ class Server(uvicorn.Server):
         await asyncio.sleep(_FIRST_REQUEST_S)
 
     def _protocol(self) -> asyncio.Protocol:
-        routes = getattr(self._application, "respond_now", SynchronousRoutes())
-        return HttpProtocol(self._application, self._connections, routes, self.lifespan.state)
+        return HttpProtocol(self._application, self._connections, self.lifespan.state)
 
 
 def _tls(settings: ConnectionSettings) -> dict[str, Any]:

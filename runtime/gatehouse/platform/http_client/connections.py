@@ -13,7 +13,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import cache
 from typing import cast
 
@@ -51,9 +51,7 @@ class Connection(asyncio.Protocol):
         self._upload: asyncio.Task[None] | None = None
         self._active_at = 0.0
         self.idle_since = 0.0
-        #: Called when a part of the response was received, or the request failed.
-        self.on_progress: Callable[[], None] | None = None
-        #: Of the response, if `has_head` is True.
+        #: Of the response, after `wait_for_head`.
         self.status = 0
         self.headers: list[tuple[str, str]] = []
         self._parser: httptools.HttpResponseParser
@@ -120,19 +118,9 @@ class Connection(asyncio.Protocol):
             await self._wait()
 
     @property
-    def has_head(self) -> bool:
-        """True if `status` and `headers` of the response are available."""
-        return self._has_head
-
-    @property
     def is_complete(self) -> bool:
         """True if the whole response has been received."""
         return self._complete and self._error is None
-
-    @property
-    def has_failed(self) -> bool:
-        """True if the whole response will not be received."""
-        return self._error is not None
 
     async def read(self) -> bytes | None:
         """The next part of the body; None at the end. Raises CoreUnreachable, CoreTimeout, and the
@@ -172,7 +160,6 @@ class Connection(asyncio.Protocol):
         """Ends the request. Returns True if the connection can serve another request; otherwise,
         the connection is closed.
         """
-        self.on_progress = None
         self._in_use = False
         self.idle_since = time.monotonic()
         reusable = (
@@ -242,7 +229,6 @@ class Connection(asyncio.Protocol):
                 else CoreUnreachable(detail="invalid response")
             )
             self.close()
-        self._report_progress()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -254,7 +240,6 @@ class Connection(asyncio.Protocol):
                 self._fail(CoreUnreachable(detail="connection closed"))
         self.resume_writing()
         self._wake()
-        self._report_progress()
 
     def pause_writing(self) -> None:
         if self._writable is None:
@@ -337,10 +322,6 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _report_progress(self) -> None:
-        if self.on_progress is not None:
-            self.on_progress()
-
     def _fail(self, error: BaseException) -> None:
         if self._error is None:
             self._error = error
@@ -371,7 +352,6 @@ class Connection(asyncio.Protocol):
         else:
             self._fail(CoreTimeout(detail="no data from the Core"))
             self.close()
-            self._report_progress()
 
 
 class ConnectionPool:

@@ -22,6 +22,7 @@ from gatehouse.core.addresses import Network
 from gatehouse.core.errors import BadRequest, CoreUnreachable
 from gatehouse.core.origin import BaseUrl, parse_base_url, rejection
 from gatehouse.platform.batched_writes import BatchedWrites
+from gatehouse.platform.executions import in_task
 from gatehouse.platform.http_client.connections import Connection, ConnectionPool
 
 
@@ -81,14 +82,6 @@ class _Pinned:
     used_at: float
 
 
-class IdleConnection(msgspec.Struct, frozen=True):
-    """A connection without a request, which is reserved for the caller."""
-
-    connection: Connection
-    pool: ConnectionPool
-    url: BaseUrl
-
-
 @dataclass(slots=True, eq=False)
 class UpstreamClients:
     """HTTP clients of a worker. `networks`: private networks in which Cores are allowed."""
@@ -118,15 +111,21 @@ class UpstreamClients:
         Raises CoreUnreachable, CoreTimeout (no data for `timeout_s`), the errors of a streamed
         body, and BadRequest for a request that cannot be sent.
         """
-        pinned = await self._find(url)
+        pinned = self._find_now(url)
+        if pinned is None:
+            await in_task()
+            pinned = await self._find(url)
         has_length = any(name == "content-length" for name, _ in request.headers)
         chunked = not has_length and request.body is not None
         head = request_head(request, pinned.url, chunked=chunked)
-        try:
-            connection = await pinned.pool.acquire()
-        except CoreUnreachable:
-            self.forget(url)
-            raise
+        connection = pinned.pool.acquire_idle(pinned.used_at)
+        if connection is None:
+            await in_task()
+            try:
+                connection = await pinned.pool.acquire()
+            except CoreUnreachable:
+                self.forget(url)
+                raise
         try:
             connection.start(
                 request.method,
@@ -141,27 +140,17 @@ class UpstreamClients:
         finally:
             pinned.pool.release(connection)
 
-    def find_idle(self, url: str) -> IdleConnection | None:
-        """An idle connection to a URL, or None if a connection cannot be used without waiting.
-        Release the connection afterwards."""
+    def _find_now(self, url: str) -> _Pinned | None:
+        """The pool of a URL, or None if its address has to be checked."""
         pinned, now = self._pinned.get(url), time.monotonic()
         if pinned is None or now - pinned.checked_at >= PIN_S:
             return None
         pinned.used_at = now
-        connection = pinned.pool.acquire_idle(now)
-        return None if connection is None else IdleConnection(connection, pinned.pool, pinned.url)
+        return pinned
 
     async def _find(self, url: str) -> _Pinned:
-        now = time.monotonic()
-        pinned = self._pinned.get(url)
-        if pinned is not None and now - pinned.checked_at < PIN_S:
-            pinned.used_at = now
-            return pinned
         async with self._locks.setdefault(url, asyncio.Lock()):
-            pinned = self._pinned.get(url)
-            if pinned is None or now - pinned.checked_at >= PIN_S:
-                pinned = await self._pin(url, pinned)
-            return pinned
+            return self._find_now(url) or await self._pin(url, self._pinned.get(url))
 
     async def _pin(self, url: str, previous: _Pinned | None) -> _Pinned:
         try:
@@ -244,6 +233,11 @@ class UpstreamResponse:
         self._connection = connection
         self.status = connection.status
         self.headers = connection.headers
+
+    @property
+    def is_complete(self) -> bool:
+        """True if the whole response has been received."""
+        return self._connection.is_complete
 
     async def read_all(self) -> bytes:
         """The whole body. Raises CoreUnreachable, CoreTimeout."""

@@ -26,7 +26,6 @@ from gatehouse.platform.http.request import Refused
 from gatehouse.platform.http.validation import decode_query
 from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.credentials import (
-    admit,
     authenticate,
     challenge,
     preflight_response,
@@ -85,16 +84,6 @@ async def verify_key_header(request: RequestContext) -> asgi.Response:
     token = presented_token(request)
     parameters = schemas.decode_parameters(request.scope["query_string"], request.client)
     return _accepted(request, *await authenticate(request, token, parameters, parameters.core))
-
-
-def header_decision(
-    context: RequestContext, request: VerificationRequest, result: VerificationResult
-) -> asgi.Response:
-    """The response to a verification whose result is known."""
-    try:
-        return _accepted(context, *admit(context, result, request.core))
-    except Refused as exc:
-        return context.service.error_response(context, exc)
 
 
 def _accepted(

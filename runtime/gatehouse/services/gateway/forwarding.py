@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -13,7 +13,6 @@ import msgspec
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.errors import BadRequest, CoreNotRegistered, CoreUnreachable
 from gatehouse.core.verification import RateLimitState
-from gatehouse.features.cores.load_balancer import Reservation
 from gatehouse.features.cores.response_cache import (
     CachedResponse,
     CacheKey,
@@ -30,10 +29,6 @@ from gatehouse.services.gateway.asgi import RequestContext
 
 #: Bodies up to this size are forwarded in one piece, which is faster than streaming them.
 INLINE_BYTES_MAX = 65_536
-
-#: Time in seconds after which a task starts to listen for a client disconnect. Most requests end
-#: earlier and do not need the task.
-_WATCH_AFTER_S = 0.1
 
 #: Opens a WebSocket after a 101 response, and returns when it is closed. Last argument: headers of
 #: the response to the client.
@@ -119,19 +114,14 @@ class Forwarding:
     #: None if the request cannot be served from the cache, and after the response was stored.
     _revalidation: Revalidation | None = None
 
-    async def run(self, sent: Reservation | None = None) -> None:
+    async def run(self) -> None:
         """Forwards the request to an instance, and retries once if the retry budget allows a retry.
         Raises CoreUnreachable, CoreTimeout, CoreCircuitOpen, CoreOverloaded.
-
-        sent: the instance to which the request has been sent.
         """
         load_balancer = self.context.service.load_balancer
-        core = load_balancer.select(self.instances, self.request) if sent is None else sent.core
+        core = load_balancer.select(self.instances, self.request)
         try:
-            if sent is None:
-                await self._respond(core, load_balancer.send(core, self.request_to(core)))
-            else:
-                await self._respond(core, sent.response())
+            await self._respond(core, load_balancer.send(core, self.request_to(core)))
         except CoreUnreachable as exc:
             if self.context.status:
                 raise
@@ -238,62 +228,53 @@ class Forwarding:
         self, core: CoreRecord, sending: AbstractAsyncContextManager[UpstreamResponse]
     ) -> None:
         """Sends the response of the Core, or the stored response that it confirms."""
-        watcher = _DisconnectWatcher(
-            self.context, armed=self.request.body is None or isinstance(self.request.body, bytes)
-        )
+        exchange = asgi.exchange_of(self.context.scope)
+        if exchange is not None:
+            # A body that is streamed detects the disconnect itself.
+            exchange.is_cancelled_on_disconnect = not isinstance(self.request.body, AsyncIterator)
         started, status = time.perf_counter(), 0
         try:
             async with sending as response:
                 status = response.status
                 if status == 101 and self.open_websocket is not None:
-                    watcher.stop()
+                    if exchange is not None:
+                        exchange.is_cancelled_on_disconnect = False
                     headers = self._returned(core, response.headers, status)
                     await self.open_websocket(core, response, headers)
                 else:
-                    await self._send_response(core, response, watcher)
+                    await self._send_response(core, response)
         except asyncio.CancelledError:
-            if watcher.client_gone:
+            if exchange is not None and exchange.disconnected:
                 raise asgi.ClientGone from None
             raise
         finally:
-            watcher.stop()
             self.trace(core, status, time.perf_counter() - started)
 
-    async def _send_response(
-        self, core: CoreRecord, response: UpstreamResponse, watcher: _DisconnectWatcher
-    ) -> None:
-        result, send = self.response(core, response.status, response.headers), self.context.send
-        if result.body is None and result.is_small:
+    async def _send_response(self, core: CoreRecord, response: UpstreamResponse) -> None:
+        context = self.context
+        result = self.response(core, response.status, response.headers)
+        if result.body is None and (result.is_small or response.is_complete):
             result.body = await response.read_all()
-        if result.body is None:
-            watcher.start()
-        self.context.status = result.status
-        await send(
+        if result.body is not None:
+            self.store(response.headers, result.body)
+            await context.send_response(asgi.Response(result.status, result.headers, result.body))
+            return
+        context.status = result.status
+        await context.send(
             {
                 "type": "http.response.start",
                 "status": result.status,
                 "headers": result.headers,
             }
         )
-        if result.body is not None:
-            self.store(response.headers, result.body)
-            await send({"type": "http.response.body", "body": result.body})
-            return
         received = bytearray()
         while (chunk := await response.read()) is not None:
             if self._revalidation is not None:
                 received += chunk
                 if len(received) == result.length:
                     self.store(response.headers, bytes(received))
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
-
-class SentRequest(msgspec.Struct):
-    """A request that has been sent to an instance."""
-
-    forwarding: Forwarding
-    reservation: Reservation
+            await context.send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await context.send({"type": "http.response.body", "body": b""})
 
 
 class Revalidation(msgspec.Struct):
@@ -327,39 +308,3 @@ class Revalidation(msgspec.Struct):
 
     def store(self, headers: list[tuple[str, str]], body: bytes) -> None:
         self.cache.store(self.key, headers, body)
-
-
-class _DisconnectWatcher:
-    """Cancels the request when its client disconnects, so that the Core does not continue unneeded
-    work.
-
-    Active only while nothing else reads from the client; a streaming request body detects the
-    disconnect itself.
-    """
-
-    def __init__(self, context: RequestContext, *, armed: bool) -> None:
-        self.client_gone = False
-        self._context = context
-        self._owner = asyncio.current_task()
-        self._task: asyncio.Task[None] | None = None
-        self._timer = (
-            asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self.start) if armed else None
-        )
-
-    def start(self) -> None:
-        if self._timer is not None and self._task is None:
-            self._task = asyncio.create_task(self._listen())
-
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _listen(self) -> None:
-        while (await self._context.receive())["type"] != "http.disconnect":
-            pass
-        self.client_gone = True
-        if self._owner is not None:
-            self._owner.cancel()

@@ -51,7 +51,6 @@ from gatehouse.services.gateway.credentials import (
 from gatehouse.services.gateway.forwarding import (
     INLINE_BYTES_MAX,
     Forwarding,
-    SentRequest,
     public_host,
     scheme,
     sentence,
@@ -119,19 +118,13 @@ async def forward_verified(
     *,
     handshake: Handshake | None = None,
     framed: FramedBody | None = None,
-    sent: SentRequest | None = None,
 ) -> None:
     """Forwards a request for which the key was verified. Raises Refused.
 
-    framed: the body, if it has been read. sent: if the request has already been sent to an
-    instance; the request then counts as a request in progress of the key.
+    framed: the body, if it has been read.
     """
     dependencies, started = context.service, time.perf_counter()
     try:
-        if sent is not None:
-            await sent.forwarding.run(sent.reservation)
-            context.waited_for_core(started)
-            return
         instances = find_instances(dependencies, path.name)
         with (
             dependencies.key_requests.hold(key.subject),

@@ -16,17 +16,16 @@ from gatehouse.features.verification.schemas import VerifyQuery, VerifyReply, Ve
 from gatehouse.platform.http import health, openapi
 from gatehouse.platform.http.application import Routes
 from gatehouse.platform.http.endpoint import Endpoint, Response
-from gatehouse.platform.http.exchange import Respond
 from gatehouse.platform.http.fields import CoreName
 from gatehouse.platform.http.forwarding import CORES
 from gatehouse.platform.http.openapi import Api
-from gatehouse.services.gateway import endpoints, synchronous
+from gatehouse.services.gateway import endpoints
 from gatehouse.services.gateway.asgi import Dependencies, RequestContext
 from gatehouse.services.gateway.proxy import PATH, forward
-from gatehouse.services.gateway.synchronous_forwarding import SynchronousForwarding
 
 _KEY = ("bearer", "header")
 _CORES = CORES.encode("ascii")
+_VERIFY = "/v1/keys/verify"
 #: Methods of the proxy in the OpenAPI document. The proxy also forwards other methods.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -93,8 +92,9 @@ _core = partial(Endpoint, tag="cores", security=_KEY, feature=PROXY)
 ENDPOINTS = (
     _key(
         method="POST",
-        path=synchronous.PATH,
+        path=_VERIFY,
         handler=endpoints.verify_key,
+        begins_without_task=True,
         body=VerifyRequest,
         response=VerifyReply,
         response_description="The decision.",
@@ -108,8 +108,9 @@ ENDPOINTS = (
     ),
     _key(
         method="GET",
-        path=synchronous.PATH,
+        path=_VERIFY,
         handler=endpoints.verify_key_header,
+        begins_without_task=True,
         security=_KEY,
         feature=HEADER,
         query=VerifyQuery,
@@ -159,27 +160,17 @@ ENDPOINTS = (
 def create(dependencies: Dependencies) -> Routes:
     """The routes of the endpoints of the enabled features."""
     routes = Routes(dependencies)
-    verification = synchronous.SynchronousVerification(dependencies)
     enabled = [
         endpoint for endpoint in ENDPOINTS if endpoint.feature not in dependencies.features_off
     ]
     dependencies.add(routes, [item for item in enabled if item.handler is not forward])
-    routes.add(synchronous.PATH, endpoints.verify_key_options, "OPTIONS")
-    if PROXY not in dependencies.features_off:
-        routes.add_prefix(_CORES, PATH, forward)
-        routes.respond_now.prefixes[_CORES] = SynchronousForwarding(dependencies).respond
+    routes.add(_VERIFY, endpoints.verify_key_options, "OPTIONS", begins_without_task=True)
+    forwards = PROXY not in dependencies.features_off
+    if forwards:
+        routes.add_prefix(_CORES, PATH, forward, begins_without_task=True)
     if suffix := dependencies.host_suffix:
         # No endpoint of the gateway has a host name of a Core, also if Cores are disabled.
-        respond = routes.respond_now.prefixes.get(_CORES)
-        routes.respond_now.hosts[suffix] = respond
-        routes.add_hosts(suffix, PATH, _absent if respond is None else forward)
-    respond_now: dict[Any, Respond] = {
-        endpoints.verify_key: verification.respond,
-        endpoints.verify_key_header: verification.respond_to_header,
-    }
-    routes.respond_now.exact[synchronous.PATH.encode()] = {
-        item.method: respond_now[item.handler] for item in enabled if item.handler in respond_now
-    }
+        routes.add_hosts(suffix, PATH, forward if forwards else _absent)
     routes.add("/openapi.json", openapi.handler(document))
     return routes
 

@@ -16,22 +16,20 @@ import pytest
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
 from gatehouse.platform.http.asgi import (
+    JSON,
     ClientGone,
     Response,
     read_body,
     reply,
+    response_headers,
+    send_response,
 )
 from gatehouse.platform.http.connections import (
     BODIES_BYTES_MAX,
     NETWORK_BODIES_BYTES_MAX,
     Connections,
 )
-from gatehouse.platform.http.exchange import (
-    _WAITING_BYTES_MAX,
-    Exchange,
-    Respond,
-    SynchronousRoutes,
-)
+from gatehouse.platform.http.exchange import _WAITING_BYTES_MAX
 from gatehouse.platform.http.listening import listen
 from gatehouse.platform.http.server import Server
 from gatehouse.platform.settings import ConnectionSettings
@@ -85,72 +83,31 @@ class Running:
         )
 
 
-def _now(exchange: Exchange) -> Response | None:
-    """Responds to the path /now, and leaves the other paths and the body `later` to the
-    application.
-    """
-    scope = exchange.scope
-    if scope["raw_path"] != b"/now" or exchange.body == b"later":
-        return None
-    query, size = scope["query_string"].decode(), len(exchange.body)
-    text = f"now {scope['method']} {query} {size}".encode()
-    return Response(200, [(b"content-length", b"%d" % len(text))], text)
-
-
-def synchronous_routes(_app: Any) -> SynchronousRoutes:
-    def respond(exchange: Exchange) -> bool:
-        response = _now(exchange)
-        if response is not None:
-            exchange.respond(response)
-        return response is not None
-
-    return _routes(respond)
-
-
-def deferred_routes(app: Any) -> SynchronousRoutes:
-    """All responses of `synchronous_routes` and of the application are sent later."""
-
-    def respond(exchange: Exchange) -> bool:
-        def later() -> None:
-            exchange.on_disconnect = None
-            response = _now(exchange)
-            if response is None:
-                exchange.call(app)
-            else:
-                exchange.respond(response)
-
-        handle = asyncio.get_running_loop().call_soon(later)
-
-        def disconnected() -> None:
-            handle.cancel()
-            later()
-
-        exchange.on_disconnect = disconnected
-        return True
-
-    return _routes(respond)
-
-
-def _routes(respond: Respond) -> SynchronousRoutes:
-    """/healthz and all other methods are never synchronous."""
-    return SynchronousRoutes(
-        {path: {"GET": respond, "POST": respond} for path in (b"/now", b"/x", b"/early", b"/large")}
-    )
-
-
-#: The routes of the application, or None if the application responds to all requests.
-MakeRoutes = Callable[[Any], SynchronousRoutes] | None
-EACH_PATH: tuple[MakeRoutes, ...] = (None, synchronous_routes, deferred_routes)
-NAMES = ("asgi", "synchronous", "deferred")
+#: How the application responds: in a task, without a task and without waiting, or without a task
+#: after it has waited.
+MODES = ("task", "immediate", "waiting")
 
 
 @dataclass
 class _Application:
     running: Running
-    respond_now: SynchronousRoutes = field(default_factory=SynchronousRoutes)
+    mode: str
+
+    @property
+    def begins_without_task(self) -> bool:
+        return self.mode != "task"
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "lifespan" or has_task() == (self.mode == "task")
+        if self.mode == "waiting" and scope["type"] == "http":
+            event = asyncio.Event()
+            asyncio.get_running_loop().call_soon(event.set)
+            await event.wait()
         await _application(self.running, scope, receive, send)
+
+
+def has_task() -> bool:
+    return asyncio.current_task() is not None
 
 
 async def _application(running: Running, scope: Any, receive: Any, send: Any) -> None:
@@ -190,14 +147,15 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
     except GatehouseError as exc:
         await reply(send, exc.status, b"")
         return
-    await reply(send, 200, f"{scope['path']} {len(body)}".encode())
+    text = f"{scope['path']} {len(body)}".encode()
+    await send_response(scope, send, Response(200, response_headers(text, JSON, ()), text))
 
 
 @asynccontextmanager
 async def running(
     limits: ConnectionSettings,
     trusted: str = "",
-    routes: MakeRoutes = None,
+    mode: str = "task",
     kind: type[Server] = Server,
 ) -> AsyncIterator[Running]:
     rejected: list[str] = []
@@ -209,9 +167,7 @@ async def running(
     connections = Connections(limits, ClientAddresses(networks), on_reject)
     sock = listen("127.0.0.1", 0)
     server = Running(sock.getsockname()[1], connections, rejected)
-    application = _Application(server)
-    if routes is not None:
-        application.respond_now = routes(application)
+    application = _Application(server, mode)
     server.server = uvicorn = kind(application, connections, handle_signals=False)
     serving = asyncio.create_task(uvicorn.serve([sock]))
     try:
@@ -223,23 +179,17 @@ async def running(
         await serving
 
 
-@pytest.fixture(params=EACH_PATH, ids=NAMES)
+@pytest.fixture(params=MODES)
 async def patient(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    async with running(NEVER, routes=request.param) as server:
+    async with running(NEVER, mode=request.param) as server:
         yield server
 
 
-@pytest.fixture(params=EACH_PATH, ids=NAMES)
+@pytest.fixture(params=MODES)
 async def hasty(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
     async with running(
-        ConnectionSettings(request_timeout_s=0.3, response_timeout_s=0.3), routes=request.param
+        ConnectionSettings(request_timeout_s=0.3, response_timeout_s=0.3), mode=request.param
     ) as server:
-        yield server
-
-
-@pytest.fixture(params=EACH_PATH[1:], ids=NAMES[1:])
-async def synchronous(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    async with running(NEVER, routes=request.param) as server:
         yield server
 
 
@@ -272,7 +222,8 @@ async def test_unfinished_head_is_408(hasty: Running, part: bytes) -> None:
 @pytest.mark.parametrize("part", UNFINISHED_BODIES)
 async def test_unfinished_body_is_408(hasty: Running, part: bytes) -> None:
     assert code_of(await hasty.send(part)) == (408, "request_timeout")
-    assert hasty.gone == ["/x"]
+    # A request with a small body begins when the body has been received.
+    assert hasty.gone == (["/x"] if b"chunked" in part else [])
 
 
 @pytest.mark.bound("platform.settings:BYTES_PER_S_MIN")
@@ -297,7 +248,7 @@ async def test_trickled_body_is_408(hasty: Running) -> None:
 async def test_steady_body_outlasts_the_deadline() -> None:
     """The interval is longer than a busy machine pauses the test."""
     settings = ConnectionSettings(request_timeout_s=3)
-    async with running(settings, routes=EACH_PATH[0]) as server:
+    async with running(settings, mode="task") as server:
         reader, writer = await server.connect()
         writer.write(POST + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
         clock = asyncio.get_running_loop().time
@@ -431,71 +382,54 @@ NOW = b"POST /now?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody"
 LAST = b"GET /now HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
-async def test_parts_of_a_synchronous_request_arrive_separately(synchronous: Running) -> None:
+async def test_parts_of_a_request_arrive_separately(patient: Running) -> None:
     for cut in range(1, len(NOW), 5):
-        reader, writer = await synchronous.connect()
+        reader, writer = await patient.connect()
         async with asyncio.timeout(PATIENCE_S):
             for part in (NOW, NOW[:cut], NOW[cut:] + LAST):
                 writer.write(part)
                 await writer.drain()
-                assert await synchronous.is_healthy()  # so that each part arrives on its own
+                assert await patient.is_healthy()  # so that each part arrives on its own
             response = await reader.read()
         writer.close()
-        assert re.findall(rb"(?:now (?:POST|GET) (?:a=b)?|/now) ([04])", response) == [
-            b"4",
-            b"4",
-            b"0",
-        ], cut
+        assert re.findall(rb"/now ([04])", response) == [b"4", b"4", b"0"], cut
 
 
 @pytest.mark.bound("load_balancer_idle_timeout_s")
-@pytest.mark.parametrize("routes", EACH_PATH, ids=NAMES)
-async def test_idle_connection_is_closed(routes: MakeRoutes) -> None:
+@pytest.mark.parametrize("mode", MODES)
+async def test_idle_connection_is_closed(mode: str) -> None:
     limits = ConnectionSettings.model_construct(
         request_timeout_s=600, response_timeout_s=600, load_balancer_idle_timeout_s=2
     )
-    async with running(limits, routes=routes) as server:
+    async with running(limits, mode=mode) as server:
         reader, writer = await server.connect()
         async with asyncio.timeout(PATIENCE_S):
             for _ in range(3):
                 writer.write(NOW)
-                await reader.readuntil(b"now POST a=b 4" if routes else b"/now 4")
+                await reader.readuntil(b"/now 4")
             assert await reader.read() == b""
         writer.close()
 
 
-async def test_synchronous_and_other_responses_keep_the_order_of_pipelined_requests(
-    synchronous: Running,
-) -> None:
-    response = await synchronous.send(
-        NOW + POST + b"Content-Length: 2\r\n\r\nab" + NOW + NOW + LAST
-    )
+async def test_responses_keep_the_order_of_pipelined_requests(patient: Running) -> None:
+    response = await patient.send(NOW + POST + b"Content-Length: 2\r\n\r\nab" + NOW + NOW + LAST)
     bodies = [part.partition(b"\r\n\r\n")[2] for part in response.split(b"HTTP/1.1 200 OK")[1:]]
-    now = b"now POST a=b 4"
-    assert bodies == [now, b"/x 2", now, now, b"now GET  0"]
+    assert bodies == [b"/now 4", b"/x 2", b"/now 4", b"/now 4", b"/now 0"]
 
 
-async def test_other_requests_reach_the_application(synchronous: Running) -> None:
-    upgrade = LAST.replace(b"Connection: close", b"Connection: upgrade\r\nUpgrade: websocket")
-    for request in (LAST.replace(b"GET", b"PUT"), upgrade):
-        assert (await synchronous.send(request)).endswith(b"/now 0")
-
-
-@pytest.mark.parametrize("routes", EACH_PATH[1:], ids=NAMES[1:])
-async def test_idle_connection_outlasts_the_deadline_of_a_request_after_a_synchronous_response(
-    routes: MakeRoutes,
-) -> None:
+@pytest.mark.parametrize("mode", MODES)
+async def test_idle_connection_outlasts_the_deadline_of_a_request(mode: str) -> None:
     limits = ConnectionSettings(request_timeout_s=1)
-    async with running(limits, routes=routes) as server:
+    async with running(limits, mode=mode) as server:
         reader, writer = await server.connect()
         writer.write(NOW)
         async with asyncio.timeout(PATIENCE_S):
-            await reader.readuntil(b"now POST a=b 4")
+            await reader.readuntil(b"/now 4")
             # The deadline of this unfinished request starts later but ends first.
             assert code_of(await server.send(b"GET /now HTTP/1.1\r\n")) == (408, "request_timeout")
             assert code_of(await server.send(b"GET /now HTTP/1.1\r\n")) == (408, "request_timeout")
             writer.write(NOW)
-            await reader.readuntil(b"now POST a=b 4")
+            await reader.readuntil(b"/now 4")
             writer.write(b"GET /now")
             assert code_of(await reader.read()) == (408, "request_timeout")
         writer.close()
@@ -618,7 +552,8 @@ async def test_bytes_of_unfinished_bodies_of_a_network_are_bounded() -> None:
     async with running(NEVER) as server:
         async with opened(server, 2, body):
             await _until(lambda: server.connections.body_bytes_total == 2 * size)
-            response = await server.send(POST + b"Content-Length: 1\r\nConnection: close\r\n\r\nx")
+            unfinished = b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\nx\r\n"
+            response = await server.send(POST + unfinished)
             assert response.startswith(b"HTTP/1.1 429 ")
         await _until(
             lambda: (

@@ -8,12 +8,12 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from gatehouse.platform.http.protocol import _FIRST_BYTES_MAX
 from gatehouse.platform.http.server import Server
 from gatehouse.platform.settings import ConnectionSettings
 
 from tests.runtime.platform.http.test_protocol import (
-    EACH_PATH,
-    NAMES,
+    MODES,
     PATIENCE_S,
     POST,
     Running,
@@ -39,9 +39,15 @@ class LateServer(Server):
         await super()._accept_last(sockets)
 
 
-@pytest.fixture(params=EACH_PATH, ids=NAMES)
+#: A request that begins before its body has been received, without the last byte.
+SIZE = _FIRST_BYTES_MAX + 1
+UNFINISHED = b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % SIZE
+UNFINISHED += b"a" * (SIZE - 1)
+
+
+@pytest.fixture(params=MODES)
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    async with running(LIMITS, routes=request.param) as started:
+    async with running(LIMITS, mode=request.param) as started:
         yield started
 
 
@@ -93,15 +99,16 @@ async def test_every_pipelined_request_is_answered(server: Running) -> None:
     assert answer.endswith(b"/now 0")
 
 
+@pytest.mark.bound("http.protocol:_FIRST_BYTES_MAX")
 async def test_response_to_a_request_in_progress_closes_the_connection(server: Running) -> None:
     reader, writer = await server.connect()
-    writer.write(b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na")
+    writer.write(UNFINISHED)
     while not server.server.server_state.tasks:
         await asyncio.sleep(0)
     await drain(server)
     writer.write(b"b")
     head, body = await response(reader)
-    assert (b"connection: close" in head, body) == (True, b"/body 2")
+    assert (b"connection: close" in head, body) == (True, b"/body %d" % SIZE)
     writer.close()
 
 
@@ -164,7 +171,7 @@ async def test_request_in_progress_is_aborted_after_the_stop_timeout() -> None:
     )
     async with running(limits) as server:
         reader, writer = await server.connect()
-        writer.write(b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na")
+        writer.write(UNFINISHED)
         while not server.server.server_state.tasks:
             await asyncio.sleep(0)
         server.server.handle_exit(signal.SIGTERM, None)

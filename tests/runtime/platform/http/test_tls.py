@@ -17,9 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.platform.settings import ConnectionSettings
 
 from tests.runtime.platform.http.test_protocol import (
-    EACH_PATH,
     LARGE,
-    NAMES,
+    MODES,
     PATIENCE_S,
     Running,
     running,
@@ -38,9 +37,9 @@ LIMITS = TLS.model_copy(update={"request_timeout_s": 0.3})
 pytestmark = pytest.mark.requirement("SS-13")
 
 
-@pytest.fixture(params=EACH_PATH, ids=NAMES)
+@pytest.fixture(params=MODES)
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    async with running(TLS, routes=request.param) as started:
+    async with running(TLS, mode=request.param) as started:
         yield started
 
 

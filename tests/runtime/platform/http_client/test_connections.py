@@ -219,14 +219,14 @@ class MemoryTransport(asyncio.Transport):
 def receive(connection: Connection, method: str, parts: list[bytes]) -> Received:
     connection.start(method, b"", None, chunked=False, timeout_s=PATIENCE_S)
     for part in parts:
-        if not connection.is_complete and not connection.has_failed:
+        if not connection.is_complete and connection._error is None:
             connection.data_received(part)
     received = (
         connection.status,
         connection.headers,
         connection.take(),
         connection.is_complete,
-        connection.has_failed,
+        (connection._error is not None),
     )
     return Received(*received, is_reusable=connection.end())
 

@@ -47,9 +47,7 @@ async def test_verifications_have_a_span_and_the_trace_id_of_their_log_line(
     gateway: Any, collector: Collector
 ) -> None:
     key = await gateway.create_key()
-    for _ in range(
-        4
-    ):  # the first are handled by the application, and the others synchronously with a template
+    for _ in range(4):
         reply = await gateway.verify(key.token)
         span = server_span(collector.wait(request_id_of(reply)))
         assert (span.service, span.name, span.failed) == (

@@ -1,0 +1,77 @@
+"""Runs coroutines without a task, because creating, scheduling and waking a task takes longer than
+most requests.
+
+A coroutine runs at once, until it waits for a future for the first time, and continues in the
+callbacks of the futures that it waits for. Functions that need a task, such as `asyncio.timeout`,
+call `in_task` first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextvars import copy_context
+from functools import partial
+from types import coroutine
+from typing import Any, Protocol, cast
+
+#: Continues the coroutine in a task.
+in_task = partial(asyncio.sleep, 0)
+
+
+class Cancellable(Protocol):
+    """A coroutine that runs, with or without a task."""
+
+    def cancel(self, msg: str | None = None) -> object: ...
+
+
+class Execution:
+    """A coroutine that runs. `running`: contains this object or the task while it waits."""
+
+    __slots__ = ("_context", "_coroutine", "_running", "_waits_for")
+
+    def __init__(self, work: Coroutine[Any, Any, None], running: set[Cancellable]) -> None:
+        self._coroutine = work
+        self._running = running
+        self._context = copy_context()
+        #: A future, or the task after `in_task`.
+        self._waits_for: asyncio.Future[Any] | None = None
+        self._continue(None)
+
+    def cancel(self, msg: str | None = None) -> None:
+        """Raises CancelledError in the coroutine, which waits."""
+        if self._waits_for is not None:
+            self._waits_for.cancel(msg)
+
+    def _continue(self, _: object) -> None:
+        """Runs the coroutine until it waits or ends. The future raises its result or error."""
+        try:
+            waits_for = self._context.run(self._coroutine.send, None)
+        except StopIteration:
+            self._running.discard(self)
+            return
+        if waits_for is None:
+            self._running.discard(self)
+            rest = asyncio.get_running_loop().create_task(self._rest(), context=self._context)
+            self._running.add(rest)
+            rest.add_done_callback(self._end_task)
+            self._waits_for = rest
+            return
+        # The protocol between a coroutine and a task: a future is yielded with this mark.
+        waits_for._asyncio_future_blocking = False
+        self._waits_for = waits_for
+        self._running.add(self)
+        waits_for.add_done_callback(self._continue)
+
+    def _end_task(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._coroutine.close()  # a task that is cancelled before it begins has not resumed it
+
+    async def _rest(self) -> None:
+        await cast("Coroutine[Any, Any, None]", _resumed(self._coroutine))
+
+
+@coroutine
+def _resumed(work: Coroutine[Any, Any, None]) -> Any:
+    """Awaits a coroutine that has already begun."""
+    return (yield from work)
