@@ -7,6 +7,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from socket import AF_INET, inet_pton
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -54,6 +55,15 @@ class ClientAddresses:
         return parsed is not None and any(
             parsed.version == network.version and parsed in network for network in self._trusted
         )
+
+
+def is_address(text: str) -> bool:
+    """True if `parse_address` accepts the text. Takes a fraction of the time for IPv4."""
+    try:
+        inet_pton(AF_INET, text)
+    except (OSError, ValueError):
+        return parse_address(text) is not None
+    return True
 
 
 @lru_cache(maxsize=4096)

@@ -19,7 +19,7 @@ from gatehouse.platform.observability import (
     add_observations,
 )
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent
-from gatehouse.platform.tracing.tracer import Tracer, active_request
+from gatehouse.platform.tracing.tracer import ActiveRequest, Tracer
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 PARENT = TraceParent("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", None)
@@ -179,7 +179,7 @@ def test_other_lines_below_log_level_are_omitted(level: Any, out: Out) -> None:
 
 def test_lines_of_a_request_have_its_ids(out: Out) -> None:
     log = Logger("info", Stream(out))
-    with active_request(Tracer(), TRACE):
+    with ActiveRequest(Tracer(), TRACE):
         log.info("slow query", ms=700)
         log.info("other", request_id="req_2")
     log.info("stopped")

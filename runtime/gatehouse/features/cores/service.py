@@ -9,6 +9,7 @@ import ipaddress
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -154,7 +155,12 @@ def core_secret(pepper: Pepper, core: CoreRecord) -> str | None:
     None if the pepper generation of the registration is no longer available. The Core must then
     register again.
     """
-    digest = pepper.digest(f"core:{core.name}:{core.lease_id}", core.pepper_generation)
+    return _core_secret(pepper, core.name, core.lease_id, core.pepper_generation)
+
+
+@lru_cache(maxsize=256)
+def _core_secret(pepper: Pepper, name: str, lease_id: str, generation: int) -> str | None:
+    digest = pepper.digest(f"core:{name}:{lease_id}", generation)
     return (
         None
         if digest is None

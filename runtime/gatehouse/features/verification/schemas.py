@@ -8,13 +8,14 @@ import base64
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
-from gatehouse.core.addresses import parse_address
+from gatehouse.core.addresses import is_address
 from gatehouse.core.clock import rfc3339, rounded
 from gatehouse.core.http_signatures import SignatureError
 from gatehouse.core.verification import (
@@ -343,19 +344,19 @@ class Explanation(msgspec.Struct, frozen=True):
     decided_at: Instant
 
 
-def decode(body: bytes, client: str) -> tuple[str, VerificationRequest]:
-    """The token and its verification request. `client`: address of the caller. Raises BadRequest
-    with the invalid field.
+def decode(body: bytes, client: Callable[[], str]) -> tuple[str, VerificationRequest]:
+    """The token and its verification request. `client`: returns the address of the caller. Raises
+    BadRequest with the invalid field.
     """
     request = decode_body(body, VerifyRequest)
-    if request.address is not None and parse_address(request.address) is None:
+    if request.address is not None and not is_address(request.address):
         fix = "send the address of the client, such as 192.0.2.7, or omit the field"
         raise invalid("body.address", "is not an IP address", fix)
     return request.token, VerificationRequest(
         scopes=request.scopes,
         core=request.core,
         cost=request.cost,
-        address=client if request.address is None else request.address,
+        address=client() if request.address is None else request.address,
         method=request.method,
         signed=None if request.request is None else _signed_request(request.request),
     )
@@ -444,7 +445,7 @@ def limit_headers(states: Sequence[RateLimitState]) -> list[tuple[bytes, bytes]]
     policies, current = [], []
     for state in states:
         limit = state.limit
-        if _FIELD_STRING.fullmatch(limit.name):
+        if _is_field_string(limit.name):
             policies.append(f'"{limit.name}";q={limit.quota};w={limit.window_s}')
             seconds = state.retry_after_s if state.exceeded else state.reset_s
             current.append(f'"{limit.name}";r={state.remaining};t={math.ceil(seconds)}')
@@ -458,6 +459,11 @@ def limit_headers(states: Sequence[RateLimitState]) -> list[tuple[bytes, bytes]]
     if delays_s:
         headers.append((b"retry-after", str(max(1, math.ceil(max(delays_s)))).encode()))
     return headers
+
+
+@lru_cache(maxsize=256)
+def _is_field_string(text: str) -> bool:
+    return _FIELD_STRING.fullmatch(text) is not None
 
 
 def _milliseconds(seconds: float | None) -> str | None:

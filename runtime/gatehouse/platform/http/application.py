@@ -16,9 +16,9 @@ from gatehouse.platform.executions import in_task
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.request import Refused, Request, Service
 from gatehouse.platform.observability import Observer
-from gatehouse.platform.tracing.tracer import active_request
+from gatehouse.platform.tracing.tracer import ActiveRequest
 
-Reply = asgi.Response | asgi.EncodedResponse | asgi.StreamedResponse
+Reply = asgi.Response | asgi.StreamedResponse
 #: Returns the response, or None if it has been sent. The parameter is a request of the service.
 Handler = Callable[[Any], Awaitable[Reply | None]]
 
@@ -152,7 +152,7 @@ async def run(request: Request, started: float, handler: Handler) -> None:
     started: value of `time.perf_counter()`.
     """
     try:
-        with active_request(request.service.observer.tracer, request.trace):
+        with ActiveRequest(request.service.observer.tracer, request.trace):
             response = await handler(request)
         if response is not None:
             await request.send_response(response)

@@ -68,19 +68,6 @@ class Response(NamedTuple):
     body: bytes
 
 
-class EncodedResponse(msgspec.Struct, frozen=True, gc=False):
-    """A complete response, whose headers are already encoded as lines that end with CRLF."""
-
-    status: int
-    header_lines: bytes
-    body: bytes
-
-    @property
-    def headers(self) -> list[Header]:
-        lines = self.header_lines.split(b"\r\n")[:-1]
-        return [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
-
-
 class Exchange(ABC):
     """A request at the server, which serves complete bodies and responses without ASGI messages.
     The scope contains it under `EXCHANGE` until the response is complete.
@@ -101,7 +88,7 @@ class Exchange(ABC):
         """False if the client has to read earlier responses first, or has disconnected."""
 
     @abstractmethod
-    def respond(self, response: Response | EncodedResponse) -> None:
+    def respond(self, response: Response) -> None:
         """Sends a complete response. Has no effect if the client has disconnected."""
 
 
@@ -245,7 +232,7 @@ async def reply(send: Send, status: int, body: bytes) -> None:
     await send_messages(send, Response(status, response_headers(body, JSON, ()), body))
 
 
-async def send_response(scope: Scope, send: Send, response: Response | EncodedResponse) -> None:
+async def send_response(scope: Scope, send: Send, response: Response) -> None:
     """Send a complete response."""
     exchange = exchange_of(scope)
     if exchange is not None and exchange.is_writable:
@@ -254,9 +241,10 @@ async def send_response(scope: Scope, send: Send, response: Response | EncodedRe
         await send_messages(send, response)
 
 
-async def send_messages(send: Send, response: Response | EncodedResponse) -> None:
-    headers = response.headers
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+async def send_messages(send: Send, response: Response) -> None:
+    await send(
+        {"type": "http.response.start", "status": response.status, "headers": response.headers}
+    )
     await send({"type": "http.response.body", "body": response.body})
 
 

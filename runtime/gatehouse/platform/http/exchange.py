@@ -132,15 +132,11 @@ class Exchange(asgi.Exchange):
     def is_writable(self) -> bool:
         return not (self._transport.write_paused or self.disconnected)
 
-    def respond(self, response: asgi.Response | asgi.EncodedResponse) -> None:
+    def respond(self, response: asgi.Response) -> None:
         if self.disconnected:
             return
-        if isinstance(response, asgi.EncodedResponse):
-            data = self._head(response.status, response.header_lines) + response.body
-        else:
-            head = self._begin(response.status, response.headers)
-            data = head + self._part(response.body, more=False)
-        self._transport.send(data)
+        head = self._begin(response.status, response.headers)
+        self._transport.send(head + self._part(response.body, more=False))
         self._complete()
 
     def call(self, app: asgi.App) -> None:

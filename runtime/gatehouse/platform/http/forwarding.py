@@ -21,8 +21,8 @@ import msgspec
 
 from gatehouse.platform.http.header_names import RETURNED_NAMES
 
-#: Values of header fields, by name in lowercase.
-Fields = Mapping[bytes, Sequence[str]]
+#: Header fields in order, with names in lowercase.
+Fields = Sequence[tuple[bytes, bytes]]
 
 #: Name of a Core: a DNS label of up to 40 characters, as in the check constraint in the database.
 CORE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -138,23 +138,21 @@ def invalid_value(fields: Fields) -> bytes | None:
     """Name of a field whose value contains a byte that is not ASCII (RFC 9110, section 5.5), or
     None. The HTTP parser accepts no control characters except tabs.
     """
-    if "".join(["".join(values) for values in fields.values()]).isascii():
+    if b"".join([value for _, value in fields]).isascii():
         return None
-    return next(name for name, values in fields.items() if not "".join(values).isascii())
+    return next(name for name, value in fields if not value.isascii())
 
 
 def forwarded(fields: Fields, names: Mapping[bytes, str]) -> list[tuple[str, str]]:
     """Fields of a client request that are forwarded to the Core, without the cookies of the
-    console. Fields with the same name keep their order.
+    console. The values are ASCII, see `invalid_value`.
     """
-    listed = _listed(fields.get(b"connection", ()))
-    headers = [
-        (text, value)
-        for name, values in fields.items()
-        if (text := names[name]) and text not in listed
-        for value in values
-    ]
-    if any(CONSOLE_COOKIE in value for value in fields.get(b"cookie", ())):
+    headers = [(text, value.decode()) for name, value in fields if (text := names[name])]
+    sent = dict(fields)
+    if b"connection" in sent:
+        listed = _listed(value.decode() for name, value in fields if name == b"connection")
+        headers = [field for field in headers if field[0] not in listed]
+    if b"cookie" in sent and any(CONSOLE_COOKIE in value for _, value in headers):
         cookies = [_without_console_cookies(value) for name, value in headers if name == "cookie"]
         headers = [field for field in headers if field[0] != "cookie"]
         headers += [("cookie", value) for value in cookies if value]
@@ -164,7 +162,7 @@ def forwarded(fields: Fields, names: Mapping[bytes, str]) -> list[tuple[str, str
 def removed(fields: Fields, headers: Iterable[tuple[str, str]]) -> list[bytes]:
     """Names of the fields of a client request that are not among the forwarded headers."""
     kept = {name for name, _ in headers}
-    return [name for name in fields if name.decode("ascii") not in kept]
+    return [name for name in dict(fields) if name.decode("ascii") not in kept]
 
 
 def returned(

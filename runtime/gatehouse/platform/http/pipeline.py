@@ -22,7 +22,7 @@ from gatehouse.platform.http.validation import decode_large, decode_query, inval
 #: parameters of the path.
 Call = Callable[..., Awaitable[Reply]]
 
-_REPLY = (asgi.Response, asgi.EncodedResponse, asgi.StreamedResponse)
+_REPLY = (asgi.Response, asgi.StreamedResponse)
 
 
 class _NoBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

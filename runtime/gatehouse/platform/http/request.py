@@ -117,6 +117,7 @@ class Request:
     content = b""
     _added: tuple[asgi.Header, ...] = ()
     _trace: RequestTrace | None = None
+    _client: str | None = None
     #: The last value of each header.
     _last_values: dict[bytes, bytes] | None = None
 
@@ -179,25 +180,16 @@ class Request:
     @property
     def client(self) -> str:
         """Client address, as reported by trusted proxies."""
-        peer, addresses = self.peer, self.service.addresses
-        return (
-            addresses.client(peer, self.values(b"x-forwarded-for"))
-            if addresses.trusts(peer)
-            else peer
-        )
+        if self._client is None:
+            peer, addresses = self.peer, self.service.addresses
+            forwarded = self.values(b"x-forwarded-for") if addresses.trusts(peer) else []
+            self._client = addresses.client(peer, forwarded) if forwarded else peer
+        return self._client
 
     @property
     def now(self) -> float:
         """The current time in Unix seconds."""
         return self.service.clock.now()
-
-    @property
-    def fields_by_name(self) -> dict[bytes, list[str]]:
-        """The values of each header, in order. Names are in lowercase."""
-        values: dict[bytes, list[str]] = {}
-        for header, value in self.fields:
-            values.setdefault(header, []).append(value.decode("latin-1"))
-        return values
 
     def values(self, name: bytes) -> list[str]:
         """All values of a header, in order. `name`: header name in lowercase."""
@@ -297,9 +289,7 @@ class Request:
     def _own_headers(self, headers: Iterable[asgi.Header]) -> list[asgi.Header]:
         return [(b"x-request-id", self.request_id.encode()), *headers, *self._added]
 
-    async def send_response(
-        self, response: asgi.Response | asgi.EncodedResponse | asgi.StreamedResponse
-    ) -> None:
+    async def send_response(self, response: asgi.Response | asgi.StreamedResponse) -> None:
         self.status = response.status
         if isinstance(response, asgi.StreamedResponse):
             await asgi.send_stream(self.receive, self.send, response, head=self.is_head)

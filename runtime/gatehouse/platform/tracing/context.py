@@ -106,6 +106,9 @@ def _w3c_parent(value: str) -> TraceParent | None:
 
 
 def _xray_parent(value: str) -> TraceParent | None:
+    only_root = _XRAY_ROOT.fullmatch(value, 5) if value.startswith("Root=") else None
+    if only_root is not None:  # from a load balancer
+        return TraceParent(only_root[1] + only_root[2], "", None)
     fields: dict[str, str] = {}
     for field in value.split(";"):
         name, _, text = field.strip().partition("=")

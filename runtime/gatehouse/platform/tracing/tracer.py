@@ -159,11 +159,11 @@ class Tracer:
 
 
 class ActiveRequest:
-    """The request that the current task handles. Log lines contain its IDs, and calls to other
-    systems add spans to its trace.
+    """Declares in a `with` block that the current task or coroutine handles a request. Log lines
+    contain its IDs, and calls to other systems add spans to its trace.
     """
 
-    __slots__ = ("ended", "trace", "tracer")
+    __slots__ = ("_token", "ended", "trace", "tracer")
 
     def __init__(self, tracer: Tracer, trace: RequestTrace) -> None:
         self.tracer = tracer
@@ -171,20 +171,15 @@ class ActiveRequest:
         #: True after the response. Tasks that the request started can continue longer.
         self.ended = False
 
+    def __enter__(self) -> None:
+        self._token = _active.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        self.ended = True
+        _active.reset(self._token)
+
 
 _active: ContextVar[ActiveRequest | None] = ContextVar("gatehouse_request", default=None)
-
-
-@contextmanager
-def active_request(tracer: Tracer, trace: RequestTrace) -> Iterator[None]:
-    """Declares that the current task handles a request."""
-    active = ActiveRequest(tracer, trace)
-    token = _active.set(active)
-    try:
-        yield
-    finally:
-        active.ended = True
-        _active.reset(token)
 
 
 def current_request() -> ActiveRequest | None:

@@ -181,6 +181,8 @@ class RequestContext(Request):
         by mistake. All environments have tokens with the same prefix.
         """
         path = raw.decode("latin-1")
+        if path == self.template:
+            return path
         text = unquote(path) if "%" in path else path
         if f"{self.service.verification.finder.prefix}_" in text or has_token(text):
             return "(hidden: may contain an API key)"

@@ -55,7 +55,7 @@ async def verify_key(request: RequestContext, verification: VerificationService)
     if request.values(b"origin"):
         request.settings = _OF_PAGES
     body = await request.service.json_body(request)
-    token, verification_request = schemas.decode(body, request.client)
+    token, verification_request = schemas.decode(body, lambda: request.client)
     result = await verification.verify(token, verification_request)
     return decision(request, verification_request, result)
 

@@ -181,7 +181,7 @@ def upstream_request(
     body, framing = framed
     query = context.scope["query_string"].decode("ascii")
     settings = context.settings
-    headers = forwarding.forwarded(context.fields_by_name, names_for(settings))
+    headers = forwarding.forwarded(context.fields, names_for(settings))
     if not context.trace.parent_id and context.values(b"tracestate"):
         # Not forwarded without a valid `traceparent` (W3C Trace Context, section 3.3).
         headers = [field for field in headers if field[0] != "tracestate"]
@@ -210,7 +210,7 @@ def _log_removed(
     """Logs the names of the headers that the Core does not receive, at the level `debug`."""
     log = context.service.observer.log
     if log.writes("debug"):
-        removed = forwarding.removed(context.fields_by_name, headers)
+        removed = forwarding.removed(context.fields, headers)
         names = [context.logged(name) for name in removed]
         log.debug("headers removed", core=path.name, request_id=context.request_id, headers=names)
 
@@ -356,7 +356,7 @@ def checked_path(context: RequestContext) -> CorePath:
     except ValueError as exc:
         raise BadRequest(sentence(exc)) from None
     context.settings = context.service.cores.settings(path.name)
-    invalid = forwarding.invalid_value(context.fields_by_name)
+    invalid = forwarding.invalid_value(context.fields)
     if invalid is not None:
         name = invalid.decode("latin-1")[:40]
         raise BadRequest(f"The header {name} contains a byte that is not ASCII")

@@ -19,7 +19,7 @@ from gatehouse.features.verification.repository import CreditRepository, KeyLoad
 from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import login
 from gatehouse.platform.http import asgi
-from gatehouse.platform.tracing.tracer import FinishedSpan, Tracer, active_request
+from gatehouse.platform.tracing.tracer import ActiveRequest, FinishedSpan, Tracer
 
 from sandbox.local import servers
 from sandbox.ports import free_port
@@ -286,7 +286,7 @@ async def test_number_of_keys_in_a_lookup_is_bounded(
     tracer = Tracer(spans.append, 100.0)
     async with opened(database.app) as pool:
         keys = KeyLoader(pool, KeyCache(10), lambda: 0)
-        with active_request(tracer, tracer.begin(asgi.request_id(), None)):
+        with ActiveRequest(tracer, tracer.begin(asgi.request_id(), None)):
             results = await asyncio.gather(
                 *(keys.find(KeyId(f"{number:012d}")) for number in range(5))
             )

@@ -13,9 +13,9 @@ from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.tracing.context import TraceParent
 from gatehouse.platform.tracing.tracer import (
     REQUESTED_PER_S_MAX,
+    ActiveRequest,
     FinishedSpan,
     Tracer,
-    active_request,
     add_call,
     call_span,
     is_sampled,
@@ -90,7 +90,7 @@ async def test_calls_are_spans_of_the_request_until_it_ends() -> None:
         await resume.wait()
         add_call("late", 0.1, {}, failed=False)
 
-    with active_request(tracer, trace):
+    with ActiveRequest(tracer, trace):
         task = asyncio.create_task(background())
         with call_span("DynamoDB get_item", {"rpc.system": "aws-api"}):
             assert is_sampled()
@@ -116,7 +116,7 @@ def test_log_lines_of_a_request_contain_its_ids() -> None:
     observer = Observer("console", "info", "test", Stream(out))
     trace = observer.tracer.begin(request_id(1), TraceParent(TRACE, SPAN, False))
     observer.warn("before")
-    with active_request(observer.tracer, trace):
+    with ActiveRequest(observer.tracer, trace):
         observer.warn("during")
         observer.log.error("other", request_id="req_2")
     ids = [
