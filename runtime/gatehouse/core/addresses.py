@@ -5,12 +5,15 @@ a key allows. Pure.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from socket import AF_INET, inet_pton
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
 
 
 class ClientAddresses:
@@ -59,11 +62,7 @@ class ClientAddresses:
 
 def is_address(text: str) -> bool:
     """True if `parse_address` accepts the text. Takes a fraction of the time for IPv4."""
-    try:
-        inet_pton(AF_INET, text)
-    except (OSError, ValueError):
-        return parse_address(text) is not None
-    return True
+    return _IPV4.fullmatch(text) is not None or parse_address(text) is not None
 
 
 @lru_cache(maxsize=4096)

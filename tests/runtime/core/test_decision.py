@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from gatehouse.core.addresses import allows, network
+from gatehouse.core.addresses import allows, is_address, network, parse_address
 from gatehouse.core.decision import evaluate, evaluate_limits, for_public
 from gatehouse.core.keys import KeyEnvironment, KeyRecord, KeyState, RateLimit
 from gatehouse.core.verification import (
@@ -190,3 +190,14 @@ def test_network_has_canonical_form(text: str, canonical: str | None) -> None:
 )
 def test_address_is_matched_in_both_ip_versions(address: str, allowed: bool) -> None:
     assert allows(("192.0.2.0/24", "2001:db8::/48"), address) is allowed
+
+
+@given(
+    st.one_of(
+        st.ip_addresses().map(str),
+        st.lists(st.integers(0, 300).map(str), min_size=3, max_size=5).map(".".join),
+        st.text("0123456789.:af\n", max_size=16),
+    )
+)
+def test_recognized_addresses_are_those_that_are_parsed(text: str) -> None:
+    assert is_address(text) == (parse_address(text) is not None)
