@@ -79,7 +79,6 @@ def policies(args: Delivery) -> dict[str, Document]:
     documents = {
         "deploy-read": document(
             _read_configuration(args),
-            _read_environments(args),
             *_read_web_ui(args),
             *_read_chat(args),
         ),
@@ -277,20 +276,6 @@ def _read_configuration(args: Delivery) -> Statement:
         action for service, verbs in reads.items() for action in action_list(f"{service}:{verbs}")
     ]
     return allow("ReadConfiguration", actions, ["*"], conditions=args.region_condition)
-
-
-def _read_environments(args: Delivery) -> Statement:
-    """Allow reading the environment variables of the stack's functions, which contain no secrets.
-    Otherwise, Lambda returns none, and every preview shows them as changed.
-    """
-    functions = args.names.arn("lambda", f"function:{args.names.name('*')}")
-    return args.grant(
-        "ReadEnvironments",
-        "kms",
-        "Decrypt",
-        "key/*",
-        conditions={"StringLike": {"kms:EncryptionContext:aws:lambda:FunctionArn": functions}},
-    )
 
 
 def _read_chat(args: Delivery) -> list[Statement]:

@@ -325,21 +325,9 @@ def test_preview_policies_contain_read_actions_only() -> None:
         for s in documents[name]["Statement"]
         for a in s["Action"]
     }
-    # Of the environment variables of functions only: see the next test.
     assert [
         action for action in sorted(actions) if not action.partition(":")[2].startswith(verbs)
-    ] == ["kms:Decrypt"]
-
-
-@pytest.mark.requirement("SS-08")
-def test_preview_reads_the_environment_of_the_functions_of_its_stack_only() -> None:
-    functions = "arn:aws:lambda:eu-west-1:123456789012:function"
-    key, context = NAMES.arn("kms", "key/x"), "kms:EncryptionContext:aws:lambda:FunctionArn"
-    for name, expected in (("gatehouse-prod-rotate", True), ("gatehouse-dev-rotate", False)):
-        for role in (PREVIEW, DEPLOY):
-            values = IN_REGION | {context: f"{functions}:{name}"}
-            assert effect(role, "kms:Decrypt", key, **values).allowed is expected, (role, name)
-    assert not effect(PREVIEW, "kms:Decrypt", key, **IN_REGION).allowed
+    ] == []
 
 
 @pytest.mark.requirement("SS-06")
