@@ -1,4 +1,6 @@
-"""The environment whose enforcement levels apply to a stack: dev, staging or prod."""
+"""What the packs read from the configuration of a stack: the environment whose enforcement levels
+apply (dev, staging or prod), and its Regions.
+"""
 
 import json
 import os
@@ -31,8 +33,23 @@ def of_process() -> str:
     sets for a pack.
     """
     variables = os.environ
-    config = {key: str(value) for key, value in _object(variables.get("PULUMI_CONFIG", "")).items()}
-    return of_stack(variables.get("PULUMI_PROJECT", ""), variables.get("PULUMI_STACK", ""), config)
+    return of_stack(
+        variables.get("PULUMI_PROJECT", ""), variables.get("PULUMI_STACK", ""), _configuration()
+    )
+
+
+def regions_of_process() -> frozenset[str]:
+    """The Regions that the object `<project>:settings` of the stack names: `region` and
+    `second_region`.
+    """
+    project = os.environ.get("PULUMI_PROJECT", "")
+    settings = _object(_configuration().get(f"{project}:settings", ""))
+    return frozenset(str(settings[key]) for key in ("region", "second_region") if settings.get(key))
+
+
+def _configuration() -> dict[str, str]:
+    config = _object(os.environ.get("PULUMI_CONFIG", ""))
+    return {key: str(value) for key, value in config.items()}
 
 
 def _object(text: str) -> dict[str, object]:

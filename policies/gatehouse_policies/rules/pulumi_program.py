@@ -16,6 +16,7 @@ from gatehouse_policies.analysis.type_tokens import (
     aws,
     by_token,
 )
+from gatehouse_policies.engine.environment import regions_of_process
 from gatehouse_policies.engine.requirements import is_not_true
 from gatehouse_policies.engine.rule import (
     CheckResults,
@@ -147,14 +148,12 @@ def region_is_allowed(resource: Resource) -> CheckResults:
         resource.props.text("region") == _GLOBAL_SERVICES.get(resource.type)
     ):
         return
-    if (
-        resource.props.has("region")
-        and resource.props.text("region") not in resource.lists["regions"]
-    ):
+    allowed = {*resource.lists["regions"], *regions_of_process()}
+    if resource.props.has("region") and resource.props.text("region") not in allowed:
         yield "region is not in the list of allowed Regions"
     prop, key = _REPLICAS.get(resource.type, ("", ""))
     for replica in resource.props.blocks(prop) if prop else ():
-        if replica.text(key) not in resource.lists["regions"]:
+        if replica.text(key) not in allowed:
             yield f"{replica.path_of(key)} is not in the list of allowed Regions"
 
 

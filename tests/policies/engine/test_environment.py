@@ -9,7 +9,7 @@ from gatehouse_policies.engine.environment import of_stack
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import analyzer_pb2
 
-from tests.policies.pack_process import RunningPack
+from tests.policies.pack_process import Evaluation, RunningPack
 from tests.policies.rules.builders import changed
 from tests.policies.rules.network_programs import edge
 
@@ -68,3 +68,18 @@ def test_pack_without_configuration_has_levels_of_the_stack() -> None:
             if diagnostic.policy == "GH-ALB-005"
         ]
         assert found == [("balancer", "advisory")]
+
+
+@pytest.mark.requirement("CG-26")
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({}, True), ({"region": "us-west-2"}, False), ({"second_region": "us-west-2"}, False)],
+)
+def test_regions_of_the_settings_are_allowed(
+    settings: dict[str, str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_PROJECT", "shop")
+    monkeypatch.setenv("PULUMI_CONFIG", json.dumps({"shop:settings": json.dumps(settings)}))
+    program = changed(edge(), "balancer", region="us-west-2")
+    violated = {row.policy for row in Evaluation(program, known=True).diagnostics()}
+    assert ("GH-PUL-003" in violated) is expected
