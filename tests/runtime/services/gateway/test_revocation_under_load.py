@@ -41,7 +41,7 @@ from tests.runtime.services.gateway.conftest import Gateway, Key, read_reply
 
 GATEWAYS = 3
 CLIENTS = 2  # per gateway
-KEYS = 150
+KEYS = 75
 BOUND_MS = 3000
 OPERATOR = Actor(
     type="bootstrap", id="bootstrap", request_id=RequestId("req_load"), source_address="192.0.2.1"
