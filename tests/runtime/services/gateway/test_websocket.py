@@ -404,16 +404,20 @@ async def test_timeouts_of_requests_do_not_apply_to_websockets(
 
 @pytest.mark.bound("http.protocol:_UPGRADE_BYTES_MAX")
 async def test_flood_before_the_acceptance_is_cut_off(gateway: Gateway) -> None:
-    ended = asyncio.Event()
+    began, ended = asyncio.Event(), asyncio.Event()
 
     async def behavior(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        began.set()
         await reader.read()  # the gateway closes the connection; the handshake is never accepted
         ended.set()
 
     async with raw_core(gateway, behavior) as key:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(handshake(key) + bytes(1_000_000))
+        writer.write(handshake(key))
         async with asyncio.timeout(PATIENCE_S):
+            await began.wait()
+            writer.write(bytes(1_000_000))
             with suppress(ConnectionError):
                 assert await reader.read() == b""
             await ended.wait()
