@@ -93,6 +93,8 @@ class HttpProtocol(asyncio.Protocol, Connection):
         self._in_head = self._is_upgrade = False
         #: Size of the data with the current head or trailers, which can contain other data.
         self._head_bytes = 0
+        #: Size of the data after the data in which the current head began.
+        self._later_bytes = 0
         self._url = b""
         #: Fields of the current head or trailers.
         self._headers: list[asgi.Header] = []
@@ -176,6 +178,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
     def _parse(self, data: bytes) -> None:
         parts: list[bytes | memoryview] = [data]
         self._head_bytes += len(data)
+        self._later_bytes += len(data)
         try:
             while parts:
                 part = parts.pop()
@@ -191,7 +194,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
                         self._start_exchanges()
                         return
                     parts = [rest, self._head_without_upgrade()]
-            if self._headers:
+            if self._headers or self._in_head:
                 self._check_size()
         except HeadersTooLarge as exc:
             self._reject(exc)
@@ -251,6 +254,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
     def on_message_begin(self) -> None:
         self._idle_since = None
         self._in_head, self._is_upgrade = True, False
+        self._later_bytes = 0
         self._url = b""
         self._headers = []
 
@@ -264,9 +268,13 @@ class HttpProtocol(asyncio.Protocol, Connection):
 
     def _check_size(self) -> None:
         """Raises HeadersTooLarge."""
-        if len(self._headers) > _HEADERS_MAX or (
-            self._head_bytes > _HEAD_BYTES_MAX
-            and sum(len(name) + len(value) for name, value in self._headers) > _HEAD_BYTES_MAX
+        if (
+            len(self._headers) > _HEADERS_MAX
+            or (
+                self._head_bytes > _HEAD_BYTES_MAX
+                and sum(len(name) + len(value) for name, value in self._headers) > _HEAD_BYTES_MAX
+            )
+            or (self._in_head and self._later_bytes > _TARGET_BYTES_MAX + _HEAD_BYTES_MAX)
         ):
             bounds = f"{_HEADERS_MAX} headers or {_HEAD_BYTES_MAX} bytes"
             raise HeadersTooLarge(f"The request has more than {bounds} of headers.")

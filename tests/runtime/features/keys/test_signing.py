@@ -24,7 +24,7 @@ async def patch(console: Any, key_id: str, **changes: Any) -> Any:
 
 
 @pytest.mark.requirement("TR-10")
-@pytest.mark.parametrize("text", [TEXT, pem(PUBLIC)])
+@pytest.mark.parametrize("text", [TEXT, pem(PUBLIC)], ids=["base64", "pem"])
 async def test_public_key_is_read_as_base64_or_pem(console: Any, text: str) -> None:
     created = (await console.create(public_key=text))["key"]
     assert created["public_key"] == TEXT

@@ -323,6 +323,13 @@ async def test_malformed_request_is_explained(
     assert await patient.is_healthy()
 
 
+@pytest.mark.parametrize("start", [b"X: ", b"X"], ids=["value of a header", "name of a header"])
+async def test_head_without_an_end_is_rejected(patient: Running, start: bytes) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: gateway.test\r\n" + start
+    response = await patient.send(head + b"a" * 300_000)
+    assert code_of(response) == (431, "headers_too_large")
+
+
 async def test_trailers_are_discarded(patient: Running) -> None:
     response = await patient.send(
         POST
