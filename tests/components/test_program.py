@@ -163,8 +163,10 @@ def test_metrics_path_returns_404_before_other_rules() -> None:
     assert rules["metrics"]["priority"] < min(
         rules[f"forward-{service}"]["priority"] for service in ("gateway", "console", "sharing")
     )
+    hosts = [f"{name}.gatehouse.example.com" for name in ("gateway", "console", "sharing")]
     assert rules["metrics"]["conditions"] == [
-        {"pathPattern": {"values": ["/metrics", "/metrics/*"]}}
+        {"pathPattern": {"values": ["/metrics", "/metrics/*"]}},
+        {"hostHeader": {"values": hosts}},
     ]
     assert rules["metrics"]["actions"][0]["fixedResponse"]["statusCode"] == "404"
 

@@ -104,6 +104,12 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         delete="cloudwatch.delete_alarms",
         outputs={"arn": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}"},
     ),
+    "aws:cloudwatch/compositeAlarm:CompositeAlarm": ResourceType(
+        call="cloudwatch.put_composite_alarm",
+        id="{alarmName}",
+        outputs={"arn": "arn:aws:cloudwatch:{region}:{account}:alarm:{alarmName}"},
+        modelled="moto has no PutCompositeAlarm",
+    ),
     "aws:cloudwatch/dashboard:Dashboard": ResourceType(
         call="cloudwatch.put_dashboard",
         id="{dashboardName}",

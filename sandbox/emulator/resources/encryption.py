@@ -91,8 +91,9 @@ def _configure_rotation(request: CreateRequest) -> Created:
     request.call("lambda.get_function", FunctionName=function)
     request.check("secretsmanager.rotate_secret", parameters)
     request.call("secretsmanager.describe_secret", SecretId=secret)
-    # The program declares a rate in days.
-    rate = parameters["RotationRules"]["ScheduleExpression"]
+    rules = parameters["RotationRules"]
+    # A schedule is a rate in days.
+    rate = rules.get("ScheduleExpression", f"rate({rules.get('AutomaticallyAfterDays')} days)")
     days = int(rate.removeprefix("rate(").partition(" ")[0])
     moto_patches.set_secret_rotation(request, secret, function, days)
     return secret, {"rotationEnabled": True}
