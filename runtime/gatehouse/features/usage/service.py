@@ -129,7 +129,9 @@ class UsageFlusher:
         for attempt in range(STOP_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(STOP_INTERVAL_S)
-            if await self.flush():
+            # If earlier counts of the minute are pending, the first call leaves later counts in the
+            # counter.
+            if await self.flush() and await self.flush():
                 return
 
     async def flush(self) -> bool:

@@ -152,6 +152,16 @@ async def test_repeated_batch_is_counted_once(counting: Counting) -> None:
     assert await counting.total() == [(0, 5)]
 
 
+async def test_stop_after_an_outage_loses_nothing(counting: Counting) -> None:
+    counting.repository.unavailable = True
+    counting.use(5)
+    assert not await counting.flusher.flush()
+    counting.repository.unavailable = False
+    counting.use(2)
+    await counting.flusher.close()
+    assert await counting.total() == [(0, 7)]
+
+
 async def test_workers_share_buckets(counting: Counting) -> None:
     other = UsageFlusher(
         counting.counter,
