@@ -33,6 +33,9 @@ class Code(StrEnum):
     UNAVAILABLE = "UNAVAILABLE"
     VALID = "VALID"
 
+    #: The hash of `Enum` is a Python function, which takes longer.
+    __hash__ = str.__hash__
+
 
 #: Looking up a variable takes less time than looking up a member of an enumeration.
 VALID = Code.VALID

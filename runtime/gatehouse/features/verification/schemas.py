@@ -406,7 +406,7 @@ def reply(result: VerificationResult, request_id: str) -> VerifyReply:
     record, credits = result.record, result.credits
     return VerifyReply(
         valid=result.valid,
-        code=result.code.value,
+        code=result.code,
         reason=result.reason or None,
         key_id=None if record is None else record.id,
         name=None if record is None else record.name,

@@ -94,17 +94,16 @@ class Routes:
     async def dispatch(self, request: Request) -> Reply | None:
         """Calls the handler of a request. Raises NotFound and Refused."""
         routes = self._exact.get(request.raw_path, {})
-        route = self._of_host(request) or routes.get(request.method) or self._find(request)
+        route = self._of_host(request) if self._hosts else None
+        route = route or routes.get(request.method) or self._find(request)
         request.template = route.template
         if not route.begins_without_task:
             await in_task()
         return await route.handler(request)
 
     def _of_host(self, request: Request) -> Route | None:
-        for suffix, route in self._hosts.items():
-            if asgi.host_name(request.scope).endswith(suffix):
-                return route
-        return None
+        host = asgi.host_name(request.scope)
+        return next((route for end, route in self._hosts.items() if host.endswith(end)), None)
 
     def _find(self, request: Request) -> Route:
         raw_path = request.raw_path

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import suppress
 from http import HTTPStatus
 
 from gatehouse.core.errors import GatehouseError
@@ -149,11 +148,12 @@ class Exchange(asgi.Exchange):
     # ASGI
 
     async def _run(self, app: asgi.App) -> None:
-        # The application logs its errors. A task that is cancelled ends here.
-        with suppress(BaseException):
+        try:
             if not getattr(app, "begins_without_task", False):
                 await in_task()
             await app(self.scope, self._receive, self._send)
+        except BaseException:  # noqa: S110 - the application logs its errors; a cancelled task ends here
+            pass
         if self.response_complete or self.disconnected:
             return
         if self.response_started:
@@ -195,22 +195,22 @@ class Exchange(asgi.Exchange):
 
     def _begin(self, status: int, headers: Sequence[asgi.Header]) -> bytes:
         """The head of a response, whose body follows."""
-        length = None
         lines = asgi.encode_headers(headers)
         if not len(headers) == lines.count(b"\r") == lines.count(b"\n") or b"\0" in lines:
             raise RuntimeError("A header of the response contains a line break or NUL.")
-        closes = False
-        for name, value in headers:
-            if name == b"content-length":
-                length = int(value)
-            elif name == b"connection" and b"close" in value.lower():
-                closes = True
+        values = dict(headers)
+        length, closes = values.get(b"content-length"), b"close" in values.get(b"connection", b"")
         self._has_body = self.scope["method"] != "HEAD" and status not in _NO_BODY
         self._chunked = self._has_body and length is None and self.scope["http_version"] == "1.1"
-        self._body_left = length if self._has_body else None
+        self._body_left = int(length) if length and self._has_body else None
         if self._chunked:
             lines += b"transfer-encoding: chunked\r\n"
-        return self._head(status, lines, closes=closes)
+        self.response_started, connection = True, self._connection
+        if closes or (connection.worker.draining and not connection.has_more()):
+            self.keep_alive = False
+        if not (self.keep_alive or closes):
+            lines += CLOSE_LINE
+        return response_head(status, connection.worker.date_line(), lines)
 
     def _part(self, body: bytes, *, more: bool) -> bytes:
         """A part of the body as it is sent."""
@@ -224,15 +224,6 @@ class Exchange(asgi.Exchange):
             if self._body_left < 0:
                 raise RuntimeError("The response is longer than its Content-Length.")
         return body
-
-    def _head(self, status: int, lines: bytes, *, closes: bool = False) -> bytes:
-        """closes: the headers close the connection."""
-        self.response_started, connection = True, self._connection
-        if closes or (connection.worker.draining and not connection.has_more()):
-            self.keep_alive = False
-        if not (self.keep_alive or closes):
-            lines += CLOSE_LINE
-        return response_head(status, connection.worker.date_line(), lines)
 
     def _complete(self) -> None:
         self.response_complete = True

@@ -337,18 +337,16 @@ class HttpProtocol(asyncio.Protocol, Connection):
 
     def _check_head(self, version: str, values: dict[bytes, bytes]) -> None:
         """Raises BadRequest."""
-        host, codings = values.get(b"host"), [values.get(b"transfer-encoding", b"chunked")]
-        hosts = 0 if host is None else 1
-        if len(values) < len(self._headers):
-            hosts = sum(name == b"host" for name, _ in self._headers)
-            codings += [value for name, value in self._headers if name == b"transfer-encoding"]
-        if hosts > 1 or (not hosts and version == "1.1"):
+        host, coding = values.get(b"host"), values.get(b"transfer-encoding", b"chunked")
+        # Names of which one is repeated.
+        names = [name for name, _ in self._headers] if len(values) < len(self._headers) else []
+        if names.count(b"host") > 1 or (host is None and version == "1.1"):
             raise BadRequest("The request must have exactly one Host header.")
         if host is not None and not _is_host(host):
             raise BadRequest(
                 "The Host header must be a DNS name or an IP address, with an optional port."
             )
-        if any(coding.strip().lower() != b"chunked" for coding in codings):
+        if names.count(b"transfer-encoding") > 1 or coding.strip().lower() != b"chunked":
             raise BadRequest("The only supported transfer coding is chunked.")
         if b"#" in self._url or not self._url.isascii():
             raise BadRequest(

@@ -131,6 +131,9 @@ class Request:
     ) -> None:
         self.service = service
         self.scope = scope
+        self.method: str = scope["method"]
+        self.raw_path: bytes = scope["raw_path"]
+        self.fields: Sequence[asgi.Header] = scope["headers"]
         self.receive = receive
         self.send = send
         self.template = template
@@ -149,23 +152,8 @@ class Request:
         return parent_of(self.values(b"traceparent"), self.values(b"x-amzn-trace-id"))
 
     @property
-    def fields(self) -> Sequence[asgi.Header]:
-        fields: Sequence[asgi.Header] = self.scope["headers"]
-        return fields
-
-    @property
-    def method(self) -> str:
-        method: str = self.scope["method"]
-        return method
-
-    @property
     def is_head(self) -> bool:
         return self.method == "HEAD"
-
-    @property
-    def raw_path(self) -> bytes:
-        raw_path: bytes = self.scope["raw_path"]
-        return raw_path
 
     @property
     def query(self) -> list[tuple[str, str]]:

@@ -127,12 +127,12 @@ class RequestContext(Request):
         """Records the result for the log line (with the ID of a revoked key), the metrics and the
         usage statistics.
         """
-        self.code = result.code.value
+        self.code = result.code
         if result.record is not None and result.code is not Code.NOT_FOUND:
             self.key_id = result.record.id
         self.service.observer.metrics.decision(result.code)
         key_id = "" if result.record is None else result.record.id
-        self.verifications += ((key_id, core or "", result.code.value),)
+        self.verifications += ((key_id, core or "", result.code),)
 
     def waited_for_core(self, started: float) -> None:
         """Records that a Core was responsible for the response and for the time since `started`, a
