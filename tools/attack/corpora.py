@@ -22,6 +22,8 @@ MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
             b"GET / HTTP/1.1\r\nHost: gateway.test\r\nHost: b\r\n\r\n",
             b"GET / HTTP/1.0\r\nHost: gateway.test\r\nHost: b\r\n\r\n",
             b"GET / HTTP/2.0\r\nHost: gateway.test\r\n\r\n",
+            b"GET  /  RTSP/1.1\r\nHost: gateway.test\r\n\r\n",
+            b"SOURCE / ICE/1.0\r\nHost: gateway.test\r\n\r\n",
             b"GET /#a HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
             b"GET /\xff HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
             *(
@@ -39,6 +41,8 @@ MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
             _POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
             _POST + b"Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n",
             _POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
+            _POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 20_000 + b"\r\na\r\n0\r\n",
+            _POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         )
     ),
     (

@@ -53,6 +53,12 @@ _TARGET_BYTES_MAX = 16_384
 #: Maximum size of the data that a client sends after an upgrade request, before the response.
 _UPGRADE_BYTES_MAX = 65_536
 
+#: A chunked body is parsed in slices. A client may send as many bytes of framing, such as chunk
+#: extensions, as of the body, _CHUNK_FRAMING_BYTES for each chunk, and _FRAMING_BYTES_MAX.
+_SLICE_BYTES = 8192
+_CHUNK_FRAMING_BYTES = 16
+_FRAMING_BYTES_MAX = 4096
+
 #: Maximum number of headers, and maximum total size of their names and values in bytes.
 _HEADERS_MAX = 100
 _HEAD_BYTES_MAX = 65_536
@@ -95,6 +101,8 @@ class HttpProtocol(asyncio.Protocol, Connection):
         self._head_bytes = 0
         #: Size of the data after the data in which the current head began.
         self._later_bytes = 0
+        #: Data with the current request line.
+        self._line = b""
         self._url = b""
         #: Fields of the current head or trailers.
         self._headers: list[asgi.Header] = []
@@ -108,7 +116,8 @@ class HttpProtocol(asyncio.Protocol, Connection):
         self._body_network: str | None = None
         #: Bytes of the body that were received since the last check of its speed.
         self._body_received = 0
-        self._body_paused = False
+        self._body_paused = self._is_chunked = False
+        self._framing_bytes = 0
         #: The error response to a pipelined request, which is sent after the responses to earlier
         #: requests.
         self._error: GatehouseError | None = None
@@ -176,27 +185,39 @@ class HttpProtocol(asyncio.Protocol, Connection):
             self._parse(data)
 
     def _parse(self, data: bytes) -> None:
-        parts: list[bytes | memoryview] = [data]
+        parts = [memoryview(data)]
         self._head_bytes += len(data)
         self._later_bytes += len(data)
         try:
             while parts:
-                part = parts.pop()
+                part, exchange = parts.pop(), self._receiving
+                if len(part) > _SLICE_BYTES and (exchange is None or self._is_chunked):
+                    parts.append(part[_SLICE_BYTES:])
+                    part = part[:_SLICE_BYTES]
+                if exchange is None:
+                    is_line = self._in_head and not self._headers
+                    is_line = is_line and len(self._line) <= _TARGET_BYTES_MAX
+                    self._line = self._line + part if is_line else bytes(part)
                 try:
                     self._parser.feed_data(part)
                 except httptools.HttpParserUpgrade as exc:
-                    rest = memoryview(part)[exc.args[0] :]
+                    parts.append(part[exc.args[0] :])
                     if self._is_upgrade:
                         # The data after the request is not HTTP, even if the application rejects
                         # the upgrade.
-                        self._upgrade_data = bytearray()
-                        self._add_upgrade_data(rest)
+                        self._upgrade_data, self._line = bytearray(), b""
+                        while parts:
+                            self._add_upgrade_data(parts.pop())
                         self._start_exchanges()
                         return
-                    parts = [rest, self._head_without_upgrade()]
+                    parts.append(memoryview(self._head_without_upgrade()))
+                if self._is_chunked and exchange is not None and exchange is self._receiving:
+                    self._check_framing(len(part))
             if self._headers or self._in_head:
                 self._check_size()
-        except HeadersTooLarge as exc:
+            if self._in_head:
+                self._check_protocol()
+        except GatehouseError as exc:
             self._reject(exc)
             self._start_exchanges()
         except httptools.HttpParserError as exc:
@@ -210,6 +231,8 @@ class HttpProtocol(asyncio.Protocol, Connection):
         else:
             self._start_exchanges()
             self._set_deadline()
+        if self._headers or not self._in_head:
+            self._line = b""
 
     def _head_without_upgrade(self) -> bytes:
         """The head of a request whose upgrade is ignored, for a new parser: the parser does not
@@ -279,8 +302,17 @@ class HttpProtocol(asyncio.Protocol, Connection):
             bounds = f"{_HEADERS_MAX} headers or {_HEAD_BYTES_MAX} bytes"
             raise HeadersTooLarge(f"The request has more than {bounds} of headers.")
 
+    def _check_protocol(self) -> None:
+        """Raises BadRequest: llhttp also parses requests of RTSP and ICE."""
+        line = self._line
+        if (b"RTSP/" in line or b"ICE/" in line) and re.search(
+            rb"%b +(?:RTSP|ICE)/" % re.escape(self._url), line
+        ):
+            raise BadRequest("Use HTTP/1.1.")
+
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._check_protocol()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -330,6 +362,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
             and int(length) <= _FIRST_BYTES_MAX
             and not exchange.expects_continue
         )
+        self._is_chunked, self._framing_bytes = b"transfer-encoding" in values, 0
         self._headers, self._head_bytes = [], 0
         if self._exchanges:
             self.transport.pause_reading()
@@ -352,7 +385,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
             raise BadRequest(
                 "The request target contains a # or a byte that is not ASCII; percent-encode it."
             )
-        if version not in ("1.0", "1.1"):
+        if version != "1.1" and (version != "1.0" or b"transfer-encoding" in values):
             raise BadRequest("Use HTTP/1.1.")
 
     def _target(self) -> tuple[bytes, bytes]:
@@ -379,7 +412,15 @@ class HttpProtocol(asyncio.Protocol, Connection):
 
     # Body
 
+    def _check_framing(self, size: int) -> None:
+        """Raises BadRequest. size: of the data with parts of the body."""
+        self._framing_bytes = max(0, self._framing_bytes + size)
+        if self._framing_bytes > _FRAMING_BYTES_MAX:
+            raise BadRequest("The chunk extensions are too long.")
+
     def on_body(self, body: bytes) -> None:
+        if self._is_chunked:
+            self._framing_bytes -= 2 * len(body) + _CHUNK_FRAMING_BYTES
         if self._receiving is not None:
             self._receiving.receive_body(body)
 

@@ -26,6 +26,9 @@ from gatehouse.services.gateway.websocket import WebSockets
 
 _PATH_CHARS_LOGGED = 200
 
+#: A path that is still percent-encoded after it was decoded this number of times is not logged.
+_ENCODINGS_MAX = 2
+
 
 class KeyRequests(asgi.Uses):
     """Limits the number of requests to Cores that a key family has in progress in a worker, and
@@ -180,11 +183,13 @@ class RequestContext(Request):
         """A path or the name of a header, unless it may contain a token: some clients put it there
         by mistake. All environments have tokens with the same prefix.
         """
-        path = raw.decode("latin-1")
+        path = text = raw.decode("latin-1")
         if path == self.template:
             return path
-        text = unquote(path) if "%" in path else path
-        if f"{self.service.verification.finder.prefix}_" in text or has_token(text):
+        for _ in range(_ENCODINGS_MAX):
+            text = unquote(text) if "%" in text else text
+        is_encoded = "%" in text and unquote(text) != text
+        if is_encoded or f"{self.service.verification.finder.prefix}_" in text or has_token(text):
             return "(hidden: may contain an API key)"
         return path[:_PATH_CHARS_LOGGED]
 

@@ -313,7 +313,10 @@ async def _write_forever(writer: asyncio.StreamWriter) -> None:
 
 
 @pytest.mark.bound(
-    "http.protocol:_TARGET_BYTES_MAX", "http.protocol:_HEADERS_MAX", "http.protocol:_HEAD_BYTES_MAX"
+    "http.protocol:_TARGET_BYTES_MAX",
+    "http.protocol:_HEADERS_MAX",
+    "http.protocol:_HEAD_BYTES_MAX",
+    "http.protocol:_FRAMING_BYTES_MAX",
 )
 @pytest.mark.parametrize(("request_", "expected"), MALFORMED_REQUESTS)
 async def test_malformed_request_is_explained(
@@ -328,6 +331,30 @@ async def test_head_without_an_end_is_rejected(patient: Running, start: bytes) -
     head = b"GET / HTTP/1.1\r\nHost: gateway.test\r\n" + start
     response = await patient.send(head + b"a" * 300_000)
     assert code_of(response) == (431, "headers_too_large")
+
+
+async def test_small_chunks_with_short_extensions_are_accepted(patient: Running) -> None:
+    chunks = b"1;a=b\r\nx\r\n" * 5_000 + b"0\r\n\r\n"
+    head = POST + b"Transfer-Encoding: chunked\r\n"
+    last = b"GET /y HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    pipelined = b"GET /y HTTP/1.1\r\nHost: a\r\n\r\n" * 300 + last
+    response = await patient.send(head + b"\r\n" + chunks + pipelined)
+    assert response.count(b"/x 5000") == 1
+    assert response.count(b"/y 0") == 301
+
+
+@pytest.mark.parametrize("cut", [3, 15, 20])
+async def test_request_line_of_another_protocol_is_rejected_in_parts(
+    patient: Running, cut: int
+) -> None:
+    reader, writer = await patient.connect()
+    line = b"GET /stream RTSP/1.0\r\n"
+    writer.write(line[:cut])
+    assert await patient.is_healthy()  # so that each part arrives on its own
+    writer.write(line[cut:] + b"Host: a\r\n\r\n")
+    async with asyncio.timeout(PATIENCE_S):
+        assert code_of(await reader.read()) == (400, "bad_request")
+    writer.close()
 
 
 async def test_trailers_are_discarded(patient: Running) -> None:
