@@ -29,8 +29,10 @@ provider = aws.Provider(
 )
 opts = pulumi.ResourceOptions(provider=provider)
 
+# Roles of the pipeline.
+delivery = DeliveryRoles("delivery", stack, opts)
 # Roles, keys, buckets and the CloudTrail trail.
-foundation = Foundation("foundation", stack, opts)
+foundation = Foundation("foundation", stack, delivery.roles, opts)
 # VPC and security groups.
 network = PrivateNetwork("private-network", stack, foundation, opts)
 # Secrets, database, cache, secret links table and backups.
@@ -42,9 +44,7 @@ observability = Observability("observability", stack, foundation, network, data,
 # Functions, tasks and services.
 workloads = Workloads("workloads", stack, foundation, network, data, platform, observability, opts)
 
-# Account-level resources: delivery roles and budget. The guards of the account belong to the
-# project in account/.
-delivery = DeliveryRoles("delivery", stack, opts)
+# The guards of the account belong to the project in account/.
 Budget("budget", stack, foundation.topic_arn, opts)
 
 roles = foundation.role_arns

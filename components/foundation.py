@@ -1,5 +1,7 @@
 """Composite component with the resources that all other components depend on."""
 
+from collections.abc import Mapping
+
 import pulumi
 
 from components.account.cloud_trail import CloudTrail
@@ -25,19 +27,29 @@ from components.storage.bucket import Bucket, BucketReplica, Buckets
 
 
 class Foundation(StackComponent):
-    """IAM roles, KMS keys, buckets, the CloudTrail trail and the topic of the alarms."""
+    """IAM roles, KMS keys, buckets, the CloudTrail trail and the topic of the alarms.
+
+    pipeline_roles: ARNs of the roles of the pipeline.
+    """
 
     role_arns: dict[str, pulumi.Output[str]]
     """ARN of each role, keyed by name."""
     topic_arn: pulumi.Output[str]
     """Topic of all alarms and notifications."""
 
-    def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        pipeline_roles: Mapping[str, pulumi.Output[str]],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
         super().__init__("gatehouse:foundation:Foundation", name, stack, opts)
         boundary = PermissionsBoundary("permissions-boundary", stack, self.child)
         definitions = role_definitions(stack)
         self.role_arns = Roles("roles", stack, definitions, boundary.arn, self.child).arns
-        self.keys = KmsKeys("kms-keys", stack, key_users(stack), self.role_arns, self.child)
+        principals = {**self.role_arns, **pipeline_roles}
+        self.keys = KmsKeys("kms-keys", stack, key_users(stack), principals, self.child)
         logs_key_arn = self.keys.logs_arn
         chat_role_arn = self.role_arns.get(role_policies.CHAT)
         self.topic_arn = AlarmTopic("alarms", stack, logs_key_arn, chat_role_arn, self.child).arn
@@ -98,13 +110,12 @@ def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
         for process in object_policies.signing_processes(contract)
     ]
     log_groups = names.log_groups(
-        (*contract.tasks, *sharing_roles.log_groups(contract)),
-        smoke_test=settings.rollout.tests_traffic,
+        (*contract.tasks, *settings.functions, *sharing_roles.log_groups(contract))
     )
     sources = (
-        role_policies.key_statements(names, contract),
+        role_policies.key_statements(stack),
         backup_roles.key_statements(stack),
-        sharing_roles.key_statements(names, contract),
+        sharing_roles.key_statements(stack),
         {"logs": resource_policies.log_key_statements(names, log_groups)},
         object_policies.key_statements(
             names, signers=signers, consoles=roles[sharing_policies.CREATE]

@@ -20,6 +20,8 @@ CLOUDFRONT_REGION = "us-east-1"
 Developer Guide, "AWS services that you can use with CloudFront"."""
 WEB_UI_BUCKET = "web-ui"
 """Resource name of the bucket for the files of the console's web UI."""
+PREVIEW, DEPLOY = "preview", "deploy"
+"""Resource names of the pipeline's roles that read the configuration of the stack."""
 REPLICATION_RULE = "all-objects"
 """ID of the replication rule of the data bucket, a dimension of its metrics."""
 DataClass = Literal["none", "internal", "confidential", "secret", "log"]
@@ -82,24 +84,15 @@ class Naming:
     def edge_log_bucket(self) -> str:
         """The bucket for logs of the distribution and its web ACL. AWS WAF requires the prefix
         `aws-waf-logs-` (AWS WAF developer guide, "Amazon S3 destinations")."""
-        # Without a resource name, so that the name has at most 63 characters in every region.
-        return f"aws-waf-logs-{PROJECT}-{self.stack}-{self.account}-{self.region}"
+        name = f"aws-waf-logs-{self.bucket('edge')}"
+        # S3 allows 63 characters. The shorter name applies only where the other one cannot exist,
+        # because another name replaces the bucket.
+        return name if len(name) <= 63 else name.replace("-edge-", "-")
 
-    def log_groups(
-        self, processes: tuple[str, ...], *, smoke_test: bool = False
-    ) -> tuple[str, ...]:
-        """Return the full name of every log group of the stack."""
-        others = (
-            "findings",
-            "rotate",
-            "restart",
-            "probe",
-            *(("smoke",) if smoke_test else ()),
-            "network",
-            "trail",
-        )
+    def log_groups(self, processes: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the full name of every log group of a stack with these processes and functions."""
         return (
-            *(self.log_group(process) for process in (*processes, *others)),
+            *(self.log_group(process) for process in (*processes, "findings", "network", "trail")),
             self.waf_log_group,
             *(self.database_log_group(kind) for kind in ("postgresql", "upgrade")),
         )

@@ -10,9 +10,9 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from components.delivery.policies import DEPLOY, IMAGE, PREVIEW, github_environments
+from components.delivery.policies import IMAGE, github_environments
 from components.iam.documents import deny_insecure_transport, document, render
-from components.naming import PROJECT, Naming
+from components.naming import DEPLOY, PREVIEW, PROJECT, Naming
 from release import pulumi_cli
 from release.errors import CommandFailed
 from release.stack_file import ACCOUNT, ROOT, Stack

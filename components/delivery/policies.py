@@ -12,11 +12,11 @@ from functools import partial
 from components.delivery import deploy_permissions
 from components.delivery.deploy_permissions import Delivery
 from components.iam.documents import Document, Statement, action_list, allow, deny, document
-from components.naming import PROJECT, WEB_UI_BUCKET, Naming
+from components.naming import DEPLOY, PREVIEW, PROJECT, WEB_UI_BUCKET, Naming
 
 ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
-PREVIEW, DEPLOY, IMAGE = "preview", "deploy", "image"
+IMAGE = "image"
 BOUNDARY = "deploy-boundary"
 """Name of the permissions boundary of these roles. The stack's other roles have
 `Naming.boundary_arn`.
@@ -132,6 +132,8 @@ def boundary(args: Delivery) -> Document:
         row for row in _state(args, writes=True) if row["Sid"] in ("State", "Metadata", "StateKey")
     ]
     aws_services = {"StringLike": {"iam:PassedToService": "*.amazonaws.com"}}
+    functions = args.names.arn("lambda", f"function:{args.names.name('*')}")
+    environments = {"StringLike": {"kms:EncryptionContext:aws:lambda:FunctionArn": functions}}
     return document(
         allow(
             "Actions",
@@ -140,6 +142,8 @@ def boundary(args: Delivery) -> Document:
             conditions=args.region_condition,
         ),
         allow("PassRoles", [PASSROLE_ACTION], ["*"], conditions=aws_services),
+        # Granted by the policy of the KMS key.
+        args.grant("ReadEnvironments", "kms", "Decrypt", "key/*", conditions=environments),
         *state,
     )
 

@@ -8,14 +8,14 @@ from components.contract import Stack
 from components.delivery import policies
 from components.delivery.deploy_permissions import Delivery
 from components.iam.documents import Document, render
-from components.naming import tags
+from components.naming import DEPLOY, PREVIEW, tags
 
 ROLES = {
-    policies.PREVIEW: (
+    PREVIEW: (
         "Reads the configuration of the stack, for previews and nightly drift detection",
         3600,
     ),
-    policies.DEPLOY: ("Deploys the stack", 7200),
+    DEPLOY: ("Deploys the stack", 7200),
     policies.IMAGE: ("Pushes images to the repositories of the stack", 3600),
 }
 """Description and maximum session duration in seconds of each role. .github/workflows/release.yml

@@ -11,7 +11,7 @@ from components.iam.documents import (
     allow_key_use,
     document,
 )
-from components.naming import Naming
+from components.naming import DEPLOY, PREVIEW, Naming
 
 SERVICES: Mapping[str, tuple[str, ...]] = {
     "data": ("rds", "dynamodb", "elasticache", "ecr", "s3"),
@@ -141,11 +141,17 @@ def distribution_key_statement(names: Naming, bucket: str) -> Statement:
     )
 
 
-def read_environment(sid: str, names: Naming, role: str, function: str) -> Statement:
-    """Allow Lambda to decrypt the environment variables of a function with the function's role."""
+def read_environment(sid: str, stack: Stack, role: str, function: str) -> Statement:
+    """Allow Lambda to decrypt the environment variables of a function with the function's role, and
+    with the roles of the pipeline. Without it, a preview receives no variables and shows all of
+    them as changed.
+    """
+    names = stack.names
     arn = names.arn("lambda", f"function:{names.name(function)}")
     conditions = caller_conditions(names, context={"aws:lambda:FunctionArn": arn})
-    return allow_key_use(sid, "kms:Decrypt", {"AWS": names.role_arn(role)}, conditions)
+    pipeline = (PREVIEW, DEPLOY) if stack.settings.delivery.repository else ()
+    readers = [names.role_arn(reader) for reader in (role, *pipeline)]
+    return allow_key_use(sid, "kms:Decrypt", {"AWS": readers}, conditions)
 
 
 def _administration(names: Naming) -> Statement:

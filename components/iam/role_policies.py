@@ -134,10 +134,11 @@ def roles_of_service(contract: Contract, service: str) -> tuple[str, ...]:
     return (*processes, *functions)
 
 
-def key_statements(names: Naming, contract: Contract) -> Mapping[str, tuple[Statement, ...]]:
+def key_statements(stack: Stack) -> Mapping[str, tuple[Statement, ...]]:
     """Return key policy statements, keyed by KMS key, for the readers of the secrets and for the
     rotation function.
     """
+    names = stack.names
     rotation, encrypt = {"AWS": names.role_arn(ROTATION_FUNCTION)}, "kms:Decrypt GenerateDataKey"
 
     def of_secret(arn: str) -> Conditions:
@@ -155,12 +156,12 @@ def key_statements(names: Naming, contract: Contract) -> Mapping[str, tuple[Stat
                     of_secret(secret),
                 )
                 for number, (secret, roles) in enumerate(
-                    secret_readers(names, contract).items(), start=1
+                    secret_readers(names, stack.contract).items(), start=1
                 )
             ),
             allow_key_use("RotateSecrets", encrypt, rotation, of_secret(names.secret_arn("*"))),
             read_environment(
-                "RotationReadsEnvironment", names, ROTATION_FUNCTION, ROTATION_FUNCTION
+                "RotationReadsEnvironment", stack, ROTATION_FUNCTION, ROTATION_FUNCTION
             ),
             allow_key_use(
                 "RotationUsesDeadLetterQueue", encrypt, rotation, caller_conditions(names, "sqs")

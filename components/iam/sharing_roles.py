@@ -52,12 +52,12 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
     return roles
 
 
-def key_statements(names: Naming, contract: Contract) -> Mapping[str, tuple[Statement, ...]]:
+def key_statements(stack: Stack) -> Mapping[str, tuple[Statement, ...]]:
     """Return key policy statements, keyed by KMS key, which allow Lambda to decrypt the environment
     variables of a function with the function's role."""
     statements = (
-        read_environment(f"{name.capitalize()}ReadsEnvironment", names, function_role(name), name)
-        for name in contract.functions
+        read_environment(f"{name.capitalize()}ReadsEnvironment", stack, function_role(name), name)
+        for name in stack.contract.functions
     )
     return {"secrets": tuple(statements)}
 

@@ -212,21 +212,22 @@ class Settings(Section):
         return {core.process_name: core for core in self.cores}
 
     @property
+    def functions(self) -> tuple[str, ...]:
+        """The functions in `runtime/functions` that the stack has."""
+        unused = {
+            "probe": not self.monitoring.probe_interval_minutes,
+            "smoke": not self.rollout.tests_traffic,
+        }
+        return tuple(name for name in workloads.FUNCTION_CONCURRENCY if not unused.get(name))
+
+    @property
     def function_concurrency(self) -> dict[str, int]:
         """The reserved concurrency of each function of the stack, keyed by name. Empty if no
         concurrency is reserved.
         """
         if not self.reserve_function_concurrency:
             return {}
-        unused = {
-            "probe": not self.monitoring.probe_interval_minutes,
-            "smoke": not self.rollout.tests_traffic,
-        }
-        functions = {
-            name: count
-            for name, count in workloads.FUNCTION_CONCURRENCY.items()
-            if not unused.get(name)
-        }
+        functions = {name: workloads.FUNCTION_CONCURRENCY[name] for name in self.functions}
         return functions | dict.fromkeys(self.sharing.functions, self.sharing.reserved_concurrency)
 
     @property

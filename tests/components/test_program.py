@@ -180,20 +180,6 @@ def test_cache_evicts_nothing() -> None:
     assert cache.inputs["parameterGroupName"] == parameters.inputs["name"]
 
 
-@pytest.mark.parametrize("stack", STACKS)
-def test_log_groups_are_encrypted_and_in_key_policy(stack: str) -> None:
-    program = run(stack)
-    groups: list[dict[str, Any]] = [
-        a.inputs for a in program.of_type("cloudwatch/logGroup:LogGroup")
-    ]
-    statement = program.statements("kms/key:Key", "logs")["LogGroups"]
-    arns = statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
-    assert sorted(arn.split(":log-group:")[1] for arn in arns) == sorted(
-        group["name"] for group in groups
-    )
-    assert all(group["kmsKeyId"] == "arn:aws:mock:::logs" for group in groups)
-
-
 def test_major_version_has_its_own_parameter_group() -> None:
     program = run("dev", changes=OPTIONS)
     for deployed, family in ((run("dev"), "postgres17"), (program, "postgres18")):

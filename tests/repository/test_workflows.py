@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from components.delivery.policies import DEPLOY
 from components.delivery.roles import ROLES
+from components.naming import DEPLOY
 from components.settings.checks import DELIVERY_ROLLOUT_MAX_MINUTES
 from release.signature import WORKFLOW
 

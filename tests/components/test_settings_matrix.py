@@ -1,0 +1,213 @@
+"""What holds with every value of every setting: rights and network paths that resources need.
+
+Each program has other values of all settings with a few values. Together, they have each value.
+"""
+
+import json
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from typing import Any
+from zlib import crc32
+
+import pytest
+from pydantic import BeforeValidator
+
+from components.contract import Stack
+from components.iam.documents import Document
+from components.naming import DEPLOY, PREVIEW
+from components.network.network_acls import inbound_rules, outbound_rules
+from components.network.security_groups import connections
+from components.settings.fields import Allowed, Section
+from components.settings.loader import SettingsError, parse
+from components.settings.model import Settings
+from tests.components.program import CLOSED, CLOUDFRONT, OPTIONS, RECOVERY, Program, run
+from tests.components.settings.stack_settings import raw_settings
+from tests.iam_evaluation import Call, decide
+
+Value = tuple[str, Any]
+PIPELINE = {"delivery": {"repository": "example/gatehouse", "state_bucket": "gatehouse-state"}}
+FORMS: list[tuple[str, dict[str, Any]]] = [
+    ("dev", OPTIONS),
+    ("staging", CLOUDFRONT),
+    ("prod", RECOVERY),
+    ("dev", CLOSED),
+]
+TIERS = {"edge": "edge", "database": "data", "cache": "data"}
+"""Tier of a security group, by default `app`."""
+ROWS = 8
+"""Maximum number of programs."""
+CLIENT_PORT = 49152
+OUTPUT = "arn:aws:mock:::"
+# IAM prefixes of the modules and types of the provider whose names differ.
+PREFIXES = {
+    "alb": "elasticloadbalancing",
+    "appautoscaling": "application-autoscaling",
+    "lb": "elasticloadbalancing",
+    "vpc": "ec2",
+    "cloudwatch/eventRule": "events",
+    "cloudwatch/eventTarget": "events",
+    "cloudwatch/logDataProtectionPolicy": "logs",
+    "cloudwatch/logDelivery": "logs",
+    "cloudwatch/logDeliveryDestination": "logs",
+    "cloudwatch/logDeliverySource": "logs",
+    "cloudwatch/logGroup": "logs",
+    "cloudwatch/logMetricFilter": "logs",
+    "cloudwatch/logResourcePolicy": "logs",
+}
+
+
+def values(section: type[Section], path: str = "") -> Iterator[Value]:
+    """Every value of each flag and enumeration. Of numbers, 0, which switches a part off, and the
+    greatest.
+    """
+    for name, field in section.model_fields.items():
+        key = f"{path}{name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from values(field.annotation, f"{key}.")
+            continue
+        checks = [
+            item.func
+            for item in field.metadata
+            if isinstance(item, BeforeValidator) and isinstance(item.func, Allowed)
+        ]
+        if field.annotation is bool:
+            yield from ((key, True), (key, False))
+        for check in checks[:1]:
+            words = check.words.split(", ")
+            texts = [word for word in words if check.accepts(word) and " " not in word]
+            numbers = [int(word) for word in words if word.isdigit() and check.accepts(int(word))]
+            ends = (numbers[0], numbers[-1]) if 0 in numbers else ()
+            yield from ((key, value) for value in (*texts, *ends))
+
+
+def accepted(stack: str, changes: dict[str, Any]) -> bool:
+    try:
+        parse(raw_settings(stack, changes), stack)
+    except SettingsError:
+        return False
+    return True
+
+
+def matrix() -> list[tuple[str, dict[str, Any]]]:
+    """The stack and the changed settings of each program."""
+    missing = list(dict.fromkeys(values(Settings)))
+    everything = list(missing)
+    rows: list[tuple[str, dict[str, Any]]] = []
+    while missing:
+        stack, form = FORMS[len(rows) % len(FORMS)]
+        changes, assigned = {**form, **PIPELINE}, set[str]()
+        # The settings whose values all occur change with the others.
+        others = sorted(everything, key=lambda value: crc32(f"{len(rows)}{value}".encode()))
+        for key, value in (*missing, *others):
+            if key not in assigned and accepted(stack, {**changes, key: value}):
+                changes[key] = value
+                assigned.add(key)
+                if (key, value) in missing:
+                    missing.remove((key, value))
+        rows.append((stack, changes))
+        assert len(rows) <= ROWS, f"no stack accepts {missing}"
+    return rows
+
+
+def trusted_sources(program: Program) -> Iterator[str]:
+    """The roles of instances whose ARN their trust policies reject."""
+    for instance in program.of_type("rds/instance:Instance"):
+        role = str(instance.inputs.get("monitoringRoleArn", "")).removeprefix(OUTPUT)
+        if role:
+            trust = json.loads(program.get("iam/role:Role", role).inputs["assumeRolePolicy"])
+            arn = f"arn:aws:rds:eu-west-1:123456789012:db:{instance.inputs['identifier']}"
+            context = {"aws:SourceArn": arn, "aws:SourceAccount": "123456789012"}
+            call = Call("monitoring.rds.amazonaws.com", "sts:AssumeRole", context=context)
+            if not decide(call, resource=trust, resource_decides=True).allowed:
+                yield f"{role} for {arn}"
+
+
+def rejected_connections(stack: Stack) -> Iterator[str]:
+    """The connections of security groups that a network ACL rejects."""
+    settings = stack.settings
+    for connection in connections(settings, stack.contract):
+        if connection.source not in ("", "cloudfront"):
+            source = TIERS.get(connection.source, "app")
+        else:
+            source = ""
+        target = TIERS.get(connection.target, "app") if connection.target else ""
+        near = settings.network.tier_cidrs(source) if source else ["0.0.0.0/0"]
+        far = settings.network.tier_cidrs(target) if target else [connection.cidr or "0.0.0.0/0"]
+        port = connection.port
+        paths = [
+            *((outbound_rules(source, settings), cidr, port) for cidr in far if source),
+            *((inbound_rules(source, settings), cidr, CLIENT_PORT) for cidr in far if source),
+            *((inbound_rules(target, settings), cidr, port) for cidr in near if target),
+            *((outbound_rules(target, settings), cidr, CLIENT_PORT) for cidr in near if target),
+        ]
+        for rules, cidr, number in paths:
+            matching = (
+                rule.action
+                for rule in rules
+                if IPv4Network(cidr).subnet_of(IPv4Network(rule.cidr))
+                and rule.from_port <= number <= rule.to_port
+            )
+            if next(matching, "deny") != "allow":
+                yield f"{connection.description}: {cidr} port {number}"
+
+
+def unreadable_environments(program: Program, stack: Stack) -> Iterator[str]:
+    """The roles that cannot read the environment of a function which they start or preview."""
+    boundary: Document = program.policy("iam/policy:Policy", "deploy-boundary")
+    for function in program.of_type("lambda/function:Function"):
+        inputs = function.inputs
+        if "kmsKeyArn" not in inputs or "environment" not in inputs:
+            continue
+        policy = program.policy("kms/key:Key", inputs["kmsKeyArn"].removeprefix(OUTPUT))
+        arn = stack.names.arn("lambda", f"function:{inputs['name']}")
+        context = {
+            "kms:CallerAccount": stack.names.account,
+            "kms:EncryptionContext:aws:lambda:FunctionArn": arn,
+        }
+        role = program.get("iam/role:Role", inputs["role"].removeprefix(OUTPUT)).inputs["name"]
+        for name, limits in (
+            (role, []),
+            *((stack.names.name(reader), [boundary]) for reader in (PREVIEW, DEPLOY)),
+        ):
+            caller = f"arn:aws:iam::{stack.names.account}:role/{name}"
+            call = Call(caller, "kms:Decrypt", stack.names.arn("kms", "key/x"), context)
+            if not decide(call, resource=policy, limits=limits, resource_decides=True).allowed:
+                yield f"{name} for {arn}"
+
+
+def unread_services(program: Program) -> set[str]:
+    """The services of resources that the role for previews cannot read."""
+    policy = program.policy("iam/policy:Policy", "deploy-read")
+    readable = {action.partition(":")[0] for row in policy["Statement"] for action in row["Action"]}
+    used = set()
+    for resource in program.resources:
+        package, module, _ = resource.type.split(":", 2)
+        if package == "aws":
+            used.add(PREFIXES.get(module, PREFIXES.get(*[module.partition("/")[0]] * 2)))
+    return {str(service) for service in used} - readable
+
+
+def key_errors(program: Program) -> Iterator[str]:
+    """The log groups that the policy of their key does not contain."""
+    statement = program.statements("kms/key:Key", "logs")["LogGroups"]
+    arns = statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
+    groups = [group.inputs for group in program.of_type("cloudwatch/logGroup:LogGroup")]
+    assert {group["kmsKeyId"] for group in groups} == {f"{OUTPUT}logs"}
+    yield from {arn.split(":log-group:")[1] for arn in arns} ^ {group["name"] for group in groups}
+
+
+@pytest.mark.requirement("CG-17", "CG-18", "SS-08", "ECS-06")
+def test_resources_have_the_rights_and_paths_that_they_need() -> None:
+    rows = matrix()
+    assert len(rows) >= len(FORMS)
+    for name, changes in rows:
+        program = run(name, changes=changes)
+        stack = Stack.of(parse(raw_settings(name, changes), name))
+        problems = [
+            *key_errors(program),
+            *trusted_sources(program),
+            *rejected_connections(stack),
+            *unreadable_environments(program, stack),
+            *unread_services(program),
+        ]
+        assert problems == [], (name, changes)
