@@ -18,7 +18,7 @@ from components.iam import (
     sharing_roles,
 )
 from components.iam.documents import Statement
-from components.iam.role_policies import RoleDefinition
+from components.iam.role_policies import TRAIL_LOG, RoleDefinition
 from components.iam.roles import PermissionsBoundary, Roles
 from components.monitoring import smoke_test, synthetic_probe
 from components.monitoring.topics import AlarmTopic
@@ -36,6 +36,10 @@ class Foundation(StackComponent):
     """ARN of each role, keyed by name."""
     topic_arn: pulumi.Output[str]
     """Topic of all alarms and notifications."""
+    access_log_bucket: pulumi.Input[str]
+    """Bucket for the access logs of load balancers."""
+    trail_log_group: pulumi.Output[str] | None = None
+    """Log group of the trail, if the stack has one."""
 
     def __init__(
         self,
@@ -54,19 +58,23 @@ class Foundation(StackComponent):
         chat_role_arn = self.role_arns.get(role_policies.CHAT)
         self.topic_arn = AlarmTopic("alarms", stack, logs_key_arn, chat_role_arn, self.child).arn
         self._buckets()
-        self.trail = CloudTrail(
-            "trail",
-            stack,
-            self.child,
-            logs_key_arn=logs_key_arn,
-            bucket=self.trail_bucket.name,
-            role_arn=self.role_arns["trail-log"],
-        )
+        if not self.settings.existing_resources.trail:
+            trail = CloudTrail(
+                "trail",
+                stack,
+                self.child,
+                logs_key_arn=logs_key_arn,
+                bucket=self.trail_bucket.name,
+                role_arn=self.role_arns[TRAIL_LOG],
+            )
+            self.trail_log_group = trail.log_group
         self.register_outputs({})
 
     def _buckets(self) -> None:
         buckets = Buckets(self.settings, self.names)
         self.log_bucket = Bucket.log_bucket("logs", buckets.logs(), self.child)
+        existing = self.settings.existing_resources.access_log_bucket
+        self.access_log_bucket = existing or self.log_bucket.name
         self.trail_bucket = Bucket(
             "trail", buckets.trail(self.keys.logs_arn, self.log_bucket.name), self.child
         )
@@ -109,14 +117,16 @@ def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
         names.role_arn(role_policies.task_role(process))
         for process in object_policies.signing_processes(contract)
     ]
+    has_trail = not settings.existing_resources.trail
+    trail = ("trail",) if has_trail else ()
     log_groups = names.log_groups(
-        (*contract.tasks, *settings.functions, *sharing_roles.log_groups(contract))
+        (*contract.tasks, *settings.functions, *sharing_roles.log_groups(contract), *trail)
     )
     sources = (
         role_policies.key_statements(stack),
         backup_roles.key_statements(stack),
         sharing_roles.key_statements(stack),
-        {"logs": resource_policies.log_key_statements(names, log_groups)},
+        {"logs": resource_policies.log_key_statements(names, log_groups, has_trail=has_trail)},
         object_policies.key_statements(
             names, signers=signers, consoles=roles[sharing_policies.CREATE]
         ),

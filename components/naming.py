@@ -92,7 +92,7 @@ class Naming:
     def log_groups(self, processes: tuple[str, ...]) -> tuple[str, ...]:
         """Return the full name of every log group of a stack with these processes and functions."""
         return (
-            *(self.log_group(process) for process in (*processes, "findings", "network", "trail")),
+            *(self.log_group(process) for process in (*processes, "findings", "network")),
             self.waf_log_group,
             *(self.database_log_group(kind) for kind in ("postgresql", "upgrade")),
         )

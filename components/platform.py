@@ -52,7 +52,7 @@ class Platform(StackComponent):
             vpc_id=network.vpc.vpc_id,
             placement=network.placement("edge", "edge"),
             certificate_arn=self.certificate.arn,
-            log_bucket=foundation.log_bucket.name,
+            log_bucket=foundation.access_log_bucket,
         )
         cloudfront_arn = self.certificate.cloudfront_arn
         self.web_hosting = (

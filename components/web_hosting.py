@@ -43,7 +43,7 @@ class WebHosting(StackComponent):
             vpc_id=network.vpc.vpc_id,
             placement=network.placement("app", ORIGIN),
             certificate_arn=certificate_arn,
-            log_bucket=foundation.log_bucket.name,
+            log_bucket=foundation.access_log_bucket,
             internal=True,
         )
         web_acl = WebAcl(

@@ -124,11 +124,12 @@ class Workloads(StackComponent):
             logs_key_arn=logs_key_arn,
         )
         log_groups = {
-            "trail": foundation.trail.log_group,
             "gateway": self.tasks["gateway"].log_group,
             "console": self.tasks["console"].log_group,
             "sharing": next(iter(self.functions.values()), self.tasks["console"]).log_group,
         }
+        if foundation.trail_log_group:
+            log_groups["trail"] = foundation.trail_log_group
         LogAlarms("log-alarms", stack, topic_arn, log_groups, self.child)
         self.register_outputs({})
 

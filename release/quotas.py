@@ -24,6 +24,7 @@ the others.
 """
 # Quota codes. Source: the default quotas of Service Quotas.
 LAMBDA_CONCURRENCY, FARGATE_CPU, ADDRESSES = ("L-B99A9384", "L-3032A538", "L-0263D0A3")
+VPCS, GATEWAY_ENDPOINTS = ("L-F678F1CE", "L-1B52E74A")
 
 TRAILS_MAX, LOG_POLICIES_MAX = 5, 10
 """Quotas of a region that AWS does not raise (docs/external-contracts.md)."""
@@ -45,7 +46,7 @@ def exceeded_quotas(stack: Stack, client: Client | None = None) -> list[str]:
     create: Any = boto3.client
     clients: Client = client or partial(create, region_name=stack.region)
     messages: list[str] = []
-    for check in (_function_concurrency, _task_cpu, _addresses, _fixed):
+    for check in (_function_concurrency, _task_cpu, _network, _fixed):
         try:
             messages += check(settings, clients)
         except AWS_ERRORS:
@@ -108,27 +109,40 @@ def _task_cpu(settings: Settings, client: Client) -> Iterator[str]:
         )
 
 
-def _addresses(settings: Settings, client: Client) -> Iterator[str]:
-    """Compare the Elastic IP addresses of the NAT gateways with the quota, if the stack has no
-    addresses yet.
-    """
-    needed = settings.network.nat_count
-    if not needed:
-        return
-    addresses = client("ec2").describe_addresses()["Addresses"]
-    own = [
-        row
-        for row in addresses
-        if {"Key": "Environment", "Value": settings.stack} in row.get("Tags", ())
-    ]
-    limit = int(_quota(client, "ec2", ADDRESSES))
-    if len(addresses) - len(own) + needed > limit:
-        yield (
-            f"the stack needs {needed} Elastic IP addresses, but account {settings.account} uses "
-            f"{len(addresses) - len(own)} of {limit} for other purposes. Run: "
-            f"{_request(settings, 'ec2', ADDRESSES, limit + needed)}, or set network.nat to one or "
-            "none"
-        )
+def _network(settings: Settings, client: Client) -> Iterator[str]:
+    """Compare the Elastic IP addresses, the VPC and the gateway endpoints with their quotas."""
+    ec2 = client("ec2")
+    endpoints = ec2.describe_vpc_endpoints()["VpcEndpoints"]
+    gateways = [row for row in endpoints if row["VpcEndpointType"] == "Gateway"]
+    own_vpc = 0 if settings.existing_resources.vpc_id else 1
+    for kind, service, code, needed, existing, otherwise in (
+        (
+            "Elastic IP addresses",
+            "ec2",
+            ADDRESSES,
+            settings.network.nat_count,
+            ec2.describe_addresses()["Addresses"],
+            "set network.nat to one or none",
+        ),
+        (
+            "VPCs",
+            "vpc",
+            VPCS,
+            own_vpc,
+            ec2.describe_vpcs()["Vpcs"],
+            "set existing_resources.vpc_id",
+        ),
+        ("gateway VPC endpoints", "vpc", GATEWAY_ENDPOINTS, 2, gateways, "delete some"),
+    ):
+        tag = {"Key": "Environment", "Value": settings.stack}
+        others = sum(tag not in row.get("Tags", ()) for row in existing)
+        limit = int(_quota(client, service, code)) if needed else 0
+        if needed and others + needed > limit:
+            yield (
+                f"the stack needs {needed} of the {kind} of account {settings.account} in "
+                f"{settings.region}, which uses {others} of {limit} for other purposes. Run: "
+                f"{_request(settings, service, code, limit + needed)}, or {otherwise}"
+            )
 
 
 def _fixed(settings: Settings, client: Client) -> Iterator[str]:
@@ -138,16 +152,25 @@ def _fixed(settings: Settings, client: Client) -> Iterator[str]:
     policies = {
         row["policyName"] for row in client("logs").describe_resource_policies()["resourcePolicies"]
     }
-    own_policies = {names.name("findings-delivery"), names.name("waf-delivery")}
-    for kind, existing, own, limit in (
-        ("CloudTrail trails", trails, {names.name("trail")}, TRAILS_MAX),
-        ("resource policies of CloudWatch Logs", policies, own_policies, LOG_POLICIES_MAX),
+    shared = settings.existing_resources
+    own_trails = set() if shared.trail else {names.name("trail")}
+    own_policies = {names.name(f"{kind}-delivery") for kind in ("findings", "waf")}
+    for kind, setting, existing, own, limit in (
+        ("CloudTrail trails", "trail", trails, own_trails, TRAILS_MAX),
+        (
+            "resource policies of CloudWatch Logs",
+            "log_policies",
+            policies,
+            set() if shared.log_policies else own_policies,
+            LOG_POLICIES_MAX,
+        ),
     ):
-        if len(existing | own) > limit:
+        if own and len(existing | own) > limit:
             yield (
                 f"account {settings.account} has {len(existing - own)} other {kind} in "
                 f"{settings.region}, the stack needs {len(own)}, and AWS does not raise the quota "
-                f"of {limit}. Delete some that are not needed, or use another account or region"
+                f"of {limit}. Use those of another stack (existing_resources.{setting}: true), or "
+                "another account or region"
             )
 
 

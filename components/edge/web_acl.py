@@ -183,12 +183,13 @@ class WebAcl(StackComponent):
         that requires its policy.
         """
         group = self.create_log_group(name, self.names.waf_log_group, logs_key_arn)
+        if self.settings.existing_resources.log_policies:
+            return group.arn, self.child
+        groups = self.names.of_stack("*").waf_log_group
         delivery = aws.cloudwatch.LogResourcePolicy(
             name,
             policy_name=self.names.name("waf-delivery"),
-            policy_document=render(
-                log_delivery_policy(self.names, "AllowWafLogDelivery", self.names.waf_log_group)
-            ),
+            policy_document=render(log_delivery_policy(self.names, "AllowWafLogDelivery", groups)),
             opts=self.child,
         )
         return group.arn, self.after(delivery)

@@ -57,10 +57,12 @@ def alarm_topic_policy(names: Naming) -> Document:
     )
 
 
-def log_key_statements(names: Naming, log_groups: Sequence[str]) -> tuple[Statement, ...]:
+def log_key_statements(
+    names: Naming, log_groups: Sequence[str], *, has_trail: bool
+) -> tuple[Statement, ...]:
     """Return the statements for the policy of the key for logs, which allow CloudWatch Logs to
-    encrypt `log_groups` (full names), CloudTrail to encrypt the trail, and the publishers of the
-    topic to encrypt messages.
+    encrypt `log_groups` (full names), CloudTrail to encrypt the trail of the stack, and the
+    publishers of the topic to encrypt messages.
     """
     groups = [names.log_group_arn(group) for group in log_groups]
     cloud_trail = {"Service": "cloudtrail.amazonaws.com"}
@@ -70,13 +72,7 @@ def log_key_statements(names: Naming, log_groups: Sequence[str]) -> tuple[Statem
     trails = {
         "kms:EncryptionContext:aws:cloudtrail:arn": names.any_arn("cloudtrail", "trail/*", "*")
     }
-    return (
-        allow_key_use(
-            "LogGroups",
-            USE,
-            {"Service": f"logs.{names.region}.amazonaws.com"},
-            {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups}},
-        ),
+    encryption = (
         allow_key_use(
             "AllowCloudTrailEncryption",
             "kms:GenerateDataKey*",
@@ -84,6 +80,15 @@ def log_key_statements(names: Naming, log_groups: Sequence[str]) -> tuple[Statem
             {**trail, "StringLike": trails},
         ),
         allow_key_use("AllowCloudTrailDescribeKey", "kms:DescribeKey", cloud_trail, trail),
+    )
+    return (
+        allow_key_use(
+            "LogGroups",
+            USE,
+            {"Service": f"logs.{names.region}.amazonaws.com"},
+            {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups}},
+        ),
+        *(encryption if has_trail else ()),
         topic_key_use("AllowTopicPublishers", names, ALARM_TOPIC, TOPIC_PUBLISHERS),
     )
 
@@ -132,7 +137,7 @@ def repository_policy(function_arns: tuple[str, ...]) -> Document:
 
 
 def log_delivery_policy(names: Naming, sid: str, log_group: str) -> Document:
-    """Allow the log delivery service to write to the log group with this full name.
+    """Allow the log delivery service to write to the log groups with this full name.
 
     Sources: CloudWatch Logs User Guide, "IAM permissions required to create or work with a data
     protection policy"; AWS WAF Developer Guide, "Permissions to publish logs to CloudWatch Logs".

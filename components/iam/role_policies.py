@@ -23,7 +23,7 @@ COLLECTOR = "collector"
 """Name of the OpenTelemetry collector: container, repository and log stream prefix."""
 COLLECTOR_METRICS_STREAM = "otel-metrics"
 ROTATION_FUNCTION = "rotate"
-CHAT = "chat"
+CHAT, TRAIL_LOG = "chat", "trail-log"
 RESTART_FUNCTION = "restart"
 ECS_INFRASTRUCTURE = "ecs-infrastructure"
 BOOTSTRAP_TOKEN = "bootstrap-token"  # noqa: S105 the kind of a secret
@@ -231,11 +231,6 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
             trust("vpc-flow-logs.amazonaws.com", account=names.account, source_arn=flow_log),
             document(write_log(names, "network", describe=True), list_groups),
         ),
-        "trail-log": RoleDefinition(
-            "Delivers CloudTrail events to CloudWatch Logs",
-            trust("cloudtrail.amazonaws.com"),
-            document(write_log(names, "trail")),
-        ),
         "database-monitor": RoleDefinition(
             "Publishes RDS Enhanced Monitoring metrics",
             trust(
@@ -260,6 +255,17 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
             }
             if stack.settings.monitoring.slack_channel
             else {}
+        ),
+        **(
+            {}
+            if stack.settings.existing_resources.trail
+            else {
+                TRAIL_LOG: RoleDefinition(
+                    "Delivers CloudTrail events to CloudWatch Logs",
+                    trust("cloudtrail.amazonaws.com"),
+                    document(write_log(names, "trail")),
+                )
+            }
         ),
     }
 

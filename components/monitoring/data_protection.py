@@ -42,16 +42,16 @@ class DataProtection(StackComponent):
         self, name: str, stack: Stack, logs_key_arn: pulumi.Input[str], opts: pulumi.ResourceOptions
     ) -> None:
         super().__init__("gatehouse:monitoring:DataProtection", name, stack, opts)
-        group_name = self.names.log_group(LOG_GROUP)
-        group = self.create_log_group(name, group_name, logs_key_arn)
-        aws.cloudwatch.LogResourcePolicy(
-            name,
-            policy_name=self.names.name("findings-delivery"),
-            policy_document=render(
-                log_delivery_policy(self.names, "AllowFindingsDelivery", group_name)
-            ),
-            opts=self.child,
-        )
+        group = self.create_log_group(name, self.names.log_group(LOG_GROUP), logs_key_arn)
+        if not self.settings.existing_resources.log_policies:
+            groups = self.names.of_stack("*").log_group(LOG_GROUP)
+            policy = log_delivery_policy(self.names, "AllowFindingsDelivery", groups)
+            aws.cloudwatch.LogResourcePolicy(
+                name,
+                policy_name=self.names.name("findings-delivery"),
+                policy_document=render(policy),
+                opts=self.child,
+            )
         self.log_group = group.name
         self.register_outputs({"logGroup": self.log_group})
 

@@ -47,7 +47,8 @@ class LogAlarms(StackComponent):
         GH-CW-003.
 
     topic_arn: Topic of the alarms.
-    log_groups: Log group of CloudTrail ("trail"), the gateway, the console and the sharing service.
+    log_groups: Log group of the gateway, the console, the sharing service and, if the stack has a
+        trail, CloudTrail ("trail").
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class LogAlarms(StackComponent):
             (audit_filters(), "audit-chain", "console"),
             (secret_filters(), "tokens", "console"),
         ):
-            for log_filter in filters:
+            for log_filter in filters if group in log_groups else ():
                 self._alarm(log_filter, runbook, log_groups[group], topic_arn)
         self.register_outputs({})
 

@@ -122,7 +122,7 @@ class CacheSettings(Section):
     """The Amazon ElastiCache for Valkey replication group."""
 
     engine_version: Annotated[
-        str, string(r"(7\.2|8\.\d)", 'Valkey version "7.2", "8.0" or later, in quotes')
+        str, string(r"(7\.2|([89]|[1-9]\d)\.\d)", 'Valkey version "7.2", "8.0" or later, in quotes')
     ] = "8.0"
     """Valkey version of a new cache. AWS upgrades the minor version of an existing cache."""
     allow_upgrade: Flag = False

@@ -19,16 +19,20 @@ CIDR = r"(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}"
 PRIVATE_NETWORKS = strings(rf"{CIDR}/\d{{1,2}}", 0, 10, "IPv4 networks")
 TCP_PORT = integer(1024, 65535, "a TCP port")
 ANYWHERE = "0.0.0.0/0"
-TIERS = {"edge": (0, 8), "data": (8, 8), "app": (1, 4)}
-"""First block and additional prefix bits of each subnet tier. In a /16, edge and data are /24
-blocks of the first /20; app uses the following /20 blocks."""
+TIERS = {"edge": 0, "data": 8, "app": 1}
+"""First block of each subnet tier. In a /16, edge and data are /24 blocks of the first /20; app
+uses the following /20 blocks. In smaller networks, the blocks are smaller, with at least 64
+addresses."""
 REQUESTS = integer(100, 2_000_000, "requests in five minutes from one IP address")
 
 
 class NetworkSettings(Section):
     """The VPC and its three subnet tiers."""
 
-    cidr: Annotated[str, string(rf"{CIDR}/16", 'an IPv4 network with /16, such as "10.20.0.0/16"')]
+    cidr: Annotated[
+        str,
+        string(rf"{CIDR}/(1[6-9]|20)", 'an IPv4 network from /16 to /20, such as "10.20.0.0/16"'),
+    ]
     """IPv4 CIDR block of the VPC. The block must not overlap with peered networks and cannot be
     changed in place.
     """
@@ -71,8 +75,9 @@ class NetworkSettings(Section):
 
     def tier_cidrs(self, tier: str) -> list[str]:
         """Return the CIDR blocks of a tier, one for each zone in the order of `zones`."""
-        first, bits = TIERS[tier]
-        blocks = list(ipaddress.IPv4Network(self.cidr).subnets(prefixlen_diff=bits))
+        network, first = ipaddress.IPv4Network(self.cidr), TIERS[tier]
+        bits = min(8, 26 - network.prefixlen)
+        blocks = list(network.subnets(prefixlen_diff=bits - 4 if tier == "app" else bits))
         return [str(block) for block in blocks[first : first + len(self.zones)]]
 
     @property

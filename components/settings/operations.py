@@ -142,6 +142,16 @@ class ExistingResourcesSettings(Section):
         ),
     ] = None
     """Internet gateway of the VPC in `vpc_id`."""
+    access_log_bucket: Annotated[str | None, STATE_BUCKET] = None
+    """S3 bucket in `region` for the access logs of the load balancers, encrypted with SSE-S3, whose
+    policy allows Elastic Load Balancing to write. If empty, the stack uses its own bucket."""
+    trail: Flag = False
+    """The account has a CloudTrail trail with alarms, for example that of another stack: AWS allows
+    five trails in a region. The stack creates neither. That trail records data events only of the
+    resources that it selects."""
+    log_policies: Flag = False
+    """Another Gatehouse stack in the account and region has created the two resource policies of
+    CloudWatch Logs that allow log delivery for all stacks: AWS allows ten policies in a region."""
 
 
 class DeliverySettings(Section):

@@ -82,7 +82,10 @@ OPTIONS: dict[str, Any] = {
 """Changes to the settings of dev: external systems, a Core, and another rollout."""
 CLOSED: dict[str, Any] = {
     "notifications": {"public_webhooks": False, "webhook_networks": ["10.30.0.0/16"]},
-    "existing_resources": {"zone_id": ZONE, **VPC},
+    "existing_resources": {
+        **{"zone_id": ZONE, **VPC, "trail": True, "log_policies": True},
+        "access_log_bucket": "balancer-logs",
+    },
     "monitoring.probe_interval_minutes": 0,
     "reserve_function_concurrency": False,
     "recovery.stack": "devdr",

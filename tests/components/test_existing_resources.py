@@ -1,4 +1,4 @@
-"""Hosted zone, certificate and VPC that the account has already (`existing_resources`)."""
+"""Resources that the account has already (`existing_resources`)."""
 
 from tests.components.program import CERTIFICATE, CLOSED, CLOUDFRONT, VPC, ZONE, Program, run
 
@@ -58,3 +58,16 @@ def test_flow_logs_of_an_existing_vpc_cover_only_the_subnets_of_the_stack() -> N
     assert all("vpcId" not in row for row in logs)
     (own,) = run("dev").of_type("ec2/flowLog:FlowLog")
     assert (own.name, own.inputs["vpcId"]) == ("flow", "vpc-id")
+
+
+def test_stack_uses_the_trail_the_log_policies_and_the_log_bucket_of_the_account() -> None:
+    program = run("dev", changes=CLOSED)
+    absent = {"aws:cloudtrail/trail:Trail", "aws:cloudwatch/logResourcePolicy:LogResourcePolicy"}
+    assert types(program) & absent == set()
+    assert types(run("dev")) >= absent
+    assert [name for name in program.alarms() if name.startswith("cis-")] == []
+    (balancer,) = program.of_type("lb/loadBalancer:LoadBalancer")
+    assert balancer.inputs["accessLogs"]["bucket"] == "balancer-logs"
+    policies = run("dev").of_type("cloudwatch/logResourcePolicy:LogResourcePolicy")
+    for policy, group in zip(policies, ("/gatehouse/*/findings", "aws-waf-logs-"), strict=True):
+        assert f"log-group:{group}" in policy.inputs["policyDocument"]

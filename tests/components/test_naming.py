@@ -9,7 +9,7 @@ import pytest
 
 from components.settings.loader import parse
 from tests.components.program import Program, run, run_as
-from tests.components.settings.stack_settings import CORE, STACKS, raw_settings
+from tests.components.settings.stack_settings import CORE, raw_settings
 
 STACK = "longname"
 CORE_NAME_MAX = 20
@@ -84,15 +84,16 @@ def test_stack_of_its_own_name_has_values_of_its_environment(longest: Program) -
     assert [text for text in texts if re.search(r"gatehouse[-/]prod[-/]", text)] == []
 
 
-@pytest.mark.parametrize("stack", STACKS)
-def test_subnets_of_tiers_do_not_overlap(stack: str) -> None:
-    network = parse(raw_settings(stack), stack).network
+@pytest.mark.parametrize("prefix", range(16, 21))
+def test_subnets_of_tiers_do_not_overlap(prefix: int) -> None:
+    network = parse(raw_settings("prod", {"network.cidr": f"10.20.0.0/{prefix}"}), "prod").network
     blocks = [
         ipaddress.ip_network(cidr)
         for tier in ("edge", "app", "data")
         for cidr in network.tier_cidrs(tier)
     ]
     assert len(blocks) == 3 * len(network.zones)
+    assert min(block.num_addresses for block in blocks) >= 64
     whole = ipaddress.IPv4Network(network.cidr)
     assert all(
         isinstance(block, ipaddress.IPv4Network) and block.subnet_of(whole) for block in blocks

@@ -461,9 +461,10 @@ def serving(account: FakeAccount) -> Iterator[str]:
                 ("DescribeTrails", "DescribeResourcePolicies")
             ):
                 self._respond(200, b'{"trailList": [], "resourcePolicies": []}')
-            elif b"Action=DescribeAddresses" in body:
+            elif resource := re.search(rb"Action=Describe(Addresses|Vpcs|VpcEndpoints)&", body):
+                sets = b"<addressesSet/><vpcSet/><vpcEndpointSet/>"
                 self._respond(
-                    200, b"<DescribeAddressesResponse><addressesSet/></DescribeAddressesResponse>"
+                    200, b"<Describe%s>%s</Describe%s>" % (resource[1], sets, resource[1])
                 )
             elif target := self.headers.get("X-Amz-Target"):
                 service = account.ecr if "ContainerRegistry" in target else account.ecs

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
 
-from release.quotas import ADDRESSES, FARGATE_CPU, exceeded_quotas
+from release.quotas import ADDRESSES, FARGATE_CPU, GATEWAY_ENDPOINTS, VPCS, exceeded_quotas
 from release.stack_file import Stack
 from sandbox.emulator.sessions import session
 from tests.components.settings.stack_settings import raw_settings
@@ -26,6 +26,8 @@ def account(
     reserved: int | None = None,
     vcpus: int = 1000,
     addresses: int = 0,
+    vpcs: int = 0,
+    endpoints: int = 0,
     trails: Sequence[str] = (),
     log_policies: Sequence[str] = (),
 ) -> Callable[[str], Any]:
@@ -64,13 +66,23 @@ def account(
             rows = [{"policyName": name} for name in log_policies]
             stub.add_response("describe_resource_policies", {"resourcePolicies": rows})
         else:
+            rows = [{"VpcEndpointType": "Gateway"}] * endpoints
+            stub.add_response("describe_vpc_endpoints", {"VpcEndpoints": rows})
             stub.add_response(
                 "describe_addresses", {"Addresses": [{"PublicIp": "198.51.100.1"}] * addresses}
             )
+            stub.add_response("describe_vpcs", {"Vpcs": [{"VpcId": "vpc-1"}] * vpcs})
         stub.activate()
         return created
 
-    quotas = iter([("fargate", FARGATE_CPU, vcpus), ("ec2", ADDRESSES, 5)])
+    quotas = iter(
+        [
+            ("fargate", FARGATE_CPU, vcpus),
+            ("ec2", ADDRESSES, 5),
+            ("vpc", VPCS, 5),
+            ("vpc", GATEWAY_ENDPOINTS, 20),
+        ]
+    )
     return client
 
 
@@ -122,6 +134,14 @@ def test_used_addresses_are_counted() -> None:
     assert "uses 3 of 5" in message
 
 
+def test_vpcs_and_gateway_endpoints_are_counted() -> None:
+    changes = {"network.nat": "per_zone"}
+    assert exceeded_quotas(stack(**changes), account(vpcs=4, endpoints=18)) == []
+    vpcs, endpoints = exceeded_quotas(stack(**changes), account(vpcs=5, endpoints=19))
+    assert "existing_resources.vpc_id" in vpcs
+    assert "19 of 20" in endpoints
+
+
 def test_quotas_that_aws_does_not_raise_are_compared() -> None:
     others = [f"other-{number}" for number in range(9)]
     own = ["gatehouse-prod-findings-delivery", "gatehouse-prod-waf-delivery"]
@@ -131,6 +151,8 @@ def test_quotas_that_aws_does_not_raise_are_compared() -> None:
     assert "5 other CloudTrail trails" in message
     (message,) = exceeded_quotas(stack(), account(log_policies=others))
     assert "9 other resource policies of CloudWatch Logs" in message
+    shared: dict[str, Any] = {"existing_resources": {"trail": True, "log_policies": True}}
+    assert exceeded_quotas(stack(**shared), account(trails=others[:5], log_policies=others)) == []
 
 
 def test_quota_that_cannot_be_read_is_not_checked() -> None:

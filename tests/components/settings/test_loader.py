@@ -97,6 +97,7 @@ def test_invalid_stack_name_is_rejected(stack: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
+        {"cache.engine_version": "9.1", "database.engine_version": "18.1"},
         {"cores": [CORE]},
         {"cores": [CORE, {**CORE, "name": "b", "port": 9001}]},
         {"oidc": OIDC},
