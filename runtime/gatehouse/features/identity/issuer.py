@@ -28,7 +28,7 @@ from gatehouse.platform.http.trusted_certificates import tls_context
 TIMEOUT_S = 3.0
 DOCUMENT_BYTES_MAX = 262_144
 CACHE_S = 600.0
-REFETCH_S = 30.0
+REFETCH_S = 5.0
 STALE_S = 86_400.0
 RSA_BITS_MIN = 2048
 

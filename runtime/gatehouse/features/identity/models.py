@@ -9,7 +9,7 @@ from gatehouse.core.roles import Role
 
 
 class Identity(msgspec.Struct, frozen=True):
-    subject: str  # `sub` of the token; printable ASCII, at most 200 characters
+    subject: str  # `sub` of the token; printable ASCII, at most 255 characters
     roles: frozenset[Role]
     proven_at: float = 0.0  # Unix seconds of the last authentication at the issuer; 0: unknown
 

@@ -23,7 +23,7 @@ TOKEN_CHARS_MAX = 16_384
 
 #: Maximum clock difference between the console and the issuer, in seconds.
 SKEW_S = 60
-_SUBJECT_CHARS_MAX = 200
+_SUBJECT_CHARS_MAX = 255
 _ID_TOKEN_TYPES = frozenset({"", "jwt"})
 _BEARER_TYPES = _ID_TOKEN_TYPES | {"at+jwt", "application/at+jwt"}
 
@@ -99,15 +99,26 @@ class OidcIdentityProvider:
         )
 
     def _roles(self, claims: Mapping[str, Any]) -> frozenset[Role]:
-        value: Any = claims
-        for member in self.issuer.claim.split("."):
-            value = value.get(member) if isinstance(value, dict) else None
+        value = _member(claims, self.issuer.claim)
         named = [value] if isinstance(value, str) else value if isinstance(value, list) else []
         return frozenset(
             self.issuer.roles[name]
             for name in named
             if isinstance(name, str) and name in self.issuer.roles
         )
+
+
+def _member(claims: Any, path: str) -> Any:
+    """The member at a path, or None. Dots in the path separate members, and can also be part of
+    their names, as in `https://gatehouse.example.com/roles`.
+    """
+    if not isinstance(claims, Mapping):
+        return None
+    if path in claims:
+        return claims[path]
+    ends = [index for index, char in enumerate(path) if char == "."]
+    members = (_member(claims.get(path[:end]), path[end + 1 :]) for end in ends)
+    return next((member for member in members if member is not None), None)
 
 
 def _proven_at(claims: Mapping[str, Any]) -> float:

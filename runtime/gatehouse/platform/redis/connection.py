@@ -26,6 +26,10 @@ TOKEN_S = 900
 #: Maximum number of connections of a process. Further calls wait for a connection.
 CONNECTIONS_MAX = 4
 
+#: A name with the hash tag of all names. A shard of a cluster that does not hold them is therefore
+#: not ready.
+_PROBED = "gatehouse:{0}"
+
 Reply = TypeVar("Reply")
 
 
@@ -61,7 +65,7 @@ class Redis:
 
     async def check(self) -> None:
         """Raises Unavailable."""
-        await self.call(self.client.ping())
+        await self.call(self.client.exists(_PROBED))
 
     async def close(self) -> None:
         """Closes the connections. Calls in progress raise Unavailable."""

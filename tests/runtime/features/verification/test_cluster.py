@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import RateLimit
 from gatehouse.core.verification import Charge
 from gatehouse.features.verification.rate_limiters import RateLimits
@@ -89,3 +90,16 @@ async def test_workers_share_limits_in_a_cluster(cluster: list[str]) -> None:
         with Valkey.from_url(url) as client:
             sizes.append(client.dbsize())
     assert sizes == [2 + WORKERS] * len(SHARDS)  # two counters, and the last calls of the workers
+
+
+@pytest.mark.requirement("TR-09")
+async def test_only_the_shard_with_the_limits_is_ready(cluster: list[str]) -> None:
+    """A gateway uses a server, and is not ready with another shard of a cluster."""
+    for url, tag in zip(cluster, SHARDS, strict=True):
+        redis = Redis(url, "url", timeout_s=20)
+        if tag == "0":
+            await redis.check()
+        else:
+            with pytest.raises(Unavailable):
+                await redis.check()
+        await redis.close()

@@ -141,7 +141,7 @@ async def test_connection_verifies_the_server_and_logs_in_with_a_token(
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
             received.append(data)
-            writer.write(b"+PONG\r\n" if b"PING" in data else b"+OK\r\n" * data.count(b"*"))
+            writer.write(b":0\r\n" if b"EXISTS" in data else b"+OK\r\n" * data.count(b"*"))
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", ssl=certificate(tmp_path, "localhost"))
@@ -162,4 +162,4 @@ async def test_connection_verifies_the_server_and_logs_in_with_a_token(
     login = received[0].split(b"\r\n")
     assert (login[2], login[4]) == (b"AUTH", b"gateway")
     assert login[6].startswith(b"cache/?Action=connect&User=gateway&")
-    assert b"PING" in received[-1]
+    assert b"EXISTS" in received[-1]
