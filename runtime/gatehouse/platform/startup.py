@@ -5,17 +5,17 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import sys
 from collections.abc import Iterator
 
 
 @contextlib.contextmanager
 def no_collection() -> Iterator[None]:
     """Disables garbage collection during imports, and excludes the imported objects from later
-    collections, such as the one at the end of the process.
-
-    Nearly all of these objects exist until the process ends. In measurements, commands and services
-    took a fifth less CPU time.
+    collections. In measurements, commands and services took a fifth less CPU time.
     """
+    # httpx works without its command, which is a quarter of the imports of our commands.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     atexit.register(gc.freeze)
     gc.disable()
     try:

@@ -1,10 +1,11 @@
-"""Garbage collection is disabled during imports."""
+"""Garbage collection is disabled during imports, and the command of httpx is not imported."""
 
 import subprocess
 import sys
 
 _PROGRAM = """
 import gc
+import sys
 from gatehouse.platform.startup import no_collection
 
 collections = []
@@ -20,6 +21,8 @@ except ImportError:
     pass
 assert not collections
 assert gc.isenabled() and gc.get_freeze_count() > len(kept)
+import httpx
+assert "rich" not in sys.modules
 """
 
 

@@ -9,7 +9,6 @@ import base64
 import json
 import os
 import secrets
-import sys
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -27,6 +26,7 @@ from gatehouse.platform.settings import Settings
 from sandbox import child_processes
 from sandbox.ports import free_port
 from tests.runtime.platform.tracing.collector import Collector, running_collector
+from tests.runtime.services.gateway import fork_server
 
 PEPPER = bytes(range(32))
 SERVE = (
@@ -373,9 +373,7 @@ def start_gateway(
     environment: dict[str, str], log: Path, until: str = "/readyz", *, script: str = SERVE
 ) -> child_processes.Child:
     """Starts a gateway and waits until `until` returns 200. Its output is written to `log`."""
-    child = child_processes.start(
-        "gateway", [sys.executable, "-c", script], log=log, env=environment
-    )
+    child = fork_server.start(script, environment, log)
     url = f"http://{environment['GATEHOUSE_BIND']}:{environment['GATEHOUSE_GATEWAY_PORT']}{until}"
     child_processes.wait_until(child, lambda: _is_ready(url), "ready", 60)
     return child
@@ -451,12 +449,9 @@ def traced_gateway_process(
     collector: Collector, database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, int, Path, str]]:
     """A gateway that traces each request. A module uses it by overriding `gateway_process`."""
-    port, log = free_port(), tmp_path_factory.mktemp("gateway") / "gateway.log"
-    child = start_gateway(
-        gateway_environment(database.app_url, redis_url, port, **trace_settings(collector)), log
-    )
-    yield port, child.pid, log, database.app_url
-    assert child.stop() == 0
+    folder, settings = tmp_path_factory.mktemp("gateway"), trace_settings(collector)
+    with running_gateway(database, redis_url, folder, **settings) as process:
+        yield process
 
 
 @pytest.fixture
@@ -486,9 +481,7 @@ def failed_start(database: Any, redis_url: str, tmp_path: Path) -> Callable[...,
 
     def run(**more: str) -> tuple[int, str]:
         environment = {**gateway_environment(database.app_url, redis_url, free_port()), **more}
-        child = child_processes.start(
-            "gateway", [sys.executable, "-c", SERVE], log=tmp_path / "gateway.log", env=environment
-        )
+        child = fork_server.start(SERVE, environment, tmp_path / "gateway.log")
         try:
             status = child.process.wait(60)
         finally:
