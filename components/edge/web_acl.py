@@ -171,6 +171,21 @@ class WebAcl(StackComponent):
             region=region,
             resource_arn=self.arn,
             log_destination_configs=[log_destination],
+            # Logging every request would cost more than AWS WAF itself. The access log of the load
+            # balancer contains all requests.
+            logging_filter={
+                "default_behavior": "DROP",
+                "filters": [
+                    {
+                        "behavior": "KEEP",
+                        "requirement": "MEETS_ANY",
+                        "conditions": [
+                            {"action_condition": {"action": action}}
+                            for action in ("BLOCK", "COUNT")
+                        ],
+                    }
+                ],
+            },
             redacted_fields=_redacted_fields(),
             opts=log_opts,
         )

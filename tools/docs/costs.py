@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from gatehouse.features.sharing.worker import INTERVAL_S
 from gatehouse_policies.program.types import Registration
 
 from tools.docs import markdown
@@ -18,12 +19,23 @@ HOURS = 730
 PRICES: dict[str, Any] = tomllib.loads(
     Path(__file__).with_name("prices.toml").read_text(encoding="utf-8")
 )
-DATABASE, CACHE, NETWORK, FIXED = (
-    PRICES[section]["usd"] for section in ("database", "cache", "network", "fixed")
+DATABASE, CACHE, NETWORK, FIXED, METRICS, REQUESTS, LOGS = (
+    PRICES[section]["usd"]
+    for section in ("database", "cache", "network", "fixed", "metrics", "requests", "logs")
 )
 STORAGE = float(PRICES["database_storage"]["usd"]["gib"])
 VCPU, GIB = float(PRICES["fargate"]["usd"]["vcpu"]), float(PRICES["fargate"]["usd"]["gib"])
 MIB_PER_GIB, UNITS_PER_VCPU = 1024, 1024
+INSIGHTS_METRICS = 45
+"""Metrics of Container Insights for each task, with its share of the service and the cluster. An
+estimate.
+"""
+DATABASE_VCPU = float(PRICES["database_insights"]["usd"]["vcpu"])
+VCPUS_OF_CLASS = 2
+"""vCPUs of every instance class with a price."""
+EVENT_KIB, LINE_KIB = 1.8, 0.5
+"""Size of a data event and of a log line for a request."""
+KIB_PER_GIB = 1024 * 1024
 
 
 def _tasks(services: list[Registration], definitions: list[Registration]) -> Iterator[float]:
@@ -41,9 +53,13 @@ def _tasks(services: list[Registration], definitions: list[Registration]) -> Ite
 
 
 def _databases(instances: list[Registration]) -> float:
-    """USD a month of the database."""
+    """USD a month of the database. Database Insights monitors one instance of a Multi-AZ pair."""
     return sum(
-        (2 if resource.inputs["multiAz"] else 1)
+        VCPUS_OF_CLASS
+        * DATABASE_VCPU
+        * HOURS
+        * bool(resource.inputs["databaseInsightsMode"] == "advanced")
+        + (2 if resource.inputs["multiAz"] else 1)
         * (
             float(DATABASE[resource.inputs["instanceClass"]]) * HOURS
             + STORAGE * int(resource.inputs["allocatedStorage"])
@@ -58,6 +74,38 @@ def _endpoints(endpoints: Iterable[Registration]) -> int:
         for resource in endpoints
         if resource.inputs.get("vpcEndpointType") == "Interface"
     )
+
+
+def _custom_metrics(alarms: Iterable[Registration]) -> int:
+    """Number of different metrics of the stack itself in its alarms."""
+    metrics = [
+        metric
+        for alarm in alarms
+        for metric in (
+            alarm.inputs,
+            *(query.get("metric") or {} for query in alarm.inputs.get("metricQueries") or ()),
+        )
+    ]
+    return len(
+        {
+            (metric["metricName"], *sorted((metric.get("dimensions") or {}).items()))
+            for metric in metrics
+            if str(metric.get("namespace", "")).startswith("Gatehouse")
+        }
+    )
+
+
+def _polling(services: Iterable[Registration], trails: list[Registration]) -> float:
+    """USD a month of the data events of the consoles that look for due secrets."""
+    tasks = sum(service.inputs["desiredCount"] for service in services if service.name == "console")
+    events = tasks * HOURS * 3600 / INTERVAL_S if trails else 0
+    event_usd = REQUESTS["data_event"] / 1e6 + EVENT_KIB / KIB_PER_GIB * LOGS["ingestion"]
+    return float(events * event_usd)
+
+
+def million_requests() -> tuple[float, float]:
+    """USD for a million requests to the gateway: AWS WAF and the log of the gateway."""
+    return float(REQUESTS["waf"]), 1e6 * LINE_KIB / KIB_PER_GIB * sum(LOGS.values())
 
 
 ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] = (
@@ -97,7 +145,17 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
         ),
     ),
     (
-        "database with storage",
+        "Container Insights, per task (estimate)",
+        ("ecs/service:Service",),
+        lambda services: (
+            str(sum(resource.inputs["desiredCount"] for resource in services)),
+            sum(resource.inputs["desiredCount"] for resource in services)
+            * INSIGHTS_METRICS
+            * METRICS["insights"],
+        ),
+    ),
+    (
+        "database with storage and Database Insights",
         ("rds/instance:Instance",),
         lambda n: (", ".join(_named(resource.inputs) for resource in n), _databases(n)),
     ),
@@ -122,6 +180,16 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     ),
     ("secrets", ("secretsmanager/secret:Secret",), lambda n: _each(n, FIXED["secret"])),
     ("alarms", ("cloudwatch/metricAlarm:MetricAlarm",), lambda n: _each(n, FIXED["alarm"])),
+    (
+        "custom metrics of the alarms",
+        ("cloudwatch/metricAlarm:MetricAlarm",),
+        lambda n: (str(_custom_metrics(n)), _custom_metrics(n) * METRICS["custom"]),
+    ),
+    (
+        "search for due secrets, data events",
+        ("ecs/service:Service", "cloudtrail/trail:Trail"),
+        lambda services, trails: ("", _polling(services, trails)),
+    ),
     ("dashboard", ("cloudwatch/dashboard:Dashboard",), lambda n: _each(n, FIXED["dashboard"])),
     ("hosted zone", ("route53/zone:Zone",), lambda n: _each(n, FIXED["zone"])),
 )
@@ -151,7 +219,7 @@ def page() -> str:
         (
             item,
             *(
-                f"{estimates[stack][index][1]}: {estimates[stack][index][2]:.0f}"
+                f"{estimates[stack][index][1]}: {estimates[stack][index][2]:.0f}".removeprefix(": ")
                 for stack in STACKS
             ),
         )
@@ -163,6 +231,9 @@ def page() -> str:
         hours=HOURS,
         date=PRICES["date"],
         region=PRICES["region"],
+        waf=f"{million_requests()[0]:.2f}",
+        log=f"{million_requests()[1]:.2f}",
+        million=f"{sum(million_requests()):.1f}",
         table=table(("item (quantity: USD a month)", *STACKS), [*rows, totals]),
         prices=table(("item", "USD", "per", "source"), _price_rows()),
     )

@@ -35,12 +35,13 @@ from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.observability import Observer
 
-INTERVAL_S = 1.0
+#: Each search for due secrets is a billed query and data event, also without work.
+INTERVAL_S = 5.0
 ORPHAN_INTERVAL_S = 3600.0
 #: Age in seconds after which objects without a secret are deleted. A secret is stored within
 #: seconds of its objects.
 ORPHAN_AGE_S = 3600.0
-BATCH = 25
+BATCH = 125
 #: Bounds of the retry interval in seconds. The interval equals the time for which the work has been
 #: due. Failing work therefore does not delay other secrets.
 RETRY_S_MIN = 5.0
