@@ -82,6 +82,7 @@ def _common(stack: Stack, database: pulumi.Input[str], cache: pulumi.Input[str])
         "GATEHOUSE_CONSOLE_URL": contract.urls["console"],
         "GATEHOUSE_SHARING_URL": contract.urls["sharing"],
         "GATEHOUSE_CORE_NETWORKS": ",".join(core_networks),
+        "GATEHOUSE_CORE_CREDENTIALS_PREFIX": names.secret(role_policies.CORE_CREDENTIALS),
         "GATEHOUSE_TRUSTED_PROXIES": ",".join(settings.network.tier_cidrs("edge")),
         "GATEHOUSE_LOG_LEVEL": settings.log_level,
         # The application treats an empty value as unset.

@@ -29,6 +29,8 @@ ECS_INFRASTRUCTURE = "ecs-infrastructure"
 BOOTSTRAP_TOKEN = "bootstrap-token"  # noqa: S105 the kind of a secret
 PEPPER = "pepper"
 """Kind of the secret that a stack in another region needs to verify the API keys."""
+CORE_CREDENTIALS = "core-credentials/"
+"""Beginning of the kinds of the secrets that operators create for Cores. The gateway reads them."""
 DATABASE = "gatehouse"
 """Name of the database."""
 DATABASE_OWNER = "gatehouse_owner"
@@ -92,15 +94,16 @@ def function_role(function: str) -> str:
 
 
 def secret_readers(names: Naming, contract: Contract) -> dict[str, tuple[str, ...]]:
-    """Return the execution roles that read each secret in the contract, keyed by the ARN pattern of
-    the secret.
+    """Return the execution roles that read each secret in the contract, and the task role that
+    reads the credentials of Cores, keyed by the ARN pattern of the secret.
     """
     readers: dict[str, tuple[str, ...]] = {}
     for process in contract.tasks.values():
         for secret in process.secrets:
             arn = _secret_arn(names, secret)
             readers[arn] = (*readers.get(arn, ()), execution_role(process))
-    return readers
+    gateway = task_role(contract.processes["gateway"])
+    return readers | {names.secret_arn(f"{CORE_CREDENTIALS}*"): (gateway,)}
 
 
 def readers_of(stack: Stack, kind: str) -> tuple[str, ...]:
@@ -299,6 +302,11 @@ def _task(stack: Stack, process: Process) -> Document | None:
                 [names.arn("elasticache", resource) for resource in cache],
             ),
         ]
+    credentials = names.secret_arn(f"{CORE_CREDENTIALS}*")
+    if task_role(process) in secret_readers(names, stack.contract)[credentials]:
+        statements.append(
+            allow("ReadCoreCredentials", "secretsmanager:GetSecretValue", [credentials])
+        )
     statements += sharing_policies.statements(names, [service.name for service in process.services])
     if object_policies.KEY_VARIABLE in process.variables:
         # S3 Object Lock protects checkpoints from being overwritten or deleted.

@@ -43,7 +43,7 @@ class StackProcesses:
         """
         self.local = local
         self.token = ""
-        self._aws = aws
+        self.aws = aws
         self._logs = logs
         self._progress = progress
         self._claim_port = claim_port
@@ -67,9 +67,9 @@ class StackProcesses:
         processes that were started. Raises SandboxError if a process does not start.
         """
         self._contract = contract.read(functions=exports["functions"], optional_variables=None)
-        tasks = services.deployed_tasks(self._aws, exports, self._contract)
+        tasks = services.deployed_tasks(self.aws, exports, self._contract)
         functions = {
-            name: lambda_functions.read(self._aws, exports, name) for name in exports["functions"]
+            name: lambda_functions.read(self.aws, exports, name) for name in exports["functions"]
         }
         self._create_secrets(exports)
         ports = {
@@ -109,7 +109,7 @@ class StackProcesses:
                 "Creating secret values with the deployed rotation function and its role"
             )
             lambda_functions.rotate_secrets(
-                self._aws, {**rotation, "secrets": new}, self._logs / "rotation.log"
+                self.aws, {**rotation, "secrets": new}, self._logs / "rotation.log"
             )
             self._rotated |= set(new.values())
             self._progress.done(", ".join(new))
@@ -155,7 +155,7 @@ class StackProcesses:
             self._progress.step(f"Restarting the {name}")
             self._stop([name])
         started = lambda_functions.start(
-            self._aws, function, port=self.local.ports[service], logs=self._logs
+            self.aws, function, port=self.local.ports[service], logs=self._logs
         )
         self._children[name] = self._register(started)
         lambda_functions.wait_ready(started, self.local.url(service))
@@ -169,7 +169,7 @@ class StackProcesses:
             self._children.pop(name).stop()
 
     def _environment(self, task: EcsTask) -> dict[str, str]:
-        return services.task_environment(self._aws, task, self._contract, self.local)
+        return services.task_environment(self.aws, task, self._contract, self.local)
 
 
 def code_digest(folder: Path = _CODE) -> str:

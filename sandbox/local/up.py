@@ -59,7 +59,9 @@ class Stopped(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The content of `up.json`, written when every service is ready."""
+    """The content of `up.json`, written when every service is ready. aws: environment variables of
+    an AWS client that may do everything.
+    """
 
     stack: str
     pid: int
@@ -67,6 +69,7 @@ class Endpoints:
     console: str
     sharing: str
     emulator: str
+    aws: Mapping[str, str]
     admin_token: str
 
 
@@ -223,6 +226,8 @@ class _Environment:
             os.getpid(),
             **urls,
             emulator=emulator.endpoint,
+            aws=processes.aws.operator.environment()
+            | {"AWS_ENDPOINT_URL": emulator.endpoint, "AWS_REGION": processes.aws.region},
             admin_token=processes.token,
         )
 

@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import pytest
 
@@ -32,6 +33,7 @@ class Running:
     console: str
     sharing: str
     emulator: str
+    aws: dict[str, str]
     admin_token: str
     stack: str
 
@@ -56,6 +58,18 @@ class Running:
         response = self.manage("POST", "/v1/keys", {"name": "test", **properties})
         assert response.status_code == 201, response.text
         return response.json()["key"]["id"], response.json()["token"]
+
+    def store_credential(self, core: str, document: Mapping[str, str]) -> None:
+        """Create the secret with the credential of a Core."""
+        secrets_manager = boto3.client(
+            "secretsmanager",
+            endpoint_url=self.emulator,
+            region_name=self.aws["AWS_REGION"],
+            aws_access_key_id=self.aws["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.aws["AWS_SECRET_ACCESS_KEY"],
+        )
+        name = f"gatehouse/{STACK}/core-credentials/{core}"
+        secrets_manager.create_secret(Name=name, SecretString=json.dumps(document))
 
     def share(self, text: str) -> tuple[str, str]:
         """Create a secret with one link. Returns its ID and the link."""
@@ -102,7 +116,7 @@ def running_from(home: Path) -> Running:
         home,
         **{
             name: endpoints[name]
-            for name in ("gateway", "console", "sharing", "emulator", "admin_token", "stack")
+            for name in ("gateway", "console", "sharing", "emulator", "aws", "admin_token", "stack")
         },
     )
 

@@ -19,6 +19,7 @@ import pytest
 from gatehouse.client import retrieval_links
 
 from sandbox.local.run_state import RunStateFile
+from sandbox.ports import PLAIN_HTTP
 from tests.journeys.conftest import STACK, Environment, Running, sandbox
 from tests.permission_reasons import listed_reasons
 from tools.attack.__main__ import attack_sandbox
@@ -71,7 +72,31 @@ def use_permissions(running: Running) -> None:
     key_id, token = running.key()
     assert running.open(token).status_code == 200
     assert running.manage("POST", f"/v1/keys/{key_id}/revoke", {}).status_code == 200
+    use_core_credential(running)
     use_links(running)
+
+
+def use_core_credential(running: Running) -> None:
+    """The management API as a Core, which the admin token of the local environment authorizes."""
+    value = f"Bearer {running.admin_token}"
+    running.store_credential("management", {"url": running.console, "value": value})
+    _, agent = running.key(scopes=["cores:register"])
+    registered = httpx.put(
+        f"{running.gateway}/v1/cores/management",
+        json={"url": running.console, "settings": {"add_credential": True}},
+        headers={"Authorization": f"Bearer {agent}"},
+        timeout=30,
+        verify=PLAIN_HTTP,
+    )
+    assert registered.status_code == 200, registered.text
+    _, token = running.key(scopes=["cores:read"])
+    keys = httpx.get(
+        f"{running.gateway}/cores/management/v1/keys",
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=30,
+        verify=PLAIN_HTTP,
+    )
+    assert keys.status_code == 200, keys.text
 
 
 def use_links(running: Running) -> None:

@@ -133,6 +133,12 @@ SECRETS = [
     *by_roles(
         ("rotate", PUT_SECRET, secret_arn("pepper"), ALLOWED),
         ("rotate", PUT_SECRET, secret_arn("other"), IMPLICIT_DENY),
+        ("rotate", READ_SECRET, secret_arn("core-credentials/docs"), IMPLICIT_DENY),
+        ("gateway-task", READ_SECRET, secret_arn("core-credentials/docs"), ALLOWED),
+        ("gateway-task", READ_SECRET, secret_arn("core-credentials"), IMPLICIT_DENY),
+        ("gateway-task", READ_SECRET, secret_arn("other"), IMPLICIT_DENY),
+        ("gateway-task", PUT_SECRET, secret_arn("core-credentials/docs"), IMPLICIT_DENY),
+        ("console-task", READ_SECRET, secret_arn("core-credentials/docs"), IMPLICIT_DENY),
         ("rotate", "secretsmanager:DeleteSecret", secret_arn("pepper"), EXPLICIT_DENY),
         ("restart", "ecs:UpdateService", ecs_service_arn("gateway"), ALLOWED),
         ("restart", "ecs:UpdateService", ecs_service_arn("other"), IMPLICIT_DENY),
@@ -202,6 +208,7 @@ secrets_key, data_key, logs_key, backup_key = (
 )
 PEPPER = via("secretsmanager", **for_secret("pepper"))
 SESSION_KEY = via("secretsmanager", **for_secret("session-key"))
+CORE_CREDENTIAL = via("secretsmanager", **for_secret("core-credentials/docs"))
 KEYS = [
     secrets_key("pepper decrypted for ECS", "gateway-execution", DECRYPT, ALLOWED, PEPPER),
     secrets_key(
@@ -214,7 +221,11 @@ KEYS = [
     secrets_key(
         "session key for the gateway", "gateway-execution", DECRYPT, IMPLICIT_DENY, SESSION_KEY
     ),
-    secrets_key("gateway task decrypts no secret", "gateway-task", DECRYPT, IMPLICIT_DENY, PEPPER),
+    secrets_key("gateway task, pepper", "gateway-task", DECRYPT, IMPLICIT_DENY, PEPPER),
+    secrets_key("gateway task, credential", "gateway-task", DECRYPT, ALLOWED, CORE_CREDENTIAL),
+    secrets_key(
+        "console task, credential", "console-task", DECRYPT, IMPLICIT_DENY, CORE_CREDENTIAL
+    ),
     data_key("console decrypts the links table", "console-task", DECRYPT, ALLOWED, LINKS_TABLE),
     data_key("gateway, links table", "gateway-task", DECRYPT, IMPLICIT_DENY, LINKS_TABLE),
     data_key("console encrypts an export", "console-task", DATA_KEY, ALLOWED, for_bucket("data")),

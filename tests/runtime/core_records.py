@@ -11,6 +11,9 @@ from gatehouse.core.keys import KeyEnvironment, KeyId
 
 from tests.runtime.console_client import Console
 
+#: Settings that exclude other settings.
+EXCLUDING = ("forward_authorization", "add_credential")
+
 
 def instance(instance_id: str, *, healthy: bool = True) -> CoreRecord:
     """A live instance of the Core docs."""
@@ -30,11 +33,10 @@ def instance(instance_id: str, *, healthy: bool = True) -> CoreRecord:
 
 
 def changed_settings() -> dict[str, Any]:
-    """A value other than the default for every setting, without forward_authorization."""
+    """A value other than the default for every setting, without those that exclude others."""
     schemas = msgspec.json.schema(CoreSettings)["$defs"]["CoreSettings"]["properties"]
     values = {name: _changed(schema) for name, schema in schemas.items()}
-    del values["forward_authorization"]
-    return values
+    return {name: value for name, value in values.items() if name not in EXCLUDING}
 
 
 def _changed(schema: dict[str, Any]) -> Any:

@@ -27,6 +27,7 @@ from pydantic import (
 from gatehouse.core.errors import Problem, SettingsError
 from gatehouse.core.features import FEATURES, switched
 from gatehouse.core.keys import KeyEnvironment, RateLimit
+from gatehouse.core.roles import Role
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -98,18 +99,6 @@ def _check_traces_endpoint(value: str) -> str:
     return value
 
 
-_ROLES = (
-    "owner",
-    "operator",
-    "issuer",
-    "auditor",
-    "service",
-    "secrets:create",
-    "secrets:read",
-    "secrets:revoke",
-)
-
-
 def _check_issuer(value: str) -> str:
     if value and not re.fullmatch(
         r"https://[^/\s]+\S*|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?", value
@@ -123,7 +112,7 @@ def _parse_oidc_roles(value: str) -> tuple[tuple[str, str], ...]:
         (name.strip(), role.strip())
         for name, _, role in (part.rpartition("=") for part in value.split(","))
     )
-    if any(not name or role not in _ROLES for name, role in pairs):
+    if any(not name or role not in set(Role) for name, role in pairs):
         raise ValueError(
             "must be comma-separated value=role, such as platform=owner,on-call=operator"
         )
@@ -335,6 +324,10 @@ class Settings(SharingSettings, ConnectionSettings):
     """Private networks in which Cores can register, as comma-separated CIDRs. Public IP addresses
     are always allowed. Empty by default, to prevent key holders from making the gateway call
     internal services."""
+    core_credentials_prefix: str = ""
+    """Prefix of the names of the secrets in AWS Secrets Manager that contain the credentials of
+    Cores with `add_credential`, such as gatehouse/prod/core-credentials/. The name of the Core is
+    appended. If unset, requests to these Cores are denied."""
     trusted_proxies: _Networks = ()
     """Proxies whose X-Forwarded-For is trusted, as comma-separated CIDRs: the subnets of the load
     balancer. Empty by default, because any client can send the header."""
@@ -462,13 +455,7 @@ class Settings(SharingSettings, ConnectionSettings):
     clients use."""
     core_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
     """Maximum number of concurrent requests to an instance of a Core per worker, including open
-    WebSockets. Further requests wait in a queue."""
-    core_queue_max: Annotated[int, Field(ge=0, le=65_536)] = 256
-    """Maximum number of requests per worker that wait for an instance of a Core. Further requests
-    are rejected with status 503 and the code `core_overloaded`. 0 disables the queue."""
-    core_queue_timeout_s: Annotated[float, Field(ge=0.05, le=60)] = 1.0
-    """Maximum time, in seconds, that a request waits in the queue of a Core. After that, the
-    request is rejected with status 503 and the code `core_overloaded`."""
+    WebSockets. Further requests are rejected with status 503 and the code `core_overloaded`."""
     core_cache_max_bytes: Annotated[int, Field(ge=0, le=1_073_741_824)] = 16_777_216
     """Size of the response cache of a worker, in bytes. A cached response can have at most 1 MiB
     and at most a quarter of this size. Every cached response is revalidated with the Core before it
@@ -477,10 +464,6 @@ class Settings(SharingSettings, ConnectionSettings):
     websockets_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
     """Maximum number of open WebSockets per worker. Further handshakes are rejected with status
     503.
-    """
-    core_websockets_max: Annotated[int, Field(ge=1, le=65_536)] = 512
-    """Maximum number of open WebSockets per Core and worker. Further handshakes are rejected with
-    status 503.
     """
 
     core_health_interval_s: Annotated[float, Field(ge=0, le=300)] = 10.0

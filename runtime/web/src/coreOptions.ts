@@ -11,6 +11,7 @@ export const CORE_OPTIONS = [
   {"option": "--key-header", "kind": "text", "help": "Header with the API key, in addition to `Authorization: Bearer`."},
   {"option": "--basic-auth", "kind": "flag", "help": "Accept the API key as the password of Basic authentication, with any user name. Unsafe cross-site requests of browsers are denied."},
   {"option": "--forward-authorization", "kind": "flag", "help": "Forward `Authorization` to the Core unless it contains an API key. Clients send the key in the key header, and the gateway sends the secret of the Core in `Gatehouse-Core-Secret`. Excludes `basic_auth`."},
+  {"option": "--add-credential", "kind": "flag", "help": "Add the credential that an operator stored for this Core in AWS Secrets Manager to each request. The gateway sends the secret of the Core in `Gatehouse-Core-Secret`. Excludes `forward_authorization` and `forward_host`."},
   {"option": "--remove-header", "kind": "words", "help": "Request headers that are not forwarded. `*` stands for any characters. Default: headers by which applications trust a proxy about the client. Repeatable."},
   {"option": "--cors-origin", "kind": "words", "help": "Origins of web pages that can call the Core from a browser, or `*`. Their preflight requests need no key. Repeatable."},
   {"option": "--error-format", "kind": "choice", "choices": ["openai", "problem"], "help": "Format of errors from the gateway: problem documents (RFC 9457), or errors as in the OpenAI API."},

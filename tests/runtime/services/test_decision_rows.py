@@ -108,7 +108,7 @@ async def test_row_applies_to_verifications_and_explanations() -> None:
 
 
 async def test_row_closes_open_websockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    websockets = WebSockets(TEST, Clock(), 1, 1, 3000, 60.0)
+    websockets = WebSockets(TEST, Clock(), 1, 3000, 60.0)
     with websockets.relay(
         msgspec.structs.replace(RECORD, owner="blocked"), REQUEST, instance("a")
     ) as relay:

@@ -130,8 +130,10 @@ def core(
     """
     _check_options(directory, gateway, name, url, url_file, bind)
     if directory is not None:
-        if settings["forward_authorization"]:
-            stop("--dir and --forward-authorization are mutually exclusive", code=USAGE)
+        for option in ("forward_authorization", "add_credential"):
+            if settings[option]:
+                name = option.replace("_", "-")
+                stop(f"--dir and --{name} are mutually exclusive", code=USAGE)
         settings["health_path"] = settings["health_path"] or HEALTH_PATH
     if instance and not re.fullmatch(INSTANCE_PATTERN, instance):
         stop(

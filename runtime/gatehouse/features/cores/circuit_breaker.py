@@ -49,10 +49,6 @@ class CircuitBreaker:
             return CircuitState.CLOSED
         return CircuitState.OPEN if now < self._open_until else CircuitState.HALF_OPEN
 
-    @property
-    def is_closed(self) -> bool:
-        return self._open_until is None
-
     def wait_s(self, now: float) -> float:
         """Seconds until the next request is allowed, or 0 if a request is allowed now."""
         return 0.0 if self._open_until is None else max(0.0, self._open_until - now)

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.token import Pepper
+from gatehouse.features.cores.credentials import Credentials
 from gatehouse.features.cores.repository import CoreRegistry, HealthCheckRepository
-from gatehouse.features.cores.service import core_credential
+from gatehouse.features.cores.service import credential_headers
 from gatehouse.platform.http_client.upstream import UpstreamClients, UpstreamRequest
 
 #: Maximum time in seconds until the status of the response arrives.
@@ -40,6 +41,7 @@ class HealthChecks:
     repository: HealthCheckRepository
     upstream: UpstreamClients
     pepper: Pepper
+    credentials: Credentials
     interval_s: float
     on_change: Callable[[CoreRecord], None]
 
@@ -68,11 +70,10 @@ class HealthChecks:
                 self.on_change(changed)
 
     async def _succeeds(self, core: CoreRecord) -> bool:
-        credential = core_credential(self.pepper, core)
         headers = [("user-agent", "gatehouse"), ("accept", "*/*"), ("connection", "close")]
-        if credential is not None:
-            headers.append(credential)
         try:
+            credential = await self.credentials.find(core.name, core.settings)
+            headers += credential_headers(self.pepper, core, credential)
             async with (
                 asyncio.timeout(TIMEOUT_S),
                 self.upstream.send(

@@ -22,11 +22,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from gatehouse.core.cores import CoreName, CoreRecord
-from gatehouse.core.errors import CoreCircuitOpen, CoreTimeout, CoreUnreachable
+from gatehouse.core.errors import CoreCircuitOpen, CoreOverloaded, CoreTimeout, CoreUnreachable
 from gatehouse.features.cores.circuit_breaker import CircuitBreaker, CircuitState, RetryBudget
-from gatehouse.features.cores.concurrency import ConcurrencyLimit
 from gatehouse.features.cores.reports import InstanceReport, RecentRequests, most_relevant
-from gatehouse.platform.executions import in_task
 from gatehouse.platform.http_client.upstream import (
     UpstreamClients,
     UpstreamRequest,
@@ -43,9 +41,7 @@ _FAILURES = frozenset({502, 503, 504})
 
 @dataclass(slots=True, eq=False)
 class _Instance:
-    """State of an instance. `requests`: requests in progress, including requests that wait for a
-    slot.
-    """
+    """State of an instance. `requests`: requests in progress."""
 
     lease_id: str
     url: str
@@ -74,14 +70,14 @@ class _Core:
 class LoadBalancer:
     """Not thread-safe; use in a single event loop.
 
-    limit: limits the requests to each instance. monotonic: clock in seconds. retry_share: 0 to 1.
-    failures_max, reset_s: see CircuitBreaker.
+    requests_max: maximum number of requests in progress per instance. monotonic: clock in seconds.
+    retry_share: 0 to 1. failures_max, reset_s: see CircuitBreaker.
     on_transition: called when the circuit breaker of an instance opens or closes. on_retry: called
     with False if the budget is used up.
     """
 
     upstream: UpstreamClients
-    limit: ConcurrencyLimit
+    requests_max: int
     monotonic: Callable[[], float]
     failures_max: int
     reset_s: float
@@ -131,37 +127,25 @@ class LoadBalancer:
     async def send(
         self, core: CoreRecord, request: UpstreamRequest
     ) -> AsyncIterator[UpstreamResponse]:
-        """Like `UpstreamClients.send`, but waits for a free slot of the instance first.
-
-        Raises CoreOverloaded, and CoreCircuitOpen without sending the request if the circuit
-        breaker is open.
+        """Like `UpstreamClients.send`. Without sending the request, raises CoreOverloaded if the
+        instance has too many requests in progress, and CoreCircuitOpen.
         """
-        state = self._state_of(core)
+        state, now = self._state_of(core), self.monotonic()
+        if state.requests >= self.requests_max:
+            raise CoreOverloaded
+        wait_s = state.circuit_breaker.wait_s(now)
+        if wait_s > 0:
+            raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
+        self._cores[core.name].budget.earn()
+        trial = state.circuit_breaker.begin(now)
         state.requests += 1
         try:
-            if not self.limit.acquire_now(core.lease_id):
-                await in_task()
-                await self.limit.acquire(core.lease_id)
-            try:
-                now = self.monotonic()
-                wait_s = state.circuit_breaker.wait_s(now)
-                if wait_s > 0:
-                    raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
-                with self._begin(core, state, request, now) as attempt:
-                    async with self.upstream.send(core.url, request) as response:
-                        attempt.responded(response.status)
-                        yield response
-            finally:
-                self.limit.release(core.lease_id)
+            with _Attempt(self, core, state, request, now, trial=trial) as attempt:
+                async with self.upstream.send(core.url, request) as response:
+                    attempt.responded(response.status)
+                    yield response
         finally:
             state.requests -= 1
-
-    def _begin(
-        self, core: CoreRecord, state: _Instance, request: UpstreamRequest, now: float
-    ) -> _Attempt:
-        """Records a request that is sent now."""
-        self._cores[core.name].budget.earn()
-        return _Attempt(self, core, state, request, now, trial=state.circuit_breaker.begin(now))
 
     def select_for_retry(
         self,

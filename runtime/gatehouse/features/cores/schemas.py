@@ -146,6 +146,8 @@ class CorePage(msgspec.Struct, frozen=True):
 
 LEASE_S_MIN = 5
 LEASE_S_MAX = 300
+#: What to send if the URL of a registration is missing or invalid.
+URL_FIX = "send the URL below which the gateway reaches the Core: https://host[:port][/path]"
 _LEASE_ID = "vQ2rX0m3kT9sLwYbN5cD8eFg"
 
 LeaseId = Annotated[
@@ -250,9 +252,5 @@ def decode_lease(body: bytes) -> LeaseRequest:
     """Decodes a request body. Raises a BadRequest that names the invalid field."""
     request = decode_body(body, LeaseRequest)
     if request.lease_id is None and request.url is None:
-        raise invalid(
-            "body.url",
-            "is missing",
-            "send the URL below which the gateway reaches the Core: https://host[:port][/path]",
-        )
+        raise invalid("body.url", "is missing", URL_FIX)
     return request

@@ -31,8 +31,9 @@ from gatehouse.core.keys import KeyEnvironment, KeyId
 from gatehouse.core.origin import parse_base_url, rejection
 from gatehouse.core.token import Pepper
 from gatehouse.core.token_scanner import CORE_PREFIX
+from gatehouse.features.cores.credentials import Credential
 from gatehouse.features.cores.repository import CoreRegistry, LeaseRenewal
-from gatehouse.features.cores.schemas import DrainCore, Lease, LeaseRequest
+from gatehouse.features.cores.schemas import URL_FIX, DrainCore, Lease, LeaseRequest
 from gatehouse.platform.http.forwarding import CORE_NAME
 from gatehouse.platform.http_client.upstream import SystemResolver
 
@@ -168,14 +169,19 @@ def _core_secret(pepper: Pepper, name: str, lease_id: str, generation: int) -> s
     )
 
 
-def core_credential(pepper: Pepper, core: CoreRecord) -> tuple[str, str] | None:
-    """Header with the secret of a Core. None if the Core must register again."""
+def credential_headers(
+    pepper: Pepper, core: CoreRecord, credential: Credential | None
+) -> list[tuple[str, str]]:
+    """Headers with the secret of a Core and with its credential, if it has one. Raises
+    CoreNotRegistered if the Core must register again, and Unavailable."""
     secret = core_secret(pepper, core)
     if secret is None:
-        return None
+        raise CoreNotRegistered
+    if credential is not None:
+        return [("gatehouse-core-secret", secret), credential.field_for(core)]
     if core.settings.forward_authorization:
-        return "gatehouse-core-secret", secret
-    return "authorization", f"Bearer {secret}"
+        return [("gatehouse-core-secret", secret)]
+    return [("authorization", f"Bearer {secret}")]
 
 
 def live_instances(
@@ -212,8 +218,7 @@ def _lease(core: CoreRecord, lease_s: int, secret: str | UnsetType = UNSET) -> L
 
 
 def _bad_url(message: str) -> BadRequest:
-    fix = "send the URL below which the gateway reaches the Core: https://host[:port][/path]"
-    return BadRequest(errors=(Problem("body.url", message, fix),))
+    return BadRequest(errors=(Problem("body.url", message, URL_FIX),))
 
 
 def _lost(name: str) -> Conflict:

@@ -75,19 +75,19 @@ def forwarded_names(
     forwarded.
     """
     credentials = (key_header,) if authorization else (key_header, "authorization")
-    is_removed = _matches((*HOP_BY_HOP, *_OF_THE_GATEWAY, *credentials, *removed))
+    is_removed = _matches((*credentials, *removed))
 
     def text_of(name: bytes) -> str:
         text = name.decode("ascii")
-        return "" if is_removed(text) else text
+        return "" if is_set_by_gateway(text) or is_removed(text) else text
 
     return Names(text_of)
 
 
-def names_for(settings: CoreSettings) -> Names[bytes, str]:
-    """Names of request fields for a Core."""
+def names_for(settings: CoreSettings, *removed: str) -> Names[bytes, str]:
+    """Names of request fields for a Core. removed: further names that are not forwarded."""
     return forwarded_names(
-        settings.remove_headers, settings.key_header, settings.forward_authorization
+        (*settings.remove_headers, *removed), settings.key_header, settings.forward_authorization
     )
 
 
@@ -103,6 +103,9 @@ def _matches(names: Iterable[str]) -> Callable[[str], bool]:
 
     return matches
 
+
+#: True for the name of a request field that is never forwarded, in lowercase.
+is_set_by_gateway = _matches((*HOP_BY_HOP, *_OF_THE_GATEWAY))
 
 _is_not_returned = _matches(NOT_RETURNED)
 

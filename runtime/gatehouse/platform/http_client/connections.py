@@ -22,6 +22,8 @@ import httptools
 from gatehouse.core.errors import CoreTimeout, CoreUnreachable
 from gatehouse.platform.batched_writes import BatchedWrites
 
+CONNECT_TIMEOUT_S = 3.0
+
 #: The next request closes connections that have been idle for longer than this time.
 IDLE_S = 20.0
 IDLE_MAX = 100
@@ -364,26 +366,16 @@ class ConnectionPool:
         *,
         tls: bool,
         host: str,
-        connect_timeout_s: float,
         writes: BatchedWrites,
     ) -> None:
         self._address = address
         self._port = port
         self._tls = tls
         self._host = host
-        self._connect_timeout_s = connect_timeout_s
         self._writes = writes
         self._idle: deque[Connection] = deque()
         self._in_use: set[Connection] = set()
         self._retired = False
-
-    async def acquire(self) -> Connection:
-        """An idle connection or a new one. Raises CoreUnreachable."""
-        connection = self.acquire_idle(time.monotonic())
-        if connection is None:
-            connection = await self._connect()
-            self._in_use.add(connection)
-        return connection
 
     def acquire_idle(self, now: float) -> Connection | None:
         """An idle connection, or None if there is none. `release` is valid even if no request was
@@ -427,11 +419,12 @@ class ConnectionPool:
         while self._idle and self._idle[0].idle_since <= before:
             self._idle.popleft().close()
 
-    async def _connect(self) -> Connection:
+    async def connect(self) -> Connection:
+        """A new connection. Raises CoreUnreachable."""
         loop = asyncio.get_running_loop()
         context, host = (_tls_context(), self._host) if self._tls else (None, None)
         try:
-            async with asyncio.timeout(self._connect_timeout_s):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 _, connection = await loop.create_connection(
                     lambda: Connection(self._writes),
                     self._address,
@@ -443,6 +436,7 @@ class ConnectionPool:
             raise CoreUnreachable(
                 detail=f"no connection: {type(exc).__name__}", sent=False
             ) from exc
+        self._in_use.add(connection)
         return connection
 
 

@@ -45,9 +45,11 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     timeout_s: float = 60.0
     client: str = ""
 
+    def __repr__(self) -> str:
+        return f"UpstreamRequest({self.method})"
+
 
 RESOLVE_TIMEOUT_S = 3.0
-CONNECT_TIMEOUT_S = 3.0
 
 #: Time for which a checked address is used before the host name is resolved again.
 PIN_S = 60.0
@@ -88,7 +90,6 @@ class UpstreamClients:
 
     resolver: SystemResolver
     networks: Sequence[Network]
-    connect_timeout_s: float = CONNECT_TIMEOUT_S
     _writes: BatchedWrites = field(default_factory=BatchedWrites)
     _pinned: dict[str, _Pinned] = field(default_factory=dict)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
@@ -122,7 +123,7 @@ class UpstreamClients:
         if connection is None:
             await in_task()
             try:
-                connection = await pinned.pool.acquire()
+                connection = await pinned.pool.connect()
             except CoreUnreachable:
                 self.forget(url)
                 raise
@@ -196,7 +197,6 @@ class UpstreamClients:
             url.port,
             tls=url.scheme == "https",
             host=url.host,
-            connect_timeout_s=self.connect_timeout_s,
             writes=self._writes,
         )
 

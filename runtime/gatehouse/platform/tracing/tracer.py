@@ -131,32 +131,6 @@ class Tracer:
         name = f"{method} {route}"
         self.add(name, "SERVER", ids, seconds, attributes, failed=status >= 500)
 
-    def request_to_core(
-        self,
-        trace: RequestTrace,
-        *,
-        method: str,
-        core: str,
-        instance: str,
-        status: int,
-        seconds: float,
-    ) -> None:
-        """Records the span of a request to a Core that ends now. status: 0 if the Core did not
-        respond.
-        """
-        attributes: dict[str, str | int] = {
-            "http.request.method": method,
-            "gatehouse.core": core,
-            "gatehouse.instance": instance,
-        }
-        if status:
-            attributes["http.response.status_code"] = status
-        ids, failed = (
-            (trace.trace_id, trace.client_span_id, trace.span_id),
-            status == 0 or status >= 400,
-        )
-        self.add(method, "CLIENT", ids, seconds, attributes, failed=failed)
-
 
 class ActiveRequest:
     """Declares in a `with` block that the current task or coroutine handles a request. Log lines

@@ -22,7 +22,7 @@ from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.token import Pepper, read_pepper
 from gatehouse.features.cores.circuit_breaker import CircuitState
-from gatehouse.features.cores.concurrency import ConcurrencyLimit
+from gatehouse.features.cores.credentials import REFRESH_S, Credentials
 from gatehouse.features.cores.health_checks import HealthChecks
 from gatehouse.features.cores.load_balancer import LoadBalancer
 from gatehouse.features.cores.reports import REPORT_S
@@ -44,6 +44,7 @@ from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.repository import CreditRepository, KeyLoader, PepperMigration
 from gatehouse.features.verification.self_revocation import SelfRevocationService
 from gatehouse.features.verification.service import VerificationService
+from gatehouse.platform.aws.secrets_manager import SecretsManager
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.db.pool import DatabaseLogin, DatabaseProbe, Pool, database, pool_of
 from gatehouse.platform.http.application import Application, Routes
@@ -110,7 +111,12 @@ class _Gateway:
         upstream = UpstreamClients(SystemResolver(), settings.core_networks)
         stack.push_async_callback(upstream.close)
         load_balancer = self._load_balancer(upstream)
-        self._start_health_checks(stack, pool, cores, upstream)
+        credentials = Credentials(
+            SecretsManager(), settings.core_credentials_prefix, time.monotonic, self._on_credential
+        )
+        refresh = partial(credentials.refresh, cores.settings)
+        PeriodicJob("core credentials", REFRESH_S, refresh).start(self.observer, stack)
+        self._start_health_checks(stack, pool, cores, credentials, upstream)
         reports = ReportRepository(pool, worker_id)
 
         async def write_reports() -> None:
@@ -139,8 +145,21 @@ class _Gateway:
         )
         services = {
             VerificationService: verification,
-            SelfRevocationService: self._self_revocation(finder, repository, cache),
-            RegistrationService: self._registration(cores),
+            SelfRevocationService: SelfRevocationService(
+                finder=finder,
+                repository=repository,
+                cache=cache,
+                clock=self.clock,
+                confirmation_timeout_s=settings.max_staleness_ms / 1000,
+            ),
+            RegistrationService: RegistrationService(
+                cores=cores,
+                resolver=SystemResolver(),
+                clock=self.clock,
+                pepper=self.pepper,
+                environment=settings.key_environment,
+                networks=settings.core_networks,
+            ),
             ServiceHealth: ServiceHealth(required, optional, features_off, refresh_gauges),
         }
         cache_bytes = settings.core_cache_max_bytes
@@ -154,6 +173,7 @@ class _Gateway:
                 lenient=True,
                 verification=verification,
                 cores=cores,
+                credentials=credentials,
                 load_balancer=load_balancer,
                 pepper=self.pepper,
                 public_host=urlsplit(settings.gateway_url).netloc,
@@ -218,7 +238,6 @@ class _Gateway:
             environment=settings.key_environment,
             clock=self.clock,
             websockets_max=settings.websockets_max,
-            core_websockets_max=settings.core_websockets_max,
             max_staleness_ms=settings.max_staleness_ms,
             idle_timeout_s=settings.websocket_idle_timeout_s,
         )
@@ -227,9 +246,7 @@ class _Gateway:
         settings, metrics = self.settings, self.observer.metrics
         return LoadBalancer(
             upstream,
-            ConcurrencyLimit(
-                settings.core_requests_max, settings.core_queue_max, settings.core_queue_timeout_s
-            ),
+            settings.core_requests_max,
             time.monotonic,
             failures_max=settings.circuit_breaker_failures,
             reset_s=settings.circuit_breaker_reset_s,
@@ -241,7 +258,12 @@ class _Gateway:
         )
 
     def _start_health_checks(
-        self, stack: AsyncExitStack, pool: Pool, cores: CoreRegistry, upstream: UpstreamClients
+        self,
+        stack: AsyncExitStack,
+        pool: Pool,
+        cores: CoreRegistry,
+        credentials: Credentials,
+        upstream: UpstreamClients,
     ) -> None:
         settings = self.settings
         if not settings.core_health_interval_s:
@@ -251,6 +273,7 @@ class _Gateway:
             HealthCheckRepository(pool),
             upstream,
             self.pepper,
+            credentials,
             interval_s=settings.core_health_interval_s,
             on_change=self._on_health,
         )
@@ -315,27 +338,6 @@ class _Gateway:
             max_staleness_ms=self.settings.max_staleness_ms,
         )
 
-    def _self_revocation(
-        self, finder: KeyFinder[KeyRecord], repository: KeyRepository, cache: KeyCache
-    ) -> SelfRevocationService:
-        return SelfRevocationService(
-            finder=finder,
-            repository=repository,
-            cache=cache,
-            clock=self.clock,
-            confirmation_timeout_s=self.settings.max_staleness_ms / 1000,
-        )
-
-    def _registration(self, cores: CoreRegistry) -> RegistrationService:
-        return RegistrationService(
-            cores=cores,
-            resolver=SystemResolver(),
-            clock=self.clock,
-            pepper=self.pepper,
-            environment=self.settings.key_environment,
-            networks=self.settings.core_networks,
-        )
-
     def _refresh_gauges(
         self,
         changes: ChangeFeed,
@@ -352,7 +354,6 @@ class _Gateway:
         metrics.circuit_breakers_open.set(load_balancer.count_open(cores.instances))
         metrics.usage_pending.set(flusher.pending)
         metrics.websockets.set(len(websockets))
-        metrics.core_queue.set(load_balancer.limit.waiting())
 
     def _on_limiter_degraded(self, reason: str) -> None:
         self.observer.metrics.rate_limiter_degraded.inc()
@@ -371,6 +372,9 @@ class _Gateway:
         self.observer.warn(
             "core health", core=core.name, instance=core.instance_id, healthy=core.healthy
         )
+
+    def _on_credential(self, core: str, reason: str) -> None:
+        self.observer.warn("core credential", core=core, reason=reason)
 
     def _on_feed_interrupted(self, reason: str) -> None:
         self.observer.metrics.change_feed_gaps.inc()

@@ -14,6 +14,7 @@ from gatehouse.core.errors import GatehouseError, TooManyRequests
 from gatehouse.core.token import Pepper
 from gatehouse.core.token_scanner import has_token
 from gatehouse.core.verification import Code, VerificationResult
+from gatehouse.features.cores.credentials import Credentials
 from gatehouse.features.cores.load_balancer import LoadBalancer
 from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.cores.response_cache import ResponseCache
@@ -42,19 +43,14 @@ class KeyRequests(asgi.Uses):
     @contextmanager
     def hold(self, subject: str) -> Iterator[None]:
         """Counts a request until the context exits. Raises TooManyRequests."""
-        self.acquire(subject)
         try:
+            if self.add(subject) > self._requests_max:
+                raise TooManyRequests(
+                    f"The API key and its rotations have {self._requests_max} requests in progress."
+                )
             yield
         finally:
             self.remove(subject)
-
-    def acquire(self, subject: str) -> None:
-        """Counts a request until `remove` is called. Raises TooManyRequests."""
-        if self.add(subject) > self._requests_max:
-            self.remove(subject)
-            raise TooManyRequests(
-                f"The API key and its rotations have {self._requests_max} requests in progress."
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +69,7 @@ class Dependencies(Pipeline):
 
     verification: VerificationService
     cores: CoreRegistry
+    credentials: Credentials
     load_balancer: LoadBalancer
     pepper: Pepper
     public_host: str

@@ -165,18 +165,12 @@ async def authenticate(
     if token is None:
         error = Unauthorized("An API key is required: " + _fix(context.settings))
         raise Refused(error, headers=challenge(invalid=False, settings=context.settings))
-    return admit(context, await context.service.verification.verify(token, request), core)
-
-
-def admit(
-    context: RequestContext, result: VerificationResult, core: str | None
-) -> tuple[KeyRecord, tuple[RateLimitState, ...]]:
-    """Records the result of a verification. Returns the same as `authenticate`. Raises Refused."""
+    result = await context.service.verification.verify(token, request)
     context.verified(result, core)
-    error = _denial(result)
-    if error is None and result.record is not None:
+    denial = _denial(result)
+    if denial is None and result.record is not None:
         return result.record, result.limits
-    raise _refused(result, error or Unauthorized(), context.settings)
+    raise _refused(result, denial or Unauthorized(), context.settings)
 
 
 def _denial(result: VerificationResult) -> GatehouseError | None:

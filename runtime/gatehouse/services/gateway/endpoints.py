@@ -8,10 +8,8 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.cores import CoreSettings
 from gatehouse.core.decision import for_public
 from gatehouse.core.errors import Unauthorized
-from gatehouse.core.keys import KeyRecord
 from gatehouse.core.verification import (
     Code,
-    RateLimitState,
     VerificationRequest,
     VerificationResult,
 )
@@ -83,17 +81,9 @@ async def verify_key_header(request: RequestContext) -> asgi.Response:
         request.settings = _OF_PAGES
     token = presented_token(request)
     parameters = schemas.decode_parameters(request.scope["query_string"], request.client)
-    return _accepted(request, *await authenticate(request, token, parameters, parameters.core))
-
-
-def _accepted(
-    context: RequestContext, key: KeyRecord, limits: tuple[RateLimitState, ...]
-) -> asgi.Response:
-    return context.response(200, headers=[*schemas.limit_headers(limits), *key_id_headers(key)])
-
-
-def key_id_headers(record: KeyRecord) -> list[asgi.Header]:
-    return [(b"gatehouse-key-id", record.id.encode())]
+    key, limits = await authenticate(request, token, parameters, parameters.core)
+    key_id = (b"gatehouse-key-id", key.id.encode())
+    return request.response(200, headers=[*schemas.limit_headers(limits), key_id])
 
 
 async def revoke_self(

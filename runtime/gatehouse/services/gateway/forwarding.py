@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import msgspec
 
 from gatehouse.core.cores import CoreRecord
-from gatehouse.core.errors import BadRequest, CoreNotRegistered, CoreUnreachable
+from gatehouse.core.errors import BadRequest, CoreUnreachable
 from gatehouse.core.verification import RateLimitState
+from gatehouse.features.cores.credentials import Credential
 from gatehouse.features.cores.response_cache import (
     CachedResponse,
     CacheKey,
@@ -20,7 +21,7 @@ from gatehouse.features.cores.response_cache import (
     is_cacheable,
     updated_headers,
 )
-from gatehouse.features.cores.service import core_credential
+from gatehouse.features.cores.service import credential_headers
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.forwarding import CorePath, CoreUrls, returned
@@ -39,14 +40,6 @@ _NO_BODY = (204, 304)
 
 #: Methods with the header Destination (RFC 4918, section 10.3).
 _METHODS_WITH_DESTINATION = frozenset({"COPY", "MOVE"})
-
-
-def size_of_body(headers: Sequence[tuple[str, str]]) -> int | None:
-    """Size of the body of a response in bytes, or None if the size is not declared."""
-    return next(
-        (int(value) for name, value in headers if name == "content-length" and value.isdigit()),
-        None,
-    )
 
 
 def scheme(context: RequestContext) -> str:
@@ -83,25 +76,12 @@ def sentence(error: ValueError) -> str:
     return text[0].upper() + text[1:]
 
 
-class ClientResponse(msgspec.Struct):
-    """What the client receives. body: None for the body that the Core sends, with this length."""
-
-    status: int
-    headers: list[asgi.Header]
-    body: bytes | None
-    length: int | None
-
-    @property
-    def is_small(self) -> bool:
-        """True if the body is sent in one piece."""
-        return self.length is not None and self.length <= INLINE_BYTES_MAX
-
-
 @dataclass(slots=True)
 class Forwarding:
     """One request to a Core: what an instance receives, and what the client receives.
 
-    instances: live instances of the Core. request: without the secret of an instance.
+    instances: live instances of the Core. request: without the secret of an instance and the
+        credential.
     open_websocket: only for a WebSocket handshake.
     """
 
@@ -110,8 +90,9 @@ class Forwarding:
     instances: list[CoreRecord]
     request: UpstreamRequest
     limits: tuple[RateLimitState, ...]
+    credential: Credential | None
     open_websocket: OpenWebSocket | None = None
-    #: None if the request cannot be served from the cache, and after the response was stored.
+    #: None if the request cannot be served from the cache.
     _revalidation: Revalidation | None = None
 
     async def run(self) -> None:
@@ -132,13 +113,12 @@ class Forwarding:
             await self._respond(other, load_balancer.send(other, request))
 
     def request_to(self, core: CoreRecord, *, whole: bool = False) -> UpstreamRequest:
-        """The request with the secret of an instance and the ETag of the stored response. whole:
-        the instance must send the whole response. Raises BadRequest, CoreNotRegistered.
+        """The request with the secret of an instance, the credential, and the ETag of the stored
+        response. whole: the instance must send the whole response. Raises BadRequest,
+        CoreNotRegistered, Unavailable.
         """
-        credential = core_credential(self.context.service.pepper, core)
-        if credential is None:
-            raise CoreNotRegistered
-        headers = [*self._headers(core), credential]
+        own = credential_headers(self.context.service.pepper, core, self.credential)
+        headers = [*self._headers(core), *own]
         revalidation = self._revalidation = self._find_stored(core)
         if revalidation is not None and revalidation.cached is not None:
             if whole:
@@ -146,38 +126,6 @@ class Forwarding:
             else:
                 headers.append(("if-none-match", revalidation.cached.etag))
         return msgspec.structs.replace(self.request, headers=headers)
-
-    def response(
-        self, core: CoreRecord, status: int, headers: list[tuple[str, str]]
-    ) -> ClientResponse:
-        """The response to the client for the status and the headers that the instance sent. Raises
-        CoreUnreachable.
-        """
-        body, revalidation = None, self._revalidation
-        if revalidation is not None:
-            storable = revalidation.cache.storable(status, headers)
-            status, headers, body, outcome = revalidation.apply(status, headers)
-            self.context.service.observer.metrics.core_cache.labels(outcome).inc()
-            if body is not None or not storable:
-                self._revalidation = None
-        if self.context.is_head or status in _NO_BODY:
-            body = b""
-        own_headers = self._returned(core, headers, status)
-        return ClientResponse(status, own_headers, body, size_of_body(headers))
-
-    def store(self, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Stores a response with its body, unless it is not storable."""
-        revalidation, self._revalidation = self._revalidation, None
-        if revalidation is not None:
-            revalidation.store(headers, body)
-
-    def trace(self, core: CoreRecord, status: int, seconds: float) -> None:
-        context = self.context
-        if context.trace.sampled:
-            names = {"method": context.method, "core": core.name, "instance": core.instance_id}
-            context.service.observer.tracer.request_to_core(
-                context.trace, **names, status=status, seconds=seconds
-            )
 
     def _headers(self, core: CoreRecord) -> list[tuple[str, str]]:
         """The headers of the request. The URL in `Destination` is a URL of the instance."""
@@ -227,7 +175,6 @@ class Forwarding:
     async def _respond(
         self, core: CoreRecord, sending: AbstractAsyncContextManager[UpstreamResponse]
     ) -> None:
-        """Sends the response of the Core, or the stored response that it confirms."""
         exchange = asgi.exchange_of(self.context.scope)
         if exchange is not None:
             # A body that is streamed detects the disconnect itself.
@@ -248,31 +195,56 @@ class Forwarding:
                 raise asgi.ClientGone from None
             raise
         finally:
-            self.trace(core, status, time.perf_counter() - started)
+            if self.context.trace.sampled:
+                self._add_span(core, status, time.perf_counter() - started)
+
+    def _add_span(self, core: CoreRecord, status: int, seconds: float) -> None:
+        """status: 0 if the Core did not respond."""
+        context, trace = self.context, self.context.trace
+        attributes: dict[str, str | int] = {
+            "http.request.method": context.method,
+            "gatehouse.core": core.name,
+            "gatehouse.instance": core.instance_id,
+        }
+        if status:
+            attributes["http.response.status_code"] = status
+        ids, failed = (trace.trace_id, trace.client_span_id, trace.span_id), not 0 < status < 400
+        context.service.observer.tracer.add(
+            context.method, "CLIENT", ids, seconds, attributes, failed=failed
+        )
 
     async def _send_response(self, core: CoreRecord, response: UpstreamResponse) -> None:
-        context = self.context
-        result = self.response(core, response.status, response.headers)
-        if result.body is None and (result.is_small or response.is_complete):
-            result.body = await response.read_all()
-        if result.body is not None:
-            self.store(response.headers, result.body)
-            await context.send_response(asgi.Response(result.status, result.headers, result.body))
+        """Sends the response of the Core, or the stored response that it confirms."""
+        context, revalidation, body = self.context, self._revalidation, None
+        status, headers = response.status, response.headers
+        if revalidation is not None:
+            storable = revalidation.cache.storable(status, headers)
+            status, headers, body, outcome = revalidation.apply(status, headers)
+            context.service.observer.metrics.core_cache.labels(outcome).inc()
+            if body is not None or not storable:
+                revalidation = None
+        if context.is_head or status in _NO_BODY:
+            body = b""
+        lengths = [value for name, value in headers if name == "content-length"]
+        length = int(lengths[0]) if lengths and lengths[0].isdigit() else -1
+        if body is None and (response.is_complete or 0 <= length <= INLINE_BYTES_MAX):
+            body = await response.read_all()
+            if revalidation is not None:
+                revalidation.store(response.headers, body)
+        own_headers = self._returned(core, headers, status)
+        if body is not None:
+            await context.send_response(asgi.Response(status, own_headers, body))
             return
-        context.status = result.status
+        context.status = status
         await context.send(
-            {
-                "type": "http.response.start",
-                "status": result.status,
-                "headers": result.headers,
-            }
+            {"type": "http.response.start", "status": status, "headers": own_headers}
         )
         received = bytearray()
         while (chunk := await response.read()) is not None:
-            if self._revalidation is not None:
+            if revalidation is not None:
                 received += chunk
-                if len(received) == result.length:
-                    self.store(response.headers, bytes(received))
+                if len(received) == length:
+                    revalidation.store(response.headers, bytes(received))
             await context.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await context.send({"type": "http.response.body", "body": b""})
 

@@ -34,6 +34,7 @@ from gatehouse.core.features import WEBSOCKET
 from gatehouse.core.http_signatures import digests_of, is_signed
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.verification import RateLimitState, SignedRequest, VerificationRequest
+from gatehouse.features.cores.credentials import Credential
 from gatehouse.features.cores.service import live_instances
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi, forwarding, websocket
@@ -41,7 +42,7 @@ from gatehouse.platform.http.forwarding import CorePath, core_path
 from gatehouse.platform.http.header_names import names_for
 from gatehouse.platform.http.request import Refused
 from gatehouse.platform.http_client.upstream import UpstreamRequest, UpstreamResponse
-from gatehouse.services.gateway.asgi import Dependencies, RequestContext
+from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.credentials import (
     authenticate,
     preflight_response,
@@ -71,7 +72,7 @@ async def forward(context: RequestContext) -> None:
     from the Core. A WebSocket handshake is forwarded too; if the Core accepts it, the response has
     status 101.
     """
-    path = checked_path(context)
+    path = _checked_path(context)
     handshake = _handshake(context)
     token = presented_token(context)
     preflight = None if token is not None else preflight_response(context)
@@ -91,33 +92,26 @@ async def forward(context: RequestContext) -> None:
             else None
         )
         signed = _signed_request(context, body)
-    request = verification_request(context, path, signed)
-    key, limits = await authenticate(context, token, request, path.name)
-    framed = None if signed is None else framed_body(body)
-    await forward_verified(context, path, request, key, limits, handshake=handshake, framed=framed)
-
-
-def verification_request(
-    context: RequestContext, path: CorePath, signed: SignedRequest | None = None
-) -> VerificationRequest:
-    return VerificationRequest(
+    request = VerificationRequest(
         scopes=(SCOPE,),
         core=path.name,
         address=context.client,
         method=context.method,
         signed=signed,
     )
+    key, limits = await authenticate(context, token, request, path.name)
+    framed = None if signed is None else _framed_body(body)
+    await _forward_verified(context, path, request, key, limits, handshake, framed)
 
 
-async def forward_verified(
+async def _forward_verified(
     context: RequestContext,
     path: CorePath,
     request: VerificationRequest,
     key: KeyRecord,
     limits: tuple[RateLimitState, ...],
-    *,
-    handshake: Handshake | None = None,
-    framed: FramedBody | None = None,
+    handshake: Handshake | None,
+    framed: FramedBody | None,
 ) -> None:
     """Forwards a request for which the key was verified. Raises Refused.
 
@@ -125,19 +119,27 @@ async def forward_verified(
     """
     dependencies, started = context.service, time.perf_counter()
     try:
-        instances = find_instances(dependencies, path.name)
+        instances = live_instances(
+            dependencies.cores.instances(path.name),
+            dependencies.verification.environment,
+            dependencies.pepper,
+            now=dependencies.clock.now(),
+        )
+        credential = await dependencies.credentials.find(path.name, context.settings)
         with (
             dependencies.key_requests.hold(key.subject),
-            nullcontext() if handshake is None else dependencies.websockets.hold(path.name),
+            nullcontext() if handshake is None else dependencies.websockets.hold(),
         ):
             framed = framed or await _received_body(context)
-            upstream = upstream_request(context, path, key, framed, handshake)
+            upstream = _upstream_request(context, path, key, framed, handshake, credential)
             on_upgrade = (
                 None
                 if handshake is None
                 else partial(_WebSocket(handshake, key, request).run, context)
             )
-            await Forwarding(context, path, instances, upstream, limits, on_upgrade).run()
+            await Forwarding(
+                context, path, instances, upstream, limits, credential, on_upgrade
+            ).run()
             context.waited_for_core(started)
     except asgi.ClientGone:
         context.waited_for_core(started)
@@ -161,27 +163,21 @@ async def forward_verified(
         raise Refused(exc, headers=limit_headers(limits)) from None
 
 
-def find_instances(dependencies: Dependencies, name: str) -> list[CoreRecord]:
-    """The instances of a Core that can receive the request. Raises NotFound, CoreNotRegistered."""
-    instances, environment = (
-        dependencies.cores.instances(name),
-        dependencies.verification.environment,
-    )
-    return live_instances(instances, environment, dependencies.pepper, now=dependencies.clock.now())
-
-
-def upstream_request(
+def _upstream_request(
     context: RequestContext,
     path: CorePath,
     key: KeyRecord,
     framed: FramedBody,
-    handshake: Handshake | None = None,
+    handshake: Handshake | None,
+    credential: Credential | None,
 ) -> UpstreamRequest:
-    """The request for every instance. Path and query are forwarded as received."""
+    """The request for every instance. Path and query are forwarded as received. Headers of the
+    client with the name of the credential are not."""
     body, framing = framed
     query = context.scope["query_string"].decode("ascii")
     settings = context.settings
-    headers = forwarding.forwarded(context.fields, names_for(settings))
+    names = names_for(settings, *([] if credential is None else [credential.header]))
+    headers = forwarding.forwarded(context.fields, names)
     if not context.trace.parent_id and context.values(b"tracestate"):
         # Not forwarded without a valid `traceparent` (W3C Trace Context, section 3.3).
         headers = [field for field in headers if field[0] != "tracestate"]
@@ -345,7 +341,7 @@ class _WebSocket:
                 dependencies.observer.metrics.websocket_closed(relay.use)
 
 
-def checked_path(context: RequestContext) -> CorePath:
+def _checked_path(context: RequestContext) -> CorePath:
     """Rejects requests that two servers could interpret differently, before any decision on the
     request is made. Raises BadRequest, MethodNotAllowed.
     """
@@ -366,7 +362,7 @@ def checked_path(context: RequestContext) -> CorePath:
     return path
 
 
-def framed_body(body: bytes | None) -> FramedBody:
+def _framed_body(body: bytes | None) -> FramedBody:
     """A body that has been read. None: the request has no body."""
     return body, [] if body is None else [("content-length", str(len(body)))]
 
@@ -383,7 +379,7 @@ async def _received_body(context: RequestContext) -> FramedBody:
         return _chunks(context), [("content-length", str(size))]
     # Content-Length is sent even if it is zero, because some servers return 411 for a POST request
     # without the header.
-    return framed_body(await asgi.read_body(context.scope, context.receive, INLINE_BYTES_MAX))
+    return _framed_body(await asgi.read_body(context.scope, context.receive, INLINE_BYTES_MAX))
 
 
 def _chunks(context: RequestContext) -> AsyncIterator[bytes]:

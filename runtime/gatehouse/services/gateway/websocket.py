@@ -25,7 +25,6 @@ from gatehouse.core.decision import evaluate
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import KeyEnvironment, KeyId, KeyRecord
 from gatehouse.core.verification import Code, VerificationRequest
-from gatehouse.platform.http import asgi
 from gatehouse.platform.http.websocket import CloseCode, FrameChecker, FrameError, close_frame
 from gatehouse.platform.observability import WebSocketUse
 from gatehouse.platform.settings import BYTES_PER_S_MIN
@@ -385,7 +384,7 @@ class Relay:
 class WebSockets:
     """The open WebSockets of a worker.
 
-    websockets_max, core_websockets_max: maximum number of WebSockets, in total and per Core.
+    websockets_max: maximum number of WebSockets.
     max_staleness_ms: maximum age of the key state. If the key state is older, all WebSockets are
         closed.
     idle_timeout_s: maximum time without data, unless the Core declares less.
@@ -394,28 +393,25 @@ class WebSockets:
     environment: KeyEnvironment
     clock: Clock
     websockets_max: int
-    core_websockets_max: int
     max_staleness_ms: int
     idle_timeout_s: float
-    _by_core: asgi.Uses = field(default_factory=asgi.Uses)
+    _open: int = 0
     _relays: dict[KeyId, set[Relay]] = field(default_factory=dict)
     _queue: FrameQueue = field(default_factory=FrameQueue)
 
     def __len__(self) -> int:
-        return sum(self._by_core.values())
+        return self._open
 
     @contextmanager
-    def hold(self, core: str) -> Iterator[None]:
-        """Counts a WebSocket until the context exits. Raises Unavailable if a limit is exceeded."""
+    def hold(self) -> Iterator[None]:
+        """Counts a WebSocket until the context exits. Raises Unavailable if there are too many."""
+        self._open += 1
         try:
-            of_core = self._by_core.add(core)
-            if len(self) > self.websockets_max:
+            if self._open > self.websockets_max:
                 raise Unavailable("The gateway has reached its limit of open WebSockets.")
-            if of_core > self.core_websockets_max:
-                raise Unavailable("The Core has reached its limit of open WebSockets.")
             yield
         finally:
-            self._by_core.remove(core)
+            self._open -= 1
 
     @contextmanager
     def relay(

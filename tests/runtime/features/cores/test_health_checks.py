@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ import pytest
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.token import Pepper
 from gatehouse.features.cores import health_checks
+from gatehouse.features.cores.credentials import Credentials
 from gatehouse.features.cores.health_checks import HealthChecks
 from gatehouse.features.cores.repository import CoreRegistry, CoreRepository, HealthCheckRepository
+from gatehouse.platform.aws.secrets_manager import SecretsManager
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
 
@@ -62,9 +65,10 @@ async def checked(rows: Rows, port: int, instances: int) -> AsyncIterator[Checke
     registered, _ = await CoreRepository(rows.pool).page(after=None, size=instances)
     for record in registered:
         cores.change(record)
+    unused = Credentials(SecretsManager(), "", time.monotonic, lambda core, reason: None)
     upstreams, reservations = UpstreamClients(SystemResolver(), LOOPBACK), Reservations(rows.pool)
     checks = HealthChecks(
-        cores, reservations, upstreams, Pepper({1: bytes(32)}, 1), 3600, changes.append
+        cores, reservations, upstreams, Pepper({1: bytes(32)}, 1), unused, 3600, changes.append
     )
     async with asyncio.timeout(60):
         yield Checked(checks, reservations, changes)

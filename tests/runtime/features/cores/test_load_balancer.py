@@ -14,7 +14,6 @@ import pytest
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.errors import CoreCircuitOpen, CoreUnreachable
 from gatehouse.features.cores.circuit_breaker import CircuitState
-from gatehouse.features.cores.concurrency import ConcurrencyLimit
 from gatehouse.features.cores.load_balancer import LoadBalancer
 from gatehouse.platform.http_client.upstream import UpstreamClients, UpstreamRequest
 
@@ -53,7 +52,7 @@ class Harness:
     def __post_init__(self) -> None:
         self.balancer = LoadBalancer(
             cast("UpstreamClients", self.upstream),
-            ConcurrencyLimit(100, 100, 1.0),
+            100,
             lambda: self.now,
             failures_max=2,
             reset_s=5.0,

@@ -372,15 +372,16 @@ async def test_core_that_is_down_received_nothing(clients: UpstreamClients, core
     assert not raised.value.sent
 
 
-@pytest.mark.bound("http_client.upstream:CONNECT_TIMEOUT_S")
-async def test_core_that_accepts_no_connection_is_unreachable(core: Core) -> None:
-    upstream = UpstreamClients(Resolver(), LOOPBACK, connect_timeout_s=0.2)  # type: ignore[arg-type]
+@pytest.mark.bound("http_client.connections:CONNECT_TIMEOUT_S")
+async def test_core_that_accepts_no_connection_is_unreachable(
+    clients: UpstreamClients, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.2)
     with full_server() as port:
         core.port = port
         with pytest.raises(CoreUnreachable) as raised:
-            await fetch(upstream, core)
+            await fetch(clients, core)
     assert not raised.value.sent
-    await upstream.close()
 
 
 @pytest.mark.bound("http_client.connections:IDLE_MAX")

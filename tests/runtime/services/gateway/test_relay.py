@@ -322,7 +322,7 @@ async def test_connection_whose_client_does_not_read_is_aborted() -> None:
 
 async def test_unknown_key_state_and_removed_key_close_websockets() -> None:
     for outdated, code in ((True, 1011), (False, 1008)):
-        websockets = WebSockets(KeyEnvironment.TEST, Clock(), 1, 1, 3000, PATIENCE_S)
+        websockets = WebSockets(KeyEnvironment.TEST, Clock(), 1, 3000, PATIENCE_S)
         with websockets.relay(RECORD, VerificationRequest(), instance("a")) as relay:
             transport = Transport()
             relay.client.connection_made(transport)

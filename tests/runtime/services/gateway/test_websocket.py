@@ -659,10 +659,7 @@ async def test_change_that_permits_the_websocket_keeps_it_open(
 # Bounds, log and metrics
 
 
-@pytest.mark.bound("websockets_max", "core_websockets_max")
-@pytest.mark.parametrize(
-    ("variable", "name"), [("CORE_WEBSOCKETS_MAX", "Core"), ("WEBSOCKETS_MAX", "gateway")]
-)
+@pytest.mark.bound("websockets_max")
 async def test_open_websockets_are_bounded(
     gateway: Gateway,
     sockets: SocketCore,
@@ -670,10 +667,8 @@ async def test_open_websockets_are_bounded(
     start: Any,
     database: Any,
     redis_url: str,
-    variable: str,
-    name: str,
 ) -> None:
-    _, port, _ = start(database.app_url, redis_url, **{f"GATEHOUSE_{variable}": "2"})
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_WEBSOCKETS_MAX="2")
     client = gateway.on_port(port)
     async with opened(client, key), opened(client, key):
         reply = await attempt(client, *HANDSHAKE, f"X-API-Key: {key.token}")
@@ -682,7 +677,7 @@ async def test_open_websockets_are_bounded(
             "unavailable",
             "1",
         )
-        assert reply.json["detail"] == f"The {name} has reached its limit of open WebSockets."
+        assert reply.json["detail"] == "The gateway has reached its limit of open WebSockets."
         assert await client.metric("gatehouse_websockets") == 2
     async with asyncio.timeout(PATIENCE_S):
         while await client.metric("gatehouse_websockets"):

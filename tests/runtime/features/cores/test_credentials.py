@@ -1,0 +1,88 @@
+"""Values of the secrets with the credentials of Cores, and the URLs to which they are sent."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from gatehouse.core.errors import Unavailable
+from gatehouse.features.cores.credentials import Credential, parse_credential
+from gatehouse.platform.http_client.upstream import UpstreamRequest
+
+from tests.runtime.core_records import instance
+
+SECRET = "k3yOfTheApplication"
+URL = "https://api.example.com"
+
+
+def field_for(url: str, core_url: str) -> tuple[str, str]:
+    credential = parse_credential(json.dumps({"url": url, "value": SECRET}))
+    return credential.field_for(msgspec.structs.replace(instance("a"), url=core_url))
+
+
+@pytest.mark.parametrize(
+    ("url", "core_url"),
+    [
+        (URL, URL),
+        (URL, f"{URL}/v1"),
+        ("HTTPS://API.example.com:443/", URL),
+        (f"{URL}/v1/", f"{URL}/v1/chat"),
+        (f"{URL}:8443", f"{URL}:8443"),
+    ],
+)
+def test_credential_is_sent_below_its_url(url: str, core_url: str) -> None:
+    assert field_for(url, core_url) == ("authorization", SECRET)
+
+
+@pytest.mark.parametrize(
+    ("url", "core_url"),
+    [
+        (URL, "http://api.example.com"),
+        (URL, "https://api.example.com.attacker.test"),
+        (URL, f"{URL}:8443"),
+        (f"{URL}:8443", URL),
+        (URL, "https://other.example.com"),
+        (f"{URL}/v1", URL),
+        (f"{URL}/v1", f"{URL}/v10"),
+    ],
+)
+def test_credential_is_not_sent_elsewhere(url: str, core_url: str) -> None:
+    with pytest.raises(Unavailable) as caught:
+        field_for(url, core_url)
+    assert SECRET not in f"{caught.value}{caught.value.detail}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        SECRET,
+        json.dumps({SECRET: ""}),
+        json.dumps({"url": URL}),
+        json.dumps({"url": URL, "value": SECRET, SECRET: ""}),
+        json.dumps({"url": URL, "value": f"{SECRET}\r\nx: y"}),
+        json.dumps({"url": URL, "value": f"{SECRET}\n"}),
+        json.dumps({"url": URL, "value": f"{SECRET}é"}),
+        json.dumps({"url": URL, "value": ""}),
+        json.dumps({"url": f"https://user:{SECRET}@api.example.com", "value": "x"}),
+        json.dumps({"url": f"{URL}/?key={SECRET}", "value": "x"}),
+        json.dumps({"url": URL, "value": "x", "header": f"a: {SECRET}"}),
+        json.dumps({"url": URL, "value": SECRET, "header": "Content-Length"}),
+        json.dumps({"url": URL, "value": SECRET, "header": "transfer-encoding"}),
+        json.dumps({"url": URL, "value": SECRET, "header": "Gatehouse-Key-Id"}),
+        "\ud800",
+    ],
+    ids=lambda text: text.encode("utf-8", "backslashreplace").decode(),
+)
+def test_invalid_secret_is_rejected_without_its_text(text: str) -> None:
+    with pytest.raises(ValueError, match=r"value|header|URL") as caught:
+        parse_credential(text)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_text_of_objects_contains_no_credential() -> None:
+    credential = Credential(URL, SECRET)
+    request = UpstreamRequest("GET", "/", [("authorization", SECRET)], None)
+    assert SECRET not in f"{credential!r} {credential} {[credential]} {request!r} {request}"

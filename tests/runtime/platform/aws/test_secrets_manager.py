@@ -1,0 +1,41 @@
+"""Secrets Manager that does not respond, or does not let the role read a secret."""
+
+from __future__ import annotations
+
+import pytest
+from gatehouse.core.errors import NotFound, Unavailable
+from gatehouse.platform.aws import secrets_manager
+from gatehouse.platform.aws.secrets_manager import SecretsManager
+from moto import mock_aws
+
+from tests.runtime.silent_servers import silent_server
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+
+
+@pytest.mark.bound("aws.secrets_manager:_TIMEOUT_S")
+async def test_silent_server_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets_manager, "_TIMEOUT_S", 0.1)
+    with silent_server() as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        with pytest.raises(Unavailable) as caught:
+            await SecretsManager().read("docs")
+    assert caught.value.detail == "Secrets Manager ReadTimeoutError"
+
+
+async def test_missing_secret_is_not_found() -> None:
+    with mock_aws(), pytest.raises(NotFound) as caught:
+        await SecretsManager().read("docs")
+    assert caught.value.detail == "ResourceNotFoundException"
+
+
+async def test_missing_region_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_REGION")
+    with pytest.raises(Unavailable) as caught:
+        await SecretsManager().read("docs")
+    assert caught.value.detail == "Secrets Manager NoRegionError"
