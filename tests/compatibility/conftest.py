@@ -73,17 +73,17 @@ class Application:
         return result.stdout
 
 
-def _installed(name: str, *commands: Sequence[str]) -> Path:
+def _installed(versions: str, *commands: Sequence[str]) -> Path:
     """A copy of the folder of the applications, in which the commands have installed packages.
-    It is used again until a file of the folder changes.
+    They run again if the file with the versions changes.
     """
-    files = sorted(FOLDER.iterdir())
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
-    folder = ROOT / ".gatehouse/compatibility" / f"{name}-{digest}"
+    digest = hashlib.sha256((FOLDER / versions).read_bytes()).hexdigest()[:16]
+    folder = ROOT / ".gatehouse/compatibility" / digest
     complete = folder / "complete"
     if not complete.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(FOLDER, folder)
+    shutil.copytree(FOLDER, folder, dirs_exist_ok=True)
+    if not complete.exists():
         for command in commands:
             subprocess.run(command, cwd=folder, check=True)
         complete.touch()
@@ -96,13 +96,14 @@ def python() -> Path:
     uv = shutil.which("uv", path=f"{ROOT / '.gatehouse/tools/bin'}:{os.environ['PATH']}")
     assert uv is not None
     install = (uv, "pip", "install", "--quiet", "--python", "venv", "-r", "requirements.txt")
-    return _installed("python", (uv, "venv", "--quiet", "--seed", "venv"), install) / "venv/bin"
+    venv = (uv, "venv", "--quiet", "--seed", "venv")
+    return _installed("requirements.txt", venv, install) / "venv/bin"
 
 
 @pytest.fixture(scope="session")
 def node() -> Path:
     """The folder with the scripts of this folder and the packages of package-lock.json."""
-    return _installed("node", ("npm", "ci", "--no-audit", "--no-fund", "--silent"))
+    return _installed("package-lock.json", ("npm", "ci", "--no-audit", "--no-fund", "--silent"))
 
 
 @pytest.fixture(scope="module")
@@ -116,11 +117,12 @@ def application(
     running: Running, agent: str, tmp_path: Path
 ) -> Iterator[Callable[..., Application]]:
     """Starts a program, and registers it as a Core with the settings of the guide. `{port}` and
-    `{path}` in its arguments become its port, and its path at the gateway.
+    `{path}` in its arguments become its port, and its path at the gateway. application_key: key
+    that the application requires in `SERVER_KEY`, and that the gateway adds.
     """
     started = []
 
-    def start(title: str, *command: str | Path) -> Application:
+    def start(title: str, *command: str | Path, application_key: str = "") -> Application:
         name, port = title.lower().replace(" ", "-"), free_port()
         reached_by, settings = ROWS[title]
         path = f"/cores/{name}" if reached_by == "path" else ""
@@ -129,12 +131,16 @@ def application(
         values = {"port": port, "path": path}
         arguments = [str(argument).format(**values) for argument in command]
         log = tmp_path / "application.log"
+        variables = {"HOME": str(tmp_path), "SERVER_KEY": application_key}
         child = child_processes.start(
-            name, arguments, log=log, env={**os.environ, "HOME": str(tmp_path)}, cwd=tmp_path
+            name, arguments, log=log, env={**os.environ, **variables}, cwd=tmp_path
         )
         started.append(child)
         origin = f"http://127.0.0.1:{port}"
         child_processes.wait_until(child, lambda: _listens(origin), "ready", 60)
+        if application_key:
+            credential = {"url": origin, "value": f"Bearer {application_key}"}
+            running.store_credential(name, credential)
         reply = httpx.put(
             f"{running.gateway}/v1/cores/{name}",
             json={"url": origin, "ttl_s": 300, "settings": settings},

@@ -36,6 +36,12 @@ def test_openai_api(application: Start, python: Path) -> None:
     core.run(python / "python", FOLDER / "openai_client.py")
 
 
+def test_hosted_openai_api_with_its_own_key(application: Start, python: Path) -> None:
+    command = asgi(python, "openai_api")
+    core = application("Hosted OpenAI API", *command, application_key="sk-of-the-application")
+    core.run(python / "python", FOLDER / "openai_client.py")
+
+
 @requires.program("npm")
 def test_openai_api_with_node(application: Start, python: Path, node: Path) -> None:
     core = application("OpenAI API", *asgi(python, "openai_api"))

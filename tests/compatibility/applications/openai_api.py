@@ -1,12 +1,22 @@
-"""An API in the style of OpenAI that streams the words of the last message."""
+"""An API in the style of OpenAI that streams the words of the last message. It requires the key in
+SERVER_KEY, if there is one.
+"""
 
 import json
+import os
 from collections.abc import Iterator
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 
-app = FastAPI()
+
+def authenticate(request: Request) -> None:
+    key = os.environ.get("SERVER_KEY")
+    if key and request.headers.get("authorization") != f"Bearer {key}":
+        raise HTTPException(401)
+
+
+app = FastAPI(dependencies=[Depends(authenticate)])
 
 
 @app.post("/v1/chat/completions")
