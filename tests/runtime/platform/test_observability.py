@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -14,9 +16,11 @@ from gatehouse.platform.observability import (
     Logger,
     Observer,
     Stream,
+    add_observations,
 )
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent
 from gatehouse.platform.tracing.tracer import ActiveRequest, Tracer
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 PARENT = TraceParent("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", None)
 TRACE = RequestTrace("req_1", PARENT, sampled=False)
@@ -131,6 +135,20 @@ def test_durations_are_counted_in_buckets(observer: Observer) -> None:
     assert f'gatehouse_request_seconds_bucket{{le="0.0025",{labels}}} 2.0' in text
     assert f'gatehouse_request_seconds_bucket{{le="0.001",{labels}}} 0.0' in text
     assert f"gatehouse_request_seconds_sum{{{labels}}} 0.002469" in text
+
+
+def test_histogram_without_private_parts_has_the_same_counts() -> None:
+    """As in a version of prometheus_client whose private parts have other names."""
+    registries = []
+    for is_public_only in (False, True):
+        registries.append(CollectorRegistry())
+        histogram: Any = Histogram("h", "h", buckets=(0.25, 1.0), registry=registries[-1])
+        if is_public_only:
+            histogram = SimpleNamespace(observe=histogram.observe)
+        add_observations(histogram, (2, 0, 1), (0.25, 0.0, 4.5))
+    texts = [re.sub("h_created .*", "", generate_latest(each).decode()) for each in registries]
+    assert texts[0] == texts[1]
+    assert "h_sum 4.75" in texts[0]
 
 
 def test_line_without_event_loop_is_written_immediately(out: Out, observer: Observer) -> None:
