@@ -113,8 +113,8 @@ class Environment:
 
 
 @contextmanager
-def environment(workers: int = 1) -> Iterator[Environment]:
-    """Start the environment and yield it."""
+def environment(workers: int = 1, **settings: str) -> Iterator[Environment]:
+    """Start the environment and yield it. settings: variables of the gateways."""
     pepper = secrets.token_bytes(32)
     with ExitStack() as stack:
         postgres, redis = (
@@ -140,6 +140,7 @@ def environment(workers: int = 1) -> Iterator[Environment]:
             "GATEHOUSE_TRUSTED_PROXIES": "127.0.0.0/8",
             "GATEHOUSE_BIND": "127.0.0.1",
             "GATEHOUSE_WORKERS": str(workers),
+            **settings,
         }
         ports = {name: free_port() for name in ("gateway", "tls", "core", "nginx")}
         pids = {}

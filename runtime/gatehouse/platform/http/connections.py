@@ -15,11 +15,11 @@ from gatehouse.platform.executions import Cancellable
 from gatehouse.platform.http import asgi
 from gatehouse.platform.settings import ConnectionSettings
 
-#: Maximum number of bytes of unfinished bodies that the workers of a service keep in memory, for a
-#: network and in total. Each worker has an equal share. Bodies that are streamed, such as requests
-#: to Cores and files, do not count.
-NETWORK_BODIES_BYTES_MAX = 16 * 1024 * 1024
-BODIES_BYTES_MAX = 64 * 1024 * 1024
+#: Maximum number of bytes of unfinished heads and bodies that the workers of a service keep in
+#: memory, for a network and in total. Each worker has an equal share. Bodies that are streamed,
+#: such as requests to Cores and files, do not count.
+NETWORK_BODIES_BYTES_MAX = 8 * 1024 * 1024
+BODIES_BYTES_MAX = 32 * 1024 * 1024
 
 
 class Connections(asgi.BodyMemory):
@@ -110,18 +110,25 @@ class Connections(asgi.BodyMemory):
         def keep(size: int) -> None:
             nonlocal kept
             kept += size
-            self.body_bytes_total += size
-            if self.body_bytes.add(network, size) * self._workers > NETWORK_BODIES_BYTES_MAX:
-                raise TooManyRequests(
-                    "This address is sending too many bytes of request bodies at the same time."
-                )
-            if self.body_bytes_total * self._workers > BODIES_BYTES_MAX:
-                raise Unavailable(
-                    "The server is receiving too many bytes of request bodies at the same time."
-                )
+            self.count_bytes(network, size)
 
         try:
             yield keep
         finally:
-            self.body_bytes_total -= kept
-            self.body_bytes.remove(network, kept)
+            self.count_bytes(network, -kept)
+
+    def count_bytes(self, network: str, size: int) -> None:
+        """Counts bytes of unfinished requests, or removes them if `size` is negative. Raises
+        TooManyRequests and Unavailable if a limit is exceeded; the bytes count even then.
+        """
+        self.body_bytes_total += size
+        if size < 0:
+            self.body_bytes.remove(network, -size)
+        elif self.body_bytes.add(network, size) * self._workers > NETWORK_BODIES_BYTES_MAX:
+            raise TooManyRequests(
+                "This address is sending too many bytes of requests at the same time."
+            )
+        elif self.body_bytes_total * self._workers > BODIES_BYTES_MAX:
+            raise Unavailable(
+                "The server is receiving too many bytes of requests at the same time."
+            )

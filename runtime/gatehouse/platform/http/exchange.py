@@ -68,7 +68,8 @@ class Exchange(asgi.Exchange):
     # Attributes of the class are the initial values, which saves most of the time of `__init__`.
     is_started = begins_with_body = response_started = response_complete = False
     _end_read = _has_body = _chunked = False
-    _waiting_bytes = 0
+    #: Bytes of the body that wait for the application.
+    waiting_bytes = 0
     _body_left: int | None = None
     _changed: asyncio.Event | None = None
     _execution: Execution | None = None
@@ -93,7 +94,7 @@ class Exchange(asgi.Exchange):
 
     def take_body(self) -> bytes:
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts, self._waiting_bytes = [], 0
+        self._parts, self.waiting_bytes = [], 0
         self._end_read = self.is_received
         return body
 
@@ -101,8 +102,8 @@ class Exchange(asgi.Exchange):
         if self.response_complete or self.disconnected:
             return
         self._parts.append(data)
-        self._waiting_bytes += len(data)
-        if self._waiting_bytes > _WAITING_BYTES_MAX:
+        self.waiting_bytes += len(data)
+        if self.waiting_bytes > _WAITING_BYTES_MAX:
             self._transport.pause_reading()
         if self._changed is not None:
             self._changed.set()
@@ -168,7 +169,7 @@ class Exchange(asgi.Exchange):
         self.expects_continue = False
         while not (self.disconnected or self.response_complete):
             self._transport.resume_reading()
-            if self._waiting_bytes or (self.is_received and not self._end_read):
+            if self.waiting_bytes or (self.is_received and not self._end_read):
                 more_body = not self.is_received
                 return {"type": "http.request", "body": self.take_body(), "more_body": more_body}
             self._changed = self._changed or asyncio.Event()
@@ -188,10 +189,13 @@ class Exchange(asgi.Exchange):
             return
         more = message.get("more_body", False)
         self._transport.write(self._part(message.get("body", b""), more=more))
-        if not more:
-            if self._body_left:
-                raise RuntimeError("The response is shorter than its Content-Length.")
-            self._complete()
+        if more:
+            # The application does not hold the next part while the client does not read this one.
+            await self._transport.drain()
+            return
+        if self._body_left:
+            raise RuntimeError("The response is shorter than its Content-Length.")
+        self._complete()
 
     def _begin(self, status: int, headers: Sequence[asgi.Header]) -> bytes:
         """The head of a response, whose body follows."""

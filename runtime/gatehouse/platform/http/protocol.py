@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, cast
@@ -21,7 +20,7 @@ from urllib.parse import unquote
 
 import httptools
 
-from gatehouse.core.addresses import parse_address
+from gatehouse.core.addresses import network_of, parse_address
 from gatehouse.core.errors import (
     BadRequest,
     GatehouseError,
@@ -67,8 +66,7 @@ _HEAD_BYTES_MAX = 65_536
 #: RFC 3986, section 3.2.2, that a server can have.
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 
-#: Maximum size of a body without which a request does not begin. Like unfinished bodies of the
-#: maximum number of connections of an address, they have at most NETWORK_BODIES_BYTES_MAX bytes.
+#: Maximum size of a body without which a request does not begin.
 _FIRST_BYTES_MAX = 16_384
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
@@ -79,63 +77,59 @@ class HttpProtocol(asyncio.Protocol, Connection):
     is closed.
     """
 
-    def __init__(
-        self,
-        app: asgi.App,
-        worker: Connections,
-        app_state: dict[str, Any],
-    ) -> None:
+    # Attributes of the class are the initial values, which saves memory of idle connections.
+    _peer, _scheme = "", "http"
+    _client: tuple[str, int] | None = None
+    _server: tuple[str, int] | None = None
+    _in_head = _is_upgrade = False
+    #: Size of the data with the current head or trailers, which can contain other data.
+    _head_bytes = 0
+    #: Size of the slices with parts of the current head, without the last one.
+    _later_bytes = 0
+    #: Number of bytes of an unfinished request that count in the memory for bodies.
+    _counted_bytes = 0
+    #: Data with the current request line.
+    _line = _url = b""
+    #: The request whose end has not been received.
+    _receiving: Exchange | None = None
+    _starting = False
+    #: Network of the client under which the unfinished body is counted.
+    _body_network: str | None = None
+    #: Bytes of the body that were received since the last check of its speed.
+    _body_received = 0
+    _body_paused = _is_chunked = False
+    _framing_bytes = 0
+    #: The error response to a pipelined request, which is sent after the responses to earlier
+    #: requests.
+    _error: GatehouseError | None = None
+    _closing = False
+    _discarded = 0
+    #: Deadline for the head, for the body, or for a connection that is closing.
+    _timer: asyncio.TimerHandle | None = None
+    #: Time at which the connection became idle; None while a request is received or answered.
+    _idle_since: float | None = None
+    #: Is started once per idle timeout, because starting a timer for each request takes longer.
+    _idle_timer: asyncio.TimerHandle | None = None
+    _stopping = False
+    #: Data after an upgrade request; None if there is no such request.
+    _upgrade_data: bytearray | None = None
+    #: Protocol of the connection after an accepted upgrade.
+    _upgraded: asyncio.Protocol | None = None
+    _on_shutdown: Callable[[], None] | None = None
+
+    def __init__(self, app: asgi.App, worker: Connections, app_state: dict[str, Any]) -> None:
         """app_state: copied to the scope of each request."""
         self._app = app
         self.worker = worker
-        self._app_state = {**app_state, asgi.BODY_MEMORY: worker}
+        self._app_state = app_state
         self._settings = worker.settings
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
-        self._peer = ""
-        self._client: tuple[str, int] | None = None
-        self._server: tuple[str, int] | None = None
-        self._scheme = "http"
-        self._in_head = self._is_upgrade = False
-        #: Size of the data with the current head or trailers, which can contain other data.
-        self._head_bytes = 0
-        #: Size of the data after the data in which the current head began.
-        self._later_bytes = 0
-        #: Data with the current request line.
-        self._line = b""
-        self._url = b""
         #: Fields of the current head or trailers.
         self._headers: list[asgi.Header] = []
-        #: The request whose end has not been received.
-        self._receiving: Exchange | None = None
         #: Requests without a complete response, in order. The first one has been started, except
         #: while data is parsed.
-        self._exchanges: deque[Exchange] = deque()
-        self._starting = False
-        #: Network of the client under which the unfinished body is counted.
-        self._body_network: str | None = None
-        #: Bytes of the body that were received since the last check of its speed.
-        self._body_received = 0
-        self._body_paused = self._is_chunked = False
-        self._framing_bytes = 0
-        #: The error response to a pipelined request, which is sent after the responses to earlier
-        #: requests.
-        self._error: GatehouseError | None = None
-        self._closing = False
-        self._discarded = 0
-        #: Deadline for the head, for the body, or for a connection that is closing.
-        self._timer: asyncio.TimerHandle | None = None
-        #: Time at which the connection became idle; None while a request is received or answered.
-        self._idle_since: float | None = None
-        #: Is started once per idle timeout, because starting a timer for each request takes longer.
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self._idle_timeout_s = worker.settings.idle_timeout_s
-        self._stopping = False
-        #: Data after an upgrade request; None if there is no such request.
-        self._upgrade_data: bytearray | None = None
-        #: Protocol of the connection after an accepted upgrade.
-        self._upgraded: asyncio.Protocol | None = None
-        self._on_shutdown: Callable[[], None] | None = None
+        self._exchanges: list[Exchange] = []
 
     # Connection
 
@@ -160,8 +154,9 @@ class HttpProtocol(asyncio.Protocol, Connection):
         self.worker.close(self._peer)
         self._end_body()
         self._cancel_timers()
-        self._receiving = None
-        exchanges, self._exchanges = self._exchanges, deque()
+        self._receiving, self._in_head = None, False
+        self._count_unfinished()
+        exchanges, self._exchanges = self._exchanges, []
         for exchange in exchanges:
             exchange.disconnect()
         self.transport.lost()
@@ -187,7 +182,6 @@ class HttpProtocol(asyncio.Protocol, Connection):
     def _parse(self, data: bytes) -> None:
         parts = [memoryview(data)]
         self._head_bytes += len(data)
-        self._later_bytes += len(data)
         try:
             while parts:
                 part, exchange = parts.pop(), self._receiving
@@ -211,12 +205,14 @@ class HttpProtocol(asyncio.Protocol, Connection):
                         self._start_exchanges()
                         return
                     parts.append(memoryview(self._head_without_upgrade()))
+                self._later_bytes += len(part)
                 if self._is_chunked and exchange is not None and exchange is self._receiving:
                     self._check_framing(len(part))
             if self._headers or self._in_head:
                 self._check_size()
             if self._in_head:
                 self._check_protocol()
+            self._count_unfinished()
         except GatehouseError as exc:
             self._reject(exc)
             self._start_exchanges()
@@ -233,6 +229,19 @@ class HttpProtocol(asyncio.Protocol, Connection):
             self._set_deadline()
         if self._headers or not self._in_head:
             self._line = b""
+
+    def _count_unfinished(self) -> None:
+        """Counts an unfinished request that has not begun. Raises TooManyRequests and
+        Unavailable.
+        """
+        size, receiving = 0, self._receiving
+        if self._in_head:
+            size = self._later_bytes
+        elif receiving is not None and receiving.begins_with_body:
+            size = receiving.waiting_bytes
+        if size != self._counted_bytes:
+            change, self._counted_bytes = size - self._counted_bytes, size
+            self.worker.count_bytes(network_of(self._peer), change)
 
     def _head_without_upgrade(self) -> bytes:
         """The head of a request whose upgrade is ignored, for a new parser: the parser does not
@@ -363,7 +372,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
             and not exchange.expects_continue
         )
         self._is_chunked, self._framing_bytes = b"transfer-encoding" in values, 0
-        self._headers, self._head_bytes = [], 0
+        self._headers, self._head_bytes, self._url = [], 0, b""
         if self._exchanges:
             self.transport.pause_reading()
         self._exchanges.append(exchange)
@@ -487,7 +496,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
         return len(self._exchanges) > 1
 
     def end_exchange(self, exchange: Exchange) -> None:
-        self._exchanges.popleft()
+        self._exchanges.pop(0)
         if not exchange.keep_alive:
             self._end_connection(exchange)
         elif self._exchanges:
@@ -499,7 +508,9 @@ class HttpProtocol(asyncio.Protocol, Connection):
         else:
             self._idle_since = self._loop.time()
             if self._idle_timer is None:
-                self._idle_timer = self._loop.call_later(self._idle_timeout_s, self._end_idle)
+                self._idle_timer = self._loop.call_later(
+                    self._settings.idle_timeout_s, self._end_idle
+                )
         if self.transport.read_paused and len(self._exchanges) <= 1:
             self.transport.resume_reading()
 
@@ -515,7 +526,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
         self._idle_timer = None
         if self._idle_since is None:
             return
-        remaining = self._idle_since + self._idle_timeout_s - self._loop.time()
+        remaining = self._idle_since + self._settings.idle_timeout_s - self._loop.time()
         if remaining > 0:
             self._idle_timer = self._loop.call_later(remaining, self._end_idle)
         else:
@@ -560,7 +571,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
             raise asgi.ClientGone
         if self._stopping:
             raise Unavailable("The server is stopping.")
-        exchange = self._exchanges.popleft()
+        exchange = self._exchanges.pop(0)
         exchange.response_started = exchange.response_complete = True
         exchange.end()
         self.transport.resume_reading()
@@ -587,7 +598,8 @@ class HttpProtocol(asyncio.Protocol, Connection):
         """
         self.worker.on_reject(error, self._peer)
         exchange, self._receiving = self._receiving, None
-        self._in_head = False
+        self._in_head, self._headers = False, []
+        self._count_unfinished()
         self._end_body()
         if exchange is not None:
             if exchange.response_complete:
@@ -599,7 +611,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
                 self.transport.transport.abort()
                 return
         if self._exchanges:
-            self._error = error
+            self._error = error.with_traceback(None)  # which refers to the data and this object
         else:
             self._send_error(error)
 

@@ -26,7 +26,7 @@ import uvloop
 
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import GatehouseError, SettingsError
-from gatehouse.platform.http.asgi import App
+from gatehouse.platform.http.asgi import BODY_MEMORY, App
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.listening import BACKLOG, bound_socket, listen, reject_handshakes
 from gatehouse.platform.http.protocol import HttpProtocol
@@ -105,6 +105,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts the application, and listens on the sockets with `HttpProtocol`."""
         await super().startup([])
+        self.lifespan.state[BODY_MEMORY] = self._connections
         loop = asyncio.get_running_loop()
         for sock in sockets or []:
             self.servers.append(

@@ -32,19 +32,21 @@ IDLE_MAX = 100
 _HEAD_BYTES_MAX = 65_536
 _HEADERS_MAX = 200
 
-#: Reading pauses when more than this number of bytes waits for the client, until the client reads.
-_HIGH_BYTES = 262_144
+#: Maximum size of a read. Reading pauses when this number of bytes waits for the client, until the
+#: client reads.
+_READ_BYTES = 65_536
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """A connection, which serves one request at a time: `start`, `wait_for_head`, then `read` until
     the end of the body.
     """
 
-    def __init__(self, writes: BatchedWrites) -> None:
-        """writes: performs the writes of requests."""
+    def __init__(self, writes: BatchedWrites, buffer: memoryview) -> None:
+        """writes: performs the writes of requests. buffer: for reads, shared by connections."""
         self._timeout_s = 0.0
         self._writes = writes
+        self._buffer = buffer
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -207,7 +209,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = self._buffer[:nbytes]
         self._active_at = self._loop.time()
         if not self._in_use or self._complete:
             self._keep_alive = False
@@ -220,7 +226,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
-            self._upgrade_data = data[exc.args[0] :]
+            self._upgrade_data = bytes(data[exc.args[0] :])
             if self._transport is not None:
                 self._transport.pause_reading()
         except httptools.HttpParserError as exc:
@@ -294,7 +300,7 @@ class Connection(asyncio.Protocol):
         self._check_incomplete()
         self._chunks.append(body)
         self._waiting_bytes += len(body)
-        if self._waiting_bytes > _HIGH_BYTES and not self._paused and self._transport is not None:
+        if self._waiting_bytes >= _READ_BYTES and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
         self._wake()
@@ -373,6 +379,7 @@ class ConnectionPool:
         self._tls = tls
         self._host = host
         self._writes = writes
+        self._buffer = memoryview(bytearray(_READ_BYTES))
         self._idle: deque[Connection] = deque()
         self._in_use: set[Connection] = set()
         self._retired = False
@@ -426,7 +433,7 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self._writes),
+                    lambda: Connection(self._writes, self._buffer),
                     self._address,
                     self._port,
                     ssl=context,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import json
 import re
@@ -31,6 +32,7 @@ from gatehouse.platform.http.connections import (
 )
 from gatehouse.platform.http.exchange import _WAITING_BYTES_MAX
 from gatehouse.platform.http.listening import listen
+from gatehouse.platform.http.protocol import HttpProtocol
 from gatehouse.platform.http.server import Server
 from gatehouse.platform.settings import ConnectionSettings
 
@@ -597,6 +599,44 @@ async def test_bytes_of_unfinished_bodies_of_a_network_are_bounded() -> None:
         )
 
 
+@pytest.mark.bound("http.connections:NETWORK_BODIES_BYTES_MAX")
+@pytest.mark.parametrize(
+    ("start", "accepted"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 50_000, 1),
+        (POST + b"Content-Length: 16000\r\n\r\n" + b"a" * 15_900, 5),
+    ],
+    ids=["head", "body"],
+)
+async def test_bytes_of_requests_that_have_not_begun_are_bounded(
+    start: bytes, accepted: int
+) -> None:
+    async with running(NEVER) as server:
+        server.connections._workers = 100  # this worker has a hundredth of the memory
+        async with opened(server, accepted, start):
+            await _until(lambda: server.connections.body_bytes_total > 15_000 * accepted)
+            response = await server.send(start)
+            assert response.startswith(b"HTTP/1.1 429 ")
+        await _until(
+            lambda: (
+                (server.connections.body_bytes_total, dict(server.connections.body_bytes))
+                == (0, {})
+            )
+        )
+
+
+async def test_connection_is_freed_after_an_error_without_garbage_collection(
+    patient: Running,
+) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        await patient.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: |\r\n\r\n")
+        await _until(lambda: not any(type(each) is HttpProtocol for each in gc.get_objects()))
+    finally:
+        gc.enable()
+
+
 @pytest.mark.bound("request_timeout_s")
 async def test_body_that_stops_after_many_bytes_is_408(hasty: Running) -> None:
     """The time for a body does not grow with the bytes that were received before."""
@@ -617,7 +657,7 @@ async def test_body_that_the_application_does_not_read_is_bounded() -> None:
             lambda: any(each.transport.read_paused for each in server.connections.protocols)
         )
         (connection,) = server.connections.protocols
-        assert connection._receiving._waiting_bytes <= _WAITING_BYTES_MAX + 262_144  # and one read
+        assert connection._receiving.waiting_bytes <= _WAITING_BYTES_MAX + 262_144  # and one read
         server.resume.set()
         assert (await response).endswith(b"/unread %d" % size)
 

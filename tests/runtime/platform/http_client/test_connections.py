@@ -24,7 +24,7 @@ from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http_client import connections
 from gatehouse.platform.http_client import upstream as upstreams
-from gatehouse.platform.http_client.connections import Connection
+from gatehouse.platform.http_client.connections import _READ_BYTES, Connection
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients, UpstreamRequest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -220,7 +220,8 @@ def receive(connection: Connection, method: str, parts: list[bytes]) -> Received
     connection.start(method, b"", None, chunked=False, timeout_s=PATIENCE_S)
     for part in parts:
         if not connection.is_complete and connection._error is None:
-            connection.data_received(part)
+            connection.get_buffer(len(part))[: len(part)] = part
+            connection.buffer_updated(len(part))
     received = (
         connection.status,
         connection.headers,
@@ -258,10 +259,10 @@ RESPONSES = st.tuples(
 async def test_used_connection_reads_a_response_like_a_new_connection(
     responses: list[tuple[str, bytes, int]],
 ) -> None:
-    used = Connection(BatchedWrites())
+    used = Connection(BatchedWrites(), memoryview(bytearray(_READ_BYTES)))
     used.connection_made(MemoryTransport())
     for method, response, size in responses:
-        new = Connection(BatchedWrites())
+        new = Connection(BatchedWrites(), memoryview(bytearray(_READ_BYTES)))
         new.connection_made(MemoryTransport())
         parts = [response[start : start + size] for start in range(0, len(response), size)]
         expected = receive(new, method, parts)
@@ -276,7 +277,7 @@ async def test_response_that_is_not_read_does_not_delay_the_next_one(
     """The response is complete when its last part exceeds the maximum size of unread data and
     reading is paused.
     """
-    size = connections._HIGH_BYTES + 1
+    size = _READ_BYTES + 1
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
     async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()):
         (pinned,) = clients._pinned.values()
@@ -451,18 +452,18 @@ async def test_slow_client_is_no_timeout_of_the_core(clients: UpstreamClients, c
         assert len(await response.read_all()) == 20_000_000
 
 
-@pytest.mark.bound("http_client.connections:_HIGH_BYTES")
+@pytest.mark.bound("http_client.connections:_READ_BYTES")
 async def test_response_that_is_not_read_is_bounded(clients: UpstreamClients, core: Core) -> None:
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n" + bytes(50_000_000)
     async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()) as response:
         connection = response._connection
         while not connection._paused:
             await asyncio.sleep(0)
-        assert connection._waiting_bytes <= connections._HIGH_BYTES + 262_144
+        assert connection._waiting_bytes <= 2 * _READ_BYTES
         size = 0
         while (part := await response.read()) is not None:
             size += len(part)
-            assert connection._waiting_bytes <= connections._HIGH_BYTES + 262_144
+            assert connection._waiting_bytes <= 2 * _READ_BYTES
     assert size == 50_000_000
 
 
