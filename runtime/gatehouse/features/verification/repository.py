@@ -63,7 +63,7 @@ class KeyLoader:
         record = self.cache.find(key_id)
         if record is not None:
             return record
-        if self.cache.absent(key_id) or not self.plausible(key_id):
+        if not self.plausible(key_id) or self.cache.absent(key_id):
             return None
         waiter = self._waiting.get(key_id)
         if waiter is None:

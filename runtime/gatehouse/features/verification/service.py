@@ -88,6 +88,9 @@ class VerificationService:
             # Fails closed: the key may have been revoked in the meantime.
             return VerificationResult(Code.UNAVAILABLE, *time)
         possession = proves_possession(self.finder.pepper, material, record)
+        if record is not None and not possession:
+            # A denial of an unknown ID includes this check, and must not take longer.
+            self.keys.plausible(record.id)
         code = evaluate(
             record, request, possession=possession, environment=self.environment, now=time.now
         )
