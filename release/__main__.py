@@ -13,7 +13,12 @@ import boto3
 from components import contract
 from components.settings.loader import SettingsError, parse, parse_account
 from release import pulumi_cli
-from release.bootstrap import account_instructions, bootstrap, pipeline_instructions
+from release.bootstrap import (
+    account_instructions,
+    bootstrap,
+    check_environments,
+    pipeline_instructions,
+)
 from release.deploy import deploy, verify
 from release.errors import CommandFailed, DeploymentFailed, ServicesFailed, translated
 from release.image import is_deployed, push_image
@@ -135,7 +140,9 @@ def _bootstrap(stack: Stack, root: Path) -> int:
     state = bootstrap(stack, lambda line: print(f"> {line}", flush=True), root)
     if stack.project == ACCOUNT:
         return _print(["", *account_instructions(stack)])
-    return _print(["", *pipeline_instructions(stack, state)])
+    _print(["", *pipeline_instructions(stack, state)])
+    check_environments(stack)
+    return 0
 
 
 def _image(stack: Stack, root: Path) -> int:

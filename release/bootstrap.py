@@ -3,7 +3,7 @@ key for the state and the secrets of the stack, and the stack itself. Idempotent
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +79,15 @@ def pipeline_instructions(stack: Stack, key_arn: str) -> Iterator[str]:
     """The settings and the commands that connect a pipeline on GitHub with the stack, line by line.
     key_arn: KMS key of the state.
     """
-    repository = (stack.settings.get("delivery") or {}).get("repository") or REPOSITORY
+    repository = _repository(stack) or REPOSITORY
     owner_id, repository_id = github_ids(repository)
-    yield (
-        f"For deployments from GitHub Actions, set in {stack.file} (docs/guides/deploy.md, "
-        f"section 6):"
-    )
+    yield "For deployments from GitHub Actions, first create the environments with their protection"
+    yield "rules (docs/guides/deploy.md, section 6):"
+    yield ""
+    for environment in github_variables(stack):
+        yield from _protection_commands(repository, environment)
+    yield ""
+    yield f"Then set in {stack.file}, and run: make bootstrap {stack.target}"
     yield ""
     yield "    delivery:"
     yield f"      repository: {repository}"
@@ -94,10 +97,9 @@ def pipeline_instructions(stack: Stack, key_arn: str) -> Iterator[str]:
     yield f"      state_bucket: {state_bucket(stack)}"
     yield f"      state_key_arn: {key_arn}"
     yield ""
-    yield "Then deploy the stack, create the environments on GitHub and set their variables:"
+    yield "Then deploy the stack, and set the variables of the environments:"
     yield ""
     for environment, variables in github_variables(stack).items():
-        yield f"gh api --method PUT repos/{repository}/environments/{environment}"
         for name, value in variables.items():
             yield f"gh variable set {name} --repo {repository} --env {environment} --body '{value}'"
         if stack.has_salt:
@@ -110,17 +112,69 @@ def github_ids(repository: str) -> tuple[str, str]:
     `gh` is not installed, not signed in, or cannot read the repository.
     """
     fields = (".owner.id", ".id")
-    command = ["gh", "api", f"repos/{repository}", "--jq", ", ".join(fields)]
-    try:
-        output = subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=GITHUB_TIMEOUT_S
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        output = ""
-    ids = output.split()
+    ids = _github(f"repos/{repository}", ", ".join(fields))
     if len(ids) != len(fields) or not all(map(str.isdigit, ids)):
         ids = [f"<gh api repos/{repository} --jq {field}>" for field in fields]
     return ids[0], ids[1]
+
+
+def check_environments(stack: Stack) -> None:
+    """Raise CommandFailed if the roles of the pipeline trust a GitHub environment without
+    protection rules: GitHub creates an environment without rules when a workflow of any branch
+    names it.
+
+    Source: GitHub REST API, "Deployment environments" and "Deployment branch policies".
+    """
+    repository = _repository(stack)
+    problems = []
+    for environment in github_variables(stack) if repository else ():
+        path = f"repos/{repository}/environments/{environment}"
+        rules = _github(path, ".protection_rules[].type")
+        if environment.endswith(f"-{PREVIEW}"):
+            is_protected, rule = "required_reviewers" in rules, "requires no reviewers"
+        else:
+            branches = _github(f"{path}/deployment-branch-policies", ".branch_policies[].name")
+            is_protected = "branch_policy" in rules and branches == ["main"]
+            rule = "is not restricted to the branch main"
+        if not is_protected:
+            commands = " && ".join(_protection_commands(repository, environment))
+            problems.append(
+                f"the GitHub environment {environment} {rule}, or gh cannot read it (gh auth "
+                f"login). Run: {commands}"
+            )
+    if problems:
+        raise CommandFailed("\n".join(problems))
+
+
+def _repository(stack: Stack) -> str:
+    return str((stack.settings.get("delivery") or {}).get("repository") or "")
+
+
+def _protection_commands(repository: str, environment: str) -> Sequence[str]:
+    """Commands that create an environment with its protection rules, or add the rules."""
+    path = f"repos/{repository}/environments/{environment}"
+    if environment.endswith(f"-{PREVIEW}"):
+        reviewer = "-F 'reviewers[][type]=User' -F \"reviewers[][id]=$(gh api user --jq .id)\""
+        return [f"gh api --method PUT {path} {reviewer}"]
+    policy = "-F 'deployment_branch_policy[{}]={}'".format
+    custom = f"{policy('protected_branches', 'false')} {policy('custom_branch_policies', 'true')}"
+    return [
+        f"gh api --method PUT {path} {custom}",
+        f"gh api --method POST {path}/deployment-branch-policies -f name=main",
+    ]
+
+
+def _github(path: str, fields: str) -> list[str]:
+    """Fields of a response of the GitHub API. Empty if `gh` is not installed or not signed in, or
+    if the resource does not exist.
+    """
+    command = ["gh", "api", path, "--jq", fields]
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=GITHUB_TIMEOUT_S
+        ).stdout.split()
+    except (OSError, subprocess.SubprocessError):
+        return []
 
 
 def github_variables(stack: Stack) -> dict[str, dict[str, str]]:

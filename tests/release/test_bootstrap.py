@@ -140,7 +140,7 @@ def test_existing_bucket_keeps_its_policy_and_lifecycle(
         Bucket="acme-state", Policy=json.dumps({"Version": "2012-10-17", "Statement": [own]})
     )
     result = bootstrap(account, emulator, tmp_path, extra=DELIVERY)
-    assert result.returncode == 0, result.stderr
+    assert "> the bucket acme-state exists" in result.stdout, result.stderr
     bucket = configuration(emulator, "acme-state")
     assert [row["Sid"] for row in bucket["statements"]] == ["Own", "DenyInsecureTransport"]
     assert "Lifecycle" not in str(s3.list_objects_v2(Bucket="acme-state"))
@@ -321,10 +321,10 @@ def test_variables_of_the_workflows_are_printed(
         f"arn:aws:iam::{ACCOUNT}:role/gatehouse-dev-deploy",
     ) in commands
     assert ("PULUMI_BACKEND_URL", "dev-drift", f"s3://acme-state?region={REGION}") in commands
-    assert [line for line in result.stdout.splitlines() if line.startswith("gh api")] == [
-        f"gh api --method PUT repos/acme/gatehouse/environments/{environment}"
-        for environment in ("dev", "dev-preview", "dev-drift", "dev-image")
-    ]
+    created = re.findall(
+        r"^gh api --method PUT repos/acme/gatehouse/environments/(\S+) -F", result.stdout, re.M
+    )
+    assert created == ["dev", "dev-preview", "dev-drift", "dev-image"]
 
 
 def test_ids_of_the_repository_are_read_with_gh(
@@ -338,3 +338,45 @@ def test_ids_of_the_repository_are_read_with_gh(
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     printed = bootstrap(account, emulator, tmp_path / "with", extra=DELIVERY).stdout
     assert 'owner_id: "123"\n      repository_id: "456"' in printed
+
+
+#: Environments that jobs of the branch main use, and the environment of pull requests.
+PROTECTED = {"dev": "main", "dev-drift": "main", "dev-image": "main", "dev-preview": "reviewers"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "unprotected"),
+    [
+        (PROTECTED, []),
+        (PROTECTED | {"dev-drift": "none"}, ["dev-drift"]),
+        (PROTECTED | {"dev-drift": "main *"}, ["dev-drift"]),
+        (PROTECTED | {"dev-drift": "reviewers"}, ["dev-drift"]),
+        (PROTECTED | {"dev-preview": "main"}, ["dev-preview"]),
+        ({"dev": "main", "dev-image": "main"}, ["dev-preview", "dev-drift"]),
+    ],
+    ids=["all", "no rule", "other branches", "no branch", "no reviewers", "no environment"],
+)
+def test_environment_without_protection_rules_is_an_error(
+    account: FakeAccount,
+    emulator: Emulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rules: dict[str, str],
+    unprotected: list[str],
+) -> None:
+    """GitHub creates an environment without rules when a workflow of any branch names it."""
+    lines = ["#!/bin/sh", 'case "$2" in']
+    for name, rule in rules.items():
+        kind = "required_reviewers" if rule == "reviewers" else "branch_policy"
+        path = f"repos/acme/gatehouse/environments/{name}"
+        lines.append(f"{path}) echo {'' if rule == 'none' else kind};;")
+        branches = "" if kind == "required_reviewers" else rule
+        lines.append(f"{path}/deployment-branch-policies) printf '%s\\n' '{branches}';;")
+    command = tmp_path / "gh"
+    command.write_text("\n".join([*lines, "*) exit 1;;", "esac"]))
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    result = bootstrap(account, emulator, tmp_path / "stack", extra=DELIVERY)
+    assert result.returncode == (1 if unprotected else 0), result.stderr
+    assert re.findall(r"the GitHub environment (\S+)", result.stderr) == unprotected
+    assert result.stderr.count("gh api --method PUT ") == len(unprotected)
