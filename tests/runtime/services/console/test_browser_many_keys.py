@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.console_client import Console
-from tests.runtime.services.console.web_pages import MARKS, origin, page_of, sign_in
+from tests.runtime.services.console.web_pages import MARKS, navigate, origin, page_of, sign_in
 
 __all__ = ["origin"]
 
@@ -80,12 +80,12 @@ async def test_pages_of_many_keys_are_bounded(
         assert len(sent) <= 10
         assert await elements(page) < ELEMENTS_MAX
         await expiring_keys_are_listed(page, soon)
-        await page.goto("/keys")
+        await navigate(page, "/keys")
         await expect(page.get_by_role("link", name="key 00050")).to_be_visible()
         await pages_and_filters_are_bounded(page)
-        await page.goto("/keys")
+        await navigate(page, "/keys")
         await search_and_order_are_part_of_the_url(page)
-        await page.goto("/keys?state=active")
+        await navigate(page, "/keys?state=active")
         await selection_is_bounded(page)
     assert console.database.sql("SELECT count(*) FROM api_key WHERE state = 'disabled'") == str(
         KEYS // 10 + PAGE_ROWS
@@ -193,8 +193,7 @@ async def test_search_finds_a_key_by_its_token_without_sending_the_token(
             (created["key"]["start"],) * 2,
             (key_id[:8],) * 2,
         ):
-            await page.goto("/keys")
-            await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+            await navigate(page, "/keys")
             async with counted(page) as sent:
                 await page.get_by_label("Search", exact=True).fill(f" {typed} ")
                 await page.keyboard.press("Enter")
@@ -205,7 +204,7 @@ async def test_search_finds_a_key_by_its_token_without_sending_the_token(
         await page.get_by_label("Owner").fill(token)
         await page.keyboard.press("Enter")
         await expect(page.get_by_text("Nothing matches these filters.")).to_be_visible()
-        await page.goto("/audit")
+        await navigate(page, "/audit")
         await page.get_by_label("Target ID").fill(token)
         await page.keyboard.press("Enter")
         await expect(page.locator("details", has_text="key.create")).to_have_count(1)

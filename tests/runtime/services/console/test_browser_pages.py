@@ -200,6 +200,8 @@ async def _cut_tables(page: Page) -> list[str]:
         "card.scrollWidth > card.clientWidth + 1).length"
     )
     found = []
+    if not await page.locator(".flush").count():
+        return []
     for width in (1440, 1280, 1120, 960, 840, 769, 480):
         await page.set_viewport_size({"width": width, "height": 800})
         if await page.evaluate(measure):

@@ -47,7 +47,6 @@ PAGES = {
     "request-new": "/secrets/request",
     "request": "/secrets/{request}",
     "audit": "/audit",
-    "leaks": "/leaks",
     "webhooks": "/webhooks",
     "sessions": "/sessions",
     "settings": "/settings",
