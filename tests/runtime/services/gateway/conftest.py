@@ -389,13 +389,14 @@ def _is_ready(url: str) -> bool:
 
 @contextmanager
 def running_gateway(
-    database: Any, redis_url: str, folder: Path, **more: str
+    database: Any, redis_url: str, folder: Path, script: str = SERVE, **more: str
 ) -> Iterator[tuple[int, int, Path, str]]:
     """A gateway that must stop after SIGTERM. Yields its port, process ID and log, and the URL of
     its database.
     """
     port, log = free_port(), folder / "gateway.log"
-    child = start_gateway(gateway_environment(database.app_url, redis_url, port, **more), log)
+    environment = gateway_environment(database.app_url, redis_url, port, **more)
+    child = start_gateway(environment, log, script=script)
     yield port, child.pid, log, database.app_url
     status = child.stop()
     assert status == 0, f"the gateway did not stop after SIGTERM: status {status}"
@@ -448,9 +449,14 @@ def collector() -> Iterator[Collector]:
 def traced_gateway_process(
     collector: Collector, database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, int, Path, str]]:
-    """A gateway that traces each request. A module uses it by overriding `gateway_process`."""
+    """A gateway that traces each request, and exports spans without waiting for more of them. A
+    module uses it by overriding `gateway_process`.
+    """
     folder, settings = tmp_path_factory.mktemp("gateway"), trace_settings(collector)
-    with running_gateway(database, redis_url, folder, **settings) as process:
+    script = (
+        f"from gatehouse.platform.tracing import export; export.EXPORT_INTERVAL_S = .01; {SERVE}"
+    )
+    with running_gateway(database, redis_url, folder, script, **settings) as process:
         yield process
 
 
