@@ -95,12 +95,15 @@ class Bucket(Component):
             tags=tags(args.data_class, **{"gatehouse:purpose": args.purpose}),
             opts=self.protected_by(args.protection),
         )
-        policy = self._access(name, bucket.id, args)
-        self._encryption(name, bucket.id, args)
+        # A bucket that `pulumi destroy` cannot delete keeps its configuration.
+        part = pulumi.ResourceOptions(parent=self, deleted_with=bucket)
+        policy = self._access(name, bucket.id, args, part)
+        self._encryption(name, bucket.id, args, part)
         versioning = self._versioning(name, bucket.id, args)
-        self._lifecycle(name, bucket.id, args, self.after(versioning))
+        after = pulumi.ResourceOptions.merge(part, self.after(versioning))
+        self._lifecycle(name, bucket.id, args, after)
         if args.replica is not None:
-            self._replication(name, bucket.id, args, args.replica, self.after(versioning))
+            self._replication(name, bucket.id, args, args.replica, after)
         if args.log_bucket is not None:
             aws.s3.BucketLogging(
                 name,
@@ -108,7 +111,7 @@ class Bucket(Component):
                 region=args.region,
                 target_bucket=args.log_bucket,
                 target_prefix=f"s3/{args.bucket_name}/",
-                opts=self.child,
+                opts=part,
             )
         self.name, self.arn = policy.bucket, with_dependencies(bucket.arn, versioning.id)
         self.register_outputs({"name": self.name, "arn": self.arn})
@@ -124,7 +127,11 @@ class Bucket(Component):
         )
 
     def _access(
-        self, name: str, bucket: pulumi.Output[str], args: BucketArgs
+        self,
+        name: str,
+        bucket: pulumi.Output[str],
+        args: BucketArgs,
+        part: pulumi.ResourceOptions,
     ) -> aws.s3.BucketPolicy:
         """Block public access, disable ACLs and set the bucket policy."""
         public_access_block = aws.s3.BucketPublicAccessBlock(
@@ -135,14 +142,14 @@ class Bucket(Component):
             block_public_policy=True,
             ignore_public_acls=True,
             restrict_public_buckets=True,
-            opts=self.child,
+            opts=part,
         )
         ownership_controls = aws.s3.BucketOwnershipControls(
             name,
             bucket=bucket,
             region=args.region,
             rule={"object_ownership": "BucketOwnerEnforced"},
-            opts=self.child,
+            opts=part,
         )
         # S3 rejects these calls if they are concurrent (OperationAborted).
         opts = self.protected_by(
@@ -152,7 +159,9 @@ class Bucket(Component):
             name, bucket=bucket, region=args.region, policy=render(args.policy), opts=opts
         )
 
-    def _encryption(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> None:
+    def _encryption(
+        self, name: str, bucket: pulumi.Output[str], args: BucketArgs, opts: pulumi.ResourceOptions
+    ) -> None:
         algorithm = "AES256" if args.key_arn is None else "aws:kms"
         aws.s3.BucketServerSideEncryptionConfiguration(
             name,
@@ -167,7 +176,7 @@ class Bucket(Component):
                     "bucket_key_enabled": args.key_arn is not None,
                 }
             ],
-            opts=self.child,
+            opts=opts,
         )
 
     def _versioning(

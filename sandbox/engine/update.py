@@ -89,6 +89,7 @@ class Updater:
         self._report = report
         self._previous = checkpoint.begin()
         self._old = by_urn(self._previous)
+        self._deleted = set[str]()
         self._old_providers, self._new_providers = ProviderInputs(), ProviderInputs()
         for entry in self._previous:
             self._old_providers.declare(entry.registration)
@@ -132,7 +133,9 @@ class Updater:
         replaced.
         """
         remaining = self._checkpoint.remaining
-        _reject_protected(entry for entry in remaining if not entry.pending_deletion)
+        deleted = [entry for entry in remaining if not entry.pending_deletion]
+        _reject_protected(deleted)
+        self._deleted = {entry.registration.urn for entry in deleted}
         for entry in reversed(remaining):
             self._delete(entry)
 
@@ -229,7 +232,8 @@ class Updater:
     def _delete(self, entry: Entry) -> None:
         registration = entry.registration
         exists = registration.custom and not registration.type.startswith("pulumi:")
-        if exists and not registration.retain_on_delete:
+        kept = registration.retain_on_delete or registration.deleted_with in self._deleted
+        if exists and not kept:
             self._provider.delete(entry.resource)
         self._checkpoint.remove(entry)
         if exists:

@@ -112,6 +112,7 @@ class Resource:
     inputs: dict[str, Any]
     protect: bool
     retain: bool
+    deleted_with: str
     provider: str
     parent: str
     ignored: tuple[str, ...]
@@ -247,6 +248,7 @@ def _resource(registration: Registration) -> Resource:
         inputs=registration.inputs,
         protect=registration.protect,
         retain=registration.retain_on_delete,
+        deleted_with=registration.deleted_with,
         provider=registration.provider,
         parent=registration.parent,
         ignored=registration.ignore_changes,

@@ -94,6 +94,21 @@ def test_stateful_resources_follow_protection_settings(stack: str, protected: bo
     )
 
 
+def test_destroy_leaves_protected_buckets_with_their_configuration() -> None:
+    parts = [row for row in run("prod").resources if row.type.startswith("aws:s3/bucket")]
+    assert {row.type.rpartition(":")[2] for row in parts} >= {
+        "BucketLifecycleConfiguration",
+        "BucketLogging",
+        "BucketReplicationConfig",
+        "BucketServerSideEncryptionConfiguration",
+    }
+    assert [
+        row.urn
+        for row in parts
+        if not row.protect and not row.deleted_with.endswith(f"aws:s3/bucket:Bucket::{row.name}")
+    ] == []
+
+
 @pytest.mark.requirement("SS-02")
 @pytest.mark.parametrize("stack", STACKS)
 def test_deletion_from_secrets_bucket_is_final(stack: str) -> None:

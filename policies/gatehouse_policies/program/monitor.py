@@ -218,6 +218,7 @@ class Monitor(mocks.MockMonitor):
             additional_secret_outputs=tuple(request.additionalSecretOutputs),
             ignore_changes=tuple(request.ignoreChanges),
             retain_on_delete=request.retainOnDelete,
+            deleted_with=request.deletedWith,
             delete_before_replace=request.deleteBeforeReplace
             if request.deleteBeforeReplaceDefined
             else None,

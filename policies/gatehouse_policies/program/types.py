@@ -46,6 +46,7 @@ class Registration:
     additional_secret_outputs: tuple[str, ...] = ()
     ignore_changes: tuple[str, ...] = ()
     retain_on_delete: bool = False
+    deleted_with: str = ""
     delete_before_replace: bool | None = None
     aliases: tuple[str, ...] = ()
     custom_timeouts: Mapping[str, str] = field(default_factory=dict)
