@@ -21,10 +21,8 @@ from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 import pulumi
-from pulumi.runtime import set_all_config, set_mocks
-from pulumi.runtime.rpc_manager import RPCManager
-from pulumi.runtime.settings import SETTINGS, set_root_resource
-from pulumi.runtime.stack import run_in_stack
+from google.protobuf import empty_pb2
+from pulumi.runtime import Settings, configure, run_in_stack, set_all_config
 
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.monitor import Monitor
@@ -142,67 +140,68 @@ async def _program(
     project: Project, monitor: Monitor, preview: bool, raised: list[BaseException]
 ) -> None:
     set_all_config(dict(project.config), [])
-    set_mocks(
-        monitor.mocks,
+    # As the language host does (pulumi-language-python-exec).
+    settings = Settings(
         project=project.name,
         stack=project.stack,
-        preview=preview,
-        logger=_LOG,
         monitor=monitor,
+        engine=_Engine(),
+        dry_run=preview,
         organization=ORGANIZATION,
+        root_directory=str(project.root),
     )
-    settings: Any = SETTINGS
-    # The type of the collection differs between versions of the SDK.
-    settings.outputs, settings.lock, settings.package_refs = (
-        type(settings.outputs)(),
-        threading.Lock(),
-        {},
-    )
-    settings.rpc_manager = _RpcManager(monitor, project)
-    settings.root_directory = str(project.root)
-    # `set_mocks` creates a root resource without exports; `run_in_stack` creates the root resource
-    # that is used.
-    set_root_resource(None)  # type: ignore[arg-type]
-    await run_in_stack(lambda: _execute(project, raised))
+    configure(settings)
+    _locate_errors(settings, monitor, project)
+    await run_in_stack(lambda: _execute(settings, project, raised))
 
 
-class _RpcManager(RPCManager):
+class _Engine:
+    """The requests of the SDK to the engine."""
+
+    def Log(self, request: Any) -> None:
+        # Severities are 0 (debug) to 3 (error).
+        _LOG.log(logging.DEBUG + 10 * request.severity, request.message)
+
+    def RequirePulumiVersion(self, _request: Any) -> Any:
+        return empty_pb2.Empty()
+
+
+def _locate_errors(settings: Settings, monitor: Monitor, project: Project) -> None:
     """Adds the line of the program to errors from provider functions, whose requests have no stack
-    trace."""
+    trace. `rpc_manager` is private: without it, the errors have no line.
+    """
+    manager: Any = getattr(settings, "rpc_manager", None)
+    do_rpc = getattr(manager, "do_rpc", None)
+    if do_rpc is None:
+        return
 
-    def __init__(self, monitor: Monitor, project: Project) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._monitor = monitor
-        self._project = project
-
-    def do_rpc(
-        self, name: str, rpc_function: Callable[..., Awaitable[Any]]
-    ) -> Callable[..., Awaitable[Any]]:
-        where = self._caller() if name == "invoke" else ""
+    def located_rpc(name: str, function: Callable[..., Awaitable[Any]]) -> Any:
+        where = _caller(project) if name == "invoke" else ""
 
         async def located(*args: Any, **kwargs: Any) -> Any:
             try:
-                return await rpc_function(*args, **kwargs)
+                return await function(*args, **kwargs)
             except CheckError as exc:
                 if where and not _SOURCE_PREFIX.match(exc.message):
-                    self._monitor.failure = CheckError(f"{where}: {exc.message}")
+                    monitor.failure = CheckError(f"{where}: {exc.message}")
                 raise
 
-        return super().do_rpc(name, located)
+        return do_rpc(name, located)
 
-    def _caller(self) -> str:
-        # The frames above `_run` are those of the caller.
-        frames = takewhile(
-            lambda row: row[0].f_code is not _run.__code__, traceback.walk_stack(None)
-        )
-        lines = (
-            source_line(frame.f_code.co_filename, number, self._project.root)
-            for frame, number in frames
-        )
-        return next((line for line in lines if line), "")
+    manager.do_rpc = located_rpc
 
 
-def _execute(project: Project, raised: list[BaseException]) -> Awaitable[None]:
+def _caller(project: Project) -> str:
+    """The innermost line of the program on the stack."""
+    # The frames above `_run` are those of the caller.
+    frames = takewhile(lambda row: row[0].f_code is not _run.__code__, traceback.walk_stack(None))
+    lines = (
+        source_line(frame.f_code.co_filename, number, project.root) for frame, number in frames
+    )
+    return next((line for line in lines if line), "")
+
+
+def _execute(settings: Settings, project: Project, raised: list[BaseException]) -> Awaitable[None]:
     """Run the code of the program and store its exception, because the SDK raises the exception of
     a failed request instead. The SDK awaits the result.
     """
@@ -214,18 +213,19 @@ def _execute(project: Project, raised: list[BaseException]) -> Awaitable[None]:
     except BaseException as exc:
         raised.append(exc)
         raise
-    return _settle()
+    return _settle(settings)
 
 
-async def _settle() -> None:
+async def _settle(settings: Settings) -> None:
     """Run the event loop while outputs become known. The SDK, which then waits for the others,
-    passes all outputs to `asyncio.wait` again after each one that becomes known.
+    passes all outputs to `asyncio.wait` again after each one that becomes known. The collection of
+    outputs is private: without it, the SDK waits for all of them.
     """
-    unchanged, outputs = 0, -1
+    unchanged, before = 0, -1
     while unchanged < _SETTLED:
         await asyncio.sleep(0)
-        unchanged = unchanged + 1 if len(SETTINGS.outputs) == outputs else 0
-        outputs = len(SETTINGS.outputs)
+        outputs = len(getattr(settings, "outputs", ()))
+        unchanged, before = (unchanged + 1 if outputs == before else 0), outputs
 
 
 def _drain(loop: asyncio.AbstractEventLoop) -> None:

@@ -14,10 +14,10 @@ PROGRAM = """
 import pulumi
 
 key = pulumi.CustomResource("aws:kms/key:Key", "key", {"enableKeyRotation": False})
-pulumi.CustomResource("aws:sns/topic:Topic", "alerts", {"kmsMasterKeyId": key.id, "tags": {"a": pulumi.Output.secret("b")}})
-"""  # noqa: E501
-# Python imports this module in the check and in the packs. The modules of the SDK itself still have
-# the name.
+tags = {"a": pulumi.Output.secret("b")}
+pulumi.CustomResource("aws:sns/topic:Topic", "alerts", {"kmsMasterKeyId": key.id, "tags": tags})
+"""
+# Python imports this module in the check and in the packs. The SDK itself still has the name.
 REMOVE = """
 import importlib, os, sys, types
 import pulumi
@@ -33,7 +33,17 @@ class Without(types.ModuleType):
     def __setattr__(self, name, value):
         setattr(module, name, value)
 
-if not folder.startswith("pulumi_policy") or "pulumi.policy" in sys.orig_argv:
+if folder == "pulumi.runtime.Settings":
+    settings = pulumi.runtime.Settings
+    read = settings.__getattribute__
+
+    def attribute(self, name):
+        if name == removed and "gatehouse_policies" in sys._getframe(1).f_code.co_filename:
+            raise AttributeError(name)
+        return read(self, name)
+
+    settings.__getattribute__ = attribute
+elif not folder.startswith("pulumi_policy") or "pulumi.policy" in sys.orig_argv:
     module = importlib.import_module(folder)
     parent, _, leaf = folder.rpartition(".")
     sys.modules[folder] = Without(folder)
@@ -41,6 +51,8 @@ if not folder.startswith("pulumi_policy") or "pulumi.policy" in sys.orig_argv:
 """
 NAMES = [
     "pulumi.runtime._context",
+    "pulumi.runtime.Settings.outputs",
+    "pulumi.runtime.Settings.rpc_manager",
     f"pulumi_policy.policy.{applicable_policies._SERVICER}",
 ]
 

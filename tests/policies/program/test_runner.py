@@ -456,6 +456,11 @@ def test_stack_transform_is_rejected(write: Write) -> None:
     assert "stack transforms are not supported" in message or "callback server" in message
 
 
+def test_program_can_require_a_version_of_the_cli(write: Write) -> None:
+    program = write("pulumi.require_pulumi_version('>=3.0.0')\npulumi.export('word', 'yes')\n")
+    assert run(program, "dev", FakeProvider(), preview=False).exports == {"word": "yes"}
+
+
 def test_provider_error_has_the_source_line(write: Write) -> None:
     class FailingProvider:
         def create(self, registration: Any) -> tuple[str, dict[str, Any]]:
