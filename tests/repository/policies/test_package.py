@@ -54,8 +54,8 @@ def repository(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository of the guide, after the commands of the guide."""
     folder = tmp_path_factory.mktemp("repository")
     (folder / ".git").mkdir()
-    # The page creates the environment. The packages of this one are on its path, so that pip does
-    # not install them again.
+    # The packages of this environment, including pip, are on the path of the one that the page
+    # creates, so that they are not installed again.
     add_dependencies(folder / ".venv")
     git = "git+https://<address of this repository>@<tag>#subdirectory=policies"
     pip = {
@@ -64,7 +64,8 @@ def repository(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name.startswith(("PIP_", "SSL_", "HTTP", "http"))
     }
     environ = {**pip, "LANG": "C.UTF-8", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    reader = GuideReader(folder, environ, {git: wheel.as_uri()})
+    texts = {git: wheel.as_uri(), "-m venv": "-m venv --without-pip"}
+    reader = GuideReader(folder, environ, texts)
     try:
         assert reader.run(GUIDE.read_text(encoding="utf-8")) == 5
     finally:
