@@ -79,6 +79,14 @@ def checksum(text: str) -> str:
     return _PAIRS[first] + _PAIRS[middle] + _PAIRS[last]
 
 
+def checksum_value(characters: str) -> int:
+    """The number that `checksum` encodes as six base62 characters."""
+    value = 0
+    for character in characters:
+        value = 62 * value + ALPHABET.index(character)
+    return value
+
+
 def has_checksum(text: str) -> bool:
     """True if ASCII `text` ends with its checksum."""
     return checksum(text[:-CHECKSUM_CHARS]) == text[-CHECKSUM_CHARS:]

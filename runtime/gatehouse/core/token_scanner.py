@@ -12,12 +12,20 @@ import base64
 import binascii
 import json
 import re
+import zlib
 from collections.abc import Collection, Iterator
 from enum import StrEnum
+from itertools import islice
 
 import msgspec
 
-from gatehouse.core.token import ADMIN_BODY_CHARS, BODY_CHARS, has_checksum, parse
+from gatehouse.core.token import (
+    ADMIN_BODY_CHARS,
+    BODY_CHARS,
+    CHECKSUM_CHARS,
+    checksum_value,
+    parse,
+)
 
 PREFIX_CHARS_MAX = 16
 
@@ -50,9 +58,8 @@ class Kind(StrEnum):
     JSON_WEB_TOKEN = "JSON Web Token"  # noqa: S105 - a kind
 
 
-#: Pattern of each kind without a checksum: the part that is not secret, then the secret part.
-#: Matches of the pattern for JSON Web Tokens can overlap, because the text before a token can also
-#: begin with `eyJ`.
+#: Pattern of each kind without a checksum: the part that is not secret, then the secret part. The
+#: pattern for JSON Web Tokens begins after the header, so that its time is linear.
 _PATTERNS = {
     Kind.SIGN_IN_CODE: rb"([a-z][a-z0-9_]{0,%d}%b)([\w-]{%d})"
     % (PREFIX_CHARS_MAX - 1, SIGN_IN.encode(), RANDOM_CHARS),
@@ -60,8 +67,13 @@ _PATTERNS = {
     Kind.CORE_SECRET: rb"(%b)([\w-]{%d})" % (CORE_PREFIX.encode(), RANDOM_CHARS),
     Kind.WEBHOOK_SECRET: rb"(%b)([0-9A-Za-z+/]{32,86}={0,2})" % WEBHOOK_PREFIX.encode(),
     Kind.LINK: rb"([0-9A-Za-z]{22}(?:#|%23))([0-9A-Za-z]{43})",
-    Kind.JSON_WEB_TOKEN: rb"(?=(eyJ)([\w-]{8,500}\.eyJ[\w-]{8,}\.[\w-]{8,}))",
+    Kind.JSON_WEB_TOKEN: rb"()(\.eyJ[\w-]{8,}+\.[\w-]{8,})",
 }
+#: Text before the payload of a JSON Web Token that can contain the header, from the last character
+#: that is not part of a token, and the number of positions at which it is searched.
+_HEADER = re.compile(rb"(?<![\w-])[\w-]{11,}+\Z")
+_HEADER_BYTES_MAX, _HEADERS_MAX = 503, 8
+
 _COMPILED = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
 
 #: Every token contains one of these texts.
@@ -129,11 +141,14 @@ def _key(text: bytes, body: re.Match[bytes]) -> Match | None:
             return None
         tail += rest.group().decode()
     before = _PREFIX.search(text, max(0, body.start() - PREFIX_CHARS_MAX), body.start())
-    run = before.group() if before else b""
-    for start in range(len(run)):
-        prefix = run[start:].decode()
-        token, position = prefix + tail, body.start() - len(prefix)
-        if environment == "admin" and has_checksum(token):
+    expected = checksum_value(tail[-CHECKSUM_CHARS:])
+    end = body.start() + len(tail) - CHECKSUM_CHARS
+    for position in range(before.start() if before else end, body.start()):
+        if zlib.crc32(text[position:end]) != expected:
+            continue
+        prefix = text[position : body.start()].decode()
+        token = prefix + tail
+        if environment == "admin":
             return Match(position, 0, Kind.BOOTSTRAP_TOKEN, token, f"{prefix}_admin_...")
         parsed = parse(token, prefix)
         if parsed is not None:
@@ -144,11 +159,15 @@ def _key(text: bytes, body: re.Match[bytes]) -> Match | None:
 
 def _others(text: bytes, kind: Kind) -> Iterator[Match]:
     for found in _COMPILED[kind].finditer(text):
-        public, secret = found.groups()
-        if (kind is Kind.JSON_WEB_TOKEN and not _is_jwt(public + secret)) or _is_example(secret):
+        public, secret, position = *found.groups(), found.start()
+        if kind is Kind.JSON_WEB_TOKEN:
+            header = _jwt_header(text[max(position - _HEADER_BYTES_MAX, 0) : position])
+            public, secret = header[:3], header[3:] + secret
+            position -= len(header)
+        if not public or _is_example(secret):
             continue
         yield Match(
-            found.start(),
+            position,
             0,
             kind,
             (public + secret).decode("ascii"),
@@ -156,13 +175,18 @@ def _others(text: bytes, kind: Kind) -> Iterator[Match]:
         )
 
 
-def _is_jwt(text: bytes) -> bool:
-    """True if the first part is the header of a JSON Web Token (RFC 7519, section 5)."""
-    header = text.partition(b".")[0]
-    try:
-        return "alg" in json.loads(base64.urlsafe_b64decode(header + b"=" * (-len(header) % 4)))
-    except (ValueError, TypeError, RecursionError):
-        return False
+def _jwt_header(text: bytes) -> bytes:
+    """The header of a JSON Web Token (RFC 7519, section 5) at the end of the text, or b""."""
+    run = _HEADER.search(text)
+    for found in islice(re.finditer(b"eyJ", run.group() if run else b""), _HEADERS_MAX):
+        header = found.string[found.start() :]
+        try:
+            decoded = base64.urlsafe_b64decode(header + b"=" * (-len(header) % 4))
+            if "alg" in json.loads(decoded):
+                return header
+        except (ValueError, TypeError, RecursionError):
+            continue
+    return b""
 
 
 def _is_example(secret: bytes) -> bool:

@@ -38,8 +38,8 @@ Check = Callable[[Any], str]
 #: this many characters of a token are public.
 NAME_CHARS_MAX = 20
 
-#: Maximum number of strings in a body, including names. Bodies with up to twice as many may be
-#: accepted.
+#: Maximum number of strings in a body, including names, and of items in an array whose problems are
+#: reported. Bodies with up to twice as many strings may be accepted.
 STRINGS_MAX = 10_000
 
 #: Maximum size of a body of which all problems are reported; of a larger one, the first. Larger
@@ -71,8 +71,8 @@ _POSITION = re.compile(r"\(byte (\d+)\)$")
 _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
-#: Stands for a number that does not fit in 64 bits.
-_OUT_OF_RANGE = object()
+#: Stand for a number that does not fit in 64 bits, and for a large array, which is not decoded.
+_OUT_OF_RANGE, _TOO_MANY = object(), object()
 
 
 def checked(check: Check, **constraints: Any) -> msgspec.Meta:
@@ -265,14 +265,12 @@ def _problems(value: Any, info: inspect.Type, location: str) -> Iterator[Problem
     value: a JSON value, or part of a valid JSON document, which is decoded one level at a time.
     Raises DecodeError, UnicodeDecodeError and RecursionError if the document is not valid.
     """
-    if isinstance(value, msgspec.Raw):
-        value = _one_level(value)
     if isinstance(info, inspect.Metadata):
         problems = _problems(value, info.type, location)
         if (problem := next(problems, None)) is not None:
             yield problem
             yield from problems
-        elif info.extra and "check" in info.extra and value is not None:
+        elif info.extra and "check" in info.extra and not _is_null(value):
             message = info.extra["check"](_complete(value))
             if message:
                 yield Problem(location, message)
@@ -280,9 +278,11 @@ def _problems(value: Any, info: inspect.Type, location: str) -> Iterator[Problem
     if isinstance(info, inspect.UnionType):
         # Requests have no other unions than of one type and null.
         options = [option for option in info.types if not isinstance(option, inspect.NoneType)]
-        if value is not None or len(options) == len(info.types):
+        if not _is_null(value) or len(options) == len(info.types):
             yield from _problems(value, options[0], location)
         return
+    if isinstance(value, msgspec.Raw):
+        value = _one_level(value, info)
     own = _own_problem(value, info, location)
     if own is not None:
         yield own
@@ -306,15 +306,25 @@ def _problems(value: Any, info: inspect.Type, location: str) -> Iterator[Problem
                 yield Problem(problem.location, f"has a name that {problem.message}", problem.fix)
 
 
-def _one_level(raw: msgspec.Raw) -> Any:
+def _is_null(value: Any) -> bool:
+    return value is None or (isinstance(value, msgspec.Raw) and bytes(value) == b"null")
+
+
+def _one_level(raw: msgspec.Raw, info: inspect.Type) -> Any:
     """The JSON value of part of a document, in which the members of an object and the items of an
-    array are not decoded.
+    array are not decoded. They are omitted if the type is another one; then only a small part is
+    checked to be valid.
     """
     text = bytes(raw)
-    if text.startswith(b"{"):
-        return _raw_members(text)
-    if text.startswith(b"["):
-        return _raw_items(text)
+    is_large = len(text) > _SMALL_BYTES_MAX
+    for start, kind, decode in ((b"{", dict, _raw_members), (b"[", list, _raw_items)):
+        if text.startswith(start):
+            if issubclass(kind, _EXPECTED.get(type(info), ((),))[0]):
+                is_large = is_large and kind is list and text.count(b",") > STRINGS_MAX
+                return _TOO_MANY if is_large else decode(text)
+            if not is_large:
+                msgspec.json.decode(text, type=msgspec.Raw)
+            return kind()
     try:
         return msgspec.json.decode(text)
     except msgspec.ValidationError:
@@ -370,6 +380,8 @@ def _own_problem(value: Any, info: inspect.Type, location: str) -> Problem | Non
     """The problem with the type, the size or the value itself, without the items and members."""
     if value is _OUT_OF_RANGE:
         return Problem(location, "is too large", "send a number that fits in 64 bits")
+    if value is _TOO_MANY:
+        return Problem(location, "has too many items", f"send at most {STRINGS_MAX:,} items")
     if type(info) not in _EXPECTED:  # any value
         return None
     types, name = _EXPECTED[type(info)]

@@ -93,9 +93,9 @@ class ConsolePipeline(Pipeline):
                 body, content = await self.body(endpoint, request)
             except BadRequest:
                 # A token that is in a wrong place is the more important problem.
-                _reject_tokens(endpoint, {"body": small_value(request.content)})
+                reject_tokens(endpoint, {"body": small_value(request.content)})
                 raise
-        _reject_tokens(endpoint, {"query": request.query, "body": content})
+        reject_tokens(endpoint, {"query": request.query, "body": content})
         try:
             self._check_scopes(endpoint, request, content)
         except (Forbidden, Unauthorized) as exc:
@@ -225,7 +225,7 @@ def _check_parameters(request: Request) -> None:
         raise invalid("header.if-match", "is sent more than once", "send it once, with one version")
 
 
-def _reject_tokens(endpoint: Endpoint, parts: Mapping[str, object]) -> None:
+def reject_tokens(endpoint: Endpoint, parts: Mapping[str, object]) -> None:
     """Raise BadRequest if the request contains a token. The token would be stored, and audit events
     cannot be changed.
 

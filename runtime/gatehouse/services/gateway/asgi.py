@@ -25,7 +25,9 @@ from gatehouse.platform.http.pipeline import Pipeline
 from gatehouse.platform.http.request import Refused, Request
 from gatehouse.services.gateway.websocket import WebSockets
 
-_PATH_CHARS_LOGGED = 200
+#: Maximum number of characters of a path that are logged, and that are searched for a token: more
+#: than a token has that begins in the first part and is encoded.
+_PATH_CHARS_LOGGED, _PATH_CHARS_SEARCHED = 200, 2048
 
 #: A path that is still percent-encoded after it was decoded this number of times is not logged.
 _ENCODINGS_MAX = 2
@@ -180,7 +182,7 @@ class RequestContext(Request):
         """A path or the name of a header, unless it may contain a token: some clients put it there
         by mistake. All environments have tokens with the same prefix.
         """
-        path = text = raw.decode("latin-1")
+        path = text = raw[:_PATH_CHARS_SEARCHED].decode("latin-1")
         if path == self.template:
             return path
         for _ in range(_ENCODINGS_MAX):

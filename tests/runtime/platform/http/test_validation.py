@@ -174,7 +174,7 @@ class _Large(msgspec.Struct, forbid_unknown_fields=True):
             b'{"items":[' + b'"\\\\",' * 2 * STRINGS_MAX + b'""]}',
             "contains more than 10,000 strings",
         ),
-        (b'{"items":[' + b"[]," * 600_000 + b"[]]}", "must be a string"),
+        (b'{"items":[' + b"[]," * 600_000 + b"[]]}", "has too many items"),
         (b'{"' + b"a" * 1_800_000 + b'":1}', "is not a known field"),
         (b'{"text":' + b"[" * 1_800_000, "is nested too deeply"),
         (b'{"text":' + b"1" * 1_800_000 + b"}", "is too large"),

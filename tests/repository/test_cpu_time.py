@@ -1,0 +1,23 @@
+"""The CPU time of reading a request, whatever it contains."""
+
+from __future__ import annotations
+
+import pytest
+
+from tools.fuzz.cpu_time import BUDGET_S, Shape, cpu_s, stored, targets
+
+TARGETS = targets()
+
+
+def test_every_endpoint_with_parameters_is_a_target() -> None:
+    assert {"verify_key body", "create_key body", "create_secret body", "list_keys query"} <= set(
+        TARGETS
+    )
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_worst_inputs_of_every_endpoint_cost_at_most_20_ms(name: str) -> None:
+    """The shortest of several measurements does not depend on the load of the machine."""
+    shapes = [*stored(), *(Shape(text, "{},", "") for text in TARGETS[name].texts)]
+    slow = [shape for shape in shapes if cpu_s(TARGETS[name], shape, 50, BUDGET_S) > BUDGET_S]
+    assert slow == []
