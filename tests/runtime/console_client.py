@@ -129,7 +129,7 @@ def composition(pool: Pool, log: LogRecorder, **changes: Any) -> Composition:
             "GATEHOUSE_DATABASE_URL": "postgresql://user@host/database",
             "GATEHOUSE_BOOTSTRAP_TOKEN": BOOTSTRAP,
             "GATEHOUSE_SESSION_KEY": session_key({1: b"s" * 32}).get_secret_value(),
-            "GATEHOUSE_MAX_STALENESS_MS": "1000",
+            "GATEHOUSE_MAX_STALENESS_MS": "1500",
             "GATEHOUSE_CONSOLE_URL": "https://console.test",
         }
     )

@@ -423,7 +423,7 @@ class Settings(SharingSettings, ConnectionSettings):
     sharing_port: Port = 8082
     """Port of the sharing service."""
 
-    max_staleness_ms: Annotated[int, Field(ge=1000, le=60_000)] = 3000
+    max_staleness_ms: Annotated[int, Field(ge=1500, le=60_000)] = 3000
     """Maximum age of the key state in a gateway, in milliseconds. A gateway with an older key state
     denies every key. This is also the maximum time that a revocation waits for the gateways. A
     higher value tolerates longer database failovers."""

@@ -7,6 +7,7 @@ import json
 
 import pytest
 from gatehouse.core.errors import SettingsError
+from gatehouse.features.verification.change_feed import POLL_S
 from gatehouse.platform.settings import PREFIX, Settings, load
 
 BASE = {
@@ -44,3 +45,9 @@ def test_invalid_variable_is_named_without_its_value(field: str) -> None:
             if not is_named or "canary" in text or "1e400" in text or len(text) >= 1000:
                 problems[kind] = text[:1000]
     assert problems == {}
+
+
+def test_maximum_age_of_the_key_state_exceeds_the_interval_of_polls() -> None:
+    """Otherwise, a gateway without faults would deny every key before each poll."""
+    with pytest.raises(SettingsError, match="GATEHOUSE_MAX_STALENESS_MS"):
+        load({**BASE, "GATEHOUSE_MAX_STALENESS_MS": str(int(POLL_S * 1000))})
