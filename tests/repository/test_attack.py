@@ -19,7 +19,7 @@ from gatehouse.services.console.asgi import ENDPOINTS
 
 from tools.attack import __main__ as command
 from tools.attack import connection
-from tools.attack.attacks import ATTACKS, Attack, Outcome, Target, attack
+from tools.attack.attacks import ATTACKS, Attack, Outcome, Target, attack, floods
 from tools.attack.connection import RecordingCore, Service
 
 PATIENCE_S = 0.3
@@ -119,7 +119,7 @@ def test_broken_deployment_fails_with_exit_code_1(
     with broken_server_in_a_thread() as broken:
         assert command.main(["--url", broken.url, "--yes"]) == 1
     output = capsys.readouterr().out
-    for run in ATTACKS:
+    for run in set(ATTACKS) - {floods}:
         name = run.__name__.replace("_", " ")
         assert re.search(rf"{name} +│ +\d+ +│ \d+ failed", output)
 

@@ -23,6 +23,7 @@ from tools.attack.corpora import (
     COSTLY_BODIES,
     HARMLESS_FRAMING,
     HOST,
+    LARGE_STARTS,
     MALFORMED_BODIES,
     MALFORMED_REQUESTS,
     REJECTED_FRAMING,
@@ -39,6 +40,9 @@ JSON = "Content-Type: application/json"
 ANSWER_BYTES_MAX = 16_384
 #: Size of a body that stops: less than the gateway and the other services accept.
 VERIFY_BYTES, SUBMIT_BYTES = 60_000, 1_790_000
+#: Size of a flood, which is twice the memory of a network for unfinished requests, and the time for
+#: its first rejection, which is shorter than the timeouts of the gateway.
+FLOOD_BYTES, FLOOD_S = 16_000_000, 5.0
 
 
 @dataclass(slots=True)
@@ -195,6 +199,27 @@ async def costly_bodies(target: Target, outcome: Outcome) -> None:
     await target.send_all(outcome, requests, _is_short_rejection)
 
 
+async def floods(target: Target, outcome: Outcome) -> None:
+    """Heads and bodies that do not end are rejected before they fill the memory, and another client
+    receives responses. A deployment is not flooded.
+    """
+    for start in LARGE_STARTS if target.core else ():
+        async with AsyncExitStack() as stack:
+            ended = []
+            for _ in range(FLOOD_BYTES // len(start)):
+                reader, writer = await target.gateway.connect(start)
+                stack.callback(writer.close)
+                ended.append(asyncio.create_task(_ended(reader)))
+            responds = [await target.gateway.is_healthy() for _ in range(5)]
+            outcome.check(all(responds), f"{start[:30]!r}: /healthz does not respond")
+            done, pending = await asyncio.wait(
+                ended, timeout=min(FLOOD_S, target.deadline_s), return_when="FIRST_COMPLETED"
+            )
+            for task in pending:
+                task.cancel()
+            outcome.check(bool(done), f"{start[:30]!r}: {FLOOD_BYTES:,} bytes are accepted")
+
+
 async def slow_clients(target: Target, outcome: Outcome) -> None:
     """Connections with heads and bodies that stop are closed within the deadline. Other clients
     receive responses.
@@ -239,6 +264,7 @@ ATTACKS: tuple[Attack, ...] = (
     ambiguous_paths,
     header_rules,
     costly_bodies,
+    floods,
     slow_clients,
 )
 

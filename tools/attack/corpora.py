@@ -67,6 +67,13 @@ UNFINISHED_BODIES = (
     _POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
 )
 
+#: Beginnings of large requests that do not end.
+LARGE_STARTS = (
+    b"GET / HTTP/1.1\r\nHost: gateway.test\r\nX: " + b"a" * 60_000,
+    b"POST /v1/keys/verify HTTP/1.1\r\nHost: gateway.test\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 60000\r\n\r\n" + b"a" * 59_000,
+)
+
 #: JSON bodies that are expensive to decode or to explain, of the size of the largest body that a
 #: service once accepted.
 _COSTLY_BYTES = 1_780_000
