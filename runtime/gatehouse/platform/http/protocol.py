@@ -314,7 +314,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
     def _check_protocol(self) -> None:
         """Raises BadRequest: llhttp also parses requests of RTSP and ICE."""
         line = self._line
-        if b"RTSP/" in line or b"ICE/" in line:
+        if self._url and (b"RTSP/" in line or b"ICE/" in line):
             for rest in line.split(self._url + b" ")[1:]:
                 if rest.lstrip(b" ").startswith((b"RTSP/", b"ICE/")):
                     raise BadRequest("Use HTTP/1.1.")

@@ -345,6 +345,16 @@ async def test_small_chunks_with_short_extensions_are_accepted(patient: Running)
     assert response.count(b"/y 0") == 301
 
 
+async def test_name_of_another_protocol_in_a_header_is_accepted(patient: Running) -> None:
+    reader, writer = await patient.connect()
+    writer.write(b"GET /a HTTP/1.1\r\nHost: a\r\nUser-Agent: b RTSP/1.0\r\n\r\nGE")
+    async with asyncio.timeout(PATIENCE_S):
+        assert (await reader.readuntil(b"/a 0")).startswith(b"HTTP/1.1 200 ")
+        writer.write(b"T /b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).endswith(b"/b 0")
+    writer.close()
+
+
 @pytest.mark.parametrize("cut", [3, 15, 20])
 async def test_request_line_of_another_protocol_is_rejected_in_parts(
     patient: Running, cut: int
