@@ -2,17 +2,18 @@
 
     gtk_test_3fGh82kLmQ0a<43 base62 characters of secret><6 of checksum>
     |   |    |
-    |   |    `- key ID: 8 random base62 characters and a 4-character keyed mark, in plain text for lookup and logs
+    |   |    `- key ID: 8 random base62 characters and a 4-character keyed mark
     |   `------ environment: test | live
     `---------- prefix of the deployment, may contain underscores (acme_sk)
 
-The checksum is CRC-32 over everything before it, in base62 (0-9A-Za-z), padded to six characters
-(62^6 > 2^32). Leak scanners can recognize a token offline, and the gateway rejects malformed tokens
-without a lookup. The mark is an HMAC of the 8 random characters under a pepper generation. A
-guessed ID has a valid mark with probability 1 in 62^4; IDs without a valid mark are rejected
-without a database query (docs/decisions/0006). The secret has 256 bits of entropy (62^43 > 2^256),
-so a plain HMAC is sufficient at rest and a slow password hash is not needed.
-"""  # noqa: E501
+The key ID is in plain text, for lookup and logs. The checksum is CRC-32 over everything before it,
+in base62 (0-9A-Za-z), padded to six characters (62^6 > 2^32). Leak scanners can recognize a token
+offline, and the gateway rejects malformed tokens without a lookup. The mark is an HMAC of the 8
+random characters under a pepper generation. A guessed ID has a valid mark with probability 1 in
+62^4; IDs without a valid mark are rejected without a database query (docs/decisions/0006). The
+secret has 256 bits of entropy (62^43 > 2^256), so a plain HMAC is sufficient at rest and a slow
+password hash is not needed.
+"""
 
 from __future__ import annotations
 

@@ -2,14 +2,14 @@
 
     https://share.example.com/s/5tRw0aB9xK2m7HqYc1dZ8eUfGh#<43 base62 characters>
                                 |                     |    |
-                                |                     |    `- link secret, 256 bits; browsers do not send it to the server
+                                |                     |    `- link secret, 256 bits
                                 |                     `------ link ID, 6 characters
                                 `---------------------------- secret ID, 22 characters
 
 The path contains only the IDs, so access logs, traces and referrers never contain a link secret
 (docs/decisions/0020). A submission link has the same format: /r/<request ID, 22 characters>#<link
 secret> (docs/decisions/0023).
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

@@ -36,17 +36,20 @@ _PURGED = "SELECT id FROM api_key WHERE id = ANY ($1) AND state = 'purged'"
 _COUNT = """
 INSERT INTO usage_count (width_s, key_id, starts_at, core, code, count)
 SELECT width_s, key_id, to_timestamp(minute - minute % width_s) AS starts_at, core, code, sum(count)
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[]) AS row (key_id, core, code, minute, count),
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
+         AS row (key_id, core, code, minute, count),
      unnest($6::integer[]) AS width_s
 GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
-ON CONFLICT (width_s, key_id, starts_at, core, code) DO UPDATE SET count = usage_count.count + EXCLUDED.count
-"""  # noqa: E501
+ON CONFLICT (width_s, key_id, starts_at, core, code)
+    DO UPDATE SET count = usage_count.count + EXCLUDED.count
+"""
 
 _ADD_ACTIVITY = """
 INSERT INTO key_activity (key_id, last_used_at)
 SELECT key_id, $2 FROM unnest($1::text[]) AS row (key_id) ORDER BY key_id
-ON CONFLICT (key_id) DO UPDATE SET last_used_at = greatest(key_activity.last_used_at, EXCLUDED.last_used_at)
-"""  # noqa: E501
+ON CONFLICT (key_id)
+    DO UPDATE SET last_used_at = greatest(key_activity.last_used_at, EXCLUDED.last_used_at)
+"""
 
 
 class UsageRepository:

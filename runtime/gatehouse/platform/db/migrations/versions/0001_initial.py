@@ -10,9 +10,10 @@ earlier changes.
 """
 
 _KEYS_AND_CORES = """
--- All substrings of three characters, in lower case. Used by the index for searches, because the extension pg_trgm is not available
--- in every installation of PostgreSQL.
-CREATE FUNCTION trigrams(value text) RETURNS text[] LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 1000 AS $$
+-- All substrings of three characters, in lower case. Used by the index for searches, because the
+-- extension pg_trgm is not available in every installation of PostgreSQL.
+CREATE FUNCTION trigrams(value text) RETURNS text[]
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 1000 AS $$
 DECLARE
     result text[] := '{}';
 BEGIN
@@ -25,7 +26,8 @@ END $$;
 
 CREATE SEQUENCE change_seq AS bigint;
 
--- The number of the last change. The highest number in the tables takes long to find while a transaction that changes many rows runs.
+-- The number of the last change. The highest number in the tables takes long to find while a
+-- transaction that changes many rows runs.
 CREATE TABLE last_change (
     sole boolean PRIMARY KEY DEFAULT true CHECK (sole),
     seq  bigint  NOT NULL
@@ -37,7 +39,8 @@ CREATE TABLE api_key (
     digest             bytea       NOT NULL CHECK (octet_length(digest) = 32),
     pepper_generation  integer     NOT NULL CHECK (pepper_generation > 0),
     environment        text        NOT NULL CHECK (environment IN ('test', 'live')),
-    state              text        NOT NULL CHECK (state IN ('active', 'disabled', 'revoked', 'deleted', 'purged')),
+    state              text        NOT NULL
+        CHECK (state IN ('active', 'disabled', 'revoked', 'deleted', 'purged')),
     name               text        NOT NULL,
     owner              text        NOT NULL,
     scopes             text[]      NOT NULL,
@@ -70,15 +73,20 @@ CREATE TABLE api_key (
     version            bigint      NOT NULL DEFAULT 1,
     change_seq         bigint      NOT NULL DEFAULT 0,
     CONSTRAINT api_key_revoked_check CHECK (
-        (state <> 'revoked' OR revoked_at IS NOT NULL) AND (state NOT IN ('active', 'disabled') OR revoked_at IS NULL)),
+        (state <> 'revoked' OR revoked_at IS NOT NULL)
+        AND (state NOT IN ('active', 'disabled') OR revoked_at IS NULL)),
     CONSTRAINT api_key_deleted_check CHECK (
-        (state = 'deleted') = (deleted_at IS NOT NULL) AND (state = 'deleted') = (state_before IS NOT NULL)
+        (state = 'deleted') = (deleted_at IS NOT NULL)
+        AND (state = 'deleted') = (state_before IS NOT NULL)
         AND (state <> 'deleted' OR (state_before = 'revoked') = (revoked_at IS NOT NULL))),
     CONSTRAINT api_key_purged_check CHECK (
         (state = 'purged') = (purged_at IS NOT NULL)
-        AND (state <> 'purged' OR (name = '' AND owner = '' AND notes = '' AND metadata = '{}' AND created_by = ''
-             AND scopes = '{}' AND cores = '{}' AND methods = '{}' AND addresses = '{}' AND tags = '{}'
-             AND limits = '[]' AND public_key = '' AND NOT has_credits AND id_generation = 0 AND digest = decode(repeat('00', 32), 'hex')
+        AND (state <> 'purged' OR (name = '' AND owner = '' AND notes = '' AND metadata = '{}'
+             AND created_by = ''
+             AND scopes = '{}' AND cores = '{}' AND methods = '{}' AND addresses = '{}'
+             AND tags = '{}'
+             AND limits = '[]' AND public_key = '' AND NOT has_credits AND id_generation = 0
+             AND digest = decode(repeat('00', 32), 'hex')
              AND coalesce(expires_at, rotated_at, revoked_at) IS NULL
              AND coalesce(successor_id, revoked_by, revoke_reason, deleted_by) IS NULL)))
 );
@@ -88,13 +96,15 @@ CREATE INDEX api_key_family ON api_key (family_id, generation);
 CREATE INDEX api_key_state ON api_key (state, id);
 CREATE INDEX api_key_id_generation ON api_key (scheme, id_generation);
 CREATE INDEX api_key_tags ON api_key USING gin (tags) WITH (gin_pending_list_limit = 256);
-CREATE INDEX api_key_search ON api_key USING gin (trigrams('  ' || name || E'\\n  ' || owner || E'\\n##' || left(id, 3)))
+CREATE INDEX api_key_search ON api_key USING gin (
+    trigrams('  ' || name || E'\\n  ' || owner || E'\\n##' || left(id, 3)))
     WITH (gin_pending_list_limit = 256);  -- kB; a longer list makes searches slow
 CREATE INDEX api_key_order_name ON api_key (lower(name), id);
 CREATE INDEX api_key_order_created ON api_key (created_at, id);
 CREATE INDEX api_key_order_expiry ON api_key ((coalesce(expires_at, 'infinity')), id);
 
--- Credits of a key family: one row for all generations, so that a rotation does not renew the credits.
+-- Credits of a key family: one row for all generations, so that a rotation does not renew the
+-- credits.
 CREATE TABLE key_credit (
     family_id     text        PRIMARY KEY,
     remaining     bigint      NOT NULL CHECK (remaining >= 0),
@@ -104,8 +114,9 @@ CREATE TABLE key_credit (
     CHECK ((refill_amount IS NULL) = (refill_every IS NULL))
 );
 
--- Instances of Cores. Gateways delete rows of instances that have ended. The first version of a row is the time in milliseconds, so
--- that a row that is created again has a higher version than the deleted row.
+-- Instances of Cores. Gateways delete rows of instances that have ended. The first version of a
+-- row is the time in milliseconds, so that a row that is created again has a higher version than
+-- the deleted row.
 CREATE TABLE core (
     name              text        NOT NULL CHECK (name ~ '^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$'),
     url               text        NOT NULL,
@@ -115,29 +126,34 @@ CREATE TABLE core (
     pepper_generation integer     NOT NULL CHECK (pepper_generation > 0),
     expires_at        timestamptz NOT NULL,
     draining          boolean     NOT NULL DEFAULT false,
-    version           bigint      NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
+    version           bigint      NOT NULL
+        DEFAULT (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
     change_seq        bigint      NOT NULL DEFAULT 0,
-    instance_id       text        NOT NULL DEFAULT 'default' CHECK (instance_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
+    instance_id       text        NOT NULL DEFAULT 'default'
+        CHECK (instance_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
     healthy           boolean     NOT NULL DEFAULT true,
-    settings          jsonb       NOT NULL DEFAULT '{}',  -- of the Core, without defaults; the same in all rows of a name
+    -- Of the Core, without defaults; the same in all rows of a name.
+    settings          jsonb       NOT NULL DEFAULT '{}',
     PRIMARY KEY (name, instance_id)
 );
 CREATE INDEX core_change_seq ON core (change_seq);
 
--- State of the health checks. The state is not part of core, because each change of core is sent to every gateway worker.
+-- State of the health checks. The state is not part of core, because each change of core is sent
+-- to every gateway worker.
 CREATE TABLE core_health (
     name        text        NOT NULL,
     instance_id text        NOT NULL,
     lease_id    text        NOT NULL,
-    next_at     timestamptz NOT NULL,            -- a worker moves this time forward before it sends the check
+    -- A worker moves this time forward before it sends the check.
+    next_at     timestamptz NOT NULL,
     failures    integer     NOT NULL DEFAULT 0,  -- consecutive
     successes   integer     NOT NULL DEFAULT 0,  -- consecutive
     PRIMARY KEY (name, instance_id),
     FOREIGN KEY (name, instance_id) REFERENCES core ON DELETE CASCADE
 );
 
--- One row for each gateway worker, with the last change that the worker has applied, the pepper generations that it can read, and
--- its last report about instances of Cores.
+-- One row for each gateway worker, with the last change that the worker has applied, the pepper
+-- generations that it can read, and its last report about instances of Cores.
 CREATE TABLE gateway_worker (
     id            text        PRIMARY KEY,
     confirmed_seq bigint      NOT NULL,
@@ -146,7 +162,7 @@ CREATE TABLE gateway_worker (
     core_reports    jsonb       NOT NULL DEFAULT '[]',
     core_reports_at timestamptz  -- NULL until the worker has written a report
 );
-"""  # noqa: E501
+"""
 
 _AUDIT = """
 CREATE TABLE audit_event (
@@ -195,7 +211,8 @@ CREATE INDEX usage_count_time ON usage_count (width_s, starts_at);
 
 CREATE TABLE usage_batch (
     worker_id text        PRIMARY KEY,
-    number    bigint      NOT NULL,  -- the last batch that was counted, so that a repeated batch is not counted again
+    -- The last batch that was counted, so that a repeated batch is not counted again.
+    number    bigint      NOT NULL,
     seen_at   timestamptz NOT NULL
 );
 
@@ -209,14 +226,15 @@ CREATE TABLE key_alert (
     raised_at timestamptz NOT NULL,
     PRIMARY KEY (key_id, kind)
 );
-"""  # noqa: E501
+"""
 
 _NOTIFICATIONS = """
 CREATE TABLE webhook (
     id                text        PRIMARY KEY CHECK (id ~ '^[0-9A-Za-z]{12}$'),
     url               text        NOT NULL,
     events            text[]      NOT NULL,  -- empty: all events
-    pepper_generation integer     NOT NULL,  -- the secret is derived under this generation and is not stored
+    -- The secret is derived under this generation and is not stored.
+    pepper_generation integer     NOT NULL,
     created_at        timestamptz NOT NULL,
     created_by        text        NOT NULL
 );
@@ -239,7 +257,7 @@ CREATE TABLE delivery (
 );
 CREATE INDEX delivery_due ON delivery (next_at) WHERE state = 'waiting';
 CREATE INDEX delivery_state ON delivery (state, notification_id);
-"""  # noqa: E501
+"""
 
 _IMPORTS = """
 CREATE TABLE legacy_file_removal (
@@ -250,7 +268,8 @@ CREATE TABLE legacy_file_removal (
 
 _CONSOLE = """
 CREATE TABLE idempotent_request (
-    lookup      bytea       PRIMARY KEY CHECK (octet_length(lookup) = 32),  -- hash of the caller and the Idempotency-Key
+    -- Hash of the caller and the Idempotency-Key.
+    lookup      bytea       PRIMARY KEY CHECK (octet_length(lookup) = 32),
     fingerprint bytea       NOT NULL CHECK (octet_length(fingerprint) = 32),
     request_id  text        NOT NULL,  -- the audit trail shows whether this request took effect
     claimed_at  timestamptz NOT NULL,
@@ -265,11 +284,14 @@ CREATE INDEX idempotent_request_target ON idempotent_request (target_id) WHERE t
 
 CREATE TABLE console_session (
     id             text        PRIMARY KEY CHECK (id ~ '^[0-9A-Za-z]{12}$'),  -- not secret
-    digest         bytea       NOT NULL UNIQUE CHECK (octet_length(digest) = 32),  -- keyed digest of the cookie
+    -- Keyed digest of the cookie.
+    digest         bytea       NOT NULL UNIQUE CHECK (octet_length(digest) = 32),
     actor_type     text        NOT NULL CHECK (actor_type IN ('bootstrap', 'key', 'person')),
     actor_id       text        NOT NULL,
-    roles          text[]      NOT NULL,  -- roles of a person; the roles of a key are read with every request
-    bond           bytea       NOT NULL,  -- keyed digest of the bootstrap token, so that a new token ends the session
+    -- Roles of a person; the roles of a key are read with every request.
+    roles          text[]      NOT NULL,
+    -- Keyed digest of the bootstrap token, so that a new token ends the session.
+    bond           bytea       NOT NULL,
     created_at     timestamptz NOT NULL,
     proven_at      timestamptz NOT NULL,
     seen_at        timestamptz NOT NULL,
@@ -279,11 +301,13 @@ CREATE TABLE console_session (
 );
 CREATE INDEX console_session_actor ON console_session (actor_type, actor_id, created_at);
 
--- At most one link for each actor: a new link replaces the previous one. A sign-in deletes the link.
+-- At most one link for each actor: a new link replaces the previous one. A sign-in deletes the
+-- link.
 CREATE TABLE sign_in_link (
     actor_type text        NOT NULL CHECK (actor_type IN ('bootstrap', 'key', 'person')),
     actor_id   text        NOT NULL,
-    digest     bytea       NOT NULL UNIQUE CHECK (octet_length(digest) = 32),  -- keyed digest of the code in the link
+    -- Keyed digest of the code in the link.
+    digest     bytea       NOT NULL UNIQUE CHECK (octet_length(digest) = 32),
     roles      text[]      NOT NULL,
     bond       bytea       NOT NULL,
     proven_at  timestamptz NOT NULL,
@@ -302,7 +326,7 @@ CREATE TABLE log_level (
     until  timestamptz NOT NULL,
     set_by text        NOT NULL
 );
-"""  # noqa: E501
+"""
 
 _FUNCTIONS = """
 CREATE FUNCTION number_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -314,31 +338,38 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-CREATE TRIGGER api_key_change BEFORE INSERT OR UPDATE ON api_key FOR EACH ROW EXECUTE FUNCTION number_change();
-CREATE TRIGGER core_change BEFORE INSERT OR UPDATE ON core FOR EACH ROW EXECUTE FUNCTION number_change();
+CREATE TRIGGER api_key_change BEFORE INSERT OR UPDATE ON api_key
+    FOR EACH ROW EXECUTE FUNCTION number_change();
+CREATE TRIGGER core_change BEFORE INSERT OR UPDATE ON core
+    FOR EACH ROW EXECUTE FUNCTION number_change();
 
 CREATE FUNCTION announce_changes() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    -- A statement that changes no row has not taken the lock. Without it, the last number could belong to an open transaction.
+    -- A statement that changes no row has not taken the lock. Without it, the last number could
+    -- belong to an open transaction.
     PERFORM pg_advisory_xact_lock(7126501);
-    UPDATE last_change SET seq = (SELECT last_value FROM change_seq) WHERE seq < (SELECT last_value FROM change_seq);
+    UPDATE last_change SET seq = (SELECT last_value FROM change_seq)
+    WHERE seq < (SELECT last_value FROM change_seq);
     IF FOUND THEN
         PERFORM pg_notify('gatehouse_change', '');
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER api_key_announce AFTER INSERT OR UPDATE ON api_key FOR EACH STATEMENT EXECUTE FUNCTION announce_changes();
-CREATE TRIGGER core_announce AFTER INSERT OR UPDATE ON core FOR EACH STATEMENT EXECUTE FUNCTION announce_changes();
+CREATE TRIGGER api_key_announce AFTER INSERT OR UPDATE ON api_key
+    FOR EACH STATEMENT EXECUTE FUNCTION announce_changes();
+CREATE TRIGGER core_announce AFTER INSERT OR UPDATE ON core
+    FOR EACH STATEMENT EXECUTE FUNCTION announce_changes();
 
 CREATE FUNCTION set_family_id() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.family_id := coalesce(NEW.family_id, NEW.id);
     RETURN NEW;
 END $$;
-CREATE TRIGGER api_key_family BEFORE INSERT ON api_key FOR EACH ROW EXECUTE FUNCTION set_family_id();
+CREATE TRIGGER api_key_family BEFORE INSERT ON api_key
+    FOR EACH ROW EXECUTE FUNCTION set_family_id();
 
--- The bytes of gatehouse.core.audit_chain.details_json. Other values than those of audit_events.Details
--- are rejected, and numbers that Python would read as a different number.
+-- The bytes of gatehouse.core.audit_chain.details_json. Other values than those of
+-- audit_events.Details are rejected, and numbers that Python would read as a different number.
 CREATE FUNCTION canonical_detail(value jsonb) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     kind text := jsonb_typeof(value);
@@ -346,10 +377,12 @@ DECLARE
 BEGIN
     IF kind = 'object' OR (abs(number) >= 1e15 AND scale(number) > 0) OR abs(number) >= 1e30
         OR kind = 'array' AND jsonb_path_exists(value, 'strict $[*] ? (@.type() != "string")') THEN
-        RAISE EXCEPTION 'an audit event cannot contain this value' USING ERRCODE = 'check_violation';
+        RAISE EXCEPTION 'an audit event cannot contain this value'
+            USING ERRCODE = 'check_violation';
     END IF;
     RETURN CASE
-        WHEN kind = 'array' THEN '[' || coalesce((SELECT string_agg(item::text, ',' ORDER BY position)
+        WHEN kind = 'array' THEN '[' || coalesce((
+            SELECT string_agg(item::text, ',' ORDER BY position)
             FROM jsonb_array_elements(value) WITH ORDINALITY AS items (item, position)), '') || ']'
         WHEN kind <> 'number' THEN value::text
         WHEN number = trunc(number) THEN trim_scale(number)::text
@@ -370,28 +403,33 @@ BEGIN
     NEW.previous_hash := coalesce(NEW.previous_hash, sha256('gatehouse-audit-1 genesis'));
     NEW.hash := 'gatehouse-audit-1\\000'::bytea || NEW.previous_hash || int8send(NEW.seq)
         || int8send((extract(epoch FROM NEW.occurred_at) * 1000000)::bigint);
-    FOREACH content IN ARRAY ARRAY[NEW.actor_type, NEW.actor_id, NEW.action, NEW.target_type, NEW.target_id,
+    FOREACH content IN ARRAY ARRAY[
+        NEW.actor_type, NEW.actor_id, NEW.action, NEW.target_type, NEW.target_id,
         NEW.outcome, NEW.request_id, NEW.source_address,
-        (SELECT '{' || coalesce(string_agg(to_json(name)::text || ':' || canonical_detail(value), ','
-            ORDER BY name COLLATE "C"), '') || '}' FROM jsonb_each(NEW.details) AS details (name, value))] LOOP
+        (SELECT '{' || coalesce(string_agg(
+            to_json(name)::text || ':' || canonical_detail(value), ',' ORDER BY name COLLATE "C"
+        ), '') || '}' FROM jsonb_each(NEW.details) AS details (name, value))] LOOP
         NEW.hash := NEW.hash || int4send(octet_length(content)) || convert_to(content, 'UTF8');
     END LOOP;
     NEW.hash := sha256(NEW.hash);
     RETURN NEW;
 END $$;
-CREATE TRIGGER audit_event_chain BEFORE INSERT ON audit_event FOR EACH ROW EXECUTE FUNCTION continue_audit_chain();
+CREATE TRIGGER audit_event_chain BEFORE INSERT ON audit_event
+    FOR EACH ROW EXECUTE FUNCTION continue_audit_chain();
 
 CREATE FUNCTION keep_final_state() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.state = 'purged' THEN
         RAISE EXCEPTION 'a purged key cannot be changed' USING ERRCODE = 'check_violation';
     END IF;
-    IF (OLD.state = 'revoked' OR OLD.state_before = 'revoked') AND NEW.state NOT IN ('revoked', 'deleted', 'purged') THEN
+    IF (OLD.state = 'revoked' OR OLD.state_before = 'revoked')
+        AND NEW.state NOT IN ('revoked', 'deleted', 'purged') THEN
         RAISE EXCEPTION 'a revoked key cannot become usable' USING ERRCODE = 'check_violation';
     END IF;
     RETURN NEW;
 END $$;
-CREATE TRIGGER api_key_final_state BEFORE UPDATE ON api_key FOR EACH ROW EXECUTE FUNCTION keep_final_state();
+CREATE TRIGGER api_key_final_state BEFORE UPDATE ON api_key
+    FOR EACH ROW EXECUTE FUNCTION keep_final_state();
 
 CREATE FUNCTION forget_key_use(id text) RETURNS void LANGUAGE sql AS $$
     DELETE FROM usage_count WHERE key_id = $1;
@@ -403,7 +441,8 @@ BEGIN
     PERFORM forget_key_use(OLD.id);
     RETURN OLD;
 END $$;
-CREATE TRIGGER api_key_forget_use AFTER DELETE ON api_key FOR EACH ROW EXECUTE FUNCTION forget_deleted_key();
+CREATE TRIGGER api_key_forget_use AFTER DELETE ON api_key
+    FOR EACH ROW EXECUTE FUNCTION forget_deleted_key();
 
 CREATE FUNCTION forget_purged_key() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -415,7 +454,7 @@ BEGIN
 END $$;
 CREATE TRIGGER api_key_purged AFTER UPDATE ON api_key FOR EACH ROW
     WHEN (NEW.state = 'purged' AND OLD.state <> 'purged') EXECUTE FUNCTION forget_purged_key();
-"""  # noqa: E501
+"""
 
 _RIGHTS = """
 DO $$
@@ -424,7 +463,8 @@ BEGIN
         CREATE ROLE gatehouse_app LOGIN;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_iam') THEN
-        GRANT rds_iam TO gatehouse_app;  -- on RDS, the application logs in with IAM tokens and has no password
+        -- on RDS, the application logs in with IAM tokens and has no password
+        GRANT rds_iam TO gatehouse_app;
     END IF;
 END $$;
 GRANT USAGE ON SCHEMA public TO gatehouse_app;
@@ -432,12 +472,13 @@ GRANT USAGE, SELECT ON SEQUENCE change_seq TO gatehouse_app;
 GRANT SELECT, INSERT ON audit_event, audit_checkpoint TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE ON api_key, core, core_health, notification_position TO gatehouse_app;
 GRANT SELECT, UPDATE ON last_change TO gatehouse_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit, gateway_worker, usage_count, usage_batch, key_activity,
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+    key_credit, gateway_worker, usage_count, usage_batch, key_activity,
     key_alert, webhook, delivery, legacy_file_removal, idempotent_request, console_session,
     sign_in_link, log_level, sharing_event
     TO gatehouse_app;
 GRANT DELETE ON core TO gatehouse_app;
-"""  # noqa: E501
+"""
 
 
 SQL = (
