@@ -124,21 +124,29 @@ def _covers_bucket(document: Document, bucket: str, condition: Callable[[Conditi
     """True if, under this condition alone, all principals are denied all actions on the bucket and
     its objects.
     """
-    denies = (
-        deny for deny in document.denies if _applies_to_everyone(deny) and len(deny.conditions) == 1
-    )
     covered = {
         resource
-        for deny in denies
-        if condition(deny.conditions[0])
-        and any(action.lower() in ("*", "s3:*") for action in deny.actions or ())
+        for deny in document.denies
+        if _denies_all_actions(deny, condition)
         for resource in deny.resources or ()
     }
-    names = {arn: arn.rpartition(":::")[2] for arn in covered}
     return "*" in covered or any(
-        "/" not in name and bucket in ("", name) and (f"{arn}/*" in covered or arn.endswith("*"))
-        for arn, name in names.items()
+        f"{arn}/*" in covered or arn.endswith("*") for arn in covered if _names_bucket(arn, bucket)
     )
+
+
+def _denies_all_actions(deny: Statement, condition: Callable[[Condition], bool]) -> bool:
+    return (
+        _applies_to_everyone(deny)
+        and len(deny.conditions) == 1
+        and condition(deny.conditions[0])
+        and any(action.lower() in ("*", "s3:*") for action in deny.actions or ())
+    )
+
+
+def _names_bucket(arn: str, bucket: str) -> bool:
+    name = arn.rpartition(":::")[2]
+    return "/" not in name and bucket in ("", name)
 
 
 def _number(value: str) -> float:

@@ -146,12 +146,10 @@ def file_response(file: OpenFile, request: Request) -> StreamedResponse:
         headers["content-type"] = content_type(file.name)
         headers["content-disposition"] = disposition(file.name)
         part = byte_range(request, tag, modified, file.size)
-        if part == "unsatisfiable":
-            length, status = 0, 416
-            headers["content-range"] = f"bytes */{file.size}"
-        elif isinstance(part, tuple):
-            first, length, status = part[0], part[1] - part[0] + 1, 206
-            headers["content-range"] = f"bytes {part[0]}-{part[1]}/{file.size}"
+        if part is not None:
+            first, length, status = part.start, len(part), 206 if part else 416
+            positions = f"{part[0]}-{part[-1]}" if part else "*"
+            headers["content-range"] = f"bytes {positions}/{file.size}"
         headers["content-length"] = str(length)
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     response = request.stream(_chunks(file, first, length), status=status, headers=encoded)
@@ -215,10 +213,8 @@ def not_modified(request: Request, tag: str, modified_ns: int) -> bool:
     return since is not None and modified_ns // 1_000_000_000 <= since
 
 
-def byte_range(
-    request: Request, tag: str, modified: str, size: int
-) -> tuple[int, int] | str | None:
-    """First and last byte of the requested range, or "unsatisfiable".
+def byte_range(request: Request, tag: str, modified: str, size: int) -> range | None:
+    """The positions of the requested bytes; empty if the file has none of them.
 
     None for the whole file: if the request contains no range, several ranges or a malformed range,
     or if If-Range does not match.
@@ -231,12 +227,10 @@ def byte_range(
     if not first:
         if not last:
             return None
-        return (max(0, size - int(last)), size - 1) if int(last) and size else "unsatisfiable"
+        return range(max(0, size - int(last)), size)
     if last and int(last) < int(first):
         return None
-    if int(first) >= size:
-        return "unsatisfiable"
-    return int(first), min(int(last), size - 1) if last else size - 1
+    return range(int(first), min(int(last) + 1, size) if last else size)
 
 
 def _date(text: str) -> float | None:
