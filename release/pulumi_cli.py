@@ -50,9 +50,8 @@ def command_line(
     """
     verb = {"preview": "preview", "deploy": "up", "destroy": "destroy"}[command]
     options = ["--non-interactive", *(["--diff"] if diff else [])]
-    if (
-        command == "destroy"
-    ):  # The CLI previews again, because `--skip-preview` would delete what protected resources need.  # noqa: E501
+    if command == "destroy":
+        # The CLI previews again: `--skip-preview` would delete what protected resources need.
         options.append("--yes" if yes else "--preview-only")
     elif yes:
         options += ["--yes", "--skip-preview"]

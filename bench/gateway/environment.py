@@ -45,11 +45,15 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     location / {{ return 200 "{reply}"; }}
-    location /files/ {{ root {folder}; etag off; add_header Last-Modified ""; add_header Cache-Control no-store; }}
-    location /cores/docs/ {{ proxy_pass http://core/; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+    location /files/ {{
+      root {folder}; etag off; add_header Last-Modified ""; add_header Cache-Control no-store;
+    }}
+    location /cores/docs/ {{
+      proxy_pass http://core/; proxy_http_version 1.1; proxy_set_header Connection "";
+    }}
   }}
 }}
-"""  # noqa: E501
+"""
 _INSERT_CORE = """
 INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, expires_at)
 VALUES ('docs', $1, 'test', 'bench', $2, 1, now() + interval '1 hour')"""

@@ -23,11 +23,12 @@ import pulumi_aws as aws
 bucket = aws.s3.Bucket("site")
 
 def document(arn):
-    statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": arn + "/*"}
+    read = {"Action": "s3:GetObject", "Resource": arn + "/*"}
+    statement = {"Effect": "Allow", "Principal": "*", **read}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 aws.s3.BucketPolicy("site", bucket=bucket.id, policy=bucket.arn.apply(document))
-"""  # noqa: E501
+"""
 ANY = """
 import json
 import pulumi
@@ -52,7 +53,8 @@ class Vpc(pulumi.ComponentResource):
     gateways: pulumi.Output[list[str]]
 
     def __init__(self, name):
-        super().__init__("awsx:ec2:Vpc", name, {"gateways": {"strategy": "Single"}, "vpc_id": None}, remote=True)
+        inputs = {"gateways": {"strategy": "Single"}, "vpc_id": None}
+        super().__init__("awsx:ec2:Vpc", name, inputs, remote=True)
 
 
 def function(name, value):
@@ -62,10 +64,11 @@ def function(name, value):
 
 def task(name, host):
     environment = lambda host: [{"name": "HOST", "value": host}]
-    containers = lambda host: json.dumps(
-        [{"name": "a", "image": "nginx:latest", "privileged": True, "environment": environment(host)}]
+    container = {"name": "a", "image": "nginx:latest", "privileged": True}
+    containers = lambda host: json.dumps([{**container, "environment": environment(host)}])
+    aws.ecs.TaskDefinition(
+        name, family=name, network_mode="awsvpc", container_definitions=host.apply(containers)
     )
-    aws.ecs.TaskDefinition(name, family=name, network_mode="awsvpc", container_definitions=host.apply(containers))
 
 
 # The account and the Region are those of the provider.
@@ -88,9 +91,10 @@ passwords = {
 }
 for name, password in passwords.items():
     aws.rds.Instance(name, instance_class="db.t4g.micro", password=password)
-values = {"DB_PASSWORD": config.require("password"), "HOST": config.require("password"), "MAX_TOKENS": "1000"}
+secret = config.require("password")
+values = {"DB_PASSWORD": secret, "HOST": secret, "MAX_TOKENS": "1000"}
 environment = [{"name": name, "value": value} for name, value in values.items()]
-definition = {"name": "web", "image": config.require("password"), "privileged": True, "environment": environment}
+definition = {"name": "web", "image": secret, "privileged": True, "environment": environment}
 aws.ecs.TaskDefinition("encrypted", family="task", container_definitions=json.dumps([definition]))
 
 # Outputs of other providers and stacks are unknown.
@@ -105,9 +109,11 @@ task("of-stack", other.get_output("host"))
 task("of-address", aws.ec2.Eip("a").allocation_id)
 bucket = aws.s3.Bucket("b")
 aws.s3.BucketPublicAccessBlock(
-    "b", bucket=bucket.id, block_public_acls=other.get_output("x"), block_public_policy=True, ignore_public_acls=True
+    "b", bucket=bucket.id, block_public_acls=other.get_output("x"), block_public_policy=True,
+    ignore_public_acls=True,
 )
-rule = {"protocol": "tcp", "from_port": 22, "to_port": 22, "cidr_blocks": [other.get_output("y"), "0.0.0.0/0"]}
+networks = [other.get_output("y"), "0.0.0.0/0"]
+rule = {"protocol": "tcp", "from_port": 22, "to_port": 22, "cidr_blocks": networks}
 aws.ec2.SecurityGroup("g", vpc_id="vpc-1", ingress=[rule])
 
 # Resources of other stacks have their IDs and are not evaluated. Remote components are undecided.
@@ -120,7 +126,7 @@ vpc = Vpc("remote")
 vpc.gateways.apply(lambda gateways: 1 / 0)
 aws.sns.Topic("of-component", display_name=vpc.vpc_id.apply(lambda identity: identity.upper()))
 pulumi.CustomResource("aws-native:s3:Bucket", "n", {})
-"""  # noqa: E501
+"""
 ENCRYPTED = (
     "  shop:port: {secure: AAAB}\n  shop:password:\n    secure: AAAB\n"
     "  shop:db: {user: shop, password: {secure: AAAB}}\n"
@@ -197,7 +203,7 @@ def test_module_outside_the_program_is_evaluated_in_both_passes(check: Check) ->
     [public] = of_rule(result, "GH-S3-012", "site")
     assert (public.outcome, public.source, public.passes) == (
         "violation",
-        "../shared_site/storage.py:11",
+        "../shared_site/storage.py:12",
         ("known",),
     )
     assert of_rule(result, "GH-S3-011", "site")[0].passes == ("unknown", "known")
@@ -335,16 +341,20 @@ def test_configuration_of_the_repository_is_applied(write: Write, tmp_path: Path
     variables = {"DEMO_PASSWORD": "hunter2hunter2", "API_PASSWORD": "hunter2hunter2"}
     code = pulumi.AssetArchive({"a.py": pulumi.StringAsset("")})
     role = "arn:aws:iam::482912345678:role/f"
-    aws.lambda_.Function("f", role=role, code=code, environment={"variables": variables}, opts=options)
+    environment = {"variables": variables}
+    aws.lambda_.Function("f", role=role, code=code, environment=environment, opts=options)
     for name in ("health", "orders"):
         aws.apigatewayv2.Route(name, api_id="a", route_key=f"GET /{name}", opts=options)
     https = {"ip_protocol": "tcp", "from_port": 443, "to_port": 443, "cidr_ipv4": "0.0.0.0/0"}
-    groups = {name: aws.ec2.SecurityGroup(name, vpc_id="vpc-1", opts=options).id for name in ("web", "own")}
+    groups = {
+        name: aws.ec2.SecurityGroup(name, vpc_id="vpc-1", opts=options).id
+        for name in ("web", "own")
+    }
     groups |= dict.fromkeys(("remote", "listed"), other.get_output("group"))
     for name, group in groups.items():
         rule = name if name == "listed" else f"{name}-https"
         aws.vpc.SecurityGroupIngressRule(rule, security_group_id=group, **https, opts=options)
-    """  # noqa: E501
+    """
     program = write(code, "config:\n  shop:port: {secure: AAAB}\n")
     result = policy_check.check(program, "dev", levels="staging", configuration=read(file))
     assert (result.run.environment, result.run.configuration) == ("staging", "policies.toml")
@@ -518,8 +528,9 @@ def test_functions_of_other_providers_have_fake_results(check: Check, tmp_path: 
             return pulumi.get(self, "admin")
 
     def get_user():
-        return pulumi.runtime.invoke("forge:index/getUser:getUser", {"name": "ci"}, typ=GetUserResult).value
-    """  # noqa: E501
+        token = "forge:index/getUser:getUser"
+        return pulumi.runtime.invoke(token, {"name": "ci"}, typ=GetUserResult).value
+    """
     result = check(
         (
             "import pulumi_forge\nuser = pulumi_forge.get_user()\nassert '@' not in user.email and "

@@ -15,7 +15,8 @@ def open_topic(args, report):
     if args.resource_type == "aws:sns/topic:Topic" and "kmsMasterKeyId" not in args.props:
         report("the topic is not encrypted. Fix: set kmsMasterKeyId")
 def blocks(args, report):
-    blocks = [row for row in args.resources if row.resource_type.endswith(":BucketPublicAccessBlock")]
+    kind = ":BucketPublicAccessBlock"
+    blocks = [row for row in args.resources if row.resource_type.endswith(kind)]
     covered = {dep.urn for block in blocks for dep in block.property_dependencies.get("bucket", [])}
     for row in args.resources:
         if row.resource_type == "aws:s3/bucket:Bucket" and row.urn not in covered:
@@ -28,7 +29,7 @@ PolicyPack("tests", [
     StackValidationPolicy("T-BLOCK", "Buckets have a public access block", blocks),
     ResourceValidationPolicy("T-ARN", "Reads a document", arn),
 ], initial_config={"all": EnforcementLevel.MANDATORY, "T-ARN": EnforcementLevel.ADVISORY})
-"""  # noqa: E501
+"""
 PROGRAM = """
 import pulumi_aws as aws
 

@@ -113,7 +113,8 @@ def account() -> Iterator[Account]:
         client.create_alias(FunctionName=FUNCTION, Name=ALIAS, FunctionVersion="1")
         for name in ALARMS:
             cloudwatch.put_metric_alarm(
-                AlarmName=name, ComparisonOperator="GreaterThanThreshold", EvaluationPeriods=1, MetricName="Errors",  # noqa: E501
+                AlarmName=name, ComparisonOperator="GreaterThanThreshold", EvaluationPeriods=1,
+                MetricName="Errors",
                 Namespace="AWS/Lambda", Period=60, Statistic="Sum", Threshold=0,
             )  # fmt: skip
         yield Account(Functions(client), cloudwatch)

@@ -22,7 +22,8 @@ with (root / "calls").open("a") as calls:
     print(pathlib.Path(__file__).name, *sys.argv[1:], file=calls)
 
 def file(reference):
-    return root / "registries" / reference.removeprefix("docker://").replace("/", "_").replace(":", "_")
+    name = reference.removeprefix("docker://").replace("/", "_").replace(":", "_")
+    return root / "registries" / name
 
 def layout(reference):
     kind, directory, tag = reference.split(":")
@@ -49,16 +50,18 @@ elif words[1].startswith("docker://"):
     (directory / digest).write_text(manifest)
     index = directory / "index.json"
     manifests = json.loads(index.read_text())["manifests"] if index.exists() else []
-    manifests.append({{"digest": digest, "annotations": {{"org.opencontainers.image.ref.name": tag}}}})
+    annotations = {{"org.opencontainers.image.ref.name": tag}}
+    manifests.append({{"digest": digest, "annotations": annotations}})
     index.write_text(json.dumps({{"manifests": manifests}}))
 else:
     directory, tag = layout(words[1])
     if file(words[2]).exists():
         sys.exit("tag is immutable")
     manifests = json.loads((directory / "index.json").read_text())["manifests"]
-    names = {{row["annotations"]["org.opencontainers.image.ref.name"]: row["digest"] for row in manifests}}
+    name = "org.opencontainers.image.ref.name"
+    names = {{row["annotations"][name]: row["digest"] for row in manifests}}
     file(words[2]).write_text((directory / names[tag]).read_text())
-'''  # noqa: E501
+'''
 
 
 def install(folder: Path) -> None:

@@ -34,7 +34,8 @@ from pulumi_policy import PolicyPack
 from gatehouse_policies.engine.pack import guarded
 from gatehouse_policies.engine.rule import Severity, levels, resource_rule, stack_rule
 
-metadata = dict(title="t", remedy="r", url="u", severity=Severity.LOW, types=("aws:sns/topic:Topic",))
+types = ("aws:sns/topic:Topic",)
+metadata = dict(title="t", remedy="r", url="u", severity=Severity.LOW, types=types)
 metadata["levels"] = levels("A", "A", "A")
 
 
@@ -56,7 +57,7 @@ def is_current(topic):
 
 
 PolicyPack("own", policies=guarded([divides, looks_up, is_current]))
-"""  # noqa: E501
+"""
 
 
 @pytest.fixture(scope="module")

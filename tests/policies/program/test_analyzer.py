@@ -22,7 +22,8 @@ from pulumi_policy import *
 def resource(args, report):
     if args.resource_type == "aws:s3/bucket:Bucket":
         provider = args.provider.props["region"] if args.provider else "none"
-        report(f"{args.name} protect={args.opts.protect} parent={args.opts.parent} region={provider}")
+        options = f"protect={args.opts.protect} parent={args.opts.parent}"
+        report(f"{args.name} {options} region={provider}")
 def secret(args, report):
     if args.name == "data":
         report(f"is {args.props['password']}")
@@ -40,7 +41,7 @@ PolicyPack("tests", [
     ResourceValidationPolicy("T-UNKNOWN", "Reads unknown values", unknown),
     StackValidationPolicy("T-STACK", "Reads the stack", stack),
 ], initial_config={"all": EnforcementLevel.ADVISORY})
-"""  # noqa: E501
+"""
 
 
 @pytest.fixture(scope="module")

@@ -53,8 +53,9 @@ ROW = Row(
 SCRIPT = """
 from gatehouse.core import decision
 from gatehouse.core.verification import Code
-decision.ROWS += (decision.Row("not blocked", Code.FORBIDDEN, lambda record, *_: record.owner != "blocked", lambda *_: ""),)
-"""  # noqa: E501
+is_allowed = lambda record, *_: record.owner != "blocked"
+decision.ROWS += (decision.Row("not blocked", Code.FORBIDDEN, is_allowed, lambda *_: ""),)
+"""
 
 _UNUSED: Any = None
 

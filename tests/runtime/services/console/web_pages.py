@@ -56,8 +56,9 @@ PAGES = {
 _NAVIGATE = """async (path) => {
   await document.querySelector('#app').__vue_app__.config.globalProperties.$router.push(path)
   await new Promise(requestAnimationFrame)
-  if (location.pathname !== new URL(path, location.origin).pathname) throw new Error(`${location.pathname} instead of ${path}`)
-}"""  # noqa: E501
+  if (location.pathname !== new URL(path, location.origin).pathname)
+    throw new Error(`${location.pathname} instead of ${path}`)
+}"""
 
 
 #: Without this item, the web UI opens the sign-in page without a request

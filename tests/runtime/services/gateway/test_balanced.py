@@ -52,10 +52,12 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     add_header X-Upstream $upstream_addr always;
-    location / {{ proxy_pass http://gateways; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+    location / {{
+      proxy_pass http://gateways; proxy_http_version 1.1; proxy_set_header Connection "";
+    }}
   }}
 }}
-"""  # noqa: E501
+"""
 
 
 @dataclass
