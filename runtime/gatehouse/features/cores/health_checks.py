@@ -72,15 +72,11 @@ class HealthChecks:
     async def _succeeds(self, core: CoreRecord) -> bool:
         headers = [("user-agent", "gatehouse"), ("accept", "*/*"), ("connection", "close")]
         try:
-            credential = await self.credentials.find(core.name, core.settings)
-            headers += credential_headers(self.pepper, core, credential)
-            async with (
-                asyncio.timeout(TIMEOUT_S),
-                self.upstream.send(
-                    core.url,
-                    UpstreamRequest("GET", core.settings.health_path or "/", headers, None),
-                ) as response,
-            ):
-                return 200 <= response.status < 300
+            async with asyncio.timeout(TIMEOUT_S):
+                credential = await self.credentials.find(core.name, core.settings)
+                headers += credential_headers(self.pepper, core, credential)
+                request = UpstreamRequest("GET", core.settings.health_path or "/", headers, None)
+                async with self.upstream.send(core.url, request) as response:
+                    return 200 <= response.status < 300
         except (GatehouseError, TimeoutError):
             return False

@@ -35,7 +35,7 @@ CANARY = "k3yOfTheApplication"
 #: The intervals of the gateway are shorter, so that a test sees new values of a secret.
 INTERVALS = (
     "from gatehouse.features.cores import credentials; credentials.RETRY_S = 0.1; "
-    "credentials.REFRESH_S = 0.1; "
+    "from gatehouse.services.gateway import app; app.REFRESH_S = 0.1; "
 )
 
 
