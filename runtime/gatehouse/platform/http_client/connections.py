@@ -34,7 +34,7 @@ _HEADERS_MAX = 200
 
 #: Maximum size of a read. Reading pauses when this number of bytes waits for the client, until the
 #: client reads.
-_READ_BYTES = 65_536
+_READ_BYTES = 131_072
 
 
 class Connection(asyncio.BufferedProtocol):
