@@ -95,12 +95,14 @@ async def test_error_outside_of_a_component_shows_a_message(browser: Browser, or
             await expect(page.get_by_role("alert")).to_contain_text(UNEXPECTED)
             assert await page.get_by_label("Name").input_value() == "not saved"
             await expect_report(page)
-        await page.evaluate(
-            f"() => {{ window.Headers = class {{ constructor() {{ throw new "
-            f"RangeError('{MESSAGE}') }} }} }}"
-        )
+        await page.wait_for_load_state("networkidle")
         await page.get_by_label("Name").fill("not saved")
-        await page.get_by_label("Name").press("Enter")
+        # The request of the form fails, and no other one of the page.
+        await page.evaluate(
+            f"() => {{ const original = window.Headers; window.Headers = class {{ constructor() {{ "
+            f"window.Headers = original; throw new RangeError('{MESSAGE}') }} }}; "
+            f"document.activeElement.form.requestSubmit() }}"
+        )
         await expect(page.locator("form").get_by_role("alert")).to_contain_text(UNEXPECTED)
         assert await page.get_by_label("Name").input_value() == "not saved"
         await expect_report(page, "form")
