@@ -73,8 +73,9 @@ class ClientTransport:
     def close(self) -> None:
         """Closes the connection after the responses that have been written."""
         self._worker.writes.flush()
-        self.transport.close()
-        self._watch()
+        if not self.transport.is_closing():  # the second `close` would break asyncio's TLS
+            self.transport.close()
+            self._watch()
 
     def lost(self) -> None:
         """Ends all waits after the connection was lost."""

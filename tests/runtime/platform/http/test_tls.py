@@ -131,6 +131,20 @@ async def test_client_that_does_not_confirm_the_end_is_disconnected() -> None:
                     await asyncio.sleep(0.01)
 
 
+async def test_server_stops_while_the_end_of_a_connection_is_not_confirmed() -> None:
+    async with running(TLS) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as sock:
+            tls = client().wrap_bio(incoming := ssl.MemoryBIO(), outgoing := ssl.MemoryBIO())
+            sock.setblocking(False)
+            await _handshake(tls, incoming, outgoing, sock)
+            async with asyncio.timeout(PATIENCE_S):
+                while not server.server.server_state.connections:
+                    await asyncio.sleep(0)
+            for connection in server.server.server_state.connections:
+                connection.shutdown()
+                connection.shutdown()
+
+
 async def _handshake(
     tls: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, sock: socket.socket
 ) -> None:
