@@ -83,7 +83,7 @@ def use_core_credential(running: Running) -> None:
     _, agent = running.key(scopes=["cores:register"])
     registered = httpx.put(
         f"{running.gateway}/v1/cores/management",
-        json={"url": running.console, "settings": {"add_credential": True}},
+        json={"url": running.console, "settings": {"credential_header": "Authorization"}},
         headers={"Authorization": f"Bearer {agent}"},
         timeout=30,
         verify=PLAIN_HTTP,

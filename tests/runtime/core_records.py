@@ -12,7 +12,7 @@ from gatehouse.core.keys import KeyEnvironment, KeyId
 from tests.runtime.console_client import Console
 
 #: Settings that exclude other settings.
-EXCLUDING = ("forward_authorization", "add_credential")
+EXCLUDING = ("forward_authorization", "credential_header")
 
 
 def instance(instance_id: str, *, healthy: bool = True) -> CoreRecord:

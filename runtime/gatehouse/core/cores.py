@@ -134,14 +134,15 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             "in `Gatehouse-Core-Secret`. Excludes `basic_auth`."
         ),
     ] = False
-    add_credential: Annotated[
-        bool,
+    credential_header: Annotated[
+        Annotated[str, Meta(pattern="^[A-Za-z0-9-]{1,64}$", examples=["Authorization"])] | None,
         Meta(
-            description="Add the credential that an operator stored for this Core in AWS Secrets "
-            "Manager to each request. The gateway sends the secret of the Core in "
-            "`Gatehouse-Core-Secret`. Excludes `forward_authorization` and `forward_host`."
+            description="Header in which the Core receives the credential that an operator stored "
+            "for it in AWS Secrets Manager. The gateway sends the secret of the Core in "
+            "`Gatehouse-Core-Secret`. Excludes `forward_authorization` and `forward_host`. "
+            "Default: no credential."
         ),
-    ] = False
+    ] = None
     remove_headers: Annotated[
         tuple[Annotated[str, Meta(pattern="^[A-Za-z0-9*_-]{1,64}$", examples=["x-remote-*"])], ...],
         Meta(
@@ -180,9 +181,9 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         if self.basic_auth and self.forward_authorization:
             raise ValueError("cannot have both basic_auth and forward_authorization")
         # With its Host, a client could make a shared server pass the credential to another site.
-        if self.add_credential and (self.forward_authorization or self.forward_host):
+        if self.credential_header and (self.forward_authorization or self.forward_host):
             raise ValueError(
-                "cannot have add_credential with forward_authorization or forward_host"
+                "cannot have credential_header with forward_authorization or forward_host"
             )
 
 

@@ -326,8 +326,8 @@ class Settings(SharingSettings, ConnectionSettings):
     internal services."""
     core_credentials_prefix: str = ""
     """Prefix of the names of the secrets in AWS Secrets Manager that contain the credentials of
-    Cores with `add_credential`, such as gatehouse/prod/core-credentials/. The name of the Core is
-    appended. If unset, requests to these Cores are denied."""
+    Cores with `credential_header`, such as gatehouse/prod/core-credentials/. The name of the Core
+    is appended. If unset, requests to these Cores are denied."""
     trusted_proxies: _Networks = ()
     """Proxies whose X-Forwarded-For is trusted, as comma-separated CIDRs: the subnets of the load
     balancer. Empty by default, because any client can send the header."""

@@ -130,7 +130,7 @@ def core(
     """
     _check_options(directory, gateway, name, url, url_file, bind)
     if directory is not None:
-        for option in ("forward_authorization", "add_credential"):
+        for option in ("forward_authorization", "credential_header"):
             if settings[option]:
                 name = option.replace("_", "-")
                 stop(f"--dir and --{name} are mutually exclusive", code=USAGE)

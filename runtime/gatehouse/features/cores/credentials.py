@@ -1,7 +1,7 @@
 """Credentials of the gateway for applications, which it adds to the requests to their Cores.
 
 The name of a secret contains the name of its Core, and its value names the URL to which it may be
-sent. A Core only declares that it needs the credential, so a registration cannot make the gateway
+sent. A Core only declares the header for the credential, so a registration cannot make the gateway
 send another secret, or send the secret to another place.
 """
 
@@ -21,7 +21,6 @@ from gatehouse.core.errors import NotFound, Unavailable
 from gatehouse.core.origin import parse_base_url
 from gatehouse.platform.aws.secrets_manager import SecretsManager
 from gatehouse.platform.executions import in_task
-from gatehouse.platform.http.header_names import is_set_by_gateway
 
 #: Interval between two reads of a credential, and minimum interval while there is none.
 REFRESH_S = 60.0
@@ -36,16 +35,15 @@ class Credential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str
     value: Annotated[str, Meta(pattern=r"^[!-~]+( [!-~]+)*\Z")]
-    header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z")] = "authorization"
 
     def __repr__(self) -> str:
         return f"Credential({self.url!r})"
 
-    def field_for(self, core: CoreRecord) -> tuple[str, str]:
-        """The header for an instance. Raises Unavailable if its URL is not below `url`."""
+    def value_for(self, core: CoreRecord) -> str:
+        """The value for an instance. Raises Unavailable if its URL is not below `url`."""
         if not f"{core.url}/".startswith(f"{self.url}/"):
             raise _unavailable(f"the secret is for {self.url}, not for {core.url}")
-        return self.header, self.value
+        return self.value
 
 
 def parse_credential(secret: str) -> Credential:
@@ -53,17 +51,12 @@ def parse_credential(secret: str) -> Credential:
     try:
         credential = msgspec.json.decode(secret, type=Credential)
     except (msgspec.MsgspecError, UnicodeError):
-        raise ValueError(
-            'the value is not {"url": "...", "value": "...", "header": "..."}'
-        ) from None
-    header = credential.header.lower()
-    if is_set_by_gateway(header):
-        raise ValueError("the gateway itself sets the header")
+        raise ValueError('the value is not {"url": "...", "value": "..."}') from None
     try:
         url = parse_base_url(credential.url).url
     except ValueError as exc:
         raise ValueError(f"the URL {exc}") from None
-    return msgspec.structs.replace(credential, url=url, header=header)
+    return msgspec.structs.replace(credential, url=url)
 
 
 @dataclass(slots=True, eq=False)
@@ -92,7 +85,7 @@ class Credentials:
 
     async def find(self, core: str, settings: CoreSettings) -> Credential | None:
         """The credential of a Core. None if its settings require none. Raises Unavailable."""
-        if not settings.add_credential:
+        if settings.credential_header is None:
             return None
         entry = self._entries.get(core)
         if entry is None:
@@ -109,7 +102,9 @@ class Credentials:
     async def refresh(self, settings_of: Callable[[str], CoreSettings]) -> None:
         """Reads the credentials in use again, and removes the others."""
         entries = self._entries.items()
-        self._entries = {core: entry for core, entry in entries if settings_of(core).add_credential}
+        self._entries = {
+            core: entry for core, entry in entries if settings_of(core).credential_header
+        }
         await asyncio.gather(*(self._read(core, entry) for core, entry in self._entries.items()))
 
     async def _read(self, core: str, entry: _Entry) -> None:

@@ -35,6 +35,7 @@ from gatehouse.features.cores.credentials import Credential
 from gatehouse.features.cores.repository import CoreRegistry, LeaseRenewal
 from gatehouse.features.cores.schemas import URL_FIX, DrainCore, Lease, LeaseRequest
 from gatehouse.platform.http.forwarding import CORE_NAME
+from gatehouse.platform.http.header_names import is_set_by_gateway
 from gatehouse.platform.http_client.upstream import SystemResolver
 
 #: Number of heartbeats per lease. Two heartbeats may be lost before the lease expires.
@@ -63,6 +64,9 @@ class RegistrationService:
         Conflict, Unavailable.
         """
         core_name, lease_s = self._name(name), request.ttl_s
+        if is_set_by_gateway((request.settings.credential_header or "").lower()):
+            problem, fix = "is a header that the gateway sets", "use another, such as Authorization"
+            raise BadRequest(errors=(Problem("body.settings.credential_header", problem, fix),))
         url = await self._checked_url(request.url or "")
         now, instance_id = self.clock.now(), request.instance_id or DEFAULT_INSTANCE
         record = CoreRecord(
@@ -177,8 +181,9 @@ def credential_headers(
     secret = core_secret(pepper, core)
     if secret is None:
         raise CoreNotRegistered
-    if credential is not None:
-        return [("gatehouse-core-secret", secret), credential.field_for(core)]
+    header = core.settings.credential_header
+    if credential is not None and header is not None:
+        return [("gatehouse-core-secret", secret), (header.lower(), credential.value_for(core))]
     if core.settings.forward_authorization:
         return [("gatehouse-core-secret", secret)]
     return [("authorization", f"Bearer {secret}")]

@@ -84,11 +84,12 @@ def forwarded_names(
     return Names(text_of)
 
 
-def names_for(settings: CoreSettings, *removed: str) -> Names[bytes, str]:
-    """Names of request fields for a Core. removed: further names that are not forwarded."""
-    return forwarded_names(
-        (*settings.remove_headers, *removed), settings.key_header, settings.forward_authorization
-    )
+def names_for(settings: CoreSettings) -> Names[bytes, str]:
+    """Names of request fields for a Core."""
+    removed = settings.remove_headers
+    if settings.credential_header is not None:
+        removed = (*removed, settings.credential_header)
+    return forwarded_names(removed, settings.key_header, settings.forward_authorization)
 
 
 def _matches(names: Iterable[str]) -> Callable[[str], bool]:

@@ -34,7 +34,6 @@ from gatehouse.core.features import WEBSOCKET
 from gatehouse.core.http_signatures import digests_of, is_signed
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.verification import RateLimitState, SignedRequest, VerificationRequest
-from gatehouse.features.cores.credentials import Credential
 from gatehouse.features.cores.service import live_instances
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi, forwarding, websocket
@@ -131,7 +130,7 @@ async def _forward_verified(
             nullcontext() if handshake is None else dependencies.websockets.hold(),
         ):
             framed = framed or await _received_body(context)
-            upstream = _upstream_request(context, path, key, framed, handshake, credential)
+            upstream = _upstream_request(context, path, key, framed, handshake)
             on_upgrade = (
                 None
                 if handshake is None
@@ -169,15 +168,12 @@ def _upstream_request(
     key: KeyRecord,
     framed: FramedBody,
     handshake: Handshake | None,
-    credential: Credential | None,
 ) -> UpstreamRequest:
-    """The request for every instance. Path and query are forwarded as received. Headers of the
-    client with the name of the credential are not."""
+    """The request for every instance. Path and query are forwarded as received."""
     body, framing = framed
     query = context.scope["query_string"].decode("ascii")
     settings = context.settings
-    names = names_for(settings, *([] if credential is None else [credential.header]))
-    headers = forwarding.forwarded(context.fields, names)
+    headers = forwarding.forwarded(context.fields, names_for(settings))
     if not context.trace.parent_id and context.values(b"tracestate"):
         # Not forwarded without a valid `traceparent` (W3C Trace Context, section 3.3).
         headers = [field for field in headers if field[0] != "tracestate"]

@@ -16,9 +16,9 @@ SECRET = "k3yOfTheApplication"
 URL = "https://api.example.com"
 
 
-def field_for(url: str, core_url: str) -> tuple[str, str]:
+def value_for(url: str, core_url: str) -> str:
     credential = parse_credential(json.dumps({"url": url, "value": SECRET}))
-    return credential.field_for(msgspec.structs.replace(instance("a"), url=core_url))
+    return credential.value_for(msgspec.structs.replace(instance("a"), url=core_url))
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def field_for(url: str, core_url: str) -> tuple[str, str]:
     ],
 )
 def test_credential_is_sent_below_its_url(url: str, core_url: str) -> None:
-    assert field_for(url, core_url) == ("authorization", SECRET)
+    assert value_for(url, core_url) == SECRET
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_credential_is_sent_below_its_url(url: str, core_url: str) -> None:
 )
 def test_credential_is_not_sent_elsewhere(url: str, core_url: str) -> None:
     with pytest.raises(Unavailable) as caught:
-        field_for(url, core_url)
+        value_for(url, core_url)
     assert SECRET not in f"{caught.value}{caught.value.detail}"
 
 
@@ -67,16 +67,12 @@ def test_credential_is_not_sent_elsewhere(url: str, core_url: str) -> None:
         json.dumps({"url": URL, "value": ""}),
         json.dumps({"url": f"https://user:{SECRET}@api.example.com", "value": "x"}),
         json.dumps({"url": f"{URL}/?key={SECRET}", "value": "x"}),
-        json.dumps({"url": URL, "value": "x", "header": f"a: {SECRET}"}),
-        json.dumps({"url": URL, "value": SECRET, "header": "Content-Length"}),
-        json.dumps({"url": URL, "value": SECRET, "header": "transfer-encoding"}),
-        json.dumps({"url": URL, "value": SECRET, "header": "Gatehouse-Key-Id"}),
         "\ud800",
     ],
     ids=lambda text: text.encode("utf-8", "backslashreplace").decode(),
 )
 def test_invalid_secret_is_rejected_without_its_text(text: str) -> None:
-    with pytest.raises(ValueError, match=r"value|header|URL") as caught:
+    with pytest.raises(ValueError, match=r"value|URL") as caught:
         parse_credential(text)
     assert SECRET not in str(caught.value)
     assert caught.value.__cause__ is None

@@ -433,11 +433,14 @@ async def test_explanation_lists_headers_that_a_core_does_not_receive(console: C
     settings: dict[str, Any] = {"remove_headers": ["x-internal-*"], "key_header": "A"}
     settings |= {"forward_authorization": True}
     await register(console, "explained", settings=settings)
+    await register(console, "hosted", settings={"credential_header": "Api-Token"})
     names = ["Accept", "X-Internal-User", "X-Remote-User", "X-API-Key", "A", "Authorization"]
-    names += ["Connection", "Gatehouse-Key-Id", "X_Internal_User"]
+    names += ["Connection", "Gatehouse-Key-Id", "X_Internal_User", "API-Token"]
+    default = {"X-Remote-User", "X_Internal_User", "X-API-Key", "Authorization"}
     for core, removed in (
         ("explained", {"X-Internal-User", "X_Internal_User", "A"}),
-        ("unknown", {"X-Remote-User", "X_Internal_User", "X-API-Key", "Authorization"}),
+        ("unknown", default),
+        ("hosted", {*default, "API-Token"}),
     ):
         result = await act(console, key_id, "explain", core=core, headers=names)
         expected = {*removed, "Connection", "Gatehouse-Key-Id"}

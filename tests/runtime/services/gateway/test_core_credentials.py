@@ -122,7 +122,8 @@ class Client:
 async def registered(
     gateway: Gateway, core: str, url: str, **settings: Any
 ) -> AsyncIterator[Client]:
-    _, reply = await gateway.register(url, core, settings={"add_credential": True, **settings})
+    declared = {"credential_header": "Authorization", **settings}
+    _, reply = await gateway.register(url, core, settings=declared)
     assert reply.status == 200, reply.body
     try:
         yield Client(gateway, core, await gateway.create_key())
@@ -152,9 +153,9 @@ async def test_credential_replaces_the_header_of_the_client(
             assert CANARY not in str(reply)
 
 
-async def test_secret_names_the_header(gateway: Gateway, core: Core, emulator: Emulator) -> None:
-    Secret(emulator, "named").write(url=core.url, value=CANARY, header="API-Key")
-    async with registered(gateway, "named", core.url) as client:
+async def test_core_names_the_header(gateway: Gateway, core: Core, emulator: Emulator) -> None:
+    Secret(emulator, "named").write(url=core.url, value=CANARY)
+    async with registered(gateway, "named", core.url, credential_header="API-Key") as client:
         own = ("api-key: own", "API_KEY: own", "X-Kept: yes", "Authorization: Basic dTpw")
         assert (await client.get(*own)).status == 200
         names = [name for name, _ in core.requests[-1][1]]

@@ -237,8 +237,11 @@ async def test_last_registration_sets_the_settings_of_all_instances(
         ({"cors_origins": ["https://a.test/"]}, "body.settings.cors_origins[0]"),
         ({"time": 1}, "body.settings.time"),
         ({**BASIC, **FORWARD}, "body.settings"),
-        ({"add_credential": True, **FORWARD}, "body.settings"),
-        ({"add_credential": True, "forward_host": True}, "body.settings"),
+        ({"credential_header": "X-Key", **FORWARD}, "body.settings"),
+        ({"credential_header": "X-Key", "forward_host": True}, "body.settings"),
+        ({"credential_header": "Content-Length"}, "body.settings.credential_header"),
+        ({"credential_header": "transfer-encoding"}, "body.settings.credential_header"),
+        ({"credential_header": "Gatehouse-Key-Id"}, "body.settings.credential_header"),
     ],
 )
 async def test_invalid_settings_are_rejected(
