@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import stat
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +29,7 @@ from tests.permission_reasons import listed_reasons
 from tools.attack.__main__ import attack_sandbox
 from tools.attack.attacks import ATTACKS, Outcome
 
+DRAIN_S_MAX = 120
 PREFIX = f"gatehouse-{STACK}-"
 
 
@@ -33,7 +38,8 @@ class FinishedRun:
     """Observations during and after a run.
 
     mode: permissions of up.json. readiness: status of /readyz by service. gateway_response: to a
-        method that the API of the sharing function does not have. stopped: output of `down`.
+        method that the API of the sharing function does not have. drained: processes after the
+        sample Core was drained. stopped: output of `down`.
     left: processes that are still running. files: names of the remaining files.
     roles: used and unused actions by role. denied: calls that IAM denied. attacks: results of `make
         attack`.
@@ -46,6 +52,7 @@ class FinishedRun:
     update: str
     kept: int
     gateway_response: httpx.Response
+    drained: dict[str, int]
     destroyed: str
     stopped: str
     left: list[str]
@@ -117,6 +124,20 @@ def use_links(running: Running) -> None:
     )
 
 
+def drain(running: Running) -> dict[str, int]:
+    """Drain the sample Core. Returns the processes after its agent has ended."""
+    command = [str(Path(sys.executable).with_name("gatehouse")), "cores", "drain", "docs"]
+    credentials = {
+        "GATEHOUSE_CONSOLE_URL": running.console,
+        "GATEHOUSE_ADMIN_TOKEN": running.admin_token,
+    }
+    subprocess.run(command, env=os.environ | credentials, check=True)
+    deadline = time.monotonic() + DRAIN_S_MAX
+    while "core" in (processes := services(running.home)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return processes
+
+
 def permissions(finished: FinishedRun, kind: str) -> set[tuple[str, str]]:
     """The used or unused permissions: short names of the roles, and actions."""
     return {
@@ -151,6 +172,7 @@ def finished(environment: Environment, running: Running) -> FinishedRun:
         gateway_response = httpx.delete(f"{running.sharing}/s/x", timeout=60)
         state = RunStateFile(home).read()
         assert state is not None
+        drained = drain(running)
         destroyed = sandbox(home, "destroy")
         assert destroyed.returncode == 0, destroyed.stdout[-4000:] + destroyed.stderr
     finally:
@@ -158,7 +180,7 @@ def finished(environment: Environment, running: Running) -> FinishedRun:
     left = [child.name for child in (state.owner, *state.children) if child.alive()]
     permissions = json.loads((home / "permissions.json").read_text())
     files = [file.name for file in home.iterdir()]
-    changed = (before, after, update.stdout, kept, gateway_response, destroyed.stdout)
+    changed = (before, after, update.stdout, kept, gateway_response, drained, destroyed.stdout)
     return FinishedRun(
         mode,
         readiness,
@@ -192,6 +214,11 @@ def test_second_up_updates_the_running_stack(finished: FinishedRun) -> None:
         "core"
     }
     assert finished.kept == 200
+
+
+def test_drained_core_ends_its_agent_and_nothing_else(finished: FinishedRun) -> None:
+    others = {name: pid for name, pid in finished.after.items() if name != "core"}
+    assert finished.drained == others
 
 
 @pytest.mark.requirement("SS-06", "SS-13")
