@@ -23,6 +23,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from gatehouse.core.errors import Problem, SettingsError
 from gatehouse.core.features import FEATURES, switched
@@ -162,6 +163,30 @@ _Networks = Annotated[
     tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], BeforeValidator(_parse_networks)
 ]
 _Issuer = Annotated[str, AfterValidator(_check_issuer)]
+
+
+#: Settings, and those that must be set with them.
+_REQUIRED = {
+    "checkpoint_key": ("checkpoint_archive",),
+    "checkpoint_archive": ("checkpoint_key",),
+    "secrets_bucket": ("secrets_key",),
+    "secrets_key": ("secrets_bucket",),
+    "oidc_issuer": ("oidc_audience", "oidc_roles"),
+    "oidc_client_id": ("oidc_issuer", "console_url"),
+    "oidc_client_secret": ("oidc_client_id",),
+}
+#: Pairs of settings of which the first must not exceed the second.
+_AT_MOST = (
+    ("session_idle_timeout_s", "session_max_age_s"),
+    ("step_up_max_age_s", "session_max_age_s"),
+    ("address_connections_max", "connections_max"),
+    ("address_bodies_max", "address_connections_max"),
+    ("websockets_max", "connections_max"),
+)
+
+
+def _variable(setting: str) -> str:
+    return PREFIX + setting.upper()
 
 
 class SharingSettings(BaseModel):
@@ -484,37 +509,27 @@ class Settings(SharingSettings, ConnectionSettings):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Settings:
+        problems = [
+            f"{_variable(setting)} requires {' and '.join(map(_variable, required))}"
+            for setting, required in _REQUIRED.items()
+            if getattr(self, setting) and not all(getattr(self, name) for name in required)
+        ]
+        problems += [
+            f"{_variable(setting)} must not exceed {_variable(maximum)}"
+            for setting, maximum in _AT_MOST
+            if getattr(self, setting) > getattr(self, maximum)
+        ]
         if self.database_auth in ("password", "password_or_iam") and self.database_password is None:
-            raise ValueError(
+            problems.append(
                 f"GATEHOUSE_DATABASE_AUTH={self.database_auth} requires GATEHOUSE_DATABASE_PASSWORD"
             )
+        if self.redis_url and self.redis_auth == "iam" and not self.redis_cluster:
+            problems.append("GATEHOUSE_REDIS_AUTH=iam requires GATEHOUSE_REDIS_CLUSTER")
         gateway, domain = urlsplit(self.gateway_url).hostname, self.cores_domain.partition(":")[0]
         if gateway and domain and gateway.endswith(f".{domain}"):
-            raise ValueError("GATEHOUSE_GATEWAY_URL must not be below GATEHOUSE_CORES_DOMAIN")
-        if self.redis_url and self.redis_auth == "iam" and not self.redis_cluster:
-            raise ValueError("GATEHOUSE_REDIS_AUTH=iam requires GATEHOUSE_REDIS_CLUSTER")
-        if bool(self.checkpoint_key) != bool(self.checkpoint_archive):
-            raise ValueError(
-                "GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_ARCHIVE must be set together"
-            )
-        if self.oidc_issuer and not (self.oidc_audience and self.oidc_roles):
-            raise ValueError(
-                "GATEHOUSE_OIDC_ISSUER requires GATEHOUSE_OIDC_AUDIENCE and GATEHOUSE_OIDC_ROLES"
-            )
-        if self.oidc_client_id and not (self.oidc_issuer and self.console_url):
-            raise ValueError(
-                "GATEHOUSE_OIDC_CLIENT_ID requires GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL"
-            )
-        if self.oidc_client_secret is not None and not self.oidc_client_id:
-            raise ValueError("GATEHOUSE_OIDC_CLIENT_SECRET requires GATEHOUSE_OIDC_CLIENT_ID")
-        if self.session_idle_timeout_s > self.session_max_age_s:
-            raise ValueError(
-                "GATEHOUSE_SESSION_IDLE_TIMEOUT_S must not exceed GATEHOUSE_SESSION_MAX_AGE_S"
-            )
-        if bool(self.secrets_bucket) != bool(self.secrets_key):
-            raise ValueError(
-                "GATEHOUSE_SECRETS_BUCKET and GATEHOUSE_SECRETS_KEY must be set together"
-            )
+            problems.append("GATEHOUSE_GATEWAY_URL must not be below GATEHOUSE_CORES_DOMAIN")
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
 
@@ -546,8 +561,8 @@ def _read(kind: type[_Kind], environ: Mapping[str, str] | None) -> _Kind:
     except ValidationError as exc:
         problems = tuple(
             Problem(
-                location=PREFIX + str(error["loc"][0]).upper() if error["loc"] else "environment",
-                message=_message(error["type"], error["msg"]),
+                location=_variable(str(error["loc"][0])) if error["loc"] else "environment",
+                message=_message(error),
             )
             for error in exc.errors(include_input=False, include_url=False)
         )
@@ -555,9 +570,10 @@ def _read(kind: type[_Kind], environ: Mapping[str, str] | None) -> _Kind:
         raise SettingsError(f"invalid configuration: {lines}", errors=problems) from None
 
 
-def _message(kind: str, text: str) -> str:
-    if kind == "extra_forbidden":
+def _message(error: ErrorDetails) -> str:
+    if error["type"] == "extra_forbidden":
         return "unknown setting; see docs/settings-runtime.md"
-    if kind == "missing":
+    if error["type"] == "missing":
         return "is required"
-    return text.removeprefix("Value error, ")
+    own = error["ctx"]["error"] if error["type"] == "value_error" else None
+    return error["msg"] if own is None else str(own)

@@ -8,7 +8,7 @@ import json
 import pytest
 from gatehouse.core.errors import SettingsError
 from gatehouse.features.verification.change_feed import POLL_S
-from gatehouse.platform.settings import PREFIX, Settings, load
+from gatehouse.platform.settings import _AT_MOST, _REQUIRED, PREFIX, Settings, load
 
 BASE = {
     "GATEHOUSE_ENVIRONMENT": "dev",
@@ -51,3 +51,30 @@ def test_maximum_age_of_the_key_state_exceeds_the_interval_of_polls() -> None:
     """Otherwise, a gateway without faults would deny every key before each poll."""
     with pytest.raises(SettingsError, match="GATEHOUSE_MAX_STALENESS_MS"):
         load({**BASE, "GATEHOUSE_MAX_STALENESS_MS": str(int(POLL_S * 1000))})
+
+
+#: Values of a setting and of its maximum that are equal, with the other settings that they need.
+EQUAL = {
+    ("session_idle_timeout_s", "session_max_age_s"): (3600, {}),
+    ("step_up_max_age_s", "session_max_age_s"): (600, {"session_idle_timeout_s": 60}),
+    ("address_connections_max", "connections_max"): (4096, {}),
+    ("address_bodies_max", "address_connections_max"): (1024, {}),
+    ("websockets_max", "connections_max"): (4096, {}),
+}
+
+
+@pytest.mark.parametrize(("setting", "maximum"), _AT_MOST)
+def test_setting_that_exceeds_its_maximum_is_rejected(setting: str, maximum: str) -> None:
+    value, others = EQUAL[setting, maximum]
+    allowed = {setting: value, maximum: value, **others}
+    environment = BASE | {PREFIX + name.upper(): str(number) for name, number in allowed.items()}
+    load(environment)
+    with pytest.raises(SettingsError, match=f"{setting.upper()} must not .*{maximum.upper()}"):
+        load({**environment, PREFIX + setting.upper(): str(value + 1)})
+
+
+@pytest.mark.parametrize("setting", _REQUIRED)
+def test_setting_without_the_settings_that_it_requires_is_rejected(setting: str) -> None:
+    value = {"checkpoint_archive": "file:/archive", "oidc_issuer": "https://issuer.example"}
+    with pytest.raises(SettingsError, match=f"{setting.upper()} requires GATEHOUSE_"):
+        load({**BASE, PREFIX + setting.upper(): value.get(setting, "any")})

@@ -63,7 +63,7 @@ def test_console_without_signing_key_creates_no_checkpoint(console: Console) -> 
     [
         (
             {"GATEHOUSE_CHECKPOINT_KEY": "alias/x"},
-            "GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_ARCHIVE must be set together",
+            "GATEHOUSE_CHECKPOINT_KEY requires GATEHOUSE_CHECKPOINT_ARCHIVE",
         ),
         (
             {"GATEHOUSE_CHECKPOINT_ARCHIVE": "bucket"},
