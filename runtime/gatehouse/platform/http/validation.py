@@ -66,7 +66,6 @@ _EXPECTED: dict[type[inspect.Type], tuple[Any, str]] = {
 _MEMBER = re.compile(rb'"([a-z0-9_]*+)"[ \t\r\n]*+:')
 _WHITE_SPACE = b" \t\r\n"
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_POSITION = re.compile(r"\(byte (\d+)\)$")
 
 _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -192,8 +191,8 @@ def _decode(body: bytes, kind: type[T]) -> T:
 
 
 def _malformed(body: bytes, exc: Exception) -> BadRequest:
-    """The error for a body that is not JSON. Its location has a line and a column if the message of
-    msgspec ends with them.
+    """The error for a body that is not JSON. Its location has a line and a column, unless the json
+    module accepts the body.
     """
     if isinstance(exc, RecursionError):
         return invalid("body", "is nested too deeply", "send a flatter document")
@@ -203,17 +202,19 @@ def _malformed(body: bytes, exc: Exception) -> BadRequest:
             "begins with a byte order mark",
             "send UTF-8 without a byte order mark (RFC 8259, section 8.1)",
         )
+    location = "body"
     try:
-        body.decode()
+        json.loads(body.decode())
     except UnicodeDecodeError:
         return invalid("body", "is not UTF-8 text", "send JSON encoded as UTF-8")
-    position = _POSITION.search(str(exc))
-    read = body[: int(position[1])] if position else body
-    line, column = read.count(b"\n") + 1, len(read) - read.rfind(b"\n")
+    except json.JSONDecodeError as error:
+        location = f"body at line {error.lineno}, column {error.colno}"
+    except (ValueError, RecursionError):  # a number with thousands of digits, or deep nesting
+        pass
     return invalid(
-        f"body at line {line}, column {column}",
+        location,
         "is not valid JSON",
-        "send JSON without unpaired surrogates, with Content-Type: application/json",
+        "send JSON without NaN and unpaired surrogates, with Content-Type: application/json",
     )
 
 

@@ -14,6 +14,7 @@ from gatehouse.platform.http.endpoint import Endpoint
 from gatehouse.platform.http.validation import (
     STRINGS_MAX,
     checked,
+    decode_body,
     decode_json,
     decode_large,
     matching,
@@ -112,6 +113,22 @@ async def test_malformed_json_is_rejected(
     error = reply.json()["errors"][0]
     assert (reply.status_code, error["message"]) == (400, message)
     assert fix in (None, error.get("fix"))
+
+
+@pytest.mark.parametrize(
+    ("content", "location"),
+    [
+        (b'{\n "name" 1}', "body at line 2, column 9"),
+        ('{"é"\n\n"a"}'.encode(), "body at line 3, column 1"),
+        (b'{"name":"a"}\nb', "body at line 2, column 1"),
+        (b'{"name":NaN}', "body"),
+        (b'{"name":"\\ud800"}', "body"),
+    ],
+)
+def test_position_of_a_syntax_error(content: bytes, location: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        decode_body(content, _Declared)
+    assert [problem.location for problem in caught.value.errors] == [location]
 
 
 @given(
