@@ -39,8 +39,6 @@ _ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
-    # Otherwise, Chromium starts a spare renderer for each page.
-    "--renderer-process-limit=1",
 )
 #: The package unpacks its libraries only on AWS Lambda.
 _UNPACK = "import chromium from '@sparticuz/chromium'; await chromium.executablePath()"

@@ -23,7 +23,10 @@ SCRATCH = "scratch"
 """Ephemeral volume, mounted at /tmp, the only writable path."""
 LINUX_PARAMETERS = {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}}
 
-COLLECTOR_IMAGE = "public.ecr.aws/aws-observability/aws-otel-collector@sha256:8aa9ea5f67b8d318f7d6af24677e3c70f7098bc0631147cb5fa91addbe980b06"  # noqa: E501
+COLLECTOR_IMAGE = (
+    "public.ecr.aws/aws-observability/aws-otel-collector"
+    "@sha256:8aa9ea5f67b8d318f7d6af24677e3c70f7098bc0631147cb5fa91addbe980b06"
+)
 """Published image index (amd64 and arm64) of the AWS Distro for OpenTelemetry collector, version
 0.43.3.
 """

@@ -26,7 +26,10 @@ SHARING_TIMEOUT_S = 10
 """Timeout of the sharing function."""
 SHA256 = r"sha256:[0-9a-f]{64}"
 DIGEST = string(SHA256, '"sha256:" and 64 hexadecimal digits, as printed by docker push')
-EXTERNAL_ARN_PATTERN = rf"{ARN}:secretsmanager:[a-z0-9-]+:\d{{12}}:secret:gatehouse/[a-z0-9]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{{6}}"  # noqa: E501
+EXTERNAL_ARN_PATTERN = (
+    rf"{ARN}:secretsmanager:[a-z0-9-]+:\d{{12}}"
+    r":secret:gatehouse/[a-z0-9]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}"
+)
 EXTERNAL_ARN_WORDS = "the full ARN of a secret whose name starts with gatehouse/ and the stack"
 
 Cpu = Annotated[

@@ -84,10 +84,8 @@ def test_backup_preferences_of_other_services_are_not_changed() -> None:
 def test_config_recorder_uses_the_shared_role_and_its_bucket() -> None:
     program = account(guards=True)
     role = program.get("cfg/recorder:Recorder", "guards").inputs["roleArn"]
-    assert (
-        role
-        == f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/config.amazonaws.com/AWSServiceRoleForConfig"  # noqa: E501
-    )
+    name = "aws-service-role/config.amazonaws.com/AWSServiceRoleForConfig"
+    assert role == f"arn:aws:iam::{ACCOUNT}:role/{name}"
     channel = program.get("cfg/deliveryChannel:DeliveryChannel", "guards").inputs
     bucket = f"gatehouse-account-config-{ACCOUNT}-{REGION}"
     assert program.get("s3/bucket:Bucket", "config").inputs["bucket"] == bucket

@@ -43,7 +43,8 @@ def longest(tmp_path_factory: pytest.TempPathFactory) -> Program:
     """The prod stack with the longest allowed stack name and Core name in a region with a long
     name.
     """
-    secret = f"arn:aws:secretsmanager:ap-southeast-2:123456789012:secret:gatehouse/{STACK}/core-token-abcdef"  # noqa: E501
+    prefix = "arn:aws:secretsmanager:ap-southeast-2:123456789012:secret:gatehouse"
+    secret = f"{prefix}/{STACK}/core-token-abcdef"
     changes: dict[str, Any] = {
         "region": "ap-southeast-2",
         "second_region": "ap-northeast-1",

@@ -16,7 +16,8 @@ REPLICATION = "rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsR
 KEY = f"arn:aws:kms:{SECOND}:{ACCOUNT}:key/"
 RESTORE = {
     "stack": "prod",
-    "database_backups_arn": f"arn:aws:rds:{SECOND}:{ACCOUNT}:auto-backup:ab-l7zdxgqsckyzsyvbzmu5mbv5ajq5yatqtsvjqmd",  # noqa: E501
+    "database_backups_arn": f"arn:aws:rds:{SECOND}:{ACCOUNT}:auto-backup:"
+    "ab-l7zdxgqsckyzsyvbzmu5mbv5ajq5yatqtsvjqmd",
     "database_key_arn": f"{KEY}mrk-1234567890abcdef1234567890abcdef",
     "secrets_key_arn": f"{KEY}12345678-1234-1234-1234-123456789012",
 }

@@ -406,7 +406,8 @@ class FakeAccount:
 def _rejection(code: str, *, is_json: bool) -> bytes:
     if is_json:
         return json.dumps({"__type": code, "message": "expired"}).encode()
-    return f"<ErrorResponse><Error><Code>{code}</Code><Message>expired</Message></Error></ErrorResponse>".encode()  # noqa: E501
+    error = f"<Error><Code>{code}</Code><Message>expired</Message></Error>"
+    return f"<ErrorResponse>{error}</ErrorResponse>".encode()
 
 
 @contextmanager

@@ -13,16 +13,18 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Runs the code of `-c` as if the interpreter had another version.
 INTERPRETER = """#!/bin/sh
 [ "$1" = --version ] && echo "Python {version}.0" && exit
-code='import sys; sys.version_info = ({tuple}, 0); sys.version = "{version}"; sys.executable = "{path}"; exec(sys.argv[1])'
+code='import sys; sys.version_info = ({tuple}, 0); sys.version = "{version}"
+sys.executable = "{path}"; exec(sys.argv[1])'
 exec {python} -c "$code" "$2"
-"""  # noqa: E501
+"""
 #: Records the interpreter, and creates .venv.
 UV = """#!/bin/sh
 [ "$1" = --version ] && exit
 while [ "$1" != --python ]; do shift; done
 echo "$2" >> synced
-mkdir -p .venv/bin && touch .venv/bin/gatehouse && chmod 755 .venv/bin/gatehouse && cp "$2" .venv/bin/python
-"""  # noqa: E501
+mkdir -p .venv/bin && touch .venv/bin/gatehouse && chmod 755 .venv/bin/gatehouse
+cp "$2" .venv/bin/python
+"""
 
 
 @pytest.fixture

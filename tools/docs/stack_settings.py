@@ -111,10 +111,8 @@ def _sections(model: type[Section], heading: str) -> str:
         )
         rows.setdefault(setting.section, []).append(row)
     return "\n".join(
-        (
-            f"{heading} "
-            f"{f'`{path}`' if path else 'General'}\n\n{prose(description(path, model))}\n\n{table(COLUMNS, lines)}\n"  # noqa: E501
-        )
+        f"{heading} {f'`{path}`' if path else 'General'}\n\n"
+        f"{prose(description(path, model))}\n\n{table(COLUMNS, lines)}\n"
         for path, lines in rows.items()
     )
 

@@ -48,10 +48,8 @@ def fuzz_token(data: bytes) -> None:
     for candidate in candidates:
         parsed = token.parse(candidate, "gtk")
         if parsed is not None:
-            assert (
-                candidate
-                == f"gtk_{parsed.environment.value}_{parsed.id}{candidate[len('gtk_test_') + token.ID_CHARS :]}"  # noqa: E501
-            )
+            rest = candidate[len("gtk_test_") + token.ID_CHARS :]
+            assert candidate == f"gtk_{parsed.environment.value}_{parsed.id}{rest}"
             assert token.key_id(parsed.id) == parsed.id
             token.is_marked(parsed.id, _PEPPER)
             assert [match.text for match in scanner.find(f" {candidate} ".encode())] == [candidate]

@@ -12,7 +12,9 @@ _FORMATS: dict[str, str] = {
     "private keys": r"-----BEGIN [A-Z ]*PRIVATE KEY|AGE-SECRET-KEY-1[A-Z0-9]{58}",
     "JSON Web Tokens": r"eyJ[\w-]{10,}\.eyJ",
     "GitHub": r"gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{40}",
-    "GitLab": r"gl(pat|agent|cbt|dt|ffct|ft|imt|oas|ptt|rt|rtr|soat|wt)-[\w.-]{20}|GR1348941[\w-]{20}",  # noqa: E501
+    "GitLab": (
+        r"gl(pat|agent|cbt|dt|ffct|ft|imt|oas|ptt|rt|rtr|soat|wt)-[\w.-]{20}|GR1348941[\w-]{20}"
+    ),
     "Atlassian": r"AT(ATT|CTT|BB|STT)[\w=-]{28}",
     "Slack": r"xox[abeprs]-|xapp-\d-|hooks\.slack\.com/(services|workflows|triggers)/[\w/+-]{20}",
     (
@@ -36,9 +38,8 @@ _FORMATS: dict[str, str] = {
     "OpenShift": r"sha256~[\w-]{43}",
     "Databricks": r"dapi[0-9a-f]{32}",
     "Airtable": r"pat[A-Za-z0-9]{14}\.[0-9a-f]{64}",
-    (
-        "Anthropic and OpenAI"
-    ): r"sk-ant-[a-z]+\d\d-[\w-]{40}|sk-(proj|svcacct|admin)-[\w-]{40}|sk-[\w-]{20,}T3BlbkFJ[\w-]{20}",  # noqa: E501
+    "Anthropic": r"sk-ant-[a-z]+\d\d-[\w-]{40}",
+    "OpenAI": r"sk-(proj|svcacct|admin)-[\w-]{40}|sk-[\w-]{20,}T3BlbkFJ[\w-]{20}",
     "Hugging Face": r"(hf|api_org)_[A-Za-z0-9]{34}",
     "Grafana": r"glc_[A-Za-z0-9+/]{32}|glsa_[A-Za-z0-9]{32}_[0-9a-f]{8}",
     "New Relic": r"NRAK-[A-Z0-9]{27}",
@@ -55,7 +56,9 @@ _FORMATS: dict[str, str] = {
         r"npm_[A-Za-z0-9]{36}|pypi-AgE[\w-]{50}|rubygems_[0-9a-f]{48}|CLOJARS_[A-Za-z0-9]{60}|dckr_pat_[\w-]{27}"
         r"|AKCp[A-Za-z0-9]{69}|cmVmd[A-Za-z0-9]{59}"
     ),
-    "email services": r"SG\.[\w=-]{22}\.[\w=-]{43}|xkeysib-[0-9a-f]{64}-\w{16}|[0-9a-f]{32}-us\d{1,2}(?!\w)",  # noqa: E501
+    "email services": (
+        r"SG\.[\w=-]{22}\.[\w=-]{43}|xkeysib-[0-9a-f]{64}-\w{16}|[0-9a-f]{32}-us\d{1,2}(?!\w)"
+    ),
     "messaging services": r"\d{8,10}:[\w-]{35}(?![\w-])|SK[0-9a-f]{32}(?!\w)",
     "HTTP authorization": r"(?i:bearer|basic) (?=\D*\d)[\w+/=.~-]{16}",
 }

@@ -51,9 +51,13 @@ _ARNS = {
     "aws:kms/alias:Alias": "arn:aws:kms:{region}:{account}:{name}",
     "aws:iam/role:Role": "arn:aws:iam::{account}:role/{name}",
     "aws:iam/policy:Policy": "arn:aws:iam::{account}:policy/{name}",
-    "aws:secretsmanager/secret:Secret": "arn:aws:secretsmanager:{region}:{account}:secret:{name}-{digits:.6}",  # noqa: E501
+    "aws:secretsmanager/secret:Secret": (
+        "arn:aws:secretsmanager:{region}:{account}:secret:{name}-{digits:.6}"
+    ),
     "aws:rds/instance:Instance": "arn:aws:rds:{region}:{account}:db:{name}",
-    "aws:ecs/taskDefinition:TaskDefinition": "arn:aws:ecs:{region}:{account}:task-definition/{name}:1",  # noqa: E501
+    "aws:ecs/taskDefinition:TaskDefinition": (
+        "arn:aws:ecs:{region}:{account}:task-definition/{name}:1"
+    ),
     "aws:lb/loadBalancer:LoadBalancer": _BALANCING + "loadbalancer/app/{name}/{digits:.16}",
     "aws:lb/targetGroup:TargetGroup": _BALANCING + "targetgroup/{name}/{digits:.16}",
     "aws:acm/certificate:Certificate": "arn:aws:acm:{region}:{account}:certificate/{uuid}",

@@ -94,7 +94,8 @@ class Deployment:
     @property
     def stack_urn(self) -> str:
         """URN of the stack resource, the parent of every resource whose `parent` is empty."""
-        return f"urn:pulumi:{self.stack}::{self.project}::pulumi:pulumi:Stack::{self.project}-{self.stack}"  # noqa: E501
+        prefix = f"urn:pulumi:{self.stack}::{self.project}::pulumi:pulumi:Stack"
+        return f"{prefix}::{self.project}-{self.stack}"
 
 
 class Provider(Protocol):

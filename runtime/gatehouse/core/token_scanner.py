@@ -70,9 +70,10 @@ _PATTERNS = {
     Kind.JSON_WEB_TOKEN: rb"()(\.eyJ[\w-]{8,}+\.[\w-]{8,})",
 }
 #: Text before the payload of a JSON Web Token that can contain the header, from the last character
-#: that is not part of a token, and the number of positions at which it is searched.
+#: that is not part of a token; the maximum size of this text in bytes, and the maximum number of
+#: positions at which the header is searched.
 _HEADER = re.compile(rb"(?<![\w-])[\w-]{11,}+\Z")
-_HEADER_CHARS_MAX, _HEADER_STARTS = 503, 8
+_HEADER_BYTES_MAX, _HEADER_STARTS_MAX = 512, 8
 
 _COMPILED = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
 
@@ -161,7 +162,7 @@ def _others(text: bytes, kind: Kind) -> Iterator[Match]:
     for found in _COMPILED[kind].finditer(text):
         public, secret, position = *found.groups(), found.start()
         if kind is Kind.JSON_WEB_TOKEN:
-            header = _jwt_header(text[max(position - _HEADER_CHARS_MAX, 0) : position])
+            header = _jwt_header(text[max(position - _HEADER_BYTES_MAX, 0) : position])
             public, secret = header[:3], header[3:] + secret
             position -= len(header)
         if not public or _is_example(secret):
@@ -178,7 +179,7 @@ def _others(text: bytes, kind: Kind) -> Iterator[Match]:
 def _jwt_header(text: bytes) -> bytes:
     """The header of a JSON Web Token (RFC 7519, section 5) at the end of the text, or b""."""
     run = _HEADER.search(text)
-    for found in islice(re.finditer(b"eyJ", run.group() if run else b""), _HEADER_STARTS):
+    for found in islice(re.finditer(b"eyJ", run.group() if run else b""), _HEADER_STARTS_MAX):
         header = found.string[found.start() :]
         try:
             decoded = base64.urlsafe_b64decode(header + b"=" * (-len(header) % 4))

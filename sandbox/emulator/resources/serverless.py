@@ -125,7 +125,8 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{AliasArn}",
         # The URI with which API Gateway invokes the alias.
         outputs={
-            "invokeArn": "arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{AliasArn}/invocations"  # noqa: E501
+            "invokeArn": "arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/"
+            "{AliasArn}/invocations"
         },
     ),
     "aws:lambda/permission:Permission": ResourceType(

@@ -138,7 +138,8 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:s3/bucketVersioning:BucketVersioning": _setting(
         "put_bucket_versioning", delete=_suspend_versioning
     ),
-    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": _setting(  # noqa: E501
+    "aws:s3/bucketServerSideEncryptionConfiguration:"
+    "BucketServerSideEncryptionConfiguration": _setting(
         "put_bucket_encryption", body="ServerSideEncryptionConfiguration"
     ),
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": _setting(

@@ -89,7 +89,8 @@ CORE: dict[str, Any] = {
     "tasks_min": 1,
     "tasks_max": 2,
     "health_command": ["python", "health.py"],
-    "token_secret_arn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/core-files-token-AbCdEf",  # noqa: E501
+    "token_secret_arn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:"
+    "gatehouse/dev/core-files-token-AbCdEf",
 }
 """An entry of the setting `cores`."""
 GUARDS = tuple(GuardsSettings.model_fields)

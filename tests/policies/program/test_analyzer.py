@@ -67,8 +67,8 @@ def deployment() -> Deployment:
         protect=True, provider=f"{PROVIDER}::1", secret_inputs=("password",),
     )  # fmt: skip
     block = Registration(
-        BLOCK, "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", "block", True, "", {"bucket": UNKNOWN},  # noqa: E501
-        dependencies=(BUCKET,), property_dependencies={"bucket": (BUCKET,)},
+        BLOCK, "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", "block", True, "",
+        {"bucket": UNKNOWN}, dependencies=(BUCKET,), property_dependencies={"bucket": (BUCKET,)},
     )  # fmt: skip
     resources = tuple(Resource(row, "", dict(row.inputs)) for row in (provider, bucket, block))
     return Deployment("shop", "dev", resources, {"size": 1}, preview=True)

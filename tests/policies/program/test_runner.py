@@ -25,10 +25,9 @@ from gatehouse_policies.program.types import (
 PROGRAMS = Path(__file__).parent / "programs"
 PROGRAM = PROGRAMS / "nested_components"
 
-BUCKET = (
-    "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage$aws:s3/bucket:Bucket::storage"
-)
-POLICY = "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage$aws:s3/bucketPolicy:BucketPolicy::storage"  # noqa: E501
+STORAGE = "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage"
+BUCKET = f"{STORAGE}$aws:s3/bucket:Bucket::storage"
+POLICY = f"{STORAGE}$aws:s3/bucketPolicy:BucketPolicy::storage"
 
 DEFAULT_PROVIDER = f"pulumi:providers:aws::default_{version('pulumi-aws').replace('.', '_')}"
 

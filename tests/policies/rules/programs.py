@@ -401,7 +401,8 @@ def stores() -> list[Declared]:
             ttl={"enabled": True, "attributeName": "ends"},
             tags={**TAGS, "gatehouse:purpose": "ephemeral"},
             computed={
-                "streamArn": f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/tokens/stream/2030-01-01T00:00:00.000"  # noqa: E501
+                "streamArn": f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/tokens/stream/"
+                "2030-01-01T00:00:00.000"
             },
         ),
         declared(

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
-from gatehouse.core.token_scanner import find, has_token, redacted
+from gatehouse.core.token_scanner import (
+    _HEADER_BYTES_MAX,
+    _HEADER_STARTS_MAX,
+    Kind,
+    find,
+    has_token,
+    redacted,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,3 +83,27 @@ def test_noise_holds_no_key(noise: bytes) -> None:
 def test_surrounding_bytes_do_not_hide_a_key(before: bytes, after: bytes) -> None:
     item = token()
     assert item in [result.text for result in find(before + b" " + item.encode() + after)]
+
+
+def web_token(header_bytes: int) -> str:
+    """A JSON Web Token whose encoded header has this size or one more byte."""
+    empty = json.dumps({"alg": "RS256", "kid": ""})
+    header = empty.replace('""', f'"{"a" * (header_bytes * 3 // 4 - len(empty))}"')
+    encoded = base64.urlsafe_b64encode(header.encode()).rstrip(b"=").decode()
+    return f"{encoded}.eyJzdWIiOiJhYmMifQ.c2lnbmF0dXJl"
+
+
+@pytest.mark.bound("core.token_scanner:_HEADER_BYTES_MAX")
+@pytest.mark.parametrize(("more", "found"), [(0, 1), (4, 0)])
+def test_header_of_a_web_token_is_searched_up_to_a_size(more: int, found: int) -> None:
+    text = web_token(_HEADER_BYTES_MAX + more)
+    assert [match.text for match in find(text.encode(), {Kind.JSON_WEB_TOKEN})] == [text] * found
+
+
+@pytest.mark.bound("core.token_scanner:_HEADER_STARTS_MAX")
+@pytest.mark.parametrize(("more", "found"), [(-1, 1), (0, 0)])
+def test_header_of_a_web_token_is_searched_at_some_positions(more: int, found: int) -> None:
+    text = web_token(100)
+    before = "eyJ" * (_HEADER_STARTS_MAX + more)
+    matches = find(f"{before}{text}".encode(), {Kind.JSON_WEB_TOKEN})
+    assert [match.text for match in matches] == [text] * found

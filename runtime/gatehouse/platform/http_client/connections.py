@@ -29,8 +29,8 @@ IDLE_S = 20.0
 IDLE_MAX = 100
 
 #: Maximum size of the headers of a response, in bytes, and maximum number of headers.
-_HEAD_BYTES_MAX = 65_536
-_HEADERS_MAX = 200
+_RESPONSE_HEAD_BYTES_MAX = 65_536
+_RESPONSE_HEADERS_MAX = 200
 
 #: Maximum size of a read. Reading pauses when this number of bytes waits for the client, until the
 #: client reads.
@@ -267,7 +267,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._has_head:
             return  # trailers are discarded
         self._head_bytes += len(name) + len(value)
-        if self._head_bytes > _HEAD_BYTES_MAX or len(self.headers) >= _HEADERS_MAX:
+        if (
+            self._head_bytes > _RESPONSE_HEAD_BYTES_MAX
+            or len(self.headers) >= _RESPONSE_HEADERS_MAX
+        ):
             raise CoreUnreachable(detail="the headers of the response are too large")
         self.headers.append((name.decode("ascii").lower(), value.decode("latin-1")))
 

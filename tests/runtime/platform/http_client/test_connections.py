@@ -296,7 +296,8 @@ async def test_body_can_end_with_the_connection(clients: UpstreamClients, core: 
 
 
 @pytest.mark.bound(
-    "http_client.connections:_HEADERS_MAX", "http_client.connections:_HEAD_BYTES_MAX"
+    "http_client.connections:_RESPONSE_HEADERS_MAX",
+    "http_client.connections:_RESPONSE_HEAD_BYTES_MAX",
 )
 @pytest.mark.parametrize(
     "response",

@@ -51,7 +51,8 @@ SESSION = {("session", "sign_in"), ("session", "end_session"), ("session", "end_
 _UNLOAD = "() => dispatchEvent(new Event('beforeunload', { cancelable: true }))"
 #: The values of all controls of the page and its dialogs. `value` of a file is its name.
 _VALUES = """() => [...document.querySelectorAll('#main, dialog')].flatMap((part) =>
-  [...part.querySelectorAll('input, select, textarea')].map((control) => `${control.value} ${control.checked}`))"""  # noqa: E501
+  [...part.querySelectorAll('input, select, textarea')].map((control) =>
+    `${control.value} ${control.checked}`))"""
 
 
 @dataclass(frozen=True, kw_only=True)

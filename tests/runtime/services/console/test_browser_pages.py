@@ -40,21 +40,24 @@ _MOVING = "document.getAnimations().filter(({ playState }) => playState === 'run
 _RECORD_SHIFTS = """
 window.layoutShift = 0
 new PerformanceObserver((list) => {
-  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.layoutShift += entry.value
+  for (const entry of list.getEntries())
+    if (!entry.hadRecentInput) window.layoutShift += entry.value
 }).observe({ type: 'layout-shift', buffered: true })
-"""  # noqa: E501
+"""
 
 #: Controls on which the keyboard focus is not visible. Pressing a key first makes the focus of
 #: scripts visible too.
-_WITHOUT_FOCUS_RING = """() => [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')]
+_WITHOUT_FOCUS_RING = """() => [...document.querySelectorAll(
+    'a[href], button, input, select, textarea, summary, [tabindex="0"]')]
   .filter((element) => element.checkVisibility() && !element.disabled)
   .filter((element) => {
     element.focus({ preventScroll: true })
     const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(element)
-    const isVisible = (outlineStyle !== 'none' && parseFloat(outlineWidth) >= 1) || boxShadow !== 'none'
+    const isVisible =
+      (outlineStyle !== 'none' && parseFloat(outlineWidth) >= 1) || boxShadow !== 'none'
     return document.activeElement !== element || !element.matches(':focus-visible') || !isVisible
   })
-  .map((element) => element.outerHTML.slice(0, 200))"""  # noqa: E501
+  .map((element) => element.outerHTML.slice(0, 200))"""
 
 
 async def create_data(console: Console) -> dict[str, str]:
