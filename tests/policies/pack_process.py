@@ -17,14 +17,13 @@ from typing import Any
 import grpc
 import pulumi_policy.policy
 from gatehouse_policies import catalogue, packs
-from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.properties import UNKNOWN, Properties
 from gatehouse_policies.analysis.resources import Resource, Stack, identifiers_of
 from gatehouse_policies.catalogue import PACKS, PACKS_FOLDER, level_config
 from gatehouse_policies.engine.guard import Decision, evaluate, violation_text
 from gatehouse_policies.engine.rule import Rule
 from google.protobuf import struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
-from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
 
 ACCOUNT = "123456789012"
 _CALL_TIMEOUT_S = 30.0
@@ -292,12 +291,12 @@ class _Requests:
     def _outputs(self, resource: Declared) -> dict[str, Any]:
         computed = {**_known_outputs(resource.name), **resource.computed}
         if not self.known:
-            computed = dict.fromkeys(computed, UNKNOWN_STRING_VALUE)
+            computed = dict.fromkeys(computed, UNKNOWN)
         return {**computed, **self._resolved(resource.inputs)}
 
     def _resolved(self, value: Any) -> Any:
         if isinstance(value, Unknown) or (isinstance(value, Ref) and not self.known):
-            return UNKNOWN_STRING_VALUE
+            return UNKNOWN
         if isinstance(value, Ref):
             target = self._by_name[value.to]
             return {**_known_outputs(value.to), **target.computed, **target.inputs}[value.output]

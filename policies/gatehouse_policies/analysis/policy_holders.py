@@ -14,7 +14,7 @@ def identity_documents(resource: Resource) -> list[Document]:
     """The identity policies of an IAM policy, an inline role or group policy, or a role with
     inlinePolicies.
 
-    Raises UnknownValueError for an unknown document and DocumentError for a malformed one.
+    Raises UnknownPropertyError for an unknown document and DocumentError for a malformed one.
     """
     if resource.type in aws("iam.Role"):
         inline = [
@@ -51,7 +51,7 @@ def foreign_access(document: Document, holder: Resource, subject: str) -> Iterat
 
     subject: the document in the message, such as "the key policy".
 
-    Raises UnknownValueError if the provider does not set allowedAccountIds.
+    Raises UnknownPropertyError if the provider does not set allowedAccountIds.
     """
     yield from foreign_accounts(allowed_accounts(document), holder, subject)
 

@@ -7,15 +7,20 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
-from pulumi_policy import proxy
-from pulumi_policy.proxy import UnknownValueError
-
-# Wire markers of values that are unknown until the deployment, such as UNKNOWN_STRING_VALUE. The
-# SDK cannot detect them.
-UNKNOWNS = frozenset(
-    value
-    for name, value in vars(proxy).items()
-    if name.startswith("UNKNOWN_") and name.endswith("_VALUE")
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""Pulumi's marker of a text, or of any value of a program, that is unknown until the deployment."""
+# The markers of booleans, numbers, arrays, assets, archives and objects, in the protocol of the
+# engine (sdk/go/common/resource/plugin/rpc.go of pulumi/pulumi).
+_UNKNOWNS = frozenset(
+    (
+        UNKNOWN,
+        "1c4a061d-8072-4f0a-a4cb-0ff528b18fe7",
+        "3eeb2bf0-c639-47a8-9e75-3b44932eb421",
+        "6a19a0b0-7e62-4c92-b797-7f8e31da9cc2",
+        "030794c1-ac77-496b-92df-f27374a8bd58",
+        "e48ece36-62e2-4504-bad9-02848725956a",
+        "dd056dcd-154b-4c76-9bd3-c8f88648b5ff",
+    )
 )
 
 # The provider's Check method adds this key to record which nested defaults the provider set.
@@ -27,18 +32,23 @@ _Assumptions = Mapping[tuple[int, str | int], tuple[Any, Any]]
 _ASSUMED: ContextVar[_Assumptions] = ContextVar("assumed", default=MappingProxyType({}))
 
 
-class UnknownPropertyError(UnknownValueError):
+class UnknownPropertyError(Exception):
     """A property is unknown.
 
+    container, key: the place of the value, for `assume`.
     candidates: values that the property could have: both values of a flag, or examples of an
-    element of a list. Empty for texts, numbers and documents, of which examples say nothing about
-    the actual value.
+        element of a list. Empty for texts, numbers and documents, of which examples say nothing
+        about the actual value.
     """
 
     def __init__(
-        self, value: Any, path: str, container: Any, key: str | int, candidates: tuple[Any, ...]
+        self,
+        path: str,
+        container: Any = None,
+        key: str | int = "",
+        candidates: tuple[Any, ...] = (),
     ) -> None:
-        super().__init__(value, [path])
+        super().__init__(path)
         self.path = path
         self.candidates = candidates
         self._place = (id(container), key)
@@ -94,28 +104,47 @@ def plain(value: Any) -> Any:
     if isinstance(value, str | bytes):
         return value
     if isinstance(value, Mapping):
-        return {
-            key: plain(inner) for key, inner in _target(value).items() if key != _PROVIDER_DEFAULTS
-        }
+        target = _target(value)
+        members = (
+            ((key, _member(value, key)) for key in value) if target is None else target.items()
+        )
+        return {key: plain(inner) for key, inner in members if key != _PROVIDER_DEFAULTS}
     if isinstance(value, Sequence):
-        return [plain(inner) for inner in _target(value)]
+        target = _target(value)
+        return [
+            plain(inner)
+            for inner in (
+                (_member(value, index) for index in range(len(value))) if target is None else target
+            )
+        ]
     return value
 
 
 def _target(value: Any) -> Any:
-    """The value that a proxy wraps. Any other access to a proxy raises on an unknown value."""
-    return value if isinstance(value, dict | list | tuple) else value["__target"]
+    """The value that a proxy wraps. `__target` is private in the SDK: None without it."""
+    try:
+        return value if isinstance(value, dict | list | tuple) else value["__target"]
+    except (KeyError, TypeError):
+        return None
+
+
+def _member(value: Any, key: Any) -> Any:
+    """A member of a proxy, which raises an error of the SDK if the member is unknown."""
+    try:
+        return value[key]
+    except Exception:
+        return UNKNOWN
 
 
 def is_unknown(value: Any) -> bool:
     """True for the wire marker of a value that is unknown until the deployment."""
-    return isinstance(value, str) and value in UNKNOWNS
+    return isinstance(value, str) and value in _UNKNOWNS
 
 
 class Properties:
     """Properties of a resource or of a nested block.
 
-    All readers treat null as absent. The readers raise UnknownValueError (of the SDK) for an
+    All readers treat null as absent. The readers raise UnknownPropertyError for an
     unknown value and MalformedError for a value of the wrong type. path: location of the block in
     the resource.
     """
@@ -263,7 +292,7 @@ class Properties:
 
     def _mapping(self) -> Mapping[str, Any]:
         if is_unknown(self._value):
-            raise UnknownValueError(self._value, [self.path])
+            raise UnknownPropertyError(self.path)
         if not isinstance(self._value, Mapping):
             raise MalformedError(self.path or "the resource", "an object", _type_name(self._value))
         return self._value
@@ -294,7 +323,7 @@ def _known(
         return value
     assumed = _ASSUMED.get().get((id(container), key))
     if assumed is None or not candidates:
-        raise UnknownPropertyError(value, path, container, key, candidates)
+        raise UnknownPropertyError(path, container, key, candidates)
     return assumed[0]
 
 

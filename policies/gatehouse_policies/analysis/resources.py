@@ -7,9 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError
-
-from gatehouse_policies.analysis.properties import Properties, is_unknown
+from gatehouse_policies.analysis.properties import (
+    UNKNOWN,
+    Properties,
+    UnknownPropertyError,
+    is_unknown,
+)
 
 # Output properties by which AWS resources refer to each other.
 _IDENTIFIERS = (
@@ -53,7 +56,7 @@ class Resource:
     def own_accounts(self) -> frozenset[str]:
         """The provider's allowedAccountIds, and the rule's list `accounts`.
 
-        Raises UnknownValueError if allowedAccountIds is not set, so that a rule about external
+        Raises UnknownPropertyError if allowedAccountIds is not set, so that a rule about external
         accounts is undecided instead of passing.
         """
         accounts = (
@@ -62,7 +65,7 @@ class Resource:
             else []
         )
         if not accounts:
-            raise UnknownValueError(UNKNOWN_STRING_VALUE, ["provider.allowedAccountIds"])
+            raise UnknownPropertyError("provider.allowedAccountIds")
         return frozenset(accounts) | frozenset(self.lists.get("accounts", ()))
 
 
@@ -187,7 +190,7 @@ def _strings(props: Properties, prop: str) -> tuple[frozenset[str], bool]:
     unknown = False
     if not props.has(prop):
         return frozenset(), False
-    pending: list[Any] = [props.value(prop)] if props.known(prop) else [UNKNOWN_STRING_VALUE]
+    pending: list[Any] = [props.value(prop)] if props.known(prop) else [UNKNOWN]
     while pending:
         value = pending.pop()
         if is_unknown(value):

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from pulumi_policy.proxy import UnknownValueError
-
 from gatehouse_policies.analysis.iam.grammar import DocumentError
 from gatehouse_policies.analysis.properties import MalformedError, Properties, UnknownPropertyError
 from gatehouse_policies.analysis.resources import Resource, Stack
@@ -40,12 +38,12 @@ def evaluate(rule: Rule, resource: Resource, stack: Stack) -> Decision:
     """
     violations: dict[Violation, None] = {}
     undecided: dict[str, None] = {}
-    errors: list[UnknownValueError] = []
+    errors: list[UnknownPropertyError] = []
     try:
         for result in rule.check(resource, stack):
             _record(result, rule, violations, undecided, errors)
-    except UnknownValueError as error:
-        _record(Undecided(_path(error), error), rule, violations, undecided, errors)
+    except UnknownPropertyError as error:
+        _record(Undecided(error.path, error), rule, violations, undecided, errors)
     except MalformedError as error:
         violations[Violation(str(error), "correct the type of this property")] = None
     except DocumentError as error:
@@ -66,7 +64,7 @@ def _record(
     rule: Rule,
     violations: dict[Violation, None],
     undecided: dict[str, None],
-    errors: list[UnknownValueError],
+    errors: list[UnknownPropertyError],
 ) -> None:
     if isinstance(result, Undecided):
         undecided[result.path] = None
@@ -91,7 +89,7 @@ def _certain_violations(
     rule: Rule,
     resource: Resource,
     stack: Stack,
-    errors: Sequence[UnknownValueError],
+    errors: Sequence[UnknownPropertyError],
     budget: _Budget,
 ) -> list[Violation]:
     """The violations that a rule reports for every assumed value of the unknown properties, for
@@ -101,7 +99,7 @@ def _certain_violations(
     examples: a violation that names the list is ignored, because another element can be compliant.
     """
     error = next(
-        (error for error in errors if isinstance(error, UnknownPropertyError) and error.candidates),
+        (error for error in errors if error.candidates),
         None,
     )
     if error is None:
@@ -130,11 +128,11 @@ def _assumed_violations(
     rule: Rule, resource: Resource, stack: Stack, budget: _Budget
 ) -> list[Violation]:
     violations: dict[Violation, None] = {}
-    errors: list[UnknownValueError] = []
+    errors: list[UnknownPropertyError] = []
     try:
         for result in rule.check(resource, stack):
             _record(result, rule, violations, {}, errors)
-    except UnknownValueError as error:
+    except UnknownPropertyError as error:
         errors.append(error)
     except Exception:
         # The assumed value is malformed for this rule, which says nothing about the actual value.
@@ -161,14 +159,10 @@ def check_each(
     for block in blocks:
         try:
             yield from check(block)
-        except UnknownValueError as error:
-            yield Undecided(_path(error), error)
+        except UnknownPropertyError as error:
+            yield Undecided(error.path, error)
 
 
 def violation_text(violation: Violation, rule: Rule) -> str:
     """The message and remedy as a pack reports them."""
     return f"{violation.message}. Fix: {violation.remedy or rule.remedy}"
-
-
-def _path(error: UnknownValueError) -> str:
-    return ".".join(error.props)

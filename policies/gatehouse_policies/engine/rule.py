@@ -10,8 +10,7 @@ from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-from pulumi_policy.proxy import UnknownValueError
-
+from gatehouse_policies.analysis.properties import UnknownPropertyError
 from gatehouse_policies.analysis.resources import Resource, Stack
 
 ENVIRONMENTS = ("dev", "staging", "prod")
@@ -71,7 +70,7 @@ class Undecided:
     """
 
     path: str
-    error: UnknownValueError | None = field(default=None, compare=False)
+    error: UnknownPropertyError | None = field(default=None, compare=False)
 
 
 # A check yields one message (or Violation) per defect and nothing for a compliant resource.

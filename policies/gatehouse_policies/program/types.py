@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from gatehouse_policies.analysis import properties
+
+UNKNOWN: Final = properties.UNKNOWN
 ACCOUNT: Final = "123456789012"
 """The AWS account of the emulator, and of a check if the provider does not set
 allowedAccountIds.
 """
-
-UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-"""Pulumi's sentinel for a value that is not known in a preview (`pulumi.runtime.rpc.UNKNOWN`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pulumi
-from pulumi.output import UNKNOWN as UNKNOWN_OUTPUT
 from pulumi.runtime.config import get_config
 
 from gatehouse_policies.errors import CheckError
@@ -87,4 +86,4 @@ def _unknown_secret() -> pulumi.Output[Any]:
         future.set_result(value)
         return future
 
-    return pulumi.Output(set(), resolved(UNKNOWN_OUTPUT), resolved(False), resolved(True))
+    return pulumi.Output(set(), resolved(pulumi.UNKNOWN), resolved(False), resolved(True))

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.properties import UNKNOWN, Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.guard import EVALUATIONS_MAX, Decision, evaluate
 from gatehouse_policies.engine.rule import CheckResults, resource_rule
-from pulumi_policy.proxy import UNKNOWN_STRING_VALUE as UNKNOWN
 
 Check = Callable[[Properties], CheckResults]
 
