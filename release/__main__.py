@@ -16,8 +16,8 @@ from release import pulumi_cli
 from release.bootstrap import (
     account_instructions,
     bootstrap,
-    check_environments,
     pipeline_instructions,
+    unprotected_environments,
 )
 from release.deploy import deploy, verify
 from release.errors import CommandFailed, DeploymentFailed, ServicesFailed, translated
@@ -141,7 +141,8 @@ def _bootstrap(stack: Stack, root: Path) -> int:
     if stack.project == ACCOUNT:
         return _print(["", *account_instructions(stack)])
     _print(["", *pipeline_instructions(stack, state)])
-    check_environments(stack)
+    if problems := unprotected_environments(stack):
+        raise CommandFailed("\n".join(problems))
     return 0
 
 

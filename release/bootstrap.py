@@ -118,10 +118,10 @@ def github_ids(repository: str) -> tuple[str, str]:
     return ids[0], ids[1]
 
 
-def check_environments(stack: Stack) -> None:
-    """Raise CommandFailed if the roles of the pipeline trust a GitHub environment without
-    protection rules: GitHub creates an environment without rules when a workflow of any branch
-    names it.
+def unprotected_environments(stack: Stack) -> list[str]:
+    """One message, with its fix, for each GitHub environment without protection rules that the
+    roles of the pipeline trust: GitHub creates an environment without rules when a workflow of any
+    branch names it.
 
     Source: GitHub REST API, "Deployment environments" and "Deployment branch policies".
     """
@@ -130,20 +130,19 @@ def check_environments(stack: Stack) -> None:
     for environment in github_variables(stack) if repository else ():
         path = f"repos/{repository}/environments/{environment}"
         rules = _github(path, ".protection_rules[].type")
+        is_protected, rule = False, "is not restricted to the branch main"
         if environment.endswith(f"-{PREVIEW}"):
             is_protected, rule = "required_reviewers" in rules, "requires no reviewers"
-        else:
+        if "branch_policy" in rules and not is_protected:
             branches = _github(f"{path}/deployment-branch-policies", ".branch_policies[].name")
-            is_protected = "branch_policy" in rules and branches == ["main"]
-            rule = "is not restricted to the branch main"
+            is_protected = branches == ["main"]
         if not is_protected:
             commands = " && ".join(_protection_commands(repository, environment))
             problems.append(
                 f"the GitHub environment {environment} {rule}, or gh cannot read it (gh auth "
                 f"login). Run: {commands}"
             )
-    if problems:
-        raise CommandFailed("\n".join(problems))
+    return problems
 
 
 def _repository(stack: Stack) -> str:

@@ -16,7 +16,7 @@ from botocore.exceptions import NoCredentialsError
 
 from components.naming import PROJECT
 from release import pulumi_cli
-from release.bootstrap import backend_url
+from release.bootstrap import backend_url, unprotected_environments
 from release.errors import AWS_ERRORS, code_of
 from release.image import missing_builder
 from release.quotas import exceeded_quotas
@@ -44,8 +44,11 @@ def missing_prerequisites(
     """One message for each missing prerequisite of a command, with its fix. unsigned: accept an
     image that the pipeline has not signed."""
     messages = [message for message in _missing(command, stack, root) if message]
-    if not messages and command == "deploy" and stack.project == GATEHOUSE and not unsigned:
-        messages += filter(None, [unverified_signature(stack)])
+    if not messages and command == "deploy" and stack.project == GATEHOUSE:
+        # The deployment creates the trust in the environments, and their rules can be removed.
+        messages = unprotected_environments(stack)
+        if not messages and not unsigned:
+            messages += filter(None, [unverified_signature(stack)])
     if not messages and command in UPDATING_COMMANDS:
         return unfinished_updates(stack, root)
     return messages

@@ -52,6 +52,13 @@ printf %s "$text"
 printf %s "$error" >&2
 exit "$code"
 """
+_GH = """#!/bin/bash
+case "$2" in
+*/deployment-branch-policies) echo main ;;
+*/environments/*) echo branch_policy ;;
+*) exit 1 ;;
+esac
+"""
 _IDENTITY = f"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
 <Arn>arn:aws:iam::{ACCOUNT}:user/x</Arn><UserId>x</UserId><Account>{ACCOUNT}</Account></GetCallerIdentityResult>
 <ResponseMetadata><RequestId>x</RequestId></ResponseMetadata></GetCallerIdentityResponse>"""
@@ -512,6 +519,7 @@ def release(
     backend_url: str = "",
     cli: bool = True,
     cosign: bool = True,
+    protected: bool = True,
     github_repository: str = "",
     stack: str = "dev",
 ) -> CompletedProcess[str]:
@@ -521,7 +529,8 @@ def release(
     image: digest in the stack file. stack_file: text of the stack file, by default
         `own_stack_file()`.
     emulator: receives the requests to AWS instead of `account`. backend_url: PULUMI_BACKEND_URL.
-    cosign: cosign is installed. github_repository: repository of the GitHub workflow that runs the
+    cosign: cosign is installed. protected: the environments on GitHub have protection rules.
+    github_repository: repository of the GitHub workflow that runs the
         command.
     """
     text = own_stack_file() if stack_file is None else stack_file
@@ -533,6 +542,10 @@ def release(
         script = _CLI.replace("COMMAND", command).replace("HOST", host).replace("PORT", port)
         file.write_text(script)
         file.chmod(file.stat().st_mode | stat.S_IXUSR)
+    if words[0] == "deploy":
+        gh = folder / "bin" / "gh"
+        gh.write_text(_GH if protected else "#!/bin/bash\nexit 1\n")
+        gh.chmod(0o755)
     key, secret = emulator.credentials if emulator else ("x", "x")
     variables = {
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"

@@ -351,10 +351,19 @@ PROTECTED = {"dev": "main", "dev-drift": "main", "dev-image": "main", "dev-previ
         (PROTECTED | {"dev-drift": "none"}, ["dev-drift"]),
         (PROTECTED | {"dev-drift": "main *"}, ["dev-drift"]),
         (PROTECTED | {"dev-drift": "reviewers"}, ["dev-drift"]),
-        (PROTECTED | {"dev-preview": "main"}, ["dev-preview"]),
+        (PROTECTED | {"dev-preview": "main"}, []),
+        (PROTECTED | {"dev-preview": "none"}, ["dev-preview"]),
         ({"dev": "main", "dev-image": "main"}, ["dev-preview", "dev-drift"]),
     ],
-    ids=["all", "no rule", "other branches", "no branch", "no reviewers", "no environment"],
+    ids=[
+        "all",
+        "no rule",
+        "other branches",
+        "no branch",
+        "no previews of pull requests",
+        "no reviewers",
+        "no environment",
+    ],
 )
 def test_environment_without_protection_rules_is_an_error(
     account: FakeAccount,

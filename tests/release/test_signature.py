@@ -1,4 +1,4 @@
-"""Signature of the image: `make deploy` requires it if the stack has a pipeline."""
+"""`make deploy` requires a signed image and protected environments if the stack has a pipeline."""
 
 from pathlib import Path
 
@@ -51,6 +51,18 @@ def test_missing_cosign_is_reported(account: FakeAccount, tmp_path: Path) -> Non
     assert result.stderr.startswith(
         "deploy: cosign is not on PATH, so the signature of the image cannot be verified."
     )
+
+
+@pytest.mark.parametrize("option", [[], ["--unsigned"]], ids=["signed", "unsigned"])
+def test_trusted_environments_need_protection_rules(
+    account: FakeAccount, tmp_path: Path, option: list[str]
+) -> None:
+    """The deployment creates the trust in the environments."""
+    account.signed_by = {IMAGE: IDENTITY}
+    command = ("deploy", "--yes", *option)
+    result = release(account, tmp_path, *command, stack_file=with_pipeline(), protected=False)
+    assert (result.returncode, account.steps) == (2, [])
+    assert result.stderr.count("gh api --method PUT ") == 4
 
 
 def test_unsigned_images_are_deployed_on_request(account: FakeAccount, tmp_path: Path) -> None:

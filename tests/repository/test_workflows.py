@@ -53,16 +53,16 @@ def test_workflows_have_least_privilege() -> None:
     granted = {name: {**job["permissions"]} for name, job in jobs() if "permissions" in job}
     assert {permissions.pop("contents", "read") for permissions in granted.values()} == {"read"}
     assert granted == {
-        "deploy/dev": {"id-token": "write"},
-        "deploy/staging": {"id-token": "write"},
-        "deploy/prod": {"id-token": "write"},
+        "deploy/dev": {"actions": "read", "id-token": "write"},
+        "deploy/staging": {"actions": "read", "id-token": "write"},
+        "deploy/prod": {"actions": "read", "id-token": "write"},
         "drift/drift": {"id-token": "write", "issues": "write"},
         "image/build": {"id-token": "write", "attestations": "write"},
         "image/promote": {"id-token": "write"},
         "policies/check": {"security-events": "write"},
         "preview/preview": {"id-token": "write", "pull-requests": "write"},
         "preview/reviewers": {"actions": "read"},
-        "release/release": {"id-token": "write"},
+        "release/release": {"actions": "read", "id-token": "write"},
     }
 
 
