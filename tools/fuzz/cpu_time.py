@@ -8,6 +8,8 @@ are stored in `cpu_time.json`, which the tests replay for every endpoint.
 from __future__ import annotations
 
 import argparse
+import asyncio
+import io
 import json
 import random
 import time
@@ -19,12 +21,20 @@ from typing import Any, NamedTuple
 
 import msgspec
 from gatehouse.core import http_signatures
+from gatehouse.core.addresses import ClientAddresses
+from gatehouse.core.clock import Clock
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.verification import SignedRequest
 from gatehouse.features.cores.schemas import decode_lease
 from gatehouse.features.verification import schemas as verification
 from gatehouse.platform.http import asgi, forwarding, validation
+from gatehouse.platform.http.application import Application, Routes
+from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.endpoint import Endpoint
+from gatehouse.platform.http.protocol import HttpProtocol
+from gatehouse.platform.http.request import Service
+from gatehouse.platform.observability import Observer, Stream
+from gatehouse.platform.settings import ConnectionSettings
 from gatehouse.services.console import asgi as console
 from gatehouse.services.console import pipeline
 from gatehouse.services.gateway import routes as gateway
@@ -37,6 +47,20 @@ STORED = Path(__file__).with_suffix(".json")
 BUDGET_S = 0.020
 BODY_BYTES, TARGET_BYTES, HEAD_BYTES = 65_536, 16_384, 65_536
 _KEPT, _STORED_MAX = 4, 12
+_NUMBER = b"{n}"
+#: The data before and after an input that a client sends on a connection.
+_HEAD = "GET /x HTTP/1.1\r\nHost: a\r\n"
+_CONNECTIONS = {
+    "requests": ("", ""),
+    "request line": ("GET /", " HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "fields": (_HEAD, "\r\n\r\n"),
+    "cookie": (_HEAD + "Cookie: ", "\r\n\r\n"),
+    "trace state": (
+        _HEAD + f"traceparent: 00-{'a' * 32}-{'b' * 16}-01\r\ntracestate: ",
+        "\r\n\r\n",
+    ),
+    "chunks": (_HEAD.replace("GET", "POST") + "Transfer-Encoding: chunked\r\n\r\n", ""),
+}
 #: A request for which no token prefix but `gtk` is searched.
 _CONTEXT: Any = SimpleNamespace(
     template="",
@@ -47,12 +71,13 @@ _TEXTS = (
     *('"":', '{"a":', "[]", "{},", '"",', "1e9,", "-0.", "\\n", "\\u0000", "\\ud800", "true,"),
     *("%25", "%2e", "%00", "/../", "eyJ", ".eyJ", "gtk_test_", "_admin_", "whsec_", "_signin_"),
     *("é", "\u2028", "😀", "0" * 43, "A" * 61, "2031-01-01T00:00:00Z", "10.0.0.0/8", "::1"),
-    *('("@method");', "sha-256=:", "sig=(", ":a:,", "?1;", "<a>", "*."),
+    *('("@method");', "sha-256=:", "sig=(", ":a:,", "?1;", "<a>", "*.", "{n}"),
+    *("\r\n", "GET / HTTP/1.1\r\n", "Host: a\r\n", "Cookie: a=b;", "tracestate: a=b,", "0\r\n"),
 )
 
 
 class Shape(NamedTuple):
-    """An input of any size."""
+    """An input of any size. `{n}` in the unit is the number of the repetition, in hexadecimal."""
 
     before: str
     unit: str
@@ -61,7 +86,14 @@ class Shape(NamedTuple):
     def of_size(self, size: int) -> bytes:
         unit = self.unit.encode() or b"a"
         before, after = self.before.encode(), self.after.encode()
-        return before + unit * max((size - len(before) - len(after)) // len(unit), 0) + after
+        size -= len(before) + len(after)
+        if _NUMBER not in unit:
+            return before + unit * max(size // len(unit), 0) + after
+        units: list[bytes] = []
+        while size > 0:
+            units.append(unit.replace(_NUMBER, b"%x" % len(units)))
+            size -= len(units[-1])
+        return before + b"".join(units[:-1]) + after
 
 
 class Target(NamedTuple):
@@ -76,8 +108,14 @@ class Target(NamedTuple):
 
 
 def targets() -> dict[str, Target]:
-    """The targets by name: the body and the query of every endpoint, and the rest of a request."""
+    """The targets by name: the body and the query of every endpoint, the rest of a request, and the
+    data of a connection.
+    """
     result = {
+        **{
+            name: Target(HEAD_BYTES, Connection(before.encode(), after.encode()))
+            for name, (before, after) in _CONNECTIONS.items()
+        },
         "path": Target(TARGET_BYTES, _path),
         "signature": Target(HEAD_BYTES, _signature),
         "lease": Target(BODY_BYTES, decode_lease),
@@ -94,6 +132,65 @@ def targets() -> dict[str, Target]:
             texts = tuple(f"{name}=" for name in endpoint.query.__struct_fields__)
             result[f"{endpoint.operation_id} query"] = Target(TARGET_BYTES, _query(endpoint), texts)
     return result
+
+
+class Connection:
+    """A connection that receives a beginning, an input and an end at once, with an application that
+    responds to every request with 404 and logs it.
+    """
+
+    def __init__(self, before: bytes, after: bytes) -> None:
+        self._before, self._after = before, after
+        self._loop = asyncio.new_event_loop()
+        observer = Observer("gateway", "info", "test", Stream(_Discarded()))
+        self._addresses = ClientAddresses(())
+        routes = Routes(Service(observer=observer, addresses=self._addresses, clock=Clock()))
+        self._application = Application(observer, routes=routes)
+
+    def __call__(self, data: bytes) -> None:
+        self._loop.run_until_complete(self._receive(self._before + data + self._after))
+
+    async def _receive(self, data: bytes) -> None:
+        worker = Connections(ConnectionSettings(), self._addresses)
+        protocol = HttpProtocol(self._application, worker, {})
+        protocol.connection_made(_Transport())
+        protocol.data_received(data)
+        protocol.connection_lost(None)
+
+
+class _Discarded(io.BytesIO):
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
+class _Transport(asyncio.Transport):
+    """A transport whose client reads everything."""
+
+    _is_closing = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ("192.0.2.7", 4711) if name in ("peername", "sockname") else default
+
+    def write(self, data: Any) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._is_closing = True
+
+    def abort(self) -> None:
+        self._is_closing = True
+
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
 
 def cpu_s(target: Target, shape: Shape, runs: int = 1, enough_s: float = 0.0) -> float:
@@ -164,7 +261,7 @@ def _signature(data: bytes) -> None:
         http_signatures.check(request, key_id="3fGh82kLmQ0a", public_key="A" * 43 + "=", now=1.0)
 
 
-def _search(target: Target, seconds: float) -> list[tuple[float, Shape]]:
+def search(target: Target, seconds: float) -> list[tuple[float, Shape]]:
     """The worst shapes after this time, the worst one first."""
     texts = (*_TEXTS, *target.texts)
 
@@ -191,7 +288,7 @@ def main() -> None:
     seconds: float = parser.parse_args().seconds
     worst: dict[Shape, float] = {}
     for name, target in targets().items():
-        found = _search(target, seconds)
+        found = search(target, seconds)
         for cost, shape in found:
             worst[shape] = max(worst.get(shape, 0.0), cost / target.bytes_max)
         print(f"{name}: {found[0][0] * 1e3:.1f} ms, {found[0][1]!r}", flush=True)

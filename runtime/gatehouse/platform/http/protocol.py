@@ -52,9 +52,12 @@ _TARGET_BYTES_MAX = 16_384
 #: Maximum size of the data that a client sends after an upgrade request, before the response.
 _UPGRADE_BYTES_MAX = 65_536
 
-#: A chunked body is parsed in slices. A client may send as many bytes of framing, such as chunk
-#: extensions, as of the body, _CHUNK_FRAMING_BYTES for each chunk, and _FRAMING_BYTES_MAX.
-_SLICE_BYTES = 8192
+#: Data is parsed in slices. When a slice contains requests, the next slices wait until they have
+#: responses, so that the requests of other clients are answered in the meantime.
+_SLICE_BYTES = 4096
+
+#: A client may send as many bytes of framing, such as chunk extensions, as of the body,
+#: _CHUNK_FRAMING_BYTES for each chunk, and _FRAMING_BYTES_MAX.
 _CHUNK_FRAMING_BYTES = 16
 _FRAMING_BYTES_MAX = 4096
 
@@ -90,6 +93,8 @@ class HttpProtocol(asyncio.Protocol, Connection):
     _counted_bytes = 0
     #: Data with the current request line.
     _line = _url = b""
+    #: Data that waits for the responses to earlier requests.
+    _later = b""
     #: The request whose end has not been received.
     _receiving: Exchange | None = None
     _starting = False
@@ -154,7 +159,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
         self.worker.close(self._peer)
         self._end_body()
         self._cancel_timers()
-        self._receiving, self._in_head = None, False
+        self._receiving, self._in_head, self._later = None, False, b""
         self._count_unfinished()
         exchanges, self._exchanges = self._exchanges, []
         for exchange in exchanges:
@@ -171,6 +176,9 @@ class HttpProtocol(asyncio.Protocol, Connection):
             self._discard(len(data))
         elif self._upgrade_data is not None:
             self._add_upgrade_data(data)
+        elif self._later:
+            self._later += data
+            self.transport.pause_reading()
         else:
             self._idle_since = None
             if self._receiving is not None:
@@ -208,6 +216,10 @@ class HttpProtocol(asyncio.Protocol, Connection):
                 self._later_bytes += len(part)
                 if self._is_chunked and exchange is not None and exchange is self._receiving:
                     self._check_framing(len(part))
+                if parts and self._exchanges and self._receiving is None:
+                    self._later = b"".join(reversed(parts))
+                    self.transport.pause_reading()
+                    break
             if self._headers or self._in_head:
                 self._check_size()
             if self._in_head:
@@ -229,6 +241,12 @@ class HttpProtocol(asyncio.Protocol, Connection):
             self._set_deadline()
         if self._headers or not self._in_head:
             self._line = b""
+
+    def _parse_later(self) -> None:
+        data, self._later = self._later, b""
+        if data and not self.transport.is_closing:
+            self._parse(data)
+            self._resume_reading()
 
     def _count_unfinished(self) -> None:
         """Counts an unfinished request that has not begun. Raises TooManyRequests and
@@ -503,6 +521,9 @@ class HttpProtocol(asyncio.Protocol, Connection):
             self._start_exchanges()
         elif self._error is not None:
             self._send_error(self._error)
+        elif self._later:
+            self._loop.call_soon(self._parse_later)
+            return
         elif self._stopping:
             self.transport.close()
         else:
@@ -511,7 +532,10 @@ class HttpProtocol(asyncio.Protocol, Connection):
                 self._idle_timer = self._loop.call_later(
                     self._settings.idle_timeout_s, self._end_idle
                 )
-        if self.transport.read_paused and len(self._exchanges) <= 1:
+        self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if len(self._exchanges) <= 1 and not self._later:
             self.transport.resume_reading()
 
     def _end_connection(self, exchange: Exchange) -> None:
@@ -598,7 +622,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
         """
         self.worker.on_reject(error, self._peer)
         exchange, self._receiving = self._receiving, None
-        self._in_head, self._headers = False, []
+        self._in_head, self._headers, self._later = False, [], b""
         self._count_unfinished()
         self._end_body()
         if exchange is not None:

@@ -32,7 +32,7 @@ from gatehouse.platform.http.connections import (
 )
 from gatehouse.platform.http.exchange import _WAITING_BYTES_MAX
 from gatehouse.platform.http.listening import listen
-from gatehouse.platform.http.protocol import HttpProtocol
+from gatehouse.platform.http.protocol import _SLICE_BYTES, HttpProtocol
 from gatehouse.platform.http.server import Server
 from gatehouse.platform.settings import ConnectionSettings
 
@@ -461,6 +461,20 @@ async def test_responses_keep_the_order_of_pipelined_requests(patient: Running) 
     response = await patient.send(NOW + POST + b"Content-Length: 2\r\n\r\nab" + NOW + NOW + LAST)
     bodies = [part.partition(b"\r\n\r\n")[2] for part in response.split(b"HTTP/1.1 200 OK")[1:]]
     assert bodies == [b"/now 4", b"/x 2", b"/now 4", b"/now 4", b"/now 0"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_many_pipelined_requests_are_answered_in_order(mode: str) -> None:
+    """Their data arrives in one read, and is parsed in slices."""
+    numbers = range(600)
+    post = b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n" + b"a" * 50
+    last = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    async with running(NEVER, mode=mode) as server:
+        data = b"".join(post % number for number in numbers) + last
+        assert len(data) > 5 * _SLICE_BYTES
+        response = await server.send(data)
+    bodies = [part.partition(b"\r\n\r\n")[2] for part in response.split(b"HTTP/1.1 200 OK")[1:]]
+    assert bodies == [*(b"/%d 50" % number for number in numbers), b"/last 0"]
 
 
 @pytest.mark.parametrize("mode", MODES)
