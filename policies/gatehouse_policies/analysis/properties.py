@@ -291,11 +291,11 @@ class Properties:
         return _known(mapping, key, self.path_of(key), mapping.get(key), candidates)
 
     def _mapping(self) -> Mapping[str, Any]:
+        if isinstance(self._value, Mapping):
+            return self._value
         if is_unknown(self._value):
             raise UnknownPropertyError(self.path)
-        if not isinstance(self._value, Mapping):
-            raise MalformedError(self.path or "the resource", "an object", _type_name(self._value))
-        return self._value
+        raise MalformedError(self.path or "the resource", "an object", _type_name(self._value))
 
 
 def texts_of(block: Properties, key: str) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ References follow property dependencies, because IDs are unknown in the first pr
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from gatehouse_policies.analysis.properties import (
@@ -84,12 +85,20 @@ class Stack:
 
     def __init__(self, resources: Iterable[Resource]) -> None:
         self.resources = tuple(resources)
-        self._by_urn = {resource.urn: resource for resource in self.resources}
-        # Resources are indexed by type, because rules look up a few types many times in programs
-        # with thousands of resources.
-        self._by_type: dict[str, list[tuple[int, Resource]]] = {}
+
+    @cached_property
+    def _by_urn(self) -> dict[str, Resource]:
+        return {resource.urn: resource for resource in self.resources}
+
+    @cached_property
+    def _by_type(self) -> dict[str, list[tuple[int, Resource]]]:
+        """The resources with their positions. Rules look up a few types many times in programs with
+        thousands of resources.
+        """
+        by_type: dict[str, list[tuple[int, Resource]]] = {}
         for index, resource in enumerate(self.resources):
-            self._by_type.setdefault(resource.type, []).append((index, resource))
+            by_type.setdefault(resource.type, []).append((index, resource))
+        return by_type
 
     def __iter__(self) -> Iterator[Resource]:
         return iter(self.resources)

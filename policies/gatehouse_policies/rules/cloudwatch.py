@@ -1,5 +1,7 @@
 """Rules for CloudWatch: log groups, metric filters, alarms and dashboards."""
 
+from collections.abc import Iterator
+
 from gatehouse_policies.analysis.iam.document import unrestricted_services
 from gatehouse_policies.analysis.iam.grammar import parse
 from gatehouse_policies.analysis.policy_holders import ACCOUNTS, public_or_foreign_access
@@ -160,22 +162,23 @@ def _namespace(resource: Resource) -> str:
 
 
 def _monitors(alarm: Resource, namespace: str, resource: Resource, stack: Stack) -> bool:
-    # An alarm on a metric math expression has its metrics in metricQueries.
-    metrics = [
-        ("dimensions", alarm.props),
-        *(("metricQueries", query.block("metric")) for query in _queries(alarm)),
-    ]
     return any(
         metric.text("namespace") == namespace
         and (
             stack.references(alarm, prop, resource) or _names(metric.block("dimensions"), resource)
         )
-        for prop, metric in metrics
+        for prop, metric in _metrics(alarm)
     )
 
 
-def _queries(alarm: Resource) -> list[Properties]:
-    return [query for query in alarm.props.blocks("metricQueries") if query.has("metric")]
+def _metrics(alarm: Resource) -> Iterator[tuple[str, Properties]]:
+    """The metrics of an alarm, each with the property that contains its dimensions. An alarm on a
+    metric math expression has its metrics in metricQueries.
+    """
+    yield "dimensions", alarm.props
+    for query in alarm.props.blocks("metricQueries"):
+        if query.has("metric"):
+            yield "metricQueries", query.block("metric")
 
 
 def _names(dimensions: Properties, resource: Resource) -> bool:
