@@ -63,6 +63,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    # pytest collects garbage twice at the end. Traversing all objects of a worker takes 1 s.
+    gc.freeze()
+
+
 #: Folders and files whose tests mostly wait: for timeouts, browsers and other processes.
 _WAITING = (
     *(
