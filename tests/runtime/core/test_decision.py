@@ -21,7 +21,7 @@ from gatehouse.features.verification.explanation import first_failure, key_check
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.runtime.features.verification.conftest import RECORD
+from tests.runtime.key_records import RECORD
 
 NOW = 1_800_000_000.0
 LIMIT = RateLimit(name="requests", quota=10, window_s=1, burst=10)

@@ -27,7 +27,7 @@ from gatehouse.services.gateway.websocket import WebSockets
 from sandbox.ports import free_port
 from tests.runtime.console_client import Console
 from tests.runtime.core_records import instance
-from tests.runtime.features.verification.conftest import RECORD
+from tests.runtime.key_records import RECORD
 from tests.runtime.services.gateway.conftest import (
     SERVE,
     Core,

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from gatehouse.core.imported_tokens import ImportedKeyIds
-from gatehouse.core.keys import KeyEnvironment, KeyId, KeyRecord, KeyState
 from gatehouse.core.token import Pepper
 from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.verification.cache import KeyCache, Prefilter
@@ -18,21 +17,6 @@ from gatehouse.features.verification.repository import KeyLoader
 from gatehouse.platform.db.pool import DatabaseLogin, Pool
 
 from tests.runtime.conftest import Database, Rows
-
-RECORD = KeyRecord(
-    id=KeyId("abcdefghijkl"),
-    digest=bytes(32),
-    pepper_generation=1,
-    environment=KeyEnvironment.TEST,
-    state=KeyState.ACTIVE,
-    name="n",
-    owner="o",
-    scopes=("cores:read",),
-    cores=(),
-    limits=(),
-    expires_at=None,
-    version=1,
-)
 
 
 @dataclass(frozen=True)

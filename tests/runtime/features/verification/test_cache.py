@@ -9,7 +9,7 @@ from gatehouse.features.verification.cache import KeyCache
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.runtime.features.verification.conftest import RECORD
+from tests.runtime.key_records import RECORD
 
 
 def record(version: int, state: KeyState = KeyState.ACTIVE, key_id: KeyId = RECORD.id) -> KeyRecord:

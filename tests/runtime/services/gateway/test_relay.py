@@ -21,7 +21,7 @@ from gatehouse.services.gateway.websocket import FrameQueue, Relay, WebSockets
 from websockets.frames import Close, Frame, Opcode
 
 from tests.runtime.core_records import instance
-from tests.runtime.features.verification.conftest import RECORD
+from tests.runtime.key_records import RECORD
 
 MESSAGE_MAX = 100_000
 CORE = msgspec.structs.replace(
