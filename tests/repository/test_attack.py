@@ -5,7 +5,9 @@ an independent table.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
+import sys
 import threading
 import tomllib
 from collections.abc import AsyncIterator, Iterator
@@ -18,9 +20,10 @@ from gatehouse.core.roles import Role
 from gatehouse.services.console.asgi import ENDPOINTS
 
 from tools.attack import __main__ as command
-from tools.attack import connection
-from tools.attack.attacks import ATTACKS, Attack, Outcome, Target, attack, floods
+from tools.attack import connection, sandbox_attacks
+from tools.attack.attacks import ATTACKS, Attack, Outcome, Target, attack
 from tools.attack.connection import RecordingCore, Service
+from tools.attack.sandbox_attacks import SANDBOX_ATTACKS, proxied_service
 
 PATIENCE_S = 0.3
 PAUSE_S = 0.1
@@ -32,6 +35,8 @@ def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     response.
     """
     monkeypatch.setattr(connection, "NEXT_READ_S", PAUSE_S)
+    monkeypatch.setattr(sandbox_attacks, "REQUESTS", 2)
+    monkeypatch.setattr(sandbox_attacks, "UNFINISHED", 1)
 
 
 @dataclass
@@ -104,12 +109,30 @@ def test_roles_equal_the_independent_table() -> None:
     assert len(with_roles) > 40
 
 
-@pytest.mark.parametrize("run", ATTACKS, ids=lambda run: run.__name__)
+@pytest.mark.parametrize("run", [*ATTACKS, *SANDBOX_ATTACKS], ids=lambda run: run.__name__)
 async def test_attack_finds_a_broken_server(run: Attack) -> None:
     async with broken_server() as broken:
         service = Service(broken.url, PATIENCE_S)
-        target = Target(service, core=broken.core, deadline_s=PATIENCE_S, at_once=20)
+        sizes = itertools.count(0, 1_000_000_000)
+        target = Target(
+            service,
+            core=broken.core,
+            proxied=service,
+            scan=("git", "ls-files"),
+            memory=lambda: {"gateway": next(sizes)},
+            deadline_s=PATIENCE_S,
+            at_once=20,
+        )
         assert (await attack(run, target)).failures
+
+
+@pytest.mark.parametrize("run", SANDBOX_ATTACKS[1::2], ids=lambda run: run.__name__)
+async def test_attacks_without_a_service_are_rejected(run: Attack) -> None:
+    async with broken_server() as broken, proxied_service() as proxied:
+        scan = (str(Path(sys.executable).with_name("gatehouse")), "scan")
+        service = Service(broken.url, PATIENCE_S)
+        target = Target(service, proxied=proxied, scan=scan, deadline_s=PATIENCE_S)
+        assert (await attack(run, target)).failures == []
 
 
 def test_broken_deployment_fails_with_exit_code_1(
@@ -119,7 +142,7 @@ def test_broken_deployment_fails_with_exit_code_1(
     with broken_server_in_a_thread() as broken:
         assert command.main(["--url", broken.url, "--yes"]) == 1
     output = capsys.readouterr().out
-    for run in set(ATTACKS) - {floods}:
+    for run in ATTACKS:
         name = run.__name__.replace("_", " ")
         assert re.search(rf"{name} +│ +\d+ +│ \d+ failed", output)
 

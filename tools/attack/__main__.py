@@ -12,16 +12,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sandbox.local.run_state import RunStateFile
 from tools.attack.attacks import Outcome, Target, attack_all
 from tools.attack.connection import Service, recording_core, request
+from tools.attack.sandbox_attacks import SANDBOX_ATTACKS, proxied_service
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".gatehouse" / "attack"
@@ -66,7 +71,11 @@ async def attack_sandbox(home: Path) -> list[Outcome]:
     requests.
     """
     stack = json.loads((home / "up.json").read_text())
-    async with recording_core() as core, httpx.AsyncClient(timeout=30, trust_env=False) as client:
+    async with (
+        recording_core() as core,
+        proxied_service() as proxied,
+        httpx.AsyncClient(timeout=30, trust_env=False) as client,
+    ):
 
         async def key(scope: str) -> str:
             limits = [{"name": "requests", "quota": 1_000_000, "window_s": 60}]
@@ -89,6 +98,9 @@ async def attack_sandbox(home: Path) -> list[Outcome]:
             token=await key("cores:read"),
             core=core,
             core_name=CORE_NAME,
+            proxied=proxied,
+            scan=(str(Path(sys.executable).with_name("gatehouse")), "scan"),
+            memory=partial(_memory, home),
             slow_clients=60,
             deadline_s=SANDBOX_DEADLINE_S,
             at_once=8,
@@ -97,7 +109,19 @@ async def attack_sandbox(home: Path) -> list[Outcome]:
         if not (await target.gateway.send(hello)).endswith(b"ok"):
             failure = "the Core cannot be reached through the gateway"
             return [Outcome("the recording Core", 1, [failure])]
-        return await attack_all(target)
+        return await attack_all(target, SANDBOX_ATTACKS)
+
+
+def _memory(home: Path) -> dict[str, int]:
+    """The bytes of memory of each service with its workers."""
+    state = RunStateFile(home).read()
+    result = {}
+    for child in state.children if state is not None else ():
+        with suppress(psutil.Error):
+            process = psutil.Process(child.pid)
+            processes = [process, *process.children(recursive=True)]
+            result[child.name] = sum(each.memory_info().rss for each in processes)
+    return result
 
 
 def show(outcomes: Sequence[Outcome], target: str) -> int:

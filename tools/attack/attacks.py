@@ -10,7 +10,8 @@ inputs and expect the exact responses.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import cycle, islice
@@ -23,7 +24,6 @@ from tools.attack.corpora import (
     COSTLY_BODIES,
     HARMLESS_FRAMING,
     HOST,
-    LARGE_STARTS,
     MALFORMED_BODIES,
     MALFORMED_REQUESTS,
     REJECTED_FRAMING,
@@ -40,9 +40,11 @@ JSON = "Content-Type: application/json"
 ANSWER_BYTES_MAX = 16_384
 #: Size of a body that stops: less than the gateway and the other services accept.
 VERIFY_BYTES, SUBMIT_BYTES = 60_000, 1_790_000
-#: Size of a flood, which is twice the memory of a network for unfinished requests, and the time for
-#: its first rejection, which is shorter than the timeouts of the gateway.
-FLOOD_BYTES, FLOOD_S = 16_000_000, 5.0
+#: A costly request takes at most this multiple of the time of an ordinary request of its size. The
+#: shortest of several measurements counts.
+COST_RATIO_MAX, MEASUREMENTS = 20, 10
+#: A path that is costly to search for tokens, and an ordinary path of the same size.
+COSTLY_PATH, ORDINARY_PATH = b"/" + b"eyJ" * 5_000, b"/" + b"aaa" * 5_000
 
 
 @dataclass(slots=True)
@@ -75,6 +77,9 @@ class Target:
     token: str = ""
     core: RecordingCore | None = None
     core_name: str = "docs"
+    proxied: Service | None = None
+    scan: tuple[str, ...] = ()
+    memory: Callable[[], dict[str, int]] | None = None
     slow_clients: int = 5
     deadline_s: float = 75.0
     at_once: int = 4
@@ -189,7 +194,9 @@ async def header_rules(target: Target, outcome: Outcome) -> None:
 
 
 async def costly_bodies(target: Target, outcome: Outcome) -> None:
-    """Large bodies that are expensive to decode are rejected with a short response."""
+    """Large bodies that are expensive to decode are rejected with a short response. They and costly
+    paths take little more time than ordinary ones.
+    """
     requests = [
         (service, request(b"POST", path, JSON, body=content))
         for service, path, _ in target.bodies
@@ -197,27 +204,34 @@ async def costly_bodies(target: Target, outcome: Outcome) -> None:
         for content in (body, body[:65_536])
     ]
     await target.send_all(outcome, requests, _is_short_rejection)
-
-
-async def floods(target: Target, outcome: Outcome) -> None:
-    """Heads and bodies that do not end are rejected before they fill the memory, and another client
-    receives responses. A deployment is not flooded.
-    """
-    for start in LARGE_STARTS if target.core else ():
-        async with AsyncExitStack() as stack:
-            ended = []
-            for _ in range(FLOOD_BYTES // len(start)):
-                reader, writer = await target.gateway.connect(start)
-                stack.callback(writer.close)
-                ended.append(asyncio.create_task(_ended(reader)))
-            responds = [await target.gateway.is_healthy() for _ in range(5)]
-            outcome.check(all(responds), f"{start[:30]!r}: /healthz does not respond")
-            done, pending = await asyncio.wait(
-                ended, timeout=min(FLOOD_S, target.deadline_s), return_when="FIRST_COMPLETED"
+    for service, path, _ in target.bodies:
+        for body in COSTLY_BODIES:
+            costly, ordinary = body[:VERIFY_BYTES], b'{"a":"' + b"a" * (VERIFY_BYTES - 8) + b'"}'
+            await _compare(
+                service,
+                request(b"POST", path, JSON, body=costly),
+                request(b"POST", path, JSON, body=ordinary),
+                outcome,
             )
-            for task in pending:
-                task.cancel()
-            outcome.check(bool(done), f"{start[:30]!r}: {FLOOD_BYTES:,} bytes are accepted")
+        costly, ordinary = (request(b"GET", path) for path in (COSTLY_PATH, ORDINARY_PATH))
+        await _compare(service, costly, ordinary, outcome)
+
+
+async def _compare(service: Service, costly: bytes, ordinary: bytes, outcome: Outcome) -> None:
+    """Check the ratio of the times of two requests."""
+    shortest = [float("inf")] * 2
+    for _ in range(MEASUREMENTS):
+        for number, raw in enumerate((ordinary, costly)):
+            started = time.perf_counter()
+            await service.send(raw)
+            shortest[number] = min(shortest[number], time.perf_counter() - started)
+        if shortest[1] <= COST_RATIO_MAX * shortest[0]:
+            break
+    ratio = shortest[1] / shortest[0]
+    outcome.check(
+        ratio <= COST_RATIO_MAX,
+        f"{service.url}: {costly[-60:]!r} takes {ratio:.0f} times as long as an ordinary request",
+    )
 
 
 async def slow_clients(target: Target, outcome: Outcome) -> None:
@@ -235,20 +249,20 @@ async def slow_clients(target: Target, outcome: Outcome) -> None:
         for service, start in starts:
             reader, writer = await service.connect(start)
             stack.callback(writer.close)
-            pending[asyncio.create_task(_ended(reader))] = service, start
+            pending[asyncio.create_task(ended(reader))] = service, start
         outcome.check(
             await target.gateway.is_healthy(), "/healthz does not respond while clients are slow"
         )
-        ended, _ = await asyncio.wait(pending, timeout=target.deadline_s)
+        done, _ = await asyncio.wait(pending, timeout=target.deadline_s)
         for task, (service, start) in pending.items():
             task.cancel()
             outcome.check(
-                task in ended,
+                task in done,
                 f"{service.url}: {start[:50]!r} is connected after {target.deadline_s:.0f} s",
             )
 
 
-async def _ended(reader: asyncio.StreamReader) -> None:
+async def ended(reader: asyncio.StreamReader) -> None:
     """Wait until the service ends the connection."""
     try:
         while await reader.read(1 << 16):
@@ -264,7 +278,6 @@ ATTACKS: tuple[Attack, ...] = (
     ambiguous_paths,
     header_rules,
     costly_bodies,
-    floods,
     slow_clients,
 )
 
@@ -278,12 +291,14 @@ async def attack(run: Attack, target: Target) -> Outcome:
     return outcome
 
 
-async def attack_all(target: Target) -> list[Outcome]:
-    """Run all attacks one after another, while the slow clients wait. Raises OSError if the gateway
-    is unreachable.
+async def attack_all(target: Target, others: Sequence[Attack] = ()) -> list[Outcome]:
+    """Run all attacks and these others one after another, while the slow clients wait. Raises
+    OSError if the gateway is unreachable.
     """
     _, writer = await target.gateway.connect(b"")
     writer.close()
-    *others, slow = ATTACKS
+    *first, slow = ATTACKS
     waiting = asyncio.create_task(attack(slow, target))
-    return [*[await attack(run, target) for run in others], await waiting]
+    outcomes = [await attack(run, target) for run in first]
+    outcomes.append(await waiting)
+    return [*outcomes, *[await attack(run, target) for run in others]]

@@ -52,9 +52,9 @@ _TARGET_BYTES_MAX = 16_384
 #: Maximum size of the data that a client sends after an upgrade request, before the response.
 _UPGRADE_BYTES_MAX = 65_536
 
-#: Data is parsed in slices. When a slice contains requests, the next slices wait until they have
-#: responses, so that the requests of other clients are answered in the meantime.
-_SLICE_BYTES = 4096
+#: Heads and chunked bodies are parsed in slices. When a slice contains requests, the next slices
+#: wait until they have responses, so that other clients receive responses in the meantime.
+_HEAD_SLICE_BYTES, _BODY_SLICE_BYTES = 1024, 8192
 
 #: A client may send as many bytes of framing, such as chunk extensions, as of the body,
 #: _CHUNK_FRAMING_BYTES for each chunk, and _FRAMING_BYTES_MAX.
@@ -193,9 +193,10 @@ class HttpProtocol(asyncio.Protocol, Connection):
         try:
             while parts:
                 part, exchange = parts.pop(), self._receiving
-                if len(part) > _SLICE_BYTES and (exchange is None or self._is_chunked):
-                    parts.append(part[_SLICE_BYTES:])
-                    part = part[:_SLICE_BYTES]
+                size = _HEAD_SLICE_BYTES if exchange is None else _BODY_SLICE_BYTES
+                if len(part) > size and (exchange is None or self._is_chunked):
+                    parts.append(part[size:])
+                    part = part[:size]
                 if exchange is None:
                     is_line = self._in_head and not self._headers
                     is_line = is_line and len(self._line) <= _TARGET_BYTES_MAX
@@ -623,6 +624,8 @@ class HttpProtocol(asyncio.Protocol, Connection):
         self.worker.on_reject(error, self._peer)
         exchange, self._receiving = self._receiving, None
         self._in_head, self._headers, self._later = False, [], b""
+        self._line = self._url = b""
+        self._parser = httptools.HttpRequestParser(self)  # the old one holds the unfinished head
         self._count_unfinished()
         self._end_body()
         if exchange is not None:

@@ -32,7 +32,7 @@ from gatehouse.platform.http.connections import (
 )
 from gatehouse.platform.http.exchange import _WAITING_BYTES_MAX
 from gatehouse.platform.http.listening import listen
-from gatehouse.platform.http.protocol import _SLICE_BYTES, HttpProtocol
+from gatehouse.platform.http.protocol import _HEAD_SLICE_BYTES, HttpProtocol
 from gatehouse.platform.http.server import Server
 from gatehouse.platform.settings import ConnectionSettings
 
@@ -471,7 +471,7 @@ async def test_many_pipelined_requests_are_answered_in_order(mode: str) -> None:
     last = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     async with running(NEVER, mode=mode) as server:
         data = b"".join(post % number for number in numbers) + last
-        assert len(data) > 5 * _SLICE_BYTES
+        assert len(data) > 5 * _HEAD_SLICE_BYTES
         response = await server.send(data)
     bodies = [part.partition(b"\r\n\r\n")[2] for part in response.split(b"HTTP/1.1 200 OK")[1:]]
     assert bodies == [*(b"/%d 50" % number for number in numbers), b"/last 0"]

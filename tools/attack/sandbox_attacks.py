@@ -1,0 +1,309 @@
+"""Attacks that fill memory, occupy the processor or run on this machine, and therefore run against
+a sandbox only: floods beside another client, IPv6 networks, memory and hostile repositories.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ipaddress
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from gatehouse.core.addresses import ClientAddresses
+from gatehouse.platform.http import asgi
+from gatehouse.platform.http.connections import Connections
+from gatehouse.platform.http.protocol import HttpProtocol
+from gatehouse.platform.settings import ConnectionSettings
+
+from tools.attack.attacks import (
+    JSON,
+    SUBMIT,
+    SUBMIT_BYTES,
+    VERIFY,
+    VERIFY_BYTES,
+    Attack,
+    Outcome,
+    Target,
+    ended,
+)
+from tools.attack.connection import Service, request, statuses
+from tools.attack.corpora import COSTLY_BODIES, HOST, LARGE_STARTS
+
+#: Size of a flood, which is twice the memory of a network for unfinished requests, and the time for
+#: its first rejection, which is shorter than the timeouts of the gateway.
+FLOOD_BYTES, FLOOD_S = 16_000_000, 5.0
+#: Clients of a flood, and requests of the other client.
+CLIENTS, REQUESTS = 4, 60
+#: The 99th percentile of the times of the other client beside a flood is at most this multiple of
+#: that beside as many ordinary clients.
+FLOOD_RATIO_MAX = 20
+#: WebSocket frames without payload and with one byte.
+FRAMES = (b"\x89\x80\0\0\0\0" * 10_000, b"\x81\x81\0\0\0\0a" * 10_000)
+#: Memory that a service may need for unfinished requests, of which the attack sends more.
+INCREASE_BYTES_MAX = 150_000_000
+UNFINISHED, NETWORKS = 200, 8
+#: Unfinished bodies of a network at the service of `proxied_service`.
+BODIES_MAX = 8
+#: Settings with which Git runs a program.
+_GIT_SETTINGS = (
+    "core.fsmonitor",
+    "core.pager",
+    "core.editor",
+    "core.sshCommand",
+    "core.gitProxy",
+    "filter.a.clean",
+    "filter.a.smudge",
+    "filter.a.process",
+    "diff.a.textconv",
+    "diff.external",
+    "pager.ls-files",
+    "credential.helper",
+    "remote.origin.uploadpack",
+)
+
+
+async def floods(target: Target, outcome: Outcome) -> None:
+    """Heads and bodies that do not end are rejected before they fill the memory. Beside them,
+    costly requests, pipelined requests and tiny WebSocket frames, another client receives responses
+    in time, and its WebSocket stays open.
+    """
+    for start in LARGE_STARTS:
+        async with AsyncExitStack() as stack:
+            waiting = []
+            for _ in range(FLOOD_BYTES // len(start)):
+                reader, writer = await target.gateway.connect(start)
+                stack.callback(writer.close)
+                waiting.append(asyncio.create_task(ended(reader)))
+            responds = [await target.gateway.is_healthy() for _ in range(5)]
+            outcome.check(all(responds), f"{start[:30]!r}: /healthz does not respond")
+            rejected = await _first(waiting, target)
+            outcome.check(rejected, f"{start[:30]!r}: {FLOOD_BYTES:,} bytes are accepted")
+    costly = request(b"POST", VERIFY, JSON, body=COSTLY_BODIES[0][:VERIFY_BYTES])
+    pipelined = b"GET / HTTP/1.1\r\nHost: " + HOST + b"\r\n\r\n"
+    ordinary = await _beside(target, lambda: _repeat(target.gateway, request(b"GET", b"/healthz")))
+    for name, flood in (
+        ("costly bodies", lambda: _repeat(target.gateway, costly)),
+        ("pipelined requests", lambda: _stream(target.gateway, b"", pipelined * 2_000)),
+        *(
+            (f"frames {frames[:7]!r}", lambda frames=frames: _stream(*_socket(target), frames))
+            for frames in FRAMES
+        ),
+    ):
+        reader, writer = await target.gateway.connect(_socket(target)[1])
+        opened = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), target.deadline_s)
+        outcome.check(b" 101 " in opened, f"{name}: the WebSocket is not accepted")
+        closed = asyncio.create_task(ended(reader))
+        ratio = await _beside(target, flood) / ordinary
+        outcome.check(
+            ratio <= FLOOD_RATIO_MAX, f"{name}: the other client waits {ratio:.0f} times as long"
+        )
+        outcome.check(not closed.done(), f"{name}: the WebSocket of the other client is closed")
+        closed.cancel()
+        writer.close()
+
+
+async def _times(service: Service, raw: bytes) -> list[float]:
+    times = []
+    for _ in range(REQUESTS):
+        started = time.perf_counter()
+        is_valid = statuses(await service.send(raw)) == [200]
+        times.append(time.perf_counter() - started if is_valid else float("inf"))
+    return times
+
+
+def _measure(service: Service, raw: bytes) -> list[float]:
+    return asyncio.run(_times(service, raw))
+
+
+async def _beside(target: Target, flood: Callable[[], Coroutine[Any, Any, None]]) -> float:
+    """The 99th percentile of the times of a client that verifies its key, beside a flood."""
+    flooding = [asyncio.create_task(flood()) for _ in range(CLIENTS)]
+    verify = request(b"GET", VERIFY, *target.credential)
+    # In another thread, because the flood occupies this event loop.
+    times = await asyncio.to_thread(_measure, target.gateway, verify)
+    # `wait_for` of Python 3.11 can lose a cancellation.
+    while pending := [task for task in flooding if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=0.1)
+    return statistics.quantiles(times, n=100)[-1]
+
+
+async def _repeat(service: Service, raw: bytes) -> None:
+    while True:
+        await service.send(raw)
+
+
+async def _stream(service: Service, start: bytes, data: bytes) -> None:
+    """Send data on connections, and read the responses, until the task is cancelled."""
+    while True:
+        reader, writer = await service.connect(start)
+        reading = asyncio.create_task(ended(reader))
+        try:
+            with suppress(ConnectionError):
+                while not reading.done():
+                    writer.write(data.replace(HOST, b"a"))
+                    await writer.drain()
+                    await asyncio.sleep(0)
+        finally:
+            reading.cancel()
+            writer.close()
+
+
+def _socket(target: Target) -> tuple[Service, bytes]:
+    """The gateway, and a handshake for a WebSocket to the recording Core."""
+    head = [b"GET " + target.core_path + b"/x HTTP/1.1", b"Host: " + HOST, b"Upgrade: websocket"]
+    head += [b"Connection: Upgrade", b"Sec-WebSocket-Version: 13"]
+    head += [b"Sec-WebSocket-Key: " + base64.b64encode(bytes(16))]
+    head += [field.encode() for field in target.credential]
+    return target.gateway, b"\r\n".join((*head, b"", b""))
+
+
+async def _first(tasks: list[asyncio.Task[None]], target: Target) -> bool:
+    """True if one of these tasks ends in time. Cancels the others."""
+    timeout_s = min(FLOOD_S, target.deadline_s)
+    done, pending = await asyncio.wait(
+        tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+    )
+    for task in pending:
+        task.cancel()
+    return bool(done)
+
+
+async def ipv6_networks(target: Target, outcome: Outcome) -> None:
+    """The addresses of a /64 share the bound on unfinished bodies. IPv4 addresses that are mapped
+    to IPv6 have one bound each, which is that of the IPv4 address.
+    """
+    assert target.proxied is not None  # noqa: S101
+    same, mapped = "2001:db8:0:1::{:x}", "::ffff:198.51.100.{}"
+    for addresses, is_rejected in (
+        ([same.format(number) for number in range(1, 3 * BODIES_MAX)], True),
+        ([mapped.format(1)] * BODIES_MAX + ["198.51.100.1"], True),
+        ([mapped.format(number) for number in range(2, 3 * BODIES_MAX)], False),
+    ):
+        async with AsyncExitStack() as stack:
+            waiting = []
+            for address in addresses:
+                head = b"POST /x HTTP/1.1\r\nHost: %s\r\nX-Forwarded-For: %s\r\n"
+                length = b"Content-Length: 20000\r\n\r\n"
+                start = head % (HOST, address.encode()) + length
+                reader, writer = await target.proxied.connect(start)
+                stack.callback(writer.close)
+                waiting.append(asyncio.create_task(ended(reader)))
+            outcome.check(
+                await _first(waiting, target) == is_rejected,
+                f"unfinished bodies of {addresses[0]} to {addresses[-1]} are "
+                f"{'accepted' if is_rejected else 'rejected'}",
+            )
+
+
+async def memory(target: Target, outcome: Outcome) -> None:
+    """Unfinished heads and bodies of many networks do not fill the memory of a service."""
+    assert target.memory is not None  # noqa: S101
+    files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8_192, files_max), files_max))
+    before = target.memory()
+    submit = b"POST %s HTTP/1.1\r\nHost: %s\r\n%s\r\nContent-Length: %d\r\n\r\n"
+    body = submit % (SUBMIT, HOST, JSON.encode(), SUBMIT_BYTES + 5000)
+    body += b'{"link":"' + b"a" * SUBMIT_BYTES
+    loads = [(target.gateway, LARGE_STARTS[0])] * (UNFINISHED * 15)
+    loads += [(service, body) for service in target.services for _ in range(UNFINISHED // 2)]
+    async with AsyncExitStack() as stack:
+        for number, (service, start) in enumerate(loads):
+            # Other systems have one loopback address.
+            source = f"127.0.1.{number % NETWORKS + 1}" if sys.platform == "linux" else None
+            with suppress(ConnectionError):
+                _, writer = await service.connect(start, source)
+                stack.callback(writer.close)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(writer.drain(), 0.05)
+        for name, size in target.memory().items():
+            increase = size - before.get(name, size)
+            outcome.check(
+                increase <= INCREASE_BYTES_MAX, f"{name} needs {increase / 1e6:.0f} MB more memory"
+            )
+
+
+async def hostile_repositories(target: Target, outcome: Outcome) -> None:
+    """`gatehouse scan` of a folder runs no program, neither one of the folder nor Git, and follows
+    no symbolic link.
+    """
+    with TemporaryDirectory(prefix="gatehouse-") as name:
+        folder = Path(name)
+        repository, ran = folder / "repository", folder / "ran"
+        program, token = _hostile_repository(repository, ran)
+        (folder / "bin").mkdir()
+        for command in ("git", "less", "ssh", "sh", "bash"):
+            (folder / "bin" / command).write_bytes(program.read_bytes())
+            (folder / "bin" / command).chmod(0o755)
+        (folder / "outside").write_text(token)
+        (repository / "link").symlink_to(folder / "outside")
+        (repository / "links").symlink_to(folder)
+        environment = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+        result = await asyncio.to_thread(
+            subprocess.run,
+            [*target.scan, str(repository)],
+            env=environment,
+            cwd=repository,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        outcome.check(not ran.exists(), "gatehouse scan runs a program")
+        outcome.check(
+            result.returncode == 0, f"gatehouse scan follows a link, or fails: {result.returncode}"
+        )
+
+
+def _hostile_repository(repository: Path, ran: Path) -> tuple[Path, str]:
+    """Create a repository for which Git runs a program. Returns the program and a token."""
+    git = repository / ".git"
+    for folder in ("hooks", "objects", "refs/heads"):
+        (git / folder).mkdir(parents=True)
+    program = git / "hooks" / "post-index-change"
+    program.write_text(f"#!{Path('/bin/sh').resolve()}\n: > '{ran}'\n")
+    program.chmod(0o755)
+    (git / "hooks" / "post-checkout").write_bytes(program.read_bytes())
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    settings = [f'[remote "origin"]\n\turl = {repository}\n\tpromisor = true\n']
+    settings.append("[extensions]\n\tpartialClone = origin\n")
+    for setting in _GIT_SETTINGS:
+        *section, name = setting.split(".")
+        heading = section[0] if len(section) == 1 else f'{section[0]} "{section[1]}"'
+        settings.append(f"[{heading}]\n\t{name} = {program}\n")
+    (git / "config").write_text("".join(settings))
+    (repository / ".gitattributes").write_text("* filter=a diff=a\n")
+    (repository / "file").write_text("text\n")
+    return program, "gtk_admin_" + "0" * 48
+
+
+@asynccontextmanager
+async def proxied_service() -> AsyncIterator[Service]:
+    """A service on this machine that trusts the X-Forwarded-For of its clients."""
+
+    async def respond(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        body = await asgi.read_body(scope, receive, 1 << 20)
+        await asgi.reply(send, 200, b"%d" % len(body))
+
+    addresses = ClientAddresses((ipaddress.ip_network("127.0.0.0/8"),))
+    worker = Connections(ConnectionSettings(address_bodies_max=BODIES_MAX), addresses)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: HttpProtocol(respond, worker, {}), "127.0.0.1", 0)
+    try:
+        yield Service(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    finally:
+        server.close()
+
+
+SANDBOX_ATTACKS: tuple[Attack, ...] = (floods, ipv6_networks, memory, hostile_repositories)
