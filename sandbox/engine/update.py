@@ -19,8 +19,10 @@ from sandbox.engine.steps import (
     Operation,
     Step,
     changed_properties,
+    input_names,
     keeps_name,
     operation,
+    replaced_by_option,
     replaces,
     with_ignored_changes,
 )
@@ -89,7 +91,7 @@ class Updater:
         self._report = report
         self._previous = checkpoint.begin()
         self._old = by_urn(self._previous)
-        self._deleted = set[str]()
+        self._deleted, self._replaced = set[str](), set[str]()
         self._old_providers, self._new_providers = ProviderInputs(), ProviderInputs()
         for entry in self._previous:
             self._old_providers.declare(entry.registration)
@@ -103,13 +105,24 @@ class Updater:
             self._add(registration, identity, outputs, old)
             return identity, outputs
         if old is None:
+            urns = {registration.urn, *registration.aliases}
+            self._deleted -= urns
+            if self._replaced & urns:
+                self._replaced.add(registration.urn)
             identity, outputs = self._provider.create(registration)
             self._add(registration, identity, outputs, None)
             self._done("create", registration, ())
             return identity, outputs
+        if option := replaced_by_option(old.registration, registration, self._replaced):
+            return self._replace(registration, old, option, provider_order=False)
         registration = with_ignored_changes(old.registration, registration)
         changed = self._changed(old, registration)
         kind = operation(registration, changed)
+        names = input_names(
+            "replace_on_changes", registration.replace_on_changes, changed, registration
+        )
+        if kind != "replace" and names & set(changed):
+            return self._replace(registration, old, changed, provider_order=False)
         if kind == "same":
             self._add(registration, old.resource.id, old.resource.outputs, old)
             return old.resource.id, old.resource.outputs
@@ -126,7 +139,12 @@ class Updater:
     def add_component(self, resource: Resource) -> None:
         """Store a component, which has no resource of its own in the provider."""
         if not resource.registration.custom:
-            self._checkpoint.register(resource, self._find(resource.registration))
+            old = self._find(resource.registration)
+            if old is not None and replaced_by_option(
+                old.registration, resource.registration, self._replaced
+            ):
+                self._replaced.add(resource.registration.urn)
+            self._checkpoint.register(resource, old)
 
     def delete_remaining(self) -> None:
         """Delete the resources that the program did not register, and the resources that were
@@ -135,7 +153,7 @@ class Updater:
         remaining = self._checkpoint.remaining
         deleted = [entry for entry in remaining if not entry.pending_deletion]
         _reject_protected(deleted)
-        self._deleted = {entry.registration.urn for entry in deleted}
+        self._deleted |= {entry.registration.urn for entry in remaining}
         for entry in reversed(remaining):
             self._delete(entry)
 
@@ -161,7 +179,11 @@ class Updater:
             )
         except NotUpdatable as reason:
             return self._replace(
-                registration, old, changed, f"{reason}; AWS updates it in place", delete_first=True
+                registration,
+                old,
+                changed,
+                f"{reason}; AWS updates it in place",
+                only_in_emulator=True,
             )
         self._add(registration, identity, outputs, old)
         self._done("update", registration, changed)
@@ -172,20 +194,36 @@ class Updater:
         registration: Registration,
         old: Entry,
         changed: tuple[str, ...],
-        note: str,
+        note: str = "",
         *,
-        delete_first: bool = False,
+        provider_order: bool = True,
+        only_in_emulator: bool = False,
     ) -> tuple[str, dict[str, Any]]:
-        if old.registration.protect:
+        """Replace a resource.
+
+        provider_order: the provider determines the order if the program does not. It is False if
+            only a resource option replaces the resource.
+        only_in_emulator: the replacement does not replace other resources, as AWS updates the
+            resource in place.
+        """
+        if old.registration.protect and registration.protect:
             raise SandboxError(
                 f"{registration.urn}: a change of {', '.join(changed)} replaces this resource, "
                 f"which is protected{f' ({note})' if note else ''}. Run `up` with protect=False "
                 "first, or undo the change."
             )
-        if delete_first or _deletes_before_replace(old.registration, registration):
-            # A resource that the emulator alone cannot update keeps its dependents, as on AWS.
-            dependents = [] if delete_first else self._replaced_dependents(old)
+        if not only_in_emulator:
+            self._replaced.add(registration.urn)
+        delete_first = registration.delete_before_replace
+        if delete_first is None:
+            delete_first = provider_order and keeps_name(old.registration, registration)
+        if only_in_emulator or delete_first:
+            dependents = [] if only_in_emulator else self._replaced_dependents(old)
             _reject_protected(dependents)
+            urns = {entry.registration.urn for entry in (*dependents, old)}
+            if not only_in_emulator:
+                self._replaced |= urns
+                self._deleted |= urns
             for entry in (*reversed(dependents), old):
                 self._old.pop(entry.registration.urn, None)
                 self._delete(entry)
@@ -199,9 +237,11 @@ class Updater:
 
     def _replaced_dependents(self, old: Entry) -> list[Entry]:
         """The resources that are replaced if an input that comes from the resource, or from one of
-        them, changes.
+        them, changes, or that are deleted with one of them; then those that are only replaced with
+        the resource.
         """
-        replaced, dependents = {old.registration.urn}, []
+        root = old.registration.urn
+        replaced, dependents = {root}, []
         for entry in self._previous:
             registration = entry.registration
             if registration.urn not in self._old or not registration.custom:
@@ -211,10 +251,20 @@ class Updater:
                 for name, urns in registration.property_dependencies.items()
                 if replaced & set(urns)
             }
-            if any(replaces(registration.type, name) is not False for name in names):
+            forced = input_names(
+                "replace_on_changes", registration.replace_on_changes, names, registration
+            )
+            if registration.deleted_with in replaced or any(
+                name in forced or replaces(registration.type, name) is not False for name in names
+            ):
                 replaced.add(registration.urn)
                 dependents.append(entry)
-        return dependents
+        with_root = [
+            entry
+            for entry in self._old.values()
+            if root in entry.registration.replace_with and entry.registration.urn not in replaced
+        ]
+        return [*dependents, *with_root]
 
     def _add(
         self,
@@ -245,11 +295,6 @@ class Updater:
         self._report(
             Step(kind, registration.type, registration.name, registration.urn, changed, note)
         )
-
-
-def _deletes_before_replace(old: Registration, new: Registration) -> bool:
-    """The option of the program, also if it is False. Without the option, the provider decides."""
-    return keeps_name(old, new) if new.delete_before_replace is None else new.delete_before_replace
 
 
 def _reject_protected(entries: Iterable[Entry]) -> None:

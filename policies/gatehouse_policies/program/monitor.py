@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from google.protobuf import empty_pb2
+from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime import mocks
 from pulumi.runtime.proto import resource_pb2
 
@@ -19,6 +19,18 @@ from gatehouse_policies.program.types import UNKNOWN, Provider, Registration, Re
 from gatehouse_policies.program.values import decode, properties
 
 STACK_TYPE = "pulumi:pulumi:Stack"
+_FIELDS = """
+    type name parent custom remote object provider providers dependencies propertyDependencies
+    protect retainOnDelete deletedWith deleteBeforeReplace deleteBeforeReplaceDefined ignoreChanges
+    replaceOnChanges replace_with replacement_trigger aliases aliasURNs additionalSecretOutputs
+    customTimeouts importId hooks sourcePosition stackTrace
+    version pluginDownloadURL pluginChecksums packageRef hideDiffs snippetId parentStackTraceHandle
+    acceptSecrets acceptResources accepts_byte_string aliasSpecs supportsPartialValues
+    supportsResultReporting"""
+"""The fields of RegisterResourceRequest that are read or do not change what is created. A request
+with another field, such as an option that a later SDK adds, is rejected. Hooks are rejected when
+they are registered.
+"""
 
 
 def _rejection(feature: str, instead: str) -> Callable[["Monitor", Any], Any]:
@@ -134,10 +146,11 @@ class Monitor(mocks.MockMonitor):
                 f"{_at(source)}{urn}: remote components need the Pulumi engine. Use a component "
                 "in Python."
             )
-        if request.transforms:
+        options = {field.name for field, _ in request.ListFields()} - set(_FIELDS.split())
+        if options:
             _reject(
-                "resource transforms",
-                "Set the property in the declaration of the resource.",
+                f"the resource options {', '.join(sorted(options))}",
+                f"Remove them from {urn}.",
                 _at(source),
             )
         resource = self._create(self._registration(urn, request, source))
@@ -158,6 +171,7 @@ class Monitor(mocks.MockMonitor):
             provider=request.provider,
             dependencies=tuple(request.dependencies),
             secret_inputs=secrets,
+            additional_secret_outputs=tuple(request.additionalSecretOutputs),
             import_id=request.id,
             external=True,
             source=self._source(request),
@@ -192,6 +206,9 @@ class Monitor(mocks.MockMonitor):
         return properties(resource.outputs, resource.registration.secret_output_names)
 
     def _registration(self, urn: str, request: Any, source: str) -> Registration:
+        """The registration, with the options that a resource inherits from its parent, as in the
+        engine (inheritFromParent in source_eval.go). The SDK adds other inherited options.
+        """
         inputs, secrets = decode(request.object)
         provider = request.provider
         if request.custom and not provider and not request.type.startswith("pulumi:"):
@@ -201,6 +218,8 @@ class Monitor(mocks.MockMonitor):
             for name in ("create", "update", "delete")
             if (value := getattr(request.customTimeouts, name))
         }
+        trigger = struct_pb2.Struct(fields={"value": request.replacement_trigger})
+        parent = self._resources_by_urn.get(request.parent)
         return Registration(
             urn=urn,
             type=request.type,
@@ -217,11 +236,18 @@ class Monitor(mocks.MockMonitor):
             secret_inputs=secrets,
             additional_secret_outputs=tuple(request.additionalSecretOutputs),
             ignore_changes=tuple(request.ignoreChanges),
-            retain_on_delete=request.retainOnDelete,
-            deleted_with=request.deletedWith,
+            retain_on_delete=parent.registration.retain_on_delete
+            if parent is not None and not request.HasField("retainOnDelete")
+            else request.retainOnDelete,
+            deleted_with=parent.registration.deleted_with
+            if parent is not None and not request.deletedWith
+            else request.deletedWith,
             delete_before_replace=request.deleteBeforeReplace
             if request.deleteBeforeReplaceDefined
             else None,
+            replace_on_changes=tuple(request.replaceOnChanges),
+            replace_with=tuple(request.replace_with),
+            replacement_trigger=decode(trigger)[0].get("value"),
             aliases=self._aliases(request),
             custom_timeouts=timeouts,
             import_id=request.importId,

@@ -255,6 +255,19 @@ def test_resource_is_not_deleted_if_the_resource_with_which_it_is_deleted_is(sta
     assert stack.destroy() == ["delete topic"]
 
 
+@pytest.mark.parametrize(
+    ("code", "option"),
+    [
+        ('aws.Provider("p", opts=O(env_var_mappings={"A": "B"}))', "envVarMappings"),
+        (two(options='ignore_changes=["tags.owner"]'), "ignore_changes"),
+        (two(options='replace_on_changes=["tags.owner"]'), "replace_on_changes"),
+    ],
+)
+def test_unsupported_resource_option_is_rejected(stack: Stack, code: str, option: str) -> None:
+    stack.up(two())
+    assert option in stack.fails(code)
+
+
 def test_change_that_the_provider_cannot_make_replaces_the_resource_and_says_so(
     stack: Stack,
 ) -> None:

@@ -1,0 +1,104 @@
+"""The sandbox makes the calls of the real Pulumi engine for generated combinations of resource
+options. Recorded results stand for the engine where the Pulumi CLI is not present.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.engine.checkpoint import Checkpoint
+from sandbox.engine.update import destroy, update
+from tests import requires
+from tests.release.fake_aws import ROOT, serving
+from tests.release.real_engine import DeployedAccount
+from tests.sandbox.engine.option_programs import GROUPS, programs
+from tests.sandbox.engine.test_update import Memory
+
+pytestmark = pytest.mark.requirement("TR-17")
+RECORDED = Path(__file__).with_name("option_calls.json")
+_PROVIDER = """#!/bin/sh
+PYTHONPATH={root} exec {python} -m tests.sandbox.engine.option_provider "$@"
+"""
+Calls = dict[str, list[list[str]]]
+
+
+def by_group(phases: Iterable[Iterable[str]]) -> Calls:
+    """The calls of each group in each phase, sorted."""
+    rows = [list(phase) for phase in phases]
+    groups: defaultdict[str, list[list[str]]] = defaultdict(lambda: [[] for _ in rows])
+    for number, phase in enumerate(rows):
+        for call in phase:
+            words = call.split()
+            groups[words[-1].partition("_")[0]][number].append(f"{words[0]} {words[-1]}")
+    return {group: [sorted(calls) for calls in phases] for group, phases in groups.items()}
+
+
+def write_project(folder: Path) -> None:
+    python = {"name": "python", "options": {"virtualenv": str(ROOT / ".venv")}}
+    (folder / "Pulumi.yaml").write_text(json.dumps({"name": "tiny", "runtime": python}))
+    (folder / "Pulumi.dev.yaml").write_text("")
+
+
+def test_calls_are_those_of_the_engine(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    provider, checkpoint, phases = Memory(), Checkpoint(), []
+    for code in programs():
+        (tmp_path / "__main__.py").write_text(code)
+        provider.calls = []
+        update(tmp_path, "dev", provider, checkpoint, report=lambda step: None)
+        phases.append(provider.calls)
+    provider.calls = []
+    destroy(provider, checkpoint, lambda step: None)
+    calls = by_group([*phases[1:], provider.calls])
+    recorded: Calls = json.loads(RECORDED.read_text())
+    assert len(recorded) == GROUPS
+    assert {group: calls.get(group) for group in recorded} == recorded
+
+
+@requires.PULUMI
+def test_recorded_calls_are_those_of_the_engine(tmp_path: Path) -> None:
+    """To record them again: RECORD=1."""
+    write_project(tmp_path)
+    plugin = tmp_path / "bin" / "pulumi-resource-aws"
+    plugin.parent.mkdir()
+    plugin.write_text(_PROVIDER.format(root=ROOT, python=sys.executable))
+    plugin.chmod(0o755)
+    account, phases = DeployedAccount(), []
+    with serving(account) as url:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")},
+            "PATH": f"{plugin.parent}{os.pathsep}{os.environ['PATH']}",
+            "PULUMI_HOME": str(tmp_path / "home"),
+            "PULUMI_BACKEND_URL": tmp_path.as_uri(),
+            "PULUMI_CONFIG_PASSPHRASE": "",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "NO_PROXY": "127.0.0.1",
+            "AWS_ENDPOINT_URL": url,
+        }
+
+        def pulumi(*words: str) -> None:
+            command = ["pulumi", *words, "--non-interactive"]
+            subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+
+        pulumi("stack", "init", "dev")
+        for command, code in (*(("up", code) for code in programs()), ("destroy", "")):
+            (tmp_path / "__main__.py").write_text(code)
+            account.operations.clear()
+            pulumi(command, "--yes", "--skip-preview", "--stack", "dev")
+            phases.append([_call(row) for row in account.operations])
+    calls = by_group(phases[1:])
+    if os.environ.get("RECORD"):
+        RECORDED.write_text(json.dumps(calls, separators=(",", ":")) + "\n")
+    assert calls == json.loads(RECORDED.read_text())
+
+
+def _call(row: dict[str, Any]) -> str:
+    return f"{row['operation']} {row['urn'].rpartition('::')[2]}"
