@@ -87,8 +87,8 @@ def invocation_is_restricted(resource: Resource) -> CheckResults:
 # Supported runtimes as of November 2026.
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html#runtimes-supported
 _RUNTIMES = name_set(
-    "python3.11 python3.12 python3.13 python3.14 nodejs22.x nodejs24.x java21 java25 dotnet8 "
-    "dotnet10 ruby3.3 ruby3.4 provided.al2023"
+    "python3.11 python3.12 python3.13 python3.14 nodejs22.x nodejs24.x java17 java17.al2023 java21 "
+    "java25 dotnet10 ruby3.3 ruby3.4 ruby4.0 provided.al2023"
 )
 
 
