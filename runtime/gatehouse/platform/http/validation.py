@@ -191,8 +191,8 @@ def _decode(body: bytes, kind: type[T]) -> T:
 
 
 def _malformed(body: bytes, exc: Exception) -> BadRequest:
-    """The error for a body that is not JSON. Its location has a line and a column, unless the json
-    module accepts the body.
+    """The error for a body that is not JSON. Its location has a line and a column if the body is
+    small, unless the json module accepts it.
     """
     if isinstance(exc, RecursionError):
         return invalid("body", "is nested too deeply", "send a flatter document")
@@ -204,7 +204,9 @@ def _malformed(body: bytes, exc: Exception) -> BadRequest:
         )
     location = "body"
     try:
-        json.loads(body.decode())
+        text = body.decode()
+        if len(body) <= _SMALL_BYTES_MAX:
+            json.loads(text)
     except UnicodeDecodeError:
         return invalid("body", "is not UTF-8 text", "send JSON encoded as UTF-8")
     except json.JSONDecodeError as error:
