@@ -12,7 +12,7 @@ from gatehouse.core.keys import KeyEnvironment, KeyId
 from tests.runtime.console_client import Console
 
 #: Settings that exclude other settings.
-EXCLUDING = ("forward_authorization", "credential_header")
+EXCLUDING = {"forward_authorization": True, "credential_header": "Authorization"}
 
 
 def instance(instance_id: str, *, healthy: bool = True) -> CoreRecord:

@@ -24,7 +24,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sandbox.local.run_state import RunStateFile
-from tools.attack.attacks import Outcome, Target, attack_all
+from tools.attack.attacks import Attack, Outcome, Target, attack_all
 from tools.attack.connection import Service, recording_core, request
 from tools.attack.sandbox_attacks import SANDBOX_ATTACKS, proxied_service
 
@@ -66,9 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{options.url} cannot be reached: {error}")
 
 
-async def attack_sandbox(home: Path) -> list[Outcome]:
-    """Run the attacks against the sandbox with this state folder, with a Core that records
-    requests.
+async def attack_sandbox(home: Path, others: Sequence[Attack] = SANDBOX_ATTACKS) -> list[Outcome]:
+    """Run the attacks and these others against the sandbox with this state folder, with a Core that
+    records requests.
     """
     stack = json.loads((home / "up.json").read_text())
     async with (
@@ -109,7 +109,7 @@ async def attack_sandbox(home: Path) -> list[Outcome]:
         if not (await target.gateway.send(hello)).endswith(b"ok"):
             failure = "the Core cannot be reached through the gateway"
             return [Outcome("the recording Core", 1, [failure])]
-        return await attack_all(target, SANDBOX_ATTACKS)
+        return await attack_all(target, others)
 
 
 def _memory(home: Path) -> dict[str, int]:

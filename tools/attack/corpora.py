@@ -234,10 +234,10 @@ MALFORMED_BODIES: tuple[tuple[bytes, tuple[str, str, str]], ...] = (
     ),
     (b'\xef\xbb\xbf{"token":"a"}', ("body", "begins with a byte order mark", "")),
     ('{"token":"\u00eb"}'.encode("latin-1"), ("body", "is not UTF-8 text", "")),
-    (b'{"token":"\\ud800"}', ("body at line 1, column 19", "is not valid JSON", "")),
+    (b'{"token":"\\ud800"}', ("body", "is not valid JSON", "")),
     (b'{"token":"a"', ("body at line 1, column 13", "is not valid JSON", "")),
     (b"", ("body at line 1, column 1", "is not valid JSON", "")),
-    (b'{"token":"a","cost":NaN}', ("body at line 1, column 21", "is not valid JSON", "")),
+    (b'{"token":"a","cost":NaN}', ("body", "is not valid JSON", "")),
     (
         b'{"token":"a","cost":1e400}',
         ("body.cost", "is too large", "send a number that fits in 64 bits"),

@@ -171,7 +171,8 @@ def invalid(location: str, message: str, fix: str) -> BadRequest:
 def _decode(body: bytes, kind: type[T]) -> T:
     # The opening quote of a string does not follow a backslash, so this counts each string once or
     # twice.
-    if body.count(b'"') - body.count(b'\\"') > 2 * STRINGS_MAX:
+    quotes = body.count(b'"')
+    if quotes > 2 * STRINGS_MAX and quotes - body.count(b'\\"') > 2 * STRINGS_MAX:
         raise invalid("body", f"contains more than {STRINGS_MAX:,} strings", "divide the request")
     try:
         return cast("msgspec.json.Decoder[T]", _decoder(kind)).decode(body)  # type: ignore[arg-type]  # types are hashable
