@@ -326,6 +326,11 @@ def _from_settings(settings: Settings, *, secrets: bool) -> dict[str, str]:
     return {row["name"]: _value(settings, row["setting"]) for row in rows}
 
 
+def cache_access() -> str:
+    """Return the ACL rules of the Valkey user that the processes log in as."""
+    return str(_document()["cache"]["access"])
+
+
 @cache
 def _document() -> dict[str, Any]:
     return tomllib.loads(PATH.read_text(encoding="utf-8"))

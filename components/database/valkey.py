@@ -4,12 +4,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Placement, StackComponent
-from components.contract import Stack
+from components.contract import Stack, cache_access
 from components.naming import DataClass, tags
 from components.settings.data import CACHE_PORT
-
-ACCESS_STRING = "on ~* &* +@all -@admin -@dangerous"
-"""Permissions of the application user: all data commands, no administrative commands."""
 
 
 class Valkey(StackComponent):
@@ -104,7 +101,7 @@ class Valkey(StackComponent):
         names = self.names
         rows: tuple[tuple[str, str, str, str, DataClass], ...] = (
             ("default", "default", "off -@all", "no-password-required", "none"),
-            ("app", names.name("app"), ACCESS_STRING, "iam", "internal"),
+            ("app", names.name("app"), f"on {cache_access()}", "iam", "internal"),
         )
         users = [
             aws.elasticache.User(

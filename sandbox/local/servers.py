@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -26,12 +27,13 @@ from gatehouse_policies.files import write_private
 from sandbox import child_processes
 from sandbox.child_processes import ProcessRecord
 from sandbox.errors import SandboxError
-from sandbox.paths import is_own_file
+from sandbox.paths import REPOSITORY, is_own_file
 from sandbox.ports import HOST, free_port
 
 DATABASE = "gatehouse"
 OWNER_ROLE = "gatehouse_owner"
 APP_ROLE = "gatehouse_app"
+CACHE_USER = "app"
 _PREFIX = "gatehouse-server-"
 _START_S = 30.0
 # PostgreSQL does not run as root: the first existing user runs it instead.
@@ -173,8 +175,10 @@ def postgres(log: Path | None = None) -> Iterator[Postgres]:
 
 @contextmanager
 def redis(log: Path | None = None, **options: str) -> Iterator[str]:
-    """Run a Redis or Valkey server on a free port of 127.0.0.1. Yields the URL of the server.
-    `options`: further settings of the server, with underscores instead of hyphens.
+    """Run a Redis or Valkey server on a free port of 127.0.0.1. Yields the URL with the user of the
+    processes, who has the permissions of a deployment. The default user, with the same password,
+    has all permissions. `options`: further settings of the server, with underscores instead of
+    hyphens.
 
     Raises SandboxError if neither server is installed.
     """
@@ -191,6 +195,11 @@ def redis(log: Path | None = None, **options: str) -> Iterator[str]:
             "maxmemory-policy": "noeviction",
             **{name.replace("_", "-"): value for name, value in options.items()},
         }
+        password = settings["requirepass"]
+        access = tomllib.loads((REPOSITORY / "runtime/contract.toml").read_text())["cache"][
+            "access"
+        ]
+        settings[f"user {CACHE_USER}"] = f"on >{password} {access}"
         config = folder / "redis.conf"
         write_private(config, "".join(f"{name} {value}\n" for name, value in settings.items()))
         child = child_processes.start(
@@ -201,7 +210,7 @@ def redis(log: Path | None = None, **options: str) -> Iterator[str]:
             child_processes.wait_until(
                 child, lambda: _redis_ready(port), "ready for connections", _START_S
             )
-            yield f"redis://:{settings['requirepass']}@{HOST}:{port}/0"
+            yield f"redis://{CACHE_USER}:{password}@{HOST}:{port}/0"
         finally:
             child.stop()
 

@@ -160,12 +160,14 @@ def test_record_of_another_user_stops_no_process(
         victim.wait()
 
 
-def test_redis_requires_the_password() -> None:
+def test_redis_requires_the_password_and_permissions() -> None:
     with servers.redis() as url:
         assert valkey.Valkey.from_url(url).ping()
         port = int(url.rpartition(":")[2].partition("/")[0])
         with pytest.raises(valkey.AuthenticationError):
             valkey.Valkey(port=port).ping()
+        with pytest.raises(valkey.exceptions.NoPermissionError):
+            valkey.Valkey.from_url(url).flushall()
 
 
 def test_redis_on_path_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
