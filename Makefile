@@ -1,6 +1,6 @@
 # Gatehouse. `make` lists the targets. Every target that needs the virtual environment creates it first.
 .DEFAULT_GOAL := help
-.PHONY: help init up destroy-local down test compatibility check audit attack fuzz docs bench bootstrap image deploy verify rollback preview destroy logs api-keys clean
+.PHONY: help init up destroy-local down test compatibility references check audit attack fuzz docs bench bootstrap image deploy verify rollback preview destroy logs api-keys clean
 MAKEFLAGS += --no-print-directory
 # Without bytecode, each run of the program would compile the AWS SDK (3 s).
 unexport PYTHONDONTWRITEBYTECODE
@@ -49,6 +49,10 @@ test: ## Run the tests (TESTS=path)
 compatibility: ## Run clients generated from the OpenAPI documents, and applications behind the gateway with their own clients (requires npm, Go, rclone, Caddy and HAProxy)
 	@scripts/setup.sh
 	@PATH="$(CURDIR)/.gatehouse/tools/node/bin:$$PATH" $(PY) -m pytest -m slow tests/compatibility
+
+references: ## Run tests on DynamoDB Local, PostgreSQL 16 and 17, and promtool (requires Java, Maven and promtool)
+	@scripts/setup.sh
+	@$(PY) -m pytest -m slow tests/references
 
 check: ## Run format, lint, type, import, web UI, workflow and policy checks; with ENV= the policy checks of one stack (PROJECT=account)
 	@scripts/setup.sh

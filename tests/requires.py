@@ -31,7 +31,13 @@ WEB_UI = pytest.mark.skipif(
 #: In CI only, because sudo reports users who may not use it.
 _AS_ROOT = ["sudo", "-n"] if IN_CI and os.geteuid() != 0 else []
 #: Debian packages whose names are not those of their programs.
-_PACKAGES = {"nginx": "nginx-light", "go": "golang-go"}
+_PACKAGES = {
+    "nginx": "nginx-light",
+    "go": "golang-go",
+    "java": "default-jre-headless",
+    "mvn": "maven",
+    "promtool": "prometheus",
+}
 
 
 def missing(name: str) -> str:

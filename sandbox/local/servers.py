@@ -124,17 +124,19 @@ class Postgres:
 
 
 @contextmanager
-def postgres(log: Path | None = None) -> Iterator[Postgres]:
-    """Run a PostgreSQL server on a free port of 127.0.0.1. Raises SandboxError if it does not
-    start.
+def postgres(log: Path | None = None, servers: Path | None = None) -> Iterator[Postgres]:
+    """Run a PostgreSQL server on a free port of 127.0.0.1. `servers`: folder with `initdb` and
+    `postgres` of another version, which every user can access. Raises SandboxError if the server
+    does not start.
     """
     user = _unprivileged() if os.geteuid() == 0 else child_processes.UnixUser()
     with _folder(user) as folder:
         binaries = _reachable(_postgres_binaries(), user, folder)
+        servers = servers or binaries
         log = log or folder / "postgres.log"
         data = folder / "data"
         initdb = [
-            str(binaries / "initdb"),
+            str(servers / "initdb"),
             "-D",
             str(data),
             "-U",
@@ -150,7 +152,7 @@ def postgres(log: Path | None = None) -> Iterator[Postgres]:
         ]
         child_processes.run("initdb", initdb, log=log, cwd=folder, user=user)
         port = free_port()
-        command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder)]
+        command = [str(servers / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder)]
         command += [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
         child = child_processes.start(
             "postgres", command, log=log, cwd=folder, user=user, death_signal=signal.SIGQUIT

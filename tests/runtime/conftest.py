@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from gatehouse.platform.db.migrations import runner
@@ -19,6 +21,8 @@ from tests.runtime.console_client import Console, open_console
 from tests.runtime.psql import Psql
 from tests.runtime.silent_servers import silent_server
 
+#: The folder with `initdb` and `postgres` of another version (tests/references).
+POSTGRES_VARIABLE = "GATEHOUSE_POSTGRES"
 _numbers = itertools.count(1)
 
 
@@ -120,7 +124,8 @@ async def lock_waits(pool: Pool) -> int:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[servers.Postgres]:
-    with servers.postgres() as server:
+    folder = os.environ.get(POSTGRES_VARIABLE)
+    with servers.postgres(servers=Path(folder) if folder else None) as server:
         yield server
 
 

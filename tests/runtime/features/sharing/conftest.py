@@ -73,11 +73,13 @@ def aws() -> Iterator[str]:
             "AWS_REGION": REGION,
         }.items():
             environment.setenv(name, value)
-        create_table(boto3.client("dynamodb", region_name=REGION))
+        dynamodb: Any = boto3.client("dynamodb", region_name=REGION)
+        create_table(dynamodb)
         s3: Any = boto3.client("s3", region_name=REGION)
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         yield boto3.client("kms", region_name=REGION).create_key()["KeyMetadata"]["KeyId"]
+        dynamodb.delete_table(TableName=TABLE)  # DynamoDB Local outlives the emulator
 
 
 @pytest.fixture(scope="module")

