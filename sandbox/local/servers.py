@@ -217,6 +217,11 @@ def redis(log: Path | None = None, **options: str) -> Iterator[str]:
             child.stop()
 
 
+def administrator(url: str) -> str:
+    """Return the URL of a Redis server with the user that has all permissions."""
+    return url.replace(f"//{CACHE_USER}:", "//:")
+
+
 @contextmanager
 def _folder(user: child_processes.UnixUser) -> Iterator[Path]:
     clean_up()

@@ -1,19 +1,14 @@
-"""A Redis server as its administrator sees it: the user of the processes may not do this."""
+"""The process of a Redis server that a test stops or kills."""
 
 from typing import Any
 
 from valkey import Valkey
 
-from sandbox.local.servers import CACHE_USER
-
-
-def administrator(url: str) -> str:
-    """The URL with the user that has all permissions."""
-    return url.replace(f"//{CACHE_USER}:", "//:")
+from sandbox.local.servers import administrator
 
 
 def redis_pid(url: str) -> int:
-    """The ID of the server process, which a test stops or kills."""
+    """The ID of the server process."""
     with Valkey.from_url(administrator(url)) as client:
         info: Any = client.info("server")
     return int(info["process_id"])

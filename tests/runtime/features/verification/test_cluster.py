@@ -20,7 +20,6 @@ from valkey.asyncio import ValkeyCluster
 
 from sandbox.local import servers
 from sandbox.ports import free_port
-from tests.runtime.redis_process import administrator
 
 #: Slots of the shards, and a hash tag in each of them (Redis Cluster Specification, "Hash tags").
 SHARDS = {"3": (0, 5460), "1": (5461, 10922), "0": (10923, 16383)}
@@ -41,7 +40,7 @@ def cluster() -> Iterator[list[str]]:
             for port in ports
         ]
         clients: list[Any] = [
-            stack.enter_context(Valkey.from_url(administrator(url))) for url in urls
+            stack.enter_context(Valkey.from_url(servers.administrator(url))) for url in urls
         ]
         for client, slots in zip(clients, SHARDS.values(), strict=True):
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", *slots)

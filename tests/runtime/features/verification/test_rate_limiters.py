@@ -23,7 +23,7 @@ from valkey import Valkey
 
 from sandbox.local import servers
 from sandbox.ports import free_port
-from tests.runtime.redis_process import administrator, redis_pid
+from tests.runtime.redis_process import redis_pid
 
 FIVE = RateLimit(name="requests", quota=5, window_s=3600, burst=5)
 TWO = RateLimit(name="writes", quota=2, window_s=3600, burst=2)
@@ -50,7 +50,7 @@ async def close(limits: RateLimits) -> None:
 
 def command(url: str, *parts: str) -> Any:
     """Reply to an administrator, on a separate connection."""
-    with Valkey.from_url(administrator(url)) as client:
+    with Valkey.from_url(servers.administrator(url)) as client:
         return client.execute_command(*parts)
 
 
