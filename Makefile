@@ -52,7 +52,7 @@ compatibility: ## Run clients generated from the OpenAPI documents, and applicat
 
 references: ## Run tests on DynamoDB Local, PostgreSQL 16 and 17, and promtool (requires Java, Maven and promtool)
 	@scripts/setup.sh
-	@$(PY) -m pytest -m slow tests/references
+	@$(PY) -m pytest -m slow tests/references tests/runtime/features/sharing/test_promtool.py
 
 check: ## Run format, lint, type, import, web UI, workflow and policy checks; with ENV= the policy checks of one stack (PROJECT=account)
 	@scripts/setup.sh

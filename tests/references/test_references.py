@@ -22,10 +22,6 @@ from sandbox import child_processes
 from sandbox.ports import free_port
 from tests import requires
 from tests.runtime.conftest import POSTGRES_VARIABLE
-from tests.runtime.console_client import Console
-from tests.runtime.features.sharing.services import Sharing
-
-pytest_plugins = ("tests.runtime.conftest", "tests.runtime.features.sharing.conftest")
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".gatehouse/references"
@@ -118,17 +114,3 @@ def _listens(port: int) -> bool:
 @pytest.mark.requirement("SS-04")
 def test_dynamodb(dynamodb: str) -> None:
     run_tests(SHARING_TESTS, AWS_ENDPOINT_URL_DYNAMODB=dynamodb)
-
-
-@requires.program("promtool")
-@pytest.mark.requirement("TR-13")
-async def test_promtool(console: Console, sharing: Sharing) -> None:
-    """Prometheus accepts the metrics."""
-    await console.create()
-    async with sharing.client() as client:
-        await client.get("/unknown")
-        pages = [(await service.get("/metrics")).text for service in (console.client, client)]
-    for page in pages:
-        command = ("promtool", "check", "metrics")
-        result = subprocess.run(command, input=page, capture_output=True, text=True, check=False)
-        assert (result.returncode, result.stdout + result.stderr) == (0, "")
