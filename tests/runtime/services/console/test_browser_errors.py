@@ -47,12 +47,14 @@ async def expect_report(page: Page, selector: str = "#app") -> None:
 
 
 async def test_test_fails_on_an_error_of_a_page(browser: Browser, origin: str) -> None:
+    async def cause(fault: str) -> None:
+        event = "console" if fault.startswith("console") else "weberror"
+        async with page_of(browser, origin) as page, page.context.expect_event(event):
+            await page.evaluate(f"() => {{ {fault} }}")
+
     for fault in FAULTS:
         with pytest.raises(AssertionError, match=MESSAGE):
-            async with page_of(browser, origin) as page:
-                await page.evaluate(
-                    f"() => new Promise((resolve) => {{ {fault}; setTimeout(resolve) }})"
-                )
+            await cause(fault)
 
 
 async def test_panel_or_page_that_throws_shows_a_message_and_the_rest_remains(
