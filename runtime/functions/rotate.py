@@ -30,8 +30,8 @@ CURRENT, PENDING = "AWSCURRENT", "AWSPENDING"
 #: Maximum number of generations in a value. A rotation that exceeds the maximum removes the oldest
 #: generation. An API key is hashed with the pepper generation that was current when the key was
 #: last used, and becomes invalid when that generation is removed. With a rotation every 30 days,
-#: 100 generations cover eight years. Operators remove unused generations (`gatehouse pepper
-#: status`, record 7). Sessions expire within days.
+#: 100 generations cover eight years. Operators remove unused generations
+#: (record 7). Sessions expire within days.
 GENERATIONS_MAX = {"pepper": 100, "session-key": 3}
 GENERATION_BYTES = 32
 #: Copies of constants in runtime/gatehouse/core/token.py, because this file is deployed alone. A

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from gatehouse.core.keys import OWN_SCHEME, KeyId
+from gatehouse.core.notation import is_visible_ascii
 from gatehouse.core.token import ALPHABET, STEM_CHARS, Pepper, base62, mark
 
 #: Scheme of imported keys: the stored digest is an HMAC of the SHA-256 hash of the token.
@@ -64,12 +65,7 @@ class ImportedKeyIds:
 
 def is_token(text: str) -> bool:
     """True for 8 to 512 visible ASCII characters."""
-    return (
-        TOKEN_CHARS_MIN <= len(text) <= TOKEN_CHARS_MAX
-        and text.isascii()
-        and text.isprintable()
-        and " " not in text
-    )
+    return TOKEN_CHARS_MIN <= len(text) <= TOKEN_CHARS_MAX and is_visible_ascii(text)
 
 
 def material(token: str) -> str:

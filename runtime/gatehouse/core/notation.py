@@ -1,4 +1,6 @@
-"""Notation of durations and rate limits in options of commands and in files from other systems."""
+"""Notation of durations and rate limits in options of commands and in files from other systems, and
+characters of URLs and tokens.
+"""
 
 from __future__ import annotations
 
@@ -34,3 +36,8 @@ def rate_limit(text: str) -> dict[str, str | int] | None:
         "window_s": duration_s(window or "1m") or 0,
     }
     return {**limit, "burst": int(burst)} if burst else limit
+
+
+def is_visible_ascii(text: str) -> bool:
+    """True if all characters are visible ASCII characters, of which a space is none."""
+    return text.isascii() and text.isprintable() and " " not in text

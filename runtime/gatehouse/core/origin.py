@@ -16,6 +16,7 @@ from functools import cached_property
 from urllib.parse import urlsplit
 
 from gatehouse.core.addresses import Address, Network
+from gatehouse.core.notation import is_visible_ascii
 
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -35,6 +36,10 @@ _PORTS = {"http": 80, "https": 443}
 #: Characters that have the same meaning for every server.
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~@:+=,-]+)*/?")
 URL_CHARS_MAX = 300
+_BAD_PATH = (
+    "has a path with an empty segment, a dot segment, or a character other than letters, digits "
+    "and -._~@:+=,"
+)
 _BAD_HOST = "has a host that is neither a DNS name nor an address in standard form"
 
 
@@ -72,11 +77,7 @@ def parse_base_url(url: str) -> BaseUrl:
     """Parses the URL of a Core. Raises ValueError with the rest of a sentence, such as `is not a
     URL`, if the URL is not allowed.
     """
-    if (
-        len(url) > URL_CHARS_MAX
-        or not url.isascii()
-        or any(character <= " " or character in "\\\x7f" for character in url)
-    ):
+    if len(url) > URL_CHARS_MAX or not is_visible_ascii(url) or "\\" in url:
         raise ValueError(
             f"must be at most {URL_CHARS_MAX} visible ASCII characters without a backslash"
         )
@@ -85,29 +86,32 @@ def parse_base_url(url: str) -> BaseUrl:
         port = parts.port
     except ValueError:
         raise ValueError("is not a URL") from None
-    if parts.scheme not in _PORTS:
-        raise ValueError("must begin with https:// or http://")
-    if "@" in parts.netloc:
-        raise ValueError("must not contain a user name or password")
-    if "?" in url or "#" in url:
-        raise ValueError("must not contain a query or fragment")
-    if not _PATH.fullmatch(parts.path):
-        raise ValueError(
-            "has a path with an empty segment, a dot segment, or a character other than letters, "
-            "digits and -._~@:+=,"
-        )
-    host = (parts.hostname or "").removesuffix(".")
-    if parts.netloc.endswith(":") or port == 0:
-        raise ValueError("has an empty or zero port")
-    if "[" in parts.netloc or _looks_numeric(host):
+    problems = {
+        "must begin with https:// or http://": parts.scheme not in _PORTS,
+        "must not contain a user name or password": "@" in parts.netloc,
+        "must not contain a query or fragment": "?" in url or "#" in url,
+        _BAD_PATH: _PATH.fullmatch(parts.path) is None,
+        "has an empty or zero port": parts.netloc.endswith(":") or port == 0,
+    }
+    for problem, is_found in problems.items():
+        if is_found:
+            raise ValueError(problem)
+    host = _checked_host((parts.hostname or "").removesuffix("."), in_brackets="[" in parts.netloc)
+    return BaseUrl(parts.scheme, host, port or _PORTS[parts.scheme], parts.path.removesuffix("/"))
+
+
+def _checked_host(host: str, *, in_brackets: bool) -> str:
+    """The host in normal form. Raises ValueError."""
+    # URL parsers accept 2130706433, 0x7f.1 and 127.1 as addresses. Only the dotted-decimal form is
+    # allowed for Cores.
+    if in_brackets or re.fullmatch(r"0x[0-9a-f]*|[0-9]+", host.rpartition(".")[2]):
         try:
-            host = str(ipaddress.ip_address(host))
+            return str(ipaddress.ip_address(host))
         except ValueError:
             raise ValueError(_BAD_HOST) from None
-    elif not _HOST_NAME.fullmatch(host):
+    if not _HOST_NAME.fullmatch(host):
         raise ValueError(_BAD_HOST)
-    path = parts.path.removesuffix("/")
-    return BaseUrl(parts.scheme, host, port or _PORTS[parts.scheme], path)
+    return host
 
 
 def rejection(addresses: Iterable[Address], networks: Sequence[Network]) -> str:
@@ -165,9 +169,3 @@ def _embedded(address: Address) -> Iterable[Address]:
         yield from address.teredo
     if address in _NAT64:
         yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-
-
-def _looks_numeric(host: str) -> bool:
-    # URL parsers accept 2130706433, 0x7f.1 and 127.1 as addresses. Only the dotted-decimal form is
-    # allowed for Cores.
-    return re.fullmatch(r"0x[0-9a-f]*|[0-9]+", host.rsplit(".", 1)[-1]) is not None

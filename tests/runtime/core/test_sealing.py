@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 PEPPER = Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
 SECRET, PURPOSE = bytes(range(32)), "sealed:1"
 
-EXPORT_HEX = "6e6e6e6e6e6e6e6e6e6e6e6e971b31516f556dceb3d604ee0ac542658fe953cb5b070b7bb81442752c4cb05f7ed3cbb31d00c50a40cedb6ffb88f186"  # noqa: E501
+EXPORT_HEX = (
+    "6e6e6e6e6e6e6e6e6e6e6e6e971b31516f556dceb3d604ee0ac542658fe953cb5b070b7bb81442752c4cb05f"
+    "7ed3cbb31d00c50a40cedb6ffb88f186"
+)
 
 
 def nonce(size: int) -> bytes:

@@ -20,7 +20,8 @@ from gatehouse.client.http import Retries
 from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.output import USAGE, print_json, stop
 from gatehouse.core import token as tokens
-from gatehouse.core.notation import duration_s
+from gatehouse.core.imported_tokens import TOKEN_CHARS_MAX
+from gatehouse.core.notation import duration_s, is_visible_ascii
 
 #: Written by `make up DETACH=1` next to the Makefile.
 UP_FILE = Path(".gatehouse/up.json")
@@ -58,7 +59,6 @@ KeyIdArgument = Annotated[
 #: The retries cover a restart of the console, but not more, because a user is waiting for the
 #: command.
 RETRIES = Retries(attempts=3, wait_s_max=5.0)
-_TOKEN_MAX_CHARS = 512
 
 #: Result of a command: the value that --json prints, and a function that prints the result for
 #: people.
@@ -175,12 +175,7 @@ def read_token(value: str, option: str, variable: str) -> str:
             f"no token: set {variable}, or use {option} - and write it to standard input",
             code=USAGE,
         )
-    if (
-        len(token) > _TOKEN_MAX_CHARS
-        or not token.isascii()
-        or not token.isprintable()
-        or " " in token
-    ):
+    if len(token) > TOKEN_CHARS_MAX or not is_visible_ascii(token):
         stop(
             (
                 f"the value of {option} or {variable} contains characters that are not allowed in "

@@ -26,6 +26,7 @@ from gatehouse.core.errors import (
     Problem,
     Unavailable,
 )
+from gatehouse.core.notation import is_visible_ascii
 from gatehouse.core.origin import parse_base_url, rejection
 from gatehouse.core.token import ID_CHARS, Pepper, base62
 from gatehouse.core.webhook_signatures import webhook_secret, webhook_signature
@@ -111,11 +112,7 @@ class WebhookService:
 def _url_problem(url: str, networks: tuple[Network, ...]) -> str:
     """Reason why a URL is rejected, or an empty string if the URL is accepted. Host names are
     resolved and checked for each delivery."""
-    if (
-        not url.isascii()
-        or any(character <= " " or character in "\\\x7f" for character in url)
-        or "#" in url
-    ):
+    if not is_visible_ascii(url) or "\\" in url or "#" in url:
         return "must consist of visible ASCII characters, without a fragment or backslash"
     scheme, _, rest = url.partition("://")
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import msgspec
+from msgspec.structs import astuple, replace
 
 from gatehouse.core.clock import rfc3339, to_datetime, to_seconds
 from gatehouse.core.verification import Code
 from gatehouse.features.usage.models import UsageBatch
 from gatehouse.features.usage.schemas import UsagePointView
-from gatehouse.platform.db.pool import Connection, Pool, row_count
+from gatehouse.platform.db.pool import Pool, row_count
 from gatehouse.platform.db.statements import Conditions
 
 #: Width of the stored buckets in seconds -> retention in seconds.
@@ -31,8 +31,8 @@ RETURNING number
 # for locks.
 _PURGED = "SELECT id FROM api_key WHERE id = ANY ($1) AND state = 'purged'"
 
-# Rows are in the order of the primary key, so that concurrent workers lock the same buckets in the
-# same order.
+# The first parameters are the columns of `UsageRow`. Rows are in the order of the primary key, so
+# that concurrent workers lock the same buckets in the same order.
 _COUNT = """
 INSERT INTO usage_count (width_s, key_id, starts_at, core, code, count)
 SELECT width_s, key_id, to_timestamp(minute - minute % width_s) AS starts_at, core, code, sum(count)
@@ -61,7 +61,16 @@ class UsageRepository:
     async def add(self, batch: UsageBatch) -> None:
         """Add a batch. Idempotent. After Unavailable, the caller sends the batch again."""
         async with self._pool.transaction() as connection:
-            await _add(connection, batch)
+            if await connection.fetchval(_CLAIM_BATCH, batch.worker_id, batch.number) is None:
+                return  # the batch was added earlier, but the confirmation was lost
+            key_ids = {row.key_id for row in batch.rows}
+            purged = {row["id"] for row in await connection.fetch(_PURGED, list(key_ids))}
+            # Requests with a purged key are counted without a key.
+            rows = [replace(row, key_id="") if row.key_id in purged else row for row in batch.rows]
+            columns = zip(*map(astuple, rows), strict=True)
+            await connection.execute(_COUNT, *map(list, columns), list(RETENTION_S))
+            used = {row.key_id for row in rows if row.key_id and row.code == Code.VALID}
+            await connection.execute(_ADD_ACTIVITY, list(used), to_datetime(batch.at))
 
     async def series(
         self,
@@ -144,25 +153,3 @@ class UsageRepository:
                 "DELETE FROM usage_batch WHERE seen_at < $1", instant - timedelta(days=1)
             )
         return row_count(status)
-
-
-async def _add(connection: Connection, batch: UsageBatch) -> None:
-    if await connection.fetchval(_CLAIM_BATCH, batch.worker_id, batch.number) is None:
-        return  # the batch was added earlier, but the confirmation was lost
-    rows, key_ids = batch.rows, {row.key_id for row in batch.rows}
-    purged = {row["id"] for row in await connection.fetch(_PURGED, list(key_ids))}
-    if purged:  # their requests are counted without a key
-        rows = tuple(
-            msgspec.structs.replace(row, key_id="") if row.key_id in purged else row for row in rows
-        )
-    await connection.execute(
-        _COUNT,
-        [row.key_id for row in rows],
-        [row.core for row in rows],
-        [row.code for row in rows],
-        [row.minute for row in rows],
-        [row.count for row in rows],
-        list(RETENTION_S),
-    )
-    used = {row.key_id for row in rows if row.key_id and row.code == Code.VALID}
-    await connection.execute(_ADD_ACTIVITY, list(used), to_datetime(batch.at))

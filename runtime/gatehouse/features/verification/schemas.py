@@ -18,6 +18,7 @@ from msgspec import Meta
 from gatehouse.core.addresses import is_address
 from gatehouse.core.clock import rfc3339, rounded
 from gatehouse.core.http_signatures import SignatureError
+from gatehouse.core.imported_tokens import TOKEN_CHARS_MAX
 from gatehouse.core.verification import (
     Code,
     RateLimitState,
@@ -30,7 +31,6 @@ from gatehouse.platform.http.fields import (
     COST_MAX,
     REQUEST_ID,
     SCOPES_MAX,
-    TOKEN_CHARS_MAX,
     CoreName,
     Effective,
     Environment,

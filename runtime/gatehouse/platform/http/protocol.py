@@ -188,60 +188,61 @@ class HttpProtocol(asyncio.Protocol, Connection):
             self._parse(data)
 
     def _parse(self, data: bytes) -> None:
-        parts = [memoryview(data)]
+        """Parses data, and starts the requests that it contains."""
         self._head_bytes += len(data)
+        has_deadline = False
         try:
-            while parts:
-                part, exchange = parts.pop(), self._receiving
-                size = _HEAD_SLICE_BYTES if exchange is None else _BODY_SLICE_BYTES
-                if len(part) > size and (exchange is None or self._is_chunked):
-                    parts.append(part[size:])
-                    part = part[:size]
-                if exchange is None:
-                    is_line = self._in_head and not self._headers
-                    is_line = is_line and len(self._line) <= _TARGET_BYTES_MAX
-                    self._line = self._line + part if is_line else bytes(part)
-                try:
-                    self._parser.feed_data(part)
-                except httptools.HttpParserUpgrade as exc:
-                    parts.append(part[exc.args[0] :])
-                    if self._is_upgrade:
-                        # The data after the request is not HTTP, even if the application rejects
-                        # the upgrade.
-                        self._upgrade_data, self._line = bytearray(), b""
-                        while parts:
-                            self._add_upgrade_data(parts.pop())
-                        self._start_exchanges()
-                        return
-                    parts.append(memoryview(self._head_without_upgrade()))
-                self._later_bytes += len(part)
-                if self._is_chunked and exchange is not None and exchange is self._receiving:
-                    self._check_framing(len(part))
-                if parts and self._exchanges and self._receiving is None:
-                    self._later = b"".join(reversed(parts))
-                    self.transport.pause_reading()
-                    break
+            self._feed(memoryview(data))
             if self._headers or self._in_head:
                 self._check_size()
             if self._in_head:
                 self._check_protocol()
             self._count_unfinished()
+            has_deadline = self._upgrade_data is None
         except GatehouseError as exc:
             self._reject(exc)
-            self._start_exchanges()
         except httptools.HttpParserError as exc:
             cause = exc.__context__
-            self._reject(
-                cause
-                if isinstance(cause, GatehouseError)
-                else BadRequest("The request is not valid HTTP/1.1.")
-            )
-            self._start_exchanges()
-        else:
-            self._start_exchanges()
+            invalid = BadRequest("The request is not valid HTTP/1.1.")
+            self._reject(cause if isinstance(cause, GatehouseError) else invalid)
+        self._start_exchanges()
+        if has_deadline:
             self._set_deadline()
         if self._headers or not self._in_head:
             self._line = b""
+
+    def _feed(self, data: memoryview) -> None:
+        """Parses data in slices, until a request waits for the response to an earlier one. Raises
+        GatehouseError and HttpParserError.
+        """
+        while data:
+            exchange = self._receiving
+            if exchange is None:
+                part = data[:_HEAD_SLICE_BYTES]
+                is_line = self._in_head and not self._headers
+                is_line = is_line and len(self._line) <= _TARGET_BYTES_MAX
+                self._line = self._line + part if is_line else bytes(part)
+            else:
+                part = data[:_BODY_SLICE_BYTES] if self._is_chunked else data
+            try:
+                self._parser.feed_data(part)
+                data = data[len(part) :]
+            except httptools.HttpParserUpgrade as exc:
+                data = data[exc.args[0] :]
+                if self._is_upgrade:
+                    # The data after the request is not HTTP, even if the application rejects the
+                    # upgrade.
+                    self._upgrade_data = bytearray()
+                    self._add_upgrade_data(data)
+                    return
+                data = memoryview(self._head_without_upgrade() + data)
+            self._later_bytes += len(part)
+            if self._is_chunked and exchange is not None and exchange is self._receiving:
+                self._check_framing(len(part))
+            if data and self._exchanges and self._receiving is None:
+                self._later = bytes(data)
+                self.transport.pause_reading()
+                return
 
     def _parse_later(self) -> None:
         data, self._later = self._later, b""
