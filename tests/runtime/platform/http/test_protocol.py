@@ -649,6 +649,17 @@ async def test_bytes_of_requests_that_have_not_begun_are_bounded(
         )
 
 
+async def test_head_of_an_upgrade_does_not_count_after_it_was_received(patient: Running) -> None:
+    connections = patient.connections
+    _, writer = await patient.connect()
+    writer.write(b"GET /unread HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 5000)
+    await _until(lambda: connections.body_bytes_total > 0)
+    writer.write(b"\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+    await _until(lambda: bool(connections.running))
+    assert connections.body_bytes_total == 0
+    writer.close()
+
+
 async def test_connection_is_freed_after_an_error_without_garbage_collection(
     patient: Running,
 ) -> None:
