@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -36,12 +36,9 @@ def create_client(
     timeout_s: float,
     attempts: int,
     read_timeout_s: float | None = None,
-    config: Mapping[str, Any] | None = None,
 ) -> Any:
     """Create a client without opening a connection. `timeout_s`: connection timeout.
     `read_timeout_s`: response timeout, by default `timeout_s`.
-
-    config: further arguments of `botocore.config.Config`.
     """
     import boto3
     from botocore.config import Config
@@ -54,7 +51,6 @@ def create_client(
         # botocore builds its own header twice for each call, in a sixth of the CPU time of the
         # call.
         user_agent=f"gatehouse/{__version__}",
-        **(config or {}),
     )
     # boto3 reads only AWS_DEFAULT_REGION, but tasks set AWS_REGION (contract.toml).
     return boto3.client(service, region_name=os.environ.get("AWS_REGION"), config=settings)  # type: ignore[call-overload]

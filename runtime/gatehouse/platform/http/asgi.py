@@ -8,9 +8,7 @@ import asyncio
 import random
 import time
 import traceback
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import msgspec
@@ -66,33 +64,6 @@ class Response(NamedTuple):
     status: int
     headers: list[Header]
     body: bytes
-
-
-class Exchange(ABC):
-    """A request at the server, which serves complete bodies and responses without ASGI messages.
-    The scope contains it under `EXCHANGE` until the response is complete.
-
-    is_received: the whole request has been received. disconnected: the client has disconnected.
-    is_cancelled_on_disconnect: then the application is cancelled.
-    """
-
-    is_received = disconnected = is_cancelled_on_disconnect = False
-
-    @abstractmethod
-    def take_body(self) -> bytes:
-        """The part of the body that has been received and not been read."""
-
-    @property
-    @abstractmethod
-    def is_writable(self) -> bool:
-        """False if the client has to read earlier responses first, or has disconnected."""
-
-    @abstractmethod
-    def respond(self, response: Response) -> None:
-        """Sends a complete response. Has no effect if the client has disconnected."""
-
-
-EXCHANGE = "gatehouse.exchange"
 
 
 class StreamedResponse(NamedTuple):
@@ -221,24 +192,9 @@ def missing(defaults: Iterable[Header], headers: Iterable[Header]) -> list[Heade
     return [header for header in defaults if header[0] not in names]
 
 
-def exchange_of(scope: Scope) -> Exchange | None:
-    """The exchange of a request. None after the response, and for other servers."""
-    exchange: Exchange | None = scope.get(EXCHANGE)
-    return exchange
-
-
 async def reply(send: Send, status: int, body: bytes) -> None:
     """Send a response with a JSON body."""
     await send_messages(send, Response(status, response_headers(body, JSON, ()), body))
-
-
-async def send_response(scope: Scope, send: Send, response: Response) -> None:
-    """Send a complete response."""
-    exchange = exchange_of(scope)
-    if exchange is not None and exchange.is_writable:
-        exchange.respond(response)
-    else:
-        await send_messages(send, response)
 
 
 async def send_messages(send: Send, response: Response) -> None:
@@ -275,58 +231,17 @@ async def send_stream(
         response.close()
 
 
-class BodyMemory(ABC):
-    """Counts the bytes of unfinished request bodies that a worker keeps in memory. The server sets
-    `BODY_MEMORY` in the state.
-    """
-
-    @abstractmethod
-    def of_body(self, scope: Scope) -> AbstractContextManager[KeepBytes]:
-        """The memory of the body of a request. At the end of the block, its bytes no longer
-        count.
-        """
-
-
-#: Counts bytes of a body that are kept in memory. Raises TooManyRequests or Unavailable if a limit
-#: is exceeded; the bytes count even then.
-KeepBytes = Callable[[int], None]
-
+#: Name of the memory for bodies in the state (connections.py).
 BODY_MEMORY = "body_memory"
 
 
-def body_memory(scope: Scope) -> AbstractContextManager[KeepBytes]:
-    """The memory of the body of a request: see `BodyMemory.of_body`. A server without limits, such
-    as a Lambda function, counts nothing.
-    """
-    memory: BodyMemory | None = scope.get("state", {}).get(BODY_MEMORY)
-    return nullcontext(lambda size: None) if memory is None else memory.of_body(scope)
-
-
-async def read_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
-    """Read the request body. Raises BodyTooLarge, TooManyRequests and Unavailable if the worker
-    keeps too many bytes of unfinished bodies in memory, and ClientGone if the client
-    disconnects."""
-    exchange = exchange_of(scope)
-    if exchange is not None and exchange.is_received:
-        content = exchange.take_body()
-        if len(content) > bytes_max:
-            raise _too_large(bytes_max)
-        return content
-    body = []
-    with body_memory(scope) as keep:
-        async for chunk in body_chunks(scope, receive, bytes_max):
-            body.append(chunk)
-            keep(len(chunk))
-    return b"".join(body)
-
-
-def _too_large(bytes_max: int) -> BodyTooLarge:
+def too_large_error(bytes_max: int) -> BodyTooLarge:
     return BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
 
 
 async def body_chunks(scope: Scope, receive: Receive, bytes_max: int) -> AsyncIterator[bytes]:
     """Yield the request body as it arrives. Raises BodyTooLarge and ClientGone."""
-    too_large = _too_large(bytes_max)
+    too_large = too_large_error(bytes_max)
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
     if declared.isdigit() and int(declared[:20]) > bytes_max:
         raise too_large

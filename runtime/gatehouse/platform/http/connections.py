@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from email.utils import formatdate
 from typing import Any
 
@@ -21,8 +21,12 @@ from gatehouse.platform.settings import ConnectionSettings
 NETWORK_BODIES_BYTES_MAX = 8 * 1024 * 1024
 BODIES_BYTES_MAX = 32 * 1024 * 1024
 
+#: Counts bytes of a body that are kept in memory. Raises TooManyRequests or Unavailable if a limit
+#: is exceeded; the bytes count even then.
+KeepBytes = Callable[[int], None]
 
-class Connections(asgi.BodyMemory):
+
+class Connections:
     """The connections of one worker, and the number of connections and unfinished bodies per
     network.
 
@@ -102,8 +106,10 @@ class Connections(asgi.BodyMemory):
             )
 
     @contextmanager
-    def of_body(self, scope: asgi.Scope) -> Iterator[asgi.KeepBytes]:
-        """Implements asgi.BodyMemory."""
+    def of_body(self, scope: asgi.Scope) -> Iterator[KeepBytes]:
+        """The memory of the body of a request. At the end of the block, its bytes no longer
+        count.
+        """
         network = self.network(scope["client"][0], scope["headers"]) if scope["client"] else ""
         kept = 0
 
@@ -132,3 +138,11 @@ class Connections(asgi.BodyMemory):
             raise Unavailable(
                 "The server is receiving too many bytes of requests at the same time."
             )
+
+
+def body_memory(scope: asgi.Scope) -> AbstractContextManager[KeepBytes]:
+    """The memory of the body of a request. A server without limits, such as a Lambda function,
+    counts nothing.
+    """
+    connections: Connections | None = scope.get("state", {}).get(asgi.BODY_MEMORY)
+    return nullcontext(lambda size: None) if connections is None else connections.of_body(scope)

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.executions import Execution, in_task
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.connections import Connections
+from gatehouse.platform.http.connections import Connections, body_memory
 from gatehouse.platform.http.transport import ClientTransport
 
 #: Reading pauses when more than this number of bytes of a body waits for the application.
@@ -20,6 +20,8 @@ _WAITING_BYTES_MAX = 65_536
 
 #: Statuses of responses without a body.
 _NO_BODY = (204, 304)
+
+_EXCHANGE = "gatehouse.exchange"
 
 CLOSE_LINE = b"connection: close\r\n"
 
@@ -59,13 +61,18 @@ class Connection(ABC):
         """Called when the response is complete."""
 
 
-class Exchange(asgi.Exchange):
-    """scope: ASGI scope. is_received: the whole request has been received. is_started: `call` was
-    called. begins_with_body: the application is called when the body has been received.
+class Exchange:
+    """A request at the server, which serves complete bodies and responses without ASGI messages.
+    The scope contains it under `_EXCHANGE` until the response is complete.
+
+    scope: ASGI scope. is_received: the whole request has been received. disconnected: the client
+    has disconnected. is_cancelled_on_disconnect: then the application is cancelled. is_started:
+    `call` was called. begins_with_body: the application is called when the body has been received.
     keep_alive: the connection is kept after the response.
     """
 
     # Attributes of the class are the initial values, which saves most of the time of `__init__`.
+    is_received = disconnected = is_cancelled_on_disconnect = False
     is_started = begins_with_body = response_started = response_complete = False
     _end_read = _has_body = _chunked = False
     #: Bytes of the body that wait for the application.
@@ -88,11 +95,12 @@ class Exchange(asgi.Exchange):
         self._connection = connection
         self._transport = connection.transport
         self._parts: list[bytes] = []
-        scope[asgi.EXCHANGE] = self
+        scope[_EXCHANGE] = self
 
     # Request
 
     def take_body(self) -> bytes:
+        """The part of the body that has been received and not been read."""
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts, self.waiting_bytes = [], 0
         self._end_read = self.is_received
@@ -122,7 +130,7 @@ class Exchange(asgi.Exchange):
 
     def end(self) -> None:
         """The application can use ASGI messages only."""
-        self.scope.pop(asgi.EXCHANGE, None)  # refers to this object
+        self.scope.pop(_EXCHANGE, None)  # refers to this object
         if self._changed is not None:
             self._changed.set()
 
@@ -130,9 +138,11 @@ class Exchange(asgi.Exchange):
 
     @property
     def is_writable(self) -> bool:
+        """False if the client has to read earlier responses first, or has disconnected."""
         return not (self._transport.write_paused or self.disconnected)
 
     def respond(self, response: asgi.Response) -> None:
+        """Sends a complete response. Has no effect if the client has disconnected."""
         if self.disconnected:
             return
         head = self._begin(response.status, response.headers)
@@ -233,3 +243,36 @@ class Exchange(asgi.Exchange):
         self.response_complete = True
         self.end()
         self._connection.end_exchange(self)
+
+
+def exchange_of(scope: asgi.Scope) -> Exchange | None:
+    """The exchange of a request. None after the response, and for other servers."""
+    exchange: Exchange | None = scope.get(_EXCHANGE)
+    return exchange
+
+
+async def send_response(scope: asgi.Scope, send: asgi.Send, response: asgi.Response) -> None:
+    """Send a complete response."""
+    exchange = exchange_of(scope)
+    if exchange is not None and exchange.is_writable:
+        exchange.respond(response)
+    else:
+        await asgi.send_messages(send, response)
+
+
+async def read_body(scope: asgi.Scope, receive: asgi.Receive, bytes_max: int) -> bytes:
+    """Read the request body. Raises BodyTooLarge, TooManyRequests and Unavailable if the worker
+    keeps too many bytes of unfinished bodies in memory, and ClientGone if the client
+    disconnects."""
+    exchange = exchange_of(scope)
+    if exchange is not None and exchange.is_received:
+        content = exchange.take_body()
+        if len(content) > bytes_max:
+            raise asgi.too_large_error(bytes_max)
+        return content
+    body = []
+    with body_memory(scope) as keep:
+        async for chunk in asgi.body_chunks(scope, receive, bytes_max):
+            body.append(chunk)
+            keep(len(chunk))
+    return b"".join(body)

@@ -15,6 +15,7 @@ from gatehouse.core.errors import GatehouseError
 from gatehouse.core.roles import Role
 from gatehouse.core.token import Pepper
 from gatehouse.platform.http import asgi
+from gatehouse.platform.http.exchange import read_body, send_response
 from gatehouse.platform.http.fields import Cursors
 from gatehouse.platform.observability import Observer, WebSocketUse
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
@@ -206,7 +207,7 @@ class Request:
 
     async def body(self, bytes_max: int) -> bytes:
         """The body. Raises BodyTooLarge, TooManyRequests, Unavailable and ClientGone."""
-        return await asgi.read_body(self.scope, self.receive, bytes_max)
+        return await read_body(self.scope, self.receive, bytes_max)
 
     @property
     def authenticated(self) -> Caller:
@@ -282,7 +283,7 @@ class Request:
         if isinstance(response, asgi.StreamedResponse):
             await asgi.send_stream(self.receive, self.send, response, head=self.is_head)
         else:
-            await asgi.send_response(self.scope, self.send, response)
+            await send_response(self.scope, self.send, response)
 
     def problem(self, refused: Refused) -> asgi.Response:
         """The response to an error, which is also logged."""

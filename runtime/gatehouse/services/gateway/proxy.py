@@ -37,6 +37,7 @@ from gatehouse.core.verification import RateLimitState, SignedRequest, Verificat
 from gatehouse.features.cores.service import live_instances
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi, forwarding, websocket
+from gatehouse.platform.http.exchange import read_body
 from gatehouse.platform.http.forwarding import CorePath, core_path
 from gatehouse.platform.http.header_names import names_for
 from gatehouse.platform.http.request import Refused
@@ -86,7 +87,7 @@ async def forward(context: RequestContext) -> None:
         # above the size limit results in status 413.
         has_body = bool(context.values(b"content-length") or context.values(b"transfer-encoding"))
         body = (
-            await asgi.read_body(context.scope, context.receive, dependencies.body_max_bytes)
+            await read_body(context.scope, context.receive, dependencies.body_max_bytes)
             if has_body
             else None
         )
@@ -375,7 +376,7 @@ async def _received_body(context: RequestContext) -> FramedBody:
         return _chunks(context), [("content-length", str(size))]
     # Content-Length is sent even if it is zero, because some servers return 411 for a POST request
     # without the header.
-    return _framed_body(await asgi.read_body(context.scope, context.receive, INLINE_BYTES_MAX))
+    return _framed_body(await read_body(context.scope, context.receive, INLINE_BYTES_MAX))
 
 
 def _chunks(context: RequestContext) -> AsyncIterator[bytes]:

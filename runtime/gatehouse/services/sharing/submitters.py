@@ -14,6 +14,7 @@ from gatehouse.features.sharing.links import claim_id_of
 from gatehouse.features.sharing.submissions import SubmissionService
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.asgi import Response
+from gatehouse.platform.http.connections import body_memory
 from gatehouse.platform.http.request import Request
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.services.sharing.pages import Pages
@@ -84,7 +85,7 @@ class Submitters:
 
         authorized, admitted = None, False
         with ExitStack() as stack:
-            keep = stack.enter_context(asgi.body_memory(request.scope))
+            keep = stack.enter_context(body_memory(request.scope))
             async for chunk in body:
                 keep(len(chunk))
                 form.write(chunk)

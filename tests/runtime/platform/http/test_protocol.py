@@ -16,21 +16,13 @@ from typing import Any
 import pytest
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
-from gatehouse.platform.http.asgi import (
-    JSON,
-    ClientGone,
-    Response,
-    read_body,
-    reply,
-    response_headers,
-    send_response,
-)
+from gatehouse.platform.http.asgi import JSON, ClientGone, Response, reply, response_headers
 from gatehouse.platform.http.connections import (
     BODIES_BYTES_MAX,
     NETWORK_BODIES_BYTES_MAX,
     Connections,
 )
-from gatehouse.platform.http.exchange import _WAITING_BYTES_MAX
+from gatehouse.platform.http.exchange import _WAITING_BYTES_MAX, read_body, send_response
 from gatehouse.platform.http.listening import listen
 from gatehouse.platform.http.protocol import _HEAD_SLICE_BYTES, HttpProtocol
 from gatehouse.platform.http.server import Server
