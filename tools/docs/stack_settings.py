@@ -46,6 +46,7 @@ class Setting:
         """The allowed values in words, and the values that prod accepts."""
         checks = (getattr(item, "func", None) for item in self.field.metadata)
         words = next(check.words for check in checks if isinstance(check, Allowed))
+        words = words.removeprefix("an integer from ").replace("true or false", "Boolean")
         rules = [rule.allowed for rule in self.field.metadata if isinstance(rule, Production)]
         return words + "".join(f". In {PROD}: {rule}" for rule in rules)
 
