@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gatehouse.core.errors import BadRequest
+from gatehouse.core.notation import base64url
 
 _ASSOCIATED_DATA = b"gatehouse-e2e-v1"
 _KEY_BYTES, _NONCE_BYTES = 32, 12
@@ -28,7 +29,7 @@ def encrypt(text: bytes) -> tuple[bytes, str]:
     """
     key, nonce = os.urandom(_KEY_BYTES), os.urandom(_NONCE_BYTES)
     ciphertext = nonce + AESGCM(key).encrypt(nonce, text, _ASSOCIATED_DATA)
-    return ciphertext, base64.urlsafe_b64encode(key).rstrip(b"=").decode("ascii")
+    return ciphertext, base64url(key)
 
 
 def decrypt(ciphertext: bytes, key: str) -> bytes:

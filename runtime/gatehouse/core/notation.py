@@ -1,9 +1,10 @@
 """Notation of durations and rate limits in options of commands and in files from other systems, and
-characters of URLs and tokens.
+text of URLs and tokens.
 """
 
 from __future__ import annotations
 
+import base64
 import re
 
 RATE_LIMIT_FORM = "[NAME=]QUOTA[/WINDOW][:BURST]"
@@ -36,6 +37,11 @@ def rate_limit(text: str) -> dict[str, str | int] | None:
         "window_s": duration_s(window or "1m") or 0,
     }
     return {**limit, "burst": int(burst)} if burst else limit
+
+
+def base64url(content: bytes) -> str:
+    """Base64 with the URL-safe alphabet and without padding (RFC 4648, section 5)."""
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode("ascii")
 
 
 def is_visible_ascii(text: str) -> bool:

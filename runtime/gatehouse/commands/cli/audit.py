@@ -31,6 +31,7 @@ from gatehouse.commands.cli.output import (
     note,
     print_items,
     print_json,
+    read_file,
     stop,
 )
 from gatehouse.commands.cli.shapes import parameters, request
@@ -132,7 +133,7 @@ def verify(
         else (_checkpoints(checkpoints), trusted_keys(public_key))
     )
     if file is not None:
-        rows = sorted(_rows(_read(file), str(file)), key=lambda row: row.seq)
+        rows = sorted(_rows(read_file(file, "--file"), str(file)), key=lambda row: row.seq)
     else:
         with connect(console, token) as client:
             rows = list(_rows(b"".join(client.stream("/v1/audit-export")), "the console"))
@@ -187,11 +188,11 @@ def _report(
 def _checkpoints(path: Path) -> list[Checkpoint]:
     try:
         checkpoints = [
-            checkpoint_of(msgspec.json.decode(file.read_bytes(), type=CheckpointView))
+            checkpoint_of(
+                msgspec.json.decode(read_file(file, "--checkpoints"), type=CheckpointView)
+            )
             for file in sorted(path.glob("*.json"))
         ]
-    except OSError as exc:
-        stop(f"--checkpoints {path} cannot be read: {exc.strerror}", code=USAGE)
     except (ValueError, msgspec.DecodeError):
         stop(
             f"--checkpoints {path} contains an invalid checkpoint: it was changed, or the path "
@@ -204,22 +205,14 @@ def _checkpoints(path: Path) -> list[Checkpoint]:
 
 def trusted_keys(file: Path) -> list[PublicKey]:
     """Return the keys of a PEM file."""
+    content = read_file(file, "--public-key")
     try:
-        return public_keys(file.read_bytes())
-    except OSError as exc:
-        stop(f"--public-key {file} cannot be read: {exc.strerror}", code=USAGE)
+        return public_keys(content)
     except ValueError:
         stop(
             f"--public-key {file} contains no ECDSA P-256 public key in PEM format",
             code=USAGE,
         )
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as exc:
-        stop(f"--file {file} cannot be read: {exc.strerror}", code=USAGE)
 
 
 def _rows(lines: bytes, source: str) -> Iterator[AuditRow]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
@@ -45,6 +46,14 @@ def stop(text: str, *, code: int = FAILED) -> NoReturn:
     """
     print("gatehouse: " + " ".join(redacted(text).split()), file=sys.stderr)
     sys.exit(code)
+
+
+def read_file(path: Path, option: str) -> bytes:
+    """The content of a file. Exits with a usage error if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        stop(f"{option} {path} cannot be read: {exc.strerror}", code=USAGE)
 
 
 def note(text: str) -> None:

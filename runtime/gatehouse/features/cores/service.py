@@ -4,7 +4,6 @@ that the gateway calls.
 
 from __future__ import annotations
 
-import base64
 import ipaddress
 import secrets
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from gatehouse.core.errors import (
     Unavailable,
 )
 from gatehouse.core.keys import KeyEnvironment, KeyId
+from gatehouse.core.notation import base64url
 from gatehouse.core.origin import parse_base_url, rejection
 from gatehouse.core.token import Pepper
 from gatehouse.core.token_scanner import CORE_PREFIX
@@ -166,11 +166,7 @@ def core_secret(pepper: Pepper, core: CoreRecord) -> str | None:
 @lru_cache(maxsize=256)
 def _core_secret(pepper: Pepper, name: str, lease_id: str, generation: int) -> str | None:
     digest = pepper.digest(f"core:{name}:{lease_id}", generation)
-    return (
-        None
-        if digest is None
-        else CORE_PREFIX + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-    )
+    return None if digest is None else CORE_PREFIX + base64url(digest)
 
 
 def credential_headers(

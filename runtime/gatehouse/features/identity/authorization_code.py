@@ -26,6 +26,7 @@ import msgspec
 
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
+from gatehouse.core.notation import base64url
 from gatehouse.core.token import Pepper
 from gatehouse.features.identity.issuer import Metadata, request
 from gatehouse.features.identity.models import Identity
@@ -134,12 +135,12 @@ class AuthorizationCodeFlow:
             raise SignInFailed(
                 Failure.CONFIGURATION, "the discovery document contains no endpoints"
             )
-        seed = _text(self.random_bytes(32))
+        seed = base64url(self.random_bytes(32))
         transaction = Transaction(
             seed, int(self.clock.now()), local_path(return_to), session_id, step_up_subject
         )
         generation = self.key.current
-        cookie = f"{generation}.{_text(msgspec.json.encode(transaction))}"
+        cookie = f"{generation}.{base64url(msgspec.json.encode(transaction))}"
         parameters = {
             "response_type": "code",
             "client_id": self.client.id,
@@ -147,7 +148,7 @@ class AuthorizationCodeFlow:
             "scope": self.client.scopes,
             "state": self._derived("state", cookie),
             "nonce": self._derived("nonce", cookie),
-            "code_challenge": _text(
+            "code_challenge": base64url(
                 hashlib.sha256(self._derived("verifier", cookie).encode()).digest()
             ),
             "code_challenge_method": "S256",
@@ -221,7 +222,7 @@ class AuthorizationCodeFlow:
         digest = self.key.digest(f"oidc-{purpose}:{cookie}", known)
         if digest is None:
             raise SignInFailed(Failure.RESTART, "the session key of the sign-in is not available")
-        return _text(digest)
+        return base64url(digest)
 
     def _transaction(self, cookie: str, state: str) -> Transaction:
         """Return the sign-in in a cookie, if `state` belongs to the cookie and the sign-in is
@@ -350,11 +351,7 @@ def _half_hash(token: object) -> str:
     3.1.3.6).
     """
     return (
-        _text(hashlib.sha256(token.encode("utf-8", "replace")).digest()[:16])
+        base64url(hashlib.sha256(token.encode("utf-8", "replace")).digest()[:16])
         if isinstance(token, str)
         else ""
     )
-
-
-def _text(content: bytes) -> str:
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode("ascii")

@@ -29,6 +29,7 @@ from gatehouse.core.addresses import network_of
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import RateLimited
+from gatehouse.core.notation import base64url
 from gatehouse.core.roles import Role
 from gatehouse.core.token import ID_CHARS, Pepper, base62
 from gatehouse.core.token_scanner import RANDOM_CHARS, SESSION_PREFIX, SIGN_IN, redacted
@@ -47,6 +48,9 @@ SESSIONS_MAX = 20
 #: interval, but never late.
 _UPDATES_PER_IDLE_TIMEOUT = 20
 _USER_AGENT_CHARS_MAX = 200
+
+#: Random bytes of a cookie or a code, in RANDOM_CHARS characters.
+_RANDOM_BYTES = 32
 
 
 FAILURES_MAX = 10
@@ -121,7 +125,7 @@ class Sessions:
         Unavailable.
         """
         now = self.clock.now()
-        cookie = SESSION_PREFIX + _random_text(self.random_bytes)
+        cookie = SESSION_PREFIX + base64url(self.random_bytes(_RANDOM_BYTES))
         session = Session(
             id=base62(int.from_bytes(self.random_bytes(12), "big") % 62**ID_CHARS, ID_CHARS),
             actor_type=kind,
@@ -165,7 +169,7 @@ class Sessions:
         expiry. Raises Unavailable.
         """
         now = self.clock.now()
-        code = self.code_prefix + _random_text(self.random_bytes)
+        code = self.code_prefix + base64url(self.random_bytes(_RANDOM_BYTES))
         link = SignInLink(
             kind,
             actor.id,
@@ -198,11 +202,11 @@ class Sessions:
         """Return the CSRF token for a cookie. The page sends the token in a header. The token is
         useless without the cookie.
         """
-        return _text(self.key.hmac(_csrf_text(cookie)))
+        return base64url(self.key.hmac(_csrf_text(cookie)))
 
     def verify_csrf(self, cookie: str, sent: str) -> bool:
         return any(
-            hmac.compare_digest(_text(digest).encode(), sent.encode("utf-8", "replace"))
+            hmac.compare_digest(base64url(digest).encode(), sent.encode("utf-8", "replace"))
             for digest in self._digests(_csrf_text(cookie))
         )
 
@@ -279,15 +283,6 @@ def _printable(user_agent: str) -> str:
         character for character in user_agent if character.isascii() and character.isprintable()
     )
     return redacted(text)[:_USER_AGENT_CHARS_MAX]
-
-
-def _random_text(random_bytes: Callable[[int], bytes]) -> str:
-    """RANDOM_CHARS characters with 256 random bits."""
-    return _text(random_bytes(32))
-
-
-def _text(content: bytes) -> str:
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode("ascii")
 
 
 def _stored_roles(kind: ActorType, roles: frozenset[Role]) -> tuple[str, ...]:

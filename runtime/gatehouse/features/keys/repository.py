@@ -45,7 +45,6 @@ from gatehouse.features.keys.conditions import (
     search,
 )
 from gatehouse.features.keys.fields import KeySort
-from gatehouse.features.keys.models import KeyPosition
 from gatehouse.features.keys.schemas import TOTAL_MAX, KeyFilter
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row
@@ -149,6 +148,23 @@ _WRITABLE = (
     "SELECT FROM gateway_worker WHERE seen_at > now() - make_interval(secs => $2) "
     "AND NOT candidate = ANY (generations) AND generations <> '{}')"
 )
+
+
+class KeyPosition(msgspec.Struct, frozen=True):
+    """Position of a key in a sorted list. value: the value by which the list is sorted, as text;
+    empty in the order of IDs.
+    """
+
+    id: KeyId
+    value: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> KeyPosition:
+        key_id, _, value = text.partition(" ")
+        return cls(KeyId(key_id), value)
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.value}"
 
 
 def key_record(row: Row) -> KeyRecord:

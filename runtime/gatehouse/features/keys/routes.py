@@ -19,7 +19,7 @@ from gatehouse.core.roles import (
     Role,
 )
 from gatehouse.core.token import id_start, is_marked, key_id
-from gatehouse.features.keys.models import KeyPosition
+from gatehouse.features.keys.repository import KeyPosition
 from gatehouse.features.keys.schemas import (
     ChangedKey,
     CreatedKey,

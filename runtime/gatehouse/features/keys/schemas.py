@@ -488,7 +488,7 @@ def key_view(key: Key, prefix: str) -> KeyView:
 
 
 def settings_of(body: msgspec.Struct) -> dict[str, Any]:
-    """Fields of a creation, an update or an import, converted to the types of `keys.models`. Fields
+    """Fields of a creation, an update or an import, converted to the types of `core.keys`. Fields
     that an update omits are not included."""
     values = {
         name: value

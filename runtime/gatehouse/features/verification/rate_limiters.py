@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -174,16 +174,22 @@ class RateLimits:
             return None
         return self._decide(charge, degraded=self.degraded)
 
-    def ask(self, charge: Charge) -> Awaitable[tuple[RateLimitState, ...]]:
-        """Lets Redis decide on a charge. Call it immediately after `take_now` returned None. Raises
-        Unavailable if Redis is unavailable and the setting is `deny`."""
-        return self._ask(None if self.degraded else self._question(charge), charge)
-
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
         """Decides on a charge, and counts it if all limits allow it. Returns one state per limit,
-        in order. Raises the same error as `ask`."""
+        in order. Raises Unavailable if Redis is unavailable and the setting is `deny`."""
         states = self.take_now(charge)
-        return await self.ask(charge) if states is None else states
+        if states is not None:
+            return states
+        if not self.degraded:
+            entry = self._question(charge)
+            self._add(entry)
+            states = await entry.decision
+            if states is not None:
+                return states
+            if self._on_error == "local":
+                return self._answer(entry, charge)
+        detail = "Redis is unavailable and GATEHOUSE_LIMIT_ON_ERROR is deny"
+        raise Unavailable("Rate limiting is temporarily unavailable.", detail=detail)
 
     async def forget(self, subject: str) -> bool:
         """Removes every counter of a subject from Redis. Returns False if Redis is unavailable, in
@@ -218,17 +224,6 @@ class RateLimits:
                 self._add(family)
             self._exchange_later()
         return states
-
-    async def _ask(self, entry: _Entry | None, charge: Charge) -> tuple[RateLimitState, ...]:
-        if entry is not None:
-            self._add(entry)
-            states = await entry.decision
-            if states is not None:
-                return states
-            if self._on_error == "local":
-                return self._answer(entry, charge)
-        detail = "Redis is unavailable and GATEHOUSE_LIMIT_ON_ERROR is deny"
-        raise Unavailable("Rate limiting is temporarily unavailable.", detail=detail)
 
     def _question(self, charge: Charge) -> _Entry:
         """The entry for a charge on which Redis decides. `_decide` has found the counters."""

@@ -52,10 +52,6 @@ class KeyLoader:
     _queue: list[KeyId] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def cached(self, key_id: KeyId) -> KeyRecord | None:
-        """The record, or None if the record is not in memory."""
-        return self.cache.find(key_id)
-
     async def find(self, key_id: KeyId) -> KeyRecord | None:
         """The record, or None if the key does not exist. Raises Unavailable if the database lookup
         fails.

@@ -71,25 +71,16 @@ def flaw(raw: bytes) -> str:
     invalid = _NOT_IN_PATH.search(raw)
     if invalid is not None:
         return _character_flaw(invalid.group())
-    if b"%" not in raw:
-        return "the path contains a dot segment" if _dotted(raw) else ""
-    if _BROKEN_ESCAPE.search(raw):
-        return (
-            "the path contains a percent sign without two hexadecimal digits; write %25 for "
-            "a percent sign"
-        )
-    decoded = unquote_to_bytes(raw)
-    if _dotted(decoded):
-        return "the path contains a dot segment"
-    if b"\\" in decoded:
-        return "the path contains an encoded backslash"
-    if any(byte < 0x20 or byte == 0x7F for byte in decoded):
-        return "the path contains an encoded control character"
-    try:
-        decoded.decode("utf-8")
-    except UnicodeDecodeError:
-        return "the path is not UTF-8 once it is decoded"
-    return ""
+    decoded = raw
+    if b"%" in raw:
+        decoded, reason = unquote_to_bytes(raw), _encoding_flaw(raw)
+        if reason:
+            return f"the path {reason}"
+        if b"\\" in decoded:
+            return "the path contains an encoded backslash"
+        if any(byte < 0x20 or byte == 0x7F for byte in decoded):
+            return "the path contains an encoded control character"
+    return "the path contains a dot segment" if _dotted(decoded) else ""
 
 
 def query_flaw(raw: bytes) -> str:
@@ -98,15 +89,21 @@ def query_flaw(raw: bytes) -> str:
     """
     if b"%" not in raw:
         return "" if raw.isascii() else "contains a non-ASCII byte; percent-encode it as UTF-8"
+    if b"\0" in unquote_to_bytes(raw):
+        return "contains a NUL character; remove it"
+    return _encoding_flaw(raw)
+
+
+def _encoding_flaw(raw: bytes) -> str:
+    """Sentence without a subject that explains why text is not percent-encoded UTF-8. Empty if it
+    is.
+    """
     if _BROKEN_ESCAPE.search(raw):
         return (
             "contains a percent sign without two hexadecimal digits; write %25 for a percent sign"
         )
-    decoded = unquote_to_bytes(raw)
-    if b"\0" in decoded:
-        return "contains a NUL character; remove it"
     try:
-        decoded.decode("utf-8")
+        unquote_to_bytes(raw).decode("utf-8")
     except UnicodeDecodeError:
         return "is not UTF-8 once it is decoded; percent-encode text as UTF-8"
     return ""
