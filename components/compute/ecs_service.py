@@ -20,7 +20,7 @@ class EcsCluster(StackComponent):
 
     Why: Fargate runs the tasks, so there are no hosts to patch. Container Insights records CPU,
         memory and network per task.
-    Cost: about 2 USD per ECS service and month for metrics. Controls: GH-ECS-009, GH-ECS-010.
+    Cost: about 5 USD a month and 4 USD per task for metrics. Controls: GH-ECS-009, GH-ECS-010.
     """
 
     def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:

@@ -1,14 +1,24 @@
 """Estimated monthly costs of the stacks (docs/costs.md)."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
 import yaml
+from gatehouse.platform.observability import Metrics
+from gatehouse_policies.program.types import Registration
 
 from sandbox.paths import REPOSITORY
-from tools.docs.costs import PRICES, total
-from tools.docs.deployments import STACKS
+from tools.docs.costs import (
+    PRICES,
+    collector_metrics,
+    insights_metrics,
+    series,
+    standard_insights,
+    total,
+)
+from tools.docs.deployments import STACKS, deployed
 
 
 def test_dev_costs_less_than_a_quarter_of_prod() -> None:
@@ -26,7 +36,7 @@ def test_budget_exceeds_the_fixed_costs(stack: str) -> None:
 
 def test_prices_have_a_date_and_sources() -> None:
     assert date.fromisoformat(PRICES["date"]) <= datetime.now(UTC).date()
-    rows = [row for row in PRICES.values() if isinstance(row, dict)]
+    rows = [row for row in PRICES.values() if isinstance(row, dict) and "usd" in row]
     assert len(rows) >= 6
     for row in rows:
         assert all(
@@ -34,3 +44,44 @@ def test_prices_have_a_date_and_sources() -> None:
             for url in row["source"].split(", ")
         )
         assert all(usd > 0 for usd in row["usd"].values())
+
+
+def _services(stack: str) -> tuple[list[Registration], list[Registration]]:
+    resources = [resource.registration for resource in deployed(stack).resources]
+    services, definitions = (
+        [resource for resource in resources if resource.type == f"aws:ecs/{kind}"]
+        for kind in ("service:Service", "taskDefinition:TaskDefinition")
+    )
+    assert services
+    return services, definitions
+
+
+def test_series_counts_each_combination_of_labels_once() -> None:
+    metrics = Metrics()
+    idle = series(metrics)
+    metrics.durations("gateway", "/v1/keys", 200).observe(0.1)
+    metrics.durations("gateway", "/v1/keys", 404).observe(0.1)
+    metrics.core_errors.labels("core_timeout").inc()
+    assert series(metrics) == idle + 3
+
+
+def test_stack_without_collector_sends_no_collector_metrics() -> None:
+    counts = {stack: collector_metrics(*_services(stack)) for stack in STACKS}
+    assert counts["dev"] == 0
+    assert counts["staging"] == counts["prod"] > series(Metrics())
+
+
+def test_each_task_and_container_adds_metrics_of_container_insights() -> None:
+    (gateway, console), definitions = _services("prod")
+    before = insights_metrics([gateway, console], definitions)
+    inputs = {**gateway.inputs, "desiredCount": gateway.inputs["desiredCount"] + 1}
+    after = insights_metrics([replace(gateway, inputs=inputs), console], definitions)
+    # The container of the service and the collector.
+    prices = PRICES["metrics_of_container_insights"]
+    assert after == before + prices["task"] + 2 * prices["container_of_task"]
+
+
+def test_enhanced_observability_costs_less_than_its_alternative_in_dev() -> None:
+    services, definitions = _services("dev")
+    usd = insights_metrics(services, definitions) * PRICES["metrics"]["usd"]["insights"]
+    assert usd < standard_insights(len(services))

@@ -1,5 +1,6 @@
 """docs/costs.md: estimated fixed monthly cost of each stack, computed from its resources."""
 
+import json
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -7,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from gatehouse.features.sharing.worker import INTERVAL_S
+from gatehouse.platform.observability import Metrics
 from gatehouse_policies.program.types import Registration
+from prometheus_client.parser import text_string_to_metric_families
 
+from components.contract import read
+from components.iam.role_policies import COLLECTOR
 from tools.docs import markdown
 from tools.docs.deployments import STACKS, deployed
 from tools.docs.markdown import table
@@ -26,10 +31,12 @@ DATABASE, CACHE, NETWORK, FIXED, METRICS, REQUESTS, LOGS = (
 STORAGE = float(PRICES["database_storage"]["usd"]["gib"])
 VCPU, GIB = float(PRICES["fargate"]["usd"]["vcpu"]), float(PRICES["fargate"]["usd"]["gib"])
 MIB_PER_GIB, UNITS_PER_VCPU = 1024, 1024
-INSIGHTS_METRICS = 45
-"""Metrics of Container Insights for each task, with its share of the service and the cluster. An
-estimate.
-"""
+INSIGHTS = PRICES["metrics_of_container_insights"]
+SERVICES = [process for process in read().processes.values() if process.services]
+"""Processes that run as ECS services."""
+SCRAPE_METRICS = 5
+"""Metrics without labels that a Prometheus receiver adds to those it reads, such as `up`. Source:
+Prometheus documentation, "Jobs and instances"."""
 DATABASE_VCPU = float(PRICES["database_insights"]["usd"]["vcpu"])
 VCPUS_OF_CLASS = 2
 """vCPUs of every instance class with a price."""
@@ -95,6 +102,71 @@ def _custom_metrics(alarms: Iterable[Registration]) -> int:
     )
 
 
+def _containers(
+    services: list[Registration], definitions: list[Registration]
+) -> Iterator[tuple[int, int]]:
+    """Number of tasks, and of containers in a task, of each service."""
+    containers = {
+        resource.name: json.loads(resource.inputs["containerDefinitions"])
+        for resource in definitions
+    }
+    for service in services:
+        yield service.inputs["desiredCount"], len(containers[service.name])
+
+
+def insights_metrics(services: list[Registration], definitions: list[Registration]) -> int:
+    """Number of metrics of Container Insights with enhanced observability."""
+    count: int = INSIGHTS["cluster"]
+    for tasks, containers in _containers(services, definitions):
+        count += INSIGHTS["service"] + containers * INSIGHTS["container_of_service"]
+        count += tasks * (INSIGHTS["task"] + containers * INSIGHTS["container_of_task"])
+    return count
+
+
+def standard_insights(services: int) -> float:
+    """USD a month of Container Insights without enhanced observability."""
+    metrics = INSIGHTS["standard_cluster"] + services * INSIGHTS["standard_service"]
+    return float(metrics * METRICS["custom"])
+
+
+def series(metrics: Metrics) -> int:
+    """Number of metrics that CloudWatch creates from those of a service: one for each combination
+    of labels. The collector sends the buckets of a histogram as one metric."""
+    families = text_string_to_metric_families(metrics.exposition().decode())
+    return sum(
+        len(
+            {
+                frozenset((label, value) for label, value in sample.labels.items() if label != "le")
+                for sample in family.samples
+            }
+        )
+        for family in families
+    )
+
+
+def collector_metrics(services: list[Registration], definitions: list[Registration]) -> int:
+    """Number of metrics that the collectors send without traffic, when a service only receives
+    health checks and scrapes. Services share metrics without labels, because the task is no
+    dimension."""
+    collected = {
+        resource.name
+        for resource in definitions
+        if any(
+            container["name"] == COLLECTOR
+            for container in json.loads(resource.inputs["containerDefinitions"])
+        )
+    }
+    processes = [read().processes[task.name] for task in services if task.name in collected]
+    if not processes:
+        return 0
+    metrics = Metrics()
+    for process in processes:
+        for service in process.services:
+            for route in (service.health, service.ready, "/metrics"):
+                metrics.durations(service.name, route, 200)
+    return series(metrics) + SCRAPE_METRICS
+
+
 def _polling(services: Iterable[Registration], trails: list[Registration]) -> float:
     """USD a month of the data events of the consoles that look for due secrets."""
     tasks = sum(service.inputs["desiredCount"] for service in services if service.name == "console")
@@ -145,13 +217,17 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
         ),
     ),
     (
-        "Container Insights, per task (estimate)",
-        ("ecs/service:Service",),
-        lambda services: (
-            str(sum(resource.inputs["desiredCount"] for resource in services)),
-            sum(resource.inputs["desiredCount"] for resource in services)
-            * INSIGHTS_METRICS
-            * METRICS["insights"],
+        "Container Insights, metrics",
+        ("ecs/service:Service", "ecs/taskDefinition:TaskDefinition"),
+        lambda services, definitions: _each_metric(
+            insights_metrics(services, definitions), METRICS["insights"]
+        ),
+    ),
+    (
+        "collector, metrics without traffic",
+        ("ecs/service:Service", "ecs/taskDefinition:TaskDefinition"),
+        lambda services, definitions: _each_metric(
+            collector_metrics(services, definitions), METRICS["custom"]
         ),
     ),
     (
@@ -183,7 +259,7 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     (
         "custom metrics of the alarms",
         ("cloudwatch/metricAlarm:MetricAlarm",),
-        lambda n: (str(_custom_metrics(n)), _custom_metrics(n) * METRICS["custom"]),
+        lambda n: _each_metric(_custom_metrics(n), METRICS["custom"]),
     ),
     (
         "search for due secrets, data events",
@@ -234,13 +310,14 @@ def page() -> str:
         waf=f"{million_requests()[0]:.2f}",
         log=f"{million_requests()[1]:.2f}",
         million=f"{sum(million_requests()):.1f}",
+        standard=f"{standard_insights(len(SERVICES)):.0f}",
         table=table(("item (quantity: USD a month)", *STACKS), [*rows, totals]),
         prices=table(("item", "USD", "per", "source"), _price_rows()),
     )
 
 
 def _price_rows() -> list[tuple[str, ...]]:
-    rows = [row for row in PRICES.values() if isinstance(row, dict)]
+    rows = [row for row in PRICES.values() if isinstance(row, dict) and "usd" in row]
     amounts = [", ".join(f"{key} {usd}" for key, usd in row["usd"].items()) for row in rows]
     return [
         (row["item"], amount, row["unit"], row["source"])
@@ -250,6 +327,10 @@ def _price_rows() -> list[tuple[str, ...]]:
 
 def _each(resources: list[Registration], usd: float) -> tuple[str, float]:
     return str(len(resources)), len(resources) * usd
+
+
+def _each_metric(count: int, usd: float) -> tuple[str, float]:
+    return str(count), count * usd
 
 
 def _named(inputs: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -72,6 +73,9 @@ _OPERATIONAL = frozenset({"/healthz", "/readyz", "/metrics"})
 
 #: Content type of the metrics.
 METRICS_TYPE = CONTENT_TYPE_LATEST
+
+#: Otherwise each counter has a second metric, its time of creation, which CloudWatch bills.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _encoder = msgspec.json.Encoder()
 _LEVELS: dict[Level, int] = {"debug": 0, "info": 1, "warning": 2, "error": 3}

@@ -137,6 +137,13 @@ def test_durations_are_counted_in_buckets(observer: Observer) -> None:
     assert f"gatehouse_request_seconds_sum{{{labels}}} 0.002469" in text
 
 
+def test_counters_have_no_second_metric(observer: Observer) -> None:
+    log_request(observer)
+    text = observer.metrics.exposition().decode()
+    assert "gatehouse_request_seconds_count" in text
+    assert "_created" not in text
+
+
 def test_histogram_without_private_parts_has_the_same_counts() -> None:
     """As in a version of prometheus_client whose private parts have other names."""
     registries = []
