@@ -161,7 +161,7 @@ AMBIGUOUS_PATHS: tuple[tuple[bytes, str], ...] = tuple(
         "the path contains a raw {; write %7B": (b"/cores/docs/{id}",),
         'the path contains a raw "; write %22': (b'/cores/docs/a"b',),
         "the path contains a raw <; write %3C": (b"/cores/docs/<script>",),
-        "the path is not UTF-8 once it is decoded": (
+        "the path is not UTF-8 once it is decoded; percent-encode text as UTF-8": (
             b"/cores/docs/%ff",
             b"/cores/docs/%c0%ae%c0%ae",  # overlong dots
         ),
