@@ -15,7 +15,7 @@ from gatehouse_policies import command, configuration
 from gatehouse_policies.catalogue import PACKS
 from gatehouse_policies.engine.rule import ENVIRONMENTS
 
-_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - not read at run time
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

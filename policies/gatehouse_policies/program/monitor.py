@@ -35,7 +35,9 @@ they are registered.
 
 def _rejection(feature: str, instead: str) -> Callable[["Monitor", Any], Any]:
     """A monitor method that rejects a feature that needs the Pulumi engine."""
-    return lambda monitor, _request: monitor._record_failure(lambda: _reject(feature, instead))
+    return lambda monitor, _request: monitor._record_failure(  # noqa: SLF001 - a method of `Monitor`
+        lambda: _reject(feature, instead)
+    )
 
 
 class Monitor(mocks.MockMonitor):

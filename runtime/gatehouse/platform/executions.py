@@ -57,8 +57,8 @@ class Execution:
             rest.add_done_callback(self._end_task)
             self._waits_for = rest
             return
-        # The protocol between a coroutine and a task: a future is yielded with this mark.
-        waits_for._asyncio_future_blocking = False
+        # A coroutine yields a future with this mark (documentation of `asyncio.isfuture`).
+        waits_for._asyncio_future_blocking = False  # noqa: SLF001
         self._waits_for = waits_for
         self._running.add(self)
         waits_for.add_done_callback(self._continue)

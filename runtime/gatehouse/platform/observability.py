@@ -202,7 +202,7 @@ def add_observations(histogram: Histogram, counts: Sequence[int], sums_s: Sequen
     have them, each observation is added separately, as the mean of its bucket.
     """
     try:
-        total, buckets = histogram._sum, histogram._buckets
+        total, buckets = histogram._sum, histogram._buckets  # noqa: SLF001
     except AttributeError:
         for count, sum_s in zip(counts, sums_s, strict=True):
             for _ in range(count):

@@ -154,7 +154,7 @@ async def run(
                 )
             await lease.release()
     finally:
-        server.should_exit = True
+        server.stop()
         await serving
 
 

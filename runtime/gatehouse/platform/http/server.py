@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import logging
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -21,12 +20,11 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any
 
-import uvicorn
 import uvloop
 
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import GatehouseError, SettingsError
-from gatehouse.platform.http.asgi import BODY_MEMORY, App
+from gatehouse.platform.http.asgi import BODY_MEMORY, App, Message
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.listening import BACKLOG, bound_socket, listen, reject_handshakes
 from gatehouse.platform.http.protocol import HttpProtocol
@@ -36,6 +34,7 @@ from gatehouse.platform.startup import no_collection
 #: Time within which the application closes its connections and writes pending data.
 _CLOSE_S = 5
 
+#: Interval at which a stopping server checks whether requests are in progress.
 _TICK_S = 0.1
 
 #: Time for TCP handshakes in progress to complete.
@@ -49,14 +48,14 @@ _RESTARTS_MAX = 5
 _RESTART_WINDOW_S = 60.0
 
 
-class Server(uvicorn.Server):
-    """Serves an ASGI application until SIGTERM or SIGINT, or until `should_exit` is set. The
-    application writes all logs.
+class Server:
+    """Serves an ASGI application until SIGTERM or SIGINT, or until `stop`. The application writes
+    all logs.
 
     After SIGTERM, the server is not ready but accepts requests for the drain time, because load
     balancers and clients continue to send requests. The server closes each connection after the
     response, so that clients connect to another server. SIGINT ends the drain time. Requests in
-    progress must then complete within the stop timeout.
+    progress must then complete within the stop timeout, or until the next SIGINT.
     """
 
     def __init__(
@@ -65,64 +64,49 @@ class Server(uvicorn.Server):
         self._application = application
         self._handle_signals = handle_signals
         self._connections = connections
-        self._drain_s = connections.settings.drain_s
         self._tls = _tls(connections.settings)
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
-        super().__init__(
-            uvicorn.Config(
-                application,
-                http=asyncio.Protocol,  # `startup` creates the protocols
-                interface="asgi3",
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=connections.settings.stop_timeout_s,
-            )
-        )
-        self.server_state.connections = connections.protocols
-        # The server counts and cancels them.
-        self.server_state.tasks = connections.running  # type: ignore[assignment]
+        self._state = {BODY_MEMORY: connections}
+        self._servers: list[asyncio.Server] = []
+        #: True after the application has started, and the server listens.
+        self.started = False
+        self._stopping, self._drained, self._aborted = (asyncio.Event() for _ in range(3))
+        if not connections.settings.drain_s:
+            self._drained.set()
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Unlike uvicorn's method, this method does not raise the signal again, so that the process
-        ends with status 0.
-        """
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Stops the server as after a signal."""
+        if number == signal.SIGINT:
+            is_repeated = self._stopping.is_set() and self._drained.is_set()
+            (self._aborted if is_repeated else self._drained).set()
+        self._stopping.set()
+
+    async def serve(self, sockets: Sequence[socket.socket]) -> None:
+        """Serves on the sockets. If the application does not start, `started` is false."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT) if self._handle_signals else ():
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if sig == signal.SIGINT and self._drain_s:
-            self._drain_s, self.should_exit = 0, True
-        else:
-            super().handle_exit(sig, frame)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts the application, and listens on the sockets with `HttpProtocol`."""
-        await super().startup([])
-        self.lifespan.state[BODY_MEMORY] = self._connections
-        loop = asyncio.get_running_loop()
-        for sock in sockets or []:
-            self.servers.append(
+            loop.add_signal_handler(number, self.stop, number)
+        lifespan = _Lifespan(self._application)
+        if not await lifespan.send("startup"):
+            return
+        for sock in sockets:
+            self._servers.append(
                 await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG, **self._tls)
             )
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.started = True
+        await self._stopping.wait()
         self._connections.draining = True
-        if self._drain_s:
+        if not self._drained.is_set():
             await self._drain()
-            await self._accept_last(sockets or [])
-        await super().shutdown(sockets)
+            await self._accept_last(sockets)
+        await self._close(sockets)
+        if not self._aborted.is_set():
+            await lifespan.send("shutdown")
 
     async def _drain(self) -> None:
-        started = time.monotonic()
-        while time.monotonic() < started + self._drain_s:
-            await asyncio.sleep(_TICK_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._connections.settings.drain_s):
+                await self._drained.wait()
+        self._drained.set()
 
     async def _accept_last(self, sockets: Sequence[socket.socket]) -> None:
         """Stops listening, and accepts the connections that the kernel has established. Otherwise,
@@ -132,7 +116,7 @@ class Server(uvicorn.Server):
             reject_handshakes(sock)
         await asyncio.sleep(_HANDSHAKE_S)
         listening = [sock.dup() for sock in sockets]
-        for server in self.servers:
+        for server in self._servers:
             server.close()
         established = []
         for sock in listening:
@@ -148,8 +132,46 @@ class Server(uvicorn.Server):
         await asyncio.gather(*accepting, return_exceptions=True)
         await asyncio.sleep(_FIRST_REQUEST_S)
 
+    async def _close(self, sockets: Sequence[socket.socket]) -> None:
+        """Stops listening, and waits for the requests in progress until the stop timeout."""
+        for server in self._servers:
+            server.close()
+        for sock in sockets:
+            sock.close()
+        open_, running = self._connections.protocols, self._connections.running
+        for connection in tuple(open_):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(self._connections.settings.stop_timeout_s):
+                await asyncio.sleep(_TICK_S)
+                while (open_ or running) and not self._aborted.is_set():
+                    await asyncio.sleep(_TICK_S)
+        except TimeoutError:
+            for request in tuple(running):
+                request.cancel()
+
     def _protocol(self) -> asyncio.Protocol:
-        return HttpProtocol(self._application, self._connections, self.lifespan.state)
+        return HttpProtocol(self._application, self._connections, self._state)
+
+
+class _Lifespan:
+    """Starts and stops an application (ASGI specification, "Lifespan Protocol")."""
+
+    def __init__(self, application: App) -> None:
+        self._events: asyncio.Queue[Message] = asyncio.Queue()
+        self._replies: asyncio.Queue[Message] = asyncio.Queue()
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}}
+        self._task = asyncio.ensure_future(application(scope, self._events.get, self._replies.put))
+        self._task.add_done_callback(lambda _: self._replies.put_nowait({"type": ""}))
+
+    async def send(self, event: str) -> bool:
+        """False if the application rejects the event. Raises the errors of the application."""
+        self._events.put_nowait({"type": f"lifespan.{event}"})
+        reply = await self._replies.get()
+        if reply["type"] != f"lifespan.{event}.complete":
+            await self._task
+            return False
+        return True
 
 
 def _tls(settings: ConnectionSettings) -> dict[str, Any]:
@@ -283,10 +305,9 @@ def _work(service: str, settings: Settings, metrics_folder: str, restarts: int) 
     except SettingsError as exc:
         sys.stderr.write(f"{exc.public}\n")
         sys.exit(1)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(server.serve([sock]))
-    except SystemExit:  # the application did not start, and logged the reason
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(server.serve([sock]))
+    if not server.started:  # the application logged the reason
         sys.exit(1)
 
 

@@ -7,6 +7,7 @@ import gc
 import ipaddress
 import json
 import re
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, nullcontext
@@ -162,14 +163,14 @@ async def running(
     sock = listen("127.0.0.1", 0)
     server = Running(sock.getsockname()[1], connections, rejected)
     application = _Application(server, mode)
-    server.server = uvicorn = kind(application, connections, handle_signals=False)
-    serving = asyncio.create_task(uvicorn.serve([sock]))
+    server.server = serves = kind(application, connections, handle_signals=False)
+    serving = asyncio.create_task(serves.serve([sock]))
     try:
-        while not uvicorn.started:
+        while not serves.started:
             await asyncio.sleep(0)
         yield server
     finally:
-        uvicorn.should_exit, uvicorn._drain_s = True, 0
+        serves.stop(signal.SIGINT)
         await serving
 
 

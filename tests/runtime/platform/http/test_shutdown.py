@@ -52,7 +52,7 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
 
 
 async def drain(server: Running) -> None:
-    server.server.handle_exit(signal.SIGTERM, None)
+    server.server.stop(signal.SIGTERM)
     async with asyncio.timeout(PATIENCE_S):
         while not server.connections.draining:
             await asyncio.sleep(0)
@@ -103,7 +103,7 @@ async def test_every_pipelined_request_is_answered(server: Running) -> None:
 async def test_response_to_a_request_in_progress_closes_the_connection(server: Running) -> None:
     reader, writer = await server.connect()
     writer.write(UNFINISHED)
-    while not server.server.server_state.tasks:
+    while not server.connections.running:
         await asyncio.sleep(0)
     await drain(server)
     writer.write(b"b")
@@ -132,7 +132,7 @@ async def test_request_that_arrives_in_parts_is_answered_after_the_drain_time(
     idle_reader, idle_writer = await server.connect()
     await server.send(GET[:-2] + b"Connection: close\r\n\r\n")  # the server has read `begin`
     await drain(server)
-    server.server.handle_exit(signal.SIGINT, None)
+    server.server.stop(signal.SIGINT)
     async with asyncio.timeout(PATIENCE_S):
         assert await idle_reader.read() == b""  # closed, while the other connection is open
     writer.write(end)
@@ -144,7 +144,7 @@ async def test_request_that_arrives_in_parts_is_answered_after_the_drain_time(
 async def test_connection_that_the_kernel_has_established_is_answered() -> None:
     async with running(LIMITS, kind=LateServer) as server:
         await drain(server)
-        server.server.handle_exit(signal.SIGINT, None)
+        server.server.stop(signal.SIGINT)
         async with asyncio.timeout(PATIENCE_S):
             while not hasattr(server.server, "late"):
                 await asyncio.sleep(0)
@@ -158,7 +158,7 @@ async def test_connection_that_the_kernel_has_established_is_answered() -> None:
 
 
 async def test_interrupt_ends_the_drain_time(server: Running) -> None:
-    server.server.handle_exit(signal.SIGINT, None)
+    server.server.stop(signal.SIGINT)
     async with asyncio.timeout(PATIENCE_S):
         with pytest.raises((ConnectionRefusedError, ConnectionResetError)):
             await _connect_forever(server)
@@ -172,9 +172,9 @@ async def test_request_in_progress_is_aborted_after_the_stop_timeout() -> None:
     async with running(limits) as server:
         reader, writer = await server.connect()
         writer.write(UNFINISHED)
-        while not server.server.server_state.tasks:
+        while not server.connections.running:
             await asyncio.sleep(0)
-        server.server.handle_exit(signal.SIGTERM, None)
+        server.server.stop(signal.SIGTERM)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 assert (await reader.read()).startswith(b"HTTP/1.1 500 ")

@@ -138,9 +138,9 @@ async def test_server_stops_while_the_end_of_a_connection_is_not_confirmed() -> 
             sock.setblocking(False)
             await _handshake(tls, incoming, outgoing, sock)
             async with asyncio.timeout(PATIENCE_S):
-                while not server.server.server_state.connections:
+                while not server.connections.protocols:
                     await asyncio.sleep(0)
-            for connection in server.server.server_state.connections:
+            for connection in server.connections.protocols:
                 connection.shutdown()
                 connection.shutdown()
 
@@ -164,7 +164,7 @@ async def test_draining_server_completes_connections_of_the_backlog(server: Runn
     reader, writer = await connect(server.port)
     writer.write(GET)
     await response(reader)
-    server.server.handle_exit(signal.SIGTERM, None)
+    server.server.stop(signal.SIGTERM)
     async with asyncio.timeout(PATIENCE_S):
         while not server.connections.draining:
             await asyncio.sleep(0)
