@@ -1,5 +1,6 @@
 """The AWS WAF web ACLs of the load balancer, of REST APIs and of a CloudFront distribution."""
 
+import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from components.contract import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import log_delivery_policy
 from components.naming import CLOUDFRONT_REGION, Naming, tags
+from components.settings.workloads import CONSOLE
 
 MANAGED = {
     "ip-reputation": "AWSManagedRulesAmazonIpReputationList",
@@ -130,6 +132,7 @@ class WebAcl(StackComponent):
         )
         if wildcards := [host for service in hosts.values() for host in service if "*" in host]:
             metrics = {"and_statement": {"statements": [metrics, _not(_at_host(wildcards))]}}
+        ip_sets = self._ip_sets(name, waf.console_networks, region) if CONSOLE in hosts else []
         acl = aws.wafv2.WebAcl(
             name,
             name=names.name("cloudfront" if region else "edge"),
@@ -143,6 +146,11 @@ class WebAcl(StackComponent):
                 *(
                     _rate_limit(names, 2 + index, f"rate-{service}", limit, hosts[service])
                     for index, (service, limit) in enumerate(limits.items())
+                ),
+                *(
+                    [_accept_only(names, 5, "console-networks", hosts[CONSOLE], ip_sets)]
+                    if ip_sets
+                    else []
                 ),
                 *(
                     _managed_rule_group(names, 10 + index, rule, group, hosts)
@@ -190,6 +198,29 @@ class WebAcl(StackComponent):
             opts=log_opts,
         )
         self.register_outputs({"arn": self.arn})
+
+    def _ip_sets(
+        self, name: str, networks: Sequence[str], region: str | None
+    ) -> list[pulumi.Output[str]]:
+        """Create an IP set for each IP version of the networks, and return the ARNs."""
+        arns = []
+        for version in (4, 6):
+            addresses = [one for one in networks if ipaddress.ip_network(one).version == version]
+            if not addresses:
+                continue
+            ip_set = aws.wafv2.IpSet(
+                f"{name}-ipv{version}",
+                name=self.names.name(f"{'cloudfront' if region else 'edge'}-console-ipv{version}"),
+                description="Networks from which requests to the console are accepted",
+                scope="CLOUDFRONT" if region else "REGIONAL",
+                region=region,
+                ip_address_version=f"IPV{version}",
+                addresses=addresses,
+                tags=tags("none"),
+                opts=self.child,
+            )
+            arns.append(ip_set.arn)
+        return arns
 
     def _log_group(
         self, name: str, logs_key_arn: pulumi.Input[str]
@@ -247,6 +278,19 @@ def _managed_rule_group(
         "override_action": {"none": {}},
         "visibility_config": _visibility(names.name(f"edge-{rule}")),
     }
+
+
+def _accept_only(
+    names: Naming,
+    priority: int,
+    rule: str,
+    hosts: Sequence[str],
+    ip_sets: Sequence[pulumi.Output[str]],
+) -> Rule:
+    """Block requests to the host names from addresses that are in none of the IP sets."""
+    accepted = _any([{"ip_set_reference_statement": {"arn": arn}} for arn in ip_sets])
+    statement: Any = {"and_statement": {"statements": [_at_host(hosts), _not(accepted)]}}
+    return _block(names, priority, rule, statement, 403)
 
 
 def _block_labels(

@@ -63,6 +63,18 @@ def private_networks(settings: Settings) -> Iterator[Mistake]:
             )
 
 
+def console_networks(settings: Settings) -> Iterator[Mistake]:
+    """`waf.console_networks` are networks that do not contain all addresses."""
+    for index, cidr in enumerate(settings.waf.console_networks):
+        try:
+            accepted = ipaddress.ip_network(cidr).prefixlen > 0
+        except ValueError:
+            accepted = False
+        if not accepted:
+            allowed = "a network with a prefix of at least /1, written with its first address"
+            yield Mistake(f"waf.console_networks.{index}", allowed)
+
+
 def bounds(settings: Settings) -> Iterator[Mistake]:
     """`network.core_port_max` is at least `network.core_port_min`, `database.storage_max_gib` is at
     least 10 percent more than `database.storage_gib`, and `buckets.trail_retention_days` is at
@@ -316,7 +328,15 @@ def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
-    *(key_environment, zones, private_networks, bounds, internet_access, operators),
+    *(
+        key_environment,
+        zones,
+        private_networks,
+        console_networks,
+        bounds,
+        internet_access,
+        operators,
+    ),
     *(second_region, recovery, cores_domain, vault_lock, task_sizes, rollout_duration, waf_limits),
     *(sharing_capacity, cores, existing_resources, delivery, oidc),
     environment_variables,

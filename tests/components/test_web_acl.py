@@ -2,7 +2,9 @@
 not.
 """
 
+import ipaddress
 import json
+import re
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from gatehouse.services.sharing.routes import document as sharing
 
 from tests.components.program import CLOUDFRONT, run
 from tests.components.settings.stack_settings import STACKS
-from tests.components.waf import BROWSER, Request, WebAcl, managed_rule_groups
+from tests.components.waf import BROWSER, IP_SETS, Request, WebAcl, managed_rule_groups
 
 DOCUMENTS = {"gateway": gateway, "console": console, "sharing": sharing}
 WEB_ACLS: dict[str, tuple[str, dict[str, Any], str, tuple[str, ...]]] = {
@@ -95,6 +97,27 @@ OTHERS = [
 def web_acl(name: str) -> WebAcl:
     stack, changes, resource, _ = WEB_ACLS[name]
     return WebAcl(run(stack, changes=changes).get("wafv2/webAcl:WebAcl", resource).inputs)
+
+
+@pytest.mark.parametrize("name", ["staging", "cloudfront"])
+def test_console_accepts_addresses_of_its_networks_only(name: str) -> None:
+    stack, changes, resource, services = WEB_ACLS[name]
+    networks = ["192.0.2.0/24", "2001:db8::/32"]
+    program = run(stack, changes={**changes, "waf.console_networks": networks})
+    inputs = program.get("wafv2/webAcl:WebAcl", resource).inputs
+    arns = re.findall(r'"ipSetReferenceStatement": {"arn": "([^"]+)"}', json.dumps(inputs))
+    ip_sets = program.of_type("wafv2/ipSet:IpSet")
+    IP_SETS.update({arn: one.inputs["addresses"] for arn, one in zip(arns, ip_sets, strict=True)})
+    acl = WebAcl(inputs)
+    for address in ("192.0.2.9", "2001:db8::9", "198.51.100.1", "2001:db9::1"):
+        accepted = any(
+            ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in networks
+        )
+        for service in services:
+            request = Request(host=host(name, service), path="/healthz", address=address)
+            blocked = service == "console" and not accepted
+            assert acl.blocked_by(request) == ("console-networks" if blocked else None)
+    assert acl.capacity() <= 1500
 
 
 def host(name: str, service: str) -> str:

@@ -61,6 +61,7 @@ _ARNS = {
     "aws:lb/loadBalancer:LoadBalancer": _BALANCING + "loadbalancer/app/{name}/{digits:.16}",
     "aws:lb/targetGroup:TargetGroup": _BALANCING + "targetgroup/{name}/{digits:.16}",
     "aws:acm/certificate:Certificate": "arn:aws:acm:{region}:{account}:certificate/{uuid}",
+    "aws:wafv2/ipSet:IpSet": "arn:aws:wafv2:{region}:{account}:regional/ipset/{name}/{uuid}",
     "aws:wafv2/webAcl:WebAcl": "arn:aws:wafv2:{region}:{account}:regional/webacl/{name}/{uuid}",
     "aws:cloudwatch/logGroup:LogGroup": "arn:aws:logs:{region}:{account}:log-group:{name}",
     "aws:cloudwatch/metricAlarm:MetricAlarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}",

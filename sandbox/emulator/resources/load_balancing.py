@@ -105,20 +105,24 @@ def _validate_certificate(request: CreateRequest) -> Created:
     return arn, {}
 
 
-def _web_acl(request: ChangeRequest) -> dict[str, Any]:
-    """The parameters that name the web ACL, with the token of its current version."""
+def _versioned(request: ChangeRequest, kind: str) -> dict[str, Any]:
+    """The parameters that name a web ACL or an IP set, with the token of its current version."""
     inputs = request.old.registration.inputs
     named = {"Name": request.old.outputs["name"], "Scope": inputs["scope"], "Id": request.old.id}
-    return {**named, "LockToken": request.call("wafv2.get_web_acl", named)["LockToken"]}
+    return {**named, "LockToken": request.call(f"wafv2.get_{kind}", named)["LockToken"]}
 
 
-def _update_web_acl(request: ChangeRequest) -> None:
-    parameters = request.parameters("wafv2.update_web_acl")
-    request.call("wafv2.update_web_acl", {**parameters, **_web_acl(request)})
+def _of_waf(kind: str, **options: Any) -> ResourceType:
+    def update(request: ChangeRequest) -> None:
+        parameters = request.parameters(f"wafv2.update_{kind}")
+        request.call(f"wafv2.update_{kind}", {**parameters, **_versioned(request, kind)})
 
+    def delete(request: ChangeRequest) -> None:
+        request.call(f"wafv2.delete_{kind}", _versioned(request, kind))
 
-def _delete_web_acl(request: ChangeRequest) -> None:
-    request.call("wafv2.delete_web_acl", _web_acl(request))
+    return ResourceType(
+        call=f"wafv2.create_{kind}", id="{Id}", update=update, delete=delete, **options
+    )
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
@@ -172,9 +176,8 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:acm/certificateValidation:CertificateValidation": ResourceType(
         create=_validate_certificate, update=AGAIN, delete=KEPT
     ),
-    "aws:wafv2/webAcl:WebAcl": ResourceType(
-        call="wafv2.create_web_acl", id="{Id}", update=_update_web_acl, delete=_delete_web_acl
-    ),
+    "aws:wafv2/ipSet:IpSet": _of_waf("ip_set", names={"ipAddressVersion": "IPAddressVersion"}),
+    "aws:wafv2/webAcl:WebAcl": _of_waf("web_acl"),
     "aws:wafv2/webAclAssociation:WebAclAssociation": ResourceType(
         call="wafv2.associate_web_acl", id="{webAclArn},{resourceArn}"
     ),

@@ -184,6 +184,10 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         {"notifications.webhook_networks": ["8.8.8.0/24"]},
         "notifications.webhook_networks.0",
     ),
+    *(
+        ("console_networks", {"waf.console_networks": [network]}, "waf.console_networks.0")
+        for network in ("0.0.0.0/0", "192.0.2.1/24", "2001:db8::/129")
+    ),
     ("bounds", {"network.core_port_max": 7000}, "network.core_port_max"),
     *(
         ("cores_domain", {"cores_domain": name}, "cores_domain")
@@ -392,13 +396,15 @@ def test_all_mistakes_are_reported_at_once() -> None:
         ),
         (
             {"waf.requets_max": 1},
-            "waf.requets_max is not a setting; allowed here: console_requests_max, requests_max, "
+            "waf.requets_max is not a setting; allowed here: console_networks, "
+            "console_requests_max, requests_max, "
             "sharing_requests_max. Did you mean requests_max?",
         ),
         (
             {"waf": {1: 1}},
             (
-                "waf.1 is not a setting; allowed here: console_requests_max, requests_max, "
+                "waf.1 is not a setting; allowed here: console_networks, "
+                "console_requests_max, requests_max, "
                 "sharing_requests_max"
             ),
         ),

@@ -40,10 +40,11 @@ OLDER: dict[str, dict[str, Any]] = {
     "database": {"instance_class": "db.t4g.small"},
     "sharing": {"mode": "serverless", "api_gateway_log_role": True},
 }
-# Settings that are disabled in every stack file.
+# Settings that are empty or disabled in every stack file.
 NEWER: dict[str, dict[str, Any]] = {
     "rollout": {"strategy": "canary", "bake_minutes": 15, "step_percent": 10, "step_minutes": 10},
     "telemetry": {"collector": True},
+    "waf": {"console_networks": ["192.0.2.0/24", "2001:db8::/32"]},
 }
 
 pytestmark = pytest.mark.requirement("TR-17")
