@@ -194,7 +194,7 @@ def _start_nginx(stack: ExitStack, folder: Path, port: int, core: int) -> None:
 
 
 def _is_ready(url: str) -> bool:
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         with urllib.request.urlopen(url, timeout=5, context=context):  # noqa: S310 - a server of this environment

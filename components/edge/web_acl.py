@@ -88,7 +88,7 @@ def _redacted_fields() -> list[RedactedField]:
 
 class WebAcl(StackComponent):
     """A web ACL with managed rule groups, rate limits by IP address for all services and for
-    individual services, and a log without credentials.
+    individual services, the networks that can reach the console, and a log without credentials.
 
     Why: Known attacks and floods are blocked before they reach a task; limits per API key are
     applied by the gateway. The core rule set is written for websites. It blocks legal requests to
@@ -132,12 +132,15 @@ class WebAcl(StackComponent):
         )
         if wildcards := [host for service in hosts.values() for host in service if "*" in host]:
             metrics = {"and_statement": {"statements": [metrics, _not(_at_host(wildcards))]}}
-        ip_sets = self._ip_sets(name, waf.console_networks, region) if CONSOLE in hosts else []
+        self._region, self._scope = region, "CLOUDFRONT" if region else "REGIONAL"
+        edge = "cloudfront" if region else "edge"
+        networks = waf.console_networks if CONSOLE in hosts else ()
+        ip_sets = self._ip_sets(name, names.name(f"{edge}-console"), networks)
         acl = aws.wafv2.WebAcl(
             name,
-            name=names.name("cloudfront" if region else "edge"),
+            name=names.name(edge),
             description=f"Protects these services: {', '.join(hosts)}",
-            scope="CLOUDFRONT" if region else "REGIONAL",
+            scope=self._scope,
             region=region,
             default_action={"allow": {}},
             rules=[
@@ -200,7 +203,7 @@ class WebAcl(StackComponent):
         self.register_outputs({"arn": self.arn})
 
     def _ip_sets(
-        self, name: str, networks: Sequence[str], region: str | None
+        self, resource: str, name: str, networks: Sequence[str]
     ) -> list[pulumi.Output[str]]:
         """Create an IP set for each IP version of the networks, and return the ARNs."""
         arns = []
@@ -209,11 +212,11 @@ class WebAcl(StackComponent):
             if not addresses:
                 continue
             ip_set = aws.wafv2.IpSet(
-                f"{name}-ipv{version}",
-                name=self.names.name(f"{'cloudfront' if region else 'edge'}-console-ipv{version}"),
+                f"{resource}-ipv{version}",
+                name=f"{name}-ipv{version}",
                 description="Networks from which requests to the console are accepted",
-                scope="CLOUDFRONT" if region else "REGIONAL",
-                region=region,
+                scope=self._scope,
+                region=self._region,
                 ip_address_version=f"IPV{version}",
                 addresses=addresses,
                 tags=tags("none"),

@@ -64,7 +64,9 @@ def private_networks(settings: Settings) -> Iterator[Mistake]:
 
 
 def console_networks(settings: Settings) -> Iterator[Mistake]:
-    """`waf.console_networks` are networks that do not contain all addresses."""
+    """Each network in `waf.console_networks` is valid, and its prefix length is not 0, which AWS
+    WAF does not support.
+    """
     for index, cidr in enumerate(settings.waf.console_networks):
         try:
             accepted = ipaddress.ip_network(cidr).prefixlen > 0
@@ -328,16 +330,8 @@ def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
-    *(
-        key_environment,
-        zones,
-        private_networks,
-        console_networks,
-        bounds,
-        internet_access,
-        operators,
-    ),
+    *(key_environment, zones, private_networks, bounds, internet_access, operators),
     *(second_region, recovery, cores_domain, vault_lock, task_sizes, rollout_duration, waf_limits),
-    *(sharing_capacity, cores, existing_resources, delivery, oidc),
+    *(sharing_capacity, cores, existing_resources, delivery, oidc, console_networks),
     environment_variables,
 )

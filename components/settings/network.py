@@ -16,10 +16,11 @@ from components.settings.fields import (
 )
 
 CIDR = r"(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}"
+IPV4_NETWORK = rf"{CIDR}/\d{{1,2}}"
+PRIVATE_NETWORKS = strings(IPV4_NETWORK, 0, 10, "IPv4 networks")
 NETWORKS = strings(
-    rf"{CIDR}/\d{{1,2}}|[0-9a-f:]*:[0-9a-f:]*/\d{{1,3}}", 0, 100, "IPv4 or IPv6 networks"
+    rf"{IPV4_NETWORK}|[0-9a-f:]*:[0-9a-f:]*/\d{{1,3}}", 0, 100, "IPv4 or IPv6 networks"
 )
-PRIVATE_NETWORKS = strings(rf"{CIDR}/\d{{1,2}}", 0, 10, "IPv4 networks")
 TCP_PORT = integer(1024, 65535, "a TCP port")
 ANYWHERE = "0.0.0.0/0"
 TIERS = {"edge": 0, "data": 8, "app": 1}
@@ -109,8 +110,9 @@ class WafSettings(Section):
     """Maximum number of requests from one IP address to the console in five minutes."""
     console_networks: Annotated[tuple[str, ...], NETWORKS] = ()
     """Networks from which requests to the console are accepted, such as those of your VPN. Requests
-    from other addresses receive status code 403. The console's API is the same host name, so
-    include the addresses of pipelines that use it. If empty, all networks are accepted."""
+    from other addresses receive status code 403. The web UI and the API of the console have the
+    same host name, so include the addresses of pipelines that use the API. If empty, all networks
+    are accepted."""
     sharing_requests_max: Annotated[int, REQUESTS] = by_environment(1_000, 1_000, 2_000)
     """Maximum number of requests from one IP address to the sharing service in five minutes. A low
     limit slows down attempts to guess links."""

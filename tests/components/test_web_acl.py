@@ -14,7 +14,7 @@ from gatehouse.services.sharing.routes import document as sharing
 
 from tests.components.program import CLOUDFRONT, run
 from tests.components.settings.stack_settings import STACKS
-from tests.components.waf import BROWSER, IP_SETS, Request, WebAcl, managed_rule_groups
+from tests.components.waf import BROWSER, Request, WebAcl, managed_rule_groups
 
 DOCUMENTS = {"gateway": gateway, "console": console, "sharing": sharing}
 WEB_ACLS: dict[str, tuple[str, dict[str, Any], str, tuple[str, ...]]] = {
@@ -106,18 +106,21 @@ def test_console_accepts_addresses_of_its_networks_only(name: str) -> None:
     program = run(stack, changes={**changes, "waf.console_networks": networks})
     inputs = program.get("wafv2/webAcl:WebAcl", resource).inputs
     arns = re.findall(r'"ipSetReferenceStatement": {"arn": "([^"]+)"}', json.dumps(inputs))
-    ip_sets = program.of_type("wafv2/ipSet:IpSet")
-    IP_SETS.update({arn: one.inputs["addresses"] for arn, one in zip(arns, ip_sets, strict=True)})
+    resources = program.of_type("wafv2/ipSet:IpSet")
+    addresses = {arn: one.inputs["addresses"] for arn, one in zip(arns, resources, strict=True)}
     acl = WebAcl(inputs)
     for address in ("192.0.2.9", "2001:db8::9", "198.51.100.1", "2001:db9::1"):
-        accepted = any(
-            ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in networks
-        )
+        accepted = _contains(networks, address)
+        ip_sets = frozenset(arn for arn, one in addresses.items() if _contains(one, address))
         for service in services:
-            request = Request(host=host(name, service), path="/healthz", address=address)
+            request = Request(host=host(name, service), path="/healthz", ip_sets=ip_sets)
             blocked = service == "console" and not accepted
             assert acl.blocked_by(request) == ("console-networks" if blocked else None)
     assert acl.capacity() <= 1500
+
+
+def _contains(networks: list[str], address: str) -> bool:
+    return any(ipaddress.ip_address(address) in ipaddress.ip_network(one) for one in networks)
 
 
 def host(name: str, service: str) -> str:

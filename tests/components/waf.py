@@ -6,10 +6,9 @@ Source: AWS WAF Developer Guide, "Rule and rule group priority", "Label match ru
 Rate-based rules are not evaluated, and IP addresses have a good reputation.
 """
 
-import ipaddress
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,8 +20,6 @@ INSPECTED_BODY_BYTES = 8192
 BROWSER = {"user-agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/145.0"}
 _MATCH_WCU = {"EXACTLY": 2, "STARTS_WITH": 2}
 _REGEX_WCU = 3
-IP_SETS: dict[str, Sequence[str]] = {}
-"""Networks of IP sets, keyed by ARN."""
 _TRANSFORMATION_WCU = 10
 _RATE_WCU = 2
 _TRANSFORMATIONS: dict[str, Callable[[str], str]] = {
@@ -35,7 +32,9 @@ _TRANSFORMATIONS: dict[str, Callable[[str], str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A request as AWS WAF inspects it."""
+    """A request as AWS WAF inspects it. ip_sets: ARNs of the IP sets that contain the client's
+    address.
+    """
 
     host: str
     path: str
@@ -43,7 +42,7 @@ class Request:
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=lambda: BROWSER)
     body: bytes = b""
-    address: str = "192.0.2.1"
+    ip_sets: frozenset[str] = frozenset()
 
     def part(self, name: str) -> str | None:
         """A request component. None if a header does not exist."""
@@ -151,8 +150,7 @@ def _matches(statement: Mapping[str, Any], request: Request, labels: set[str]) -
         assert value["scope"] == "LABEL"
         return str(value["key"]) in labels
     if kind == "ipSetReferenceStatement":
-        address = ipaddress.ip_address(request.address)
-        return any(address in ipaddress.ip_network(one) for one in IP_SETS[value["arn"]])
+        return value["arn"] in request.ip_sets
     assert value["fieldToMatch"] in ({"uriPath": {}}, {"singleHeader": {"name": "host"}})
     text = request.path if "uriPath" in value["fieldToMatch"] else request.host
     for transformation in sorted(value["textTransformations"], key=lambda item: item["priority"]):

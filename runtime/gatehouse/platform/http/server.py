@@ -69,15 +69,15 @@ class Server:
         self._servers: list[asyncio.Server] = []
         #: True after the application has started, and the server listens.
         self.started = False
-        self._stopping, self._drained, self._aborted = (asyncio.Event() for _ in range(3))
+        self._stopping, self._drained, self._aborted = asyncio.Event(), asyncio.Event(), False
         if not connections.settings.drain_s:
             self._drained.set()
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Stops the server as after a signal."""
         if number == signal.SIGINT:
-            is_repeated = self._stopping.is_set() and self._drained.is_set()
-            (self._aborted if is_repeated else self._drained).set()
+            self._aborted = self._stopping.is_set() and self._drained.is_set()
+            self._drained.set()
         self._stopping.set()
 
     async def serve(self, sockets: Sequence[socket.socket]) -> None:
@@ -99,7 +99,7 @@ class Server:
             await self._drain()
             await self._accept_last(sockets)
         await self._close(sockets)
-        if not self._aborted.is_set():
+        if not self._aborted:
             await lifespan.send("shutdown")
 
     async def _drain(self) -> None:
@@ -144,7 +144,7 @@ class Server:
         try:
             async with asyncio.timeout(self._connections.settings.stop_timeout_s):
                 await asyncio.sleep(_TICK_S)
-                while (open_ or running) and not self._aborted.is_set():
+                while (open_ or running) and not self._aborted:
                     await asyncio.sleep(_TICK_S)
         except TimeoutError:
             for request in tuple(running):

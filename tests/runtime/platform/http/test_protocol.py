@@ -163,14 +163,14 @@ async def running(
     sock = listen("127.0.0.1", 0)
     server = Running(sock.getsockname()[1], connections, rejected)
     application = _Application(server, mode)
-    server.server = serves = kind(application, connections, handle_signals=False)
-    serving = asyncio.create_task(serves.serve([sock]))
+    server.server = http_server = kind(application, connections, handle_signals=False)
+    serving = asyncio.create_task(http_server.serve([sock]))
     try:
-        while not serves.started:
+        while not http_server.started:
             await asyncio.sleep(0)
         yield server
     finally:
-        serves.stop(signal.SIGINT)
+        http_server.stop(signal.SIGINT)
         await serving
 
 
