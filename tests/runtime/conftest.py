@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import os
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -120,6 +121,14 @@ async def lock_waits(pool: Pool) -> int:
         "wait_event_type = 'Lock'"
     )
     return int(await pool.fetchval(statement))
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that refuses connections. No other process can listen on it during the test."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

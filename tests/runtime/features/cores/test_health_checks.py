@@ -19,7 +19,6 @@ from gatehouse.platform.aws.secrets_manager import SecretsManager
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
 
-from sandbox.ports import free_port
 from tests.runtime.conftest import Rows
 from tests.runtime.console_client import LOOPBACK
 
@@ -92,10 +91,10 @@ async def test_silent_instance_is_unhealthy(
 
 @pytest.mark.bound("cores.health_checks:BATCH")
 async def test_number_of_concurrent_checks_is_bounded(
-    rows: Rows, monkeypatch: pytest.MonkeyPatch
+    rows: Rows, monkeypatch: pytest.MonkeyPatch, closed_port: int
 ) -> None:
     monkeypatch.setattr(health_checks, "BATCH", 2)
-    async with checked(rows, free_port(), instances=5) as started:
+    async with checked(rows, closed_port, instances=5) as started:
         await started.checks.run_once()
     assert started.reservations.sizes == [2, 2, 1]
     assert [core.healthy for core in started.changes] == [False] * 5

@@ -22,7 +22,6 @@ from gatehouse.platform.settings import OnError
 from valkey import Valkey
 
 from sandbox.local import servers
-from sandbox.ports import free_port
 from tests.runtime.redis_process import redis_pid
 
 FIVE = RateLimit(name="requests", quota=5, window_s=3600, burst=5)
@@ -389,11 +388,13 @@ async def test_cancelled_request_does_not_affect_others(redis_limits: RateLimits
     assert all(isinstance(result, tuple) and not result[0].degraded for result in results[1::2])
 
 
-async def test_without_redis_states_are_degraded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_redis_states_are_degraded(
+    monkeypatch: pytest.MonkeyPatch, closed_port: int
+) -> None:
     """The loss of Redis is reported once, and not for each attempt to reach it."""
     monkeypatch.setattr(rate_limiters, "RETRY_S", 0.001)
     reasons: list[str] = []
-    redis_limits = limiter(f"redis://127.0.0.1:{free_port()}", reasons=reasons)
+    redis_limits = limiter(f"redis://127.0.0.1:{closed_port}", reasons=reasons)
     assert redis_limits._script is not None
     script = AsyncMock(side_effect=redis_limits._script.__call__)
     monkeypatch.setattr(redis_limits, "_script", script)

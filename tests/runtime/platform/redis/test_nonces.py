@@ -13,8 +13,6 @@ from gatehouse.platform.redis.connection import Redis
 from gatehouse.platform.redis.nonces import KEY_PREFIX, RedisNonces
 from valkey import Valkey
 
-from sandbox.ports import free_port
-
 KEY = KeyId("3fGh82kLmQ0a")
 
 
@@ -63,8 +61,8 @@ async def test_nonce_is_hashed_and_expires(workers: list[RedisNonces], redis_url
     assert 0 < left_s <= 60
 
 
-async def test_without_redis_nonce_check_is_unavailable() -> None:
-    redis = Redis(f"redis://127.0.0.1:{free_port()}", "url", timeout_s=20)
+async def test_without_redis_nonce_check_is_unavailable(closed_port: int) -> None:
+    redis = Redis(f"redis://127.0.0.1:{closed_port}", "url", timeout_s=20)
     nonces = RedisNonces(redis)
     results = await asyncio.gather(
         *(nonces.is_new(KEY, new_nonce(), keep_s=60) for _ in range(10)), return_exceptions=True

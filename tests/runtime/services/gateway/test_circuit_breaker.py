@@ -131,8 +131,8 @@ async def until_logged(gateway: Gateway, *expected: tuple[str, str, str]) -> Non
 
 
 @pytest.mark.bound("circuit_breaker_failures")
-async def test_failures_open_the_circuit(breaking: Gateway) -> None:
-    _, key = await registered(breaking, f"http://127.0.0.1:{free_port()}")
+async def test_failures_open_the_circuit(breaking: Gateway, closed_port: int) -> None:
+    _, key = await registered(breaking, f"http://127.0.0.1:{closed_port}")
     before = (
         await breaking.metric(transitions_metric("open")),
         await breaking.metric("gatehouse_circuit_breakers_open"),
@@ -237,8 +237,8 @@ async def test_only_safe_requests_are_retried(
     assert len(core.requests) == sent
 
 
-async def test_worker_reports_its_circuit_breakers(breaking: Gateway) -> None:
-    _, key = await registered(breaking, f"http://127.0.0.1:{free_port()}")
+async def test_worker_reports_its_circuit_breakers(breaking: Gateway, closed_port: int) -> None:
+    _, key = await registered(breaking, f"http://127.0.0.1:{closed_port}")
     for _ in range(2):
         assert (await get(breaking, key)).status == 502
     repository = CoreRepository(cast("Pool", breaking.pool))

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from gatehouse.core.cores import INSTANCES_MAX, NAMES_MAX
 
-from sandbox.ports import free_port
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, running_gateway
 
 pytestmark = pytest.mark.requirement("CG-11")
@@ -231,11 +230,17 @@ async def test_ended_instances_are_removed_and_can_return(
     ("method", "path", "status"), [("GET", "x", 200), ("DELETE", "x", 200), ("HEAD", "x", 200)]
 )
 async def test_request_is_retried_on_another_instance(
-    gateway: Gateway, agent: Key, start_core: StartCore, method: str, path: str, status: int
+    gateway: Gateway,
+    agent: Key,
+    start_core: StartCore,
+    method: str,
+    path: str,
+    status: int,
+    closed_port: int,
 ) -> None:
     """The first instance does not listen, so no request is sent to it."""
     core = await start_core()
-    await register(gateway, agent, f"http://127.0.0.1:{free_port()}", "down")
+    await register(gateway, agent, f"http://127.0.0.1:{closed_port}", "down")
     await register(gateway, agent, core.url, "up")
     key = await gateway.create_key()
     for _ in range(20):
@@ -244,10 +249,10 @@ async def test_request_is_retried_on_another_instance(
 
 
 async def test_open_circuit_breaker_affects_only_its_instance(
-    gateway: Gateway, agent: Key, start_core: StartCore
+    gateway: Gateway, agent: Key, start_core: StartCore, closed_port: int
 ) -> None:
     core = await start_core()
-    await register(gateway, agent, f"http://127.0.0.1:{free_port()}", "down")
+    await register(gateway, agent, f"http://127.0.0.1:{closed_port}", "down")
     await register(gateway, agent, core.url, "up")
     key = await gateway.create_key()
     before = await gateway.metric('gatehouse_core_retries_total{outcome="sent"}')

@@ -23,7 +23,6 @@ from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.redis.connection import Redis
 
-from sandbox.ports import free_port
 from tests.runtime.services.gateway.conftest import PEPPER, Gateway, Start, applied
 from tests.runtime.tokens import unknown_token
 
@@ -223,12 +222,12 @@ async def test_registration_ends_with_its_key(
     ],
 )
 async def test_request_that_reaches_no_core_uses_no_credits(
-    gateway: Any, path: str, code: str
+    gateway: Any, path: str, code: str, closed_port: int
 ) -> None:
     _, reply = await gateway.register("http://127.0.0.1:9", name="gone")
     assert reply.status in {200, 409}, reply.body
     await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'gone'")
-    await gateway.register(f"http://127.0.0.1:{free_port()}", name="closed")
+    await gateway.register(f"http://127.0.0.1:{closed_port}", name="closed")
     key = await gateway.create_key(has_credits=True)
     await add_credits(gateway, key, 10)
     async with asyncio.timeout(60):

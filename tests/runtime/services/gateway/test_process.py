@@ -173,9 +173,9 @@ async def test_killed_redis_fails_no_request(gateway: Any, start: Any, database:
 
 
 async def test_without_redis_refuse_setting_is_unavailable(
-    gateway: Any, start: Any, database: Any
+    gateway: Any, start: Any, database: Any, closed_port: int
 ) -> None:
-    unavailable = f"redis://127.0.0.1:{free_port()}"
+    unavailable = f"redis://127.0.0.1:{closed_port}"
     _, port, _ = start(
         database.app_url, unavailable, until="/healthz", GATEHOUSE_LIMIT_ON_ERROR="deny"
     )

@@ -12,7 +12,6 @@ from gatehouse.features.cores.repository import COLUMNS, core_record
 from gatehouse.features.cores.service import core_secret
 from gatehouse.platform.tracing.context import RequestTrace, trace_id_of
 
-from sandbox.ports import free_port
 from tools.attack.corpora import AMBIGUOUS_HEADERS, AMBIGUOUS_PATHS
 
 
@@ -201,8 +200,10 @@ async def test_incomplete_response_is_aborted(gateway: Any, core: Any, key: Any)
 
 
 @pytest.mark.requirement("CG-11")
-async def test_core_that_is_down_is_502(gateway: Any, docs: Any, key: Any) -> None:
-    nowhere = f"http://127.0.0.1:{free_port()}"
+async def test_core_that_is_down_is_502(
+    gateway: Any, docs: Any, key: Any, closed_port: int
+) -> None:
+    nowhere = f"http://127.0.0.1:{closed_port}"
     assert (await gateway.put_core(docs, "docs", {"url": nowhere})).status == 200
     reply = await get(gateway, key, "/cores/docs/x")
     assert (reply.status, reply.json["code"], reply.header("content-type")) == (

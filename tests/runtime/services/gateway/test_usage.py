@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from sandbox.ports import free_port
 from tests.runtime.services.gateway.conftest import Gateway
 
 
@@ -119,14 +118,14 @@ async def test_usage_lines_ignore_log_level(
 
 @pytest.mark.requirement("ECS-09")
 async def test_failed_core_is_no_failure_of_the_gateway(
-    gateway: Gateway, start: Any, core: Any, database: Any, redis_url: str
+    gateway: Gateway, start: Any, core: Any, database: Any, redis_url: str, closed_port: int
 ) -> None:
     child, port, log = start(
         database.app_url, redis_url, GATEHOUSE_METRICS_NAMESPACE="Gatehouse/test"
     )
     client = gateway.on_port(port)
     await client.register(core.url, "failing")
-    await client.register(f"http://127.0.0.1:{free_port()}", "down")
+    await client.register(f"http://127.0.0.1:{closed_port}", "down")
     key = await client.create_key()
     header = f"X-API-Key: {key.token}"
     statuses = [
