@@ -96,6 +96,7 @@ def main(*, workers: int, check: bool, store: bool) -> None:
             "measured_at": f"{datetime.now(UTC):%Y-%m-%d}",
             "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
             "cpu_us": cpu_us,
+            "of_unkey": _of_unkey(table, rounds),
         }
         STORED.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
     if check and (
@@ -104,6 +105,15 @@ def main(*, workers: int, check: bool, store: bool) -> None:
         raise SystemExit(
             "\n".join(["These ratios are lower than in bench/gateway/ratios.json:", *lower])
         )
+
+
+def _of_unkey(table: dict[str, Row], rounds: Sequence[dict[str, Measurement]]) -> dict[str, float]:
+    """The rates of the verifications in relation to that of Unkey. Empty without Unkey."""
+    if _UNKEY not in table:
+        return {}
+    unkey = _median(rounds, _UNKEY).result.rps
+    names = [name for name, row in table.items() if row.baseline == _STATIC]
+    return {name: round(_median(rounds, name).result.rps / unkey, 2) for name in names}
 
 
 def regressions(ratios: dict[str, float], stored: dict[str, float]) -> list[str]:
@@ -238,9 +248,10 @@ def _show(
     shown = Table(
         "", "requests/s", "CPU us", *latencies, "failed", "of nginx", "of Unkey", title=title
     )
+    of_unkey = _of_unkey(table, rounds)
     for name, row in table.items():
         median = _median(rounds, name)
-        result, unkey = median.result, half.get(_UNKEY) and _median(rounds, _UNKEY).result.rps
+        result = median.result
         shown.add_row(
             name,
             f"{result.rps:,.0f}",
@@ -250,7 +261,7 @@ def _show(
             f"{half[name].p99_ms:.2f}" if name in half else "",
             str(sum(each[name].result.failed for each in rounds)),
             f"{ratios[name]:.3f}" if name in ratios else "",
-            f"{result.rps / unkey:.2f}" if unkey and row.pid else "",
+            f"{of_unkey[name]:.2f}" if name in of_unkey else "",
         )
     Console(width=140).print(shown)
 

@@ -21,19 +21,26 @@ def page() -> str:
     of each stack.
     """
     measured: dict[str, Any] = json.loads(_MEASURED.read_text(encoding="utf-8"))
-    cpu_us, ratios = measured["cpu_us"], measured["ratios"]
+    cpu_us, of_unkey = measured["cpu_us"], measured["of_unkey"]
     rows = [
-        (name, f"{cpu_us[name]:,} us", _per_vcpu(cpu_us[name]), _usd(cpu_us[name]), f"{ratio:.3f}")
-        for name, ratio in ratios.items()
+        (
+            name,
+            f"{cpu_us[name]:,} us",
+            _per_vcpu(cpu_us[name]),
+            _usd(cpu_us[name]),
+            f"{ratio:.3f}",
+            f"{of_unkey[name]:.2f}" if name in of_unkey else "",
+        )
+        for name, ratio in measured["ratios"].items()
     ]
-    heads = ("request", "CPU time", "requests/s per vCPU", "USD per million", "of nginx")
+    numbers = ("CPU time", "requests/s per vCPU", "USD per million", "of nginx", "of Unkey")
     stacks = [_stack_row(stack, cpu_us["JSON, TLS"]) for stack in STACKS]
     return markdown.page(
         "capacity",
         measured_at=measured["measured_at"],
         percent=round(UTILIZATION * 100),
         gib=GIB_PER_VCPU,
-        requests=table(heads, rows),
+        requests=table(("request", *numbers), rows),
         stacks=table(
             ("stack", "tasks", "vCPU of a task", "verifications/s at the maximum"), stacks
         ),
