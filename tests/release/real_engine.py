@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import termios
@@ -186,9 +187,15 @@ class Terminal:
             stdout=terminal,
             stderr=terminal,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=self._start_session,
         )
         os.close(terminal)
+
+    @staticmethod
+    def _start_session() -> None:
+        """Ctrl-C has its default effect, also if the tests run in the background."""
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def press(self, keys: str) -> None:
         os.write(self._controller, keys.encode())
@@ -349,11 +356,13 @@ class Project:
     def unfinished(self) -> dict[str, Any]:
         """What a deployment has left: replaced resources that are not deleted, operations in
         progress, and resources that only the account (positive) or only the state has (negative).
-        Empty after a complete deployment. Resources that Pulumi retains when it deletes them are
-        omitted."""
+        Empty after a complete deployment. Resources that Pulumi does not delete in AWS, because it
+        retains them or because they are deleted together with another one, are omitted."""
         state = self.state()
         resources = state.get("resources") or []
-        self._retained |= {row["urn"] for row in resources if row.get("retainOnDelete")}
+        self._retained |= {
+            row["urn"] for row in resources if row.get("retainOnDelete") or row.get("deletedWith")
+        }
         existing = Counter[str]()
         for row in self.account.operations:
             existing[row["urn"]] += {"create": 1, "delete": -1}.get(row["operation"], 0)
