@@ -88,7 +88,7 @@ def test_interrupted_deployment_continues(project: Project, moment: int) -> None
         terminal = project.terminal("deploy", YES=1)
         code, output = terminal.wait()
     next_command = f"deploy: interrupted. To continue, run: make deploy ENV={project.stack}"
-    # After the message, `make` ends as Ctrl-C ends a command.
+    # After the message, SIGINT ends `make` itself.
     assert (code, last_line(output)) == (-signal.SIGINT, next_command)
     assert set(project.unfinished().values()) <= {"pending deletion"}
     repeat(project)

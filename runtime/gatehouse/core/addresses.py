@@ -43,7 +43,7 @@ class ClientAddresses:
             return peer
         hops = [hop.strip() for value in forwarded_for for hop in value.split(",") if hop.strip()]
         for hop in reversed(hops):
-            # Parsing takes longer. An IPv4 address has one form.
+            # An IPv4 address has only this form, and parsing it takes longer.
             address = hop if _IPV4.fullmatch(hop) else parse_address(hop)
             if address is None:
                 return (
