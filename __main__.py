@@ -6,7 +6,6 @@ import pulumi
 import pulumi_aws as aws
 
 from components.account.budget import Budget
-from components.contract import Stack
 from components.data_stores import DataStores
 from components.delivery.roles import DeliveryRoles
 from components.foundation import Foundation
@@ -16,6 +15,7 @@ from components.observability import Observability
 from components.platform import Platform
 from components.private_network import PrivateNetwork
 from components.settings.loader import load
+from components.stack import Stack
 from components.workloads import Workloads
 
 settings = load()

@@ -7,9 +7,9 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.contract import Stack
 from components.naming import tags
 from components.settings.data import ProtectionSettings
+from components.stack import Stack
 
 
 @dataclass(frozen=True, slots=True)

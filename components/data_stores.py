@@ -6,7 +6,6 @@ import pulumi
 
 from components.backup.backup_plan import BackupPlan
 from components.component import RegionKey, StackComponent
-from components.contract import Stack
 from components.database.rds_instance import RdsInstance
 from components.database.secret_links_table import SecretLinksTable
 from components.database.valkey import Valkey
@@ -15,6 +14,7 @@ from components.iam import backup_roles, role_policies
 from components.private_network import PrivateNetwork
 from components.secrets.rotation_function import RotationFunction
 from components.secrets.secret import Secret
+from components.stack import Stack
 
 
 class DataStores(StackComponent):

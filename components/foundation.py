@@ -6,7 +6,6 @@ import pulumi
 
 from components.account.cloud_trail import CloudTrail
 from components.component import StackComponent
-from components.contract import Stack
 from components.encryption.kms_keys import KmsKeys
 from components.iam import (
     backup_roles,
@@ -23,6 +22,7 @@ from components.iam.roles import PermissionsBoundary, Roles
 from components.monitoring import smoke_test, synthetic_probe
 from components.monitoring.topics import AlarmTopic
 from components.naming import WEB_UI_BUCKET
+from components.stack import Stack
 from components.storage.bucket import Bucket, BucketReplica, Buckets
 
 

@@ -3,7 +3,6 @@
 import pulumi
 
 from components.component import StackComponent
-from components.contract import Stack
 from components.data_stores import DataStores
 from components.foundation import Foundation
 from components.monitoring import synthetic_probe
@@ -13,6 +12,7 @@ from components.monitoring.metric_alarms import MonitoredResources
 from components.monitoring.synthetic_probe import SyntheticProbe
 from components.platform import Platform
 from components.private_network import PrivateNetwork
+from components.stack import Stack
 
 
 class Observability(StackComponent):

@@ -7,7 +7,7 @@ import pulumi
 from components.component import StackComponent, TargetGroups
 from components.compute.container_image import RUNTIME, ContainerImage
 from components.compute.ecs_service import EcsCluster
-from components.contract import ContractService, Stack
+from components.contract import ContractService
 from components.edge.certificate import Certificate
 from components.edge.load_balancer import LoadBalancer
 from components.foundation import Foundation
@@ -15,6 +15,7 @@ from components.network.security_groups import ORIGIN
 from components.network.service_discovery import ServiceDiscovery
 from components.private_network import PrivateNetwork
 from components.settings.workloads import CONSOLE
+from components.stack import Stack
 from components.web_hosting import WebHosting
 
 

@@ -3,12 +3,12 @@
 import pulumi
 
 from components.component import Placement, StackComponent
-from components.contract import Stack
 from components.foundation import Foundation
 from components.network.network_acls import NetworkAcls
 from components.network.security_groups import SecurityGroups
 from components.network.vpc import Vpc
 from components.network.vpc_endpoints import VpcEndpoints
+from components.stack import Stack
 
 
 class PrivateNetwork(StackComponent):

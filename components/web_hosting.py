@@ -3,7 +3,6 @@
 import pulumi
 
 from components.component import StackComponent
-from components.contract import Stack
 from components.edge.distribution import Distribution
 from components.edge.load_balancer import LoadBalancer
 from components.edge.web_acl import WebAcl
@@ -11,6 +10,7 @@ from components.foundation import Foundation
 from components.network.security_groups import ORIGIN
 from components.private_network import PrivateNetwork
 from components.settings.workloads import CONSOLE
+from components.stack import Stack
 from components.storage.bucket import Bucket, Buckets
 
 

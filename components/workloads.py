@@ -8,7 +8,7 @@ from components.component import DeploymentHook, StackComponent
 from components.compute.ecs_service import EcsService
 from components.compute.environment import environments
 from components.compute.task_definition import TaskDefinition
-from components.contract import Process, Stack
+from components.contract import Process
 from components.data_stores import DataStores
 from components.edge.host_records import HostRecords, HostTarget
 from components.edge.web_acl import WebAcl
@@ -23,6 +23,7 @@ from components.private_network import PrivateNetwork
 from components.secrets.restart_function import RestartFunction
 from components.settings.workloads import CONSOLE
 from components.sharing.sharing_function import SharingFunction
+from components.stack import Stack
 
 
 class Workloads(StackComponent):

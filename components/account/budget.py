@@ -4,8 +4,8 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import Stack
 from components.naming import PROJECT, tags
+from components.stack import Stack
 
 ALERTS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
 """Notification type and threshold in percent of the budget."""

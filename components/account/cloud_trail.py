@@ -6,9 +6,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import Stack
 from components.iam import role_policies, sharing_policies
 from components.naming import tags
+from components.stack import Stack
 
 
 class CloudTrail(StackComponent):

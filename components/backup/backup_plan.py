@@ -6,10 +6,10 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import RegionKey, StackComponent
-from components.contract import Stack
 from components.iam.backup_roles import VAULT, vault_policy
 from components.iam.documents import render
 from components.naming import tags
+from components.stack import Stack
 
 SCHEDULE = "cron(0 5 * * ? *)"
 """Daily at 05:00 UTC. RDS rejects backups in the hour before its backup or maintenance window."""

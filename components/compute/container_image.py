@@ -6,11 +6,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent, with_dependencies
-from components.contract import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import repository_policy
 from components.iam.sharing_roles import function_arns
 from components.naming import tags
+from components.stack import Stack
 
 RUNTIME = "runtime"
 """Resource name of the repository for the image of Gatehouse."""

@@ -6,9 +6,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import DeploymentHook, Placement, StackComponent, TargetGroups
-from components.contract import Stack
 from components.naming import tags
 from components.settings.workloads import ROLLING, RolloutSettings
+from components.stack import Stack
 
 HEALTH_CHECK_GRACE_S = 60
 START_MINUTES = 20

@@ -7,10 +7,10 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent, with_dependencies
-from components.contract import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import queue_policy
 from components.naming import DataClass, tags
+from components.stack import Stack
 
 CODE = "runtime/functions"
 DEAD_LETTER_DAYS = 14

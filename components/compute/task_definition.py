@@ -11,9 +11,10 @@ import pulumi_aws as aws
 
 from components.component import StackComponent
 from components.compute.environment import DRAIN_S, REQUESTS_S
-from components.contract import Process, Secret, Stack
+from components.contract import Process, Secret
 from components.iam.role_policies import COLLECTOR, COLLECTOR_METRICS_STREAM
 from components.naming import Naming, tags
+from components.stack import Stack
 
 STOP_TIMEOUT_S = DRAIN_S + REQUESTS_S + 5
 """Time between SIGTERM and SIGKILL. After the last request, the application has five seconds to

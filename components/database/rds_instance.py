@@ -4,10 +4,10 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Placement, RegionKey, StackComponent
-from components.contract import Stack
 from components.iam.role_policies import DATABASE, DATABASE_OWNER
 from components.naming import tags
 from components.settings.data import DATABASE_PORT
+from components.stack import Stack
 
 TIMEOUTS = pulumi.CustomTimeouts(create="60m", update="90m", delete="60m")
 LOGS = ("postgresql", "upgrade")

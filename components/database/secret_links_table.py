@@ -4,9 +4,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import Stack
 from components.iam.sharing_policies import INDEXES, TABLE
 from components.naming import tags
+from components.stack import Stack
 
 
 class SecretLinksTable(StackComponent):

@@ -4,9 +4,10 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Placement, StackComponent
-from components.contract import Stack, cache_access
+from components.contract import cache_access
 from components.naming import DataClass, tags
 from components.settings.data import CACHE_PORT
+from components.stack import Stack
 
 
 class Valkey(StackComponent):

@@ -4,9 +4,9 @@ Each statement is limited to ARNs with the stack's name or to resources with the
 Actions that support neither are limited to the stack's regions.
 """
 
-from components.contract import Stack
 from components.iam.documents import Conditions, Statement, allow
 from components.naming import PROJECT, WEB_UI_BUCKET
+from components.stack import Stack
 
 GLOBAL_REGION = "us-east-1"
 """Value of aws:RequestedRegion for IAM, Route 53, AWS Budgets and Cost Explorer. Source: the

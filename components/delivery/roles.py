@@ -4,11 +4,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import Stack
 from components.delivery import policies
 from components.delivery.deploy_permissions import Delivery
 from components.iam.documents import Document, render
 from components.naming import DEPLOY, PREVIEW, tags
+from components.stack import Stack
 
 ROLES = {
     PREVIEW: (

@@ -7,9 +7,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import Stack
 from components.naming import CLOUDFRONT_REGION, tags
 from components.settings.workloads import CONSOLE
+from components.stack import Stack
 
 RECORD_TTL_S = 300
 

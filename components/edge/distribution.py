@@ -9,11 +9,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import Stack
 from components.edge import web_ui
 from components.edge.load_balancer import LoadBalancer
 from components.naming import CLOUDFRONT_REGION, tags
 from components.settings.workloads import CONSOLE
+from components.stack import Stack
 
 FILES = "files"
 """ID of the origin of the files. The other origin is `CONSOLE`."""

@@ -7,7 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import Stack
+from components.stack import Stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,10 @@ from components.component import (
     TargetGroups,
     with_dependencies,
 )
-from components.contract import ContractService, Stack
+from components.contract import ContractService
 from components.iam.bucket_policies import LOAD_BALANCER_PREFIXES
 from components.naming import tags
+from components.stack import Stack
 
 ACCESS_LOG_PREFIX, CONNECTION_LOG_PREFIX = LOAD_BALANCER_PREFIXES
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"

@@ -9,11 +9,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import log_delivery_policy
 from components.naming import CLOUDFRONT_REGION, Naming, tags
 from components.settings.workloads import CONSOLE
+from components.stack import Stack
 
 MANAGED = {
     "ip-reputation": "AWSManagedRulesAmazonIpReputationList",

@@ -6,11 +6,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import RegionKey, StackComponent
-from components.contract import Stack
 from components.iam.documents import render
 from components.iam.key_policies import KeyStatements, key_policy, recovery_policy, replica_policy
 from components.iam.role_policies import ROTATION_FUNCTION
 from components.naming import DataClass, tags
+from components.stack import Stack
 
 KEYS: Mapping[str, tuple[DataClass, str]] = {
     "data": ("confidential", "database, cache, secret links, files and images"),

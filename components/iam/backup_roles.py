@@ -4,7 +4,6 @@ they need.
 
 from collections.abc import Mapping
 
-from components.contract import Stack
 from components.iam.documents import (
     Document,
     Statement,
@@ -22,6 +21,7 @@ from components.iam.key_policies import (
 )
 from components.iam.role_policies import RoleDefinition
 from components.naming import Naming
+from components.stack import Stack
 
 REPLICATION = "replication"
 BACKUP = "backup"

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.contract import Stack
 from components.iam.documents import (
     Document,
     Statement,
@@ -12,6 +11,7 @@ from components.iam.documents import (
     document,
 )
 from components.naming import DEPLOY, PREVIEW, Naming
+from components.stack import Stack
 
 SERVICES: Mapping[str, tuple[str, ...]] = {
     "data": ("rds", "dynamodb", "elasticache", "ecr", "s3"),

@@ -6,10 +6,10 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent, with_dependencies
-from components.contract import Stack
 from components.iam.documents import Document, action_list, allow, deny, document, render
 from components.iam.role_policies import RoleDefinition
 from components.naming import tags
+from components.stack import Stack
 
 USED = tuple(
     action

@@ -8,7 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import ContractService, Stack
+from components.contract import ContractService
 from components.iam.documents import render
 from components.monitoring import metric_alarms
 from components.monitoring.dashboard import dashboard_body
@@ -19,6 +19,7 @@ from components.monitoring.metric_alarms import (
     metric_alarm,
 )
 from components.naming import Naming, tags
+from components.stack import Stack
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.contract import Stack
 from components.iam.role_policies import ROTATION_FUNCTION
 from components.iam.sharing_roles import STAGE
 from components.monitoring.log_alarms import DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES
@@ -17,6 +16,7 @@ from components.monitoring.metric_alarms import (
     MonitoredResources,
     Text,
 )
+from components.stack import Stack
 
 COLUMNS = 24
 """Width of the CloudWatch dashboard grid."""

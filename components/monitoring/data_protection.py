@@ -9,9 +9,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import log_delivery_policy
+from components.stack import Stack
 
 TOKEN_CHARS = 43
 KEY_BODY_CHARS = 61

@@ -9,8 +9,8 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import Stack
 from components.monitoring.metric_alarms import Alarm, Metric, metric_alarm
+from components.stack import Stack
 
 DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES = (
     *("links-denied", "links-locked"),

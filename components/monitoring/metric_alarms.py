@@ -7,9 +7,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import TargetGroupDimensions
-from components.contract import Stack
 from components.iam.role_policies import ROTATION_FUNCTION
 from components.naming import REPLICATION_RULE, Naming, tags
+from components.stack import Stack
 
 GIB = 1024**3
 OVER, UNDER = "GreaterThanThreshold", "LessThanThreshold"

@@ -8,10 +8,11 @@ import pulumi
 
 from components.component import TEST_HEADER, DeploymentHook
 from components.compute.python_function import PythonFunction
-from components.contract import ContractService, Stack
+from components.contract import ContractService
 from components.iam.documents import allow, document, trust
 from components.iam.role_policies import RoleDefinition, function_definition
 from components.monitoring.metric_alarms import function_alarm, metric_alarm
+from components.stack import Stack
 
 NAME = "smoke"
 HOOK_ROLE = "ecs-hooks"

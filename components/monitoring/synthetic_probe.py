@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pulumi
 
 from components.compute.python_function import PythonFunction
-from components.contract import Stack
 from components.iam.documents import allow
 from components.iam.role_policies import RoleDefinition, function_definition
 from components.monitoring.metric_alarms import UNDER, Alarm, Metric, function_alarm, metric_alarm
 from components.naming import Naming
+from components.stack import Stack
 
 NAME = "probe"
 TIMEOUT_S = 30

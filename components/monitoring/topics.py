@@ -4,10 +4,10 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import ALARM_TOPIC, alarm_topic_policy
 from components.naming import tags
+from components.stack import Stack
 
 CHAT_REGION = "us-east-2"
 """Region of the API of Amazon Q Developer in chat applications, a global service."""

@@ -7,11 +7,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import Stack
 from components.naming import tags
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.model import Settings
 from components.settings.network import ANYWHERE, TIERS
+from components.stack import Stack
 
 EPHEMERAL_PORTS = (1024, 65535)
 """Source ports of clients, NAT gateways and load balancers. Source: VPC User Guide, "Ephemeral

@@ -8,12 +8,13 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import Contract, Stack
+from components.contract import Contract
 from components.naming import tags
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.model import Settings
 from components.settings.network import ANYWHERE
 from components.settings.workloads import CLOUDFRONT, CONSOLE
+from components.stack import Stack
 
 GROUPS = {
     "edge": "Load balancer: accepts HTTP and HTTPS from the internet",

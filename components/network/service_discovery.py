@@ -4,8 +4,8 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import Stack
 from components.naming import tags
+from components.stack import Stack
 
 TTL_S = 10
 """TTL of the DNS records: the maximum time for which a client uses the address of a stopped

@@ -4,12 +4,12 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import Stack
 from components.iam import object_policies
 from components.iam.documents import render
 from components.naming import tags
 from components.network.vpc_endpoints import dynamodb_policy, s3_policy
 from components.settings.network import ANYWHERE, TIERS
+from components.stack import Stack
 
 
 class Vpc(StackComponent):

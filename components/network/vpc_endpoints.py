@@ -11,7 +11,6 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Placement, StackComponent
-from components.contract import Stack
 from components.iam import object_policies, sharing_policies
 from components.iam.documents import (
     ANYONE,
@@ -23,6 +22,7 @@ from components.iam.documents import (
     render,
 )
 from components.naming import Naming, tags
+from components.stack import Stack
 
 
 class VpcEndpoints(StackComponent):

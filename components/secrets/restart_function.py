@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 
 from components.compute.python_function import PythonFunction
-from components.contract import Contract, Stack
+from components.contract import Contract
 from components.monitoring.events import deployment_pattern, rotation_pattern
 from components.monitoring.metric_alarms import (
     alarm_description,
@@ -14,6 +14,7 @@ from components.monitoring.metric_alarms import (
     metric_alarm,
 )
 from components.naming import Naming
+from components.stack import Stack
 
 FIRST_SERVICE = "console"
 """Restarted before the other services: consoles must know a pepper generation before gateways use

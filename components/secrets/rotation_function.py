@@ -4,8 +4,8 @@ import pulumi
 
 from components.component import with_dependencies
 from components.compute.python_function import PythonFunction
-from components.contract import Stack
 from components.iam.role_policies import PEPPER
+from components.stack import Stack
 
 
 class RotationFunction(PythonFunction):

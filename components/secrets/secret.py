@@ -4,11 +4,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import RegionKey, StackComponent
-from components.contract import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import secret_policy
 from components.iam.role_policies import readers_of
 from components.naming import tags
+from components.stack import Stack
 
 
 class Secret(StackComponent):

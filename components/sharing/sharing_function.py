@@ -6,13 +6,14 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import Function, Stack
+from components.contract import Function
 from components.iam.documents import render
 from components.iam.role_policies import function_role
 from components.iam.sharing_roles import API_LOG_ROLE, STAGE, access_log
 from components.naming import tags
 from components.settings.workloads import SHARING_TIMEOUT_S
 from components.sharing import rest_api
+from components.stack import Stack
 
 TLS_POLICY = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
 """TLS 1.2 and 1.3 with forward secrecy and post-quantum key exchange. Source: API Gateway Developer

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from components.contract import Stack
 from components.delivery import policies
 from components.delivery.deploy_permissions import Delivery
 from components.delivery.policies import IMAGE
 from components.iam.documents import render
 from components.naming import DEPLOY, PREVIEW
 from components.settings.loader import parse
+from components.stack import Stack
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS, raw_settings
 from tests.iam_evaluation import Call, Effect, decide

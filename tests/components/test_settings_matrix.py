@@ -12,7 +12,6 @@ from zlib import crc32
 import pytest
 from pydantic import BeforeValidator
 
-from components.contract import Stack
 from components.iam.documents import Document
 from components.naming import DEPLOY, PREVIEW
 from components.network.network_acls import inbound_rules, outbound_rules
@@ -20,6 +19,7 @@ from components.network.security_groups import connections
 from components.settings.fields import Allowed, Section
 from components.settings.loader import SettingsError, parse
 from components.settings.model import Settings
+from components.stack import Stack
 from tests.components.program import CLOSED, CLOUDFRONT, OPTIONS, RECOVERY, Program, run
 from tests.components.settings.stack_settings import raw_settings
 from tests.iam_evaluation import Call, decide
