@@ -49,7 +49,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     seq: int
     hash: bytes  # 32 bytes
     taken_at: float  # Unix seconds
-    key_id: str  # the signing key: an ARN, or a fingerprint
+    key_id: str  # ARN of the signing key
     algorithm: str
     signature: bytes
 

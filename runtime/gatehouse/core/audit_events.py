@@ -28,7 +28,7 @@ class DescribedStr(StrEnum):
 class AuditAction(DescribedStr):
     """Actions of the audit trail."""
 
-    # The second part of an action on a key is a value of keys.lifecycle.Action.
+    # The second part of an action on a key is a value of lifecycle.Action.
     KEY_CREATE = "key.create", "An API key was created."
     KEY_UPDATE = "key.update", "The properties of an API key were changed."
     KEY_DISABLE = "key.disable", "An API key was disabled."
@@ -117,7 +117,7 @@ class AuditEvent(msgspec.Struct, frozen=True):
     """One recorded action. The fields are the columns of the trail; the hash of a row covers them
     in this order.
 
-    Adding or reordering fields changes the hash and requires a new `chain.DOMAIN`.
+    Adding or reordering fields changes the hash and requires a new `audit_chain.DOMAIN`.
     """
 
     occurred_at: float  # Unix seconds

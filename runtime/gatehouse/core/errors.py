@@ -1,6 +1,6 @@
 """The tree of runtime errors. Each error has a code, a status and a title.
 
-Outcomes of a verification (expired, rate limited, ...) are values (`verification.models.Code`) and
+Outcomes of a verification (expired, rate limited, ...) are values (`core.verification.Code`) and
 are not raised. `public` is the message that is sent to the caller, in full sentences. `detail` is
 only logged. Neither contains a token, key or secret.
 """

@@ -54,6 +54,8 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
     at once.
     """
 
+    example: ClassVar = {"name": "requests"}
+
     name: str
     quota: int
     window_s: int

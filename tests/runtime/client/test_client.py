@@ -21,12 +21,13 @@ from gatehouse.core.errors import (
 )
 from gatehouse.features.cores.schemas import CorePage, CoreView
 from gatehouse.features.keys.schemas import ChangedKey, CreatedKey, KeyView
+from gatehouse.platform.http.examples import example
 from hypothesis import given
 from hypothesis import strategies as st
 
 ONCE = Retries(attempts=1)
 TOKEN, KEY = "gtk_admin_canary", "/v1/keys/3fGh82kLmQ0a"
-CREATED = {"token": "gtk_test_x", "key": KeyView.example}
+CREATED = {"token": "gtk_test_x", "key": example(KeyView)}
 Step = httpx.Response | Exception
 
 
@@ -84,10 +85,10 @@ def test_read_is_retried_with_backoff() -> None:
             UNAVAILABLE,
             httpx.ReadTimeout("x"),
             problem(502, "core_unreachable"),
-            httpx.Response(200, json=KeyView.example),
+            httpx.Response(200, json=example(KeyView)),
         ]
     )
-    assert server.console().get(KeyView, KEY).name == KeyView.example["name"]
+    assert server.console().get(KeyView, KEY).name == example(KeyView)["name"]
     assert server.waits == [0.25, 0.5, 1.0]
 
 
@@ -143,7 +144,7 @@ def test_client_error_is_not_retried(step: httpx.Response) -> None:
 
 
 def test_update_is_retried_only_if_never_sent() -> None:
-    changed = httpx.Response(200, json={"key": KeyView.example, "effective": "everywhere"})
+    changed = httpx.Response(200, json={"key": example(KeyView), "effective": "everywhere"})
     lost = Server([httpx.ReadTimeout("x"), changed])
     with pytest.raises(Unavailable):
         lost.console().call(ChangedKey, "PATCH", KEY, {}, version=3)
@@ -154,7 +155,7 @@ def test_update_is_retried_only_if_never_sent() -> None:
 
 def test_retry_after_is_honoured_up_to_the_bound() -> None:
     server = Server(
-        [problem(429, "rate_limited", retry_after="7"), httpx.Response(200, json=KeyView.example)]
+        [problem(429, "rate_limited", retry_after="7"), httpx.Response(200, json=example(KeyView))]
     )
     server.console().get(KeyView, KEY)
     assert server.waits == [7.0]
@@ -235,8 +236,8 @@ def test_all_pages_are_read() -> None:
         httpx.Response(
             200,
             json={
-                **CorePage.example,
-                "cores": [{**CoreView.example, "name": name}],
+                **example(CorePage),
+                "cores": [{**example(CoreView), "name": name}],
                 "next_cursor": cursor,
             },
         )

@@ -22,6 +22,7 @@ from gatehouse.features.audit.schemas import (
 from gatehouse.features.audit.service import CheckpointReader
 from gatehouse.platform.http.asgi import StreamedResponse
 from gatehouse.platform.http.endpoint import Endpoint
+from gatehouse.platform.http.examples import example
 from gatehouse.platform.http.request import Request
 
 _BATCH = 1000
@@ -29,7 +30,7 @@ _MEDIA_TYPE = "application/x-ndjson"
 _EXPORT = {
     _MEDIA_TYPE: {
         "schema": {"type": "string", "description": "One AuditEventView per line, oldest first."},
-        "example": json.dumps(AuditEventView.example) + "\n",
+        "example": json.dumps(example(AuditEventView)) + "\n",
     },
 }
 

@@ -79,20 +79,7 @@ class RecentTraffic(msgspec.Struct, frozen=True):
 class CoreView(msgspec.Struct, frozen=True, kw_only=True):
     """A registered instance of a Core."""
 
-    example: ClassVar = {
-        "name": "docs",
-        "instance_id": "docs-1",
-        "url": "https://docs.example.com",
-        "environment": "test",
-        "registered_by": "3fGh82kLmQ0a",
-        "expires_at": "2030-01-01T09:31:00Z",
-        "draining": False,
-        "healthy": True,
-        "live": True,
-        "settings": CoreSettings.example,
-        "circuit_breakers": {"workers": 3, "open": 1, "half_open": 0},
-        "last_minute": {"requests": 1200, "failures": 5, "mean_ms": 12.4, "p95_ms": 31.7},
-    }
+    example: ClassVar = {"healthy": True, "live": True, "settings": CoreSettings.example}
 
     name: str
     instance_id: Annotated[
@@ -125,11 +112,7 @@ class CoreView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CorePage(msgspec.Struct, frozen=True):
-    example: ClassVar = {
-        "cores": [CoreView.example],
-        "next_cursor": None,
-        "gateway_url": "https://gateway.example.com",
-    }
+    example: ClassVar = {"gateway_url": "https://gateway.example.com"}
 
     cores: list[CoreView]
     next_cursor: NextCursor
@@ -221,15 +204,7 @@ class DrainCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Lease(msgspec.Struct, frozen=True):
     """A lease of an instance on the name of a Core."""
 
-    example: ClassVar = {
-        "name": "docs",
-        "instance_id": "docs-1",
-        "url": "https://docs.example.com",
-        "lease_id": _LEASE_ID,
-        "expires_at": "2030-06-01T09:01:00.000Z",
-        "heartbeat_s": 20,
-        "core_secret": f"{CORE_PREFIX}...",
-    }
+    example: ClassVar = {"lease_id": _LEASE_ID, "core_secret": f"{CORE_PREFIX}..."}
 
     name: str
     instance_id: str

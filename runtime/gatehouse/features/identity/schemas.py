@@ -27,19 +27,6 @@ class EndSessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     """A browser session."""
 
-    example: ClassVar = {
-        "id": "5tRw0aB9xK2m",
-        "actor_type": "key",
-        "actor_id": "3fGh82kLmQ0a",
-        "created_at": "2030-01-01T09:00:00Z",
-        "seen_at": "2030-01-01T09:12:00Z",
-        "proven_at": "2030-01-01T09:00:00Z",
-        "ends_at": "2030-01-01T17:00:00Z",
-        "source_address": "192.0.2.7",
-        "user_agent": "Mozilla/5.0",
-        "current": True,
-    }
-
     id: str
     actor_type: ActorType
     actor_id: str
@@ -60,13 +47,6 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CurrentSession(msgspec.Struct, frozen=True, kw_only=True):
-    example: ClassVar = {
-        "session": SessionView.example,
-        "csrf_token": "d2hhdGV2ZXItaXQtaXMtYXMtbG9uZy1hcy10aGlz",
-        "roles": ["operator"],
-        "step_up_max_age_s": 300,
-    }
-
     session: SessionView
     csrf_token: Annotated[
         str,
@@ -91,10 +71,7 @@ class CurrentSession(msgspec.Struct, frozen=True, kw_only=True):
 class CreatedSignInLink(msgspec.Struct, frozen=True):
     """A new sign-in link. Only this response contains the link."""
 
-    example: ClassVar = {
-        "path": "/" + CODE_FRAGMENT + "gtk_signin_" + 43 * "x",
-        "expires_at": "2030-01-01T09:05:00Z",
-    }
+    example: ClassVar = {"path": f"/{CODE_FRAGMENT}gtk_signin_{43 * 'x'}"}
 
     path: Annotated[
         str,
@@ -112,14 +89,10 @@ class CreatedSignInLink(msgspec.Struct, frozen=True):
 
 
 class SessionList(msgspec.Struct, frozen=True):
-    example: ClassVar = {"sessions": [SessionView.example]}
-
     sessions: list[SessionView]
 
 
 class EndedSessions(msgspec.Struct, frozen=True):
-    example: ClassVar = {"ended": 2}
-
     ended: Annotated[int, Meta(description="Number of ended sessions.")]
 
 

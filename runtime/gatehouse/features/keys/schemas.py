@@ -45,15 +45,13 @@ from gatehouse.platform.http.fields import (
 )
 from gatehouse.platform.http.validation import checked
 
-_LIMIT_EXAMPLE = {"name": "requests", "quota": 600, "window_s": 60, "burst": 100, "cost": 1}
-
 
 class RateLimitInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A rate limit: `quota` units per `window_s` seconds, of which at most `burst` can be used at
     once.
     """
 
-    example: ClassVar = _LIMIT_EXAMPLE
+    example: ClassVar = {"name": "requests", "quota": 600, "window_s": 60}
 
     name: LimitName
     quota: Quota
@@ -100,8 +98,7 @@ class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         "name": "invoices, nightly export",
         "owner": "billing",
         "scopes": ["cores:read"],
-        "cores": ["docs"],
-        "limits": [_LIMIT_EXAMPLE],
+        "limits": [RateLimitInput.example],
         "ttl_s": 7_776_000,
     }
 
@@ -151,7 +148,7 @@ class UpdateKey(_PatchedSettings, frozen=True, forbid_unknown_fields=True, kw_on
 
     example: ClassVar = {
         "owner": "billing",
-        "limits": [{"name": "requests", "quota": 100, "window_s": 60}],
+        "limits": [RateLimitInput.example],
     }
 
     scopes: Scopes | UnsetType = UNSET
@@ -273,29 +270,10 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
 
     example: ClassVar = {
         **KeySettings.example,
-        "id": "3fGh82kLmQ0a",
-        "environment": "test",
-        "state": "active",
         "scopes": ["cores:read"],
-        "limits": [_LIMIT_EXAMPLE],
-        "credits": Credits.example,
-        "version": 3,
-        "family_id": "3fGh82kLmQ0a",
-        "generation": 1,
-        "successor_id": None,
-        "rotated_at": None,
-        "last_used_at": "2030-06-01T04:00:00Z",
-        "expires_at": "2031-01-01T00:00:00Z",
-        "created_at": "2030-01-01T09:30:00.123456Z",
-        "created_by": "bootstrap",
-        "revoked_at": None,
-        "revoked_by": None,
-        "revoke_reason": None,
-        "deleted_at": None,
-        "deleted_by": None,
-        "purged_at": None,
-        "scheme": "own",
         "start": "gtk_test_3fGh82kLmQ0a",
+        "credits": Credits.example,
+        "expires_at": "2031-01-01T00:00:00Z",
     }
 
     name: Annotated[
@@ -404,14 +382,12 @@ class IssuedToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreatedKey(IssuedToken, frozen=True, kw_only=True):
-    example: ClassVar = {"token": "gtk_test_3fGh82kLmQ0a...", "key": KeyView.example}
+    example: ClassVar = {"token": "gtk_test_3fGh82kLmQ0a..."}
 
     key: KeyView
 
 
 class KeyPage(msgspec.Struct, frozen=True):
-    example: ClassVar = {"keys": [KeyView.example], "next_cursor": None, "total": None}
-
     keys: list[KeyView]
     next_cursor: NextCursor
     total: Annotated[
@@ -426,8 +402,6 @@ class KeyPage(msgspec.Struct, frozen=True):
 
 
 class ChangedKey(msgspec.Struct, frozen=True):
-    example: ClassVar = {"key": KeyView.example, "effective": "everywhere"}
-
     key: KeyView
     effective: Effective
 
@@ -435,21 +409,7 @@ class ChangedKey(msgspec.Struct, frozen=True):
 class RotatedKey(IssuedToken, frozen=True, kw_only=True):
     """The new key and the previous key. The previous key works until its `expires_at`."""
 
-    example: ClassVar = {
-        "token": "gtk_test_7hJk31xPqR8b...",
-        "key": {
-            **KeyView.example,
-            "id": "7hJk31xPqR8b",
-            "generation": 2,
-            "start": "gtk_test_7hJk31xPqR8b",
-        },
-        "previous": {
-            **KeyView.example,
-            "successor_id": "7hJk31xPqR8b",
-            "rotated_at": "2030-06-01T09:00:00Z",
-        },
-        "effective": "everywhere",
-    }
+    example: ClassVar = CreatedKey.example
 
     key: KeyView
     previous: KeyView
@@ -457,13 +417,6 @@ class RotatedKey(IssuedToken, frozen=True, kw_only=True):
 
 
 class PurgedKey(msgspec.Struct, frozen=True):
-    example: ClassVar = {
-        "id": "3fGh82kLmQ0a",
-        "purged_at": "2030-06-01T09:00:00Z",
-        "effective": "everywhere",
-        "counters_removed": True,
-    }
-
     id: str
     purged_at: Instant
     effective: Effective

@@ -40,13 +40,7 @@ class CreateWebhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
-    example: ClassVar = {
-        "id": "8kLm20pQxT4v",
-        "url": "https://hooks.example.com/gatehouse",
-        "events": ["key.revoked"],
-        "created_at": "2030-06-01T09:00:00Z",
-        "created_by": "bootstrap",
-    }
+    example: ClassVar = CreateWebhook.example
 
     id: str
     url: str
@@ -56,10 +50,7 @@ class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreatedWebhook(msgspec.Struct, frozen=True):
-    example: ClassVar = {
-        "secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
-        "webhook": WebhookView.example,
-    }
+    example: ClassVar = {"secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}
 
     secret: Annotated[
         str,
@@ -74,8 +65,6 @@ class CreatedWebhook(msgspec.Struct, frozen=True):
 
 
 class WebhookList(msgspec.Struct, frozen=True):
-    example: ClassVar = {"webhooks": [WebhookView.example]}
-
     webhooks: list[WebhookView]
 
 
@@ -95,12 +84,6 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     example: ClassVar = {
         "notification_id": "msg_0199f3a8c0d1b6e5f4a39281",
         "destination": "8kLm20pQxT4v",
-        "event": "key.revoked",
-        "state": "waiting",
-        "attempts": 8,
-        "next_at": "2030-06-01T19:42:35Z",
-        "created_at": "2030-06-01T09:00:00Z",
-        "problem": "responded with 503",
     }
 
     notification_id: str
@@ -119,8 +102,6 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryPage(msgspec.Struct, frozen=True):
-    example: ClassVar = {"deliveries": [DeliveryView.example], "next_cursor": None}
-
     deliveries: list[DeliveryView]
     next_cursor: NextCursor
 

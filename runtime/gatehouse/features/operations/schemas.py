@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -13,8 +13,6 @@ from gatehouse.platform.settings import Level
 
 class SetLogLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A temporary log level."""
-
-    example: ClassVar = {"level": "debug", "for_s": 900}
 
     level: Level
     for_s: Annotated[
@@ -31,13 +29,6 @@ class SetLogLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class LogLevel(msgspec.Struct, frozen=True):
     """The log level of all gateway and console workers."""
-
-    example: ClassVar = {
-        "level": "debug",
-        "configured": "info",
-        "until": "2030-06-01T09:15:00Z",
-        "set_by": "bootstrap",
-    }
 
     level: Annotated[Level, Meta(description="The current level.")]
     configured: Annotated[Level, Meta(description="Value of GATEHOUSE_LOG_LEVEL on this console.")]

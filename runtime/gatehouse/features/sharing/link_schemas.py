@@ -9,21 +9,15 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
-from gatehouse.core.token import SECRET_CHARS
 from gatehouse.features.sharing.models import PASSPHRASE_CHARS_MAX, Link, Secret
+from gatehouse.features.sharing.schemas import NewLink
 from gatehouse.platform.http.fields import Instant, view_of
 
 #: Maximum length of a link, with the content key of an end-to-end link.
 _LINK_CHARS_MAX = 512
 #: Length of a claim: at least that of 16 bytes in base64.
 CLAIM_CHARS_MIN, CLAIM_CHARS_MAX = 22, 128
-_SECRET_ID, _LINK_ID = "5tRw0aB9xK2m7HqYc1dZ8e", "UfGh4k"
-
-#: One repeated character, so that `gatehouse scan` does not report the example.
-_LINK_SECRET = SECRET_CHARS * "x"
-_LINK = f"https://share.example.com/s/{_SECRET_ID}{_LINK_ID}#{_LINK_SECRET}"
-#: Example of a submission link.
-SUBMISSION_LINK = f"https://share.example.com/r/2mKq8ZrT4vB6nX0sWc9yEd#{_LINK_SECRET}"
+_LINK = NewLink.example["url"]
 _CLAIM = "7b0e9d2f4c8a41d6b5e3f19a0c6d8e27"
 
 FullLink = Annotated[
@@ -80,15 +74,7 @@ class AcknowledgeLink(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_on
 class LinkPreview(msgspec.Struct, frozen=True, kw_only=True):
     """Response of POST /v1/links/lookup."""
 
-    example: ClassVar = {
-        "sender": "Ada",
-        "created_at": "2030-01-01T09:00:00Z",
-        "expires_at": "2030-01-04T09:00:00Z",
-        "uses": 0,
-        "uses_max": 1,
-        "passphrase": False,
-        "end_to_end": False,
-    }
+    example: ClassVar = {"sender": "Ada"}
 
     sender: str
     created_at: Instant
@@ -104,6 +90,8 @@ class OpenedItemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     `content_base64`.
     """
 
+    example: ClassVar = {"name": "", "media_type": "text/plain", "size": 7, "text": "example"}
+
     name: str
     media_type: str
     size: int
@@ -117,11 +105,7 @@ class OpenedItemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 class OpenedSecret(msgspec.Struct, frozen=True, kw_only=True):
     """Response of POST /v1/links/open."""
 
-    example: ClassVar = {
-        "claim": _CLAIM,
-        "end_to_end": False,
-        "items": [{"name": "", "media_type": "text/plain", "size": 7, "text": "example"}],
-    }
+    example: ClassVar = {"claim": _CLAIM}
 
     claim: str
     end_to_end: bool
@@ -138,7 +122,5 @@ class SubmittedSecret(msgspec.Struct, frozen=True):
     """Response to a received submission. Repeating a request with the same `submission` has no
     effect.
     """
-
-    example: ClassVar = {"submission": _CLAIM}
 
     submission: str

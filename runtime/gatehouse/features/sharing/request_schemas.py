@@ -6,7 +6,7 @@ No response contains a retrieval link.
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -14,7 +14,16 @@ from msgspec import Meta
 from gatehouse.features.sharing.encryption import KEY_BYTES, is_public_key
 from gatehouse.features.sharing.link_token import PATH_CHARS
 from gatehouse.features.sharing.models import TTL_S_DEFAULT
-from gatehouse.features.sharing.schemas import Label, SecretView, Sender, Ttl
+from gatehouse.features.sharing.schemas import (
+    LINK_SECRET,
+    SECRET_ID,
+    SHARING_URL,
+    Label,
+    SecretView,
+    Sender,
+    Ttl,
+)
+from gatehouse.platform.http.examples import example
 from gatehouse.platform.http.fields import multi_line
 from gatehouse.platform.http.validation import checked, matching
 
@@ -73,10 +82,7 @@ class RetrievalLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Parameters of a new secret request. `ttl_s`: also the lifetime of the submitted secret."""
 
-    example: ClassVar = {
-        "purpose": "Password of the staging database",
-        "retrieval_link": RetrievalLink.example,
-    }
+    example: ClassVar = {"purpose": "Password of the staging database"}
 
     purpose: Annotated[
         str,
@@ -97,14 +103,9 @@ class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 class CreatedSecretRequest(msgspec.Struct, frozen=True):
     """A requested secret and its submission link. Only this response contains the link."""
 
-    example: ClassVar[dict[str, Any]] = {
-        "secret": {
-            **SecretView.example,
-            "state": "requested",
-            "purpose": "Password of the staging database",
-            "versions": [],
-        },
-        "submission_link": "https://sharing.example.com/r/5tRw0aB9xK2m7HqYc1dZ8e#" + 43 * "x",
+    example: ClassVar = {
+        "secret": {**example(SecretView), "state": "requested", "versions": []},
+        "submission_link": f"{SHARING_URL}/r/{SECRET_ID}#{LINK_SECRET}",
     }
 
     secret: SecretView

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.core.clock import rfc3339
+from gatehouse.core.token import SECRET_CHARS
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.models import (
     FILES_BYTES_MAX,
@@ -44,6 +45,12 @@ NAME_CHARS_MAX = 100
 FILES_MAX = 10
 FILE_NAME_CHARS_MAX = 255
 OCTETS = "application/octet-stream"
+
+#: Values of examples.
+SECRET_ID, OWNER = "5tRw0aB9xK2m7HqYc1dZ8e", "key:3fGh82kLmQ0a"
+SHARING_URL = "https://sharing.example.com"
+#: One repeated character, so that `gatehouse scan` does not report the example.
+LINK_SECRET = SECRET_CHARS * "x"
 
 State = Literal["requested", "active", "expired", "used", "revoked", "purged"]
 
@@ -262,15 +269,7 @@ class ListOwned(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class LinkView(msgspec.Struct, frozen=True, kw_only=True):
     """A link without the secret part."""
 
-    example: ClassVar = {
-        "id": "1dZ8eU",
-        "recipient": "Grace",
-        "state": "active",
-        "uses": 0,
-        "uses_max": 1,
-        "opened_at": None,
-        "passphrase_required": False,
-    }
+    example: ClassVar = {"id": "1dZ8eU", "recipient": "Grace"}
 
     id: str
     recipient: str
@@ -293,29 +292,10 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
-_SECRET = {
-    "id": "5tRw0aB9xK2m7HqYc1dZ8e",
-    "owner": "key:3fGh82kLmQ0a",
-    "sender": "key:3fGh82kLmQ0a",
-    "label": "database password, staging",
-    "state": "active",
-    "created_at": "2030-06-01T09:00:00Z",
-    "expires_at": "2030-06-04T09:00:00Z",
-    "expires_at_max": "2030-07-01T09:00:00Z",
-    "ended_at": None,
-    "purged_at": None,
-    "end_to_end": False,
-    "purpose": None,
-    "revision": 1,
-    "versions": [{"number": 1, "created_at": "2030-06-01T09:00:00Z", "items": 1, "size": 28}],
-    "links": [LinkView.example],
-}
-
-
 class SecretView(msgspec.Struct, frozen=True, kw_only=True):
     """Metadata of a secret. The console never returns the content."""
 
-    example: ClassVar = _SECRET
+    example: ClassVar = {"id": SECRET_ID, "owner": OWNER, "sender": OWNER, "state": "active"}
 
     id: str
     owner: str
@@ -366,8 +346,6 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
 class SecretPage(msgspec.Struct, frozen=True):
     """A page of secrets, newest first."""
 
-    example: ClassVar[dict[str, Any]] = {"secrets": [_SECRET], "next_cursor": None}
-
     secrets: list[SecretView]
     next_cursor: NextCursor
 
@@ -376,6 +354,11 @@ class NewLink(msgspec.Struct, frozen=True):
     """A link with which anyone can open the secret. `recipient`: empty for a link that is not
     personal.
     """
+
+    example: ClassVar = {
+        **LinkView.example,
+        "url": f"{SHARING_URL}/s/{SECRET_ID}1dZ8eU#{LINK_SECRET}",
+    }
 
     id: str
     recipient: str
@@ -387,17 +370,6 @@ class NewLink(msgspec.Struct, frozen=True):
 
 class CreatedSecret(msgspec.Struct, frozen=True):
     """A new secret and its links. Only this response contains the links."""
-
-    example: ClassVar = {
-        "secret": _SECRET,
-        "links": [
-            {
-                "id": "1dZ8eU",
-                "recipient": "Grace",
-                "url": "https://sharing.example.com/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#" + 43 * "x",
-            }
-        ],
-    }
 
     secret: SecretView
     links: list[NewLink]
@@ -414,6 +386,8 @@ class ClaimView(msgspec.Struct, frozen=True):
 
 class LinkReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """The uses of a link."""
+
+    example: ClassVar = LinkView.example
 
     id: str
     recipient: str
@@ -454,27 +428,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     deletion of the content.
     """
 
-    example: ClassVar = {
-        "id": _SECRET["id"],
-        "state": "used",
-        "created_at": "2030-06-01T09:00:00Z",
-        "ended_at": None,
-        "purged_at": None,
-        "links": [
-            {
-                "id": "1dZ8eU",
-                "recipient": "Grace",
-                "claims": [
-                    {
-                        "claimed_at": "2030-06-01T09:41:12Z",
-                        "acknowledged_at": "2030-06-01T09:41:13Z",
-                    }
-                ],
-                "denied_attempts": 0,
-            }
-        ],
-        "deletion": None,
-    }
+    example: ClassVar = {"id": SECRET_ID, "state": "used"}
 
     id: str
     state: State

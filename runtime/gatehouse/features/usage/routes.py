@@ -23,7 +23,7 @@ from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.validation import invalid
 
 _COLUMNS = {"key": "key_id", "core": "core", "code": "code"}
-_HOUR_S, _DAY_S = 3600, 86_400
+_HOUR_S = 3600
 
 
 async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository) -> UsageSeries:
@@ -32,11 +32,8 @@ async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository)
     Counts requests by minute, hour or day, in total or split by key, Core and result code.
     """
     width_s = WIDTHS_S[query.width]
-    until = request.now if query.until is None else unix_seconds(query.until)
-    first = until - BUCKETS_DEFAULT * width_s if query.since is None else unix_seconds(query.since)
-    since = first // width_s * width_s
-    if since >= until:
-        raise invalid("query.since", "is not before `until`", "send an earlier timestamp")
+    since, until = _time_range(request, query, BUCKETS_DEFAULT * width_s)
+    since = since // width_s * width_s
     if (until - since) / width_s > BUCKETS_MAX:
         raise invalid(
             "query.since",
@@ -71,14 +68,11 @@ async def list_key_usage(
 
     Counts requests by key, for example the denied requests of the last 24 hours.
     """
-    until = request.now if query.until is None else unix_seconds(query.until)
-    since = until - KEYS_RANGE_S_DEFAULT if query.since is None else unix_seconds(query.since)
-    if since >= until:
-        raise invalid("query.since", "is not before `until`", "send an earlier timestamp")
+    since, until = _time_range(request, query, KEYS_RANGE_S_DEFAULT)
     if until - since > KEYS_RANGE_S_MAX:
         raise invalid(
             "query.since",
-            f"is more than {KEYS_RANGE_S_MAX // _DAY_S} days before `until`",
+            f"is more than {KEYS_RANGE_S_MAX // 86_400} days before `until`",
             "send a later timestamp",
         )
     since = since // _HOUR_S * _HOUR_S
@@ -94,6 +88,17 @@ async def list_key_usage(
         until=rfc3339(until),
         keys=[KeyTotal(key, count) for key, count in totals],
     )
+
+
+def _time_range(
+    request: Request, query: ReadUsage | ListKeyUsage, default_s: float
+) -> tuple[float, float]:
+    """Start and end of the time range. default_s: its length if `since` is omitted."""
+    until = request.now if query.until is None else unix_seconds(query.until)
+    since = until - default_s if query.since is None else unix_seconds(query.since)
+    if since >= until:
+        raise invalid("query.since", "is not before `until`", "send an earlier timestamp")
+    return since, until
 
 
 ENDPOINTS = (

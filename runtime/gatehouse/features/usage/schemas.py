@@ -108,11 +108,7 @@ class KeyTotal(msgspec.Struct, frozen=True):
 class KeyTotals(msgspec.Struct, frozen=True, kw_only=True):
     """Keys with the most requests, in descending order. Keys without requests are omitted."""
 
-    example: ClassVar = {
-        "since": "2030-06-01T08:00:00Z",
-        "until": "2030-06-02T08:12:00Z",
-        "keys": [{"key": "3fGh82kLmQ0a", "count": 900}],
-    }
+    example: ClassVar = {"until": "2030-06-02T09:00:00Z"}
 
     since: Instant
     until: Instant
@@ -138,15 +134,7 @@ class UsageSeries(msgspec.Struct, frozen=True, kw_only=True):
     not included.
     """
 
-    example: ClassVar = {
-        "width_s": 3600,
-        "since": "2030-06-01T08:00:00Z",
-        "until": "2030-06-01T10:00:00Z",
-        "total": 42,
-        "points": [
-            {"at": "2030-06-01T09:00:00Z", "key": None, "core": "docs", "code": None, "count": 42}
-        ],
-    }
+    example: ClassVar = {"width_s": 3600, "until": "2030-06-01T10:00:00Z"}
 
     width_s: int
     since: Instant

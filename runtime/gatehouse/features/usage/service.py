@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.verification import Code
 from gatehouse.features.usage.models import UsageBatch, UsageRow
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.platform.background import Background
@@ -41,9 +40,6 @@ METRICS_INTERVAL_S = 10.0
 #: Maximum number of Cores with separate metrics. Further Cores are counted together as OTHERS.
 CORES_MAX = 20
 OTHERS = "others"
-TOP_KEYS = 10
-#: Maximum number of keys of an interval among which the busiest keys are found.
-TOP_KEYS_OF_MAX = 5_000
 _Use = tuple[str, str, str]  # key ID, Core, code
 
 
@@ -195,11 +191,8 @@ class UsageMetrics:
     """CloudWatch metrics of one process in the embedded metric format, from batches that were
     written to the database.
 
-    A key is never a dimension, because each value would be a billed metric. The `KeyDecisions`
-    lines list the busiest keys of the interval in the property `top_keys` instead, among the first
-    TOP_KEYS_OF_MAX keys of the interval. If the process
-    is killed, the counts since the last write are missing from the metrics, but not from the
-    database.
+    A key is never a dimension, because each value would be a billed metric. If the process is
+    killed, the counts since the last write are missing from the metrics, but not from the database.
 
     write: receives the members of a log line.
     """
@@ -221,42 +214,27 @@ class UsageMetrics:
         for row in batch.rows:
             self._codes[row.minute, row.code] += row.count
             if row.core:
-                core = (row.minute, self._core(row.core))
-                self._requests[core] += row.count
-                self._denied[core] += row.count if row.code != Code.VALID else 0
-            if row.key_id in self._keys or (row.key_id and len(self._keys) < TOP_KEYS_OF_MAX):
-                self._keys[row.key_id] += row.count
+                self._requests[row.minute, self._core(row.core)] += row.count
         if self._clock.now() - self._written_at >= METRICS_INTERVAL_S:
             self.flush()
 
     def flush(self) -> None:
         """Write all counts."""
         self._written_at = self._clock.now()
-        top = [
-            {"key_id": key_id, "requests": count}
-            for key_id, count in self._keys.most_common(TOP_KEYS)
-        ]
-        for (minute, code), count in self._codes.items():
-            decisions: dict[str, float] = {"KeyDecisions": count}
-            line = embedded_metrics(
-                self._namespace, decisions, {"Code": code}, [[], ["Code"]], at=minute
-            )
-            self._write({**line, "top_keys": top})
-        for (minute, core), count in self._requests.items():
-            requests: dict[str, float] = {
-                "CoreRequests": count,
-                "CoreDenials": self._denied[minute, core],
-            }
-            self._write(
-                embedded_metrics(self._namespace, requests, {"Core": core}, [["Core"]], at=minute)
-            )
+        for metric, name, sets, counts in (
+            ("KeyDecisions", "Code", [[], ["Code"]], self._codes),
+            ("CoreRequests", "Core", [["Core"]], self._requests),
+        ):
+            for (minute, value), count in counts.items():
+                dimension = {name: value}
+                self._write(
+                    embedded_metrics(self._namespace, {metric: count}, dimension, sets, at=minute)
+                )
         self._reset()
 
     def _reset(self) -> None:
         self._codes: Counter[tuple[int, str]] = Counter()
         self._requests: Counter[tuple[int, str]] = Counter()
-        self._denied: Counter[tuple[int, str]] = Counter()
-        self._keys: Counter[str] = Counter()
 
     def _core(self, name: str) -> str:
         if name not in self._cores and len(self._cores) >= CORES_MAX:

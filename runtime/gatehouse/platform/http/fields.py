@@ -139,7 +139,9 @@ def _timestamp(text: str) -> str:
 Timestamp = Annotated[str, checked(_timestamp, extra_json_schema={"format": "date-time"})]
 
 #: A timestamp in a response.
-Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Instant = Annotated[
+    str, Meta(extra_json_schema={"format": "date-time", "examples": ["2030-06-01T09:00:00Z"]})
+]
 
 Environment = Literal["test", "live"]
 Effective = Annotated[

@@ -54,8 +54,6 @@ class ServiceHealth:
 class Health(msgspec.Struct, frozen=True):
     """The process is running."""
 
-    example: ClassVar = {"status": "ok"}
-
     status: Literal["ok"] = "ok"
 
 

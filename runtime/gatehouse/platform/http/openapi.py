@@ -21,6 +21,7 @@ from gatehouse.platform.http.endpoint import (
     Endpoint,
     Header,
 )
+from gatehouse.platform.http.examples import example
 from gatehouse.platform.http.fields import REQUEST_ID
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.validation import parts, published
@@ -254,7 +255,7 @@ def _common_errors(api: Api, endpoint: Endpoint) -> Iterator[int]:
 
 def _problem(api: Api, status: int) -> Json:
     code, text = api.errors.get(status) or ERRORS[status]
-    example = {
+    document = {
         "type": asgi.PROBLEM_TYPE + code.lower(),
         "title": dict(_titles(GatehouseError))[code.lower()],
         "status": status,
@@ -263,7 +264,7 @@ def _problem(api: Api, status: int) -> Json:
         "request_id": REQUEST_ID,
         "trace_id": trace_id_of(REQUEST_ID),
     }
-    content = {"schema": {"$ref": _REFERENCE.format(name="Problem")}, "example": example}
+    content = {"schema": {"$ref": _REFERENCE.format(name="Problem")}, "example": document}
     return {
         "description": text,
         **_headers_of_error(status),
@@ -283,7 +284,7 @@ def _titles(error: type[GatehouseError]) -> Iterator[tuple[str, str]]:
 
 
 def _path_parameters(api: Api, endpoint: Endpoint) -> Iterator[Json]:
-    for name, (description, schema, example) in api.path_parameters.items():
+    for name, (description, schema, value) in api.path_parameters.items():
         if f"{{{name}}}" in endpoint.path:
             yield {
                 "name": name,
@@ -291,7 +292,7 @@ def _path_parameters(api: Api, endpoint: Endpoint) -> Iterator[Json]:
                 "required": True,
                 "description": description,
                 "schema": schema,
-                "example": example,
+                "example": value,
             }
 
 
@@ -353,9 +354,7 @@ def _is_required(kind: Any) -> bool:
 
 
 def _components(endpoints: Sequence[Endpoint]) -> Json:
-    """Schemas of all types, with the examples from the attributes `example` and `examples` of the
-    types.
-    """
+    """Schemas of all types, with examples of bodies, or those in the attribute `examples`."""
     requests = [endpoint.body for endpoint in endpoints if endpoint.body is not None]
     replies = [endpoint.response for endpoint in endpoints if endpoint.response is not None]
     replies += [
@@ -370,9 +369,9 @@ def _components(endpoints: Sequence[Endpoint]) -> Json:
     requested = _structs(requests)
     for struct in requested | _structs([*replies, asgi.ProblemDocument]):
         schema = schemas[struct.__name__]
-        examples = getattr(struct, "examples", None) or [getattr(struct, "example", None)]
-        if examples[0] is not None:
-            schema["examples"] = list(examples)
+        if struct in (*requests, *replies) or hasattr(struct, "example"):
+            own = getattr(struct, "examples", None)
+            schema["examples"] = list(own or [example(struct, complete=struct not in requested)])
         if struct not in requested and not struct.__struct_config__.omit_defaults:
             # Responses contain every field, including fields with a default.
             schema["required"] = [

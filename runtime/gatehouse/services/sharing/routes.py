@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from gatehouse.features.sharing.link_schemas import (
-    SUBMISSION_LINK,
     AcknowledgeLink,
     LinkPreview,
     LookUpLink,
@@ -20,6 +19,7 @@ from gatehouse.features.sharing.link_schemas import (
 from gatehouse.features.sharing.link_token import INCOMPLETE, LinkToken, parse
 from gatehouse.features.sharing.links import LinkService, Opened, OpenedItem, claim_id_of
 from gatehouse.features.sharing.models import FILES_BYTES_MAX, TEXT_BYTES_MAX
+from gatehouse.features.sharing.request_schemas import CreatedSecretRequest
 from gatehouse.features.sharing.schemas import FILES_MAX
 from gatehouse.platform.http import openapi
 from gatehouse.platform.http.endpoint import Endpoint
@@ -142,7 +142,7 @@ _FORM: dict[str, Any] = {
         "required": ["link"],
         "additionalProperties": False,
     },
-    "example": {"link": SUBMISSION_LINK, "text": "example"},
+    "example": {"link": CreatedSecretRequest.example["submission_link"], "text": "example"},
 }
 
 ENDPOINTS = (

@@ -31,6 +31,7 @@ from gatehouse.features.keys.repository import COLUMNS, column_values
 from gatehouse.features.keys.schemas import CreateKey, KeyView, check_fields
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.db.statements import placeholders
+from gatehouse.platform.http.examples import example
 from gatehouse.platform.http.validation import strings
 
 from tests.runtime.console_client import Console
@@ -39,7 +40,7 @@ from tools.docs import key_form
 UPDATED = key_fields(set_by="update")
 SETTABLE = (*UPDATED, *key_fields(set_by="create"))
 #: A value of each field that can be set, other than its default.
-EXAMPLES: dict[str, Any] = {name: KeyView.example[name] for name in SETTABLE}
+EXAMPLES: dict[str, Any] = {name: example(KeyView)[name] for name in SETTABLE}
 #: The fields whose values may stand in the audit trail, from which nothing can be erased. Personal
 #: data is never recorded.
 RECORDED = {

@@ -11,8 +11,6 @@ from gatehouse.features.usage.service import (
     CORES_MAX,
     METRICS_INTERVAL_S,
     OTHERS,
-    TOP_KEYS,
-    TOP_KEYS_OF_MAX,
     UsageMetrics,
 )
 from jsonschema import validate  # type: ignore[import-untyped]
@@ -108,7 +106,6 @@ def test_use_is_counted_by_code_and_core() -> None:
         ("KeyDecisions", "Code", "RATE_LIMITED"): 2,
         ("KeyDecisions", "Code", "NOT_FOUND"): 3,
         ("CoreRequests", "Core", "docs"): 7,
-        ("CoreDenials", "Core", "docs"): 2,
     }
     for line in recorder.lines:
         validate(line, SCHEMA)
@@ -146,23 +143,6 @@ def test_number_of_metrics_is_bounded() -> None:
     assert (len(cores), OTHERS in cores) == (CORES_MAX + 1, True)
     assert recorder.sums()["CoreRequests", "Core", OTHERS] == 200 - CORES_MAX
     assert "key1" not in {value for _, _, value in recorder.sums()}
-
-
-def test_busiest_keys_are_properties_of_the_line() -> None:
-    recorder = Recorder()
-    recorder.add(*(row(key=f"key{number:02d}", count=number) for number in range(1, 31)))
-    recorder.metrics.flush()
-    top = recorder.lines[0]["top_keys"]
-    assert (len(top), top[0]) == (TOP_KEYS, {"key_id": "key30", "requests": 30})
-
-
-@pytest.mark.bound("usage.service:TOP_KEYS_OF_MAX")
-def test_number_of_counted_keys_is_bounded() -> None:
-    recorder = Recorder()
-    recorder.add(*(row(key=f"key{number}") for number in range(TOP_KEYS_OF_MAX)))
-    recorder.add(row(key="late", count=30), row(key="key1", count=20))
-    recorder.metrics.flush()
-    assert recorder.lines[0]["top_keys"][0] == {"key_id": "key1", "requests": 21}
 
 
 def test_line_has_no_member_code_of_request_lines() -> None:
