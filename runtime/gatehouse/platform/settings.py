@@ -76,36 +76,36 @@ def _check_key_prefix(value: str) -> str:
     return value
 
 
-_CORES_DOMAIN = re.compile(
+def _matching(pattern: str, message: str) -> AfterValidator:
+    """Accepts an empty text, and text that matches the pattern as a whole."""
+
+    def check(value: str) -> str:
+        if value and not re.fullmatch(pattern, value):
+            raise ValueError(message)
+        return value
+
+    return AfterValidator(check)
+
+
+_CORES_DOMAIN = _matching(
     r"(?=.{1,200}(?::|\Z))[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*"
-    r"(?::[1-9][0-9]{0,4})?"
+    r"(?::[1-9][0-9]{0,4})?",
+    "must be a domain in lowercase with an optional port, such as cores.example.com or "
+    "localhost:8080",
 )
-
-
-def _check_cores_domain(value: str) -> str:
-    if value and not _CORES_DOMAIN.fullmatch(value):
-        raise ValueError(
-            "must be a domain in lowercase with an optional port, such as cores.example.com or "
-            "localhost:8080"
-        )
-    return value
-
-
-def _check_traces_endpoint(value: str) -> str:
-    if value and not re.fullmatch(r"https?://[^/\s@?#]+/[^\s?#]*", value):
-        raise ValueError(
-            "must be the http:// or https:// URL of a collector with its path, such as "
-            "http://127.0.0.1:4318/v1/traces"
-        )
-    return value
-
-
-def _check_issuer(value: str) -> str:
-    if value and not re.fullmatch(
-        r"https://[^/\s]+\S*|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?", value
-    ):
-        raise ValueError("must be an https:// URL (http:// for localhost only)")
-    return value
+_TRACES_ENDPOINT = _matching(
+    r"https?://[^/\s@?#]+/[^\s?#]*",
+    "must be the http:// or https:// URL of a collector with its path, such as "
+    "http://127.0.0.1:4318/v1/traces",
+)
+_ISSUER = _matching(
+    r"https://[^/\s]+\S*|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?",
+    "must be an https:// URL (http:// for localhost only)",
+)
+_CHECKPOINT_ARCHIVE = _matching(
+    r"s3://[a-z0-9.-]{3,63}(/[A-Za-z0-9/._-]*)?|file:/.+",
+    "must be s3://bucket/prefix/ or file:/path",
+)
 
 
 def _parse_oidc_roles(value: str) -> tuple[tuple[str, str], ...]:
@@ -118,12 +118,6 @@ def _parse_oidc_roles(value: str) -> tuple[tuple[str, str], ...]:
             "must be comma-separated value=role, such as platform=owner,on-call=operator"
         )
     return pairs
-
-
-def _check_checkpoint_archive(value: str) -> str:
-    if value and not re.fullmatch(r"s3://[a-z0-9.-]{3,63}(/[A-Za-z0-9/._-]*)?|file:/.+", value):
-        raise ValueError("must be s3://bucket/prefix/ or file:/path")
-    return value
 
 
 def _parse_legacy_files(value: str) -> tuple[str, ...]:
@@ -162,7 +156,6 @@ SHARING_CREATES_PER_MINUTE = 10
 _Networks = Annotated[
     tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], BeforeValidator(_parse_networks)
 ]
-_Issuer = Annotated[str, AfterValidator(_check_issuer)]
 
 
 #: Settings, and those that must be set with them.
@@ -326,7 +319,7 @@ class Settings(SharingSettings, ConnectionSettings):
     """Public URL of the gateway, such as https://gateway.example.com. Cores receive its host in
     X-Forwarded-Host.
     """
-    cores_domain: Annotated[str, AfterValidator(_check_cores_domain)] = ""
+    cores_domain: Annotated[str, _CORES_DOMAIN] = ""
     """Domain below which each Core has a host name, with the port that clients use, if it is not
     the default port. With cores.example.com, requests for docs.cores.example.com are sent to the
     Core docs, and no endpoint of the gateway is available at such a host. If unset, Cores are
@@ -360,7 +353,7 @@ class Settings(SharingSettings, ConnectionSettings):
     checkpoint_key: str = ""
     """Key that signs checkpoints of the audit chain: ID, ARN or alias of an ECC_NIST_P256 KMS key.
     If unset, no checkpoints are created."""
-    checkpoint_archive: Annotated[str, AfterValidator(_check_checkpoint_archive)] = ""
+    checkpoint_archive: Annotated[str, _CHECKPOINT_ARCHIVE] = ""
     """Archive of checkpoints, outside the database: s3://bucket/prefix/ with Object Lock, or
     file:/path. Required with GATEHOUSE_CHECKPOINT_KEY."""
     checkpoint_interval_events: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
@@ -383,7 +376,7 @@ class Settings(SharingSettings, ConnectionSettings):
     comma-separated s3://bucket/key. When an imported key is purged, the key is also removed from
     these files."""
 
-    oidc_issuer: _Issuer = ""
+    oidc_issuer: Annotated[str, _ISSUER] = ""
     """OpenID Connect issuer for the console (`iss`), such as https://login.example.com. If unset,
     OpenID Connect is disabled.
     """
@@ -429,7 +422,7 @@ class Settings(SharingSettings, ConnectionSettings):
         description="Features to enable or disable, as comma-separated name=on or name=off, such "
         "as sessions=off. All features are enabled by default: " + ", ".join(FEATURES) + ".",
     )
-    traces_endpoint: Annotated[str, AfterValidator(_check_traces_endpoint)] = ""
+    traces_endpoint: Annotated[str, _TRACES_ENDPOINT] = ""
     """URL of an OpenTelemetry collector that receives traces as OTLP over HTTP, such as
     http://127.0.0.1:4318/v1/traces. If unset, no traces are sent. Log lines and problem documents
     contain a trace ID in either case."""
