@@ -9,13 +9,13 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 from gatehouse_policies import command, configuration
 from gatehouse_policies.catalogue import PACKS
 from gatehouse_policies.engine.rule import ENVIRONMENTS
 
-_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - not read at run time
+AddParser = Callable[..., argparse.ArgumentParser]
+"""`add_parser` of the commands."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,13 +37,13 @@ def parser() -> argparse.ArgumentParser:
     # The folder for reports. Tests use a separate folder.
     root.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     commands = root.add_subparsers(required=True, metavar="<command>", title="commands")
-    _add_check(commands)
+    _add_check(commands.add_parser)
 
     text = (
         "Write the levels and parameters of both packs to DIR/<pack>.json, for "
         "--policy-pack-config of the Pulumi CLI."
     )
-    levels = _add_command(commands, "levels", _levels, text)
+    levels = _add_command(commands.add_parser, "levels", _levels, text)
     levels.add_argument(
         "--config",
         type=Path,
@@ -58,24 +58,24 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_command(
-    commands: _Commands,
+    add_parser: AddParser,
     name: str,
     run: Callable[[argparse.Namespace], int],
     text: str,
     epilog: str = "",
 ) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=text, description=text, epilog=epilog)
+    command = add_parser(name, help=text, description=text, epilog=epilog)
     command.set_defaults(command=run)
     return command
 
 
-def _add_check(commands: _Commands) -> None:
+def _add_check(add_parser: AddParser) -> None:
     text = "Check a Pulumi program or an exported stack with the policy packs."
     exit_codes = (
         "Exit codes: 0 no mandatory rule is violated, 1 a mandatory rule is violated, "
         "2 the check could not run."
     )
-    check = _add_command(commands, "check", _check, text, exit_codes)
+    check = _add_command(add_parser, "check", _check, text, exit_codes)
     stack = "Stack (default: dev; with --state, the stack in the file)."
     check.add_argument("--env", default="", metavar="STACK", help=stack)
     subject = check.add_mutually_exclusive_group()

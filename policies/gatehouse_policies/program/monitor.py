@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from google.protobuf import empty_pb2, struct_pb2
-from pulumi.runtime import mocks
 from pulumi.runtime.proto import resource_pb2
 
 from gatehouse_policies.errors import CheckError
@@ -31,17 +30,22 @@ _FIELDS = """
 with another field, such as an option that a later SDK adds, is rejected. Hooks are rejected when
 they are registered.
 """
+_FEATURES = """
+    SECRETS RESOURCE_REFERENCES ALIAS_SPECS REPLACEMENT_TRIGGER DELETED_WITH REPLACE_WITH TRANSFORMS
+    INVOKE_TRANSFORMS PARAMETERIZATION RESOURCE_HOOKS ERROR_HOOKS"""
+"""The features of the monitor in the protocol of the engine, including those that it rejects with
+its own message. Without OUTPUT_VALUES, the SDK sends values and not outputs.
+"""
 
 
 def _rejection(feature: str, instead: str) -> Callable[["Monitor", Any], Any]:
     """A monitor method that rejects a feature that needs the Pulumi engine."""
-    return lambda monitor, _request: monitor._record_failure(  # noqa: SLF001 - a method of `Monitor`
-        lambda: _reject(feature, instead)
-    )
+    return lambda monitor, _request: monitor.record_failure(lambda: _reject(feature, instead))
 
 
-class Monitor(mocks.MockMonitor):
-    """Creates resources with `provider` in the order in which the program registers them.
+class Monitor:
+    """Creates resources with `provider` in the order in which the program registers them. The
+    methods with capital letters are those of the `ResourceMonitor` service of the engine.
 
     preview: accept remote components. The SDK replaces the outputs that a preview does not return
         by unknown values.
@@ -58,8 +62,6 @@ class Monitor(mocks.MockMonitor):
         *,
         preview: bool,
     ) -> None:
-        # `Monitor` handles every request, so no mocks are called.
-        super().__init__(None)  # type: ignore[arg-type]
         self._project = project
         self._provider = provider
         self._on_resource = on_resource
@@ -87,11 +89,11 @@ class Monitor(mocks.MockMonitor):
         if request.type == STACK_TYPE:
             return resource_pb2.RegisterResourceResponse(urn=urn)
         with self._lock:
-            return self._record_failure(lambda: self._register(urn, request))
+            return self.record_failure(lambda: self._register(urn, request))
 
     def ReadResource(self, request: Any) -> Any:
         with self._lock:
-            return self._record_failure(lambda: self._read(request))
+            return self.record_failure(lambda: self._read(request))
 
     def RegisterResourceOutputs(self, request: Any) -> Any:
         if request.urn.split("::")[2] == STACK_TYPE:
@@ -106,13 +108,12 @@ class Monitor(mocks.MockMonitor):
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any) -> Any:
+        args = decode(request.args)[0]
         if request.tok == "pulumi:pulumi:getResource":
-            return super().Invoke(request)  # type: ignore[no-untyped-call]
+            return self.record_failure(lambda: self._get_resource(args["urn"]))
         with self._lock:
             provider = self._provider_inputs(request.provider, request.tok.partition(":")[0])
-            result = self._record_failure(
-                lambda: self._provider.invoke(request.tok, decode(request.args)[0], provider)
-            )
+            result = self.record_failure(lambda: self._provider.invoke(request.tok, args, provider))
         fields: dict[str, Any] = (
             {"unknown": True} if result is None else {"return": properties(result)}
         )
@@ -126,8 +127,31 @@ class Monitor(mocks.MockMonitor):
     )
     RegisterResourceHook = _rejection("resource hooks", "Run the step outside the program.")
     RegisterErrorHook = _rejection("error hooks", "Run the step outside the program.")
+    ExistsResource = _rejection("checks for existing resources", "Use a configuration value.")
+    Call = _rejection("methods of remote components", "Use a component in Python.")
 
-    def _record_failure(self, action: Callable[[], Any]) -> Any:
+    def RegisterPackage(self, request: Any) -> Any:
+        return resource_pb2.RegisterPackageResponse(ref=request.name)
+
+    def SupportsFeature(self, request: Any) -> Any:
+        """The question of SDKs that do not know `GetDeploymentInfo`."""
+        return resource_pb2.SupportsFeatureResponse(hasSupport=request.id != "outputValues")
+
+    def GetDeploymentInfo(self, _request: Any) -> Any:
+        features = resource_pb2.ResourceMonitorFeature.items()
+        return resource_pb2.DeploymentInfo(
+            supportedFeatures=[
+                number
+                for name, number in features
+                if name.removeprefix("RESOURCE_MONITOR_FEATURE_") in _FEATURES.split()
+            ]
+        )
+
+    def SignalAndWaitForShutdown(self, _request: Any) -> Any:
+        return empty_pb2.Empty()
+
+    def record_failure(self, action: Callable[[], Any]) -> Any:
+        """The result of `action`. Keeps the first error, see `failure`."""
         try:
             return action()
         except CheckError as exc:
@@ -197,12 +221,19 @@ class Monitor(mocks.MockMonitor):
             raise CheckError(f"{_at(registration.source)}{exc.message}") from exc
         resource = Resource(registration, id_, outputs)
         self._resources_by_urn[registration.urn] = resource
-        self.resources[registration.urn] = mocks.MockMonitor.ResourceRegistration(
-            registration.urn, id_, outputs
-        )
         if self._on_resource is not None:
             self._on_resource(resource)
         return resource
+
+    def _get_resource(self, urn: str) -> Any:
+        """The resource of a reference, which a component returns or `Resource.get` reads."""
+        resource = self._resources_by_urn.get(urn)
+        if resource is None:
+            raise CheckError(f"unknown resource {urn}")
+        secrets = (f"state.{path}" for path in resource.registration.secret_output_names)
+        state = {"urn": urn, "id": resource.id, "state": resource.outputs}
+        fields: dict[str, Any] = {"return": properties(state, secrets)}
+        return resource_pb2.ResourceInvokeResponse(**fields)
 
     def _serialized(self, resource: Resource) -> Any:
         return properties(resource.outputs, resource.registration.secret_output_names)

@@ -455,6 +455,27 @@ def test_stack_transform_is_rejected(write: Write) -> None:
     assert "stack transforms are not supported" in message or "callback server" in message
 
 
+def test_resource_is_read_by_its_urn(write: Write) -> None:
+    program = write(
+        "word = aws.ssm.Parameter('word', type='SecureString', value=pulumi.Output.secret('xyz'))\n"
+        "def read(urn):\n"
+        "    options = pulumi.ResourceOptions(urn=urn)\n"
+        "    again = aws.ssm.Parameter('again', type='String', opts=options)\n"
+        "    return pulumi.Output.all(again.id, again.value, again.value.is_secret())\n"
+        "pulumi.export('again', pulumi.Output.unsecret(word.urn.apply(read)))\n"
+    )
+    deployment = run(program, "dev", FakeProvider(), preview=False)
+    urn = "urn:pulumi:dev::tiny::aws:ssm/parameter:Parameter::word"
+    assert deployment.exports == {"again": [resource(deployment, urn).id, "xyz", True]}
+    assert len(deployment.resources) == 2
+
+
+def test_reading_an_unknown_resource_is_an_error(write: Write) -> None:
+    urn = "urn:pulumi:dev::tiny::aws:ssm/parameter:Parameter::word"
+    code = f"aws.ssm.Parameter('word', type='String', opts=pulumi.ResourceOptions(urn={urn!r}))\n"
+    assert failure(write(code)) == f"tiny: unknown resource {urn}"
+
+
 def test_program_can_require_a_version_of_the_cli(write: Write) -> None:
     program = write("pulumi.require_pulumi_version('>=3.0.0')\npulumi.export('word', 'yes')\n")
     assert run(program, "dev", FakeProvider(), preview=False).exports == {"word": "yes"}
