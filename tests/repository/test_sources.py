@@ -22,6 +22,22 @@ SOURCES = {
     for package in PACKAGES
     for path in sorted((ROOT / package).rglob("*.py"))
 }
+#: Folders of the product, and the folders of their tests.
+TESTED = {
+    "components": "tests/components",
+    "policies/gatehouse_policies": "tests/policies",
+    "release": "tests/release",
+    "runtime/functions": "tests/runtime/functions",
+    "runtime/gatehouse": "tests/runtime",
+    "sandbox": "tests/sandbox",
+}
+#: Folders whose tests are those of another folder.
+TESTED_ELSEWHERE = {
+    "policies/gatehouse_policies/packs/resilience": "policies/engine/test_pack.py",
+    "policies/gatehouse_policies/packs/security": "policies/engine/test_pack.py",
+    "runtime/gatehouse/platform/db/migrations/versions": "runtime/platform/db/test_migrations.py",
+    "sandbox/emulator/resources": "sandbox/emulator/test_prod_stack.py",
+}
 VAGUE_NAMES = {"utils", "util", "helpers", "common", "misc", "manager"}
 
 
@@ -45,6 +61,26 @@ def test_modules_have_a_docstring() -> None:
         )
         == []
     )
+
+
+def folders_with(files: str, tree: str) -> set[Path]:
+    return {path.parent for path in (ROOT / tree).rglob(files) if path.stem != "__init__"}
+
+
+def test_folders_have_their_tests_in_the_same_path() -> None:
+    """The tests of a folder are in the folder with its path, or in `test_<folder>.py` above it."""
+    for product, tests in TESTED.items():
+        sources = {
+            ROOT / tests / folder.relative_to(ROOT / product): folder.relative_to(ROOT).as_posix()
+            for folder in folders_with("*.py", product)
+        }
+        tested = folders_with("test_*.py", tests)
+        for folder, source in sources.items():
+            own = folder in tested or folder.with_name(f"test_{folder.name}.py").is_file()
+            other = TESTED_ELSEWHERE.get(source)
+            assert own != bool(other), f"{source} has no tests in {folder.relative_to(ROOT)}/"
+            assert not other or (ROOT / "tests" / other).exists(), other
+        assert tested <= {*sources, *(ROOT / other for other in TESTED.values())}
 
 
 def test_no_work_is_left_undone() -> None:

@@ -12,9 +12,9 @@ from gatehouse.services.console.asgi import document as console
 from gatehouse.services.gateway.routes import document as gateway
 from gatehouse.services.sharing.routes import document as sharing
 
+from tests.components.edge.waf import BROWSER, Request, WebAcl, managed_rule_groups
 from tests.components.program import CLOUDFRONT, run
 from tests.components.settings.stack_settings import STACKS
-from tests.components.waf import BROWSER, Request, WebAcl, managed_rule_groups
 
 DOCUMENTS = {"gateway": gateway, "console": console, "sharing": sharing}
 WEB_ACLS: dict[str, tuple[str, dict[str, Any], str, tuple[str, ...]]] = {

@@ -1,4 +1,4 @@
-"""Budgets, notification topic and audit key."""
+"""KMS keys: who may use them."""
 
 import pytest
 
@@ -24,3 +24,10 @@ def test_only_console_signs_checkpoints_with_ecdsa(stack: str) -> None:
         "ECC_NIST_P256",
         False,
     )
+
+
+@pytest.mark.requirement("CG-17", "CG-18")
+def test_only_key_policies_grant_the_use_of_keys() -> None:
+    policies = run("prod").of_type("iam/rolePolicy:RolePolicy")
+    assert len(policies) > 10
+    assert [row.name for row in policies if '"kms:' in row.inputs["policy"]] == []

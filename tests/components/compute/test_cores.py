@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from tests.components.edge.waf import BROWSER, Request, WebAcl
 from tests.components.program import CORES_DOMAIN, OPTIONS, ZONE, Program, run
 from tests.components.settings.stack_settings import CORE
-from tests.components.waf import BROWSER, Request, WebAcl
 
 TOKEN = CORE["token_secret_arn"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.components import documented_events as events
-from tests.components.alarm_evaluation import (
+from tests.components.monitoring import documented_events as events
+from tests.components.monitoring.alarm_evaluation import (
     Values,
     alarm_states,
     matches,
@@ -23,7 +23,7 @@ from tests.components.settings.stack_settings import STACKS
 from tests.iam_evaluation import Call, decide
 
 METRICS: dict[str, Any] = tomllib.loads(
-    (ROOT / "tests/components/cloudwatch_metrics.toml").read_text(encoding="utf-8")
+    (ROOT / "tests/components/monitoring/cloudwatch_metrics.toml").read_text(encoding="utf-8")
 )
 SERVICE_METRICS = (
     *("Requests", "FailedRequests", "SlowRequests", "StalenessSeconds"),

@@ -16,7 +16,7 @@ from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.tracing.context import RequestTrace
 
 from components.monitoring import log_alarms
-from tests.components.alarm_evaluation import alarm_states, matches
+from tests.components.monitoring.alarm_evaluation import alarm_states, matches
 from tests.components.program import run
 
 

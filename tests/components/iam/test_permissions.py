@@ -71,13 +71,13 @@ def permissions(form: str) -> dict[str, list[str]]:
 def test_permissions_are_those_on_record(form: str) -> None:
     recorded = tomllib.loads(FILE.read_text(encoding="utf-8"))[form]
     assert permissions(form) == recorded, (
-        "if the change is intended, run: python -m tests.components.test_permissions"
+        "if the change is intended, run: python -m tests.components.iam.test_permissions"
     )
 
 
 if __name__ == "__main__":
     with FILE.open("w", encoding="utf-8") as file:
-        file.write("# Written by tests/components/test_permissions.py.\n")
+        file.write("# Written by tests/components/iam/test_permissions.py.\n")
         for form in FORMS:
             file.write(f"\n[{form}]\n")
             for owner, texts in permissions(form).items():

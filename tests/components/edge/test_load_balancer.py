@@ -1,0 +1,49 @@
+"""Listener rules, and the limits of requests per host name."""
+
+import re
+from typing import Any
+
+import pytest
+
+from components.settings.loader import parse
+from tests.components.program import run
+from tests.components.settings.stack_settings import STACKS, raw_settings
+
+
+def waf_rules(stack: str) -> dict[str, dict[str, Any]]:
+    (acl,) = run(stack).of_type("wafv2/webAcl:WebAcl")
+    rules = {rule["name"]: rule for rule in acl.inputs["rules"]}
+    assert len({rule["priority"] for rule in rules.values()}) == len(rules)
+    return rules
+
+
+@pytest.mark.requirement("ECS-04")
+@pytest.mark.parametrize("service", ["console", "sharing"])
+@pytest.mark.parametrize("stack", STACKS)
+def test_waf_limits_requests_per_service(stack: str, service: str) -> None:
+    rate = waf_rules(stack)[f"rate-{service}"]["statement"]["rateBasedStatement"]
+    waf = parse(raw_settings(stack), stack).waf
+    assert rate["limit"] == waf.service_requests_max()[service] < waf.requests_max
+    match = rate["scopeDownStatement"]["regexMatchStatement"]
+    host = run(stack).exports["urls"][service].removeprefix("https://")
+    for sent, matched in (
+        (host, True),
+        (f"{host}:443", True),
+        (f"{host}.acme.dev", False),
+        (host.replace(".", "x"), False),
+    ):
+        assert bool(re.search(match["regexString"], sent)) is matched, sent
+    assert match["fieldToMatch"] == {"singleHeader": {"name": "host"}}
+
+
+def test_metrics_path_returns_404_before_other_rules() -> None:
+    rules = {a.name: a.inputs for a in run("prod").of_type("lb/listenerRule:ListenerRule")}
+    assert rules["metrics"]["priority"] < min(
+        rules[f"forward-{service}"]["priority"] for service in ("gateway", "console", "sharing")
+    )
+    hosts = [f"{name}.gatehouse.example.com" for name in ("gateway", "console", "sharing")]
+    assert rules["metrics"]["conditions"] == [
+        {"pathPattern": {"values": ["/metrics", "/metrics/*"]}},
+        {"hostHeader": {"values": hosts}},
+    ]
+    assert rules["metrics"]["actions"][0]["fixedResponse"]["statusCode"] == "404"

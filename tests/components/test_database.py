@@ -1,0 +1,64 @@
+"""PostgreSQL and Valkey: parameters, versions, windows and the final snapshot."""
+
+import pytest
+
+from components.database.rds_instance import final_snapshot
+from tests.components.program import OPTIONS, run
+from tests.components.settings.stack_settings import STACKS
+
+
+def test_cache_evicts_nothing() -> None:
+    """Evicting a counter would reset a limit, and evicting a nonce would allow a replay."""
+    (parameters,) = run("prod").of_type("elasticache/parameterGroup:ParameterGroup")
+    assert parameters.inputs["family"] == "valkey8"
+    assert parameters.inputs["parameters"] == [{"name": "maxmemory-policy", "value": "noeviction"}]
+    (cache,) = run("prod").of_type("elasticache/replicationGroup:ReplicationGroup")
+    assert cache.inputs["parameterGroupName"] == parameters.inputs["name"]
+
+
+def test_major_version_has_its_own_parameter_group() -> None:
+    program = run("dev", changes=OPTIONS)
+    for deployed, family in ((run("dev"), "postgres17"), (program, "postgres18")):
+        group = deployed.get("rds/parameterGroup:ParameterGroup", "database").inputs
+        assert (group["name"], group["family"]) == (f"gatehouse-dev-main-{family}", family)
+    assert (
+        program.get("rds/instance:Instance", "database").inputs["allowMajorVersionUpgrade"] is True
+    )
+    assert (
+        run("dev").get("rds/instance:Instance", "database").inputs["allowMajorVersionUpgrade"]
+        is False
+    )
+
+
+def test_recreated_stack_has_another_final_snapshot() -> None:
+    """RDS rejects a final snapshot whose name exists. A new stack has new subnets, but can use an
+    existing KMS key.
+    """
+    names = [
+        final_snapshot("gatehouse-prod-main", f"subnet-{digits}")
+        for digits in ("0a1b2c3d4e5f60718", "0a1b2c3d4e5f60719")
+    ]
+    assert names == [
+        "gatehouse-prod-main-final-0a1b2c3d4e5f60718",
+        "gatehouse-prod-main-final-0a1b2c3d4e5f60719",
+    ]
+    identifier = (
+        run("prod").get("rds/instance:Instance", "database").inputs["finalSnapshotIdentifier"]
+    )
+    assert identifier.startswith("gatehouse-prod-main-final-")
+
+
+@pytest.mark.requirement("TR-18")
+def test_updates_reach_staging_before_prod_and_do_not_replace_the_cache() -> None:
+    windows = {}
+    for stack in STACKS:
+        cache = run(stack).get("elasticache/replicationGroup:ReplicationGroup", "cache")
+        database = run(stack).get("rds/instance:Instance", "database").inputs
+        assert cache.inputs["maintenanceWindow"] == database["maintenanceWindow"]
+        assert cache.inputs["autoMinorVersionUpgrade"] is True
+        assert cache.ignored == ("engineVersion",)
+        windows[stack] = database["maintenanceWindow"]
+    assert windows["staging"] == "tue:03:30-tue:04:30"
+    assert windows["prod"] == "sun:03:30-sun:04:30"
+    upgraded = run("dev", changes=OPTIONS)
+    assert upgraded.get("elasticache/replicationGroup:ReplicationGroup", "cache").ignored == ()

@@ -1,0 +1,13 @@
+"""Rotation of secrets."""
+
+import json
+
+from tests.components.program import run
+
+
+def test_secrets_rotate_in_a_window_at_night() -> None:
+    rotations = run("prod").of_type("secretsmanager/secretRotation:SecretRotation")
+    assert rotations
+    assert {json.dumps(rotation.inputs["rotationRules"]) for rotation in rotations} == {
+        '{"duration": "4h", "scheduleExpression": "rate(30 days)"}'
+    }
