@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -253,7 +254,7 @@ def settable() -> frozenset[str]:
     """Return the optional variables that `environment_variables` accepts: those without a dedicated
     setting.
     """
-    return frozenset(row["name"] for row in document()["optional"] if "setting" not in row)
+    return frozenset(chain.from_iterable(document()["settable"].values()))
 
 
 def cache_access() -> str:
@@ -263,5 +264,11 @@ def cache_access() -> str:
 
 @cache
 def document() -> dict[str, Any]:
-    """Return the file."""
-    return tomllib.loads(PATH.read_text(encoding="utf-8"))
+    """Return the file. The settable variables are optional variables as well."""
+    raw = tomllib.loads(PATH.read_text(encoding="utf-8"))
+    names = dict.fromkeys(chain.from_iterable(raw["settable"].values()))
+    raw["optional"] += [
+        {"name": name, "processes": [key for key, row in raw["settable"].items() if name in row]}
+        for name in names
+    ]
+    return raw

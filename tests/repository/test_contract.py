@@ -2,7 +2,6 @@
 ports.
 """
 
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from gatehouse.core.errors import SettingsError
 from gatehouse.platform.settings import PREFIX, Settings, load
 
+from components import contract
 from components.compute import environment, task_definition
 from components.edge import load_balancer
 from components.settings.loader import SettingsError as StackFileError
@@ -18,7 +18,7 @@ from tests.components.settings.stack_settings import raw_settings
 from tools.docs import stack_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-CONTRACT = tomllib.loads((ROOT / "runtime" / "contract.toml").read_text(encoding="utf-8"))
+CONTRACT = contract.document()
 AWS_VARIABLES = {"AWS_REGION"}
 
 
@@ -32,6 +32,16 @@ ENVIRON = {"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": "postgresql
 def test_contract_declares_every_runtime_setting() -> None:
     settings = {PREFIX + name.upper() for name in Settings.model_fields}
     assert settings == _names("variable") | _names("secret") | _names("optional")
+
+
+def test_stack_file_sets_no_secret_and_no_required_variable() -> None:
+    """The contract declares the process of a secret, and of a variable that every stack sets."""
+    fields = {PREFIX + name.upper(): field for name, field in Settings.model_fields.items()}
+    assert [
+        name
+        for name in contract.settable()
+        if fields[name].is_required() or "SecretStr" in str(fields[name].annotation)
+    ] == []
 
 
 def test_variables_name_processes_of_the_contract() -> None:

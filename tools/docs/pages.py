@@ -25,11 +25,12 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "alarms.md": alarms.page,
     "costs.md": costs.page,
     "capacity.md": capacity.page,
+    "../runtime/contract.toml": runtime_settings.contract_file,
     "../runtime/web/src/coreOptions.ts": core_settings.module,
     "../runtime/web/src/keyFields.ts": key_form.module,
 }
-"""Pages of `docs/`, and sources of the web UI. tests/repository/test_pages.py checks that they are
-current.
+"""Pages of `docs/`, sources of the web UI, and a part of the contract. 
+tests/repository/test_pages.py checks that they are current.
 """
 REQUIREMENTS = ROOT / ".gatehouse" / "docs" / "requirements.md"
 

@@ -6,23 +6,22 @@ import enum
 import ipaddress
 import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import typer
 from annotated_types import Ge, Le, MaxLen, MinLen
 from gatehouse.commands import cli
 from gatehouse.core.keys import RateLimit
-from gatehouse.platform.settings import PREFIX, Settings
+from gatehouse.platform.settings import PREFIX, ConsoleSettings, GatewaySettings, Settings
 from pydantic.fields import FieldInfo
 
+from components import contract
 from components.settings.descriptions import field_descriptions
 from tools.docs import core_settings, markdown
 from tools.docs.markdown import prose, table
 
-CONTRACT = tomllib.loads(
-    (Path(__file__).resolve().parents[2] / "runtime" / "contract.toml").read_text(encoding="utf-8")
-)
+_WRITTEN = "Written by `make docs`. ---\n"
+"""End of the part of the contract that is edited."""
 AWS_VARIABLES = {"AWS_REGION": "Region of the AWS services that the process calls."}
 SHOWN_MAX = 5
 """Number of commands from which a row does not list them."""
@@ -31,14 +30,17 @@ COLUMNS = ("variable", "description", "default", "allowed")
 
 def page() -> str:
     """One table for each way in which a variable is set."""
-    stand_ins = ", ".join(f"`{row['name']}`" for row in CONTRACT["variable"] if row.get("stand_in"))
+    variables = contract.document()
+    stand_ins = ", ".join(
+        f"`{row['name']}`" for row in variables["variable"] if row.get("stand_in")
+    )
     return markdown.page(
         "settings-runtime",
-        deployed=table(COLUMNS, (_row(row["name"]) for row in CONTRACT["variable"])),
+        deployed=table(COLUMNS, (_row(row["name"]) for row in variables["variable"])),
         stand_ins=stand_ins,
-        secrets=table(COLUMNS, (_row(row["name"]) for row in CONTRACT["secret"])),
+        secrets=table(COLUMNS, (_row(row["name"]) for row in variables["secret"])),
         optional=table(
-            (*COLUMNS, "set by"), ((*_row(row["name"]), _key(row)) for row in CONTRACT["optional"])
+            (*COLUMNS, "set by"), ((*_row(row["name"]), _key(row)) for row in variables["optional"])
         ),
         cores=core_settings.settings_table(),
         identity_headers=core_settings.identity_headers(),
@@ -46,15 +48,30 @@ def page() -> str:
     )
 
 
+def contract_file() -> str:
+    """runtime/contract.toml, with the settings that the edited part does not declare."""
+    edited, marker, _ = contract.PATH.read_text(encoding="utf-8").partition(_WRITTEN)
+    declared = tomllib.loads(edited)
+    rows = [row for part in ("variable", "secret", "optional") for row in declared[part]]
+    fields = [
+        field
+        for field in Settings.model_fields
+        if PREFIX + field.upper() not in {row["name"] for row in rows}
+    ]
+    lines = ["[settable]"]
+    for process, others in (("gateway", ConsoleSettings), ("console", GatewaySettings)):
+        names = sorted(
+            PREFIX + field.upper() for field in fields if field not in others.model_fields
+        )
+        lines += [f"{process} = [", *(f'  "{name}",' for name in names), "]"]
+    return "\n".join((f"{edited}{marker}", *lines, ""))
+
+
 def _row(name: str) -> tuple[str, ...]:
     if name in AWS_VARIABLES:
         return f"`{name}`", AWS_VARIABLES[name], "required", "text"
     field = Settings.model_fields[name.removeprefix(PREFIX).lower()]
-    secret = (
-        " (secret)"
-        if name in {row["name"] for row in CONTRACT["optional"] if "kind" in row}
-        else ""
-    )
+    secret = " (secret)" if name in contract.read().secret_variables else ""
     return (
         f"`{name}`{secret}",
         prose(description(name)),

@@ -1,7 +1,7 @@
 """Typed, immutable settings of the runtime, read once from environment variables.
 
-The names are declared in `runtime/contract.toml`. Only the composition roots and the command line
-read settings. `make docs` reads the docstrings of the fields.
+`runtime/contract.toml` declares the settings that stacks set. Only the composition roots and the
+command line read settings. `make docs` reads the docstrings of the fields.
 """
 
 from __future__ import annotations
@@ -275,7 +275,65 @@ class ConnectionSettings(BaseModel):
         return min(10, self.load_balancer_idle_timeout_s // 2)
 
 
-class Settings(SharingSettings, ConnectionSettings):
+class GatewaySettings(BaseModel):
+    """Settings of the gateway only."""
+
+    key_cache_size: Annotated[int, Field(ge=100, le=5_000_000)] = 200_000
+    """Number of key records that a worker caches. The least recently used records are evicted."""
+    key_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 128
+    """Maximum number of concurrent requests to Cores per key family (a key and its rotations)
+    and worker. Further requests are rejected with status 429. Limits the memory that slow
+    clients use."""
+    core_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
+    """Maximum number of concurrent requests to an instance of a Core per worker, including open
+    WebSockets. Further requests are rejected with status 503 and the code `core_overloaded`."""
+    core_cache_max_bytes: Annotated[int, Field(ge=0, le=1_073_741_824)] = 16_777_216
+    """Size of the response cache of a worker, in bytes. A cached response can have at most 1 MiB
+    and at most a quarter of this size. Every cached response is revalidated with the Core before it
+    is used. 0 disables the cache."""
+    websockets_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
+    """Maximum number of open WebSockets per worker. Further handshakes are rejected with status
+    503.
+    """
+    core_health_interval_s: Annotated[float, Field(ge=0, le=300)] = 10.0
+    """Interval between two health checks of an instance of a Core, in seconds. The workers of all
+    gateways share the checks. 0 disables the checks."""
+    circuit_breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
+    """Number of consecutive failures after which a worker opens the circuit breaker of an instance
+    of a Core: failed connections, and requests of more than one key to which the instance responds
+    with 502, 503 or 504. While the circuit breaker is open, the instance receives no requests. If
+    the circuit breakers of all instances are open, requests are rejected with status 503 and the
+    code `core_circuit_open`. 0 disables the circuit breaker."""
+    circuit_breaker_reset_s: Annotated[float, Field(ge=0.5, le=300)] = 5.0
+    """Time in seconds until an open circuit breaker allows a trial request."""
+    retry_budget_percent: Annotated[int, Field(ge=0, le=100)] = 10
+    """Maximum percentage of requests to a Core that are retried after a failed connection. 0
+    disables retries.
+    """
+
+
+class ConsoleSettings(BaseModel):
+    """Settings of the console only."""
+
+    checkpoint_interval_events: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """Number of new audit events after which a checkpoint is created."""
+    checkpoint_interval_s: Annotated[int, Field(ge=10, le=86_400)] = 600
+    """Age of the last checkpoint, in seconds, after which a new event triggers another
+    checkpoint.
+    """
+    session_idle_timeout_s: Annotated[int, Field(ge=60, le=43_200)] = 900
+    """Idle timeout of browser sessions at the console, in seconds."""
+    session_max_age_s: Annotated[int, Field(ge=300, le=604_800)] = 28_800
+    """Maximum age of a session, in seconds."""
+    step_up_max_age_s: Annotated[int, Field(ge=30, le=3600)] = 300
+    """Maximum age of the last authentication, in seconds, for actions such as a purge."""
+    sharing_creates_per_minute: Annotated[int, Field(ge=1, le=10_000)] = SHARING_CREATES_PER_MINUTE
+    """Number of secrets that an owner can create per minute. The same limit applies separately to
+    secret requests. Further requests are rejected with status 429. A key and its rotations count as
+    one owner."""
+
+
+class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSettings):
     """Settings of `gatehouse serve` and `migrate`. Field names are the variable names in lowercase
     without the prefix.
     """
@@ -356,13 +414,6 @@ class Settings(SharingSettings, ConnectionSettings):
     checkpoint_archive: Annotated[str, _CHECKPOINT_ARCHIVE] = ""
     """Archive of checkpoints, outside the database: s3://bucket/prefix/ with Object Lock, or
     file:/path. Required with GATEHOUSE_CHECKPOINT_KEY."""
-    checkpoint_interval_events: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
-    """Number of new audit events after which a checkpoint is created."""
-    checkpoint_interval_s: Annotated[int, Field(ge=10, le=86_400)] = 600
-    """Age of the last checkpoint, in seconds, after which a new event triggers another
-    checkpoint.
-    """
-
     notification_topic: str = ""
     """ARN of an SNS topic to which all notifications about keys, secrets and secret requests are
     published.
@@ -405,13 +456,6 @@ class Settings(SharingSettings, ConnectionSettings):
     """Scopes of the authorization request, separated by spaces. Must include openid. The ID token
     must contain the claim that GATEHOUSE_OIDC_CLAIM names, for which some issuers require a scope
     such as groups."""
-
-    session_idle_timeout_s: Annotated[int, Field(ge=60, le=43_200)] = 900
-    """Idle timeout of browser sessions at the console, in seconds."""
-    session_max_age_s: Annotated[int, Field(ge=300, le=604_800)] = 28_800
-    """Maximum age of a session, in seconds."""
-    step_up_max_age_s: Annotated[int, Field(ge=30, le=3600)] = 300
-    """Maximum age of the last authentication, in seconds, for actions such as a purge."""
 
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Number of worker processes of a gateway, usually one per CPU. On macOS, one of them receives
@@ -460,45 +504,6 @@ class Settings(SharingSettings, ConnectionSettings):
     body_max_bytes: Annotated[int, Field(ge=1024, le=10_485_760)] = 65_536
     """Maximum size of request bodies to the management API and the verify endpoints, and of signed
     requests to Cores, in bytes. A Core declares the maximum size of other requests."""
-    sharing_creates_per_minute: Annotated[int, Field(ge=1, le=10_000)] = SHARING_CREATES_PER_MINUTE
-    """Number of secrets that an owner can create per minute. The same limit applies separately to
-    secret requests. Further requests are rejected with status 429. A key and its rotations count as
-    one owner."""
-    key_cache_size: Annotated[int, Field(ge=100, le=5_000_000)] = 200_000
-    """Number of key records that a worker caches. The least recently used records are evicted."""
-
-    key_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 128
-    """Maximum number of concurrent requests to Cores per key family (a key and its rotations)
-    and worker. Further requests are rejected with status 429. Limits the memory that slow
-    clients use."""
-    core_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
-    """Maximum number of concurrent requests to an instance of a Core per worker, including open
-    WebSockets. Further requests are rejected with status 503 and the code `core_overloaded`."""
-    core_cache_max_bytes: Annotated[int, Field(ge=0, le=1_073_741_824)] = 16_777_216
-    """Size of the response cache of a worker, in bytes. A cached response can have at most 1 MiB
-    and at most a quarter of this size. Every cached response is revalidated with the Core before it
-    is used. 0 disables the cache."""
-
-    websockets_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
-    """Maximum number of open WebSockets per worker. Further handshakes are rejected with status
-    503.
-    """
-
-    core_health_interval_s: Annotated[float, Field(ge=0, le=300)] = 10.0
-    """Interval between two health checks of an instance of a Core, in seconds. The workers of all
-    gateways share the checks. 0 disables the checks."""
-    circuit_breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
-    """Number of consecutive failures after which a worker opens the circuit breaker of an instance
-    of a Core: failed connections, and requests of more than one key to which the instance responds
-    with 502, 503 or 504. While the circuit breaker is open, the instance receives no requests. If
-    the circuit breakers of all instances are open, requests are rejected with status 503 and the
-    code `core_circuit_open`. 0 disables the circuit breaker."""
-    circuit_breaker_reset_s: Annotated[float, Field(ge=0.5, le=300)] = 5.0
-    """Time in seconds until an open circuit breaker allows a trial request."""
-    retry_budget_percent: Annotated[int, Field(ge=0, le=100)] = 10
-    """Maximum percentage of requests to a Core that are retried after a failed connection. 0
-    disables retries.
-    """
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Settings:

@@ -23,6 +23,7 @@ from gatehouse.features.audit.schemas import (
 )
 from gatehouse.platform.aws import object_storage
 from gatehouse.platform.aws.signing_key import KmsSigner
+from gatehouse.platform.settings import ConsoleSettings
 
 WINDOW_S = 60
 
@@ -125,8 +126,8 @@ class CheckpointArchive:
 
 @dataclass(slots=True, eq=False)
 class Checkpointer:
-    """Creates a checkpoint after `rows` new rows, or after one new row if the last checkpoint is
-    `seconds` old.
+    """Creates a checkpoint after `checkpoint_interval_events` new rows, or after one new row if the
+    last checkpoint is `checkpoint_interval_s` old.
 
     A broken chain is never signed. Instead, each run calls `on_broken` with the sequence number of
     the first broken row. A checkpoint is stored in the archive first and then in the database, so
@@ -137,8 +138,7 @@ class Checkpointer:
     signer: KmsSigner
     archive: CheckpointArchive
     clock: Clock
-    rows: int
-    seconds: float
+    settings: ConsoleSettings
     on_broken: Callable[[int], None] = lambda _: None
     _started_at: float = field(init=False)
     _due_since: float | None = field(default=None, init=False)
@@ -159,7 +159,11 @@ class Checkpointer:
         new_rows = await self.trail.newest_seq() - (0 if last is None else last.seq)
         age_s = self.clock.now() - (self._started_at if last is None else last.taken_at)
         # A negative number means that rows were deleted. `take` detects and reports the deletion.
-        if new_rows == 0 or (0 < new_rows < self.rows and age_s < self.seconds):
+        settings = self.settings
+        if new_rows == 0 or (
+            0 < new_rows < settings.checkpoint_interval_events
+            and age_s < settings.checkpoint_interval_s
+        ):
             self._due_since = None
             return None
         if self._due_since is None:

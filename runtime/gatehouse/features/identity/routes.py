@@ -43,7 +43,7 @@ async def sign_in(request: Request, sessions: Sessions) -> CurrentSession:
         replaced_id=None if current is None else current.id,
         user_agent=request.header(b"user-agent"),
     )
-    set_cookie(request, started.cookie, max_age_s=int(sessions.rules.max_s))
+    set_cookie(request, started.cookie, max_age_s=sessions.rules.session_max_age_s)
     request.add_header(b"location", "/v1/sessions/current")
     return _current(request, sessions, started.session, started.csrf)
 
@@ -143,7 +143,7 @@ def _current(
         session=session_view(session, current=True),
         csrf_token=csrf_token,
         roles=sorted(role.value for role in request.authenticated.roles),
-        step_up_max_age_s=int(sessions.rules.step_up_max_age_s),
+        step_up_max_age_s=sessions.rules.step_up_max_age_s,
     )
 
 

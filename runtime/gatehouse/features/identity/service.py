@@ -3,8 +3,8 @@ authentication.
 
 The cookie has 256 random bits; the database contains only the HMAC of the cookie under the session
 key. Each sign-in creates a new session, which prevents session fixation, and ends the previous
-session of the browser. A session expires SessionRules.idle_s after its last use and at the latest
-SessionRules.max_s after the sign-in. Step-up authentication is another sign-in.
+session of the browser. A session expires `session_idle_timeout_s` after its last use and at the
+latest `session_max_age_s` after the sign-in. Step-up authentication is another sign-in.
 
 A sign-in link starts one session with the credential that created the link. The code of the link is
 stored like a cookie, and the link is deleted when it is used.
@@ -35,6 +35,7 @@ from gatehouse.core.token import ID_CHARS, Pepper, base62
 from gatehouse.core.token_scanner import RANDOM_CHARS, SESSION_PREFIX, SIGN_IN, redacted
 from gatehouse.features.identity.models import SignInLink
 from gatehouse.features.identity.repository import SessionRepository
+from gatehouse.platform.settings import ConsoleSettings
 
 COOKIE_CHARS = len(SESSION_PREFIX) + RANDOM_CHARS
 
@@ -58,19 +59,6 @@ FAILURES_MAX = 10
 #: Time in seconds from the first failure until the lockout ends.
 WINDOW_S = 300
 PAIRS_MAX = 10_000
-
-
-class SessionRules(msgspec.Struct, frozen=True):
-    """Durations in seconds.
-
-    idle_s: time from the last use of a session to its expiry.
-    max_s: time from the sign-in to the expiry of a session.
-    step_up_max_age_s: maximum age of the last authentication for sensitive actions.
-    """
-
-    idle_s: float
-    max_s: float
-    step_up_max_age_s: float
 
 
 class StartedSession(msgspec.Struct, frozen=True):
@@ -99,7 +87,7 @@ class Sessions:
     store: SessionRepository
     clock: Clock
     key: Pepper
-    rules: SessionRules
+    rules: ConsoleSettings
     random_bytes: Callable[[int], bytes]
     bootstrap_token: str | None
     key_prefix: str
@@ -135,7 +123,7 @@ class Sessions:
             created_at=now,
             proven_at=min(proven_at, now),
             seen_at=now,
-            ends_at=now + self.rules.max_s,
+            ends_at=now + self.rules.session_max_age_s,
             source_address=actor.source_address,
             user_agent=_printable(user_agent),
         )
@@ -157,7 +145,7 @@ class Sessions:
         now = self.clock.now()
         if session is None or not self.alive(session, now):
             return None
-        if now - session.seen_at >= self.rules.idle_s / _UPDATES_PER_IDLE_TIMEOUT:
+        if now - session.seen_at >= self.rules.session_idle_timeout_s / _UPDATES_PER_IDLE_TIMEOUT:
             await self.store.touch(session.id, seen_at=now)
             return msgspec.structs.replace(session, seen_at=now)
         return session
@@ -192,7 +180,7 @@ class Sessions:
         return link if link is not None and self.clock.now() < link.expires_at else None
 
     def alive(self, session: Session, now: float) -> bool:
-        return now < session.ends_at and now < session.seen_at + self.rules.idle_s
+        return now < session.ends_at and now < session.seen_at + self.rules.session_idle_timeout_s
 
     def fresh(self, session: Session) -> bool:
         """Return True if the last authentication is recent enough for sensitive actions."""
@@ -261,7 +249,7 @@ class Sessions:
     async def prune(self) -> int:
         """Delete expired sessions. Returns the number of deleted sessions. Raises Unavailable."""
         now = self.clock.now()
-        return await self.store.prune(seen_before=now - self.rules.idle_s, now=now)
+        return await self.store.prune(seen_before=now - self.rules.session_idle_timeout_s, now=now)
 
     def _bond(self, kind: ActorType) -> bytes:
         """Return the HMAC of the bootstrap token for a credential of this kind. Its sessions end

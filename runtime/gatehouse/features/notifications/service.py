@@ -12,6 +12,7 @@ import asyncio
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 from urllib.parse import urlsplit
 
 from gatehouse.core.actor import Actor
@@ -33,7 +34,13 @@ from gatehouse.core.webhook_signatures import webhook_secret, webhook_signature
 from gatehouse.features.notifications.models import TOPIC, Delivery, Webhook
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.platform.aws import call, create_client
-from gatehouse.platform.http_client.upstream import UpstreamClients, UpstreamRequest
+from gatehouse.platform.db.pool import Pool
+from gatehouse.platform.http_client.upstream import (
+    SystemResolver,
+    UpstreamClients,
+    UpstreamRequest,
+)
+from gatehouse.platform.settings import Settings
 
 #: Total timeout of a delivery.
 TIMEOUT_S = 10.0
@@ -140,6 +147,18 @@ class NotificationDispatcher:
     topic: SnsTopic | None
     clock: Clock
     pepper: Pepper
+
+    @classmethod
+    def of(cls, settings: Settings, pool: Pool, clock: Clock, pepper: Pepper) -> Self:
+        """The dispatcher of a deployment."""
+        topic = settings.notification_topic
+        return cls(
+            NotificationRepository(pool),
+            UpstreamClients(SystemResolver(), settings.webhook_networks),
+            SnsTopic(topic) if topic else None,
+            clock,
+            pepper,
+        )
 
     async def remind(self) -> int:
         """Record reminders for keys that expire soon and return their number. Raises Unavailable.

@@ -31,14 +31,10 @@ from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow
 from gatehouse.features.identity.issuer import Issuer
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.repository import SessionRepository
-from gatehouse.features.identity.service import Lockout, SessionRules, Sessions
+from gatehouse.features.identity.service import Lockout, Sessions
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.notifications.repository import NotificationRepository
-from gatehouse.features.notifications.service import (
-    NotificationDispatcher,
-    SnsTopic,
-    WebhookService,
-)
+from gatehouse.features.notifications.service import NotificationDispatcher, WebhookService
 from gatehouse.features.operations.service import POLL_S, LogLevelFollower, LogLevelService
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.service import SecretService
@@ -56,7 +52,6 @@ from gatehouse.platform.http.application import Application
 from gatehouse.platform.http.health import ServiceHealth
 from gatehouse.platform.http.idempotency import IdempotencyGuard, IdempotencyStore
 from gatehouse.platform.http.security_headers import security_headers
-from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
 from gatehouse.platform.observability import PUBLISH_S, Observer
 from gatehouse.platform.redis.connection import redis_of
 from gatehouse.platform.settings import Settings
@@ -185,16 +180,11 @@ class Composition:
 
     def sessions(self) -> Sessions:
         """Raises SettingsError."""
-        settings, session_key = (
-            self.settings,
-            read_pepper(self.settings.session_key, "GATEHOUSE_SESSION_KEY"),
-        )
-        rules = SessionRules(
-            settings.session_idle_timeout_s, settings.session_max_age_s, settings.step_up_max_age_s
-        )
+        settings = self.settings
+        key = read_pepper(settings.session_key, "GATEHOUSE_SESSION_KEY")
         store, token = SessionRepository(self.pool), _text(settings.bootstrap_token)
         return Sessions(
-            store, self.clock, session_key, rules, self.random_bytes, token, settings.key_prefix
+            store, self.clock, key, settings, self.random_bytes, token, settings.key_prefix
         )
 
     def key_service(self, **fields: Any) -> KeyService:
@@ -243,9 +233,8 @@ class Composition:
             self.signer,
             CheckpointArchive(settings.checkpoint_archive),
             self.clock,
-            rows=settings.checkpoint_interval_events,
-            seconds=settings.checkpoint_interval_s,
-            on_broken=on_broken,
+            settings,
+            on_broken,
         )
 
         async def create_checkpoint() -> None:
@@ -310,14 +299,7 @@ class Composition:
         return SecretService(self.sharing, self.settings.sharing_url)
 
     def _notification_jobs(self) -> list[PeriodicJob]:
-        topic, networks = self.settings.notification_topic, self.settings.webhook_networks
-        dispatcher = NotificationDispatcher(
-            NotificationRepository(self.pool),
-            UpstreamClients(SystemResolver(), networks),
-            SnsTopic(topic) if topic else None,
-            self.clock,
-            self.pepper,
-        )
+        dispatcher = NotificationDispatcher.of(self.settings, self.pool, self.clock, self.pepper)
         return [
             PeriodicJob("notifications", NOTIFICATION_INTERVAL_S, dispatcher.run_once),
             PeriodicJob("reminders", REMIND_INTERVAL_S, dispatcher.remind),

@@ -131,7 +131,7 @@ class SignInPages:
             user_agent=request.header(b"user-agent"),
         )
         request.key_id = "person"
-        set_cookie(request, started.cookie, max_age_s=int(sessions.rules.max_s))
+        set_cookie(request, started.cookie, max_age_s=sessions.rules.session_max_age_s)
 
     async def _session(self, request: Request) -> Session | None:
         """Return the session of the browser. Browsers send its cookie to `start`, but not with the

@@ -30,6 +30,7 @@ from gatehouse.features.audit.service import CheckpointArchive, Checkpointer
 from gatehouse.platform.aws import object_storage, signing_key
 from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.db.pool import Pool
+from gatehouse.platform.settings import ConsoleSettings
 from moto import mock_aws
 
 from tests.runtime.clocks import ManualClock
@@ -37,6 +38,7 @@ from tests.runtime.conftest import Database
 from tests.runtime.console_client import open_console
 
 BUCKET = "gatehouse-checkpoints"
+EACH_EVENT = ConsoleSettings(checkpoint_interval_events=1)
 
 
 @pytest.fixture
@@ -156,7 +158,7 @@ async def setup(database: Database, aws: None, tmp_path: Path) -> AsyncIterator[
     )
     trail, broken = AuditRepository(pool), list[int]()
     checkpointer = Checkpointer(
-        trail, signer, archive, clock, rows=10, seconds=600, on_broken=broken.append
+        trail, signer, archive, clock, ConsoleSettings(checkpoint_interval_events=10), broken.append
     )
     yield Setup(checkpointer, trail, archive, signer, clock, database, broken)
     await pool.close()
@@ -224,9 +226,7 @@ async def test_broken_chain_is_not_signed(setup: Setup) -> None:
 async def test_unavailable_archive_delays_the_checkpoint(setup: Setup, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     unavailable = CheckpointArchive(f"file:{tmp_path}/file/below")
-    checkpointer = Checkpointer(
-        setup.trail, setup.signer, unavailable, setup.clock, rows=1, seconds=600
-    )
+    checkpointer = Checkpointer(setup.trail, setup.signer, unavailable, setup.clock, EACH_EVENT)
     await setup.append(2)
     with pytest.raises(Unavailable):
         await checkpointer.run_once()
@@ -252,7 +252,7 @@ async def test_silent_kms_delays_the_checkpoint(
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
     monkeypatch.setattr(signing_key, "_TIMEOUT_S", 0.1)
     silent = Checkpointer(
-        setup.trail, KmsSigner("alias/checkpoints"), setup.archive, setup.clock, rows=1, seconds=600
+        setup.trail, KmsSigner("alias/checkpoints"), setup.archive, setup.clock, EACH_EVENT
     )
     await setup.append(2)
     async with asyncio.timeout(60):
@@ -296,7 +296,7 @@ async def test_status_shows_the_last_checkpoint(
     async with open_console(database, signer=signer) as console:
         await console.create()
         archive, trail = CheckpointArchive(f"file:{tmp_path}"), AuditRepository(console.pool)
-        taken = await Checkpointer(trail, signer, archive, console.clock, rows=1, seconds=0).take()
+        taken = await Checkpointer(trail, signer, archive, console.clock, EACH_EVENT).take()
         assert taken is not None
         await console.create()
         shown = (await console.client.get("/v1/audit-status")).json()
