@@ -6,6 +6,7 @@ import enum
 import ipaddress
 import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Literal, get_args, get_origin
 
 import typer
@@ -30,7 +31,10 @@ COLUMNS = ("variable", "description", "default", "allowed")
 
 def page() -> str:
     """One table for each way in which a variable is set."""
-    variables = contract.document()
+    variables = tomllib.loads(contract_file())
+    setters = {row["name"]: f"`{row['setting']}`" for row in variables["optional"]}
+    settable = dict.fromkeys(chain.from_iterable(variables["settable"].values()))
+    setters |= dict.fromkeys(settable, "`environment_variables`")
     stand_ins = ", ".join(
         f"`{row['name']}`" for row in variables["variable"] if row.get("stand_in")
     )
@@ -40,7 +44,8 @@ def page() -> str:
         stand_ins=stand_ins,
         secrets=table(COLUMNS, (_row(row["name"]) for row in variables["secret"])),
         optional=table(
-            (*COLUMNS, "set by"), ((*_row(row["name"]), _key(row)) for row in variables["optional"])
+            (*COLUMNS, "set by"),
+            ((*_row(name), setter.replace("`image`", "image")) for name, setter in setters.items()),
         ),
         cores=core_settings.settings_table(),
         identity_headers=core_settings.identity_headers(),
@@ -83,15 +88,6 @@ def _row(name: str) -> tuple[str, ...]:
 def description(name: str) -> str:
     """Description of a variable: the description of its field, or the docstring of the field."""
     return field_descriptions(Settings)[name.removeprefix(PREFIX).lower()]
-
-
-def _key(row: dict[str, Any]) -> str:
-    """The stack setting that sets an optional variable."""
-    return (
-        f"`{row.get('setting', 'environment_variables')}`"
-        if row.get("setting") != "image"
-        else "image"
-    )
 
 
 def _default(field: FieldInfo) -> str:
