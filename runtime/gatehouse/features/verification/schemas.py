@@ -19,6 +19,7 @@ from gatehouse.core.addresses import is_address
 from gatehouse.core.clock import rfc3339, rounded
 from gatehouse.core.http_signatures import SignatureError
 from gatehouse.core.imported_tokens import TOKEN_CHARS_MAX
+from gatehouse.core.keys import RateLimit
 from gatehouse.core.verification import (
     Code,
     RateLimitState,
@@ -414,24 +415,25 @@ def reply(result: VerificationResult, request_id: str) -> VerifyReply:
         environment=None if record is None else record.environment.value,
         scopes=None if record is None else record.scopes,
         expires_at=None if record is None else _milliseconds(record.expires_at),
-        limits=tuple(
-            LimitReply(
-                name=state.limit.name,
-                limit=state.limit.quota,
-                window_s=state.limit.window_s,
-                remaining=state.remaining,
-                reset_s=rounded(state.reset_s),
-                exceeded=state.exceeded,
-                degraded=state.degraded,
-            )
-            for state in result.limits
-        ),
+        limits=tuple([_limit_reply(state.limit, state) for state in result.limits]),
         credits=None
         if credits is None
         else CreditsReply(credits.remaining, credits.exceeded, _milliseconds(credits.refills_at)),
         staleness_ms=result.staleness_ms,
         decided_at=rfc3339(result.decided_at, "milliseconds"),
         request_id=request_id,
+    )
+
+
+def _limit_reply(limit: RateLimit, state: RateLimitState) -> LimitReply:
+    return LimitReply(
+        limit.name,
+        limit.quota,
+        limit.window_s,
+        state.remaining,
+        rounded(state.reset_s),
+        state.exceeded,
+        state.degraded,
     )
 
 

@@ -91,15 +91,13 @@ class Routes:
         self.templates.add(template)
         self._prefixes[prefix] = Route(template, handler, begins_without_task=begins_without_task)
 
-    async def dispatch(self, request: Request) -> Reply | None:
-        """Calls the handler of a request. Raises NotFound and Refused."""
+    def find(self, request: Request) -> Route:
+        """The route of a request, whose template it receives. Raises NotFound."""
         routes = self._exact.get(request.raw_path, {})
         route = self._of_host(request) if self._hosts else None
         route = route or routes.get(request.method) or self._find(request)
         request.template = route.template
-        if not route.begins_without_task:
-            await in_task()
-        return await route.handler(request)
+        return route
 
     def _of_host(self, request: Request) -> Route | None:
         host = asgi.host_name(request.scope)
@@ -146,13 +144,15 @@ def _other_method(allowed: str) -> Handler:
     return respond
 
 
-async def run(request: Request, started: float, handler: Handler) -> None:
-    """Calls the handler of a request, sends the response or an error, and logs the request.
-    started: value of `time.perf_counter()`.
-    """
+async def run(request: Request, routes: Routes) -> None:
+    """Calls the handler of a request, sends the response or an error, and logs the request."""
+    started = time.perf_counter()
     try:
         with ActiveRequest(request.service.observer.tracer, request.trace):
-            response = await handler(request)
+            route = routes.find(request)
+            if not route.begins_without_task:
+                await in_task()
+            response = await route.handler(request)
         if response is not None:
             await request.send_response(response)
     except Refused as exc:
@@ -199,8 +199,7 @@ class Application:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif self.routes is not None:
-            request = self.routes.service.request(scope, receive, send)
-            await run(request, time.perf_counter(), self.routes.dispatch)
+            await run(self.routes.service.request(scope, receive, send), self.routes)
 
     async def _lifespan(self, receive: asgi.Receive, send: asgi.Send) -> None:
         await receive()

@@ -77,7 +77,8 @@ class StreamedResponse(NamedTuple):
 
 def encode_headers(headers: Iterable[Header]) -> bytes:
     """The header lines of a response."""
-    return b"".join([b"%s: %s\r\n" % header for header in headers])
+    lines = [b": ".join(header) for header in headers]
+    return b"\r\n".join([*lines, b""])
 
 
 def host_name(scope: Scope) -> bytes:

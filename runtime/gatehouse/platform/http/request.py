@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from urllib.parse import parse_qsl
@@ -205,9 +205,9 @@ class Request:
         """The body as it arrives, of any size. Raises ClientGone."""
         return asgi.body_chunks(self.scope, self.receive, sys.maxsize)
 
-    async def body(self, bytes_max: int) -> bytes:
+    def body(self, bytes_max: int) -> Awaitable[bytes]:
         """The body. Raises BodyTooLarge, TooManyRequests, Unavailable and ClientGone."""
-        return await read_body(self.scope, self.receive, bytes_max)
+        return read_body(self.scope, self.receive, bytes_max)
 
     @property
     def authenticated(self) -> Caller:
@@ -278,12 +278,11 @@ class Request:
     def _own_headers(self, headers: Iterable[asgi.Header]) -> list[asgi.Header]:
         return [(b"x-request-id", self.request_id.encode()), *headers, *self._added]
 
-    async def send_response(self, response: asgi.Response | asgi.StreamedResponse) -> None:
+    def send_response(self, response: asgi.Response | asgi.StreamedResponse) -> Awaitable[None]:
         self.status = response.status
         if isinstance(response, asgi.StreamedResponse):
-            await asgi.send_stream(self.receive, self.send, response, head=self.is_head)
-        else:
-            await send_response(self.scope, self.send, response)
+            return asgi.send_stream(self.receive, self.send, response, head=self.is_head)
+        return send_response(self.scope, self.send, response)
 
     def problem(self, refused: Refused) -> asgi.Response:
         """The response to an error, which is also logged."""
@@ -292,8 +291,8 @@ class Request:
         self._added = ()
         return self.service.error_response(self, refused)
 
-    async def fail(self, refused: Refused) -> None:
-        await self.send_response(self.problem(refused))
+    def fail(self, refused: Refused) -> Awaitable[None]:
+        return self.send_response(self.problem(refused))
 
     @property
     def logged_path(self) -> str:
