@@ -37,6 +37,11 @@ SERVICE_LINKED_ROLES = [
     "ecs.application-autoscaling",
 ]
 """Services whose service-linked roles every deployment may create."""
+WEB_ACL = (
+    "CreateIPSet CreateWebACL DeleteIPSet DeleteLogging* DeleteWebACL PutLogging* TagResource "
+    "UntagResource UpdateIPSet UpdateWebACL"
+)
+"""Actions on a web ACL and its IP sets."""
 
 
 class Delivery:
@@ -337,10 +342,6 @@ def cloudfront(args: Delivery) -> list[Statement]:
         "UpdateDeliveryConfiguration"
     )
     buckets = "CreateBucket PutBucket* PutEncryption* PutLifecycle*"
-    web_acl = (
-        "CreateWebACL DeleteLogging* DeleteWebACL PutLogging* TagResource UntagResource "
-        "UpdateWebACL"
-    )
     distribution = (
         "AllowVendedLogDeliveryForResource Create* Delete* PublishFunction "
         "TagResource UntagResource Update*"
@@ -352,8 +353,8 @@ def cloudfront(args: Delivery) -> list[Statement]:
         args.grant(
             "GlobalWebAcl",
             "wafv2",
-            web_acl,
-            f"global/webacl/{names.name('*')}/*",
+            WEB_ACL,
+            *(f"global/{kind}/{names.name('*')}/*" for kind in ("webacl", "ipset")),
             names.any_arn("wafv2", "global/managedruleset/*", "*", "*"),
         ),
         args.grant("EdgeLogBucket", "s3", buckets, names.s3_arn(names.edge_log_bucket)),
@@ -377,11 +378,8 @@ def edge(args: Delivery) -> list[Statement]:
         **regional,
         "ForAllValues:StringLike": {record_names: names},
     }
-    web_acl = (
-        "AssociateWebACL CreateWebACL DeleteLogging* DeleteWebACL Disassociate* PutLogging* "
-        "TagResource UntagResource UpdateWebACL"
-    )
     protected = (
+        *args.arns("wafv2", *(f"regional/{kind}/{all_names}/*" for kind in ("webacl", "ipset"))),
         *args.arns("elasticloadbalancing", f"loadbalancer/app/{all_names}/*"),
         *args.arns("apigateway", "/restapis/*"),
         # AWS WAF also authorizes the managed rule groups of a web ACL.
@@ -415,7 +413,7 @@ def edge(args: Delivery) -> list[Statement]:
             args.names.any_arn("route53", "hostedzone/*", account=""),
             conditions=records,
         ),
-        args.grant("WebAcl", "wafv2", web_acl, f"regional/webacl/{all_names}/*", *protected),
+        args.grant("WebAcl", "wafv2", f"{WEB_ACL} AssociateWebACL Disassociate*", *protected),
         args.regional(
             "RestApis",
             "apigateway",
@@ -445,7 +443,8 @@ def monitoring(args: Delivery) -> list[Statement]:
         "PutLogGroupDeletionProtection PutMetricFilter PutRetentionPolicy TagResource UntagResource"
     )
     delivery = (
-        "CreateLogDelivery DeleteLogDelivery GetLogDelivery PutResourcePolicy UpdateLogDelivery"
+        "CreateLogDelivery DeleteLogDelivery DeleteResourcePolicy GetLogDelivery "
+        "PutResourcePolicy UpdateLogDelivery"
     )
     alarms = "DeleteAlarms PutMetricAlarm TagResource UntagResource"
     events = (
@@ -472,7 +471,10 @@ def monitoring(args: Delivery) -> list[Statement]:
         args.grant("Events", "events", events, f"rule/{all_names}"),
         args.grant("Topics", "sns", topics, all_names),
         args.grant(
-            "Queues", "sqs", "CreateQueue SetQueueAttributes TagQueue UntagQueue", all_names
+            "Queues",
+            "sqs",
+            "CreateQueue DeleteQueue SetQueueAttributes TagQueue UntagQueue",
+            all_names,
         ),
         args.grant(
             "Budget",

@@ -113,15 +113,15 @@ def boundary(args: Delivery) -> Document:
     """Return the permissions boundary of these roles: the actions of all their policies, shortened
     to patterns.
     """
+    chat = _read_chat(args)
     granted = [
-        policy for name, policy in policies(args).items() if not name.endswith(("-state", "-deny"))
-    ]
-    actions = {
-        _boundary_action(action)
-        for policy in granted
+        row
+        for name, policy in policies(args).items()
+        if not name.endswith(("-state", "-deny"))
         for row in policy["Statement"]
-        for action in row["Action"]
-    }
+        if row not in chat
+    ]
+    actions = {_boundary_action(action) for row in granted for action in row["Action"]}
     prefixes = sorted(action[:-1] for action in actions if action.endswith("*"))
     minimal = sorted(
         action
@@ -144,33 +144,37 @@ def boundary(args: Delivery) -> Document:
         allow("PassRoles", [PASSROLE_ACTION], ["*"], conditions=aws_services),
         # Granted by the policy of the KMS key.
         args.grant("ReadEnvironments", "kms", "Decrypt", "key/*", conditions=environments),
+        *chat,
         *state,
     )
 
 
+_WHOLE_SERVICES = [
+    "application-autoscaling",
+    "cloudfront",
+    "elasticloadbalancing",
+    "servicediscovery",
+    "wafv2",
+]
+"""Services whose APIs neither read customer data nor grant permissions. The boundary allows all
+their actions, to stay within the size limit of a policy."""
 _CONFIGURATION_SERVICES = [
     "acm",
-    "application-autoscaling",
     "budgets",
-    "ce",
-    "cloudfront",
     "cloudwatch",
     "ec2",
     "ecr",
     "ecs",
     "elasticache",
-    "elasticloadbalancing",
     "events",
     "lambda",
     "rds",
     "route53",
-    "servicediscovery",
     "sns",
     "sqs",
-    "wafv2",
 ]
 """Services whose APIs read no customer data. The boundary contains only the first word of their
-actions, to stay within the size limit of a policy."""
+actions."""
 _CONFIGURATION_ACTIONS = {
     "cloudtrail": ("Get", "List"),
     "iam": ("Get", "List"),
@@ -180,10 +184,12 @@ _CONFIGURATION_ACTIONS = {
 
 
 def _boundary_action(action: str) -> str:
-    """Return `ec2:Create*` for `ec2:CreateSubnet`, or the action itself if the service also reads
-    data.
+    """Return `wafv2:*` for an action of AWS WAF, `ec2:Create*` for `ec2:CreateSubnet`, or the
+    action itself if the service also reads data.
     """
     service, _, name = action.partition(":")
+    if service in _WHOLE_SERVICES:
+        return f"{service}:*"
     word = re.match(r"[A-Z][a-z]+", name)
     shortened = service in _CONFIGURATION_SERVICES or name.startswith(
         _CONFIGURATION_ACTIONS.get(service, ())
@@ -283,7 +289,8 @@ def _read_configuration(args: Delivery) -> Statement:
 
 
 def _read_chat(args: Delivery) -> list[Statement]:
-    """Allow reading the Slack channel. An administrator creates and changes it."""
+    """Allow reading the Slack channel, in a region of its own. An administrator creates and changes
+    it."""
     if not args.settings.monitoring.slack_channel:
         return []
     return [args.grant("ReadChat", "chatbot", "Describe* ListTagsForResource")]

@@ -32,6 +32,8 @@ LONGEST = pipeline(
         "network.zones": ["ap-southeast-2a", "ap-southeast-2b"],
         "backup.cross_region_copy": True,
         "domain": f"{'d' * 63}.example.com",
+        "services.console.hosting": "cloudfront",
+        "monitoring.slack_channel": "T0123ABCD/C0123ABCD",
         "delivery": {
             "repository": f"{'o' * 39}/{'r' * 100}",
             "owner_id": "1" * 20,

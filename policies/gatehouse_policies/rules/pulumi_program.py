@@ -48,6 +48,7 @@ _GLOBAL_SERVICES = {
         aws(
             "acm.Certificate",
             "acm.CertificateValidation",
+            "wafv2.IpSet",
             "wafv2.WebAcl",
             "wafv2.WebAclLoggingConfiguration",
             "cloudwatch.LogDelivery",

@@ -4,31 +4,49 @@ Each program has other values of all settings with a few values. Together, they 
 """
 
 import json
+import re
+import tomllib
 from collections.abc import Iterator
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pytest
+from gatehouse_policies.analysis.iam.grammar import parse as parse_policy
 from pydantic import BeforeValidator
 
+from components.delivery.deploy_permissions import GLOBAL_REGION, Delivery
+from components.delivery.policies import attached_policies, boundary, policies
 from components.iam.documents import Document
-from components.naming import DEPLOY, PREVIEW
+from components.naming import DEPLOY, PREVIEW, WEB_UI_BUCKET
 from components.network.network_acls import inbound_rules, outbound_rules
 from components.network.security_groups import connections
 from components.settings.fields import Allowed, Section
 from components.settings.loader import SettingsError, parse
 from components.settings.model import Settings
 from components.stack import Stack
-from tests.components.program import CLOSED, CLOUDFRONT, OPTIONS, RECOVERY, Program, run
+from tests.components.program import CLOSED, CLOUDFRONT, OPTIONS, RECOVERY, Program, Resource, run
 from tests.components.settings.stack_settings import raw_settings
 from tests.iam_evaluation import Call, decide
 
 Value = tuple[str, Any]
+
+
+def actions(text: str) -> list[str]:
+    """Expand "s3:GetObject PutObject" to s3:GetObject and s3:PutObject."""
+    service, found = "", []
+    for word in text.split():
+        service, _, name = word.rpartition(":") if ":" in word else (service, ":", word)
+        found.append(f"{service}:{name}")
+    return found
+
+
 PIPELINE = {"delivery": {"repository": "example/gatehouse", "state_bucket": "gatehouse-state"}}
+NETWORKS = {"waf.console_networks": ["192.0.2.0/24", "2001:db8::/32"]}
 FORMS: list[tuple[str, dict[str, Any]]] = [
-    ("dev", OPTIONS),
-    ("staging", CLOUDFRONT),
+    ("dev", OPTIONS | NETWORKS),
+    ("staging", CLOUDFRONT | NETWORKS),
     ("prod", RECOVERY),
     ("dev", CLOSED),
 ]
@@ -38,22 +56,38 @@ ROWS = 8
 """Maximum number of programs."""
 CLIENT_PORT = 49152
 OUTPUT = "arn:aws:mock:::"
-# IAM prefixes of the modules and types of the provider whose names differ.
-PREFIXES = {
-    "alb": "elasticloadbalancing",
-    "appautoscaling": "application-autoscaling",
-    "lb": "elasticloadbalancing",
-    "vpc": "ec2",
-    "cloudwatch/eventRule": "events",
-    "cloudwatch/eventTarget": "events",
-    "cloudwatch/logDataProtectionPolicy": "logs",
-    "cloudwatch/logDelivery": "logs",
-    "cloudwatch/logDeliveryDestination": "logs",
-    "cloudwatch/logDeliverySource": "logs",
-    "cloudwatch/logGroup": "logs",
-    "cloudwatch/logMetricFilter": "logs",
-    "cloudwatch/logResourcePolicy": "logs",
-}
+ACTIONS = Path(__file__).with_name("provider_actions.toml")
+READS = re.compile(r"[\w-]+:(Describe|Get|GET|List|View)")
+GLOBAL_SERVICES = ("budgets", "cloudfront", "iam", "route53")
+"""Modules of the provider whose API is in GLOBAL_REGION."""
+ADMINISTRATOR = frozenset(
+    actions(
+        # Roles and policies of the pipeline.
+        "iam:AddClientIDToOpenIDConnectProvider CreateOpenIDConnectProvider CreatePolicy "
+        "DeleteOpenIDConnectProvider DeletePolicy RemoveClientIDFromOpenIDConnectProvider "
+        "UpdateOpenIDConnectProviderThumbprint "
+        # CloudTrail, locks and policies of the vaults, the Slack channel, and exclusions from VPC
+        # Block Public Access.
+        "cloudtrail:CreateTrail DeleteTrail PutEventSelectors StartLogging UpdateTrail "
+        "backup:DeleteBackupVaultAccessPolicy DeleteBackupVaultLockConfiguration "
+        "DeleteBackupVaultNotifications PutBackupVaultAccessPolicy "
+        "PutBackupVaultLockConfiguration PutBackupVaultNotifications "
+        "chatbot:CreateSlackChannelConfiguration DeleteSlackChannelConfiguration "
+        "UpdateSlackChannelConfiguration "
+        "ec2:CreateVpcBlockPublicAccessExclusion DeleteVpcBlockPublicAccessExclusion "
+        "ModifyVpcBlockPublicAccessExclusion "
+        # Replication of the backups of the database (recovery.stack).
+        "rds:StartDBInstanceAutomatedBackupsReplication "
+        "StopDBInstanceAutomatedBackupsReplication "
+        # Deletion of data.
+        "kms:ScheduleKeyDeletion rds:DeleteDBInstance dynamodb:DeleteTable s3:DeleteBucket "
+        "DeleteBucketPolicy secretsmanager:DeleteResourcePolicy DeleteSecret "
+        "backup:DeleteBackupVault logs:DeleteDataProtectionPolicy DeleteLogGroup "
+        "ecr:DeleteLifecyclePolicy DeleteRepository DeleteRepositoryPolicy "
+        "route53:DeleteHostedZone"
+    )
+)
+"""Actions of the provider that AWS denies to the deploy role (docs/guides/deploy.md, section 6)."""
 
 
 def values(section: type[Section], path: str = "") -> Iterator[Value]:
@@ -175,16 +209,52 @@ def unreadable_environments(program: Program, stack: Stack) -> Iterator[str]:
                 yield f"{name} for {arn}"
 
 
-def unread_services(program: Program) -> set[str]:
-    """The services of resources that the role for previews cannot read."""
-    policy = program.policy("iam/policy:Policy", "deploy-read")
-    readable = {action.partition(":")[0] for row in policy["Statement"] for action in row["Action"]}
-    used = set()
+def called_actions(program: Program) -> Iterator[tuple[str, Resource]]:
+    """The actions of the calls with which the provider reads and changes each resource."""
+    texts: dict[str, str] = tomllib.loads(ACTIONS.read_text(encoding="utf-8"))
     for resource in program.resources:
-        package, module, _ = resource.type.split(":", 2)
+        package, kind, _ = resource.type.split(":")
         if package == "aws":
-            used.add(PREFIXES.get(module, PREFIXES.get(*[module.partition("/")[0]] * 2)))
-    return {str(service) for service in used} - readable
+            module = kind.partition("/")[0]
+            for action in actions(texts.get(kind) or texts[f"{module}/*"]):
+                yield action, resource
+
+
+def unreadable_resources(program: Program, delivery: Delivery) -> Iterator[str]:
+    """The calls of `pulumi preview --refresh` that AWS denies to a role of the pipeline."""
+    documents, limits = policies(delivery), [boundary(delivery)]
+    web_ui = f"{delivery.names.bucket_arn(WEB_UI_BUCKET)}/index.html"
+    calls = set()
+    for action, resource in called_actions(program):
+        module = resource.type.split(":")[1].partition("/")[0]
+        home = GLOBAL_REGION if module in GLOBAL_SERVICES else delivery.names.region
+        region = resource.inputs.get("region", home)
+        target = web_ui if resource.type == "aws:s3/bucketObjectv2:BucketObjectv2" else "*"
+        if READS.match(action):
+            calls.add((action, target, region))
+    for role in (PREVIEW, DEPLOY):
+        identity = [documents[name] for name in attached_policies(role, documents)]
+        for action, target, region in sorted(calls):
+            context = {"aws:RequestedRegion": region}
+            call = Call(delivery.names.role_arn(role), action, target, context)
+            if not decide(call, identity=identity, limits=limits).allowed:
+                yield f"{role}: {action} in {region}"
+
+
+def unchangeable_resources(program: Program, delivery: Delivery) -> set[str]:
+    """The actions of changes that no policy of the deploy role contains."""
+    documents = policies(delivery)
+    granted = [
+        statement
+        for name in attached_policies(DEPLOY, documents)
+        for statement in parse_policy(documents[name]).statements
+        if statement.allow
+    ]
+    return {
+        action
+        for action, _ in called_actions(program)
+        if not any(statement.covers_action(action) for statement in granted)
+    }
 
 
 def key_errors(program: Program) -> Iterator[str]:
@@ -200,14 +270,17 @@ def key_errors(program: Program) -> Iterator[str]:
 def test_resources_have_the_rights_and_paths_that_they_need() -> None:
     rows = matrix()
     assert len(rows) >= len(FORMS)
+    denied = set[str]()
     for name, changes in rows:
         program = run(name, changes=changes)
         stack = Stack.of(parse(raw_settings(name, changes), name))
+        denied |= unchangeable_resources(program, Delivery(stack))
         problems = [
             *key_errors(program),
             *trusted_sources(program),
             *rejected_connections(stack),
             *unreadable_environments(program, stack),
-            *unread_services(program),
+            *unreadable_resources(program, Delivery(stack)),
         ]
         assert problems == [], (name, changes)
+    assert denied == ADMINISTRATOR

@@ -31,6 +31,9 @@ SETTINGS = {
                 "services.console.hosting": "cloudfront",
                 "recovery.stack": "proddr",
                 "delivery": DELIVERY,
+                "monitoring.slack_channel": "T0123ABCD/C0123ABCD",
+                "monitoring.pager_url": "https://events.example.com/key/enqueue",
+                "waf.console_networks": ["192.0.2.0/24", "2001:db8::/32"],
             },
         )
     ),
