@@ -35,6 +35,7 @@ SERVICE_LINKED_ROLES = [
     "wafv2",
     "delivery.logs",
     "ecs.application-autoscaling",
+    "ops.apigateway",
 ]
 """Services whose service-linked roles every deployment may create."""
 WEB_ACL = (
@@ -150,7 +151,16 @@ def keys(args: Delivery) -> list[Statement]:
     )
     # Uploads of the files of the web UI use the key of their bucket.
     upload = ("s3",) if args.cloudfront else ()
-    services = ("backup", "dynamodb", "elasticache", "lambda", "rds", "secretsmanager", *upload)
+    services = (
+        "backup",
+        "dynamodb",
+        "ecr",
+        "elasticache",
+        "lambda",
+        "rds",
+        "secretsmanager",
+        *upload,
+    )
     via_services = [
         service
         for region in sorted({args.names.region, args.settings.replica_region} - {""})

@@ -62,6 +62,7 @@ ADMINISTRATOR_ARN = "arn:aws:iam::aws:policy/AdministratorAccess"
 TRAIL = NAMES.bucket_arn("trail")
 STATE = "arn:aws:s3:::gatehouse-state"
 GATEWAY = NAMES.role_arn("gateway-task")
+API_GATEWAY = "ops.apigateway.amazonaws.com"
 REPOSITORY = NAMES.arn("ecr", "repository/gatehouse-prod-runtime")
 
 
@@ -154,6 +155,20 @@ ALLOWED: dict[str, list[tuple[Any, ...]]] = {
     DEPLOY: [
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json"),
         ("s3:PutObject", f"{STATE}/.pulumi/locks/organization/gatehouse/prod/1.json"),
+        # ECR grants itself the use of the key for a new repository (ECR User Guide, "Encryption at
+        # rest").
+        (
+            "kms:CreateGrant",
+            NAMES.arn("kms", "key/1"),
+            {**IN_REGION, **TAGGED, "kms:ViaService": "ecr.eu-west-1.amazonaws.com"},
+        ),
+        # A regional domain name requires the role
+        # (https://github.com/amplify-education/serverless-domain-manager/issues/112).
+        (
+            "iam:CreateServiceLinkedRole",
+            f"arn:aws:iam::{NAMES.account}:role/aws-service-role/{API_GATEWAY}/AWSServiceRoleFor",
+            {**IN_US_EAST_1, "iam:AWSServiceName": API_GATEWAY},
+        ),
     ],
     PREVIEW: [
         ("s3:GetObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json"),
