@@ -1,5 +1,5 @@
-"""Compares the quotas of the AWS account with the needs of a stack. New accounts have low quotas,
-with which the first deployment would fail after several minutes."""
+"""Compares the quotas and the trail of the AWS account with the needs of a stack. New accounts have
+low quotas, with which the first deployment would fail after several minutes."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -24,7 +24,9 @@ the others.
 """
 # Quota codes. Source: the default quotas of Service Quotas.
 LAMBDA_CONCURRENCY, FARGATE_CPU, ADDRESSES = ("L-B99A9384", "L-3032A538", "L-0263D0A3")
-VPCS, GATEWAY_ENDPOINTS = ("L-F678F1CE", "L-1B52E74A")
+VPCS, GATEWAY_ENDPOINTS, NAT_GATEWAYS = ("L-F678F1CE", "L-1B52E74A", "L-FE5A380F")
+EVENT_SUBSCRIPTIONS = "L-A59F4C87"
+SET_NAT = "set network.nat to one or none"
 
 TRAILS_MAX, LOG_POLICIES_MAX = 5, 10
 """Quotas of a region that AWS does not raise (docs/external-contracts.md)."""
@@ -110,37 +112,49 @@ def _task_cpu(settings: Settings, client: Client) -> Iterator[str]:
 
 
 def _network(settings: Settings, client: Client) -> Iterator[str]:
-    """Compare the Elastic IP addresses, the VPC and the gateway endpoints with their quotas."""
-    ec2 = client("ec2")
-    endpoints = ec2.describe_vpc_endpoints()["VpcEndpoints"]
-    gateways = [row for row in endpoints if row["VpcEndpointType"] == "Gateway"]
-    own_vpc = 0 if settings.existing_resources.vpc_id else 1
-    for kind, service, code, needed, existing, otherwise in (
+    """Compare the resources of EC2, VPC and RDS with their quotas."""
+    ec2, zone = client("ec2"), settings.network.zones[0]
+    zones = {row["SubnetId"]: row["AvailabilityZone"] for row in ec2.describe_subnets()["Subnets"]}
+    subscriptions = client("rds").describe_event_subscriptions()["EventSubscriptionsList"]
+    prefix = Naming(settings.stack, settings.account, settings.region).name("")
+    tag = {"Key": "Environment", "Value": settings.stack}
+
+    def others(rows: list[dict[str, Any]]) -> int:
+        return sum(tag not in row.get("Tags", ()) for row in rows)
+
+    nats = others(
+        [
+            row
+            for row in ec2.describe_nat_gateways()["NatGateways"]
+            if zones.get(row["SubnetId"]) == zone and row["State"] in ("pending", "available")
+        ]
+    )
+    gateways = others(
+        [
+            row
+            for row in ec2.describe_vpc_endpoints()["VpcEndpoints"]
+            if row["VpcEndpointType"] == "Gateway"
+        ]
+    )
+    addresses = others(ec2.describe_addresses()["Addresses"])
+    events = sum(not row["CustSubscriptionId"].startswith(prefix) for row in subscriptions)
+    vpcs = others(ec2.describe_vpcs()["Vpcs"])
+    nat_count = settings.network.nat_count
+    for kind, service, code, needed, used, otherwise in (
+        ("Elastic IP addresses", "ec2", ADDRESSES, nat_count, addresses, SET_NAT),
+        (f"NAT gateways in {zone}", "vpc", NAT_GATEWAYS, min(nat_count, 1), nats, SET_NAT),
         (
-            "Elastic IP addresses",
-            "ec2",
-            ADDRESSES,
-            settings.network.nat_count,
-            ec2.describe_addresses()["Addresses"],
-            "set network.nat to one or none",
-        ),
-        (
-            "VPCs",
-            "vpc",
-            VPCS,
-            own_vpc,
-            ec2.describe_vpcs()["Vpcs"],
+            *("VPCs", "vpc", VPCS, 0 if settings.existing_resources.vpc_id else 1, vpcs),
             "set existing_resources.vpc_id",
         ),
         ("gateway VPC endpoints", "vpc", GATEWAY_ENDPOINTS, 2, gateways, "delete some"),
+        ("RDS event subscriptions", "rds", EVENT_SUBSCRIPTIONS, 3, events, "delete some"),
     ):
-        tag = {"Key": "Environment", "Value": settings.stack}
-        others = sum(tag not in row.get("Tags", ()) for row in existing)
         limit = int(_quota(client, service, code)) if needed else 0
-        if needed and others + needed > limit:
+        if needed and used + needed > limit:
             yield (
                 f"the stack needs {needed} of the {kind} of account {settings.account} in "
-                f"{settings.region}, which uses {others} of {limit} for other purposes. Run: "
+                f"{settings.region}, which uses {used} of {limit} for other purposes. Run: "
                 f"{_request(settings, service, code, limit + needed)}, or {otherwise}"
             )
 
@@ -148,11 +162,17 @@ def _network(settings: Settings, client: Client) -> Iterator[str]:
 def _fixed(settings: Settings, client: Client) -> Iterator[str]:
     """Compare the trails and the resource policies of log groups with their quotas."""
     names = Naming(settings.stack, settings.account, settings.region)
-    trails = {row["Name"] for row in client("cloudtrail").describe_trails()["trailList"]}
+    described = client("cloudtrail").describe_trails()["trailList"]
+    trails = {row["Name"] for row in described}
     policies = {
         row["policyName"] for row in client("logs").describe_resource_policies()["resourcePolicies"]
     }
     shared = settings.existing_resources
+    if shared.trail and not any(row.get("IsMultiRegionTrail") for row in described):
+        yield (
+            f"account {settings.account} has no multi-region CloudTrail trail, although "
+            "existing_resources.trail is true, so nothing records and reports changes to it"
+        )
     own_trails = set() if shared.trail else {names.name("trail")}
     own_policies = {names.name(f"{kind}-delivery") for kind in ("findings", "waf")}
     for kind, setting, existing, own, limit in (

@@ -7,9 +7,18 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
 
-from release.quotas import ADDRESSES, FARGATE_CPU, GATEWAY_ENDPOINTS, VPCS, exceeded_quotas
+from release.quotas import (
+    ADDRESSES,
+    EVENT_SUBSCRIPTIONS,
+    FARGATE_CPU,
+    GATEWAY_ENDPOINTS,
+    NAT_GATEWAYS,
+    VPCS,
+    exceeded_quotas,
+)
 from release.stack_file import Stack
 from sandbox.emulator.sessions import session
+from tests.components.program import run
 from tests.components.settings.stack_settings import raw_settings
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
@@ -28,6 +37,8 @@ def account(
     addresses: int = 0,
     vpcs: int = 0,
     endpoints: int = 0,
+    nats: int = 0,
+    subscriptions: int = 0,
     trails: Sequence[str] = (),
     log_policies: Sequence[str] = (),
 ) -> Callable[[str], Any]:
@@ -61,11 +72,27 @@ def account(
                 "get_service_quota", {"Quota": quota}, {"ServiceCode": name, "QuotaCode": code}
             )
         elif service == "cloudtrail":
-            stub.add_response("describe_trails", {"trailList": [{"Name": name} for name in trails]})
+            rows = [{"Name": name, "IsMultiRegionTrail": True} for name in trails]
+            stub.add_response("describe_trails", {"trailList": rows})
         elif service == "logs":
             rows = [{"policyName": name} for name in log_policies]
             stub.add_response("describe_resource_policies", {"resourcePolicies": rows})
+        elif service == "rds":
+            rows = [{"CustSubscriptionId": "gatehouse-prod-db-instance"}]
+            rows += [{"CustSubscriptionId": "gatehouse-dev-db-instance"}] * subscriptions
+            stub.add_response("describe_event_subscriptions", {"EventSubscriptionsList": rows})
         else:
+            zones = [
+                {"SubnetId": f"subnet-{zone}", "AvailabilityZone": f"{REGION}{zone}"}
+                for zone in "ab"
+            ]
+            stub.add_response("describe_subnets", {"Subnets": zones})
+            gateways = [
+                {"SubnetId": "subnet-a", "State": "deleted"},
+                {"SubnetId": "subnet-b", "State": "available"},
+                *[{"SubnetId": "subnet-a", "State": "available"}] * nats,
+            ]
+            stub.add_response("describe_nat_gateways", {"NatGateways": gateways})
             rows = [{"VpcEndpointType": "Gateway"}] * endpoints
             stub.add_response("describe_vpc_endpoints", {"VpcEndpoints": rows})
             stub.add_response(
@@ -79,8 +106,10 @@ def account(
         [
             ("fargate", FARGATE_CPU, vcpus),
             ("ec2", ADDRESSES, 5),
+            ("vpc", NAT_GATEWAYS, 5),
             ("vpc", VPCS, 5),
             ("vpc", GATEWAY_ENDPOINTS, 20),
+            ("rds", EVENT_SUBSCRIPTIONS, 20),
         ]
     )
     return client
@@ -140,6 +169,22 @@ def test_vpcs_and_gateway_endpoints_are_counted() -> None:
     vpcs, endpoints = exceeded_quotas(stack(**changes), account(vpcs=5, endpoints=19))
     assert "existing_resources.vpc_id" in vpcs
     assert "19 of 20" in endpoints
+
+
+def test_nat_gateways_of_a_zone_and_event_subscriptions_are_counted() -> None:
+    assert exceeded_quotas(stack(), account(nats=4, subscriptions=17)) == []
+    nats, subscriptions = exceeded_quotas(stack(), account(nats=5, subscriptions=18))
+    assert "NAT gateways in eu-west-1a" in nats
+    assert "18 of 20" in subscriptions
+    rows = run("prod").of_type("rds/eventSubscription:EventSubscription")
+    assert f"needs {len(rows)} of the RDS event subscriptions" in subscriptions
+
+
+def test_missing_trail_is_reported() -> None:
+    shared = stack(existing_resources={"trail": True})
+    assert exceeded_quotas(shared, account(trails=["other"])) == []
+    (message,) = exceeded_quotas(shared, account())
+    assert "no multi-region CloudTrail trail" in message
 
 
 def test_quotas_that_aws_does_not_raise_are_compared() -> None:
