@@ -148,10 +148,10 @@ def _is_api_route(rule: Resource) -> bool:
 
 @stack_rule(
     "GH-WAF-002",
-    title="Web ACLs have logging enabled and redact credentials",
+    title="Web ACLs log blocked requests and redact credentials",
     remedy=(
         "add a WebAclLoggingConfiguration with redactedFields for the headers "
-        "authorization, cookie and x-api-key"
+        "authorization, cookie and x-api-key, whose loggingFilter keeps the action BLOCK"
     ),
     severity=Severity.HIGH,
     types=aws("wafv2.WebAcl"),
@@ -171,6 +171,24 @@ def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
         for header in _REDACTED:
             if header not in redacted:
                 yield f"the header {header} is not redacted in {configuration.name}"
+        if _drops_blocked_requests(configuration.props.block("loggingFilter")):
+            yield f"the loggingFilter of {configuration.name} drops blocked requests"
+
+
+def _drops_blocked_requests(logging_filter: Properties) -> bool:
+    """True if a filter drops all blocked requests, or if the default drops them and no filter keeps
+    them.
+    """
+    behaviors = set()
+    for row in logging_filter.blocks("filters"):
+        conditions = row.blocks("conditions")
+        blocked = [
+            condition.block("actionCondition").text("action") == "BLOCK" for condition in conditions
+        ]
+        if any(blocked) if row.text("requirement") == "MEETS_ANY" else all(blocked):
+            behaviors.add(row.text("behavior"))
+    default = logging_filter.text("defaultBehavior")
+    return "DROP" in behaviors or (default == "DROP" and "KEEP" not in behaviors)
 
 
 metrics_are_enabled = resource_rule(

@@ -42,6 +42,8 @@ _WEAKER = {
     "append": "preserve",
     "allow-egress": "allow-bidirectional",
     "iam": "no-password-required",
+    "BLOCK": "ALLOW",
+    "KEEP": "DROP",
     "awsvpc": "host",
     "rds-ca-rsa2048-g1": "rds-ca-2019",
 }
