@@ -160,7 +160,7 @@ class RdsInstance(StackComponent):
         )
 
     def _parameter_group(self, name: str) -> aws.rds.ParameterGroup:
-        family = f"postgres{self.settings.database.engine_version.split('.')[0]}"
+        family = f"postgres{self.settings.database.engine_version}"
         return aws.rds.ParameterGroup(
             name,
             # A new family requires a new group, which RDS must create before it upgrades the

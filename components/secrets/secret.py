@@ -69,10 +69,11 @@ class Secret(StackComponent):
             rotation_lambda_arn=function_arn,
             rotate_immediately=True,
             # The window of a rate begins at midnight UTC (Secrets Manager User Guide, "Schedule
-            # expressions"). A rotation ends with deployments of the services.
+            # expressions") and ends before the maintenance window. A rotation ends with
+            # deployments of the services.
             rotation_rules={
                 "schedule_expression": f"rate({days} day{'s' if days > 1 else ''})",
-                "duration": "4h",
+                "duration": "3h",
             },
             opts=self.after(policy),
         )

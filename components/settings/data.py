@@ -71,10 +71,10 @@ class DatabaseSettings(Section):
     """The Amazon RDS for PostgreSQL instance."""
 
     engine_version: Annotated[
-        str, string(r"1[6-9](\.\d+)?", 'PostgreSQL version 16 or later, in quotes, such as "17"')
+        str, string("1[6-9]", 'a PostgreSQL major version from 16, in quotes, such as "17"')
     ] = "17"
-    """PostgreSQL version. If you specify only a major version, RDS chooses the minor version. Minor
-    version upgrades are automatic."""
+    """Major version of PostgreSQL. RDS chooses the minor version and upgrades it in the maintenance
+    window."""
     allow_major_upgrade: Flag = False
     """Allows the upgrade to a new major version when `engine_version` changes. RDS takes a snapshot
     before the upgrade, and the database is unavailable during the upgrade."""
@@ -126,7 +126,8 @@ class CacheSettings(Section):
     ] = "8.0"
     """Valkey version of a new cache. AWS upgrades the minor version of an existing cache."""
     allow_upgrade: Flag = False
-    """Upgrades an existing cache to `engine_version`, which must not be lower than its version."""
+    """Upgrades an existing cache to `engine_version`. Set it to `false` afterwards: when AWS has
+    upgraded the minor version, the lower version of the settings would replace the cache."""
     node_type: Annotated[
         str,
         string(

@@ -74,7 +74,7 @@ OPTIONS: dict[str, Any] = {
     "environment_variables": ["GATEHOUSE_CORE_REQUESTS_MAX=50", "GATEHOUSE_FEATURES=webhooks=off"],
     "cores": [CORE],
     "cores_domain": CORES_DOMAIN,
-    "database.engine_version": "18.1",
+    "database.engine_version": "18",
     "database.allow_major_upgrade": True,
     "cache.allow_upgrade": True,
     "rollout": {"strategy": "canary", "smoke_test": True},

@@ -59,6 +59,6 @@ def test_updates_reach_staging_before_prod_and_do_not_replace_the_cache() -> Non
         assert cache.ignored == ("engineVersion",)
         windows[stack] = database["maintenanceWindow"]
     assert windows["staging"] == "tue:03:30-tue:04:30"
-    assert windows["prod"] == "sun:03:30-sun:04:30"
+    assert windows["prod"] == "wed:03:30-wed:04:30"
     upgraded = run("dev", changes=OPTIONS)
     assert upgraded.get("elasticache/replicationGroup:ReplicationGroup", "cache").ignored == ()

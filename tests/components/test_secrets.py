@@ -9,5 +9,5 @@ def test_secrets_rotate_in_a_window_at_night() -> None:
     rotations = run("prod").of_type("secretsmanager/secretRotation:SecretRotation")
     assert rotations
     assert {json.dumps(rotation.inputs["rotationRules"]) for rotation in rotations} == {
-        '{"duration": "4h", "scheduleExpression": "rate(30 days)"}'
+        '{"duration": "3h", "scheduleExpression": "rate(30 days)"}'
     }

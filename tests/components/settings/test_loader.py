@@ -97,7 +97,7 @@ def test_invalid_stack_name_is_rejected(stack: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"cache.engine_version": "9.1", "database.engine_version": "18.1"},
+        {"cache.engine_version": "9.1", "database.engine_version": "18"},
         {"cores": [CORE]},
         {"cores": [CORE, {**CORE, "name": "b", "port": 9001}]},
         {"oidc": OIDC},
@@ -109,7 +109,7 @@ def test_invalid_stack_name_is_rejected(stack: str) -> None:
                 "scopes": "email openid",
             }
         },
-        {"database.engine_version": "16.4"},
+        {"database.engine_version": "16"},
         {
             "environment_variables": [
                 "GATEHOUSE_LIMIT_ON_ERROR=deny",
@@ -141,7 +141,7 @@ INVALID: dict[str, tuple[Any, ...]] = {
     "network.zones": (["eu-west-1a"], ["eu-west-1a", "eu-west-1a"], "eu-west-1a"),
     "secrets.rotation_days": (31, True),
     "secrets.recovery_window_days": (1, 6, 31, False),
-    "database.engine_version": (17,),
+    "database.engine_version": (17, "15", "17.4"),
     "database.storage_max_gib": (20.5,),
     "buckets.trail_retention_days": (None,),
     "services.gateway": (3,),
