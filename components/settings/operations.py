@@ -58,9 +58,9 @@ class MonitoringSettings(Section):
             "the IDs of a Slack workspace and channel, such as T0123ABCD/C0123ABCD",
         ),
     ] = None
-    """Slack channel that receives the same notifications from Amazon Q Developer in chat
-    applications. Authorize the workspace once in its console, and invite the app to the channel.
-    """
+    """Slack channel that receives alarms and events from Amazon Q Developer in chat applications,
+    which drops messages of other formats, so set `emails` or `pager_url` as well. Authorize the
+    workspace once in its console, and invite the app to the channel."""
     pager_url: Annotated[str | None, HTTPS_URL] = None
     """HTTPS endpoint of a pager, such as PagerDuty or Opsgenie, that receives the same
     notifications and confirms its subscription itself. Whoever knows the URL can raise incidents.

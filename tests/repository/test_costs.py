@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from gatehouse_policies.program.types import Registration
 from sandbox.paths import REPOSITORY
 from tools.docs.costs import (
     PRICES,
+    balancers_usd,
     collector_metrics,
     insights_metrics,
     series,
@@ -32,6 +34,17 @@ def test_budget_exceeds_the_fixed_costs(stack: str) -> None:
         "gatehouse:settings"
     ]
     assert settings["budget"]["monthly_usd"] > total(stack)
+
+
+@pytest.mark.parametrize(("changes", "usd"), [({}, 24), ({"internal": True}, 16)])
+def test_internal_load_balancer_has_no_public_addresses(
+    changes: dict[str, Any], usd: float
+) -> None:
+    resources = [row.registration for row in deployed("dev").resources]
+    (balancer,) = (row for row in resources if row.type == "aws:lb/loadBalancer:LoadBalancer")
+    assert len(balancer.inputs["subnets"]) == 2
+    changed = replace(balancer, inputs={**balancer.inputs, **changes})
+    assert round(balancers_usd([changed])) == usd
 
 
 def test_prices_have_a_date_and_sources() -> None:

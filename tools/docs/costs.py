@@ -75,6 +75,16 @@ def _databases(instances: list[Registration]) -> float:
     )
 
 
+def balancers_usd(balancers: Iterable[Registration]) -> float:
+    """USD a month of the load balancers, which have a public address in each zone unless they are
+    internal."""
+    usd = 0.0
+    for resource in balancers:
+        addresses = 0 if resource.inputs.get("internal") else len(resource.inputs["subnets"])
+        usd += (NETWORK["balancer"] + addresses * NETWORK["address"]) * HOURS
+    return usd
+
+
 def _endpoints(endpoints: Iterable[Registration]) -> int:
     return sum(
         len(resource.inputs["subnetIds"])
@@ -198,7 +208,7 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     (
         "load balancer",
         ("lb/loadBalancer:LoadBalancer",),
-        lambda n: _each(n, (NETWORK["balancer"] + 2 * NETWORK["address"]) * HOURS),
+        lambda n: (str(len(n)), balancers_usd(n)),
     ),
     (
         "web ACL with rules",
@@ -254,7 +264,12 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
         ("kms/key:Key", "kms/replicaKey:ReplicaKey"),
         lambda keys, replicas: _each([*keys, *replicas], FIXED["key"]),
     ),
-    ("secrets", ("secretsmanager/secret:Secret",), lambda n: _each(n, FIXED["secret"])),
+    (
+        "secrets",
+        ("secretsmanager/secret:Secret", "rds/instance:Instance"),
+        # RDS creates a secret for the password of an instance.
+        lambda secrets, instances: _each([*secrets, *instances], FIXED["secret"]),
+    ),
     ("alarms", ("cloudwatch/metricAlarm:MetricAlarm",), lambda n: _each(n, FIXED["alarm"])),
     (
         "custom metrics of the alarms",
