@@ -20,7 +20,6 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,7 +27,6 @@ import boto3
 
 #: Timeout for each request. The function's timeout is long enough for six requests.
 TIMEOUT_S = 5.0
-STATUS_UP = 200
 
 log = logging.getLogger("gatehouse.probe")
 log.setLevel(logging.INFO)
@@ -36,24 +34,6 @@ log.setLevel(logging.INFO)
 
 class InvalidEvent(Exception):
     """The event lacks a required field, or contains an invalid URL."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """Result of one request.
-
-    status: HTTP status code; 0 if there was no response.
-    seconds: Response time.
-    error: Class name of the connection error; "" if there was a response.
-    """
-
-    status: int
-    seconds: float
-    error: str = ""
-
-    @property
-    def up(self) -> bool:
-        return self.status == STATUS_UP
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, bool]:
@@ -65,25 +45,26 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, bool]:
     services, namespace = event.get("services"), event.get("namespace")
     if not isinstance(services, Mapping) or not services or not isinstance(namespace, str):
         raise InvalidEvent('the event must be {"namespace": string, "services": {name: URL}}')
-    results = {str(service): probe(str(url)) for service, url in services.items()}
-    for service, result in results.items():
-        line = {
-            "event": "probed",
-            "service": service,
-            "status": result.status,
-            "seconds": round(result.seconds, 3),
-            "error": result.error,
-        }
-        log.log(logging.INFO if result.up else logging.WARNING, json.dumps(line))
-    boto3.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=metric_data(results))
-    return {service: result.up for service, result in results.items()}
-
-
-def probe(url: str) -> ProbeResult:
-    """Send one GET request. Raises InvalidEvent if the URL is not an http or https URL."""
-    start = time.monotonic()
-    status, error = request(url, {"User-Agent": "gatehouse-probe"})
-    return ProbeResult(status, time.monotonic() - start, error)
+    available: dict[str, bool] = {}
+    metrics: list[dict[str, Any]] = []
+    for service, url in services.items():
+        start = time.monotonic()
+        status, error = request(str(url), {"User-Agent": "gatehouse-probe"})
+        seconds, up = time.monotonic() - start, status == 200
+        details = {"status": status, "seconds": round(seconds, 3), "error": error}
+        line = {"event": "probed", "service": service, **details}
+        log.log(logging.INFO if up else logging.WARNING, json.dumps(line))
+        dimensions = [{"Name": "Service", "Value": service}]
+        metrics += (
+            {"MetricName": name, "Dimensions": dimensions, "Value": value, "Unit": unit}
+            for name, value, unit in (
+                ("ServiceUp", float(up), "None"),
+                ("ResponseSeconds", seconds, "Seconds"),
+            )
+        )
+        available[service] = up
+    boto3.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=metrics)
+    return available
 
 
 def request(url: str, headers: Mapping[str, str], address: str = "") -> tuple[int, str]:
@@ -111,20 +92,3 @@ def request(url: str, headers: Mapping[str, str], address: str = "") -> tuple[in
         return 0, type(exc).__name__
     finally:
         connection.close()
-
-
-def metric_data(results: Mapping[str, ProbeResult]) -> list[dict[str, Any]]:
-    """Return the results in the MetricData format of PutMetricData."""
-    return [
-        {
-            "MetricName": name,
-            "Dimensions": [{"Name": "Service", "Value": service}],
-            "Value": value,
-            "Unit": unit,
-        }
-        for service, result in results.items()
-        for name, value, unit in (
-            ("ServiceUp", float(result.up), "None"),
-            ("ResponseSeconds", result.seconds, "Seconds"),
-        )
-    ]

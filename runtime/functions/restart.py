@@ -49,15 +49,15 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, str]:
     deployments = {
         row["serviceName"]: row["deployments"] for row in rows if row["status"] == "ACTIVE"
     }
-    if any(is_in_progress(row) for row in deployments.values()):
+    if any(map(is_in_progress, deployments.values())):
         return _result("reason", "a deployment is in progress")
     for entry in services:
         started = started_at(deployments.get(entry["service"], []))
         rotated = [
-            rotated_at(secrets_manager.describe_secret(SecretId=secret))
+            secrets_manager.describe_secret(SecretId=secret).get("LastRotatedDate")
             for secret in entry["secrets"]
         ]
-        if started is not None and any(time is not None and started < time for time in rotated):
+        if started and any(time and started < time for time in rotated):
             ecs.update_service(cluster=cluster, service=entry["service"], forceNewDeployment=True)
             return _result("restarted", entry["service"])
     return _result("reason", "all services use the current secrets")
@@ -75,12 +75,6 @@ def started_at(deployments: Sequence[Mapping[str, Any]]) -> datetime | None:
     service does not exist.
     """
     return next((row["createdAt"] for row in deployments if row["status"] == "PRIMARY"), None)
-
-
-def rotated_at(secret: Mapping[str, Any]) -> datetime | None:
-    """Time at which the last rotation of a secret was completed. None if there was no rotation."""
-    rotated: datetime | None = secret.get("LastRotatedDate")
-    return rotated
 
 
 def _result(key: str, value: str) -> dict[str, str]:

@@ -59,13 +59,7 @@ def _check(check: Mapping[str, Any], header: Mapping[str, str], attempt: int) ->
     url, expected = str(check["url"]), int(check["status"])
     headers = {"User-Agent": "gatehouse-smoke-test", **header}
     status, error = request(url, headers, str(check["address"]))
-    line = {
-        "event": "checked",
-        "url": url,
-        "status": status,
-        "expected": expected,
-        "error": error,
-        "attempt": attempt,
-    }
+    details = {"status": status, "expected": expected, "error": error, "attempt": attempt}
+    line = {"event": "checked", "url": url, **details}
     log.log(logging.INFO if status == expected else logging.WARNING, json.dumps(line))
     return status == expected

@@ -191,8 +191,7 @@ class SharingSettings(BaseModel):
 
     environment: Annotated[str, Field(min_length=1, max_length=32)]
     """Name of the deployment, such as dev, staging or prod. A label in logs and metrics, and part
-    of the encryption context of
-    secrets: after a change, existing secrets cannot be opened."""
+    of the encryption context of secrets: after a change, existing secrets cannot be opened."""
     secret_links_table: str = ""
     """DynamoDB table of secrets and links. The sharing service is ready only if it can read the
     table. Secret sharing also requires GATEHOUSE_SECRETS_BUCKET, GATEHOUSE_SECRETS_KEY and
@@ -203,10 +202,9 @@ class SharingSettings(BaseModel):
     """KMS key that encrypts the data keys of secrets: ID, ARN or alias of a symmetric key."""
     sharing_url: str = ""
     """Public URL of the sharing service. With https://, responses contain
-    Strict-Transport-Security.
-    """
+    Strict-Transport-Security."""
     log_level: Level = "info"
-    """Minimum level of log lines: info logs every request, and debug is for troubleshooting."""
+    """Minimum level of log lines. info logs every request."""
     metrics_namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._/#:-]{0,255}$")] = ""
     """CloudWatch namespace for metrics in the log (embedded metric format), such as Gatehouse/prod.
     If unset, no such metrics are written."""
@@ -228,8 +226,7 @@ class ConnectionSettings(BaseModel):
     tls: Literal["off", "self_signed"] = "off"
     """TLS of the services. self_signed: TLS 1.2 or 1.3, with a key and a certificate that each
     worker creates at start and keeps in memory, for a load balancer that does not validate
-    certificates of its targets. The TLS handshake has the same timeout as the headers of a
-    request."""
+    certificates of its targets."""
     response_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = 30.0
     """Time in seconds after which a connection is closed if the client does not read the
     response.
@@ -361,7 +358,7 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     """
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
     """Maximum number of PostgreSQL connections per worker process. The total for all workers and
-    tasks must be lower than the max_connections setting of the server."""
+    tasks must be lower than max_connections of the server."""
 
     redis_url: str = ""
     """URL of Redis or Valkey for rate limits: rediss://user@host:6379/0. If unset, each worker
@@ -394,7 +391,7 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     Required by the console.
     """
     bootstrap_token: SecretStr | None = None
-    """First administrator credential for the console, with which the first keys are created."""
+    """First administrator credential for the console."""
 
     core_networks: _Networks = ()
     """Private networks in which Cores can register, as comma-separated CIDRs. Public IP addresses
@@ -453,9 +450,8 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     oidc_scopes: Annotated[
         str, Field(pattern=r"^([\x21\x23-\x5b\x5d-\x7e]+ )*openid( [\x21\x23-\x5b\x5d-\x7e]+)*$")
     ] = "openid profile"
-    """Scopes of the authorization request, separated by spaces. Must include openid. The ID token
-    must contain the claim that GATEHOUSE_OIDC_CLAIM names, for which some issuers require a scope
-    such as groups."""
+    """Scopes of the authorization request, separated by spaces. Must include openid, and the scope
+    that some issuers require for the claim in GATEHOUSE_OIDC_CLAIM."""
 
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Number of worker processes of a gateway, usually one per CPU. On macOS, one of them receives
@@ -468,16 +464,12 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     )
     traces_endpoint: Annotated[str, _TRACES_ENDPOINT] = ""
     """URL of an OpenTelemetry collector that receives traces as OTLP over HTTP, such as
-    http://127.0.0.1:4318/v1/traces. If unset, no traces are sent. Log lines and problem documents
-    contain a trace ID in either case."""
+    http://127.0.0.1:4318/v1/traces. If unset, no traces are sent."""
     traces_sample_percent: Annotated[float, Field(ge=0, le=100)] = 1.0
-    """Percentage of requests that are traced. The decision of a caller takes precedence: requests
-    with a sampled `traceparent` or `X-Amzn-Trace-Id` header are traced, up to a limit per worker,
-    and requests that the caller does not sample are not traced."""
+    """Percentage of requests that are traced. The decision of the caller in `traceparent` or
+    `X-Amzn-Trace-Id` takes precedence, up to a limit per worker."""
     bind: str = "0.0.0.0"  # noqa: S104 - a container listens on all addresses; its security group restricts access
-    """IP address on which the services listen. Access to a container is restricted by its security
-    group.
-    """
+    """IP address on which the services listen."""
     gateway_port: Port = 8080
     """Port of the gateway service."""
     console_port: Port = 8081

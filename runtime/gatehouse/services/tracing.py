@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
 
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import Settings, SharingSettings
@@ -33,10 +34,11 @@ async def start_tracing(
             count=observer.metrics.spans,
         )
         stack.push_async_callback(queue.close)
-        observer.tracer = Tracer(queue.add, settings.traces_sample_percent)
+        url = getattr(settings, f"{observer.service}_url")
+        observer.tracer = Tracer(queue.add, settings.traces_sample_percent, server=_server(url))
 
 
-def start_function_tracing(observer: Observer) -> None:
+def start_function_tracing(observer: Observer, url: str) -> None:
     """Starts the export of traces of a Lambda function if the function has X-Ray tracing. Lambda
     decides which requests are sampled."""
     address = os.environ.get(DAEMON_VARIABLE, "")
@@ -46,4 +48,13 @@ def start_function_tracing(observer: Observer) -> None:
         add = immediate_export(
             DaemonExporter(address), service=observer.service, environment=observer.environment
         )
-        observer.tracer = Tracer(add)
+        observer.tracer = Tracer(add, server=_server(url))
+
+
+def _server(url: str) -> dict[str, str | int]:
+    """Attributes of requests to the public URL of a service."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        return {}
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return {"url.scheme": parts.scheme, "server.address": parts.hostname, "server.port": port}

@@ -148,4 +148,4 @@ def test_event_without_services_is_rejected(event: dict[str, Any]) -> None:
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "gateway.example.com", "https://"])
 def test_url_other_than_http_is_rejected(url: str) -> None:
     with pytest.raises(probe.InvalidEvent, match="is not a valid URL; allowed: http or https"):
-        probe.probe(url)
+        probe.request(url, {})

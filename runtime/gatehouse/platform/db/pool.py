@@ -337,7 +337,7 @@ def _trace_query(query: LoggedQuery) -> None:
         statement = " ".join(query.query.split())[:STATEMENT_CHARS]
         operation = statement.partition(" ")[0].rstrip(";")
         attributes = {"db.system.name": "postgresql", "db.query.text": statement}
-        add_call(operation, query.elapsed, attributes, failed=query.exception is not None)
+        add_call(operation, query.elapsed, attributes, query.exception)
 
 
 def pool_of(settings: Settings, application: str) -> Pool:

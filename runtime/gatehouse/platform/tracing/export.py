@@ -29,6 +29,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
+from gatehouse import __version__
 from gatehouse.platform.tracing.tracer import FinishedSpan
 
 #: Maximum number of spans that wait. Further spans are dropped.
@@ -48,7 +49,9 @@ _DAEMON_HEADER = b'{"format":"json","version":1}\nT1S'
 #: Maximum size of a message to the X-Ray daemon in bytes. Larger spans are lost.
 DAEMON_MESSAGE_BYTES_MAX = 65_000
 
-_SCOPE = InstrumentationScope("gatehouse")
+#: Version of the semantic conventions of the attributes.
+_SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
+_SCOPE = InstrumentationScope("gatehouse", __version__, _SCHEMA)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _FAILED, _UNSET = Status(StatusCode.ERROR), Status(StatusCode.UNSET)
 
@@ -160,9 +163,15 @@ def collector_exporter(endpoint: str) -> SpanExporter:
 
 def resource(service: str, environment: str) -> Resource:
     """Attributes of all spans of a process."""
-    names = {"service.namespace": "gatehouse", "service.name": f"gatehouse-{service}"}
     return Resource.create(
-        {**names, "deployment.environment.name": environment, "process.pid": os.getpid()}
+        {
+            "service.namespace": "gatehouse",
+            "service.name": f"gatehouse-{service}",
+            "service.version": __version__,
+            "deployment.environment.name": environment,
+            "process.pid": os.getpid(),
+        },
+        _SCHEMA,
     )
 
 

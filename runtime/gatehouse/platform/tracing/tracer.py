@@ -25,6 +25,10 @@ _DIGITS = 15
 
 Attributes = Mapping[str, str | int]
 
+#: Source: OpenTelemetry Semantic Conventions, "HTTP spans". A client chooses other names.
+_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+_METHOD, _STATUS = "http.request.method", "http.response.status_code"
+
 
 #: Kinds of spans (OpenTelemetry specification, "SpanKind").
 Kind = Literal["SERVER", "CLIENT"]
@@ -59,10 +63,12 @@ class Tracer:
         sample_percent: float = 0.0,
         *,
         monotonic: Callable[[], float] = time.monotonic,
+        server: Attributes | None = None,
     ) -> None:
         """add: None disables tracing. Requests then have trace IDs only. sample_percent: share of
-        the requests without a decision of their caller.
+        the requests without a decision of their caller. server: attributes of all requests.
         """
+        self._server = server or {}
         self._add = add
         self._threshold = _threshold(sample_percent) if add is not None else ""
         self._monotonic = monotonic
@@ -103,6 +109,12 @@ class Tracer:
     ) -> None:
         """Records a span that ends now. ids: of the trace, of the span, and of its parent."""
         if self._add is not None:
+            method = attributes.get(_METHOD, "GET")
+            if method not in _METHODS:
+                name = name.replace(str(method), "HTTP", 1)
+                attributes = {**attributes, _METHOD: "_OTHER"}
+            if failed:
+                attributes = {"error.type": str(attributes.get(_STATUS, "_OTHER")), **attributes}
             end_ns = time.time_ns()
             start_ns = end_ns - round(seconds * 1e9)
             self._add(FinishedSpan(name, kind, *ids, start_ns, end_ns, attributes, failed))
@@ -118,12 +130,14 @@ class Tracer:
         **details: str | None,
     ) -> None:
         """Records the span of a request that ends now. details: further attributes, which are
-        omitted if they are empty.
+        omitted if they are empty. A path can contain secrets, so the span has its template.
         """
         attributes: dict[str, str | int] = {
-            "http.request.method": method,
+            **self._server,
+            _METHOD: method,
             "http.route": route,
-            "http.response.status_code": status,
+            "url.path": route,
+            _STATUS: status,
             "gatehouse.request_id": trace.request_id,
         }
         attributes |= {f"gatehouse.{name}": value for name, value in details.items() if value}
@@ -173,16 +187,20 @@ def call_span(name: str, attributes: Attributes) -> Iterator[None]:
     """Records a call to another system as a span of the current request if the request is
     sampled.
     """
-    started, failed = time.perf_counter(), True
+    started, error = time.perf_counter(), None
     try:
         yield
-        failed = False
+    except BaseException as exc:
+        error = exc
+        raise
     finally:
-        add_call(name, time.perf_counter() - started, attributes, failed=failed)
+        add_call(name, time.perf_counter() - started, attributes, error)
 
 
-def add_call(name: str, seconds: float, attributes: Attributes, *, failed: bool) -> None:
-    """Records a call that ends now. See `call_span`."""
+def add_call(name: str, seconds: float, attributes: Attributes, error: object) -> None:
+    """Records a call that ends now. error: None if it succeeded. See `call_span`."""
+    if failed := error is not None:
+        attributes = {**attributes, "error.type": type(error).__name__}
     active = current_request()
     if active is not None and active.trace.sampled:
         trace = active.trace

@@ -50,7 +50,7 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> Application:
         publish_s=0.0 if is_function else PUBLISH_S,
     )
     if is_function:
-        start_function_tracing(observer)
+        start_function_tracing(observer, settings.sharing_url)
     return create(
         start=partial(start_tracing, settings, observer),
         observer=observer,

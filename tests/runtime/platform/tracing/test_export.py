@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from gatehouse import __version__
 from gatehouse.platform.tracing import export
 from gatehouse.platform.tracing.export import (
     BATCH_SPANS_MAX,
@@ -99,6 +100,11 @@ async def test_spans_reach_the_collector(collector: Collector) -> None:
     assert (received.span_id, received.parent_id) == (f"{7:016x}", "00f067aa0ba902b7")
     assert (received.is_server, received.failed, received.ms) == (True, True, 0.001)
     assert received.attributes == {"http.response.status_code": 500}
+    attributes = resource("gateway", "test")
+    scope = readable_span(span(), attributes).instrumentation_scope
+    assert scope is not None
+    assert attributes.attributes["service.version"] == __version__
+    assert attributes.schema_url == scope.schema_url != ""
     assert counts == {"exported": 1}
 
 

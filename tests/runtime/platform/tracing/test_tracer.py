@@ -14,6 +14,7 @@ from gatehouse.platform.tracing.context import TraceParent
 from gatehouse.platform.tracing.tracer import (
     REQUESTED_PER_S_MAX,
     ActiveRequest,
+    Attributes,
     FinishedSpan,
     Tracer,
     add_call,
@@ -22,6 +23,7 @@ from gatehouse.platform.tracing.tracer import (
 )
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+STATUS = "http.response.status_code"
 
 
 def request_id(digits: int) -> RequestId:
@@ -88,7 +90,7 @@ async def test_calls_are_spans_of_the_request_until_it_ends() -> None:
 
     async def background() -> None:
         await resume.wait()
-        add_call("late", 0.1, {}, failed=False)
+        add_call("late", 0.1, {}, None)
 
     with ActiveRequest(tracer, trace):
         task = asyncio.create_task(background())
@@ -96,7 +98,7 @@ async def test_calls_are_spans_of_the_request_until_it_ends() -> None:
             assert is_sampled()
         with pytest.raises(ValueError, match="failed"), call_span("S3 get_object", {}):
             raise ValueError("failed")
-        add_call("SELECT", 0.25, {}, failed=False)
+        add_call("SELECT", 0.25, {}, None)
     resume.set()
     await task
     assert [(span.name, span.failed) for span in spans] == [
@@ -106,8 +108,50 @@ async def test_calls_are_spans_of_the_request_until_it_ends() -> None:
     ]
     assert {(span.trace_id, span.parent_id) for span in spans} == {(trace.trace_id, trace.span_id)}
     assert len({span.span_id for span in spans} | {trace.span_id, trace.client_span_id}) == 5
+    assert [span.attributes.get("error.type") for span in spans] == [None, "ValueError", None]
     assert spans[2].end_ns - spans[2].start_ns >= 250_000_000
     assert not is_sampled()
+
+
+@pytest.mark.requirement("ECS-10")
+def test_spans_of_requests_have_the_attributes_of_the_semantic_conventions() -> None:
+    spans: list[FinishedSpan] = []
+    server: Attributes = {"url.scheme": "https", "server.address": "g.example", "server.port": 443}
+    tracer = Tracer(spans.append, 100.0, server=server)
+    trace = tracer.begin(request_id(1), None)
+    for method, status in (("GET", 404), ("STEAL-gtk_live_x", 503)):
+        tracer.request(trace, method=method, route="/v1/keys/{id}", status=status, seconds=0.1)
+    common = {
+        **server,
+        "http.route": "/v1/keys/{id}",
+        "url.path": "/v1/keys/{id}",
+        "gatehouse.request_id": trace.request_id,
+    }
+    found, failed = spans
+    assert (found.name, found.failed) == ("GET /v1/keys/{id}", False)
+    assert found.attributes == {
+        **common,
+        "http.request.method": "GET",
+        "http.response.status_code": 404,
+    }
+    assert (failed.name, failed.failed) == ("HTTP /v1/keys/{id}", True)
+    assert failed.attributes == {
+        **common,
+        "http.request.method": "_OTHER",
+        "http.response.status_code": 503,
+        "error.type": "503",
+    }
+
+
+@pytest.mark.parametrize(("attributes", "error"), [({STATUS: 502}, "502"), ({}, "_OTHER")])
+def test_failed_request_to_a_core_has_an_error_type(attributes: dict[str, int], error: str) -> None:
+    spans: list[FinishedSpan] = []
+    ids = TRACE, SPAN, SPAN
+    for method in ("POST", "PURGE"):
+        values = {"http.request.method": method, **attributes}
+        Tracer(spans.append).add(method, "CLIENT", ids, 0.1, values, failed=True)
+    assert [span.name for span in spans] == ["POST", "HTTP"]
+    assert {span.attributes["error.type"] for span in spans} == {error}
 
 
 @pytest.mark.requirement("ECS-10")

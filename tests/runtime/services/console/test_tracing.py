@@ -21,6 +21,7 @@ async def test_requests_and_their_statements_are_spans(console: Console) -> None
     assert request.attributes == {
         "http.request.method": "GET",
         "http.route": "/v1/keys/{id}",
+        "url.path": "/v1/keys/{id}",
         "http.response.status_code": 404,
         "gatehouse.request_id": reply.headers["x-request-id"],
         "gatehouse.key_id": "bootstrap",

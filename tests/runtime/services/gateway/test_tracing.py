@@ -58,6 +58,10 @@ async def test_verifications_have_a_span_and_the_trace_id_of_their_log_line(
         assert span.attributes == {
             "http.request.method": "POST",
             "http.route": "/v1/keys/verify",
+            "url.path": "/v1/keys/verify",
+            "url.scheme": "https",
+            "server.address": "gateway.test",
+            "server.port": 443,
             "http.response.status_code": 200,
             "gatehouse.request_id": request_id_of(reply),
             "gatehouse.key_id": key.id,
