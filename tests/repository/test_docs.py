@@ -34,6 +34,8 @@ MAPS = (
         for folder in ("components", "policies", "runtime", "sandbox", "tests")
     ),
 )
+REVIEW = r"(?m)^\| \[(.+?)\].* \| (\d{4}-\d\d-\d\d) \|$"
+"""The document and the due date of a row of the table *Reviews*."""
 PAGES = {
     path: path.read_text(encoding="utf-8")
     for path in (*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "SECURITY.md", *MAPS)
@@ -276,12 +278,33 @@ def test_guide_lists_the_headers_that_the_log_of_a_web_acl_omits() -> None:
     assert set(re.findall(r"`([\w-]+)`", listed[0].lower())) == set(REDACTED_HEADERS)
 
 
-def test_external_contracts_are_dated_and_used() -> None:
+def contracts() -> list[list[str]]:
+    """The cells of each row of docs/external-contracts.md."""
     text = (DOCS / "external-contracts.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
-    facts = [row for row in rows if len(row) == 5 and row[1].startswith("https://")]
-    assert len(facts) >= 5
-    assert len(facts) == len([row for row in rows if len(row) == 5]) - 2
-    for fact, _, looked_up, *files in facts:
+    return [row for row in rows if len(row) == 6][2:]
+
+
+def test_external_contracts_have_sources_dates_uses_and_tests() -> None:
+    facts = contracts()
+    assert len(facts) >= 20
+    for fact, sources, looked_up, until, *uses in facts:
+        assert all(source.startswith("https://") for source in sources.split(", ")), fact
         assert date.fromisoformat(looked_up) <= datetime.now(UTC).date(), fact
-        assert all((ROOT / file.strip("`")).is_file() for file in files), fact
+        assert not until or date.fromisoformat(until) > date.fromisoformat(looked_up), fact
+        for use in uses:
+            file, name = use.strip("`").split("` `")
+            text = (ROOT / file).read_text(encoding="utf-8")
+            assert re.search(rf"\b{name}\b", text), f"{fact}: {file} has no {name}"
+
+
+@pytest.mark.slow
+def test_dates_of_external_contracts_and_reviews_have_not_passed() -> None:
+    """Runs every day in .github/workflows/audit.yml, and not in `make test`, which must not fail
+    without a change.
+    """
+    today = datetime.now(UTC).date()
+    dates = {fact: until for fact, _, _, until, *_ in contracts() if until}
+    dates |= {row[0]: row[-1] for row in re.findall(REVIEW, INDEX)}
+    assert len(dates) > 5
+    assert {subject: day for subject, day in dates.items() if date.fromisoformat(day) < today} == {}
