@@ -79,8 +79,7 @@ class Settings(Section):
     ] = None
     """Domain below which each Core has a host name, in addition to its path at the gateway. With
     cores.gatehouse.example.com, requests for docs.cores.gatehouse.example.com are sent to the Core
-    docs. The stack adds the wildcard name to its certificate, its DNS records and the listener rule
-    of the gateway. If empty, Cores are available only at their path."""
+    docs. If empty, Cores are available only at their path."""
     key_prefix: Annotated[
         str,
         string(
@@ -106,9 +105,8 @@ class Settings(Section):
     """Number of days to retain log events in CloudWatch Logs."""
     reserve_function_concurrency: Annotated[Flag, prod_requires(True)] = True
     """Reserve concurrency for each Lambda function of the stack, so that the function neither
-    exhausts the concurrency of the account nor depends on other functions. AWS Lambda keeps 100
-    concurrent executions of an account and region unreserved, and the quota of new accounts is
-    lower. Disable the setting until AWS has raised the quota."""
+    exhausts the concurrency of the account nor depends on other functions. Disable the setting
+    until AWS has raised the quota of a new account."""
     protection: data.ProtectionSettings
     network: NetworkSettings
     kms_keys: data.KmsKeysSettings

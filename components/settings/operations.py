@@ -75,8 +75,7 @@ class MonitoringSettings(Section):
     """URL at which your team can read docs/runbooks. Every alarm contains a link to its runbook."""
     security_findings: Flag = by_environment(False, False, True)
     """Notifies the alarm topic of findings of GuardDuty (severity 4.0 or higher), Security Hub
-    (HIGH and CRITICAL) and IAM Access Analyzer in the account and region, also if another stack or
-    the owner of the account enabled these services."""
+    (HIGH and CRITICAL) and IAM Access Analyzer in the account and region."""
     denied_requests_alarm_threshold: Annotated[
         int, integer(1, 1_000_000, "denied requests in five minutes")
     ] = by_environment(1_000, 2_000, 5_000)
@@ -168,9 +167,8 @@ class DeliverySettings(Section):
     separate GitHub environments: <environment>-preview and <environment>-drift, <environment>, and
     <environment>-image. If empty, no roles are created."""
     owner_id: Annotated[str | None, GITHUB_ID] = None
-    """ID of the owner of the repository on GitHub, in quotes. GitHub includes the IDs in the
-    subject of the jobs of repositories created or renamed since 2026-07-15. The roles trust the
-    subject with and without IDs. `make bootstrap` reads both IDs."""
+    """ID of the owner of the repository on GitHub, in quotes. The subject of the jobs of newer
+    repositories contains both IDs. `make bootstrap` reads them."""
     repository_id: Annotated[str | None, GITHUB_ID] = None
     """ID of the repository on GitHub, in quotes."""
     create_oidc_provider: Flag = False
@@ -207,9 +205,8 @@ class OidcSettings(Section):
     client_id: Annotated[
         str | None, optional(r"[!-~]{1,200}", "1 to 200 characters without spaces")
     ] = None
-    """Client ID of the console's web UI, often the same as `oidc.audience`. At the issuer, register
-    the redirect URI https://<console>/sign-in/callback and the post-logout redirect URI
-    https://<console>/. If empty, users of the web UI paste a credential or open a sign-in link."""
+    """Client ID of the console's web UI, often the same as `oidc.audience`. If empty, users of the
+    web UI paste a credential or open a sign-in link."""
     client_secret_arn: Annotated[str | None, optional(EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS)] = (
         None
     )

@@ -37,10 +37,7 @@ class RecoverySettings(Section):
 
     stack: Annotated[str | None, optional(STACK_NAME, STACK_NAME_WORDS)] = None
     """Name of the stack that replaces this stack in `second_region` if `region` is lost. If set,
-    this stack keeps in `second_region` what another stack cannot create again: a replica of the
-    pepper, which only the rotation function of the named stack can read, and the automated backups
-    of the database with its transaction logs. Costs 1.50 USD a month, the storage of the backups,
-    and 0.02 USD for each transferred GB. An administrator deploys the setting, because the pipeline
-    has no kms:Decrypt. If empty, the pepper is lost with the region, and every API key must be
-    issued again."""
+    this stack keeps there a replica of the pepper, which only the rotation function of the named
+    stack can read, and the automated backups of the database. If empty, the pepper is lost with the
+    region, and every API key must be issued again."""
     restore: RestoreSettings

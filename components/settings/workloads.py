@@ -78,8 +78,7 @@ class ScalingSettings(TaskSize):
     tasks_max: Annotated[int, integer(1, 100, "tasks")]
     """Maximum number of tasks, which limits the cost and the number of database connections."""
     cpu_target_percent: Annotated[int, integer(10, 90, "percent")] = 60
-    """Auto scaling target for the average CPU utilization in percent. A target of 60 leaves
-    capacity for the half minute that a new task takes to start."""
+    """Auto scaling target for the average CPU utilization in percent."""
 
 
 class ServiceSettings(ScalingSettings):
@@ -240,9 +239,7 @@ class SharingSettings(Section):
     mode: Annotated[str, choice("container", SERVERLESS)] = "container"
     """`container`: the sharing service runs in the console's tasks behind the load balancer.
     `serverless`: the sharing service runs as a Lambda function behind a REST API, with separate
-    permissions and almost no cost while idle. `make deploy` shifts traffic to a new version of the
-    function gradually.
-    """
+    permissions and almost no cost while idle."""
     memory_mib: Annotated[int, integer(256, 3008, "MiB")] = 1024
     """Memory of the function in MiB. Lambda allocates CPU in proportion to the memory."""
     reserved_concurrency: Annotated[int, integer(2, 500, "concurrent requests")] = by_environment(

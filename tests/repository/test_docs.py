@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from gatehouse_policies.catalogue import RULES
 
 from components.edge.web_acl import REDACTED_HEADERS
 from sandbox.emulator.resources import RESOURCE_TYPES
-from tests.components.settings.stack_settings import STACKS
+from tests.components.settings.stack_settings import STACKS, rejected_keys
 from tests.journeys.guide_reader import Step, Values, parse
 from tools.docs.deployments import deployed
 
@@ -276,6 +277,14 @@ def test_guide_lists_the_headers_that_the_log_of_a_web_acl_omits() -> None:
     text = PAGES[DOCS / "guides/integrate.md"]
     listed = text.partition("The log of a web ACL contains all headers")[2].partition("so choose")
     assert set(re.findall(r"`([\w-]+)`", listed[0].lower())) == set(REDACTED_HEADERS)
+
+
+def test_settings_of_each_identity_provider_are_accepted() -> None:
+    blocks = re.findall(r"```yaml\n(.+?)```", PAGES[DOCS / "guides/identity-providers.md"], re.S)
+    assert len(blocks) == 6
+    for block in blocks:
+        oidc = yaml.safe_load(re.sub(r"<.+?>", "x", block))
+        assert rejected_keys("dev", {"oidc": oidc}) == [], block
 
 
 def contracts() -> list[list[str]]:

@@ -440,9 +440,8 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     GATEHOUSE_OIDC_ISSUER."""
     oidc_client_id: str = ""
     """Client ID of the console at the issuer, for sign-in with the authorization code flow and
-    PKCE. The redirect URI is the public URL of the console followed by /sign-in/callback. Requires
-    GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL. If unset, users sign in to the web UI with a
-    pasted credential or a sign-in link."""
+    PKCE. Requires GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL. If unset, users sign in to the
+    web UI with a pasted credential or a sign-in link."""
     oidc_client_secret: SecretStr | None = None
     """Client secret of the console at the issuer. If unset, the console is a public client and uses
     only PKCE.

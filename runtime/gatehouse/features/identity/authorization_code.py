@@ -201,9 +201,11 @@ class AuthorizationCodeFlow:
         Raises SignInFailed.
         """
         endpoint = (await self._metadata()).end_session_endpoint
+        home = f"{self.client.origin}/"  # Amazon Cognito requires `logout_uri`.
         parameters = {
             "client_id": self.client.id,
-            "post_logout_redirect_uri": f"{self.client.origin}/",
+            "post_logout_redirect_uri": home,
+            "logout_uri": home,
         }
         return str(httpx.URL(endpoint).copy_merge_params(parameters)) if endpoint else ""
 

@@ -580,6 +580,7 @@ async def test_sign_out_leads_to_the_provider_and_back(setup: Setup, visitor: Vi
     assert parse_qs(url.query) == {
         "client_id": [CLIENT_ID],
         "post_logout_redirect_uri": [f"{ORIGIN}/"],
+        "logout_uri": [f"{ORIGIN}/"],
     }
 
 
