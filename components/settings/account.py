@@ -79,8 +79,7 @@ class AccountSettings(Section):
     """AWS region of the guards."""
     managed_by: Annotated[str, MANAGER] = ""
     """Who manages the other guards: another stack as project/stack, or `external` if
-    they are managed outside Pulumi, such as by AWS Control Tower. The policy packs read the value
-    from the stack output accountGuards. If empty, the policy packs report missing guards."""
+    they are managed outside Pulumi. If empty, the policy packs report missing guards."""
     state_bucket: Annotated[str | None, STATE_BUCKET] = None
     """S3 bucket of the Pulumi state, if it is not the bucket that `make bootstrap` creates by
     default.

@@ -94,8 +94,7 @@ class DatabaseSettings(Section):
     """Maximum size for storage autoscaling in GiB. An alarm is raised when less free storage
     remains than 10 percent of storage_gib."""
     multi_az: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
-    """Runs a standby instance in another Availability Zone, with automatic failover (Multi-AZ).
-    Doubles the price of the instance."""
+    """Runs a standby instance in another Availability Zone, with automatic failover (Multi-AZ)."""
     backup_retention_days: Annotated[int, integer(1, 35, "days"), prod_requires(35, "days")] = (
         by_environment(7, 14, 35)
     )
@@ -114,8 +113,7 @@ class DatabaseSettings(Section):
         by_environment("standard", "standard", "advanced")
     )
     """CloudWatch Database Insights mode. `standard` retains query statistics for 7 days at no
-    charge. `advanced` retains them for 15 months, also records execution plans and locks, and costs
-    about 9 USD a month for each vCPU."""
+    charge. `advanced` retains them for 15 months, and also records execution plans and locks."""
 
 
 class CacheSettings(Section):

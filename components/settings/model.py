@@ -150,8 +150,7 @@ class Settings(Section):
     account_guards: Annotated[str, MANAGER] = ""
     """Who manages the guards of the account, such as GuardDuty: a stack of the project `account` as
     project/stack, or `external` if they are managed outside Pulumi, such as by AWS Control Tower.
-    The policy packs read the value from the stack output accountGuards. If empty, the policy packs
-    report missing guards."""
+    If empty, the policy packs report missing guards."""
     delivery: operations.DeliverySettings
 
     _stack: str = PrivateAttr(default="")

@@ -45,8 +45,7 @@ class NetworkSettings(Section):
         strings(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", 2, 3, "Availability Zones of the region"),
         Production("three zones", lambda zones: len(zones) == 3),
     ]
-    """Availability Zones of the subnets. The stack tolerates the loss of one zone. With three
-    zones, two thirds of the capacity then remain."""
+    """Availability Zones of the subnets. The stack tolerates the loss of one zone."""
     nat: Annotated[
         str,
         choice("none", "one", "per_zone"),
@@ -56,7 +55,7 @@ class NetworkSettings(Section):
         ),
     ] = by_environment("one", "one", "per_zone")
     """NAT gateways for the app tier: `none` (no internet access), `one`, or `per_zone` (tolerates
-    the loss of a zone). Each gateway costs about 35 USD a month."""
+    the loss of a zone)."""
     endpoint_zones: Annotated[
         str,
         choice("one", "all"),
@@ -64,8 +63,7 @@ class NetworkSettings(Section):
             "all; an endpoint in one zone fails if the zone fails", lambda zones: zones == "all"
         ),
     ] = by_environment("one", "all", "all")
-    """Zones with interface VPC endpoints: `one`, or `all` (tolerates the loss of a zone). The
-    endpoints cost about 50 USD a month for each zone."""
+    """Zones with interface VPC endpoints: `one`, or `all` (tolerates the loss of a zone)."""
     core_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
     """Private networks in which a registered Core may have its IP address. Public IP addresses are
     always allowed.
