@@ -101,6 +101,23 @@ CLOUDFRONT: dict[str, Any] = {
 """Changes to the settings of staging: the console behind CloudFront, and another image."""
 RECOVERY = {"recovery.stack": "proddr"}
 """Change to the settings of prod: data for a stack in the second region."""
+SECOND = "eu-central-1"
+_SECOND_KEY = f"arn:aws:kms:{SECOND}:123456789012:key/"
+RESTORE = {
+    "stack": "lost",
+    "database_backups_arn": f"arn:aws:rds:{SECOND}:123456789012:auto-backup:"
+    "ab-l7zdxgqsckyzsyvbzmu5mbv5ajq5yatqtsvjqmd",
+    "database_key_arn": f"{_SECOND_KEY}mrk-1234567890abcdef1234567890abcdef",
+    "secrets_key_arn": f"{_SECOND_KEY}12345678-1234-1234-1234-123456789012",
+}
+RESTORED: dict[str, Any] = {
+    "region": SECOND,
+    "second_region": "eu-west-3",
+    "network.zones": [f"{SECOND}{zone}" for zone in "abc"],
+    "existing_resources.zone_id": ZONE,
+    "recovery.restore": RESTORE,
+}
+"""Changes to the settings of prod: a stack that replaces the stack `lost`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,28 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.components.program import CLOSED, RECOVERY, Program, run
+from tests.components.program import CLOSED, RECOVERY, RESTORE, RESTORED, SECOND, Program, run
 from tests.components.settings.stack_settings import rejected_keys
 from tests.iam_evaluation import Call, decide
 
-ACCOUNT, SECOND = "123456789012", "eu-central-1"
+ACCOUNT = "123456789012"
 INSTANCE = "rds/instance:Instance"
 REPLICATION = "rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication"
-KEY = f"arn:aws:kms:{SECOND}:{ACCOUNT}:key/"
-RESTORE = {
-    "stack": "prod",
-    "database_backups_arn": f"arn:aws:rds:{SECOND}:{ACCOUNT}:auto-backup:"
-    "ab-l7zdxgqsckyzsyvbzmu5mbv5ajq5yatqtsvjqmd",
-    "database_key_arn": f"{KEY}mrk-1234567890abcdef1234567890abcdef",
-    "secrets_key_arn": f"{KEY}12345678-1234-1234-1234-123456789012",
-}
-CHANGES: dict[str, Any] = {
-    "region": SECOND,
-    "second_region": "eu-west-3",
-    "network.zones": [f"{SECOND}{zone}" for zone in "abc"],
-    "existing_resources.zone_id": "Z0123456789ABCDEFGHIJ",
-    "recovery.restore": RESTORE,
-}
 READER = f"arn:aws:iam::{ACCOUNT}:role/gatehouse-proddr-rotate"
 
 
@@ -38,7 +23,7 @@ def home() -> Program:
 
 @pytest.fixture(scope="module")
 def restored() -> Program:
-    return run("prod", changes={**CHANGES, "recovery.restore": {**RESTORE, "stack": "lost"}})
+    return run("prod", changes=RESTORED)
 
 
 def test_stack_without_the_setting_keeps_nothing_for_another_stack() -> None:
@@ -121,13 +106,16 @@ def test_records_of_the_lost_stack_are_replaced(restored: Program) -> None:
         ),
         (
             {
-                **CHANGES,
+                **RESTORED,
                 "recovery.restore": {**RESTORE, "stack": "other"},
                 "services.console.hosting": "cloudfront",
             },
             ["services.console.hosting"],
         ),
-        ({**CHANGES, "recovery.restore": RESTORE}, ["recovery.restore.stack"]),
+        (
+            {**RESTORED, "recovery.restore": {**RESTORE, "stack": "prod"}},
+            ["recovery.restore.stack"],
+        ),
         (
             {
                 "recovery.restore": {**RESTORE, "stack": "other"},

@@ -26,7 +26,16 @@ from components.settings.fields import Allowed, Section
 from components.settings.loader import SettingsError, parse
 from components.settings.model import Settings
 from components.stack import Stack
-from tests.components.program import CLOSED, CLOUDFRONT, OPTIONS, RECOVERY, Program, Resource, run
+from tests.components.program import (
+    CLOSED,
+    CLOUDFRONT,
+    OPTIONS,
+    RECOVERY,
+    RESTORED,
+    Program,
+    Resource,
+    run,
+)
 from tests.components.settings.stack_settings import raw_settings
 from tests.iam_evaluation import Call, decide
 
@@ -49,6 +58,7 @@ FORMS: list[tuple[str, dict[str, Any]]] = [
     ("staging", CLOUDFRONT | NETWORKS),
     ("prod", RECOVERY),
     ("dev", CLOSED),
+    ("prod", RESTORED),
 ]
 TIERS = {"edge": "edge", "database": "data", "cache": "data"}
 """Tier of a security group, by default `app`."""
@@ -143,13 +153,13 @@ def matrix() -> list[tuple[str, dict[str, Any]]]:
     return rows
 
 
-def trusted_sources(program: Program) -> Iterator[str]:
+def trusted_sources(program: Program, stack: Stack) -> Iterator[str]:
     """The roles of instances whose ARN their trust policies reject."""
     for instance in program.of_type("rds/instance:Instance"):
         role = str(instance.inputs.get("monitoringRoleArn", "")).removeprefix(OUTPUT)
         if role:
             trust = json.loads(program.get("iam/role:Role", role).inputs["assumeRolePolicy"])
-            arn = f"arn:aws:rds:eu-west-1:123456789012:db:{instance.inputs['identifier']}"
+            arn = stack.names.arn("rds", f"db:{instance.inputs['identifier']}")
             context = {"aws:SourceArn": arn, "aws:SourceAccount": "123456789012"}
             call = Call("monitoring.rds.amazonaws.com", "sts:AssumeRole", context=context)
             if not decide(call, resource=trust, resource_decides=True).allowed:
@@ -277,7 +287,7 @@ def test_resources_have_the_rights_and_paths_that_they_need() -> None:
         denied |= unchangeable_resources(program, Delivery(stack))
         problems = [
             *key_errors(program),
-            *trusted_sources(program),
+            *trusted_sources(program, stack),
             *rejected_connections(stack),
             *unreadable_environments(program, stack),
             *unreadable_resources(program, Delivery(stack)),
