@@ -16,6 +16,10 @@ from sandbox.errors import SandboxError
 from tests.components.settings.stack_settings import CORE, raw_settings
 
 ROOT = Path(__file__).parent.parent.parent
+POLICY_CHARACTERS_MAX = 6144
+"""Maximum size of a managed policy, without white space (IAM User Guide, "IAM and AWS STS
+quotas").
+"""
 PROVIDER_OUTPUTS: dict[str, dict[str, Any]] = {
     "aws:rds/instance:Instance": {
         "address": "db.example.internal",

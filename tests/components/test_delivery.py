@@ -11,7 +11,7 @@ from components.iam.documents import render
 from components.naming import DEPLOY, PREVIEW
 from components.settings.loader import parse
 from components.stack import Stack
-from tests.components.program import run
+from tests.components.program import POLICY_CHARACTERS_MAX, run
 from tests.components.settings.stack_settings import STACKS, raw_settings
 from tests.iam_evaluation import Call, Effect, decide
 
@@ -43,10 +43,6 @@ LONGEST = pipeline(
         },
     },
 )
-POLICY_CHARACTERS_MAX = 6144
-"""Maximum size of a managed policy, without white space (IAM user guide, "IAM and AWS STS
-quotas").
-"""
 IN_REGION = {"aws:RequestedRegion": "eu-west-1"}
 IN_US_EAST_1 = {"aws:RequestedRegion": "us-east-1"}
 TAGGED = {"aws:ResourceTag/Project": "gatehouse", "aws:ResourceTag/Environment": "prod"}

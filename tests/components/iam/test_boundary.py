@@ -7,7 +7,7 @@ import pytest
 
 from components.iam.roles import boundary_policy
 from components.naming import Naming
-from tests.components.program import run
+from tests.components.program import POLICY_CHARACTERS_MAX, run
 from tests.components.settings.stack_settings import STACKS
 from tests.iam_evaluation import Call, Effect, decide
 
@@ -17,9 +17,6 @@ EVERYTHING = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
 }
-CHARACTERS_MAX = (
-    6144  # of a managed policy without white space (IAM user guide, "IAM and AWS STS quotas")
-)
 
 
 def effect(
@@ -103,4 +100,4 @@ def test_boundary_limits_to_used_actions_and_regions(
 
 def test_boundary_is_within_size_limit_of_managed_policy() -> None:
     text = json.dumps(boundary_policy(["ap-southeast-2", "ap-northeast-1"]), separators=(",", ":"))
-    assert len(text.replace(" ", "")) <= CHARACTERS_MAX
+    assert len(text.replace(" ", "")) <= POLICY_CHARACTERS_MAX

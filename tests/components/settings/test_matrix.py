@@ -30,6 +30,7 @@ from tests.components.program import (
     CLOSED,
     CLOUDFRONT,
     OPTIONS,
+    POLICY_CHARACTERS_MAX,
     RECOVERY,
     RESTORED,
     Program,
@@ -51,7 +52,13 @@ def actions(text: str) -> list[str]:
     return found
 
 
-PIPELINE = {"delivery": {"repository": "example/gatehouse", "state_bucket": "gatehouse-state"}}
+PIPELINE = {
+    "delivery": {
+        "repository": "example/gatehouse",
+        "state_bucket": "gatehouse-state",
+        "state_key_arn": f"arn:aws:kms:eu-west-1:123456789012:key/mrk-{'0' * 32}",
+    }
+}
 NETWORKS = {"waf.console_networks": ["192.0.2.0/24", "2001:db8::/32"]}
 FORMS: list[tuple[str, dict[str, Any]]] = [
     ("dev", OPTIONS | NETWORKS),
@@ -267,6 +274,13 @@ def unchangeable_resources(program: Program, delivery: Delivery) -> set[str]:
     }
 
 
+def oversized_policies(program: Program) -> Iterator[str]:
+    """The managed policies that IAM rejects because of their size."""
+    for policy in program.of_type("iam/policy:Policy"):
+        if len(policy.inputs["policy"]) > POLICY_CHARACTERS_MAX:
+            yield f"{policy.name}: {len(policy.inputs['policy'])} characters"
+
+
 def key_errors(program: Program) -> Iterator[str]:
     """The log groups that the policy of their key does not contain."""
     statement = program.statements("kms/key:Key", "logs")["LogGroups"]
@@ -287,6 +301,7 @@ def test_resources_have_the_rights_and_paths_that_they_need() -> None:
         denied |= unchangeable_resources(program, Delivery(stack))
         problems = [
             *key_errors(program),
+            *oversized_policies(program),
             *trusted_sources(program, stack),
             *rejected_connections(stack),
             *unreadable_environments(program, stack),
