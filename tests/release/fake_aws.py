@@ -469,8 +469,12 @@ def serving(account: FakeAccount) -> Iterator[str]:
                 ("DescribeTrails", "DescribeResourcePolicies")
             ):
                 self._respond(200, b'{"trailList": [], "resourcePolicies": []}')
-            elif resource := re.search(rb"Action=Describe(Addresses|Vpcs|VpcEndpoints)&", body):
-                sets = b"<addressesSet/><vpcSet/><vpcEndpointSet/>"
+            elif b"Action=DescribeEventSubscriptions&" in body:
+                name = b"DescribeEventSubscriptionsResult"
+                rows = b"<EventSubscriptionsList/>"
+                self._respond(200, b"<R><%s>%s</%s></R>" % (name, rows, name))
+            elif resource := re.search(rb"Action=Describe(\w+)&Version=2016-11-15", body):
+                sets = b"<addressesSet/><vpcSet/><vpcEndpointSet/><subnetSet/><natGatewaySet/>"
                 self._respond(
                     200, b"<Describe%s>%s</Describe%s>" % (resource[1], sets, resource[1])
                 )
