@@ -56,7 +56,7 @@ _NOT_UPDATED = frozenset(
     }
 )
 
-#: Approximate size of an entry without its body and headers.
+#: Approximate size of an entry without its key, body and headers.
 _ENTRY_BYTES = 2048
 
 
@@ -90,17 +90,16 @@ class ResponseCache:
     def drop(self, key: CacheKey) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self.bytes -= _size(entry)
+            self.bytes -= _size(key, entry)
 
     def store(self, key: CacheKey, headers: Headers, body: bytes) -> None:
         """Stores a response that is `storable`."""
         self.drop(key)
         entry = CachedResponse(_value(headers, "etag"), headers, body)
         self._entries[key] = entry
-        self.bytes += _size(entry)
+        self.bytes += _size(key, entry)
         while self.bytes > self._bytes_max:
-            _, oldest = self._entries.popitem(last=False)
-            self.bytes -= _size(oldest)
+            self.bytes -= _size(*self._entries.popitem(last=False))
 
     def storable(self, status: int, headers: Sequence[tuple[str, str]]) -> bool:
         """True for a complete, public response with status 200, a known length and one strong
@@ -162,9 +161,10 @@ def _value(headers: Sequence[tuple[str, str]], name: str) -> str:
     return ", ".join([value for field, value in headers if field == name])
 
 
-def _size(entry: CachedResponse) -> int:
+def _size(key: CacheKey, entry: CachedResponse) -> int:
     return (
-        len(entry.body)
+        sum(map(len, key))
+        + len(entry.body)
         + sum(len(name) + len(value) for name, value in entry.headers)
         + _ENTRY_BYTES
     )

@@ -143,26 +143,35 @@ def test_database_calculates_the_hash_that_an_offline_verification_calculates(
 
 @pytest.mark.requirement("TR-11")
 @pytest.mark.parametrize(
-    "details",
+    ("occurred_at", "details"),
     [
-        "{}",
-        '{"b": 1.0, "a": 0.00001, "\U0001f511": 1e5, "é": [], "é": [" "], "-": -0.0}',
-        '{"number": 1000000000000000000000.0}',
-        '{"number": 1e-5000}',
-        '{"number": 123456789012345678901234567890123}',
-        '{"list": [1]}',
-        '{"list": [[[]]]}',
-        '{"object": {}}',
-        "[]",
+        *(
+            ("2030-01-01", details)
+            for details in (
+                "{}",
+                '{"b": 1.0, "a": 0.00001, "\U0001f511": 1e5, "é": [], "é": [" "], "-": -0.0}',
+                '{"number": 1000000000000000000000.0}',
+                '{"number": 1e-5000}',
+                '{"number": 123456789012345678901234567890123}',
+                '{"list": [1]}',
+                '{"list": [[[]]]}',
+                '{"object": {}}',
+                "[]",
+            )
+        ),
+        # Times that Python cannot represent, or not to the microsecond.
+        *((time, "{}") for time in ("0044-03-15 BC", "infinity", "9999-12-31 23:59:59.999999")),
+        ("10000-01-01", "{}"),
     ],
 )
 async def test_process_with_the_rights_of_the_application_cannot_break_the_chain(
-    trail: AuditRepository, database: Database, details: str
+    trail: AuditRepository, database: Database, occurred_at: str, details: str
 ) -> None:
     """The database assigns sequence number and hashes, or rejects the event."""
     await fill(trail, 2)
     pool = Pool(database.app, application="tests", size_max=1)
     values = COLUMNS.replace("details", "$1::jsonb")
+    values = values.replace("occurred_at", "$2::text::timestamptz")
     with contextlib.suppress(Unavailable):
         async with pool.transaction() as connection:
             await connection.execute(
@@ -173,6 +182,7 @@ async def test_process_with_the_rights_of_the_application_cannot_break_the_chain
                 f"INSERT INTO public.audit_event ({COLUMNS}) SELECT {values} FROM audit_event "  # noqa: S608
                 "LIMIT 1",
                 details,
+                occurred_at,
             )
     await pool.close()
     await trail.append(event(7))

@@ -167,7 +167,9 @@ CREATE TABLE gateway_worker (
 _AUDIT = """
 CREATE TABLE audit_event (
     seq            bigint      PRIMARY KEY,
-    occurred_at    timestamptz NOT NULL,
+    -- Python can represent these times to the microsecond.
+    occurred_at    timestamptz NOT NULL
+        CHECK (occurred_at >= '1970-01-01Z' AND occurred_at < '2200-01-01Z'),
     actor_type     text        NOT NULL,
     actor_id       text        NOT NULL,
     action         text        NOT NULL,
