@@ -6,13 +6,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import multiprocessing
+import os
 import re
 import sys
 import threading
+import time
 import tomllib
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,10 +26,12 @@ from gatehouse.services.console.asgi import ENDPOINTS
 
 from tools.attack import __main__ as command
 from tools.attack import connection, sandbox_attacks
-from tools.attack.attacks import ATTACKS, Attack, Outcome, Target, attack
+from tools.attack.attacks import ATTACKS, Attack, Outcome, Target, Usage, attack, usage_of
 from tools.attack.connection import RecordingCore, Service
-from tools.attack.sandbox_attacks import SANDBOX_ATTACKS, proxied_service
+from tools.attack.sandbox_attacks import CPU_S_MAX, SANDBOX_ATTACKS, floods, proxied_service
 
+#: The broken server and its clients run in the process of the test.
+THIS_PROCESS = partial(usage_of, {"gateway": os.getpid()})
 PATIENCE_S = 0.3
 PAUSE_S = 0.1
 
@@ -35,6 +42,7 @@ def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     response.
     """
     monkeypatch.setattr(connection, "NEXT_READ_S", PAUSE_S)
+    monkeypatch.setattr(sandbox_attacks, "CLIENTS", 1)
     monkeypatch.setattr(sandbox_attacks, "REQUESTS", 2)
     monkeypatch.setattr(sandbox_attacks, "UNFINISHED", 1)
 
@@ -119,11 +127,51 @@ async def test_attack_finds_a_broken_server(run: Attack) -> None:
             core=broken.core,
             proxied=service,
             scan=("git", "ls-files"),
-            memory=lambda: {"gateway": next(sizes)},
+            usage=THIS_PROCESS if run is floods else lambda: {"gateway": Usage(next(sizes), 0)},
             deadline_s=PATIENCE_S,
             at_once=20,
         )
         assert (await attack(run, target)).failures
+
+
+@asynccontextmanager
+async def service_with_costs(post_s: float, *, closes: bool = False) -> AsyncIterator[Service]:
+    """A service that uses this CPU time for each POST request. closes: it closes WebSockets."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"Upgrade" in head:
+            writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            await reader.read(0 if closes else 1)
+        else:
+            end_s = time.thread_time() + (post_s if head.startswith(b"POST") else 0)
+            while time.thread_time() < end_s:
+                pass
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield Service(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("post_s", "closes", "found"),
+    [(0.0, False, []), (2 * CPU_S_MAX, False, ["CPU time"]), (0.0, True, ["WebSocket"])],
+)
+async def test_flood_that_stops_a_service_is_found(
+    post_s: float, closes: bool, found: list[str]
+) -> None:
+    """Whatever other processes do, because the attack compares CPU times."""
+    outcome = Outcome("floods")
+    async with service_with_costs(post_s, closes=closes) as service:
+        target = Target(service, usage=THIS_PROCESS)
+        flood = partial(sandbox_attacks._repeat, service, connection.request(b"POST", b"/"))
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
+            await sandbox_attacks._flood(target, outcome, other, "flood", service, flood)
+    assert outcome.cases == 4
+    assert len(outcome.failures) == len(found)
+    assert all(text in failure for text, failure in zip(found, outcome.failures, strict=True))
 
 
 @pytest.mark.parametrize("run", SANDBOX_ATTACKS[1::2], ids=lambda run: run.__name__)

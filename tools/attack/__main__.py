@@ -12,20 +12,28 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-import psutil
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from sandbox.local.run_state import RunStateFile
-from tools.attack.attacks import Attack, Outcome, Target, attack_all
+from tools.attack.attacks import (
+    JSON,
+    Attack,
+    Operation,
+    Outcome,
+    Target,
+    Usage,
+    attack_all,
+    usage_of,
+)
 from tools.attack.connection import Service, recording_core, request
+from tools.attack.corpora import COSTLY_FORMS, ORDINARY_FORM
 from tools.attack.sandbox_attacks import SANDBOX_ATTACKS, proxied_service
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +79,12 @@ async def attack_sandbox(home: Path, others: Sequence[Attack] = SANDBOX_ATTACKS)
     records requests.
     """
     stack = json.loads((home / "up.json").read_text())
+    operator = f"Authorization: Bearer {stack['admin_token']}"
+    console, sharing = Service(stack["console"]), Service(stack["sharing"])
+    form = ("Content-Type: multipart/form-data; boundary=b",)
+    submit = Operation(
+        sharing, b"/v1/requests/submit", form, 1_790_000, ORDINARY_FORM, COSTLY_FORMS
+    )
     async with (
         recording_core() as core,
         proxied_service() as proxied,
@@ -82,7 +96,7 @@ async def attack_sandbox(home: Path, others: Sequence[Attack] = SANDBOX_ATTACKS)
             reply = await client.post(
                 f"{stack['console']}/v1/keys",
                 json={"name": "attack", "limits": limits, "scopes": [scope]},
-                headers={"Authorization": f"Bearer {stack['admin_token']}"},
+                headers=dict([operator.split(": ")]),
             )
             return str(reply.raise_for_status().json()["token"])
 
@@ -94,13 +108,19 @@ async def attack_sandbox(home: Path, others: Sequence[Attack] = SANDBOX_ATTACKS)
         registered.raise_for_status()
         target = Target(
             Service(stack["gateway"]),
-            services=(Service(stack["console"]), Service(stack["sharing"])),
+            services=(console, sharing),
+            operations=(
+                Operation(console, b"/v1/keys", (JSON, operator)),
+                Operation(console, b"/v1/secrets", (JSON, operator), 5_000_000),
+                Operation(sharing, b"/v1/links/open", bytes_max=8_000),
+                submit,
+            ),
             token=await key("cores:read"),
             core=core,
             core_name=CORE_NAME,
             proxied=proxied,
             scan=(str(Path(sys.executable).with_name("gatehouse")), "scan"),
-            memory=partial(_memory, home),
+            usage=partial(_usage, home),
             slow_clients=60,
             deadline_s=SANDBOX_DEADLINE_S,
             at_once=8,
@@ -112,16 +132,9 @@ async def attack_sandbox(home: Path, others: Sequence[Attack] = SANDBOX_ATTACKS)
         return await attack_all(target, others)
 
 
-def _memory(home: Path) -> dict[str, int]:
-    """The bytes of memory of each service with its workers."""
+def _usage(home: Path) -> dict[str, Usage]:
     state = RunStateFile(home).read()
-    result = {}
-    for child in state.children if state is not None else ():
-        with suppress(psutil.Error):
-            process = psutil.Process(child.pid)
-            processes = [process, *process.children(recursive=True)]
-            result[child.name] = sum(each.memory_info().rss for each in processes)
-    return result
+    return usage_of({child.name: child.pid for child in (state.children if state else ())})
 
 
 def show(outcomes: Sequence[Outcome], target: str) -> int:

@@ -11,35 +11,37 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import cycle, islice
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
+
+import psutil
+from gatehouse.core.token_scanner import redacted
 
 from tools.attack.connection import RecordingCore, Service, request, statuses
 from tools.attack.corpora import (
     AMBIGUOUS_HEADERS,
     AMBIGUOUS_PATHS,
-    COSTLY_BODIES,
+    COSTLY_JSON,
     HARMLESS_FRAMING,
     HOST,
     MALFORMED_BODIES,
     MALFORMED_REQUESTS,
+    ORDINARY_JSON,
     REJECTED_FRAMING,
     RESERVED_REQUEST_NAMES,
     SMUGGLED_PATH,
     UNFINISHED_BODIES,
     UNFINISHED_HEADS,
+    Body,
 )
 
 VERIFY = b"/v1/keys/verify"
-SUBMIT = b"/v1/requests/submit"
 JSON = "Content-Type: application/json"
 #: Maximum size of a response to a request that is rejected.
 ANSWER_BYTES_MAX = 16_384
-#: Size of a body that stops: less than the gateway and the other services accept.
-VERIFY_BYTES, SUBMIT_BYTES = 60_000, 1_790_000
 #: A costly request takes at most this multiple of the time of an ordinary request of its size. The
 #: shortest of several measurements counts.
 COST_RATIO_MAX, MEASUREMENTS = 20, 10
@@ -62,24 +64,72 @@ class Outcome:
             self.failures.append(failure)
 
 
+class Usage(NamedTuple):
+    """Memory and CPU time of the processes of a service."""
+
+    memory_bytes: int
+    cpu_s: float
+
+
+def usage_of(processes: Mapping[str, int]) -> dict[str, Usage]:
+    """What each service uses, with its workers. processes: ID of the process of each service."""
+    result = {}
+    for name, pid in processes.items():
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            workers = [process, *process.children(recursive=True)]
+            times = [each.cpu_times() for each in workers]
+            memory_bytes = sum(each.memory_info().rss for each in workers)
+            result[name] = Usage(memory_bytes, sum(each.user + each.system for each in times))
+    return result
+
+
+class Operation(NamedTuple):
+    """An operation that takes a body, none of which is accepted. headers: header fields of the
+    request. bytes_max: less than the maximum size of the body. ordinary: a body that is not
+    expensive. costly: bodies that are.
+    """
+
+    service: Service
+    path: bytes
+    headers: tuple[str, ...] = (JSON,)
+    bytes_max: int = 60_000
+    ordinary: Body = ORDINARY_JSON
+    costly: tuple[Body, ...] = COSTLY_JSON
+
+    def request(self, body: Body, size: int = 0) -> bytes:
+        """A request with a body of a size. 0: the maximum size."""
+        content = body.of_size(size or self.bytes_max)
+        return request(b"POST", self.path, *self.headers, body=content)
+
+    @property
+    def unfinished(self) -> bytes:
+        """A request whose body is shorter than its Content-Length."""
+        head, _, body = self.request(self.ordinary).partition(b"\r\n\r\n")
+        length = b"Content-Length: %d"
+        return head.replace(length % len(body), length % (len(body) + 1)) + b"\r\n\r\n" + body
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A gateway, and the parameters of the attacks.
 
-    services: further services that receive malformed requests. token: an API key with access to the
-    Core `core_name`; empty if there is none. core: the recording Core, if it is registered under
-    `core_name`. slow_clients: number of slow clients. deadline_s: time after which a slow client
-    must be disconnected.
+    services: further services that receive malformed requests, and their operations that take a
+    body. token: an API key with access to the Core `core_name`; empty if there is none. core: the
+    recording Core, if it is registered under `core_name`. usage: returns what each service uses.
+    slow_clients: number of slow clients. deadline_s: time after which a slow client must be
+    disconnected.
     """
 
     gateway: Service
     services: tuple[Service, ...] = ()
+    operations: tuple[Operation, ...] = ()
     token: str = ""
     core: RecordingCore | None = None
     core_name: str = "docs"
     proxied: Service | None = None
     scan: tuple[str, ...] = ()
-    memory: Callable[[], dict[str, int]] | None = None
+    usage: Callable[[], dict[str, Usage]] | None = None
     slow_clients: int = 5
     deadline_s: float = 75.0
     at_once: int = 4
@@ -99,12 +149,8 @@ class Target:
         return self.core.heads if self.core else []
 
     @property
-    def bodies(self) -> list[tuple[Service, bytes, int]]:
-        """Each service with the path of an operation that takes a body, and the size of a body that
-        stops.
-        """
-        others = [(service, SUBMIT, SUBMIT_BYTES) for service in self.services]
-        return [(self.gateway, VERIFY, VERIFY_BYTES), *others]
+    def all_operations(self) -> tuple[Operation, ...]:
+        return (Operation(self.gateway, VERIFY), *self.operations)
 
     async def send_all(
         self,
@@ -118,9 +164,10 @@ class Target:
         async def send(service: Service, raw: bytes) -> None:
             async with limit:
                 received = await service.send(raw)
+            shown = redacted(raw[:2_000].decode("latin-1"))[:150]
             outcome.check(
                 holds(received),
-                f"{service.url}: {raw[:150]!r} gets {statuses(received)}, {len(received)} bytes",
+                f"{service.url}: {shown!r} gets {statuses(received)}, {len(received)} bytes",
             )
 
         async with asyncio.TaskGroup() as group:
@@ -198,22 +245,18 @@ async def costly_bodies(target: Target, outcome: Outcome) -> None:
     paths take little more time than ordinary ones.
     """
     requests = [
-        (service, request(b"POST", path, JSON, body=content))
-        for service, path, _ in target.bodies
-        for body in COSTLY_BODIES
-        for content in (body, body[:65_536])
+        (operation.service, operation.request(body, size))
+        for operation in target.all_operations
+        for body in operation.costly
+        for size in (0, 65_536)
     ]
     await target.send_all(outcome, requests, _is_short_rejection)
-    for service, path, _ in target.bodies:
-        for body in COSTLY_BODIES:
-            costly, ordinary = body[:VERIFY_BYTES], b'{"a":"' + b"a" * (VERIFY_BYTES - 8) + b'"}'
-            await _compare(
-                service,
-                request(b"POST", path, JSON, body=costly),
-                request(b"POST", path, JSON, body=ordinary),
-                outcome,
-            )
-        costly, ordinary = (request(b"GET", path) for path in (COSTLY_PATH, ORDINARY_PATH))
+    for operation in target.all_operations:
+        ordinary = operation.request(operation.ordinary)
+        for body in operation.costly:
+            await _compare(operation.service, operation.request(body), ordinary, outcome)
+    costly, ordinary = (request(b"GET", path) for path in (COSTLY_PATH, ORDINARY_PATH))
+    for service in (target.gateway, *target.services):
         await _compare(service, costly, ordinary, outcome)
 
 
@@ -240,10 +283,7 @@ async def slow_clients(target: Target, outcome: Outcome) -> None:
     """
     parts = islice(cycle([*UNFINISHED_HEADS, *UNFINISHED_BODIES]), target.slow_clients)
     starts = [(target.gateway, part) for part in parts]
-    for service, path, size in target.bodies:
-        head = b"POST %s HTTP/1.1\r\nHost: %s\r\n%s\r\nContent-Length: %d\r\n\r\n"
-        start = head % (path, HOST, JSON.encode(), size + 5000)
-        starts.append((service, start + b'{"link":"' + b"a" * size))
+    starts += [(operation.service, operation.unfinished) for operation in target.all_operations]
     async with AsyncExitStack() as stack:
         pending = {}
         for service, start in starts:

@@ -61,7 +61,11 @@ class Service:
             with suppress(ConnectionError):
                 await writer.drain()
             with suppress(TimeoutError, ConnectionError):
-                while data := await asyncio.wait_for(reader.read(1 << 16), timeout):
+                while True:
+                    async with asyncio.timeout(timeout):
+                        data = await reader.read(1 << 16)
+                    if not data:
+                        break
                     received, timeout = received + data, NEXT_READ_S
         finally:
             writer.close()

@@ -5,6 +5,8 @@ Raw requests contain `HOST`, which the runner replaces with the host of the targ
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 HOST = b"gateway.test"
 _POST = b"POST /x HTTP/1.1\r\nHost: gateway.test\r\n"
 
@@ -74,20 +76,53 @@ LARGE_STARTS = (
     b"Content-Length: 60000\r\n\r\n" + b"a" * 59_000,
 )
 
-#: JSON bodies that are expensive to decode or to explain, of the size of the largest body that a
-#: service once accepted.
-_COSTLY_BYTES = 1_780_000
-COSTLY_BODIES = (
-    b"{" + b",".join(b'"%x":1' % number for number in range(_COSTLY_BYTES // 9)) + b"}",
-    b"{" + b'"link":"",' * (_COSTLY_BYTES // 10) + b'"link":""}',
-    b'{"' + b"a" * _COSTLY_BYTES + b'":1}',
-    b"[" * _COSTLY_BYTES,
-    b"[" + b"{}," * (_COSTLY_BYTES // 3) + b"{}]",
-    b'{"files":[' + b'"",' * (_COSTLY_BYTES // 3) + b'""]}',
-    b'{"text":' + b"1" * _COSTLY_BYTES + b"}",
-    b'{"text":"' + b"\\n" * (_COSTLY_BYTES // 2) + b'"}',
-    b'{"text":"' + b"\\ud83d\\ude00" * (_COSTLY_BYTES // 12) + b'"}',
-    b'{"text":"' + b"\\ud800" * (_COSTLY_BYTES // 6) + b'"}',
+
+class Body(NamedTuple):
+    """A body of any size, in which a text is repeated. `%x` in the text is the number of the
+    repetition.
+    """
+
+    before: bytes
+    unit: bytes
+    after: bytes
+
+    def of_size(self, size: int) -> bytes:
+        size -= len(self.before) + len(self.after)
+        if b"%x" not in self.unit:
+            return self.before + self.unit * (size // len(self.unit)) + self.after
+        count = size // (len(self.unit) + 4)
+        return self.before + b"".join(self.unit % number for number in range(count)) + self.after
+
+
+#: A JSON body that is rejected and not expensive, and bodies that are expensive to decode or to
+#: explain.
+ORDINARY_JSON = Body(b'{"a":"', b"a", b'"}')
+COSTLY_JSON = (
+    Body(b'{"a":1', b',"%x":1', b"}"),
+    Body(b"{", b'"link":"",', b'"link":""}'),
+    Body(b'{"', b"a", b'":1}'),
+    Body(b"", b"[", b""),
+    Body(b"[", b"{},", b"{}]"),
+    Body(b'{"files":[', b'"",', b'""]}'),
+    Body(b'{"text":', b"1", b"}"),
+    Body(b'{"text":"', b"\\n", b'","a":1}'),
+    Body(b'{"text":"', b"\\ud83d\\ude00", b'","a":1}'),
+    Body(b'{"text":"', b"\\ud800", b'","a":1}'),
+)
+
+#: Forms (multipart/form-data) with the boundary `b`, likewise. The link has the right format, so
+#: the text is received before the form is rejected.
+_PART = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n'
+_LINK = _PART % b"link" + b"0" * 22 + b"#" + b"0" * 43 + b"\r\n"
+_END = b"\r\n--b--\r\n"
+ORDINARY_FORM = Body(_PART % b"other", b"a", _END)
+COSTLY_FORMS = (
+    Body(b"", _LINK, _END),
+    Body(_PART % b"link", b"\r\n--", _END),
+    Body(b"", _PART % b'file"; filename="' + b"\r\n", _END),
+    Body(b"--b\r\n", b"X: a\r\n", _END),
+    Body(b"--b\r\nContent-Disposition: form-data;", b'a="b";', b"\r\n\r\n" + _END),
+    Body(b"", b"\r\n", b""),
 )
 
 #: Message framing that two servers can interpret differently (RFC 9112, sections 6.3 and 11.2):

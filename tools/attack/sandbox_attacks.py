@@ -7,14 +7,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import ipaddress
+import multiprocessing
 import os
 import resource
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,27 +28,24 @@ from gatehouse.platform.http.protocol import HttpProtocol
 from gatehouse.platform.settings import ConnectionSettings
 
 from tools.attack.attacks import (
-    JSON,
-    SUBMIT,
-    SUBMIT_BYTES,
     VERIFY,
-    VERIFY_BYTES,
     Attack,
     Outcome,
     Target,
+    Usage,
     ended,
 )
 from tools.attack.connection import Service, request, statuses
-from tools.attack.corpora import COSTLY_BODIES, HOST, LARGE_STARTS
+from tools.attack.corpora import HOST, LARGE_STARTS
 
 #: Size of a flood, which is twice the memory of a network for unfinished requests, and the time for
 #: its first rejection, which is shorter than the timeouts of the gateway.
 FLOOD_BYTES, FLOOD_S = 16_000_000, 5.0
 #: Clients of a flood, and requests of the other client.
 CLIENTS, REQUESTS = 4, 60
-#: The 99th percentile of the times of the other client beside a flood is at most this multiple of
-#: that beside as many ordinary clients.
-FLOOD_RATIO_MAX = 20
+#: CPU time of the services between a request of the other client and the response. A service that
+#: a flood stops uses more, and how long the client waits depends on other processes of the machine.
+CPU_S_MAX = 0.2
 #: WebSocket frames without payload and with one byte.
 FRAMES = (b"\x89\x80\0\0\0\0" * 10_000, b"\x81\x81\0\0\0\0a" * 10_000)
 #: Memory that a service may need for unfinished requests, of which the attack sends more.
@@ -55,6 +53,10 @@ INCREASE_BYTES_MAX = 150_000_000
 UNFINISHED, NETWORKS = 200, 8
 #: Unfinished bodies of a network at the service of `proxied_service`.
 BODIES_MAX = 8
+#: Number of costly bodies of an operation with which a flood is made.
+FLOODS_OF_BODIES = 2
+#: Floods a service until the task is cancelled.
+Flood = Callable[[], Coroutine[Any, Any, None]]
 #: Settings with which Git runs a program.
 _GIT_SETTINGS = (
     "core.fsmonitor",
@@ -89,55 +91,78 @@ async def floods(target: Target, outcome: Outcome) -> None:
             outcome.check(all(responds), f"{start[:30]!r}: /healthz does not respond")
             rejected = await _first(waiting, target)
             outcome.check(rejected, f"{start[:30]!r}: {FLOOD_BYTES:,} bytes are accepted")
-    costly = request(b"POST", VERIFY, JSON, body=COSTLY_BODIES[0][:VERIFY_BYTES])
     pipelined = b"GET / HTTP/1.1\r\nHost: " + HOST + b"\r\n\r\n"
-    ordinary = await _beside(target, lambda: _repeat(target.gateway, request(b"GET", b"/healthz")))
-    for name, flood in (
-        ("costly bodies", lambda: _repeat(target.gateway, costly)),
-        ("pipelined requests", lambda: _stream(target.gateway, b"", pipelined * 2_000)),
-        *(
-            (f"frames {frames[:7]!r}", lambda frames=frames: _stream(*_socket(target), frames))
-            for frames in FRAMES
-        ),
-    ):
-        reader, writer = await target.gateway.connect(_socket(target)[1])
-        opened = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), target.deadline_s)
-        outcome.check(b" 101 " in opened, f"{name}: the WebSocket is not accepted")
-        closed = asyncio.create_task(ended(reader))
-        ratio = await _beside(target, flood) / ordinary
-        outcome.check(
-            ratio <= FLOOD_RATIO_MAX, f"{name}: the other client waits {ratio:.0f} times as long"
+    floods: list[tuple[str, Service, Flood]] = [
+        (
+            f"{operation.path!r} {body.unit!r}",
+            operation.service,
+            partial(_repeat, operation.service, operation.request(body)),
         )
-        outcome.check(not closed.done(), f"{name}: the WebSocket of the other client is closed")
-        closed.cancel()
-        writer.close()
+        for operation in target.all_operations
+        for body in operation.costly[:FLOODS_OF_BODIES]
+    ]
+    pipelining = partial(_stream, target.gateway, b"", pipelined * 2_000)
+    floods.append(("pipelined requests", target.gateway, pipelining))
+    floods += [
+        (f"frames {frames[:7]!r}", target.gateway, partial(_stream, *_socket(target), frames))
+        for frames in FRAMES
+    ]
+    # In another process, because the flood occupies this one.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
+        for name, service, flood in floods:
+            await _flood(target, outcome, other, name, service, flood)
 
 
-async def _times(service: Service, raw: bytes) -> list[float]:
-    times = []
-    for _ in range(REQUESTS):
-        started = time.perf_counter()
-        is_valid = statuses(await service.send(raw)) == [200]
-        times.append(time.perf_counter() - started if is_valid else float("inf"))
-    return times
-
-
-def _measure(service: Service, raw: bytes) -> list[float]:
-    return asyncio.run(_times(service, raw))
-
-
-async def _beside(target: Target, flood: Callable[[], Coroutine[Any, Any, None]]) -> float:
-    """The 99th percentile of the times of a client that verifies its key, beside a flood."""
+async def _flood(
+    target: Target,
+    outcome: Outcome,
+    other: ProcessPoolExecutor,
+    name: str,
+    service: Service,
+    flood: Flood,
+) -> None:
+    """Check the requests and the WebSocket of another client beside a flood of a service."""
+    reader, writer = await target.gateway.connect(_socket(target)[1])
+    opened = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), target.deadline_s)
+    outcome.check(b" 101 " in opened, f"{name}: the WebSocket is not accepted")
+    closed = asyncio.create_task(ended(reader))
     flooding = [asyncio.create_task(flood()) for _ in range(CLIENTS)]
-    verify = request(b"GET", VERIFY, *target.credential)
-    # In another thread, because the flood occupies this event loop.
-    times = await asyncio.to_thread(_measure, target.gateway, verify)
-    # `wait_for` of Python 3.11 can lose a cancellation.
-    while pending := [task for task in flooding if not task.done()]:
-        for task in pending:
-            task.cancel()
-        await asyncio.wait(pending, timeout=0.1)
-    return statistics.quantiles(times, n=100)[-1]
+    path = VERIFY if service == target.gateway else b"/healthz"
+    raw = request(b"GET", path, *target.credential)
+    measure = partial(_measure, service, raw, target.usage, REQUESTS)
+    valid, cpu_s = await asyncio.get_running_loop().run_in_executor(other, measure)
+    for task in flooding:
+        task.cancel()
+    await asyncio.wait(flooding)
+    outcome.check(valid == REQUESTS, f"{name}: {REQUESTS - valid} requests fail")
+    outcome.check(
+        cpu_s <= CPU_S_MAX, f"{name}: {cpu_s:.2f} s of CPU time pass until a request has a response"
+    )
+    outcome.check(not closed.done(), f"{name}: the WebSocket of the other client is closed")
+    closed.cancel()
+    writer.close()
+
+
+def _measure(
+    service: Service, raw: bytes, usage: Callable[[], dict[str, Usage]] | None, requests: int
+) -> tuple[int, float]:
+    """Sends requests one after another. Returns the number of responses with status 200, and the
+    longest CPU time of all services during a request.
+    """
+    assert usage is not None  # noqa: S101
+
+    def cpu_s() -> float:
+        return sum(each.cpu_s for each in usage().values())
+
+    async def send() -> tuple[int, float]:
+        valid, longest_s = 0, 0.0
+        for _ in range(requests):
+            before_s = cpu_s()
+            valid += statuses(await service.send(raw)) == [200]
+            longest_s = max(longest_s, cpu_s() - before_s)
+        return valid, longest_s
+
+    return asyncio.run(send())
 
 
 async def _repeat(service: Service, raw: bytes) -> None:
@@ -210,15 +235,16 @@ async def ipv6_networks(target: Target, outcome: Outcome) -> None:
 
 async def memory(target: Target, outcome: Outcome) -> None:
     """Unfinished heads and bodies of many networks do not fill the memory of a service."""
-    assert target.memory is not None  # noqa: S101
+    assert target.usage is not None  # noqa: S101
     files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(8_192, files_max), files_max))
-    before = target.memory()
-    submit = b"POST %s HTTP/1.1\r\nHost: %s\r\n%s\r\nContent-Length: %d\r\n\r\n"
-    body = submit % (SUBMIT, HOST, JSON.encode(), SUBMIT_BYTES + 5000)
-    body += b'{"link":"' + b"a" * SUBMIT_BYTES
+    before = target.usage()
     loads = [(target.gateway, LARGE_STARTS[0])] * (UNFINISHED * 15)
-    loads += [(service, body) for service in target.services for _ in range(UNFINISHED // 2)]
+    loads += [
+        (operation.service, operation.unfinished)
+        for operation in target.operations
+        for _ in range(UNFINISHED // 2)
+    ]
     async with AsyncExitStack() as stack:
         for number, (service, start) in enumerate(loads):
             # Other systems have one loopback address.
@@ -228,8 +254,8 @@ async def memory(target: Target, outcome: Outcome) -> None:
                 stack.callback(writer.close)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(writer.drain(), 0.05)
-        for name, size in target.memory().items():
-            increase = size - before.get(name, size)
+        for name, used in target.usage().items():
+            increase = used.memory_bytes - before.get(name, used).memory_bytes
             outcome.check(
                 increase <= INCREASE_BYTES_MAX, f"{name} needs {increase / 1e6:.0f} MB more memory"
             )
