@@ -3,6 +3,7 @@
 """
 
 import fcntl
+import itertools
 import json
 import os
 import pty
@@ -242,7 +243,8 @@ class Project:
             (folder / "__main__.py").write_text(
                 Path(__file__).with_name("small_program.py").read_text()
             )
-            self.remove_rules()
+            for pack in PACKS:
+                (folder / pack / "__main__.py").write_text(_PACK.format(name=Path(pack).name))
         self.write_settings({})
         _create_backend(emulator)
         self.pulumi(
@@ -284,11 +286,6 @@ class Project:
         self.file.write_text(
             re.sub(r"digest: sha256:\w+", f"digest: sha256:{self.digests:064x}", text)
         )
-
-    def remove_rules(self) -> None:
-        """Remove the rules from the packs, which take a third of the time of a deployment."""
-        for pack in PACKS:
-            (self.folder / pack / "__main__.py").write_text(_PACK.format(name=Path(pack).name))
 
     @property
     def digest(self) -> str:
@@ -415,6 +412,35 @@ def repeat(project: Project) -> None:
 def assert_deployed(project: Project) -> None:
     assert project.unfinished() == {}
     assert set(project.account.services().values()) == {project.digest}
+
+
+def interrupt(
+    project: Project,
+    target: str,
+    call: str,
+    number: int = 0,
+    answers: Mapping[str, str] | None = None,
+) -> None:
+    """Run a target of `make` whose user presses Ctrl-C during a call of the account. Assert that
+    the last line names the same command, and that no operation has an unknown result.
+
+    call, number: the first (0) or a later one of the calls that begin with this text.
+    """
+    numbers = itertools.count()
+
+    def press(current: str) -> str:
+        if current.startswith(call) and next(numbers) == number:
+            print(f"Ctrl-C during: {current}")
+            terminal.press("\x03")
+        return ""
+
+    with project.account.each(press):
+        terminal = project.terminal(target, answers, YES=1)
+        code, output = terminal.wait()
+    next_command = f"{target}: interrupted. To continue, run: make {target} ENV={project.stack}"
+    # After the message, SIGINT ends `make` itself. The terminal echoes ^C.
+    assert (code, last_line(output).removeprefix("^C")) == (-signal.SIGINT, next_command)
+    assert set(project.unfinished().values()) <= {"pending deletion"}
 
 
 def last_line(output: str) -> str:

@@ -1,5 +1,5 @@
-"""The life of each stack with the real Pulumi CLI: first deployment, new images, changed settings
-and destruction.
+"""The life of each stack with the real Pulumi CLI: first deployment, new images, changed settings,
+interruptions and destruction, with the rules of both packs.
 """
 
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import requires
-from tests.release.real_engine import Project, deploy, running
+from tests.release.real_engine import Project, deploy, interrupt, repeat, running
 
 pytestmark = requires.PULUMI
 STACKS = [
@@ -38,7 +38,17 @@ def test_empty_stack_is_deployed(project: Project) -> None:
 def test_new_image_is_deployed(project: Project) -> None:
     deploy(project)
     assert project.account.calls.count("RunTask") == 1
-    project.remove_rules()
+    before = len(project.account.operations)
+    repeat(project)
+    assert len(project.account.operations) == before
+
+
+def test_interrupted_deployment_continues(project: Project) -> None:
+    """The user presses Ctrl-C before the migration, and during the update of the services."""
+    project.write_settings({})
+    for call in ("create TaskDefinition migrate", "update Service console"):
+        interrupt(project, "deploy", call)
+    repeat(project)
 
 
 def test_changed_settings_are_deployed(project: Project) -> None:
@@ -73,5 +83,6 @@ def test_stack_is_destroyed(project: Project) -> None:
         before,
     )
     project.pulumi("state", "unprotect", protected, "--yes", "--stack", project.stack)
+    interrupt(project, "destroy", "delete ", 100, answers)
     assert project.terminal("destroy", answers).wait()[0] == 0
     assert project.unfinished() == {}

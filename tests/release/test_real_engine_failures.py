@@ -2,18 +2,23 @@
 program.
 """
 
-import itertools
 import random
-import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests import requires
-from tests.release.real_engine import Project, assert_deployed, deploy, last_line, repeat, running
+from tests.release.real_engine import (
+    Project,
+    assert_deployed,
+    deploy,
+    interrupt,
+    last_line,
+    repeat,
+    running,
+)
 
 pytestmark = requires.PULUMI
-CTRL_C = "\x03"
 #: Calls of the account by each deployment of a new image, at least.
 CALLS = 40
 
@@ -75,22 +80,8 @@ def test_interrupted_deployment_continues(project: Project, moment: int) -> None
     """The user presses Ctrl-C during an operation of a preview or of an update, or during a call of
     ECS.
     """
-    numbers = itertools.count()
-
-    def interrupt(call: str) -> str:
-        if next(numbers) == moment:
-            print(f"Ctrl-C during: {call}")
-            terminal.press(CTRL_C)
-        return ""
-
     project.write_settings({})
-    with project.account.each(interrupt):
-        terminal = project.terminal("deploy", YES=1)
-        code, output = terminal.wait()
-    next_command = f"deploy: interrupted. To continue, run: make deploy ENV={project.stack}"
-    # After the message, SIGINT ends `make` itself.
-    assert (code, last_line(output)) == (-signal.SIGINT, next_command)
-    assert set(project.unfinished().values()) <= {"pending deletion"}
+    interrupt(project, "deploy", "", moment)
     repeat(project)
 
 
