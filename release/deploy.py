@@ -194,10 +194,8 @@ def _shift_traffic(stack: Stack, name: str, root: Path) -> None:
     functions = boto3.client("lambda", region_name=stack.region)
     alarms = boto3.client("cloudwatch", region_name=stack.region)
     previous = shift_traffic(functions, alarms, new, service.ready)
-    _step(
-        f"version {new.version} of {new.function} receives all requests; the previous version "
-        f"is {previous}"
-    )
+    change = f"; the previous version is {previous}" if previous != new.version else " already"
+    _step(f"version {new.version} of {new.function} receives all requests{change}")
 
 
 def _state(stack: Stack, root: Path) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def test_traffic_is_shifted_only_to_a_new_version(
     result = release(account, tmp_path, "deploy", "--yes", stack_file=serverless())
     assert result.returncode == 0, result.stderr
     assert account.steps == ["preview", update, "run gatehouse-dev-migrate:2", "up"]
+    assert "the previous version" not in result.stdout
 
 
 def test_unhealthy_service_fails_verification(account: FakeAccount, tmp_path: Path) -> None:
