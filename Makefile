@@ -50,7 +50,7 @@ compatibility: ## Run clients generated from the OpenAPI documents, and applicat
 	@scripts/setup.sh
 	@PATH="$(CURDIR)/.gatehouse/tools/node/bin:$$PATH" $(PY) -m pytest -m slow tests/compatibility
 
-references: ## Run tests on DynamoDB Local, PostgreSQL 16 and 17, Keycloak and promtool (requires Java, Maven and promtool)
+references: ## Run tests on DynamoDB Local, MinIO, PostgreSQL 16 and 17, Keycloak and promtool (requires Java, Maven, Go and promtool)
 	@scripts/setup.sh
 	@$(PY) -m pytest -m slow tests/references tests/runtime/features/sharing/test_promtool.py
 

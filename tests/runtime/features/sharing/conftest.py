@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +14,7 @@ from gatehouse.features.sharing import content_store, encryption, table
 from gatehouse.features.sharing.table import OWNER_INDEX, WORK_INDEX
 
 from sandbox.emulator.server import Emulator
+from tests.references.minio import MINIO_VARIABLE, running_minio
 from tests.runtime.clocks import ManualClock
 from tests.runtime.features.sharing.services import (
     BUCKET,
@@ -64,8 +67,15 @@ def aws() -> Iterator[str]:
     """Starts an AWS emulator with table, bucket and KMS key, and sets the variables for AWS
     clients. Yields the key ID.
     """
-    with Emulator.start() as emulator, pytest.MonkeyPatch.context() as environment:
+    with (
+        ExitStack() as stack,
+        Emulator.start() as emulator,
+        pytest.MonkeyPatch.context() as environment,
+    ):
         key_id, secret = emulator.credentials
+        if program := os.environ.get(MINIO_VARIABLE):
+            url = stack.enter_context(running_minio(program, key_id, secret, REGION))
+            environment.setenv("AWS_ENDPOINT_URL_S3", url)
         for name, value in {
             "AWS_ENDPOINT_URL": emulator.endpoint,
             "AWS_ACCESS_KEY_ID": key_id,
@@ -73,6 +83,7 @@ def aws() -> Iterator[str]:
             "AWS_REGION": REGION,
         }.items():
             environment.setenv(name, value)
+        boto3.setup_default_session()  # has the credentials of the previous module
         dynamodb: Any = boto3.client("dynamodb", region_name=REGION)
         create_table(dynamodb)
         s3: Any = boto3.client("s3", region_name=REGION)
