@@ -12,6 +12,7 @@ import msgspec
 
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.errors import BadRequest, CoreUnreachable
+from gatehouse.core.origin import parse_base_url
 from gatehouse.core.verification import RateLimitState
 from gatehouse.features.cores.credentials import Credential
 from gatehouse.features.cores.response_cache import (
@@ -201,9 +202,12 @@ class Forwarding:
 
     def _add_span(self, core: CoreRecord, status: int, seconds: float) -> None:
         """status: 0 if the Core did not respond."""
-        context, trace = self.context, self.context.trace
+        context, trace, url = self.context, self.context.trace, parse_base_url(core.url)
         attributes: dict[str, str | int] = {
             "http.request.method": context.method,
+            "url.full": url.url,
+            "server.address": url.host,
+            "server.port": url.port,
             "gatehouse.core": core.name,
             "gatehouse.instance": core.instance_id,
         }

@@ -149,6 +149,11 @@ async def test_cores_receive_the_trace_context(
             client.attributes["gatehouse.core"],
             client.attributes["http.response.status_code"],
         ) == ("docs", 200)
+        # The path and the query of a request can contain secrets.
+        assert client.attributes["url.full"] == core.url
+        host, _, port = core.url.removeprefix("http://").partition(":")
+        assert client.attributes["server.address"] == host
+        assert client.attributes["server.port"] == int(port)
 
 
 async def test_tracestate_of_the_client_is_forwarded(gateway: Any, core: Any, docs: Any) -> None:
