@@ -91,7 +91,7 @@ def fuzz_header(data: bytes) -> None:
         with suppress(GatehouseError):
             expected_version(value)
         with suppress(GatehouseError):
-            Cursors(_PEPPER, "keys").read(value)
+            Cursors(_PEPPER, "keys").read(value, str)
     websocket.handshake_problem(values[:1], values[1:2])
     websocket.acceptance_problem(decoded, "dGhlIHNhbXBsZSBub25jZQ==", ("chat",))
 

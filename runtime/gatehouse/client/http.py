@@ -184,31 +184,29 @@ class Client:
             raise Unavailable(text) from exc
 
 
+class _Problem(msgspec.Struct):
+    """The members of a problem document that clients of all versions use."""
+
+    code: str
+    detail: str = ""
+    request_id: str = ""
+    errors: tuple[Problem, ...] = ()
+
+
 def problem(reply: httpx.Response, service: str) -> GatehouseError:
     """Return the error for a response, selected by the `code` in the body or otherwise by the
     status.
     """
-    try:
-        document = reply.json()
-    except ValueError:
-        document = None
     status = reply.status_code
     kinds = [kind for kind in _subclasses(GatehouseError) if kind.status == status]
     # The first of several errors with a status is the general one.
     general = kinds[0] if kinds and status < 500 else Unavailable
-    if not isinstance(document, dict) or "code" not in document:
+    try:
+        document = msgspec.json.decode(reply.content, type=_Problem)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return general(f"the {service} returned {status} without a problem document: check its URL")
-    kind = next((kind for kind in kinds if kind.code == str(document["code"])), general)
-    errors = tuple(
-        Problem(
-            str(error.get("location", "")), str(error.get("message", "")), str(error.get("fix", ""))
-        )
-        for error in document.get("errors", [])
-        if isinstance(error, dict)
-    )
-    return kind(
-        str(document.get("detail", "")), detail=str(document.get("request_id", "")), errors=errors
-    )
+    kind = next((kind for kind in kinds if kind.code == document.code), general)
+    return kind(document.detail, detail=document.request_id, errors=document.errors)
 
 
 def retry_after_s(reply: httpx.Response) -> float | None:

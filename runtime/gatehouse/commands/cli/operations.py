@@ -118,8 +118,8 @@ def drain_core(
         stop("NAME must be the name of a Core (see `gatehouse cores list`)", code=USAGE)
     if instance and not re.fullmatch(INSTANCE_PATTERN, instance):
         stop("--instance must be the ID of an instance (see `gatehouse cores list`)", code=USAGE)
-    path = f"/v1/cores/{name}/instances/{instance}" if instance else f"/v1/cores/{name}"
-    client.call(NoneType, "DELETE", path)
+    query = f"?instance={instance}" if instance else ""
+    client.call(NoneType, "DELETE", f"/v1/cores/{name}{query}")
     drained = f"instance {instance} of {name}" if instance else f"all instances of {name}"
     return {"name": name, "instance_id": instance or None}, lambda: print(f"Draining {drained}.")
 

@@ -42,12 +42,9 @@ async def list_audit(request: Request, query: ListAudit, audit: AuditRepository)
     """
     only = msgspec.convert(query, SearchAudit, from_attributes=True)
     cursors = request.cursors(f"audit|{only!r}")
-    before = None if query.cursor is None else int(cursors.read(query.cursor))
+    before = cursors.read(query.cursor, int)
     rows, next_before = await audit.page(before=before, size=query.limit, only=only)
-    return AuditEventPage(
-        [audit_view(row) for row in rows],
-        None if next_before is None else cursors.write(str(next_before)),
-    )
+    return AuditEventPage([audit_view(row) for row in rows], cursors.write(next_before))
 
 
 async def export_audit(

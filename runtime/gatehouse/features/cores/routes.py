@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import partial
 from typing import NewType
@@ -15,9 +14,9 @@ from gatehouse.features.cores.reports import InstanceReport, summarize
 from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.cores.schemas import (
     DRAIN_S_DEFAULT,
-    INSTANCE_PATTERN,
     CorePage,
     CoreView,
+    EndCore,
     ListCores,
 )
 from gatehouse.platform.http.endpoint import Endpoint, StepUp
@@ -38,14 +37,11 @@ async def list_cores(
     with the state of their circuit breakers and their requests in the last minute.
     """
     cursors = request.cursors("cores")
-    after = None
-    if query.cursor is not None:
-        name, _, instance_id = cursors.read(query.cursor).partition("/")
-        after = CoreName(name), instance_id
+    after = cursors.read(query.cursor, tuple[CoreName, str])
     page, next_after = await cores.page(after=after, size=query.limit)
     workers = await cores.reports()
-    next_cursor = None if next_after is None else cursors.write("/".join(next_after))
-    return CorePage([_view(core, workers, request.now) for core in page], next_cursor, gateway_url)
+    views = [_view(core, workers, request.now) for core in page]
+    return CorePage(views, cursors.write(next_after), gateway_url)
 
 
 def _view(core: CoreRecord, workers: Sequence[Sequence[InstanceReport]], now: float) -> CoreView:
@@ -59,48 +55,32 @@ def _view(core: CoreRecord, workers: Sequence[Sequence[InstanceReport]], now: fl
     )
 
 
-async def end_core(request: Request, name: str, cores: CoreRepository) -> None:
-    """Drain a Core.
+async def end_core(request: Request, name: str, query: EndCore, cores: CoreRepository) -> None:
+    """Drain a Core, or one of its instances.
 
-    Drains all instances of the Core, as `DELETE /v1/cores/{name}/instances/{instance}` does for one
-    instance.
-    """
-    await _drain(request, name, None, cores)
-
-
-async def end_core_instance(
-    request: Request, name: str, instance: str, cores: CoreRepository
-) -> None:
-    """Drain an instance of a Core.
-
-    The gateways stop sending requests to the instance within a second, and close its WebSockets
-    after 30 seconds. A running agent completes the requests in progress and stops. To prevent a new
+    The gateways stop sending requests to the instances within a second, and close their WebSockets
+    after 30 seconds. Running agents complete the requests in progress and stop. To prevent a new
     registration, revoke the key of the agent.
     """
-    await _drain(request, name, instance, cores)
-
-
-async def _drain(
-    request: Request, name: str, instance_id: str | None, cores: CoreRepository
-) -> None:
-    now = request.now
+    now, until = request.now, request.now + DRAIN_S_DEFAULT
     event = request.actor.event(AuditAction.CORE_DRAIN, target_id=name, at=now, details={})
-    is_valid = CORE_NAME.fullmatch(name) and (
-        instance_id is None or re.fullmatch(INSTANCE_PATTERN, instance_id)
-    )
-    until = now + DRAIN_S_DEFAULT
-    if not is_valid or not await cores.end(CoreName(name), instance_id, until=until, event=event):
-        what = "Core" if instance_id is None else "instance of a Core"
-        raise NotFound(f"No {what} is registered under this name.")
+    if not CORE_NAME.fullmatch(name) or not await cores.end(
+        CoreName(name), query.instance, until=until, event=event
+    ):
+        raise NotFound("No instance of a Core is registered under this name.")
 
 
 _core = partial(Endpoint, tag="cores")
-_drain_core = partial(
-    _core, method="DELETE", roles=OPERATORS, step_up=StepUp.ALWAYS, status=204, errors=(404,)
-)
 
 ENDPOINTS = (
     _core(method="GET", path="/v1/cores", handler=list_cores, roles=AUDITORS),
-    _drain_core(path="/v1/cores/{name}", handler=end_core),
-    _drain_core(path="/v1/cores/{name}/instances/{instance}", handler=end_core_instance),
+    _core(
+        method="DELETE",
+        path="/v1/cores/{name}",
+        handler=end_core,
+        roles=OPERATORS,
+        step_up=StepUp.ALWAYS,
+        status=204,
+        errors=(404,),
+    ),
 )

@@ -35,6 +35,15 @@ class ListCores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: PageSize = PAGE_SIZE
 
 
+class EndCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Query parameters for draining a Core."""
+
+    instance: Annotated[
+        Annotated[str, Meta(pattern=INSTANCE_PATTERN)] | None,
+        Meta(description="ID of the instance. Default: all instances of the Core."),
+    ] = None
+
+
 class CircuitBreakers(msgspec.Struct, frozen=True):
     """Circuit breakers of an instance. Each gateway worker has one."""
 

@@ -158,14 +158,6 @@ class KeyPosition(msgspec.Struct, frozen=True):
     id: KeyId
     value: str = ""
 
-    @classmethod
-    def parse(cls, text: str) -> KeyPosition:
-        key_id, _, value = text.partition(" ")
-        return cls(KeyId(key_id), value)
-
-    def __str__(self) -> str:
-        return f"{self.id} {self.value}"
-
 
 def key_record(row: Row) -> KeyRecord:
     """Decodes a row with RECORD_COLUMNS. The code is not generic, because a gateway worker calls

@@ -70,13 +70,13 @@ async def list_keys(request: Request, query: ListKeys, keys: KeyService) -> KeyP
         is_id = known is not None and is_marked(known, keys.pepper)
         start = known if is_id else id_start(query.search, keys.prefix)
     cursors = request.cursors(f"keys|{only!r}|{query.sort}")
-    after = None if query.cursor is None else KeyPosition.parse(cursors.read(query.cursor))
+    after = cursors.read(query.cursor, KeyPosition)
     page, next_after = await keys.store.page(
         after=after, size=query.limit, only=only, id_start=start, sort=query.sort
     )
-    next_cursor = None if next_after is None else cursors.write(str(next_after))
     total = await keys.store.count(only, start) if query.total else None
-    return KeyPage([key_view(key, keys.prefix) for key in page], next_cursor, total)
+    views = [key_view(key, keys.prefix) for key in page]
+    return KeyPage(views, cursors.write(next_after), total)
 
 
 async def show_key(request: Request, id: str, keys: KeyService) -> KeyView:

@@ -148,18 +148,20 @@ class NotificationRepository:
         key = delivery.notification_id, delivery.target
         await self._pool.execute(_ATTEMPTED, *key, *values)
 
-    async def deliveries(
+    async def page(
         self, *, state: str, after: tuple[str, str], size: int
-    ) -> tuple[Delivery, ...]:
-        """Deliveries in the order of (notification ID, target), starting after `after`."""
+    ) -> tuple[list[Delivery], tuple[str, str] | None]:
+        """Deliveries after the position `after`, in the order of (notification ID, target), and the
+        position of the last one, or None on the last page.
+        """
         statement = (
             f"SELECT {_DELIVERY.select} FROM delivery "
             "WHERE state = $1 AND (notification_id, target) > ($2, $3) "
             "ORDER BY notification_id, target LIMIT $4"
         )
-        return tuple(
-            _DELIVERY.read(row) for row in await self._pool.fetch(statement, state, *after, size)
-        )
+        rows = await self._pool.fetch(statement, state, *after, size + 1)
+        page = [_DELIVERY.read(row) for row in rows[:size]]
+        return page, (page[-1].notification_id, page[-1].target) if len(rows) > size else None
 
     async def requeue(
         self, notification_id: str, target: str, *, now: float, event: AuditEvent

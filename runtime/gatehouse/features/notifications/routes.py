@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 
 from gatehouse.core.features import WEBHOOKS
@@ -58,20 +57,9 @@ async def list_deliveries(
     Returns dead deliveries by default. Use `state` to list others.
     """
     cursors = request.cursors(f"deliveries|{query.state}")
-    notification, destination = (
-        ("", "") if query.cursor is None else json.loads(cursors.read(query.cursor))
-    )
-    deliveries = await webhooks.repository.deliveries(
-        state=query.state, after=(notification, destination), size=query.limit + 1
-    )
-    shown = deliveries[: query.limit]
-    more = len(deliveries) > query.limit
-    return DeliveryPage(
-        deliveries=[delivery_view(delivery) for delivery in shown],
-        next_cursor=cursors.write(json.dumps([shown[-1].notification_id, shown[-1].target]))
-        if more
-        else None,
-    )
+    after = cursors.read(query.cursor, tuple[str, str]) or ("", "")
+    page, last = await webhooks.repository.page(state=query.state, after=after, size=query.limit)
+    return DeliveryPage([delivery_view(delivery) for delivery in page], cursors.write(last))
 
 
 async def retry_delivery(

@@ -87,10 +87,10 @@ async def list_secrets(request: Request, query: ListOwned, sharing: SecretServic
         raise Forbidden("Listing for another owner requires the role owner, operator or auditor.")
     owner = query.owner or own
     cursors = request.cursors(f"secrets|{owner}")
-    after = "" if query.cursor is None else cursors.read(query.cursor)
+    after = cursors.read(query.cursor, dict[str, Any])
     secrets, last = await sharing.table.of_owner(owner, after=after, size=query.limit)
     views = [secret_view(secret, request.now) for secret in secrets]
-    return SecretPage(views, cursors.write(last) if last else None)
+    return SecretPage(views, cursors.write(last))
 
 
 async def show_secret(request: Request, secret: str, sharing: SecretService) -> SecretView:

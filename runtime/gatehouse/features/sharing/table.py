@@ -11,7 +11,6 @@ time, and therefore denies expired items before DynamoDB deletes them.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -96,13 +95,14 @@ class Table:
         events = [msgspec.msgpack.decode(event, type=SharingEvent) for event in _events(item)]
         return _secret(item), events
 
-    async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[Secret], str]:
+    async def of_owner(
+        self, owner: str, *, after: dict[str, Any] | None, size: int
+    ) -> tuple[list[Secret], dict[str, Any] | None]:
         """Return the secrets of an owner after a position, newest first, and the position of the
-        last secret.
+        last secret, or None on the last page.
 
-        An empty `after` starts at the first secret. An empty returned position means that this is
-        the last page. The index can contain an item that was just deleted, so a page can have fewer
-        secrets than `size`.
+        The index can contain an item that was just deleted, so a page can have fewer secrets than
+        `size`.
         """
         reply = await self._call(
             self._client.query,
@@ -112,13 +112,12 @@ class Table:
             ExpressionAttributeValues={":owner": {"S": owner}},
             ScanIndexForward=False,
             Limit=size,
-            **({"ExclusiveStartKey": json.loads(after)} if after else {}),
+            **({"ExclusiveStartKey": after} if after else {}),
         )
-        last = reply.get("LastEvaluatedKey")
-        position = json.dumps(last) if last else ""
         ids = [item["id"]["S"] for item in reply["Items"]]
         secrets = await self._secrets(ids)
-        return [secrets[secret_id] for secret_id in ids if secret_id in secrets], position
+        page = [secrets[secret_id] for secret_id in ids if secret_id in secrets]
+        return page, reply.get("LastEvaluatedKey")
 
     async def _secrets(self, ids: Sequence[str]) -> dict[str, Secret]:
         """Return the secrets that exist, by ID. DynamoDB processes at least one key of each

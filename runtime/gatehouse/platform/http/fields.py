@@ -22,6 +22,7 @@ from gatehouse.platform.http.forwarding import CORE_NAME
 from gatehouse.platform.http.validation import checked, invalid, matching
 
 _View = TypeVar("_View", bound=msgspec.Struct)
+T = TypeVar("T")
 
 CORES_MAX = 50
 SCOPES_MAX = 50
@@ -207,18 +208,22 @@ class Cursors:
     def __init__(self, session_key: Pepper, scope: str) -> None:
         self._key = session_key
         digest = hashlib.sha256(scope.encode("utf-8", "surrogatepass")).hexdigest()
-        self._purpose = f"console-cursor:{digest}"
+        self._purpose = f"cursor:{digest}"
 
-    def write(self, position: str) -> str:
-        """URL-safe cursor for `position`."""
-        current = self._key.current
-        sealed = seal(position.encode(), self._purpose, self._key, current, secrets.token_bytes)
+    def write(self, position: object) -> str | None:
+        """URL-safe cursor for a position in the list, or None if the position is None."""
+        if position is None:
+            return None
+        text, key = msgspec.json.encode(position), self._key
+        sealed = seal(text, self._purpose, key, key.current, secrets.token_bytes)
         return base64.urlsafe_b64encode(sealed).decode("ascii")
 
-    def read(self, cursor: str) -> str:
-        """Position in a cursor. Raises BadRequest if the cursor is invalid or belongs to another
-        list or filter.
+    def read(self, cursor: str | None, kind: type[T]) -> T | None:
+        """Position in a cursor, or None without a cursor. Raises BadRequest if the cursor is
+        invalid or belongs to another list or filter.
         """
+        if cursor is None:
+            return None
         try:
             sealed = base64.b64decode(cursor, altchars=b"-_", validate=True)
         except ValueError:
@@ -226,7 +231,7 @@ class Cursors:
         for generation in self._key.generations:
             position = unseal(sealed, self._purpose, self._key, generation)
             if position is not None:
-                return position.decode()
+                return msgspec.json.decode(position, type=kind)
         raise invalid(
             "query.cursor",
             "is not a cursor for this list",

@@ -53,7 +53,7 @@ async def test_quota_is_exact_across_processes(aws: str, kind: str) -> None:
     assert [type(result) for result in results if result is not None] == [
         RateLimited
     ] * CREATES_PER_MINUTE
-    listed, _ = await sharing.backend.table.of_owner(owner.label, after="", size=50)
+    listed, _ = await sharing.backend.table.of_owner(owner.label, after=None, size=50)
     assert len(listed) == CREATES_PER_MINUTE
     await _create(sharing, kind, another)
     clock.advance(45)

@@ -202,7 +202,7 @@ ACTS = [
     Act(source="WebhookScreen", operation="retry_delivery", path="/webhooks", send="Retry"),
     Act(
         source="CoreListScreen",
-        operation="end_core_instance",
+        operation="end_core",
         path="/cores",
         open=("Drain",),
         send="Drain",
