@@ -8,7 +8,6 @@ import base64
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-import msgspec
 from msgspec import Meta
 
 from gatehouse.core.audit_chain import ECDSA_P256, AuditRow, Checkpoint
@@ -17,16 +16,18 @@ from gatehouse.core.clock import to_seconds
 from gatehouse.platform.http.fields import (
     PAGE_SIZE,
     Cursor,
+    Input,
     Instant,
     NextCursor,
     PageSize,
     Timestamp,
+    View,
     view_of,
 )
 from gatehouse.platform.http.validation import matching
 
 
-class SearchAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SearchAudit(Input, kw_only=True):
     """Filters for the audit trail. An event must match all of them."""
 
     target_id: Annotated[
@@ -52,14 +53,14 @@ class SearchAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ] = None
 
 
-class ListAudit(SearchAudit, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ListAudit(SearchAudit, kw_only=True):
     """Query parameters for listing audit events."""
 
     cursor: Cursor | None = None
     limit: PageSize = PAGE_SIZE
 
 
-class AuditEventView(msgspec.Struct, frozen=True, kw_only=True):
+class AuditEventView(View, kw_only=True):
     """One event. `hash` covers every other field in the encoding that docs/guides/operate.md, Read
     and verify the audit trail, describes."""
 
@@ -86,14 +87,14 @@ class AuditEventView(msgspec.Struct, frozen=True, kw_only=True):
     hash: Annotated[str, Meta(description="Hexadecimal SHA-256 of this event.")]
 
 
-class AuditEventPage(msgspec.Struct, frozen=True):
+class AuditEventPage(View):
     """Audit events, newest first."""
 
     events: list[AuditEventView]
     next_cursor: NextCursor
 
 
-class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
+class CheckpointView(View, kw_only=True):
     """A signed statement about the last event of the chain. docs/guides/operate.md, Read and verify
     the audit trail, describes the signed bytes."""
 
@@ -120,7 +121,7 @@ class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
     signature: Annotated[str, Meta(description="Signature in base64.")]
 
 
-class AuditStatus(msgspec.Struct, frozen=True, kw_only=True):
+class AuditStatus(View, kw_only=True):
     """The last checkpoint, and the events after it. As evidence, use the checkpoints in the locked
     bucket, with `gatehouse audit verify`.
     """

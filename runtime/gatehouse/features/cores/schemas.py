@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.core.cores import DEFAULT_INSTANCE, CoreSettings
@@ -16,9 +15,11 @@ from gatehouse.platform.http.fields import (
     PAGE_SIZE,
     Cursor,
     Environment,
+    Input,
     Instant,
     NextCursor,
     PageSize,
+    View,
 )
 from gatehouse.platform.http.validation import decode_body, invalid
 
@@ -28,14 +29,14 @@ DRAIN_S_MAX = 3600
 INSTANCE_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
 
-class ListCores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ListCores(Input):
     """Query parameters for listing Cores."""
 
     cursor: Cursor | None = None
     limit: PageSize = PAGE_SIZE
 
 
-class EndCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EndCore(Input):
     """Query parameters for draining a Core."""
 
     instance: Annotated[
@@ -44,7 +45,7 @@ class EndCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
 
 
-class CircuitBreakers(msgspec.Struct, frozen=True):
+class CircuitBreakers(View):
     """Circuit breakers of an instance. Each gateway worker has one."""
 
     workers: Annotated[
@@ -61,7 +62,7 @@ class CircuitBreakers(msgspec.Struct, frozen=True):
     ]
 
 
-class RecentTraffic(msgspec.Struct, frozen=True):
+class RecentTraffic(View):
     """Requests of all gateway workers to an instance in the last minute."""
 
     requests: Annotated[
@@ -85,7 +86,7 @@ class RecentTraffic(msgspec.Struct, frozen=True):
     ]
 
 
-class CoreView(msgspec.Struct, frozen=True, kw_only=True):
+class CoreView(View, kw_only=True):
     """A registered instance of a Core."""
 
     example: ClassVar = {"healthy": True, "live": True, "settings": CoreSettings.example}
@@ -120,7 +121,7 @@ class CoreView(msgspec.Struct, frozen=True, kw_only=True):
     last_minute: RecentTraffic
 
 
-class CorePage(msgspec.Struct, frozen=True):
+class CorePage(View):
     example: ClassVar = {"gateway_url": "https://gateway.example.com"}
 
     cores: list[CoreView]
@@ -151,7 +152,7 @@ class DeclaredSettings(CoreSettings, frozen=True, kw_only=True, forbid_unknown_f
     """Settings in a registration. A stored row can contain fields of a later version."""
 
 
-class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LeaseRequest(Input):
     """Registers an instance of a Core at `url` if `lease_id` is omitted. Otherwise renews the lease
     and, if `url` is sent, changes the URL."""
 
@@ -193,7 +194,7 @@ class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = DeclaredSettings()
 
 
-class DrainCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DrainCore(Input):
     """Query parameters of DELETE /v1/cores/{name}."""
 
     lease_id: Annotated[LeaseId, Meta(examples=[_LEASE_ID])]
@@ -210,7 +211,7 @@ class DrainCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = DRAIN_S_DEFAULT
 
 
-class Lease(msgspec.Struct, frozen=True):
+class Lease(View):
     """A lease of an instance on the name of a Core."""
 
     example: ClassVar = {"lease_id": _LEASE_ID, "core_secret": f"{CORE_PREFIX}..."}

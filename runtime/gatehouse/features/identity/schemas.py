@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-import msgspec
 from msgspec import Meta
 
 from gatehouse.core.actor import ActorType, Session
 from gatehouse.core.clock import rfc3339
-from gatehouse.platform.http.fields import Instant, view_of
+from gatehouse.platform.http.fields import Input, Instant, View, view_of
 
 #: Beginning of the fragment of a sign-in link. The web UI (runtime/web/src/signInLink.ts) reads the
 #: code after it.
 CODE_FRAGMENT = "#sign-in="
 
 
-class EndSessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EndSessions(Input):
     """Query parameters for a sign-out."""
 
     everybody: Annotated[
@@ -24,7 +23,7 @@ class EndSessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = False
 
 
-class SessionView(msgspec.Struct, frozen=True, kw_only=True):
+class SessionView(View, kw_only=True):
     """A browser session."""
 
     id: str
@@ -46,7 +45,7 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     current: Annotated[bool, Meta(description="True if this request uses the session.")]
 
 
-class CurrentSession(msgspec.Struct, frozen=True, kw_only=True):
+class CurrentSession(View, kw_only=True):
     session: SessionView
     csrf_token: Annotated[
         str,
@@ -68,7 +67,7 @@ class CurrentSession(msgspec.Struct, frozen=True, kw_only=True):
     ]
 
 
-class CreatedSignInLink(msgspec.Struct, frozen=True):
+class CreatedSignInLink(View):
     """A new sign-in link. Only this response contains the link."""
 
     example: ClassVar = {"path": f"/{CODE_FRAGMENT}gtk_signin_{43 * 'x'}"}
@@ -88,11 +87,11 @@ class CreatedSignInLink(msgspec.Struct, frozen=True):
         return f"CreatedSignInLink({self.expires_at})"
 
 
-class SessionList(msgspec.Struct, frozen=True):
+class SessionList(View):
     sessions: list[SessionView]
 
 
-class EndedSessions(msgspec.Struct, frozen=True):
+class EndedSessions(View):
     ended: Annotated[int, Meta(description="Number of ended sessions.")]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-import msgspec
 from msgspec import Meta
 
 from gatehouse.core.addresses import network
@@ -19,6 +18,7 @@ from gatehouse.platform.http.fields import (
     CORES_MAX,
     SCOPES_MAX,
     CoreName,
+    Input,
     Scope,
     distinct,
     multi_line,
@@ -77,7 +77,7 @@ Scopes = Annotated[
 ]
 
 
-class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class KeySettings(Input, kw_only=True):
     """Fields that have the same shape in creation, update and response."""
 
     example: ClassVar[dict[str, Any]] = {

@@ -31,6 +31,7 @@ from gatehouse.platform.http.fields import (
     Cursor,
     Effective,
     Environment,
+    Input,
     Instant,
     LimitName,
     NextCursor,
@@ -38,6 +39,7 @@ from gatehouse.platform.http.fields import (
     Quota,
     Reason,
     Timestamp,
+    View,
     Window,
     distinct,
     unix_seconds,
@@ -46,7 +48,7 @@ from gatehouse.platform.http.fields import (
 from gatehouse.platform.http.validation import checked
 
 
-class RateLimitInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RateLimitInput(Input):
     """A rate limit: `quota` units per `window_s` seconds, of which at most `burst` can be used at
     once.
     """
@@ -91,7 +93,7 @@ Limits = Annotated[
 ]
 
 
-class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CreateKey(KeySettings, kw_only=True):
     """Parameters of a new key. If `expires_at` and `ttl_s` are omitted, the key does not expire."""
 
     example: ClassVar = {
@@ -127,7 +129,7 @@ class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 if TYPE_CHECKING:
 
-    class _PatchedSettings(msgspec.Struct, frozen=True):
+    class _PatchedSettings(View):
         """Every field of KeySettings, optional. Omitted fields keep their values."""
 
 else:
@@ -143,7 +145,7 @@ else:
     )
 
 
-class UpdateKey(_PatchedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class UpdateKey(_PatchedSettings, kw_only=True):
     """Changes to a key. Omitted fields keep their values."""
 
     example: ClassVar = {
@@ -171,7 +173,7 @@ class UpdateKey(_PatchedSettings, frozen=True, forbid_unknown_fields=True, kw_on
             raise ValueError("changes nothing; send at least one field to change")
 
 
-class ReasonBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ReasonBody(Input, kw_only=True):
     """An optional reason for the operation."""
 
     example: ClassVar[dict[str, Any]] = {"reason": "leaked in a log"}
@@ -179,7 +181,7 @@ class ReasonBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     reason: Reason = ""
 
 
-class PurgeKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PurgeKey(ReasonBody, kw_only=True):
     """Confirmation of a purge, which cannot be undone."""
 
     example: ClassVar = {"confirm": "3fGh82kLmQ0a", "reason": "erasure request from the owner"}
@@ -187,7 +189,7 @@ class PurgeKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True
     confirm: Annotated[str, Meta(max_length=12, description="ID of the key, to confirm the purge.")]
 
 
-class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RotateKey(ReasonBody, kw_only=True):
     """Parameters of a rotation. The new key has the same settings and the same lifetime."""
 
     example: ClassVar = {"grace_s": 86_400, "reason": "quarterly"}
@@ -208,7 +210,7 @@ class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 TOTAL_MAX = 500
 
 
-class KeyFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class KeyFilter(Input, kw_only=True):
     """Filters for a list of keys. A key must match all of them."""
 
     search: Annotated[
@@ -247,7 +249,7 @@ class KeyFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     ] = None
 
 
-class ListKeys(KeyFilter, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ListKeys(KeyFilter, kw_only=True):
     """Query parameters for listing keys."""
 
     sort: Annotated[
@@ -265,7 +267,7 @@ class ListKeys(KeyFilter, frozen=True, forbid_unknown_fields=True, kw_only=True)
     ] = False
 
 
-class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=True):
+class KeyView(KeySettings, forbid_unknown_fields=False, kw_only=True):
     """An API key. Neither the token nor its digest is included."""
 
     example: ClassVar = {
@@ -366,7 +368,7 @@ check_fields(Key, *KeySettings.__struct_fields__)
 Token = Annotated[str, Meta(description="The token. Returned only in this response.")]
 
 
-class IssuedToken(msgspec.Struct, frozen=True, kw_only=True):
+class IssuedToken(View, kw_only=True):
     """The token of a new key, or a link to it."""
 
     token: Token | UnsetType = UNSET
@@ -381,13 +383,13 @@ class IssuedToken(msgspec.Struct, frozen=True, kw_only=True):
     ] = UNSET
 
 
-class CreatedKey(IssuedToken, frozen=True, kw_only=True):
+class CreatedKey(IssuedToken, kw_only=True):
     example: ClassVar = {"token": "gtk_test_3fGh82kLmQ0a..."}
 
     key: KeyView
 
 
-class KeyPage(msgspec.Struct, frozen=True):
+class KeyPage(View):
     keys: list[KeyView]
     next_cursor: NextCursor
     total: Annotated[
@@ -401,12 +403,12 @@ class KeyPage(msgspec.Struct, frozen=True):
     ] = None
 
 
-class ChangedKey(msgspec.Struct, frozen=True):
+class ChangedKey(View):
     key: KeyView
     effective: Effective
 
 
-class RotatedKey(IssuedToken, frozen=True, kw_only=True):
+class RotatedKey(IssuedToken, kw_only=True):
     """The new key and the previous key. The previous key works until its `expires_at`."""
 
     example: ClassVar = CreatedKey.example
@@ -416,7 +418,7 @@ class RotatedKey(IssuedToken, frozen=True, kw_only=True):
     effective: Effective
 
 
-class PurgedKey(msgspec.Struct, frozen=True):
+class PurgedKey(View):
     id: str
     purged_at: Instant
     effective: Effective

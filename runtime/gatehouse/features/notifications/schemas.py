@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-import msgspec
 from msgspec import Meta
 
 from gatehouse.core.clock import rfc3339
@@ -14,12 +13,21 @@ from gatehouse.features.notifications.models import (
     NotificationEvent,
     Webhook,
 )
-from gatehouse.platform.http.fields import PAGE_SIZE, Cursor, Instant, NextCursor, PageSize, view_of
+from gatehouse.platform.http.fields import (
+    PAGE_SIZE,
+    Cursor,
+    Input,
+    Instant,
+    NextCursor,
+    PageSize,
+    View,
+    view_of,
+)
 
 URL_CHARS_MAX = 500
 
 
-class CreateWebhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CreateWebhook(Input):
     """Parameters of a new webhook."""
 
     example: ClassVar = {"url": "https://hooks.example.com/gatehouse", "events": ["key.revoked"]}
@@ -39,7 +47,7 @@ class CreateWebhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = []
 
 
-class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
+class WebhookView(View, kw_only=True):
     example: ClassVar = CreateWebhook.example
 
     id: str
@@ -49,7 +57,7 @@ class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
     created_by: str
 
 
-class CreatedWebhook(msgspec.Struct, frozen=True):
+class CreatedWebhook(View):
     example: ClassVar = {"secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}
 
     secret: Annotated[
@@ -64,11 +72,11 @@ class CreatedWebhook(msgspec.Struct, frozen=True):
     webhook: WebhookView
 
 
-class WebhookList(msgspec.Struct, frozen=True):
+class WebhookList(View):
     webhooks: list[WebhookView]
 
 
-class ListDeliveries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ListDeliveries(Input):
     """Query parameters for listing deliveries."""
 
     state: Annotated[
@@ -78,7 +86,7 @@ class ListDeliveries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: PageSize = PAGE_SIZE
 
 
-class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
+class DeliveryView(View, kw_only=True):
     """Delivery of a notification to one destination."""
 
     example: ClassVar = {
@@ -101,7 +109,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     problem: Annotated[str, Meta(description="Reason why the last attempt failed.")]
 
 
-class DeliveryPage(msgspec.Struct, frozen=True):
+class DeliveryPage(View):
     deliveries: list[DeliveryView]
     next_cursor: NextCursor
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
-from gatehouse.platform.http.fields import Instant
+from gatehouse.platform.http.fields import Input, Instant, View
 from gatehouse.platform.settings import Level
 
 
-class SetLogLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SetLogLevel(Input):
     """A temporary log level."""
 
     level: Level
@@ -27,7 +26,7 @@ class SetLogLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 900
 
 
-class LogLevel(msgspec.Struct, frozen=True):
+class LogLevel(View):
     """The log level of all gateway and console workers."""
 
     level: Annotated[Level, Meta(description="The current level.")]

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from gatehouse.features.sharing.models import PASSPHRASE_CHARS_MAX, Link, Secret
 from gatehouse.features.sharing.schemas import NewLink
-from gatehouse.platform.http.fields import Instant, view_of
+from gatehouse.platform.http.fields import Input, Instant, View, view_of
 
 #: Maximum length of a link, with the content key of an end-to-end link.
 _LINK_CHARS_MAX = 512
@@ -43,7 +43,7 @@ LinkPassphrase = Annotated[
 ]
 
 
-class LookUpLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class LookUpLink(Input, kw_only=True):
     """Body of POST /v1/links/lookup."""
 
     example: ClassVar[dict[str, Any]] = {"link": _LINK}
@@ -54,7 +54,7 @@ class LookUpLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return f"{type(self).__name__}(...)"
 
 
-class OpenLink(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class OpenLink(LookUpLink, kw_only=True):
     """Body of POST /v1/links/open."""
 
     example: ClassVar[dict[str, Any]] = {"link": _LINK, "claim": _CLAIM}
@@ -63,7 +63,7 @@ class OpenLink(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_only=True
     claim: Claim | None = None
 
 
-class AcknowledgeLink(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class AcknowledgeLink(LookUpLink, kw_only=True):
     """Body of POST /v1/links/acknowledge."""
 
     example: ClassVar[dict[str, Any]] = {"link": _LINK, "claim": _CLAIM}
@@ -71,7 +71,7 @@ class AcknowledgeLink(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_on
     claim: Claim
 
 
-class LinkPreview(msgspec.Struct, frozen=True, kw_only=True):
+class LinkPreview(View, kw_only=True):
     """Response of POST /v1/links/lookup."""
 
     example: ClassVar = {"sender": "Ada"}
@@ -102,7 +102,7 @@ class OpenedItemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         return "OpenedItemView(...)"
 
 
-class OpenedSecret(msgspec.Struct, frozen=True, kw_only=True):
+class OpenedSecret(View, kw_only=True):
     """Response of POST /v1/links/open."""
 
     example: ClassVar = {"claim": _CLAIM}
@@ -118,7 +118,7 @@ def link_preview(secret: Secret, link: Link) -> LinkPreview:
     )
 
 
-class SubmittedSecret(msgspec.Struct, frozen=True):
+class SubmittedSecret(View):
     """Response to a received submission. Repeating a request with the same `submission` has no
     effect.
     """

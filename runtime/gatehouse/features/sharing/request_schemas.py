@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 from typing import Annotated, ClassVar
 
-import msgspec
 from msgspec import Meta
 
 from gatehouse.features.sharing.encryption import KEY_BYTES, is_public_key
@@ -24,7 +23,7 @@ from gatehouse.features.sharing.schemas import (
     Ttl,
 )
 from gatehouse.platform.http.examples import example
-from gatehouse.platform.http.fields import multi_line
+from gatehouse.platform.http.fields import Input, View, multi_line
 from gatehouse.platform.http.validation import checked, matching
 
 PURPOSE_CHARS_MAX = 500
@@ -34,7 +33,7 @@ def _public_key_problem(text: str) -> str:
     return "" if is_public_key(base64.b64decode(text)) else "must be an X25519 public key"
 
 
-class RetrievalLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RetrievalLink(Input, kw_only=True):
     """The public values of a link that the client created. The server encrypts the submission to
     this link.
 
@@ -79,7 +78,7 @@ class RetrievalLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ]
 
 
-class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CreateSecretRequest(Input, kw_only=True):
     """Parameters of a new secret request. `ttl_s`: also the lifetime of the submitted secret."""
 
     example: ClassVar = {"purpose": "Password of the staging database"}
@@ -100,7 +99,7 @@ class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     label: Label = ""
 
 
-class CreatedSecretRequest(msgspec.Struct, frozen=True):
+class CreatedSecretRequest(View):
     """A requested secret and its submission link. Only this response contains the link."""
 
     example: ClassVar = {

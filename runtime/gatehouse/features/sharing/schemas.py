@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.core.clock import rfc3339
@@ -31,10 +30,12 @@ from gatehouse.features.sharing.models import (
 from gatehouse.platform.http.fields import (
     PAGE_SIZE,
     Cursor,
+    Input,
     Instant,
     NextCursor,
     PageSize,
     Timestamp,
+    View,
     single_line,
     unique_items,
     view_of,
@@ -146,7 +147,7 @@ MEDIA_TYPE = r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}"
 MediaType = Annotated[str, matching(MEDIA_TYPE, max_length=129)]
 
 
-class NewFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class NewFile(Input, kw_only=True):
     """A file. The name and the media type are encrypted like the content."""
 
     example: ClassVar = {"name": "id_ed25519", "media_type": OCTETS, "content_base64": "c2VjcmV0"}
@@ -169,7 +170,7 @@ Files = Annotated[
 ]
 
 
-class SecretContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SecretContent(Input, kw_only=True):
     """The content of a secret: text, files or both, or a ciphertext from the client."""
 
     example: ClassVar[dict[str, Any]] = {"text": "correct horse battery staple"}
@@ -193,7 +194,7 @@ class SecretContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         return self.ciphertext_base64 is not None
 
 
-class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CreateSecret(SecretContent, kw_only=True):
     """Parameters of a new secret."""
 
     example: ClassVar = {
@@ -212,7 +213,7 @@ class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_on
     label: Label = ""
 
 
-class UpdateSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class UpdateSecret(Input, kw_only=True):
     """Changes to a secret. Omitted fields keep their values."""
 
     example: ClassVar = {"uses": 3, "label": "database password, on-call team"}
@@ -237,7 +238,7 @@ class UpdateSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError("changes nothing; send at least one field to change")
 
 
-class RestoreVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RestoreVersion(Input, kw_only=True):
     """An earlier version of the content."""
 
     example: ClassVar = {"version": 1}
@@ -252,7 +253,7 @@ class RestoreVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ]
 
 
-class ListOwned(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ListOwned(Input, kw_only=True):
     """Query parameters for a page of secrets."""
 
     owner: Annotated[
@@ -266,7 +267,7 @@ class ListOwned(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     limit: PageSize = PAGE_SIZE
 
 
-class LinkView(msgspec.Struct, frozen=True, kw_only=True):
+class LinkView(View, kw_only=True):
     """A link without the secret part."""
 
     example: ClassVar = {"id": "1dZ8eU", "recipient": "Grace"}
@@ -283,7 +284,7 @@ class LinkView(msgspec.Struct, frozen=True, kw_only=True):
     passphrase_required: bool
 
 
-class VersionView(msgspec.Struct, frozen=True, kw_only=True):
+class VersionView(View, kw_only=True):
     """A version of the content. `size`: size of the text and the files in bytes."""
 
     number: int
@@ -292,7 +293,7 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
-class SecretView(msgspec.Struct, frozen=True, kw_only=True):
+class SecretView(View, kw_only=True):
     """Metadata of a secret. The console never returns the content."""
 
     example: ClassVar = {"id": SECRET_ID, "owner": OWNER, "sender": OWNER, "state": "active"}
@@ -343,14 +344,14 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
     links: list[LinkView]
 
 
-class SecretPage(msgspec.Struct, frozen=True):
+class SecretPage(View):
     """A page of secrets, newest first."""
 
     secrets: list[SecretView]
     next_cursor: NextCursor
 
 
-class NewLink(msgspec.Struct, frozen=True):
+class NewLink(View):
     """A link with which anyone can open the secret. `recipient`: empty for a link that is not
     personal.
     """
@@ -368,14 +369,14 @@ class NewLink(msgspec.Struct, frozen=True):
         return f"NewLink({self.id})"
 
 
-class CreatedSecret(msgspec.Struct, frozen=True):
+class CreatedSecret(View):
     """A new secret and its links. Only this response contains the links."""
 
     secret: SecretView
     links: list[NewLink]
 
 
-class ClaimView(msgspec.Struct, frozen=True):
+class ClaimView(View):
     """A use of a link. `acknowledged_at`: time at which the client confirmed that it received the
     content.
     """
@@ -384,7 +385,7 @@ class ClaimView(msgspec.Struct, frozen=True):
     acknowledged_at: Instant | None
 
 
-class LinkReceipt(msgspec.Struct, frozen=True, kw_only=True):
+class LinkReceipt(View, kw_only=True):
     """The uses of a link."""
 
     example: ClassVar = LinkView.example
@@ -403,7 +404,7 @@ class LinkReceipt(msgspec.Struct, frozen=True, kw_only=True):
     ]
 
 
-class Deletion(msgspec.Struct, frozen=True):
+class Deletion(View):
     """A statement about the deleted object versions.
 
     The statement is signed with the key that signs checkpoints of the audit trail, or is unsigned
@@ -423,7 +424,7 @@ class Deletion(msgspec.Struct, frozen=True):
     algorithm: str = ""
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+class Receipt(View, kw_only=True):
     """The uses of a secret's links, and proof of the deletion. Available until 30 days after the
     deletion of the content.
     """

@@ -22,7 +22,7 @@ from gatehouse.core.token import parse
 from gatehouse.features.keys.fields import KeySettings, Name, Scopes
 from gatehouse.features.keys.schemas import Limits
 from gatehouse.features.transfer.file_formats import Entry
-from gatehouse.platform.http.fields import CoreName, Environment
+from gatehouse.platform.http.fields import CoreName, Environment, Input
 from gatehouse.platform.http.validation import invalid, strings, validate
 
 _Row = TypeVar("_Row", bound=msgspec.Struct)
@@ -57,7 +57,7 @@ _DATE_MESSAGE = 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'
 _OWN_FIELDS = ("key", "hash", "algorithm", "enabled")
 
 
-class ImportedKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ImportedKey(KeySettings, kw_only=True):
     """A key, identified by its token or by the SHA-256 hash of the token. Times are Unix seconds.
     None: the file does not specify the value.
     """
@@ -106,7 +106,7 @@ if {*ImportedKey.__struct_fields__} != {*_OWN_FIELDS, *key_fields(imported=True)
     raise TypeError("ImportedKey has other fields than core/keys.py declares for imports")
 
 
-class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ImportedCore(Input, kw_only=True):
     """URL of a Core. The Core is identified by its name or by the token with which the Core
     registered.
     """

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-import msgspec
 from msgspec import Meta
 
 from gatehouse.core.verification import Code
-from gatehouse.platform.http.fields import Instant, Timestamp
+from gatehouse.platform.http.fields import Input, Instant, Timestamp, View
 from gatehouse.platform.http.validation import matching
 
 WIDTHS_S = {"minute": 60, "hour": 3600, "day": 86_400}
@@ -22,7 +21,7 @@ BUCKETS_DEFAULT = 60
 Width = Literal["minute", "hour", "day"]
 
 
-class ReadUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ReadUsage(Input, kw_only=True):
     """Query parameters of a time series."""
 
     width: Annotated[
@@ -72,7 +71,7 @@ KEYS_RANGE_S_MAX = 31 * 86_400
 KEYS_RANGE_S_DEFAULT = 86_400
 
 
-class ListKeyUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ListKeyUsage(Input, kw_only=True):
     """Query parameters of the list of keys with the most requests."""
 
     since: Annotated[
@@ -98,14 +97,14 @@ class ListKeyUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of keys.")] = 10
 
 
-class KeyTotal(msgspec.Struct, frozen=True):
+class KeyTotal(View):
     """Number of requests with a key."""
 
     key: str
     count: int
 
 
-class KeyTotals(msgspec.Struct, frozen=True, kw_only=True):
+class KeyTotals(View, kw_only=True):
     """Keys with the most requests, in descending order. Keys without requests are omitted."""
 
     example: ClassVar = {"until": "2030-06-02T09:00:00Z"}
@@ -115,7 +114,7 @@ class KeyTotals(msgspec.Struct, frozen=True, kw_only=True):
     keys: list[KeyTotal]
 
 
-class UsagePointView(msgspec.Struct, frozen=True):
+class UsagePointView(View):
     """Counts in a bucket. A dimension (`key`, `core`, `code`) is null unless the query splits the
     counts by this dimension.
 
@@ -129,7 +128,7 @@ class UsagePointView(msgspec.Struct, frozen=True):
     count: int
 
 
-class UsageSeries(msgspec.Struct, frozen=True, kw_only=True):
+class UsageSeries(View, kw_only=True):
     """Counts by bucket, oldest first. A bucket without requests has no point. The current second is
     not included.
     """

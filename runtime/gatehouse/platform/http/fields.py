@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 import msgspec
 from msgspec import Meta
@@ -23,6 +23,17 @@ from gatehouse.platform.http.validation import checked, invalid, matching
 
 _View = TypeVar("_View", bound=msgspec.Struct)
 T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Shape of a part of a request."""
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class View(msgspec.Struct, frozen=True):
+    """Shape of a part of a response."""
+
 
 CORES_MAX = 50
 SCOPES_MAX = 50
