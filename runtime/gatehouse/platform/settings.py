@@ -312,12 +312,9 @@ class GatewaySettings(BaseModel):
 class ConsoleSettings(BaseModel):
     """Settings of the console only."""
 
-    checkpoint_interval_events: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
-    """Number of new audit events after which a checkpoint is created."""
     checkpoint_interval_s: Annotated[int, Field(ge=10, le=86_400)] = 600
-    """Age of the last checkpoint, in seconds, after which a new event triggers another
-    checkpoint.
-    """
+    """Age of the last checkpoint of the audit chain, in seconds, after which a new event triggers
+    another checkpoint."""
     session_idle_timeout_s: Annotated[int, Field(ge=60, le=43_200)] = 900
     """Idle timeout of browser sessions at the console, in seconds."""
     session_max_age_s: Annotated[int, Field(ge=300, le=604_800)] = 28_800

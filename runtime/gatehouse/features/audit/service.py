@@ -23,7 +23,6 @@ from gatehouse.features.audit.schemas import (
 )
 from gatehouse.platform.aws import object_storage
 from gatehouse.platform.aws.signing_key import KmsSigner
-from gatehouse.platform.settings import ConsoleSettings
 
 WINDOW_S = 60
 
@@ -126,8 +125,7 @@ class CheckpointArchive:
 
 @dataclass(slots=True, eq=False)
 class Checkpointer:
-    """Creates a checkpoint after `checkpoint_interval_events` new rows, or after one new row if the
-    last checkpoint is `checkpoint_interval_s` old.
+    """Creates a checkpoint if there are new rows and the last checkpoint is `interval_s` old.
 
     A broken chain is never signed. Instead, each run calls `on_broken` with the sequence number of
     the first broken row. A checkpoint is stored in the archive first and then in the database, so
@@ -138,7 +136,7 @@ class Checkpointer:
     signer: KmsSigner
     archive: CheckpointArchive
     clock: Clock
-    settings: ConsoleSettings
+    interval_s: float
     on_broken: Callable[[int], None] = lambda _: None
     _started_at: float = field(init=False)
     _due_since: float | None = field(default=None, init=False)
@@ -159,11 +157,7 @@ class Checkpointer:
         new_rows = await self.trail.newest_seq() - (0 if last is None else last.seq)
         age_s = self.clock.now() - (self._started_at if last is None else last.taken_at)
         # A negative number means that rows were deleted. `take` detects and reports the deletion.
-        settings = self.settings
-        if new_rows == 0 or (
-            0 < new_rows < settings.checkpoint_interval_events
-            and age_s < settings.checkpoint_interval_s
-        ):
+        if new_rows == 0 or (new_rows > 0 and age_s < self.interval_s):
             self._due_since = None
             return None
         if self._due_since is None:

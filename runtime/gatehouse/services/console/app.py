@@ -233,7 +233,7 @@ class Composition:
             self.signer,
             CheckpointArchive(settings.checkpoint_archive),
             self.clock,
-            settings,
+            settings.checkpoint_interval_s,
             on_broken,
         )
 

@@ -30,7 +30,6 @@ from gatehouse.features.audit.service import CheckpointArchive, Checkpointer
 from gatehouse.platform.aws import object_storage, signing_key
 from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.settings import ConsoleSettings
 from moto import mock_aws
 
 from tests.runtime.clocks import ManualClock
@@ -38,7 +37,6 @@ from tests.runtime.conftest import Database
 from tests.runtime.console_client import open_console
 
 BUCKET = "gatehouse-checkpoints"
-EACH_EVENT = ConsoleSettings(checkpoint_interval_events=1)
 
 
 @pytest.fixture
@@ -157,37 +155,33 @@ async def setup(database: Database, aws: None, tmp_path: Path) -> AsyncIterator[
         CheckpointArchive(f"file:{tmp_path}"),
     )
     trail, broken = AuditRepository(pool), list[int]()
-    checkpointer = Checkpointer(
-        trail, signer, archive, clock, ConsoleSettings(checkpoint_interval_events=10), broken.append
-    )
+    checkpointer = Checkpointer(trail, signer, archive, clock, 600, broken.append)
     yield Setup(checkpointer, trail, archive, signer, clock, database, broken)
     await pool.close()
 
 
 @pytest.mark.requirement("TR-11")
-async def test_checkpoint_is_due_by_rows_or_age(setup: Setup) -> None:
-    setup.clock.advance(3600)
+async def test_checkpoint_is_due_by_the_age_of_the_last_one(setup: Setup) -> None:
+    setup.clock.advance(600)
     assert await setup.checkpointer.run_once() is None
     await setup.append(1)
     first = await setup.checkpointer.run_once()
     assert first is not None
-    await setup.append(9)
+    await setup.append(2)
+    setup.clock.advance(599)
     assert await setup.checkpointer.run_once() is None
-    await setup.append(1)
+    setup.clock.advance(1)
     second = await setup.checkpointer.run_once()
-    await setup.append(1)
-    setup.clock.advance(600)
-    third = await setup.checkpointer.run_once()
-    assert [item.seq if item else None for item in (first, second, third)] == [1, 11, 12]
-    assert stored(setup.archive) == (first, second, third)
-    assert await setup.trail.last_checkpoint() == third
+    assert [item.seq if item else None for item in (first, second)] == [1, 3]
+    assert stored(setup.archive) == (first, second)
+    assert await setup.trail.last_checkpoint() == second
     assert await setup.findings() is None
 
 
 @pytest.mark.requirement("TR-11")
 async def test_truncated_trail_is_detected(setup: Setup) -> None:
     await setup.append(10)
-    await setup.checkpointer.run_once()
+    await setup.checkpointer.take()
     setup.database.sql("DELETE FROM audit_event WHERE seq > 7")
     result = await setup.findings()
     assert (result.seq, result.reason) == (8, "rows 8 to 10 are missing: a checkpoint covers them")
@@ -198,7 +192,7 @@ async def test_truncated_trail_is_detected(setup: Setup) -> None:
 @pytest.mark.requirement("TR-11")
 async def test_rewritten_trail_is_detected(setup: Setup) -> None:
     await setup.append(10)
-    await setup.checkpointer.run_once()
+    await setup.checkpointer.take()
     setup.database.sql("TRUNCATE audit_event")
     setup.clock.advance(1)
     await setup.append(12)
@@ -213,6 +207,7 @@ async def test_broken_chain_is_not_signed(setup: Setup) -> None:
     await setup.append(9)
     setup.database.sql("UPDATE audit_event SET actor_id = 'somebody' WHERE seq = 4")
     await setup.append(3)
+    setup.clock.advance(600)
     assert await setup.checkpointer.run_once() is None
     setup.clock.advance(60)
     assert setup.checkpointer.delay_s == 60
@@ -226,7 +221,7 @@ async def test_broken_chain_is_not_signed(setup: Setup) -> None:
 async def test_unavailable_archive_delays_the_checkpoint(setup: Setup, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     unavailable = CheckpointArchive(f"file:{tmp_path}/file/below")
-    checkpointer = Checkpointer(setup.trail, setup.signer, unavailable, setup.clock, EACH_EVENT)
+    checkpointer = Checkpointer(setup.trail, setup.signer, unavailable, setup.clock, 0)
     await setup.append(2)
     with pytest.raises(Unavailable):
         await checkpointer.run_once()
@@ -252,7 +247,7 @@ async def test_silent_kms_delays_the_checkpoint(
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
     monkeypatch.setattr(signing_key, "_TIMEOUT_S", 0.1)
     silent = Checkpointer(
-        setup.trail, KmsSigner("alias/checkpoints"), setup.archive, setup.clock, EACH_EVENT
+        setup.trail, KmsSigner("alias/checkpoints"), setup.archive, setup.clock, 0
     )
     await setup.append(2)
     async with asyncio.timeout(60):
@@ -296,7 +291,7 @@ async def test_status_shows_the_last_checkpoint(
     async with open_console(database, signer=signer) as console:
         await console.create()
         archive, trail = CheckpointArchive(f"file:{tmp_path}"), AuditRepository(console.pool)
-        taken = await Checkpointer(trail, signer, archive, console.clock, EACH_EVENT).take()
+        taken = await Checkpointer(trail, signer, archive, console.clock, 0).take()
         assert taken is not None
         await console.create()
         shown = (await console.client.get("/v1/audit-status")).json()

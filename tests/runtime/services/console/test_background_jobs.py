@@ -8,12 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 from gatehouse.core.audit_chain import find_contradiction, public_keys
+from gatehouse.core.clock import Clock
 from gatehouse.core.errors import SettingsError
 from gatehouse.features.audit.schemas import CheckpointView, checkpoint_of
 from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.settings import Settings, load
 
+from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import Console
 from tests.runtime.features.audit.test_checkpoints import aws, kms_signer
 
@@ -27,9 +29,10 @@ def settings(console: Console, **more: str) -> Settings:
 
 
 def checkpoint_jobs(
-    settings: Settings, console: Console, signer: KmsSigner | None
+    settings: Settings, console: Console, signer: KmsSigner | None, clock: Clock
 ) -> list[PeriodicJob]:
-    return replace(console.composition, settings=settings, signer=signer).checkpoint_jobs()
+    composition = replace(console.composition, settings=settings, signer=signer, clock=clock)
+    return composition.checkpoint_jobs()
 
 
 async def test_configured_console_creates_checkpoints(
@@ -39,11 +42,12 @@ async def test_configured_console_creates_checkpoints(
         console,
         GATEHOUSE_CHECKPOINT_KEY="alias/audit",
         GATEHOUSE_CHECKPOINT_ARCHIVE=f"file:{tmp_path}/checkpoints",
-        GATEHOUSE_CHECKPOINT_INTERVAL_EVENTS="1",
     )
     signer = kms_signer()
-    jobs = checkpoint_jobs(configured, console, signer)
+    clock = ManualClock()
+    jobs = checkpoint_jobs(configured, console, signer, clock)
     await console.create()
+    clock.advance(600)
     await jobs[0].action()
     events = (await console.client.get("/v1/audit-events", params={"limit": 200})).json()["events"]
     hashes = {event["seq"]: bytes.fromhex(event["hash"]) for event in events}
@@ -55,7 +59,7 @@ async def test_configured_console_creates_checkpoints(
 
 
 def test_console_without_signing_key_creates_no_checkpoint(console: Console) -> None:
-    assert checkpoint_jobs(settings(console), console, None) == []
+    assert checkpoint_jobs(settings(console), console, None, ManualClock()) == []
 
 
 @pytest.mark.parametrize(

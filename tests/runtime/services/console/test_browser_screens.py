@@ -13,7 +13,6 @@ from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.service import CheckpointArchive, Checkpointer
 from gatehouse.features.sharing.link_token import parse
 from gatehouse.features.sharing.service import NewItem
-from gatehouse.platform.settings import ConsoleSettings
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.conftest import Database
@@ -105,9 +104,7 @@ async def test_overview_shows_the_last_checkpoint(
         await sign_in(page)
         await expect(page.get_by_text("No checkpoint has been created yet.")).to_be_visible()
         archive = CheckpointArchive(f"file:{tmp_path}")
-        checkpointer = Checkpointer(
-            trail, signer, archive, console.clock, ConsoleSettings(checkpoint_interval_events=1)
-        )
+        checkpointer = Checkpointer(trail, signer, archive, console.clock, 0)
         assert await checkpointer.take() is not None
         await page.clock.fast_forward(15_000)
         await expect(page.locator("li", has_text="Last checkpoint").locator("time")).to_be_visible()
