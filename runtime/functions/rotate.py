@@ -100,10 +100,6 @@ def _create(client: Any, secret: str, token: str, kind: str, stages: dict[str, l
     )
 
 
-def _set(client: Any, secret: str, token: str, kind: str, stages: dict[str, list[str]]) -> None:
-    """Do nothing, because no other system stores these values."""
-
-
 def _test(client: Any, secret: str, token: str, kind: str, stages: dict[str, list[str]]) -> None:
     pending = _value(client, secret, VersionId=token)
     if pending is None:
@@ -226,7 +222,7 @@ def _text(event: dict[str, Any], name: str) -> str:
 Step = Callable[[Any, str, str, str, dict[str, list[str]]], None]
 _STEPS: dict[str, Step] = {
     "createSecret": _create,
-    "setSecret": _set,
+    "setSecret": lambda *_: None,  # no other system stores these values
     "testSecret": _test,
     "finishSecret": _finish,
 }

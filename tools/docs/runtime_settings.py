@@ -94,7 +94,7 @@ def _default(field: FieldInfo) -> str:
     value: Any = field.default
     if field.is_required():
         return "required"
-    if value in (None, "", ()):
+    if value in (None, "", (), {}):
         return "unset"
     if isinstance(value, RateLimit):
         return f"`{value.quota}/{value.window_s}`"

@@ -120,10 +120,8 @@ class Client:
             except httpx.InvalidURL as exc:
                 raise BadRequest(f"{self.url} is not a valid URL of a {self._service}") from exc
             except httpx.HTTPError as exc:
-                failure, may_retry = (
-                    self._unavailable(exc),
-                    retryable or isinstance(exc, _NEVER_SENT),
-                )
+                failure = self._unavailable(exc)
+                may_retry = retryable or isinstance(exc, _NEVER_SENT)
             else:
                 if reply.is_success:
                     return reply

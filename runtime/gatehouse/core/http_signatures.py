@@ -251,10 +251,8 @@ def digest_matches(field: str, digests: dict[str, bytes]) -> bool:
 
 def _signature(request: SignedRequest) -> tuple[list[str], dict[str, Any], bytes] | SignatureError:
     """Components, parameters in order, and bytes of the signature that has the gateway's tag."""
-    signature_input, signature_field = (
-        _field(request, "signature-input"),
-        _field(request, "signature"),
-    )
+    signature_input = _field(request, "signature-input")
+    signature_field = _field(request, "signature")
     if signature_input is None or not is_signed((signature_input,)):
         return SignatureError.MISSING
     if signature_field is None or len(signature_input) + len(signature_field) > FIELD_CHARS_MAX:

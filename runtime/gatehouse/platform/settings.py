@@ -108,16 +108,14 @@ _CHECKPOINT_ARCHIVE = _matching(
 )
 
 
-def _parse_oidc_roles(value: str) -> tuple[tuple[str, str], ...]:
-    pairs = tuple(
-        (name.strip(), role.strip())
-        for name, _, role in (part.rpartition("=") for part in value.split(","))
-    )
-    if any(not name or role not in set(Role) for name, role in pairs):
+def _parse_oidc_roles(value: str) -> dict[str, Role]:
+    pairs = [part.rpartition("=") for part in value.split(",")]
+    roles = {name.strip(): role.strip() for name, _, role in pairs}
+    if "" in roles or not set(roles.values()) <= set(Role):
         raise ValueError(
             "must be comma-separated value=role, such as platform=owner,on-call=operator"
         )
-    return pairs
+    return {name: Role(role) for name, role in roles.items()}
 
 
 def _parse_legacy_files(value: str) -> tuple[str, ...]:
@@ -182,12 +180,14 @@ def _variable(setting: str) -> str:
     return PREFIX + setting.upper()
 
 
-class SharingSettings(BaseModel):
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class SharingSettings(_Settings):
     """Settings of the sharing service. As a Lambda function, the service has only these settings:
     no database and no secrets.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     environment: Annotated[str, Field(min_length=1, max_length=32)]
     """Name of the deployment, such as dev, staging or prod. A label in logs and metrics, and part
@@ -210,10 +210,8 @@ class SharingSettings(BaseModel):
     If unset, no such metrics are written."""
 
 
-class ConnectionSettings(BaseModel):
+class ConnectionSettings(_Settings):
     """Timeouts and limits for the connections of one worker. The Core agent uses the defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     request_timeout_s: float = Field(
         default=10.0,
@@ -272,7 +270,7 @@ class ConnectionSettings(BaseModel):
         return min(10, self.load_balancer_idle_timeout_s // 2)
 
 
-class GatewaySettings(BaseModel):
+class GatewaySettings(_Settings):
     """Settings of the gateway only."""
 
     key_cache_size: Annotated[int, Field(ge=100, le=5_000_000)] = 200_000
@@ -309,7 +307,7 @@ class GatewaySettings(BaseModel):
     """
 
 
-class ConsoleSettings(BaseModel):
+class ConsoleSettings(_Settings):
     """Settings of the console only."""
 
     checkpoint_interval_s: Annotated[int, Field(ge=10, le=86_400)] = 600
@@ -431,7 +429,7 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     """Claim that contains the roles, as a string or list. Dots select nested claims, as in
     realm_access.roles.
     """
-    oidc_roles: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_parse_oidc_roles)] = ()
+    oidc_roles: Annotated[dict[str, Role], BeforeValidator(_parse_oidc_roles)] = {}
     """Comma-separated mapping of claim values to roles (owner, operator, issuer, auditor, service,
     secrets:create, secrets:read, secrets:revoke): platform=owner,on-call=operator. Required with
     GATEHOUSE_OIDC_ISSUER."""

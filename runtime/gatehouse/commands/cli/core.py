@@ -137,10 +137,8 @@ def core(
         settings["health_path"] = settings["health_path"] or HEALTH_PATH
     if instance and not re.fullmatch(INSTANCE_PATTERN, instance):
         stop(
-            (
-                "--instance must be 1 to 63 letters, digits, dots, hyphens and underscores, such "
-                "as docs-1"
-            ),
+            "--instance must be 1 to 63 letters, digits, dots, hyphens and underscores, such "
+            "as docs-1",
             code=USAGE,
         )
     tunnel = _tunnel(ngrok_domain, url, url_file) if ngrok else None
@@ -173,12 +171,9 @@ def _tunnel(domain: str, url: str, url_file: Path | None) -> NgrokTunnel:
         stop("--ngrok, --url and --url-file are mutually exclusive", code=USAGE)
     authtoken = os.environ.get(AUTHTOKEN_VARIABLE, "").strip()
     if not authtoken:
-        problem = f"--ngrok requires the environment variable {AUTHTOKEN_VARIABLE}"
         stop(
-            (
-                f"{problem}. Copy the authtoken from "
-                f"https://dashboard.ngrok.com/get-started/your-authtoken"
-            ),
+            f"--ngrok requires the environment variable {AUTHTOKEN_VARIABLE}. Copy the authtoken "
+            "from https://dashboard.ngrok.com/get-started/your-authtoken",
             code=USAGE,
         )
     return NgrokTunnel(authtoken, domain)

@@ -282,13 +282,14 @@ def explain(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output
 
     def show() -> None:
         code = ("code", lambda check: check.code if check.outcome == "fail" else "")
-        key, required = (
+        columns = (
+            ("check", lambda check: check.name),
+            "outcome",
             ("key", lambda check: check.actual),
             ("request", lambda check: check.required),
+            code,
         )
-        print_items(
-            explanation.checks, ("check", lambda check: check.name), "outcome", key, required, code
-        )
+        print_items(explanation.checks, *columns)
         if explanation.removed_headers:
             print("Headers that the Core does not receive:", *explanation.removed_headers)
         print(explanation.code)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
@@ -22,6 +21,7 @@ from gatehouse.commands.cli.output import USAGE, print_json, stop
 from gatehouse.core import token as tokens
 from gatehouse.core.imported_tokens import TOKEN_CHARS_MAX
 from gatehouse.core.notation import duration_s, is_visible_ascii
+from gatehouse.core.origin import parse_base_url
 
 #: Written by `make up DETACH=1` next to the Makefile.
 UP_FILE = Path(".gatehouse/up.json")
@@ -153,10 +153,8 @@ def connect(console: str, token: str) -> ConsoleClient:
     token = token or (running.get("admin_token", "") if same_console else "")
     if not console:
         stop(
-            (
-                "no console: set GATEHOUSE_CONSOLE_URL, use --console https://console.example.com, "
-                "or run `make up`"
-            ),
+            "no console: set GATEHOUSE_CONSOLE_URL, use --console https://console.example.com, "
+            "or run `make up`",
             code=USAGE,
         )
     if not is_url(console):
@@ -177,25 +175,17 @@ def read_token(value: str, option: str, variable: str) -> str:
         )
     if len(token) > TOKEN_CHARS_MAX or not is_visible_ascii(token):
         stop(
-            (
-                f"the value of {option} or {variable} contains characters that are not allowed in "
-                f"a token"
-            ),
+            f"the value of {option} or {variable} contains characters that are not allowed in "
+            f"a token",
             code=USAGE,
         )
     return token
 
 
 def is_url(text: str) -> bool:
-    """True for an http or https URL with a host and without credentials."""
+    """True for an http or https URL to which paths can be appended."""
     try:
-        parts = urlsplit(text)
-        return (
-            parts.scheme in {"http", "https"}
-            and bool(parts.hostname)
-            and parts.username is None
-            and parts.port != 0
-        )
+        return bool(parse_base_url(text))
     except ValueError:
         return False
 

@@ -404,8 +404,9 @@ def _read_text() -> str:
 
 def _read_link() -> str:
     link = (getpass.getpass("Link: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
-    parts = urlsplit(link) if is_url(link) else None
-    if parts is None or not parts.path.startswith("/s/") or not parts.fragment:
+    base, _, fragment = link.partition("#")
+    parts = urlsplit(base if is_url(base) else "")
+    if not parts.path.startswith("/s/") or not fragment:
         stop(
             "write the complete link to standard input: https://<host>/s/<id>#<secret>", code=USAGE
         )

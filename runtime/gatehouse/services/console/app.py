@@ -15,7 +15,6 @@ from gatehouse.core import features
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import NotFound
-from gatehouse.core.roles import Role
 from gatehouse.core.token import Pepper, read_pepper
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.service import (
@@ -115,11 +114,8 @@ class Composition:
     def application(self) -> Application:
         """Return the console application. Raises SettingsError."""
         settings, features_off = self.settings, features.off(self.settings.features)
-        sessions, sharing, provider = (
-            self.sessions(),
-            self._secret_sharing(),
-            self._identity_provider(),
-        )
+        sessions, sharing = self.sessions(), self._secret_sharing()
+        provider = self._identity_provider()
         redis = redis_of(settings)
         limits = RateLimits(redis, on_error=settings.limit_on_error)
         keys = self.key_service(
@@ -318,12 +314,11 @@ class Composition:
         settings = self.settings
         if self.identity_provider is not None or not settings.oidc_issuer:
             return self.identity_provider
-        roles = {name: Role(role) for name, role in settings.oidc_roles}
         issuer = Issuer(
             settings.oidc_issuer,
             settings.oidc_audience,
             settings.oidc_claim,
-            roles,
+            settings.oidc_roles,
         )
         return OidcIdentityProvider(issuer, self.clock)
 
