@@ -71,6 +71,8 @@ Name = Annotated[
 ]
 Ttl = Annotated[int, Meta(ge=1, le=TTL_S_MAX)]
 Seconds = Annotated[int, Meta(ge=0, le=TTL_S_MAX)]
+#: Scopes of keys for which the request specifies no scopes.
+DEFAULT_SCOPES = ("cores:read",)
 Scopes = Annotated[
     list[Scope],
     unique_items(max_length=SCOPES_MAX, description="Scopes of the key."),

@@ -43,6 +43,7 @@ from gatehouse.core.keys import (
 )
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.token import ParsedToken, Pepper, build, key_id
+from gatehouse.features.keys.fields import DEFAULT_SCOPES
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.schemas import KeyFilter
@@ -64,8 +65,6 @@ _LAST_ADMIN = (
     "No other key that can manage keys is valid long enough; create another such key "
     "first, or revoke this key"
 )
-#: Scopes of keys for which the request specifies no scopes.
-DEFAULT_SCOPES = ("cores:read",)
 
 
 class Created(msgspec.Struct, frozen=True):

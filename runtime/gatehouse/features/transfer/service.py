@@ -25,8 +25,9 @@ from gatehouse.core.cores import IMPORTED_INSTANCE, CoreName, CoreRecord
 from gatehouse.core.errors import BadRequest, Problem, Unavailable
 from gatehouse.core.keys import Key, KeyEnvironment, KeyId, KeyState
 from gatehouse.core.token import read_pepper
+from gatehouse.features.keys.fields import DEFAULT_SCOPES
 from gatehouse.features.keys.schemas import settings_of
-from gatehouse.features.keys.service import DEFAULT_SCOPES, KeyService
+from gatehouse.features.keys.service import KeyService
 from gatehouse.features.transfer.file_formats import Entry, entries
 from gatehouse.features.transfer.repository import ExportRepository, ImportRepository
 from gatehouse.features.transfer.schemas import parse_core, parse_key
