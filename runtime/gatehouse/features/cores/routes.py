@@ -62,8 +62,9 @@ async def end_core(request: Request, name: str, query: EndCore, cores: CoreRepos
     after 30 seconds. Running agents complete the requests in progress and stop. To prevent a new
     registration, revoke the key of the agent.
     """
-    now, until = request.now, request.now + DRAIN_S_DEFAULT
+    now = request.now
     event = request.actor.event(AuditAction.CORE_DRAIN, target_id=name, at=now, details={})
+    until = now + DRAIN_S_DEFAULT
     if not CORE_NAME.fullmatch(name) or not await cores.end(
         CoreName(name), query.instance, until=until, event=event
     ):

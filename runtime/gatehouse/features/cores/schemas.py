@@ -78,10 +78,8 @@ class RecentTraffic(View):
     p95_ms: Annotated[
         float | None,
         Meta(
-            description=(
-                "Time within which 95 % of the responses begin, rounded up by at most "
-                "12.5 %. Null if there was none."
-            )
+            description="Time within which 95 % of the responses begin, rounded up by at most "
+            "12.5 %. Null if there was none.",
         ),
     ]
 
@@ -101,10 +99,8 @@ class CoreView(View, kw_only=True):
     expires_at: Annotated[
         Instant,
         Meta(
-            description=(
-                "Time at which the lease expires. If the instance is draining: time at "
-                "which its WebSockets are closed."
-            )
+            description="Time at which the lease expires. If the instance is draining: time at "
+            "which its WebSockets are closed.",
         ),
     ]
     draining: Annotated[bool, Meta(description="True if the instance receives no new requests.")]
@@ -129,10 +125,8 @@ class CorePage(View):
     gateway_url: Annotated[
         str,
         Meta(
-            description=(
-                "URL of the gateway, at which agents register Cores. Empty if "
-                "GATEHOUSE_GATEWAY_URL is not set."
-            )
+            description="URL of the gateway, at which agents register Cores. Empty if "
+            "GATEHOUSE_GATEWAY_URL is not set.",
         ),
     ]
 
@@ -203,10 +197,8 @@ class DrainCore(Input):
         Meta(
             ge=0,
             le=DRAIN_S_MAX,
-            description=(
-                "Time in seconds for requests in progress. The gateways then close the "
-                "WebSockets of the instance."
-            ),
+            description="Time in seconds for requests in progress. The gateways then close the "
+            "WebSockets of the instance.",
         ),
     ] = DRAIN_S_DEFAULT
 
@@ -225,10 +217,8 @@ class Lease(View):
     core_secret: Annotated[
         str | UnsetType,
         Meta(
-            description=(
-                "Secret that the gateway sends to the Core with each request. Returned "
-                "only when the Core registers."
-            )
+            description="Secret that the gateway sends to the Core with each request. Returned "
+            "only when the Core registers.",
         ),
     ] = UNSET
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from gatehouse.core.errors import BadRequest, GatehouseError
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.application import Handler, Reply, Routes
 from gatehouse.platform.http.endpoint import Endpoint, resolve
+from gatehouse.platform.http.fields import Input
 from gatehouse.platform.http.request import Request, Service
 from gatehouse.platform.http.validation import decode_large, decode_query, invalid, validate
 
@@ -25,7 +24,7 @@ Call = Callable[..., Awaitable[Reply]]
 _REPLY = (asgi.Response, asgi.StreamedResponse)
 
 
-class _NoBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _NoBody(Input):
     """Body of a request to an endpoint that takes none."""
 
 
