@@ -165,9 +165,7 @@ SEARCH = (
 Delivery = Annotated[
     Literal["token", "link"],
     Meta(
-        description=(
-            "`token`: the response contains the token. `link`: the response contains a "
-            "link that shows the token once."
-        )
+        description="`token`: the response contains the token. `link`: the response contains a "
+        "link that shows the token once.",
     ),
 ]

@@ -158,10 +158,8 @@ class UpdateKey(_PatchedSettings, kw_only=True):
     expires_at: Annotated[
         Timestamp | UnsetType | None,
         Meta(
-            description=(
-                "Expiry as an RFC 3339 timestamp, at most ten years in the future. "
-                "Null: the key does not expire."
-            )
+            description="Expiry as an RFC 3339 timestamp, at most ten years in the future. "
+            "Null: the key does not expire.",
         ),
     ] = UNSET
     credits: Annotated[
@@ -223,10 +221,8 @@ class KeyFilter(Input, kw_only=True):
     state: Annotated[
         StateFilter | None,
         Meta(
-            description=(
-                "Filter by state. `active` excludes expired keys. Default: all keys "
-                "except purged keys."
-            )
+            description="Filter by state. `active` excludes expired keys. Default: all keys "
+            "except purged keys.",
         ),
     ] = None
     environment: Annotated[Environment | None, Meta(description="Filter by environment.")] = None
@@ -293,29 +289,23 @@ class KeyView(KeySettings, forbid_unknown_fields=False, kw_only=True):
     version: Annotated[
         int,
         Meta(
-            description=(
-                "Version number, incremented by every change. Serves as the ETag of "
-                "the key for `If-Match`."
-            )
+            description="Version number, incremented by every change. Serves as the ETag of "
+            "the key for `If-Match`.",
         ),
     ]
     family_id: Annotated[
         str,
         Meta(
-            description=(
-                "ID of the key family: the ID of its first key. All keys in a family "
-                "share limits and credits."
-            )
+            description="ID of the key family: the ID of its first key. All keys in a family "
+            "share limits and credits.",
         ),
     ]
     generation: Annotated[int, Meta(description="1 for a new key, incremented by every rotation.")]
     successor_id: Annotated[
         str | None,
         Meta(
-            description=(
-                "ID of the key that replaces this key. Both keys work until the "
-                "`expires_at` of this key."
-            )
+            description="ID of the key that replaces this key. Both keys work until the "
+            "`expires_at` of this key.",
         ),
     ]
     rotated_at: Instant | None
@@ -375,10 +365,8 @@ class IssuedToken(View, kw_only=True):
     link: Annotated[
         str | UnsetType,
         Meta(
-            description=(
-                "Link that shows the token once, within three days. Present only with "
-                "the delivery `link`."
-            )
+            description="Link that shows the token once, within three days. Present only with "
+            "the delivery `link`.",
         ),
     ] = UNSET
 

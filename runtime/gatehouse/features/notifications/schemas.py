@@ -63,10 +63,8 @@ class CreatedWebhook(View):
     secret: Annotated[
         str,
         Meta(
-            description=(
-                "Secret with which the receiver verifies signatures (Standard "
-                "Webhooks). Returned only in this response."
-            )
+            description="Secret with which the receiver verifies signatures (Standard "
+            "Webhooks). Returned only in this response.",
         ),
     ]
     webhook: WebhookView

@@ -53,10 +53,8 @@ class RetrievalLink(Input, kw_only=True):
         matching(
             rf"[0-9A-Za-z]{{{PATH_CHARS}}}",
             max_length=PATH_CHARS,
-            description=(
-                "Public part of the link: a secret ID (22 characters) followed by a "
-                "link ID (6 characters)."
-            ),
+            description="Public part of the link: a secret ID (22 characters) followed by a "
+            "link ID (6 characters).",
         ),
     ]
     verifier: Annotated[
@@ -111,10 +109,8 @@ class CreatedSecretRequest(View):
     submission_link: Annotated[
         str,
         Meta(
-            description=(
-                "Link with which anyone can submit a secret. The link cannot be used "
-                "to read a secret."
-            )
+            description="Link with which anyone can submit a secret. The link cannot be used "
+            "to read a secret.",
         ),
     ]
 

@@ -116,10 +116,8 @@ Passphrase = Annotated[
     Meta(
         min_length=PASSPHRASE_CHARS_MIN,
         max_length=PASSPHRASE_CHARS_MAX,
-        description=(
-            "Passphrase that recipients must enter. The passphrase is part of the "
-            "encryption and is not stored."
-        ),
+        description="Passphrase that recipients must enter. The passphrase is part of the "
+        "encryption and is not stored.",
     ),
 ]
 Text = Annotated[
@@ -225,10 +223,8 @@ class UpdateSecret(Input, kw_only=True):
     uses: Annotated[
         Uses | UnsetType,
         Meta(
-            description=(
-                "New number of times that each link can be opened. Must not be less "
-                "than the current uses of any link."
-            )
+            description="New number of times that each link can be opened. Must not be less "
+            "than the current uses of any link.",
         ),
     ] = UNSET
     label: Label | UnsetType = UNSET
@@ -332,10 +328,8 @@ class SecretView(View, kw_only=True):
     revision: Annotated[
         int,
         Meta(
-            description=(
-                "Incremented when the secret or the state of a link changes. Serves as "
-                "the ETag for `If-Match`."
-            )
+            description="Incremented when the secret or the state of a link changes. Serves as "
+            "the ETag for `If-Match`.",
         ),
     ]
     versions: Annotated[
@@ -396,10 +390,8 @@ class LinkReceipt(View, kw_only=True):
     denied_attempts: Annotated[
         int,
         Meta(
-            description=(
-                "Number of denied attempts in the audit trail. Repeated attempts are "
-                "recorded up to a limit."
-            )
+            description="Number of denied attempts in the audit trail. Repeated attempts are "
+            "recorded up to a limit.",
         ),
     ]
 

@@ -47,10 +47,8 @@ class ReadUsage(Input, kw_only=True):
         matching(
             r"((key|core|code)(,(key|core|code)){0,2})?",
             max_length=40,
-            description=(
-                "Dimensions to split the counts by: `key`, `core`, `code`, separated "
-                "by commas. Default: totals."
-            ),
+            description="Dimensions to split the counts by: `key`, `core`, `code`, separated "
+            "by commas. Default: totals.",
         ),
     ] = ""
     key: Annotated[
