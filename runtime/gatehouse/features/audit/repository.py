@@ -21,7 +21,7 @@ from gatehouse.platform.db.statements import Conditions, RowMapping
 from gatehouse.platform.http.fields import unix_seconds
 
 #: Number of rows that are read and hashed at a time.
-BATCH_ROWS = 1000
+BATCH_ROWS = 200
 ALL_EVENTS = SearchAudit()
 _SELECT = f"SELECT {COLUMNS} FROM audit_event"
 
@@ -98,7 +98,7 @@ class AuditRepository:
         async with self._pool.transaction(readonly=True) as connection:
             cursor = await connection.cursor(f"{_SELECT} WHERE seq >= $1 ORDER BY seq", seq)
             while batch := [_row(row) for row in await cursor.fetch(BATCH_ROWS)]:
-                # Run in a thread, because hashing 1,000 rows would block the event loop for several
+                # Run in a thread, because hashing the rows would block the event loop for several
                 # milliseconds.
                 broken = await asyncio.to_thread(first_break, batch, seq=seq, previous=previous)
                 if broken is not None:

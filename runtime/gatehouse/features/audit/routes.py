@@ -25,7 +25,8 @@ from gatehouse.platform.http.endpoint import Endpoint
 from gatehouse.platform.http.examples import example
 from gatehouse.platform.http.request import Request
 
-_BATCH = 1000
+#: Number of events that are read and sent at a time.
+_BATCH = 200
 _MEDIA_TYPE = "application/x-ndjson"
 _EXPORT = {
     _MEDIA_TYPE: {

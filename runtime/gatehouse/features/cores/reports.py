@@ -94,6 +94,9 @@ class InstanceReport(msgspec.Struct, frozen=True, array_like=True):
     buckets: dict[int, int]
 
 
+_decode = msgspec.json.Decoder(list[InstanceReport]).decode
+
+
 def most_relevant(reports: Iterable[InstanceReport]) -> list[InstanceReport]:
     """The reports that a worker writes, at most INSTANCES_MAX. Instances without requests and with
     a closed circuit breaker are omitted."""
@@ -105,32 +108,37 @@ def most_relevant(reports: Iterable[InstanceReport]) -> list[InstanceReport]:
     )[:INSTANCES_MAX]
 
 
-def summarize(
-    core: CoreRecord, workers: Sequence[Sequence[InstanceReport]]
-) -> tuple[CircuitBreakers, RecentTraffic]:
-    """The sums for an instance. `workers`: the reports of each worker."""
-    reports = [
-        report
-        for worker in workers
-        for report in worker
-        if (report.name, report.instance_id, report.lease_id)
-        == (core.name, core.instance_id, core.lease_id)
-    ]
-    states = Counter(report.state for report in reports)
-    buckets = Counter[int]()
-    for report in reports:
-        buckets.update(report.buckets)
-    responses = buckets.total()
-    mean_us = sum(report.total_us for report in reports) / max(1, responses)
-    return (
-        CircuitBreakers(len(workers), states[CircuitState.OPEN], states[CircuitState.HALF_OPEN]),
-        RecentTraffic(
-            requests=sum(report.requests for report in reports),
-            failures=sum(report.failures for report in reports),
-            mean_ms=_ms(mean_us) if responses else None,
-            p95_ms=_ms(_percentile(buckets)) if responses else None,
-        ),
-    )
+class Reports:
+    """The reports of all workers. `workers`: the reports of each worker, in JSON."""
+
+    def __init__(self, workers: Sequence[str]) -> None:
+        self._workers = len(workers)
+        self._by_lease: dict[tuple[str, str, str], list[InstanceReport]] = {}
+        for worker in workers:
+            for report in _decode(worker):
+                lease = (report.name, report.instance_id, report.lease_id)
+                self._by_lease.setdefault(lease, []).append(report)
+
+    def summary(self, core: CoreRecord) -> tuple[CircuitBreakers, RecentTraffic]:
+        """The sums for an instance."""
+        reports = self._by_lease.get((core.name, core.instance_id, core.lease_id), [])
+        states = Counter(report.state for report in reports)
+        buckets = Counter[int]()
+        for report in reports:
+            buckets.update(report.buckets)
+        responses = buckets.total()
+        mean_us = sum(report.total_us for report in reports) / max(1, responses)
+        return (
+            CircuitBreakers(
+                self._workers, states[CircuitState.OPEN], states[CircuitState.HALF_OPEN]
+            ),
+            RecentTraffic(
+                requests=sum(report.requests for report in reports),
+                failures=sum(report.failures for report in reports),
+                mean_ms=_ms(mean_us) if responses else None,
+                p95_ms=_ms(_percentile(buckets)) if responses else None,
+            ),
+        )
 
 
 def bucket_of(us: int) -> int:

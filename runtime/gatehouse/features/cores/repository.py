@@ -4,6 +4,7 @@ Cores for the console.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from gatehouse.core.cores import (
 )
 from gatehouse.core.errors import Conflict, CoreDrained
 from gatehouse.core.keys import KeyId
-from gatehouse.features.cores.reports import LIFETIME_S, InstanceReport
+from gatehouse.features.cores.reports import LIFETIME_S, InstanceReport, Reports
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool
 from gatehouse.platform.db.statements import Conditions, RowMapping
@@ -140,8 +141,6 @@ _REPORTS = (
     "SELECT core_reports FROM gateway_worker "
     "WHERE core_reports_at > now() - make_interval(secs => $1)"
 )
-
-_reports = msgspec.json.Decoder(list[InstanceReport])
 
 core_record = _CORE.read
 
@@ -371,10 +370,11 @@ class CoreRepository:
         row = await self._pool.fetchrow(f"SELECT {COLUMNS} FROM core WHERE name = $1 LIMIT 1", name)
         return DEFAULT_SETTINGS if row is None else core_record(row).settings
 
-    async def reports(self) -> list[list[InstanceReport]]:
-        """The reports of each gateway worker about instances. Raises Unavailable."""
+    async def reports(self) -> Reports:
+        """The reports of the gateway workers about instances. Raises Unavailable."""
         rows = await self._pool.fetch(_REPORTS, LIFETIME_S)
-        return [_reports.decode(row["core_reports"]) for row in rows]
+        # In a thread, because there can be thousands.
+        return await asyncio.to_thread(Reports, [row["core_reports"] for row in rows])
 
     async def end(
         self, name: CoreName, instance_id: str | None, *, until: float, event: AuditEvent

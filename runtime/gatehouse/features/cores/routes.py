@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
 from functools import partial
 from typing import NewType
 
@@ -10,7 +10,7 @@ from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.cores import CoreName, CoreRecord
 from gatehouse.core.errors import NotFound
 from gatehouse.core.roles import AUDITORS, OPERATORS
-from gatehouse.features.cores.reports import InstanceReport, summarize
+from gatehouse.features.cores.reports import Reports
 from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.cores.schemas import (
     DRAIN_S_DEFAULT,
@@ -39,13 +39,13 @@ async def list_cores(
     cursors = request.cursors("cores")
     after = cursors.read(query.cursor, tuple[CoreName, str])
     page, next_after = await cores.page(after=after, size=query.limit)
-    workers = await cores.reports()
-    views = [_view(core, workers, request.now) for core in page]
+    reports, now = await cores.reports(), request.now
+    views = await asyncio.to_thread(lambda: [_view(core, reports, now) for core in page])
     return CorePage(views, cursors.write(next_after), gateway_url)
 
 
-def _view(core: CoreRecord, workers: Sequence[Sequence[InstanceReport]], now: float) -> CoreView:
-    circuit_breakers, last_minute = summarize(core, workers)
+def _view(core: CoreRecord, reports: Reports, now: float) -> CoreView:
+    circuit_breakers, last_minute = reports.summary(core)
     return view_of(
         CoreView,
         core,

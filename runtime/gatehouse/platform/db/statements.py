@@ -97,7 +97,13 @@ def _codec(kind: Any) -> tuple[Convert, Convert]:
     if get_origin(kind) in (tuple, dict) or (
         isinstance(kind, type) and issubclass(kind, msgspec.Struct)
     ):
-        return lambda value: msgspec.json.encode(value).decode(), msgspec.json.Decoder(kind).decode
+        decode = msgspec.json.Decoder(kind).decode
+        # Instances of a Core have the same settings, and many keys the same limits.
+        shares = get_origin(kind) is tuple or getattr(kind, "__struct_config__", None)
+        return (
+            lambda value: msgspec.json.encode(value).decode(),
+            lru_cache(maxsize=256)(decode) if shares else decode,
+        )
     if isinstance(kind, type) and issubclass(kind, Enum):
         return lambda value: value.value, kind
     return lambda value: value, lambda value: value

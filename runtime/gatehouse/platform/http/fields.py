@@ -201,7 +201,7 @@ Cursor = Annotated[
     str, Meta(max_length=1024, description="The `next_cursor` from the previous page.")
 ]
 #: Default and maximum number of entries on a page, for all lists.
-PAGE_SIZE, PAGE_SIZE_MAX = 50, 200
+PAGE_SIZE, PAGE_SIZE_MAX = 50, 100
 PageSize = Annotated[
     int, Meta(ge=1, le=PAGE_SIZE_MAX, description="Maximum number of entries on a page.")
 ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -233,8 +233,7 @@ def reject_tokens(endpoint: Endpoint, parts: Mapping[str, object]) -> None:
     tokens. Tokens of imported keys have no common format and are not looked up: the response would
     confirm a guessed token.
     """
-    # No token contains a character that is escaped.
-    if not token_scanner.has_token(json.dumps([*parts.values()], ensure_ascii=False)):
+    if not token_scanner.has_token(_text(parts.values(), endpoint.secret_fields)):
         return
     texts = [
         located
@@ -245,18 +244,31 @@ def reject_tokens(endpoint: Endpoint, parts: Mapping[str, object]) -> None:
     match = next(
         token_scanner.find(
             "\n".join(text for _, text in texts).encode(), kinds=token_scanner.ALL_KINDS
-        ),
-        None,
+        )
     )
-    if match is not None:
-        ends = accumulate(len(text.encode()) + 1 for _, text in texts)
-        location = next(
-            location for (location, _), end in zip(texts, ends, strict=True) if match.position < end
-        )
-        fix = f"remove the {match.kind}, and revoke it if others can read the text"
-        raise invalid(
-            token_scanner.redacted(location), f"contains the {match.kind} {match.redacted}", fix
-        )
+    ends = accumulate(len(text.encode()) + 1 for _, text in texts)
+    location = next(
+        location for (location, _), end in zip(texts, ends, strict=True) if match.position < end
+    )
+    fix = f"remove the {match.kind}, and revoke it if others can read the text"
+    raise invalid(
+        token_scanner.redacted(location), f"contains the {match.kind} {match.redacted}", fix
+    )
+
+
+def _text(values: Iterable[object], exempt: frozenset[str]) -> str:
+    """The texts of `validation.strings` in lines, in any order. Takes a fraction of the time."""
+    texts, waiting = list[str](), [*values]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, list | tuple):
+            waiting += value
+        elif isinstance(value, dict):
+            texts += value
+            waiting += [item for name, item in value.items() if name not in exempt]
+    return "\n".join(texts)
 
 
 def _scopes(value: Any) -> Iterator[str]:

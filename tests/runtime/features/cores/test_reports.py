@@ -13,11 +13,11 @@ from gatehouse.features.cores.reports import (
     INTERVALS,
     InstanceReport,
     RecentRequests,
+    Reports,
     RequestCounts,
     bucket_end,
     bucket_of,
     most_relevant,
-    summarize,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +45,10 @@ def report(
     )
 
 
+def read(workers: list[list[InstanceReport]]) -> Reports:
+    return Reports([msgspec.json.encode(worker).decode() for worker in workers])
+
+
 @given(st.integers(0, 10**9))
 def test_bucket_contains_its_latency_and_is_narrow(us: int) -> None:
     end = bucket_end(bucket_of(us))
@@ -57,9 +61,8 @@ def test_percentile_of_several_workers_is_nearly_exact(
     first: list[float], second: list[float]
 ) -> None:
     core = instance("a")
-    _, traffic = summarize(
-        core, [[report(core, latencies=tuple(first))], [report(core, latencies=tuple(second))]]
-    )
+    workers = [[report(core, latencies=tuple(latencies))] for latencies in (first, second)]
+    _, traffic = read(workers).summary(core)
     exact = (
         sorted(int(seconds * 1e6) for seconds in first + second)[
             math.ceil(0.95 * len(first + second)) - 1
@@ -94,7 +97,7 @@ def test_states_of_all_workers_are_counted_for_the_current_lease() -> None:
         [report(previous, open_)],
         [],
     ]
-    states, traffic = summarize(core, workers)
+    states, traffic = read(workers).summary(core)
     assert (states.workers, states.open, states.half_open) == (4, 1, 1)
     assert (traffic.requests, traffic.mean_ms, traffic.p95_ms) == (0, None, None)
 

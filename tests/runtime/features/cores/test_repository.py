@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 from gatehouse.core.cores import CoreName, CoreRecord
-from gatehouse.features.cores.repository import ENDED_S, CoreRegistry
+from gatehouse.features.cores.repository import COLUMNS, ENDED_S, CoreRegistry, core_record
+from gatehouse.platform.db.pool import Pool
 
+from tests.runtime.conftest import Rows
 from tests.runtime.core_records import instance
 
 NOW = 1_800_000_000.0
@@ -35,3 +37,17 @@ def test_ended_cores_are_removed_in_turn_as_others_change() -> None:
     assert len(cores) == 2
     change("live", clock[0] - ENDED_S - 1)
     assert "live" not in cores
+
+
+async def test_instances_share_their_settings_in_memory(module_pool: Pool, rows: Rows) -> None:
+    """A key can register 6,400 instances, and settings can have 20 kB."""
+    await rows.add_key("sharing00001")
+    read = await module_pool.fetch(
+        "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "  # noqa: S608
+        "pepper_generation, expires_at, settings) SELECT 'docs', 'i' || n, '', 'test', '', "
+        "'sharing00001', 1, now(), '{\"remove_headers\": [\"x-a\"]}' FROM generate_series(1, 2) "
+        f"AS n RETURNING {COLUMNS}"
+    )
+    first, second = (core_record(row).settings for row in read)
+    assert first.remove_headers == ("x-a",)
+    assert first is second

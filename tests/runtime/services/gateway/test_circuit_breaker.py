@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import asyncpg
 import pytest
-from gatehouse.features.cores.reports import summarize
 from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.platform.db.pool import Pool
 
@@ -245,7 +244,7 @@ async def test_worker_reports_its_circuit_breakers(breaking: Gateway, closed_por
     cores, _ = await repository.page(after=None, size=100)
     (core,) = [record for record in cores if record.name == "docs" and not record.draining]
     async with asyncio.timeout(30):
-        while (summary := summarize(core, await repository.reports()))[1].requests < 2:
+        while (summary := (await repository.reports()).summary(core))[1].requests < 2:
             await asyncio.sleep(0)
     states, traffic = summary
     assert (traffic.requests, traffic.failures, states.open + states.half_open) == (2, 2, 1)
