@@ -12,11 +12,14 @@ from python_multipart.multipart import parse_options_header
 from gatehouse.core.errors import BadRequest
 
 MEDIA_TYPE = "multipart/form-data"
-#: Maximum number of headers in one part, and maximum size of one header in bytes.
+#: Maximum number of parts, of headers in one part, and maximum size of one header in bytes.
+_PARTS_MAX = 100
 _HEADERS_MAX = 8
 _HEADER_BYTES_MAX = 2048
 #: Maximum length of a boundary (RFC 2046, section 5.1.1).
 _BOUNDARY_CHARS_MAX = 70
+#: Maximum length of the media type with its boundary. A longer one takes long to parse.
+_CONTENT_TYPE_CHARS_MAX = 256
 
 # The messages of the parser contain bytes of the body.
 logging.getLogger("python_multipart.multipart").disabled = True
@@ -41,7 +44,7 @@ class MultipartForm:
 
     def __init__(self, content_type: str) -> None:
         """Raises BadRequest if the media type is different or has no boundary."""
-        media_type, parameters = parse_options_header(content_type)
+        media_type, parameters = parse_options_header(content_type[:_CONTENT_TYPE_CHARS_MAX])
         boundary = parameters.get(b"boundary", b"")
         if (
             media_type.decode("latin-1") != MEDIA_TYPE
@@ -96,6 +99,8 @@ class MultipartForm:
         )
         if disposition != b"form-data" or b"name" not in parameters:
             raise BadRequest("A part of the form has no name.")
+        if len(self.parts) == _PARTS_MAX:
+            raise BadRequest(f"The form has more than {_PARTS_MAX} parts.")
         name, file_name = parameters[b"name"], parameters.get(b"filename")
         self.parts.append(
             Part(
