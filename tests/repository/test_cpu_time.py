@@ -11,7 +11,7 @@ TARGETS = targets()
 
 def test_every_endpoint_with_parameters_is_a_target() -> None:
     expected = {"verify_key body", "create_key body", "create_secret body", "list_keys query"}
-    assert {*expected, "requests", "fields", "chunks"} <= set(TARGETS)
+    assert {*expected, "requests", "fields", "chunks", "log line"} <= set(TARGETS)
 
 
 @pytest.mark.parametrize("name", TARGETS)

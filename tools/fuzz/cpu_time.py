@@ -20,12 +20,13 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import msgspec
-from gatehouse.core import http_signatures
+from gatehouse.core import http_signatures, token_scanner
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.verification import SignedRequest
 from gatehouse.features.cores.schemas import decode_lease
+from gatehouse.features.identity import service as identity
 from gatehouse.features.verification import schemas as verification
 from gatehouse.platform.http import asgi, forwarding, validation
 from gatehouse.platform.http.application import Application, Routes
@@ -118,6 +119,8 @@ def targets() -> dict[str, Target]:
         },
         "path": Target(TARGET_BYTES, _path),
         "signature": Target(HEAD_BYTES, _signature),
+        "log line": Target(HEAD_BYTES, lambda data: token_scanner.redacted(data.decode("latin-1"))),
+        "user agent": Target(HEAD_BYTES, lambda data: identity.printable(data.decode("latin-1"))),
         "lease": Target(BODY_BYTES, decode_lease),
         "verification": Target(BODY_BYTES, lambda data: verification.decode(data, lambda: "::1")),
         "parameters": Target(

@@ -144,11 +144,15 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         ),
     ] = None
     remove_headers: Annotated[
-        tuple[Annotated[str, Meta(pattern="^[A-Za-z0-9*_-]{1,64}$", examples=["x-remote-*"])], ...],
+        tuple[
+            Annotated[str, Meta(pattern=r"^\*?[A-Za-z0-9_-]{1,62}\*?$", examples=["x-remote-*"])],
+            ...,
+        ],
         Meta(
             max_length=100,
-            description="Request headers that are not forwarded. `*` stands for any characters. "
-            "Default: headers by which applications trust a proxy about the client.",
+            description="Request headers that are not forwarded. `*` at the beginning or end of a "
+            "name stands for any characters. Default: headers by which applications trust a proxy "
+            "about the client.",
         ),
     ] = IDENTITY_HEADERS
     cors_origins: Annotated[

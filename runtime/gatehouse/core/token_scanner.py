@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
+import operator
 import re
+import string
 import zlib
 from collections.abc import Collection, Iterator
 from enum import StrEnum
@@ -69,10 +70,11 @@ _PATTERNS = {
     Kind.LINK: rb"([0-9A-Za-z]{22}(?:#|%23))([0-9A-Za-z]{43})",
     Kind.JSON_WEB_TOKEN: rb"()(\.eyJ[\w-]{8,}+\.[\w-]{8,})",
 }
-#: Text before the payload of a JSON Web Token that can contain the header, from the last character
-#: that is not part of a token; the maximum size of this text in bytes, and the maximum number of
-#: positions at which the header is searched.
-_HEADER = re.compile(rb"(?<![\w-])[\w-]{11,}+\Z")
+#: Characters of the header of a JSON Web Token, and the three encodings of `"alg"` in a header.
+_HEADER_CHARS = string.ascii_letters.encode() + string.digits.encode() + b"_-"
+_ALG = re.compile(b"hbGci|ImFsZy|iYWxnI")
+#: Maximum size in bytes of the text before the payload that can contain the header, and the maximum
+#: number of positions at which the header is searched.
 _HEADER_BYTES_MAX, _HEADER_STARTS_MAX = 512, 8
 
 _COMPILED = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
@@ -100,22 +102,32 @@ class Match(msgspec.Struct, frozen=True):
         return f"Match({self.redacted})"
 
 
+_position = operator.attrgetter("position")
+
+
+class _Header(msgspec.Struct):
+    """The header of a JSON Web Token: the name of the algorithm is the only required member."""
+
+    alg: msgspec.Raw
+
+
+_WEB_TOKEN = msgspec.json.Decoder(_Header)
+
+
 def find(text: bytes, kinds: Collection[Kind] = OWN_KINDS) -> Iterator[Match]:
     """Yields the tokens in `text`, in order. API keys and bootstrap tokens are always found."""
-    matches = [match for body in _BODY.finditer(text) if (match := _key(text, body)) is not None]
-    matches += (match for kind in _COMPILED if kind in kinds for match in _others(text, kind))
     line, counted = 1, 0
-    for match in sorted(matches, key=lambda match: match.position):
+    for match in sorted(_matches(text, kinds), key=_position):
         line, counted = line + text.count(b"\n", counted, match.position), match.position
         yield msgspec.structs.replace(match, line=line)
 
 
 def redacted(text: str) -> str:
     """Returns the text without the secret parts of tokens of any kind."""
-    if not has_token(text):
+    if _MARKER.search(text) is None:
         return text
     raw, end, parts = text.encode("utf-8", "surrogatepass"), 0, list[bytes]()
-    for match in find(raw, kinds=ALL_KINDS):
+    for match in sorted(_matches(raw, ALL_KINDS), key=_position):
         if match.position >= end:
             parts += (raw[end : match.position], match.redacted.encode())
         end = max(end, match.position + len(match.text))  # matches can overlap
@@ -128,7 +140,18 @@ def has_token(text: str) -> bool:
     """
     if _MARKER.search(text) is None:
         return False
-    return next(find(text.encode("utf-8", "surrogatepass"), kinds=ALL_KINDS), None) is not None
+    return next(_matches(text.encode("utf-8", "surrogatepass"), ALL_KINDS), None) is not None
+
+
+def _matches(text: bytes, kinds: Collection[Kind]) -> Iterator[Match]:
+    """The tokens in any order, without their lines."""
+    for body in _BODY.finditer(text):
+        match = _key(text, body)
+        if match is not None:
+            yield match
+    for kind in _COMPILED:
+        if kind in kinds:
+            yield from _others(text, kind)
 
 
 def _key(text: bytes, body: re.Match[bytes]) -> Match | None:
@@ -163,9 +186,11 @@ def _others(text: bytes, kind: Kind) -> Iterator[Match]:
         public, secret, position = *found.groups(), found.start()
         if kind is Kind.JSON_WEB_TOKEN:
             header = _jwt_header(text[max(position - _HEADER_BYTES_MAX, 0) : position])
+            if not header:
+                continue
             public, secret = header[:3], header[3:] + secret
             position -= len(header)
-        if not public or _is_example(secret):
+        elif _is_example(secret):
             continue
         yield Match(
             position,
@@ -178,15 +203,16 @@ def _others(text: bytes, kind: Kind) -> Iterator[Match]:
 
 def _jwt_header(text: bytes) -> bytes:
     """The header of a JSON Web Token (RFC 7519, section 5) at the end of the text, or b""."""
-    run = _HEADER.search(text)
-    for found in islice(re.finditer(b"eyJ", run.group() if run else b""), _HEADER_STARTS_MAX):
-        header = found.string[found.start() :]
+    run = text[len(text.rstrip(_HEADER_CHARS)) :]
+    if _ALG.search(run) is None:
+        return b""
+    for found in islice(re.finditer(b"eyJ", run), _HEADER_STARTS_MAX):
+        header = run[found.start() :]
         try:
-            decoded = base64.urlsafe_b64decode(header + b"=" * (-len(header) % 4))
-            if "alg" in json.loads(decoded):
-                return header
-        except (ValueError, TypeError, RecursionError):
+            _WEB_TOKEN.decode(base64.urlsafe_b64decode(header + b"=" * (-len(header) % 4)))
+        except (ValueError, msgspec.MsgspecError, RecursionError):
             continue
+        return header
     return b""
 
 

@@ -12,7 +12,7 @@ export const CORE_OPTIONS = [
   {"option": "--basic-auth", "kind": "flag", "help": "Accept the API key as the password of Basic authentication, with any user name. Unsafe cross-site requests of browsers are denied."},
   {"option": "--forward-authorization", "kind": "flag", "help": "Forward `Authorization` to the Core unless it contains an API key. Clients send the key in the key header, and the gateway sends the secret of the Core in `Gatehouse-Core-Secret`. Excludes `basic_auth`."},
   {"option": "--credential-header", "kind": "text", "help": "Header in which the Core receives the credential that an operator stored for it in AWS Secrets Manager. The gateway sends the secret of the Core in `Gatehouse-Core-Secret`. Excludes `forward_authorization` and `forward_host`. Default: no credential."},
-  {"option": "--remove-header", "kind": "words", "help": "Request headers that are not forwarded. `*` stands for any characters. Default: headers by which applications trust a proxy about the client. Repeatable."},
+  {"option": "--remove-header", "kind": "words", "help": "Request headers that are not forwarded. `*` at the beginning or end of a name stands for any characters. Default: headers by which applications trust a proxy about the client. Repeatable."},
   {"option": "--cors-origin", "kind": "words", "help": "Origins of web pages that can call the Core from a browser, or `*`. Their preflight requests need no key. Repeatable."},
   {"option": "--error-format", "kind": "choice", "choices": ["openai", "problem"], "help": "Format of errors from the gateway: problem documents (RFC 9457), or errors as in the OpenAI API."},
 ] as const

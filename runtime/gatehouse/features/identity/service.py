@@ -48,7 +48,7 @@ SESSIONS_MAX = 20
 #: Maximum number of updates to `seen_at` per idle timeout. Sessions may expire early by one update
 #: interval, but never late.
 _UPDATES_PER_IDLE_TIMEOUT = 20
-_USER_AGENT_CHARS_MAX = 200
+_USER_AGENT_CHARS_MAX, _USER_AGENT_CHARS_SEARCHED = 200, 2048
 
 #: Random bytes of a cookie or a code, in RANDOM_CHARS characters.
 _RANDOM_BYTES = 32
@@ -125,7 +125,7 @@ class Sessions:
             seen_at=now,
             ends_at=now + self.rules.session_max_age_s,
             source_address=actor.source_address,
-            user_agent=_printable(user_agent),
+            user_agent=printable(user_agent),
         )
         details = {} if replaced_id is None else {"replaces": replaced_id}
         event = actor.event(
@@ -263,12 +263,14 @@ class Sessions:
         return [self.key.hmac(text, generation) for generation in self.key.generations]
 
 
-def _printable(user_agent: str) -> str:
+def printable(user_agent: str) -> str:
     """The beginning of a User-Agent header, without tokens and without characters that are not
     printable ASCII.
     """
     text = "".join(
-        character for character in user_agent if character.isascii() and character.isprintable()
+        character
+        for character in user_agent[:_USER_AGENT_CHARS_SEARCHED]
+        if character.isascii() and character.isprintable()
     )
     return redacted(text)[:_USER_AGENT_CHARS_MAX]
 

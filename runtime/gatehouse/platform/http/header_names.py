@@ -6,9 +6,7 @@ connection); the Fetch, HTML and Service Workers standards (fields that apply to
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
-from fnmatch import translate
 from functools import lru_cache
 from typing import TypeVar
 
@@ -42,9 +40,10 @@ NOT_RETURNED = (
 _Name = TypeVar("_Name", bytes, str)
 _Encoded = TypeVar("_Encoded", bytes, str)
 
-#: Maximum number of names that are kept, and of characters of a name that is kept.
+#: Maximum number of names that are kept, of characters of a name that is kept, and of characters of
+#: a name that is forwarded.
 _NAMES_MAX = 1024
-_NAME_CHARS_MAX = 64
+_NAME_CHARS_MAX, _FORWARDED_CHARS_MAX = 64, 1024
 
 
 class Names(dict[_Name, _Encoded]):
@@ -70,8 +69,8 @@ def forwarded_names(
     key_header: str = DEFAULT_SETTINGS.key_header,
     authorization: bool = DEFAULT_SETTINGS.forward_authorization,
 ) -> Names[bytes, str]:
-    """Names of request fields. removed: names that are not forwarded to a Core. `*` stands for any
-    characters. key_header: name of the field with the API key. authorization: `Authorization` is
+    """Names of request fields. removed: names that are not forwarded to a Core (`_matches`).
+    key_header: name of the field with the API key. authorization: `Authorization` is
     forwarded.
     """
     credentials = (key_header,) if authorization else (key_header, "authorization")
@@ -79,7 +78,8 @@ def forwarded_names(
 
     def text_of(name: bytes) -> str:
         text = name.decode("ascii")
-        return "" if is_set_by_gateway(text) or is_removed(text) else text
+        is_long = len(text) > _FORWARDED_CHARS_MAX
+        return "" if is_long or is_set_by_gateway(text) or is_removed(text) else text
 
     return Names(text_of)
 
@@ -92,15 +92,35 @@ def names_for(settings: CoreSettings) -> Names[bytes, str]:
     return forwarded_names(removed, settings.key_header, settings.forward_authorization)
 
 
+#: Servers read all characters other than letters and digits as the same character, so that
+#: `X_Api.Key` is `X-Api-Key`. A hyphen is read as itself and as the others.
+_UNDERSCORES = {
+    code: "_" for code in range(128) if not (chr(code).islower() or chr(code) in "0123456789-")
+}
+
+
 def _matches(names: Iterable[str]) -> Callable[[str], bool]:
-    """Servers read all characters other than letters and digits as the same character, so that
-    `X_Api.Key` is `X-Api-Key`.
+    """A function that compares a name with these names, of which `*` can be the first and the last
+    character. Takes a time in proportion to the length of the name.
     """
-    pattern = re.compile("|".join(translate(name.lower()) for name in names))
+    equal, starts, ends, parts = set[str](), list[str](), list[str](), list[str]()
+    for name in map(str.lower, names):
+        text = name.strip("*")
+        if name.startswith("*"):
+            (parts if name.endswith("*") else ends).append(text)
+        else:
+            starts.append(text) if name.endswith("*") else equal.add(text)
+    first, last = tuple(starts), tuple(ends)
 
     def matches(name: str) -> bool:
-        underscores = re.sub("[^a-z0-9-]", "_", name)
-        return any(map(pattern.match, (underscores, underscores.replace("_", "-"))))
+        underscores = name.translate(_UNDERSCORES)
+        return any(
+            form in equal
+            or form.startswith(first)
+            or form.endswith(last)
+            or any(part in form for part in parts)
+            for form in (underscores, underscores.replace("_", "-"))
+        )
 
     return matches
 
