@@ -298,7 +298,7 @@ class ExplainKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         int, Meta(ge=0, le=COST_MAX, description="`cost` of the verification request.")
     ] = 1
     headers: Annotated[
-        list[Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$", examples=["X-Remote-User"])]],
+        list[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z", examples=["X-Remote-User"])]],
         Meta(max_length=100, description="Names of the headers of the request."),
     ] = []
 
