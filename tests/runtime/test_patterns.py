@@ -26,17 +26,26 @@ SHORT, LONG = 1_000, 8_000
 SHORT_S = 0.002
 ALPHABET = "a0A-_.:/ ~\x01"
 CATEGORIES = {"CATEGORY_DIGIT": "0", "CATEGORY_WORD": "a", "CATEGORY_SPACE": " "}
-#: An expression that is an argument of a function: the patterns of fields and of settings, which
-#: are also found where they are declared.
+#: An expression that is an argument of a function, and the modules with one: the patterns of fields,
+#: settings and links are also found where they are declared.
 LOCAL = "<local>"
-DECLARATIONS = ("matching", "_matching")
+LOCAL_MODULES = {
+    f"gatehouse.{name}"
+    for name in ("platform.http.validation", "platform.settings", "features.sharing.link_token")
+}
+#: Functions whose first argument is an expression, and the method with which it is compared.
+FUNCTIONS = {
+    **{f"re.{method}": method for method in METHODS},
+    **dict.fromkeys(("matching", "_matching"), "fullmatch"),
+}
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def found() -> Iterator[tuple[str, re.Pattern[Any], str]]:
     """Place, expression and method."""
     for path in sorted(ROOT.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
-        if "re." not in text and "matching(" not in text:
+        if not re.search(r"\bre\b|\bmatching\(|\bpattern=", text):
             continue
         name = ".".join(("gatehouse", *path.relative_to(ROOT).with_suffix("").parts))
         variables = vars(import_module(name.removesuffix(".__init__")))
@@ -46,14 +55,28 @@ def found() -> Iterator[tuple[str, re.Pattern[Any], str]]:
             for pattern in values:
                 if isinstance(pattern, re.Pattern):
                     yield from ((f"{name}.{variable}", pattern, use) for use in set(uses))
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Call):
-                function = ast.unparse(node.func)
-                declares = function in DECLARATIONS
-                method = "fullmatch" if declares else function.removeprefix("re.")
-                if declares or (function.startswith("re.") and method in METHODS):
-                    place = f"{name}:{node.lineno}"
-                    yield place, re.compile(_evaluate(node.args[0], variables, place)), method
+        for argument, method in _arguments(ast.parse(text)):
+            place = f"{name}:{argument.lineno}"
+            yield place, re.compile(_evaluate(argument, variables, place)), method
+
+
+def _arguments(module: ast.Module) -> Iterator[tuple[ast.expr, str]]:
+    """The expressions that are not values of variables of the module, and their methods."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.ImportFrom):
+            assert node.module != "re", "import the module"
+        if isinstance(node, ast.Call):
+            function = ast.unparse(node.func)
+            if function in FUNCTIONS:
+                yield node.args[0], FUNCTIONS[function]
+            if function in ("Meta", "msgspec.Meta"):
+                yield from (
+                    (each.value, "search") for each in node.keywords if each.arg == "pattern"
+                )
+        if isinstance(node, DEFINITIONS):
+            for part in ast.walk(node):
+                if isinstance(part, ast.Call) and ast.unparse(part.func) == "re.compile":
+                    yield part.args[0], "finditer"
 
 
 def _evaluate(node: ast.expr, variables: dict[str, Any], place: str) -> Any:
@@ -120,6 +143,10 @@ def parts(nodes: Iterable[Any], before: str = "") -> Iterator[tuple[str, str]]:
         before += _sample(operation, argument)
 
 
+def _tree(pattern: re.Pattern[Any]) -> Any:
+    return _parser.parse(pattern.pattern, pattern.flags & ~re.UNICODE)
+
+
 def cpu_s(run: Callable[[], object]) -> float:
     """The shortest of three measurements."""
     times = []
@@ -131,7 +158,7 @@ def cpu_s(run: Callable[[], object]) -> float:
 
 
 def is_linear(pattern: re.Pattern[Any], method: str) -> bool:
-    tree = _parser.parse(pattern.pattern, pattern.flags & ~re.UNICODE)
+    tree = _tree(pattern)
     units = {(before, unit) for before, unit in parts(tree) if unit}
     units |= {("", before + unit) for before, unit in units} | {("", sample(tree) or "a")}
 
@@ -156,8 +183,19 @@ def test_every_expression_takes_linear_time() -> None:
     expressions = list(found())
     assert len(expressions) > 60
     local = {place.partition(":")[0] for place, each, _ in expressions if each.pattern == LOCAL}
-    assert local == {"gatehouse.platform.http.validation", "gatehouse.platform.settings"}
+    assert local == LOCAL_MODULES
     assert [place for place, each, method in expressions if not is_linear(each, method)] == []
+
+
+def test_no_field_accepts_a_final_line_feed() -> None:
+    """`$` also matches before one, and msgspec searches for the pattern of a field."""
+    fields = [(place, each) for place, each, method in found() if method == "search"]
+    assert "gatehouse.core.cores" in {place.partition(":")[0] for place, _ in fields}
+    assert [
+        place
+        for place, each in fields
+        if str(each.pattern).startswith("^") and each.search(sample(_tree(each)) + "\n")
+    ] == []
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     example: ClassVar = {"response_timeout_s": 600, "basic_auth": True}
 
     health_path: Annotated[
-        Annotated[str, Meta(max_length=200, pattern=r"^/[!-~]*$", examples=["/healthz"])] | None,
+        Annotated[str, Meta(max_length=200, pattern=r"^/[!-~]*\Z", examples=["/healthz"])] | None,
         Meta(
             description="Path of the health checks, below the URL of the Core. A response with a "
             "status from 200 to 299 is a success. Default: no health checks."
@@ -114,7 +114,7 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     key_header: Annotated[
         str,
         Meta(
-            pattern="^[A-Za-z0-9-]{1,64}$",
+            pattern=r"^[A-Za-z0-9-]{1,64}\Z",
             description="Header with the API key, in addition to `Authorization: Bearer`.",
             examples=["Private-Token"],
         ),
@@ -135,7 +135,7 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         ),
     ] = False
     credential_header: Annotated[
-        Annotated[str, Meta(pattern="^[A-Za-z0-9-]{1,64}$", examples=["Authorization"])] | None,
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z", examples=["Authorization"])] | None,
         Meta(
             description="Header in which the Core receives the credential that an operator stored "
             "for it in AWS Secrets Manager. The gateway sends the secret of the Core in "
@@ -145,7 +145,7 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     ] = None
     remove_headers: Annotated[
         tuple[
-            Annotated[str, Meta(pattern=r"^\*?[A-Za-z0-9_-]{1,62}\*?$", examples=["x-remote-*"])],
+            Annotated[str, Meta(pattern=r"^\*?[A-Za-z0-9_-]{1,62}\*?\Z", examples=["x-remote-*"])],
             ...,
         ],
         Meta(
@@ -161,7 +161,7 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
                 str,
                 Meta(
                     max_length=300,
-                    pattern=r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$",
+                    pattern=r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)\Z",
                     examples=["https://app.example.com"],
                 ),
             ],

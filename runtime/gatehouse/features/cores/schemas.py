@@ -26,7 +26,7 @@ from gatehouse.platform.http.validation import decode_body, invalid
 #: Default and maximum drain time in seconds, in which requests in progress complete.
 DRAIN_S_DEFAULT = 30
 DRAIN_S_MAX = 3600
-INSTANCE_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+INSTANCE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z"
 
 
 class ListCores(Input):
