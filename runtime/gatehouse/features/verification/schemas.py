@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
-import msgspec
 from msgspec import Meta
 
 from gatehouse.core.addresses import is_address
@@ -35,9 +34,11 @@ from gatehouse.platform.http.fields import (
     CoreName,
     Effective,
     Environment,
+    Input,
     Instant,
     Reason,
     Scope,
+    View,
 )
 from gatehouse.platform.http.validation import decode_body, decode_query, invalid, matching
 
@@ -74,7 +75,7 @@ SignatureReason = Annotated[
 RequestIdView = Annotated[str, Meta(description="ID of this request in the gateway's log.")]
 
 
-class SignedRequestInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SignedRequestInput(Input):
     """The signed HTTP request from the client (RFC 9421). Required if the key requires
     signatures.
     """
@@ -106,14 +107,13 @@ class SignedRequestInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     body_sha256: Annotated[
         Annotated[str, matching("[A-Za-z0-9+/]{43}=", max_length=44)] | None,
         Meta(
-            description=(
-                "SHA-256 digest of the received body in base64. Null if the request has no body."
-            )
+            description="SHA-256 digest of the received body in base64. Null if the request has "
+            "no body."
         ),
     ] = None
 
 
-class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class VerifyRequest(Input):
     """A token, and the request for which it is verified."""
 
     example: ClassVar = {
@@ -149,7 +149,7 @@ class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     request: SignedRequestInput | None = None
 
 
-class VerifyQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class VerifyQuery(Input):
     """Query parameters of GET /v1/keys/verify."""
 
     scope: Annotated[
@@ -165,7 +165,7 @@ class VerifyQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     method: Annotated[Method | None, Meta(examples=["GET"])] = None
 
 
-class LimitReply(msgspec.Struct, frozen=True):
+class LimitReply(View):
     """State of a rate limit after the decision."""
 
     name: str
@@ -177,14 +177,13 @@ class LimitReply(msgspec.Struct, frozen=True):
     degraded: Annotated[
         bool,
         Meta(
-            description=(
-                "True if this gateway worker counts on its own because Redis is unavailable."
-            )
+            description="True if this gateway worker counts on its own because Redis is "
+            "unavailable."
         ),
     ]
 
 
-class CreditsReply(msgspec.Struct, frozen=True):
+class CreditsReply(View):
     """Credits of the key. Null if requests with the key consume no credits, or if the request was
     denied before credits were checked."""
 
@@ -193,7 +192,7 @@ class CreditsReply(msgspec.Struct, frozen=True):
     refills_at: Instant | None
 
 
-class VerifyReply(msgspec.Struct, frozen=True):
+class VerifyReply(View):
     """A decision. Fields that describe the key are null unless the token proves possession of a
     known key.
     """
@@ -239,16 +238,15 @@ class VerifyReply(msgspec.Struct, frozen=True):
     staleness_ms: Annotated[
         int,
         Meta(
-            description=(
-                "Maximum age, in milliseconds, of the key state on which the decision is based."
-            )
+            description="Maximum age, in milliseconds, of the key state on which the decision is "
+            "based."
         ),
     ]
     decided_at: Instant
     request_id: RequestIdView
 
 
-class SelfRevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SelfRevocationRequest(Input):
     """The token of the key to revoke, and an optional reason."""
 
     example: ClassVar = {"token": EXAMPLE_TOKEN, "reason": "pasted into a chat"}
@@ -257,7 +255,7 @@ class SelfRevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     reason: Reason = ""
 
 
-class SelfRevocationResponse(msgspec.Struct, frozen=True):
+class SelfRevocationResponse(View):
     """The revoked key."""
 
     example: ClassVar = {
@@ -275,7 +273,7 @@ class SelfRevocationResponse(msgspec.Struct, frozen=True):
 Outcome = Literal["pass", "fail", "unknown"]
 
 
-class ExplainKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ExplainKey(Input, kw_only=True):
     """A verification request to explain."""
 
     example: ClassVar = {
@@ -303,7 +301,7 @@ class ExplainKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     ] = []
 
 
-class Check(msgspec.Struct, frozen=True):
+class Check(View):
     name: str
     outcome: Outcome
     code: Annotated[
@@ -314,7 +312,7 @@ class Check(msgspec.Struct, frozen=True):
     required: Annotated[str, Meta(description="Value that the request requires.")] = ""
 
 
-class Explanation(msgspec.Struct, frozen=True):
+class Explanation(View):
     """Every check in the order of the decision, including those after the first failure."""
 
     example: ClassVar = {
