@@ -26,8 +26,8 @@ SHORT, LONG = 1_000, 8_000
 SHORT_S = 0.002
 ALPHABET = "a0A-_.:/ ~\x01"
 CATEGORIES = {"CATEGORY_DIGIT": "0", "CATEGORY_WORD": "a", "CATEGORY_SPACE": " "}
-#: An expression that is an argument of a function, and the modules with one: the patterns of fields,
-#: settings and links are also found where they are declared.
+#: An expression that is an argument of a function, and the modules with one: the patterns of
+#: fields, settings and links are also found where they are declared.
 LOCAL = "<local>"
 LOCAL_MODULES = {
     f"gatehouse.{name}"

@@ -75,7 +75,7 @@ _HEADER_CHARS = string.ascii_letters.encode() + string.digits.encode() + b"_-"
 _ALG = re.compile(b"hbGci|ImFsZy|iYWxnI")
 #: Maximum size in bytes of the text before the payload that can contain the header, and the maximum
 #: number of positions at which the header is searched.
-_HEADER_BYTES_MAX, _HEADER_STARTS_MAX = 512, 8
+_HEADER_BYTES_MAX, _HEADER_STARTS_MAX = 512, 4
 
 _COMPILED = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
 

@@ -231,7 +231,8 @@ def operation(endpoint: Endpoint) -> str:
 
 def test_every_list_has_its_largest_page() -> None:
     with_query = {operation(endpoint) for endpoint in ENDPOINTS if endpoint.query is not None}
-    assert with_query - QUERIES.keys() == {"export_audit"}  # filters reduce the response
+    # `end_core` returns nothing, and the filters of `export_audit` reduce the response.
+    assert with_query - QUERIES.keys() == {"end_core", "export_audit"}
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=operation)
