@@ -28,7 +28,6 @@ from tools.attack.attacks import (
     Operation,
     Outcome,
     Target,
-    Usage,
     attack_all,
     usage_of,
 )
@@ -78,7 +77,8 @@ async def attack_sandbox(home: Path, others: Sequence[Attack] = SANDBOX_ATTACKS)
     """Run the attacks and these others against the sandbox with this state folder, with a Core that
     records requests.
     """
-    stack = json.loads((home / "up.json").read_text())
+    stack, state = json.loads((home / "up.json").read_text()), RunStateFile(home).read()
+    processes = {child.name: child.pid for child in (state.children if state else ())}
     operator = f"Authorization: Bearer {stack['admin_token']}"
     console, sharing = Service(stack["console"]), Service(stack["sharing"])
     form = ("Content-Type: multipart/form-data; boundary=b",)
@@ -120,7 +120,7 @@ async def attack_sandbox(home: Path, others: Sequence[Attack] = SANDBOX_ATTACKS)
             core_name=CORE_NAME,
             proxied=proxied,
             scan=(str(Path(sys.executable).with_name("gatehouse")), "scan"),
-            usage=partial(_usage, home),
+            usage=partial(usage_of, processes),
             slow_clients=60,
             deadline_s=SANDBOX_DEADLINE_S,
             at_once=8,
@@ -130,11 +130,6 @@ async def attack_sandbox(home: Path, others: Sequence[Attack] = SANDBOX_ATTACKS)
             failure = "the Core cannot be reached through the gateway"
             return [Outcome("the recording Core", 1, [failure])]
         return await attack_all(target, others)
-
-
-def _usage(home: Path) -> dict[str, Usage]:
-    state = RunStateFile(home).read()
-    return usage_of({child.name: child.pid for child in (state.children if state else ())})
 
 
 def show(outcomes: Sequence[Outcome], target: str) -> int:
