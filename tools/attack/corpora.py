@@ -26,6 +26,8 @@ MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
             b"GET / HTTP/2.0\r\nHost: gateway.test\r\n\r\n",
             b"GET  /  RTSP/1.1\r\nHost: gateway.test\r\n\r\n",
             b"SOURCE / ICE/1.0\r\nHost: gateway.test\r\n\r\n",
+            b"GET http://a@gateway.test/ HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
+            b"GET ftp://gateway.test/ HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
             b"GET /#a HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
             b"GET /\xff HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
             *(
@@ -39,6 +41,7 @@ MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
             _POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             _POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
             _POST + b"Content-Length: +5\r\n\r\n",
+            _POST + b"Content-Length: " + b"0" * 5_000 + b"5\r\n\r\nhello",
             _POST + b"Transfer-Encoding: chunked, identity\r\n\r\n",
             _POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
             _POST + b"Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n",

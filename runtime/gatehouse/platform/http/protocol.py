@@ -65,6 +65,9 @@ _FRAMING_BYTES_MAX = 4096
 _HEADERS_MAX = 100
 _HEAD_BYTES_MAX = 65_536
 
+#: Maximum number of digits of a Content-Length. Python reads at most 4,300.
+_LENGTH_DIGITS_MAX = 20
+
 #: A DNS name or IPv4 address, or an IPv6 address in brackets, with an optional port: the hosts of
 #: RFC 3986, section 3.2.2, that a server can have.
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
@@ -410,6 +413,8 @@ class HttpProtocol(asyncio.Protocol, Connection):
             )
         if names.count(b"transfer-encoding") > 1 or coding.strip().lower() != b"chunked":
             raise BadRequest("The only supported transfer coding is chunked.")
+        if len(values.get(b"content-length", b"")) > _LENGTH_DIGITS_MAX:
+            raise BadRequest("The header Content-Length has too many digits.")
         if b"#" in self._url or not self._url.isascii():
             raise BadRequest(
                 "The request target contains a # or a byte that is not ASCII; percent-encode it."
@@ -425,7 +430,9 @@ class HttpProtocol(asyncio.Protocol, Connection):
         url = httptools.parse_url(self._url)
         if not url.path or not url.path.startswith(b"/"):
             raise BadRequest("The request target has no path.")
-        authority = self._url.partition(b"//")[2].partition(b"/")[0].rpartition(b"@")[2]
+        authority = self._url.partition(b"//")[2].partition(b"/")[0]
+        if b"@" in authority or url.schema.lower() not in (b"http", b"https"):
+            raise BadRequest("The request target is not the URL of an HTTP resource.")
         if asgi.host_of(authority) != asgi.host_name({"headers": self._headers}):
             raise BadRequest("The request target and the Host header have different hosts.")
         return url.path, url.query or b""
