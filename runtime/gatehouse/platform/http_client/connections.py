@@ -31,6 +31,7 @@ IDLE_MAX = 100
 #: Maximum size of the headers of a response, in bytes, and maximum number of headers.
 _RESPONSE_HEAD_BYTES_MAX = 65_536
 _RESPONSE_HEADERS_MAX = 200
+_LENGTH_DIGITS_MAX = 20  # Python reads at most 4,300 digits
 
 #: Maximum size of a read. Reading pauses when this number of bytes waits for the client, until the
 #: client reads.
@@ -272,7 +273,10 @@ class Connection(asyncio.BufferedProtocol):
             or len(self.headers) >= _RESPONSE_HEADERS_MAX
         ):
             raise CoreUnreachable(detail="the headers of the response are too large")
-        self.headers.append((name.decode("ascii").lower(), value.decode("latin-1")))
+        text = name.decode("ascii").lower()
+        if text == "content-length" and len(value) > _LENGTH_DIGITS_MAX:
+            raise CoreUnreachable(detail="invalid response")
+        self.headers.append((text, value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()

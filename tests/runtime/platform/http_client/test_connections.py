@@ -298,6 +298,7 @@ async def test_body_can_end_with_the_connection(clients: UpstreamClients, core: 
 @pytest.mark.bound(
     "http_client.connections:_RESPONSE_HEADERS_MAX",
     "http_client.connections:_RESPONSE_HEAD_BYTES_MAX",
+    "http_client.connections:_LENGTH_DIGITS_MAX",
 )
 @pytest.mark.parametrize(
     "response",
@@ -307,6 +308,7 @@ async def test_body_can_end_with_the_connection(clients: UpstreamClients, core: 
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"0" * 5_000 + b"5\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: " + b"a" * 70_000 + b"\r\n\r\nhello",
@@ -321,6 +323,7 @@ async def test_body_can_end_with_the_connection(clients: UpstreamClients, core: 
         "no-last-chunk",
         "two-framings",
         "two-lengths",
+        "long-length",
         "bad-chunk",
         "101",
         "long",
