@@ -12,7 +12,7 @@ import msgspec
 
 from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.addresses import network_of
-from gatehouse.core.audit_chain import Checkpoint, signed_bytes
+from gatehouse.core.audit_chain import Checkpoint, is_signed, public_keys, signed_bytes
 from gatehouse.core.audit_events import AuditAction, Details
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Conflict, NotFound, Unavailable
@@ -125,7 +125,9 @@ class CheckpointArchive:
 
 @dataclass(slots=True, eq=False)
 class Checkpointer:
-    """Creates a checkpoint if there are new rows and the last checkpoint is `interval_s` old.
+    """Creates a checkpoint if there are new rows and the last checkpoint is `interval_s` old, or if
+    the last one is not signed with the key: a process with the rights of the application can insert
+    checkpoints.
 
     A broken chain is never signed. Instead, each run calls `on_broken` with the sequence number of
     the first broken row. A checkpoint is stored in the archive first and then in the database, so
@@ -157,7 +159,8 @@ class Checkpointer:
         new_rows = await self.trail.newest_seq() - (0 if last is None else last.seq)
         age_s = self.clock.now() - (self._started_at if last is None else last.taken_at)
         # A negative number means that rows were deleted. `take` detects and reports the deletion.
-        if new_rows == 0 or (new_rows > 0 and age_s < self.interval_s):
+        is_due = new_rows < 0 or (new_rows > 0 and age_s >= self.interval_s)
+        if not is_due and (last is None or await self._is_signed(last)):
             self._due_since = None
             return None
         if self._due_since is None:
@@ -176,7 +179,8 @@ class Checkpointer:
         if last is not None and newest < last.seq:
             self.on_broken(newest + 1)
             return None
-        new = await self.trail.uncheckpointed(last)
+        known = last if last is not None and await self._is_signed(last) else None
+        new = await self.trail.uncheckpointed(known)
         if new.broken is not None:
             self.on_broken(new.broken)
             return None
@@ -191,6 +195,9 @@ class Checkpointer:
         )
         await self.archive.put(checkpoint)
         return checkpoint if await self.trail.add_checkpoint(checkpoint) else None
+
+    async def _is_signed(self, checkpoint: Checkpoint) -> bool:
+        return is_signed(checkpoint, public_keys(await self.signer.public_key()))
 
 
 @dataclass(frozen=True, slots=True)

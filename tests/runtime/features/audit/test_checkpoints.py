@@ -32,6 +32,7 @@ from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.db.pool import Pool
 from moto import mock_aws
 
+from sandbox.errors import SandboxError
 from tests.runtime.clocks import ManualClock
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import open_console
@@ -272,6 +273,34 @@ async def test_application_role_cannot_change_checkpoints(setup: Setup) -> None:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await pool.execute(statement)
     assert (await setup.trail.last_checkpoint()) is not None
+
+
+@pytest.mark.parametrize("seq", [2, 3])
+async def test_only_a_signed_checkpoint_postpones_the_next_one(setup: Setup, seq: int) -> None:
+    """A process with the rights of the application can insert checkpoints."""
+    await setup.append(3)
+    forged = await setup.trail.uncheckpointed(None)
+    await setup.trail.add_checkpoint(
+        Checkpoint(seq, forged.last_hash, setup.clock.now(), "key", ECDSA_P256, b"forged")
+    )
+    await setup.checkpointer.run_once()
+    assert [each.seq for each in stored(setup.archive)] == [3]
+    setup.clock.advance(90)
+    assert setup.checkpointer.delay_s == (90 if seq == 3 else 0)
+    assert await setup.findings() is None
+
+
+@pytest.mark.parametrize(
+    "value", ["seq = 0", "taken_at = '10000-01-01Z'", "taken_at = '-infinity'"]
+)
+async def test_application_role_cannot_insert_an_unreadable_checkpoint(
+    setup: Setup, value: str
+) -> None:
+    await setup.append(1)
+    taken = await setup.checkpointer.take()
+    with pytest.raises(SandboxError, match="check constraint"):
+        setup.database.sql(f"UPDATE audit_checkpoint SET {value}")  # noqa: S608
+    assert await setup.trail.last_checkpoint() == taken
 
 
 async def test_concurrent_checkpoint_is_stored_once(setup: Setup) -> None:

@@ -188,9 +188,11 @@ CREATE INDEX audit_event_action ON audit_event (action, seq);
 CREATE INDEX audit_event_time ON audit_event (occurred_at);
 
 CREATE TABLE audit_checkpoint (
-    seq       bigint      PRIMARY KEY,  -- the last audit event that the checkpoint covers
+    -- The last audit event that the checkpoint covers.
+    seq       bigint      PRIMARY KEY CHECK (seq > 0),
     hash      bytea       NOT NULL CHECK (octet_length(hash) = 32),
-    taken_at  timestamptz NOT NULL,
+    taken_at  timestamptz NOT NULL
+        CHECK (taken_at >= '1970-01-01Z' AND taken_at < '2200-01-01Z'),
     key_id    text        NOT NULL,
     algorithm text        NOT NULL,
     signature bytea       NOT NULL
