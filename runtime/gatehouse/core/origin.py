@@ -106,7 +106,7 @@ def _checked_host(host: str, *, in_brackets: bool) -> str:
     # allowed for Cores.
     if in_brackets or re.fullmatch(r"0x[0-9a-f]*|[0-9]+", host.rpartition(".")[2]):
         try:
-            return str(ipaddress.ip_address(host))
+            return str(ipaddress.ip_address(host.replace("%", " ")))  # without a zone ID
         except ValueError:
             raise ValueError(_BAD_HOST) from None
     if not _HOST_NAME.fullmatch(host):

@@ -33,6 +33,7 @@ REJECTED_URLS = (
     "https://core.example.com:99999",
     "http://2130706433/",
     "http://0x7f000001",
+    "http://[2001:db8::1%25eth0]",
     "http://127.1",
     "http://0177.0.0.1",
     "http://core_1.example.com",

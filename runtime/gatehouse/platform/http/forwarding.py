@@ -275,7 +275,8 @@ class CoreUrls(msgspec.Struct, frozen=True, gc=False):
         Empty for a cookie of the console.
         """
         pair, *attributes = value.split(";")
-        name = pair.strip().lower()
+        # Some browsers send the value of a cookie without a name (`=a`) like a name.
+        name = pair.strip("= \t").lower()
         if name.startswith(CONSOLE_COOKIE.lower()):
             return ""
         kept = [pair]

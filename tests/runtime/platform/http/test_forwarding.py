@@ -377,6 +377,7 @@ def test_backslashes_do_not_show_the_address_of_the_core(start: str) -> None:
         (HOST_BASE, "a=1; Path=/app/", "a=1; Path=/"),
         (STRIPPED, "__Host-gatehouse=fixed; Path=/; Secure", None),
         (STRIPPED, " __host-Gatehouse-sign-in=fixed", None),
+        (STRIPPED, " = __Host-gatehouse=fixed", None),
     ],
 )
 def test_cookie_has_the_path_of_clients_and_no_domain(
