@@ -34,6 +34,7 @@ MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
                 b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"
                 for host in _INVALID_HOSTS.split(b"|")
             ),
+            b"GET / HTTP/1.1\r\nHost: " + b"a" * 300 + b"\r\n\r\n",
             b"nonsense\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: gateway.test\r\nBad Name: 1\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: gateway.test\r\nX: 1\r\n folded\r\n\r\n",

@@ -71,6 +71,8 @@ _LENGTH_DIGITS_MAX = 20
 #: A DNS name or IPv4 address, or an IPv6 address in brackets, with an optional port: the hosts of
 #: RFC 3986, section 3.2.2, that a server can have.
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
+#: The size of the longest host with a port, and one byte.
+_HOST_BYTES = 262
 
 #: Maximum size of a body without which a request does not begin.
 _FIRST_BYTES_MAX = 16_384
@@ -407,7 +409,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
         names = [name for name, _ in self._headers] if len(values) < len(self._headers) else []
         if names.count(b"host") > 1 or (host is None and version == "1.1"):
             raise BadRequest("The request must have exactly one Host header.")
-        if host is not None and not _is_host(host):
+        if host is not None and not _is_host(host[:_HOST_BYTES]):
             raise BadRequest(
                 "The Host header must be a DNS name or an IP address, with an optional port."
             )
