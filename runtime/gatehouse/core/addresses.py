@@ -14,6 +14,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
+#: Addresses are kept in memory, and a zone ID can have any length.
+_CHARS_MAX = 64
 
 
 class ClientAddresses:
@@ -44,7 +46,7 @@ class ClientAddresses:
         hops = [hop.strip() for value in forwarded_for for hop in value.split(",") if hop.strip()]
         for hop in reversed(hops):
             # An IPv4 address has only this form, and parsing it takes longer.
-            address = hop if _IPV4.fullmatch(hop) else parse_address(hop)
+            address = hop if _IPV4.fullmatch(hop) else parse_address(hop[:_CHARS_MAX])
             if address is None:
                 return (
                     peer  # not an IP address, so this entry and all entries before it are ignored
