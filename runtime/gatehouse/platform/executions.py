@@ -9,7 +9,8 @@ call `in_task` first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from types import coroutine
@@ -26,13 +27,21 @@ class Cancellable(Protocol):
 
 
 class Execution:
-    """A coroutine that runs. `running`: contains this object or the task while it waits."""
+    """A coroutine that runs. `running`: contains this object or the task while it waits. `ended`:
+    called when the coroutine has ended, also with an error.
+    """
 
-    __slots__ = ("_context", "_coroutine", "_running", "_waits_for")
+    __slots__ = ("_context", "_coroutine", "_ended", "_running", "_waits_for")
 
-    def __init__(self, work: Coroutine[Any, Any, None], running: set[Cancellable]) -> None:
+    def __init__(
+        self,
+        work: Coroutine[Any, Any, None],
+        running: set[Cancellable],
+        ended: Callable[[], None],
+    ) -> None:
         self._coroutine = work
         self._running = running
+        self._ended = ended
         self._context = copy_context()
         #: A future, or the task after `in_task`.
         self._waits_for: asyncio.Future[Any] | None = None
@@ -47,8 +56,9 @@ class Execution:
         """Runs the coroutine until it waits or ends. The future raises its result or error."""
         try:
             waits_for = self._context.run(self._coroutine.send, None)
-        except StopIteration:
+        except BaseException:
             self._running.discard(self)
+            self._end()
             return
         if waits_for is None:
             self._running.discard(self)
@@ -66,9 +76,15 @@ class Execution:
     def _end_task(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._coroutine.close()  # a task that is cancelled before it begins has not resumed it
+        self._end()
+
+    def _end(self) -> None:
+        self._ended()
+        del self._ended  # can refer to this object, which is freed without garbage collection then
 
     async def _rest(self) -> None:
-        await cast("Coroutine[Any, Any, None]", _resumed(self._coroutine))
+        with suppress(BaseException):
+            await cast("Coroutine[Any, Any, None]", _resumed(self._coroutine))
 
 
 @coroutine

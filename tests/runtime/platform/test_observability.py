@@ -186,9 +186,10 @@ def test_other_lines_below_log_level_are_omitted(level: Any, out: Out) -> None:
 
 def test_lines_of_a_request_have_its_ids(out: Out) -> None:
     log = Logger("info", Stream(out))
-    with ActiveRequest(Tracer(), TRACE):
-        log.info("slow query", ms=700)
-        log.info("other", request_id="req_2")
+    active = ActiveRequest(Tracer(), TRACE)
+    log.info("slow query", ms=700)
+    log.info("other", request_id="req_2")
+    active.ended = True
     log.info("stopped")
     ids = [(line.get("request_id"), line.get("trace_id")) for line in out.lines()]
     assert ids == [("req_1", TRACE.trace_id), ("req_2", TRACE.trace_id), (None, None)]

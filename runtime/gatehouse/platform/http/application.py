@@ -5,7 +5,7 @@ error, logs the request, and starts and stops the service.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -147,12 +147,15 @@ def _other_method(allowed: str) -> Handler:
 async def run(request: Request, routes: Routes) -> None:
     """Calls the handler of a request, sends the response or an error, and logs the request."""
     started = time.perf_counter()
+    active = ActiveRequest(request.service.observer.tracer, request.trace)
     try:
-        with ActiveRequest(request.service.observer.tracer, request.trace):
+        try:
             route = routes.find(request)
             if not route.begins_without_task:
                 await in_task()
             response = await route.handler(request)
+        finally:
+            active.ended = True
         if response is not None:
             await request.send_response(response)
     except Refused as exc:
@@ -185,9 +188,6 @@ class Application:
     routes: None if the routes are known when the service has started.
     """
 
-    #: See `Exchange.call`.
-    begins_without_task = True
-
     def __init__(
         self, observer: Observer, start: Start | None = None, routes: Routes | None = None
     ) -> None:
@@ -198,8 +198,17 @@ class Application:
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
-        elif self.routes is not None:
-            await run(self.routes.service.request(scope, receive, send), self.routes)
+        else:
+            await self.begin(scope, receive, send)
+
+    def begin(
+        self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send
+    ) -> Coroutine[Any, Any, None]:
+        """Processes a request. A server can run the coroutine without a task (see
+        `Exchange.call`). The application must have started.
+        """
+        assert self.routes is not None  # noqa: S101 - otherwise the server does not accept requests
+        return run(self.routes.service.request(scope, receive, send), self.routes)
 
     async def _lifespan(self, receive: asgi.Receive, send: asgi.Send) -> None:
         await receive()

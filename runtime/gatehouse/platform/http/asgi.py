@@ -77,8 +77,7 @@ class StreamedResponse(NamedTuple):
 
 def encode_headers(headers: Iterable[Header]) -> bytes:
     """The header lines of a response."""
-    lines = [b": ".join(header) for header in headers]
-    return b"\r\n".join([*lines, b""])
+    return b"\r\n".join([*map(b": ".join, headers), b""])
 
 
 def host_name(scope: Scope) -> bytes:

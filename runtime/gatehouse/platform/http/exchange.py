@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 
 from gatehouse.core.errors import GatehouseError
@@ -34,7 +35,7 @@ _STATUS_LINES = {
 def response_head(status: int, date_line: bytes, lines: bytes) -> bytes:
     """Status line and headers of a response. lines: header lines, see `asgi.encode_headers`."""
     line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-    return b"%b%b%b\r\n" % (line, date_line, lines)
+    return b"%b%b%b" % (line, date_line, lines)
 
 
 def error_response(error: GatehouseError) -> asgi.Response:
@@ -65,16 +66,16 @@ class Exchange:
     """A request at the server, which serves complete bodies and responses without ASGI messages.
     The scope contains it under `_EXCHANGE` until the response is complete.
 
-    scope: ASGI scope. is_received: the whole request has been received. disconnected: the client
-    has disconnected. is_cancelled_on_disconnect: then the application is cancelled. is_started:
-    `call` was called. begins_with_body: the application is called when the body has been received.
-    keep_alive: the connection is kept after the response.
+    scope: ASGI scope. values: the last value of each header. is_received: the whole request has
+    been received. disconnected: the client has disconnected. is_cancelled_on_disconnect: then the
+    application is cancelled. is_started: `call` was called. begins_with_body: the application is
+    called when the body has been received. keep_alive: the connection is kept after the response.
     """
 
     # Attributes of the class are the initial values, which saves most of the time of `__init__`.
     is_received = disconnected = is_cancelled_on_disconnect = False
     is_started = begins_with_body = response_started = response_complete = False
-    _end_read = _has_body = _chunked = False
+    _end_read = _chunked = _sends_body = False
     #: Bytes of the body that wait for the application.
     waiting_bytes = 0
     _body_left: int | None = None
@@ -85,11 +86,13 @@ class Exchange:
         self,
         connection: Connection,
         scope: asgi.Scope,
+        values: dict[bytes, bytes],
         *,
         keep_alive: bool,
         expects_continue: bool,
     ) -> None:
         self.scope = scope
+        self.values = values
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
         self._connection = connection
@@ -138,33 +141,39 @@ class Exchange:
 
     @property
     def is_writable(self) -> bool:
-        """False if the client has to read earlier responses first, or has disconnected."""
-        return not (self._transport.write_paused or self.disconnected)
+        """False if the client has to read earlier responses first, or has disconnected, and after
+        the response.
+        """
+        return not (self._transport.write_paused or self.disconnected or self.response_complete)
 
     def respond(self, response: asgi.Response) -> None:
         """Sends a complete response. Has no effect if the client has disconnected."""
         if self.disconnected:
             return
-        head = self._begin(response.status, response.headers)
-        self._transport.send(head + self._part(response.body, more=False))
+        status, headers, body = response
+        head = self._head(status, headers)
+        if not self._has_body(status):
+            body = b""
+        elif (length := b"\r\ncontent-length: %d\r\n" % len(body)) not in head:
+            if b"\r\ncontent-length: " in head:
+                raise RuntimeError("The Content-Length of the response is not that of its body.")
+            head += length[2:]
+        self._transport.send(b"%b\r\n%b" % (head, body))
         self._complete()
 
     def call(self, app: asgi.App) -> None:
-        """Lets an ASGI application respond. An application with the attribute
-        `begins_without_task` calls `in_task` itself.
+        """Lets an ASGI application respond. An application with a method `begin`, which has the
+        same parameters, calls `in_task` itself.
         """
         self.is_started = True
-        self._execution = Execution(self._run(app), self._connection.worker.running)
+        begin = getattr(app, "begin", None) or partial(_in_task, app)
+        work = begin(self.scope, self._receive, self._send)
+        self._execution = Execution(work, self._connection.worker.running, self._end_call)
 
     # ASGI
 
-    async def _run(self, app: asgi.App) -> None:
-        try:
-            if not getattr(app, "begins_without_task", False):
-                await in_task()
-            await app(self.scope, self._receive, self._send)
-        except BaseException:  # noqa: S110 - the application logs its errors; a cancelled task ends here
-            pass
+    def _end_call(self) -> None:
+        """Called when the application has ended, which logs its errors."""
         if self.response_complete or self.disconnected:
             return
         if self.response_started:
@@ -207,28 +216,35 @@ class Exchange:
             raise RuntimeError("The response is shorter than its Content-Length.")
         self._complete()
 
-    def _begin(self, status: int, headers: Sequence[asgi.Header]) -> bytes:
-        """The head of a response, whose body follows."""
+    def _has_body(self, status: int) -> bool:
+        return self.scope["method"] != "HEAD" and status not in _NO_BODY
+
+    def _head(self, status: int, headers: Sequence[asgi.Header]) -> bytes:
+        """Status line and headers of a response."""
         lines = asgi.encode_headers(headers)
         if not len(headers) == lines.count(b"\r") == lines.count(b"\n") or b"\0" in lines:
             raise RuntimeError("A header of the response contains a line break or NUL.")
-        values = dict(headers)
-        length, closes = values.get(b"content-length"), b"close" in values.get(b"connection", b"")
-        self._has_body = self.scope["method"] != "HEAD" and status not in _NO_BODY
-        self._chunked = self._has_body and length is None and self.scope["http_version"] == "1.1"
-        self._body_left = int(length) if length and self._has_body else None
-        if self._chunked:
-            lines += b"transfer-encoding: chunked\r\n"
         self.response_started, connection = True, self._connection
+        closes = b"connection: " in lines and b"close" in dict(headers).get(b"connection", b"")
         if closes or (connection.worker.draining and not connection.has_more()):
             self.keep_alive = False
         if not (self.keep_alive or closes):
             lines += CLOSE_LINE
         return response_head(status, connection.worker.date_line(), lines)
 
+    def _begin(self, status: int, headers: Sequence[asgi.Header]) -> bytes:
+        """The head of a response whose body follows."""
+        head, length = self._head(status, headers), dict(headers).get(b"content-length")
+        self._sends_body = self._has_body(status)
+        if length is not None and self._sends_body:
+            self._body_left = int(length)
+        elif self._sends_body and self.scope["http_version"] == "1.1":
+            self._chunked, head = True, head + b"transfer-encoding: chunked\r\n"
+        return head + b"\r\n"
+
     def _part(self, body: bytes, *, more: bool) -> bytes:
         """A part of the body as it is sent."""
-        if not self._has_body:
+        if not self._sends_body:
             return b""
         if self._chunked:
             chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
@@ -251,25 +267,17 @@ def exchange_of(scope: asgi.Scope) -> Exchange | None:
     return exchange
 
 
-async def send_response(scope: asgi.Scope, send: asgi.Send, response: asgi.Response) -> None:
-    """Send a complete response."""
-    exchange = exchange_of(scope)
-    if exchange is not None and exchange.is_writable:
-        exchange.respond(response)
-    else:
-        await asgi.send_messages(send, response)
+async def _in_task(
+    app: asgi.App, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send
+) -> None:
+    await in_task()
+    await app(scope, receive, send)
 
 
 async def read_body(scope: asgi.Scope, receive: asgi.Receive, bytes_max: int) -> bytes:
     """Read the request body. Raises BodyTooLarge, TooManyRequests and Unavailable if the worker
     keeps too many bytes of unfinished bodies in memory, and ClientGone if the client
     disconnects."""
-    exchange = exchange_of(scope)
-    if exchange is not None and exchange.is_received:
-        content = exchange.take_body()
-        if len(content) > bytes_max:
-            raise asgi.too_large_error(bytes_max)
-        return content
     body = []
     with body_memory(scope) as keep:
         async for chunk in asgi.body_chunks(scope, receive, bytes_max):

@@ -386,6 +386,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
         exchange = self._receiving = Exchange(
             self,
             scope,
+            values,
             keep_alive=is_1_1 and not self._is_upgrade and parser.should_keep_alive(),
             # A client with HTTP/1.0 does not know status 100 (RFC 9110, section 10.1.1).
             expects_continue=is_1_1 and expected.lower() == b"100-continue",
@@ -611,7 +612,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
         exchange.end()
         self.transport.resume_reading()
         lines = asgi.encode_headers(headers)
-        self.transport.write(response_head(101, self.worker.date_line(), lines))
+        self.transport.write(response_head(101, self.worker.date_line(), lines) + b"\r\n")
         data, self._upgrade_data = bytes(self._upgrade_data), None
         self._upgraded, self._on_shutdown = protocol, on_shutdown
         protocol.connection_made(self.transport.transport)
@@ -656,7 +657,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
         response = error_response(error)
         lines = asgi.encode_headers(response.headers) + CLOSE_LINE
         head = response_head(response.status, self.worker.date_line(), lines)
-        self.transport.write(head + response.body)
+        self.transport.write(b"%b\r\n%b" % (head, response.body))
         self._linger()
 
     def _linger(self) -> None:

@@ -15,7 +15,7 @@ from gatehouse.core.errors import GatehouseError
 from gatehouse.core.roles import Role
 from gatehouse.core.token import Pepper
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.exchange import read_body, send_response
+from gatehouse.platform.http.exchange import exchange_of, read_body
 from gatehouse.platform.http.fields import Cursors
 from gatehouse.platform.observability import Observer, WebSocketUse
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
@@ -119,8 +119,6 @@ class Request:
     _added: tuple[asgi.Header, ...] = ()
     _trace: RequestTrace | None = None
     _client: str | None = None
-    #: The last value of each header.
-    _last_values: dict[bytes, bytes] | None = None
 
     def __init__(
         self,
@@ -139,6 +137,9 @@ class Request:
         self.send = send
         self.template = template
         self.request_id: RequestId = asgi.request_id()
+        #: None for a server that does not support complete responses.
+        self.exchange = exchange_of(scope)
+        self._last_values = dict(self.fields) if self.exchange is None else self.exchange.values
 
     @property
     def trace(self) -> RequestTrace:
@@ -182,13 +183,10 @@ class Request:
 
     def values(self, name: bytes) -> list[str]:
         """All values of a header, in order. `name`: header name in lowercase."""
-        last = self._last_values
-        if last is None:
-            last = self._last_values = dict(self.fields)
-        value = last.get(name)
+        value = self._last_values.get(name)
         if value is None:
             return []
-        if len(last) == len(self.fields):
+        if len(self._last_values) == len(self.fields):
             return [value.decode("latin-1")]
         return [value.decode("latin-1") for field, value in self.fields if field == name]
 
@@ -205,9 +203,14 @@ class Request:
         """The body as it arrives, of any size. Raises ClientGone."""
         return asgi.body_chunks(self.scope, self.receive, sys.maxsize)
 
-    def body(self, bytes_max: int) -> Awaitable[bytes]:
+    async def body(self, bytes_max: int) -> bytes:
         """The body. Raises BodyTooLarge, TooManyRequests, Unavailable and ClientGone."""
-        return read_body(self.scope, self.receive, bytes_max)
+        if self.exchange is None or not self.exchange.is_received:
+            return await read_body(self.scope, self.receive, bytes_max)
+        content = self.exchange.take_body()
+        if len(content) > bytes_max:
+            raise asgi.too_large_error(bytes_max)
+        return content
 
     @property
     def authenticated(self) -> Caller:
@@ -278,11 +281,14 @@ class Request:
     def _own_headers(self, headers: Iterable[asgi.Header]) -> list[asgi.Header]:
         return [(b"x-request-id", self.request_id.encode()), *headers, *self._added]
 
-    def send_response(self, response: asgi.Response | asgi.StreamedResponse) -> Awaitable[None]:
+    async def send_response(self, response: asgi.Response | asgi.StreamedResponse) -> None:
         self.status = response.status
         if isinstance(response, asgi.StreamedResponse):
-            return asgi.send_stream(self.receive, self.send, response, head=self.is_head)
-        return send_response(self.scope, self.send, response)
+            await asgi.send_stream(self.receive, self.send, response, head=self.is_head)
+        elif self.exchange is not None and self.exchange.is_writable:
+            self.exchange.respond(response)
+        else:
+            await asgi.send_messages(self.send, response)
 
     def problem(self, refused: Refused) -> asgi.Response:
         """The response to an error, which is also logged."""

@@ -147,24 +147,18 @@ class Tracer:
 
 
 class ActiveRequest:
-    """Declares in a `with` block that the current task or coroutine handles a request. Log lines
-    contain its IDs, and calls to other systems add spans to its trace.
+    """The request that the current task or coroutine handles from now on, until it has ended. Log
+    lines contain its IDs, and calls to other systems add spans to its trace.
     """
 
-    __slots__ = ("_token", "ended", "trace", "tracer")
+    __slots__ = ("ended", "trace", "tracer")
 
     def __init__(self, tracer: Tracer, trace: RequestTrace) -> None:
         self.tracer = tracer
         self.trace = trace
-        #: True after the response. Tasks that the request started can continue longer.
+        #: True after the handler. Tasks that the request started can continue longer.
         self.ended = False
-
-    def __enter__(self) -> None:
-        self._token = _active.set(self)
-
-    def __exit__(self, *_: object) -> None:
-        self.ended = True
-        _active.reset(self._token)
+        _active.set(self)
 
 
 _active: ContextVar[ActiveRequest | None] = ContextVar("gatehouse_request", default=None)

@@ -25,7 +25,6 @@ from gatehouse.features.cores.response_cache import (
 from gatehouse.features.cores.service import credential_headers
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.exchange import exchange_of
 from gatehouse.platform.http.forwarding import CorePath, CoreUrls, returned
 from gatehouse.platform.http_client.upstream import UpstreamRequest, UpstreamResponse
 from gatehouse.services.gateway.asgi import RequestContext
@@ -177,7 +176,7 @@ class Forwarding:
     async def _respond(
         self, core: CoreRecord, sending: AbstractAsyncContextManager[UpstreamResponse]
     ) -> None:
-        exchange = exchange_of(self.context.scope)
+        exchange = self.context.exchange
         if exchange is not None:
             # A body that is streamed detects the disconnect itself.
             exchange.is_cancelled_on_disconnect = not isinstance(self.request.body, AsyncIterator)

@@ -37,7 +37,6 @@ from gatehouse.core.verification import RateLimitState, SignedRequest, Verificat
 from gatehouse.features.cores.service import live_instances
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi, forwarding, websocket
-from gatehouse.platform.http.exchange import read_body
 from gatehouse.platform.http.forwarding import CorePath, core_path
 from gatehouse.platform.http.header_names import names_for
 from gatehouse.platform.http.request import Refused
@@ -86,11 +85,7 @@ async def forward(context: RequestContext) -> None:
         # The body of a signed request is read and verified before any of it is forwarded. A body
         # above the size limit results in status 413.
         has_body = bool(context.values(b"content-length") or context.values(b"transfer-encoding"))
-        body = (
-            await read_body(context.scope, context.receive, dependencies.body_max_bytes)
-            if has_body
-            else None
-        )
+        body = await context.body(dependencies.body_max_bytes) if has_body else None
         signed = _signed_request(context, body)
     request = VerificationRequest(
         scopes=(SCOPE,),
@@ -376,7 +371,7 @@ async def _received_body(context: RequestContext) -> FramedBody:
         return _chunks(context), [("content-length", str(size))]
     # Content-Length is sent even if it is zero, because some servers return 411 for a POST request
     # without the header.
-    return _framed_body(await read_body(context.scope, context.receive, INLINE_BYTES_MAX))
+    return _framed_body(await context.body(INLINE_BYTES_MAX))
 
 
 def _chunks(context: RequestContext) -> AsyncIterator[bytes]:

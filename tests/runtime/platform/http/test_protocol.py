@@ -17,13 +17,20 @@ from typing import Any
 import pytest
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
-from gatehouse.platform.http.asgi import JSON, ClientGone, Response, reply, response_headers
+from gatehouse.platform.http.asgi import (
+    JSON,
+    ClientGone,
+    Response,
+    reply,
+    response_headers,
+    send_messages,
+)
 from gatehouse.platform.http.connections import (
     BODIES_BYTES_MAX,
     NETWORK_BODIES_BYTES_MAX,
     Connections,
 )
-from gatehouse.platform.http.exchange import _WAITING_BYTES_MAX, read_body, send_response
+from gatehouse.platform.http.exchange import _WAITING_BYTES_MAX, exchange_of, read_body
 from gatehouse.platform.http.listening import listen
 from gatehouse.platform.http.protocol import _HEAD_SLICE_BYTES, HttpProtocol
 from gatehouse.platform.http.server import Server
@@ -89,8 +96,8 @@ class _Application:
     mode: str
 
     @property
-    def begins_without_task(self) -> bool:
-        return self.mode != "task"
+    def begin(self) -> Any:
+        return None if self.mode == "task" else self
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "lifespan" or has_task() == (self.mode == "task")
@@ -143,7 +150,11 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
         await reply(send, exc.status, b"")
         return
     text = f"{scope['path']} {len(body)}".encode()
-    await send_response(scope, send, Response(200, response_headers(text, JSON, ()), text))
+    response, exchange = Response(200, response_headers(text, JSON, ()), text), exchange_of(scope)
+    if exchange is not None and exchange.is_writable:
+        exchange.respond(response)
+    else:
+        await send_messages(send, response)
 
 
 @asynccontextmanager

@@ -92,13 +92,14 @@ async def test_calls_are_spans_of_the_request_until_it_ends() -> None:
         await resume.wait()
         add_call("late", 0.1, {}, None)
 
-    with ActiveRequest(tracer, trace):
-        task = asyncio.create_task(background())
-        with call_span("DynamoDB get_item", {"rpc.system": "aws-api"}):
-            assert is_sampled()
-        with pytest.raises(ValueError, match="failed"), call_span("S3 get_object", {}):
-            raise ValueError("failed")
-        add_call("SELECT", 0.25, {}, None)
+    active = ActiveRequest(tracer, trace)
+    task = asyncio.create_task(background())
+    with call_span("DynamoDB get_item", {"rpc.system": "aws-api"}):
+        assert is_sampled()
+    with pytest.raises(ValueError, match="failed"), call_span("S3 get_object", {}):
+        raise ValueError("failed")
+    add_call("SELECT", 0.25, {}, None)
+    active.ended = True
     resume.set()
     await task
     assert [(span.name, span.failed) for span in spans] == [
@@ -160,9 +161,10 @@ def test_log_lines_of_a_request_contain_its_ids() -> None:
     observer = Observer("console", "info", "test", Stream(out))
     trace = observer.tracer.begin(request_id(1), TraceParent(TRACE, SPAN, False))
     observer.warn("before")
-    with ActiveRequest(observer.tracer, trace):
-        observer.warn("during")
-        observer.log.error("other", request_id="req_2")
+    active = ActiveRequest(observer.tracer, trace)
+    observer.warn("during")
+    observer.log.error("other", request_id="req_2")
+    active.ended = True
     ids = [
         (line.get("request_id"), line.get("trace_id"))
         for line in map(json.loads, out.getvalue().splitlines())

@@ -26,7 +26,12 @@ _SCRIPT = """
 import asyncio
 from gatehouse.platform.http.application import Application
 from gatehouse.platform.http.exchange import Exchange
-Application.begins_without_task = {enabled}
+begin = Application.begin
+async def begin_in_task(*arguments):
+    await asyncio.sleep(0)
+    await begin(*arguments)
+if not {enabled}:
+    Application.begin = begin_in_task
 respond = Exchange.respond
 def recorded(self, response):
     if asyncio.current_task() is None:
@@ -246,6 +251,7 @@ async def _response(port: int, raw: bytes) -> bytes:
     head, end, body = data.partition(b"\r\n\r\n")
     if b"\r\ntransfer-encoding: chunked" in head:
         body = re.sub(rb"[0-9a-f]+\r\n(.*?)\r\n", rb"\1", body, flags=re.DOTALL)
+        head = head.replace(b"\r\ntransfer-encoding: chunked", b"")
     length = re.search(rb"\r\ncontent-length: ([0-9]+)", head)
     if length is not None and int(length[1]) == len(body):
         head = head.replace(length[0], b"")
