@@ -9,9 +9,10 @@ call `in_task` first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from types import coroutine
 from typing import Any, Protocol, cast
@@ -26,39 +27,36 @@ class Cancellable(Protocol):
     def cancel(self, msg: str | None = None) -> object: ...
 
 
-class Execution:
-    """A coroutine that runs. `running`: contains this object or the task while it waits. `ended`:
-    called when the coroutine has ended, also with an error.
-    """
+class Execution(ABC):
+    """A coroutine that runs. `running` contains this object or the task while it waits."""
 
-    __slots__ = ("_context", "_coroutine", "_ended", "_running", "_waits_for")
+    _coroutine: Coroutine[Any, Any, None]
+    _running: set[Cancellable]
+    _context: Context
+    #: A future, or the task after `in_task`.
+    _waits_for: asyncio.Future[Any] | None = None
 
-    def __init__(
-        self,
-        work: Coroutine[Any, Any, None],
-        running: set[Cancellable],
-        ended: Callable[[], None],
-    ) -> None:
-        self._coroutine = work
-        self._running = running
-        self._ended = ended
-        self._context = copy_context()
-        #: A future, or the task after `in_task`.
-        self._waits_for: asyncio.Future[Any] | None = None
+    @abstractmethod
+    def ended(self) -> None:
+        """Called when the coroutine has ended, also with an error."""
+
+    def execute(self, work: Coroutine[Any, Any, None], running: set[Cancellable]) -> None:
+        """Runs a coroutine until it waits or ends."""
+        self._coroutine, self._running, self._context = work, running, copy_context()
         self._continue(None)
 
     def cancel(self, msg: str | None = None) -> None:
-        """Raises CancelledError in the coroutine, which waits."""
+        """Raises CancelledError in the coroutine if it waits."""
         if self._waits_for is not None:
             self._waits_for.cancel(msg)
 
     def _continue(self, _: object) -> None:
-        """Runs the coroutine until it waits or ends. The future raises its result or error."""
+        """Continues the coroutine. The future raises its result or error."""
         try:
             waits_for = self._context.run(self._coroutine.send, None)
         except BaseException:
             self._running.discard(self)
-            self._end()
+            self.ended()
             return
         if waits_for is None:
             self._running.discard(self)
@@ -75,12 +73,9 @@ class Execution:
 
     def _end_task(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
+        self._waits_for = None  # the task refers to this object
         self._coroutine.close()  # a task that is cancelled before it begins has not resumed it
-        self._end()
-
-    def _end(self) -> None:
-        self._ended()
-        del self._ended  # can refer to this object, which is freed without garbage collection then
+        self.ended()
 
     async def _rest(self) -> None:
         with suppress(BaseException):

@@ -8,22 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import OWN_SCHEME, KeyId, KeyRecord
 from gatehouse.core.token import Pepper, parse, proves_possession
 
 AnyKey = TypeVar("AnyKey", bound=KeyRecord)
-
-
-class NamedKey(NamedTuple, Generic[AnyKey]):
-    """The key that a token names, which does not prove possession. `material`: input of the HMAC if
-    the token is correct.
-    """
-
-    record: AnyKey | None
-    material: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +30,21 @@ class KeyFinder(Generic[AnyKey]):
     find: Callable[[KeyId], Awaitable[AnyKey | None]]
     imported_ids: Callable[[], Awaitable[ImportedKeyIds]]
 
-    async def named(self, token: str) -> NamedKey[AnyKey] | None:
-        """The key that the token names, or None if no key can have such a token. Raises
-        Unavailable.
+    async def named(self, token: str) -> tuple[AnyKey | None, str] | None:
+        """The key that the token names, which does not prove possession, and the input of the HMAC
+        if the token is correct. None if no key can have such a token. Raises Unavailable.
         """
         parsed = parse(token, self.prefix)
         if parsed is not None:
-            return NamedKey(await self.find(parsed.id), parsed.text)
+            return await self.find(parsed.id), parsed.text
         candidates = (await self.imported_ids()).candidates(token)
         if not candidates:
             return None
         records = await asyncio.gather(*(self.find(candidate.id) for candidate in candidates))
         for candidate, record in zip(candidates, records, strict=True):
             if record is not None and record.scheme != OWN_SCHEME:
-                return NamedKey(record, candidate.material)
-        return NamedKey(None, candidates[0].material)
+                return record, candidate.material
+        return None, candidates[0].material
 
     async def proven(self, token: str) -> AnyKey | None:
         """The key to which the token belongs, in any state, or None. Raises Unavailable.
@@ -61,7 +52,5 @@ class KeyFinder(Generic[AnyKey]):
         An HMAC is computed even if the key does not exist, so the response time does not reveal
         which key IDs exist.
         """
-        named = await self.named(token)
-        if named is None or not proves_possession(self.pepper, named.material, named.record):
-            return None
-        return named.record
+        record, material = await self.named(token) or (None, "")
+        return record if proves_possession(self.pepper, material, record) else None

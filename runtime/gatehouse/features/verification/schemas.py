@@ -442,28 +442,36 @@ def limit_headers(states: Sequence[RateLimitState]) -> list[tuple[bytes, bytes]]
     `t` of an exceeded limit is the time until the next request is allowed, the same as in
     Retry-After.
     """
-    policies, current = [], []
+    policies, current, delays_s = [], [], []
     for state in states:
-        limit = state.limit
-        if _is_field_string(limit.name):
-            policies.append(f'"{limit.name}";q={limit.quota};w={limit.window_s}')
-            seconds = state.retry_after_s if state.exceeded else state.reset_s
-            current.append(f'"{limit.name}";r={state.remaining};t={math.ceil(seconds)}')
+        policy = _policy(state.limit)
+        seconds = state.reset_s
+        if state.exceeded:
+            seconds = state.retry_after_s
+            delays_s.append(seconds)
+        if policy is not None:
+            policies.append(policy[1])
+            current.append(f"{policy[0]};r={state.remaining};t={math.ceil(seconds)}")
     if not policies:
         return []
     headers = [
         (b"ratelimit-policy", ", ".join(policies).encode()),
         (b"ratelimit", ", ".join(current).encode()),
     ]
-    delays_s = [state.retry_after_s for state in states if state.exceeded]
     if delays_s:
-        headers.append((b"retry-after", str(max(1, math.ceil(max(delays_s)))).encode()))
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(max(delays_s)))))
     return headers
 
 
-@lru_cache(maxsize=256)
-def _is_field_string(text: str) -> bool:
-    return _FIELD_STRING.fullmatch(text) is not None
+@lru_cache(maxsize=1_000)  # many keys have the same limits
+def _policy(limit: RateLimit) -> tuple[str, str] | None:
+    """The name of a limit as a String (RFC 9651), and its policy. None if the name cannot be a
+    String.
+    """
+    if _FIELD_STRING.fullmatch(limit.name) is None:
+        return None
+    name = f'"{limit.name}"'
+    return name, f"{name};q={limit.quota};w={limit.window_s}"
 
 
 def _milliseconds(seconds: float | None) -> str | None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import msgspec
 
@@ -35,14 +34,9 @@ from gatehouse.features.verification.repository import CreditRepository, KeyLoad
 from gatehouse.platform.executions import in_task
 from gatehouse.platform.redis.nonces import RedisNonces
 
-
-class DecisionTime(NamedTuple):
-    """Time of a decision (Unix seconds) and age of the key state at that time. Waiting for a rate
-    limit changes neither.
-    """
-
-    now: float
-    staleness_ms: int
+#: Time of a decision (Unix seconds) and age of the key state at that time (milliseconds). Waiting
+#: for a rate limit changes neither.
+_DecisionTime = tuple[float, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +74,11 @@ class VerificationService:
             named = await self.finder.named(token)
         except Unavailable:
             return VerificationResult(Code.UNAVAILABLE, *self._decision_time())
-        time = self._decision_time()
+        time = now, staleness_ms = self._decision_time()
         if named is None:
-            return VerificationResult(Code.NOT_FOUND, *time)
+            return VerificationResult(Code.NOT_FOUND, now, staleness_ms)
         record, material = named
-        if time.staleness_ms > self.max_staleness_ms:
+        if staleness_ms > self.max_staleness_ms:
             # Fails closed: the key may have been revoked in the meantime.
             return VerificationResult(Code.UNAVAILABLE, *time)
         possession = proves_possession(self.finder.pepper, material, record)
@@ -92,7 +86,7 @@ class VerificationService:
             # A denial of an unknown ID includes this check, and must not take longer.
             self.keys.plausible(record.id)
         code = evaluate(
-            record, request, possession=possession, environment=self.environment, now=time.now
+            record, request, possession=possession, environment=self.environment, now=now
         )
         if code is not Code.VALID or record is None:
             reason = SignatureError.MISSING.value if code is Code.SIGNATURE_INVALID else ""
@@ -109,10 +103,10 @@ class VerificationService:
             states = await self.limits.take(charge)
         except Unavailable:
             return VerificationResult(Code.UNAVAILABLE, *time, record)
-        return VerificationResult(evaluate_limits(states), *time, record, states)
+        return VerificationResult(evaluate_limits(states), now, staleness_ms, record, states)
 
     async def _check_others(
-        self, record: KeyRecord, signed: SignedRequest | None, charge: Charge, time: DecisionTime
+        self, record: KeyRecord, signed: SignedRequest | None, charge: Charge, time: _DecisionTime
     ) -> VerificationResult | None:
         """Checks the signature, and the limits together with credits. None: only the limits are
         left. Raises Unavailable.
@@ -134,7 +128,7 @@ class VerificationService:
             await self.credits.refund(record.subject, cost)
 
     async def _check_signature(
-        self, record: KeyRecord, signed: SignedRequest, charge: Charge, time: DecisionTime
+        self, record: KeyRecord, signed: SignedRequest, charge: Charge, time: _DecisionTime
     ) -> VerificationResult | None:
         """The denial of a request because of its signature, or None if the signature is valid.
         Raises Unavailable.
@@ -147,7 +141,7 @@ class VerificationService:
             # Fails closed: without the nonces, a request could be replayed.
             raise Unavailable
         verified = http_signatures.check(
-            signed, key_id=record.id, public_key=record.public_key, now=time.now
+            signed, key_id=record.id, public_key=record.public_key, now=time[0]
         )
         if isinstance(verified, SignatureError):
             return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=verified.value)
@@ -163,7 +157,7 @@ class VerificationService:
         return None
 
     async def _take_limits_and_credits(
-        self, record: KeyRecord, charge: Charge, time: DecisionTime
+        self, record: KeyRecord, charge: Charge, time: _DecisionTime
     ) -> VerificationResult:
         """Counts a request against rate limits and consumes credits, but only if both are
         sufficient. Raises Unavailable.
@@ -194,5 +188,5 @@ class VerificationService:
             return VerificationResult(code, *time, record, states)
         return VerificationResult(code, *time, record, states, balance)
 
-    def _decision_time(self) -> DecisionTime:
-        return DecisionTime(self.clock.now(), self.keys.staleness_ms())
+    def _decision_time(self) -> _DecisionTime:
+        return self.clock.now(), self.keys.staleness_ms()

@@ -58,7 +58,7 @@ async def not_called(*_: object) -> Any:
     raise AssertionError
 
 
-class Response(NamedTuple):
+class Response(msgspec.Struct, frozen=True):
     """A complete response. `body` is empty in the response to a HEAD request."""
 
     status: int
@@ -272,7 +272,8 @@ def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:
     if len(content_types) > 1:
         raise _media_type("is sent more than once", "send it once")
     media_type, _, parameters = (content_types[0] if content_types else "").partition(";")
-    media_type = media_type.strip().lower()
+    if media_type != "application/json":
+        media_type = media_type.strip().lower()
     if media_type != "application/json" and not (
         lenient and media_type in ("", "application/x-www-form-urlencoded")
     ):

@@ -62,7 +62,7 @@ class Connection(ABC):
         """Called when the response is complete."""
 
 
-class Exchange:
+class Exchange(Execution):
     """A request at the server, which serves complete bodies and responses without ASGI messages.
     The scope contains it under `_EXCHANGE` until the response is complete.
 
@@ -80,7 +80,6 @@ class Exchange:
     waiting_bytes = 0
     _body_left: int | None = None
     _changed: asyncio.Event | None = None
-    _execution: Execution | None = None
 
     def __init__(
         self,
@@ -128,8 +127,8 @@ class Exchange:
         """Ends the exchange without a response. The application receives a disconnect event."""
         self.disconnected = True
         self.end()
-        if self.is_cancelled_on_disconnect and self._execution is not None:
-            self._execution.cancel()
+        if self.is_cancelled_on_disconnect:
+            self.cancel()
 
     def end(self) -> None:
         """The application can use ASGI messages only."""
@@ -150,8 +149,8 @@ class Exchange:
         """Sends a complete response. Has no effect if the client has disconnected."""
         if self.disconnected:
             return
-        status, headers, body = response
-        head = self._head(status, headers)
+        status, body = response.status, response.body
+        head = self._head(status, response.headers)
         if not self._has_body(status):
             body = b""
         elif (length := b"\r\ncontent-length: %d\r\n" % len(body)) not in head:
@@ -168,12 +167,12 @@ class Exchange:
         self.is_started = True
         begin = getattr(app, "begin", None) or partial(_in_task, app)
         work = begin(self.scope, self._receive, self._send)
-        self._execution = Execution(work, self._connection.worker.running, self._end_call)
+        self.execute(work, self._connection.worker.running)
 
     # ASGI
 
-    def _end_call(self) -> None:
-        """Called when the application has ended, which logs its errors."""
+    def ended(self) -> None:
+        """The application, which logs its errors, has ended."""
         if self.response_complete or self.disconnected:
             return
         if self.response_started:

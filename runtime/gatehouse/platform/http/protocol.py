@@ -363,6 +363,9 @@ class HttpProtocol(asyncio.Protocol, Connection):
         #: The last value of each field.
         values = dict(fields)
         self._check_head(version, values)
+        length, expected = values.get(b"content-length"), values.get(b"expect")
+        if length and len(length) > _LENGTH_DIGITS_MAX:
+            raise BadRequest("The header Content-Length has too many digits.")
         path, query = self._target()
         text = path.decode("ascii")
         scope: asgi.Scope = {
@@ -382,21 +385,19 @@ class HttpProtocol(asyncio.Protocol, Connection):
         }
         if self._is_upgrade:
             scope["extensions"] = {asgi.UPGRADE: self._accept_upgrade}
-        is_1_1, expected = version == "1.1", values.get(b"expect", b"")
+        is_1_1 = version == "1.1"
         exchange = self._receiving = Exchange(
             self,
             scope,
             values,
             keep_alive=is_1_1 and not self._is_upgrade and parser.should_keep_alive(),
             # A client with HTTP/1.0 does not know status 100 (RFC 9110, section 10.1.1).
-            expects_continue=is_1_1 and expected.lower() == b"100-continue",
+            expects_continue=is_1_1
+            and expected is not None
+            and expected.lower() == b"100-continue",
         )
-        length = values.get(b"content-length", b"")
-        exchange.begins_with_body = (
-            0 < len(length) < 6
-            and int(length) <= _FIRST_BYTES_MAX
-            and not exchange.expects_continue
-        )
+        if length and not expected:
+            exchange.begins_with_body = len(length) < 6 and int(length) <= _FIRST_BYTES_MAX
         self._is_chunked, self._framing_bytes = b"transfer-encoding" in values, 0
         self._headers, self._head_bytes, self._url = [], 0, b""
         if self._exchanges:
@@ -405,24 +406,24 @@ class HttpProtocol(asyncio.Protocol, Connection):
 
     def _check_head(self, version: str, values: dict[bytes, bytes]) -> None:
         """Raises BadRequest."""
-        host, coding = values.get(b"host"), values.get(b"transfer-encoding", b"chunked")
+        host, coding, url = values.get(b"host"), values.get(b"transfer-encoding"), self._url
         # Names of which one is repeated.
         names = [name for name, _ in self._headers] if len(values) < len(self._headers) else []
-        if names.count(b"host") > 1 or (host is None and version == "1.1"):
+        if (host is None and version == "1.1") or (names and names.count(b"host") > 1):
             raise BadRequest("The request must have exactly one Host header.")
         if host is not None and not _is_host(host[:_HOST_BYTES]):
             raise BadRequest(
                 "The Host header must be a DNS name or an IP address, with an optional port."
             )
-        if names.count(b"transfer-encoding") > 1 or coding.strip().lower() != b"chunked":
+        if coding is not None and (
+            names.count(b"transfer-encoding") > 1 or coding.strip().lower() != b"chunked"
+        ):
             raise BadRequest("The only supported transfer coding is chunked.")
-        if len(values.get(b"content-length", b"")) > _LENGTH_DIGITS_MAX:
-            raise BadRequest("The header Content-Length has too many digits.")
-        if b"#" in self._url or not self._url.isascii():
+        if b"#" in url or not url.isascii():
             raise BadRequest(
                 "The request target contains a # or a byte that is not ASCII; percent-encode it."
             )
-        if version != "1.1" and (version != "1.0" or b"transfer-encoding" in values):
+        if version != "1.1" and (version != "1.0" or coding is not None):
             raise BadRequest("Use HTTP/1.1.")
 
     def _target(self) -> tuple[bytes, bytes]:
@@ -539,12 +540,12 @@ class HttpProtocol(asyncio.Protocol, Connection):
         elif self._stopping:
             self.transport.close()
         else:
-            self._idle_since = self._loop.time()
+            loop = self._loop
+            self._idle_since = loop.time()
             if self._idle_timer is None:
-                self._idle_timer = self._loop.call_later(
-                    self._settings.idle_timeout_s, self._end_idle
-                )
-        self._resume_reading()
+                self._idle_timer = loop.call_later(self._settings.idle_timeout_s, self._end_idle)
+        if self.transport.read_paused:
+            self._resume_reading()
 
     def _resume_reading(self) -> None:
         if len(self._exchanges) <= 1 and not self._later:

@@ -190,6 +190,10 @@ class Request:
             return [value.decode("latin-1")]
         return [value.decode("latin-1") for field, value in self.fields if field == name]
 
+    def has(self, name: bytes) -> bool:
+        """True if the request has a header with this name."""
+        return name in self._last_values
+
     def header(self, name: bytes) -> str:
         """The first value of a header, or an empty string."""
         return next(iter(self.values(name)), "")

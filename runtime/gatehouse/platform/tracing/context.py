@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 import msgspec
 
@@ -32,7 +31,7 @@ _TIME, _RANDOM = slice(4, 15), slice(15, None)
 _TIME_END = 6
 
 
-class TraceParent(NamedTuple):
+class TraceParent(msgspec.Struct, frozen=True, gc=False):
     """Trace context that a client or a load balancer sent.
 
     span_id: span of the caller; empty if the caller has none. sampled: decision of the caller, or

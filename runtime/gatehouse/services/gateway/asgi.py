@@ -117,24 +117,23 @@ class RequestContext(Request):
     """A request to the gateway.
 
     settings: of the Core that is requested.
-    verifications: (key ID, Core, code) of each verification that is not yet in the usage
-        statistics.
     """
 
     service: Dependencies
     settings: CoreSettings = DEFAULT_SETTINGS
-    verifications: tuple[tuple[str, str, str], ...] = ()
 
     def verified(self, result: VerificationResult, core: str | None = None) -> None:
         """Records the result for the log line (with the ID of a revoked key), the metrics and the
         usage statistics.
         """
-        self.code = result.code
-        if result.record is not None and result.code is not Code.NOT_FOUND:
-            self.key_id = result.record.id
-        self.service.observer.metrics.decision(result.code)
-        key_id = "" if result.record is None else result.record.id
-        self.verifications += ((key_id, core or "", result.code),)
+        code, key_id, service = result.code, "", self.service
+        if result.record is not None:
+            key_id = result.record.id
+            if code is not Code.NOT_FOUND:
+                self.key_id = key_id
+        self.code = code
+        service.observer.metrics.decision(code)
+        service.usage.count(key_id, core or "", code)
 
     def waited_for_core(self, started: float) -> None:
         """Records that a Core was responsible for the response and for the time since `started`, a
@@ -175,6 +174,8 @@ class RequestContext(Request):
     @property
     def logged_path(self) -> str:
         """The path, and the host name of a Core."""
+        if self.raw_path == self.template.encode():
+            return self.template
         host = b"" if self.core_of_host is None else b"//" + asgi.host_name(self.scope)
         return self.logged(host + self.raw_path)
 
@@ -183,21 +184,9 @@ class RequestContext(Request):
         by mistake. All environments have tokens with the same prefix.
         """
         path = text = raw[:_PATH_CHARS_SEARCHED].decode("latin-1")
-        if path == self.template:
-            return path
         for _ in range(_ENCODINGS_MAX):
             text = unquote(text) if "%" in text else text
         is_encoded = "%" in text and unquote(text) != text
         if is_encoded or f"{self.service.verification.finder.prefix}_" in text or has_token(text):
             return "(hidden: may contain an API key)"
         return path[:_PATH_CHARS_LOGGED]
-
-    def record(self, seconds: float) -> None:
-        self.record_usage()
-        super().record(seconds)
-
-    def record_usage(self) -> None:
-        """Adds the verifications to the usage statistics."""
-        for verification in self.verifications:
-            self.service.usage.count(*verification)
-        self.verifications = ()

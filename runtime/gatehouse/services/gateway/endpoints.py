@@ -50,7 +50,7 @@ async def verify_key(request: RequestContext, verification: VerificationService)
     Returns 200 for every decision: `valid` and `code` contain the result. Denied requests do not
     count against rate limits or consume credits.
     """
-    if request.values(b"origin"):
+    if request.has(b"origin"):
         request.settings = _OF_PAGES
     body = await request.service.json_body(request)
     token, verification_request = schemas.decode(body, lambda: request.client)
@@ -77,7 +77,7 @@ async def verify_key_header(request: RequestContext) -> asgi.Response:
     `auth_request`. The client IP address is the IP address of the caller, as reported by trusted
     proxies.
     """
-    if request.values(b"origin"):
+    if request.has(b"origin"):
         request.settings = _OF_PAGES
     token = presented_token(request)
     parameters = schemas.decode_parameters(request.scope["query_string"], request.client)

@@ -325,7 +325,6 @@ class _WebSocket:
             own = [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
             client_data = self.handshake.accept([*headers, *own], relay.client, relay.shutdown)
             context.status = 101
-            context.record_usage()
             try:
                 await relay.run(client_data, core_data)
             finally:
