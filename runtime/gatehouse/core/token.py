@@ -19,8 +19,10 @@ from __future__ import annotations
 
 import base64
 import hmac
+import re
 import zlib
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -151,18 +153,20 @@ def parse(text: str, prefix: str) -> ParsedToken | None:
     """Parses a token with this deployment's `prefix`. Returns None for any other text. Takes about
     a microsecond.
     """
-    if len(text) > TOKEN_CHARS_MAX or not text.isascii():
+    match = _pattern(prefix).fullmatch(text)
+    if match is None or not has_checksum(text):
         return None
-    head, _, body = text.rpartition("_")
-    brand, _, environment_text = head.rpartition("_")
-    environment = _ENVIRONMENTS.get(environment_text)
-    if (
-        environment is None or brand != prefix or len(body) != BODY_CHARS or not body.isalnum()
-    ):  # ASCII
-        return None
-    if not has_checksum(text):
-        return None
-    return ParsedToken(prefix=brand, environment=environment, id=KeyId(body[:ID_CHARS]), text=text)
+    environment, identity = match.groups()  # a match is a str; calling KeyId takes longer
+    return ParsedToken(prefix, _ENVIRONMENTS[environment], cast("KeyId", identity), text)
+
+
+@lru_cache(maxsize=4)
+def _pattern(prefix: str) -> re.Pattern[str]:
+    environments = "|".join(_ENVIRONMENTS)
+    rest = BODY_CHARS - ID_CHARS
+    return re.compile(
+        f"{re.escape(prefix)}_({environments})_([0-9A-Za-z]{{{ID_CHARS}}})[0-9A-Za-z]{{{rest}}}"
+    )
 
 
 class Pepper:

@@ -552,13 +552,13 @@ class Observer:
 
     def request(
         self,
-        *,
         trace: RequestTrace,
         method: str,
         route: str,
         path: str,
         status: int,
         seconds: float,
+        *,
         core_seconds: float | None = None,
         key_id: str | None = None,
         code: str | None = None,
@@ -575,8 +575,7 @@ class Observer:
         self.metrics.durations(self.service, route, status).observe(seconds)
         level: Level = "info" if status < 500 else "warning" if status == 503 else "error"
         if self.log.writes(level):
-            ms, now = rounded(seconds * 1000), timestamp(time.time_ns())
-            names = (
+            line = RequestLine(
                 self.environment,
                 trace.request_id,
                 trace.trace_id,
@@ -584,9 +583,15 @@ class Observer:
                 method,
                 route,
                 path,
-            )
-            line = RequestLine(
-                *names, status, ms, key_id, code, "request", level, now, detail, websocket
+                status,
+                rounded(seconds * 1000),
+                key_id,
+                code,
+                "request",
+                level,
+                timestamp(time.time_ns()),
+                detail,
+                websocket,
             )
             self._stream.request(_encoder.encode(line) + b"\n")
         if trace.sampled:

@@ -82,7 +82,7 @@ def logged(write: Callable[[Observer], None], service: str = "sharing") -> bytes
 
 def write_request(observer: Observer, status: int, code: str | None) -> None:
     observer.request(
-        trace=RequestTrace("req_1", None, sampled=False),
+        RequestTrace("req_1", None, sampled=False),
         method="POST",
         route="/s/{link}",
         path="/s/{link}",

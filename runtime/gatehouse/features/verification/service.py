@@ -100,7 +100,8 @@ class VerificationService:
                 result = await self._check_others(record, request.signed, charge, time)
                 if result is not None:
                     return result
-            states = await self.limits.take(charge)
+            # Most decisions need no coroutine.
+            states = self.limits.take_now(charge) or await self.limits.ask(charge)
         except Unavailable:
             return VerificationResult(Code.UNAVAILABLE, *time, record)
         return VerificationResult(evaluate_limits(states), now, staleness_ms, record, states)

@@ -272,8 +272,7 @@ def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:
     if len(content_types) > 1:
         raise _media_type("is sent more than once", "send it once")
     media_type, _, parameters = (content_types[0] if content_types else "").partition(";")
-    if media_type != "application/json":
-        media_type = media_type.strip().lower()
+    media_type = media_type.strip().lower()
     if media_type != "application/json" and not (
         lenient and media_type in ("", "application/x-www-form-urlencoded")
     ):

@@ -202,7 +202,8 @@ class HttpProtocol(asyncio.Protocol, Connection):
                 self._check_size()
             if self._in_head:
                 self._check_protocol()
-            self._count_unfinished()
+            if self._in_head or self._receiving is not None or self._counted_bytes:
+                self._count_unfinished()
             has_deadline = self._upgrade_data is None
         except GatehouseError as exc:
             self._reject(exc)
@@ -224,9 +225,10 @@ class HttpProtocol(asyncio.Protocol, Connection):
             exchange = self._receiving
             if exchange is None:
                 part = data[:_HEAD_SLICE_BYTES]
-                is_line = self._in_head and not self._headers
-                is_line = is_line and len(self._line) <= _TARGET_BYTES_MAX
-                self._line = self._line + part if is_line else bytes(part)
+                if self._in_head and not self._headers and len(self._line) <= _TARGET_BYTES_MAX:
+                    self._line += part
+                else:
+                    self._line = bytes(part)
             else:
                 part = data[:_BODY_SLICE_BYTES] if self._is_chunked else data
             try:
@@ -339,7 +341,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
     def _check_protocol(self) -> None:
         """Raises BadRequest: llhttp also parses requests of RTSP and ICE."""
         line = self._line
-        if self._url and (b"RTSP/" in line or b"ICE/" in line):
+        if (b"RTSP/" in line or b"ICE/" in line) and self._url:
             for rest in line.split(self._url + b" ")[1:]:
                 if rest.lstrip(b" ").startswith((b"RTSP/", b"ICE/")):
                     raise BadRequest("Use HTTP/1.1.")
@@ -353,8 +355,8 @@ class HttpProtocol(asyncio.Protocol, Connection):
         self._check_size()
         parser, fields = self._parser, self._headers
         version, method = parser.get_http_version(), parser.get_method()
-        self._is_upgrade = parser.should_upgrade()
-        if self._is_upgrade and method != b"CONNECT":
+        self._is_upgrade = upgrades = parser.should_upgrade()
+        if upgrades and method != b"CONNECT":
             self._is_upgrade = any(
                 name == b"upgrade" and b"websocket" in value.lower() for name, value in fields
             )

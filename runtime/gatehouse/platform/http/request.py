@@ -104,6 +104,7 @@ class Request:
         response.
     caller: None until the request is authenticated.
     content: the JSON body after it has been read.
+    response_headers: headers of every response, also of an error.
     """
 
     # Attributes of the class are the initial values, which saves most of the time of `__init__`.
@@ -116,6 +117,7 @@ class Request:
     websocket: WebSocketUse | None = None
     caller: Caller | None = None
     content = b""
+    response_headers: Sequence[asgi.Header] = ()
     _added: tuple[asgi.Header, ...] = ()
     _trace: RequestTrace | None = None
     _client: str | None = None
@@ -264,10 +266,10 @@ class Request:
         """A response with the headers of the service, the request ID, and the headers that the
         handler has added.
         """
-        all_headers = asgi.response_headers(
+        sent = asgi.response_headers(
             body, content_type, self._own_headers(headers), self.service.headers
         )
-        return asgi.Response(status, all_headers, b"" if self.is_head else body)
+        return asgi.Response(status, sent, b"" if self.method == "HEAD" else body)
 
     def stream(
         self,
@@ -283,7 +285,8 @@ class Request:
         )
 
     def _own_headers(self, headers: Iterable[asgi.Header]) -> list[asgi.Header]:
-        return [(b"x-request-id", self.request_id.encode()), *headers, *self._added]
+        request_id = (b"x-request-id", self.request_id.encode())
+        return [request_id, *headers, *self.response_headers, *self._added]
 
     async def send_response(self, response: asgi.Response | asgi.StreamedResponse) -> None:
         self.status = response.status
@@ -312,12 +315,12 @@ class Request:
     def record(self, seconds: float) -> None:
         """Counts and logs the request after the response. seconds: duration."""
         self.service.observer.request(
-            trace=self.trace,
-            method=self.method if len(self.method) <= _METHOD_CHARS_MAX else "other",
-            route=self.template or "(none)",
-            path=self.logged_path,
-            status=self.status or CLIENT_GONE,
-            seconds=seconds,
+            self.trace,
+            self.method if len(self.method) <= _METHOD_CHARS_MAX else "other",
+            self.template or "(none)",
+            self.logged_path,
+            self.status or CLIENT_GONE,
+            seconds,
             core_seconds=self.core_seconds,
             key_id=self.key_id,
             code=self.code,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -141,15 +141,16 @@ class RequestContext(Request):
         """
         self.core_seconds = time.perf_counter() - started
 
-    @property
-    def cors_headers(self) -> list[asgi.Header]:
-        """Headers of the response with which a browser lets pages of the origins read it that the
-        Core declares (Fetch Standard, section 3.2.3). Only a listed origin can use credentials of
-        the browser.
+    def use(self, settings: CoreSettings) -> None:
+        """Processes the request with the settings of a Core from now on. Responses have the headers
+        with which a browser lets pages of the origins read them that the Core declares (Fetch
+        Standard, section 3.2.3). Only a listed origin can use credentials of the browser.
         """
+        self.settings = settings
+        self.response_headers = self._cors_headers() if settings.cors_origins else ()
+
+    def _cors_headers(self) -> list[asgi.Header]:
         allowed = self.settings.cors_origins
-        if not allowed:
-            return []
         headers, origin = [(b"vary", b"Origin")], ", ".join(self.values(b"origin"))
         if origin in allowed:
             headers.append((b"access-control-allow-credentials", b"true"))
@@ -160,9 +161,6 @@ class RequestContext(Request):
         headers.append((b"access-control-allow-origin", origin.encode("ascii")))
         headers.append((b"access-control-expose-headers", b"*"))
         return headers
-
-    def _own_headers(self, headers: Iterable[asgi.Header]) -> list[asgi.Header]:
-        return [*super()._own_headers(headers), *self.cors_headers]
 
     @property
     def core_of_host(self) -> str | None:

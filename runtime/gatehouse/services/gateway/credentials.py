@@ -140,7 +140,7 @@ def preflight_response(context: RequestContext) -> asgi.Response | None:
     Browsers send preflight requests without a credential (Fetch Standard, section 4.8).
     """
     methods = context.values(b"access-control-request-method")
-    if context.method != "OPTIONS" or not methods or len(context.cors_headers) < 2:
+    if context.method != "OPTIONS" or not methods or len(context.response_headers) < 2:
         return None
     names = ", ".join(context.values(b"access-control-request-headers"))
     headers = [

@@ -39,7 +39,7 @@ _OF_PAGES = CoreSettings(cors_origins=("*",))
 
 async def verify_key_options(request: RequestContext) -> asgi.Response:
     """The response to a preflight request, and to any other OPTIONS request."""
-    request.settings = _OF_PAGES
+    request.use(_OF_PAGES)
     headers = [(b"allow", b"GET, HEAD, OPTIONS, POST")]
     return preflight_response(request) or request.response(204, headers=headers)
 
@@ -51,7 +51,7 @@ async def verify_key(request: RequestContext, verification: VerificationService)
     count against rate limits or consume credits.
     """
     if request.has(b"origin"):
-        request.settings = _OF_PAGES
+        request.use(_OF_PAGES)
     body = await request.service.json_body(request)
     token, verification_request = schemas.decode(body, lambda: request.client)
     result = await verification.verify(token, verification_request)
@@ -78,7 +78,7 @@ async def verify_key_header(request: RequestContext) -> asgi.Response:
     proxies.
     """
     if request.has(b"origin"):
-        request.settings = _OF_PAGES
+        request.use(_OF_PAGES)
     token = presented_token(request)
     parameters = schemas.decode_parameters(request.scope["query_string"], request.client)
     key, limits = await authenticate(request, token, parameters, parameters.core)

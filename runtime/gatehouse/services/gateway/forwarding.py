@@ -163,7 +163,7 @@ class Forwarding:
         self, core: CoreRecord, headers: list[tuple[str, str]], status: int
     ) -> list[asgi.Header]:
         """Headers of the response to the client."""
-        own = [*limit_headers(self.limits), *self.context.cors_headers]
+        own = [*limit_headers(self.limits), *self.context.response_headers]
         replaced = [name for name, _ in own if name != b"vary"]
         if status in _NO_BODY:
             replaced.append(b"content-length")  # RFC 9110, section 8.6

@@ -342,7 +342,7 @@ def _checked_path(context: RequestContext) -> CorePath:
         path = core_path(context.raw_path, context.core_of_host)
     except ValueError as exc:
         raise BadRequest(sentence(exc)) from None
-    context.settings = context.service.cores.settings(path.name)
+    context.use(context.service.cores.settings(path.name))
     invalid = forwarding.invalid_value(context.fields)
     if invalid is not None:
         name = invalid.decode("latin-1")[:40]
