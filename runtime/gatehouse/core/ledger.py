@@ -73,14 +73,16 @@ class Counter:
         self.arrival = self.unsent = self.sent = self.share = 0.0
 
     def count(self, move: float, now: float) -> None:
-        self.arrival = max(self.arrival, now) + move
+        arrival = self.arrival
+        self.arrival = (arrival if arrival > now else now) + move
         self.unsent += move
 
     def unreported(self, now: float) -> float:
         """How far the unsent requests still advance the limit. They exceed the share only if the
         worker counted without Redis. Then, units have become available again in the meantime.
         """
-        return min(self.unsent, max(self.arrival - now, self.share))
+        unsent, share = self.unsent, self.share
+        return unsent if unsent <= share else min(unsent, max(self.arrival - now, share))
 
     def send(self, now: float) -> float:
         """The unsent requests become sent. Returns how far they advance the limit."""

@@ -25,7 +25,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 
 import msgspec
@@ -103,7 +103,7 @@ class _Entry:
         limit.
     charge: the charge on which Redis decides, or None for requests that have been allowed.
     sequence: number of the call in which the entry was sent first; 0: not sent.
-    decision: result of the charge.
+    decision: result of the charge. None: there is no charge.
     """
 
     subject: str
@@ -112,7 +112,7 @@ class _Entry:
     rooms: Sequence[float]
     charge: Charge | None = None
     sequence: int = 0
-    decision: asyncio.Future[_States] = field(default_factory=asyncio.Future)
+    decision: asyncio.Future[_States] | None = None
 
 
 class RateLimits:
@@ -182,9 +182,9 @@ class RateLimits:
     async def ask(self, charge: Charge) -> tuple[RateLimitState, ...]:
         """Like `take`, after `take_now` has returned None."""
         if not self.degraded:
-            entry = self._question(charge)
+            entry, decision = self._question(charge)
             self._add(entry)
-            states = await entry.decision
+            states = await decision
             if states is not None:
                 return states
             if self._on_error == "local":
@@ -226,12 +226,13 @@ class RateLimits:
             self._exchange_later()
         return states
 
-    def _question(self, charge: Charge) -> _Entry:
+    def _question(self, charge: Charge) -> tuple[_Entry, asyncio.Future[_States]]:
         """The entry for a charge on which Redis decides. `_decide` has found the counters."""
+        decision: asyncio.Future[_States] = asyncio.Future()
         counters = self._families.find(charge.subject).current
         numbers = steps(charge.limits, charge.cost)
         moves, rooms = [step[2] for step in numbers], [step[3] for step in numbers]
-        return _Entry(charge.subject, counters, moves, rooms, charge)
+        return _Entry(charge.subject, counters, moves, rooms, charge, 0, decision), decision
 
     def _answer(self, entry: _Entry, charge: Charge) -> tuple[RateLimitState, ...]:
         """Decides on an entry for which Redis has not replied. If Redis has counted it
@@ -279,7 +280,7 @@ class RateLimits:
 
     def _encode(
         self, requests: list[_Entry | Family | None]
-    ) -> tuple[list[str], list[int | bytes]]:
+    ) -> tuple[list[bytes], list[int | bytes]]:
         """Keys and arguments for the script."""
         self._sequence += 1
         self._in_flight, now = self._unanswered, time.monotonic() * 1_000_000
@@ -290,10 +291,11 @@ class RateLimits:
                 self._send(None if request is None else request.subject, now)
             if isinstance(request, _Entry):
                 self._in_flight.append(request)
-        keys, entries = [self._name], []
+        keys, entries, prefix = [self._name.encode()], [], self._prefix
         for entry in self._in_flight:
             entry.sequence = entry.sequence or self._sequence
-            keys += [f"{self._prefix}{counter.name}:{entry.subject}" for counter in entry.counters]
+            for counter in entry.counters:  # the client takes longer to encode names
+                keys.append(f"{prefix}{counter.name}:{entry.subject}".encode())
             limits = list(zip(entry.moves, entry.rooms, strict=True))
             entries.append((entry.charge is not None, entry.sequence, limits))
         return keys, [self._sequence, msgspec.msgpack.encode(entries)]
@@ -348,5 +350,5 @@ class RateLimits:
 
 
 def _resolve(entry: _Entry, states: _States) -> None:
-    if not entry.decision.done():  # the request was cancelled
+    if entry.decision is not None and not entry.decision.done():  # the request was cancelled
         entry.decision.set_result(states)
