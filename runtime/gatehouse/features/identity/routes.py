@@ -10,7 +10,6 @@ from gatehouse.core.errors import Forbidden, NotFound
 from gatehouse.core.features import SESSIONS
 from gatehouse.core.roles import ANY_ROLE, Role
 from gatehouse.core.token import key_id
-from gatehouse.features.identity.cookies import COOKIE, clear_cookie, session_cookie, set_cookie
 from gatehouse.features.identity.schemas import (
     CODE_FRAGMENT,
     CreatedSignInLink,
@@ -22,6 +21,7 @@ from gatehouse.features.identity.schemas import (
 )
 from gatehouse.features.identity.service import Sessions
 from gatehouse.platform.http.endpoint import CREDENTIAL, SIGN_IN_CODE, Endpoint, StepUp
+from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.validation import invalid
 
@@ -33,7 +33,7 @@ async def sign_in(request: Request, sessions: Sessions) -> CurrentSession:
     satisfy a step-up requirement, sign in again. The new session replaces the current session.
     """
     caller, kind = request.authenticated, _kind(request)
-    cookie = request.cookie(COOKIE)
+    cookie = request.cookie(CONSOLE_COOKIE)
     current = await sessions.find(cookie) if cookie else None
     started = await sessions.begin(
         caller.actor,
@@ -43,7 +43,7 @@ async def sign_in(request: Request, sessions: Sessions) -> CurrentSession:
         replaced_id=None if current is None else current.id,
         user_agent=request.header(b"user-agent"),
     )
-    set_cookie(request, started.cookie, max_age_s=sessions.rules.session_max_age_s)
+    request.set_cookie(CONSOLE_COOKIE, started.cookie, max_age_s=sessions.rules.session_max_age_s)
     request.add_header(b"location", "/v1/sessions/current")
     return _current(request, sessions, started.session, started.csrf)
 
@@ -77,13 +77,14 @@ async def show_session(request: Request, sessions: Sessions) -> CurrentSession:
 
     Returns the `csrf_token` of the session, for example after a page reload.
     """
-    session, cookie = request.authenticated.session, session_cookie(request)
-    if session is None or cookie is None:
+    session = request.authenticated.session
+    if session is None:
         raise NotFound(
             "This request uses a credential instead of a session. POST /v1/sessions starts a "
             "session."
         )
-    return _current(request, sessions, session, sessions.csrf(cookie))
+    csrf_token = sessions.csrf(request.cookie(CONSOLE_COOKIE))
+    return _current(request, sessions, session, csrf_token)
 
 
 async def end_session(request: Request, session: str, sessions: Sessions) -> None:
@@ -98,7 +99,7 @@ async def end_session(request: Request, session: str, sessions: Sessions) -> Non
     if session_id is None or not await sessions.end(session_id, request.actor, any_actor=any_actor):
         raise NotFound("No session has this ID.")
     if session_id == current:
-        clear_cookie(request)
+        _clear_cookie(request)
 
 
 async def end_sessions(request: Request, query: EndSessions, sessions: Sessions) -> EndedSessions:
@@ -112,7 +113,7 @@ async def end_sessions(request: Request, query: EndSessions, sessions: Sessions)
         raise Forbidden("Ending the sessions of all users requires the role owner.")
     ended = await sessions.end_all(request.actor, everybody=query.everybody)
     if request.authenticated.session is not None:
-        clear_cookie(request)
+        _clear_cookie(request)
     return EndedSessions(ended)
 
 
@@ -129,6 +130,14 @@ def _kind(request: Request) -> ActorType:
     ):
         raise invalid("header.authorization", "is missing", "send Authorization: Bearer <token>")
     return kind
+
+
+def _clear_cookie(request: Request) -> None:
+    """Remove the cookie and stored pages. Clear-Site-Data `"cookies"` would also clear cookies on
+    the hosts of other services.
+    """
+    request.set_cookie(CONSOLE_COOKIE, "", max_age_s=0)
+    request.add_header(b"clear-site-data", '"cache", "storage"')
 
 
 def _session_id(request: Request) -> str | None:

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 from gatehouse.features.audit.routes import ENDPOINTS as AUDIT
 from gatehouse.features.cores.routes import ENDPOINTS as CORES
 from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow
-from gatehouse.features.identity.cookies import COOKIE
 from gatehouse.features.identity.routes import ENDPOINTS as SESSIONS
 from gatehouse.features.keys.routes import ENDPOINTS as KEYS
 from gatehouse.features.notifications.routes import ENDPOINTS as NOTIFICATIONS
@@ -19,6 +18,7 @@ from gatehouse.features.verification.routes import ENDPOINTS as VERIFICATION
 from gatehouse.platform.http import health, openapi
 from gatehouse.platform.http.application import Application, Routes, Start
 from gatehouse.platform.http.endpoint import CREDENTIAL, SESSION, SIGN_IN_CODE, Endpoint
+from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.platform.http.idempotency import HEADER
 from gatehouse.platform.http.openapi import Api
 from gatehouse.services.console.pipeline import ConsolePipeline
@@ -56,7 +56,7 @@ API = Api(
         SESSION: {
             "type": "apiKey",
             "in": "cookie",
-            "name": COOKIE,
+            "name": CONSOLE_COOKIE,
             "description": "The session cookie set by POST /v1/sessions. Requests that can change "
             "data must also send `X-CSRF-Token`. Operations with `x-step-up` can require a recent "
             "sign-in. If the last sign-in is too old, the response is 401 with the code "

@@ -35,13 +35,13 @@ from gatehouse.core.errors import (
 from gatehouse.core.keys import ADMIN_SCOPE, Key, KeyId
 from gatehouse.core.roles import Role, roles_of
 from gatehouse.core.verification import Charge, Code, VerificationRequest
-from gatehouse.features.identity.cookies import session_cookie
 from gatehouse.features.identity.models import SignInLink
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.service import Lockout, Sessions
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.platform.http.asgi import Header
+from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.platform.http.request import Caller, Request
 from gatehouse.platform.http.validation import invalid
 
@@ -82,10 +82,11 @@ class Authenticator:
         because a cookie has 256 random bits, and an expired cookie in an open tab must not lock out
         the address.
         """
-        cookie = session_cookie(request)
         if codes and (request.values(b"sec-fetch-site") or request.values(b"origin")):
             self._check_site(request)
-        if cookie is not None and self.accepts_sessions:
+        # A credential takes precedence over the cookie.
+        cookie = "" if request.values(b"authorization") else request.cookie(CONSOLE_COOKIE)
+        if cookie and self.accepts_sessions:
             return await self._from_session(request, cookie)
         address, principal = request.client, self._claimed_principal(request)
         message = (

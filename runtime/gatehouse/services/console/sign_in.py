@@ -20,7 +20,6 @@ from gatehouse.features.identity.authorization_code import (
     SignInFailed,
     Transaction,
 )
-from gatehouse.features.identity.cookies import COOKIE, set_cookie
 from gatehouse.features.identity.models import Identity
 from gatehouse.platform.http.application import Routes
 from gatehouse.platform.http.asgi import Response
@@ -131,13 +130,15 @@ class SignInPages:
             user_agent=request.header(b"user-agent"),
         )
         request.key_id = "person"
-        set_cookie(request, started.cookie, max_age_s=sessions.rules.session_max_age_s)
+        request.set_cookie(
+            CONSOLE_COOKIE, started.cookie, max_age_s=sessions.rules.session_max_age_s
+        )
 
     async def _session(self, request: Request) -> Session | None:
         """Return the session of the browser. Browsers send its cookie to `start`, but not with the
         redirect to `callback`.
         """
-        cookie = request.cookie(COOKIE)
+        cookie = request.cookie(CONSOLE_COOKIE)
         return await self.pipeline.authenticator.sessions.find(cookie) if cookie else None
 
 

@@ -26,9 +26,9 @@ from gatehouse.features.identity.authorization_code import (
     SignInFailed,
     local_path,
 )
-from gatehouse.features.identity.cookies import COOKIE
 from gatehouse.features.identity.oidc import SKEW_S, OidcIdentityProvider
 from gatehouse.features.identity.service import FAILURES_MAX
+from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.services.console.sign_in import SIGN_OUT_PATH, START_PATH, TRANSACTION_COOKIE
 from joserfc.jwk import RSAKey
 from pydantic import SecretStr
@@ -163,7 +163,7 @@ def failure(reply: httpx.Response) -> str:
     ]
     assert query["request"] == [reply.headers["x-request-id"]]
     assert not any(
-        header.startswith(COOKIE + "=") for header in reply.headers.get_list("set-cookie")
+        header.startswith(CONSOLE_COOKIE + "=") for header in reply.headers.get_list("set-cookie")
     )
     return query["failure"][0]
 

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.core.roles import Role
-from gatehouse.features.identity.cookies import COOKIE
 from gatehouse.features.identity.models import Identity
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.service import SESSIONS_MAX, Sessions
 from gatehouse.platform.http.endpoint import StepUp
+from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.services.console.asgi import ENDPOINTS
 from pydantic import SecretStr
 
@@ -48,7 +48,7 @@ class Browser:
     csrf: str = ""
 
     async def sign_in(self, token: str, **headers: str) -> httpx.Response:
-        current = {"Cookie": f"{COOKIE}={self.cookie}"} if self.cookie else {}
+        current = {"Cookie": f"{CONSOLE_COOKIE}={self.cookie}"} if self.cookie else {}
         reply = await self.client.post(
             "/v1/sessions",
             headers={"Authorization": f"Bearer {token}", **SAME_ORIGIN, **current, **headers},
@@ -63,7 +63,7 @@ class Browser:
     ) -> httpx.Response:
         """Sends a request. A header that is None is omitted."""
         sent = {
-            "Cookie": f"{COOKIE}={self.cookie}",
+            "Cookie": f"{CONSOLE_COOKIE}={self.cookie}",
             "X-CSRF-Token": self.csrf,
             **SAME_ORIGIN,
             **(headers or {}),

@@ -15,7 +15,6 @@ import pytest
 from gatehouse.core.clock import rfc3339
 from gatehouse.features.cores.reports import INSTANCES_MAX
 from gatehouse.features.cores.schemas import LeaseRequest
-from gatehouse.features.identity.cookies import COOKIE
 from gatehouse.features.keys.schemas import CreateKey
 from gatehouse.features.sharing.models import FILES_BYTES_MAX, RECIPIENTS_MAX
 from gatehouse.features.sharing.schemas import FILES_MAX, CreateSecret, SecretContent
@@ -23,6 +22,7 @@ from gatehouse.features.usage.repository import POINTS_MAX
 from gatehouse.features.usage.schemas import BUCKETS_MAX
 from gatehouse.platform.http.endpoint import Endpoint
 from gatehouse.platform.http.fields import PAGE_SIZE_MAX
+from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.services.console.asgi import ENDPOINTS
 
 from tests.runtime.conftest import Database
@@ -90,7 +90,7 @@ class Caller:
         body = await self._body(endpoint, path)
         headers = self.headers
         if endpoint.operation_id == "show_session":
-            headers[1] = (b"cookie", f"{COOKIE}={await self.cookie()}".encode())
+            headers[1] = (b"cookie", f"{CONSOLE_COOKIE}={await self.cookie()}".encode())
         return await send(self.app, endpoint.method, f"{path}?{query}", headers, body)
 
     async def change(self, method: str, path: str, value: Any) -> Reply:
