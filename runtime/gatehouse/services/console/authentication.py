@@ -138,10 +138,10 @@ class Authenticator:
         is_bootstrap = hmac.compare_digest(
             _sha256(token), tokens.NULL_DIGEST if bootstrap is None else _sha256(bootstrap)
         )
-        key = await self.keys.find_by_token(token)
         if is_bootstrap:
             actor = _actor(request, "bootstrap", "bootstrap")
             return Caller(actor, frozenset({Role.OWNER}), "bootstrap", request.now, actor.label)
+        key = await self.keys.find_by_token(token)
         if key is None or not self._is_usable(request, key):
             raise Unauthorized("The bearer token is invalid.")
         await self._take_limits(request, key)

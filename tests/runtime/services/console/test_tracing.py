@@ -14,7 +14,7 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 @pytest.mark.requirement("ECS-10")
 async def test_requests_and_their_statements_are_spans(console: Console) -> None:
     headers = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
-    reply = await console.client.get("/v1/keys/unknown", headers=headers)
+    reply = await console.client.get(f"/v1/keys/{12 * '0'}", headers=headers)
     spans = [span for span in console.spans if span.trace_id == TRACE]
     (request,) = [span for span in spans if span.parent_id == SPAN]
     assert (request.name, request.failed) == ("GET /v1/keys/{id}", False)
@@ -27,6 +27,14 @@ async def test_requests_and_their_statements_are_spans(console: Console) -> None
         "gatehouse.key_id": "bootstrap",
         "gatehouse.code": "not_found",
     }
+    statements = [span.attributes for span in spans if span.parent_id == request.span_id]
+    # One statement reads the key, and one resets the connection. The bootstrap token is not looked
+    # up.
+    texts = [str(attributes["db.query.text"]) for attributes in statements]
+    assert [text.partition(".")[0].partition("(")[0] for text in texts] == [
+        "SELECT api_key",
+        "SELECT pg_advisory_unlock_all",
+    ]
     assert reply.json()["trace_id"] == TRACE
     line = json.loads(console.log.getvalue().splitlines()[-1])
     assert (line["request_id"], line["trace_id"]) == (reply.headers["x-request-id"], TRACE)
