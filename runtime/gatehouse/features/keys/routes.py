@@ -48,11 +48,7 @@ async def create_key(request: Request, body: CreateKey, keys: KeyService) -> Cre
 
     The token, or the link that shows the token once, is returned only in this response.
     """
-    settings, owner = settings_of(body), request.authenticated.owner
-    ttl_s, delivery = settings.pop("ttl_s"), settings.pop("delivery")
-    created = await keys.create(
-        settings, request.actor, ttl_s=ttl_s, delivery=delivery, owner=owner
-    )
+    created = await keys.create(body, request.actor, owner=request.authenticated.owner)
     request.add_header(b"etag", etag(created.key.version))
     request.add_header(b"location", f"/v1/keys/{created.key.id}")
     return CreatedKey(**created.issued, key=key_view(created.key, keys.prefix))

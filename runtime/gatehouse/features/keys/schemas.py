@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.core.addresses import network
 from gatehouse.core.http_signatures import read_public_key
-from gatehouse.core.keys import OWN_SCHEME, Credits, Key, RateLimit, key_fields
+from gatehouse.core.keys import OWN_SCHEME, Credits, Key, KeyEnvironment, RateLimit, key_fields
 from gatehouse.core.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
 from gatehouse.features.keys.fields import (
     NAME_CHARS_MAX,
@@ -444,6 +444,8 @@ def settings_of(body: msgspec.Struct) -> dict[str, Any]:
         values["public_key"] = read_public_key(values["public_key"])
     if isinstance(values.get("limits"), list):
         values["limits"] = [limit.limit() for limit in values["limits"]]
+    if values.get("environment"):
+        values["environment"] = KeyEnvironment(values["environment"])
     if isinstance(values.get("expires_at"), str):
         values["expires_at"] = unix_seconds(values["expires_at"])
     return {

@@ -46,7 +46,7 @@ from gatehouse.core.token import ParsedToken, Pepper, build, key_id
 from gatehouse.features.keys.fields import DEFAULT_SCOPES
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
-from gatehouse.features.keys.schemas import KeyFilter
+from gatehouse.features.keys.schemas import CreateKey, KeyFilter, settings_of
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.http.fields import Effective
 from gatehouse.platform.http.validation import invalid
@@ -154,57 +154,34 @@ class KeyService:
             raise no_key()
         return key
 
-    async def create(
-        self,
-        fields: KeyFields,
-        actor: Actor,
-        *,
-        ttl_s: int | None,
-        delivery: str = "token",
-        owner: str = "",
-    ) -> Created:
-        """Stores a new key with its audit event.
-
-        fields: the environment, the limits and the scopes are None for the defaults.
-        ttl_s: lifetime in seconds. None: `expires_at` in `fields` determines the expiry.
-        delivery: `token`, or `link` for a link to the token, which belongs to `owner`.
+    async def create(self, new: CreateKey, actor: Actor, *, owner: str) -> Created:
+        """Stores a new key with its audit event. `owner`: owner of a link to the token.
 
         The link is created before the key, so a key whose token nobody knows is never stored.
         Raises BadRequest if the expiry or the delivery is not possible, RateLimited if the owner
         has created too many links, and Unavailable.
         """
-        self._check_delivery(delivery)
-        fields = {
-            **fields,
-            "environment": KeyEnvironment(fields["environment"] or self.environment),
-        }
-        if fields["limits"] is None:
-            fields["limits"] = (self.default_limit,)
-        if fields["scopes"] is None:
-            fields["scopes"] = DEFAULT_SCOPES
-        now = self.clock.now()
-        expires_at = fields["expires_at"] if ttl_s is None else now + ttl_s
-        lifecycle.check_expiry(expires_at, now)
-        generation = await self.writable_generation()
+        self._check_delivery(new.delivery)
+        now, generation = self.clock.now(), await self.writable_generation()
+        lifetime = {} if new.ttl_s is None else {"expires_at": now + new.ttl_s}
         for _ in range(_ID_ATTEMPTS):
-            token, digest = self._new_token(fields["environment"], generation)
-            key = Key(
-                **{**fields, "expires_at": expires_at},
+            token, digest = self._new_token(
+                KeyEnvironment(new.environment or self.environment), generation
+            )
+            key = self.new_key(
+                new,
+                now,
                 id=token.id,
                 digest=digest,
                 pepper_generation=generation,
-                state=KeyState.ACTIVE,
-                version=1,
-                family_id=token.id,
-                has_credits=fields["credits"] is not None,
-                created_at=now,
                 created_by=actor.label,
-                id_generation=generation,
+                **lifetime,
             )
+            lifecycle.check_expiry(key.expires_at, now)
             details = lifecycle.creation_details(key)
             event = actor.event(AuditAction.KEY_CREATE, target_id=key.id, at=now, details=details)
             try:
-                async with self._issued(token, delivery, owner, actor) as issued:
+                async with self._issued(token, new.delivery, owner, actor) as issued:
                     await self.store.add(key, event)
             except Conflict:
                 continue
@@ -212,6 +189,29 @@ class KeyService:
         raise Unavailable(
             "Key creation is temporarily unavailable.", detail="random key IDs collide"
         )
+
+    def new_key(self, settings: msgspec.Struct, now: float, **fields: Any) -> Key:
+        """A key with the settings of a creation or of an import, and the defaults for settings that
+        are None. fields: other fields of the key.
+        """
+        values = {
+            "environment": self.environment,
+            "scopes": DEFAULT_SCOPES,
+            "limits": (self.default_limit,),
+            "expires_at": None,
+            "created_at": now,
+            **{
+                name: value
+                for name, value in settings_of(settings).items()
+                if name in Key.__struct_fields__ and value is not None
+            },
+            "state": KeyState.ACTIVE,
+            "version": 1,
+            "family_id": fields["id"],
+            "id_generation": fields["pepper_generation"],
+            **fields,
+        }
+        return Key(**values, has_credits="credits" in values)
 
     async def find_by_token(self, token: str) -> Key | None:
         """Returns the key to which the token belongs, in any state, or None if there is no such

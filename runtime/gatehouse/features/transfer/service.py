@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import msgspec
 
@@ -23,10 +22,8 @@ from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
 from gatehouse.core.cores import IMPORTED_INSTANCE, CoreName, CoreRecord
 from gatehouse.core.errors import BadRequest, Problem, Unavailable
-from gatehouse.core.keys import Key, KeyEnvironment, KeyId, KeyState
+from gatehouse.core.keys import Key, KeyId, KeyState
 from gatehouse.core.token import read_pepper
-from gatehouse.features.keys.fields import DEFAULT_SCOPES
-from gatehouse.features.keys.schemas import settings_of
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.transfer.file_formats import Entry, entries
 from gatehouse.features.transfer.repository import ExportRepository, ImportRepository
@@ -129,30 +126,16 @@ class ImportJob:
         keys, generation = self.keys, self.generation
         row = parse_key(entry, self.ignored, keys.prefix)
         material = row.material()
-        key_id = self._key_id(material)
-        settings = {
-            name: value
-            for name, value in settings_of(row).items()
-            if name in Key.__struct_fields__ and value is not None
-        }
-        values: dict[str, Any] = {
-            "scopes": DEFAULT_SCOPES,
-            "limits": (keys.default_limit,),
-            "expires_at": None,
-            "created_at": now,
-            **settings,
-            "id": key_id,
-            "digest": keys.pepper.hmac(material, generation),
-            "pepper_generation": generation,
-            "environment": KeyEnvironment(row.environment or keys.environment),
-            "state": KeyState.ACTIVE if row.enabled else KeyState.DISABLED,
-            "version": 1,
-            "family_id": key_id,
-            "scheme": imported_tokens.SCHEME,
-            "created_by": f"import:{self.id}",
-            "id_generation": generation,
-        }
-        return Key(**values)
+        return keys.new_key(
+            row,
+            now,
+            id=self._key_id(material),
+            digest=keys.pepper.hmac(material, generation),
+            pepper_generation=generation,
+            state=KeyState.ACTIVE if row.enabled else KeyState.DISABLED,
+            scheme=imported_tokens.SCHEME,
+            created_by=f"import:{self.id}",
+        )
 
     def _core(self, entry: Entry, now: float) -> CoreRecord:
         named = bool(self.registered_by)
