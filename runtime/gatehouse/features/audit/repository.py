@@ -122,7 +122,7 @@ class AuditRepository:
         the same row.
         """
         statement = f"{_CHECKPOINT.insert('audit_checkpoint')} ON CONFLICT DO NOTHING"
-        return await self._pool.execute(statement, *_CHECKPOINT.values(checkpoint).values()) == 1
+        return await self._pool.execute(statement, *_CHECKPOINT.values(checkpoint)) == 1
 
 
 def _conditions(only: SearchAudit) -> Conditions:

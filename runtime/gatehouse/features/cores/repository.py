@@ -245,10 +245,11 @@ class CoreRegistry:
                     f"first."
                 )
             values = LEASE.values(record)
+            settings = values[LEASE.columns.index("settings")]
             changed += await connection.fetch(
-                _SET_SETTINGS, record.name, record.instance_id, values["settings"]
+                _SET_SETTINGS, record.name, record.instance_id, settings
             )
-            changed.append(await connection.fetchrow(_REGISTER, *values.values()))
+            changed.append(await connection.fetchrow(_REGISTER, *values))
             await append(connection, event)
         for row in changed:
             self.change(core_record(row))

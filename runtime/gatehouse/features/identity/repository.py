@@ -55,7 +55,7 @@ class SessionRepository:
         async with self._pool.transaction() as connection:
             if replaces is not None:
                 await connection.execute("DELETE FROM console_session WHERE id = $1", replaces)
-            await connection.execute(_INSERT, *_SESSION.values(session).values(), digest)
+            await connection.execute(_INSERT, *_SESSION.values(session), digest)
             await connection.execute(_DELETE_OLDEST, session.actor_type, session.actor_id, keep)
             await append(connection, event)
 
@@ -110,7 +110,7 @@ class SessionRepository:
     async def replace_link(self, link: SignInLink, digest: bytes, event: AuditEvent) -> None:
         """Store the sign-in link of an actor and delete the previous one."""
         async with self._pool.transaction() as connection:
-            await connection.execute(_REPLACE_LINK, *_LINK.values(link).values(), digest)
+            await connection.execute(_REPLACE_LINK, *_LINK.values(link), digest)
             await append(connection, event)
 
     async def take_link(self, digests: list[bytes]) -> SignInLink | None:

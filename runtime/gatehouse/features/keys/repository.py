@@ -11,7 +11,6 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import asyncpg
 import msgspec
@@ -48,7 +47,7 @@ from gatehouse.features.keys.fields import KeySort
 from gatehouse.features.keys.schemas import TOTAL_MAX, KeyFilter
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row
-from gatehouse.platform.db.statements import Conditions, RowMapping, placeholders, shared
+from gatehouse.platform.db.statements import Conditions, RowMapping, shared
 from gatehouse.platform.http.fields import Effective
 
 #: Changes to keys with an admin scope wait for this lock, so that two concurrent changes cannot
@@ -57,14 +56,13 @@ from gatehouse.platform.http.fields import Effective
 ADMIN_LOCK = 7126503
 
 
-#: The skipped fields have no column: credits and the last use are in other tables.
-_KEY = RowMapping(Key, skip={"credits", "last_used_at"})
+#: The skipped fields have no column, because credits and the last use are in other tables, or are
+#: not written: the database increments `version`.
+_READ = RowMapping(Key, skip={"credits", "last_used_at"})
+WRITTEN = RowMapping(Key, skip={"credits", "last_used_at", "version"})
 
 #: Columns that `key_record` reads, and the column that the prefilter for guessed IDs reads.
 RECORD_COLUMNS = f"{RowMapping(KeyRecord).select}, id_generation"
-
-#: Columns that are written. The database increments `version` and `change_seq`.
-COLUMNS = tuple(column for column in _KEY.columns if column != "version")
 
 #: Many keys have the same limits, of which the gateway keeps one object.
 _limits = lru_cache(maxsize=1_000)(msgspec.json.Decoder(tuple[RateLimit, ...]).decode)
@@ -72,9 +70,9 @@ _limits = lru_cache(maxsize=1_000)(msgspec.json.Decoder(tuple[RateLimit, ...]).d
 _environments = {environment.value: environment for environment in KeyEnvironment}
 _states = {state.value: state for state in KeyState}
 
-_INSERT = f"INSERT INTO api_key ({', '.join(COLUMNS)}) VALUES ({placeholders(len(COLUMNS))})"
+_INSERT = WRITTEN.insert("api_key")
 _ASSIGNMENTS = ", ".join(
-    f"{name} = ${number}" for number, name in enumerate(COLUMNS, 1) if name != "id"
+    f"{name} = ${number}" for number, name in enumerate(WRITTEN.columns, 1) if name != "id"
 )
 
 _IS_CREATED_BY = (
@@ -87,10 +85,10 @@ _IS_CREATED_BY = (
 #: A key that is not active can no longer renew the leases of its Cores, so their registrations end
 #: when the key becomes inactive.
 _END_REGISTRATIONS = "UPDATE core SET draining = true WHERE registered_by = $1 AND NOT draining"
-_UPDATE = f"UPDATE api_key SET {_ASSIGNMENTS} WHERE {COLUMNS[0]} = $1"
+_UPDATE = f"UPDATE api_key SET {_ASSIGNMENTS} WHERE {WRITTEN.columns[0]} = $1"
 
 _FIELDS = (
-    f"{', '.join(f'api_key.{column}' for column in (*COLUMNS, 'version', 'change_seq'))},"
+    f"{', '.join(f'api_key.{column}' for column in (*_READ.columns, 'change_seq'))},"
     " remaining, refill_amount, refill_every, last_used_at"
 )
 _TABLES = (
@@ -194,16 +192,10 @@ def full_key(row: Row) -> Key:
     if row["has_credits"] and row["remaining"] is not None:
         plan = Credits(row["remaining"], amount and Refill(amount, row["refill_every"]))
     return Key(
-        **_KEY.fields(row),
+        **_READ.fields(row),
         credits=plan,
         last_used_at=None if row["last_used_at"] is None else to_seconds(row["last_used_at"]),
     )
-
-
-def column_values(key: Key) -> tuple[Any, ...]:
-    """Values of COLUMNS."""
-    values = {**_KEY.values(key), "family_id": key.subject}
-    return tuple(values[column] for column in COLUMNS)
 
 
 class KeyRepository:
@@ -397,7 +389,7 @@ async def _write(connection: Connection, before: Key, change: KeyChange) -> None
         await connection.execute(
             _END_OTHERS, to_datetime(change.others_end_at), key.subject, excluded
         )
-    await connection.execute(_UPDATE, *column_values(key))
+    await connection.execute(_UPDATE, *WRITTEN.values(key))
     if before.state is KeyState.ACTIVE and key.state is not KeyState.ACTIVE:
         await connection.execute(_END_REGISTRATIONS, key.id)
     if key.state is KeyState.PURGED:
@@ -407,7 +399,7 @@ async def _write(connection: Connection, before: Key, change: KeyChange) -> None
 
 
 async def _insert(connection: Connection, key: Key) -> None:
-    await connection.execute(_INSERT, *column_values(key))
+    await connection.execute(_INSERT, *WRITTEN.values(key))
     if key.credits is not None and key.generation == 1:
         await _write_credits(connection, key.subject, key.credits)
 

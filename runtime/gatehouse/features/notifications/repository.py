@@ -177,7 +177,7 @@ class NotificationRepository:
 
     async def add_webhook(self, webhook: Webhook, event: AuditEvent) -> None:
         async with self._pool.transaction() as connection:
-            await connection.execute(_WEBHOOK.insert("webhook"), *_WEBHOOK.values(webhook).values())
+            await connection.execute(_WEBHOOK.insert("webhook"), *_WEBHOOK.values(webhook))
             await append(connection, event)
 
     async def webhook(self, webhook_id: str) -> Webhook | None:

@@ -64,7 +64,7 @@ class LogLevelService:
         now = self.clock.now()
         override = LogLevelOverride(level, now + for_s, actor.label)
         async with self.pool.transaction() as connection:
-            await connection.execute(_SET, *_OVERRIDE.values(override).values())
+            await connection.execute(_SET, *_OVERRIDE.values(override))
             event = actor.event(
                 AuditAction.LOG_LEVEL_SET,
                 target_id="all",

@@ -13,7 +13,7 @@ from gatehouse.core.cores import CoreRecord
 from gatehouse.core.errors import BadRequest, Unavailable
 from gatehouse.core.keys import Key, KeyId
 from gatehouse.features.cores.repository import LEASE
-from gatehouse.features.keys.repository import COLUMNS, KeyRepository, column_values
+from gatehouse.features.keys.repository import WRITTEN, KeyRepository
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, row_count
 from gatehouse.platform.db.statements import placeholders
@@ -40,7 +40,7 @@ TABLES = {
 _INCOMING = "CREATE TEMPORARY TABLE incoming (LIKE api_key) ON COMMIT DROP"
 
 _ADD_KEYS = (
-    f"INSERT INTO api_key ({', '.join(COLUMNS)}) SELECT {', '.join(COLUMNS)} FROM incoming "
+    f"INSERT INTO api_key ({WRITTEN.select}) SELECT {WRITTEN.select} FROM incoming "
     "ON CONFLICT (id) DO NOTHING RETURNING id"
 )
 
@@ -78,7 +78,7 @@ class ImportRepository:
             imported = await _add_keys(connection, keys) if keys else 0
             for row in rows:
                 if isinstance(row, CoreRecord):
-                    status = await connection.execute(_ADD_CORE, *LEASE.values(row).values())
+                    status = await connection.execute(_ADD_CORE, *LEASE.values(row))
                     imported += row_count(status)
             counts = {"imported": imported, "existing": len(rows) - imported}
             await append(
@@ -90,8 +90,8 @@ class ImportRepository:
 async def _add_keys(connection: Connection, keys: list[Key]) -> int:
     """Inserts keys that do not exist. Returns the number of inserted keys."""
     await connection.execute(_INCOMING)
-    records = [(*column_values(key), 1, 0) for key in keys]
-    columns = (*COLUMNS, "version", "change_seq")
+    records = [(*WRITTEN.values(key), 1, 0) for key in keys]
+    columns = (*WRITTEN.columns, "version", "change_seq")
     await connection.copy_records_to_table(
         "incoming", columns=columns, records=records, timeout=TIMEOUT_S
     )

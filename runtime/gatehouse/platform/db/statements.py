@@ -54,9 +54,9 @@ class RowMapping(Generic[T]):
         """Decoded field values from a row, by field name."""
         return {name: decode(row[name]) for name, _, decode in self._fields}
 
-    def values(self, struct: T) -> dict[str, Any]:
-        """Encoded column values from a struct, by column name."""
-        return {name: encode(getattr(struct, name)) for name, encode, _ in self._fields}
+    def values(self, struct: T) -> list[Any]:
+        """Encoded column values from a struct, in the order of the columns."""
+        return [encode(getattr(struct, name)) for name, encode, _ in self._fields]
 
     def insert(self, table: str) -> str:
         """INSERT statement with a parameter for each column, in the order of `values`."""

@@ -27,10 +27,9 @@ from gatehouse.core.lifecycle import Action, state_change, tombstone
 from gatehouse.core.verification import Code, SignedRequest, VerificationRequest
 from gatehouse.features.keys.conditions import CAN_MANAGE_KEYS, USABLE
 from gatehouse.features.keys.fields import KeySettings
-from gatehouse.features.keys.repository import COLUMNS, column_values
+from gatehouse.features.keys.repository import WRITTEN
 from gatehouse.features.keys.schemas import CreateKey, KeyView, check_fields
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.db.statements import placeholders
 from gatehouse.platform.http.examples import example
 from gatehouse.platform.http.validation import strings
 
@@ -152,16 +151,15 @@ async def test_every_field_has_a_column(module_pool: Pool) -> None:
     rows = await module_pool.fetch(
         "SELECT column_name FROM information_schema.columns WHERE table_name = 'api_key'"
     )
-    assert {row[0] for row in rows} == {*COLUMNS, "version", "change_seq"}
+    assert {row[0] for row in rows} == {*WRITTEN.columns, "version", "change_seq"}
 
 
 async def test_conditions_in_sql_agree_with_the_rules(module_pool: Pool) -> None:
     now = time.time()
     keys = list(_keys(now))
-    insert = f"INSERT INTO api_key ({', '.join(COLUMNS)}) VALUES ({placeholders(len(COLUMNS))})"  # noqa: S608
     async with module_pool.transaction() as connection:
         for key in keys:
-            await connection.execute(insert, *column_values(key))
+            await connection.execute(WRITTEN.insert("api_key"), *WRITTEN.values(key))
     rows = await module_pool.fetch(
         f"SELECT id, {USABLE} AS usable, {CAN_MANAGE_KEYS} AS manages FROM api_key"  # noqa: S608
     )
@@ -183,6 +181,7 @@ def _keys(now: float) -> Any:
     for number, (state, expires_at, public_key, scopes) in enumerate(combinations):
         key = Key(
             id=KeyId(f"{number:012}"),
+            family_id=KeyId(f"{number:012}"),
             digest=bytes(32),
             pepper_generation=1,
             environment=KeyEnvironment.TEST,
