@@ -10,7 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
-from gatehouse.features.sharing import content_store, encryption, table
+from gatehouse.features.sharing import backend, encryption, table
 from gatehouse.features.sharing.table import OWNER_INDEX, WORK_INDEX
 
 from sandbox.emulator.server import Emulator
@@ -102,9 +102,9 @@ def module_services(aws: str) -> Sharing:
     be repeated, and tests compare the calls.
     """
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((table, "_TIMEOUT_S"), (content_store, "_TIMEOUT_S")):
+        for module, name in ((table, "_TIMEOUT_S"), (backend, "_TIMEOUT_S")):
             patch.setattr(module, name, PATIENCE_S)
-        patch.setattr(content_store, "_READ_TIMEOUT_S", PATIENCE_S)
+        patch.setattr(backend, "_READ_TIMEOUT_S", PATIENCE_S)
         return services(settings(aws), ManualClock())
 
 

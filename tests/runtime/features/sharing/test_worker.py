@@ -23,7 +23,7 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.sharing import worker as worker_module
-from gatehouse.features.sharing.content_store import ContentStore
+from gatehouse.features.sharing.backend import ContentStore
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.links import CLAIM_S

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.sharing import backend, content_store, encryption, table
+from gatehouse.features.sharing import backend, encryption, table
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.platform.http.asgi import BODY_MEMORY
 from gatehouse.platform.http.connections import Connections
@@ -50,12 +50,12 @@ def without(
     """
     with monkeypatch.context() as context:
         context.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        context.setattr(content_store, "_ATTEMPTS", 1)
+        context.setattr(backend, "_ATTEMPTS", 1)
         context.setattr(table, "_ATTEMPTS", 1)
         changes: dict[str, Any] = {
             "DynamoDB": lambda: {"table": table.Table(TABLE)},
-            "KMS": lambda: {"data_keys": content_store.DataKeys("key", "test")},
-            "S3": lambda: {"content": content_store.ContentStore(BUCKET)},
+            "KMS": lambda: {"data_keys": backend.DataKeys("key", "test")},
+            "S3": lambda: {"content": backend.ContentStore(BUCKET)},
         }
         changed = replace(sharing.backend, **changes[dependency]())
     return of_backend(changed, sharing.clock, sharing.s3, sharing.dynamodb)
@@ -88,8 +88,8 @@ async def send(message: Any) -> None:
 
 
 @pytest.mark.bound(
-    "sharing.content_store:_TIMEOUT_S",
-    "sharing.content_store:_READ_TIMEOUT_S",
+    "sharing.backend:_TIMEOUT_S",
+    "sharing.backend:_READ_TIMEOUT_S",
     "sharing.table:_TIMEOUT_S",
 )
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ async def send(message: Any) -> None:
     [
         ("DynamoDB", full_server, table, "_TIMEOUT_S", "ConnectTimeoutError"),
         ("DynamoDB", silent_server, table, "_TIMEOUT_S", "ReadTimeoutError"),
-        ("KMS", full_server, content_store, "_TIMEOUT_S", "ConnectTimeoutError"),
-        ("KMS", silent_server, content_store, "_TIMEOUT_S", "ReadTimeoutError"),
-        ("S3", full_server, content_store, "_TIMEOUT_S", "ConnectTimeoutError"),
-        ("S3", silent_server, content_store, "_READ_TIMEOUT_S", "ReadTimeoutError"),
+        ("KMS", full_server, backend, "_TIMEOUT_S", "ConnectTimeoutError"),
+        ("KMS", silent_server, backend, "_TIMEOUT_S", "ReadTimeoutError"),
+        ("S3", full_server, backend, "_TIMEOUT_S", "ConnectTimeoutError"),
+        ("S3", silent_server, backend, "_READ_TIMEOUT_S", "ReadTimeoutError"),
     ],
 )
 async def test_aws_service_that_does_not_respond_is_unavailable(
