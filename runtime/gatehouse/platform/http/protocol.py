@@ -3,18 +3,15 @@
 llhttp (httptools) parses the requests. This protocol ends connections whose client is idle, sends a
 request too slowly or does not read the response. It limits the size of a request head, the number
 of connections per worker and per IP address, and the number of request bodies that an IP address
-sends at the same time. It rejects requests that two servers could frame differently.
+sends at the same time.
 
-Sources: RFC 9110, section 15.5.9 (408); RFC 9112, sections 3.2 (Host), 6.1 (framing) and 9.6
-    (closing); RFC 6585 (429, 431).
+Sources: RFC 9110, section 15.5.9 (408); RFC 9112, section 9.6 (closing); RFC 6585 (429, 431).
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -29,7 +26,7 @@ from gatehouse.core.errors import (
     TargetTooLong,
     Unavailable,
 )
-from gatehouse.platform.http import asgi
+from gatehouse.platform.http import asgi, request_head
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.exchange import (
     CLOSE_LINE,
@@ -64,15 +61,6 @@ _FRAMING_BYTES_MAX = 4096
 #: Maximum number of headers, and maximum total size of their names and values in bytes.
 _HEADERS_MAX = 100
 _HEAD_BYTES_MAX = 65_536
-
-#: Maximum number of digits of a Content-Length. Python reads at most 4,300.
-_LENGTH_DIGITS_MAX = 20
-
-#: A DNS name or IPv4 address, or an IPv6 address in brackets, with an optional port: the hosts of
-#: RFC 3986, section 3.2.2, that a server can have.
-_HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
-#: The size of the longest host with a port, and one byte.
-_HOST_BYTES = 262
 
 #: Maximum size of a body without which a request does not begin.
 _FIRST_BYTES_MAX = 16_384
@@ -201,7 +189,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
             if self._headers or self._in_head:
                 self._check_size()
             if self._in_head:
-                self._check_protocol()
+                request_head.check_protocol(self._line, self._url)
             if self._in_head or self._receiving is not None or self._counted_bytes:
                 self._count_unfinished()
             has_deadline = self._upgrade_data is None
@@ -338,17 +326,9 @@ class HttpProtocol(asyncio.Protocol, Connection):
             bounds = f"{_HEADERS_MAX} headers or {_HEAD_BYTES_MAX} bytes"
             raise HeadersTooLarge(f"The request has more than {bounds} of headers.")
 
-    def _check_protocol(self) -> None:
-        """Raises BadRequest: llhttp also parses requests of RTSP and ICE."""
-        line = self._line
-        if (b"RTSP/" in line or b"ICE/" in line) and self._url:
-            for rest in line.split(self._url + b" ")[1:]:
-                if rest.lstrip(b" ").startswith((b"RTSP/", b"ICE/")):
-                    raise BadRequest("Use HTTP/1.1.")
-
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._check_protocol()
+        request_head.check_protocol(self._line, self._url)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -357,18 +337,13 @@ class HttpProtocol(asyncio.Protocol, Connection):
         version, method = parser.get_http_version(), parser.get_method()
         self._is_upgrade = upgrades = parser.should_upgrade()
         if upgrades and method != b"CONNECT":
-            self._is_upgrade = any(
-                name == b"upgrade" and b"websocket" in value.lower() for name, value in fields
-            )
+            self._is_upgrade = request_head.is_websocket(fields)
             if not self._is_upgrade:
                 return  # `_parse` ignores the upgrade (RFC 9110, section 7.8)
         #: The last value of each field.
         values = dict(fields)
-        self._check_head(version, values)
-        length, expected = values.get(b"content-length"), values.get(b"expect")
-        if length and len(length) > _LENGTH_DIGITS_MAX:
-            raise BadRequest("The header Content-Length has too many digits.")
-        path, query = self._target()
+        request_head.check(version, self._url, fields, values)
+        path, query = request_head.target(self._url, fields)
         text = path.decode("ascii")
         scope: asgi.Scope = {
             "type": "http",
@@ -387,7 +362,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
         }
         if self._is_upgrade:
             scope["extensions"] = {asgi.UPGRADE: self._accept_upgrade}
-        is_1_1 = version == "1.1"
+        is_1_1, expected = version == "1.1", values.get(b"expect")
         exchange = self._receiving = Exchange(
             self,
             scope,
@@ -398,6 +373,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
             and expected is not None
             and expected.lower() == b"100-continue",
         )
+        length = values.get(b"content-length")
         if length and not expected:
             exchange.begins_with_body = len(length) < 6 and int(length) <= _FIRST_BYTES_MAX
         self._is_chunked, self._framing_bytes = b"transfer-encoding" in values, 0
@@ -405,43 +381,6 @@ class HttpProtocol(asyncio.Protocol, Connection):
         if self._exchanges:
             self.transport.pause_reading()
         self._exchanges.append(exchange)
-
-    def _check_head(self, version: str, values: dict[bytes, bytes]) -> None:
-        """Raises BadRequest."""
-        host, coding, url = values.get(b"host"), values.get(b"transfer-encoding"), self._url
-        # Names of which one is repeated.
-        names = [name for name, _ in self._headers] if len(values) < len(self._headers) else []
-        if (host is None and version == "1.1") or (names and names.count(b"host") > 1):
-            raise BadRequest("The request must have exactly one Host header.")
-        if host is not None and not _is_host(host[:_HOST_BYTES]):
-            raise BadRequest(
-                "The Host header must be a DNS name or an IP address, with an optional port."
-            )
-        if coding is not None and (
-            names.count(b"transfer-encoding") > 1 or coding.strip().lower() != b"chunked"
-        ):
-            raise BadRequest("The only supported transfer coding is chunked.")
-        if b"#" in url or not url.isascii():
-            raise BadRequest(
-                "The request target contains a # or a byte that is not ASCII; percent-encode it."
-            )
-        if version != "1.1" and (version != "1.0" or coding is not None):
-            raise BadRequest("Use HTTP/1.1.")
-
-    def _target(self) -> tuple[bytes, bytes]:
-        """Raw path and query of the request target (RFC 9112, section 3.2)."""
-        if self._url.startswith(b"/"):
-            path, _, query = self._url.partition(b"?")
-            return path, query
-        url = httptools.parse_url(self._url)
-        if not url.path or not url.path.startswith(b"/"):
-            raise BadRequest("The request target has no path.")
-        authority = self._url.partition(b"//")[2].partition(b"/")[0]
-        if b"@" in authority or url.schema.lower() not in (b"http", b"https"):
-            raise BadRequest("The request target is not the URL of an HTTP resource.")
-        if asgi.host_of(authority) != asgi.host_name({"headers": self._headers}):
-            raise BadRequest("The request target and the Host header have different hosts.")
-        return url.path, url.query or b""
 
     def _head_timeout(self) -> None:
         self._timer = None
@@ -675,11 +614,6 @@ class HttpProtocol(asyncio.Protocol, Connection):
         if transport.can_write_eof():
             transport.write_eof()
         self._timer = self._loop.call_later(_LINGER_S, transport.abort)
-
-
-@lru_cache(maxsize=256)
-def _is_host(host: bytes) -> bool:
-    return _HOST.fullmatch(host) is not None
 
 
 async def _not_ready(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:

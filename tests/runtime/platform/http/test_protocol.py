@@ -320,7 +320,7 @@ async def _write_forever(writer: asyncio.StreamWriter) -> None:
 
 @pytest.mark.bound(
     "http.protocol:_TARGET_BYTES_MAX",
-    "http.protocol:_LENGTH_DIGITS_MAX",
+    "http.request_head:LENGTH_DIGITS_MAX",
     "http.protocol:_HEADERS_MAX",
     "http.protocol:_HEAD_BYTES_MAX",
     "http.protocol:_FRAMING_BYTES_MAX",
