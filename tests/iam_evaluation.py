@@ -20,6 +20,11 @@ _SUPPORTED = frozenset(
 )
 RawDocument = Mapping[str, Any]
 
+_CONNECTIONS = ("elasticache:Connect", "rds-db:connect")
+"""Actions whose requests have only a few global condition keys, not `aws:RequestedRegion`
+(ElastiCache User Guide, "Authenticating with IAM"; RDS User Guide, "IAM database authentication").
+"""
+
 
 class Effect(Enum):
     """Result of an evaluation. NOT_ALLOWED is an implicit deny, and DENIED is an explicit deny."""
@@ -59,6 +64,8 @@ class Call:
         keys").
         """
         context = {key.lower(): value for key, value in self.context.items()}
+        if self.action in _CONNECTIONS:
+            context.pop("aws:requestedregion", None)
         if not self.account:
             return {
                 "aws:principalisawsservice": "true",

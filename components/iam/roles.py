@@ -23,7 +23,6 @@ USED = tuple(
             "GetDownloadUrlForLayer"
         ),
         "ecs:DescribeServices UpdateService",
-        "elasticache:Connect",
         (
             "elasticloadbalancing:DeregisterTargets Describe* ModifyListener ModifyRule "
             "RegisterTargets"
@@ -39,7 +38,6 @@ USED = tuple(
         "lambda:InvokeFunction",
         "logs:CreateLogGroup CreateLogStream DescribeLogGroups DescribeLogStreams FilterLogEvents "
         "GetLogEvents PutLogEvents PutRetentionPolicy",
-        "rds-db:connect",
         (
             "rds:AddTagsToResource CopyDBSnapshot CreateDBSnapshot DeleteDBSnapshot Describe* "
             "ListTagsForResource"
@@ -56,6 +54,13 @@ USED = tuple(
 )
 """Actions that at least one role of the stack needs. The policy of each role limits its actions to
 exact ARNs.
+"""
+
+CONNECTIONS = {"elasticache": "elasticache:Connect", "rds-db": "rds-db:connect"}
+"""Actions of logins with IAM tokens, keyed by the service in the ARN. These requests have only a
+few global condition keys, and those of ElastiCache no `aws:RequestedRegion`, so their statement has
+no condition. Sources: ElastiCache User Guide, "Authenticating with IAM"; RDS User Guide, "IAM
+database authentication" (2026-11-24).
 """
 
 DENIED = {
@@ -171,8 +176,11 @@ def boundary_policy(regions: Sequence[str]) -> Document:
     """Return the boundary document. Source: IAM User Guide, "Permissions boundaries for IAM
     entities".
     """
-    conditions = {"StringEquals": {"aws:RequestedRegion": list(dict.fromkeys(regions))}}
+    regions = list(dict.fromkeys(regions))
+    conditions = {"StringEquals": {"aws:RequestedRegion": regions}}
+    connections = [f"arn:aws:{service}:{region}:*" for service in CONNECTIONS for region in regions]
     return document(
         allow("AllowUsedActions", USED, ["*"], conditions=conditions),
+        allow("AllowConnections", list(CONNECTIONS.values()), connections),
         *(deny(sid, actions, ["*"], principal=None) for sid, actions in DENIED.items()),
     )

@@ -33,18 +33,19 @@ def test_boundary_allows_every_granted_action(stack: str) -> None:
     program = run(stack)
     policy = program.get("iam/policy:Policy", "permissions-boundary")
     granted = {
-        action
+        (action, resource)
         for role in program.of_type("iam/rolePolicy:RolePolicy")
         for statement in json.loads(role.inputs["policy"])["Statement"]
         for action in statement["Action"]
+        for resource in statement["Resource"]
     }
     limits = [json.loads(policy.inputs["policy"])]
-    assert len(granted) > 40
+    assert len({action for action, _ in granted}) > 40
     not_allowed = {
         action
-        for action in granted
+        for action, resource in granted
         if not decide(
-            Call(NAMES.role_arn("x"), action, "*", HOME), identity=[EVERYTHING], limits=limits
+            Call(NAMES.role_arn("x"), action, resource, HOME), identity=[EVERYTHING], limits=limits
         ).allowed
     }
     assert not_allowed == set()
@@ -96,6 +97,21 @@ def test_boundary_limits_to_used_actions_and_regions(
     action: str, region: str, identity: dict[str, Any], expected: Effect
 ) -> None:
     assert effect(action, {"aws:RequestedRegion": region}, identity) is expected
+
+
+@pytest.mark.requirement("CG-18")
+@pytest.mark.parametrize("action", ["rds-db:connect", "elasticache:Connect"])
+def test_boundary_allows_connections_in_the_regions_of_the_stack(action: str) -> None:
+    service, role = action.partition(":")[0], NAMES.role_arn("gateway-task")
+    effects = [
+        decide(
+            Call(role, action, NAMES.in_region(region).arn(service, "x"), HOME),
+            identity=[EVERYTHING],
+            limits=[boundary_policy([NAMES.region])],
+        )
+        for region in (NAMES.region, "us-east-1")
+    ]
+    assert effects == [Effect.ALLOWED, Effect.NOT_ALLOWED]
 
 
 def test_boundary_is_within_size_limit_of_managed_policy() -> None:
