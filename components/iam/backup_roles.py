@@ -89,7 +89,7 @@ def backup_permissions(names: Naming, database_key_arn: str | None) -> Document:
     read_bucket = (
         "s3:ListBucket ListBucketVersions GetBucketVersioning GetBucketLocation GetBucketAcl "
         "GetBucketTagging GetInventoryConfiguration PutInventoryConfiguration "
-        "GetBucketNotification PutBucketNotification"
+        "GetBucketNotification ListTagsForResource PutBucketNotification"
     )
     read_objects = (
         "s3:GetObject GetObjectAcl GetObjectTagging GetObjectVersion "
@@ -110,6 +110,9 @@ def backup_permissions(names: Naming, database_key_arn: str | None) -> Document:
         allow("DatabaseKeyGrants", "kms:CreateGrant", database_key, conditions=grants),
     )
     vaults = [any_region("backup", f"backup-vault:{names.name(VAULT)}")]
+    points = [any_region("backup", "recovery-point:*")]
+    # AWS authorizes a copy on the recovery point, whose ARN depends on the service.
+    copied = [*points, names.arn("rds", "snapshot:awsbackup:*"), f"{table}/backup/*"]
     return document(
         allow("Database", "rds:CreateDBSnapshot ListTagsForResource", [names.database_arn]),
         allow("DescribeDatabases", "rds:DescribeDBInstances DescribeDBSnapshots", databases),
@@ -126,12 +129,16 @@ def backup_permissions(names: Naming, database_key_arn: str | None) -> Document:
         allow("Objects", read_objects, [f"{bucket}/*"]),
         allow("BackupEventRules", rules, [names.arn("events", "rule/AwsBackupManagedRule*")]),
         allow("Vaults", "backup:DescribeBackupVault CopyIntoBackupVault", vaults),
-        allow("RecoveryPoints", "backup:TagResource", [any_region("backup", "recovery-point:*")]),
-        # These actions do not support resource-level permissions (Service Authorization Reference).
+        allow("RecoveryPoints", "backup:TagResource", points),
+        allow("Copies", "backup:CopyFromBackupVault", copied),
         *(keys if database_key_arn else ()),
+        # These actions do not support resource-level permissions (Service Authorization Reference).
         allow(
             "ListResources",
-            ["tag:GetResources", "cloudwatch:GetMetricData", "events:ListRules"],
+            [
+                *("tag:GetResources", "cloudwatch:GetMetricData", "events:ListRules"),
+                "s3:ListAllMyBuckets",
+            ],
             ["*"],
         ),
     )

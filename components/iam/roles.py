@@ -14,7 +14,7 @@ from components.stack import Stack
 USED = tuple(
     action
     for actions in (
-        "backup:CopyIntoBackupVault DescribeBackupVault TagResource",
+        "backup:CopyFromBackupVault CopyIntoBackupVault DescribeBackupVault TagResource",
         "cloudwatch:GetMetricData PutMetricData",
         "dynamodb:BatchGetItem ConditionCheckItem CreateBackup DeleteBackup DeleteItem Describe* "
         "GetItem ListTagsOfResource PutItem Query StartAwsBackupJob UpdateItem",

@@ -353,6 +353,11 @@ ROLES = [
         ("console-task", "dynamodb:GetItem", NAMES.table_arn("others"), IMPLICIT_DENY),
         ("gateway-execution", PULL, RUNTIME_IMAGES, ALLOWED),
         ("gateway-execution", PULL, OTHER_IMAGES, IMPLICIT_DENY),
+        *(
+            # AWS Backup copies recovery points to the second region with this permission.
+            ("backup", "backup:CopyFromBackupVault", NAMES.arn(*point), ALLOWED)
+            for point in (("rds", "snapshot:awsbackup:job-1"), ("backup", "recovery-point:1"))
+        ),
     ),
 ]
 
