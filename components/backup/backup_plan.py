@@ -17,15 +17,9 @@ GRACE_DAYS = 3
 """Number of days during which a COMPLIANCE lock can be removed. AWS Backup accepts no lower
 value.
 """
-NOTIFIED_EVENTS = (
-    "COPY_JOB_FAILED",
-    "RESTORE_JOB_COMPLETED",
-    "RECOVERY_POINT_MODIFIED",
-    "S3_BACKUP_OBJECT_FAILED",
-)
-"""Vault events that are published to the topic. AWS Backup sends no event for a failed backup job;
-the event rule `backup-failed` reports these jobs (AWS Backup API Reference,
-PutBackupVaultNotifications)."""
+NOTIFIED_EVENTS = ("RESTORE_JOB_COMPLETED", "RECOVERY_POINT_MODIFIED", "S3_BACKUP_OBJECT_FAILED")
+"""Vault events that are published to the topic. The event rule `backup-failed` reports failed
+backup and copy jobs."""
 
 
 class BackupPlan(StackComponent):

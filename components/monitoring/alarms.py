@@ -109,6 +109,7 @@ class Alarms(StackComponent):
 
 def event_rules(names: Naming) -> Iterator[EventRule]:
     """Yield the event rules. Each rule matches only resources of this stack."""
+    vaults = names.arn("backup", f"backup-vault:{names.name('')}")
     yield EventRule(
         "deployment-failed",
         "A deployment failed and ECS rolls it back.",
@@ -124,16 +125,19 @@ def event_rules(names: Naming) -> Iterator[EventRule]:
     yield EventRule(
         "backup-failed",
         (
-            "A backup job failed, expired or was aborted. The latest recovery point is from an "
-            "earlier job."
+            "A backup job or the copy of a backup failed, expired or was aborted. The latest "
+            "recovery point is from an earlier job."
         ),
         "backup-failure",
         {
             "source": ["aws.backup"],
-            "detail-type": ["Backup Job State Change"],
+            "detail-type": ["Backup Job State Change", "Copy Job State Change"],
             "detail": {
                 "state": ["ABORTED", "EXPIRED", "FAILED"],
-                "backupVaultName": [{"prefix": names.name("")}],
+                "$or": [
+                    {"backupVaultName": [{"prefix": names.name("")}]},
+                    {"sourceBackupVaultArn": [{"prefix": vaults}]},
+                ],
             },
         },
     )

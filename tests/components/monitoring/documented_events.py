@@ -65,6 +65,21 @@ def backup_job(state: str, stack: str) -> dict[str, Any]:
     return _event("aws.backup", "Backup Job State Change", detail)
 
 
+def copy_job(state: str, stack: str) -> dict[str, Any]:
+    """Source: AWS Backup Developer Guide, "Monitoring AWS Backup events using Amazon
+    EventBridge".
+    """
+    vault = f"{ACCOUNT}:backup-vault:gatehouse-{stack}-backup"
+    detail = {
+        "copyJobId": "47C8EF56-74D8-059D-1301-C5BE1D5C926E",
+        "sourceBackupVaultArn": f"arn:aws:backup:{REGION}:{vault}",
+        "destinationBackupVaultArn": f"arn:aws:backup:eu-central-1:{vault}",
+        "resourceType": "RDS",
+        "state": state,
+    }
+    return _event("aws.backup", "Copy Job State Change", detail)
+
+
 def guardduty_finding(severity: float) -> dict[str, Any]:
     """Source: GuardDuty User Guide, "Processing GuardDuty findings with Amazon EventBridge"."""
     detail = {
