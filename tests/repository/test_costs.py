@@ -13,6 +13,7 @@ from gatehouse_policies.program.types import Registration
 from sandbox.paths import REPOSITORY
 from tools.docs.costs import (
     PRICES,
+    alarm_metrics,
     balancers_usd,
     collector_metrics,
     insights_metrics,
@@ -45,6 +46,16 @@ def test_internal_load_balancer_has_no_public_addresses(
     assert len(balancer.inputs["subnets"]) == 2
     changed = replace(balancer, inputs={**balancer.inputs, **changes})
     assert round(balancers_usd([changed])) == usd
+
+
+def test_alarm_costs_as_much_as_it_has_metrics() -> None:
+    resources = [row.registration for row in deployed("dev").resources]
+    alarms = {row.name: row for row in resources if row.type.endswith(":MetricAlarm")}
+    counts = {
+        name: len(alarm_metrics([alarms[name]]))
+        for name in ("gateway-unreachable", "gateway-unhealthy", "table-throttled")
+    }
+    assert counts == {"gateway-unreachable": 1, "gateway-unhealthy": 2, "table-throttled": 3}
 
 
 def test_prices_have_a_date_and_sources() -> None:

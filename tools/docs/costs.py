@@ -37,6 +37,8 @@ SERVICES = [process for process in read().processes.values() if process.services
 SCRAPE_METRICS = 5
 """Metrics without labels that a Prometheus receiver adds to those it reads, such as `up`. Source:
 Prometheus documentation, "Jobs and instances"."""
+SCALING_ALARMS = 2
+"""Alarms that Application Auto Scaling creates for a target tracking policy."""
 DATABASE_VCPU = float(PRICES["database_insights"]["usd"]["vcpu"])
 VCPUS_OF_CLASS = 2
 """vCPUs of every instance class with a price."""
@@ -93,21 +95,27 @@ def _endpoints(endpoints: Iterable[Registration]) -> int:
     )
 
 
-def _custom_metrics(alarms: Iterable[Registration]) -> int:
-    """Number of different metrics of the stack itself in its alarms."""
-    metrics = [
+def alarm_metrics(alarms: Iterable[Registration]) -> list[dict[str, Any]]:
+    """The metrics of the alarms. CloudWatch charges for each metric of an alarm (CloudWatch
+    pricing, "alarm metric")."""
+    return [
         metric
         for alarm in alarms
         for metric in (
             alarm.inputs,
             *(query.get("metric") or {} for query in alarm.inputs.get("metricQueries") or ()),
         )
+        if metric.get("metricName")
     ]
+
+
+def _custom_metrics(alarms: Iterable[Registration]) -> int:
+    """Number of different metrics of the stack itself in its alarms."""
     return len(
         {
             (metric["metricName"], *sorted((metric.get("dimensions") or {}).items()))
-            for metric in metrics
-            if str(metric.get("namespace", "")).startswith("Gatehouse")
+            for metric in alarm_metrics(alarms)
+            if metric["namespace"].startswith("Gatehouse")
         }
     )
 
@@ -270,7 +278,13 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
         # RDS creates a secret for the password of an instance.
         lambda secrets, instances: _each([*secrets, *instances], FIXED["secret"]),
     ),
-    ("alarms", ("cloudwatch/metricAlarm:MetricAlarm",), lambda n: _each(n, FIXED["alarm"])),
+    (
+        "metrics of alarms, also of auto scaling",
+        ("cloudwatch/metricAlarm:MetricAlarm", "appautoscaling/policy:Policy"),
+        lambda alarms, policies: _each_metric(
+            len(alarm_metrics(alarms)) + SCALING_ALARMS * len(policies), FIXED["alarm"]
+        ),
+    ),
     (
         "custom metrics of the alarms",
         ("cloudwatch/metricAlarm:MetricAlarm",),
