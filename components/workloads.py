@@ -142,17 +142,18 @@ class Workloads(StackComponent):
         ]
         if self._smoke_test is None or not services:
             return None
-        all_features = not any(
+        unprotected = {CONSOLE} if self.settings.waf.console_networks else set[str]()
+        if any(
             entry.startswith("GATEHOUSE_FEATURES=") for entry in self.settings.environment_variables
-        )
+        ):
+            unprotected.update(service.name for service in services)
         checks: list[dict[str, Any]] = []
         for service in services:
             address = self._platform.load_balancer.dns_name
             if hosting and service.name in hosting.load_balancer.target_groups:
                 address = hosting.distribution.domain_name
-            checks += smoke_test.checks(
-                service, urls[service.name], address, all_features=all_features
-            )
+            protected = service.name not in unprotected
+            checks += smoke_test.checks(service, urls[service.name], address, protected=protected)
         return self._smoke_test.hook(checks)
 
     def _web_acl(self, logs_key_arn: pulumi.Input[str]) -> None:

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -15,8 +15,9 @@ from components.naming import CLOUDFRONT_REGION, Naming, tags
 from components.settings.workloads import CONSOLE
 from components.stack import Stack
 
+IP_REPUTATION = "ip-reputation"
 MANAGED = {
-    "ip-reputation": "AWSManagedRulesAmazonIpReputationList",
+    IP_REPUTATION: "AWSManagedRulesAmazonIpReputationList",
     "common": "AWSManagedRulesCommonRuleSet",
     "known-bad-inputs": "AWSManagedRulesKnownBadInputsRuleSet",
 }
@@ -96,7 +97,8 @@ class WebAcl(StackComponent):
     without a User-Agent header. Requests to Cores are arbitrary, so the rule set does not apply to
     the gateway. At the APIs of the console and of secret sharing, its rules for bodies, query
     strings and clients do not block. The signatures of known exploits in paths, headers and query
-    strings apply everywhere.
+    strings apply everywhere. The synthetic probe and the smoke test request the health checks from
+    shared addresses of AWS, so neither the reputation nor the network of an address blocks these.
     Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008,
         GH-WAF-001 to GH-WAF-005.
 
@@ -136,6 +138,9 @@ class WebAcl(StackComponent):
         edge = "cloudfront" if region else "edge"
         networks = waf.console_networks if CONSOLE in hosts else ()
         ip_sets = self._ip_sets(name, names.name(f"{edge}-console"), networks)
+        health = _at_path(
+            {path for one in self.contract.services.values() for path in (one.health, one.ready)}
+        )
         acl = aws.wafv2.WebAcl(
             name,
             name=names.name(edge),
@@ -151,12 +156,12 @@ class WebAcl(StackComponent):
                     for index, (service, limit) in enumerate(limits.items())
                 ),
                 *(
-                    [_accept_only(names, 5, "console-networks", hosts[CONSOLE], ip_sets)]
+                    [_accept_only(names, 5, "console-networks", hosts[CONSOLE], ip_sets, health)]
                     if ip_sets
                     else []
                 ),
                 *(
-                    _managed_rule_group(names, 10 + index, rule, group, hosts)
+                    _managed_rule_group(names, 10 + index, rule, group, hosts, health)
                     for index, (rule, group) in enumerate(MANAGED.items())
                 ),
                 _block_labels(names, 20, "body-size", SIZE_RULES, _at_paths(hosts, API_PATHS), 413),
@@ -254,11 +259,16 @@ def _visibility(metric: str) -> aws.wafv2.WebAclRuleVisibilityConfigArgsDict:
 
 
 def _managed_rule_group(
-    names: Naming, priority: int, rule: str, group: str, hosts: Mapping[str, Sequence[str]]
+    names: Naming,
+    priority: int,
+    rule: str,
+    group: str,
+    hosts: Mapping[str, Sequence[str]],
+    health: Any,
 ) -> Rule:
     """Apply a managed rule group with its default actions, except that the rules in COUNTED_RULES
     only count and label requests. `_block_labels` blocks the labeled requests. The core rule set
-    does not apply to requests to the gateway."""
+    does not apply to requests to the gateway, and IP_REPUTATION not to health checks."""
     namespace = _NAMESPACES.get(rule)
     counted = [
         name
@@ -266,7 +276,9 @@ def _managed_rule_group(
         if namespace and label.startswith(f"{namespace}:")
     ]
     count: Any = [{"name": name, "action_to_use": {"count": {}}} for name in counted]
-    at_gateway = namespace == CORE_RULE_SET and "gateway" in hosts
+    excluded = health if rule == IP_REPUTATION else None
+    if namespace == CORE_RULE_SET and "gateway" in hosts:
+        excluded = _at_host(hosts["gateway"])
     return {
         "name": rule,
         "priority": priority,
@@ -275,7 +287,7 @@ def _managed_rule_group(
                 "vendor_name": "AWS",
                 "name": group,
                 "rule_action_overrides": count or None,
-                "scope_down_statement": _not(_at_host(hosts["gateway"])) if at_gateway else None,
+                "scope_down_statement": _not(excluded) if excluded else None,
             }
         },
         "override_action": {"none": {}},
@@ -289,9 +301,12 @@ def _accept_only(
     rule: str,
     hosts: Sequence[str],
     ip_sets: Sequence[pulumi.Output[str]],
+    health: Any,
 ) -> Rule:
-    """Block requests to the host names from addresses that are in none of the IP sets."""
-    accepted = _any([{"ip_set_reference_statement": {"arn": arn}} for arn in ip_sets])
+    """Block requests to the host names from addresses that are in none of the IP sets, except
+    health checks.
+    """
+    accepted = _any([health, *({"ip_set_reference_statement": {"arn": arn}} for arn in ip_sets)])
     statement: Any = {"and_statement": {"statements": [_at_host(hosts), _not(accepted)]}}
     return _block(names, priority, rule, statement, 403)
 
@@ -325,13 +340,7 @@ def _at_paths(host_names: Mapping[str, Sequence[str]], paths: Mapping[str, str])
             "and_statement": {
                 "statements": [
                     _at_host(host_names[service]),
-                    {
-                        "regex_match_statement": {
-                            "regex_string": expression,
-                            "field_to_match": {"uri_path": {}},
-                            "text_transformations": [{"priority": 0, "type": "NONE"}],
-                        }
-                    },
+                    _regex_match({"uri_path": {}}, expression, "NONE"),
                 ]
             }
         }
@@ -371,11 +380,20 @@ def _at_host(hosts: Sequence[str]) -> Any:
     case-insensitively.
     """
     names = "|".join(re.escape(host).replace(r"\*", "[^:]+") for host in hosts)
+    return _regex_match({"single_header": {"name": "host"}}, f"^({names})(:443)?$", "LOWERCASE")
+
+
+def _at_path(paths: Collection[str]) -> Any:
+    """Match exactly these paths."""
+    return _regex_match({"uri_path": {}}, f"^({'|'.join(sorted(paths))})$", "NONE")
+
+
+def _regex_match(field_to_match: dict[str, Any], expression: str, transformation: str) -> Any:
     return {
         "regex_match_statement": {
-            "regex_string": f"^({names})(:443)?$",
-            "field_to_match": {"single_header": {"name": "host"}},
-            "text_transformations": [{"priority": 0, "type": "LOWERCASE"}],
+            "regex_string": expression,
+            "field_to_match": field_to_match,
+            "text_transformations": [{"priority": 0, "type": transformation}],
         }
     }
 

@@ -76,15 +76,15 @@ class SmokeTest(PythonFunction):
 
 
 def checks(
-    service: ContractService, url: str, address: pulumi.Input[str], *, all_features: bool = True
+    service: ContractService, url: str, address: pulumi.Input[str], *, protected: bool = True
 ) -> list[dict[str, Any]]:
     """Return the requests to a service: its readiness, and a path that requires a credential.
 
     address: DNS name of the load balancer or of the distribution in front of the load balancer.
-    all_features: Whether no feature is disabled. A disabled feature can remove the path that
-        requires a credential.
+    protected: Whether to request the path that requires a credential. A disabled feature can remove
+        the path, and the web ACL can reject requests from addresses of AWS.
     """
-    expected = {service.ready: 200, **({service.protected: 401} if all_features else {})}
+    expected = {service.ready: 200, **({service.protected: 401} if protected else {})}
     return [
         {"address": address, "url": f"{url}{path}", "status": status}
         for path, status in expected.items()

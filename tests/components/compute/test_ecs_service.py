@@ -86,6 +86,15 @@ def test_smoke_test_needs_no_feature() -> None:
         assert {check["status"] for check in json.loads(hook["hookDetails"])["checks"]} == {200}
 
 
+def test_smoke_test_of_a_console_with_networks_requests_its_readiness_only() -> None:
+    program = run("staging", changes={"waf.console_networks": ["192.0.2.0/24"]})
+    (hook,) = program.get("ecs/service:Service", "console").inputs["deploymentConfiguration"][
+        "lifecycleHooks"
+    ]
+    paths = [urlsplit(check["url"]).path for check in json.loads(hook["hookDetails"])["checks"]]
+    assert paths == ["/readyz"]
+
+
 def test_smoke_test_reaches_a_console_behind_cloudfront() -> None:
     program = run("staging", changes=CLOUDFRONT)
     (hook,) = program.get("ecs/service:Service", "console").inputs["deploymentConfiguration"][

@@ -54,6 +54,7 @@ CORE_PATHS = (
     "%3Cscript%3E",
     "settings.ini",
 )
+HEALTH = ("/healthz", "/readyz")
 PAGES = {
     "gateway": ("/healthz", "/readyz", "/openapi.json"),
     "console": (
@@ -113,10 +114,21 @@ def test_console_accepts_addresses_of_its_networks_only(name: str) -> None:
         accepted = _contains(networks, address)
         ip_sets = frozenset(arn for arn, one in addresses.items() if _contains(one, address))
         for service in services:
-            request = Request(host=host(name, service), path="/healthz", ip_sets=ip_sets)
             blocked = service == "console" and not accepted
-            assert acl.blocked_by(request) == ("console-networks" if blocked else None)
+            for path in ("/openapi.json", *HEALTH):
+                request = Request(host=host(name, service), path=path, ip_sets=ip_sets)
+                rule = "console-networks" if blocked and path not in HEALTH else None
+                assert acl.blocked_by(request) == rule
     assert acl.capacity() <= 1500
+
+
+@pytest.mark.parametrize(("name", "service"), SERVED)
+def test_probe_and_smoke_test_need_no_reputation(name: str, service: str) -> None:
+    """Both send requests from shared addresses of AWS."""
+    for path in ("/", "/healthz/x", *HEALTH):
+        request = Request(host=host(name, service), path=path, listed=True)
+        rule = None if path in HEALTH else "ip-reputation/AWSManagedIPReputationList"
+        assert web_acl(name).blocked_by(request) == rule
 
 
 def _contains(networks: list[str], address: str) -> bool:

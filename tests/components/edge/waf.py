@@ -3,7 +3,7 @@ groups.
 
 Source: AWS WAF Developer Guide, "Rule and rule group priority", "Label match rule statement",
 "Overriding rule group actions", "Scope-down statements", "Using match rule statements" (WCUs).
-Rate-based rules are not evaluated, and IP addresses have a good reputation.
+Rate-based rules are not evaluated.
 """
 
 import re
@@ -32,8 +32,10 @@ _TRANSFORMATIONS: dict[str, Callable[[str], str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A request as AWS WAF inspects it. ip_sets: ARNs of the IP sets that contain the client's
-    address.
+    """A request as AWS WAF inspects it.
+
+    ip_sets: ARNs of the IP sets that contain the client's address.
+    listed: whether the address is on the IP reputation list.
     """
 
     host: str
@@ -43,6 +45,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=lambda: BROWSER)
     body: bytes = b""
     ip_sets: frozenset[str] = frozenset()
+    listed: bool = False
 
     def part(self, name: str) -> str | None:
         """A request component. None if a header does not exist."""
@@ -51,6 +54,7 @@ class Request:
             "query": unquote_plus(self.query),
             "method": self.method,
             "host": self.host,
+            "address": "listed" if self.listed else "",
             "body": self.body[:INSPECTED_BODY_BYTES].decode("utf-8", "replace"),
             "headers": "\n".join(f"{name}: {value}" for name, value in self.headers.items()),
         }
