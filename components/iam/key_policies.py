@@ -144,11 +144,13 @@ def distribution_key_statement(names: Naming, bucket: str) -> Statement:
 def read_environment(sid: str, stack: Stack, role: str, function: str) -> Statement:
     """Allow Lambda to decrypt the environment variables of a function with the function's role, and
     with the roles of the pipeline. Without it, a preview receives no variables and shows all of
-    them as changed.
+    them as changed. AWS does not document whether the ARN of a published version contains its
+    number.
     """
     names = stack.names
     arn = names.arn("lambda", f"function:{names.name(function)}")
-    conditions = caller_conditions(names, context={"aws:lambda:FunctionArn": arn})
+    context = {"StringLike": {"kms:EncryptionContext:aws:lambda:FunctionArn": [arn, f"{arn}:*"]}}
+    conditions = caller_conditions(names) | context
     pipeline = (PREVIEW, DEPLOY) if stack.settings.delivery.repository else ()
     readers = [names.role_arn(reader) for reader in (role, *pipeline)]
     return allow_key_use(sid, "kms:Decrypt", {"AWS": readers}, conditions)

@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from ipaddress import IPv4Network
+from itertools import product
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -211,19 +212,21 @@ def unreadable_environments(program: Program, stack: Stack) -> Iterator[str]:
             continue
         policy = program.policy("kms/key:Key", inputs["kmsKeyArn"].removeprefix(OUTPUT))
         arn = stack.names.arn("lambda", f"function:{inputs['name']}")
-        context = {
-            "kms:CallerAccount": stack.names.account,
-            "kms:EncryptionContext:aws:lambda:FunctionArn": arn,
-        }
         role = program.get("iam/role:Role", inputs["role"].removeprefix(OUTPUT)).inputs["name"]
-        for name, limits in (
+        readers = (
             (role, []),
             *((stack.names.name(reader), [boundary]) for reader in (PREVIEW, DEPLOY)),
-        ):
+        )
+        # AWS does not document whether the ARN of a published version contains its number.
+        for context, (name, limits) in product((arn, f"{arn}:1"), readers):
             caller = f"arn:aws:iam::{stack.names.account}:role/{name}"
-            call = Call(caller, "kms:Decrypt", stack.names.arn("kms", "key/x"), context)
+            keys = {
+                "kms:CallerAccount": stack.names.account,
+                "kms:EncryptionContext:aws:lambda:FunctionArn": context,
+            }
+            call = Call(caller, "kms:Decrypt", stack.names.arn("kms", "key/x"), keys)
             if not decide(call, resource=policy, limits=limits, resource_decides=True).allowed:
-                yield f"{name} for {arn}"
+                yield f"{name} for {context}"
 
 
 def called_actions(program: Program) -> Iterator[tuple[str, Resource]]:
