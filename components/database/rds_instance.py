@@ -160,7 +160,10 @@ class RdsInstance(StackComponent):
         )
 
     def _parameter_group(self, name: str) -> aws.rds.ParameterGroup:
-        family = f"postgres{self.settings.database.engine_version}"
+        version = self.settings.database.engine_version
+        family = f"postgres{version}"
+        # From PostgreSQL 18, the parameter is a list of events, for which RDS rejects "1".
+        connections = "all" if int(version) >= 18 else "1"
         return aws.rds.ParameterGroup(
             name,
             # A new family requires a new group, which RDS must create before it upgrades the
@@ -172,7 +175,7 @@ class RdsInstance(StackComponent):
                 {"name": name, "value": value, "apply_method": "immediate"}
                 for name, value in (
                     ("rds.force_ssl", "1"),
-                    ("log_connections", "1"),
+                    ("log_connections", connections),
                     ("log_disconnections", "1"),
                     ("log_min_duration_statement", str(SLOW_QUERY_MS)),
                 )

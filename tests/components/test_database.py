@@ -30,6 +30,15 @@ def test_major_version_has_its_own_parameter_group() -> None:
     )
 
 
+def test_connections_are_logged_with_a_value_that_the_version_accepts() -> None:
+    """RDS rejects the whole group for one unknown value, and the stack would have no database."""
+    for program, value in ((run("dev"), "1"), (run("dev", changes=OPTIONS), "all")):
+        group = program.get("rds/parameterGroup:ParameterGroup", "database").inputs
+        assert {"name": "log_connections", "value": value, "applyMethod": "immediate"} in group[
+            "parameters"
+        ]
+
+
 def test_recreated_stack_has_another_final_snapshot() -> None:
     """RDS rejects a final snapshot whose name exists. A new stack has new subnets, but can use an
     existing KMS key.
