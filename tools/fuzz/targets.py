@@ -43,7 +43,7 @@ def fuzz_token(data: bytes) -> None:
     """Tokens of API keys, bootstrap tokens in text, and imported tokens."""
     text = data.decode("utf-8", "replace")
     candidates = [text]
-    if text.isascii() and len(text) < token.TOKEN_CHARS_MAX:
+    if text.isascii():
         candidates.append(text + token.checksum(text))
     for candidate in candidates:
         parsed = token.parse(candidate, "gtk")
