@@ -32,6 +32,7 @@ WEB_UI = pytest.mark.skipif(
 _AS_ROOT = ["sudo", "-n"] if IN_CI and os.geteuid() != 0 else []
 #: Debian packages whose names are not those of their programs.
 _PACKAGES = {
+    "aws": "awscli",
     "nginx": "nginx-light",
     "go": "golang-go",
     "java": "default-jre-headless",

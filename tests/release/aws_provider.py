@@ -1,8 +1,9 @@
 """An AWS provider for the real Pulumi engine that derives outputs from inputs and calls no AWS API.
 
 The engine starts `pulumi-resource-aws` if it is on PATH, instead of the plugin that it would
-download. The provider reports each creation, update and deletion, also those of previews, to the
-fake account at AWS_ENDPOINT_URL, which may let the operation fail.
+download. The provider reports each creation, update and deletion, also those of previews, and each
+read to the fake account at AWS_ENDPOINT_URL, which may let the operation fail, and determines what
+AWS knows and the program does not.
 """
 
 import http.client
@@ -107,7 +108,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         arn = str(outputs.get("arn", ""))
         reply = report("create", new, identity, context, arn=arn, preview=request.preview)
         if not request.preview:
+            identity = reply.get("id", identity)
             outputs = {key: {} if value == UNKNOWN else value for key, value in outputs.items()}
+            outputs |= reply.get("outputs", {})
             if new.type == TASK_DEFINITION:
                 family = outputs["arn"].rpartition(":")[0]
                 outputs |= {"revision": reply["number"], "arn": f"{family}:{reply['number']}"}
@@ -117,8 +120,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Update(self, request: Any, context: Any) -> Any:
         new, old = registration(request.urn, request.news), decode(request.olds)[0]
         with self._lock:
-            identity, outputs = self._fakes.create(new)
-        report("update", new, identity, context, preview=request.preview)
+            _, outputs = self._fakes.create(new)
+        report("update", new, request.id, context, preview=request.preview)
         computed = {
             key: old.get(key, value) for key, value in outputs.items() if key not in new.inputs
         }
@@ -129,9 +132,12 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return _with(provider_pb2.UpdateResponse(), request.news, computed)
 
     def Read(self, request: Any, context: Any) -> Any:
-        return provider_pb2.ReadResponse(
-            id=request.id, properties=request.properties, inputs=request.inputs
-        )
+        known = registration(request.urn, request.inputs)
+        changes = report("read", known, request.id, context).get("outputs", {})
+        inputs = {key: value for key, value in changes.items() if key in known.inputs}
+        response = provider_pb2.ReadResponse(id=request.id, inputs=request.inputs)
+        response.inputs.update(inputs)
+        return _with(response, request.properties, changes)
 
     def Delete(self, request: Any, context: Any) -> Any:
         report("delete", registration(request.urn, request.properties), request.id, context)
@@ -157,7 +163,8 @@ def report(
     preview: bool = False,
 ) -> dict[str, Any]:
     """Report an operation to the account. Returns its reply: `number` counts the creations of the
-    resource. If the reply contains an error, the operation fails."""
+    resource, `id` and `outputs` replace those that are derived from the inputs. If the reply
+    contains an error, the operation fails."""
     row = {
         "operation": operation,
         "preview": preview,

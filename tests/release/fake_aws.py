@@ -67,6 +67,9 @@ _IDENTITY = f"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/
 _NO_ZONES = b"""<ListHostedZonesByNameResponse xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><HostedZones/>
 <IsTruncated>false</IsTruncated><MaxItems>100</MaxItems></ListHostedZonesByNameResponse>"""
 
+_ZONE = b"""<GetHostedZoneResponse xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><HostedZone><Id>/hostedzone/Z1</Id>
+<Name>gatehouse.acme.dev.</Name><CallerReference>x</CallerReference></HostedZone></GetHostedZoneResponse>"""
+
 _LAMBDA_LIMITS = (
     b'{"AccountLimit": {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}}'
 )
@@ -428,7 +431,7 @@ def serving(account: FakeAccount) -> Iterator[str]:
                 self._respond(403, _rejection(account.rejection, is_json=False))
                 return
             if service == "2013-04-01":
-                self._respond(200, _NO_ZONES)
+                self._respond(200, _ZONE if "/hostedzone/" in self.path else _NO_ZONES)
                 return
             if service == "2016-08-19":
                 self._respond(200, _LAMBDA_LIMITS)
@@ -510,6 +513,13 @@ def serving(account: FakeAccount) -> Iterator[str]:
         server.server_close()
 
 
+def write_command(file: Path, account: FakeAccount) -> None:
+    """Write a fake of the command line with the name of the file, such as `docker`."""
+    host, _, port = account.url.removeprefix("http://").partition(":")
+    file.write_text(_CLI.replace("COMMAND", file.name).replace("HOST", host).replace("PORT", port))
+    file.chmod(file.stat().st_mode | stat.S_IXUSR)
+
+
 def release(
     account: FakeAccount,
     folder: Path,
@@ -540,12 +550,8 @@ def release(
     text = own_stack_file() if stack_file is None else stack_file
     (folder / "Pulumi.dev.yaml").write_text(re.sub(r"digest: sha256:\w+", f"digest: {image}", text))
     (folder / "bin").mkdir()
-    host, _, port = account.url.removeprefix("http://").partition(":")
     for command in ("pulumi", "docker", *(["cosign"] if cosign else [])) if cli else ():
-        file = folder / "bin" / command
-        script = _CLI.replace("COMMAND", command).replace("HOST", host).replace("PORT", port)
-        file.write_text(script)
-        file.chmod(file.stat().st_mode | stat.S_IXUSR)
+        write_command(folder / "bin" / command, account)
     if words[0] == "deploy":
         gh = folder / "bin" / "gh"
         gh.write_text(_GH if protected else "#!/bin/bash\nexit 1\n")

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,14 @@ import yaml
 from release.pulumi_cli import PACKS
 from sandbox.emulator.server import Emulator
 from tests.release import https_services
-from tests.release.fake_aws import ROOT, FakeAccount, own_stack_file, serving
+from tests.release.fake_aws import (
+    ROOT,
+    FakeAccount,
+    own_stack_file,
+    serving,
+    write_command,
+)
+from tests.runbooks import script
 
 REGION, BUCKET, USER = "eu-west-1", "acme-state", "deployer"
 TASK_DEFINITION, SERVICE = "aws:ecs/taskDefinition:TaskDefinition", "aws:ecs/service:Service"
@@ -43,6 +51,10 @@ import release.traffic
 release.traffic.BAKE_S = 0
 runpy.run_module('release', run_name='__main__', alter_sys=True)
 " "$@" --root {folder}
+"""
+# The commands of a runbook do not name the stack's folder, and nobody confirms them.
+_MAKE = """#!/bin/sh
+exec {make} -C {root} PY={folder}/bin/release YES=1 "$@"
 """
 # A pack requires a rule.
 _PACK = """
@@ -64,14 +76,21 @@ class DeployedAccount(FakeAccount):
         "RunTask".
     on_call: called with each call. Returns the error with which the provider's operation fails, or
         "".
+    service: called with each operation and read. Returns the `id` and the `outputs` of resources
+        that it knows.
+    desired: the number of tasks of each ECS service that `aws ecs update-service` has set.
     """
 
     operations: list[dict[str, Any]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     on_call: Callable[[str], str] = _succeed
+    service: Callable[[dict[str, Any]], dict[str, Any]] = lambda row: {}
+    desired: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def operation(self, row: dict[str, Any]) -> dict[str, Any]:
+        if row["operation"] == "read":
+            return {"error": "", **self.service(row)}
         name = row["urn"].rpartition("::")[2]
         kind = row["type"].rpartition(":")[2]
         prefix = "preview " if row["preview"] else ""
@@ -81,7 +100,8 @@ class DeployedAccount(FakeAccount):
                 created = [other for other in self.operations if other["operation"] == "create"]
                 row["number"] = 1 + sum(other["urn"] == row["urn"] for other in created)
                 self.operations.append(row)
-        return {"error": error, "number": row.get("number", 0)}
+        result = {} if row["preview"] or error else self.service(row)
+        return {"error": error, "number": row.get("number", 0), **result}
 
     def _call(self, call: str) -> str:
         self.calls.append(call)
@@ -112,6 +132,9 @@ class DeployedAccount(FakeAccount):
         self._call(action)
         if action == "RunTask":
             return {"tasks": [{"taskArn": "arn:aws:ecs:eu-west-1:1:task/main/abc"}], "failures": []}
+        if action == "UpdateService":
+            self.desired[request["service"]] = request["desiredCount"]
+            return {"service": {}}
         if action == "ListTaskDefinitions":
             family = f"/{request['familyPrefix']}:"
             arns = [arn for arn in self._definitions() if family in arn]
@@ -162,8 +185,8 @@ class DeployedAccount(FakeAccount):
             "id": f"ecs-svc/{definition}",
             "taskDefinition": definition,
             "rolloutState": "COMPLETED",
-            "runningCount": 1,
-            "desiredCount": 1,
+            "runningCount": self.desired.get(name, 1),
+            "desiredCount": self.desired.get(name, 1),
         }
         return {"serviceName": name, "status": "ACTIVE", "deployments": [primary]}
 
@@ -231,7 +254,7 @@ class Project:
         self.stack, self.folder, self.account = stack, folder, account
         self.digests = 0
         self._retained = set[str]()
-        self._emulator = emulator
+        self.emulator = emulator
         account.backend = (
             f"s3://{BUCKET}?region={REGION}&endpoint={emulator.endpoint}&s3ForcePathStyle=true"
         )
@@ -257,7 +280,7 @@ class Project:
 
     def sign_in(self) -> None:
         """Use new credentials. The previous ones have expired."""
-        iam = self._emulator.client("iam", "us-east-1")
+        iam = self.emulator.client("iam", "us-east-1")
         self.expire_credentials()
         key = iam.create_access_key(UserName=USER)["AccessKey"]
         self.environment |= {
@@ -265,14 +288,14 @@ class Project:
             "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
         }
         self.account.rejection = ""
-        self._emulator.permissions.enforce(False)
+        self.emulator.permissions.enforce(False)
 
     def expire_credentials(self) -> None:
-        iam = self._emulator.client("iam", "us-east-1")
+        iam = self.emulator.client("iam", "us-east-1")
         for key in iam.list_access_keys(UserName=USER)["AccessKeyMetadata"]:
             iam.delete_access_key(UserName=USER, AccessKeyId=key["AccessKeyId"])
         self.account.rejection = "ExpiredToken"
-        self._emulator.permissions.enforce(True)
+        self.emulator.permissions.enforce(True)
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
         """Write the stack file with a new image and other settings."""
@@ -342,6 +365,35 @@ class Project:
             text=True,
             check=True,
         ).stdout
+
+    def run(self, text: str, values: Mapping[str, str] | None = None) -> str:
+        """Execute commands of a runbook with the real CLI, and `aws rds` with the emulator. Returns
+        the output.
+        """
+        folder = self.folder / "runbook"
+        folder.mkdir(exist_ok=True)
+        write_command(folder / "docker", self.account)
+        make = folder / "make"
+        make.write_text(_MAKE.format(make=shutil.which("make"), root=ROOT, folder=self.folder))
+        make.chmod(0o755)
+        done = subprocess.run(
+            ["bash", "-euc", script(text, values)],
+            cwd=self.folder,
+            env={
+                **self.environment,
+                "PATH": f"{folder}{os.pathsep}{self.environment['PATH']}",
+                "PULUMI_SKIP_CONFIRMATIONS": "true",
+                "AWS_DEFAULT_REGION": REGION,
+                "AWS_ENDPOINT_URL_RDS": self.emulator.endpoint,
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        print(done.stdout, done.stderr)
+        assert done.returncode == 0
+        return done.stdout
 
     def state(self) -> dict[str, Any]:
         """The state of the stack."""
@@ -493,10 +545,10 @@ def _write_program(folder: Path) -> None:
             yaml.safe_dump(yaml.safe_load((ROOT / name).read_text()) | {"runtime": python})
         )
     (folder / "runtime").symlink_to(ROOT / "runtime")  # the code of the functions
-    for name, script in (("pulumi-resource-aws", _PROVIDER), ("release", _RELEASE)):
+    for name, text in (("pulumi-resource-aws", _PROVIDER), ("release", _RELEASE)):
         file = folder / "bin" / name
         file.parent.mkdir(exist_ok=True)
-        file.write_text(script.format(root=ROOT, python=sys.executable, folder=folder))
+        file.write_text(text.format(root=ROOT, python=sys.executable, folder=folder))
         file.chmod(0o755)
 
 

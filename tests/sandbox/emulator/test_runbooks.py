@@ -1,11 +1,10 @@
-"""Every command block of the runbooks, executed from its text: `aws` is the AWS CLI with the
-emulator, `pulumi` and `make` record their arguments, and the state is a file.
+"""Command blocks of the runbooks, executed from their text with the AWS CLI and the emulator. Those
+with `pulumi` and `make` are executed in tests/release/test_real_engine_runbooks.py.
 """
 
-import json
+import ast
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,29 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.rds.models import rds_backends
 
 from sandbox.emulator.server import Emulator
 from sandbox.local import servers
 from sandbox.paths import REPOSITORY
+from tests import requires, runbooks
 from tests.components.program import run
+from tests.runbooks import BLOCK, COPIES, DUMP, OBJECTS, RESTORE, SWAP, restore_values, script
 
 ACCOUNT, REGION, SECOND_REGION = "123456789012", "eu-west-1", "eu-central-1"
-BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
-RUNBOOKS = {
-    page.stem: list[str](BLOCK.findall(page.read_text(encoding="utf-8")))
-    for page in (REPOSITORY / "docs" / "runbooks").glob("*.md")
-}
-RESTORE, SWAP, STATE, DUMP, PREPARE, COPIES, OBJECTS = RUNBOOKS["recovery"]
-LOST, NEW = "db-LOST", "db-NEW"
-SCRIPT = """#!/bin/sh
-echo "$0 $@" >> arguments
-for last; do :; done
-case "$1 $2" in
-  "stack export") cp stack.json "$last" ;;
-  "stack import") cp "$last" stack.json ;;
-esac
-"""
+COMMAND = re.compile(r"`((?:make|pulumi) [^`]+)`")
+#: Commands of the runbooks that other tests execute.
+EXECUTED = {"make bootstrap ENV=proddr": "tests/release/test_bootstrap.py"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +39,6 @@ class Terminal:
         """Execute a block of recovery.md, or a part of it. values: values of the placeholders.
         Returns the output.
         """
-        text = re.sub(r"(?m)^ *\$ ", "", text)
-        for placeholder, value in (values or {}).items():
-            text = text.replace(f"<{placeholder}>", value)
-        assert not re.search(r"<[a-z]", text), text
         key, secret = self.emulator.credentials
         environment = {
             **os.environ,
@@ -67,7 +51,7 @@ class Terminal:
             "AWS_SECRET_ACCESS_KEY": secret,
         }
         done = subprocess.run(
-            ["bash", "-euc", text],
+            ["bash", "-euc", script(text, values)],
             cwd=self.folder,
             env=environment,
             capture_output=True,
@@ -84,35 +68,17 @@ class Terminal:
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    if shutil.which("aws") is None:
-        pytest.skip("no AWS CLI. Run: pip install awscli")
-    for name in ("pulumi", "make"):
-        (tmp_path / name).write_text(SCRIPT, encoding="utf-8")
-        (tmp_path / name).chmod(0o755)
+    if reason := requires.missing("aws"):
+        pytest.skip(reason)
     (tmp_path / ".venv").symlink_to(Path(sys.prefix))
     with Emulator.start() as emulator:
         yield Terminal(tmp_path, emulator)
 
 
-def resource_ids(terminal: Terminal) -> dict[str, str]:
-    instances = terminal.client("rds").describe_db_instances()["DBInstances"]
-    return {row["DBInstanceIdentifier"]: row["DbiResourceId"] for row in instances}
-
-
 @pytest.mark.requirement("ECS-11", "CG-23")
-def test_state_contains_the_restored_database(terminal: Terminal) -> None:
-    rds, ec2 = terminal.client("rds"), terminal.client("ec2")
-    subnets = [row["SubnetId"] for row in ec2.describe_subnets()["Subnets"]]
-    group = ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]
-    key = terminal.client("kms").create_key()["KeyMetadata"]["Arn"]
-    rds.create_db_subnet_group(
-        DBSubnetGroupName="gatehouse-prod-main", DBSubnetGroupDescription="x", SubnetIds=subnets
-    )
-    rds.create_db_parameter_group(
-        DBParameterGroupName="gatehouse-prod-main-postgres17",
-        DBParameterGroupFamily="postgres17",
-        Description="x",
-    )
+def test_database_is_restored_with_the_properties_of_the_stack(terminal: Terminal) -> None:
+    rds = terminal.client("rds")
+    values = restore_values(terminal.client, REGION)
     rds.create_db_instance(
         DBInstanceIdentifier="gatehouse-prod-main",
         DBInstanceClass="db.m7g.large",
@@ -121,49 +87,15 @@ def test_state_contains_the_restored_database(terminal: Terminal) -> None:
         MasterUsername="gatehouse_owner",
         ManageMasterUserPassword=True,
     )
-    terminal.run(
-        RESTORE,
-        {
-            "time": "2026-01-10T12:00:00Z",
-            "security group of the database": group,
-            "major version": "17",
-            "database.instance_class": "db.m7g.large",
-        },
-    )
-    # moto gives every instance the same resource ID.
-    instances = rds_backends[ACCOUNT][REGION].databases
-    instances["gatehouse-prod-main"].dbi_resource_id = LOST
-    instances["gatehouse-prod-main-restored"].dbi_resource_id = NEW
-    terminal.run(
-        SWAP,
-        {
-            "KMS key of the secrets": key,
-            "KMS key of the data": key,
-            "role gatehouse-prod-database-monitor": f"arn:aws:iam::{ACCOUNT}:role/monitor",
-        },
-    )
-    ids = {"gatehouse-prod-main-lost": LOST, "gatehouse-prod-main": NEW}
-    assert resource_ids(terminal) == ids
+    terminal.run(RESTORE, values)
+    terminal.run(SWAP, values)
     (restored,) = rds.describe_db_instances(DBInstanceIdentifier="gatehouse-prod-main")[
         "DBInstances"
     ]
     assert (restored["MultiAZ"], restored["IAMDatabaseAuthenticationEnabled"]) == (True, True)
     assert restored["DBParameterGroups"][0]["DBParameterGroupName"].endswith("postgres17")
-    assert restored["MasterUserSecret"]["KmsKeyId"] == key
+    assert restored["MasterUserSecret"]["KmsKeyId"] == values["KMS key of the secrets"]
     assert restored["BackupRetentionPeriod"] == 35
-    state = terminal.folder / "stack.json"
-    database = {"id": LOST, "outputs": {"id": LOST, "resourceId": LOST}}
-    state.write_text(json.dumps({"resources": [database]}), encoding="utf-8")
-    shown = terminal.run(
-        STATE, {f"resource ID of {name}": identity for name, identity in ids.items()}
-    )
-    assert all(f"{name}\t{identity}" in shown for name, identity in ids.items())
-    assert LOST not in state.read_text(encoding="utf-8")
-    assert json.loads(state.read_text(encoding="utf-8"))["resources"][0]["id"] == NEW
-    arguments = (terminal.folder / "arguments").read_text(encoding="utf-8").splitlines()
-    assert [line.split("pulumi ")[1].partition(" --")[0] for line in arguments] == [
-        *("stack export", "stack import", "refresh")
-    ]
 
 
 @pytest.mark.requirement("ECS-11")
@@ -220,12 +152,33 @@ def test_targets_of_the_first_update_include_their_dependencies(page: str) -> No
     assert missing == set()
 
 
-def test_prepared_stack_is_created(terminal: Terminal) -> None:
-    terminal.run(PREPARE)
-    up, image = (terminal.folder / "arguments").read_text(encoding="utf-8").splitlines()
-    assert "pulumi up --stack proddr --target" in up
-    assert image.endswith("make image ENV=proddr")
-
-
-def test_other_runbooks_have_no_block() -> None:
-    assert [name for name, found in RUNBOOKS.items() if found] == ["recovery"]
+def test_every_command_of_the_runbooks_is_executed() -> None:
+    """A test uses every block, and runs every `make` and `pulumi` command in the text that is not
+    part of a block.
+    """
+    text = {name: BLOCK.sub("", page) for name, page in runbooks.PAGES.items()}
+    assert [name for name, page in runbooks.PAGES.items() if page != text[name]] == ["recovery"]
+    files = (Path(__file__), REPOSITORY / "tests/release/test_real_engine_runbooks.py")
+    nodes = [
+        node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+    ]
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    assert {name for name in vars(runbooks) if re.fullmatch("[A-Z_]+", name)} - used == {"PAGES"}
+    commands = {
+        " ".join(command.split()).replace("<environment>", "prod")
+        for page in text.values()
+        for command in COMMAND.findall(page)
+        if not command.startswith("make test ")
+    }
+    assert len(commands) > 5
+    arguments = {
+        str(node.args[0].value)
+        for node in nodes
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith(".run")
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    }
+    blocks = "".join(BLOCK.findall(runbooks.PAGES["recovery"]))
+    missing = commands - EXECUTED.keys() - arguments
+    assert {command for command in missing if command not in blocks} == set()
