@@ -237,7 +237,7 @@ snapshots_are_private = resource_rule(
 
 
 _REPLICA_SOURCES = ("replicateSourceDb", "replicationSourceIdentifier")
-_COPY_SOURCES = (*_REPLICA_SOURCES, "snapshotIdentifier")
+_COPY_SOURCES = (*_REPLICA_SOURCES, "snapshotIdentifier", "restoreToPointInTime")
 
 
 def is_read_replica(database: Resource) -> bool:

@@ -20,7 +20,8 @@ from tests.components.settings.stack_settings import DELIVERY, raw_settings
 from tools.docs.deployments import deployed
 
 ADVISORY = {"GH-RDS-014", "GH-S3-017", "GH-TAG-002"}
-FORMS = pytest.mark.parametrize("form", ["container", "serverless", "options"])
+ARN = "arn:aws:{}:eu-west-1:123456789012"
+FORMS = pytest.mark.parametrize("form", ["container", "serverless", "options", "restored"])
 SETTINGS = {
     "container": "",
     "serverless": serverless("prod")["gatehouse:settings"],
@@ -34,6 +35,20 @@ SETTINGS = {
                 "monitoring.slack_channel": "T0123ABCD/C0123ABCD",
                 "monitoring.pager_url": "https://events.example.com/key/enqueue",
                 "waf.console_networks": ["192.0.2.0/24", "2001:db8::/32"],
+            },
+        )
+    ),
+    "restored": json.dumps(
+        raw_settings(
+            "prod",
+            {
+                "existing_resources.zone_id": "Z0123456789ABCDEFGHIJ",
+                "recovery.restore": {
+                    "stack": "old",
+                    "database_backups_arn": f"{ARN.format('rds')}:auto-backup:ab-1",
+                    "database_key_arn": f"{ARN.format('kms')}:key/mrk-{'0' * 32}",
+                    "secrets_key_arn": f"{ARN.format('kms')}:key/mrk-{'1' * 32}",
+                },
             },
         )
     ),
