@@ -34,18 +34,20 @@ def serving(folder: Path, domain: str) -> Iterator[dict[str, str]]:
                 )
 
         def _read_head(self) -> None:
-            while self.rfile.readline() not in (b"\r\n", b""):
+            while self.rfile.readline().strip():
                 continue
 
     with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield {
-            "HTTPS_PROXY": f"http://127.0.0.1:{server.server_address[1]}",
-            "SSL_CERT_FILE": str(certificate),
-        }
-        server.shutdown()
-        thread.join()
+        try:
+            yield {
+                "HTTPS_PROXY": f"http://127.0.0.1:{server.server_address[1]}",
+                "SSL_CERT_FILE": str(certificate),
+            }
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def _write_certificate(folder: Path, domain: str) -> Path:
