@@ -50,8 +50,12 @@ def _group(number: int) -> tuple[list[str], list[str]]:
             if removed and version:
                 continue
             chosen = list(options)
-            if triggered:
-                chosen.append(f'replacement_trigger=["{version}"]')
+            # In half of the groups, triggers are secret, also those that do not change.
+            trigger = f'["{version if triggered else 0}"]'
+            if number % 2 and (triggered or version):
+                trigger = f"pulumi.Output.secret({trigger})"
+            if number % 2 or triggered:
+                chosen.append(f"replacement_trigger={trigger}")
             logical = f"{name}-new" if renamed and version else name
             if renamed and version:
                 chosen.append(f'aliases=[pulumi.Alias(name="{name}")]')
