@@ -318,12 +318,13 @@ class Metrics:
             ),
             "outcome",
         )
-        self.core_cache = self._counter(
+        core_cache = self._counter(
             "gatehouse_core_cache_total",
             "Cacheable requests to Cores: hit = revalidated with status 304, changed = new "
             "response, miss = not in the cache.",
             "outcome",
         )
+        self.core_cache = {name: core_cache.labels(name) for name in ("hit", "changed", "miss")}
         self.websockets = self._gauge(
             "gatehouse_websockets", "Open WebSockets in all workers.", "livesum"
         )

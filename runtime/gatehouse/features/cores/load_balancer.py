@@ -15,11 +15,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-
-import msgspec
+from types import TracebackType
 
 from gatehouse.core.cores import CoreName, CoreRecord
 from gatehouse.core.errors import CoreCircuitOpen, CoreOverloaded, CoreTimeout, CoreUnreachable
@@ -123,29 +121,26 @@ class LoadBalancer:
             raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
         return candidates[0] if len(candidates) == 1 else random.choice(candidates)  # noqa: S311 - distributes load
 
-    @asynccontextmanager
-    async def send(
-        self, core: CoreRecord, request: UpstreamRequest
-    ) -> AsyncIterator[UpstreamResponse]:
-        """Like `UpstreamClients.send`. Without sending the request, raises CoreOverloaded if the
-        instance has too many requests in progress, and CoreCircuitOpen.
+    def send(self, core: CoreRecord, request: UpstreamRequest) -> Attempt:
+        """Like `UpstreamClients.send`. When the context is entered, raises CoreOverloaded if the
+        instance has too many requests in progress, and CoreCircuitOpen, without sending the
+        request.
         """
-        state, now = self._state_of(core), self.monotonic()
+        return Attempt(self, core, request)
+
+    def begin(self, core: CoreRecord, now: float) -> tuple[_Instance, bool]:
+        """Counts a request to an instance. Returns the state of the instance, and whether the
+        request is a trial of the circuit breaker. Raises CoreOverloaded and CoreCircuitOpen.
+        """
+        state = self._state_of(core)
         if state.requests >= self.requests_max:
             raise CoreOverloaded
         wait_s = state.circuit_breaker.wait_s(now)
         if wait_s > 0:
             raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
         self._cores[core.name].budget.earn()
-        trial = state.circuit_breaker.begin(now)
         state.requests += 1
-        try:
-            with _Attempt(self, core, state, request, now, trial=trial) as attempt:
-                async with self.upstream.send(core.url, request) as response:
-                    attempt.responded(response.status)
-                    yield response
-        finally:
-            state.requests -= 1
+        return state, state.circuit_breaker.begin(now)
 
     def select_for_retry(
         self,
@@ -226,49 +221,80 @@ class LoadBalancer:
         return state
 
 
-class _Attempt(msgspec.Struct, eq=False):
-    """A request to an instance. Records the outcome of the request when the context exits."""
+class Attempt:
+    """A request to an instance, which ends when the context exits. Records the outcome."""
 
-    balancer: LoadBalancer
-    core: CoreRecord
-    state: _Instance
-    request: UpstreamRequest
-    sent_at: float
-    trial: bool
-    has_response: bool = False
+    __slots__ = (
+        "_balancer",
+        "_core",
+        "_request",
+        "_response",
+        "_sending",
+        "_sent_at",
+        "_state",
+        "_trial",
+    )
 
-    def responded(self, status: int) -> None:
+    def __init__(self, balancer: LoadBalancer, core: CoreRecord, request: UpstreamRequest) -> None:
+        self._balancer = balancer
+        self._core = core
+        self._request = request
+        self._response: UpstreamResponse | None = None
+
+    async def __aenter__(self) -> UpstreamResponse:
+        balancer = self._balancer
+        self._sent_at = balancer.monotonic()
+        self._state, self._trial = balancer.begin(self._core, self._sent_at)
+        self._sending = balancer.upstream.send(self._core.url, self._request)
+        try:
+            self._response = response = await self._sending.__aenter__()
+        except BaseException as exc:
+            self._end(exc)
+            raise
+        self._responded(response.status)
+        return response
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self._sending.__aexit__(kind, exc, traceback)
+        finally:
+            self._end(exc)
+
+    def _responded(self, status: int) -> None:
         """Records that the instance sent the head of a response."""
-        self.has_response = True
-        self.state.recent.current.responded(self.balancer.monotonic() - self.sent_at)
+        self._state.recent.current.responded(self._balancer.monotonic() - self._sent_at)
         if status in _FAILURES:
-            self._failed(self.request.client)
-        elif self.state.circuit_breaker.succeeded():
-            self.balancer.on_transition(self.core, CircuitState.CLOSED)
+            self._failed(self._request.client)
+        elif self._state.circuit_breaker.succeeded():
+            self._balancer.on_transition(self._core, CircuitState.CLOSED)
 
     def _failed(self, client: str) -> None:
         """client: empty if no connection was established."""
-        changed = self.state.circuit_breaker.failed(
-            self.balancer.monotonic(), trial=self.trial, client=client
+        changed = self._state.circuit_breaker.failed(
+            self._balancer.monotonic(), trial=self._trial, client=client
         )
         if changed is not None:
-            self.balancer.on_transition(self.core, changed)
+            self._balancer.on_transition(self._core, changed)
 
-    def __enter__(self) -> _Attempt:
-        return self
-
-    def __exit__(self, _type: object, exc: BaseException | None, _traceback: object) -> None:
-        if exc is None or self.has_response:
+    def _end(self, exc: BaseException | None) -> None:
+        state, request = self._state, self._request
+        state.requests -= 1
+        if exc is None or self._response is not None:
             return
         # The client may stall a body that is streamed.
-        is_whole = self.request.body is None or isinstance(self.request.body, bytes)
+        is_whole = request.body is None or isinstance(request.body, bytes)
         if isinstance(exc, CoreUnreachable) and (is_whole or not exc.sent):
-            self.state.recent.current.failed()
-            self._failed(self.request.client if exc.sent else "")
+            state.recent.current.failed()
+            self._failed(request.client if exc.sent else "")
             return
         if isinstance(exc, CoreTimeout) and is_whole:
-            self.state.recent.current.failed()
-        self.state.circuit_breaker.abandoned(self.balancer.monotonic(), trial=self.trial)
+            state.recent.current.failed()
+        state.circuit_breaker.abandoned(self._balancer.monotonic(), trial=self._trial)
 
 
 def _is_safe(request: UpstreamRequest) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -119,13 +119,13 @@ class ResponseCache:
         )
 
 
-def is_cacheable(method: str, fields: Iterable[tuple[bytes, bytes]]) -> bool:
+def is_cacheable(method: str, fields: Sequence[tuple[bytes, bytes]]) -> bool:
     """True for an unconditional GET of a whole resource that does not forbid caching."""
-    if method != "GET":
+    names = dict(fields)
+    if method != "GET" or not _CONDITIONAL.isdisjoint(names):
         return False
-    return not any(
-        name in _CONDITIONAL or (name == b"cache-control" and b"no-store" in value.lower())
-        for name, value in fields
+    return b"cache-control" not in names or not any(
+        name == b"cache-control" and b"no-store" in value.lower() for name, value in fields
     )
 
 

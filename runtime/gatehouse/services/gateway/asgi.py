@@ -135,6 +135,13 @@ class RequestContext(Request):
         service.observer.metrics.decision(code)
         service.usage.count(key_id, core or "", code)
 
+    @cached_property
+    def scheme(self) -> str:
+        """Scheme that the client used, as reported by trusted proxies."""
+        is_trusted = self.service.addresses.trusts(self.peer)
+        proto = self.values(b"x-forwarded-proto") if is_trusted else []
+        return "https" if proto[-1:] == ["https"] else str(self.scope["scheme"])
+
     def waited_for_core(self, started: float) -> None:
         """Records that a Core was responsible for the response and for the time since `started`, a
         value of `time.perf_counter()`.

@@ -85,11 +85,12 @@ def presented_token(context: RequestContext) -> str | None:
     return token or (header[0].strip() if header else None) or None
 
 
-def without_keys(context: RequestContext, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def without_keys(
+    context: RequestContext, token: str | None, headers: list[tuple[str, str]]
+) -> list[tuple[str, str]]:
     """The forwarded headers without those that contain the key of the request, and without an
-    `Authorization` that contains any API key.
+    `Authorization` that contains any API key. token: the presented token.
     """
-    token = presented_token(context)
     if context.settings.forward_authorization:
         headers = [
             (name, value)

@@ -43,16 +43,6 @@ _NO_BODY = (204, 304)
 _METHODS_WITH_DESTINATION = frozenset({"COPY", "MOVE"})
 
 
-def scheme(context: RequestContext) -> str:
-    """Scheme that the client used, as reported by trusted proxies."""
-    proto = (
-        context.values(b"x-forwarded-proto")
-        if context.service.addresses.trusts(context.peer)
-        else []
-    )
-    return "https" if proto[-1:] == ["https"] else str(context.scope["scheme"])
-
-
 def core_urls(context: RequestContext, path: CorePath, core: CoreRecord) -> CoreUrls:
     """The URLs of an instance, for the request with this path."""
     kept_prefix = "" if context.settings.strip_prefix else path.prefix
@@ -154,7 +144,7 @@ class Forwarding:
             return None
         # The authority of the target URI, as the client sent it (RFC 9110, section 7.1).
         host = next(iter(context.values(b"host")), "").lower()
-        uri = f"{scheme(context)}://{host}{request.target}"
+        uri = f"{context.scheme}://{host}{request.target}"
         encodings = ", ".join(context.values(b"accept-encoding"))
         key = (core.name, core.lease_id, uri, encodings)
         return Revalidation(cache, key, cache.find(key))
@@ -224,7 +214,7 @@ class Forwarding:
         if revalidation is not None:
             storable = revalidation.cache.storable(status, headers)
             status, headers, body, outcome = revalidation.apply(status, headers)
-            context.service.observer.metrics.core_cache.labels(outcome).inc()
+            context.service.observer.metrics.core_cache[outcome].inc()
             if body is not None or not storable:
                 revalidation = None
         if context.is_head or status in _NO_BODY:

@@ -52,7 +52,6 @@ from gatehouse.services.gateway.forwarding import (
     INLINE_BYTES_MAX,
     Forwarding,
     public_host,
-    scheme,
     sentence,
 )
 
@@ -96,12 +95,13 @@ async def forward(context: RequestContext) -> None:
     )
     key, limits = await authenticate(context, token, request, path.name)
     framed = None if signed is None else _framed_body(body)
-    await _forward_verified(context, path, request, key, limits, handshake, framed)
+    await _forward_verified(context, path, token, request, key, limits, handshake, framed)
 
 
 async def _forward_verified(
     context: RequestContext,
     path: CorePath,
+    token: str | None,
     request: VerificationRequest,
     key: KeyRecord,
     limits: tuple[RateLimitState, ...],
@@ -126,7 +126,7 @@ async def _forward_verified(
             nullcontext() if handshake is None else dependencies.websockets.hold(),
         ):
             framed = framed or await _received_body(context)
-            upstream = _upstream_request(context, path, key, framed, handshake)
+            upstream = _upstream_request(context, path, token, key, framed, handshake)
             on_upgrade = (
                 None
                 if handshake is None
@@ -161,6 +161,7 @@ async def _forward_verified(
 def _upstream_request(
     context: RequestContext,
     path: CorePath,
+    token: str | None,
     key: KeyRecord,
     framed: FramedBody,
     handshake: Handshake | None,
@@ -173,7 +174,7 @@ def _upstream_request(
     if not context.trace.parent_id and context.values(b"tracestate"):
         # Not forwarded without a valid `traceparent` (W3C Trace Context, section 3.3).
         headers = [field for field in headers if field[0] != "tracestate"]
-    headers = without_keys(context, headers)
+    headers = without_keys(context, token, headers)
     _log_removed(context, path, headers)
     headers += framing
     headers += _added_headers(context, path, key)
@@ -209,7 +210,7 @@ def _added_headers(
     """Headers that the gateway sets for every instance. Headers with these names from the client
     have already been removed.
     """
-    client, proto = context.client, scheme(context)
+    client, proto = context.client, context.scheme
     node = f"[{client}]" if ":" in client else client or "unknown"
     headers = [
         ("gatehouse-key-id", key.id),
@@ -234,7 +235,7 @@ def _added_headers(
 def _signed_request(context: RequestContext, body: bytes | None) -> SignedRequest:
     return SignedRequest(
         method=context.method,
-        scheme=scheme(context),
+        scheme=context.scheme,
         authority=next(iter(context.values(b"host")), ""),
         path=context.raw_path.decode("ascii"),
         query=context.scope["query_string"].decode("ascii"),
