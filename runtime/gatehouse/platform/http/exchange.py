@@ -19,6 +19,9 @@ from gatehouse.platform.http.transport import ClientTransport
 #: Reading pauses when more than this number of bytes of a body waits for the application.
 _WAITING_BYTES_MAX = 65_536
 
+#: A smaller body is sent together with the head, which needs one system call less.
+_COPIED_BYTES = 16_384
+
 #: Statuses of responses without a body.
 _NO_BODY = (204, 304)
 
@@ -157,7 +160,11 @@ class Exchange(Execution):
             if b"\r\ncontent-length: " in head:
                 raise RuntimeError("The Content-Length of the response is not that of its body.")
             head += length[2:]
-        self._transport.send(b"%b\r\n%b" % (head, body))
+        if len(body) < _COPIED_BYTES:
+            self._transport.send(b"%b\r\n%b" % (head, body))
+        else:  # clients that do not read their responses keep one copy of a body in memory
+            self._transport.send(head + b"\r\n")
+            self._transport.send(body)
         self._complete()
 
     def call(self, app: asgi.App) -> None:

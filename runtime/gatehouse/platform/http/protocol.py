@@ -49,9 +49,12 @@ _TARGET_BYTES_MAX = 16_384
 #: Maximum size of the data that a client sends after an upgrade request, before the response.
 _UPGRADE_BYTES_MAX = 65_536
 
-#: Heads and chunked bodies are parsed in slices. When a slice contains requests, the next slices
-#: wait until they have responses, so that other clients receive responses in the meantime.
-_HEAD_SLICE_BYTES, _BODY_SLICE_BYTES = 1024, 8192
+#: Heads and chunked bodies are parsed in slices. The first request in a slice is followed by others
+#: only if it has a chunked body. When a slice contains a request, the next slices wait for the
+#: response, and each request for the next iteration of the event loop, so that other clients are
+#: served in the meantime.
+_SLICE_BYTES = 1024
+_HEAD_END = b"\r\n\r\n"
 
 #: A client may send as many bytes of framing, such as chunk extensions, as of the body,
 #: _CHUNK_FRAMING_BYTES for each chunk, and _FRAMING_BYTES_MAX.
@@ -90,12 +93,13 @@ class HttpProtocol(asyncio.Protocol, Connection):
     _later = b""
     #: The request whose end has not been received.
     _receiving: Exchange | None = None
-    _starting = False
     #: Network of the client under which the unfinished body is counted.
     _body_network: str | None = None
     #: Bytes of the body that were received since the last check of its speed.
     _body_received = 0
     _body_paused = _is_chunked = False
+    #: Bytes of a body with a Content-Length that have not been received.
+    _body_left = 0
     _framing_bytes = 0
     #: The error response to a pipelined request, which is sent after the responses to earlier
     #: requests.
@@ -172,6 +176,10 @@ class HttpProtocol(asyncio.Protocol, Connection):
         elif self._later:
             self._later += data
             self.transport.pause_reading()
+            try:
+                self._count_unfinished()
+            except GatehouseError as exc:
+                self._reject(exc)
         else:
             self._idle_since = None
             if self._receiving is not None:
@@ -190,7 +198,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
                 self._check_size()
             if self._in_head:
                 request_head.check_protocol(self._line, self._url)
-            if self._in_head or self._receiving is not None or self._counted_bytes:
+            if self._in_head or self._receiving is not None or self._later or self._counted_bytes:
                 self._count_unfinished()
             has_deadline = self._upgrade_data is None
         except GatehouseError as exc:
@@ -199,7 +207,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
             cause = exc.__context__
             invalid = BadRequest("The request is not valid HTTP/1.1.")
             self._reject(cause if isinstance(cause, GatehouseError) else invalid)
-        self._start_exchanges()
+        self._start_exchange()
         if has_deadline:
             self._set_deadline()
         if self._headers or not self._in_head:
@@ -212,13 +220,13 @@ class HttpProtocol(asyncio.Protocol, Connection):
         while data:
             exchange = self._receiving
             if exchange is None:
-                part = data[:_HEAD_SLICE_BYTES]
+                part = _first_head(data)
                 if self._in_head and not self._headers and len(self._line) <= _TARGET_BYTES_MAX:
                     self._line += part
                 else:
                     self._line = bytes(part)
             else:
-                part = data[:_BODY_SLICE_BYTES] if self._is_chunked else data
+                part = data[: _SLICE_BYTES if self._is_chunked else self._body_left]
             try:
                 self._parser.feed_data(part)
                 data = data[len(part) :]
@@ -246,14 +254,14 @@ class HttpProtocol(asyncio.Protocol, Connection):
             self._resume_reading()
 
     def _count_unfinished(self) -> None:
-        """Counts an unfinished request that has not begun. Raises TooManyRequests and
+        """Counts the data of requests that have not begun. Raises TooManyRequests and
         Unavailable.
         """
-        size, receiving = 0, self._receiving
+        size, receiving = len(self._later), self._receiving
         if self._in_head:
-            size = self._later_bytes
-        elif receiving is not None and receiving.begins_with_body:
-            size = receiving.waiting_bytes
+            size += self._later_bytes
+        elif receiving is not None and (receiving.begins_with_body or len(self._exchanges) > 1):
+            size += receiving.waiting_bytes
         if size != self._counted_bytes:
             change, self._counted_bytes = size - self._counted_bytes, size
             self.worker.count_bytes(network_of(self._peer), change)
@@ -376,6 +384,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
         length = values.get(b"content-length")
         if length and not expected:
             exchange.begins_with_body = len(length) < 6 and int(length) <= _FIRST_BYTES_MAX
+        self._body_left = int(length) if length else 0
         self._is_chunked, self._framing_bytes = b"transfer-encoding" in values, 0
         self._headers, self._head_bytes, self._url = [], 0, b""
         if self._exchanges:
@@ -402,6 +411,8 @@ class HttpProtocol(asyncio.Protocol, Connection):
     def on_body(self, body: bytes) -> None:
         if self._is_chunked:
             self._framing_bytes -= 2 * len(body) + _CHUNK_FRAMING_BYTES
+        else:
+            self._body_left -= len(body)
         if self._receiving is not None:
             self._receiving.receive_body(body)
 
@@ -449,30 +460,26 @@ class HttpProtocol(asyncio.Protocol, Connection):
 
     # Responses
 
-    def _start_exchanges(self) -> None:
-        """Starts the first request, and the requests that follow it if its response is sent
-        immediately. A request with a small body starts when the body has been received.
+    def _start_exchange(self) -> None:
+        """Starts the first request. A request with a small body starts when the body has been
+        received.
         """
-        if self._starting:
+        if not self._exchanges or self.transport.is_closing:
             return
-        self._starting = True
-        while self._exchanges and not self.transport.is_closing:
-            exchange = self._exchanges[0]
-            if exchange.is_started or (exchange.begins_with_body and not exchange.is_received):
-                break
+        exchange = self._exchanges[0]
+        if not (exchange.is_started or (exchange.begins_with_body and not exchange.is_received)):
             is_not_ready = self.worker.draining and exchange.scope["path"] == asgi.READY_PATH
             exchange.call(_not_ready if is_not_ready else self._app)
-        self._starting = False
 
     def has_more(self) -> bool:
-        return len(self._exchanges) > 1
+        return len(self._exchanges) > 1 or bool(self._later)
 
     def end_exchange(self, exchange: Exchange) -> None:
         self._exchanges.pop(0)
         if not exchange.keep_alive:
             self._end_connection(exchange)
         elif self._exchanges:
-            self._start_exchanges()
+            self._loop.call_soon(self._start_exchange)
         elif self._error is not None:
             self._send_error(self._error)
         elif self._later:
@@ -515,7 +522,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
         self._stopping = True
         if self._on_shutdown is not None:
             self._on_shutdown()
-        elif not self._in_head and not self._exchanges:
+        elif not (self._in_head or self._exchanges or self._later):
             self.transport.close()
 
     def pause_writing(self) -> None:
@@ -574,6 +581,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
         """Sends an error response to the current request, after the responses to earlier requests,
         and closes the connection.
         """
+        error.__traceback__ = None  # refers to the data, this object and the error
         self.worker.on_reject(error, self._peer)
         exchange, self._receiving = self._receiving, None
         self._in_head, self._headers, self._later = False, [], b""
@@ -591,7 +599,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
                 self.transport.transport.abort()
                 return
         if self._exchanges:
-            self._error = error.with_traceback(None)  # which refers to the data and this object
+            self._error = error
         else:
             self._send_error(error)
 
@@ -614,6 +622,13 @@ class HttpProtocol(asyncio.Protocol, Connection):
         if transport.can_write_eof():
             transport.write_eof()
         self._timer = self._loop.call_later(_LINGER_S, transport.abort)
+
+
+def _first_head(data: memoryview) -> memoryview:
+    """The first slice of data with heads, which ends with the first head if there are several."""
+    part = bytes(data[:_SLICE_BYTES])
+    end = part.find(_HEAD_END) + len(_HEAD_END)
+    return data[: end if part.find(_HEAD_END, end) >= end else _SLICE_BYTES]
 
 
 async def _not_ready(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
+from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http.asgi import (
     JSON,
     ClientGone,
@@ -30,9 +31,15 @@ from gatehouse.platform.http.connections import (
     NETWORK_BODIES_BYTES_MAX,
     Connections,
 )
-from gatehouse.platform.http.exchange import _WAITING_BYTES_MAX, exchange_of, read_body
+from gatehouse.platform.http.exchange import (
+    _COPIED_BYTES,
+    _WAITING_BYTES_MAX,
+    Exchange,
+    exchange_of,
+    read_body,
+)
 from gatehouse.platform.http.listening import listen
-from gatehouse.platform.http.protocol import _HEAD_SLICE_BYTES, HttpProtocol
+from gatehouse.platform.http.protocol import _SLICE_BYTES, HttpProtocol
 from gatehouse.platform.http.server import Server
 from gatehouse.platform.settings import ConnectionSettings
 
@@ -476,7 +483,7 @@ async def test_many_pipelined_requests_are_answered_in_order(mode: str) -> None:
     last = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     async with running(NEVER, mode=mode) as server:
         data = b"".join(post % number for number in numbers) + last
-        assert len(data) > 5 * _HEAD_SLICE_BYTES
+        assert len(data) > 5 * _SLICE_BYTES
         response = await server.send(data)
     bodies = [part.partition(b"\r\n\r\n")[2] for part in response.split(b"HTTP/1.1 200 OK")[1:]]
     assert bodies == [*(b"/%d 50" % number for number in numbers), b"/last 0"]
@@ -652,6 +659,80 @@ async def test_bytes_of_requests_that_have_not_begun_are_bounded(
                 == (0, {})
             )
         )
+
+
+@pytest.mark.bound("http.connections:NETWORK_BODIES_BYTES_MAX")
+async def test_bytes_of_pipelined_requests_are_bounded() -> None:
+    async with running(NEVER) as server:
+        server.connections._workers = 100  # this worker has a hundredth of the memory
+        waiting = b"GET /unread HTTP/1.1\r\nHost: a\r\n\r\n" + NOW * (50_000 // len(NOW))
+        async with opened(server, 2, waiting):
+            await _until(lambda: server.rejected == ["too_many_requests"])
+            server.resume.set()
+        await _until(
+            lambda: (
+                (server.connections.body_bytes_total, dict(server.connections.body_bytes))
+                == (0, {})
+            )
+        )
+
+
+@pytest.mark.bound("http.protocol:_SLICE_BYTES")
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n",
+        NOW,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+    ],
+    ids=["no body", "body", "chunked"],
+)
+async def test_other_clients_are_served_between_pipelined_requests(
+    monkeypatch: pytest.MonkeyPatch, request_: bytes
+) -> None:
+    """Each request begins in another iteration of the event loop."""
+    iteration, begun, call = 0, list[int](), Exchange.call
+
+    def next_iteration() -> None:
+        nonlocal iteration
+        iteration += 1
+        if len(begun) < 51:
+            loop.call_soon(next_iteration)
+
+    def begin(exchange: Exchange, app: Any) -> None:
+        begun.append(iteration)
+        call(exchange, app)
+
+    monkeypatch.setattr(Exchange, "call", begin)
+    loop = asyncio.get_running_loop()
+    next_iteration()
+    async with running(NEVER, mode="immediate") as server:
+        response = await server.send(request_ * 50 + LAST)
+    assert response.count(b"HTTP/1.1 200 ") == 51
+    assert len(set(begun)) == 51
+
+
+@pytest.mark.bound("http.exchange:_COPIED_BYTES")
+@pytest.mark.parametrize(("extra", "writes"), [(-1, 1), (0, 2)])
+async def test_large_body_of_a_response_is_not_copied(
+    monkeypatch: pytest.MonkeyPatch, extra: int, writes: int
+) -> None:
+    """Unread responses with the same body need its memory once."""
+    written: list[bytes] = []
+    add = BatchedWrites.add
+
+    def record(self: BatchedWrites, transport: Any, data: bytes) -> None:
+        written.append(data)
+        add(self, transport, data)
+
+    monkeypatch.setattr(BatchedWrites, "add", record)
+    path = b"/" + b"a" * (_COPIED_BYTES - len("/ 0") + extra)
+    async with running(NEVER, mode="immediate") as server:
+        response = await server.send(
+            b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % path
+        )
+    assert response.endswith(path + b" 0")
+    assert len(written) == writes
 
 
 async def test_head_of_an_upgrade_does_not_count_after_it_was_received(patient: Running) -> None:
