@@ -42,6 +42,8 @@ CORE_NAME = "attacked"
 DEPLOYMENT_DEADLINE_S = 75.0
 #: Longer than the timeout of the gateway, including the extension for the body.
 SANDBOX_DEADLINE_S = 25.0
+#: Longer than the floods, which occupy the gateway that renews the registration.
+LEASE_S = 300
 _FAILURES_SHOWN = 20
 _ERROR = 2
 
@@ -100,12 +102,21 @@ async def attack_sandbox(home: Path, others: Sequence[Attack] = SANDBOX_ATTACKS)
             )
             return str(reply.raise_for_status().json()["token"])
 
-        registered = await client.put(
-            f"{stack['gateway']}/v1/cores/{CORE_NAME}",
-            json={"url": core.url},
-            headers={"Authorization": f"Bearer {await key('cores:register')}"},
-        )
-        registered.raise_for_status()
+        async def keep_registered() -> None:
+            while True:
+                await asyncio.sleep(LEASE_S / 3)
+                await register()
+
+        async def register() -> None:
+            registered = await client.put(
+                f"{stack['gateway']}/v1/cores/{CORE_NAME}",
+                json={"url": core.url, "ttl_s": LEASE_S},
+                headers={"Authorization": f"Bearer {agent}"},
+            )
+            registered.raise_for_status()
+
+        agent = await key("cores:register")
+        await register()
         target = Target(
             Service(stack["gateway"]),
             services=(console, sharing),
@@ -129,7 +140,11 @@ async def attack_sandbox(home: Path, others: Sequence[Attack] = SANDBOX_ATTACKS)
         if not (await target.gateway.send(hello)).endswith(b"ok"):
             failure = "the Core cannot be reached through the gateway"
             return [Outcome("the recording Core", 1, [failure])]
-        return await attack_all(target, others)
+        renewing = asyncio.create_task(keep_registered())
+        try:
+            return await attack_all(target, others)
+        finally:
+            renewing.cancel()
 
 
 def show(outcomes: Sequence[Outcome], target: str) -> int:

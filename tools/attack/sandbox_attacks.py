@@ -124,7 +124,7 @@ async def _flood(
     """Check the requests and the WebSocket of another client beside a flood of a service."""
     reader, writer = await target.gateway.connect(_socket(target)[1])
     opened = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), target.deadline_s)
-    outcome.check(b" 101 " in opened, f"{name}: the WebSocket is not accepted")
+    outcome.check(b" 101 " in opened, f"{name}: WebSocket not accepted: {opened[:400]!r}")
     closed = asyncio.create_task(ended(reader))
     flooding = [asyncio.create_task(flood()) for _ in range(CLIENTS)]
     path = VERIFY if service == target.gateway else b"/healthz"
