@@ -9,14 +9,17 @@ import argparse
 import asyncio
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from gatehouse.features.sharing.request_schemas import RetrievalLink
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -32,7 +35,7 @@ from tools.attack.attacks import (
     usage_of,
 )
 from tools.attack.connection import Service, recording_core, request
-from tools.attack.corpora import COSTLY_FORMS, ORDINARY_FORM
+from tools.attack.corpora import ORDINARY_FORM, costly_forms
 from tools.attack.sandbox_attacks import SANDBOX_ATTACKS, proxied_service
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,24 +86,22 @@ async def attack_sandbox(home: Path, others: Sequence[Attack] = SANDBOX_ATTACKS)
     processes = {child.name: child.pid for child in (state.children if state else ())}
     operator = f"Authorization: Bearer {stack['admin_token']}"
     console, sharing = Service(stack["console"]), Service(stack["sharing"])
-    form = ("Content-Type: multipart/form-data; boundary=b",)
-    submit = Operation(
-        sharing, b"/v1/requests/submit", form, 1_790_000, ORDINARY_FORM, COSTLY_FORMS
-    )
     async with (
         recording_core() as core,
         proxied_service() as proxied,
         httpx.AsyncClient(timeout=30, trust_env=False) as client,
     ):
 
+        async def created(path: str, **values: Any) -> Any:
+            reply = await client.post(
+                stack["console"] + path, json=values, headers=dict([operator.split(": ")])
+            )
+            return reply.raise_for_status().json()
+
         async def key(scope: str) -> str:
             limits = [{"name": "requests", "quota": 1_000_000, "window_s": 60}]
-            reply = await client.post(
-                f"{stack['console']}/v1/keys",
-                json={"name": "attack", "limits": limits, "scopes": [scope]},
-                headers=dict([operator.split(": ")]),
-            )
-            return str(reply.raise_for_status().json()["token"])
+            new = await created("/v1/keys", name="attack", limits=limits, scopes=[scope])
+            return str(new["token"])
 
         async def keep_registered() -> None:
             while True:
@@ -115,6 +116,9 @@ async def attack_sandbox(home: Path, others: Sequence[Attack] = SANDBOX_ATTACKS)
             )
             registered.raise_for_status()
 
+        retrieval = {**RetrievalLink.example, "path": secrets.token_hex(14)}
+        requested = await created("/v1/secret-requests", purpose="attack", retrieval_link=retrieval)
+        link = requested["submission_link"].rpartition("/")[2].encode()
         agent = await key("cores:register")
         await register()
         target = Target(
@@ -124,7 +128,14 @@ async def attack_sandbox(home: Path, others: Sequence[Attack] = SANDBOX_ATTACKS)
                 Operation(console, b"/v1/keys", (JSON, operator)),
                 Operation(console, b"/v1/secrets", (JSON, operator), 5_000_000),
                 Operation(sharing, b"/v1/links/open", bytes_max=8_000),
-                submit,
+                Operation(
+                    sharing,
+                    b"/v1/requests/submit",
+                    ("Content-Type: multipart/form-data; boundary=b",),
+                    1_790_000,
+                    ORDINARY_FORM,
+                    costly_forms(link),
+                ),
             ),
             token=await key("cores:read"),
             core=core,

@@ -114,20 +114,26 @@ COSTLY_JSON = (
     Body(b'{"text":"', b"\\ud800", b'","a":1}'),
 )
 
-#: Forms (multipart/form-data) with the boundary `b`, likewise. The link has the right format, so
-#: the text is received before the form is rejected.
 _PART = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n'
-_LINK = _PART % b"link" + b"0" * 22 + b"#" + b"0" * 43 + b"\r\n"
 _END = b"\r\n--b--\r\n"
 ORDINARY_FORM = Body(_PART % b"other", b"a", _END)
-COSTLY_FORMS = (
-    Body(b"", _LINK, _END),
-    Body(_PART % b"link", b"\r\n--", _END),
-    Body(b"", _PART % b'file"; filename="' + b"\r\n", _END),
-    Body(b"--b\r\n", b"X: a\r\n", _END),
-    Body(b"--b\r\nContent-Disposition: form-data;", b'a="b";', b"\r\n\r\n" + _END),
-    Body(b"", b"\r\n", b""),
-)
+
+
+def costly_forms(link: bytes) -> tuple[Body, ...]:
+    """Forms (multipart/form-data) with the boundary `b`, likewise. A submission link allows files
+    and a text.
+    """
+    link_part, file = _PART % b"link" + link + b"\r\n", _PART % b'file"; filename="' + b"\r\n"
+    return (
+        Body(link_part, file, _END),
+        Body(b"", link_part, _END),
+        Body(_PART % b"link", b"\r\n--", _END),
+        Body(b"", file, _END),
+        Body(b"--b\r\n", b"X: a\r\n", _END),
+        Body(b"--b\r\nContent-Disposition: form-data;", b'a="b";', b"\r\n\r\n" + _END),
+        Body(b"", b"\r\n", b""),
+    )
+
 
 #: Message framing that two servers can interpret differently (RFC 9112, sections 6.3 and 11.2):
 #: header fields, and the beginning of the body. The runner appends a request for `SMUGGLED_PATH`.
