@@ -5,7 +5,7 @@ anything.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 
 from gatehouse.core.errors import BadRequest, GatehouseError, TooManyRequests
@@ -30,6 +30,12 @@ from gatehouse.services.sharing.submitted_form import (
 #: memory. A person with a link therefore cannot use the memory for the bodies of others.
 _LINK_PARALLEL = 2
 
+#: Maximum number of rejected forms whose rest a process reads at the same time.
+_DISCARDS_MAX = 16
+
+#: Fields of a rejected form that the page shows again.
+_SHOWN_FIELDS = ("submission", "link", "text")
+
 
 class Submitters:
     """Handlers for submitters."""
@@ -38,6 +44,7 @@ class Submitters:
         self._submissions = submissions
         self._forms = forms
         self._links = asgi.Uses()
+        self._discards = 0
 
     async def page(self, request: Request) -> Response:
         """Show the request page, or receive the form that the page submits."""
@@ -49,11 +56,20 @@ class Submitters:
         try:
             await self._receive(request, body, form, path)
         except GatehouseError as exc:
-            await discard(body)
-            if isinstance(exc, InvalidContent):
-                return await self._request_page(request, path, form, exc)
-            raise
-        return Pages(request).message("submitted", "submitted_text")
+            error = exc.with_traceback(None)  # which refers to the content
+        else:
+            return Pages(request).message("submitted", "submitted_text")
+        fields = tuple(form.field(name) for name in _SHOWN_FIELDS)
+        del form
+        if self._discards < _DISCARDS_MAX:
+            self._discards += 1
+            try:
+                await discard(body)
+            finally:
+                self._discards -= 1
+        if isinstance(error, InvalidContent):
+            return await self._request_page(request, path, fields, error.text)
+        raise error
 
     async def submit(self, request: Request) -> str:
         """Receive the form of a program. Returns the value that identifies the submission."""
@@ -108,25 +124,26 @@ class Submitters:
         self,
         request: Request,
         path: str,
-        form: SubmittedForm | None = None,
-        problem: InvalidContent | None = None,
+        fields: Sequence[str] = ("", "", ""),
+        problem: str = "",
     ) -> Response:
+        """The page with the values of _SHOWN_FIELDS. problem: name of the text that explains why
+        the form was rejected.
+        """
         secret, requested = await self._submissions.find(path)
         nonce = self._forms.nonce(request)
         self._forms.set_cookie(request, nonce)
-        submission, link, text = (
-            "" if form is None else form.field(name) for name in ("submission", "link", "text")
-        )
+        submission, link, text = fields
         return Pages(request).page(
             "request",
             "request",
-            200 if problem is None else 400,
+            400 if problem else 200,
             secret=secret,
             purpose=requested.purpose,
             fields=[("csrf", nonce), ("submission", submission or new_nonce())],
             value=link,
             text=text,
-            error="" if problem is None else problem.text,
+            error=problem,
         )
 
 

@@ -241,6 +241,38 @@ async def test_submissions_to_one_request_leave_memory_for_others(sharing: Shari
         assert await send(token) == 404
 
 
+@pytest.mark.bound("sharing.submitters:_DISCARDS_MAX")
+async def test_rejected_forms_do_not_fill_the_memory(sharing: Sharing) -> None:
+    """The rest of a rejected form is read, without its content, for a number of forms."""
+    _, token, _ = await request(sharing)
+    file = b'--X\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + bytes(
+        100_000
+    )
+    app = sharing.app()
+    reading, leaves = asyncio.Semaphore(0), asyncio.Event()
+
+    async def submit() -> None:
+        messages = [{"type": "http.request", "body": bytes(file), "more_body": True}]
+
+        async def receive() -> dict[str, Any]:
+            if messages:
+                return messages.pop()
+            reading.release()
+            await leaves.wait()
+            return {"type": "http.disconnect"}
+
+        scope = scope_of(f"/r/{token.path}", b"multipart/form-data; boundary=X")
+        await app(scope, receive, send)
+
+    waiting = [asyncio.create_task(submit()) for _ in range(submitters._DISCARDS_MAX)]
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in waiting:
+            await reading.acquire()
+        await submit()  # is answered although the client has not sent the rest
+        leaves.set()
+        await asyncio.gather(*waiting)
+
+
 @dataclass
 class SlowKeys:
     """Computations of keys with a passphrase, which end after `complete` is set."""
