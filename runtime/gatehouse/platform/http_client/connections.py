@@ -33,9 +33,19 @@ _RESPONSE_HEAD_BYTES_MAX = 65_536
 _RESPONSE_HEADERS_MAX = 200
 _LENGTH_DIGITS_MAX = 20  # Python reads at most 4,300 digits
 
+#: A response may contain as many bytes of framing (interim responses, headers, chunk extensions,
+#: trailers) as of the body, _CHUNK_FRAMING_BYTES for each chunk, and about _FRAMING_BYTES_MAX.
+_CHUNK_FRAMING_BYTES = 16
+_FRAMING_BYTES_MAX = 131_072
+
 #: Maximum size of a read. Reading pauses when this number of bytes waits for the client, until the
 #: client reads.
 _READ_BYTES = 131_072
+
+#: Reading also pauses when this number of chunks waits, and further reads of the response are
+#: small: the event loop parses all chunks of a read before it serves other clients.
+_PARTS_MAX = 1000
+_SMALL_READ_BYTES = 8192
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -66,11 +76,13 @@ class Connection(asyncio.BufferedProtocol):
         self._upgrade_data = b""
         self._has_data = False
         self._head_bytes = 0
+        self._framing_bytes = 0
         self._has_head = False
         self._until_close = False
         self._keep_alive = False
         self._chunks: deque[bytes] = deque()
         self._waiting_bytes = 0
+        self._is_fragmented = False
         self._paused = False
         self._complete = False
         self._error: BaseException | None = None
@@ -94,7 +106,7 @@ class Connection(asyncio.BufferedProtocol):
         neither the Core sends data nor the client sends a part of the body. Raises CoreUnreachable.
         """
         self._in_use, self._is_head, self._upgrade = True, method == "HEAD", upgrade
-        self._has_data = self._has_head = self._complete = False
+        self._has_data = self._has_head = self._complete = self._is_fragmented = False
         if self._chunks:
             self.take()
         self._active_at = self._loop.time()
@@ -211,7 +223,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
+        return self._buffer[:_SMALL_READ_BYTES] if self._is_fragmented else self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         data = self._buffer[:nbytes]
@@ -224,6 +236,8 @@ class Connection(asyncio.BufferedProtocol):
             self._has_data = True
             self._parser = httptools.HttpResponseParser(self)
             self.status, self.headers, self._head_bytes = 0, [], 0
+            self._framing_bytes = 0
+        waiting_bytes, chunks = self._waiting_bytes, len(self._chunks)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
@@ -238,6 +252,24 @@ class Connection(asyncio.BufferedProtocol):
                 else CoreUnreachable(detail="invalid response")
             )
             self.close()
+        if self.status != 101 and not self._complete:
+            chunks = len(self._chunks) - chunks
+            body_bytes = self._waiting_bytes - waiting_bytes
+            self._check_framing(nbytes - 2 * body_bytes - _CHUNK_FRAMING_BYTES * chunks)
+
+    def _check_framing(self, size: int) -> None:
+        """Limits the framing of a response, and the number of chunks that wait. size: bytes of a
+        read, without those that its body allows.
+        """
+        self._framing_bytes = max(self._framing_bytes + size, 0)
+        if self._framing_bytes > _FRAMING_BYTES_MAX:
+            self._fail(CoreUnreachable(detail="the framing of the response is too large"))
+            self.close()
+        elif len(self._chunks) >= _PARTS_MAX and self._transport is not None:
+            self._is_fragmented = True
+            if not self._paused:
+                self._paused = True
+                self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

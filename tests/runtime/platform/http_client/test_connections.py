@@ -25,7 +25,12 @@ from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http_client import connections
 from gatehouse.platform.http_client import upstream as upstreams
 from gatehouse.platform.http_client.connections import _READ_BYTES, Connection
-from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients, UpstreamRequest
+from gatehouse.platform.http_client.upstream import (
+    SystemResolver,
+    UpstreamClients,
+    UpstreamRequest,
+    UpstreamResponse,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +40,7 @@ LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 PATIENCE_S = 60
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Resolver:
@@ -299,6 +305,7 @@ async def test_body_can_end_with_the_connection(clients: UpstreamClients, core: 
     "http_client.connections:_RESPONSE_HEADERS_MAX",
     "http_client.connections:_RESPONSE_HEAD_BYTES_MAX",
     "http_client.connections:_LENGTH_DIGITS_MAX",
+    "http_client.connections:_FRAMING_BYTES_MAX",
 )
 @pytest.mark.parametrize(
     "response",
@@ -313,6 +320,9 @@ async def test_body_can_end_with_the_connection(clients: UpstreamClients, core: 
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: " + b"a" * 70_000 + b"\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\n" + b"x: a\r\n" * 300 + b"Content-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 100 \r\n\r\n" * 20_000 + OK,
+        CHUNKED + b"1;" + b"a" * 300_000 + b"\r\na\r\n0\r\n\r\n",
+        CHUNKED + b"1\r\na\r\n0\r\n" + b"a: b\r\n" * 50_000 + b"\r\n",
         b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello",
         b"SSH-2.0-server\r\n",
         b"",
@@ -328,6 +338,9 @@ async def test_body_can_end_with_the_connection(clients: UpstreamClients, core: 
         "101",
         "long",
         "many",
+        "interim",
+        "extension",
+        "trailers",
         "lf",
         "ssh",
         "eof",
@@ -454,6 +467,27 @@ async def test_slow_client_is_no_timeout_of_the_core(clients: UpstreamClients, c
             with pytest.raises(CoreTimeout):
                 await fetch(clients, silent, hasty())
         assert len(await response.read_all()) == 20_000_000
+
+
+@pytest.mark.bound(
+    "http_client.connections:_PARTS_MAX", "http_client.connections:_SMALL_READ_BYTES"
+)
+async def test_small_chunks_are_read_in_small_parts(clients: UpstreamClients, core: Core) -> None:
+    """The event loop parses all chunks of a read before it serves other clients."""
+    number = 100_000
+    core.response = CHUNKED + b"1\r\na\r\n" * number + b"0\r\n\r\n"
+    async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()) as response:
+        sizes = [len(part) async for part in parts_of(response)]
+    assert sum(sizes) == number
+    first = next(index for index, size in enumerate(sizes) if size >= connections._PARTS_MAX)
+    chunks_max = connections._PARTS_MAX + connections._SMALL_READ_BYTES // 6 + 1
+    assert sizes[first] <= _READ_BYTES
+    assert max(sizes[first + 1 :]) <= chunks_max
+
+
+async def parts_of(response: UpstreamResponse) -> AsyncIterator[bytes]:
+    while (part := await response.read()) is not None:
+        yield part
 
 
 @pytest.mark.bound("http_client.connections:_READ_BYTES")
