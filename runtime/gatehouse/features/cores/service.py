@@ -147,7 +147,8 @@ class RegistrationService:
         except ValueError as exc:
             raise _bad_url(str(exc)) from None
         addresses = await self.resolver.addresses(parsed.host, parsed.port)
-        error = rejection((ipaddress.ip_address(address) for address in addresses), self.networks)
+        candidates = [ipaddress.ip_address(address) for address in addresses or ()]
+        error = rejection(candidates, self.networks)
         if error:
             raise _bad_url(error)
         return parsed.url

@@ -11,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import msgspec
 
-from gatehouse.core.addresses import Network
+from gatehouse.core.addresses import Network, is_address
 from gatehouse.core.errors import BadRequest, CoreUnreachable
 from gatehouse.core.origin import BaseUrl, parse_base_url, rejection
 from gatehouse.platform.batched_writes import BatchedWrites
@@ -51,6 +52,9 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
 
 RESOLVE_TIMEOUT_S = 3.0
 
+#: Maximum number of lookups in progress of a resolver.
+LOOKUPS_MAX = 64
+
 #: Time for which a checked address is used before the host name is resolved again.
 PIN_S = 60.0
 
@@ -59,20 +63,48 @@ IDLE_POOL_S = 600.0
 
 
 class SystemResolver:
-    """Resolver of the operating system."""
+    """Resolver of the operating system. Each lookup has a thread: a name server that does not
+    respond keeps it for longer than RESOLVE_TIMEOUT_S, and the few threads of the event loop also
+    resolve the names of PostgreSQL and Redis.
+    """
 
-    async def addresses(self, host: str, port: int) -> tuple[str, ...]:
+    def __init__(self) -> None:
+        self._lookups: dict[tuple[str, int], asyncio.Future[tuple[str, ...] | None]] = {}
+
+    async def addresses(self, host: str, port: int) -> tuple[str, ...] | None:
         """Distinct addresses of a host name, in the resolver's order. Empty if the name does not
-        resolve in RESOLVE_TIMEOUT_S.
+        exist. None if that is not known within RESOLVE_TIMEOUT_S, or if LOOKUPS_MAX lookups of
+        other names are in progress.
         """
-        loop = asyncio.get_running_loop()
+        if is_address(host):
+            return (host,)
+        lookup = self._lookups.get((host, port))
+        if lookup is None:
+            if len(self._lookups) >= LOOKUPS_MAX:
+                return None
+            loop = asyncio.get_running_loop()
+            arguments = (loop, host, port)
+            threading.Thread(target=self._look_up, args=arguments, daemon=True).start()
+            lookup = self._lookups[host, port] = loop.create_future()
+        await asyncio.wait((lookup,), timeout=RESOLVE_TIMEOUT_S)
+        return lookup.result() if lookup.done() else None
+
+    def _look_up(self, loop: asyncio.AbstractEventLoop, host: str, port: int) -> None:
+        """Runs in a thread."""
+        found: tuple[str, ...] | None = ()
         try:
-            async with asyncio.timeout(RESOLVE_TIMEOUT_S):
-                results = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, TimeoutError, UnicodeError):
-            return ()
-        # Removes a scope ID (fe80::1%eth0): only the address is checked.
-        return tuple(dict.fromkeys(str(result[4][0]).partition("%")[0] for result in results))
+            results = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            # Removes a scope ID (fe80::1%eth0): only the address is checked.
+            found = tuple(dict.fromkeys(str(result[4][0]).partition("%")[0] for result in results))
+        except OSError as exc:
+            found = None if exc.errno == socket.EAI_AGAIN else ()
+        except UnicodeError:
+            pass
+        with suppress(RuntimeError):  # the event loop has been closed
+            loop.call_soon_threadsafe(self._end, (host, port), found)
+
+    def _end(self, name: tuple[str, int], found: tuple[str, ...] | None) -> None:
+        self._lookups.pop(name).set_result(found)
 
 
 @dataclass(slots=True)
@@ -92,7 +124,6 @@ class UpstreamClients:
     networks: Sequence[Network]
     _writes: BatchedWrites = field(default_factory=BatchedWrites)
     _pinned: dict[str, _Pinned] = field(default_factory=dict)
-    _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     #: Pools that were replaced while requests were in progress.
     _retired: list[ConnectionPool] = field(default_factory=list)
 
@@ -115,7 +146,7 @@ class UpstreamClients:
         pinned = self._find_now(url)
         if pinned is None:
             await in_task()
-            pinned = await self._find(url)
+            pinned = await self._pin(url)
         has_length = any(name == "content-length" for name, _ in request.headers)
         chunked = not has_length and request.body is not None
         head = request_head(request, pinned.url, chunked=chunked)
@@ -149,23 +180,28 @@ class UpstreamClients:
         pinned.used_at = now
         return pinned
 
-    async def _find(self, url: str) -> _Pinned:
-        async with self._locks.setdefault(url, asyncio.Lock()):
-            return self._find_now(url) or await self._pin(url, self._pinned.get(url))
-
-    async def _pin(self, url: str, previous: _Pinned | None) -> _Pinned:
+    async def _pin(self, url: str) -> _Pinned:
+        """Resolves the name again. While the name server does not respond, the checked address
+        remains in use. Raises CoreUnreachable.
+        """
         try:
             parsed = parse_base_url(url)
         except ValueError as exc:
             raise CoreUnreachable(detail=f"the registered URL {exc}", sent=False) from None
         addresses = await self.resolver.addresses(parsed.host, parsed.port)
-        error = rejection((ipaddress.ip_address(address) for address in addresses), self.networks)
-        if error:
+        current = self._find_now(url)
+        if current is not None:  # another request has resolved the name
+            return current
+        previous, now = self._pinned.get(url), time.monotonic()
+        if previous is not None and addresses is None:
+            addresses = (previous.address,)
+        candidates = [ipaddress.ip_address(address) for address in addresses or ()]
+        error = rejection(candidates, self.networks)
+        if error or not addresses:
             self.forget(url)
             raise CoreUnreachable(detail=f"the registered URL {error}", sent=False)
-        now = time.monotonic()
         if previous is not None and previous.address in addresses:
-            previous.checked_at = now
+            previous.checked_at = previous.used_at = now
             return previous
         self.forget(url)
         self._forget_idle(now)
@@ -189,7 +225,6 @@ class UpstreamClients:
             url for url, pinned in self._pinned.items() if now - pinned.used_at > IDLE_POOL_S
         ]:
             self.forget(url)
-            self._locks.pop(url, None)
 
     def _pool(self, url: BaseUrl, address: str) -> ConnectionPool:
         return ConnectionPool(

@@ -7,7 +7,9 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -423,21 +425,92 @@ async def test_old_idle_connection_is_replaced(clients: UpstreamClients, core: C
     assert core.opened == 2
 
 
-@pytest.mark.bound("http_client.upstream:RESOLVE_TIMEOUT_S")
-async def test_name_that_does_not_resolve_in_time_is_unreachable(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def hang(*_: object, **__: object) -> None:
-        await asyncio.Event().wait()
+class NameServer:
+    """Stands for getaddrinfo. Names that begin with `silent` get no response until `release`."""
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", hang)
-    monkeypatch.setattr(upstreams, "RESOLVE_TIMEOUT_S", 0.1)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.names: list[str] = []
+        self.error: OSError | None = None
+        self.release = threading.Event()
+        monkeypatch.setattr(socket, "getaddrinfo", self.look_up)
+        monkeypatch.setattr(upstreams, "RESOLVE_TIMEOUT_S", 0.1)
+
+    def look_up(self, host: str, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
+        self.names.append(host)
+        if host.startswith("silent"):
+            self.release.wait()
+        if self.error is not None:
+            raise self.error
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))] * 2
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
+    server = NameServer(monkeypatch)
+    yield server
+    server.release.set()
+
+
+@pytest.mark.bound("http_client.upstream:RESOLVE_TIMEOUT_S")
+async def test_name_that_does_not_resolve_in_time_is_unreachable(names: NameServer) -> None:
     upstream = UpstreamClients(SystemResolver(), LOOPBACK)
     async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(CoreUnreachable) as raised:
-            async with upstream.send("http://core.test:80", request()):
+            async with upstream.send("http://silent.test:80", request()):
                 pass
     assert not raised.value.sent
+
+
+@pytest.mark.bound("http_client.upstream:LOOKUPS_MAX")
+async def test_names_without_a_response_do_not_delay_others(
+    names: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstreams, "LOOKUPS_MAX", 20)
+    resolver = SystemResolver()
+    silent = [f"silent-{number % 19}.test" for number in range(100)]
+    assert {*await asyncio.gather(*(resolver.addresses(name, 80) for name in silent))} == {None}
+    assert len(names.names) == 19
+    monkeypatch.setattr(upstreams, "RESOLVE_TIMEOUT_S", PATIENCE_S)
+    assert await resolver.addresses("core.test", 80) == ("127.0.0.1",)
+    last = asyncio.create_task(resolver.addresses("silent-last.test", 80))
+    await asyncio.sleep(0)
+    assert await resolver.addresses("core.test", 80) is None
+    assert await resolver.addresses("127.0.0.1", 80) == ("127.0.0.1",)
+    names.release.set()
+    assert await last == ("127.0.0.1",)
+    assert await resolver.addresses("core.test", 80) == ("127.0.0.1",)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_reachable"),
+    [
+        (socket.gaierror(socket.EAI_AGAIN, "temporary failure"), True),
+        (socket.gaierror(socket.EAI_NONAME, "not known"), False),
+    ],
+)
+async def test_checked_address_is_used_while_the_name_server_fails(
+    names: NameServer, core: Core, error: OSError, is_reachable: bool
+) -> None:
+    upstream = UpstreamClients(SystemResolver(), LOOPBACK)
+    assert (await fetch(upstream, core))[0] == 200
+    upstream._pinned[core.url].checked_at -= upstreams.PIN_S
+    names.error = error
+    if is_reachable:
+        assert [(await fetch(upstream, core))[0] for _ in range(2)] == [200] * 2
+    else:
+        with pytest.raises(CoreUnreachable):
+            await fetch(upstream, core)
+    assert len(names.names) == 2
+    await upstream.close()
+
+
+async def test_requests_that_resolve_a_name_at_the_same_time_share_a_pool(
+    names: NameServer, core: Core
+) -> None:
+    upstream = UpstreamClients(SystemResolver(), LOOPBACK)
+    await asyncio.gather(*(fetch(upstream, core) for _ in range(5)))
+    assert (len(names.names), len(upstream._retired)) == (1, 0)
+    await upstream.close()
 
 
 async def test_silent_core_is_a_timeout(clients: UpstreamClients, core: Core) -> None:
