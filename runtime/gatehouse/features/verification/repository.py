@@ -90,6 +90,9 @@ class KeyLoader:
                 records = await self._read(batch)
         except BaseException as exc:
             self.cache.abandon_load(batch)
+            if isinstance(exc, TimeoutError):
+                # The next query would not receive a response either.
+                batch, self._queue = [*batch, *self._queue], []
             error = Unavailable(
                 "Key records are temporarily unavailable.", detail=f"key load: {type(exc).__name__}"
             )

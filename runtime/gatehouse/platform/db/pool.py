@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,10 +32,12 @@ VARIABLE = "GATEHOUSE_DATABASE_URL"
 #: not contain them.
 RDS_AUTHORITIES = Path("/etc/gatehouse/rds-ca.pem")
 
-#: Timeouts in seconds of a new connection, of a statement, and of the wait for a free connection.
+#: Timeouts in seconds of a new connection, of a statement, of the wait for a free connection, and
+#: of the reset of a connection after its use, which cancels a statement that has timed out.
 CONNECT_TIMEOUT_S = 5.0
 STATEMENT_TIMEOUT_S = 15.0
 ACQUIRE_TIMEOUT_S = 5.0
+RELEASE_TIMEOUT_S = 1.0
 
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 
@@ -251,7 +253,9 @@ class Pool:
             try:
                 yield connection
             finally:
-                await pool.release(connection)
+                # A connection that cannot be reset is closed.
+                with suppress(*DRIVER_ERRORS):
+                    await pool.release(connection, timeout=RELEASE_TIMEOUT_S)
         except DRIVER_ERRORS as exc:
             raise Unavailable("The database is not available.", detail=type(exc).__name__) from exc
 

@@ -262,6 +262,20 @@ async def test_hanging_database_is_unavailable() -> None:
             await changes.close()
 
 
+async def test_lookups_that_wait_for_a_hanging_database_end_together(
+    rows: Any, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repository, "LOAD_TIMEOUT_S", 0.2)
+    keys, begun = KeyLoader(rows.pool, KeyCache(10), lambda: 0), list[object]()
+    monkeypatch.setattr(KeyCache, "begin_load", lambda self, key_ids: begun.append(key_ids))
+    number = repository.BATCH_SIZE * 10
+    async with locked(database, "api_key"), asyncio.timeout(60):
+        lookups = [keys.find(KeyId(f"{index:012d}")) for index in range(number)]
+        results = await asyncio.gather(*lookups, return_exceptions=True)
+    assert [type(result) for result in results] == [Unavailable] * number
+    assert len(begun) <= repository.IN_FLIGHT_MAX
+
+
 @pytest.mark.bound("verification.repository:IN_FLIGHT_MAX")
 async def test_number_of_concurrent_lookups_is_bounded(
     rows: Any, database: Any, monkeypatch: pytest.MonkeyPatch

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from dataclasses import replace
 
 import asyncpg
@@ -90,6 +92,37 @@ async def test_exhausted_pool_is_unavailable(
     async with pool.connection(timeout_s=20) as connection:
         assert await connection.fetchval("SELECT 1") == 1
     await pool.close()
+
+
+@pytest.mark.bound("db.pool:RELEASE_TIMEOUT_S")
+async def test_wait_ends_while_the_server_hangs(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver waits for the server to confirm that a statement was cancelled."""
+    monkeypatch.setattr(pool_module, "RELEASE_TIMEOUT_S", 0.1)
+    async with opened(replace(database.app, statement_s=600), size_max=1) as pool:
+        pid = await pool.fetchval("SELECT pg_backend_pid()")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(60):
+                with pytest.raises(Unavailable):
+                    await pool.fetchval("SELECT 1", timeout_s=0.1)
+                assert await pool.fetchval("SELECT 2") == 2
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_result_is_returned_if_the_server_hangs_afterwards(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "RELEASE_TIMEOUT_S", 0.1)
+    async with opened(replace(database.app, statement_s=600), size_max=1) as pool:
+        async with asyncio.timeout(60), pool.connection() as connection:
+            pid = await connection.fetchval("SELECT pg_backend_pid()")
+            os.kill(pid, signal.SIGSTOP)
+        os.kill(pid, signal.SIGCONT)
+        assert await pool.fetchval("SELECT 1") == 1
 
 
 async def test_exception_rolls_a_transaction_back(database: Database) -> None:
