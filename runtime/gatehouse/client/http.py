@@ -26,6 +26,7 @@ from gatehouse.platform.http.trusted_certificates import tls_context
 #: A revocation waits for every gateway, up to the propagation bound, which can be up to one minute.
 TIMEOUT_S = 75.0
 CONNECT_TIMEOUT_S = 5.0
+RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 IDEMPOTENCY_KEY = "Idempotency-Key"
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _RETRYABLE_STATUSES = frozenset({429, 502, 503, 504})
@@ -86,7 +87,11 @@ class Client:
         self._retries = retries or Retries()
         self._client = httpx.Client(
             base_url=self.url,
-            headers={"User-Agent": f"gatehouse-client/{__version__}", **headers},
+            headers={
+                "User-Agent": f"gatehouse-client/{__version__}",
+                "Accept-Encoding": "identity",
+                **headers,
+            },
             timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             follow_redirects=False,  # a redirect must not send the credential to another host
             verify=tls_context(self.url, trust_env=True),
@@ -116,7 +121,8 @@ class Client:
         while True:
             delay_s: float | None = None
             try:
-                reply = self._client.request(method, path, **arguments)
+                with self._client.stream(method, path, **arguments) as streamed:
+                    reply = _received(streamed)
             except httpx.InvalidURL as exc:
                 raise BadRequest(f"{self.url} is not a valid URL of a {self._service}") from exc
             except httpx.HTTPError as exc:
@@ -155,9 +161,8 @@ class Client:
         try:
             with self._client.stream(method, path, **arguments) as reply:
                 if not reply.is_success:
-                    reply.read()
-                    raise problem(reply, self._service)
-                yield from reply.iter_bytes()
+                    raise problem(_received(reply), self._service)
+                yield from _parts(reply)
         except httpx.HTTPError as exc:
             raise Unavailable(
                 f"the download from {self.url} was interrupted: {_reason(exc)}"
@@ -205,6 +210,27 @@ def problem(reply: httpx.Response, service: str) -> GatehouseError:
         return general(f"the {service} returned {status} without a problem document: check its URL")
     kind = next((kind for kind in kinds if kind.code == document.code), general)
     return kind(document.detail, detail=document.request_id, errors=document.errors)
+
+
+def _received(reply: httpx.Response) -> httpx.Response:
+    """Return the response with its body, which has at most RESPONSE_BYTES_MAX. Raises
+    HTTPError.
+    """
+    content = bytearray()
+    for part in _parts(reply):
+        content += part
+        if len(content) > RESPONSE_BYTES_MAX:
+            raise httpx.ReadError("the response is too large")
+    return httpx.Response(reply.status_code, headers=reply.headers, content=bytes(content))
+
+
+def _parts(reply: httpx.Response) -> Iterator[bytes]:
+    """Return the parts of a body. Raises HTTPError if it is compressed: a few bytes could take
+    gigabytes.
+    """
+    if reply.headers.get("content-encoding", "identity") != "identity":
+        raise httpx.DecodingError("the response is compressed")
+    return reply.iter_bytes()
 
 
 def retry_after_s(reply: httpx.Response) -> float | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import dataclass, field
 from types import ModuleType
 
 import gatehouse.client
 import httpx
 import pytest
+from gatehouse.client import http
 from gatehouse.client.http import Retries, retry_after_s
 from gatehouse.client.services import ConsoleClient
 from gatehouse.core import errors
@@ -141,6 +143,30 @@ def test_client_error_is_not_retried(step: httpx.Response) -> None:
     with pytest.raises(GatehouseError):
         create(server.console())
     assert (len(server.requests), server.waits) == (1, [])
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [({"Content-Encoding": "gzip"}, gzip.compress(b"{}")), ({}, b" " * 1001)],
+    ids=["compressed", "large"],
+)
+def test_large_response_is_not_received(
+    monkeypatch: pytest.MonkeyPatch, status: int, headers: dict[str, str], content: bytes
+) -> None:
+    monkeypatch.setattr(http, "RESPONSE_BYTES_MAX", 1000)
+
+    def respond(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, headers=headers, stream=httpx.ByteStream(content))
+
+    console = ConsoleClient(
+        "https://console.test", TOKEN, retries=ONCE, transport=httpx.MockTransport(respond)
+    )
+    with pytest.raises(Unavailable, match=r"too large|compressed"):
+        console.get(KeyView, KEY)
+    if status == 500 or headers:
+        with pytest.raises(Unavailable, match=r"too large|compressed"):
+            list(console.stream("/v1/audit-export"))
 
 
 def test_update_is_retried_only_if_never_sent() -> None:

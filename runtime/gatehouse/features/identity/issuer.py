@@ -32,6 +32,9 @@ REFETCH_S = 5.0
 STALE_S = 86_400.0
 RSA_BITS_MIN = 2048
 
+#: A few compressed bytes could take gigabytes, so that a response is not decompressed.
+_UNCOMPRESSED = {"accept-encoding": "identity"}
+
 Key = RSAKey | ECKey
 _Document = TypeVar("_Document")
 
@@ -185,10 +188,10 @@ async def request(
     async with (
         asyncio.timeout(2 * TIMEOUT_S),
         client,
-        client.stream(method, url, data=form, auth=auth) as response,
+        client.stream(method, url, data=form, auth=auth, headers=_UNCOMPRESSED) as response,
     ):
         body = b""
-        async for chunk in response.aiter_bytes():
+        async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > DOCUMENT_BYTES_MAX:
                 raise ValueError("the document is too large")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import dataclasses
+import gzip
 import hmac
 import json
 from collections.abc import AsyncIterator
@@ -12,7 +14,13 @@ from typing import Any
 import pytest
 from gatehouse.core.errors import SettingsError, Unavailable
 from gatehouse.core.roles import Role
-from gatehouse.features.identity.issuer import CACHE_S, DOCUMENT_BYTES_MAX, REFETCH_S, STALE_S
+from gatehouse.features.identity.issuer import (
+    CACHE_S,
+    DOCUMENT_BYTES_MAX,
+    REFETCH_S,
+    STALE_S,
+    request,
+)
 from gatehouse.features.identity.oidc import SKEW_S
 from gatehouse.platform.settings import load
 from joserfc.jwk import RSAKey
@@ -197,6 +205,24 @@ async def test_large_document_of_the_provider_is_rejected(issuer: IssuerSetup) -
     issuer.provider.metadata = {"x": "a" * DOCUMENT_BYTES_MAX}
     with pytest.raises(Unavailable):
         await issuer.identity_provider.identify(issuer.provider.token())
+
+
+async def test_compressed_document_of_the_provider_is_rejected() -> None:
+    """A few bytes could take gigabytes, also before the size is checked."""
+    heads = list[bytes]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        body = gzip.compress(b"{}")
+        head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+        writer.write((head % len(body)).encode() + body)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ValueError):  # noqa: PT011 - of several subclasses
+            await request("GET", f"http://127.0.0.1:{port}/")
+    assert b"accept-encoding: identity\r\n" in heads[0].lower()
 
 
 async def test_user_acts_in_their_own_name_within_their_roles(
