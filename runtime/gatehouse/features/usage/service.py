@@ -47,9 +47,12 @@ _Use = tuple[str, str, str]  # key ID, Core, code
 class UsageCounter:
     """Counts requests in memory. Not thread-safe.
 
+    is_core: True if a Core of this name is registered. Other names are not counted, because clients
+        can invent any number of names.
     size_max: maximum number of combinations of key, Core and code.
     """
 
+    is_core: Callable[[str], bool]
     size_max: int = PENDING_MAX
     _counts: dict[_Use, int] = field(default_factory=dict)
 
@@ -60,6 +63,8 @@ class UsageCounter:
         count = counts.get(use)
         if count is not None:
             counts[use] = count + 1
+        elif core and not self.is_core(core):
+            self.count(key_id, "", code)
         elif len(counts) < self.size_max:
             counts[use] = 1
         else:
@@ -85,8 +90,6 @@ class UsageFlusher:
     """Writes the counts of a counter to the database.
 
     worker_id: unique among all processes that ever wrote counts.
-    is_core: True if a Core of this name is registered. Other names are not stored, because clients
-        can invent any number of names.
     observer: logs and counts failures, and counts the written requests.
     metrics: receives each written batch. None: no CloudWatch metrics are written.
     """
@@ -95,7 +98,6 @@ class UsageFlusher:
     repository: UsageRepository
     clock: Clock
     worker_id: str
-    is_core: Callable[[str], bool]
     observer: Observer
     metrics: UsageMetrics | None = None
     _counting_since: float = field(init=False)
@@ -179,7 +181,6 @@ class UsageFlusher:
         rows, pending = list[UsageRow](), self._pending[0]
         while pending.counts and len(rows) < BATCH_ROWS:
             (key_id, core, code), count = pending.counts.popitem()
-            core = core if core and self.is_core(core) else ""
             rows.append(UsageRow(key_id, core, code, pending.minute, count))
         if not pending.counts:
             self._pending.popleft()

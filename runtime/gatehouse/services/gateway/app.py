@@ -284,7 +284,8 @@ class _Gateway:
     def _usage(
         self, stack: AsyncExitStack, pool: Pool, worker_id: str, cores: CoreRegistry
     ) -> tuple[UsageCounter, UsageFlusher]:
-        namespace, usage = self.settings.metrics_namespace, UsageCounter()
+        namespace = self.settings.metrics_namespace
+        usage = UsageCounter(cores.__contains__)
         cloudwatch = UsageMetrics(namespace, self.clock, self.observer.metric_line)
         if namespace:
             stack.callback(cloudwatch.flush)
@@ -293,7 +294,6 @@ class _Gateway:
             UsageRepository(pool),
             self.clock,
             worker_id=worker_id,
-            is_core=cores.__contains__,
             observer=self.observer,
             metrics=cloudwatch if namespace else None,
         )

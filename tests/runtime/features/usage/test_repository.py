@@ -83,7 +83,7 @@ def add_key(database: Database) -> None:
 async def counting(database: Database) -> AsyncIterator[Counting]:
     database.sql("TRUNCATE usage_count, usage_batch, key_activity")
     pool = Pool(database.app, application="tests", size_max=4)
-    clock, counter = ManualClock(NOON), UsageCounter()
+    clock, counter = ManualClock(NOON), UsageCounter(lambda name: name == "docs")
     repository = UnreliableRepository(pool)
     observer = Observer("gateway", "error", "test")
     flusher = UsageFlusher(
@@ -91,7 +91,6 @@ async def counting(database: Database) -> AsyncIterator[Counting]:
         repository,
         clock,
         worker_id="w1",
-        is_core=lambda name: name == "docs",
         observer=observer,
     )
     yield Counting(counter, flusher, repository, clock, observer, pool)
@@ -168,7 +167,6 @@ async def test_workers_share_buckets(counting: Counting) -> None:
         counting.repository,
         counting.clock,
         worker_id="w2",
-        is_core=lambda _: True,
         observer=counting.observer,
     )
     counting.use(3)
@@ -186,6 +184,16 @@ async def test_unregistered_core_has_no_row(counting: Counting) -> None:
         width_s=60, since=0, until=NOON + 60, by=frozenset({"core"})
     )
     assert [(point.core, point.count) for point in points] == [("", 1), ("docs", 1)]
+
+
+async def test_name_that_a_client_invents_takes_no_memory(counting: Counting) -> None:
+    """An outage of the database can last longer than the memory for names of 16 kB."""
+    counting.use(2, core="a" * 16_000)
+    counting.use(1, core="docs")
+    assert {(core, count) for (_, core, _), count in counting.counter.take().items()} == {
+        ("", 2),
+        ("docs", 1),
+    }
 
 
 async def test_denied_request_is_not_the_last_use(counting: Counting) -> None:
