@@ -40,7 +40,7 @@ _FRAMING_BYTES_MAX = 131_072
 
 #: Maximum size of a read. Reading pauses when this number of bytes waits for the client, until the
 #: client reads.
-_READ_BYTES = 131_072
+READ_BYTES = 131_072
 
 #: Reading also pauses when this number of chunks waits, and further reads of the response are
 #: small: the event loop parses all chunks of a read before it serves other clients.
@@ -339,7 +339,7 @@ class Connection(asyncio.BufferedProtocol):
         self._check_incomplete()
         self._chunks.append(body)
         self._waiting_bytes += len(body)
-        if self._waiting_bytes >= _READ_BYTES and not self._paused and self._transport is not None:
+        if self._waiting_bytes >= READ_BYTES and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
         self._wake()
@@ -412,13 +412,15 @@ class ConnectionPool:
         tls: bool,
         host: str,
         writes: BatchedWrites,
+        buffer: memoryview,
     ) -> None:
+        """writes, buffer: see `Connection`."""
         self._address = address
         self._port = port
         self._tls = tls
         self._host = host
         self._writes = writes
-        self._buffer = memoryview(bytearray(_READ_BYTES))
+        self._buffer = buffer
         self._idle: deque[Connection] = deque()
         self._in_use: set[Connection] = set()
         self._retired = False

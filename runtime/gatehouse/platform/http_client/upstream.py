@@ -24,7 +24,7 @@ from gatehouse.core.errors import BadRequest, CoreUnreachable
 from gatehouse.core.origin import BaseUrl, parse_base_url, rejection
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.executions import in_task
-from gatehouse.platform.http_client.connections import Connection, ConnectionPool
+from gatehouse.platform.http_client.connections import READ_BYTES, Connection, ConnectionPool
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True):
@@ -60,6 +60,8 @@ PIN_S = 60.0
 
 #: Pools that are unused for this long are closed: a Core behind a tunnel changes its URL often.
 IDLE_POOL_S = 600.0
+#: Maximum number of pools. Another URL closes the pool that is unused for the longest time.
+POOLS_MAX = 1024
 
 
 class SystemResolver:
@@ -123,6 +125,7 @@ class UpstreamClients:
     resolver: SystemResolver
     networks: Sequence[Network]
     _writes: BatchedWrites = field(default_factory=BatchedWrites)
+    _buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(READ_BYTES)))
     _pinned: dict[str, _Pinned] = field(default_factory=dict)
     #: Pools that were replaced while requests were in progress.
     _retired: list[ConnectionPool] = field(default_factory=list)
@@ -221,9 +224,11 @@ class UpstreamClients:
             self._retired.append(pinned.pool)
 
     def _forget_idle(self, now: float) -> None:
-        for url in [
-            url for url, pinned in self._pinned.items() if now - pinned.used_at > IDLE_POOL_S
-        ]:
+        urls = sorted(self._pinned, key=lambda url: self._pinned[url].used_at)
+        surplus = len(urls) + 1 - POOLS_MAX
+        for index, url in enumerate(urls):
+            if index >= surplus and now - self._pinned[url].used_at <= IDLE_POOL_S:
+                break
             self.forget(url)
 
     def _pool(self, url: BaseUrl, address: str) -> ConnectionPool:
@@ -233,6 +238,7 @@ class UpstreamClients:
             tls=url.scheme == "https",
             host=url.host,
             writes=self._writes,
+            buffer=self._buffer,
         )
 
 

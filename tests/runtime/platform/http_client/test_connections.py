@@ -26,7 +26,7 @@ from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http_client import connections
 from gatehouse.platform.http_client import upstream as upstreams
-from gatehouse.platform.http_client.connections import _READ_BYTES, Connection
+from gatehouse.platform.http_client.connections import READ_BYTES, Connection
 from gatehouse.platform.http_client.upstream import (
     SystemResolver,
     UpstreamClients,
@@ -62,6 +62,7 @@ class Core:
     close: bool = False
     port: int = 0
     opened: int = 0
+    ended: int = 0
     heads: list[str] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -95,6 +96,7 @@ class Core:
         except (asyncio.IncompleteReadError, ConnectionResetError, asyncio.CancelledError):
             pass
         finally:
+            self.ended += 1
             self.closed.set()
             writer.close()
 
@@ -267,10 +269,10 @@ RESPONSES = st.tuples(
 async def test_used_connection_reads_a_response_like_a_new_connection(
     responses: list[tuple[str, bytes, int]],
 ) -> None:
-    used = Connection(BatchedWrites(), memoryview(bytearray(_READ_BYTES)))
+    used = Connection(BatchedWrites(), memoryview(bytearray(READ_BYTES)))
     used.connection_made(MemoryTransport())
     for method, response, size in responses:
-        new = Connection(BatchedWrites(), memoryview(bytearray(_READ_BYTES)))
+        new = Connection(BatchedWrites(), memoryview(bytearray(READ_BYTES)))
         new.connection_made(MemoryTransport())
         parts = [response[start : start + size] for start in range(0, len(response), size)]
         expected = receive(new, method, parts)
@@ -285,7 +287,7 @@ async def test_response_that_is_not_read_does_not_delay_the_next_one(
     """The response is complete when its last part exceeds the maximum size of unread data and
     reading is paused.
     """
-    size = _READ_BYTES + 1
+    size = READ_BYTES + 1
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
     async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()):
         (pinned,) = clients._pinned.values()
@@ -554,7 +556,7 @@ async def test_small_chunks_are_read_in_small_parts(clients: UpstreamClients, co
     assert sum(sizes) == number
     first = next(index for index, size in enumerate(sizes) if size >= connections._PARTS_MAX)
     chunks_max = connections._PARTS_MAX + connections._SMALL_READ_BYTES // 6 + 1
-    assert sizes[first] <= _READ_BYTES
+    assert sizes[first] <= READ_BYTES
     assert max(sizes[first + 1 :]) <= chunks_max
 
 
@@ -563,18 +565,18 @@ async def parts_of(response: UpstreamResponse) -> AsyncIterator[bytes]:
         yield part
 
 
-@pytest.mark.bound("http_client.connections:_READ_BYTES")
+@pytest.mark.bound("http_client.connections:READ_BYTES")
 async def test_response_that_is_not_read_is_bounded(clients: UpstreamClients, core: Core) -> None:
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n" + bytes(50_000_000)
     async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()) as response:
         connection = response._connection
         while not connection._paused:
             await asyncio.sleep(0)
-        assert connection._waiting_bytes <= 2 * _READ_BYTES
+        assert connection._waiting_bytes <= 2 * READ_BYTES
         size = 0
         while (part := await response.read()) is not None:
             size += len(part)
-            assert connection._waiting_bytes <= 2 * _READ_BYTES
+            assert connection._waiting_bytes <= 2 * READ_BYTES
     assert size == 50_000_000
 
 
@@ -659,6 +661,21 @@ async def test_replaced_pool_serves_the_requests_in_progress(
         assert len(await response.read_all()) == 20_000_000
     async with asyncio.timeout(PATIENCE_S):
         await core.closed.wait()
+
+
+@pytest.mark.bound("http_client.upstream:POOLS_MAX")
+async def test_number_of_urls_with_a_pool_is_bounded(
+    clients: UpstreamClients, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstreams, "POOLS_MAX", 2)
+    async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()) as response:
+        for number in range(5):
+            async with clients.send(f"{core.url}/{number}", request()) as other:
+                assert await other.read_all() == b"hello"
+        assert [*clients._pinned] == [f"{core.url}/3", f"{core.url}/4"]
+        assert await response.read_all() == b"hello"
+        while core.opened - core.ended > 3:
+            await asyncio.sleep(0)
 
 
 @pytest.fixture
