@@ -21,6 +21,10 @@ from gatehouse.platform.settings import ConnectionSettings
 NETWORK_BODIES_BYTES_MAX = 8 * 1024 * 1024
 BODIES_BYTES_MAX = 32 * 1024 * 1024
 
+#: Maximum number of bytes of responses that wait for clients to read, in all workers of a service.
+#: Beyond it, the client that has waited for the longest time is disconnected.
+UNSENT_BYTES_MAX = 128 * 1024 * 1024
+
 #: Counts bytes of a body that are kept in memory. Raises TooManyRequests or Unavailable if a limit
 #: is exceeded; the bytes count even then.
 KeepBytes = Callable[[int], None]
@@ -59,6 +63,9 @@ class Connections:
         self.bodies = asgi.Uses()
         self.body_bytes = asgi.Uses()
         self.body_bytes_total = 0
+        #: Bytes of responses that wait for clients, beginning with the longest wait.
+        self.unsent_bytes: dict[Any, int] = {}
+        self.unsent_bytes_total = 0
         #: Connections that are open, and requests in progress. The server waits for them.
         self.protocols: set[Any] = set()
         self.running: set[Cancellable] = set()
@@ -138,6 +145,22 @@ class Connections:
             raise Unavailable(
                 "The server is receiving too many bytes of requests at the same time."
             )
+
+    def count_unsent(self, transport: Any, size: int) -> None:
+        """Counts the bytes that wait for a client. 0: the client has read enough. Until then, the
+        number does not decrease, because a part of a response takes memory until it is sent.
+        """
+        counted = self.unsent_bytes.get(transport, 0)
+        if not size:
+            self.unsent_bytes_total -= counted
+            self.unsent_bytes.pop(transport, None)
+            return
+        self.unsent_bytes[transport] = max(size, counted)
+        self.unsent_bytes_total += max(size - counted, 0)
+        while self.unsent_bytes_total * self._workers > UNSENT_BYTES_MAX:
+            oldest = next(iter(self.unsent_bytes))
+            self.count_unsent(oldest, 0)
+            oldest.transport.abort()
 
 
 def body_memory(scope: asgi.Scope) -> AbstractContextManager[KeepBytes]:

@@ -83,6 +83,7 @@ class ClientTransport:
         self._cancel_timer()
 
     def _release(self) -> None:
+        self._worker.count_unsent(self, 0)
         writable, self._writable, self.write_paused = self._writable, None, False
         if writable is not None:
             writable.set()
@@ -94,6 +95,7 @@ class ClientTransport:
 
     def _watch(self) -> None:
         self._unsent = self.transport.get_write_buffer_size()
+        self._worker.count_unsent(self, self._unsent)
         if self._unsent and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(
                 self._worker.settings.response_timeout_s, self._check

@@ -29,6 +29,7 @@ from gatehouse.platform.http.asgi import (
 from gatehouse.platform.http.connections import (
     BODIES_BYTES_MAX,
     NETWORK_BODIES_BYTES_MAX,
+    UNSENT_BYTES_MAX,
     Connections,
 )
 from gatehouse.platform.http.exchange import (
@@ -41,6 +42,7 @@ from gatehouse.platform.http.exchange import (
 from gatehouse.platform.http.listening import listen
 from gatehouse.platform.http.protocol import _SLICE_BYTES, HttpProtocol
 from gatehouse.platform.http.server import Server
+from gatehouse.platform.http.transport import ClientTransport
 from gatehouse.platform.settings import ConnectionSettings
 
 from tools.attack.corpora import MALFORMED_REQUESTS, UNFINISHED_BODIES, UNFINISHED_HEADS
@@ -615,6 +617,48 @@ def test_bytes_of_unfinished_bodies_of_a_service_are_bounded(workers: int) -> No
         with pytest.raises(Unavailable):
             add(255, 1)
     assert (worker.body_bytes_total, dict(worker.body_bytes)) == (0, {})
+
+
+class UnreadTransport(asyncio.Transport):
+    """A connection whose client reads nothing."""
+
+    def __init__(self, unsent: int) -> None:
+        super().__init__()
+        self.unsent = unsent
+        self.is_aborted = False
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def is_closing(self) -> bool:
+        return self.is_aborted
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+@pytest.mark.bound("http.connections:UNSENT_BYTES_MAX")
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_bytes_of_responses_that_are_not_read_are_bounded(workers: int) -> None:
+    """The client that has waited for the longest time is disconnected."""
+    worker = Connections(NEVER, ClientAddresses(()), workers=workers)
+    size = UNSENT_BYTES_MAX // workers // 3
+    transports = [UnreadTransport(size) for _ in range(4)]
+    clients = [ClientTransport(transport, worker) for transport in transports]
+    for client in clients[:3]:
+        client.pause_writing()
+    assert [transport.is_aborted for transport in transports] == [False] * 4
+    transports[1].unsent = 0
+    clients[1].resume_writing()
+    clients[1].pause_writing()
+    clients[3].pause_writing()
+    assert [transport.is_aborted for transport in transports] == [False] * 4
+    transports[1].unsent = size
+    clients[1].pause_writing()
+    assert [transport.is_aborted for transport in transports] == [True, False, False, False]
+    for client in clients:
+        client.lost()
+    assert (worker.unsent_bytes_total, worker.unsent_bytes) == (0, {})
 
 
 @pytest.mark.bound("http.connections:NETWORK_BODIES_BYTES_MAX")
