@@ -29,7 +29,7 @@ from tests.runtime.console_client import Console
 from tests.runtime.core_records import instance
 from tests.runtime.key_records import RECORD
 from tests.runtime.services.gateway.conftest import (
-    SERVE,
+    WORK,
     Core,
     Gateway,
     core,
@@ -142,7 +142,7 @@ async def test_row_applies_to_a_running_gateway(
 ) -> None:
     port, log = free_port(), tmp_path / "gateway.log"
     child = start_gateway(
-        gateway_environment(database.app_url, redis_url, port), log, script=SCRIPT + SERVE
+        gateway_environment(database.app_url, redis_url, port), log, script=SCRIPT + WORK
     )
     try:
         async with asyncpg.create_pool(database.app_url, min_size=1, max_size=2) as pool:

@@ -204,9 +204,6 @@ def serve(services: Sequence[str], settings: Settings) -> None:
         for service in services
         for _ in range(settings.workers if service == "gateway" else 1)
     ]
-    if len(workers) == 1:
-        _work(services[0], settings, "", 0)
-        return
     with _metrics_folder(settings.workers) as folder:
         _serve_together(workers, settings, folder)
 
@@ -222,7 +219,7 @@ def _serve_together(workers: Sequence[str], settings: Settings, metrics_folder: 
         shared = metrics_folder if service == "gateway" else ""
         restarts = sum(name == service for name, _ in restarted)
         arguments = (service, settings, shared, restarts)
-        child = context.Process(target=_work, args=arguments, name=service)
+        child = context.Process(target=work, args=arguments, name=service)
         children.append(child)
         child.start()
         if stopping:  # the signal arrived before the start
@@ -277,7 +274,7 @@ def _log_restart(child: SpawnProcess, settings: Settings, metrics_folder: str) -
         mark_process_dead(child.pid, metrics_folder)  # type: ignore[no-untyped-call]
 
 
-def _work(service: str, settings: Settings, metrics_folder: str, restarts: int) -> None:
+def work(service: str, settings: Settings, metrics_folder: str = "", restarts: int = 0) -> None:
     """Runs one worker. `restarts`: workers of the service that were replaced. Prints the error for
     an invalid setting in one line. Exits with status 1 if the service does not start.
     """

@@ -33,6 +33,8 @@ SERVE = (
     "from gatehouse.platform import settings; "
     "from gatehouse.platform.http import server; server.serve(['gateway'], settings.load())"
 )
+#: Runs a worker in the process that the script before it has changed.
+WORK = SERVE.replace("serve(['gateway'], settings.load())", "work('gateway', settings.load())")
 
 
 Start = Callable[..., tuple[child_processes.Child, int, Path]]
@@ -370,9 +372,13 @@ def gateway_environment(
 
 
 def start_gateway(
-    environment: dict[str, str], log: Path, until: str = "/readyz", *, script: str = SERVE
+    environment: dict[str, str], log: Path, until: str = "/readyz", *, script: str = ""
 ) -> child_processes.Child:
-    """Starts a gateway and waits until `until` returns 200. Its output is written to `log`."""
+    """Starts a gateway and waits until `until` returns 200. Its output is written to `log`. By
+    default, it has one worker without a parent, which starts sooner, unless the environment has a
+    number of workers.
+    """
+    script = script or (SERVE if "GATEHOUSE_WORKERS" in environment else WORK)
     child = fork_server.start(script, environment, log)
     url = f"http://{environment['GATEHOUSE_BIND']}:{environment['GATEHOUSE_GATEWAY_PORT']}{until}"
     child_processes.wait_until(child, lambda: _is_ready(url), "ready", 60)
@@ -389,7 +395,7 @@ def _is_ready(url: str) -> bool:
 
 @contextmanager
 def running_gateway(
-    database: Any, redis_url: str, folder: Path, script: str = SERVE, **more: str
+    database: Any, redis_url: str, folder: Path, script: str = "", **more: str
 ) -> Iterator[tuple[int, int, Path, str]]:
     """A gateway that must stop after SIGTERM. Yields its port, process ID and log, and the URL of
     its database.
@@ -406,7 +412,7 @@ def running_gateway(
 async def gateway_pair(
     database: Any, redis_url: str, folder: Path, script: str, **more: str
 ) -> AsyncIterator[tuple[Gateway, Gateway]]:
-    """Two gateways with the same database and Redis. script: run before SERVE; `{enabled}` is True
+    """Two gateways with the same database and Redis. script: run before WORK; `{enabled}` is True
     in the first gateway only.
     """
     children, gateways = [], []
@@ -415,7 +421,7 @@ async def gateway_pair(
             port, log = free_port(), folder / f"{enabled}.log"
             environment = gateway_environment(database.app_url, redis_url, port, **more)
             children.append(
-                start_gateway(environment, log, script=script.format(enabled=enabled) + SERVE)
+                start_gateway(environment, log, script=script.format(enabled=enabled) + WORK)
             )
             gateways.append(Gateway(port, children[-1].pid, pool, log))
         yield gateways[0], gateways[1]
@@ -454,7 +460,7 @@ def traced_gateway_process(
     """
     folder, settings = tmp_path_factory.mktemp("gateway"), trace_settings(collector)
     script = (
-        f"from gatehouse.platform.tracing import export; export.EXPORT_INTERVAL_S = .01; {SERVE}"
+        f"from gatehouse.platform.tracing import export; export.EXPORT_INTERVAL_S = .01; {WORK}"
     )
     with running_gateway(database, redis_url, folder, script, **settings) as process:
         yield process

@@ -16,7 +16,7 @@ from sandbox.emulator.server import Emulator
 from sandbox.ports import free_port
 from tests.runtime.platform.tracing.collector import Collector
 from tests.runtime.services.gateway.conftest import (
-    SERVE,
+    WORK,
     Core,
     Gateway,
     Key,
@@ -69,7 +69,7 @@ def gateway_process(
         AWS_REGION=REGION,
         **trace_settings(collector),
     )
-    child = start_gateway(environment, log, script=INTERVALS + SERVE)
+    child = start_gateway(environment, log, script=INTERVALS + WORK)
     yield port, child.pid, log, database.app_url
     assert child.stop() == 0
     assert '"event":"headers removed"' in log.read_text()

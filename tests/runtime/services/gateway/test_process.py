@@ -105,10 +105,11 @@ def worker_processes(pid: int) -> list[psutil.Process]:
 
 
 @pytest.mark.requirement("TR-12")
+@pytest.mark.parametrize("workers", [1, 2])
 async def test_killed_worker_is_replaced_and_counted(
-    gateway: Any, start: Any, database: Any, redis_url: str
+    gateway: Any, start: Any, database: Any, redis_url: str, workers: int
 ) -> None:
-    child, port, log = start(database.app_url, redis_url, GATEHOUSE_WORKERS="2")
+    child, port, log = start(database.app_url, redis_url, GATEHOUSE_WORKERS=str(workers))
     client = gateway.on_port(port)
     for restarts in (1, 2):
         before = worker_processes(child.pid)
@@ -118,7 +119,7 @@ async def test_killed_worker_is_replaced_and_counted(
             # The connections of the killed worker are reset.
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 counted = await client.metric("gatehouse_worker_restarts")
-        assert len(worker_processes(child.pid)) == len(before) == 2
+        assert len(worker_processes(child.pid)) == len(before) == workers
     lines = [line for line in log_lines(log) if line["event"] == "worker restarted"]
     assert [(line["service"], line["signal"]) for line in lines] == [("gateway", 9)] * 2
     child.process.send_signal(signal.SIGTERM)
