@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
@@ -139,41 +139,22 @@ class UpstreamClients:
         for pool in pools:
             pool.close()
 
-    @asynccontextmanager
-    async def send(self, url: str, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
-        """Sends a request below a URL. The request ends when the context exits.
+    def send(self, url: str, request: UpstreamRequest) -> Sending:
+        """Sends a request below a URL when the context is entered. The request ends when the
+        context exits.
 
         Raises CoreUnreachable, CoreTimeout (no data for `timeout_s`), the errors of a streamed
         body, and BadRequest for a request that cannot be sent.
         """
+        return Sending(self, url, request)
+
+    async def find(self, url: str) -> _Pinned:
+        """The pool of a URL. Raises CoreUnreachable."""
         pinned = self._find_now(url)
         if pinned is None:
             await in_task()
             pinned = await self._pin(url)
-        has_length = any(name == "content-length" for name, _ in request.headers)
-        chunked = not has_length and request.body is not None
-        head = request_head(request, pinned.url, chunked=chunked)
-        connection = pinned.pool.acquire_idle(pinned.used_at)
-        if connection is None:
-            await in_task()
-            try:
-                connection = await pinned.pool.connect()
-            except CoreUnreachable:
-                self.forget(url)
-                raise
-        try:
-            connection.start(
-                request.method,
-                head,
-                request.body,
-                chunked=chunked,
-                upgrade=request.upgrade,
-                timeout_s=request.timeout_s,
-            )
-            await connection.wait_for_head()
-            yield UpstreamResponse(connection)
-        finally:
-            pinned.pool.release(connection)
+        return pinned
 
     def _find_now(self, url: str) -> _Pinned | None:
         """The pool of a URL, or None if its address has to be checked."""
@@ -242,6 +223,49 @@ class UpstreamClients:
         )
 
 
+class Sending:
+    """A request to a URL: a context, see `UpstreamClients.send`."""
+
+    __slots__ = ("_clients", "_connection", "_pool", "_request", "_url")
+
+    def __init__(self, clients: UpstreamClients, url: str, request: UpstreamRequest) -> None:
+        self._clients = clients
+        self._url = url
+        self._request = request
+
+    async def __aenter__(self) -> UpstreamResponse:
+        request, pinned = self._request, await self._clients.find(self._url)
+        chunked = request.body is not None and "content-length" not in dict(request.headers)
+        head = request_head(request, pinned.url, chunked=chunked)
+        pool = self._pool = pinned.pool
+        connection = pool.acquire_idle(pinned.used_at)
+        if connection is None:
+            await in_task()
+            try:
+                connection = await pool.connect()
+            except CoreUnreachable:
+                self._clients.forget(self._url)
+                raise
+        self._connection = connection
+        try:
+            connection.start(
+                request.method,
+                head,
+                request.body,
+                chunked=chunked,
+                upgrade=request.upgrade,
+                timeout_s=request.timeout_s,
+            )
+            await connection.wait_for_head()
+        except BaseException:
+            pool.release(connection)
+            raise
+        return UpstreamResponse(connection)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pool.release(self._connection)
+
+
 def request_head(request: UpstreamRequest, url: BaseUrl, *, chunked: bool) -> bytes:
     """Request line and headers of a request to a Core. Raises BadRequest if they cannot be sent
     unchanged.
@@ -250,7 +274,7 @@ def request_head(request: UpstreamRequest, url: BaseUrl, *, chunked: bool) -> by
         f"{request.method} {url.path}{request.target} HTTP/1.1",
         f"host: {request.host or url.authority}",
     ]
-    lines += [f"{name}: {value}" for name, value in request.headers]
+    lines += map(": ".join, request.headers)
     if chunked:
         lines.append("transfer-encoding: chunked")
     try:
