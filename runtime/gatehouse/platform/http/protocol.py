@@ -193,7 +193,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
         self._head_bytes += len(data)
         has_deadline = False
         try:
-            self._feed(memoryview(data))
+            self._feed(data)
             if self._headers or self._in_head:
                 self._check_size()
             if self._in_head:
@@ -213,37 +213,45 @@ class HttpProtocol(asyncio.Protocol, Connection):
         if self._headers or not self._in_head:
             self._line = b""
 
-    def _feed(self, data: memoryview) -> None:
+    def _feed(self, data: bytes) -> None:
         """Parses data in slices, until a request waits for the response to an earlier one. Raises
         GatehouseError and HttpParserError.
         """
-        while data:
-            exchange = self._receiving
+        start = 0
+        while start < len(data):
+            exchange, part = self._receiving, data
             if exchange is None:
-                part = _first_head(data)
+                end = start + _SLICE_BYTES
+                head_end = data.find(_HEAD_END, start, end)
+                if head_end >= 0 and data.find(_HEAD_END, head_end + 1, end) >= 0:
+                    end = head_end + len(_HEAD_END)  # several heads
+                part = data[start:end]
                 if self._in_head and not self._headers and len(self._line) <= _TARGET_BYTES_MAX:
                     self._line += part
                 else:
-                    self._line = bytes(part)
-            else:
-                part = data[: _SLICE_BYTES if self._is_chunked else self._body_left]
+                    self._line = part
+            elif self._is_chunked:
+                part = data[start : start + _SLICE_BYTES]
+            elif start or self._body_left < len(data):
+                part = data[start : start + self._body_left]
             try:
                 self._parser.feed_data(part)
-                data = data[len(part) :]
             except httptools.HttpParserUpgrade as exc:
-                data = data[exc.args[0] :]
-                if self._is_upgrade:
-                    # The data after the request is not HTTP, even if the application rejects the
-                    # upgrade.
-                    self._upgrade_data = bytearray()
-                    self._add_upgrade_data(data)
+                rest = data[start + exc.args[0] :]
+                if not self._is_upgrade:
+                    self._feed(self._head_without_upgrade() + rest)
                     return
-                data = memoryview(self._head_without_upgrade() + data)
+                # The data after the request is not HTTP, even if the application rejects the
+                # upgrade.
+                self._upgrade_data = bytearray()
+                self._add_upgrade_data(rest)
+                return
+            start += len(part)
             self._later_bytes += len(part)
             if self._is_chunked and exchange is not None and exchange is self._receiving:
                 self._check_framing(len(part))
-            if data and self._exchanges and self._receiving is None:
-                self._later = bytes(data)
+            if self._exchanges and self._receiving is None and start < len(data):
+                self._later = data[start:]
                 self.transport.pause_reading()
                 return
 
@@ -537,7 +545,7 @@ class HttpProtocol(asyncio.Protocol, Connection):
 
     # Upgrade
 
-    def _add_upgrade_data(self, data: bytes | memoryview) -> None:
+    def _add_upgrade_data(self, data: bytes) -> None:
         """Stores data that the client sends before the upgrade is accepted. Clients have to wait
         for the response (RFC 6455, section 4.1), so the amount is limited."""
         if self._upgrade_data is not None:
@@ -622,13 +630,6 @@ class HttpProtocol(asyncio.Protocol, Connection):
         if transport.can_write_eof():
             transport.write_eof()
         self._timer = self._loop.call_later(_LINGER_S, transport.abort)
-
-
-def _first_head(data: memoryview) -> memoryview:
-    """The first slice of data with heads, which ends with the first head if there are several."""
-    part = bytes(data[:_SLICE_BYTES])
-    end = part.find(_HEAD_END) + len(_HEAD_END)
-    return data[: end if part.find(_HEAD_END, end) >= end else _SLICE_BYTES]
 
 
 async def _not_ready(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
