@@ -41,8 +41,9 @@ from tools.attack.corpora import HOST, LARGE_STARTS
 #: Size of a flood, which is twice the memory of a network for unfinished requests, and the time for
 #: its first rejection, which is shorter than the timeouts of the gateway.
 FLOOD_BYTES, FLOOD_S = 16_000_000, 5.0
-#: Clients of a flood, and requests of the other client.
-CLIENTS, REQUESTS = 4, 60
+#: Clients of a flood, requests of the other client, and connections of a client that pipelines
+#: requests on many connections.
+CLIENTS, REQUESTS, PIPELINES = 4, 60, 50
 #: CPU time of the services between a request of the other client and the response. A service that
 #: a flood stops uses more, and how long the client waits depends on other processes of the machine.
 CPU_S_MAX = 0.2
@@ -51,6 +52,9 @@ FRAMES = (b"\x89\x80\0\0\0\0" * 10_000, b"\x81\x81\0\0\0\0a" * 10_000)
 #: Memory that a service may need for unfinished requests, of which the attack sends more.
 INCREASE_BYTES_MAX = 150_000_000
 UNFINISHED, NETWORKS = 200, 8
+#: Connections to a service with pipelined requests whose responses are not read, and bytes of the
+#: requests of each.
+UNREAD, PIPELINED_BYTES = 500, 250_000
 #: Unfinished bodies of a network at the service of `proxied_service`.
 BODIES_MAX = 8
 #: Number of costly bodies of an operation with which a flood is made.
@@ -101,8 +105,11 @@ async def floods(target: Target, outcome: Outcome) -> None:
         for operation in target.all_operations
         for body in operation.costly[:FLOODS_OF_BODIES]
     ]
-    pipelining = partial(_stream, target.gateway, b"", pipelined * 2_000)
-    floods.append(("pipelined requests", target.gateway, pipelining))
+    for connections, requests in ((1, 2_000), (PIPELINES, 28)):
+        pipelining = partial(_stream_many, target.gateway, pipelined * requests, connections)
+        floods.append(
+            (f"pipelined requests on {connections} connections", target.gateway, pipelining)
+        )
     floods += [
         (f"frames {frames[:7]!r}", target.gateway, partial(_stream, *_socket(target), frames))
         for frames in FRAMES
@@ -186,6 +193,12 @@ async def _stream(service: Service, start: bytes, data: bytes) -> None:
             writer.close()
 
 
+async def _stream_many(service: Service, data: bytes, connections: int) -> None:
+    async with asyncio.TaskGroup() as group:
+        for _ in range(connections):
+            group.create_task(_stream(service, b"", data))
+
+
 def _socket(target: Target) -> tuple[Service, bytes]:
     """The gateway, and a handshake for a WebSocket to the recording Core."""
     head = [b"GET " + target.core_path + b"/x HTTP/1.1", b"Host: " + HOST, b"Upgrade: websocket"]
@@ -234,7 +247,9 @@ async def ipv6_networks(target: Target, outcome: Outcome) -> None:
 
 
 async def memory(target: Target, outcome: Outcome) -> None:
-    """Unfinished heads and bodies of many networks do not fill the memory of a service."""
+    """Unfinished heads and bodies of many networks, and pipelined requests whose responses are not
+    read, do not fill the memory of a service.
+    """
     assert target.usage is not None  # noqa: S101
     files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(8_192, files_max), files_max))
@@ -245,6 +260,12 @@ async def memory(target: Target, outcome: Outcome) -> None:
         for operation in target.operations
         for _ in range(UNFINISHED // 2)
     ]
+    document = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n"
+    loads += [
+        (service, document * (PIPELINED_BYTES // len(document)))
+        for service in (target.gateway, *target.services)
+        for _ in range(UNREAD)
+    ]
     async with AsyncExitStack() as stack:
         for number, (service, start) in enumerate(loads):
             # Other systems have one loopback address.
@@ -252,6 +273,7 @@ async def memory(target: Target, outcome: Outcome) -> None:
             with suppress(ConnectionError):
                 _, writer = await service.connect(start, source)
                 stack.callback(writer.close)
+                writer.transport.pause_reading()  # type: ignore[attr-defined]  # typeshed has a base class
                 with suppress(TimeoutError):
                     await asyncio.wait_for(writer.drain(), 0.05)
         for name, used in target.usage().items():
