@@ -31,6 +31,7 @@ OTHER = {
     "core.keys:CREDITS_MAX",
     "core.lifecycle:GRACE_S_MAX",
     "core.lifecycle:TTL_S_MAX",
+    "http.connections:_READ_BYTES",
     "http.websocket:_REASON_BYTES_MAX",
     "session_idle_timeout_s",
     "sharing.table:_BATCH",

@@ -25,6 +25,9 @@ BODIES_BYTES_MAX = 32 * 1024 * 1024
 #: Beyond it, the client that has waited for the longest time is disconnected.
 UNSENT_BYTES_MAX = 128 * 1024 * 1024
 
+#: Maximum size of a read.
+_READ_BYTES = 262_144
+
 #: Counts bytes of a body that are kept in memory. Raises TooManyRequests or Unavailable if a limit
 #: is exceeded; the bytes count even then.
 KeepBytes = Callable[[int], None]
@@ -53,6 +56,8 @@ class Connections:
         self.on_reject = on_reject
         self._workers = workers
         self.writes = BatchedWrites()
+        #: The connections read into this buffer, one after another.
+        self.buffer = memoryview(bytearray(_READ_BYTES))
         #: Open connections.
         self.total = 0
         #: True when the server is stopping. The server is then not ready, and closes each

@@ -56,6 +56,9 @@ _UPGRADE_BYTES_MAX = 65_536
 _SLICE_BYTES = 1024
 _HEAD_END = b"\r\n\r\n"
 
+#: Maximum size of a read that begins with a head, and therefore of pipelined requests that wait.
+_HEAD_READ_BYTES = 16_384
+
 #: A client may send as many bytes of framing, such as chunk extensions, as of the body,
 #: _CHUNK_FRAMING_BYTES for each chunk, and _FRAMING_BYTES_MAX.
 _CHUNK_FRAMING_BYTES = 16
@@ -71,7 +74,7 @@ _FIRST_BYTES_MAX = 16_384
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
-class HttpProtocol(asyncio.Protocol, Connection):
+class HttpProtocol(asyncio.BufferedProtocol, Connection):
     """One connection. A client that exceeds a limit receives a problem document, and the connection
     is closed.
     """
@@ -165,6 +168,13 @@ class HttpProtocol(asyncio.Protocol, Connection):
         if self._upgrade_data is not None or self._upgraded is not None:
             self._end_upgrade(exc)
         del self._parser  # refers to this object, which is freed without garbage collection then
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        is_head = self._receiving is None and self._upgraded is None
+        return self.worker.buffer[:_HEAD_READ_BYTES] if is_head else self.worker.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self.worker.buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         if self._upgraded is not None:

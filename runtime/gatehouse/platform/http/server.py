@@ -150,7 +150,7 @@ class Server:
             for request in tuple(running):
                 request.cancel()
 
-    def _protocol(self) -> asyncio.Protocol:
+    def _protocol(self) -> asyncio.BaseProtocol:
         return HttpProtocol(self._application, self._connections, self._state)
 
 
