@@ -51,33 +51,31 @@ def deployment(name: str, stack: str) -> dict[str, Any]:
 
 
 def backup_job(state: str, stack: str) -> dict[str, Any]:
-    """Source: AWS Backup Developer Guide, "Monitoring AWS Backup events using Amazon
-    EventBridge".
-    """
     vault = f"gatehouse-{stack}-backup"
     detail = {
         "backupJobId": "34176239-e96d-4e1d-9fad-529dbb3c3556",
         "backupVaultArn": f"arn:aws:backup:{REGION}:{ACCOUNT}:backup-vault:{vault}",
         "backupVaultName": vault,
-        "resourceType": "RDS",
-        "state": state,
     }
-    return _event("aws.backup", "Backup Job State Change", detail)
+    return _job("Backup", state, detail)
 
 
 def copy_job(state: str, stack: str) -> dict[str, Any]:
-    """Source: AWS Backup Developer Guide, "Monitoring AWS Backup events using Amazon
-    EventBridge".
-    """
     vault = f"{ACCOUNT}:backup-vault:gatehouse-{stack}-backup"
     detail = {
         "copyJobId": "47C8EF56-74D8-059D-1301-C5BE1D5C926E",
         "sourceBackupVaultArn": f"arn:aws:backup:{REGION}:{vault}",
         "destinationBackupVaultArn": f"arn:aws:backup:eu-central-1:{vault}",
-        "resourceType": "RDS",
-        "state": state,
     }
-    return _event("aws.backup", "Copy Job State Change", detail)
+    return _job("Copy", state, detail)
+
+
+def _job(kind: str, state: str, detail: dict[str, Any]) -> dict[str, Any]:
+    """Source: AWS Backup Developer Guide, "Monitoring AWS Backup events using Amazon
+    EventBridge".
+    """
+    detail |= {"resourceType": "RDS", "state": state}
+    return _event("aws.backup", f"{kind} Job State Change", detail)
 
 
 def guardduty_finding(severity: float) -> dict[str, Any]:

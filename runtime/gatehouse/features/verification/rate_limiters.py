@@ -177,10 +177,9 @@ class RateLimits:
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
         """Decides on a charge, and counts it if all limits allow it. Returns one state per limit,
         in order. Raises Unavailable if Redis is unavailable and the setting is `deny`."""
-        return self.take_now(charge) or await self.ask(charge)
-
-    async def ask(self, charge: Charge) -> tuple[RateLimitState, ...]:
-        """Like `take`, after `take_now` has returned None."""
+        states = self.take_now(charge)
+        if states is not None:
+            return states
         if not self.degraded:
             entry, decision = self._question(charge)
             self._add(entry)

@@ -100,8 +100,7 @@ class VerificationService:
                 result = await self._check_others(record, request.signed, charge, time)
                 if result is not None:
                     return result
-            # Most decisions need no coroutine.
-            states = self.limits.take_now(charge) or await self.limits.ask(charge)
+            states = await self.limits.take(charge)
         except Unavailable:
             return VerificationResult(Code.UNAVAILABLE, *time, record)
         return VerificationResult(evaluate_limits(states), now, staleness_ms, record, states)

@@ -22,7 +22,6 @@ from gatehouse.platform.http.validation import decode_large, decode_query, inval
 Call = Callable[..., Awaitable[Reply]]
 
 _REPLY = (asgi.Response, asgi.StreamedResponse)
-_JSON = [asgi.JSON.decode()]
 
 
 class _NoBody(Input):
@@ -101,6 +100,6 @@ class Pipeline(Service):
     async def json_body(self, request: Request, extra_bytes: int = 0) -> bytes:
         """The JSON body. Raises UnsupportedMediaType, BodyTooLarge and ClientGone."""
         content = await request.body(self.body_max_bytes + extra_bytes)
-        if content and (types := request.values(b"content-type")) != _JSON:
-            asgi.check_json(types, lenient=self.lenient)
+        if content:
+            asgi.check_json(request.values(b"content-type"), lenient=self.lenient)
         return content

@@ -266,10 +266,10 @@ class Request:
         """A response with the headers of the service, the request ID, and the headers that the
         handler has added.
         """
-        sent = asgi.response_headers(
+        all_headers = asgi.response_headers(
             body, content_type, self._own_headers(headers), self.service.headers
         )
-        return asgi.Response(status, sent, b"" if self.method == "HEAD" else body)
+        return asgi.Response(status, all_headers, b"" if self.is_head else body)
 
     def stream(
         self,

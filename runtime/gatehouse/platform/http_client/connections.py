@@ -21,6 +21,7 @@ import httptools
 
 from gatehouse.core.errors import CoreTimeout, CoreUnreachable
 from gatehouse.platform.batched_writes import BatchedWrites
+from gatehouse.platform.http.request_head import LENGTH_DIGITS_MAX
 
 CONNECT_TIMEOUT_S = 3.0
 
@@ -31,7 +32,6 @@ IDLE_MAX = 100
 #: Maximum size of the headers of a response, in bytes, and maximum number of headers.
 _RESPONSE_HEAD_BYTES_MAX = 65_536
 _RESPONSE_HEADERS_MAX = 200
-_LENGTH_DIGITS_MAX = 20  # Python reads at most 4,300 digits
 
 #: A response may contain as many bytes of framing (interim responses, headers, chunk extensions,
 #: trailers) as of the body, _CHUNK_FRAMING_BYTES for each chunk, and about _FRAMING_BYTES_MAX.
@@ -306,7 +306,7 @@ class Connection(asyncio.BufferedProtocol):
         ):
             raise CoreUnreachable(detail="the headers of the response are too large")
         text = name.decode("ascii").lower()
-        if text == "content-length" and len(value) > _LENGTH_DIGITS_MAX:
+        if text == "content-length" and len(value) > LENGTH_DIGITS_MAX:
             raise CoreUnreachable(detail="invalid response")
         self.headers.append((text, value.decode("latin-1")))
 
