@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -220,8 +221,7 @@ class CoreRegistry:
         too many instances, or the key too many Cores.
         """
         at = to_datetime(now)
-        async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
-            family = await _lock(connection, record.registered_by)
+        async with self._changing(record.registered_by) as (connection, family):
             if await connection.fetchval(_HAS_OTHER_OWNER, family, record.name, at):
                 raise Conflict(
                     f"Another key has a live lease on the name {record.name}; choose another name, "
@@ -261,8 +261,8 @@ class CoreRegistry:
 
         `event` is None for a heartbeat, which only extends the lease.
         """
-        async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
-            lease = (await _lock(connection, renewal.key), renewal.name, renewal.lease_id)
+        async with self._changing(renewal.key) as (connection, family):
+            lease = (family, renewal.name, renewal.lease_id)
             values = (renewal.key, renewal.url, to_datetime(renewal.expires_at))
             row = await connection.fetchrow(_RENEW, *lease, *values)
             if row is None:
@@ -279,14 +279,21 @@ class CoreRegistry:
         """Marks an instance as draining. Returns False if the family of the key does not have this
         lease on the name.
         """
-        async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
-            family = await _lock(connection, key)
+        async with self._changing(key) as (connection, family):
             row = await connection.fetchrow(_DRAIN, family, name, lease_id, to_datetime(until))
             if row is None:
                 return False
             await append(connection, event)
         self._applied(row)
         return True
+
+    @asynccontextmanager
+    async def _changing(self, key: KeyId) -> AsyncIterator[tuple[Connection, str]]:
+        """A transaction that locks the key and all changes of Cores, and the family of the key."""
+        async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S, subject=key) as connection:
+            family: str = await connection.fetchval(_LOCK_KEY, key)
+            await connection.execute(_LOCK_CHANGES)
+            yield connection, family
 
     def _applied(self, row: Any) -> CoreRecord:
         record = core_record(row)
@@ -394,12 +401,3 @@ class CoreRepository:
             }
             await append(connection, msgspec.structs.replace(event, details=details))
         return True
-
-
-async def _lock(connection: Connection, key: KeyId) -> str:
-    """Locks the key and all changes of Cores until the end of the transaction. Returns the family
-    of the key.
-    """
-    family: str = await connection.fetchval(_LOCK_KEY, key)
-    await connection.execute(_LOCK_CHANGES)
-    return family

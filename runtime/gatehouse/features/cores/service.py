@@ -4,11 +4,14 @@ that the gateway calls.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
+from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -36,7 +39,7 @@ from gatehouse.features.cores.repository import CoreRegistry, LeaseRenewal
 from gatehouse.features.cores.schemas import URL_FIX, DrainCore, Lease, LeaseRequest
 from gatehouse.platform.http.forwarding import CORE_NAME
 from gatehouse.platform.http.header_names import is_set_by_gateway
-from gatehouse.platform.http_client.upstream import SystemResolver
+from gatehouse.platform.http_client.upstream import RESOLVE_TIMEOUT_S, SystemResolver
 
 #: Number of heartbeats per lease. Two heartbeats may be lost before the lease expires.
 HEARTBEATS = 3
@@ -48,6 +51,7 @@ class RegistrationService:
     agent. All keys of a family can use the leases of the family.
 
     networks: private networks in which Cores are allowed, in addition to public addresses.
+    lookups: locks of the keys whose names are being looked up.
     """
 
     cores: CoreRegistry
@@ -56,6 +60,7 @@ class RegistrationService:
     pepper: Pepper
     environment: KeyEnvironment
     networks: tuple[Network, ...]
+    lookups: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def register(self, agent: Actor, name: str, request: LeaseRequest) -> Lease:
         """Creates a lease on an instance.
@@ -67,7 +72,7 @@ class RegistrationService:
         if is_set_by_gateway((request.settings.credential_header or "").lower()):
             problem, fix = "is a header that the gateway sets", "use another, such as Authorization"
             raise BadRequest(errors=(Problem("body.settings.credential_header", problem, fix),))
-        url = await self._checked_url(request.url or "")
+        url = await self._checked_url(agent, request.url or "")
         now, instance_id = self.clock.now(), request.instance_id or DEFAULT_INSTANCE
         record = CoreRecord(
             name=core_name,
@@ -106,7 +111,7 @@ class RegistrationService:
         now = self.clock.now()
         new_url, event = "", None
         if request.url is not None:
-            new_url = await self._checked_url(request.url)
+            new_url = await self._checked_url(agent, request.url)
             current = next(
                 (core for core in self.cores.instances(core_name) if core.lease_id == lease_id),
                 None,
@@ -138,16 +143,22 @@ class RegistrationService:
             raise BadRequest(errors=(Problem("path.name", "is not a valid name of a Core", fix),))
         return CoreName(name)
 
-    async def _checked_url(self, url: str) -> str:
+    async def _checked_url(self, agent: Actor, url: str) -> str:
         """The normalized URL. Checks its form and every address behind it, to prevent server-side
-        request forgery (CWE-918).
+        request forgery (CWE-918). The names of one key are looked up one after the other, so that
+        they leave lookups to others. Raises BadRequest and Unavailable.
         """
         try:
             parsed = parse_base_url(url)
         except ValueError as exc:
             raise _bad_url(str(exc)) from None
-        addresses = await self.resolver.addresses(parsed.host, parsed.port)
-        candidates = [ipaddress.ip_address(address) for address in addresses or ()]
+        turn, addresses = self.lookups.setdefault(agent.id, asyncio.Lock()), None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RESOLVE_TIMEOUT_S), turn:
+                addresses = await self.resolver.addresses(parsed.host, parsed.port)
+        if addresses is None:
+            raise Unavailable("The host name of the Core cannot be looked up. Try again later.")
+        candidates = [ipaddress.ip_address(address) for address in addresses]
         error = rejection(candidates, self.networks)
         if error:
             raise _bad_url(error)

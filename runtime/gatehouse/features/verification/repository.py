@@ -152,10 +152,13 @@ class CreditRepository:
         Raises Unavailable, in which case it is unknown whether `cost` was deducted.
         """
         try:
-            async with asyncio.timeout(SPEND_TIMEOUT_S):
-                row = await self._pool.fetchrow(_SPEND, subject, cost) if cost else None
+            async with (
+                asyncio.timeout(SPEND_TIMEOUT_S),
+                self._pool.connection(subject=subject) as connection,
+            ):
+                row = await connection.fetchrow(_SPEND, subject, cost) if cost else None
                 deducted = row is not None
-                row = row or await self._pool.fetchrow(_READ, subject)
+                row = row or await connection.fetchrow(_READ, subject)
         except TimeoutError as exc:
             raise Unavailable(
                 "Credits are temporarily unavailable.", detail="credits: TimeoutError"
@@ -173,8 +176,11 @@ class CreditRepository:
         if not cost:
             return
         try:
-            async with asyncio.timeout(SPEND_TIMEOUT_S):
-                await self._pool.execute(_REFUND, subject, cost)
+            async with (
+                asyncio.timeout(SPEND_TIMEOUT_S),
+                self._pool.connection(subject=subject) as connection,
+            ):
+                await connection.execute(_REFUND, subject, cost)
         except (Unavailable, TimeoutError):
             return
 

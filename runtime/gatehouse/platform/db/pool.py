@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
+from weakref import WeakValueDictionary
 
 import asyncpg
 from asyncpg.connection import LoggedQuery
@@ -225,6 +226,7 @@ class Pool:
         self._size_max = size_max
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def open(self) -> None:
         """Opens a connection. If the login fails, raises Unavailable with a message that states
@@ -242,20 +244,29 @@ class Pool:
             await self._pool.close()
 
     @asynccontextmanager
-    async def connection(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
+    async def connection(
+        self, *, timeout_s: float | None = None, subject: str = ""
+    ) -> AsyncIterator[Connection]:
         """A connection without a transaction. `timeout_s`: maximum wait for the connection. Raises
         Unavailable.
+
+        subject: has one connection at a time, so that the requests of one subject leave connections
+            to others. Empty: any number of connections.
         """
         try:
             pool = self._pool or await self._opened()
-            async with asyncio.timeout(ACQUIRE_TIMEOUT_S if timeout_s is None else timeout_s):
-                connection = await pool.acquire()
-            try:
-                yield connection
-            finally:
-                # A connection that cannot be reset is closed.
-                with suppress(*DRIVER_ERRORS):
-                    await pool.release(connection, timeout=RELEASE_TIMEOUT_S)
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout(ACQUIRE_TIMEOUT_S if timeout_s is None else timeout_s):
+                    if subject:
+                        turn = self._turns.setdefault(subject, asyncio.Lock())
+                        await stack.enter_async_context(turn)
+                    connection = await pool.acquire()
+                try:
+                    yield connection
+                finally:
+                    # A connection that cannot be reset is closed.
+                    with suppress(*DRIVER_ERRORS):
+                        await pool.release(connection, timeout=RELEASE_TIMEOUT_S)
         except DRIVER_ERRORS as exc:
             raise Unavailable("The database is not available.", detail=type(exc).__name__) from exc
 
@@ -267,6 +278,7 @@ class Pool:
         deadline_s: float | None = None,
         snapshot: bool = False,
         readonly: bool = False,
+        subject: str = "",
     ) -> AsyncIterator[Connection]:
         """A connection in a transaction. The transaction is committed at the end of the block and
         rolled back after an exception. Raises Unavailable.
@@ -277,9 +289,12 @@ class Pool:
         timeout_s: maximum wait for a connection. deadline_s: the same, and the maximum duration of
             the transaction. At the deadline, the connection is closed, and a statement that is
             waiting for the server raises Unavailable.
+        subject: see `connection`.
         """
         isolation = "repeatable_read" if snapshot else "read_committed"
-        async with self.connection(timeout_s=deadline_s or timeout_s) as connection:
+        async with self.connection(
+            timeout_s=deadline_s or timeout_s, subject=subject
+        ) as connection:
             deadline = (
                 None
                 if deadline_s is None

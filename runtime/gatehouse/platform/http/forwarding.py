@@ -209,6 +209,12 @@ def _listed(connection: Iterable[str]) -> set[str]:
 _AUTHORITY = re.compile(r"(?:https?:)?[/\\]{2}(?:[^/\\?#]*@)?([^/\\?#@]*)", re.IGNORECASE)
 
 
+#: The attributes of a cookie that are changed: a path, which is the group, or a domain.
+_COOKIE_ATTRIBUTE = re.compile(
+    r";[ \t]*(?:path[ \t]*=[ \t]*(/[^;]*)|domain[ \t]*(?:=[^;]*|(?=;|$)))", re.IGNORECASE
+)
+
+
 class CoreUrls(msgspec.Struct, frozen=True, gc=False):
     """URLs of an instance of a Core.
 
@@ -274,23 +280,23 @@ class CoreUrls(msgspec.Struct, frozen=True, gc=False):
         cookie, and with the path that clients use. A path outside of the Core becomes the prefix.
         Empty for a cookie of the console.
         """
-        pair, *attributes = value.split(";")
+        pair, separator, attributes = value.partition(";")
         # Some browsers send the value of a cookie without a name (`=a`) like a name.
         name = pair.strip("= \t").lower()
         if name.startswith(CONSOLE_COOKIE.lower()):
             return ""
-        kept = [pair]
-        for attribute in attributes:
-            key, _, path = (part.strip() for part in attribute.partition("="))
+
+        def translated(attribute: re.Match[str]) -> str:
+            path = attribute[1]
             # A cookie with this prefix is valid only with `Path=/`.
-            if key.lower() == "path" and path.startswith("/") and not name.startswith("__host-"):
-                path = self._client_path(path)
-                if not _is_below(path, self.client_prefix):
-                    path = self.client_prefix
-                attribute = f" Path={path.removesuffix('/') or '/'}"
-            if key.lower() != "domain":
-                kept.append(attribute)
-        return ";".join(kept)
+            if path is None or name.startswith("__host-"):
+                return "" if path is None else attribute[0]
+            path = self._client_path(path.strip())
+            if not _is_below(path, self.client_prefix):
+                path = self.client_prefix
+            return f"; Path={path.removesuffix('/') or '/'}"
+
+        return pair + _COOKIE_ATTRIBUTE.sub(translated, separator + attributes)
 
     @property
     def _base_path(self) -> str:

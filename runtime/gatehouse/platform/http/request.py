@@ -202,8 +202,8 @@ class Request:
 
     def cookie(self, name: str) -> str:
         """The value of a cookie, or an empty string."""
-        cookies = [part.partition("=") for part in ";".join(self.values(b"cookie")).split(";")]
-        return next((value.strip() for key, _, value in cookies if key.strip() == name), "")
+        cookies = "; ".join(["", *self.values(b"cookie")]).replace(";\t", "; ").replace("; ", ";")
+        return cookies.partition(f";{name}=")[2].partition(";")[0].strip()
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, of any size. Raises ClientGone."""

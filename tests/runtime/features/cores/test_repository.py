@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, ClassVar
 
 import msgspec
+import pytest
+from gatehouse.core.actor import Actor
+from gatehouse.core.audit_events import AuditAction
+from gatehouse.core.clock import Clock
 from gatehouse.core.cores import CoreName, CoreRecord
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.keys import KeyEnvironment, KeyId
 from gatehouse.features.cores.repository import COLUMNS, ENDED_S, CoreRegistry, core_record
+from gatehouse.features.cores.schemas import LeaseRequest
+from gatehouse.features.cores.service import RegistrationService
 from gatehouse.platform.db.pool import Pool
+from gatehouse.platform.http_client.upstream import SystemResolver
 
-from tests.runtime.conftest import Rows
+from tests.runtime.conftest import Database, Rows, locked
 from tests.runtime.core_records import instance
 
 NOW = 1_800_000_000.0
@@ -51,3 +61,46 @@ async def test_instances_share_their_settings_in_memory(module_pool: Pool, rows:
     first, second = (core_record(row).settings for row in read)
     assert first.remove_headers == ("x-a",)
     assert first is second
+
+
+async def test_registrations_of_one_key_leave_connections_to_others(
+    module_pool: Pool, rows: Rows, database: Database
+) -> None:
+    await rows.add_key("busy00000000")
+    cores, agent = CoreRegistry(module_pool), Actor("key", "busy00000000")
+    event = agent.event(AuditAction.CORE_REGISTER, target_id="a", at=NOW, details={})
+    record = msgspec.structs.replace(
+        instance("a"), registered_by=KeyId("busy00000000"), expires_at=NOW + 60
+    )
+    async with locked(database, "core"):
+        changes = [
+            asyncio.create_task(cores.register(record, now=NOW, event=event)) for _ in range(50)
+        ]
+        await asyncio.sleep(0)
+        assert await module_pool.fetchval("SELECT 1", timeout_s=1) == 1
+    assert {each.name for each in await asyncio.gather(*changes)} == {record.name}
+
+
+async def test_lookups_of_one_key_leave_lookups_to_others() -> None:
+    class Resolver(SystemResolver):
+        names: ClassVar[list[str]] = []
+
+        async def addresses(self, host: str, port: int) -> tuple[str, ...] | None:
+            self.names.append(host)
+            return None if host == "silent.test" else await asyncio.Future()
+
+    parts: Any = None
+    service = RegistrationService(parts, Resolver(), Clock(), parts, KeyEnvironment.TEST, ())
+    request = LeaseRequest(url="https://silent.test")
+    with pytest.raises(Unavailable, match="cannot be looked up"):
+        await service.register(Actor("key", "a"), "docs", request)
+    request = LeaseRequest(url="https://slow.test")
+    waiting = [
+        asyncio.create_task(service.register(Actor("key", agent), "docs", request))
+        for agent in ("a", "a", "b")
+    ]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert Resolver.names == ["silent.test", "slow.test", "slow.test"]
+    for task in waiting:
+        task.cancel()
