@@ -106,14 +106,17 @@ _END = (
     "WHERE name = $1 AND ($2::text IS NULL OR instance_id = $2) AND NOT draining "
     "AND expires_at > now() RETURNING registered_by, instance_id"
 )
-# Only one of several workers that reserve an instance at the same time updates the row: the others
-# find a later `next_at`.
+# The instances of each key are checked in turn, so that instances of one key that do not respond do
+# not delay the checks of others. Only one of several workers that reserve an instance at the same
+# time updates the row: the others find a later `next_at`.
 _RESERVE = (
     "INSERT INTO core_health AS health (name, instance_id, lease_id, next_at) "
     "SELECT name, instance_id, core.lease_id, now() + make_interval(secs => $1) FROM core "
     "LEFT JOIN core_health AS last USING (name, instance_id) "
     "WHERE settings ? 'health_path' AND NOT draining AND expires_at > now() "
-    "AND coalesce(last.next_at, now()) <= now() ORDER BY last.next_at NULLS FIRST LIMIT $2 "
+    "AND coalesce(last.next_at, now()) <= now() ORDER BY "
+    "row_number() OVER (PARTITION BY registered_by ORDER BY last.next_at NULLS FIRST), "
+    "last.next_at NULLS FIRST LIMIT $2 "
     "ON CONFLICT (name, instance_id) DO UPDATE "
     "SET next_at = excluded.next_at, lease_id = excluded.lease_id, failures = CASE "
     "WHEN health.lease_id = excluded.lease_id THEN health.failures ELSE 0 END, successes = CASE "

@@ -98,3 +98,17 @@ async def test_number_of_concurrent_checks_is_bounded(
         await started.checks.run_once()
     assert started.reservations.sizes == [2, 2, 1]
     assert [core.healthy for core in started.changes] == [False] * 5
+
+
+async def test_instances_of_each_key_are_checked_in_turn(rows: Rows, closed_port: int) -> None:
+    async with checked(rows, closed_port, instances=5) as started:
+        await rows.add_key("last00000000")
+        await rows.pool.execute(
+            "UPDATE core SET registered_by = 'last00000000' WHERE instance_id = '4'"
+        )
+        await rows.pool.execute(
+            "INSERT INTO core_health (name, instance_id, lease_id, next_at) SELECT name, "
+            "instance_id, lease_id, now() - make_interval(secs => 9 - instance_id::int) FROM core"
+        )
+        reserved = await started.reservations.reserve(interval_s=60, size=2)
+    assert {*reserved} == {("docs", "0"), ("docs", "4")}
