@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from functools import lru_cache
 
+import msgspec
+
 from gatehouse.core import gcra
 from gatehouse.core.keys import RateLimit
 from gatehouse.core.verification import Charge, RateLimitState
@@ -55,8 +57,9 @@ def _step(limit: RateLimit, cost: int) -> Step:
     return limit, interval, gcra.move_us(limit, cost), room, burst, share_us(limit)
 
 
-class Counter:
-    """State of one limit of a key family in a worker.
+class Counter(msgspec.Struct, gc=False, eq=False):
+    """State of one limit of a key family in a worker. The garbage collector tracks neither counters
+    nor families, because a worker has many of them (see `KeyRecord`).
 
     arrival: theoretical arrival time on the worker's clock, with every request that the worker
         knows. Replies of Redis never reduce it, so a used-up limit stays used up if Redis loses
@@ -66,11 +69,11 @@ class Counter:
     share: `share_us` of the limit.
     """
 
-    __slots__ = ("arrival", "name", "sent", "share", "unsent")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.arrival = self.unsent = self.sent = self.share = 0.0
+    name: str
+    arrival: float = 0.0
+    unsent: float = 0.0
+    sent: float = 0.0
+    share: float = 0.0
 
     def count(self, move: float, now: float) -> None:
         arrival = self.arrival
@@ -105,22 +108,21 @@ class Counter:
         self.unsent, self.sent = max(self.unsent - move, 0.0), self.sent + move
 
 
-class Family:
+class Family(msgspec.Struct, gc=False, eq=False):
     """The counters of a key family in a worker.
 
     current: the counters for the last charge, because most charges of a family are the same.
     has_unsent: requests have not been sent. is_urgent: they have used half of the share.
     """
 
-    __slots__ = ("_charge", "_steps", "counters", "current", "has_unsent", "is_urgent", "subject")
-
-    def __init__(self, subject: str) -> None:
-        self.subject = subject
-        self.counters: tuple[Counter, ...] = ()
-        self.current: tuple[Counter, ...] = ()
-        self.has_unsent = self.is_urgent = False
-        self._charge: Charge | None = None
-        self._steps: tuple[Step, ...] = ()
+    subject: str
+    counters: tuple[Counter, ...] = ()
+    current: tuple[Counter, ...] = ()
+    has_unsent: bool = False
+    is_urgent: bool = False
+    _limits: tuple[RateLimit, ...] = ()
+    _cost: int = 0
+    _steps: tuple[Step, ...] = ()
 
     def take(
         self, charge: Charge, now: float, *, degraded: bool
@@ -129,10 +131,8 @@ class Family:
         or None without any effect if Redis has to decide. degraded: Redis is unavailable, so the
         worker decides alone.
         """
-        if self._charge is not charge:
-            if self._charge != charge:
-                self._prepare(charge, now, degraded=degraded)
-            self._charge = charge  # comparing the same object takes less time
+        if charge.limits is not self._limits or charge.cost != self._cost:
+            self._prepare(charge, now, degraded=degraded)
         states, decides = [], True
         for (limit, interval, move, room, burst, share), counter in zip(
             self._steps, self.current, strict=True
@@ -175,6 +175,7 @@ class Family:
             for each in known.values()
             if each.arrival > now or each.sent or (each.unsent and not degraded)
         ]
+        self._limits, self._cost = charge.limits, charge.cost
         self.current, self._steps = tuple(found), steps(charge.limits, charge.cost)
         self.counters = self.current + tuple(kept)  # the same tuple if there are no others
 

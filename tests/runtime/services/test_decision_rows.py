@@ -89,7 +89,7 @@ def service_with(owner: str) -> tuple[VerificationService, str, KeyRecord]:
         on_old_pepper=lambda *_: None,
         clock=Clock(),
         environment=TEST,
-        default_limit=LIMIT,
+        default_limits=(LIMIT,),
         max_staleness_ms=5000,
     )
     return service, token.text, record

@@ -44,7 +44,7 @@ class VerificationService:
     """Verifies tokens.
 
     environment: environment of this deployment's keys.
-    default_limit: rate limit for keys without their own rate limits.
+    default_limits: rate limits of keys without their own rate limits.
     max_staleness_ms: maximum age of the key state. While the key state is older, every well-formed
         token results in UNAVAILABLE.
     on_old_pepper: called with the key ID, digest material and pepper generation of a key that is
@@ -61,7 +61,7 @@ class VerificationService:
     on_old_pepper: Callable[[KeyId, str, int], None]
     clock: Clock
     environment: KeyEnvironment
-    default_limit: RateLimit
+    default_limits: tuple[RateLimit, ...]
     max_staleness_ms: int
 
     async def verify(self, token: str, request: VerificationRequest) -> VerificationResult:
@@ -93,7 +93,7 @@ class VerificationService:
             return VerificationResult(code, *time, record if possession else None, reason=reason)
         if record.pepper_generation != self.finder.pepper.current:
             self.on_old_pepper(record.id, material, record.pepper_generation)
-        charge = Charge(record.subject, record.limits or (self.default_limit,), request.cost)
+        charge = Charge(record.subject, record.limits or self.default_limits, request.cost)
         try:
             if record.has_credits or (record.public_key and request.signed is not None):
                 await in_task()  # for the timeouts of the database and of Redis

@@ -334,7 +334,7 @@ class _Gateway:
             on_old_pepper=migration.add,
             clock=self.clock,
             environment=self.settings.key_environment,
-            default_limit=self.settings.default_limit,
+            default_limits=(self.settings.default_limit,),
             max_staleness_ms=self.settings.max_staleness_ms,
         )
 
