@@ -32,7 +32,8 @@ if (remaining) {
     const seconds = Math.max(0, Math.round((end - Date.now()) / 1000));
     const [amount, unit] = seconds >= 172800 ? [seconds / 86400, "day"] : seconds >= 7200 ? [seconds / 3600, "hour"]
       : seconds >= 120 ? [seconds / 60, "minute"] : [seconds, "second"];
-    remaining.textContent = `(${format.format(Math.floor(amount), unit)})`;
+    // Rounded up if almost a whole unit remains: three days are "in 3 days" a minute later.
+    remaining.textContent = `(${format.format(Math.floor(amount + 0.02), unit)})`;
     if (seconds > 0) { setTimeout(update, seconds > 120 ? 30000 : 1000); }
   };
   update();
