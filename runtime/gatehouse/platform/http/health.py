@@ -35,7 +35,7 @@ class Probe(Protocol):
 Probes = Sequence[Probe]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ServiceHealth:
     """What the operational endpoints of a service report.
 
@@ -43,12 +43,14 @@ class ServiceHealth:
     optional: the service is `degraded` if one of these probes fails.
     features_off: names of disabled features.
     refresh_gauges: called before metrics are read.
+    running: the last run of the probes, whose result the requests share that arrive during the run.
     """
 
     required: Probes = ()
     optional: Probes = ()
     features_off: frozenset[str] = frozenset()
     refresh_gauges: Callable[[], None] = lambda: None
+    running: asyncio.Task[tuple[Readiness, str]] | None = None
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -85,6 +87,12 @@ class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
 
 async def readiness(checks: ServiceHealth) -> tuple[Readiness, str]:
     """Run all probes concurrently. The second value describes the failures, for the log."""
+    if checks.running is None or checks.running.done():
+        checks.running = asyncio.create_task(_run(checks), name="readiness")
+    return await asyncio.shield(checks.running)
+
+
+async def _run(checks: ServiceHealth) -> tuple[Readiness, str]:
     required, optional = checks.required, checks.optional
     failures = await asyncio.gather(*(_failure(probe) for probe in (*required, *optional)))
     missing, degraded = any(failures[: len(required)]), any(failures[len(required) :])

@@ -9,13 +9,16 @@ or stolen session. Sources: OWASP ASVS 5.0, 7.5.3 (sensitive operations); RFC 94
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
 from typing import Any
+from weakref import WeakValueDictionary
 
 from gatehouse.core import token_scanner
 from gatehouse.core.errors import (
@@ -24,6 +27,7 @@ from gatehouse.core.errors import (
     NotFound,
     RateLimited,
     StepUpRequired,
+    TooManyRequests,
     Unauthorized,
 )
 from gatehouse.core.keys import KeyId, no_key
@@ -56,14 +60,21 @@ from gatehouse.services.console.web import WebFiles
 _STORED_HEADERS = (b"etag", b"location")
 
 
+#: Maximum number of requests of a caller that are processed at the same time, which is less than
+#: the number of connections to the database. Further requests wait for up to WAIT_S.
+REQUESTS_MAX = 3
+WAIT_S = 10.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConsolePipeline(Pipeline):
-    """Processes the requests of a console."""
+    """Processes the requests of a console. turns: of the callers whose requests are processed."""
 
     authenticator: Authenticator
     denied: DeniedAttempts
     idempotency: IdempotencyGuard
     web_files: WebFiles
+    turns: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
 
     def error_response(self, request: Request, refused: Refused) -> Response:
         """A problem document. Browsers receive a page at an unknown address."""
@@ -108,7 +119,24 @@ class ConsolePipeline(Pipeline):
                 arguments["query"] = decode_query(request.scope["query_string"], endpoint.query)
             return await call(request, **arguments)
 
-        return await self._run_once(endpoint, request, content, handle)
+        async with self._turn(request.authenticated.owner):
+            return await self._run_once(endpoint, request, content, handle)
+
+    @asynccontextmanager
+    async def _turn(self, caller: str) -> AsyncIterator[None]:
+        """Waits until fewer than REQUESTS_MAX requests of a caller are processed, so that others
+        are served in the meantime. Raises TooManyRequests.
+        """
+        turn = self.turns.setdefault(caller, asyncio.Semaphore(REQUESTS_MAX))
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await turn.acquire()
+        except TimeoutError:
+            raise TooManyRequests("Wait for the responses to your earlier requests.") from None
+        try:
+            yield
+        finally:
+            turn.release()
 
     async def _authorize(self, endpoint: Endpoint, request: Request) -> None:
         """Check the credential, the role and the target. Denials are recorded in the audit

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from itertools import islice
 
 import pytest
-from gatehouse.services.console import app
+from gatehouse.services.console import app, pipeline
 from openapi_spec_validator import validate
 
+from tests.runtime.conftest import locked
 from tests.runtime.console_client import Console
 
 
@@ -23,6 +26,24 @@ async def test_database_failure_is_503_without_its_message(console: Console) -> 
         "unavailable",
     )
     assert "api_key" not in reply.text
+
+
+@pytest.mark.bound("console.pipeline:REQUESTS_MAX", "console.pipeline:WAIT_S")
+async def test_requests_of_one_caller_leave_connections_to_others(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "WAIT_S", 0.1)
+    auditor = console.as_((await console.create(scopes=["role:auditor"]))["token"])
+    async with locked(console.database, "usage_count"):
+        reads = [
+            asyncio.create_task(console.client.get("/v1/usage", headers=auditor))
+            for _ in range(pipeline.REQUESTS_MAX + 10)
+        ]
+        for reply in islice(asyncio.as_completed(reads), 10):
+            await reply
+        assert (await console.client.get("/v1/keys")).status_code == 200
+    statuses = Counter(reply.status_code for reply in await asyncio.gather(*reads))
+    assert statuses == {200: pipeline.REQUESTS_MAX, 429: 10}
 
 
 @pytest.mark.requirement("SS-13")
