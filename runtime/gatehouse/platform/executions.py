@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
 from types import coroutine
-from typing import Any, Protocol, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+T = TypeVar("T")
 
 #: Continues the coroutine in a task.
 in_task = partial(asyncio.sleep, 0)
@@ -86,3 +88,18 @@ class Execution(ABC):
 def _resumed(work: Coroutine[Any, Any, None]) -> Any:
     """Awaits a coroutine that has already begun."""
     return (yield from work)
+
+
+class SharedRuns(Generic[T]):
+    """Callers that need the same result while it is computed share it."""
+
+    def __init__(self) -> None:
+        self._running: dict[Hashable, asyncio.Task[T]] = {}
+
+    async def result(self, name: Hashable, compute: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The result with a name."""
+        task = self._running.get(name)
+        if task is None:
+            task = self._running[name] = asyncio.create_task(compute())
+            task.add_done_callback(lambda _: self._running.pop(name))
+        return await asyncio.shield(task)

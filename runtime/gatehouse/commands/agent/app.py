@@ -18,6 +18,7 @@ from gatehouse.commands.agent.directory import Directory, Entry, OpenFile, decod
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock, rfc3339
 from gatehouse.core.errors import MethodNotAllowed, NotFound, Unauthorized
+from gatehouse.platform.executions import SharedRuns
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.application import Application, Reply, Routes
 from gatehouse.platform.http.asgi import Response, StreamedResponse
@@ -67,6 +68,7 @@ class Files:
 
     directory: Directory
     secrets: GatewaySecrets
+    listings: SharedRuns[bytes] = field(default_factory=SharedRuns)
 
     async def healthz(self, request: Request) -> Response:
         """GET /healthz."""
@@ -93,6 +95,11 @@ class Files:
         return file_response(file, request)
 
     async def _listing(self, request: Request, path: tuple[str, ...]) -> Response:
+        body = await self.listings.result(path, lambda: self._encoded_listing(path))
+        headers = [(b"cache-control", b"public, no-cache")]
+        return request.response(200, body, headers=headers)
+
+    async def _encoded_listing(self, path: tuple[str, ...]) -> bytes:
         listing = await asyncio.to_thread(self.directory.listing, path, max_entries=MAX_ENTRIES)
         body = {
             "path": "/".join(path),
@@ -100,8 +107,7 @@ class Files:
             "truncated": listing.truncated,
             "omitted": listing.omitted,
         }
-        headers = [(b"cache-control", b"public, no-cache")]
-        return request.response(200, asgi.encode(body), headers=headers)
+        return asgi.encode(body)
 
     def _authenticate(self, request: Request) -> None:
         values = request.values(b"authorization")

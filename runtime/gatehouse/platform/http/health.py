@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, ClassVar, Literal, Protocol
 
@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from gatehouse.core.errors import Unavailable
+from gatehouse.platform.executions import SharedRuns
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.endpoint import Endpoint, Response
 from gatehouse.platform.http.request import Request
@@ -35,7 +36,7 @@ class Probe(Protocol):
 Probes = Sequence[Probe]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ServiceHealth:
     """What the operational endpoints of a service report.
 
@@ -43,14 +44,13 @@ class ServiceHealth:
     optional: the service is `degraded` if one of these probes fails.
     features_off: names of disabled features.
     refresh_gauges: called before metrics are read.
-    running: the last run of the probes, whose result the requests share that arrive during the run.
     """
 
     required: Probes = ()
     optional: Probes = ()
     features_off: frozenset[str] = frozenset()
     refresh_gauges: Callable[[], None] = lambda: None
-    running: asyncio.Task[tuple[Readiness, str]] | None = None
+    runs: SharedRuns[tuple[Readiness, str]] = field(default_factory=SharedRuns)
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -87,9 +87,7 @@ class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
 
 async def readiness(checks: ServiceHealth) -> tuple[Readiness, str]:
     """Run all probes concurrently. The second value describes the failures, for the log."""
-    if checks.running is None or checks.running.done():
-        checks.running = asyncio.create_task(_run(checks), name="readiness")
-    return await asyncio.shield(checks.running)
+    return await checks.runs.result("readiness", lambda: _run(checks))
 
 
 async def _run(checks: ServiceHealth) -> tuple[Readiness, str]:

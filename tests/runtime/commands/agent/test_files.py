@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 import unicodedata
 from pathlib import Path
 from urllib.parse import quote
@@ -12,6 +14,7 @@ from gatehouse.commands.agent.directory import (
     MAX_LEVELS,
     MAX_NAME_BYTES,
     Directory,
+    Listing,
     decode_path,
 )
 from gatehouse.core.errors import BadRequest, NotFound
@@ -222,3 +225,24 @@ def test_valid_names_survive_an_encoding_round_trip(parts: list[str]) -> None:
     if any("\0" in part or "/" in part or len(part.encode()) > MAX_NAME_BYTES for part in parts):
         return
     assert decode_path("/".join(quote(part, safe="") for part in parts).encode()) == tuple(parts)
+
+
+async def test_requests_at_the_same_time_share_a_listing(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, release, listing = list[object](), threading.Event(), Directory.listing
+
+    def waits(directory: Directory, path: tuple[str, ...], *, max_entries: int) -> Listing:
+        paths.append(path)
+        release.wait(60)
+        return listing(directory, path, max_entries=max_entries)
+
+    monkeypatch.setattr(Directory, "listing", waits)
+    requests = [asyncio.create_task(agent.get("/files")) for _ in range(20)]
+    while not paths:
+        await asyncio.sleep(0)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    release.set()
+    assert {reply.status_code for reply in await asyncio.gather(*requests)} == {200}
+    assert paths == [()]
