@@ -5,6 +5,7 @@ trail, in order.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -41,11 +42,18 @@ _ADD = (
     "VALUES ($1, $2, $3, $4, 'waiting', $5, $5) ON CONFLICT DO NOTHING"
 )
 
+_DUE = "state = 'waiting' AND next_at <= $1"
+_RANKED = (
+    "(SELECT notification_id, target, "
+    "row_number() OVER (PARTITION BY target ORDER BY next_at) AS turn "
+    f"FROM delivery WHERE {_DUE} AND target <> ALL ($4)) AS ranked"
+)
 _CLAIM = (
     "UPDATE delivery SET attempts = attempts + 1, next_at = $2 FROM "
-    "(SELECT notification_id AS n, target AS t FROM delivery "
-    "WHERE state = 'waiting' AND next_at <= $1 ORDER BY next_at LIMIT $3 "
-    "FOR UPDATE SKIP LOCKED) AS due WHERE notification_id = n AND target = t "
+    "(SELECT notification_id AS n, target AS t "
+    f"FROM delivery JOIN {_RANKED} USING (notification_id, target) "
+    f"WHERE {_DUE} AND turn <= $5 ORDER BY turn, next_at LIMIT $3 "
+    "FOR UPDATE OF delivery SKIP LOCKED) AS due WHERE notification_id = n AND target = t "
     f"RETURNING {_DELIVERY.select}"
 )
 
@@ -129,11 +137,14 @@ class NotificationRepository:
             await connection.execute("UPDATE notification_position SET seq = $1", rows[-1]["seq"])
             return len(rows)
 
-    async def claim(self, *, now: float, size: int, lease_s: float) -> tuple[Delivery, ...]:
+    async def claim(
+        self, *, now: float, size: int, each: int, busy: Collection[str], lease_s: float
+    ) -> tuple[Delivery, ...]:
         """Deliveries that are due, each reserved for one caller for `lease_s` seconds. `attempts`
-        includes this attempt.
+        includes this attempt. each: maximum number for a target. busy: targets that are left out.
         """
-        rows = await self._pool.fetch(_CLAIM, to_datetime(now), to_datetime(now + lease_s), size)
+        until = to_datetime(now + lease_s)
+        rows = await self._pool.fetch(_CLAIM, to_datetime(now), until, size, list(busy), each)
         return tuple(_DELIVERY.read(row) for row in rows)
 
     async def attempted(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
@@ -49,7 +49,11 @@ _SNS_TIMEOUT_S = 3
 #: Delays before the retries in seconds, about a day in total. After the last failed attempt, a
 #: delivery is dead.
 BACKOFF_S = (5, 30, 120, 600, 1800, 3600, 10_800, 21_600, 43_200)
-BATCH_SIZE = 20
+#: Maximum number of deliveries that are attempted at the same time, in total and for a target.
+BATCH_SIZE, TARGET_MAX = 20, 5
+
+#: Maximum time in seconds until new deliveries are read while others are attempted.
+FOLLOW_S = 1.0
 
 #: Seconds after which a delivery is attempted again if the process was killed during an attempt.
 LEASE_S = 60.0
@@ -174,14 +178,35 @@ class NotificationDispatcher:
         return count
 
     async def run_once(self) -> int:
-        """Read new audit rows and attempt the deliveries that are due. Returns the number of
-        attempts. Raises Unavailable.
+        """Read new audit rows and attempt the deliveries that are due, until there are none. A
+        target that does not respond does not delay others. Returns the number of attempts. Raises
+        Unavailable.
         """
-        while await self.repository.follow(now=self.clock.now(), topic=self.topic is not None):
+        attempts, running = 0, dict[asyncio.Task[None], str]()
+        try:
+            while True:
+                for delivery in await self._due({*running.values()}, BATCH_SIZE - len(running)):
+                    running[asyncio.create_task(self._attempt(delivery))] = delivery.target
+                    attempts += 1
+                if not running:
+                    return attempts
+                ended, _ = await asyncio.wait(
+                    running, timeout=FOLLOW_S, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in ended:
+                    del running[task]
+                    task.result()
+        finally:
+            for task in running:
+                task.cancel()
+
+    async def _due(self, busy: Collection[str], size: int) -> tuple[Delivery, ...]:
+        now = self.clock.now()
+        while await self.repository.follow(now=now, topic=self.topic is not None):
             pass
-        due = await self.repository.claim(now=self.clock.now(), size=BATCH_SIZE, lease_s=LEASE_S)
-        await asyncio.gather(*(self._attempt(delivery) for delivery in due))
-        return len(due)
+        return await self.repository.claim(
+            now=now, size=size, each=TARGET_MAX, busy=busy, lease_s=LEASE_S
+        )
 
     async def _attempt(self, delivery: Delivery) -> None:
         problem = await self._send(delivery)

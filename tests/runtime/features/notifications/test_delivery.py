@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import boto3
@@ -157,15 +157,38 @@ async def test_failed_delivery_is_retried_then_dead_lettered(setup: Setup) -> No
     assert await dispatcher.run_once() == 0
 
 
-@pytest.mark.bound("notifications.service:BATCH_SIZE")
-async def test_number_of_concurrent_deliveries_is_bounded(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.bound(
+    "notifications.service:BATCH_SIZE",
+    "notifications.service:TARGET_MAX",
+    "notifications.service:FOLLOW_S",
+)
+@pytest.mark.parametrize(("total", "each", "fast"), [(2, 5, 0), (20, 2, 6)])
+async def test_webhook_that_does_not_respond_does_not_delay_others(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, total: int, each: int, fast: int
 ) -> None:
-    monkeypatch.setattr(service, "BATCH_SIZE", 2)
+    for name, value in {"BATCH_SIZE": total, "TARGET_MAX": each, "FOLLOW_S": 0.01}.items():
+        monkeypatch.setattr(service, name, value)
+    setup.receiver.slow = True
     await setup.create_webhook()
     for _ in range(3):
         await setup.revoke()
-    assert [await setup.dispatcher().run_once() for _ in range(3)] == [2, 1, 0]
+    await setup.repository.follow(now=setup.clock.now(), topic=False)
+    setup.clock.advance(1)
+    other, slow = Receiver(), setup.receiver
+    async with await asyncio.start_server(other.serve, "127.0.0.1", 0) as server:
+        other.port = server.sockets[0].getsockname()[1]
+        await replace(setup, receiver=other).create_webhook()
+        for _ in range(fast):
+            await setup.revoke()
+        running = asyncio.create_task(setup.dispatcher().run_once())
+        async with asyncio.timeout(60):
+            while len(slow.entries) < 2 or len(other.entries) < fast:
+                await asyncio.sleep(0)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert (len(slow.entries), len(other.entries)) == (2, fast)
 
 
 @pytest.mark.bound("notifications.service:TIMEOUT_S")
@@ -210,7 +233,8 @@ async def test_delivery_of_a_killed_process_is_resumed(setup: Setup) -> None:
     await setup.create_webhook()
     await setup.revoke()
     await setup.repository.follow(now=setup.clock.now(), topic=False)
-    assert len(await setup.repository.claim(now=setup.clock.now(), size=5, lease_s=60)) == 1
+    claim = setup.repository.claim(now=setup.clock.now(), size=5, each=5, busy=(), lease_s=60)
+    assert len(await claim) == 1
     assert await setup.dispatcher().run_once() == 0
     setup.clock.advance(60)
     assert await setup.dispatcher().run_once() == 1
