@@ -13,6 +13,7 @@ _POST = b"POST /x HTTP/1.1\r\nHost: gateway.test\r\n"
 #: Values of Host that are not a DNS name or an IP address, with an optional port.
 _INVALID_HOSTS = b"|h, evil|h,evil|h/x|h?y|a@b|h:80:80|h:x|:80|[::1|::1|h%20|h h|h\\x|h'|<h>"
 _X = b"X: 1\r\n" * 101
+_LONG_X = b"X: " + b"a" * 15_000 + b"\r\n"
 
 #: Malformed requests (RFC 9112), with the status and code of the response, after which the
 #: connection is closed.
@@ -58,7 +59,8 @@ MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
     *(
         (request, (431, "headers_too_large"))
         for request in (
-            b"GET / HTTP/1.1\r\nHost: gateway.test\r\nX: " + b"a" * 70_000 + b"\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: gateway.test\r\nX: " + b"a" * 17_000 + b"\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: gateway.test\r\n" + _LONG_X * 5 + b"\r\n",
             b"GET / HTTP/1.1\r\nHost: gateway.test\r\n" + _X + b"\r\n",
             _POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + _X + b"\r\n",
         )

@@ -46,7 +46,7 @@ _RANDOM = random.Random()  # noqa: S311 - not for secrets
 STORED = Path(__file__).with_suffix(".json")
 #: Maximum CPU time of one input.
 BUDGET_S = 0.020
-BODY_BYTES, TARGET_BYTES, HEAD_BYTES = 65_536, 16_384, 65_536
+BODY_BYTES, TARGET_BYTES, FIELD_BYTES, HEAD_BYTES = 65_536, 16_384, 16_384, 65_536
 _KEPT, _STORED_MAX = 4, 12
 _NUMBER = b"{n}"
 #: The data before and after an input that a client sends on a connection.

@@ -191,9 +191,9 @@ def is_url(text: str) -> bool:
 
 
 def _read_up_file() -> dict[str, str]:
-    """Content of the file. Empty if the file does not exist, or if the file or its folder
-    belongs to another user. Such a file could specify a console that receives the credential of
-    this user."""
+    """Content of the file. Empty if the file does not exist, if the file or its folder belongs to
+    another user, or if the console is not on this machine: the file could be part of a repository,
+    and its console would receive the credential of this user."""
     try:
         if UP_FILE.parent.lstat().st_uid != os.geteuid() or UP_FILE.lstat().st_uid != os.geteuid():
             return {}
@@ -202,6 +202,14 @@ def _read_up_file() -> dict[str, str]:
         return {}
     except (OSError, ValueError):
         stop(f"{UP_FILE} cannot be read: run `make down`, then `make up DETACH=1`")
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not _is_local(content.get("console")):
         return {}
     return {name: value for name, value in content.items() if isinstance(value, str)}
+
+
+def _is_local(url: object) -> bool:
+    try:
+        address = parse_base_url(str(url)).address
+    except ValueError:
+        return False
+    return address is not None and address.is_loopback

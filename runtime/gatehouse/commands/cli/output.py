@@ -41,10 +41,10 @@ def fail(error: GatehouseError) -> NoReturn:
 
 
 def stop(text: str, *, code: int = FAILED) -> NoReturn:
-    """Prints one line to standard error and exits. Tokens in the text are redacted, because the
-    text can contain arguments.
+    """Prints one line to standard error and exits. The text can contain arguments and messages of a
+    server, so tokens are redacted and control characters are replaced.
     """
-    print("gatehouse: " + " ".join(redacted(text).split()), file=sys.stderr)
+    print("gatehouse: " + printable(" ".join(text.split())), file=sys.stderr)
     sys.exit(code)
 
 

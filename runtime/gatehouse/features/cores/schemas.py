@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.core.cores import DEFAULT_INSTANCE, CoreSettings
@@ -223,9 +224,16 @@ class Lease(View):
     ] = UNSET
 
 
+#: Maximum size of the settings of a Core as JSON, which the row of each of its instances contains.
+SETTINGS_BYTES_MAX = 4096
+
+
 def decode_lease(body: bytes) -> LeaseRequest:
     """Decodes a request body. Raises a BadRequest that names the invalid field."""
     request = decode_body(body, LeaseRequest)
     if request.lease_id is None and request.url is None:
         raise invalid("body.url", "is missing", URL_FIX)
+    if len(msgspec.json.encode(request.settings)) > SETTINGS_BYTES_MAX:
+        problem = f"have more than {SETTINGS_BYTES_MAX} bytes as JSON"
+        raise invalid("body.settings", problem, "send fewer cors_origins and remove_headers")
     return request

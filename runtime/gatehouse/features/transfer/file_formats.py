@@ -68,6 +68,10 @@ def _parsed(text: str) -> Any:
         document = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_members)
     except json.JSONDecodeError as exc:
         raise MalformedFile(f"is not valid JSON (line {exc.lineno})") from None
+    except MalformedFile:
+        raise
+    except ValueError:
+        raise MalformedFile("contains a number with too many digits") from None
     except RecursionError:
         raise MalformedFile("is nested too deeply") from None
     if not isinstance(document, dict | list):

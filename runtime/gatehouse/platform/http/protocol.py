@@ -64,8 +64,10 @@ _HEAD_READ_BYTES = 16_384
 _CHUNK_FRAMING_BYTES = 16
 _FRAMING_BYTES_MAX = 4096
 
-#: Maximum number of headers, and maximum total size of their names and values in bytes.
+#: Maximum number of headers, and maximum sizes in bytes of a header and of all headers, which are
+#: those of an Application Load Balancer. Source: AWS, "HTTP header limits" of load balancers.
 _HEADERS_MAX = 100
+_HEADER_BYTES_MAX = 16_384
 _HEAD_BYTES_MAX = 65_536
 
 #: Maximum size of a body without which a request does not begin.
@@ -341,16 +343,19 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
 
     def _check_size(self) -> None:
         """Raises HeadersTooLarge."""
+        sizes = [0]
+        if self._head_bytes > _HEADER_BYTES_MAX:
+            sizes = [len(name) + len(value) for name, value in self._headers] or sizes
         if (
             len(self._headers) > _HEADERS_MAX
-            or (
-                self._head_bytes > _HEAD_BYTES_MAX
-                and sum(len(name) + len(value) for name, value in self._headers) > _HEAD_BYTES_MAX
-            )
+            or max(sizes) > _HEADER_BYTES_MAX
+            or sum(sizes) > _HEAD_BYTES_MAX
             or (self._in_head and self._later_bytes > _TARGET_BYTES_MAX + _HEAD_BYTES_MAX)
         ):
-            bounds = f"{_HEADERS_MAX} headers or {_HEAD_BYTES_MAX} bytes"
-            raise HeadersTooLarge(f"The request has more than {bounds} of headers.")
+            raise HeadersTooLarge(
+                f"The request has more than {_HEADERS_MAX} headers or {_HEAD_BYTES_MAX} bytes of "
+                f"headers, or a header with more than {_HEADER_BYTES_MAX} bytes."
+            )
 
     def on_headers_complete(self) -> None:
         self._in_head = False

@@ -29,8 +29,9 @@ CONNECT_TIMEOUT_S = 3.0
 IDLE_S = 20.0
 IDLE_MAX = 100
 
-#: Maximum size of the headers of a response, in bytes, and maximum number of headers.
-_RESPONSE_HEAD_BYTES_MAX = 65_536
+#: Maximum size of the headers of a response, in bytes, as for an Application Load Balancer, and
+#: maximum number of headers.
+_RESPONSE_HEAD_BYTES_MAX = 32_768
 _RESPONSE_HEADERS_MAX = 200
 
 #: A response may contain as many bytes of framing (interim responses, headers, chunk extensions,

@@ -33,6 +33,9 @@ _WITHOUT_PAGES = (b"/v1/", b"/assets/")
 #: Content codings of the built files, most preferred first, with the suffixes of their files.
 _CODINGS = {"br": ".br", "gzip": ".gz"}
 
+#: Accept-Encoding is read up to this number of characters.
+_ACCEPTED_CHARS_MAX = 200
+
 _NOT_BUILT = b"""\
 This is the management API of a Gatehouse deployment. /openapi.json describes the API.
 The web UI is not part of this installation. scripts/setup.sh builds the web UI and reports missing
@@ -156,5 +159,6 @@ def _accepted_codings(header: str) -> frozenset[str]:
     """Return the codings in an Accept-Encoding header, except for codings with the quality 0 (RFC
     9110, section 12.5.3).
     """
-    parts = [part.replace(" ", "").lower().partition(";q=") for part in header.split(",")]
+    header = header[:_ACCEPTED_CHARS_MAX].replace(" ", "").lower()
+    parts = [part.partition(";q=") for part in header.split(",")]
     return frozenset(name for name, _, quality in parts if not re.fullmatch(r"0(\.0*)?", quality))

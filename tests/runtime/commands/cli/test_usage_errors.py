@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests import requires
@@ -110,6 +112,19 @@ def test_stored_token_is_sent_only_to_its_console(bare: Command) -> None:
     (folder / "up.json").write_text('{"console": "http://127.0.0.1:1", "admin_token": "secret"}')
     assert "cannot reach the console at http://127.0.0.1:1" in bare.run("keys", "list").err
     assert "no token" in bare.run("keys", "list", "--console", "http://127.0.0.1:2").err
+
+
+def test_control_characters_are_not_printed(bare: Command) -> None:
+    error = bare.run("keys", "\x1b[2Jlist").err
+    assert ("list" in error, "\x1b" in error) == (True, False)
+
+
+@pytest.mark.parametrize("console", ["https://other.example", "http://192.0.2.1", "//", ""])
+def test_console_of_another_machine_in_a_file_is_ignored(bare: Command, console: str) -> None:
+    (bare.folder / ".gatehouse").mkdir()
+    (bare.folder / ".gatehouse" / "up.json").write_text(json.dumps({"console": console}))
+    result = bare.run("keys", "list", GATEHOUSE_ADMIN_TOKEN="gtk_admin_x")
+    assert (result.code, result.err[:23]) == (2, "gatehouse: no console: ")
 
 
 @requires.ROOT_USER

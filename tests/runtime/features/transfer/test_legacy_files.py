@@ -55,6 +55,7 @@ def test_json_entries_are_read_with_their_numbers(text: str, expected: list[Any]
         ('{"keys": [], "urls": {}}', "has more than one of the members keys, urls"),
         ("[1] [2]", "is not valid JSON (line 1)"),
         ("[" * 200_000, "is nested too deeply"),
+        ("[" + "1" * 5_000 + "]", "contains a number with too many digits"),
     ],
 )
 def test_malformed_file_is_rejected(text: str, message: str) -> None:

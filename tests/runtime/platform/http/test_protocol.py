@@ -332,6 +332,7 @@ async def _write_forever(writer: asyncio.StreamWriter) -> None:
     "http.request_head:LENGTH_DIGITS_MAX",
     "http.protocol:_HEADERS_MAX",
     "http.protocol:_HEAD_BYTES_MAX",
+    "http.protocol:_HEADER_BYTES_MAX",
     "http.protocol:_FRAMING_BYTES_MAX",
 )
 @pytest.mark.parametrize(("request_", "expected"), MALFORMED_REQUESTS)

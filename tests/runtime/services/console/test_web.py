@@ -115,6 +115,7 @@ async def test_browser_receives_a_page_at_an_unknown_address(console: Console) -
     assert (posted.status_code, posted.headers["content-type"]) == (404, "application/problem+json")
 
 
+@pytest.mark.bound("console.web:_ACCEPTED_CHARS_MAX")
 @requires.WEB_UI
 async def test_assets_are_immutable_and_compressed(console: Console) -> None:
     [name] = [name for name in first_load(".js") if name.startswith("index-")]
@@ -125,6 +126,7 @@ async def test_assets_are_immutable_and_compressed(console: Console) -> None:
         ("gzip", "gzip"),
         ("br;q=0, gzip", "gzip"),
         ("identity", None),
+        ("," * 200 + "br", None),
     ):
         reply = await console.client.get(url, headers={"Accept-Encoding": accepted})
         assert reply.headers.get("content-encoding") == coding

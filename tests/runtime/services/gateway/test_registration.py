@@ -102,6 +102,7 @@ async def test_disallowed_url_is_rejected(gateway: Any, agent: Any, url: str) ->
     assert await gateway.pool.fetchval("SELECT count(*) FROM core WHERE name = 'evil'") == 0
 
 
+@pytest.mark.bound("cores.schemas:SETTINGS_BYTES_MAX")
 @pytest.mark.parametrize(
     ("members", "location"),
     [
@@ -110,6 +111,10 @@ async def test_disallowed_url_is_rejected(gateway: Any, agent: Any, url: str) ->
         ({"url": "http://127.0.0.1", "ttl_s": 301}, "body.ttl_s"),
         ({"url": "http://127.0.0.1", "ttl": 10}, "body.ttl"),
         ({"lease_id": ""}, "body.lease_id"),
+        (
+            {"url": "http://127.0.0.1", "settings": {"remove_headers": ["x" * 60] * 70}},
+            "body.settings",
+        ),
     ],
 )
 async def test_invalid_registration_is_rejected(
