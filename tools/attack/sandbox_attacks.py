@@ -43,7 +43,7 @@ from tools.attack.corpora import HOST, LARGE_STARTS
 FLOOD_BYTES, FLOOD_S = 16_000_000, 5.0
 #: Clients of a flood, requests of the other client, and connections of a client that pipelines
 #: requests on many connections.
-CLIENTS, REQUESTS, PIPELINES = 4, 60, 5
+CLIENTS, REQUESTS, PIPELINES = 4, 60, 50
 #: CPU time of the services between a request of the other client and the response. A service that
 #: a flood stops uses more, and how long the client waits depends on other processes of the machine.
 CPU_S_MAX = 0.2

@@ -24,6 +24,7 @@ import uvloop
 
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import GatehouseError, SettingsError
+from gatehouse.platform.executions import Cancellable, Execution
 from gatehouse.platform.http.asgi import BODY_MEMORY, App, Message
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.listening import BACKLOG, bound_socket, listen, reject_handshakes
@@ -42,6 +43,14 @@ _HANDSHAKE_S = 0.1
 
 #: Time for a client that has just connected to send a request.
 _FIRST_REQUEST_S = 0.5
+
+#: Maximum number of connections that are accepted in an iteration of the event loop. A server of
+#: libuv accepts one (libuv, pull request 3696), and in each iteration, each connection responds to
+#: a request: beside 200 connections, a new one waited for 2 s of CPU time.
+_ACCEPTED_MAX = 64
+
+#: Time until the server accepts connections again after an error.
+_ACCEPT_RETRY_S = 0.1
 
 #: Workers that are replaced within the window. If another one is killed, all processes stop.
 _RESTARTS_MAX = 5
@@ -66,7 +75,8 @@ class Server:
         self._connections = connections
         self._tls = _tls(connections.settings)
         self._state = {BODY_MEMORY: connections}
-        self._servers: list[asyncio.Server] = []
+        #: Accepted connections that are being opened.
+        self._opening: set[Cancellable] = set()
         #: True after the application has started, and the server listens.
         self.started = False
         self._stopping, self._drained, self._aborted = asyncio.Event(), asyncio.Event(), False
@@ -89,9 +99,8 @@ class Server:
         if not await lifespan.send("startup"):
             return
         for sock in sockets:
-            self._servers.append(
-                await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG, **self._tls)
-            )
+            sock.setblocking(False)
+            self._listen(sock)
         self.started = True
         await self._stopping.wait()
         self._connections.draining = True
@@ -108,35 +117,44 @@ class Server:
                 await self._drained.wait()
         self._drained.set()
 
+    def _listen(self, sock: socket.socket) -> None:
+        if sock.fileno() >= 0:  # not closed
+            asyncio.get_running_loop().add_reader(sock, self._accept, sock)
+
+    def _accept(self, sock: socket.socket, connections_max: int = _ACCEPTED_MAX) -> None:
+        """Accepts connections that the kernel has established."""
+        loop = asyncio.get_running_loop()
+        for _ in range(connections_max):
+            try:
+                connection = sock.accept()[0]
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError:  # no file descriptor is free
+                loop.remove_reader(sock)
+                loop.call_later(_ACCEPT_RETRY_S, self._listen, sock)
+                return
+            connection.setblocking(False)
+            _Opening().execute(self._open(connection), self._opening)
+
+    async def _open(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(self._protocol, sock, **self._tls)
+
     async def _accept_last(self, sockets: Sequence[socket.socket]) -> None:
-        """Stops listening, and accepts the connections that the kernel has established. Otherwise,
+        """Rejects clients, and accepts the connections that the kernel has established. Otherwise,
         closing the listening socket would reset these connections, and the clients could not repeat
         their requests."""
         for sock in sockets:
             reject_handshakes(sock)
         await asyncio.sleep(_HANDSHAKE_S)
-        listening = [sock.dup() for sock in sockets]
-        for server in self._servers:
-            server.close()
-        established = []
-        for sock in listening:
-            with contextlib.suppress(OSError), sock:
-                while True:
-                    established.append(sock.accept()[0])
-                    established[-1].setblocking(False)
-        # A client that does not complete the TLS handshake does not delay the others.
-        loop = asyncio.get_running_loop()
-        accepting = [
-            loop.connect_accepted_socket(self._protocol, sock, **self._tls) for sock in established
-        ]
-        await asyncio.gather(*accepting, return_exceptions=True)
+        for sock in sockets:
+            self._accept(sock, BACKLOG + 1)  # Linux keeps one more
         await asyncio.sleep(_FIRST_REQUEST_S)
 
     async def _close(self, sockets: Sequence[socket.socket]) -> None:
         """Stops listening, and waits for the requests in progress until the stop timeout."""
-        for server in self._servers:
-            server.close()
         for sock in sockets:
+            asyncio.get_running_loop().remove_reader(sock)
             sock.close()
         open_, running = self._connections.protocols, self._connections.running
         for connection in tuple(open_):
@@ -144,7 +162,7 @@ class Server:
         try:
             async with asyncio.timeout(self._connections.settings.stop_timeout_s):
                 await asyncio.sleep(_TICK_S)
-                while (open_ or running) and not self._aborted:
+                while (open_ or running or self._opening) and not self._aborted:
                     await asyncio.sleep(_TICK_S)
         except TimeoutError:
             for request in tuple(running):
@@ -152,6 +170,13 @@ class Server:
 
     def _protocol(self) -> asyncio.BaseProtocol:
         return HttpProtocol(self._application, self._connections, self._state)
+
+
+class _Opening(Execution):
+    """The opening of an accepted connection. An error, such as that of a TLS handshake, ends it."""
+
+    def ended(self) -> None:
+        pass
 
 
 class _Lifespan:

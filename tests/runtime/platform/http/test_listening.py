@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from typing import Any
 
 import pytest
+import uvloop
 from gatehouse.platform.http.listening import listen, reject_handshakes
-from gatehouse.platform.http.server import serve
+from gatehouse.platform.http.server import _ACCEPTED_MAX, serve
 from gatehouse.platform.settings import load
 
 from sandbox.ports import free_port
 from tests import requires
-from tests.runtime.platform.http.test_protocol import PATIENCE_S
+from tests.runtime.platform.http.test_protocol import NEVER, PATIENCE_S, running
 
 
 def test_check_of_the_port_accepts_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,3 +62,39 @@ async def test_connections_established_before_the_filter_are_served_and_later_on
         async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(ConnectionRefusedError):
                 await connecting
+
+
+async def accept_all(clients: int) -> int:
+    """Number of iterations of the event loop until the server has accepted these clients."""
+    async with running(NEVER) as server, asyncio.timeout(PATIENCE_S):
+        address, iterations = ("127.0.0.1", server.port), 0
+        opened = [socket.create_connection(address) for _ in range(clients)]
+        while server.connections.total < clients:
+            await asyncio.sleep(0)
+            iterations += 1
+        for client in opened:
+            client.close()
+        return iterations
+
+
+@pytest.mark.bound("http.server:_ACCEPTED_MAX")
+def test_several_connections_are_accepted_in_an_iteration_of_the_loop() -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(accept_all(2 * _ACCEPTED_MAX + 1)) < 16
+
+
+@pytest.mark.bound("http.server:_ACCEPT_RETRY_S")
+async def test_connection_without_a_free_file_descriptor_is_accepted_later() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with running(NEVER) as server:
+        with socket.create_connection(("127.0.0.1", server.port)):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+            try:
+                for _ in range(3):
+                    await asyncio.sleep(0)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            assert server.connections.total == 0
+            async with asyncio.timeout(PATIENCE_S):
+                while server.connections.total == 0:
+                    await asyncio.sleep(0)
