@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Literal, Self
 
 from botocore.exceptions import ClientError
 
@@ -31,9 +31,26 @@ _DELETED = frozenset({"NoSuchKey", "NoSuchVersion"})
 _MEDIA_TYPE = "application/octet-stream"
 _MINUTE_S = 60.0
 #: Maximum number of concurrent computations of keys with a passphrase, which use 64 MiB of memory
-#: each, and maximum wait of further computations.
+#: each, and of contents that are read, which use up to 20 MB each, and maximum wait of others.
 ARGON2_PARALLEL = 2
-ARGON2_TIMEOUT_S = 10.0
+READS_PARALLEL = 4
+SLOT_TIMEOUT_S = 10.0
+
+
+class Slots(asyncio.Semaphore):
+    """Limits concurrent operations that use much memory. Raises Unavailable if no slot is free in
+    time.
+    """
+
+    async def acquire(self) -> Literal[True]:
+        try:
+            async with asyncio.timeout(SLOT_TIMEOUT_S):
+                return await super().acquire()
+        except TimeoutError:
+            raise Unavailable(
+                "The service is processing too many requests. Try again.",
+                detail=f"no free slot within {SLOT_TIMEOUT_S:g} s",
+            ) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +68,8 @@ class Backend:
     environment: str
     clock: Clock
     creates_per_minute: int = SHARING_CREATES_PER_MINUTE
-    argon2: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ARGON2_PARALLEL))
+    argon2: Slots = field(default_factory=lambda: Slots(ARGON2_PARALLEL))
+    reads: Slots = field(default_factory=lambda: Slots(READS_PARALLEL))
 
     @classmethod
     def from_settings(cls, settings: SharingSettings, clock: Clock) -> Self | None:
@@ -105,20 +123,10 @@ class Backend:
         """
         if not salt:
             return encryption.link_keys(token.secret, token.path)
-        try:
-            async with asyncio.timeout(ARGON2_TIMEOUT_S):
-                await self.argon2.acquire()
-        except TimeoutError:
-            raise Unavailable(
-                "The service is processing too many requests. Try again.",
-                detail=f"no free slot within {ARGON2_TIMEOUT_S:g} s",
-            ) from None
-        try:
+        async with self.argon2:
             return await asyncio.to_thread(
                 encryption.link_keys, token.secret, token.path, passphrase, salt
             )
-        finally:
-            self.argon2.release()
 
     def event(
         self,

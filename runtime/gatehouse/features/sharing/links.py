@@ -168,10 +168,15 @@ class LinkService:
 
         await self._table.change(secret, event, acknowledged)
 
-    async def read(self, opened: Opened, item: OpenedItem) -> bytes:
-        """Return the plaintext of an item. Raises Unavailable, including for altered content, and
-        LinkNotFound if the content has been deleted in the meantime.
+    async def read(self, opened: Opened, *items: OpenedItem) -> list[bytes]:
+        """Return the plaintext of items. Raises Unavailable, including for altered content and if
+        too many others are being read, and LinkNotFound if the content has been deleted in the
+        meantime.
         """
+        async with self._backend.reads:
+            return [await self._read(opened, item) for item in items]
+
+    async def _read(self, opened: Opened, item: OpenedItem) -> bytes:
         sealed = await self._backend.content.read(item.content)
         if sealed is None:
             raise LinkNotFound

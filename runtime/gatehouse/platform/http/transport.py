@@ -20,6 +20,7 @@ class ClientTransport:
         "_unsent",
         "_worker",
         "_writable",
+        "_written",
         "read_paused",
         "transport",
         "write_paused",
@@ -32,6 +33,8 @@ class ClientTransport:
         self._writable: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._unsent = 0
+        #: Size of the last write. A transport keeps all of it until its last byte is sent.
+        self._written = 0
 
     @property
     def is_closing(self) -> bool:
@@ -49,11 +52,13 @@ class ClientTransport:
                 self.transport.resume_reading()
 
     def send(self, data: bytes) -> None:
+        self._written = len(data)
         self._worker.writes.add(self.transport, data)
 
     def write(self, data: bytes) -> None:
         self._worker.writes.flush()
         if data and not self.transport.is_closing():
+            self._written = len(data)
             self.transport.write(data)
 
     async def drain(self) -> None:
@@ -95,7 +100,7 @@ class ClientTransport:
 
     def _watch(self) -> None:
         self._unsent = self.transport.get_write_buffer_size()
-        self._worker.count_unsent(self, self._unsent)
+        self._worker.count_unsent(self, self._unsent and max(self._unsent, self._written))
         if self._unsent and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(
                 self._worker.settings.response_timeout_s, self._check

@@ -78,7 +78,7 @@ class Recipients:
         item = next((item for item in opened.items if not item.name), None)
         if item is None and len(opened.items) == 1:
             return await self._file(request, opened, opened.items[0])
-        text = b"" if item is None else await self._links.read(opened, item)
+        text = b"" if item is None else (await self._links.read(opened, item))[0]
         sealed = opened.secret.end_to_end
         return Pages(request).page(
             "revealed",
@@ -162,9 +162,10 @@ class Recipients:
         type. Raises Unavailable if the content cannot be read.
         """
         name = display_name(item.name) or "secret.txt"
+        [content] = await self._links.read(opened, item)
         return request.response(
             200,
-            await self._links.read(opened, item),
+            content,
             content_type=b"application/octet-stream",
             headers=download_headers(name),
         )

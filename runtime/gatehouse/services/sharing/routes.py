@@ -76,7 +76,8 @@ async def open_link(request: Request, body: OpenLink, links: LinkService) -> Ope
     token, claim = _token(body), body.claim or secrets.token_hex(16)
     claim_id = claim_id_of(claim, token.path)
     opened = await links.open(token, body.passphrase, claim_id, client_of(request))
-    items = [await _item_view(links, opened, item) for item in opened.items]
+    contents = await links.read(opened, *opened.items)
+    items = [_item_view(opened, *item) for item in zip(opened.items, contents, strict=True)]
     return OpenedSecret(claim=claim, end_to_end=opened.secret.end_to_end, items=items)
 
 
@@ -100,8 +101,7 @@ async def submit_secret(request: Request, submitters: Submitters) -> SubmittedSe
     return SubmittedSecret(await submitters.submit(request))
 
 
-async def _item_view(links: LinkService, opened: Opened, item: OpenedItem) -> OpenedItemView:
-    content = await links.read(opened, item)
+def _item_view(opened: Opened, item: OpenedItem, content: bytes) -> OpenedItemView:
     is_text = not item.name and not opened.secret.end_to_end
     return OpenedItemView(
         name=item.name,

@@ -4,7 +4,6 @@ not import the AWS emulator: the import takes two seconds of CPU time.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import boto3
 import httpx
 from gatehouse.core.actor import Actor, RequestId
-from gatehouse.features.sharing.backend import ARGON2_PARALLEL, Backend
+from gatehouse.features.sharing.backend import ARGON2_PARALLEL, READS_PARALLEL, Backend, Slots
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.links import LinkService, Opened
 from gatehouse.features.sharing.models import Client, Secret
@@ -68,7 +67,7 @@ class Sharing:
         return await self.links.open(token, passphrase, claim or os.urandom(16).hex(), client)
 
     async def text(self, opened: Opened, number: int = 0) -> bytes:
-        return await self.links.read(opened, opened.items[number])
+        return (await self.links.read(opened, opened.items[number]))[0]
 
     def console(self, url: str) -> dict[str, Any]:
         """Changes of a composition, so that the console manages the secrets. `url`: public URL of
@@ -119,7 +118,7 @@ def services(settings: SharingSettings, clock: ManualClock) -> Sharing:
 
 def of_backend(backend: Backend, clock: ManualClock, s3: Any, dynamodb: Any) -> Sharing:
     # A semaphore belongs to the event loop of a test.
-    backend = replace(backend, argon2=asyncio.Semaphore(ARGON2_PARALLEL))
+    backend = replace(backend, argon2=Slots(ARGON2_PARALLEL), reads=Slots(READS_PARALLEL))
     return Sharing(
         backend,
         SecretService(backend, ""),

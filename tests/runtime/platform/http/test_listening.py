@@ -65,7 +65,7 @@ async def test_connections_established_before_the_filter_are_served_and_later_on
 
 
 async def accept_all(clients: int) -> int:
-    """Number of iterations of the event loop until the server has accepted these clients."""
+    """Iterations of the event loop until the server has accepted the clients."""
     async with running(NEVER) as server, asyncio.timeout(PATIENCE_S):
         address, iterations = ("127.0.0.1", server.port), 0
         opened = [socket.create_connection(address) for _ in range(clients)]
@@ -86,7 +86,7 @@ def test_several_connections_are_accepted_in_an_iteration_of_the_loop() -> None:
 @pytest.mark.bound("http.server:_ACCEPT_RETRY_S")
 async def test_connection_without_a_free_file_descriptor_is_accepted_later() -> None:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    async with running(NEVER) as server:
+    async with running(NEVER) as server, asyncio.timeout(PATIENCE_S):
         with socket.create_connection(("127.0.0.1", server.port)):
             resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
             try:
@@ -95,6 +95,5 @@ async def test_connection_without_a_free_file_descriptor_is_accepted_later() -> 
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, limits)
             assert server.connections.total == 0
-            async with asyncio.timeout(PATIENCE_S):
-                while server.connections.total == 0:
-                    await asyncio.sleep(0)
+            while server.connections.total == 0:
+                await asyncio.sleep(0)

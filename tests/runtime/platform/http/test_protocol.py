@@ -637,6 +637,9 @@ class UnreadTransport(asyncio.Transport):
     def abort(self) -> None:
         self.is_aborted = True
 
+    def write(self, data: Any) -> None:
+        """Takes the data."""
+
 
 @pytest.mark.bound("http.connections:UNSENT_BYTES_MAX")
 @pytest.mark.parametrize("workers", [1, 2])
@@ -660,6 +663,9 @@ async def test_bytes_of_responses_that_are_not_read_are_bounded(workers: int) ->
     for client in clients:
         client.lost()
     assert (worker.unsent_bytes_total, worker.unsent_bytes) == (0, {})
+    clients[1].write(bytes(size + 1))  # of which the kernel has taken a byte
+    clients[1].pause_writing()
+    assert worker.unsent_bytes_total == size + 1
 
 
 @pytest.mark.bound("http.connections:NETWORK_BODIES_BYTES_MAX")

@@ -62,8 +62,8 @@ async def response(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     """Head and body of the next response."""
     async with asyncio.timeout(PATIENCE_S):
         head = await reader.readuntil(b"\r\n\r\n")
-        length = next(line for line in head.split(b"\r\n") if line.startswith(b"content-length: "))
-        return head, await reader.readexactly(int(length.rpartition(b" ")[2]))
+        length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
+        return head, await reader.readexactly(int(length))
 
 
 async def test_draining_server_is_not_ready_but_responds(server: Running) -> None:

@@ -23,8 +23,8 @@ from tests.runtime.platform.http.test_protocol import (
     Running,
     running,
 )
+from tests.runtime.platform.http.test_shutdown import GET, response
 
-GET = b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n"
 TLS = ConnectionSettings(
     tls="self_signed",
     request_timeout_s=600,
@@ -58,16 +58,6 @@ async def connect(
     return await asyncio.open_connection(
         "127.0.0.1", port, ssl=context or client(), ssl_handshake_timeout=PATIENCE_S
     )
-
-
-async def response(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-    """Head and body of the next response."""
-    async with asyncio.timeout(PATIENCE_S):
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next(
-            line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length: ")
-        )
-        return head, await reader.readexactly(int(length.rpartition(b" ")[2]))
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
