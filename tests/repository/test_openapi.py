@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from gatehouse.platform.http import openapi
 from gatehouse.platform.http.fields import PAGE_SIZE, PAGE_SIZE_MAX
 from gatehouse.services.console.asgi import document as console_document
 from gatehouse.services.gateway.routes import document as gateway_document
@@ -239,3 +240,8 @@ def test_lists_have_the_same_page_size() -> None:
 
 def _names(operation: Operation) -> set[str]:
     return {parameter["name"] for parameter in operation.body["parameters"]}
+
+
+def test_document_is_built_before_the_first_request() -> None:
+    with pytest.raises(ZeroDivisionError):
+        openapi.handler(lambda: {"": 1 / 0})

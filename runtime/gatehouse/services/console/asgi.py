@@ -104,7 +104,7 @@ def create(
     pipeline.web_files.add(routes)
     provider = None if sign_in_flow is None else urlsplit(sign_in_flow.provider.issuer.url).netloc
     routes.add("/operations.json", operations(endpoints, provider))
-    routes.add("/openapi.json", openapi.handler(lambda: document(features_off)))
+    routes.add("/openapi.json", openapi.handler(document, features_off))
     add_sign_in(routes, sign_in_flow, pipeline)
     pipeline.add(routes, [*endpoints, *health.ENDPOINTS, health.METRICS])
     return Application(pipeline.observer, start, routes)

@@ -157,13 +157,6 @@ async def test_connection_that_the_kernel_has_established_is_answered() -> None:
                 await _connect_forever(server)
 
 
-async def test_interrupt_ends_the_drain_time(server: Running) -> None:
-    server.server.stop(signal.SIGINT)
-    async with asyncio.timeout(PATIENCE_S):
-        with pytest.raises((ConnectionRefusedError, ConnectionResetError)):
-            await _connect_forever(server)
-
-
 @pytest.mark.bound("stop_timeout_s")
 async def test_request_in_progress_is_aborted_after_the_stop_timeout() -> None:
     limits = ConnectionSettings.model_construct(
