@@ -44,7 +44,7 @@ CONSTANT_FUNCTIONS = {
     "_decoder",
     "_has_checks",
     "_query_fields",
-    "body",
+    "_encoded",
     "_tls_context",
 }
 

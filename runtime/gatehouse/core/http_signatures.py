@@ -237,6 +237,8 @@ def digest_matches(field: str, digests: dict[str, bytes]) -> bool:
     """True if the header contains at least one supported digest and all supported digests match.
     Other digests are ignored.
     """
+    if len(field) > FIELD_CHARS_MAX:
+        return False
     try:
         members: Any = http_sf.parse(
             field.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate

@@ -283,11 +283,17 @@ class Lease:
     async def _send(self, method: str, **arguments: Any) -> httpx.Response:
         """Sends a request. The timeout is TIMEOUT_S. Raises Unavailable for temporary failures."""
         address = f"{self.registration.gateway}/v1/cores/{self.registration.name}"
-        headers = {"Authorization": f"Bearer {self.registration.token}"}
+        headers = {
+            "Authorization": f"Bearer {self.registration.token}",
+            "Accept-Encoding": "identity",
+        }
         try:
-            reply = await self.client.request(
+            async with self.client.stream(
                 method, address, headers=headers, timeout=TIMEOUT_S, **arguments
-            )
+            ) as reply:
+                if "content-encoding" in reply.headers:  # a few bytes could take gigabytes
+                    raise httpx.DecodingError("the response is compressed")
+                await reply.aread()
         except httpx.HTTPError as exc:
             raise Unavailable(
                 f"cannot reach the gateway at {self.registration.gateway} ({type(exc).__name__})"

@@ -50,7 +50,8 @@ class Gateway:
             self.stop.set()
         if status == 0:
             raise httpx.ConnectError("refused")
-        return httpx.Response(status, json=body)
+        compressed = {"content-encoding": "x"} if status == 203 else {}
+        return httpx.Response(status, json=body, headers=compressed)
 
     async def run(self, url: Callable[[], str] = lambda: "http://core:1") -> None:
         registration = Registration(
@@ -121,6 +122,7 @@ async def test_agent_that_an_operator_drained_does_not_register_again() -> None:
         (502, "x"),
         (429, {}),
         (200, ["not a lease"]),
+        (203, GRANTED),
         (200, {"lease_id": 5}),
     ],
 )
