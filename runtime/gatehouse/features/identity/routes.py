@@ -19,7 +19,7 @@ from gatehouse.features.identity.schemas import (
     SessionList,
     session_view,
 )
-from gatehouse.features.identity.service import Sessions
+from gatehouse.features.identity.service import Sessions, StartedSession
 from gatehouse.platform.http.endpoint import CREDENTIAL, SIGN_IN_CODE, Endpoint, StepUp
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.platform.http.request import Request
@@ -43,7 +43,7 @@ async def sign_in(request: Request, sessions: Sessions) -> CurrentSession:
         replaced_id=None if current is None else current.id,
         user_agent=request.header(b"user-agent"),
     )
-    request.set_cookie(CONSOLE_COOKIE, started.cookie, max_age_s=sessions.rules.session_max_age_s)
+    set_session_cookie(request, sessions, started)
     request.add_header(b"location", "/v1/sessions/current")
     return _current(request, sessions, started.session, started.csrf)
 
@@ -130,6 +130,11 @@ def _kind(request: Request) -> ActorType:
     ):
         raise invalid("header.authorization", "is missing", "send Authorization: Bearer <token>")
     return kind
+
+
+def set_session_cookie(request: Request, sessions: Sessions, started: StartedSession) -> None:
+    max_age_s = sessions.rules.session_max_age_s
+    request.set_cookie(CONSOLE_COOKIE, started.cookie, max_age_s=max_age_s)
 
 
 def _clear_cookie(request: Request) -> None:

@@ -21,6 +21,7 @@ from gatehouse.features.identity.authorization_code import (
     Transaction,
 )
 from gatehouse.features.identity.models import Identity
+from gatehouse.features.identity.routes import set_session_cookie
 from gatehouse.platform.http.application import Routes
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
@@ -130,9 +131,7 @@ class SignInPages:
             user_agent=request.header(b"user-agent"),
         )
         request.key_id = "person"
-        request.set_cookie(
-            CONSOLE_COOKIE, started.cookie, max_age_s=sessions.rules.session_max_age_s
-        )
+        set_session_cookie(request, sessions, started)
 
     async def _session(self, request: Request) -> Session | None:
         """Return the session of the browser. Browsers send its cookie to `start`, but not with the

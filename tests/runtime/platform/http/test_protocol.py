@@ -637,8 +637,7 @@ class UnreadTransport(asyncio.Transport):
     def abort(self) -> None:
         self.is_aborted = True
 
-    def write(self, data: Any) -> None:
-        """Takes the data."""
+    def write(self, data: object) -> None: ...
 
 
 @pytest.mark.bound("http.connections:UNSENT_BYTES_MAX")
@@ -663,7 +662,7 @@ async def test_bytes_of_responses_that_are_not_read_are_bounded(workers: int) ->
     for client in clients:
         client.lost()
     assert (worker.unsent_bytes_total, worker.unsent_bytes) == (0, {})
-    clients[1].write(bytes(size + 1))  # of which the kernel has taken a byte
+    clients[1].write(bytes(size + 1))
     clients[1].pause_writing()
     assert worker.unsent_bytes_total == size + 1
 
