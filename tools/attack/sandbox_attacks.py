@@ -23,7 +23,6 @@ from typing import Any
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.connections import Connections
-from gatehouse.platform.http.exchange import read_body
 from gatehouse.platform.http.protocol import HttpProtocol
 from gatehouse.platform.settings import ConnectionSettings
 
@@ -342,8 +341,8 @@ async def proxied_service() -> AsyncIterator[Service]:
     """A service on this machine that trusts the X-Forwarded-For of its clients."""
 
     async def respond(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        body = await read_body(scope, receive, 1 << 20)
-        await asgi.reply(send, 200, b"%d" % len(body))
+        parts = [part async for part in asgi.body_chunks(scope, receive, 1 << 20)]
+        await asgi.reply(send, 200, b"%d" % sum(map(len, parts)))
 
     addresses = ClientAddresses((ipaddress.ip_network("127.0.0.0/8"),))
     worker = Connections(ConnectionSettings(address_bodies_max=BODIES_MAX), addresses)

@@ -5,9 +5,11 @@ and clock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Self
+from weakref import WeakValueDictionary
 
 from botocore.exceptions import ClientError
 
@@ -37,20 +39,28 @@ READS_PARALLEL = 4
 SLOT_TIMEOUT_S = 10.0
 
 
-class Slots(asyncio.Semaphore):
-    """Limits concurrent operations that use much memory. Raises Unavailable if no slot is free in
-    time.
-    """
+class Slots:
+    """Limits concurrent operations that use much memory, and those of a subject to one."""
 
-    async def acquire(self) -> Literal[True]:
-        try:
-            async with asyncio.timeout(SLOT_TIMEOUT_S):
-                return await super().acquire()
-        except TimeoutError:
-            raise Unavailable(
-                "The service is processing too many requests. Try again.",
-                detail=f"no free slot within {SLOT_TIMEOUT_S:g} s",
-            ) from None
+    def __init__(self, number: int) -> None:
+        self._slots = asyncio.Semaphore(number)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def hold(self, subject: str) -> AsyncIterator[None]:
+        """A slot for an operation of a subject. Raises Unavailable if none is free in time."""
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(SLOT_TIMEOUT_S):
+                    turn = self._turns.setdefault(subject, asyncio.Lock())
+                    await stack.enter_async_context(turn)
+                    await stack.enter_async_context(self._slots)
+            except TimeoutError:
+                raise Unavailable(
+                    "The service is processing too many requests. Try again.",
+                    detail=f"no free slot within {SLOT_TIMEOUT_S:g} s",
+                ) from None
+            yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,14 +126,15 @@ class Backend:
             raise RateLimited(message, retry_after_s=wait_s)
 
     async def link_keys(
-        self, token: LinkToken, passphrase: str, salt: bytes
+        self, token: LinkToken, passphrase: str, salt: bytes, *, subject: str = ""
     ) -> encryption.LinkKeys:
-        """Return the keys of a link. `salt`: empty for a link without a passphrase. Raises
-        Unavailable if too many others with a passphrase are being computed.
+        """Return the keys of a link. `salt`: empty for a link without a passphrase. `subject`: the
+        link or the owner for whom the keys with a passphrase are computed one after the other.
+        Raises Unavailable if too many others with a passphrase are being computed.
         """
         if not salt:
             return encryption.link_keys(token.secret, token.path)
-        async with self.argon2:
+        async with self.argon2.hold(subject):
             return await asyncio.to_thread(
                 encryption.link_keys, token.secret, token.path, passphrase, salt
             )

@@ -173,7 +173,7 @@ class LinkService:
         too many others are being read, and LinkNotFound if the content has been deleted in the
         meantime.
         """
-        async with self._backend.reads:
+        async with self._backend.reads.hold(opened.secret.id):
             return [await self._read(opened, item) for item in items]
 
     async def _read(self, opened: Opened, item: OpenedItem) -> bytes:
@@ -241,7 +241,7 @@ class LinkService:
                     message = f"Too many wrong passphrases. Try again in {wait_s} s."
                     raise TooManyAttempts(message, retry_after_s=wait_s)
                 taken.append(counter)
-            keys = await self._backend.link_keys(token, passphrase, link.salt)
+            keys = await self._backend.link_keys(token, passphrase, link.salt, subject=token.path)
             if not hmac.compare_digest(keys.public_key, link.public_key):
                 taken.clear()
                 event = self._denied_event(token, client, "wrong passphrase")

@@ -81,7 +81,7 @@ class SecretService:
         """
         await self._backend.take_create("secret", owner)
         secret_id = new_id()
-        tokens, links = await self._links(secret_id, new)
+        tokens, links = await self._links(secret_id, new, owner)
         secret = self._secret(
             secret_id,
             links,
@@ -250,13 +250,15 @@ class SecretService:
             **{**values, **lifetime(now, ttl_s), **fields},
         )
 
-    async def _links(self, secret_id: str, new: CreateSecret) -> tuple[list[LinkToken], list[Link]]:
+    async def _links(
+        self, secret_id: str, new: CreateSecret, owner: str
+    ) -> tuple[list[LinkToken], list[Link]]:
         tokens: list[LinkToken] = []
         links: list[Link] = []
         for recipient in new.recipients or ("",):
             token = LinkToken.create(secret_id + new_id(LINK_CHARS))
             salt = secrets.token_bytes(encryption.SALT_BYTES) if new.passphrase else b""
-            keys = await self._backend.link_keys(token, new.passphrase or "", salt)
+            keys = await self._backend.link_keys(token, new.passphrase or "", salt, subject=owner)
             tokens.append(token)
             links.append(
                 Link(

@@ -15,9 +15,9 @@ from gatehouse.platform.executions import Cancellable
 from gatehouse.platform.http import asgi
 from gatehouse.platform.settings import ConnectionSettings
 
-#: Maximum number of bytes of unfinished heads and bodies that the workers of a service keep in
-#: memory, for a network and in total. Each worker has an equal share. Bodies that are streamed,
-#: such as requests to Cores and files, do not count.
+#: Maximum number of bytes of unfinished heads, and of bodies that do not arrive with the head, that
+#: the workers of a service keep in memory, for a network and in total. Each worker has an equal
+#: share. Bodies that are streamed, such as requests to Cores and files, do not count.
 NETWORK_BODIES_BYTES_MAX = 8 * 1024 * 1024
 BODIES_BYTES_MAX = 32 * 1024 * 1024
 

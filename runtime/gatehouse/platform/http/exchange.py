@@ -13,7 +13,7 @@ from http import HTTPStatus
 from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.executions import Execution, in_task
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.connections import Connections, body_memory
+from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.transport import ClientTransport
 
 #: Reading pauses when more than this number of bytes of a body waits for the application.
@@ -278,15 +278,3 @@ async def _in_task(
 ) -> None:
     await in_task()
     await app(scope, receive, send)
-
-
-async def read_body(scope: asgi.Scope, receive: asgi.Receive, bytes_max: int) -> bytes:
-    """Read the request body. Raises BodyTooLarge, TooManyRequests and Unavailable if the worker
-    keeps too many bytes of unfinished bodies in memory, and ClientGone if the client
-    disconnects."""
-    body = []
-    with body_memory(scope) as keep:
-        async for chunk in asgi.body_chunks(scope, receive, bytes_max):
-            body.append(chunk)
-            keep(len(chunk))
-    return b"".join(body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import MappingProxyType
 from urllib.parse import parse_qsl
@@ -15,7 +16,8 @@ from gatehouse.core.errors import GatehouseError
 from gatehouse.core.roles import Role
 from gatehouse.core.token import Pepper
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.exchange import exchange_of, read_body
+from gatehouse.platform.http.connections import body_memory
+from gatehouse.platform.http.exchange import exchange_of
 from gatehouse.platform.http.fields import Cursors
 from gatehouse.platform.observability import Observer, WebSocketUse
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
@@ -121,6 +123,7 @@ class Request:
     _added: tuple[asgi.Header, ...] = ()
     _trace: RequestTrace | None = None
     _client: str | None = None
+    _memory: ExitStack | None = None
 
     def __init__(
         self,
@@ -210,9 +213,16 @@ class Request:
         return asgi.body_chunks(self.scope, self.receive, sys.maxsize)
 
     async def body(self, bytes_max: int) -> bytes:
-        """The body. Raises BodyTooLarge, TooManyRequests, Unavailable and ClientGone."""
+        """The body. Raises BodyTooLarge, TooManyRequests and Unavailable if the worker keeps too
+        many bytes of bodies in memory, and ClientGone if the client disconnects.
+        """
         if self.exchange is None or not self.exchange.is_received:
-            return await read_body(self.scope, self.receive, bytes_max)
+            self._memory, parts = self._memory or ExitStack(), []
+            keep = self._memory.enter_context(body_memory(self.scope))
+            async for chunk in asgi.body_chunks(self.scope, self.receive, bytes_max):
+                parts.append(chunk)
+                keep(len(chunk))
+            return b"".join(parts)
         content = self.exchange.take_body()
         if len(content) > bytes_max:
             raise asgi.too_large_error(bytes_max)
@@ -313,7 +323,11 @@ class Request:
         return self.template or "(none)"
 
     def record(self, seconds: float) -> None:
-        """Counts and logs the request after the response. seconds: duration."""
+        """Counts and logs the request after the response, when its body is no longer in memory.
+        seconds: duration.
+        """
+        if self._memory is not None:
+            self._memory.close()
         self.service.observer.request(
             self.trace,
             self.method if len(self.method) <= _METHOD_CHARS_MAX else "other",

@@ -11,9 +11,11 @@ from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.platform.http.application import Application, Routes
-from gatehouse.platform.http.asgi import Response, StreamedResponse
+from gatehouse.platform.http.asgi import BODY_MEMORY, Response, StreamedResponse
+from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.request import Request, Service
 from gatehouse.platform.observability import Observer, Stream
+from gatehouse.platform.settings import ConnectionSettings
 
 from tests.runtime.console_client import LogRecorder
 
@@ -61,7 +63,9 @@ class Client:
             routes.add(template, respond, *methods)
         self.app = Application(observer, routes=routes)
 
-    async def send(self, method: str, path: str, event: str = "") -> tuple[int, Any, bytes]:
+    async def send(
+        self, method: str, path: str, event: str = "", *, body: bytes = b"", connections: Any = None
+    ) -> tuple[int, Any, bytes]:
         """Status, headers and body. event: what the application receives after the request."""
         scope = {
             "type": "http",
@@ -69,20 +73,22 @@ class Client:
             "raw_path": path.encode(),
             "query_string": b"",
             "headers": [],
+            "client": ("192.0.2.7", 4711),
+            "state": {BODY_MEMORY: connections},
         }
         sent: list[Any] = []
 
         async def receive() -> dict[str, Any]:
             if not event:
                 await asyncio.Event().wait()
-            return {"type": event}
+            return {"type": event, "body": body}
 
         async def send(message: Any) -> None:
             sent.append(message)
 
         await self.app(scope, receive, send)
-        body = b"".join(message.get("body", b"") for message in sent[1:])
-        return (sent[0]["status"], dict(sent[0]["headers"]), body) if sent else (0, {}, b"")
+        content = b"".join(message.get("body", b"") for message in sent[1:])
+        return (sent[0]["status"], dict(sent[0]["headers"]), content) if sent else (0, {}, b"")
 
 
 @pytest.mark.parametrize(
@@ -161,3 +167,18 @@ async def test_stream_ends_when_the_client_disconnects() -> None:
     assert (await client.send("GET", "/stream"))[2] == b"firstsecond"
     assert (await client.send("GET", "/stream", "http.disconnect"))[2] == b"first"
     assert client.log.entries[-1]["detail"] == "client disconnected"
+
+
+async def test_body_counts_in_memory_until_the_response() -> None:
+    connections, counted = Connections(ConnectionSettings(), ClientAddresses(())), list[int]()
+
+    async def measure(request: Request) -> Response:
+        assert await request.body(10) == b"content"
+        counted.append(connections.body_bytes_total)
+        return request.response(200)
+
+    client = Client()
+    assert client.app.routes is not None
+    client.app.routes.add("/body", measure, "POST")
+    await client.send("POST", "/body", "http.request", body=b"content", connections=connections)
+    assert (counted, connections.body_bytes_total) == ([7], 0)

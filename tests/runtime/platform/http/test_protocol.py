@@ -22,6 +22,7 @@ from gatehouse.platform.http.asgi import (
     JSON,
     ClientGone,
     Response,
+    body_chunks,
     reply,
     response_headers,
     send_messages,
@@ -31,13 +32,13 @@ from gatehouse.platform.http.connections import (
     NETWORK_BODIES_BYTES_MAX,
     UNSENT_BYTES_MAX,
     Connections,
+    body_memory,
 )
 from gatehouse.platform.http.exchange import (
     _COPIED_BYTES,
     _WAITING_BYTES_MAX,
     Exchange,
     exchange_of,
-    read_body,
 )
 from gatehouse.platform.http.listening import listen
 from gatehouse.platform.http.protocol import _SLICE_BYTES, HttpProtocol
@@ -150,8 +151,12 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
         return
     if scope["path"] == "/unread":
         await running.resume.wait()
+    body = b""
     try:
-        body = await read_body(scope, receive, 10_000_000)
+        with body_memory(scope) as keep:
+            async for chunk in body_chunks(scope, receive, 10_000_000):
+                body += chunk
+                keep(len(chunk))
     except ClientGone:
         running.gone.append(scope["path"])
         return
