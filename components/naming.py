@@ -18,6 +18,10 @@ Environment.
 CLOUDFRONT_REGION = "us-east-1"
 """Region of the certificate, web ACL and log delivery of a distribution. Source: CloudFront
 Developer Guide, "AWS services that you can use with CloudFront"."""
+CHAT_REGION = "us-east-2"
+"""Region of the API of Amazon Q Developer in chat applications, a global service."""
+ALARM_TOPIC = "alarms"
+"""Resource name of the alarm topic and of its Slack channel."""
 WEB_UI_BUCKET = "web-ui"
 """Resource name of the bucket for the files of the console's web UI."""
 PREVIEW, DEPLOY = "preview", "deploy"

@@ -1,13 +1,13 @@
-"""Compares the quotas and the trail of the AWS account with the needs of a stack. New accounts have
-low quotas, with which the first deployment would fail after several minutes."""
+"""Compares the quotas, the trail and the Slack channels of the AWS account with the needs of a
+stack. New accounts have low quotas, with which the first deployment would fail after several
+minutes."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import boto3
 
-from components.naming import PROJECT, Naming
+from components.naming import ALARM_TOPIC, CHAT_REGION, PROJECT, Naming
 from components.settings.loader import SettingsError, parse
 from components.settings.model import Settings
 from components.settings.workloads import ROLLING
@@ -35,22 +35,25 @@ Client = Callable[[str], Any]
 
 
 def exceeded_quotas(stack: Stack, client: Client | None = None) -> list[str]:
-    """One message for each quota that is too low, with the command that requests a higher one. A
-    quota that the credentials cannot read is not checked, because the roles of a pipeline cannot
-    read quotas.
+    """One message for each quota that is too low, with the command that requests a higher one, and
+    for a Slack channel that another stack uses. A quota that the credentials cannot read is not
+    checked, because the roles of a pipeline cannot read quotas.
 
-    client: creates the client of an AWS service; by default, for the region of the stack.
+    client: creates the client of an AWS service; by default, for its region.
     """
     try:
         settings = parse(stack.settings, stack.name)
     except SettingsError:  # `pulumi preview` reports invalid settings
         return []
     create: Any = boto3.client
-    clients: Client = client or partial(create, region_name=stack.region)
+
+    def in_region(service: str) -> Any:
+        return create(service, region_name=CHAT_REGION if service == "chatbot" else stack.region)
+
     messages: list[str] = []
-    for check in (_function_concurrency, _task_cpu, _network, _fixed):
+    for check in (_function_concurrency, _task_cpu, _network, _fixed, _slack_channel):
         try:
-            messages += check(settings, clients)
+            messages += check(settings, client or in_region)
         except AWS_ERRORS:
             continue
     return messages
@@ -191,6 +194,22 @@ def _fixed(settings: Settings, client: Client) -> Iterator[str]:
                 f"{settings.region}, the stack needs {len(own)}, and AWS does not raise the quota "
                 f"of {limit}. Use those of another stack (existing_resources.{setting}: true), or "
                 "another account or region"
+            )
+
+
+def _slack_channel(settings: Settings, client: Client) -> Iterator[str]:
+    """AWS accepts one configuration for each Slack channel of an account."""
+    if not (wanted := settings.monitoring.slack_channel):
+        return
+    own = Naming(settings.stack, settings.account, settings.region).name(ALARM_TOPIC)
+    pages = client("chatbot").get_paginator("describe_slack_channel_configurations").paginate()
+    for row in (row for page in pages for row in page.get("SlackChannelConfigurations", ())):
+        channel = f"{row['SlackTeamId']}/{row['SlackChannelId']}"
+        if channel == wanted and row["ConfigurationName"] != own:
+            yield (
+                f"Slack channel {channel} already belongs to {row['ConfigurationName']}, and AWS "
+                f"accepts it once in account {settings.account}. Set monitoring.slack_channel to "
+                "another one"
             )
 
 

@@ -16,9 +16,8 @@ from components.iam.documents import (
 )
 from components.iam.key_policies import USE, topic_key_use
 from components.iam.sharing_roles import STAGE
-from components.naming import Naming
+from components.naming import ALARM_TOPIC, Naming
 
-ALARM_TOPIC = "alarms"
 NOTIFYING_SERVICES = [f"{service}.amazonaws.com" for service in ("events.rds", "backup", "budgets")]
 """Services that publish for the account: RDS events, AWS Backup and AWS Budgets."""
 TOPIC_PUBLISHERS = {

@@ -5,12 +5,9 @@ import pulumi_aws as aws
 
 from components.component import StackComponent
 from components.iam.documents import render
-from components.iam.resource_policies import ALARM_TOPIC, alarm_topic_policy
-from components.naming import tags
+from components.iam.resource_policies import alarm_topic_policy
+from components.naming import ALARM_TOPIC, CHAT_REGION, tags
 from components.stack import Stack
-
-CHAT_REGION = "us-east-2"
-"""Region of the API of Amazon Q Developer in chat applications, a global service."""
 
 
 class AlarmTopic(StackComponent):

@@ -60,7 +60,8 @@ class MonitoringSettings(Section):
     ] = None
     """Slack channel that receives alarms and events from Amazon Q Developer in chat applications,
     which drops messages of other formats, so set `emails` or `pager_url` as well. Authorize the
-    workspace once in its console, and invite the app to the channel."""
+    workspace once in its console, and invite the app to the channel. Each stack of an account needs
+    a channel of its own, because AWS accepts a channel once."""
     pager_url: Annotated[str | None, HTTPS_URL] = None
     """HTTPS endpoint of a pager, such as PagerDuty or Opsgenie, that receives the same
     notifications and confirms its subscription itself. Whoever knows the URL can raise incidents.

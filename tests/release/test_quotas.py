@@ -41,9 +41,10 @@ def account(
     subscriptions: int = 0,
     trails: Sequence[str] = (),
     log_policies: Sequence[str] = (),
+    channels: Sequence[tuple[str, str]] = (),
 ) -> Callable[[str], Any]:
     """Clients of an account. reserved: concurrency that the functions of the stack have; None if
-    they do not exist.
+    they do not exist. channels: names of the configurations of Slack channels, and their channels.
     """
 
     def client(service: str) -> Any:
@@ -77,6 +78,19 @@ def account(
         elif service == "logs":
             rows = [{"policyName": name} for name in log_policies]
             stub.add_response("describe_resource_policies", {"resourcePolicies": rows})
+        elif service == "chatbot":
+            rows = [
+                {
+                    **dict.fromkeys(("SlackTeamName", "SlackChannelName"), "x"),
+                    **dict.fromkeys(("ChatConfigurationArn", "IamRoleArn"), "x" * 20),
+                    **{"SlackTeamId": "T01", "SlackChannelId": channel, "SnsTopicArns": []},
+                    "ConfigurationName": name,
+                }
+                for name, channel in channels
+            ]
+            stub.add_response(
+                "describe_slack_channel_configurations", {"SlackChannelConfigurations": rows}
+            )
         elif service == "rds":
             rows = [{"CustSubscriptionId": "gatehouse-prod-db-instance"}]
             rows += [{"CustSubscriptionId": "gatehouse-dev-db-instance"}] * subscriptions
@@ -198,6 +212,14 @@ def test_quotas_that_aws_does_not_raise_are_compared() -> None:
     assert "9 other resource policies of CloudWatch Logs" in message
     shared: dict[str, Any] = {"existing_resources": {"trail": True, "log_policies": True}}
     assert exceeded_quotas(stack(**shared), account(trails=others[:5], log_policies=others)) == []
+
+
+def test_slack_channel_of_another_stack_is_reported() -> None:
+    chat = stack(**{"monitoring.slack_channel": "T01/C01"})
+    accepted = [("gatehouse-prod-alarms", "C01"), ("gatehouse-dev-alarms", "C02")]
+    assert exceeded_quotas(chat, account(channels=accepted)) == []
+    (message,) = exceeded_quotas(chat, account(channels=[("gatehouse-dev-alarms", "C01")]))
+    assert "T01/C01 already belongs to gatehouse-dev-alarms" in message
 
 
 def test_quota_that_cannot_be_read_is_not_checked() -> None:
