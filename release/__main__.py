@@ -189,8 +189,11 @@ def _deploy(options: argparse.Namespace, stack: Stack) -> int:
     try:
         return _confirmed_deployment(options, stack)
     except ServicesFailed as exc:
-        if not options.rollback or _causes(options, stack):
+        if _causes(options, stack):
             raise
+        if not options.rollback:
+            command = f"make rollback {stack.target}"
+            raise ServicesFailed(f"{exc}\nTo deploy the previous image, run: {command}") from exc
         _reject("deploy", str(exc).splitlines())
     print("> the services were not deployed; deploying the previous image", flush=True)
     _rollback(options, stack)

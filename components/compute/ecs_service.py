@@ -40,9 +40,10 @@ class EcsService(StackComponent):
     """An ECS service on Fargate in all zones, with a deployment strategy, automatic rollback and
     auto scaling.
 
-    Why: A deployment rolls back if tasks do not become healthy or an alarm is raised. With every
-    strategy except rolling, the previous tasks are still running at that point. A service without
-    target groups always uses the rolling strategy.
+    Why: A deployment rolls back if an alarm is raised, and with the rolling strategy also if tasks
+    do not become healthy (docs/external-contracts.md). With every other strategy, the previous
+    tasks are still running at that point. A service without target groups always uses the rolling
+    strategy.
     Cost: about 9 USD a month for 0.25 vCPU and 0.5 GB on ARM, twice that during a deployment.
     Controls: GH-ECS-007, GH-ECS-008, GH-ECS-010, GH-ECS-012, GH-ECS-013.
 

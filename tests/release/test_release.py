@@ -170,46 +170,30 @@ def test_output_of_a_partly_deployed_stack_is_rejected(
 
 
 @pytest.mark.requirement("SS-08", "SS-09")
-def test_failed_verification_deploys_the_previous_image(
-    account: FakeAccount, tmp_path: Path
+@pytest.mark.parametrize("rollback", [False, True])
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        ("rolls_back", "deploy: gatehouse-dev-gateway: ECS rolled the deployment back."),
+        ("failed_updates", "deploy: pulumi up exited with 255; see its output above."),
+    ],
+)
+def test_previous_image_is_deployed_if_the_services_fail(
+    account: FakeAccount, tmp_path: Path, failure: str, message: str, rollback: bool
 ) -> None:
-    account.rolls_back = account.recovers = True
-    result = release(account, tmp_path, "deploy", "--yes", "--rollback")
+    account.recovers = rollback
+    setattr(account, failure, 1)
+    options = ["--rollback"] if rollback else []
+    result = release(account, tmp_path, "deploy", "--yes", *options)
     assert result.returncode == 1
-    assert digest(tmp_path) == OLD
-    assert account.steps == [
-        "preview",
-        "up without services",
-        "run gatehouse-dev-migrate:2",
-        "up",
-        "preview",
-        "up",
-    ]
-    assert "deploy: gatehouse-dev-gateway: ECS rolled the deployment back." in result.stderr
+    assert message in result.stderr
+    steps = ["preview", "up without services", "run gatehouse-dev-migrate:2", "up"]
+    assert account.steps == steps + ["preview", "up"] * rollback
+    assert digest(tmp_path) == (OLD if rollback else NEW)
     assert result.stderr.endswith(
         "deploy: the services were not deployed; the stack dev runs the previous image again\n"
-    )
-
-
-@pytest.mark.requirement("SS-08", "SS-09")
-def test_failed_update_of_the_services_deploys_the_previous_image(
-    account: FakeAccount, tmp_path: Path
-) -> None:
-    account.failed_updates = 1
-    result = release(account, tmp_path, "deploy", "--yes", "--rollback")
-    assert (result.returncode, digest(tmp_path)) == (1, OLD)
-    assert account.steps == [
-        "preview",
-        "up without services",
-        "run gatehouse-dev-migrate:2",
-        "up",
-        "preview",
-        "up",
-    ]
-    assert result.stderr.endswith(
-        "deploy: pulumi up exited with 255; see its output above. To repeat, run: make deploy "
-        "ENV=dev\n"
-        "deploy: the services were not deployed; the stack dev runs the previous image again\n"
+        if rollback
+        else "deploy: To deploy the previous image, run: make rollback ENV=dev\n"
     )
 
 
