@@ -23,6 +23,8 @@ PAGES = {
     PREPARE,
     COPIES,
     RETAIN,
+    RESTORE_TABLE,
+    COPY_ITEMS,
     OBJECTS,
 ) = BLOCK.findall(PAGES["recovery"])
 

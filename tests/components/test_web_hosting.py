@@ -129,15 +129,6 @@ def test_function_serves_the_index_for_pages_only() -> None:
         404,
         404,
     ]
-    script = (
-        f"{web_ui.function_code()}\nconsole.log(JSON.stringify(handler({{ request: {{ "
-        f"uri: '/nothing' }} }})));"
-    )
-    denied = json.loads(
-        subprocess.run([node, "-e", script], capture_output=True, text=True, check=True).stdout
-    )
-    assert denied["headers"]["content-type"]["value"] == "text/html; charset=utf-8"
-    assert '<a href="/">Go to the overview</a>' in denied["body"]["data"]
 
 
 def test_security_headers_are_those_of_the_console() -> None:

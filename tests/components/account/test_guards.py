@@ -130,9 +130,3 @@ def test_invalid_value_is_rejected(changes: dict[str, Any], key: str) -> None:
     assert [
         message.partition(" ")[0] for message in account_mistakes(raw_account_settings(changes))
     ] == [key]
-
-
-def test_settings_must_be_a_mapping() -> None:
-    (message,) = account_mistakes(None)
-    assert message.startswith("gatehouse-account:settings is ")
-    assert message.endswith("allowed: a mapping, as in account/Pulumi.main.yaml")

@@ -16,6 +16,23 @@ def service(stack: str, name: str) -> dict[str, Any]:
     return run(stack).get("ecs/service:Service", name).inputs
 
 
+def checks(stack: str, name: str, changes: dict[str, Any]) -> list[dict[str, Any]]:
+    """The requests of the smoke test of a service."""
+    inputs = run(stack, changes=changes).get("ecs/service:Service", name).inputs
+    (hook,) = inputs["deploymentConfiguration"]["lifecycleHooks"]
+    return list(json.loads(hook["hookDetails"])["checks"])
+
+
+@pytest.mark.requirement("SS-09")
+def test_traffic_shifts_in_the_steps_of_the_environment() -> None:
+    assert "deploymentConfiguration" not in service("dev", "gateway")
+    for stack, bake, percent, step in (("staging", "5", 25, "2"), ("prod", "15", 10, "10")):
+        canary = service(stack, "gateway")["deploymentConfiguration"]
+        assert (canary["strategy"], canary["bakeTimeInMinutes"]) == ("CANARY", bake)
+        steps = {"canaryPercent": percent, "canaryBakeTimeInMinutes": step}
+        assert canary["canaryConfiguration"] == steps
+
+
 @pytest.mark.requirement("SS-08")
 @pytest.mark.parametrize("stack", ["staging", "prod"])
 def test_smoke_test_runs_before_production_traffic_shifts(stack: str) -> None:
@@ -62,6 +79,7 @@ def test_stack_without_smoke_test_has_no_test_traffic() -> None:
     assert "testListenerRule" not in inputs["loadBalancers"][0]["advancedConfiguration"]
 
 
+@pytest.mark.requirement("SS-09")
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("name", SERVICES)
 def test_deployment_rolls_back_on_service_alarms(stack: str, name: str) -> None:
@@ -78,32 +96,18 @@ def test_deployment_rolls_back_on_service_alarms(stack: str, name: str) -> None:
 
 
 def test_smoke_test_needs_no_feature() -> None:
-    program = run("dev", changes=OPTIONS)
     for name in SERVICES:
-        (hook,) = program.get("ecs/service:Service", name).inputs["deploymentConfiguration"][
-            "lifecycleHooks"
-        ]
-        assert {check["status"] for check in json.loads(hook["hookDetails"])["checks"]} == {200}
+        assert {check["status"] for check in checks("dev", name, OPTIONS)} == {200}
 
 
 def test_smoke_test_of_a_console_with_networks_requests_its_readiness_only() -> None:
-    program = run("staging", changes={"waf.console_networks": ["192.0.2.0/24"]})
-    (hook,) = program.get("ecs/service:Service", "console").inputs["deploymentConfiguration"][
-        "lifecycleHooks"
-    ]
-    paths = [urlsplit(check["url"]).path for check in json.loads(hook["hookDetails"])["checks"]]
-    assert paths == ["/readyz"]
+    found = checks("staging", "console", {"waf.console_networks": ["192.0.2.0/24"]})
+    assert [urlsplit(check["url"]).path for check in found] == ["/readyz"]
 
 
 def test_smoke_test_reaches_a_console_behind_cloudfront() -> None:
-    program = run("staging", changes=CLOUDFRONT)
-    (hook,) = program.get("ecs/service:Service", "console").inputs["deploymentConfiguration"][
-        "lifecycleHooks"
-    ]
-    addresses = {
-        urlsplit(check["url"]).hostname: check["address"]
-        for check in json.loads(hook["hookDetails"])["checks"]
-    }
+    found = checks("staging", "console", CLOUDFRONT)
+    addresses = {urlsplit(check["url"]).hostname: check["address"] for check in found}
     assert addresses["console.staging.gatehouse.example.com"] != "load-balancer.example.internal"
 
 

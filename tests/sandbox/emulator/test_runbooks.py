@@ -20,7 +20,18 @@ from sandbox.local import servers
 from sandbox.paths import REPOSITORY
 from tests import requires, runbooks
 from tests.components.program import run
-from tests.runbooks import BLOCK, COPIES, DUMP, OBJECTS, RESTORE, SWAP, restore_values, script
+from tests.runbooks import (
+    BLOCK,
+    COPIES,
+    COPY_ITEMS,
+    DUMP,
+    OBJECTS,
+    RESTORE,
+    RESTORE_TABLE,
+    SWAP,
+    restore_values,
+    script,
+)
 
 ACCOUNT, REGION, SECOND_REGION = "123456789012", "eu-west-1", "eu-central-1"
 COMMAND = re.compile(r"`((?:make|pulumi) [^`]+)`")
@@ -117,6 +128,28 @@ def test_copies_in_the_second_region_are_shown(terminal: Terminal) -> None:
     secrets = terminal.client("secretsmanager", SECOND_REGION)
     secrets.create_secret(Name="gatehouse/prod/pepper", SecretString="x")
     assert "AWSCURRENT" in terminal.run(COPIES)
+
+
+@pytest.mark.requirement("ECS-13", "SS-02")
+def test_lost_items_of_the_table_are_restored(terminal: Terminal) -> None:
+    dynamodb, table = terminal.client("dynamodb"), "gatehouse-prod-tokens"
+    dynamodb.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    kept, lost = ({"id": {"S": name}, "uses": {"N": "0"}} for name in ("kept", "lost"))
+    for item in (kept, lost):
+        dynamodb.put_item(TableName=table, Item=item)
+    terminal.run(RESTORE_TABLE, {"time": "2026-01-10T12:00:00Z"})
+    used = {**kept, "uses": {"N": "1"}}
+    dynamodb.put_item(TableName=table, Item=used)
+    dynamodb.delete_item(TableName=table, Key={"id": lost["id"]})
+    assert terminal.run(COPY_ITEMS).startswith("lost\n")
+    items = dynamodb.scan(TableName=table)["Items"]
+    assert sorted(items, key=lambda item: str(item["id"])) == [used, lost]
+    assert dynamodb.list_tables()["TableNames"] == [table]
 
 
 @pytest.mark.requirement("CG-20", "ECS-13")
