@@ -27,6 +27,7 @@ PAGES = {
     COPY_ITEMS,
     OBJECTS,
 ) = BLOCK.findall(PAGES["recovery"])
+(EVIDENCE,) = BLOCK.findall(PAGES["README"])
 
 
 def script(text: str, values: Mapping[str, str] | None = None) -> str:

@@ -6,13 +6,11 @@ from pathlib import Path
 import pytest
 from gatehouse_policies.program.types import ACCOUNT as EMULATED_ACCOUNT
 
-from release.pulumi_cli import command_line, environment
-from release.stack_file import Stack
+from release.pulumi_cli import environment
 from sandbox.emulator.server import Emulator
 from tests.release.fake_aws import (
     ACCOUNT,
     LOCK,
-    NEW,
     ROOT,
     FakeAccount,
     own_stack_file,
@@ -91,29 +89,30 @@ def test_kms_key_or_pulumi_cloud_needs_no_passphrase(
     assert (result.returncode, account.steps) == (0, ["preview"]), result.stderr
 
 
-def test_example_values_are_rejected(account: FakeAccount, tmp_path: Path) -> None:
-    result = release(
-        account, tmp_path, "deploy", "--yes", stack_file=(ROOT / "Pulumi.dev.yaml").read_text()
-    )
-    assert (result.returncode, account.steps) == (2, [])
-    keys = "account, domain, secrets.operators, monitoring.runbooks_url"
-    assert (
-        f"deploy: Pulumi.dev.yaml contains example values. Set your own values, or remove the "
-        f"keys: {keys}\n"
-    ) in result.stderr
+# The account `example` on github.com belongs to somebody.
+EXAMPLES = """
+    delivery:
+      repository: example/gatehouse
+      state_bucket: gatehouse-pulumi-state
+"""
 
 
-def test_example_repository_is_rejected_by_name(account: FakeAccount, tmp_path: Path) -> None:
-    """The accounts `example` and others on github.com belong to somebody."""
-    delivery = (
-        "    delivery:\n      repository: example/gatehouse\n      state_bucket: "
-        "gatehouse-pulumi-state\n"
-    )
-    result = release(account, tmp_path, "preview", stack_file=own_stack_file() + delivery)
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        (
+            (ROOT / "Pulumi.dev.yaml").read_text(),
+            "account, domain, secrets.operators, monitoring.runbooks_url",
+        ),
+        (own_stack_file() + EXAMPLES, "delivery.repository, delivery.state_bucket"),
+    ],
+)
+def test_example_values_are_rejected(
+    account: FakeAccount, tmp_path: Path, text: str, keys: str
+) -> None:
+    result = release(account, tmp_path, "deploy", "--yes", stack_file=text)
     assert (result.returncode, account.steps) == (2, [])
-    assert result.stderr.endswith(
-        "or remove the keys: delivery.repository, delivery.state_bucket\n"
-    )
+    assert f"example values. Set your own values, or remove the keys: {keys}\n" in result.stderr
 
 
 URN = "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::logs"
@@ -154,12 +153,6 @@ def test_engine_uses_uv_lock_unchanged() -> None:
     variables = environment()
     assert variables["UV_LOCKED"] == "1"
     assert variables["PATH"].endswith(str(ROOT / ".gatehouse" / "tools" / "bin"))
-
-
-def test_preview_prints_properties_on_request_only() -> None:
-    stack = Stack("dev", ACCOUNT, "eu-west-1", NEW)
-    assert "--diff" not in command_line("preview", stack)
-    assert "--diff" in command_line("preview", stack, diff=True)
 
 
 ZONE_KEY = "preview: existing_resources.zone_id:"
