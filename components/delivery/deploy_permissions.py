@@ -212,7 +212,10 @@ def stores(args: Delivery) -> list[Statement]:
     )
     caches = tuple(
         f"{kind}:{all_names}"
-        for kind in ("replicationgroup", "subnetgroup", "user", "usergroup", "cluster")
+        for kind in (
+            *("replicationgroup", "subnetgroup", "user", "usergroup", "cluster"),
+            "parametergroup",
+        )
     )
     secrets = (
         "CancelRotateSecret CreateSecret PutResourcePolicy RotateSecret TagResource "
@@ -243,7 +246,7 @@ def stores(args: Delivery) -> list[Statement]:
             "Cache",
             "elasticache",
             "Add* Create* Delete* Modify* Remove*",
-            *(*caches, "parametergroup:*", "user:default"),
+            *(*caches, "parametergroup:default.*", "user:default"),
         ),
         args.grant(
             "Secrets", "secretsmanager", secrets, names.secret_arn("*").removesuffix("-??????")

@@ -255,8 +255,8 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
             ZONE,
             {**IN_US_EAST_1, RECORD_NAMES: "www.example.com"},
         ),
+        ("elasticache:DeleteCacheParameterGroup", NAMES.arn("elasticache", "parametergroup:x")),
         ("guardduty:DeleteDetector", "*"),
-        ("organizations:LeaveOrganization", "*", IN_US_EAST_1),
     ],
     PREVIEW: [
         (
