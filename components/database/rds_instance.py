@@ -9,7 +9,9 @@ from components.naming import tags
 from components.settings.data import DATABASE_PORT
 from components.stack import Stack
 
-TIMEOUTS = pulumi.CustomTimeouts(create="60m", update="90m", delete="60m")
+TIMEOUTS = pulumi.CustomTimeouts(create="120m", update="90m", delete="60m")
+"""The creation can be the restore of a large database in the second region, within the recovery
+time of three hours (docs/runbooks/recovery.md)."""
 LOGS = ("postgresql", "upgrade")
 SLOW_QUERY_MS = 500
 """Minimum duration of a statement that is logged as slow."""

@@ -89,7 +89,7 @@ def test_kms_key_or_pulumi_cloud_needs_no_passphrase(
     assert (result.returncode, account.steps) == (0, ["preview"]), result.stderr
 
 
-# github.com/example exists.
+# github.com/example exists
 EXAMPLES = """
     delivery:
       repository: example/gatehouse
