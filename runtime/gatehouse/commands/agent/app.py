@@ -30,7 +30,7 @@ MAX_ENTRIES = 5000
 #: Path of the health checks.
 HEALTH_PATH = "/healthz"
 _PREFIX = b"/files/"
-CHUNK_BYTES = 262_144
+CHUNK_BYTES = 65_536
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 #: The content is not trusted, so browsers must neither execute the content nor guess its type.
 _HEADERS = {

@@ -7,6 +7,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -17,6 +18,8 @@ from gatehouse.core.token_scanner import Kind, find
 
 #: Larger files are skipped with a note.
 FILE_BYTES_MAX = 10 * 1024 * 1024
+#: The search ends after this number of tokens.
+MATCHES_MAX = 10_000
 
 _STDIN = "-"
 
@@ -65,12 +68,13 @@ def scan(
     Prints FILE:LINE and the token without its secret. Exit codes: 0 no tokens, 1 tokens found, 2 a
     file cannot be read.
     """
-    matches = [
+    found = (
         (name, match)
         for name, text in _texts(paths)
         if not any(fnmatchcase(name, skipped) for skipped in exclude or ())
         for match in find(text)
-    ]
+    )
+    matches = list(islice(found, MATCHES_MAX))
     if as_json:
         print_json(
             [
@@ -89,11 +93,13 @@ def scan(
             print(f"{printable(name)}:{match.line}: {match.redacted}")
     if matches:
         ids = " ".join(sorted({match.key_id for _, match in matches if match.key_id}))
-        found = (
+        result = (
             f"{count(len(matches), 'token')} found. Anyone with access to these files can "
             f"use the tokens"
         )
-        note(found + (f": revoke {ids}" if ids else ""))
+        note(result + (f": revoke {ids}" if ids else ""))
+        if len(matches) == MATCHES_MAX:
+            note("The files may contain more tokens")
         for kind in sorted({match.kind for _, match in matches if match.kind in _REMEDIES}):
             note(_REMEDIES[kind])
         sys.exit(FAILED)

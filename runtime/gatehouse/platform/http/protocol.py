@@ -60,8 +60,7 @@ _HEAD_END = b"\r\n\r\n"
 _HEAD_READ_BYTES = 16_384
 
 #: A client may send as many bytes of framing, such as chunk extensions, as of the body,
-#: _CHUNK_FRAMING_BYTES for each chunk, and _FRAMING_BYTES_MAX.
-_CHUNK_FRAMING_BYTES = 16
+#: CHUNK_FRAMING_BYTES for each chunk, and _FRAMING_BYTES_MAX.
 _FRAMING_BYTES_MAX = 4096
 
 #: Maximum number of headers, and maximum sizes in bytes of a header and of all headers, which are
@@ -433,7 +432,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
 
     def on_body(self, body: bytes) -> None:
         if self._is_chunked:
-            self._framing_bytes -= 2 * len(body) + _CHUNK_FRAMING_BYTES
+            self._framing_bytes -= 2 * len(body) + request_head.CHUNK_FRAMING_BYTES
         else:
             self._body_left -= len(body)
         if self._receiving is not None:

@@ -19,6 +19,9 @@ from gatehouse.platform.http import asgi
 #: Maximum number of digits of a Content-Length. Python reads at most 4,300.
 LENGTH_DIGITS_MAX = 20
 
+#: Bytes of framing that a sender may add to each chunk of a body.
+CHUNK_FRAMING_BYTES = 16
+
 #: A DNS name or IPv4 address, or an IPv6 address in brackets, with an optional port: the hosts of
 #: RFC 3986 that a server can have.
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")

@@ -21,7 +21,7 @@ import httptools
 
 from gatehouse.core.errors import CoreTimeout, CoreUnreachable
 from gatehouse.platform.batched_writes import BatchedWrites
-from gatehouse.platform.http.request_head import LENGTH_DIGITS_MAX
+from gatehouse.platform.http.request_head import CHUNK_FRAMING_BYTES, LENGTH_DIGITS_MAX
 
 CONNECT_TIMEOUT_S = 3.0
 
@@ -35,8 +35,7 @@ _RESPONSE_HEAD_BYTES_MAX = 32_768
 _RESPONSE_HEADERS_MAX = 200
 
 #: A response may contain as many bytes of framing (interim responses, headers, chunk extensions,
-#: trailers) as of the body, _CHUNK_FRAMING_BYTES for each chunk, and about _FRAMING_BYTES_MAX.
-_CHUNK_FRAMING_BYTES = 16
+#: trailers) as of the body, CHUNK_FRAMING_BYTES for each chunk, and about _FRAMING_BYTES_MAX.
 _FRAMING_BYTES_MAX = 131_072
 
 #: Maximum size of a read. Reading pauses when this number of bytes waits for the client, until the
@@ -256,7 +255,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.status != 101 and not self._complete:
             chunks = len(self._chunks) - chunks
             body_bytes = self._waiting_bytes - waiting_bytes
-            self._check_framing(nbytes - 2 * body_bytes - _CHUNK_FRAMING_BYTES * chunks)
+            self._check_framing(nbytes - 2 * body_bytes - CHUNK_FRAMING_BYTES * chunks)
 
     def _check_framing(self, size: int) -> None:
         """Limits the framing of a response, and the number of chunks that wait. size: bytes of a

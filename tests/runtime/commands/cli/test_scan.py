@@ -46,6 +46,16 @@ def test_no_key_is_silent_success(bare: Command, tmp_path: Path) -> None:
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
+@pytest.mark.bound("cli.scan:MATCHES_MAX")
+def test_search_ends_after_many_tokens(bare: Command, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text(f"{token()}\n" * 10_001)
+    done = bare.run("scan", "a")
+    assert (done.out.count("\n"), done.err.splitlines()[1][-31:]) == (
+        10_000,
+        "The files may contain more tokens"[-31:],
+    )
+
+
 def test_standard_input_is_scanned(bare: Command) -> None:
     done = bare.run("scan", "-", stdin=token())
     assert (done.code, done.out.split(":")[0]) == (1, "(stdin)")
