@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from itertools import chain, islice
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -34,6 +34,9 @@ T = TypeVar("T")
 #: the declared type.
 Check = Callable[[Any], str]
 
+#: The message and the fix of a problem.
+Flaw = tuple[str, str]
+
 #: Maximum length of a field name in a problem. A client may send a token as a name, and at most
 #: this many characters of a token are public.
 NAME_CHARS_MAX = 20
@@ -45,23 +48,6 @@ STRINGS_MAX = 10_000
 #: Maximum size of a body of which all problems are reported; of a larger one, the first. Larger
 #: bodies are decoded in a thread.
 _SMALL_BYTES_MAX = 65_536
-
-_STRING, _ARRAY, _OBJECT = (str, "a string"), ((list, tuple), "an array"), (dict, "an object")
-#: Types of JSON values that a type accepts, and their name in messages.
-_EXPECTED: dict[type[inspect.Type], tuple[Any, str]] = {
-    inspect.StrType: _STRING,
-    inspect.BytesType: _STRING,
-    inspect.LiteralType: _STRING,
-    inspect.EnumType: _STRING,
-    inspect.IntType: (int, "an integer"),
-    inspect.FloatType: ((int, float), "a number"),
-    inspect.BoolType: (bool, "true or false"),
-    inspect.ListType: _ARRAY,
-    inspect.VarTupleType: _ARRAY,
-    inspect.TupleType: _ARRAY,
-    inspect.DictType: _OBJECT,
-    inspect.StructType: _OBJECT,
-}
 
 _MEMBER = re.compile(rb'"([a-z0-9_]*+)"[ \t\r\n]*+:')
 _WHITE_SPACE = b" \t\r\n"
@@ -270,14 +256,8 @@ def _problems(value: Any, info: inspect.Type, location: str) -> Iterator[Problem
     Raises DecodeError, UnicodeDecodeError and RecursionError if the document is not valid.
     """
     if isinstance(info, inspect.Metadata):
-        problems = _problems(value, info.type, location)
-        if (problem := next(problems, None)) is not None:
-            yield problem
-            yield from problems
-        elif info.extra and "check" in info.extra and not _is_null(value):
-            message = info.extra["check"](_complete(value))
-            if message:
-                yield Problem(location, message)
+        check = partial(_check_message, value, info)
+        yield from _or_else(_problems(value, info.type, location), check, location)
         return
     if isinstance(info, inspect.UnionType):
         # Requests have no other unions than of one type and null.
@@ -287,27 +267,62 @@ def _problems(value: Any, info: inspect.Type, location: str) -> Iterator[Problem
         return
     if isinstance(value, msgspec.Raw):
         value = _one_level(value, info)
-    own = _own_problem(value, info, location)
-    if own is not None:
-        yield own
-        return
-    if isinstance(info, inspect.StructType):
-        problems = _field_problems(value, info, location)
-        if (problem := next(problems, None)) is not None:
-            yield problem
-            yield from problems
-        elif hasattr(info.cls, "__post_init__"):
-            try:
-                msgspec.convert(_complete(value), info.cls)
-            except msgspec.ValidationError as exc:
-                yield Problem(location, str(exc.__cause__))
-        return
-    for item, item_info, item_location in _children(value, info, location):
-        yield from _problems(item, item_info, item_location)
-    if isinstance(info, inspect.DictType):
-        for name in value:
-            for problem in _problems(name, info.key_type, f"{location}.{name[:NAME_CHARS_MAX]}"):
-                yield Problem(problem.location, f"has a name that {problem.message}", problem.fix)
+    flaw = _flaw(value, info)
+    if flaw is not None:
+        yield Problem(location, *flaw)
+    elif isinstance(info, inspect.StructType):
+        check = partial(_struct_message, value, info.cls)
+        yield from _or_else(_field_problems(value, info, location), check, location)
+    else:
+        yield from _part_problems(value, info, location)
+
+
+def _or_else(
+    problems: Iterator[Problem], check: Callable[[], str], location: str
+) -> Iterator[Problem]:
+    """The problems. If there are none, the one that the check returns."""
+    has_problems = False
+    for problem in problems:
+        has_problems = True
+        yield problem
+    if not has_problems and (message := check()):
+        yield Problem(location, message)
+
+
+def _check_message(value: Any, info: inspect.Metadata) -> str:
+    """The message of the function of `checked`, or an empty text."""
+    check: Check | None = (info.extra or {}).get("check")
+    return "" if check is None or _is_null(value) else check(_complete(value))
+
+
+def _struct_message(value: Any, kind: type[msgspec.Struct]) -> str:
+    """The message of a `__post_init__` that rejects the fields together, or an empty text."""
+    if hasattr(kind, "__post_init__"):
+        try:
+            msgspec.convert(_complete(value), kind)
+        except msgspec.ValidationError as exc:
+            return str(exc.__cause__)
+    return ""
+
+
+def _part_problems(value: Any, info: inspect.Type, location: str) -> Iterator[Problem]:
+    """Problems of the items of an array, and of the values and names of a map."""
+    match info:
+        case inspect.ListType() | inspect.VarTupleType():
+            for index, item in enumerate(value):
+                yield from _problems(item, info.item_type, f"{location}[{index}]")
+        case inspect.TupleType():
+            for index, (item, kind) in enumerate(zip(value, info.item_types, strict=True)):
+                yield from _problems(item, kind, f"{location}[{index}]")
+        case inspect.DictType():
+            paths = {name: f"{location}.{name[:NAME_CHARS_MAX]}" for name in value}
+            for name, item in value.items():
+                yield from _problems(item, info.value_type, paths[name])
+            for name, path in paths.items():
+                for problem in _problems(name, info.key_type, path):
+                    yield Problem(
+                        problem.location, f"has a name that {problem.message}", problem.fix
+                    )
 
 
 def _is_null(value: Any) -> bool:
@@ -323,7 +338,7 @@ def _one_level(raw: msgspec.Raw, info: inspect.Type) -> Any:
     is_large = len(text) > _SMALL_BYTES_MAX
     for start, kind, decode in ((b"{", dict, _raw_members), (b"[", list, _raw_items)):
         if text.startswith(start):
-            if issubclass(kind, _EXPECTED.get(type(info), ((),))[0]):
+            if type(info) in _KINDS and issubclass(kind, _KINDS[type(info)].accepted):
                 is_large = is_large and kind is list and text.count(b",") > STRINGS_MAX
                 return _TOO_MANY if is_large else decode(text)
             if not is_large:
@@ -342,21 +357,6 @@ def _complete(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _complete(item) for name, item in value.items()}
     return [_complete(item) for item in value] if isinstance(value, list) else value
-
-
-def _children(
-    value: Any, info: inspect.Type, location: str
-) -> Iterator[tuple[Any, inspect.Type, str]]:
-    """The items of an array or the values of a map, with their types and locations."""
-    if isinstance(info, inspect.ListType | inspect.VarTupleType):
-        for index, item in enumerate(value):
-            yield item, info.item_type, f"{location}[{index}]"
-    elif isinstance(info, inspect.TupleType):
-        for index, (item, item_type) in enumerate(zip(value, info.item_types, strict=True)):
-            yield item, item_type, f"{location}[{index}]"
-    elif isinstance(info, inspect.DictType):
-        for name, item in value.items():
-            yield item, info.value_type, f"{location}.{name[:NAME_CHARS_MAX]}"
 
 
 def _field_problems(
@@ -380,75 +380,97 @@ def _field_problems(
         )
 
 
-def _own_problem(value: Any, info: inspect.Type, location: str) -> Problem | None:
+def _flaw(value: Any, info: inspect.Type) -> Flaw | None:
     """The problem with the type, the size or the value itself, without the items and members."""
     if value is _OUT_OF_RANGE:
-        return Problem(location, "is too large", "send a number that fits in 64 bits")
+        return "is too large", "send a number that fits in 64 bits"
     if value is _TOO_MANY:
-        return Problem(location, "has too many items", f"send at most {STRINGS_MAX:,} items")
-    if type(info) not in _EXPECTED:  # any value
+        return "has too many items", f"send at most {STRINGS_MAX:,} items"
+    kind = _KINDS.get(type(info))
+    if kind is None:  # any value
         return None
-    types, name = _EXPECTED[type(info)]
-    if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
-        return Problem(location, f"must be {name}", f"send {name}")
-    match info:
-        case inspect.IntType() | inspect.FloatType():
-            return _bound_problem(value, info.ge, info.le, location)
-        case inspect.StrType():
-            if _SURROGATE.search(value):
-                return Problem(location, "contains an unpaired surrogate", "remove it")
-            too_long = _size_problem(len(value), info, "characters", location)
-            if too_long is None and info.pattern and not re.search(info.pattern, value):
-                fix = f"send a string that matches {published(info.pattern)}"
-                return Problem(location, "does not match the required pattern", fix)
-            return too_long
-        case inspect.BytesType():
-            try:
-                size = len(base64.b64decode(value, validate=True))
-            except ValueError:
-                fix = "send standard base64 (RFC 4648, section 4) with padding"
-                return Problem(location, "is not base64", fix)
-            return _size_problem(size, info, "bytes in base64", location)
-        case inspect.TupleType():
-            count = len(info.item_types)
-            info = inspect.ListType(inspect.AnyType(), min_length=count, max_length=count)
-            return _size_problem(len(value), info, "items", location)
-        case inspect.ListType() | inspect.VarTupleType():
-            return _size_problem(len(value), info, "items", location)
-        case inspect.DictType():
-            return _size_problem(len(value), info, "entries", location)
-        case inspect.LiteralType() | inspect.EnumType():
-            allowed = (
-                info.values
-                if isinstance(info, inspect.LiteralType)
-                else [member.value for member in info.cls]
-            )
-            if value not in allowed:
-                fix = f"send one of {', '.join(map(str, allowed))}"
-                return Problem(location, "is not one of the allowed values", fix)
+    if not isinstance(value, kind.accepted) or (
+        isinstance(value, bool) and kind.accepted is not bool
+    ):
+        return f"must be {kind.name}", f"send {kind.name}"
+    return kind.flaw(value, info)
+
+
+def _number_flaw(value: float, info: Any) -> Flaw | None:
+    if info.ge is not None and value < info.ge:
+        return "is too small", f"send {info.ge} or more"
+    if info.le is not None and value > info.le:
+        return "is too large", f"send {info.le} or less"
     return None
 
 
-def _size_problem(size: int, info: Any, unit: str, location: str) -> Problem | None:
-    low, high = info.min_length, info.max_length
+def _text_flaw(value: str, info: Any) -> Flaw | None:
+    if _SURROGATE.search(value):
+        return "contains an unpaired surrogate", "remove it"
+    flaw = _count_flaw("characters", value, info)
+    if flaw is None and info.pattern and not re.search(info.pattern, value):
+        fix = f"send a string that matches {published(info.pattern)}"
+        return "does not match the required pattern", fix
+    return flaw
+
+
+def _base64_flaw(value: str, info: Any) -> Flaw | None:
+    try:
+        size = len(base64.b64decode(value, validate=True))
+    except ValueError:
+        return "is not base64", "send standard base64 (RFC 4648, section 4) with padding"
+    return _size_flaw(size, info.min_length, info.max_length, "bytes in base64")
+
+
+def _choice_flaw(value: str, info: Any) -> Flaw | None:
+    is_literal = isinstance(info, inspect.LiteralType)
+    allowed = info.values if is_literal else [member.value for member in info.cls]
+    if value in allowed:
+        return None
+    return "is not one of the allowed values", f"send one of {', '.join(map(str, allowed))}"
+
+
+def _size_flaw(size: int, low: int | None, high: int | None, unit: str) -> Flaw | None:
     is_text = unit in ("characters", "bytes in base64")
     if high is not None and size > high:
-        message = "is too long" if is_text else "has too many items"
-        return Problem(location, message, f"send at most {high} {unit}")
+        return "is too long" if is_text else "has too many items", f"send at most {high} {unit}"
     if low is not None and size < low:
-        message = "is too short" if is_text else "has too few items"
-        return Problem(location, message, f"send at least {low} {unit}")
+        return "is too short" if is_text else "has too few items", f"send at least {low} {unit}"
     return None
 
 
-def _bound_problem(
-    value: float, low: float | None, high: float | None, location: str
-) -> Problem | None:
-    if low is not None and value < low:
-        return Problem(location, "is too small", f"send {low} or more")
-    if high is not None and value > high:
-        return Problem(location, "is too large", f"send {high} or less")
-    return None
+def _count_flaw(unit: str, value: Any, info: Any) -> Flaw | None:
+    return _size_flaw(len(value), info.min_length, info.max_length, unit)
+
+
+class _Kind(NamedTuple):
+    """Types of JSON values that a type accepts, their name in messages, and the function that
+    returns the problem with such a value.
+    """
+
+    accepted: Any
+    name: str
+    flaw: Callable[[Any, Any], Flaw | None] = lambda value, info: None
+
+
+_ARRAY = _Kind((list, tuple), "an array", partial(_count_flaw, "items"))
+_CHOICE = _Kind(str, "a string", _choice_flaw)
+_KINDS: dict[type[inspect.Type], _Kind] = {
+    inspect.StrType: _Kind(str, "a string", _text_flaw),
+    inspect.BytesType: _Kind(str, "a string", _base64_flaw),
+    inspect.LiteralType: _CHOICE,
+    inspect.EnumType: _CHOICE,
+    inspect.IntType: _Kind(int, "an integer", _number_flaw),
+    inspect.FloatType: _Kind((int, float), "a number", _number_flaw),
+    inspect.BoolType: _Kind(bool, "true or false"),
+    inspect.ListType: _ARRAY,
+    inspect.VarTupleType: _ARRAY,
+    inspect.TupleType: _ARRAY._replace(
+        flaw=lambda value, info: _size_flaw(len(value), *2 * (len(info.item_types),), "items")
+    ),
+    inspect.DictType: _Kind(dict, "an object", partial(_count_flaw, "entries")),
+    inspect.StructType: _Kind(dict, "an object"),
+}
 
 
 @cache
