@@ -13,7 +13,7 @@ import pytest
 from gatehouse.core import gcra
 from gatehouse.core.keys import RateLimit
 from gatehouse.core.notation import rate_limit
-from gatehouse.features.identity.service import WINDOW_S
+from gatehouse.services.console.authentication import WINDOW_S
 
 from tests.journeys.guide_reader import Step, parse
 

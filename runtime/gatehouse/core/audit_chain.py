@@ -12,8 +12,6 @@ for all rows up to the last checkpoint.
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -71,23 +69,10 @@ def row_hash(previous_hash: bytes, seq: int, event: AuditEvent) -> bytes:
     digest.update(seq.to_bytes(8, "big"))
     digest.update(to_microseconds(event.occurred_at).to_bytes(8, "big", signed=True))
     for name in AuditEvent.__struct_fields__[1:]:
-        encoded = (details_json(event) if name == "details" else getattr(event, name)).encode()
+        encoded = (event.details_json if name == "details" else getattr(event, name)).encode()
         digest.update(len(encoded).to_bytes(4, "big"))
         digest.update(encoded)
     return digest.digest()
-
-
-def details_json(event: AuditEvent) -> str:
-    """Details as canonical JSON, which is both hashed and stored. Raises ValueError for NaN and
-    infinity.
-    """
-    plain = {
-        name: _number(value) if isinstance(value, float) else value
-        for name, value in event.details.items()
-    }
-    return json.dumps(
-        plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
-    )
 
 
 def first_break(rows: Iterable[AuditRow], *, seq: int = 1, previous: bytes = GENESIS) -> int | None:
@@ -185,7 +170,3 @@ def find_contradiction(
                 "this row or an earlier row was rewritten: the hash differs from the checkpoint",
             )
     return None
-
-
-def _number(value: float) -> int | float:
-    return int(value) if math.isfinite(value) and value == int(value) else value

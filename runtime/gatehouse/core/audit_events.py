@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from enum import StrEnum
 from typing import Literal, Self
 
@@ -18,7 +20,7 @@ class DescribedStr(StrEnum):
 
     description: str
 
-    def __new__(cls, value: str, description: str = "") -> Self:
+    def __new__(cls, value: str, description: str = "", *_: str) -> Self:
         member = str.__new__(cls, value)
         member._value_ = value
         member.description = description
@@ -26,7 +28,14 @@ class DescribedStr(StrEnum):
 
 
 class AuditAction(DescribedStr):
-    """Actions of the audit trail."""
+    """Actions of the audit trail.
+
+    target_type: type of the resource that the action changes. Default: the first part of the
+        action.
+    """
+
+    def __init__(self, value: str, description: str = "", target_type: str = "") -> None:
+        self.target_type = target_type or value.partition(".")[0]
 
     # The second part of an action on a key is a value of lifecycle.Action.
     KEY_CREATE = "key.create", "An API key was created."
@@ -40,7 +49,7 @@ class AuditAction(DescribedStr):
     KEY_PURGE = "key.purge", "The data of an API key was erased."
     KEY_SELF_REVOKE = "key.self-revoke", "An API key was revoked by its holder, who sent the token."
     KEY_EXPIRES_SOON = "key.expires_soon", "A reminder was recorded: an API key expires soon."
-    KEY_IMPORT = "key.import", "A batch of API keys was imported."
+    KEY_IMPORT = "key.import", "A batch of API keys was imported.", "import"
     KEY_LEGACY_FILES_REMOVED = (
         "key.legacy-files-removed",
         "A purged API key was removed from the legacy files.",
@@ -48,7 +57,7 @@ class AuditAction(DescribedStr):
     CORE_REGISTER = "core.register", "A Core was registered."
     CORE_MOVE = "core.move", "The URL of a registered Core was changed."
     CORE_DRAIN = "core.drain", "A Core was drained."
-    CORE_IMPORT = "core.import", "A batch of Cores was imported."
+    CORE_IMPORT = "core.import", "A batch of Cores was imported.", "import"
     SESSION_BEGIN = "session.begin", "A console session was started."
     SESSION_LINK = "session.link", "A one-time sign-in link was created."
     SESSION_END = "session.end", "A console session was ended."
@@ -58,7 +67,7 @@ class AuditAction(DescribedStr):
     )
     WEBHOOK_CREATE = "webhook.create", "A webhook was created."
     WEBHOOK_DELETE = "webhook.delete", "A webhook was deleted."
-    DELIVERY_RETRY = "delivery.retry", "A dead delivery was queued again."
+    DELIVERY_RETRY = "delivery.retry", "A dead delivery was queued again.", "webhook"
     PEPPER_REWRAP = "pepper.rewrap", "Token hashes were migrated to the current pepper generation."
     REGISTRY_EXPORT = "registry.export", "All API keys were exported to an encrypted file."
     REGISTRY_RESTORE = "registry.restore", "API keys were restored from an encrypted file."
@@ -76,41 +85,26 @@ class AuditAction(DescribedStr):
         ),
     )
     SECRET_PURGE = "secret.purge", "All stored versions of the content of a secret were deleted."
-    LINK_CLAIM = "link.claim", "A use of a link was consumed, before the content was decrypted."
+    LINK_CLAIM = (
+        "link.claim",
+        "A use of a link was consumed, before the content was decrypted.",
+        "secret",
+    )
     LINK_ACKNOWLEDGE = (
         "link.acknowledge",
         "A client confirmed that it received the content of a secret.",
+        "secret",
     )
-    LINK_DENIED = "link.denied", "An attempt to open a link was denied."
-    LINK_REVOKE = "link.revoke", "A link was revoked."
-    REQUEST_CREATE = "request.create", "A secret request was created."
-    REQUEST_SUBMIT = "request.submit", "A secret was submitted to a secret request."
+    LINK_DENIED = "link.denied", "An attempt to open a link was denied.", "secret"
+    LINK_REVOKE = "link.revoke", "A link was revoked.", "secret"
+    REQUEST_CREATE = "request.create", "A secret request was created.", "secret"
+    REQUEST_SUBMIT = "request.submit", "A secret was submitted to a secret request.", "secret"
     REQUEST_DENIED = (
         "request.denied",
         "An attempt to submit a secret to a secret request was denied.",
+        "secret",
     )
-    ACCESS_DENIED = "access.denied", "A request to the console was denied."
-
-    @property
-    def target_type(self) -> str:
-        """Type of the resource that the action changes."""
-        return _TARGET_TYPES.get(self, self.partition(".")[0])
-
-
-#: Target types that differ from the first part of the action.
-_TARGET_TYPES = {
-    AuditAction.ACCESS_DENIED: "service",
-    AuditAction.CORE_IMPORT: "import",
-    AuditAction.DELIVERY_RETRY: "webhook",
-    AuditAction.KEY_IMPORT: "import",
-    AuditAction.LINK_CLAIM: "secret",
-    AuditAction.LINK_ACKNOWLEDGE: "secret",
-    AuditAction.LINK_DENIED: "secret",
-    AuditAction.LINK_REVOKE: "secret",
-    AuditAction.REQUEST_CREATE: "secret",
-    AuditAction.REQUEST_SUBMIT: "secret",
-    AuditAction.REQUEST_DENIED: "secret",
-}
+    ACCESS_DENIED = "access.denied", "A request to the console was denied.", "service"
 
 
 class AuditEvent(msgspec.Struct, frozen=True):
@@ -130,3 +124,20 @@ class AuditEvent(msgspec.Struct, frozen=True):
     request_id: str
     source_address: str
     details: Details  # contains no token, key or secret
+
+    @property
+    def details_json(self) -> str:
+        """The details as canonical JSON, which is both hashed and stored. Raises ValueError for NaN
+        and infinity.
+        """
+        plain = {
+            name: _number(value) if isinstance(value, float) else value
+            for name, value in self.details.items()
+        }
+        return json.dumps(
+            plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+        )
+
+
+def _number(value: float) -> int | float:
+    return int(value) if math.isfinite(value) and value == int(value) else value

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from gatehouse.core.audit_chain import details_json
 from gatehouse.core.audit_events import AuditEvent, Details
 from gatehouse.core.clock import to_datetime
 from gatehouse.core.token_scanner import redacted
@@ -37,7 +36,7 @@ async def append(connection: Connection, event: AuditEvent) -> int:
     event = _without_tokens(event)
     texts = [getattr(event, name) for name in TEXT_COLUMNS]
     seq = await connection.fetchval(
-        _INSERT, to_datetime(event.occurred_at), *texts, details_json(event)
+        _INSERT, to_datetime(event.occurred_at), *texts, event.details_json
     )
     return int(seq)
 

@@ -17,18 +17,14 @@ from __future__ import annotations
 
 import base64
 import hmac
-import math
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
 from gatehouse.core.actor import Actor, ActorType, Session
-from gatehouse.core.addresses import network_of
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import RateLimited
 from gatehouse.core.notation import base64url
 from gatehouse.core.roles import Role
 from gatehouse.core.token import ID_CHARS, Pepper, base62
@@ -52,13 +48,6 @@ _USER_AGENT_CHARS_MAX, _USER_AGENT_CHARS_SEARCHED = 200, 2048
 
 #: Random bytes of a cookie or a code, in RANDOM_CHARS characters.
 _RANDOM_BYTES = 32
-
-
-FAILURES_MAX = 10
-
-#: Time in seconds from the first failure until the lockout ends.
-WINDOW_S = 300
-PAIRS_MAX = 10_000
 
 
 class StartedSession(msgspec.Struct, frozen=True):
@@ -298,42 +287,3 @@ def _bond_text(secret: str) -> str:
 
 def _csrf_text(cookie: str) -> str:
     return f"session-csrf:{cookie}"
-
-
-@dataclass(slots=True, eq=False)
-class Lockout:
-    """Locks out clients after failed authentications, for each pair of client address and
-    principal.
-
-    A lockout affects one client address (a /64 network for IPv6), so a client cannot lock out other
-    clients. Each console process keeps bounded counters in memory. Therefore, n processes allow n
-    times as many attempts. This is not a risk for 256-bit secrets.
-    """
-
-    clock: Clock
-    _failures: OrderedDict[tuple[str, str], tuple[float, int]] = field(default_factory=OrderedDict)
-
-    def wait_s(self, address: str, principal: str) -> int:
-        """Return the seconds until the lockout ends, or 0 if the client is not locked out.
-
-        principal: a key ID, or a fixed name for other credentials.
-        """
-        started, count = self._failures.get((network_of(address), principal), (0.0, 0))
-        remaining = started + WINDOW_S - self.clock.now()
-        return math.ceil(remaining) if count >= FAILURES_MAX and remaining > 0 else 0
-
-    def check(self, address: str, principal: str, message: str) -> None:
-        """Raise RateLimited while the client is locked out."""
-        wait_s = self.wait_s(address, principal)
-        if wait_s:
-            raise RateLimited(message, retry_after_s=wait_s)
-
-    def failed(self, address: str, principal: str) -> None:
-        pair, now = (network_of(address), principal), self.clock.now()
-        started, count = self._failures.pop(pair, (now, 0))
-        self._failures[pair] = (now, 1) if now - started >= WINDOW_S else (started, count + 1)
-        if len(self._failures) > PAIRS_MAX:
-            self._failures.popitem(last=False)
-
-    def succeeded(self, address: str, principal: str) -> None:
-        self._failures.pop((network_of(address), principal), None)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from gatehouse.core.imported_tokens import ImportedKeyIds
-from gatehouse.core.keys import OWN_SCHEME, KeyId, KeyRecord
+from gatehouse.core.keys import OWN_SCHEME, Key, KeyId, KeyRecord
 from gatehouse.core.token import Pepper, parse, proves_possession
+from gatehouse.features.keys.repository import KeyRepository
 
 AnyKey = TypeVar("AnyKey", bound=KeyRecord)
 
@@ -54,3 +55,15 @@ class KeyFinder(Generic[AnyKey]):
         """
         record, material = await self.named(token) or (None, "")
         return record if proves_possession(self.pepper, material, record) else None
+
+
+def finder_of(store: KeyRepository, pepper: Pepper, prefix: str) -> KeyFinder[Key]:
+    """Finds keys in the database."""
+
+    async def imported_ids() -> ImportedKeyIds:
+        ids = ImportedKeyIds(pepper)
+        for scheme, generation in await store.imported_schemes():
+            ids.add(scheme, generation)
+        return ids
+
+    return KeyFinder(pepper, prefix, store.get, imported_ids)

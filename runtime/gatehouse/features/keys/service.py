@@ -27,7 +27,6 @@ from gatehouse.core.errors import (
     Problem,
     Unavailable,
 )
-from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import (
     OWN_SCHEME,
     Key,
@@ -44,7 +43,6 @@ from gatehouse.core.keys import (
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.token import ParsedToken, Pepper, build, key_id
 from gatehouse.features.keys.fields import DEFAULT_SCOPES
-from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.schemas import CreateKey, KeyFilter, settings_of
 from gatehouse.platform.db.pool import Pool
@@ -212,19 +210,6 @@ class KeyService:
             **fields,
         }
         return Key(**values, has_credits="credits" in values)
-
-    async def find_by_token(self, token: str) -> Key | None:
-        """Returns the key to which the token belongs, in any state, or None if there is no such
-        key. Raises Unavailable.
-        """
-
-        async def imported_ids() -> ImportedKeyIds:
-            ids = ImportedKeyIds(self.pepper)
-            for scheme, generation in await self.store.imported_schemes():
-                ids.add(scheme, generation)
-            return ids
-
-        return await KeyFinder(self.pepper, self.prefix, self.store.get, imported_ids).proven(token)
 
     async def update(
         self,

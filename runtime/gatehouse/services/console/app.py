@@ -30,7 +30,8 @@ from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow
 from gatehouse.features.identity.issuer import Issuer
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.repository import SessionRepository
-from gatehouse.features.identity.service import Lockout, Sessions
+from gatehouse.features.identity.service import Sessions
+from gatehouse.features.keys.possession import finder_of
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.notifications.service import NotificationDispatcher, WebhookService
@@ -55,7 +56,7 @@ from gatehouse.platform.observability import PUBLISH_S, Observer
 from gatehouse.platform.redis.connection import redis_of
 from gatehouse.platform.settings import Settings
 from gatehouse.services.console import asgi as console
-from gatehouse.services.console.authentication import Authenticator
+from gatehouse.services.console.authentication import Authenticator, Lockout
 from gatehouse.services.console.pipeline import ConsolePipeline
 from gatehouse.services.console.web import WebFiles
 from gatehouse.services.tracing import start_tracing
@@ -126,6 +127,7 @@ class Composition:
         store = self.idempotency_store or IdempotencyStore(self.pool)
         authenticator = Authenticator(
             keys=keys,
+            finder=finder_of(keys.store, self.pepper, keys.prefix),
             sessions=sessions,
             lockout=Lockout(self.clock),
             limits=limits,

@@ -16,12 +16,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
-from dataclasses import dataclass, replace
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
 from typing import Literal, NoReturn
 from urllib.parse import urlsplit
 
 from gatehouse.core import token as tokens
 from gatehouse.core.actor import Actor, Session
+from gatehouse.core.addresses import network_of
+from gatehouse.core.clock import Clock
 from gatehouse.core.decision import evaluate
 from gatehouse.core.errors import (
     CrossSite,
@@ -37,7 +40,8 @@ from gatehouse.core.roles import Role, roles_of
 from gatehouse.core.verification import Charge, Code, VerificationRequest
 from gatehouse.features.identity.models import SignInLink
 from gatehouse.features.identity.oidc import OidcIdentityProvider
-from gatehouse.features.identity.service import Lockout, Sessions
+from gatehouse.features.identity.service import Sessions
+from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.platform.http.asgi import Header
@@ -49,6 +53,50 @@ REALM = "gatehouse"
 CSRF_HEADER = "X-CSRF-Token"
 
 _SAFE = frozenset({"GET", "HEAD"})
+
+#: Failures after which a client is locked out, and time in seconds from the first failure until the
+#: lockout ends.
+FAILURES_MAX, WINDOW_S = 10, 300
+PAIRS_MAX = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class Lockout:
+    """Locks out clients after failed authentications, for each pair of client address and
+    principal.
+
+    A lockout affects one client address (a /64 network for IPv6), so a client cannot lock out other
+    clients. Each console process keeps bounded counters in memory. Therefore, n processes allow n
+    times as many attempts. This is not a risk for 256-bit secrets.
+    """
+
+    clock: Clock
+    _failures: OrderedDict[tuple[str, str], tuple[float, int]] = field(default_factory=OrderedDict)
+
+    def wait_s(self, address: str, principal: str) -> int:
+        """Return the seconds until the lockout ends, or 0 if the client is not locked out.
+
+        principal: a key ID, or a fixed name for other credentials.
+        """
+        started, count = self._failures.get((network_of(address), principal), (0.0, 0))
+        remaining = started + WINDOW_S - self.clock.now()
+        return math.ceil(remaining) if count >= FAILURES_MAX and remaining > 0 else 0
+
+    def check(self, address: str, principal: str, message: str) -> None:
+        """Raise RateLimited while the client is locked out."""
+        wait_s = self.wait_s(address, principal)
+        if wait_s:
+            raise RateLimited(message, retry_after_s=wait_s)
+
+    def failed(self, address: str, principal: str) -> None:
+        pair, now = (network_of(address), principal), self.clock.now()
+        started, count = self._failures.pop(pair, (now, 0))
+        self._failures[pair] = (now, 1) if now - started >= WINDOW_S else (started, count + 1)
+        if len(self._failures) > PAIRS_MAX:
+            self._failures.popitem(last=False)
+
+    def succeeded(self, address: str, principal: str) -> None:
+        self._failures.pop((network_of(address), principal), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +112,7 @@ class Authenticator:
     """
 
     keys: KeyService
+    finder: KeyFinder[Key]
     sessions: Sessions
     lockout: Lockout
     limits: RateLimits
@@ -141,7 +190,7 @@ class Authenticator:
         if is_bootstrap:
             actor = _actor(request, "bootstrap", "bootstrap")
             return Caller(actor, frozenset({Role.OWNER}), "bootstrap", request.now, actor.label)
-        key = await self.keys.find_by_token(token)
+        key = await self.finder.proven(token)
         if key is None or not self._is_usable(request, key):
             raise Unauthorized("The bearer token is invalid.")
         await self._take_limits(request, key)

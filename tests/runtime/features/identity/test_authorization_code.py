@@ -27,8 +27,8 @@ from gatehouse.features.identity.authorization_code import (
     local_path,
 )
 from gatehouse.features.identity.oidc import SKEW_S, OidcIdentityProvider
-from gatehouse.features.identity.service import FAILURES_MAX
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
+from gatehouse.services.console.authentication import FAILURES_MAX
 from gatehouse.services.console.sign_in import SIGN_OUT_PATH, START_PATH, TRANSACTION_COOKIE
 from joserfc.jwk import RSAKey
 from pydantic import SecretStr

@@ -372,7 +372,7 @@ END $$;
 CREATE TRIGGER api_key_family BEFORE INSERT ON api_key
     FOR EACH ROW EXECUTE FUNCTION set_family_id();
 
--- The bytes of gatehouse.core.audit_chain.details_json. Other values than those of
+-- The bytes of AuditEvent.details_json. Other values than those of
 -- audit_events.Details are rejected, and numbers that Python would read as a different number.
 CREATE FUNCTION canonical_detail(value jsonb) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE

@@ -6,8 +6,13 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-from gatehouse.features.identity.service import FAILURES_MAX, PAIRS_MAX, WINDOW_S, Lockout
 from gatehouse.platform.http.asgi import App
+from gatehouse.services.console.authentication import (
+    FAILURES_MAX,
+    PAIRS_MAX,
+    WINDOW_S,
+    Lockout,
+)
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import BOOTSTRAP, Console
@@ -38,7 +43,7 @@ async def setup(console: Console) -> Setup:
     return Setup(console.application(clock=clock), clock)
 
 
-@pytest.mark.bound("identity.service:FAILURES_MAX")
+@pytest.mark.bound("console.authentication:FAILURES_MAX")
 async def test_guesses_are_limited_with_retry_after(setup: Setup) -> None:
     assert await setup.guess(FAILURES_MAX) == [401] * FAILURES_MAX
     denied = await setup.get(GUESS)
@@ -83,7 +88,7 @@ async def test_valid_credential_resets_the_failure_count(setup: Setup) -> None:
         assert (await setup.get(BOOTSTRAP)).status_code == 200
 
 
-@pytest.mark.bound("identity.service:PAIRS_MAX")
+@pytest.mark.bound("console.authentication:PAIRS_MAX")
 def test_number_of_remembered_failures_is_bounded() -> None:
     lockout = Lockout(ManualClock())
     for _ in range(FAILURES_MAX):
