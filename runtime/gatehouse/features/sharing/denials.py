@@ -8,11 +8,13 @@ denied anyway. A client therefore cannot lock out other clients.
 
 from __future__ import annotations
 
-from gatehouse.core.clock import Clock
+from typing import Literal
+
+from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import GatehouseError, NotFound, TooManyRequests
+from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.models import Client, SharingEvent
-from gatehouse.features.sharing.table import Table
 
 ATTEMPT_WINDOW_S = 600.0
 #: Maximum number of recorded denied attempts per link and window.
@@ -40,17 +42,22 @@ class TooManyDenied(TooManyRequests):
 
 
 class Denials:
-    """Methods raise Unavailable if DynamoDB cannot be reached."""
+    """Denied attempts of recipients or of submitters. Methods raise Unavailable if DynamoDB cannot
+    be reached.
+    """
 
-    def __init__(self, table: Table, clock: Clock) -> None:
-        self._table = table
-        self._clock = clock
+    def __init__(
+        self, backend: Backend, kind: Literal["recipient", "submitter"], action: AuditAction
+    ) -> None:
+        self._backend = backend
+        self._kind = kind
+        self._action = action
 
     async def error(
-        self, token: LinkToken, client: Client, event: SharingEvent, *, exists: bool
+        self, token: LinkToken, client: Client, reason: str, *, exists: bool = True
     ) -> GatehouseError:
-        """Count a denied attempt by the network of a client, and return its error. `event`: stored
-        with the secret if the link exists.
+        """Count a denied attempt by the network of a client, and return its error. If the link
+        exists, the event of the attempt is stored with the secret.
         """
         wait_s = await self._wait_s(f"network:{client.network}", NETWORK_DENIED_MAX)
         if wait_s is not None:
@@ -59,10 +66,25 @@ class Denials:
         if await self._wait_s(token.path, DENIED_EVENTS_MAX) is None:
             # No secret has the other ID.
             secret_id = token.secret_id if exists else f"unknown:{token.path}"
-            await self._table.record(secret_id, event)
+            await self._backend.table.record(secret_id, self.event(token, client, reason))
         return LinkNotFound()
 
+    def event(self, token: LinkToken, client: Client, reason: str) -> SharingEvent:
+        """Return the event of a denied attempt."""
+        actor, details = client.actor(self._kind, token.link_id or token.path), {"reason": reason}
+        return self._backend.event(
+            actor,
+            self._action,
+            token.secret_id,
+            details,
+            link=token.link_id,
+            outcome="denied",
+        )
+
     async def _wait_s(self, counter: str, limit: int) -> int | None:
-        return await self._table.take_attempt(
-            f"denied:{counter}", limit=limit, window_s=ATTEMPT_WINDOW_S, now=self._clock.now()
+        return await self._backend.table.take_attempt(
+            f"denied:{counter}",
+            limit=limit,
+            window_s=ATTEMPT_WINDOW_S,
+            now=self._backend.clock.now(),
         )

@@ -11,13 +11,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gatehouse.core.audit_events import AuditAction, Outcome
-from gatehouse.core.errors import (
-    Forbidden,
-    GatehouseError,
-    TooManyRequests,
-    Unavailable,
-)
+from gatehouse.core.audit_events import AuditAction
+from gatehouse.core.errors import Forbidden, TooManyRequests, Unavailable
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.denials import ATTEMPT_WINDOW_S, Denials, LinkNotFound
@@ -99,7 +94,7 @@ class LinkService:
         self._backend = backend
         self._table = backend.table
         self._clock = backend.clock
-        self._denials = Denials(backend.table, backend.clock)
+        self._denials = Denials(backend, "recipient", AuditAction.LINK_DENIED)
 
     async def find(self, path: str) -> tuple[Secret, Link]:
         """Return the secret and the link for the public part of a link, so that the link's page can
@@ -121,7 +116,7 @@ class LinkService:
         """
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link):
-            raise await self._denied(token, client, "ended")
+            raise await self._denials.error(token, client, "ended")
         return secret, link
 
     async def open(
@@ -138,7 +133,7 @@ class LinkService:
         """
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
-            raise await self._denied(token, client, "ended")
+            raise await self._denials.error(token, client, "ended")
         keys = await self._link_keys(link, token, passphrase, client)
         secret = await self._claim(secret, claim_id, token, client)
         return await self._decrypt(secret, secret.links[link.id], claim_id, keys)
@@ -151,7 +146,7 @@ class LinkService:
         """
         secret, link = await self._possessed(token, client)
         if claim_id not in link.claims:
-            raise await self._denied(token, client, "unknown claim")
+            raise await self._denials.error(token, client, "unknown claim")
         event = self._event(token, client, AuditAction.LINK_ACKNOWLEDGE, {"claim": claim_id})
 
         def acknowledged(secret: Secret) -> Secret:
@@ -196,7 +191,9 @@ class LinkService:
         verifier = None if link is None else link.verifier
         correct = encryption.matches(token.secret, token.path, verifier)
         if secret is None or link is None or not correct:
-            raise await self._denied(token, client, "wrong link secret", exists=link is not None)
+            raise await self._denials.error(
+                token, client, "wrong link secret", exists=link is not None
+            )
         return secret, link
 
     def _is_open(self, secret: Secret, link: Link) -> bool:
@@ -244,7 +241,7 @@ class LinkService:
             keys = await self._backend.link_keys(token, passphrase, link.salt, subject=token.path)
             if not hmac.compare_digest(keys.public_key, link.public_key):
                 taken.clear()
-                event = self._denied_event(token, client, "wrong passphrase")
+                event = self._denials.event(token, client, "wrong passphrase")
                 await self._table.record(token.secret_id, event)
                 raise WrongPassphrase
         finally:  # only wrong passphrases count
@@ -274,7 +271,7 @@ class LinkService:
         try:
             return await self._table.change(secret, event, claimed)
         except LinkNotFound:
-            raise await self._denied(token, client, "ended") from None
+            raise await self._denials.error(token, client, "ended") from None
 
     async def _decrypt(
         self, secret: Secret, link: Link, claim_id: str, keys: encryption.LinkKeys
@@ -299,29 +296,12 @@ class LinkService:
         )
         return Opened(secret, link, claim_id, content_key, items)
 
-    async def _denied(
-        self, token: LinkToken, client: Client, reason: str, *, exists: bool = True
-    ) -> GatehouseError:
-        """Return the error for a denied attempt. If the link exists, the event for the attempt is
-        stored with the secret.
-        """
-        event = self._denied_event(token, client, reason)
-        return await self._denials.error(token, client, event, exists=exists)
-
-    def _denied_event(self, token: LinkToken, client: Client, reason: str) -> SharingEvent:
-        details = {"reason": reason}
-        return self._event(token, client, AuditAction.LINK_DENIED, details, outcome="denied")
-
     def _event(
         self,
         token: LinkToken,
         client: Client,
         action: AuditAction,
         details: Mapping[str, str | int],
-        *,
-        outcome: Outcome = "success",
     ) -> SharingEvent:
         actor = client.actor("recipient", token.link_id)
-        return self._backend.event(
-            actor, action, token.secret_id, details, link=token.link_id, outcome=outcome
-        )
+        return self._backend.event(actor, action, token.secret_id, details, link=token.link_id)

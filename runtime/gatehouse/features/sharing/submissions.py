@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import msgspec
 
 from gatehouse.core.audit_events import AuditAction
-from gatehouse.core.errors import GatehouseError
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.denials import Denials, LinkNotFound
@@ -27,7 +26,7 @@ class SubmissionService:
         self._backend = backend
         self._table = backend.table
         self._secrets = SecretService(backend, "")
-        self._denials = Denials(backend.table, backend.clock)
+        self._denials = Denials(backend, "submitter", AuditAction.REQUEST_DENIED)
 
     async def find(self, path: str) -> tuple[Secret, SecretRequest]:
         """Return the requested secret for the public part of a submission link, so that the request
@@ -49,9 +48,11 @@ class SubmissionService:
         verifier = None if request is None else request.verifier
         correct = encryption.matches(token.secret, token.path, verifier)
         if secret is None or request is None or not correct:
-            raise await self._denied(token, client, "wrong link secret", exists=request is not None)
+            raise await self._denials.error(
+                token, client, "wrong link secret", exists=request is not None
+            )
         if not self._is_open(secret) and request.submission != submission_id:
-            raise await self._denied(token, client, "ended")
+            raise await self._denials.error(token, client, "ended")
         return secret
 
     async def submit(
@@ -91,18 +92,3 @@ class SubmissionService:
     def _is_open(self, secret: Secret) -> bool:
         expired = is_expired(secret, self._backend.clock.now())
         return secret.state == SecretState.REQUESTED and not expired
-
-    async def _denied(
-        self, token: LinkToken, client: Client, reason: str, *, exists: bool = True
-    ) -> GatehouseError:
-        """Return the error for a denied attempt. If the request exists, the event for the attempt
-        is stored with the secret.
-        """
-        event = self._backend.event(
-            client.actor("submitter", token.path),
-            AuditAction.REQUEST_DENIED,
-            token.path,
-            {"reason": reason},
-            outcome="denied",
-        )
-        return await self._denials.error(token, client, event, exists=exists)
