@@ -2,8 +2,6 @@
 the declared endpoints.
 """
 
-from __future__ import annotations
-
 import base64
 import itertools
 import json
@@ -14,7 +12,7 @@ from typing import Any
 
 from gatehouse.core.token import checksum
 from gatehouse.core.token_scanner import CORE_PREFIX, SESSION_PREFIX, Kind
-from gatehouse.core.webhook_signatures import webhook_secret_text
+from gatehouse.features.notifications.models import webhook_secret_text
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.platform.http.endpoint import Endpoint
 from msgspec import inspect

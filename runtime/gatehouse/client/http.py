@@ -80,7 +80,7 @@ class Client:
         url: str,
         headers: dict[str, str],
         retries: Retries | None,
-        transport: httpx.BaseTransport | None,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._service = service
         self.url = url.rstrip("/")

@@ -100,15 +100,9 @@ class SharingClient(Client):
     request bodies.
     """
 
-    def __init__(
-        self,
-        sharing: str,
-        *,
-        retries: Retries | None = None,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        """Arguments: URL of the sharing service, retry policy, and HTTP transport for tests."""
-        super().__init__("sharing service", sharing, {}, retries, transport)
+    def __init__(self, sharing: str, *, retries: Retries | None = None) -> None:
+        """Arguments: URL of the sharing service, and retry policy."""
+        super().__init__("sharing service", sharing, {}, retries)
 
     def look_up(self, link: str) -> LinkPreview:
         """Returns information about a link without consuming a use. Raises NotFound."""

@@ -6,7 +6,7 @@ from functools import partial
 
 from gatehouse.core.features import WEBHOOKS
 from gatehouse.core.roles import AUDITORS, OPERATORS
-from gatehouse.core.webhook_signatures import webhook_secret_text
+from gatehouse.features.notifications.models import webhook_secret_text
 from gatehouse.features.notifications.schemas import (
     CreatedWebhook,
     CreateWebhook,

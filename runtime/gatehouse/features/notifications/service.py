@@ -30,8 +30,13 @@ from gatehouse.core.errors import (
 from gatehouse.core.notation import is_visible_ascii
 from gatehouse.core.origin import parse_base_url, rejection
 from gatehouse.core.token import ID_CHARS, Pepper, base62
-from gatehouse.core.webhook_signatures import webhook_secret, webhook_signature
-from gatehouse.features.notifications.models import TOPIC, Delivery, Webhook
+from gatehouse.features.notifications.models import (
+    TOPIC,
+    Delivery,
+    Webhook,
+    webhook_secret,
+    webhook_signature,
+)
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.platform.aws import call, create_client
 from gatehouse.platform.db.pool import Pool

@@ -1,7 +1,5 @@
 """Notifications: signature, retries, dead deliveries, and rejected private addresses."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json
@@ -13,8 +11,8 @@ import boto3
 import httpx
 import pytest
 from gatehouse.core.clock import Clock
-from gatehouse.core.webhook_signatures import webhook_signature
 from gatehouse.features.notifications import service
+from gatehouse.features.notifications.models import webhook_signature
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.notifications.service import (
     BACKOFF_S,

@@ -1,12 +1,10 @@
 """Webhook signatures, compared with the vector of the Standard Webhooks libraries."""
 
-from __future__ import annotations
-
 import base64
 
 import pytest
 from gatehouse.core.token import Pepper
-from gatehouse.core.webhook_signatures import (
+from gatehouse.features.notifications.models import (
     webhook_secret,
     webhook_secret_text,
     webhook_signature,

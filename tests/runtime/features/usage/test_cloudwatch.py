@@ -1,7 +1,5 @@
 """Usage in CloudWatch's embedded metric format: valid lines and a bounded number of metrics."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

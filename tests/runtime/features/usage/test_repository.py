@@ -1,7 +1,5 @@
 """Use of keys in PostgreSQL: counters, retention and purge."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -214,19 +212,6 @@ async def test_prune_deletes_old_minutes_only(counting: Counting) -> None:
         len(await counting.total(3600)),
         len(await counting.total(86_400)),
     ) == ([], 1, 1)
-
-
-@pytest.mark.requirement("CG-08")
-async def test_deleted_key_row_deletes_its_use(counting: Counting, database: Database) -> None:
-    add_key(database)
-    counting.use(1)
-    counting.use(1, key="another00000")
-    await counting.flusher.flush()
-    database.sql(f"DELETE FROM api_key WHERE id = '{KEY}'")  # noqa: S608
-    assert await last_used(counting) == {"another00000": NOON}
-    assert (
-        await counting.pool.fetchval("SELECT count(*) FROM usage_count WHERE key_id = $1", KEY) == 0
-    )
 
 
 @pytest.mark.requirement("CG-08")

@@ -1,7 +1,5 @@
 """Usage API: time series, usage of one key, and query bounds."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -440,14 +440,6 @@ CREATE FUNCTION forget_key_use(id text) RETURNS void LANGUAGE sql AS $$
     DELETE FROM key_activity WHERE key_id = $1;
     DELETE FROM key_alert WHERE key_id = $1;
 $$;
-CREATE FUNCTION forget_deleted_key() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM forget_key_use(OLD.id);
-    RETURN OLD;
-END $$;
-CREATE TRIGGER api_key_forget_use AFTER DELETE ON api_key
-    FOR EACH ROW EXECUTE FUNCTION forget_deleted_key();
-
 CREATE FUNCTION forget_purged_key() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE idempotent_request SET sealed = NULL, running = false WHERE target_id = NEW.id;
