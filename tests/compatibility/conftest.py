@@ -1,7 +1,5 @@
 """The local environment, applications that run as its Cores, and their own clients."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

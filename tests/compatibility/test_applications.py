@@ -2,8 +2,6 @@
 settings of the Cores are those of docs/guides/applications.md.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 from collections.abc import Callable

@@ -2,8 +2,6 @@
 `python -m sandbox up`: list pages, change with If-Match, rotate, verify, responses 422 and 429.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

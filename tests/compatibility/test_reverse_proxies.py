@@ -2,8 +2,6 @@
 of Gatehouse. tests/journeys runs the guide with nginx.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from pathlib import Path

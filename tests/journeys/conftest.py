@@ -1,7 +1,5 @@
 """One `sandbox up` for all end-to-end tests, with a separate home folder."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -16,8 +16,6 @@ runs until the end of the page. A reader waits `pause_s` before each command, li
 types.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """A gateway and a console on a local database, which is dumped and restored."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

@@ -1,7 +1,5 @@
 """The guide reader detects output that differs from the page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The commands of the README and of the guides run in order with the output that the pages show."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Key verification, logs and IAM of the services that `make up` starts."""
 
-from __future__ import annotations
-
 import secrets
 
 import boto3

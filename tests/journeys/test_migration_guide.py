@@ -1,7 +1,5 @@
 """The commands of the guide to migrations run with services that have no legacy keys yet."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The deployed synthetic probe requests the running services with its role."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

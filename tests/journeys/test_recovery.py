@@ -5,8 +5,6 @@ checkpoints of the audit trail with KMS. Then the region and its database are lo
 the second region serves a dump of the database (docs/runbooks/recovery.md).
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator, Mapping

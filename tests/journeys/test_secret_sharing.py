@@ -2,8 +2,6 @@
 with IAM enforced.
 """
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -5,8 +5,6 @@ environment are part of the observations.
 Unused permissions have a reason in tests/permissions.toml.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """`make references`: sign-in with Keycloak, configured as in docs/guides/identity-providers.md."""
 
-from __future__ import annotations
-
 import html
 import json
 import re

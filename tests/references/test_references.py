@@ -4,8 +4,6 @@ moto, and one version of PostgreSQL.
 Maven downloads the servers into .gatehouse/references.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess

@@ -89,11 +89,49 @@ def test_failed_migration_leaves_services_unchanged(account: FakeAccount, tmp_pa
     ) in result.stderr
 
 
-def test_failed_preview_stops_the_deployment(account: FakeAccount, tmp_path: Path) -> None:
-    account.preview = 255
-    result = release(account, tmp_path, "deploy", "--yes")
-    assert (result.returncode, account.steps) == (1, ["preview"])
-    assert "pulumi preview exited with 255" in result.stderr
+@pytest.mark.parametrize(
+    ("command", "fields", "status", "steps", "message"),
+    [
+        ("deploy", {"preview": 255}, 1, ["preview"], "pulumi preview exited with 255"),
+        (
+            "deploy",
+            {"describe_error": "AccessDeniedException"},
+            1,
+            ["preview"],
+            "cannot describe the ECS services (AccessDeniedException). Nothing was changed.\n",
+        ),
+        (
+            "rollback",
+            {"pushed": {}},
+            2,
+            [],
+            "gateway has no earlier deployment of another image",
+        ),
+        (
+            "verify",
+            {"undeployed": ("services",)},
+            2,
+            [],
+            "the output 'services' of the stack dev is not deployed yet. Run: make deploy "
+            "ENV=dev\n",
+        ),
+    ],
+)
+def test_command_that_cannot_continue_changes_nothing(
+    account: FakeAccount,
+    tmp_path: Path,
+    command: str,
+    fields: dict[str, object],
+    status: int,
+    steps: list[str],
+    message: str,
+) -> None:
+    for name, value in fields.items():
+        setattr(account, name, value)
+    result = release(account, tmp_path, command, *([] if command == "verify" else ["--yes"]))
+    assert (result.returncode, account.steps, digest(tmp_path)) == (status, steps, NEW)
+    assert message in result.stderr
+    assert "is delegated to" not in result.stdout
 
 
 @pytest.mark.parametrize("stdin", ["", "prod\n"])
@@ -116,25 +154,6 @@ def test_rollback_deploys_previous_image_without_migration(
     assert account.steps == ["preview", "up"]
 
 
-def test_rollback_without_an_earlier_deployment_is_rejected(
-    account: FakeAccount, tmp_path: Path
-) -> None:
-    account.pushed = {}
-    result = release(account, tmp_path, "rollback", "--yes")
-    assert (result.returncode, account.steps, digest(tmp_path)) == (2, [], NEW)
-    assert "gateway has no earlier deployment of another image" in result.stderr
-
-
-def test_error_of_ecs_is_not_a_first_deployment(account: FakeAccount, tmp_path: Path) -> None:
-    account.describe_error = "AccessDeniedException"
-    result = release(account, tmp_path, "deploy", "--yes")
-    assert (result.returncode, account.steps) == (1, ["preview"])
-    assert "is delegated to" not in result.stdout
-    assert result.stderr == (
-        "deploy: cannot describe the ECS services (AccessDeniedException). Nothing was changed.\n"
-    )
-
-
 def test_unconfirmed_rollback_restores_the_stack_file(account: FakeAccount, tmp_path: Path) -> None:
     result = release(account, tmp_path, "rollback", stdin="no\n")
     assert (result.returncode, digest(tmp_path)) == (1, NEW)
@@ -155,18 +174,6 @@ def test_placeholder_image_is_rejected(account: FakeAccount, tmp_path: Path) -> 
     result = release(account, tmp_path, "deploy", "--yes", image=f"sha256:{'0' * 64}")
     assert (result.returncode, account.steps) == (2, [])
     assert "Pulumi.dev.yaml contains no image" in result.stderr
-
-
-def test_output_of_a_partly_deployed_stack_is_rejected(
-    account: FakeAccount, tmp_path: Path
-) -> None:
-    account.undeployed = ("services",)
-    result = release(account, tmp_path, "verify")
-    assert result.returncode == 2
-    assert result.stderr == (
-        "verify: the output 'services' of the stack dev is not deployed yet. Run: make "
-        "deploy ENV=dev\n"
-    )
 
 
 @pytest.mark.requirement("SS-08", "SS-09")

@@ -2,8 +2,6 @@
 an independent table.
 """
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import multiprocessing

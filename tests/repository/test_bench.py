@@ -1,7 +1,5 @@
 """The check of the throughput ratios, and the requests of the benchmark."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

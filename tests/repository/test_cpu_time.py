@@ -1,7 +1,5 @@
 """The CPU time of reading a request or the data of a connection, whatever it contains."""
 
-from __future__ import annotations
-
 import pytest
 
 from tools.fuzz.cpu_time import BUDGET_S, Shape, cpu_s, stored, targets

@@ -2,8 +2,6 @@
 bot.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """A clock whose time is set by a test."""
 
-from __future__ import annotations
-
 from gatehouse.core.clock import Clock
 
 

@@ -1,7 +1,5 @@
 """Real servers: one PostgreSQL and one Redis per test session, one database per test module."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import json

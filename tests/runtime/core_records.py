@@ -1,7 +1,5 @@
 """Registered instances of Cores."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

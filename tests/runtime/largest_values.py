@@ -1,7 +1,5 @@
 """The largest valid value of a type of requests, from the bounds that the type declares."""
 
-from __future__ import annotations
-
 import base64
 import ipaddress
 import random

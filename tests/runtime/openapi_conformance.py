@@ -4,8 +4,6 @@ The examples are bounded and deterministic. `GATEHOUSE_EXAMPLES=200` runs more o
 inputs.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """A psql process that remains connected to a database."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import subprocess

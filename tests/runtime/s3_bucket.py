@@ -1,7 +1,5 @@
 """Fixture `bucket`: an S3 bucket in moto. Test modules import the fixture."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

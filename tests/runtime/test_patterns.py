@@ -5,8 +5,6 @@ that an expression that starts again at each repetition, or backtracks over them
 exponential time.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 import time

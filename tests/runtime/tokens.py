@@ -1,7 +1,5 @@
 """Tokens of API keys that no deployment has issued."""
 
-from __future__ import annotations
-
 import secrets
 
 from gatehouse.core.keys import KeyEnvironment

@@ -144,50 +144,39 @@ PolicyPack("tests", [StackValidationPolicy("T", "t", rule)])
     assert messages(diagnostics, "T") == ["shop dev small"]
 
 
-def test_pack_that_does_not_start_is_reported(tmp_path: Path, project: Project) -> None:
-    pack = write_pack(tmp_path, "import nowhere")
-    with pytest.raises(CheckError) as error:
-        analyze(pack, project, deployment())
-    assert (
-        error.value.message
-        == "Policy pack pack did not start: ModuleNotFoundError: No module named 'nowhere'"
-    )
-
-
-def test_pack_that_prints_before_its_port_is_rejected(tmp_path: Path, project: Project) -> None:
-    with pytest.raises(CheckError) as error:
-        analyze(write_pack(tmp_path, f"print('hello')\n{PACK}"), project, deployment())
-    assert error.value.message == (
-        "Policy pack pack printed 'hello' instead of its port. Remove print calls that run "
-        "before PolicyPack(...)."
-    )
-
-
-def test_pack_that_exits_is_reported(tmp_path: Path, project: Project) -> None:
-    code = """
+_EXITING = """
 import os, sys
 from pulumi_policy import *
 def rule(args, report):
     sys.stderr.write("out of luck\\n"); sys.stderr.flush(); os._exit(3)
 PolicyPack("tests", [ResourceValidationPolicy("T", "t", rule)])
 """
-    with pytest.raises(CheckError) as error:
-        analyze(write_pack(tmp_path, code), project, deployment())
-    assert (
-        error.value.message
-        == f"Policy pack pack failed in Analyze for {STACK}: the process exited: out of luck"
-    )
-
-
-def test_exception_in_a_rule_is_an_error(tmp_path: Path, project: Project) -> None:
-    code = """
+_RAISING = """
 from pulumi_policy import *
 def rule(args, report): raise ValueError("bad rule")
 PolicyPack("tests", [ResourceValidationPolicy("T", "t", rule)])
 """
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import nowhere", "did not start: ModuleNotFoundError: No module named 'nowhere'"),
+        (
+            f"print('hello')\n{PACK}",
+            "printed 'hello' instead of its port. Remove print calls that run before "
+            "PolicyPack(...).",
+        ),
+        (_EXITING, f"failed in Analyze for {STACK}: the process exited: out of luck"),
+        (_RAISING, f"failed in Analyze for {STACK}: bad rule"),
+    ],
+)
+def test_pack_that_fails_is_one_error(
+    tmp_path: Path, project: Project, code: str, message: str
+) -> None:
     with pytest.raises(CheckError) as error:
         analyze(write_pack(tmp_path, code), project, deployment())
-    assert error.value.message == f"Policy pack pack failed in Analyze for {STACK}: bad rule"
+    assert error.value.message == f"Policy pack pack {message}"
 
 
 def test_packs_are_stopped_after_an_error(tmp_path: Path, project: Project) -> None:

@@ -1,7 +1,5 @@
 """Results of provider functions."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -220,6 +220,40 @@ def test_program_error_has_line_and_exception(write: Write, preview: bool) -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("if True print(1)\n", "__main__.py:3: SyntaxError: invalid syntax"),
+        (
+            "topic = aws.sns.Topic('t', name='t')\ntopic.arn.apply(lambda arn: arn['x'])\n",
+            "__main__.py:4: TypeError: string indices must be integers, not 'str'",
+        ),
+        ("raise SystemExit(3)\n", "__main__.py:3: the program exited with status 3."),
+        (
+            "aws.sns.Topic('t')\naws.sns.Topic('t')\n",
+            "__main__.py:4: Duplicate resource URN 'urn:pulumi:dev::tiny::aws:sns/topic:Topic::t'; "
+            "try giving it a unique name (first declared at __main__.py:3).",
+        ),
+        (
+            "pulumi.runtime.invoke('aws:ec2/getNothing:getNothing', {})\n",
+            "__main__.py:3: Without an AWS account, the function aws:ec2/getNothing:getNothing is "
+            "not",
+        ),
+        (
+            "pulumi.Config().require('word')\n",
+            "__main__.py:3: Missing required configuration variable 'tiny:word' "
+            "please set a value using the command `pulumi config set tiny:word <value>`",
+        ),
+        (
+            "pulumi.CustomResource('aws:s3/buckett:Buckett', 'b', {})\n",
+            "the installed pulumi-aws has no resource type aws:s3/buckett:Buckett.",
+        ),
+    ],
+)
+def test_error_of_a_program_has_its_line(write: Write, body: str, message: str) -> None:
+    assert message in failure(write(body))
+
+
 def test_error_in_a_module_has_its_line(write: Write) -> None:
     program = write(
         "import inner\ninner.act()\n", **{"inner.py": "def act():\n    raise ValueError('no')\n"}
@@ -238,46 +272,6 @@ def test_change_within_the_same_second_is_run(
     file.write_text(file.read_text().replace("before", "behind"))
     os.utime(file, (1_000_000_000, 1_000_000_000))
     assert run(program, "dev", FakeProvider(), preview=False).exports == {"word": "behind"}
-
-
-def test_syntax_error_has_its_line(write: Write) -> None:
-    assert failure(write("if True print(1)\n")) == "__main__.py:3: SyntaxError: invalid syntax"
-
-
-def test_failing_apply_is_an_error(write: Write) -> None:
-    program = write("topic = aws.sns.Topic('t', name='t')\ntopic.arn.apply(lambda arn: arn['x'])\n")
-    assert (
-        failure(program) == "__main__.py:4: TypeError: string indices must be integers, not 'str'"
-    )
-
-
-def test_exit_is_an_error(write: Write) -> None:
-    assert (
-        failure(write("raise SystemExit(3)\n"))
-        == "__main__.py:3: the program exited with status 3."
-    )
-
-
-def test_duplicate_urn_is_rejected(write: Write) -> None:
-    program = write("aws.sns.Topic('t')\naws.sns.Topic('t')\n")
-    assert failure(program) == (
-        "__main__.py:4: Duplicate resource URN 'urn:pulumi:dev::tiny::aws:sns/topic:Topic::t'; "
-        "try giving it a unique name (first declared at __main__.py:3)."
-    )
-
-
-def test_unknown_aws_type_is_rejected(write: Write) -> None:
-    program = write("pulumi.CustomResource('aws:s3/buckett:Buckett', 'b', {})\n")
-    assert "the installed pulumi-aws has no resource type aws:s3/buckett:Buckett." in failure(
-        program
-    )
-
-
-def test_unknown_function_is_rejected(write: Write) -> None:
-    message = failure(write("pulumi.runtime.invoke('aws:ec2/getNothing:getNothing', {})\n"))
-    assert message.startswith(
-        "__main__.py:3: Without an AWS account, the function aws:ec2/getNothing:getNothing is not"
-    )
 
 
 def test_disabled_default_provider_is_rejected(write: Write) -> None:
@@ -437,13 +431,6 @@ def test_missing_project_setting_is_rejected(write: Write) -> None:
     assert failure(program) == (
         "Stack 'dev' is missing configuration value 'size'. Add `tiny:size: <value>` to "
         "Pulumi.dev.yaml."
-    )
-
-
-def test_missing_setting_error_has_its_line(write: Write) -> None:
-    assert failure(write("pulumi.Config().require('word')\n")) == (
-        "__main__.py:3: Missing required configuration variable 'tiny:word' "
-        "please set a value using the command `pulumi config set tiny:word <value>`"
     )
 
 

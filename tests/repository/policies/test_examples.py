@@ -1,7 +1,5 @@
 """The example program `leaky` violates more than twenty controls."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

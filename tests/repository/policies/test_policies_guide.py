@@ -1,7 +1,5 @@
 """The pack, levels, exemption and commands of docs/guides/policies.md work."""
 
-from __future__ import annotations
-
 import json
 import re
 import tomllib

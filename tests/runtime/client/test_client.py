@@ -1,7 +1,5 @@
 """The Python clients: retries, idempotency and errors."""
 
-from __future__ import annotations
-
 import gzip
 from dataclasses import dataclass, field
 from types import ModuleType

@@ -1,7 +1,5 @@
 """Addresses of clients behind proxies."""
 
-from __future__ import annotations
-
 import ipaddress
 
 import pytest

@@ -1,7 +1,5 @@
 """Hash chain of the audit trail."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec
@@ -79,19 +77,6 @@ def test_edit_with_new_hash_breaks_at_the_next_row() -> None:
     forged = msgspec.structs.replace(EVENT, outcome="denied")
     previous = rows[1].previous_hash
     rows[1] = AuditRow(2, forged, previous, row_hash(previous, 2, forged))
-    assert first_break(rows) == 3
-
-
-@pytest.mark.parametrize("deleted", [0, 1, 2])
-def test_deleted_row_breaks_the_chain(deleted: int) -> None:
-    rows = chain(4)
-    del rows[deleted]
-    assert first_break(rows) == deleted + 2
-
-
-def test_swapped_rows_break_the_chain() -> None:
-    rows = chain(4)
-    rows[1], rows[2] = rows[2], rows[1]
     assert first_break(rows) == 3
 
 

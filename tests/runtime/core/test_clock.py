@@ -1,7 +1,5 @@
 """Time conversions."""
 
-from __future__ import annotations
-
 import pytest
 from gatehouse.core.clock import rfc3339, timestamp, to_datetime, to_microseconds, to_seconds
 from hypothesis import given

@@ -2,8 +2,6 @@
 checks.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

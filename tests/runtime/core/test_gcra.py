@@ -1,7 +1,5 @@
 """Rate limit arithmetic compared with an exact model."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 from gatehouse.core import gcra

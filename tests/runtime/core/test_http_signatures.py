@@ -1,7 +1,5 @@
 """HTTP message signatures: published vectors, required components and forgeries."""
 
-from __future__ import annotations
-
 import base64
 import hmac
 from typing import Any

@@ -1,7 +1,5 @@
 """Tokens of imported keys: published hash vectors, derived IDs and candidates."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 

@@ -1,7 +1,5 @@
 """Counting in workers before Redis, compared with a model of Redis and with an exact count."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 import pytest

@@ -1,7 +1,5 @@
 """Key lifecycle: possible transitions and final states."""
 
-from __future__ import annotations
-
 import pytest
 from gatehouse.core.keys import KeyState
 from gatehouse.core.lifecycle import (

@@ -1,7 +1,5 @@
 """URLs and addresses of Cores: no ambiguous paths, and no addresses of internal networks."""
 
-from __future__ import annotations
-
 import ipaddress
 
 import pytest

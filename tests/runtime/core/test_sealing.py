@@ -2,8 +2,6 @@
 sealed.
 """
 
-from __future__ import annotations
-
 import pytest
 from gatehouse.core.sealing import seal, unseal
 from gatehouse.core.token import Pepper

@@ -1,7 +1,5 @@
 """Token format: published checksum vectors, digest (RFC 2104) and malformed tokens."""
 
-from __future__ import annotations
-
 import hmac
 
 import pytest

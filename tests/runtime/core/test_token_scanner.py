@@ -1,7 +1,5 @@
 """Key scanner: keys in text with their line numbers, and look-alikes."""
 
-from __future__ import annotations
-
 import base64
 import json
 

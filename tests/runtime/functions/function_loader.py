@@ -2,8 +2,6 @@
 package, with its folder on the path.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The synthetic probe against local HTTP servers and an emulated CloudWatch."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Restart of services after a rotation, against an emulated ECS and Secrets Manager."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any

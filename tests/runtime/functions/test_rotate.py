@@ -1,7 +1,5 @@
 """The rotation function against an emulated Secrets Manager."""
 
-from __future__ import annotations
-
 import base64
 import json
 import logging

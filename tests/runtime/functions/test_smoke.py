@@ -1,7 +1,5 @@
 """The smoke test of a deployment against local HTTP and HTTPS servers."""
 
-from __future__ import annotations
-
 import json
 import logging
 import socket

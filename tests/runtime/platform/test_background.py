@@ -1,7 +1,5 @@
 """Background jobs."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

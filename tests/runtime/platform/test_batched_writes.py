@@ -1,7 +1,5 @@
 """Batched writes are performed in order, before later callbacks, and after a limited number."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

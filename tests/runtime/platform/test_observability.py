@@ -1,7 +1,5 @@
 """Request log lines: same format as other lines, batched, none lost or reordered."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import json

@@ -1,7 +1,5 @@
 """Invalid environment variables: the error names the variable and never prints its value."""
 
-from __future__ import annotations
-
 import base64
 import json
 

@@ -1,7 +1,5 @@
 """CPU time of requests to an application, without a server, and heads that are costly to read."""
 
-from __future__ import annotations
-
 import ast
 import asyncio
 import json

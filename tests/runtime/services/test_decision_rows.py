@@ -1,7 +1,5 @@
 """A row that is added to the decision applies wherever a key is used."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 from typing import Any

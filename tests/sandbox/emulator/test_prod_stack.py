@@ -3,8 +3,6 @@ is sufficient, what the emulator adds to moto has an effect, and the data bucket
 object versions and from its replica (docs/runbooks/recovery.md).
 """
 
-from __future__ import annotations
-
 import json
 import re
 import secrets

@@ -1,7 +1,5 @@
 """A directory with files that the agent serves or rejects, and the agent's application."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """Files and listings of a Core, and rejected paths."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import threading

@@ -1,7 +1,5 @@
 """HTTP interface of the agent: authentication, validators and ranges."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.runtime.commands.agent.conftest import SECRET, Agent

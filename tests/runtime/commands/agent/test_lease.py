@@ -1,7 +1,5 @@
 """Lease of an agent: registration, renewal, change of address, loss and release."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Callable

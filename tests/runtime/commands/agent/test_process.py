@@ -1,7 +1,5 @@
 """The agent process: it listens before it registers and releases its lease at shutdown."""
 
-from __future__ import annotations
-
 import json
 import os
 import queue

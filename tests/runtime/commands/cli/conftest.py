@@ -1,7 +1,5 @@
 """Fixtures: the `gatehouse` command and a running console."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import gc

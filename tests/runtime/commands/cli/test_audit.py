@@ -1,7 +1,5 @@
 """`gatehouse audit` offline: manipulated exports and checkpoints."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

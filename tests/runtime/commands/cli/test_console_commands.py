@@ -1,7 +1,5 @@
 """Commands against a running console: keys, sessions, credentials and errors."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`gatehouse scan`: files, directories, standard input, and the pre-commit hook."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """`gatehouse secrets` against a running console and a running sharing service."""
 
-from __future__ import annotations
-
 import json
 import secrets
 import stat

@@ -1,7 +1,5 @@
 """Tokens in any argument or option of the command line are not printed."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

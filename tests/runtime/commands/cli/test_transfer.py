@@ -1,7 +1,5 @@
 """`gatehouse import` and `gatehouse export`."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

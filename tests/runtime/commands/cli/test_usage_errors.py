@@ -1,7 +1,5 @@
 """Usage errors: one line, a fix, and the exit code."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Checkpoints of the audit trail: signers, archives and the checkpointer."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field

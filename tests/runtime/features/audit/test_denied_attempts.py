@@ -1,7 +1,5 @@
 """Denied attempts in the audit trail."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 

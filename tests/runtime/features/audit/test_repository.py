@@ -1,7 +1,5 @@
 """Audit trail in PostgreSQL."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator

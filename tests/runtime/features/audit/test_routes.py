@@ -1,7 +1,5 @@
 """Audit trail API: filters, NDJSON and CSV export."""
 
-from __future__ import annotations
-
 import json
 
 import msgspec

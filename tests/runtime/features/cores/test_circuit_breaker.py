@@ -1,7 +1,5 @@
 """Circuit breaker and retry budget: transitions and bounds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

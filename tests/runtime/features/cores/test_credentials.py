@@ -1,7 +1,5 @@
 """Values of the secrets with the credentials of Cores, and the URLs to which they are sent."""
 
-from __future__ import annotations
-
 import json
 
 import msgspec

@@ -1,7 +1,5 @@
 """Health checks of one worker, without a gateway process."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """Selection of an instance: requests in progress, health, open and half-open circuit breakers."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

@@ -1,7 +1,5 @@
 """Reports of gateway workers about instances: windows, percentiles and sums."""
 
-from __future__ import annotations
-
 import math
 
 import msgspec

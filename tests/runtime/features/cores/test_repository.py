@@ -1,7 +1,5 @@
 """The Cores in the memory of a gateway worker."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any, ClassVar
 

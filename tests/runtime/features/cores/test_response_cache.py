@@ -1,7 +1,5 @@
 """Response cache: bounds, storable responses and updates by a 304."""
 
-from __future__ import annotations
-
 import pytest
 from gatehouse.features.cores.response_cache import (
     CachedResponse,

@@ -1,7 +1,5 @@
 """Cores at the console: list of Cores, and removal of a registration."""
 
-from __future__ import annotations
-
 import pytest
 from gatehouse.features.cores.circuit_breaker import CircuitState
 from gatehouse.features.cores.reports import InstanceReport, bucket_of

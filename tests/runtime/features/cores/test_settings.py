@@ -2,8 +2,6 @@
 the stored row and the documentation.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -2,8 +2,6 @@
 header and claims.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator

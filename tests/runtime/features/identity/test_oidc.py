@@ -1,7 +1,5 @@
 """Users with an ID token from the configured issuer: token validation and roles."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import dataclasses

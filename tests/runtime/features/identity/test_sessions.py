@@ -1,7 +1,5 @@
 """Console sessions: sign-in, cross-site requests and step-up authentication."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

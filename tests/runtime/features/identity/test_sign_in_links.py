@@ -1,7 +1,5 @@
 """One-time sign-in links: each starts one session with the credential that created the link."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,8 +1,6 @@
 """The decisions on the fields of a key (core/key_fields.py): they are complete, and the API, the
 audit trail, the purge, searches and the database follow them."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

@@ -1,7 +1,5 @@
 """Lists of many keys use indexes, whatever they are filtered by."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Keys in the management API: creation, revocation and lists, on a real database."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any

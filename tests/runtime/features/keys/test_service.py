@@ -1,7 +1,5 @@
 """Key lifecycle in the management API, on a real database."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import replace
 from datetime import datetime

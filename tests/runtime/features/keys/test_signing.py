@@ -1,7 +1,5 @@
 """Public keys of API keys in the management API: formats, rotation and administrators."""
 
-from __future__ import annotations
-
 import base64
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Operations of a running console: log level, slow statements and health."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import json

@@ -1,7 +1,5 @@
 """Records and rejects the AWS calls that services make."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """Fixture `sharing`: the secret sharing services on the AWS emulator, with one clock."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack

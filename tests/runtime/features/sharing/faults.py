@@ -1,7 +1,5 @@
 """AWS calls that fail before or after they take effect."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """Callers of the console with API keys of their own."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from tests.runtime.console_client import Console

@@ -2,8 +2,6 @@
 reason in services.py.
 """
 
-from __future__ import annotations
-
 import asyncio
 import signal
 from typing import Any

@@ -2,8 +2,6 @@
 not import the AWS emulator: the import takes two seconds of CPU time.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, replace
 from typing import Any

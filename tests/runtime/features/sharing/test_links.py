@@ -2,8 +2,6 @@
 and receipts.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

@@ -2,8 +2,6 @@
 of DynamoDB.
 """
 
-from __future__ import annotations
-
 import asyncio
 
 import msgspec

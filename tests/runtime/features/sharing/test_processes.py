@@ -2,8 +2,6 @@
 minutes.
 """
 
-from __future__ import annotations
-
 import asyncio
 import multiprocessing
 import os

@@ -1,7 +1,5 @@
 """`make references`: Prometheus accepts the metrics of the console and of the sharing service."""
 
-from __future__ import annotations
-
 import subprocess
 
 import pytest

@@ -2,8 +2,6 @@
 owners.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 

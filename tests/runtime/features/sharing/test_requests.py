@@ -1,7 +1,5 @@
 """Secret requests at the console: create, read and revoke, by role and owner."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Management of secrets at the console: create, read, change and revoke, by role and owner."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import AsyncIterator
 from typing import Any

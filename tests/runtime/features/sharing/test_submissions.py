@@ -1,7 +1,5 @@
 """Secret requests: exactly one submission becomes a secret, which only the requester can open."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import Sequence

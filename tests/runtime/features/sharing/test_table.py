@@ -2,8 +2,6 @@
 DynamoDB does not process completely.
 """
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Published test vectors for links and encryption (docs/sharing-vectors.json)."""
 
-from __future__ import annotations
-
 import base64
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Background work on secrets: audit events, deletion with a receipt, orphans and notifications."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import json

@@ -1,7 +1,5 @@
 """Legacy files in S3: purged keys are removed, also during concurrent writes."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import secrets

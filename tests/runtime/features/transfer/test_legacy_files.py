@@ -1,7 +1,5 @@
 """Legacy files: every format, and removal of entries."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from typing import Any

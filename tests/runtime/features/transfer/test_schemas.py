@@ -1,7 +1,5 @@
 """Rows of imported files: any row is accepted or rejected, and never quoted."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

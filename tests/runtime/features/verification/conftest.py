@@ -1,7 +1,5 @@
 """A gateway worker's view of a real database."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

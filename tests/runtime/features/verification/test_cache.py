@@ -1,7 +1,5 @@
 """Key cache: newer versions win, revoked keys stay revoked, and late loads restore nothing."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 from gatehouse.core.keys import KeyId, KeyRecord, KeyState

@@ -2,8 +2,6 @@
 staleness.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

@@ -1,7 +1,5 @@
 """Rate limits in a cluster of three Redis processes, with one hash tag per shard."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Rate limits with and without Redis, several workers, and failures of Redis and of workers."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

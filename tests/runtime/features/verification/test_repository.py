@@ -1,7 +1,5 @@
 """Migration of keys to a new pepper generation on a real database, and the prefilter of key IDs."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The work of a denial does not depend on whether the key exists."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Calls to AWS services: a bounded number at the same time, and a bounded wait."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Objects in S3: their size is bounded, and so is the wait for S3."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -1,7 +1,5 @@
 """Secrets Manager that does not respond, or does not let the role read a secret."""
 
-from __future__ import annotations
-
 import pytest
 from gatehouse.core.errors import NotFound, Unavailable
 from gatehouse.platform.aws import secrets_manager

@@ -1,7 +1,5 @@
 """Database login: URL, TLS and IAM tokens."""
 
-from __future__ import annotations
-
 import ssl
 from urllib.parse import parse_qs
 

@@ -1,7 +1,5 @@
 """Constraints on `api_key` that hold regardless of the application."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 import pytest

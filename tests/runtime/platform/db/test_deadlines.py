@@ -2,8 +2,6 @@
 while a statement waits.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Migrations, and the privileges of the application's role."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Connection pool: errors, and conditions."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

@@ -1,7 +1,5 @@
 """Routing, error responses and the log of an application."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any

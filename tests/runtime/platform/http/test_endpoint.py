@@ -1,7 +1,5 @@
 """Services that handlers take."""
 
-from __future__ import annotations
-
 from typing import Any, NewType
 
 import pytest

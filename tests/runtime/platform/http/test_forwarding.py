@@ -2,8 +2,6 @@
 rejected.
 """
 
-from __future__ import annotations
-
 import re
 from fnmatch import fnmatchcase
 from urllib.parse import quote, unquote_to_bytes

@@ -1,7 +1,5 @@
 """Readiness with probes of dependencies that do not respond."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

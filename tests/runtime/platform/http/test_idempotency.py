@@ -1,7 +1,5 @@
 """Idempotency-Key of console requests (draft-ietf-httpapi-idempotency-key-header)."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Listening sockets: no connection that a client has established is reset."""
 
-from __future__ import annotations
-
 import asyncio
 import resource
 import socket

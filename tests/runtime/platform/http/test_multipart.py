@@ -1,7 +1,5 @@
 """multipart/form-data forms: arbitrary splits of the bytes, and malformed bodies."""
 
-from __future__ import annotations
-
 import pytest
 from gatehouse.core.errors import BadRequest
 from gatehouse.platform.http.multipart import MultipartForm, Part

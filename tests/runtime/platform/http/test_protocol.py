@@ -1,7 +1,5 @@
 """Deadlines and bounds of connections, on raw sockets."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import ipaddress

@@ -1,7 +1,5 @@
 """Rules for the head of a request, without a connection (see also test_protocol.py)."""
 
-from __future__ import annotations
-
 import pytest
 from gatehouse.core.errors import BadRequest
 from gatehouse.platform.http import request_head

@@ -1,7 +1,5 @@
 """A stopping server: no request that a client has sent is lost."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import socket

@@ -1,7 +1,5 @@
 """TLS of a service, with the client of the Python standard library."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

@@ -1,7 +1,5 @@
 """JSON bodies of requests to the console: media type, encoding, strict parsing and size limit."""
 
-from __future__ import annotations
-
 import json
 import threading
 from contextlib import suppress

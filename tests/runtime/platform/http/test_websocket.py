@@ -2,8 +2,6 @@
 implementation.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

@@ -2,8 +2,6 @@
 back-pressure and TLS.
 """
 
-from __future__ import annotations
-
 import asyncio
 import datetime
 import ipaddress

@@ -1,7 +1,5 @@
 """Client of Redis: credentials, readiness, and failures."""
 
-from __future__ import annotations
-
 import asyncio
 import datetime
 import ssl

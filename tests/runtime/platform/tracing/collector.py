@@ -1,7 +1,5 @@
 """A collector whose spans tests can wait for."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterator

@@ -2,8 +2,6 @@
 and invalid values.
 """
 
-from __future__ import annotations
-
 import re
 import time
 

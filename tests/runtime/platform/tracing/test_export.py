@@ -1,7 +1,5 @@
 """Export of spans: never blocks, bounded, lost spans are counted."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json

@@ -1,7 +1,5 @@
 """Sampling of requests, and spans of calls."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import json

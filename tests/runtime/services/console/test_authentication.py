@@ -1,7 +1,5 @@
 """Authentication at the console: denied credentials and their audit events."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

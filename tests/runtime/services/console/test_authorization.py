@@ -1,7 +1,5 @@
 """Roles at the console: permissions for each endpoint, and no privilege escalation."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Background jobs of the console, as configured."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

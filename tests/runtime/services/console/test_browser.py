@@ -2,8 +2,6 @@
 remains after sign-out.
 """
 
-from __future__ import annotations
-
 import re
 
 from playwright.async_api import Browser, expect

@@ -2,8 +2,6 @@
 for the registration.
 """
 
-from __future__ import annotations
-
 import subprocess
 
 import pytest

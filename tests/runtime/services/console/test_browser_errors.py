@@ -2,8 +2,6 @@
 dialogs give the focus back.
 """
 
-from __future__ import annotations
-
 import re
 
 import pytest

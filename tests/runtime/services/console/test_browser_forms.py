@@ -5,8 +5,6 @@ A change that the web UI can make and that is missing in ACTS fails
 `test_list_contains_every_change`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

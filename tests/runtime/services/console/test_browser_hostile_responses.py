@@ -5,8 +5,6 @@ field is tested without a change here. `page_of` fails on violations of the cont
 script errors and requests to other origins.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

@@ -2,8 +2,6 @@
 English, in three time zones.
 """
 
-from __future__ import annotations
-
 import re
 
 import pytest

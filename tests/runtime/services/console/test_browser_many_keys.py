@@ -2,8 +2,6 @@
 depend on the number of keys.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -2,8 +2,6 @@
 and size of the first load.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

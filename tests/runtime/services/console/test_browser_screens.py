@@ -2,8 +2,6 @@
 checkpoints.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 connections and ended sessions.
 """
 
-from __future__ import annotations
-
 import re
 
 from gatehouse.features.usage.models import UsageBatch, UsageRow

@@ -1,7 +1,5 @@
 """The CPU time of the handlers of the console, with the largest valid requests and responses."""
 
-from __future__ import annotations
-
 import base64
 import ipaddress
 import itertools

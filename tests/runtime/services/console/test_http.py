@@ -1,7 +1,5 @@
 """Properties of all console responses: problem documents, security headers, logs and health."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from itertools import islice

@@ -1,7 +1,5 @@
 """Lockout after failed authentication, per client address and credential."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import httpx

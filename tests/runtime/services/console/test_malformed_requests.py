@@ -1,7 +1,5 @@
 """Malformed requests to the console: each gets one problem document and changes nothing."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -2,8 +2,6 @@
 kinds. `test_authorization.py` calls every operation with every role.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Issued tokens appear in no log, audit event, problem document, metric or table."""
 
-from __future__ import annotations
-
 import json
 import re
 import secrets

@@ -1,7 +1,5 @@
 """Traces of requests to the console."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

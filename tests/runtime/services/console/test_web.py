@@ -2,8 +2,6 @@
 types with the API.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import re

@@ -1,7 +1,5 @@
 """The web UI in headless Chromium: a server, sign-in and navigation."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 
 import pytest

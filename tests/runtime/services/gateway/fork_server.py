@@ -5,8 +5,6 @@ A gateway is a process in a session of its own, with its own environment and log
 process of the tests ends.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import gc

@@ -1,7 +1,5 @@
 """Core agents as processes behind a running gateway: drain, crash and watch mode."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

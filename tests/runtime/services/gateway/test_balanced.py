@@ -2,8 +2,6 @@
 one by one under load.
 """
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import json

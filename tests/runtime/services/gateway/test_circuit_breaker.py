@@ -1,7 +1,5 @@
 """Circuit breakers and retries of a running gateway, with Cores that are down, silent or broken."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack

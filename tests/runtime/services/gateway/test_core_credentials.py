@@ -1,7 +1,5 @@
 """Credentials that a gateway reads from Secrets Manager and adds to the requests to a Core."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator

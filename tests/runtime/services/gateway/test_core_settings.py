@@ -2,8 +2,6 @@
 format of errors. The clients are real: git, pip, httpx and the browser's headers.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import functools

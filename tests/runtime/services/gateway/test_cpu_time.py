@@ -1,7 +1,5 @@
 """The CPU time of the handlers of the gateway, with the largest requests, keys and Cores."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

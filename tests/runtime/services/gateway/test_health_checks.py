@@ -1,7 +1,5 @@
 """Health checks of a running gateway, and the reservation of checks by several workers."""
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator

@@ -1,7 +1,5 @@
 """Imported keys at a running gateway, used with their original tokens."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import hashlib

@@ -2,8 +2,6 @@
 read the new generation.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json

@@ -1,7 +1,5 @@
 """Key restrictions, credits, rotation, purge and pepper rotation at a running gateway."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import secrets

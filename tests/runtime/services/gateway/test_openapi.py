@@ -1,7 +1,5 @@
 """Conformance of the gateway with its OpenAPI document, with several keys."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

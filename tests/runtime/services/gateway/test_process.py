@@ -1,7 +1,5 @@
 """A gateway process: start, failing dependencies, log level, features and shutdown."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import dataclasses

@@ -1,7 +1,5 @@
 """Proxy of a running gateway: forwarded requests and responses, and errors."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

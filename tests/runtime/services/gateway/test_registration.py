@@ -1,7 +1,5 @@
 """Core registration at a running gateway: leases, take-over, rejected URLs and audit events."""
 
-from __future__ import annotations
-
 import base64
 import hmac
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """Response cache of a running gateway: files are revalidated by each request."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ The assertions compare values that the gateways report (`decided_at`, `staleness
 the time of the confirmation, not durations.
 """
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import json

@@ -2,8 +2,6 @@
 that answers every request in a task.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

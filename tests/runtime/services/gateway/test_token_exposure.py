@@ -2,8 +2,6 @@
 response, log, metric or store.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -2,8 +2,6 @@
 IDs in logs and problems.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import secrets

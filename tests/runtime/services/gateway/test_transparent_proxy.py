@@ -2,8 +2,6 @@
 cookies and the forms of HTTP that clients use.
 """
 
-from __future__ import annotations
-
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -108,18 +106,6 @@ async def test_upload_location_is_at_the_gateway(
     await client.patch(upload, headers={"Upload-Offset": "0"})
     line, headers, _ = core.last
     assert (line, headers["upload-offset"]) == ("PATCH /uploads/7 HTTP/1.1", "0")
-
-
-async def test_core_knows_its_address_at_the_gateway(
-    client: httpx.AsyncClient, core: Application
-) -> None:
-    await client.get("x")
-    headers = core.last[1]
-    assert headers["forwarded"] == 'for="127.0.0.1";proto=http;host="gateway.test"'
-    assert (headers["x-forwarded-prefix"], headers["x-forwarded-host"]) == (
-        "/cores/docs",
-        "gateway.test",
-    )
 
 
 async def test_webdav_destination_is_a_path_of_the_core(

@@ -1,7 +1,5 @@
 """POST and GET /v1/keys/verify at a running gateway: codes, responses and revocation."""
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import UTC, datetime, timedelta

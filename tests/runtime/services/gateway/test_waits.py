@@ -2,8 +2,6 @@
 PostgreSQL.
 """
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 import os

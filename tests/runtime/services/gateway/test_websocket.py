@@ -2,8 +2,6 @@
 Core, and with raw sockets.
 """
 
-from __future__ import annotations
-
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

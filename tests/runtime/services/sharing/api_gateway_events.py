@@ -1,8 +1,6 @@
 """Events as a REST API sends them to a function (API Gateway developer guide, "Input format of a
 Lambda function for proxy integration"), with example values."""
 
-from __future__ import annotations
-
 import base64
 from typing import Any
 

@@ -6,8 +6,6 @@ is missing, the tests are skipped with the command that installs it. Tests open 
 only, so that every test fails on errors of a page.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

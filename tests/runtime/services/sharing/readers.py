@@ -2,8 +2,6 @@
 or receives content, in processes of both deployment forms.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json

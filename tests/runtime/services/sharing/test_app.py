@@ -1,7 +1,5 @@
 """The sharing service: its page and health endpoints."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The recipient pages in headless Chromium, with and without JavaScript."""
 
-from __future__ import annotations
-
 import base64
 import os
 import re

@@ -2,8 +2,6 @@
 metrics, errors, tables or names.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import json

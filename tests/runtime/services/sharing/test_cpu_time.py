@@ -1,7 +1,5 @@
 """The CPU time of the handlers of the sharing service, with the largest requests and secrets."""
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Awaitable, Callable
 from functools import partial

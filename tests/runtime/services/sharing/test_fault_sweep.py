@@ -5,8 +5,6 @@ A use never has two readers, a reported revocation is never lost, and the repeti
 the intended state.
 """
 
-from __future__ import annotations
-
 import json
 from functools import partial
 

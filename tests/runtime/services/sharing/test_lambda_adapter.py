@@ -1,7 +1,5 @@
 """Translation of API Gateway events to ASGI requests, and of responses to API Gateway."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

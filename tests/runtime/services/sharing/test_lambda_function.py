@@ -1,7 +1,5 @@
 """The sharing service as a Lambda function: same responses as in a container, and its settings."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import importlib

@@ -2,8 +2,6 @@
 OpenAPI documents.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

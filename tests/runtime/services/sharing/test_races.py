@@ -4,8 +4,6 @@ get the content. Clients compete for the only submission of a request in the sam
 `GATEHOUSE_RACE_ROUNDS=200` runs 200 rounds with 64 readers. The default is smaller.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import time

@@ -1,7 +1,5 @@
 """Recipient pages and the link API over HTTP: only a POST request counts as a use."""
 
-from __future__ import annotations
-
 import gzip
 import html
 import io

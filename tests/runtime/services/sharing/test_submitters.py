@@ -2,8 +2,6 @@
 look the same.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import AsyncIterator
 from typing import Any

@@ -2,8 +2,6 @@
 service responds to /healthz.
 """
 
-from __future__ import annotations
-
 import asyncio
 import io
 import json
