@@ -32,6 +32,35 @@ def migrate(
     output: the stack output `migration`. Raises ValueError if the output has no task definition,
     subnets or security group, DeploymentFailed if the migration does not succeed, and ClientError.
     """
+    arn = _start(ecs, cluster, output)
+    task_id = arn.rpartition("/")[2]
+    try:
+        ecs.get_waiter("tasks_stopped").wait(
+            cluster=cluster,
+            tasks=[arn],
+            WaiterConfig={"Delay": poll_s, "MaxAttempts": max(1, timeout_s // poll_s)},
+        )
+    except WaiterError as exc:
+        raise DeploymentFailed(
+            f"the migration task {task_id} is still running after {timeout_s} s; check it before "
+            f"you retry"
+        ) from exc
+    (task,) = ecs.describe_tasks(cluster=cluster, tasks=[arn])["tasks"]
+    codes = {container["name"]: container.get("exitCode") for container in task["containers"]}
+    code = codes.get(CONTAINER)
+    if code != 0:
+        # A container without an exit code did not start: the image could not be pulled or a secret
+        # could not be read.
+        text = "did not start" if code is None else f"exited with {code}"
+        raise DeploymentFailed(
+            f"the migration task {task_id} failed: {CONTAINER} {text}. "
+            f"{task.get('stoppedReason', '')}\nLogs: make logs ENV={stack.name} PROCESS=migrate"
+        )
+    return task_id
+
+
+def _start(ecs: Any, cluster: str, output: Mapping[str, Any]) -> str:
+    """Start the task. Returns its ARN."""
     missing = [key for key in ("taskDefinition", "subnets", "securityGroup") if not output.get(key)]
     if missing:
         raise ValueError(
@@ -58,34 +87,4 @@ def migrate(
         raise DeploymentFailed(
             f"ECS did not start the migration task: {reasons or 'no reason was reported'}"
         )
-    arn = str(response["tasks"][0]["taskArn"])
-    task_id = arn.rpartition("/")[2]
-    try:
-        ecs.get_waiter("tasks_stopped").wait(
-            cluster=cluster,
-            tasks=[arn],
-            WaiterConfig={"Delay": poll_s, "MaxAttempts": max(1, timeout_s // poll_s)},
-        )
-    except WaiterError as exc:
-        raise DeploymentFailed(
-            f"the migration task {task_id} is still running after {timeout_s} s; check it before "
-            f"you retry"
-        ) from exc
-    (task,) = ecs.describe_tasks(cluster=cluster, tasks=[arn])["tasks"]
-    code = next(
-        (
-            container.get("exitCode")
-            for container in task["containers"]
-            if container["name"] == CONTAINER
-        ),
-        None,
-    )
-    if code != 0:
-        # A container without an exit code did not start: the image could not be pulled or a secret
-        # could not be read.
-        text = "did not start" if code is None else f"exited with {code}"
-        raise DeploymentFailed(
-            f"the migration task {task_id} failed: {CONTAINER} {text}. "
-            f"{task.get('stoppedReason', '')}\nLogs: make logs ENV={stack.name} PROCESS=migrate"
-        )
-    return task_id
+    return str(response["tasks"][0]["taskArn"])

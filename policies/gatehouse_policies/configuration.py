@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gatehouse_policies import catalogue
-from gatehouse_policies.engine.rule import ENVIRONMENTS, Level, Rule
+from gatehouse_policies.engine.rule import ENVIRONMENTS, Control, Level, Rule
 from gatehouse_policies.errors import CheckError
 
 LISTS: Mapping[str, tuple[tuple[str, str], ...]] = {
@@ -176,27 +176,27 @@ def _rule_config(id: str, value: Any, place: str) -> dict[str, Any]:
             f"{config['enforcementLevel']!r}."
         )
     control = catalogue.find(id)
-    if control is None:
-        if id.startswith("GH-"):
-            raise CheckError(f"{place}: there is no rule {id}. Copy the ID from a report.")
-        if catalogue.find(id.upper()) is not None:
-            raise CheckError(f"{place}: there is no rule {id}. Write {id.upper()}.")
-        return config
+    if control is not None:
+        _check_parameters(id, control, config, place)
+    elif id.startswith("GH-"):
+        raise CheckError(f"{place}: there is no rule {id}. Copy the ID from a report.")
+    elif catalogue.find(id.upper()) is not None:
+        raise CheckError(f"{place}: there is no rule {id}. Write {id.upper()}.")
+    return config
+
+
+def _check_parameters(id: str, control: Control, config: Mapping[str, Any], place: str) -> None:
     numbers, lists = (control.settings, control.lists) if isinstance(control, Rule) else ({}, {})
     for name, parameter in config.items():
         if name in lists:
             _strings(parameter, f"{place}.{name}")
         elif name in numbers:
-            if (
-                isinstance(parameter, bool)
-                or not isinstance(parameter, int | float)
-                or not 0 <= parameter < math.inf
-            ):
+            is_number = isinstance(parameter, int | float) and not isinstance(parameter, bool)
+            if not is_number or not 0 <= parameter < math.inf:
                 raise CheckError(f"{place}.{name} must be a number that is not negative.")
         elif name != "enforcementLevel":
             known = ", ".join(["enforcementLevel", *numbers, *lists])
             raise CheckError(f"{place}: {id} has no parameter {name!r}. Parameters: {known}.")
-    return config
 
 
 def _strings(value: Any, place: str) -> list[str]:

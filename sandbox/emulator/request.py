@@ -203,22 +203,26 @@ class CreateRequest:
         shape, named = self.input_shape(call), dict(parameters or {})
         if shape is None:
             return named
-        known = {normalized(name): value for name, value in self.scope.items()}
         has_id = id_name in shape.members and id_name not in shape.required_members
         for name, member in shape.members.items():
-            is_list, form = isinstance(member, ListShape), normalized(name)
-            forms = (form, form.removesuffix("s")) if is_list else (form,)
-            value = next((known[form] for form in forms if form in known), None)
-            wanted = name in shape.required_members or (
-                name == id_name if has_id else name in self.scope and member.type_name == "string"
-            )
-            if value is not None and wanted and name not in named:
-                named[name] = [value] if is_list and not isinstance(value, list) else value
+            is_named = name == id_name if has_id else name in self.scope
+            is_wanted = is_named and (has_id or member.type_name == "string")
+            value = self._known(name, member)
+            if value is not None and (is_wanted or name in shape.required_members):
+                named.setdefault(name, _of_form(member, value))
         missing = [name for name in shape.required_members if name not in named]
         if len(missing) == 1:
-            is_list = isinstance(shape.members[missing[0]], ListShape)
-            named[missing[0]] = [self.identity] if is_list else self.identity
+            named[missing[0]] = _of_form(shape.members[missing[0]], self.identity)
         return named
+
+    def _known(self, name: str, member: Shape) -> Any:
+        """The parameter or result of the creation with the name of a member, or None."""
+        known = {normalized(other): value for other, value in self.scope.items()}
+        form = normalized(name)
+        value = known.get(form)
+        if value is None and isinstance(member, ListShape):
+            return known.get(form.removesuffix("s"))
+        return value
 
     def is_of_type(self, prefix: str) -> bool:
         """True if the prefix of an API name, such as "dbinstance" in DBInstanceArn, is the type of
@@ -412,6 +416,11 @@ class ChangeRequest(CreateRequest):
     def tag_parameters(self, call: str) -> dict[str, Any]:
         """The merged tags as a parameter of the operation."""
         return self._tag_parameters(self.input_shape(call), "")
+
+
+def _of_form(shape: Shape, value: Any) -> Any:
+    """The value, or a list of it if the shape is a list."""
+    return [value] if isinstance(shape, ListShape) and not isinstance(value, list) else value
 
 
 def normalized(name: str) -> str:

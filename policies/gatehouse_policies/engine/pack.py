@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -68,12 +68,9 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
         for rule in rules
         if rule.scope == "stack"
     ]
-    policies += _meta_policies(
-        state,
-        own,
-        lambda control: control in own or (bool(everywhere) and control not in known),
-        stack_environment,
-    )
+    policies += _MetaPolicies(
+        state, own, lambda control: control in own or (bool(everywhere) and control not in known)
+    ).policies(stack_environment)
     return ApplicablePolicies(
         policies, {rule.id: rule.types for rule in rules}, state.record_inputs
     )
@@ -185,20 +182,32 @@ def _metadata(control: Control, env: str) -> dict[str, Any]:
     }
 
 
-def _meta_policies(
-    state: DeploymentState, own: frozenset[str], reports: Callable[[str], bool], env: str
-) -> list[Policy]:
-    """The meta policies. `reports` returns True for a control whose invalid exemptions this pack
-    reports.
+@dataclass(frozen=True)
+class _MetaPolicies:
+    """Reports what the results of the rules say about a deployment as a whole.
+
+    own: controls of this pack. reports: returns True for a control whose invalid exemptions this
+    pack reports.
     """
 
-    def results(args: StackValidationArgs) -> list[Result]:
-        return state.results({resource.urn for resource in args.resources})
+    state: DeploymentState
+    own: frozenset[str]
+    reports: Callable[[str], bool]
 
-    def unknown(accepted: bool, args: StackValidationArgs, report: Report) -> None:
+    def policies(self, env: str) -> list[Policy]:
+        reporters = (
+            (meta_policies.BROKEN, self.broken),
+            (meta_policies.EXEMPTION_USED, self.exempted),
+            (meta_policies.EXEMPTION_INVALID, self.invalid),
+            (meta_policies.UNDECIDED, partial(self.unknown, False)),
+            (meta_policies.UNDECIDED_ALLOWED, partial(self.unknown, True)),
+        )
+        return [StackPolicy(validate=report, **_metadata(rule, env)) for rule, report in reporters]
+
+    def unknown(self, accepted: bool, args: StackValidationArgs, report: Report) -> None:
         """Reports each unknown property once, with the rules that need it."""
         rules: dict[tuple[str, str, str], list[str]] = {}
-        for result in results(args):
+        for result in self._results(args):
             undecided = ((path, "") for path in result.decision.undecided)
             paths = result.decision.allowed if accepted else undecided
             for path, reason in paths if result.exemption is None else ():
@@ -209,45 +218,33 @@ def _meta_policies(
             outcome = f", which is accepted: {reason}" if accepted else f". Fix: {remedy}"
             report(f"{subject}{outcome}", urn)
 
-    def broken(args: StackValidationArgs, report: Report) -> None:
-        for result in results(args):
+    def broken(self, args: StackValidationArgs, report: Report) -> None:
+        for result in self._results(args):
             if error := result.decision.broken:
                 text = f"rule {result.rule} raised {error} on {result.urn}"
                 report(f"{text}. Fix: {meta_policies.BROKEN.remedy}", result.urn)
 
-    def exempted(args: StackValidationArgs, report: Report) -> None:
+    def exempted(self, args: StackValidationArgs, report: Report) -> None:
+        """Reports the exemptions that resources use, and those of this pack that none uses."""
         used = set()
-        for result in results(args):
+        for result in self._results(args):
             if entry := result.exemption:
                 used.add(entry.number)
                 expiry = f"until {entry.expires} by {entry.owner} ({entry.ticket})"
                 text = f"{result.rule} is exempted for {result.urn} {expiry}: {entry.reason}"
                 report(text, result.urn)
         any_urn = args.resources[0].urn if args.resources else ""
-        for entry in state.exemptions.active:
-            if (
-                entry.control in own
-                and entry.number not in used
-                and entry.applies_to_stack(any_urn)
-            ):
-                text = (
-                    f"exemption {entry.number} ({entry.control}, {entry.ticket}) is not "
-                    f"used by any resource"
-                )
-                report(f"{text}. Fix: {meta_policies.UNUSED_REMEDY}", None)
+        for entry in self.state.exemptions.active:
+            unused = entry.control in self.own and entry.number not in used
+            if unused and entry.applies_to_stack(any_urn):
+                subject = f"exemption {entry.number} ({entry.control}, {entry.ticket})"
+                remedy = meta_policies.UNUSED_REMEDY
+                report(f"{subject} is not used by any resource. Fix: {remedy}", None)
 
-    def invalid(args: StackValidationArgs, report: Report) -> None:
-        for control, error in state.exemptions.errors:
-            if reports(control):
+    def invalid(self, args: StackValidationArgs, report: Report) -> None:
+        for control, error in self.state.exemptions.errors:
+            if self.reports(control):
                 report(error, None)
 
-    reporters = (
-        (meta_policies.BROKEN, broken),
-        (meta_policies.EXEMPTION_USED, exempted),
-        (meta_policies.EXEMPTION_INVALID, invalid),
-        (meta_policies.UNDECIDED, partial(unknown, False)),
-        (meta_policies.UNDECIDED_ALLOWED, partial(unknown, True)),
-    )
-    return [
-        StackPolicy(validate=reporter, **_metadata(policy, env)) for policy, reporter in reporters
-    ]
+    def _results(self, args: StackValidationArgs) -> list[Result]:
+        return self.state.results({resource.urn for resource in args.resources})

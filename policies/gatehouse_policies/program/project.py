@@ -51,40 +51,9 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
     a deployment needs the values.
     """
     root = directory.resolve()
-    file = root / "Pulumi.yaml"
-    if not root.is_dir():
-        raise CheckError(
-            f"{directory} is not a folder. Specify the folder of a Pulumi program (with "
-            f"Pulumi.yaml)."
-        )
-    if not file.is_file():
-        raise CheckError(
-            f"{directory} has no Pulumi.yaml. Specify the folder of a Pulumi program, or run "
-            f"`pulumi new`."
-        )
-    document = read_mapping(file)
-    name = document.get("name")
-    if not isinstance(name, str) or not name:
-        raise CheckError("Pulumi.yaml: `name` is missing. Add `name: <project>`.")
-    runtime = document.get("runtime")
-    language = runtime.get("name") if isinstance(runtime, dict) else runtime
-    if language != "python":
-        raise CheckError(
-            f"Pulumi.yaml: runtime is {language!r}, but only Python programs run without the "
-            f"Pulumi engine (`runtime: python`). Check the deployed stack: pulumi stack export "
-            f"--file state.json, and --state state.json."
-        )
-    folder = root / str(document.get("stackConfigDir", ""))
-    known = sorted(
-        path.name[len("Pulumi.") : -len(".yaml")] for path in folder.glob("Pulumi.*.yaml")
-    )
-    stack_file = folder / f"Pulumi.{stack}.yaml"
-    if not stack_file.is_file():
-        listed = ", ".join(known) if known else "none"
-        raise CheckError(
-            f"There is no stack {stack!r}: {stack_file.name} does not exist. Available stacks: "
-            f"{listed}."
-        )
+    document = read_mapping(_project_file(directory))
+    name = _python_project(document)
+    stack_file = _stack_file(root / str(document.get("stackConfigDir", "")), stack)
     stack_document = read_stack_file(stack_file)
     environment = stack_document.get("environment")
     if environment and examples is None:
@@ -107,6 +76,50 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
     return Project(
         name, stack, root, (root / str(document.get("main", "."))).resolve(), config, unknown
     )
+
+
+def _project_file(directory: Path) -> Path:
+    file = directory.resolve() / "Pulumi.yaml"
+    if not file.parent.is_dir():
+        raise CheckError(
+            f"{directory} is not a folder. Specify the folder of a Pulumi program (with "
+            f"Pulumi.yaml)."
+        )
+    if not file.is_file():
+        raise CheckError(
+            f"{directory} has no Pulumi.yaml. Specify the folder of a Pulumi program, or run "
+            f"`pulumi new`."
+        )
+    return file
+
+
+def _python_project(document: Mapping[str, Any]) -> str:
+    """The name of the project, if its program is written in Python."""
+    name = document.get("name")
+    if not isinstance(name, str) or not name:
+        raise CheckError("Pulumi.yaml: `name` is missing. Add `name: <project>`.")
+    runtime = document.get("runtime")
+    language = runtime.get("name") if isinstance(runtime, dict) else runtime
+    if language != "python":
+        raise CheckError(
+            f"Pulumi.yaml: runtime is {language!r}, but only Python programs run without the "
+            f"Pulumi engine (`runtime: python`). Check the deployed stack: pulumi stack export "
+            f"--file state.json, and --state state.json."
+        )
+    return name
+
+
+def _stack_file(folder: Path, stack: str) -> Path:
+    file = folder / f"Pulumi.{stack}.yaml"
+    if not file.is_file():
+        known = sorted(
+            path.name[len("Pulumi.") : -len(".yaml")] for path in folder.glob("Pulumi.*.yaml")
+        )
+        raise CheckError(
+            f"There is no stack {stack!r}: {file.name} does not exist. Available stacks: "
+            f"{', '.join(known) or 'none'}."
+        )
+    return file
 
 
 _Protect = Callable[[str], str]

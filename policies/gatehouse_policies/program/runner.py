@@ -335,40 +335,32 @@ def _error(exc: BaseException, failure: CheckError | None, project: Project) -> 
     """
     if failure is None and isinstance(exc, CheckError):
         failure = exc
-    if failure is not None:
-        return (
-            failure
-            if _SOURCE_PREFIX.match(failure.message)
-            else CheckError(f"{_source_prefix(exc, project)}{failure.message}")
-        )
-    text = " ".join(str(exc).split()) or "no message"
-    if isinstance(exc, SystemExit):
-        return CheckError(
-            f"{_source_prefix(exc, project)}the program exited with status {exc.code}."
-        )
-    if isinstance(exc, SyntaxError) and exc.filename:
+    if failure is not None and _SOURCE_PREFIX.match(failure.message):
+        return failure
+    if failure is None and isinstance(exc, SyntaxError) and exc.filename:
         where = source_line(exc.filename, exc.lineno or 0, project.root) or exc.filename
         return CheckError(f"{where}: SyntaxError: {exc.msg}")
+    text = _text(exc, project) if failure is None else failure.message
+    return CheckError(f"{_source_prefix(exc, project)}{text}")
+
+
+def _text(exc: BaseException, project: Project) -> str:
+    """The type and the text of an exception, and what to do about it."""
+    text = " ".join(str(exc).split()) or "no message"
+    if isinstance(exc, SystemExit):
+        return f"the program exited with status {exc.code}."
     if isinstance(exc, pulumi.RunError):
-        return CheckError(f"{_source_prefix(exc, project)}{text}")
+        return text
     if isinstance(exc, ModuleNotFoundError) and exc.name:
         # The name of a module and the name of the package that contains it can differ.
-        requirements = next(
-            (
-                file
-                for file in (folder / "requirements.txt" for folder in _folders(project))
-                if file.is_file()
-            ),
-            None,
-        )
-        package = (
-            f"-r {requirements}" if requirements else exc.name.partition(".")[0].replace("_", "-")
-        )
+        files = [folder / "requirements.txt" for folder in _folders(project)]
+        requirements = next((file for file in files if file.is_file()), None)
+        package = exc.name.partition(".")[0].replace("_", "-")
         text += (
             f". Install the package in the environment of the check: {sys.executable} -m "
-            f"pip install {package}"
+            f"pip install {f'-r {requirements}' if requirements else package}"
         )
-    return CheckError(f"{_source_prefix(exc, project)}{type(exc).__name__}: {text}")
+    return f"{type(exc).__name__}: {text}"
 
 
 def _folders(project: Project) -> tuple[Path, Path]:

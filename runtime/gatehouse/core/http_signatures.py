@@ -237,14 +237,7 @@ def digest_matches(field: str, digests: dict[str, bytes]) -> bool:
     """True if the header contains at least one supported digest and all supported digests match.
     Other digests are ignored.
     """
-    if len(field) > FIELD_CHARS_MAX:
-        return False
-    try:
-        members: Any = http_sf.parse(
-            field.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate
-        )
-    except (http_sf.StructuredFieldError, ValueError):
-        return False
+    members = (len(field) <= FIELD_CHARS_MAX and _dictionary(field)) or {}
     known = {
         name: member[0] for name, member in members.items() if name in _DIGESTS and name in digests
     }
@@ -259,14 +252,8 @@ def _signature(request: SignedRequest) -> tuple[list[str], dict[str, Any], bytes
         return SignatureError.MISSING
     if signature_field is None or len(signature_input) + len(signature_field) > FIELD_CHARS_MAX:
         return SignatureError.MALFORMED
-    try:
-        inputs: Any = http_sf.parse(
-            signature_input.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate
-        )
-        signatures: Any = http_sf.parse(
-            signature_field.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate
-        )
-    except (http_sf.StructuredFieldError, ValueError):
+    inputs, signatures = _dictionary(signature_input), _dictionary(signature_field)
+    if inputs is None or signatures is None:
         return SignatureError.MALFORMED
     labels = [
         label
@@ -290,6 +277,19 @@ def _signature(request: SignedRequest) -> tuple[list[str], dict[str, Any], bytes
     ):
         return SignatureError.COMPONENT
     return names, params, signature
+
+
+def _dictionary(field: str) -> dict[str, Any] | None:
+    """The members of a header (RFC 9651, section 3.2), or None if it is malformed or has two
+    members with the same name.
+    """
+    try:
+        members: Any = http_sf.parse(
+            field.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate
+        )
+    except (http_sf.StructuredFieldError, ValueError):
+        return None
+    return dict(members)
 
 
 def _covers(components: list[str], request: SignedRequest) -> bool:

@@ -108,8 +108,6 @@ def login(url: str, auth: DatabaseAuth, password: str | None = None) -> Database
     """Login from the values of GATEHOUSE_DATABASE_URL, _AUTH and _PASSWORD. Raises SettingsError,
     whose message does not contain the URL."""
     parts = urlsplit(url)
-    if parts.scheme not in {"postgresql", "postgres"}:
-        raise SettingsError(f"{VARIABLE} must begin with postgresql://")
     try:
         port = parts.port or 5432
     except ValueError:
@@ -119,26 +117,22 @@ def login(url: str, auth: DatabaseAuth, password: str | None = None) -> Database
     mode = query.pop("sslmode", "prefer")
     authorities = query.pop("sslrootcert", "")
     user, database = unquote(parts.username or ""), unquote(parts.path.removeprefix("/"))
-    if not host or not user or not database:
-        raise SettingsError(
-            f"{VARIABLE} must contain a user, a host and a database: "
-            f"postgresql://user@host:5432/name"
-        )
-    if query:
-        raise SettingsError(
-            f"{VARIABLE} has unknown parameters: {', '.join(sorted(query))}; use only sslmode, "
-            f"sslrootcert and host"
-        )
-    ssl_mode = next((candidate for candidate in _SSL_MODES if candidate == mode), None)
-    if ssl_mode is None:
-        raise SettingsError(
-            f"{VARIABLE} has an unknown sslmode; use one of {', '.join(_SSL_MODES)}"
-        )
-    if auth in {"iam", "password_or_iam"} and ssl_mode in {"disable", "prefer"}:
-        raise SettingsError(
-            f"{VARIABLE} must have sslmode=verify-full (or require): an IAM token is only sent "
-            f"over TLS"
-        )
+    ssl_mode: SslMode = next((known for known in _SSL_MODES if known == mode), "prefer")
+    problems = {
+        "must begin with postgresql://": parts.scheme not in {"postgresql", "postgres"},
+        "must contain a user, a host and a database: postgresql://user@host:5432/name": not (
+            host and user and database
+        ),
+        f"has unknown parameters: {', '.join(sorted(query))}; use only sslmode, sslrootcert and "
+        "host": bool(query),
+        f"has an unknown sslmode; use one of {', '.join(_SSL_MODES)}": mode != ssl_mode,
+        "must have sslmode=verify-full (or require): an IAM token is only sent over TLS": (
+            auth in {"iam", "password_or_iam"} and ssl_mode in {"disable", "prefer"}
+        ),
+    }
+    for problem, is_found in problems.items():
+        if is_found:
+            raise SettingsError(f"{VARIABLE} {problem}")
     token = iam_password(host, port, user)
     in_url = None if parts.password is None else unquote(parts.password)
     secret: Password = {
