@@ -39,9 +39,16 @@ def search(text: str) -> tuple[str, str]:
     )
 
 
-#: The rows of `decision.ROWS` for the state and the expiry, at the time of the transaction.
 EXPIRES_AT = "coalesce(expires_at, 'infinity')"  # the expression of an index
-USABLE = f"(state = '{KeyState.ACTIVE}' AND {EXPIRES_AT} > now())"
+
+
+def usable(time: str) -> str:
+    """The rows of `decision.ROWS` for the state and the expiry, at a time in SQL."""
+    return f"(state = '{KeyState.ACTIVE}' AND {EXPIRES_AT} > {time})"
+
+
+#: At the time of the transaction.
+USABLE = usable("now()")
 EXPIRED = f"(state = '{KeyState.ACTIVE}' AND {EXPIRES_AT} <= now())"
 
 #: `keys.can_manage_keys`.

@@ -12,6 +12,7 @@ from typing import Any
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.clock import rfc3339, to_datetime, to_seconds
+from gatehouse.features.keys.conditions import EXPIRES_AT, usable
 from gatehouse.features.notifications.models import EVENTS, TOPIC, Delivery, Webhook
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
@@ -71,8 +72,7 @@ _REQUEUE = (
 # because they are meant to expire.
 _EXPIRING = (
     "SELECT id, name, owner, expires_at FROM api_key "
-    "WHERE state = 'active' AND successor_id IS NULL "
-    "AND coalesce(expires_at, 'infinity') > $1 AND coalesce(expires_at, 'infinity') <= $2 "
+    f"WHERE {usable('$1')} AND successor_id IS NULL AND {EXPIRES_AT} <= $2 "
     "AND expires_at - created_at >= 2 * ($2::timestamptz - $1::timestamptz) AND NOT EXISTS "
     "(SELECT FROM key_alert WHERE key_id = id AND kind = ANY ($3) AND raised_at = expires_at) "
     "ORDER BY expires_at LIMIT $4 FOR UPDATE OF api_key SKIP LOCKED"

@@ -332,6 +332,17 @@ async def test_expiry_of_short_lived_key_is_not_announced(setup: Setup) -> None:
     assert await setup.dispatcher().remind() == 0
 
 
+@pytest.mark.parametrize(("days", "state"), [(89.5, "disabled"), (91, "active")])
+async def test_expiry_of_a_key_that_is_not_usable_is_not_announced(
+    setup: Setup, days: float, state: str
+) -> None:
+    setup.console.database.sql("DELETE FROM api_key")
+    await setup.console.create(ttl_s=90 * 86_400)
+    setup.console.database.sql(f"UPDATE api_key SET state = '{state}'")  # noqa: S608
+    setup.clock.advance(max(0.0, setup.console.clock.now() - setup.clock.now()) + days * 86_400)
+    assert await setup.dispatcher().remind() == 0
+
+
 @pytest.fixture
 def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
