@@ -60,18 +60,6 @@ def test_token_and_id_are_replaced() -> None:
         values.learn("id 3fGh82kLmQ0a", "id YYYY82kLmQ0a")
 
 
-def test_repeated_value_must_be_the_same() -> None:
-    Values().learn("3fGh82kLmQ0a 3fGh82kLmQ0a", "ZZZZ82kLmQ0a ZZZZ82kLmQ0a")
-    with pytest.raises(OutputDiffers):
-        Values().learn("3fGh82kLmQ0a 3fGh82kLmQ0a", "ZZZZ82kLmQ0a YYYY82kLmQ0a")
-
-
-def test_token_of_another_key_differs() -> None:
-    values = Values({"3fGh82kLmQ0a": "YYYY82kLmQ0a"})
-    with pytest.raises(OutputDiffers, match="does not contain the ID"):
-        values.learn(EXPECTED, ACTUAL)
-
-
 def test_link_and_its_ids_are_replaced() -> None:
     values = Values()
     actual = "/s/" + "Z1a" * 7 + "Zbcdefg#secret"
@@ -85,22 +73,3 @@ def test_link_and_its_ids_are_replaced() -> None:
             "http://x/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#...",
             "http://x/s/5tRw0aB9xK2m7HqYc1dZ8e#secret",
         )
-
-
-def test_background_command_is_stopped(tmp_path: Path) -> None:
-    page = "```console run\n$ bash -c 'echo ready; echo $$ > pid; sleep 600' &\nready\n```\n"
-    reader = GuideReader(tmp_path, {}, {})
-    assert reader.run(page) == 1
-    [child] = reader._running
-    assert child.poll() is None
-    reader.close()
-    assert child.poll() is not None
-
-
-def test_retried_command(tmp_path: Path) -> None:
-    assert read(tmp_path, "```console run again\n$ echo x >> n; wc -l < n\n3\n```\n") == 1
-
-
-def test_block_is_skipped_without_its_program() -> None:
-    assert parse("```console run bash\n$ true\n```\n") == [Step("true", "")]
-    assert parse("```console run no_such_program\n$ true\n```\n") == []

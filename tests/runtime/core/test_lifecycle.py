@@ -35,15 +35,12 @@ def walk(actions: list[Action]) -> list[KeyState]:
 
 
 @given(action_lists)
-def test_revoked_key_is_never_usable_again(actions: list[Action]) -> None:
+def test_final_states_are_never_left(
+    actions: list[Action],
+) -> None:
     states = walk(actions)
     if KeyState.REVOKED in states:
         assert not USABLE & set(states[states.index(KeyState.REVOKED) :])
-
-
-@given(action_lists)
-def test_purged_key_stays_purged(actions: list[Action]) -> None:
-    states = walk(actions)
     if KeyState.PURGED in states:
         assert set(states[states.index(KeyState.PURGED) :]) == {KeyState.PURGED}
 

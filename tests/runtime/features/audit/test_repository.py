@@ -94,6 +94,8 @@ async def test_rolled_back_event_leaves_no_gap(database: Database, trail: AuditR
         ("UPDATE audit_event SET details = details || '{\"yes\": false}' WHERE seq = 3", 3),
         ("UPDATE audit_event SET hash = decode(repeat('00', 32), 'hex') WHERE seq = 3", 3),
         ("DELETE FROM audit_event WHERE seq = 1", 2),
+        ("UPDATE audit_event SET seq = 9 WHERE seq = 6", 9),
+        ("UPDATE audit_event SET previous_hash = decode(repeat('00', 32), 'hex') WHERE seq = 3", 3),
         (
             "UPDATE audit_event SET seq = 99 WHERE seq = 3; UPDATE audit_event SET seq = 3 WHERE "
             "seq = 4;UPDATE audit_event SET seq = 4 WHERE seq = 99",

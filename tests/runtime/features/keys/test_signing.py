@@ -44,13 +44,3 @@ async def test_successor_has_its_own_copy_of_the_public_key(console: Any) -> Non
     assert successor["public_key"] == TEXT
     await patch(console, successor["id"], public_key="")
     assert (await console.client.get(f"/v1/keys/{key_id}")).json()["public_key"] == TEXT
-
-
-async def test_key_that_requires_signatures_cannot_use_console(console: Any) -> None:
-    """The console does not verify signatures, so the token alone would be sufficient."""
-    await console.create(scopes=["admin"])
-    created = await console.create(scopes=["admin"])
-    headers = console.as_(created["token"])
-    assert (await console.client.get("/v1/keys", headers=headers)).status_code == 200
-    assert (await patch(console, created["key"]["id"], public_key=TEXT)).status_code == 200
-    assert (await console.client.get("/v1/keys", headers=headers)).status_code == 401

@@ -1,13 +1,10 @@
 """Sampling of requests, and spans of calls."""
 
 import asyncio
-import io
-import json
 from collections import Counter
 
 import pytest
 from gatehouse.core.actor import RequestId
-from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.tracing.context import TraceParent
 from gatehouse.platform.tracing.tracer import (
     REQUESTED_PER_S_MAX,
@@ -151,20 +148,3 @@ def test_failed_request_to_a_core_has_an_error_type(attributes: dict[str, int], 
         Tracer(spans.append).add(method, "CLIENT", ids, 0.1, values, failed=True)
     assert [span.name for span in spans] == ["POST", "HTTP"]
     assert {span.attributes["error.type"] for span in spans} == {error}
-
-
-@pytest.mark.requirement("ECS-10")
-def test_log_lines_of_a_request_contain_its_ids() -> None:
-    out = io.BytesIO()
-    observer = Observer("console", "info", "test", Stream(out))
-    trace = observer.tracer.begin(request_id(1), TraceParent(TRACE, SPAN, False))
-    observer.warn("before")
-    active = ActiveRequest(observer.tracer, trace)
-    observer.warn("during")
-    observer.log.error("other", request_id="req_2")
-    active.ended = True
-    ids = [
-        (line.get("request_id"), line.get("trace_id"))
-        for line in map(json.loads, out.getvalue().splitlines())
-    ]
-    assert ids == [(None, None), (request_id(1), TRACE), ("req_2", TRACE)]

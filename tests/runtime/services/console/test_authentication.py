@@ -71,8 +71,9 @@ async def test_key_without_admin_scope_is_denied(console: Console) -> None:
         ({"environment": "live"}, ""),
         ({"methods": ["POST"]}, ""),
         ({"addresses": ["198.51.100.0/24"]}, ""),
+        ({"public_key": f"{'A' * 43}="}, ""),
     ],
-    ids=["revoked", "expired", "another secret", "environment", "method", "address"],
+    ids=["revoked", "expired", "another secret", "environment", "method", "address", "signature"],
 )
 async def test_decision_of_the_gateway_applies_to_credentials(
     console: Console, properties: dict[str, Any], change: str

@@ -220,10 +220,12 @@ async def test_recorded_denied_attempts_of_a_link_are_bounded(
     monkeypatch.setattr(denials, "DENIED_EVENTS_MAX", 2)
     _, [token] = await sharing.create()
     wrong = LinkToken(token.path, _unknown().secret)
+    unknown = LinkToken.create(token.secret_id + new_id(LINK_CHARS))
     for recorded_count in (2, 4):
         for number in range(4):
-            with pytest.raises(LinkNotFound):
-                await sharing.links.look_up(wrong, _client(f"198.51.{number}.1"))
+            for denied in (wrong, unknown):
+                with pytest.raises(LinkNotFound):
+                    await sharing.links.look_up(denied, _client(f"198.51.{number}.1"))
         assert await _denied_events(sharing, token) == recorded_count
         sharing.clock.advance(ATTEMPT_WINDOW_S)
 
