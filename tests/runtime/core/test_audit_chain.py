@@ -49,24 +49,15 @@ def test_intact_chain_has_no_break() -> None:
 
 
 @pytest.mark.parametrize(
-    "field",
-    [name for name in AuditEvent.__struct_fields__ if name not in {"details", "occurred_at"}],
-)
-def test_edited_field_breaks_the_chain(field: str) -> None:
-    rows = chain(4)
-    rows[1] = edited(rows[1], **{field: getattr(rows[1].event, field) + "x"})
-    assert first_break(rows) == 2
-
-
-@pytest.mark.parametrize(
     "change",
     [
+        *({name: "x"} for name in AuditEvent.__struct_fields__[1:] if name != "details"),
         {"details": {**EVENT.details, "name": "Prufung"}},
         {"details": {}},
         {"occurred_at": 1_800_000_000.500001},
     ],
 )
-def test_edited_details_or_time_breaks_the_chain(change: dict[str, Any]) -> None:
+def test_edited_field_breaks_the_chain(change: dict[str, Any]) -> None:
     rows = chain(4)
     rows[2] = edited(rows[2], **change)
     assert first_break(rows) == 3

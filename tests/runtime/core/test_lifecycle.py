@@ -35,9 +35,7 @@ def walk(actions: list[Action]) -> list[KeyState]:
 
 
 @given(action_lists)
-def test_final_states_are_never_left(
-    actions: list[Action],
-) -> None:
+def test_final_states_are_never_left(actions: list[Action]) -> None:
     states = walk(actions)
     if KeyState.REVOKED in states:
         assert not USABLE & set(states[states.index(KeyState.REVOKED) :])

@@ -203,6 +203,13 @@ async def test_second_rotation_ends_the_first_grace_period(console: Console) -> 
     assert ends[3] is None
 
 
+async def test_expired_key_is_not_rotated(console: Console) -> None:
+    key_id = (await console.create())["key"]["id"]
+    console.database.sql("UPDATE api_key SET expires_at = now()")
+    reply = await act(console, key_id, "rotate")
+    assert (reply.status_code, "expired" in reply.json()["detail"]) == (409, True)
+
+
 async def test_only_one_concurrent_rotation_succeeds(console: Console) -> None:
     key_id = (await console.create())["key"]["id"]
     replies = await asyncio.gather(*(act(console, key_id, "rotate") for _ in range(6)))

@@ -411,22 +411,6 @@ async def test_only_clients_with_http_1_1_receive_status_100(
     writer.close()
 
 
-async def test_pipelined_requests_are_answered_in_order(patient: Running) -> None:
-    last = b"GET /c HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-    response = await patient.send(
-        (
-            b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nPOST /b HTTP/1.1\r\nHost: a\r\nContent-Length: "
-            b"2\r\n\r\nok"
-        )
-        + last
-    )
-    assert [line for line in response.split(b"\r\n") if line.startswith(b"/")] == [
-        b"/a 0HTTP/1.1 200 OK",
-        b"/b 2HTTP/1.1 200 OK",
-        b"/c 0",
-    ]
-
-
 @pytest.mark.parametrize(
     "bad", [b"nonsense\r\n\r\n", POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n"]
 )
