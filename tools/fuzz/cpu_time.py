@@ -261,7 +261,8 @@ def _signature(data: bytes) -> None:
         }
         fields = tuple((other, text if other == name else others.get(other, "")) for other in names)
         request = SignedRequest("POST", "https", "a", "/", "", fields, True, ())
-        http_signatures.check(request, key_id="3fGh82kLmQ0a", public_key="A" * 43 + "=", now=1.0)
+        with suppress(http_signatures.Rejected):
+            http_signatures.check(request, key_id="3fGh82kLmQ0a", public_key="A" * 43 + "=", now=1)
 
 
 def search(target: Target, seconds: float) -> list[tuple[float, Shape]]:

@@ -118,10 +118,12 @@ def fuzz_signature(data: bytes) -> None:
         True,
         http_signatures.digests_of(body),
     )
-    result = http_signatures.check(request, key_id=_KEY_ID, public_key=_PUBLIC_KEY, now=_NOW)
-    assert isinstance(result, http_signatures.SignatureError), (
-        "a signature without the key is valid"
-    )
+    try:
+        http_signatures.check(request, key_id=_KEY_ID, public_key=_PUBLIC_KEY, now=_NOW)
+    except http_signatures.Rejected:
+        pass
+    else:
+        raise AssertionError("a signature without the key is valid")
     if http_signatures.digest_matches(digest, dict(request.digests)):
         assert http_signatures.digest_text(body).partition("=")[2] in digest or "sha-512" in digest
     with suppress(ValueError):

@@ -117,6 +117,14 @@ class SignatureError(StrEnum):
     REPLAYED = "signature_replayed", "was used before", "sign each request with a new nonce"
 
 
+class Rejected(Exception):
+    """The signature is invalid."""
+
+    def __init__(self, reason: SignatureError) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
 class VerifiedSignature(msgspec.Struct, frozen=True):
     """A valid signature. The caller checks that the nonce is new, and stores the nonce for `keep_s`
     seconds.
@@ -131,42 +139,37 @@ def is_signed(signature_input: Sequence[str]) -> bool:
     return any(_TAG_VALUE in value for value in signature_input)
 
 
-def check(
-    request: SignedRequest, *, key_id: str, public_key: str, now: float
-) -> VerifiedSignature | SignatureError:
-    """Verifies a signature, but not that the nonce is new. Returns the reason if the signature is
-    invalid. public_key: base64 of its 32 bytes.
+def check(request: SignedRequest, *, key_id: str, public_key: str, now: float) -> VerifiedSignature:
+    """Verifies a signature, but not that the nonce is new. Raises Rejected. public_key: base64 of
+    its 32 bytes.
     """
-    parsed = _signature(request)
-    if isinstance(parsed, SignatureError):
-        return parsed
-    components, params, signature = parsed
+    components, params, signature = _signature(request)
     created, expires, nonce = params.get("created"), params.get("expires"), params.get("nonce")
     if (
         type(created) is not int
         or not isinstance(nonce, str)
         or not NONCE_CHARS_MIN <= len(nonce) <= NONCE_CHARS_MAX
     ):
-        return SignatureError.PARAMETERS
+        raise Rejected(SignatureError.PARAMETERS)
     if params.get("keyid") != key_id:
-        return SignatureError.KEYID
+        raise Rejected(SignatureError.KEYID)
     if params.get("alg", ALGORITHM) != ALGORITHM:
-        return SignatureError.ALGORITHM
+        raise Rejected(SignatureError.ALGORITHM)
     if "expires" in params and (type(expires) is not int or expires <= now):
-        return SignatureError.AGE
+        raise Rejected(SignatureError.AGE)
     if not now - AGE_S_MAX <= created <= now + AHEAD_S_MAX:
-        return SignatureError.AGE
+        raise Rejected(SignatureError.AGE)
     if not _covers(components, request):
-        return SignatureError.UNCOVERED
+        raise Rejected(SignatureError.UNCOVERED)
     base = signature_base(request, components, params)
     if base is None:
-        return SignatureError.COMPONENT
+        raise Rejected(SignatureError.COMPONENT)
     if "content-digest" in components and not digest_matches(
         _field(request, "content-digest") or "", dict(request.digests)
     ):
-        return SignatureError.DIGEST
+        raise Rejected(SignatureError.DIGEST)
     if not matches(base, signature, base64.b64decode(public_key)):
-        return SignatureError.WRONG
+        raise Rejected(SignatureError.WRONG)
     return VerifiedSignature(nonce=nonce, keep_s=max(1, created + AGE_S_MAX - int(now) + 1))
 
 
@@ -244,24 +247,26 @@ def digest_matches(field: str, digests: dict[str, bytes]) -> bool:
     return bool(known) and all(value == digests[name] for name, value in known.items())
 
 
-def _signature(request: SignedRequest) -> tuple[list[str], dict[str, Any], bytes] | SignatureError:
-    """Components, parameters in order, and bytes of the signature that has the gateway's tag."""
+def _signature(request: SignedRequest) -> tuple[list[str], dict[str, Any], bytes]:
+    """Components, parameters in order, and bytes of the signature with the gateway's tag. Raises
+    Rejected.
+    """
     signature_input = _field(request, "signature-input")
     signature_field = _field(request, "signature")
     if signature_input is None or not is_signed((signature_input,)):
-        return SignatureError.MISSING
+        raise Rejected(SignatureError.MISSING)
     if signature_field is None or len(signature_input) + len(signature_field) > FIELD_CHARS_MAX:
-        return SignatureError.MALFORMED
+        raise Rejected(SignatureError.MALFORMED)
     inputs, signatures = _dictionary(signature_input), _dictionary(signature_field)
     if inputs is None or signatures is None:
-        return SignatureError.MALFORMED
+        raise Rejected(SignatureError.MALFORMED)
     labels = [
         label
         for label, (value, params) in inputs.items()
         if isinstance(value, list) and params.get("tag") == TAG
     ]
     if len(labels) != 1:
-        return SignatureError.AMBIGUOUS if labels else SignatureError.MISSING
+        raise Rejected(SignatureError.AMBIGUOUS if labels else SignatureError.MISSING)
     items, params = inputs[labels[0]]
     signature = signatures.get(labels[0], (None, {}))[0]
     names = [name for name, _ in items]
@@ -270,12 +275,12 @@ def _signature(request: SignedRequest) -> tuple[list[str], dict[str, Any], bytes
         or len(names) > COMPONENTS_MAX
         or len({str(name) for name in names}) != len(names)
     ):
-        return SignatureError.MALFORMED
+        raise Rejected(SignatureError.MALFORMED)
     if any(
         not isinstance(name, str) or name != name.lower() or parameters
         for name, parameters in items
     ):
-        return SignatureError.COMPONENT
+        raise Rejected(SignatureError.COMPONENT)
     return names, params, signature
 
 

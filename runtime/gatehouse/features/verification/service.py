@@ -140,11 +140,13 @@ class VerificationService:
         if self.nonces is None:
             # Fails closed: without the nonces, a request could be replayed.
             raise Unavailable
-        verified = http_signatures.check(
-            signed, key_id=record.id, public_key=record.public_key, now=time[0]
-        )
-        if isinstance(verified, SignatureError):
-            return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=verified.value)
+        try:
+            verified = http_signatures.check(
+                signed, key_id=record.id, public_key=record.public_key, now=time[0]
+            )
+        except http_signatures.Rejected as exc:
+            reason = exc.reason.value
+            return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=reason)
         states = await self.limits.take(msgspec.structs.replace(charge, cost=0))
         if evaluate_limits(states) is not Code.VALID:
             return VerificationResult(Code.RATE_LIMITED, *time, record, states)
