@@ -1,5 +1,5 @@
-"""A project whose stack is deployed by the real Pulumi CLI: S3 and KMS of moto, a fake ECS, and
-`aws_provider.py`.
+"""A project whose stack is deployed by the real Pulumi CLI: S3, KMS and IAM of moto, a fake ECS,
+and `aws_provider.py`. `make bootstrap` has created the stack.
 """
 
 import fcntl
@@ -35,7 +35,7 @@ from tests.release.fake_aws import (
 )
 from tests.runbooks import script
 
-REGION, BUCKET, USER = "eu-west-1", "acme-state", "deployer"
+REGION, USER = "eu-west-1", "deployer"
 TASK_DEFINITION, SERVICE = "aws:ecs/taskDefinition:TaskDefinition", "aws:ecs/service:Service"
 ALIAS = "aws:lambda/alias:Alias"
 _PROVIDER = """#!/bin/sh
@@ -255,9 +255,6 @@ class Project:
         self.digests = 0
         self._retained = set[str]()
         self.emulator = emulator
-        account.backend = (
-            f"s3://{BUCKET}?region={REGION}&endpoint={emulator.endpoint}&s3ForcePathStyle=true"
-        )
         self.environment = _environment(folder, account, emulator)
         _create_user(emulator)
         self.sign_in()
@@ -269,10 +266,7 @@ class Project:
             for pack in PACKS:
                 (folder / pack / "__main__.py").write_text(_PACK.format(name=Path(pack).name))
         self.write_settings({})
-        _create_backend(emulator)
-        self.pulumi(
-            "stack", "init", stack, "--secrets-provider", f"awskms://alias/state?region={REGION}"
-        )
+        assert self.make("bootstrap")[0] == 0
 
     @property
     def file(self) -> Path:
@@ -515,13 +509,13 @@ def _environment(folder: Path, account: DeployedAccount, emulator: Emulator) -> 
         **inherited,
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PULUMI_HOME": str(folder / "home"),
-        "PULUMI_BACKEND_URL": account.backend,
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "NO_PROXY": "127.0.0.1",
         "AWS_ENDPOINT_URL": account.url,
         "AWS_ENDPOINT_URL_S3": emulator.endpoint,
         "AWS_ENDPOINT_URL_KMS": emulator.endpoint,
+        "AWS_ENDPOINT_URL_IAM": emulator.endpoint,
         "AWS_ENDPOINT_URL_CLOUDWATCH": emulator.endpoint,
         "AWS_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -558,11 +552,3 @@ def _create_user(emulator: Emulator) -> None:
     statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     iam.put_user_policy(UserName=USER, PolicyName="administrator", PolicyDocument=policy)
-
-
-def _create_backend(emulator: Emulator) -> None:
-    emulator.client("s3", REGION).create_bucket(
-        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
-    )
-    kms = emulator.client("kms", REGION)
-    kms.create_alias(AliasName="alias/state", TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])

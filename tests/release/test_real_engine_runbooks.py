@@ -195,11 +195,11 @@ def test_second_stack_restores_the_data(project: Project) -> None:
     changed["services"]["console"] |= {"hosting": "container"}
     file = project.folder / "Pulumi.proddr.yaml"
     file.write_text(yaml.safe_dump({"config": document["config"]}))
-    key = f"awskms://alias/state?region={REGION}"
-    project.pulumi("stack", "init", "proddr", "--secrets-provider", key)
+    project.run("make bootstrap ENV=proddr")
     project.run(PREPARE)
     project.run("make deploy ENV=proddr")
     project.run("make verify ENV=proddr")
+    project.run("make bootstrap ENV=prod")
     source = resource(project, BACKUPS)["id"]
     (restored,) = [
         row["inputs"]["restoreToPointInTime"]
