@@ -40,6 +40,22 @@ def backend_url(stack: Stack) -> str:
     return f"s3://{state_bucket(stack)}?region={stack.region}"
 
 
+def secrets_provider(stack: Stack) -> str:
+    """URL of the KMS key that encrypts the secrets of the stack."""
+    return f"awskms://{ALIAS}?region={stack.region}"
+
+
+def without_key(stack: Stack) -> str:
+    """A message for an existing stack whose file names no KMS key, with the fix."""
+    cause = (
+        f"the secrets of the stack {stack.name} are encrypted with a passphrase"
+        if stack.has_salt
+        else f"{stack.file} contains neither secretsprovider nor encryptionsalt"
+    )
+    change = f"pulumi stack change-secrets-provider '{secrets_provider(stack)}' {stack.options}"
+    return f"{cause}. To use the KMS key, run: {change}"
+
+
 def bootstrap(stack: Stack, report: Callable[[str], None], root: Path = ROOT) -> str:
     """Create what is missing, and log in to the backend. Returns the ARN of the KMS key. report:
     receives a line for each step. Raises CommandFailed.
@@ -351,16 +367,12 @@ def _policy(s3: Any, owned: dict[str, str], stack: Stack) -> str:
 
 
 def _init_stack(stack: Stack, report: Callable[[str], None], root: Path) -> None:
-    provider = f"awskms://{ALIAS}?region={stack.region}"
     if pulumi_cli.query("stack", "--show-name", "--stack", stack.name, root=root).returncode == 0:
         report(f"the stack {stack.name} exists")
         if not stack.secrets_provider:
-            report(
-                "the secrets of the stack are encrypted with a passphrase. To use the KMS key, "
-                f"run: pulumi stack change-secrets-provider '{provider}' --stack {stack.name}"
-            )
+            report(without_key(stack))
         return
-    _query("stack", "init", stack.name, "--secrets-provider", provider, root=root)
+    _query("stack", "init", stack.name, "--secrets-provider", secrets_provider(stack), root=root)
     report(f"created the stack {stack.name}. Commit {stack.file}")
 
 

@@ -16,7 +16,7 @@ from botocore.exceptions import NoCredentialsError
 
 from components.naming import PROJECT
 from release import pulumi_cli
-from release.bootstrap import backend_url, unprotected_environments
+from release.bootstrap import backend_url, unprotected_environments, without_key
 from release.errors import AWS_ERRORS, code_of
 from release.image import missing_builder
 from release.quotas import exceeded_quotas
@@ -82,7 +82,7 @@ def unfinished_updates(stack: Stack, root: Path = ROOT) -> list[str]:
             return [
                 f"the stack {stack.name} is locked by {lock['username']}@{lock['hostname']} "
                 f"(process {lock['pid']}) since {lock['timestamp'][:19]}. Wait until that update "
-                f"has ended. If its process no longer exists, run: pulumi cancel {_options(stack)}"
+                f"has ended. If its process no longer exists, run: pulumi cancel {stack.options}"
                 for lock in locks
             ]
         operations = pulumi_cli.deployment(stack, root).get("pending_operations") or []
@@ -95,7 +95,7 @@ def unfinished_updates(stack: Stack, root: Path = ROOT) -> list[str]:
     )
     return [
         f"an earlier update of the stack {stack.name} was stopped during these operations: "
-        f"{listed}. Run: pulumi cancel {_options(stack)}; pulumi refresh {_options(stack)}. "
+        f"{listed}. Run: pulumi cancel {stack.options}; pulumi refresh {stack.options}. "
         "Refresh asks whether the resources exist in AWS"
     ]
 
@@ -115,11 +115,6 @@ def _locks(stack: Stack, root: Path) -> list[dict[str, Any]]:
     return [
         json.loads(s3.get_object(Bucket=url.netloc, Key=row["Key"])["Body"].read()) for row in rows
     ]
-
-
-def _options(stack: Stack) -> str:
-    """The options of the Pulumi CLI that select the stack."""
-    return f"{f'--cwd {stack.project.folder} ' if stack.project.folder else ''}--stack {stack.name}"
 
 
 def _check_cli() -> str | None:
@@ -159,9 +154,7 @@ def _check_pulumi(stack: Stack, root: Path, *, with_stack: bool) -> str | None:
         return message
     url = _login(root)
     if url is None:
-        return (
-            f"the Pulumi CLI is not logged in. Run: make bootstrap {stack.target}, or pulumi login"
-        )
+        return f"the Pulumi CLI is not logged in. {_log_in(stack)}, or pulumi login (Pulumi Cloud)"
     return _check_backend(stack, url, root)
 
 
@@ -183,20 +176,21 @@ def _check_backend(stack: Stack, url: str, root: Path) -> str | None:
         )
     if result.returncode:
         # Pulumi Cloud stores the state and encrypts the secrets of a stack itself.
-        command = (
-            f"pulumi stack init {stack.name}"
-            if url.startswith("http")
-            else f"make bootstrap {stack.target}"
-        )
-        return f"the stack {stack.name} does not exist in {url}. Run: {command}"
+        is_cloud = url.startswith("http")
+        step = f"Run: pulumi stack init {stack.options}" if is_cloud else _log_in(stack)
+        return f"the stack {stack.name} does not exist in {url}. {step}"
     has_passphrase = stack.has_salt or not (stack.secrets_provider or url.startswith("http"))
     if has_passphrase and not any(name in os.environ for name in _PASSPHRASE):
-        return (
-            f"the secrets of the stack {stack.name} are encrypted with a passphrase. Set "
-            f"{' or '.join(_PASSPHRASE)}, or use a KMS key: pulumi stack change-secrets-provider "
-            f"'awskms://alias/<key>?region=<region>' --stack {stack.name}"
-        )
+        return f"{without_key(stack)}. To use a passphrase, set {' or '.join(_PASSPHRASE)}"
     return None
+
+
+def _log_in(stack: Stack) -> str:
+    """How to reach the state of a stack, which may be in another region than the last one used."""
+    return (
+        f"Before the first deployment, run: make bootstrap {stack.target}. Otherwise run: pulumi "
+        f"login '{backend_url(stack)}'"
+    )
 
 
 def missing_credentials(stack: Stack) -> str | None:

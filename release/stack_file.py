@@ -70,6 +70,12 @@ class Stack:
         """The arguments of `make` that select the stack, such as "ENV=dev"."""
         return f"{self.project.argument} ENV={self.name}".lstrip()
 
+    @property
+    def options(self) -> str:
+        """The options of the Pulumi CLI that select the stack, such as "--stack dev"."""
+        folder = f"--cwd {self.project.folder} " if self.project.folder else ""
+        return f"{folder}--stack {self.name}"
+
 
 def stack_file(name: str, project: Project = GATEHOUSE) -> str:
     """The file of a stack, relative to the root of the repository."""

@@ -17,23 +17,27 @@ from tests.release.fake_aws import (
     release,
 )
 
-KMS = "awskms://alias/acme-pulumi?region=eu-west-1"
+KMS = "awskms://alias/gatehouse-pulumi-state?region=eu-west-1"
+LOG_IN = (
+    "Before the first deployment, run: make bootstrap ENV=dev. Otherwise run: pulumi login "
+    f"'s3://gatehouse-pulumi-state-{ACCOUNT}-eu-west-1?region=eu-west-1'"
+)
 
 
 @pytest.mark.parametrize(
-    ("backend", "command"),
+    ("backend", "steps"),
     [
-        ("s3://acme-state", "make bootstrap ENV=dev"),
-        ("https://app.pulumi.com/acme", "pulumi stack init dev"),
+        ("s3://acme-state", LOG_IN),
+        ("https://app.pulumi.com/acme", "Run: pulumi stack init --stack dev"),
     ],
 )
 def test_missing_stack_is_reported(
-    account: FakeAccount, tmp_path: Path, backend: str, command: str
+    account: FakeAccount, tmp_path: Path, backend: str, steps: str
 ) -> None:
     account.stacks, account.backend = ("prod",), backend
     result = release(account, tmp_path, "preview")
     assert (result.returncode, account.steps) == (2, [])
-    assert result.stderr == f"preview: the stack dev does not exist in {backend}. Run: {command}\n"
+    assert result.stderr == f"preview: the stack dev does not exist in {backend}. {steps}\n"
 
 
 def test_unreadable_stack_is_reported(account: FakeAccount, tmp_path: Path) -> None:
@@ -63,16 +67,25 @@ def test_expired_credentials_are_one_message(
     )
 
 
-@pytest.mark.parametrize("header", ["", "encryptionsalt: v1:x\n"])
-def test_missing_passphrase_is_reported(account: FakeAccount, tmp_path: Path, header: str) -> None:
+@pytest.mark.parametrize(
+    ("header", "cause"),
+    [
+        ("", "Pulumi.dev.yaml contains neither secretsprovider nor encryptionsalt"),
+        ("encryptionsalt: v1:x\n", "the secrets of the stack dev are encrypted with a passphrase"),
+    ],
+)
+def test_missing_passphrase_is_reported(
+    account: FakeAccount, tmp_path: Path, header: str, cause: str
+) -> None:
     result = release(
         account, tmp_path, "preview", stack_file=header + own_stack_file(), has_passphrase=False
     )
     assert (result.returncode, account.steps) == (2, [])
-    assert (
-        "Set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE, or use a KMS key: "
-        "pulumi stack change-"
-    ) in result.stderr
+    assert result.stderr == (
+        f"preview: {cause}. To use the KMS key, run: pulumi stack change-secrets-provider '{KMS}' "
+        "--stack dev. To use a passphrase, set PULUMI_CONFIG_PASSPHRASE or "
+        "PULUMI_CONFIG_PASSPHRASE_FILE\n"
+    )
 
 
 @pytest.mark.parametrize(
