@@ -106,7 +106,7 @@ def _locks(stack: Stack, root: Path) -> list[dict[str, Any]]:
 
     Source: pkg/backend/diy/lock.go in github.com/pulumi/pulumi.
     """
-    url = urlsplit(_login(root) or "")
+    url = urlsplit(_backend(root))
     if url.scheme != "s3":
         return []
     s3 = boto3.client("s3", region_name=stack.region)
@@ -152,16 +152,19 @@ def _check_pulumi(stack: Stack, root: Path, *, with_stack: bool) -> str | None:
     message = _check_cli()
     if message or not with_stack:
         return message
-    url = _login(root)
-    if url is None:
-        return f"the Pulumi CLI is not logged in. {_log_in(stack)}, or pulumi login (Pulumi Cloud)"
-    return _check_backend(stack, url, root)
+    try:
+        return _check_backend(stack, _backend(root), root)
+    except ValueError as exc:
+        return f"{exc}. {_log_in(stack)}, or pulumi login (Pulumi Cloud)"
 
 
-def _login(root: Path) -> str | None:
-    """The URL of the backend to which the CLI is logged in, or None."""
+def _backend(root: Path) -> str:
+    """The URL of the backend to which the CLI is logged in. Raises ValueError."""
     login = pulumi_cli.query("whoami", "--json", root=root)
-    return None if login.returncode else str(json.loads(login.stdout).get("url", ""))
+    if login.returncode:
+        problem = pulumi_cli.last_line(login.stderr)
+        raise ValueError(f"the Pulumi CLI is not logged in to a backend that responds ({problem})")
+    return str(json.loads(login.stdout).get("url", ""))
 
 
 def _check_backend(stack: Stack, url: str, root: Path) -> str | None:

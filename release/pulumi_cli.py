@@ -16,6 +16,7 @@ from components import contract
 from release.stack_file import ROOT, Stack
 
 PACKS = ("policies/security", "policies/resilience")
+QUERY_TIMEOUT_S = 120
 _UV = ROOT / ".gatehouse" / "tools" / "bin"
 _UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """Pulumi's text for a value that is not known yet (`pulumi.runtime.rpc.UNKNOWN`)."""
@@ -131,15 +132,19 @@ def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[No
 def query(*arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run a non-interactive CLI command and return the exit code and the output."""
     command = ["pulumi", *arguments, "--non-interactive"]
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=root,
-        env=environment(),
-    )
+    try:
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=QUERY_TIMEOUT_S,
+            check=False,
+            cwd=root,
+            env=environment(),
+        )
+    except subprocess.TimeoutExpired:
+        error = f"the backend did not respond within {QUERY_TIMEOUT_S} s"
+        return subprocess.CompletedProcess(command, 1, "", error)
 
 
 def environment() -> dict[str, str]:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from gatehouse_policies.program.types import ACCOUNT as EMULATED_ACCOUNT
 
-from release.pulumi_cli import environment
+from release import pulumi_cli
+from release.pulumi_cli import command_line, environment
+from release.stack_file import Stack
 from sandbox.emulator.server import Emulator
 from tests.release.fake_aws import (
     ACCOUNT,
@@ -38,6 +40,16 @@ def test_missing_stack_is_reported(
     result = release(account, tmp_path, "preview")
     assert (result.returncode, account.steps) == (2, [])
     assert result.stderr == f"preview: the stack dev does not exist in {backend}. {steps}\n"
+
+
+def test_backend_that_does_not_respond_is_reported(
+    account: FakeAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CLI waits as long as S3 does not close the connection, such as when a region is lost."""
+    monkeypatch.setattr(pulumi_cli, "QUERY_TIMEOUT_S", 0)
+    result = release(account, tmp_path, "preview")
+    assert (result.returncode, account.steps) == (2, [])
+    assert f"(the backend did not respond within 0 s). {LOG_IN}, or" in result.stderr
 
 
 def test_unreadable_stack_is_reported(account: FakeAccount, tmp_path: Path) -> None:
