@@ -133,7 +133,13 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Read(self, request: Any, context: Any) -> Any:
         known = registration(request.urn, request.inputs)
-        changes = report("read", known, request.id, context).get("outputs", {})
+        reply = report("read", known, request.id, context)
+        changes = reply.get("outputs", {})
+        if not request.properties.fields:  # an import
+            request.inputs.update(reply["inputs"])
+            with self._lock:
+                _, outputs = self._fakes.create(registration(request.urn, request.inputs))
+            changes = outputs | changes
         inputs = {key: value for key, value in changes.items() if key in known.inputs}
         response = provider_pb2.ReadResponse(id=request.id, inputs=request.inputs)
         response.inputs.update(inputs)

@@ -90,7 +90,12 @@ class DeployedAccount(FakeAccount):
 
     def operation(self, row: dict[str, Any]) -> dict[str, Any]:
         if row["operation"] == "read":
-            return {"error": "", **self.service(row)}
+            found = [
+                known["inputs"]
+                for known in self.operations
+                if (known["type"], known["id"]) == (row["type"], row["id"])
+            ]
+            return {"error": "", "inputs": (found or [{}])[-1], **self.service(row)}
         name = row["urn"].rpartition("::")[2]
         kind = row["type"].rpartition(":")[2]
         prefix = "preview " if row["preview"] else ""
@@ -256,7 +261,7 @@ class Project:
         self._retained = set[str]()
         self.emulator = emulator
         self.environment = _environment(folder, account, emulator)
-        _create_user(emulator)
+        emulator.client("iam", "us-east-1").create_user(UserName=USER)
         self.sign_in()
         _write_program(folder)
         if small:
@@ -544,11 +549,3 @@ def _write_program(folder: Path) -> None:
         file.parent.mkdir(exist_ok=True)
         file.write_text(text.format(root=ROOT, python=sys.executable, folder=folder))
         file.chmod(0o755)
-
-
-def _create_user(emulator: Emulator) -> None:
-    iam = emulator.client("iam", "us-east-1")
-    iam.create_user(UserName=USER)
-    statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    iam.put_user_policy(UserName=USER, PolicyName="administrator", PolicyDocument=policy)

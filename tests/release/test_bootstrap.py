@@ -270,14 +270,6 @@ def test_missing_prerequisites_are_reported_together(
     assert "no AWS credentials. Run: aws sso login, or set AWS_PROFILE" in credentials
 
 
-@pytest.mark.parametrize("key", ["account", "region"])
-def test_missing_setting_is_reported(account: FakeAccount, tmp_path: Path, key: str) -> None:
-    text = re.sub(rf"^    {key}: .*\n", "", STACK_FILE, flags=re.MULTILINE)
-    result = release(account, tmp_path, "bootstrap", stack_file=text)
-    assert (result.returncode, account.steps) == (2, [])
-    assert f"- {key} is missing; allowed: " in result.stderr
-
-
 def test_other_account_is_rejected(
     account: FakeAccount, emulator: Emulator, tmp_path: Path
 ) -> None:

@@ -7,8 +7,7 @@ import pytest
 from gatehouse_policies.program.types import ACCOUNT as EMULATED_ACCOUNT
 
 from release import pulumi_cli
-from release.pulumi_cli import command_line, environment
-from release.stack_file import Stack
+from release.pulumi_cli import environment
 from sandbox.emulator.server import Emulator
 from tests.release.fake_aws import (
     ACCOUNT,

@@ -15,9 +15,10 @@ from moto.rds.models import rds_backends
 
 from sandbox.emulator.server import Emulator
 from tests import requires
-from tests.release.fake_aws import ACCOUNT
+from tests.release.fake_aws import ACCOUNT, ROOT
 from tests.release.real_engine import REGION, Project, deploy, running
 from tests.runbooks import (
+    BLOCK,
     COMPARE,
     DEPLOY,
     PREPARE,
@@ -218,3 +219,30 @@ def test_destruction_retains_the_records_of_a_stopped_stack(project: Project) ->
     deleted = {row["type"] for row in project.account.operations[before:]}
     assert len(deleted) > 20
     assert not [name for name in deleted if name.startswith("aws:route53/")]
+
+
+def test_retained_zone_is_imported(project: Project) -> None:
+    """docs/guides/deploy.md, section 9."""
+    guide = (ROOT / "docs" / "guides" / "deploy.md").read_text().replace("dev", project.stack)
+    one, several = [block for block in BLOCK.findall(guide) if "pulumi import" in block]
+    preview, rest = several.split("\n", 1)
+    project.run(preview)
+    file, names = project.folder / "import.json", ("platform", "certificate", "certificateZone")
+    rows = json.loads(file.read_text())["resources"]
+    kept = [row for row in rows if row["name"] in ("aws", *names)]
+    (zone,) = {
+        row["id"]
+        for row in project.account.operations
+        if row["type"] == kept[-1]["type"] and row["urn"].startswith("urn:pulumi:prod::")
+    }
+    kept[-1]["id"] = zone
+    file.write_text(json.dumps({"resources": kept}))
+    project.account.calls.clear()
+    project.run(rest)
+    assert resource(project, kept[-1]["type"])["id"] == zone
+    assert "preview create Zone certificate" not in project.account.calls
+    provider = project.run(one.splitlines()[0]).strip()
+    component = resource(project, "gatehouse:edge:Certificate")["urn"]
+    project.run(one, {"URN": provider, "URN of the component": component, "zone ID": zone})
+    providers = {row["provider"] for row in project.state()["resources"] if "provider" in row}
+    assert [name.rpartition("::")[0] for name in providers] == [provider]
