@@ -109,35 +109,35 @@ bench: ## Run the benchmarks of the gateway (CHECK=1 compares the throughput rat
 
 bootstrap: ## Create the state bucket, its KMS key and the stack, and print the settings of a pipeline (ENV= is required, PROJECT=account)
 	@scripts/setup.sh
-	@$(PY) -m release bootstrap --env "$(ENV)" $(PROJECT_OPTION)
+	@exec $(PY) -m release bootstrap --env "$(ENV)" $(PROJECT_OPTION)
 
 image: ## Build the image for ARM, push it and write its digest into the stack file (ENV= is required)
 	@scripts/setup.sh
-	@$(PY) -m release image --env "$(ENV)"
+	@exec $(PY) -m release image --env "$(ENV)"
 
 preview: ## Preview a deployment to AWS (ENV= is required, DIFF=1 prints the changed properties, PROJECT=account)
 	@scripts/setup.sh
-	@$(PY) -m release preview --env "$(ENV)" $(PROJECT_OPTION) $(if $(filter-out 0,$(DIFF)),--diff)
+	@exec $(PY) -m release preview --env "$(ENV)" $(PROJECT_OPTION) $(if $(filter-out 0,$(DIFF)),--diff)
 
 deploy: ## Deploy to AWS: preview, policy packs, migration, services, verification (ENV= is required, YES=1, ROLLBACK=1, UNSIGNED=1, PROJECT=account)
 	@scripts/setup.sh
-	@$(PY) -m release deploy --env "$(ENV)" $(PROJECT_OPTION) $(if $(filter-out 0,$(YES)),--yes) $(if $(filter-out 0,$(ROLLBACK)),--rollback) $(if $(filter-out 0,$(UNSIGNED)),--unsigned)
+	@exec $(PY) -m release deploy --env "$(ENV)" $(PROJECT_OPTION) $(if $(filter-out 0,$(YES)),--yes) $(if $(filter-out 0,$(ROLLBACK)),--rollback) $(if $(filter-out 0,$(UNSIGNED)),--unsigned)
 
 verify: ## Verify that AWS runs the deployed version and that every URL is healthy (ENV= is required)
 	@scripts/setup.sh
-	@$(PY) -m release verify --env "$(ENV)"
+	@exec $(PY) -m release verify --env "$(ENV)"
 
 rollback: ## Deploy the previous image, or DIGEST= (ENV= is required, YES=1 skips the prompt)
 	@scripts/setup.sh
-	@$(PY) -m release rollback --env "$(ENV)" $(if $(DIGEST),--digest "$(DIGEST)") $(if $(filter-out 0,$(YES)),--yes)
+	@exec $(PY) -m release rollback --env "$(ENV)" $(if $(DIGEST),--digest "$(DIGEST)") $(if $(filter-out 0,$(YES)),--yes)
 
 destroy: ## Destroy a stack on AWS after confirmation (ENV= is required, PROJECT=account)
 	@scripts/setup.sh
-	@$(PY) -m release destroy --env "$(ENV)" $(PROJECT_OPTION)
+	@exec $(PY) -m release destroy --env "$(ENV)" $(PROJECT_OPTION)
 
 logs: ## Follow the logs of the local environment, or of AWS with ENV= (PROCESS=)
 	@scripts/setup.sh
-	@$(PY) -m release logs --env "$(ENV)" $(if $(PROCESS),--process "$(PROCESS)")
+	@exec $(PY) -m release logs --env "$(ENV)" $(if $(PROCESS),--process "$(PROCESS)")
 
 api-keys: ## List the API keys of the local environment; NAME="my app" creates one
 	@scripts/setup.sh

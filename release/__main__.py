@@ -1,7 +1,6 @@
 """Release commands for a stack. Exit codes: 0 success, 1 failure, 2 missing prerequisite."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -279,5 +278,5 @@ def _reject(command: str, messages: list[str], status: int = REJECTED) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    pulumi_cli.interrupt_on_signals()
     sys.exit(main())

@@ -86,12 +86,13 @@ def excluded_urns(aliases: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def run(arguments: list[str], root: Path = ROOT) -> int:
-    """Run a command line of the CLI. Returns its exit code. After SIGINT or SIGTERM, waits for the
-    end of the CLI and raises KeyboardInterrupt.
+    """Run a command line of the CLI. Returns its exit code. After SIGINT, SIGTERM or the end of the
+    terminal (SIGHUP), waits for the end of the CLI and raises KeyboardInterrupt.
 
     The CLI finishes the operations in progress, saves the state and releases the lock after the
     first signal, and stops at once after the second (pkg/backend/cancellation_scope.go). Therefore,
-    the CLI has a process group of its own, and only the first signal is forwarded.
+    the CLI has a process group of its own, and receives one SIGTERM. SIGHUP would end it at once,
+    and after SIGINT it would print that the user can press Ctrl-C again.
     """
     process: subprocess.Popen[bytes] | None = None
     received: list[int] = []
@@ -100,7 +101,7 @@ def run(arguments: list[str], root: Path = ROOT) -> int:
     def forward() -> None:
         if process and received and not forwarded:
             forwarded.append(received[0])
-            process.send_signal(received[0])
+            process.terminate()
 
     def handle(number: int, _frame: FrameType | None) -> None:
         received.append(number)
@@ -117,11 +118,21 @@ def run(arguments: list[str], root: Path = ROOT) -> int:
     return code
 
 
+def interrupt_on_signals() -> None:
+    """Let SIGTERM and the end of the terminal interrupt this process like Ctrl-C."""
+    for number in _signals():
+        signal.signal(number, signal.default_int_handler)
+
+
+def _signals() -> list[signal.Signals]:
+    """The signals that interrupt a command. With nohup, the end of the terminal does not."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
+
+
 @contextmanager
 def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    previous = {
-        number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    previous = {number: signal.signal(number, handler) for number in _signals()}
     try:
         yield
     finally:
