@@ -22,6 +22,7 @@ from joserfc.jwk import ECKey, RSAKey
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.roles import Role
+from gatehouse.platform.executions import SharedRuns
 from gatehouse.platform.http.trusted_certificates import tls_context
 
 #: Timeout of each step of a request to the issuer. A complete request takes at most twice as long.
@@ -89,20 +90,17 @@ class _Cache(Generic[_Document]):
     document: _Document | None = None
     fetched_at: float = -STALE_S
     tried_at: float = -STALE_S
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    fetches: SharedRuns[None] = field(default_factory=SharedRuns)
 
     async def get(
         self, is_sufficient: Callable[[_Document], bool] = lambda document: True
     ) -> _Document:
-        """Return the document. Fetches it if the cached document is too old or not sufficient.
-        Raises Unavailable.
+        """Return the document. Fetches it if the cached document is too old or not sufficient, and
+        no fetch has ended within REFETCH_S. Raises Unavailable.
         """
-        if not self._is_current(is_sufficient):
-            async with self.lock:
-                now = self.clock.now()
-                if not self._is_current(is_sufficient) and now - self.tried_at >= REFETCH_S:
-                    self.tried_at = now
-                    await self._fetch(now)
+        waited = self.clock.now() - self.tried_at >= REFETCH_S
+        if waited and not self._is_current(is_sufficient):
+            await self.fetches.result("document", self._fetch)
         if self.document is None or self.clock.now() - self.fetched_at >= STALE_S:
             raise Unavailable(
                 "Sign-in with the identity provider is temporarily unavailable.",
@@ -114,15 +112,18 @@ class _Cache(Generic[_Document]):
         is_recent = self.clock.now() - self.fetched_at < CACHE_S
         return is_recent and self.document is not None and is_sufficient(self.document)
 
-    async def _fetch(self, now: float) -> None:
+    async def _fetch(self) -> None:
         """Fetch the document. After a failure, the cached document remains in use for STALE_S; then
         sign-in is denied.
         """
+        now = self.clock.now()
         try:
             self.document = await self.load()
             self.fetched_at = now
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError, Unavailable):
             return
+        finally:
+            self.tried_at = self.clock.now()
 
 
 class IssuerDocuments:

@@ -228,6 +228,11 @@ class Request:
             raise asgi.too_large_error(bytes_max)
         return content
 
+    def free_body(self) -> None:
+        """The body no longer counts in the memory for bodies."""
+        if self._memory is not None:
+            self._memory.close()
+
     @property
     def authenticated(self) -> Caller:
         """The caller of an endpoint that requires a credential."""
@@ -326,8 +331,7 @@ class Request:
         """Counts and logs the request after the response, when its body is no longer in memory.
         seconds: duration.
         """
-        if self._memory is not None:
-            self._memory.close()
+        self.free_body()
         self.service.observer.request(
             self.trace,
             self.method if len(self.method) <= _METHOD_CHARS_MAX else "other",

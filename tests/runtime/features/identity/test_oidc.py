@@ -17,12 +17,14 @@ from gatehouse.features.identity.issuer import (
     DOCUMENT_BYTES_MAX,
     REFETCH_S,
     STALE_S,
+    _Cache,
     request,
 )
 from gatehouse.features.identity.oidc import SKEW_S
 from gatehouse.platform.settings import load
 from joserfc.jwk import RSAKey
 
+from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import BOOTSTRAP, Console
 from tests.runtime.features.identity.local_issuer import (
     EC,
@@ -98,6 +100,23 @@ async def test_token_with_invalid_claim_is_denied(
     issuer: IssuerSetup, claims: dict[str, Any]
 ) -> None:
     assert await issuer.identity_provider.identify(issuer.provider.token(**claims)) is None
+
+
+async def test_requests_wait_for_one_fetch_of_an_issuer_that_does_not_respond() -> None:
+    clock, fetches, ends = ManualClock(NOW), list[float](), asyncio.Event()
+
+    async def load() -> None:
+        fetches.append(clock.now())
+        await ends.wait()
+        raise TimeoutError
+
+    cache = _Cache(load, clock)
+    requests = [asyncio.create_task(cache.get()) for _ in range(8)]
+    await asyncio.sleep(0)
+    clock.advance(2 * REFETCH_S)
+    ends.set()
+    results = await asyncio.gather(*requests, cache.get(), return_exceptions=True)
+    assert ([type(result) for result in results], len(fetches)) == ([Unavailable] * 9, 1)
 
 
 async def test_clock_skew_is_tolerated(issuer: IssuerSetup) -> None:

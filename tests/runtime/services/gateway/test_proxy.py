@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from gatehouse.features.cores.repository import COLUMNS, core_record
 from gatehouse.features.cores.service import core_secret
+from gatehouse.platform.http.connections import NETWORK_BODIES_BYTES_MAX
 from gatehouse.platform.tracing.context import RequestTrace, trace_id_of
 
 from tools.attack.corpora import AMBIGUOUS_HEADERS, AMBIGUOUS_PATHS
@@ -329,6 +330,24 @@ async def test_requests_in_progress_of_a_key_are_bounded(
     core.resume.set()
     assert [reply.body for reply in await asyncio.gather(*pending)] == [b"firstsecond"] * 3
     assert (await get(client, key, "/cores/docs/x")).status == 200
+
+
+async def test_bodies_of_requests_in_progress_do_not_count_in_memory(
+    gateway: Any, core: Any, key: Any
+) -> None:
+    """They would count for the duration of a response, which can be minutes."""
+    keys, body = (key, await gateway.create_key()), bytes(60_000)
+    number = NETWORK_BODIES_BYTES_MAX // len(body) // len(keys) + 1
+    pending = [
+        asyncio.create_task(get(gateway, each, "/cores/docs/slow", method="PUT", body=body))
+        for each in keys
+        for _ in range(number)
+    ]
+    async with asyncio.timeout(60):
+        while len(core.requests) < len(pending):
+            await asyncio.sleep(0.005)
+    core.resume.set()
+    assert {reply.status for reply in await asyncio.gather(*pending)} == {200}
 
 
 @pytest.mark.requirement("CG-11")
