@@ -98,16 +98,14 @@ class UsageRepository:
             f"SELECT {groups}, sum(count)::bigint AS count FROM usage_count{where} "
             f"GROUP BY {groups} ORDER BY {groups} LIMIT {where.bind(POINTS_MAX + 1)}"
         )
-        return [
-            UsagePointView(
-                rfc3339(to_seconds(row["starts_at"])),
-                row.get("key_id"),
-                row.get("core"),
-                row.get("code"),
-                row["count"],
-            )
-            for row in await self._pool.fetch(statement, *where.values)
-        ]
+        points, starts_at, text = list[UsagePointView](), None, ""
+        for row in await self._pool.fetch(statement, *where.values):
+            if row["starts_at"] != starts_at:  # many points have the same
+                starts_at = row["starts_at"]
+                text = rfc3339(to_seconds(starts_at))
+            dimensions = row.get("key_id"), row.get("core"), row.get("code")
+            points.append(UsagePointView(text, *dimensions, row["count"]))
+        return points
 
     async def busiest(
         self, *, width_s: int, since: float, until: float, denied: bool, limit: int
