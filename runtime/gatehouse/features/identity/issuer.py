@@ -225,7 +225,8 @@ def _parse_keys(document: dict[str, Any]) -> dict[str, Key]:
     keys: dict[str, Key] = {}
     entries = document.get("keys")
     for entry in entries if isinstance(entries, list) else []:
-        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
+        # A private key ("d") is not for others, and reading one can take minutes.
+        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or "d" in entry:
             continue
         try:
             key: Key | None = None

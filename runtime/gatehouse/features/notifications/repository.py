@@ -43,19 +43,17 @@ _ADD = (
     "VALUES ($1, $2, $3, $4, 'waiting', $5, $5) ON CONFLICT DO NOTHING"
 )
 
-_DUE = "state = 'waiting' AND next_at <= $1"
-_RANKED = (
-    "(SELECT notification_id, target, "
-    "row_number() OVER (PARTITION BY target ORDER BY next_at) AS turn "
-    f"FROM delivery WHERE {_DUE} AND target <> ALL ($4)) AS ranked"
+_OF_TARGET = (
+    "SELECT notification_id AS n, target AS t, next_at AS at FROM delivery "
+    "WHERE target = id AND state = 'waiting' AND next_at <= $1 "
+    "ORDER BY next_at LIMIT $5 FOR UPDATE SKIP LOCKED"
 )
 _CLAIM = (
     "UPDATE delivery SET attempts = attempts + 1, next_at = $2 FROM "
-    "(SELECT notification_id AS n, target AS t "
-    f"FROM delivery JOIN {_RANKED} USING (notification_id, target) "
-    f"WHERE {_DUE} AND turn <= $5 ORDER BY turn, next_at LIMIT $3 "
-    "FOR UPDATE OF delivery SKIP LOCKED) AS due WHERE notification_id = n AND target = t "
-    f"RETURNING {_DELIVERY.select}"
+    f"(SELECT n, t FROM (SELECT id FROM webhook UNION SELECT '{TOPIC}') AS targets "
+    f"CROSS JOIN LATERAL ({_OF_TARGET}) AS of_target WHERE id <> ALL ($4) "
+    "ORDER BY row_number() OVER (PARTITION BY t ORDER BY at), at LIMIT $3) AS due "
+    f"WHERE notification_id = n AND target = t RETURNING {_DELIVERY.select}"
 )
 
 _ATTEMPTED = (

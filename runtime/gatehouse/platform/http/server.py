@@ -133,6 +133,9 @@ class Server:
                 loop.remove_reader(sock)
                 loop.call_later(_ACCEPT_RETRY_S, self._listen, sock)
                 return
+            if len(self._opening) >= self._connections.settings.connections_max:
+                connection.close()  # clients that do not complete the TLS handshake
+                continue
             connection.setblocking(False)
             _Opening().execute(self._open(connection), self._opening)
 

@@ -19,7 +19,6 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import Literal, NoReturn
-from urllib.parse import urlsplit
 
 from gatehouse.core import token as tokens
 from gatehouse.core.actor import Actor, Session
@@ -310,7 +309,7 @@ class Authenticator:
             return origin == self.origin
         # If no public URL is configured, compare the origin with the Host header, which a page
         # cannot set.
-        host = urlsplit(origin).netloc
+        host = origin.partition("://")[2]
         return bool(host) and host == request.header(b"host")
 
 

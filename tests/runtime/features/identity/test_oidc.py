@@ -181,8 +181,8 @@ async def test_malformed_token_header_is_denied(issuer: IssuerSetup, header: byt
 
 async def test_new_issuer_key_is_fetched_at_a_bounded_rate(issuer: IssuerSetup) -> None:
     await issuer.identity_provider.identify(issuer.provider.token())
-    fresh = RSAKey.generate_key(2048, {"kid": "r2", "use": "sig"})
-    issuer.provider.keys = [fresh.as_dict(private=False)]
+    fresh, private = (RSAKey.generate_key(2048, {"kid": kid, "use": "sig"}) for kid in ("r2", "r3"))
+    issuer.provider.keys = [fresh.as_dict(private=False), private.as_dict(private=True)]
     before = len(issuer.provider.requests)
     for _ in range(20):
         assert await issuer.identity_provider.identify(issuer.provider.token(fresh)) is None
@@ -190,6 +190,8 @@ async def test_new_issuer_key_is_fetched_at_a_bounded_rate(issuer: IssuerSetup) 
     issuer.clock.advance(REFETCH_S)
     assert await issuer.identity_provider.identify(issuer.provider.token(fresh)) is not None
     assert await issuer.identity_provider.identify(issuer.provider.token()) is None
+    issuer.clock.advance(REFETCH_S)
+    assert await issuer.identity_provider.identify(issuer.provider.token(private)) is None
 
 
 async def test_issuer_keys_are_cached_for_a_day(issuer: IssuerSetup) -> None:

@@ -107,6 +107,15 @@ async def test_unfinished_handshake_is_closed() -> None:
         writer.close()
 
 
+async def test_connections_without_a_handshake_are_bounded() -> None:
+    limits = TLS.model_copy(update={"connections_max": 2})
+    async with running(limits) as server, asyncio.timeout(PATIENCE_S):
+        opened = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
+        assert await opened[2][0].read() == b""
+        for _, writer in opened:
+            writer.close()
+
+
 @pytest.mark.bound("http.tls:SHUTDOWN_TIMEOUT_S")
 async def test_client_that_does_not_confirm_the_end_is_disconnected() -> None:
     async with running(LIMITS) as server:

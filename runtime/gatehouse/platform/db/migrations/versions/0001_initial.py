@@ -259,7 +259,7 @@ CREATE TABLE delivery (
     problem         text        NOT NULL DEFAULT '',
     PRIMARY KEY (notification_id, target)
 );
-CREATE INDEX delivery_due ON delivery (next_at) WHERE state = 'waiting';
+CREATE INDEX delivery_due ON delivery (target, next_at) WHERE state = 'waiting';
 CREATE INDEX delivery_state ON delivery (state, notification_id);
 """
 
