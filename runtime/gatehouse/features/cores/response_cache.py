@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import msgspec
@@ -77,6 +78,8 @@ class ResponseCache:
         self._bytes_max = bytes_max
         self._entry_bytes_max = min(entry_bytes_max, bytes_max // 4)
         self.bytes = 0
+        #: Total size of the responses that are being received and will be stored.
+        self._receiving = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -100,6 +103,18 @@ class ResponseCache:
         self.bytes += _size(key, entry)
         while self.bytes > self._bytes_max:
             self.bytes -= _size(*self._entries.popitem(last=False))
+
+    @contextmanager
+    def receiving(self, size: int) -> Iterator[bool]:
+        """Until the end of the block, a response of this size is received and kept. False: too many
+        others are, so the response is not stored.
+        """
+        counted = size if self._receiving + size <= self._bytes_max else 0
+        self._receiving += counted
+        try:
+            yield counted > 0
+        finally:
+            self._receiving -= counted
 
     def storable(self, status: int, headers: Sequence[tuple[str, str]]) -> bool:
         """True for a complete, public response with status 200, a known length and one strong

@@ -136,13 +136,13 @@ class Authenticator:
         cookie = "" if request.values(b"authorization") else request.cookie(CONSOLE_COOKIE)
         if cookie and self.accepts_sessions:
             return await self._from_session(request, cookie)
+        token = _bearer(request)  # a request without a credential is no guess
         address, principal = request.client, self._claimed_principal(request)
         message = (
             "Too many failed authentications from this IP address. Wait, then check the credential."
         )
         self.lockout.check(address, principal, message)
         try:
-            token = _bearer(request)
             is_code = codes and token.startswith(self.sessions.code_prefix)
             caller = await (
                 self._from_code(request, token) if is_code else self._from_token(request, token)

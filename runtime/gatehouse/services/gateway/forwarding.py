@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
 import msgspec
@@ -233,13 +233,15 @@ class Forwarding:
         await context.send(
             {"type": "http.response.start", "status": status, "headers": own_headers}
         )
-        received = bytearray()
-        while (chunk := await response.read()) is not None:
-            if revalidation is not None:
-                received += chunk
-                if len(received) == length:
-                    revalidation.store(response.headers, bytes(received))
-            await context.send({"type": "http.response.body", "body": chunk, "more_body": True})
+        kept = nullcontext(False) if revalidation is None else revalidation.cache.receiving(length)
+        with kept as is_kept:
+            received = bytearray()
+            while (chunk := await response.read()) is not None:
+                if revalidation is not None and is_kept:
+                    received += chunk
+                    if len(received) == length:
+                        revalidation.store(response.headers, bytes(received))
+                await context.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await context.send({"type": "http.response.body", "body": b""})
 
 

@@ -1,5 +1,7 @@
 """Response cache: bounds, storable responses and updates by a 304."""
 
+from contextlib import ExitStack
+
 import pytest
 from gatehouse.features.cores.response_cache import (
     CachedResponse,
@@ -42,6 +44,16 @@ def test_key_of_a_response_counts_in_the_size_of_the_cache() -> None:
     for number in range(20):
         cache.store(("docs", "lease", f"/{number}?" + "a" * 16_000, "a" * 60_000), headers(1), b"x")
     assert (len(cache), cache.bytes <= 400_000) == (5, True)
+
+
+def test_responses_that_are_received_have_the_size_of_the_cache_at_most() -> None:
+    """They are kept while a Core sends them, which can take minutes."""
+    cache = ResponseCache(4000)
+    with ExitStack() as stack:
+        kept = [stack.enter_context(cache.receiving(1000)) for _ in range(10)]
+        assert kept == [True] * 4 + [False] * 6
+    with cache.receiving(4000) as is_kept:
+        assert is_kept
 
 
 def test_too_large_body_is_not_storable() -> None:
