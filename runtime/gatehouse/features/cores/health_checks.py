@@ -76,7 +76,7 @@ class HealthChecks:
                 credential = await self.credentials.find(core.name, core.settings)
                 headers += credential_headers(self.pepper, core, credential)
                 request = UpstreamRequest("GET", core.settings.health_path or "/", headers, None)
-                async with self.upstream.send(core.url, request) as response:
+                async with self.upstream.send(core.url, request, core.registered_by) as response:
                     return 200 <= response.status < 300
         except (GatehouseError, TimeoutError):
             return False

@@ -245,7 +245,8 @@ class Attempt:
         balancer = self._balancer
         self._sent_at = balancer.monotonic()
         self._state, self._trial = balancer.begin(self._core, self._sent_at)
-        self._sending = balancer.upstream.send(self._core.url, self._request)
+        core = self._core
+        self._sending = balancer.upstream.send(core.url, self._request, core.registered_by)
         try:
             self._response = response = await self._sending.__aenter__()
         except BaseException as exc:

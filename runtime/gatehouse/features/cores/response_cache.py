@@ -22,6 +22,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from gatehouse.platform.http_client.connections import RESPONSE_HEADERS_MAX
+
 Headers: TypeAlias = list[tuple[str, str]]
 
 #: Name of the Core, lease ID, target URI (scheme and authority as sent by the client; path and
@@ -149,8 +151,8 @@ def updated_headers(
 ) -> Headers | None:
     """Headers to serve after a 304 response with the headers `not_modified`.
 
-    None if the 304 response confirms a different version, or makes the response private to this
-    client.
+    None if the 304 response confirms a different version, makes the response private to this
+    client, or adds more headers than a response can have.
     """
     etag = _value(not_modified, "etag")
     if etag and etag.removeprefix("W/") != cached.etag:
@@ -158,7 +160,8 @@ def updated_headers(
     updates = [(name, value) for name, value in not_modified if name not in _NOT_UPDATED]
     names = {name for name, _ in updates}
     updated = [(name, value) for name, value in cached.headers if name not in names] + updates
-    return updated if _is_public(updated) else None
+    is_valid = len(updated) <= RESPONSE_HEADERS_MAX and _is_public(updated)
+    return updated if is_valid else None
 
 
 def _is_public(headers: Sequence[tuple[str, str]]) -> bool:

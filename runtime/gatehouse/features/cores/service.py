@@ -4,14 +4,11 @@ that the gateway calls.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import secrets
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -39,7 +36,7 @@ from gatehouse.features.cores.repository import CoreRegistry, LeaseRenewal
 from gatehouse.features.cores.schemas import URL_FIX, DrainCore, Lease, LeaseRequest
 from gatehouse.platform.http.forwarding import CORE_NAME
 from gatehouse.platform.http.header_names import is_set_by_gateway
-from gatehouse.platform.http_client.upstream import RESOLVE_TIMEOUT_S, SystemResolver
+from gatehouse.platform.http_client.upstream import SystemResolver
 
 #: Number of heartbeats per lease. Two heartbeats may be lost before the lease expires.
 HEARTBEATS = 3
@@ -51,7 +48,6 @@ class RegistrationService:
     agent. All keys of a family can use the leases of the family.
 
     networks: private networks in which Cores are allowed, in addition to public addresses.
-    lookups: locks of the keys whose names are being looked up.
     """
 
     cores: CoreRegistry
@@ -60,7 +56,6 @@ class RegistrationService:
     pepper: Pepper
     environment: KeyEnvironment
     networks: tuple[Network, ...]
-    lookups: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def register(self, agent: Actor, name: str, request: LeaseRequest) -> Lease:
         """Creates a lease on an instance.
@@ -145,17 +140,13 @@ class RegistrationService:
 
     async def _checked_url(self, agent: Actor, url: str) -> str:
         """The normalized URL. Checks its form and every address behind it, to prevent server-side
-        request forgery (CWE-918). The names of one key are looked up one after the other, so that
-        they leave lookups to others. Raises BadRequest and Unavailable.
+        request forgery (CWE-918). Raises BadRequest and Unavailable.
         """
         try:
             parsed = parse_base_url(url)
         except ValueError as exc:
             raise _bad_url(str(exc)) from None
-        turn, addresses = self.lookups.setdefault(agent.id, asyncio.Lock()), None
-        with suppress(TimeoutError):
-            async with asyncio.timeout(RESOLVE_TIMEOUT_S), turn:
-                addresses = await self.resolver.addresses(parsed.host, parsed.port)
+        addresses = await self.resolver.addresses(parsed.host, parsed.port, agent.id)
         if addresses is None:
             raise Unavailable("The host name of the Core cannot be looked up. Try again later.")
         candidates = [ipaddress.ip_address(address) for address in addresses]

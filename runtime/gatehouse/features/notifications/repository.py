@@ -44,7 +44,7 @@ _ADD = (
 )
 
 _OF_TARGET = (
-    "SELECT notification_id AS n, target AS t, next_at AS at FROM delivery "
+    "SELECT notification_id AS n, target AS t, next_at AS at, attempts AS a FROM delivery "
     "WHERE target = id AND state = 'waiting' AND next_at <= $1 "
     "ORDER BY next_at LIMIT $5 FOR UPDATE SKIP LOCKED"
 )
@@ -52,7 +52,7 @@ _CLAIM = (
     "UPDATE delivery SET attempts = attempts + 1, next_at = $2 FROM "
     f"(SELECT n, t FROM (SELECT id FROM webhook UNION SELECT '{TOPIC}') AS targets "
     f"CROSS JOIN LATERAL ({_OF_TARGET}) AS of_target WHERE id <> ALL ($4) "
-    "ORDER BY row_number() OVER (PARTITION BY t ORDER BY at), at LIMIT $3) AS due "
+    "ORDER BY row_number() OVER (PARTITION BY t ORDER BY at), a, at LIMIT $3) AS due "
     f"WHERE notification_id = n AND target = t RETURNING {_DELIVERY.select}"
 )
 

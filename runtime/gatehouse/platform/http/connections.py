@@ -22,7 +22,8 @@ NETWORK_BODIES_BYTES_MAX = 8 * 1024 * 1024
 BODIES_BYTES_MAX = 32 * 1024 * 1024
 
 #: Maximum number of bytes of responses that wait for clients to read, in all workers of a service.
-#: Beyond it, the client that has waited for the longest time is disconnected.
+#: Beyond it, the client that has waited for the longest time is disconnected, of the network for
+#: which most bytes wait.
 UNSENT_BYTES_MAX = 128 * 1024 * 1024
 
 #: Maximum size of a read.
@@ -71,6 +72,7 @@ class Connections:
         #: Bytes of responses that wait for clients, beginning with the longest wait.
         self.unsent_bytes: dict[Any, int] = {}
         self.unsent_bytes_total = 0
+        self._unsent_by_network = asgi.Uses()
         #: Connections that are open, and requests in progress. The server waits for them.
         self.protocols: set[Any] = set()
         self.running: set[Cancellable] = set()
@@ -155,15 +157,17 @@ class Connections:
         """Counts the bytes that wait for a client. 0: the client has read enough. Until then, the
         number does not decrease, because a part of a response takes memory until it is sent.
         """
-        counted = self.unsent_bytes.get(transport, 0)
+        counted, by_network = self.unsent_bytes.get(transport, 0), self._unsent_by_network
+        change = max(size - counted, 0) if size else -counted
+        self.unsent_bytes_total += change
+        by_network.remove(transport.network, -change)
         if not size:
-            self.unsent_bytes_total -= counted
             self.unsent_bytes.pop(transport, None)
             return
-        self.unsent_bytes[transport] = max(size, counted)
-        self.unsent_bytes_total += max(size - counted, 0)
+        self.unsent_bytes[transport] = counted + change
         while self.unsent_bytes_total * self._workers > UNSENT_BYTES_MAX:
-            oldest = next(iter(self.unsent_bytes))
+            most = max(by_network, key=by_network.__getitem__)
+            oldest = next(each for each in self.unsent_bytes if each.network == most)
             self.count_unsent(oldest, 0)
             oldest.transport.abort()
 

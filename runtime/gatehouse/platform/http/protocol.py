@@ -141,11 +141,13 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.worker.protocols.add(self)
-        self.transport = ClientTransport(cast("asyncio.Transport", transport), self.worker)
         peer, name = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         if isinstance(peer, tuple):
             self._peer = str(parse_address(peer[0]) or peer[0])
             self._client = (self._peer, peer[1])
+        self.transport = ClientTransport(
+            cast("asyncio.Transport", transport), self.worker, network_of(self._peer)
+        )
         self._server = name[:2] if isinstance(name, tuple) else None
         self._scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
         try:

@@ -21,13 +21,18 @@ class ClientTransport:
         "_worker",
         "_writable",
         "_written",
+        "network",
         "read_paused",
         "transport",
         "write_paused",
     )
 
-    def __init__(self, transport: asyncio.Transport, worker: Connections) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, worker: Connections, network: str = ""
+    ) -> None:
+        """network: of the client."""
         self.transport = transport
+        self.network = network
         self.read_paused = self.write_paused = False
         self._worker = worker
         self._writable: asyncio.Event | None = None

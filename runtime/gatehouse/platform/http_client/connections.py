@@ -32,7 +32,7 @@ IDLE_MAX = 100
 #: Maximum size of the headers of a response, in bytes, as for an Application Load Balancer, and
 #: maximum number of headers.
 _RESPONSE_HEAD_BYTES_MAX = 32_768
-_RESPONSE_HEADERS_MAX = 200
+RESPONSE_HEADERS_MAX = 200
 
 #: A response may contain as many bytes of framing (interim responses, headers, chunk extensions,
 #: trailers) as of the body, CHUNK_FRAMING_BYTES for each chunk, and about _FRAMING_BYTES_MAX.
@@ -300,10 +300,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._has_head:
             return  # trailers are discarded
         self._head_bytes += len(name) + len(value)
-        if (
-            self._head_bytes > _RESPONSE_HEAD_BYTES_MAX
-            or len(self.headers) >= _RESPONSE_HEADERS_MAX
-        ):
+        if self._head_bytes > _RESPONSE_HEAD_BYTES_MAX or len(self.headers) >= RESPONSE_HEADERS_MAX:
             raise CoreUnreachable(detail="the headers of the response are too large")
         text = name.decode("ascii").lower()
         if text == "content-length" and len(value) > LENGTH_DIGITS_MAX:

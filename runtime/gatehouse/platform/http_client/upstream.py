@@ -52,8 +52,8 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
 
 RESOLVE_TIMEOUT_S = 3.0
 
-#: Maximum number of lookups in progress of a resolver.
-LOOKUPS_MAX = 64
+#: Maximum number of lookups in progress of a resolver, in total and for a subject, such as a key.
+LOOKUPS_MAX, SUBJECT_LOOKUPS_MAX = 64, 16
 
 #: Time for which a checked address is used before the host name is resolved again.
 PIN_S = 60.0
@@ -72,18 +72,21 @@ class SystemResolver:
 
     def __init__(self) -> None:
         self._lookups: dict[tuple[str, int], asyncio.Future[tuple[str, ...] | None]] = {}
+        self._subjects: dict[tuple[str, int], str] = {}
 
-    async def addresses(self, host: str, port: int) -> tuple[str, ...] | None:
+    async def addresses(self, host: str, port: int, subject: str = "") -> tuple[str, ...] | None:
         """Distinct addresses of a host name, in the resolver's order. Empty if the name does not
         exist. None if that is not known within RESOLVE_TIMEOUT_S, or if LOOKUPS_MAX lookups of
-        other names are in progress.
+        other names are in progress, or SUBJECT_LOOKUPS_MAX for the subject.
         """
         if is_address(host):
             return (host,)
         lookup = self._lookups.get((host, port))
         if lookup is None:
-            if len(self._lookups) >= LOOKUPS_MAX:
+            subjects = list(self._subjects.values())
+            if len(subjects) >= LOOKUPS_MAX or subjects.count(subject) >= SUBJECT_LOOKUPS_MAX:
                 return None
+            self._subjects[host, port] = subject
             loop = asyncio.get_running_loop()
             arguments = (loop, host, port)
             threading.Thread(target=self._look_up, args=arguments, daemon=True).start()
@@ -106,6 +109,7 @@ class SystemResolver:
             loop.call_soon_threadsafe(self._end, (host, port), found)
 
     def _end(self, name: tuple[str, int], found: tuple[str, ...] | None) -> None:
+        del self._subjects[name]
         self._lookups.pop(name).set_result(found)
 
 
@@ -139,21 +143,21 @@ class UpstreamClients:
         for pool in pools:
             pool.close()
 
-    def send(self, url: str, request: UpstreamRequest) -> Sending:
+    def send(self, url: str, request: UpstreamRequest, subject: str = "") -> Sending:
         """Sends a request below a URL when the context is entered. The request ends when the
-        context exits.
+        context exits. subject: for which a lookup of the host name counts.
 
         Raises CoreUnreachable, CoreTimeout (no data for `timeout_s`), the errors of a streamed
         body, and BadRequest for a request that cannot be sent.
         """
-        return Sending(self, url, request)
+        return Sending(self, url, request, subject)
 
-    async def find(self, url: str) -> _Pinned:
+    async def find(self, url: str, subject: str = "") -> _Pinned:
         """The pool of a URL. Raises CoreUnreachable."""
         pinned = self._find_now(url)
         if pinned is None:
             await in_task()
-            pinned = await self._pin(url)
+            pinned = await self._pin(url, subject)
         return pinned
 
     def _find_now(self, url: str) -> _Pinned | None:
@@ -164,7 +168,7 @@ class UpstreamClients:
         pinned.used_at = now
         return pinned
 
-    async def _pin(self, url: str) -> _Pinned:
+    async def _pin(self, url: str, subject: str) -> _Pinned:
         """Resolves the name again. While the name server does not respond, the checked address
         remains in use. Raises CoreUnreachable.
         """
@@ -172,7 +176,7 @@ class UpstreamClients:
             parsed = parse_base_url(url)
         except ValueError as exc:
             raise CoreUnreachable(detail=f"the registered URL {exc}", sent=False) from None
-        addresses = await self.resolver.addresses(parsed.host, parsed.port)
+        addresses = await self.resolver.addresses(parsed.host, parsed.port, subject)
         current = self._find_now(url)
         if current is not None:  # another request has resolved the name
             return current
@@ -226,15 +230,19 @@ class UpstreamClients:
 class Sending:
     """A request to a URL: a context, see `UpstreamClients.send`."""
 
-    __slots__ = ("_clients", "_connection", "_pool", "_request", "_url")
+    __slots__ = ("_clients", "_connection", "_pool", "_request", "_subject", "_url")
 
-    def __init__(self, clients: UpstreamClients, url: str, request: UpstreamRequest) -> None:
+    def __init__(
+        self, clients: UpstreamClients, url: str, request: UpstreamRequest, subject: str
+    ) -> None:
         self._clients = clients
+        self._subject = subject
         self._url = url
         self._request = request
 
     async def __aenter__(self) -> UpstreamResponse:
-        request, pinned = self._request, await self._clients.find(self._url)
+        request = self._request
+        pinned = await self._clients.find(self._url, self._subject)
         chunked = request.body is not None and "content-length" not in dict(request.headers)
         head = request_head(request, pinned.url, chunked=chunked)
         pool = self._pool = pinned.pool

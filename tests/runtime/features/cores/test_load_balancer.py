@@ -33,7 +33,7 @@ class Upstream:
     down: set[str] = field(default_factory=set)
 
     @asynccontextmanager
-    async def send(self, url: str, request: UpstreamRequest) -> AsyncIterator[Any]:
+    async def send(self, url: str, request: UpstreamRequest, subject: str) -> AsyncIterator[Any]:
         if url in self.down:
             raise CoreUnreachable(sent=False)
         yield SimpleNamespace(status=200)

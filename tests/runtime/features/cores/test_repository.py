@@ -1,7 +1,7 @@
 """The Cores in the memory of a gateway worker."""
 
 import asyncio
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 import pytest
@@ -79,26 +79,16 @@ async def test_registrations_of_one_key_leave_connections_to_others(
     assert {each.name for each in await asyncio.gather(*changes)} == {record.name}
 
 
-async def test_lookups_of_one_key_leave_lookups_to_others() -> None:
-    class Resolver(SystemResolver):
-        names: ClassVar[list[str]] = []
+async def test_name_that_cannot_be_looked_up_is_unavailable() -> None:
+    """An agent tries again then."""
 
-        async def addresses(self, host: str, port: int) -> tuple[str, ...] | None:
-            self.names.append(host)
-            return None if host == "silent.test" else await asyncio.Future()
+    class Resolver(SystemResolver):
+        async def addresses(
+            self, host: str, port: int, subject: str = ""
+        ) -> tuple[str, ...] | None:
+            return None
 
     parts: Any = None
     service = RegistrationService(parts, Resolver(), Clock(), parts, KeyEnvironment.TEST, ())
-    request = LeaseRequest(url="https://silent.test")
     with pytest.raises(Unavailable, match="cannot be looked up"):
-        await service.register(Actor("key", "a"), "docs", request)
-    request = LeaseRequest(url="https://slow.test")
-    waiting = [
-        asyncio.create_task(service.register(Actor("key", agent), "docs", request))
-        for agent in ("a", "a", "b")
-    ]
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert Resolver.names == ["silent.test", "slow.test", "slow.test"]
-    for task in waiting:
-        task.cancel()
+        await service.register(Actor("key", "a"), "docs", LeaseRequest(url="https://silent.test"))

@@ -8,6 +8,7 @@ from gatehouse.features.cores.response_cache import (
     ResponseCache,
     updated_headers,
 )
+from gatehouse.platform.http_client.connections import RESPONSE_HEADERS_MAX
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,3 +106,10 @@ def test_304_updates_headers_except_those_of_the_body() -> None:
     ]
     assert updated_headers(cached, [("etag", '"2"')]) is None
     assert updated_headers(cached, []) == cached.headers
+
+
+def test_stored_response_has_a_bounded_number_of_headers() -> None:
+    cached = CachedResponse('"1"', headers(1), b"x")
+    fields = [("etag", '"1"'), *((f"x-{number}", "") for number in range(RESPONSE_HEADERS_MAX))]
+    assert updated_headers(cached, fields) is None
+    assert updated_headers(cached, fields[:10]) is not None

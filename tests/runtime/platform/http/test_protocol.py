@@ -635,6 +635,8 @@ async def test_bytes_of_responses_that_are_not_read_are_bounded(workers: int) ->
     size = UNSENT_BYTES_MAX // workers // 3
     transports = [UnreadTransport(size) for _ in range(4)]
     clients = [ClientTransport(transport, worker) for transport in transports]
+    other = ClientTransport(UnreadTransport(1), worker, "198.51.100.7")
+    other.pause_writing()  # waits for the longest time, but other networks have more bytes
     for client in clients[:3]:
         client.pause_writing()
     assert [transport.is_aborted for transport in transports] == [False] * 4
@@ -646,7 +648,7 @@ async def test_bytes_of_responses_that_are_not_read_are_bounded(workers: int) ->
     transports[1].unsent = size
     clients[1].pause_writing()
     assert [transport.is_aborted for transport in transports] == [True, False, False, False]
-    for client in clients:
+    for client in (*clients, other):
         client.lost()
     assert (worker.unsent_bytes_total, worker.unsent_bytes) == (0, {})
     clients[1].write(bytes(size + 1))

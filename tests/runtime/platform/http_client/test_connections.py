@@ -46,7 +46,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 class Resolver:
     """Resolves every name to the loopback address."""
 
-    async def addresses(self, host: str, port: int) -> tuple[str, ...]:
+    async def addresses(self, host: str, port: int, subject: str = "") -> tuple[str, ...]:
         return ("127.0.0.1",)
 
 
@@ -304,7 +304,7 @@ async def test_body_can_end_with_the_connection(clients: UpstreamClients, core: 
 
 
 @pytest.mark.bound(
-    "http_client.connections:_RESPONSE_HEADERS_MAX",
+    "http_client.connections:RESPONSE_HEADERS_MAX",
     "http_client.connections:_RESPONSE_HEAD_BYTES_MAX",
     "http.request_head:LENGTH_DIGITS_MAX",
     "http_client.connections:_FRAMING_BYTES_MAX",
@@ -461,14 +461,17 @@ async def test_name_that_does_not_resolve_in_time_is_unreachable(names: NameServ
     assert not raised.value.sent
 
 
-@pytest.mark.bound("http_client.upstream:LOOKUPS_MAX")
+@pytest.mark.bound("http_client.upstream:LOOKUPS_MAX", "http_client.upstream:SUBJECT_LOOKUPS_MAX")
 async def test_names_without_a_response_do_not_delay_others(
     names: NameServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upstreams, "LOOKUPS_MAX", 20)
     resolver = SystemResolver()
     silent = [f"silent-{number % 19}.test" for number in range(100)]
-    assert {*await asyncio.gather(*(resolver.addresses(name, 80) for name in silent))} == {None}
+    monkeypatch.setattr(upstreams, "SUBJECT_LOOKUPS_MAX", 10)
+    first = [resolver.addresses(name, 80, "a") for name in silent]
+    second = [resolver.addresses(name, 80, "b") for name in silent]
+    assert {*await asyncio.gather(*first, *second)} == {None}
     assert len(names.names) == 19
     monkeypatch.setattr(upstreams, "RESOLVE_TIMEOUT_S", PATIENCE_S)
     assert await resolver.addresses("core.test", 80) == ("127.0.0.1",)
