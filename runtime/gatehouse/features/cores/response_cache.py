@@ -59,8 +59,8 @@ _NOT_UPDATED = frozenset(
     }
 )
 
-#: Approximate size of an entry without its key, body and headers.
-_ENTRY_BYTES = 2048
+#: Approximate size of an entry without its key, body and headers, and of a header without its text.
+_ENTRY_BYTES, _HEADER_BYTES = 2048, 170
 
 
 class CachedResponse(msgspec.Struct, frozen=True):
@@ -183,6 +183,6 @@ def _size(key: CacheKey, entry: CachedResponse) -> int:
     return (
         sum(map(len, key))
         + len(entry.body)
-        + sum(len(name) + len(value) for name, value in entry.headers)
+        + sum(len(name) + len(value) + _HEADER_BYTES for name, value in entry.headers)
         + _ENTRY_BYTES
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -123,7 +123,7 @@ class Request:
     _added: tuple[asgi.Header, ...] = ()
     _trace: RequestTrace | None = None
     _client: str | None = None
-    _memory: ExitStack | None = None
+    _at_end: ExitStack | None = None
 
     def __init__(
         self,
@@ -217,8 +217,8 @@ class Request:
         many bytes of bodies in memory, and ClientGone if the client disconnects.
         """
         if self.exchange is None or not self.exchange.is_received:
-            self._memory, parts = self._memory or ExitStack(), []
-            keep = self._memory.enter_context(body_memory(self.scope))
+            self._at_end, parts = self._at_end or ExitStack(), []
+            keep = self._at_end.enter_context(body_memory(self.scope))
             async for chunk in asgi.body_chunks(self.scope, self.receive, bytes_max):
                 parts.append(chunk)
                 keep(len(chunk))
@@ -228,10 +228,15 @@ class Request:
             raise asgi.too_large_error(bytes_max)
         return content
 
-    def free_body(self) -> None:
-        """The body no longer counts in the memory for bodies."""
-        if self._memory is not None:
-            self._memory.close()
+    def at_end(self, release: Callable[[], None]) -> None:
+        """Calls a function after the response."""
+        self._at_end = self._at_end or ExitStack()
+        self._at_end.callback(release)
+
+    def release(self) -> None:
+        """Calls the functions of `at_end`. The body no longer counts in the memory for bodies."""
+        if self._at_end is not None:
+            self._at_end.close()
 
     @property
     def authenticated(self) -> Caller:
@@ -331,7 +336,7 @@ class Request:
         """Counts and logs the request after the response, when its body is no longer in memory.
         seconds: duration.
         """
-        self.free_body()
+        self.release()
         self.service.observer.request(
             self.trace,
             self.method if len(self.method) <= _METHOD_CHARS_MAX else "other",

@@ -12,8 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
@@ -119,24 +118,20 @@ class ConsolePipeline(Pipeline):
                 arguments["query"] = decode_query(request.scope["query_string"], endpoint.query)
             return await call(request, **arguments)
 
-        async with self._turn(request.authenticated.owner):
-            return await self._run_once(endpoint, request, content, handle)
+        await self._take_turn(request)
+        return await self._run_once(endpoint, request, content, handle)
 
-    @asynccontextmanager
-    async def _turn(self, caller: str) -> AsyncIterator[None]:
-        """Waits until fewer than REQUESTS_MAX requests of a caller are processed, so that others
-        are served in the meantime. Raises TooManyRequests.
+    async def _take_turn(self, request: Request) -> None:
+        """Waits until fewer than REQUESTS_MAX requests of the caller are processed, so that others
+        are served in the meantime. A request ends with its response. Raises TooManyRequests.
         """
-        turn = self.turns.setdefault(caller, asyncio.Semaphore(REQUESTS_MAX))
+        turn = self.turns.setdefault(request.authenticated.owner, asyncio.Semaphore(REQUESTS_MAX))
         try:
             async with asyncio.timeout(WAIT_S):
                 await turn.acquire()
         except TimeoutError:
             raise TooManyRequests("Wait for the responses to your earlier requests.") from None
-        try:
-            yield
-        finally:
-            turn.release()
+        request.at_end(turn.release)
 
     async def _authorize(self, endpoint: Endpoint, request: Request) -> None:
         """Check the credential, the role and the target. Denials are recorded in the audit

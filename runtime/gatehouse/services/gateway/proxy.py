@@ -126,7 +126,7 @@ async def _forward_verified(
             nullcontext() if handshake is None else dependencies.websockets.hold(),
         ):
             framed = framed or await _received_body(context)
-            context.free_body()  # the number of requests of a key is limited instead
+            context.release()  # the number of requests of a key is limited instead
             upstream = _upstream_request(context, path, token, key, framed, handshake)
             on_upgrade = (
                 None

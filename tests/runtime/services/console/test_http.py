@@ -3,7 +3,9 @@
 import asyncio
 from collections import Counter
 from itertools import islice
+from typing import Any
 
+import httpx
 import pytest
 from gatehouse.services.console import app, pipeline
 from openapi_spec_validator import validate
@@ -42,6 +44,43 @@ async def test_requests_of_one_caller_leave_connections_to_others(
         assert (await console.client.get("/v1/keys")).status_code == 200
     statuses = Counter(reply.status_code for reply in await asyncio.gather(*reads))
     assert statuses == {200: pipeline.REQUESTS_MAX, 429: 10}
+
+
+async def test_request_ends_with_its_response(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exports are sent in parts."""
+    monkeypatch.setattr(pipeline, "WAIT_S", 0.1)
+    auditor = console.as_((await console.create(scopes=["role:auditor"]))["token"])
+    sending, is_read = asyncio.Semaphore(0), asyncio.Event()
+    scope = {
+        **{"type": "http", "http_version": "1.1", "method": "GET", "scheme": "https", "state": {}},
+        **{"path": "/v1/audit-export", "raw_path": b"/v1/audit-export", "query_string": b""},
+        "headers": [(b"host", b"a"), (b"authorization", auditor["Authorization"].encode())],
+        "client": ("192.0.2.7", 4711),
+    }
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            sending.release()
+            await is_read.wait()
+
+    app = console.application()
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="https://a"
+    ) as client:
+        exports = [
+            asyncio.create_task(app({**scope}, receive, send)) for _ in range(pipeline.REQUESTS_MAX)
+        ]
+        for _ in exports:
+            await sending.acquire()
+        assert (await client.get("/v1/audit-events", headers=auditor)).status_code == 429
+        is_read.set()
+        await asyncio.gather(*exports)
+        assert (await client.get("/v1/audit-events", headers=auditor)).status_code == 200
 
 
 @pytest.mark.requirement("SS-13")
