@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import msgspec
 
@@ -64,6 +65,10 @@ IDLE_POOL_S = 600.0
 POOLS_MAX = 1024
 
 
+#: Distinct addresses of a host name, or None if they are unknown.
+_Lookup: TypeAlias = "asyncio.Future[tuple[str, ...] | None]"
+
+
 class SystemResolver:
     """Resolver of the operating system. Each lookup has a thread: a name server that does not
     respond keeps it for longer than RESOLVE_TIMEOUT_S, and the few threads of the event loop also
@@ -71,8 +76,8 @@ class SystemResolver:
     """
 
     def __init__(self) -> None:
-        self._lookups: dict[tuple[str, int], asyncio.Future[tuple[str, ...] | None]] = {}
-        self._subjects: dict[tuple[str, int], str] = {}
+        #: The lookups in progress, each with the subject that it counts for.
+        self._lookups: dict[tuple[str, int], tuple[str, _Lookup]] = {}
 
     async def addresses(self, host: str, port: int, subject: str = "") -> tuple[str, ...] | None:
         """Distinct addresses of a host name, in the resolver's order. Empty if the name does not
@@ -81,16 +86,15 @@ class SystemResolver:
         """
         if is_address(host):
             return (host,)
-        lookup = self._lookups.get((host, port))
-        if lookup is None:
-            subjects = list(self._subjects.values())
+        if (host, port) not in self._lookups:
+            subjects = [each for each, _ in self._lookups.values()]
             if len(subjects) >= LOOKUPS_MAX or subjects.count(subject) >= SUBJECT_LOOKUPS_MAX:
                 return None
-            self._subjects[host, port] = subject
             loop = asyncio.get_running_loop()
             arguments = (loop, host, port)
             threading.Thread(target=self._look_up, args=arguments, daemon=True).start()
-            lookup = self._lookups[host, port] = loop.create_future()
+            self._lookups[host, port] = subject, loop.create_future()
+        lookup = self._lookups[host, port][1]
         await asyncio.wait((lookup,), timeout=RESOLVE_TIMEOUT_S)
         return lookup.result() if lookup.done() else None
 
@@ -109,8 +113,7 @@ class SystemResolver:
             loop.call_soon_threadsafe(self._end, (host, port), found)
 
     def _end(self, name: tuple[str, int], found: tuple[str, ...] | None) -> None:
-        del self._subjects[name]
-        self._lookups.pop(name).set_result(found)
+        self._lookups.pop(name)[1].set_result(found)
 
 
 @dataclass(slots=True)
