@@ -5,6 +5,7 @@ error.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -20,6 +21,11 @@ USAGE = 2
 
 #: A column of a table: the name of a field, or a label and the function that returns the text.
 Column = str | tuple[str, Callable[[Any], object]]
+
+#: Characters that control a terminal (CWE-150), and those that JSON contains unchanged or that have
+#: no encoding.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)")
+_NOT_IN_JSON = re.compile("[\x7f-\x9f\ud800-\udfff]")
 
 #: Fields whose empty list allows everything.
 _ALL_IF_EMPTY = ("cores", "methods", "addresses")
@@ -58,12 +64,18 @@ def read_file(path: Path, option: str) -> bytes:
 
 def note(text: str) -> None:
     """Prints a note to standard error, so that standard output contains only data."""
-    print(text, file=sys.stderr)
+    print(terminal_text(text), file=sys.stderr)
+
+
+def terminal_text(text: str) -> str:
+    r"""The text with control characters as `\x1b`, except for line feeds and tabs."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def print_json(value: Any) -> None:
     """Prints one JSON document to standard output."""
-    print(json.dumps(msgspec.to_builtins(value), ensure_ascii=False, indent=2))
+    text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False, indent=2)
+    print(_NOT_IN_JSON.sub(lambda match: json.dumps(match[0])[1:-1], text))
 
 
 def print_items(items: Iterable[object], *columns: Column) -> None:

@@ -33,6 +33,7 @@ from gatehouse.commands.cli.output import (
     print_items,
     print_json,
     stop,
+    terminal_text,
 )
 from gatehouse.commands.cli.shapes import parameters
 from gatehouse.features.sharing.deletion_receipt import is_signed
@@ -46,6 +47,7 @@ from gatehouse.features.sharing.schemas import (
     Receipt,
     SecretView,
     UpdateSecret,
+    display_name,
 )
 
 _PATH = "/v1/secrets"
@@ -456,9 +458,8 @@ def _json(item: OpenedItemView, content: bytes) -> dict[str, str]:
 def _save(item: OpenedItemView, content: bytes, folder: Path) -> None:
     """Write text to standard output, and a file to a new file, which is removed after a failure."""
     if not item.name:
-        sys.stdout.write(content.decode("utf-8", "replace"))
-        if sys.stdout.isatty():
-            sys.stdout.write("\n")
+        text = content.decode("utf-8", "replace")
+        sys.stdout.write(terminal_text(text) + "\n" if sys.stdout.isatty() else text)
         sys.stdout.flush()
         return
     path, handle = _new_file(folder, item.name)
@@ -472,10 +473,10 @@ def _save(item: OpenedItemView, content: bytes, folder: Path) -> None:
 
 
 def _new_file(folder: Path, sent_name: str) -> tuple[Path, int]:
-    """Create a file and return its path and descriptor. Only the last part of the name that the
-    sender chose is used. Existing files are never replaced, and symbolic links are never
-    followed."""
-    name = Path(sent_name.replace("\\", "/"))
+    """Create a file and return its path and descriptor. The name that the sender chose leads to no
+    other directory and is not hidden. Existing files are never replaced, and symbolic links are
+    never followed."""
+    name = Path(display_name(sent_name) or "secret.txt")
     for number in range(1000):
         path = folder / (f"{name.stem}-{number}{name.suffix}" if number else name.name)
         try:

@@ -46,6 +46,8 @@ NAME_CHARS_MAX = 100
 FILES_MAX = 10
 FILE_NAME_CHARS_MAX = 255
 OCTETS = "application/octet-stream"
+#: File systems allow 255 bytes, which include a number that makes the name unique.
+_SAVED_NAME_BYTES_MAX = 240
 
 #: Values of examples.
 SECRET_ID, OWNER = "5tRw0aB9xK2m7HqYc1dZ8e", "key:3fGh82kLmQ0a"
@@ -65,6 +67,15 @@ def file_name_problem(name: str) -> str:
     if name in (".", "..") or "/" in name or "\\" in name:
         return "must be a file name without a directory"
     return single_line(name)
+
+
+def display_name(name: str) -> str:
+    """Return the name under which a recipient saves a file: without directories, characters that
+    are not visible or change the text direction, and dots at the beginning, which hide a file.
+    """
+    base = name.replace("\\", "/").rpartition("/")[2]
+    visible = "".join(character for character in base if character.isprintable()).strip(". ")
+    return visible.encode()[:_SAVED_NAME_BYTES_MAX].decode("utf-8", "ignore").strip(". ")
 
 
 def different_names(files: list[dict[str, Any]]) -> str:

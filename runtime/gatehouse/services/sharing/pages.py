@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.features.sharing.models import FILES_BYTES_MAX
-from gatehouse.features.sharing.schemas import FILES_MAX
+from gatehouse.features.sharing.schemas import FILES_MAX, display_name
 from gatehouse.platform.http.asgi import Header, Response
 from gatehouse.platform.http.request import Request
 
@@ -100,14 +100,6 @@ def language(accept_language: str) -> str:
         if name in TEXTS and quality > best_quality:
             best, best_quality = name, quality
     return best
-
-
-def display_name(name: str) -> str:
-    """Return a file name without directories, control characters and characters that change the
-    text direction.
-    """
-    base = name.replace("\\", "/").rpartition("/")[2]
-    return "".join(character for character in base if character.isprintable())[:120].strip(". ")
 
 
 def display_size(size: int) -> str:

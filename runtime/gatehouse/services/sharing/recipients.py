@@ -21,12 +21,13 @@ from gatehouse.features.sharing.links import (
     claim_id_of,
 )
 from gatehouse.features.sharing.models import Client
+from gatehouse.features.sharing.schemas import display_name
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.security_headers import download_headers
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
-from gatehouse.services.sharing.pages import Pages, display_name
+from gatehouse.services.sharing.pages import Pages
 
 #: Maximum size of a form or a JSON body.
 BODY_BYTES_MAX = 8192

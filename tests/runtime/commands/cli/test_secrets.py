@@ -1,5 +1,6 @@
 """`gatehouse secrets` against a running console and a running sharing service."""
 
+import io
 import json
 import secrets
 import stat
@@ -114,6 +115,21 @@ def test_files_are_written_once_and_private(sender: Command, recipient: Command)
             large.read_bytes(),
         ]
         assert {stat.S_IMODE((recipient.folder / name).stat().st_mode) for name in names} == {0o600}
+
+
+@pytest.mark.bound("sharing.schemas:_SAVED_NAME_BYTES_MAX")
+def test_submitted_content_reaches_neither_the_terminal_nor_hidden_files(
+    sender: Command, recipient: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission, retrieval = sender.run("secrets", "request", "--purpose", "p").out.split()[1::2]
+    files = [("file", (name, b"x")) for name in (".zshenv", 255 * "\u754c")]
+    form = {"link": submission, "text": "a\x1b[2J\n\tb\x9b"}
+    url = submission.partition("/r/")[0] + "/v1/requests/submit"
+    assert httpx.post(url, data=form, files=files, timeout=60).status_code == 200
+    terminal = type("Terminal", (io.StringIO,), {"isatty": lambda _: True})
+    monkeypatch.setattr(io, "StringIO", terminal)
+    assert recipient.run("secrets", "open", stdin=retrieval).out == "a\\x1b[2J\n\tb\\x9b\n"
+    assert {file.name for file in recipient.folder.iterdir()} == {"zshenv", 80 * "\u754c"}
 
 
 @pytest.mark.requirement("SS-13")
