@@ -43,8 +43,9 @@ from gatehouse.platform.settings import ConnectionSettings
 #: then, new requests are served.
 PROPAGATION_S = 1.0
 _POLL_S = 0.1
-#: Timeout of a request to the gateway.
+#: Timeout of a request to the gateway, and maximum size of its response, which describes a lease.
 TIMEOUT_S = 10.0
+RESPONSE_BYTES_MAX = 64 * 1024
 #: Wait times between attempts to reach the gateway.
 WAIT_S, WAIT_S_MAX = 1.0, 30.0
 #: Prints a message for the user.
@@ -288,19 +289,30 @@ class Lease:
             "Accept-Encoding": "identity",
         }
         try:
-            async with self.client.stream(
-                method, address, headers=headers, timeout=TIMEOUT_S, **arguments
-            ) as reply:
-                if "content-encoding" in reply.headers:  # a few bytes could take gigabytes
-                    raise httpx.DecodingError("the response is compressed")
-                await reply.aread()
-        except httpx.HTTPError as exc:
+            async with (
+                asyncio.timeout(TIMEOUT_S),
+                self.client.stream(method, address, headers=headers, **arguments) as streamed,
+            ):
+                reply = await _received(streamed)
+        except (httpx.HTTPError, TimeoutError) as exc:
             raise Unavailable(
                 f"cannot reach the gateway at {self.registration.gateway} ({type(exc).__name__})"
             ) from exc
         if reply.is_success:
             return reply
         raise _error(reply)
+
+
+async def _received(streamed: httpx.Response) -> httpx.Response:
+    """The response with its body. Raises HTTPError if it is compressed or too large."""
+    if "content-encoding" in streamed.headers:  # a few bytes could take gigabytes
+        raise httpx.DecodingError("the response is compressed")
+    content = bytearray()
+    async for part in streamed.aiter_bytes():
+        content += part
+        if len(content) > RESPONSE_BYTES_MAX:
+            raise httpx.ReadError("the response is too large")
+    return httpx.Response(streamed.status_code, headers=streamed.headers, content=bytes(content))
 
 
 def _error(reply: httpx.Response) -> GatehouseError:

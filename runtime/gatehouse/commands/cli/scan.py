@@ -16,8 +16,9 @@ import typer
 from gatehouse.commands.cli.output import FAILED, USAGE, count, note, print_json, printable, stop
 from gatehouse.core.token_scanner import Kind, find
 
-#: Larger files are skipped with a note.
+#: Larger files are skipped with a note. Larger standard input is an error.
 FILE_BYTES_MAX = 10 * 1024 * 1024
+_FILE_SIZE = f"{FILE_BYTES_MAX // 1024 // 1024} MiB"
 #: The search ends after this number of tokens.
 MATCHES_MAX = 10_000
 
@@ -108,12 +109,19 @@ def scan(
 def _texts(paths: list[str]) -> Iterator[Text]:
     for path in paths:
         if path == _STDIN:
-            yield "(stdin)", sys.stdin.buffer.read()
+            yield "(stdin)", _standard_input()
         elif Path(path).is_dir():
             for file in _files(Path(path)):
                 yield from _file(file)
         else:
             yield from _file(Path(path))
+
+
+def _standard_input() -> bytes:
+    content = sys.stdin.buffer.read(FILE_BYTES_MAX + 1)
+    if len(content) > FILE_BYTES_MAX:  # not skipped, because the input may be all that is scanned
+        stop(f"standard input is larger than {_FILE_SIZE}: scan it as several files", code=USAGE)
+    return content.replace(b"\0", b"")
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -136,7 +144,7 @@ def _file(path: Path) -> Iterator[Text]:
     if content is None:
         stop(f"{printable(str(path))} is not a regular file", code=USAGE)
     if len(content) > FILE_BYTES_MAX:
-        note(f"skipped {printable(str(path))}: larger than {FILE_BYTES_MAX // 1024 // 1024} MiB")
+        note(f"skipped {printable(str(path))}: larger than {_FILE_SIZE}")
     else:
         yield str(path), content.replace(b"\0", b"")  # also finds keys in UTF-16
 

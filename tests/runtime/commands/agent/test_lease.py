@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -10,8 +10,15 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.client.http import backoff_s
+from gatehouse.commands.agent import server
 from gatehouse.commands.agent.app import GatewaySecrets
-from gatehouse.commands.agent.server import WAIT_S, WAIT_S_MAX, Lease, Registration
+from gatehouse.commands.agent.server import (
+    RESPONSE_BYTES_MAX,
+    WAIT_S,
+    WAIT_S_MAX,
+    Lease,
+    Registration,
+)
 from gatehouse.core.errors import Conflict, Forbidden, Unauthorized
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +27,11 @@ SETTINGS = {"basic_auth": True}
 NEW = {"instance_id": "one", "settings": SETTINGS}
 GRANTED = {"lease_id": "L1", "core_secret": "s3cret", "heartbeat_s": 0.001, "name": "docs"}
 RENEWED = {"lease_id": "L1", "heartbeat_s": 0.001, "name": "docs"}
+
+
+async def never_ending() -> AsyncIterator[bytes]:
+    await asyncio.Event().wait()
+    yield b""
 
 
 @dataclass
@@ -48,6 +60,8 @@ class Gateway:
             self.stop.set()
         if status == 0:
             raise httpx.ConnectError("refused")
+        if status == 206:
+            return httpx.Response(200, content=never_ending())
         compressed = {"content-encoding": "x"} if status == 203 else {}
         return httpx.Response(status, json=body, headers=compressed)
 
@@ -112,6 +126,7 @@ async def test_agent_that_an_operator_drained_does_not_register_again() -> None:
     )
 
 
+@pytest.mark.bound("agent.server:RESPONSE_BYTES_MAX")
 @pytest.mark.parametrize(
     ("status", "body"),
     [
@@ -121,10 +136,16 @@ async def test_agent_that_an_operator_drained_does_not_register_again() -> None:
         (429, {}),
         (200, ["not a lease"]),
         (203, GRANTED),
+        (206, None),
+        (200, {**GRANTED, "name": RESPONSE_BYTES_MAX * "x"}),
         (200, {"lease_id": 5}),
     ],
 )
-async def test_unavailable_gateway_is_retried(status: int, body: Any) -> None:
+async def test_unavailable_gateway_is_retried(
+    status: int, body: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if status == 206:
+        monkeypatch.setattr(server, "TIMEOUT_S", 0)
     gateway = Gateway([(status, body)])
     await gateway.run()
     assert "retrying in" in gateway.lines[0]

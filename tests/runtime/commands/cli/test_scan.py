@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from gatehouse.commands.cli.scan import FILE_BYTES_MAX
 from gatehouse.core.token import checksum
 
 from tests import requires
@@ -54,9 +55,11 @@ def test_search_ends_after_many_tokens(bare: Command, tmp_path: Path) -> None:
     )
 
 
-def test_standard_input_is_scanned(bare: Command) -> None:
-    done = bare.run("scan", "-", stdin=token())
-    assert (done.code, done.out.split(":")[0]) == (1, "(stdin)")
+@pytest.mark.bound("cli.scan:FILE_BYTES_MAX")
+@pytest.mark.parametrize(("bytes_more", "code"), [(0, 1), (1, 2)])
+def test_standard_input_is_scanned(bare: Command, bytes_more: int, code: int) -> None:
+    done = bare.run("scan", "-", stdin=token().ljust(FILE_BYTES_MAX + bytes_more))
+    assert (done.code, done.out.split(":")[0]) == (code, "(stdin)" if code == 1 else "")
 
 
 def test_matches_are_printed_as_json(bare: Command, tmp_path: Path) -> None:
