@@ -226,8 +226,16 @@ def unescape(pattern: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    meanings = {"*": ".*", "?": ".", "[*]": r"\*", "[?]": r"\?"}
-    parts = re.split(r"(\[\*\]|\[\?\]|\*|\?)", pattern)
-    return re.compile(
-        "".join(meanings.get(part, re.escape(part)) for part in parts), flags=re.DOTALL
-    )
+    meanings = {"?": ".", "[*]": r"\*", "[?]": r"\?"}
+    texts = [""]  # between the asterisks
+    for part in re.split(r"(\[\*\]|\[\?\]|\*|\?)", pattern):
+        if part == "*":
+            texts.append("")
+        else:
+            texts[-1] += meanings.get(part, re.escape(part))
+    first, *rest = texts
+    if not rest:
+        return re.compile(first, flags=re.DOTALL)
+    # The first place of each text is final, so that many asterisks take no exponential time.
+    found = "".join(f"(?>.*?{text})" for text in rest[:-1])
+    return re.compile(f"{first}{found}.*{rest[-1]}", flags=re.DOTALL)

@@ -412,3 +412,7 @@ def matches_recursively(pattern: str, text: str) -> bool:
 @given(st.text(alphabet="ab*?.\n(", max_size=7), st.text(alphabet="ab.\n(", max_size=7))
 def test_wildcards_match_reference_implementation(pattern: str, text: str) -> None:
     assert matches(text, pattern) is matches_recursively(pattern, text)
+
+
+def test_many_wildcards_take_no_exponential_time() -> None:
+    assert not matches(60 * "a", 60 * "*" + "b")
