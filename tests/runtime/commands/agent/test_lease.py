@@ -12,13 +12,7 @@ import pytest
 from gatehouse.client.http import backoff_s
 from gatehouse.commands.agent import server
 from gatehouse.commands.agent.app import GatewaySecrets
-from gatehouse.commands.agent.server import (
-    RESPONSE_BYTES_MAX,
-    WAIT_S,
-    WAIT_S_MAX,
-    Lease,
-    Registration,
-)
+from gatehouse.commands.agent.server import WAIT_S, WAIT_S_MAX, Lease, Registration
 from gatehouse.core.errors import Conflict, Forbidden, Unauthorized
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,13 +40,8 @@ class Gateway:
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         assert request.headers["authorization"] == "Bearer token"
-        self.requests.append(
-            (
-                request.method,
-                str(request.url),
-                json.loads(request.content) if request.content else None,
-            )
-        )
+        content = json.loads(request.content) if request.content else None
+        self.requests.append((request.method, str(request.url), content))
         if request.method == "DELETE":
             return httpx.Response(204)
         status, body = self.responses.pop(0)
@@ -80,19 +69,12 @@ class Gateway:
 async def test_lease_is_acquired_renewed_and_released() -> None:
     gateway = Gateway([(200, GRANTED), (200, RENEWED)])
     await gateway.run()
+    url = "https://gateway.test/v1/cores/docs"
     assert gateway.requests == [
-        (
-            "PUT",
-            "https://gateway.test/v1/cores/docs",
-            {"url": "http://core:1", "ttl_s": 30, **NEW},
-        ),
-        (
-            "PUT",
-            "https://gateway.test/v1/cores/docs",
-            {"lease_id": "L1", "url": "http://core:1", "ttl_s": 30},
-        ),
-        ("DELETE", "https://gateway.test/v1/cores/docs?lease_id=L1&drain_s=7", None),
-        ("DELETE", "https://gateway.test/v1/cores/docs?lease_id=L1&drain_s=0", None),
+        ("PUT", url, {"url": "http://core:1", "ttl_s": 30, **NEW}),
+        ("PUT", url, {"lease_id": "L1", "url": "http://core:1", "ttl_s": 30}),
+        ("DELETE", f"{url}?lease_id=L1&drain_s=7", None),
+        ("DELETE", f"{url}?lease_id=L1&drain_s=0", None),
     ]
     assert gateway.secrets.matches("s3cret")
 
@@ -137,7 +119,7 @@ async def test_agent_that_an_operator_drained_does_not_register_again() -> None:
         (200, ["not a lease"]),
         (203, GRANTED),
         (206, None),
-        (200, {**GRANTED, "name": RESPONSE_BYTES_MAX * "x"}),
+        (200, {**GRANTED, "name": server.RESPONSE_BYTES_MAX * "x"}),
         (200, {"lease_id": 5}),
     ],
 )

@@ -60,18 +60,17 @@ def gateway() -> Iterator[tuple[str, Seen]]:
 
 
 def _command(root: Path, gateway: str, port: int) -> list[str]:
-    arguments = [
-        "core",
-        "--dir",
-        str(root),
-        "--gateway",
-        gateway,
-        "--name",
-        "docs",
+    arguments = ["core", "--dir", str(root), "--gateway", gateway, "--name", "docs"]
+    arguments += [
         "--instance",
         "one",
+        "--port",
+        str(port),
+        "--ttl",
+        "5",
+        "--response-timeout",
+        "10m",
     ]
-    arguments += ["--port", str(port), "--ttl", "5", "--response-timeout", "10m"]
     arguments += ["--no-strip-prefix", "--cors-origin", "https://a.test"]
     return [*CLI, *arguments]
 

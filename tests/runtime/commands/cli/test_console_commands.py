@@ -56,12 +56,6 @@ def test_sign_in_link_starts_a_session(operator: Command, console_url: str) -> N
     assert reply.status_code == 201
 
 
-@pytest.mark.parametrize("arguments", [("Docs",), ("docs", "--instance", "a b")])
-def test_invalid_instance_is_a_usage_error(operator: Command, arguments: tuple[str, ...]) -> None:
-    done = operator.run("cores", "drain", *arguments)
-    assert (done.code, "see `gatehouse cores list`" in done.err) == (2, True)
-
-
 def test_validation_error_is_one_line_with_a_fix(operator: Command) -> None:
     result = operator.run("keys", "create", "--name", "x", "--scope", "NO")
     assert result.code == 2

@@ -1,6 +1,7 @@
 """Usage errors: one line, a fix, and the exit code."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,15 @@ from tests.runtime.commands.cli.conftest import Command
 
 CORE = ("core", "--dir", ".", "--gateway", "https://gateway.test", "--name", "docs")
 OPTIONS = ("--console", "https://console.test", "--token", "t")
+DRAIN = ("cores", "drain", *OPTIONS)
 CREATE = ("keys", "create", "--name", "x", *OPTIONS)
+
+
+def store(folder: Path, console: str = "http://127.0.0.1:1") -> None:
+    """Writes the file of `make up`."""
+    (folder / ".gatehouse").mkdir()
+    running = {"console": console, "admin_token": "secret"}
+    (folder / ".gatehouse" / "up.json").write_text(json.dumps(running))
 
 
 @pytest.mark.parametrize(
@@ -64,6 +73,8 @@ CREATE = ("keys", "create", "--name", "x", *OPTIONS)
             "'loud' is not one of 'debug', 'info', 'warning', 'error'.",
         ),
         (("log-level", "debug", "--for", "soon", *OPTIONS), "--for must be a duration such as"),
+        ((*DRAIN, "Docs"), "see `gatehouse cores list`"),
+        ((*DRAIN, "docs", "--instance", "a b"), "see `gatehouse cores list`"),
         (("audit", "verify", "--file", "nowhere"), "--file nowhere cannot be read"),
     ],
 )
@@ -77,13 +88,6 @@ def test_usage_error_is_one_line_with_exit_code_2(
     assert len(result.err.strip().splitlines()) == 1
 
 
-def test_token_instead_of_an_id_is_not_printed(bare: Command) -> None:
-    token = "gtk_test_3fGh82kLmQ0a" + "s" * 49
-    result = bare.run("keys", "revoke", token, "--console", "https://console.test", "--token", "t")
-    assert result.code == 2
-    assert token not in result.err
-
-
 @pytest.mark.parametrize(
     "arguments", [(), ("keys",), ("audit",), ("--help",), ("keys", "create", "-h")]
 )
@@ -93,22 +97,18 @@ def test_help_is_shown_without_a_subcommand(bare: Command, arguments: tuple[str,
     assert "Usage: gatehouse" in result.out
 
 
-def test_unreachable_console_is_named(bare: Command) -> None:
-    result = bare.run("keys", "list", "--console", "http://127.0.0.1:1", "--token", "t")
-    assert result.code == 1
-    assert result.err.startswith("gatehouse: cannot reach the console at http://127.0.0.1:1: ")
-
-
 def test_unreachable_service_is_unhealthy(bare: Command) -> None:
     result = bare.run("health", "gateway", GATEHOUSE_GATEWAY_PORT="1")
     assert (result.code, "no response from 127.0.0.1:1" in result.err) == (1, True)
 
 
 def test_stored_token_is_sent_only_to_its_console(bare: Command) -> None:
-    folder = bare.folder / ".gatehouse"
-    folder.mkdir()
-    (folder / "up.json").write_text('{"console": "http://127.0.0.1:1", "admin_token": "secret"}')
-    assert "cannot reach the console at http://127.0.0.1:1" in bare.run("keys", "list").err
+    store(bare.folder)
+    unreachable = bare.run("keys", "list")
+    assert (unreachable.code, unreachable.err.split(":")[1]) == (
+        1,
+        " cannot reach the console at http",
+    )
     assert "no token" in bare.run("keys", "list", "--console", "http://127.0.0.1:2").err
 
 
@@ -119,8 +119,7 @@ def test_control_characters_are_not_printed(bare: Command) -> None:
 
 @pytest.mark.parametrize("console", ["https://other.example", "http://192.0.2.1", "//", ""])
 def test_console_of_another_machine_in_a_file_is_ignored(bare: Command, console: str) -> None:
-    (bare.folder / ".gatehouse").mkdir()
-    (bare.folder / ".gatehouse" / "up.json").write_text(json.dumps({"console": console}))
+    store(bare.folder, console)
     result = bare.run("keys", "list", GATEHOUSE_ADMIN_TOKEN="gtk_admin_x")
     assert (result.code, result.err[:23]) == (2, "gatehouse: no console: ")
 
@@ -128,15 +127,10 @@ def test_console_of_another_machine_in_a_file_is_ignored(bare: Command, console:
 @requires.ROOT_USER
 @pytest.mark.parametrize("foreign", [".gatehouse", ".gatehouse/up.json"])
 def test_console_in_a_file_of_another_user_is_ignored(bare: Command, foreign: str) -> None:
-    folder = bare.folder / ".gatehouse"
-    folder.mkdir()
-    (folder / "up.json").write_text('{"console": "http://127.0.0.1:1", "admin_token": "secret"}')
+    store(bare.folder)
     requires.give_away(bare.folder / foreign)
     result = bare.run("keys", "list", GATEHOUSE_ADMIN_TOKEN="gtk_admin_x")
-    assert (
-        result.code,
-        result.err.startswith("gatehouse: no console: set GATEHOUSE_CONSOLE_URL"),
-    ) == (2, True)
+    assert (result.code, result.err[:23]) == (2, "gatehouse: no console: ")
 
 
 def test_version_is_printed_as_json(bare: Command) -> None:
