@@ -12,14 +12,18 @@ from typing import Any
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.clock import rfc3339, to_datetime, to_seconds
+from gatehouse.core.errors import Conflict
 from gatehouse.features.keys.conditions import EXPIRES_AT, usable
 from gatehouse.features.notifications.models import EVENTS, TOPIC, Delivery, Webhook
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
 from gatehouse.platform.db.statements import RowMapping
 
-#: Maximum number of audit rows or reminders per transaction.
+#: Maximum number of reminders, or of deliveries of several audit rows, per transaction.
 BATCH_ROWS = 500
+
+#: Maximum number of webhooks. Each of them takes a row for each event.
+WEBHOOKS_MAX = 100
 
 _DELIVERY = RowMapping(Delivery)
 
@@ -125,13 +129,13 @@ class NotificationRepository:
             position = await connection.fetchval(_POSITION)
             if position is None:
                 return 0
-            rows = await connection.fetch(_NEW, position, BATCH_ROWS)
+            webhooks = await _webhooks(connection)
+            size = max(BATCH_ROWS // (len(webhooks) + 1), 1)
+            rows = await connection.fetch(_NEW, position, size)
             if not rows:
                 return 0
-            if relevant := [row for row in rows if _is_sent(row)]:
-                await connection.executemany(
-                    _ADD, await _deliveries(connection, relevant, now, topic=topic)
-                )
+            if deliveries := _deliveries(webhooks, rows, now, topic=topic):
+                await connection.executemany(_ADD, deliveries)
             await connection.execute("UPDATE notification_position SET seq = $1", rows[-1]["seq"])
             return len(rows)
 
@@ -185,9 +189,12 @@ class NotificationRepository:
         return requeued
 
     async def add_webhook(self, webhook: Webhook, event: AuditEvent) -> None:
+        """Raises Conflict if there are WEBHOOKS_MAX."""
         async with self._pool.transaction() as connection:
             await connection.execute(_WEBHOOK.insert("webhook"), *_WEBHOOK.values(webhook))
-            await append(connection, event)
+            await append(connection, event)  # others wait, so that the number is exact
+            if await connection.fetchval("SELECT count(*) FROM webhook") > WEBHOOKS_MAX:
+                raise Conflict(f"There are {WEBHOOKS_MAX} webhooks. Delete one first.")
 
     async def webhook(self, webhook_id: str) -> Webhook | None:
         row = await self._pool.fetchrow(
@@ -197,10 +204,7 @@ class NotificationRepository:
 
     async def webhooks(self) -> tuple[Webhook, ...]:
         """Webhooks, oldest first."""
-        rows = await self._pool.fetch(
-            f"SELECT {_WEBHOOK.select} FROM webhook ORDER BY created_at, id"
-        )
-        return tuple(_WEBHOOK.read(row) for row in rows)
+        return await _webhooks(self._pool)
 
     async def delete_webhook(self, webhook_id: str, event: AuditEvent) -> bool:
         """Delete a webhook and its undelivered notifications. Returns False if the webhook does not
@@ -216,24 +220,26 @@ class NotificationRepository:
         return deleted
 
 
-async def _deliveries(
-    connection: Connection, rows: list[Row], now: float, *, topic: bool
+async def _webhooks(connection: Connection | Pool) -> tuple[Webhook, ...]:
+    """Webhooks, oldest first."""
+    rows = await connection.fetch(f"SELECT {_WEBHOOK.select} FROM webhook ORDER BY created_at, id")
+    return tuple(_WEBHOOK.read(row) for row in rows)
+
+
+def _deliveries(
+    webhooks: Collection[Webhook], rows: list[Row], now: float, *, topic: bool
 ) -> list[tuple[Any, ...]]:
     """Parameters for `_ADD`."""
-    webhooks = [
-        _WEBHOOK.read(row)
-        for row in await connection.fetch(f"SELECT {_WEBHOOK.select} FROM webhook")
-    ]
     deliveries: list[tuple[Any, ...]] = []
-    for row in rows:
+    for row in filter(_is_sent, rows):
         event = EVENTS[row["action"]]
+        body = _body(row, event)
         targets = [
             webhook.id for webhook in webhooks if not webhook.events or event in webhook.events
         ]
         targets += [TOPIC] if topic else []
         deliveries += [
-            (f"msg_{row['seq']:012d}", target, event, _body(row, event), to_datetime(now))
-            for target in targets
+            (f"msg_{row['seq']:012d}", target, event, body, to_datetime(now)) for target in targets
         ]
     return deliveries
 

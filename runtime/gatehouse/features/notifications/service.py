@@ -83,7 +83,7 @@ class WebhookService:
 
     async def create(self, url: str, events: Iterable[str], actor: Actor) -> tuple[bytes, Webhook]:
         """Create a webhook. Returns its secret, which is not stored. Raises BadRequest if the URL
-        is not accepted.
+        is not accepted, and Conflict if there are too many webhooks.
         """
         message = _url_problem(url, self.networks)
         if message:

@@ -20,15 +20,12 @@ async def test_request_without_the_gateway_secret_is_denied(
     assert reply.headers["www-authenticate"] == 'Bearer realm="core"'
 
 
-async def test_requests_before_the_registration_are_denied(agent: Agent) -> None:
-    agent.secrets._digests.clear()
-    assert (await agent.get("/files")).status_code == 401
-
-
 async def test_current_and_previous_secrets_are_accepted(agent: Agent) -> None:
     agent.secrets.accept("second")
     assert (await agent.get("/files")).status_code == 200
     agent.secrets.accept("third")
+    assert (await agent.get("/files")).status_code == 401
+    agent.secrets._digests.clear()  # as before the registration
     assert (await agent.get("/files")).status_code == 401
 
 
@@ -39,11 +36,8 @@ async def test_healthz_needs_no_secret(agent: Agent) -> None:
 async def test_unchanged_file_is_not_modified(agent: Agent) -> None:
     first = await agent.get(FILE)
     again = await agent.get(FILE, **{"If-None-Match": f'"other", W/{first.headers["etag"]}'})
-    assert (again.status_code, again.content, again.headers["etag"]) == (
-        304,
-        b"",
-        first.headers["etag"],
-    )
+    etag = first.headers["etag"]
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
     dated = await agent.get(FILE, **{"If-Modified-Since": first.headers["last-modified"]})
     assert dated.status_code == 304
 
@@ -70,33 +64,26 @@ async def test_byte_range_is_served(
     agent: Agent, requested: str, status: int, content: bytes, expected: str
 ) -> None:
     reply = await agent.get(FILE, Range=requested)
-    assert (reply.status_code, reply.content, reply.headers["content-range"]) == (
-        status,
-        content,
-        expected,
-    )
+    assert (reply.status_code, reply.content) == (status, content)
+    assert reply.headers["content-range"] == expected
     assert int(reply.headers["content-length"]) == len(content)
 
 
 @pytest.mark.parametrize(
-    "requested", ["bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=", "bytes=-"]
+    "requested", ["bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=", "bytes=-", "bytes=0-3"]
 )
-async def test_malformed_range_is_ignored(agent: Agent, requested: str) -> None:
-    assert (await agent.get(FILE, Range=requested)).status_code == 200
-
-
-async def test_range_of_a_changed_file_is_the_whole_file(agent: Agent) -> None:
-    reply = await agent.get(FILE, **{"Range": "bytes=0-3", "If-Range": '"older"'})
+async def test_malformed_range_or_range_of_a_changed_file_is_ignored(
+    agent: Agent, requested: str
+) -> None:
+    headers = {"If-Range": '"older"'} if requested == "bytes=0-3" else {}
+    reply = await agent.get(FILE, Range=requested, **headers)
     assert (reply.status_code, len(reply.content)) == (200, SIZE)
 
 
 async def test_head_has_content_length_and_no_body(agent: Agent) -> None:
     reply = await agent.client.head(FILE)
-    assert (reply.status_code, reply.headers["content-length"], reply.content) == (
-        200,
-        str(SIZE),
-        b"",
-    )
+    length = reply.headers["content-length"]
+    assert (reply.status_code, length, reply.content) == (200, str(SIZE), b"")
 
 
 async def test_html_file_is_served_as_sandboxed_attachment(agent: Agent) -> None:

@@ -87,31 +87,18 @@ def test_agent_registers_serves_and_releases_its_lease(
     )
     try:
         registered = received.get(timeout=60)
-        assert registered == (
-            "PUT",
-            "/v1/cores/docs",
-            {
-                "url": f"http://127.0.0.1:{port}",
-                "ttl_s": 5,
-                "instance_id": "one",
-                "settings": {
-                    "health_path": "/healthz",
-                    "response_timeout_s": 600,
-                    "strip_prefix": False,
-                    "cors_origins": ["https://a.test"],
-                },
-            },
-            200,
-        )
+        settings: dict[str, object] = {"health_path": "/healthz", "response_timeout_s": 600}
+        settings |= {"strip_prefix": False, "cors_origins": ["https://a.test"]}
+        instance = {"instance_id": "one", "settings": settings}
+        lease = {"url": f"http://127.0.0.1:{port}", "ttl_s": 5, **instance}
+        assert registered == ("PUT", "/v1/cores/docs", lease, 200)
         # The agent accepts the secret of the registration before it renews the lease.
         renewed = received.get(timeout=60)
         assert renewed[2]["lease_id"] == "L"
         own = {"Authorization": "Bearer s3cret"}
-        assert (
-            httpx.get(f"http://127.0.0.1:{port}/files/%2541.txt", headers=own, timeout=60).text
-            == "percent"
-        )
-        assert httpx.get(f"http://127.0.0.1:{port}/files", timeout=60).status_code == 401
+        files = f"http://127.0.0.1:{port}/files"
+        assert httpx.get(f"{files}/%2541.txt", headers=own, timeout=60).text == "percent"
+        assert httpx.get(files, timeout=60).status_code == 401
         second = child_processes.start(
             "second", _command(root, address, port), log=tmp_path / "second", env=environment
         )

@@ -43,10 +43,8 @@ def test_key_is_reported_with_location_and_without_secret(bare: Command, tmp_pat
 def test_search_ends_after_many_tokens(bare: Command, tmp_path: Path) -> None:
     (tmp_path / "a").write_text(f"{token()}\n" * 10_001)
     done = bare.run("scan", "a")
-    assert (done.out.count("\n"), done.err.splitlines()[1][-31:]) == (
-        10_000,
-        "The files may contain more tokens"[-31:],
-    )
+    assert done.out.count("\n") == 10_000
+    assert done.err.splitlines()[1] == "The files may contain more tokens"
 
 
 @pytest.mark.bound("cli.scan:FILE_BYTES_MAX")

@@ -14,8 +14,7 @@ DRAIN = ("cores", "drain", *OPTIONS)
 CREATE = ("keys", "create", "--name", "x", *OPTIONS)
 
 
-def store(folder: Path, console: str = "http://127.0.0.1:1") -> None:
-    """Writes the file of `make up`."""
+def write_up_file(folder: Path, console: str = "http://127.0.0.1:1") -> None:
     (folder / ".gatehouse").mkdir()
     running = {"console": console, "admin_token": "secret"}
     (folder / ".gatehouse" / "up.json").write_text(json.dumps(running))
@@ -103,7 +102,7 @@ def test_unreachable_service_is_unhealthy(bare: Command) -> None:
 
 
 def test_stored_token_is_sent_only_to_its_console(bare: Command) -> None:
-    store(bare.folder)
+    write_up_file(bare.folder)
     unreachable = bare.run("keys", "list")
     assert (unreachable.code, unreachable.err.split(":")[1]) == (
         1,
@@ -119,7 +118,7 @@ def test_control_characters_are_not_printed(bare: Command) -> None:
 
 @pytest.mark.parametrize("console", ["https://other.example", "http://192.0.2.1", "//", ""])
 def test_console_of_another_machine_in_a_file_is_ignored(bare: Command, console: str) -> None:
-    store(bare.folder, console)
+    write_up_file(bare.folder, console)
     result = bare.run("keys", "list", GATEHOUSE_ADMIN_TOKEN="gtk_admin_x")
     assert (result.code, result.err[:23]) == (2, "gatehouse: no console: ")
 
@@ -127,7 +126,7 @@ def test_console_of_another_machine_in_a_file_is_ignored(bare: Command, console:
 @requires.ROOT_USER
 @pytest.mark.parametrize("foreign", [".gatehouse", ".gatehouse/up.json"])
 def test_console_in_a_file_of_another_user_is_ignored(bare: Command, foreign: str) -> None:
-    store(bare.folder)
+    write_up_file(bare.folder)
     requires.give_away(bare.folder / foreign)
     result = bare.run("keys", "list", GATEHOUSE_ADMIN_TOKEN="gtk_admin_x")
     assert (result.code, result.err[:23]) == (2, "gatehouse: no console: ")

@@ -11,7 +11,7 @@ import boto3
 import httpx
 import pytest
 from gatehouse.core.clock import Clock
-from gatehouse.features.notifications import service
+from gatehouse.features.notifications import repository, service
 from gatehouse.features.notifications.models import webhook_signature
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.notifications.service import (
@@ -48,11 +48,8 @@ class Receiver:
                 writer.write(b"HTTP/1.1 200 x\r\nx: ")
                 await reader.read()  # until the sender closes the connection
                 return
-            writer.write(
-                (
-                    f"HTTP/1.1 {self.status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-                ).encode()
-            )
+            end = "Content-Length: 0\r\nConnection: close\r\n\r\n"
+            writer.write(f"HTTP/1.1 {self.status} x\r\n{end}".encode())
             await writer.drain()
         finally:
             writer.close()
@@ -76,6 +73,10 @@ class Setup:
         return NotificationDispatcher(
             self.repository, upstreams, topic, self.clock, self.console.pepper
         )
+
+    def advance_days(self, days: float) -> None:
+        behind_s = max(0.0, self.console.clock.now() - self.clock.now())
+        self.clock.advance(behind_s + days * 86_400)
 
     async def create_webhook(self, **properties: Any) -> tuple[str, bytes]:
         """Creates a webhook for the receiver; returns its ID and secret."""
@@ -129,10 +130,19 @@ async def test_revocation_is_delivered_with_signature(setup: Setup) -> None:
     assert await setup.dispatcher().run_once() == 0
 
 
-async def test_webhook_receives_only_its_event_types(setup: Setup) -> None:
-    await setup.create_webhook(events=["key.rotated"])
+@pytest.mark.bound("notifications.repository:WEBHOOKS_MAX")
+async def test_webhooks_and_the_deliveries_of_a_transaction_are_bounded(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repository, "WEBHOOKS_MAX", 3)
+    monkeypatch.setattr(repository, "BATCH_ROWS", 8)
+    for events in ([], ["key.rotated"], ["key.revoked"]):
+        await setup.create_webhook(events=events)
+    reply = await setup.client.post("/v1/webhooks", json={"url": "http://127.0.0.1:1"})
+    assert reply.status_code == 409
     await setup.revoke()
-    assert await setup.dispatcher().run_once() == 0
+    assert await setup.repository.follow(now=setup.clock.now(), topic=False) == 2
+    assert await setup.dispatcher().run_once() == 2
 
 
 @pytest.mark.requirement("TR-08")
@@ -221,9 +231,8 @@ async def test_retried_dead_letter_is_delivered(setup: Setup) -> None:
     assert (await setup.client.post(retry_path)).status_code == 204
     setup.clock.advance(3600)
     assert await dispatcher.run_once() == 1
-    assert [item["notification_id"] for item in await setup.deliveries("delivered")] == [
-        delivery["notification_id"]
-    ]
+    delivered = await setup.deliveries("delivered")
+    assert [item["notification_id"] for item in delivered] == [delivery["notification_id"]]
     assert (await setup.client.post(retry_path)).status_code == 404
 
 
@@ -299,7 +308,7 @@ async def test_expiry_is_announced_30_7_and_1_days_before(setup: Setup) -> None:
     setup.console.database.sql("DELETE FROM api_key")
     await setup.create_webhook(events=["key.expires_soon"])
     key_id = (await setup.console.create(ttl_s=90 * 86_400))["key"]["id"]
-    setup.clock.advance(max(0.0, setup.console.clock.now() - setup.clock.now()))
+    setup.advance_days(0)
     dispatcher = setup.dispatcher()
     expected = []
     for days in (0, 61, 1, 22, 1, 3, 1):
@@ -318,7 +327,7 @@ async def test_expiry_is_announced_30_7_and_1_days_before(setup: Setup) -> None:
 async def test_changed_expiry_is_announced_again(setup: Setup) -> None:
     setup.console.database.sql("DELETE FROM api_key")
     key_id = (await setup.console.create(ttl_s=90 * 86_400))["key"]["id"]
-    setup.clock.advance(max(0.0, setup.console.clock.now() - setup.clock.now()) + 89.5 * 86_400)
+    setup.advance_days(89.5)
     dispatcher = setup.dispatcher()
     assert (await dispatcher.remind(), await dispatcher.remind()) == (1, 0)
     setup.console.database.sql(
@@ -327,19 +336,16 @@ async def test_changed_expiry_is_announced_again(setup: Setup) -> None:
     assert (await dispatcher.remind(), await dispatcher.remind()) == (1, 0)
 
 
-async def test_expiry_of_short_lived_key_is_not_announced(setup: Setup) -> None:
-    await setup.console.create(ttl_s=36 * 3600)
-    assert await setup.dispatcher().remind() == 0
-
-
-@pytest.mark.parametrize(("days", "state"), [(89.5, "disabled"), (91, "active")])
-async def test_expiry_of_a_key_that_is_not_usable_is_not_announced(
-    setup: Setup, days: float, state: str
+@pytest.mark.parametrize(
+    ("ttl", "days", "state"), [(90, 89.5, "disabled"), (90, 91, "active"), (1.5, 0, "active")]
+)
+async def test_expiry_of_a_short_lived_or_not_usable_key_is_not_announced(
+    setup: Setup, ttl: float, days: float, state: str
 ) -> None:
     setup.console.database.sql("DELETE FROM api_key")
-    await setup.console.create(ttl_s=90 * 86_400)
+    await setup.console.create(ttl_s=int(ttl * 86_400))
     setup.console.database.sql(f"UPDATE api_key SET state = '{state}'")  # noqa: S608
-    setup.clock.advance(max(0.0, setup.console.clock.now() - setup.clock.now()) + days * 86_400)
+    setup.advance_days(days)
     assert await setup.dispatcher().remind() == 0
 
 
@@ -359,9 +365,8 @@ async def test_delivery_to_a_silent_sns_is_retried(
     monkeypatch.setattr(service, "_SNS_TIMEOUT_S", 0.1)
     await setup.revoke()
     async with asyncio.timeout(60):
-        await setup.dispatcher(
-            topic=SnsTopic("arn:aws:sns:eu-central-1:123456789012:notifications")
-        ).run_once()
+        topic = SnsTopic("arn:aws:sns:eu-central-1:123456789012:notifications")
+        await setup.dispatcher(topic=topic).run_once()
     assert [item["problem"] for item in await setup.deliveries("waiting")] == [
         "not published: SNS ReadTimeoutError"
     ]
