@@ -133,7 +133,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Read(self, request: Any, context: Any) -> Any:
         known = registration(request.urn, request.inputs)
-        reply = report("read", known, request.id, context)
+        arn = str(request.properties["arn"]) if "arn" in request.properties else ""
+        reply = report("read", known, request.id, context, arn=arn)
         changes = reply.get("outputs", {})
         if not request.properties.fields:  # an import
             request.inputs.update(reply["inputs"])

@@ -2,12 +2,15 @@
 interruptions and destruction, with the rules of both packs.
 """
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from tests import requires
-from tests.release.real_engine import Project, deploy, interrupt, repeat, running
+from tests.release.fake_aws import ACCOUNT
+from tests.release.preview_role import PreviewRole
+from tests.release.real_engine import REGION, Project, deploy, interrupt, repeat, running
 
 pytestmark = requires.PULUMI
 STACKS = [
@@ -16,6 +19,11 @@ STACKS = [
     pytest.param("prod", marks=pytest.mark.slow),
 ]
 RELEASES = 20
+DELIVERY = {
+    "repository": "acme/gatehouse",
+    "state_bucket": f"gatehouse-pulumi-state-{ACCOUNT}-{REGION}",
+    "state_key_arn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/mrk-{'0' * 32}",
+}
 
 
 @pytest.fixture(scope="module", params=STACKS)
@@ -33,6 +41,23 @@ def test_empty_stack_is_deployed(project: Project) -> None:
     project.environment.update(PULUMI_EXPERIMENTAL="true", PULUMI_SKIP_CHECKPOINTS="true")
     deploy(project)
     project.environment = saved
+
+
+@pytest.mark.parametrize("denied", ["", "kms:GetKeyPolicy"])
+def test_refresh_under_the_preview_role_shows_no_drift(project: Project, denied: str) -> None:
+    """The command of .github/workflows/drift.yml fails only if the role lacks a right."""
+    project.write_settings({"delivery": DELIVERY})
+    project.pulumi("up", "--yes", "--skip-preview", "--stack", project.stack)
+    role = project.account.service = PreviewRole(project.state(), REGION, denied)
+    command = ("preview", "--refresh", "--expect-no-changes", "--diff", "--stack", project.stack)
+    try:
+        error = ""
+        project.pulumi(*command)
+    except subprocess.CalledProcessError as failed:
+        error = failed.stdout + failed.stderr
+    project.account.service = lambda row: {}
+    assert (bool(error), f"AccessDenied: {denied}" in error) == (bool(denied),) * 2, error
+    assert role.calls > len(project.state()["resources"])
 
 
 def test_new_image_is_deployed(project: Project) -> None:

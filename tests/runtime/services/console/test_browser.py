@@ -10,15 +10,12 @@ from tests.runtime.console_client import BOOTSTRAP, Console
 from tests.runtime.services.console.web_pages import (
     MARKS,
     navigate,
-    origin,
     page_of,
     sign_in,
     sign_in_by_keyboard,
     tab_to,
     violations_in_both_themes,
 )
-
-__all__ = ["origin"]
 
 pytestmark = MARKS
 

@@ -14,14 +14,11 @@ from tests.runtime.console_client import Console
 from tests.runtime.core_records import register
 from tests.runtime.services.console.web_pages import (
     MARKS,
-    origin,
     page_of,
     sign_in,
     violations_in_both_themes,
 )
 from tests.runtime.services.sharing.chromium import serving
-
-__all__ = ["origin"]
 
 pytestmark = [*MARKS, pytest.mark.requirement("CG-11")]
 REFRESH_MS = 5000

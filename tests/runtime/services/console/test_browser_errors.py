@@ -10,13 +10,10 @@ from playwright.async_api import Browser, Page, expect
 from tests.runtime.console_client import Console
 from tests.runtime.services.console.web_pages import (
     MARKS,
-    origin,
     page_of,
     sign_in,
     violations_in_both_themes,
 )
-
-__all__ = ["origin"]
 
 pytestmark = MARKS
 #: Message of the errors that the tests cause. It could contain a value, so pages must not show it.

@@ -27,13 +27,12 @@ from tests.runtime.services.console.test_browser_screens import console
 from tests.runtime.services.console.web_pages import (
     MARKS,
     navigate,
-    origin,
     page_of,
     sign_in,
     violations_in_both_themes,
 )
 
-__all__ = ["aws", "console", "limited_sharing", "module_services", "origin"]
+__all__ = ["aws", "console", "limited_sharing", "module_services"]
 
 pytestmark = MARKS
 SOURCES = Path(__file__).resolve().parents[4] / "runtime/web/src"

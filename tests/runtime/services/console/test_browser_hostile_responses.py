@@ -17,12 +17,9 @@ from tests.runtime.services.console.web_pages import (
     MARKS,
     PAGES,
     navigate,
-    origin,
     page_of,
     sign_in,
 )
-
-__all__ = ["origin"]
 
 pytestmark = MARKS
 TEXT = "javascript:alert(1)//" + "".join(

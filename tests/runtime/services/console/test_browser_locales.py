@@ -8,10 +8,8 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.runtime.console_client import Console
-from tests.runtime.services.console.web_pages import MARKS, navigate, origin, sign_in
+from tests.runtime.services.console.web_pages import MARKS, navigate, sign_in
 from tests.runtime.services.sharing.chromium import localized_page_of
-
-__all__ = ["origin"]
 
 pytestmark = MARKS
 CREATED = "2026-01-31T11:30:00Z"

@@ -10,9 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.console_client import Console
-from tests.runtime.services.console.web_pages import MARKS, navigate, origin, page_of, sign_in
-
-__all__ = ["origin"]
+from tests.runtime.services.console.web_pages import MARKS, navigate, page_of, sign_in
 
 pytestmark = MARKS
 KEYS, OWNERS, PAGE_ROWS = 10_000, 100, 50

@@ -16,14 +16,13 @@ from tests.runtime.services.console.test_browser_screens import console
 from tests.runtime.services.console.web_pages import (
     MARKS,
     PAGES,
-    origin,
     page_of,
     sign_in,
     violations,
     violations_in_both_themes,
 )
 
-__all__ = ["aws", "console", "module_services", "origin", "sharing"]
+__all__ = ["aws", "console", "module_services", "sharing"]
 
 pytestmark = MARKS
 FIRST_LOAD_BYTES_MAX, FIRST_LOAD_REQUESTS_MAX = 75 * 1024, 8

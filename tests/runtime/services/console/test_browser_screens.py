@@ -18,9 +18,9 @@ from tests.runtime.console_client import Console, open_console
 from tests.runtime.features.audit.test_checkpoints import kms_signer
 from tests.runtime.features.sharing.conftest import aws, module_services, sharing
 from tests.runtime.features.sharing.services import CLIENT, TEXT, Sharing
-from tests.runtime.services.console.web_pages import MARKS, origin, page_of, sign_in, violations
+from tests.runtime.services.console.web_pages import MARKS, page_of, sign_in, violations
 
-__all__ = ["aws", "module_services", "origin", "sharing"]
+__all__ = ["aws", "module_services", "sharing"]
 
 pytestmark = MARKS
 SHARING_URL = "https://sharing.test"

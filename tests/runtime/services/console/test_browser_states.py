@@ -11,13 +11,10 @@ from playwright.async_api import Browser, Route, expect
 from tests.runtime.console_client import Console
 from tests.runtime.services.console.web_pages import (
     MARKS,
-    origin,
     page_of,
     sign_in,
     violations_in_both_themes,
 )
-
-__all__ = ["origin"]
 
 pytestmark = MARKS
 OVERVIEW_MS = 15_000

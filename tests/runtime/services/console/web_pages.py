@@ -1,15 +1,12 @@
 """The web UI in headless Chromium: a server, sign-in and navigation."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from playwright.async_api import Page, expect
 
 from tests import requires
-from tests.runtime.console_client import BOOTSTRAP, Console
+from tests.runtime.console_client import BOOTSTRAP
 from tests.runtime.services.sharing.chromium import (
     page_of,
-    serving,
     violations,
     violations_in_both_themes,
 )
@@ -18,7 +15,6 @@ __all__ = [
     "MARKS",
     "PAGES",
     "navigate",
-    "origin",
     "page_of",
     "sign_in",
     "sign_in_by_keyboard",
@@ -62,13 +58,6 @@ _NAVIGATE = """async (path) => {
 #: Without this item, the web UI opens the sign-in page without a request
 #: (runtime/web/src/session.ts).
 _BEGUN = "localStorage.setItem('session', 'begun')"
-
-
-@pytest.fixture
-async def origin(console: Console) -> AsyncIterator[str]:
-    """Serves the console on a free port."""
-    async with serving(console.application(console_url="")) as url:
-        yield url
 
 
 async def sign_in(page: Page, path: str = "/") -> None:
