@@ -97,6 +97,21 @@ async def test_unchanged_file_is_revalidated(
     assert await gateway.metric(hits) == before + 2
 
 
+@pytest.mark.parametrize("field", ["Set-Cookie: session=1", "Vary: cookie"])
+async def test_304_for_one_client_is_not_stored_for_others(
+    gateway: Gateway, file_core: FileCore, reader: Key, field: str
+) -> None:
+    public, other = file_core.more, await gateway.create_key()
+    await read(gateway, file_core, reader)
+    file_core.more = f"{public}{field}\r\n"
+    name, value = field.lower().split(": ")
+    own = await read(gateway, file_core, reader)
+    assert (own.status, own.body, own.header(name)) == (200, b"first edition", value)
+    file_core.more = public
+    assert (await read(gateway, file_core, other)).header(name) is None
+    assert file_core.sent == [200, 304, 200]
+
+
 async def test_host_of_a_client_has_no_effect_on_the_responses_to_others(
     gateway: Gateway, file_core: FileCore, reader: Key
 ) -> None:
