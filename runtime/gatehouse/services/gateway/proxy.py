@@ -151,7 +151,9 @@ async def _forward_verified(
             # the response has started, so closing the connection is the only way to report the
             # error
             raise
-        if not (isinstance(exc, CoreTimeout) or (isinstance(exc, CoreUnreachable) and exc.sent)):
+        is_sent = isinstance(exc, CoreUnreachable) and exc.sent
+        # A body that becomes too large is sent in part.
+        if not (is_sent or isinstance(exc, CoreTimeout | BodyTooLarge)):
             await dependencies.verification.refund(key, request.cost)  # the Core received nothing
         if is_core_error:
             dependencies.observer.metrics.core_errors.labels(exc.code).inc()

@@ -236,6 +236,21 @@ async def test_request_that_reaches_no_core_uses_no_credits(
     assert await remaining_credits(gateway, key) == 10
 
 
+async def test_body_that_becomes_too_large_uses_credits(gateway: Any, core: Any) -> None:
+    """The Core has received a part of it."""
+    settings = {"body_max_bytes": 70_000}
+    _, reply = await gateway.register(core.url, name="part", settings=settings)
+    assert reply.status == 200, reply.body
+    key = await gateway.create_key(has_credits=True)
+    await add_credits(gateway, key, 10)
+    head = f"PUT /cores/part/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n"
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (80_000, bytes(80_000))
+    reply = await gateway.send(
+        head.encode() + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+    )
+    assert (reply.status, await remaining_credits(gateway, key)) == (413, 9)
+
+
 async def test_cost_of_a_limit_is_multiplied_by_the_cost_of_the_request(gateway: Any) -> None:
     ten = {"name": "units", "quota": 10, "window_s": 3600, "burst": 10, "cost": 3}
     key = await gateway.create_key(limits=[ten, TWO])
