@@ -195,7 +195,10 @@ _LOCATIONS = frozenset({"location", "content-location"})
 
 def _without_console_cookies(value: str) -> str:
     cookies = [cookie.strip() for cookie in value.split(";")]
-    return "; ".join(cookie for cookie in cookies if not cookie.startswith(CONSOLE_COOKIE))
+    # Browsers send a cookie without a name as its value, and some with an equals sign before it.
+    return "; ".join(
+        cookie for cookie in cookies if not cookie.lstrip("= ").startswith(CONSOLE_COOKIE)
+    )
 
 
 def _listed(connection: Iterable[str]) -> set[str]:

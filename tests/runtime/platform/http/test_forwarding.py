@@ -189,6 +189,7 @@ def test_names_in_memory_are_bounded() -> None:
     [
         (b"a=1; __Host-gatehouse=secret; b=2", [("cookie", "a=1; b=2")]),
         (b"__Host-gatehouse-sign-in=secret", []),
+        (b"=__Host-gatehouse=secret", []),
         (b"a=__Host-gatehouse", [("cookie", "a=__Host-gatehouse")]),
     ],
 )
