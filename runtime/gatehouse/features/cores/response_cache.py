@@ -98,8 +98,12 @@ class ResponseCache:
             self.bytes -= _size(key, entry)
 
     def store(self, key: CacheKey, headers: Headers, body: bytes) -> None:
-        """Stores a response that is `storable`."""
+        """Replaces the stored response, or removes it if the response is not `storable`: a 304 can
+        add a cookie, which is only for its client.
+        """
         self.drop(key)
+        if not self.storable(200, headers):
+            return
         entry = CachedResponse(_value(headers, "etag"), headers, body)
         self._entries[key] = entry
         self.bytes += _size(key, entry)

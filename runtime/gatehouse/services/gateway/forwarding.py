@@ -268,10 +268,7 @@ class Revalidation(msgspec.Struct):
             if merged is None:
                 self.cache.drop(self.key)
                 raise CoreUnreachable(detail="304 that does not confirm the stored response")
-            if self.cache.storable(200, merged):
-                self.store(merged, self.cached.body)
-            else:
-                self.cache.drop(self.key)  # such as a cookie, which is only for this client
+            self.store(merged, self.cached.body)
             return 200, merged, self.cached.body, "hit"
         if status < 500:
             self.cache.drop(self.key)
