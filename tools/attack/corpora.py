@@ -30,6 +30,8 @@ MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
             b"GET http://a@gateway.test/ HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
             b"GET ftp://gateway.test/ HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
             b"GET /#a HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
+            b"CONNECT gateway.test:443 HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
+            _POST + b"Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\nhello",
             b"GET /\xff HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
             *(
                 b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"

@@ -142,7 +142,7 @@ class Connections:
         TooManyRequests and Unavailable if a limit is exceeded; the bytes count even then.
         """
         self.body_bytes_total += size
-        if size < 0:
+        if size <= 0:
             self.body_bytes.remove(network, -size)
         elif self.body_bytes.add(network, size) * self._workers > NETWORK_BODIES_BYTES_MAX:
             raise TooManyRequests(

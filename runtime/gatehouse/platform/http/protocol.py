@@ -90,7 +90,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
     #: Size of the slices with parts of the current head, without the last one.
     _later_bytes = 0
     #: Number of bytes of an unfinished request that count in the memory for bodies.
-    _counted_bytes = 0
+    _counted: tuple[str, int] = ("", 0)
     #: Data with the current request line.
     _line = _url = b""
     #: Data that waits for the responses to earlier requests.
@@ -211,7 +211,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
                 self._check_size()
             if self._in_head:
                 request_head.check_protocol(self._line, self._url)
-            if self._in_head or self._receiving is not None or self._later or self._counted_bytes:
+            if self._in_head or self._receiving is not None or self._later or self._counted[1]:
                 self._count_unfinished()
             has_deadline = self._upgrade_data is None
         except GatehouseError as exc:
@@ -275,17 +275,20 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             self._resume_reading()
 
     def _count_unfinished(self) -> None:
-        """Counts the data of requests that have not begun. Raises TooManyRequests and
-        Unavailable.
+        """Counts the data of requests that have not begun, for the client that sent the head or, in
+        the head, the peer. Raises TooManyRequests and Unavailable.
         """
         size, receiving = len(self._later), self._receiving
         if self._in_head:
             size += self._later_bytes
         elif receiving is not None and (receiving.begins_with_body or len(self._exchanges) > 1):
             size += receiving.waiting_bytes
-        if size != self._counted_bytes:
-            change, self._counted_bytes = size - self._counted_bytes, size
-            self.worker.count_bytes(network_of(self._peer), change)
+        headers = [] if receiving is None else receiving.scope["headers"]
+        counted, now = self._counted, (self.worker.network(self._peer, headers), size)
+        if now != counted:
+            self._counted = now
+            self.worker.count_bytes(counted[0], -counted[1])
+            self.worker.count_bytes(*now)
 
     def _head_without_upgrade(self) -> bytes:
         """The head of a request whose upgrade is ignored, for a new parser: the parser does not
@@ -367,9 +370,8 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         self._check_size()
         parser, fields = self._parser, self._headers
         version, method = parser.get_http_version(), parser.get_method()
-        self._is_upgrade = upgrades = parser.should_upgrade()
-        if upgrades and method != b"CONNECT":
-            self._is_upgrade = request_head.is_websocket(fields)
+        if parser.should_upgrade():
+            self._is_upgrade = request_head.is_upgrade(method, fields)
             if not self._is_upgrade:
                 return  # `_parse` ignores the upgrade (RFC 9110, section 7.8)
         #: The last value of each field.

@@ -83,8 +83,22 @@ def target(url: bytes, fields: Sequence[asgi.Header]) -> tuple[bytes, bytes]:
 
 
 def is_websocket(fields: Sequence[asgi.Header]) -> bool:
-    """True if a request for an upgrade is for WebSocket."""
-    return any(name == b"upgrade" and b"websocket" in value.lower() for name, value in fields)
+    """True if WebSocket is one of the protocols in the headers Upgrade (RFC 9110, section 7.8)."""
+    values = [value for name, value in fields if name == b"upgrade"]
+    return b"websocket" in map(bytes.strip, b",".join(values).lower().split(b","))
+
+
+def is_upgrade(method: bytes, fields: Sequence[asgi.Header]) -> bool:
+    """True if the server handles the upgrade that a request asks for. Raises BadRequest for CONNECT
+    and for an upgrade with a body, which the parser does not read.
+    """
+    if method == b"CONNECT":
+        raise BadRequest("The method CONNECT is not supported.")
+    if not is_websocket(fields):
+        return False
+    if any(name in (b"content-length", b"transfer-encoding") for name, _ in fields):
+        raise BadRequest("A WebSocket handshake has no body.")
+    return True
 
 
 @lru_cache(maxsize=256)

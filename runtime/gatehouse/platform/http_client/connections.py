@@ -19,7 +19,7 @@ from typing import cast
 
 import httptools
 
-from gatehouse.core.errors import CoreTimeout, CoreUnreachable
+from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http.request_head import CHUNK_FRAMING_BYTES, LENGTH_DIGITS_MAX
 
@@ -95,13 +95,13 @@ class Connection(asyncio.BufferedProtocol):
         head: bytes,
         body: bytes | AsyncIterator[bytes] | None,
         *,
-        chunked: bool,
+        length: int | None = None,
         upgrade: bool = False,
         timeout_s: float,
     ) -> None:
         """Sends a request. Call `end` after the response, even if this function raises.
 
-        chunked: a streamed body is sent with the chunked transfer coding. upgrade: the response may
+        length: of a streamed body; None for the chunked transfer coding. upgrade: the response may
         have status 101; then call `upgrade` after `wait_for_head`. timeout_s: maximum time in which
         neither the Core sends data nor the client sends a part of the body. Raises CoreUnreachable.
         """
@@ -123,9 +123,7 @@ class Connection(asyncio.BufferedProtocol):
             self._writes.add(self._transport, head + body)
         else:
             self._writes.add(self._transport, head)
-            self._upload = self._loop.create_task(
-                self._send_body(body, chunked=chunked), name="core-upload"
-            )
+            self._upload = self._loop.create_task(self._send_body(body, length), name="core-upload")
 
     async def wait_for_head(self) -> None:
         """Waits for `status` and `headers` of the response. Raises CoreUnreachable, CoreTimeout,
@@ -202,15 +200,22 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def _send_body(self, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+    async def _send_body(self, body: AsyncIterator[bytes], length: int | None) -> None:
+        """A body of another length would change the framing of the next request."""
+        chunked, sent = length is None, 0
         try:
             async for data in body:
+                sent += len(data)
+                if length is not None and sent > length:
+                    break
                 while self._writable is not None:
                     await self._writable
                 if self._transport is None:
                     return
                 self._active_at = self._loop.time()
                 self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+            if length not in (None, sent):
+                raise BadRequest("The body of the request does not have the declared length.")
             if chunked and self._transport is not None:
                 self._transport.write(b"0\r\n\r\n")
         except Exception as exc:

@@ -246,7 +246,8 @@ class Sending:
     async def __aenter__(self) -> UpstreamResponse:
         request = self._request
         pinned = await self._clients.find(self._url, self._subject)
-        chunked = request.body is not None and "content-length" not in dict(request.headers)
+        declared = None if request.body is None else dict(request.headers).get("content-length")
+        chunked = request.body is not None and declared is None
         head = request_head(request, pinned.url, chunked=chunked)
         pool = self._pool = pinned.pool
         connection = pool.acquire_idle(pinned.used_at)
@@ -263,7 +264,7 @@ class Sending:
                 request.method,
                 head,
                 request.body,
-                chunked=chunked,
+                length=None if declared is None else int(declared),
                 upgrade=request.upgrade,
                 timeout_s=request.timeout_s,
             )

@@ -40,6 +40,7 @@ from gatehouse.platform.http import asgi, forwarding, websocket
 from gatehouse.platform.http.forwarding import CorePath, core_path
 from gatehouse.platform.http.header_names import names_for
 from gatehouse.platform.http.request import Refused
+from gatehouse.platform.http.request_head import is_websocket
 from gatehouse.platform.http_client.upstream import UpstreamRequest, UpstreamResponse
 from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.credentials import (
@@ -270,17 +271,10 @@ def _handshake(context: RequestContext) -> Handshake | None:
     """The WebSocket handshake in a request, or None. Other upgrades are ignored (RFC 9110, section
     7.8). Raises BadRequest, UpgradeRequired.
     """
-    protocols = ",".join(context.values(b"upgrade")).lower().split(",")
-    if "websocket" not in map(str.strip, protocols) or WEBSOCKET in context.service.features_off:
+    if not is_websocket(context.scope["headers"]) or WEBSOCKET in context.service.features_off:
         return None
     accept: asgi.AcceptUpgrade | None = context.scope.get("extensions", {}).get(asgi.UPGRADE)
-    has_body = context.values(b"content-length") or context.values(b"transfer-encoding")
-    if (
-        accept is None
-        or has_body
-        or context.method != "GET"
-        or context.scope["http_version"] != "1.1"
-    ):
+    if accept is None or context.method != "GET" or context.scope["http_version"] != "1.1":
         raise BadRequest(
             "A WebSocket handshake is a GET request with HTTP/1.1, the header Connection: "
             "Upgrade and no body."

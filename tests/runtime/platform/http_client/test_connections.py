@@ -225,7 +225,7 @@ class MemoryTransport(asyncio.Transport):
 
 
 def receive(connection: Connection, method: str, parts: list[bytes]) -> Received:
-    connection.start(method, b"", None, chunked=False, timeout_s=PATIENCE_S)
+    connection.start(method, b"", None, timeout_s=PATIENCE_S)
     for part in parts:
         if not connection.is_complete and connection._error is None:
             connection.get_buffer(len(part))[: len(part)] = part
@@ -602,6 +602,10 @@ async def test_streamed_body_is_chunked_or_has_its_length(
             await asyncio.sleep(0)
     assert "transfer-encoding: chunked\r\n" in core.heads[1]
     assert core.bodies[2] == b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    for length in "46":
+        body = UpstreamRequest("POST", "/", [("content-length", length)], parts())
+        with pytest.raises(BadRequest):
+            await fetch(clients, core, body)
 
 
 async def test_response_before_the_end_of_the_body_closes_the_connection(

@@ -94,9 +94,13 @@ async def test_core_gets_its_secret_but_never_the_token(gateway: Any, core: Any,
 
 @pytest.mark.bound("gateway.forwarding:INLINE_BYTES_MAX")
 @pytest.mark.parametrize("size", [0, 1, 1000, 65_536, 65_537, 400_000])
-async def test_body_reaches_core_complete(gateway: Any, core: Any, key: Any, size: int) -> None:
-    body = os.urandom(size)
-    assert (await get(gateway, key, "/cores/docs/upload", method="POST", body=body)).status == 200
+@pytest.mark.parametrize("upgrade", ["", "h2c", "xwebsocket", "websocket/13"])
+async def test_body_reaches_core_complete(
+    gateway: Any, core: Any, key: Any, size: int, upgrade: str
+) -> None:
+    body, more = os.urandom(size), ["Connection: upgrade", f"Upgrade: {upgrade}"] if upgrade else []
+    reply = await get(gateway, key, "/cores/docs/upload", *more, method="POST", body=body)
+    assert reply.status == 200
     _, headers, received = core.last
     assert received == body
     assert headers["content-length"] == str(size)
@@ -124,9 +128,8 @@ async def test_any_method_is_proxied(gateway: Any, core: Any, key: Any, method: 
     assert core.last[0] == f"{method} /x HTTP/1.1"
 
 
-@pytest.mark.parametrize("method", ["TRACE"])
-async def test_method_for_proxies_is_405(gateway: Any, core: Any, key: Any, method: str) -> None:
-    assert (await get(gateway, key, "/cores/docs/x", method=method)).status == 405
+async def test_method_for_proxies_is_405(gateway: Any, core: Any, key: Any) -> None:
+    assert (await get(gateway, key, "/cores/docs/x", method="TRACE")).status == 405
     assert core.requests == []
 
 
