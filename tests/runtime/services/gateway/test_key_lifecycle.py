@@ -174,6 +174,7 @@ async def test_credits_are_refilled_per_period(gateway: Any) -> None:
     for cost, remaining in ((1, 4), (1, 3), (0, 3)):
         reply = await gateway.verify(key.token, cost=cost)
         assert reply.json["credits"]["remaining"] == remaining
+    assert await remaining_credits(gateway, key) == 3
 
 
 @pytest.mark.requirement("CG-03")
