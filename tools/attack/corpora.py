@@ -54,9 +54,9 @@ MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
             _POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         )
     ),
-    (
-        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
-        (414, "target_too_long"),
+    *(
+        (b"GET" + text + b" HTTP/1.1\r\nHost: gateway.test\r\n\r\n", (414, "target_too_long"))
+        for text in (b" /" + b"a" * 20_000, b" " * 20_000 + b"/")
     ),
     *(
         (request, (431, "headers_too_large"))

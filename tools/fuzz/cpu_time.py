@@ -117,6 +117,9 @@ def targets() -> dict[str, Target]:
             name: Target(HEAD_BYTES, Connection(before.encode(), after.encode()))
             for name, (before, after) in _CONNECTIONS.items()
         },
+        "head in parts": Target(
+            FIELD_BYTES // 2, Connection(b"GET / HTTP/1.1\r\nX: ", b"a" * 200, 1)
+        ),
         "path": Target(TARGET_BYTES, _path),
         "signature": Target(HEAD_BYTES, _signature),
         "log line": Target(HEAD_BYTES, lambda data: token_scanner.redacted(data.decode("latin-1"))),
@@ -138,12 +141,14 @@ def targets() -> dict[str, Target]:
 
 
 class Connection:
-    """A connection that receives a beginning, an input and an end at once, with an application that
+    """A connection that receives a beginning, an input and an end, with an application that
     responds to every request with 404 and logs it.
     """
 
-    def __init__(self, before: bytes, after: bytes) -> None:
+    def __init__(self, before: bytes, after: bytes, part_bytes: int = 0) -> None:
+        """part_bytes: size of the parts in which the end is received; 0: everything at once."""
         self._before, self._after = before, after
+        self._part_bytes = part_bytes
         self._loop = asyncio.new_event_loop()
         observer = Observer("gateway", "info", "test", Stream(_Discarded()))
         self._addresses = ClientAddresses(())
@@ -151,13 +156,16 @@ class Connection:
         self._application = Application(observer, routes=routes)
 
     def __call__(self, data: bytes) -> None:
-        self._loop.run_until_complete(self._receive(self._before + data + self._after))
+        start, size, after = self._before + data, self._part_bytes, self._after
+        parts = [after[at : at + size] for at in range(0, len(after), size)] if size else []
+        self._loop.run_until_complete(self._receive([start, *parts] if size else [start + after]))
 
-    async def _receive(self, data: bytes) -> None:
+    async def _receive(self, parts: list[bytes]) -> None:
         worker = Connections(ConnectionSettings(), self._addresses)
         protocol = HttpProtocol(self._application, worker, {})
         protocol.connection_made(_Transport())
-        protocol.data_received(data)
+        for part in parts:
+            protocol.data_received(part)
         protocol.connection_lost(None)
 
 

@@ -19,6 +19,10 @@ from gatehouse.platform.http.transport import ClientTransport
 #: Reading pauses when more than this number of bytes of a body waits for the application.
 _WAITING_BYTES_MAX = 65_536
 
+#: Maximum number of parts of a body that wait. Further ones are joined, because a part takes more
+#: memory than its bytes.
+_PARTS_MAX = 1024
+
 #: A smaller body is sent together with the head, which needs one system call less.
 _COPIED_BYTES = 16_384
 
@@ -115,6 +119,8 @@ class Exchange(Execution):
         if self.response_complete or self.disconnected:
             return
         self._parts.append(data)
+        if len(self._parts) > _PARTS_MAX:
+            self._parts = [b"".join(self._parts)]
         self.waiting_bytes += len(data)
         if self.waiting_bytes > _WAITING_BYTES_MAX:
             self._transport.pause_reading()

@@ -46,6 +46,9 @@ _LINGER_BYTES_MAX = 262_144
 
 _TARGET_BYTES_MAX = 16_384
 
+#: Maximum size of a request line, of which a method, the version and spaces are a small part.
+_LINE_BYTES_MAX = 17_408
+
 #: Maximum size of the data that a client sends after an upgrade request, before the response.
 _UPGRADE_BYTES_MAX = 65_536
 
@@ -91,8 +94,9 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
     _later_bytes = 0
     #: Number of bytes of an unfinished request that count in the memory for bodies.
     _counted: tuple[str, int] = ("", 0)
-    #: Data with the current request line.
-    _line = _url = b""
+    _url = b""
+    #: Data with the current request line, until the protocol has been checked.
+    _line = b""
     #: Data that waits for the responses to earlier requests.
     _later = b""
     #: The request whose end has not been received.
@@ -209,8 +213,9 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             self._feed(data)
             if self._headers or self._in_head:
                 self._check_size()
-            if self._in_head:
-                request_head.check_protocol(self._line, self._url)
+            if self._in_head and (self._headers or len(self._line) > _LINE_BYTES_MAX):
+                self._check_protocol()
+                self._line = b""
             if self._in_head or self._receiving is not None or self._later or self._counted[1]:
                 self._count_unfinished()
             has_deadline = self._upgrade_data is None
@@ -223,7 +228,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         self._start_exchange()
         if has_deadline:
             self._set_deadline()
-        if self._headers or not self._in_head:
+        if not self._in_head:
             self._line = b""
 
     def _feed(self, data: bytes) -> None:
@@ -239,14 +244,14 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
                 if head_end >= 0 and data.find(_HEAD_END, head_end + 1, end) >= 0:
                     end = head_end + len(_HEAD_END)  # several heads
                 part = data[start:end]
-                if self._in_head and not self._headers and len(self._line) <= _TARGET_BYTES_MAX:
-                    self._line += part
-                else:
-                    self._line = part
             elif self._is_chunked:
                 part = data[start : start + _SLICE_BYTES]
             elif start or self._body_left < len(data):
                 part = data[start : start + self._body_left]
+            if not self._in_head:
+                self._line = part
+            elif self._line:
+                self._line += part
             try:
                 self._parser.feed_data(part)
             except httptools.HttpParserUpgrade as exc:
@@ -361,9 +366,16 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
                 f"headers, or a header with more than {_HEADER_BYTES_MAX} bytes."
             )
 
+    def _check_protocol(self) -> None:
+        """Raises BadRequest and TargetTooLong."""
+        start = self._line.lstrip()[:_LINE_BYTES_MAX]
+        if len(start) == _LINE_BYTES_MAX and b"\n" not in start:
+            raise TargetTooLong(f"The request line is longer than {_LINE_BYTES_MAX} bytes.")
+        request_head.check_protocol(self._line, self._parser.get_method())
+
     def on_headers_complete(self) -> None:
         self._in_head = False
-        request_head.check_protocol(self._line, self._url)
+        self._check_protocol()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -412,6 +424,8 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             exchange.begins_with_body = len(length) < 6 and int(length) <= _FIRST_BYTES_MAX
         self._body_left = int(length) if length else 0
         self._is_chunked, self._framing_bytes = b"transfer-encoding" in values, 0
+        if self._is_chunked:  # the next request line can follow in the same data
+            self._line = self._line.partition(_HEAD_END)[2]
         self._headers, self._head_bytes, self._url = [], 0, b""
         if self._exchanges:
             self.transport.pause_reading()

@@ -56,14 +56,19 @@ def check(
         raise BadRequest("Use HTTP/1.1.")
 
 
-def check_protocol(line: bytes, url: bytes) -> None:
-    """Raises BadRequest: llhttp also parses requests of RTSP and ICE. line: data that begins with
-    the request line.
+def check_protocol(data: bytes, method: bytes) -> None:
+    """Raises BadRequest: llhttp also parses requests of RTSP and ICE. data: begins with the request
+    line, or contains it after the end of a body.
     """
-    if (b"RTSP/" in line or b"ICE/" in line) and url:
-        for rest in line.split(url + b" ")[1:]:
-            if rest.lstrip(b" ").startswith((b"RTSP/", b"ICE/")):
-                raise BadRequest("Use HTTP/1.1.")
+    if not (b"RTSP/" in data or b"ICE/" in data):
+        return
+    lines = [line.lstrip(b"\r") for line in data.lstrip(b"\r\n").split(b"\n")]
+    start = method + b" "
+    if lines[0].startswith(start):
+        del lines[1:]
+    for line in lines:
+        if line.startswith(start) and line.split()[-1].startswith((b"RTSP/", b"ICE/")):
+            raise BadRequest("Use HTTP/1.1.")
 
 
 def target(url: bytes, fields: Sequence[asgi.Header]) -> tuple[bytes, bytes]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gatehouse.core.cores import CoreRecord
-from gatehouse.core.errors import BadRequest, CoreUnreachable
+from gatehouse.core.errors import BadRequest, BodyTooLarge, CoreTimeout, CoreUnreachable
 from gatehouse.core.origin import parse_base_url
 from gatehouse.core.verification import RateLimitState
 from gatehouse.features.cores.credentials import Credential
@@ -83,6 +83,8 @@ class Forwarding:
     limits: tuple[RateLimitState, ...]
     credential: Credential | None
     open_websocket: OpenWebSocket | None = None
+    #: True if an instance may have received a part of the request.
+    is_sent: bool = False
     #: None if the request cannot be served from the cache.
     _revalidation: Revalidation | None = None
 
@@ -173,7 +175,7 @@ class Forwarding:
         started, status = time.perf_counter(), 0
         try:
             async with sending as response:
-                status = response.status
+                status, self.is_sent = response.status, True
                 if status == 101 and self.open_websocket is not None:
                     if exchange is not None:
                         exchange.is_cancelled_on_disconnect = False
@@ -181,6 +183,12 @@ class Forwarding:
                     await self.open_websocket(core, response, headers)
                 else:
                     await self._send_response(core, response)
+        except CoreUnreachable as exc:
+            self.is_sent = self.is_sent or exc.sent
+            raise
+        except (CoreTimeout, BodyTooLarge):  # a body that becomes too large is sent in part
+            self.is_sent = True
+            raise
         except asyncio.CancelledError:
             if exchange is not None and exchange.disconnected:
                 raise asgi.ClientGone from None

@@ -114,6 +114,7 @@ async def _forward_verified(
     framed: the body, if it has been read.
     """
     dependencies, started = context.service, time.perf_counter()
+    sending: Forwarding | None = None
     try:
         instances = live_instances(
             dependencies.cores.instances(path.name),
@@ -134,9 +135,8 @@ async def _forward_verified(
                 if handshake is None
                 else partial(_WebSocket(handshake, key, request).run, context)
             )
-            await Forwarding(
-                context, path, instances, upstream, limits, credential, on_upgrade
-            ).run()
+            sending = Forwarding(context, path, instances, upstream, limits, credential, on_upgrade)
+            await sending.run()
             context.waited_for_core(started)
     except asgi.ClientGone:
         context.waited_for_core(started)
@@ -152,10 +152,8 @@ async def _forward_verified(
             # the response has started, so closing the connection is the only way to report the
             # error
             raise
-        is_sent = isinstance(exc, CoreUnreachable) and exc.sent
-        # A body that becomes too large is sent in part.
-        if not (is_sent or isinstance(exc, CoreTimeout | BodyTooLarge)):
-            await dependencies.verification.refund(key, request.cost)  # the Core received nothing
+        if sending is None or not sending.is_sent:
+            await dependencies.verification.refund(key, request.cost)
         if is_core_error:
             dependencies.observer.metrics.core_errors.labels(exc.code).inc()
         context.detail = f"{exc.code} {exc.detail}".strip()

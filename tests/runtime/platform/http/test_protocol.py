@@ -34,6 +34,7 @@ from gatehouse.platform.http.connections import (
 )
 from gatehouse.platform.http.exchange import (
     _COPIED_BYTES,
+    _PARTS_MAX,
     _WAITING_BYTES_MAX,
     Exchange,
     exchange_of,
@@ -222,6 +223,7 @@ def code_of(response: bytes) -> tuple[int, str]:
 
 
 POST = b"POST /x HTTP/1.1\r\nHost: a\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize("part", [b"", b"\r\n"])
@@ -363,27 +365,40 @@ async def test_small_chunks_with_short_extensions_are_accepted(patient: Running)
     assert response.count(b"/y 0") == 301
 
 
-async def test_name_of_another_protocol_in_a_header_is_accepted(patient: Running) -> None:
+async def test_name_of_another_protocol_in_a_request_is_accepted(patient: Running) -> None:
     reader, writer = await patient.connect()
-    writer.write(b"GET /a HTTP/1.1\r\nHost: a\r\nUser-Agent: b RTSP/1.0\r\n\r\nGE")
+    body = b"POST /a RTSP/1.0\n"
+    head = b"POST /a HTTP/1.1\r\nHost: a\r\nUser-Agent: b RTSP/1.0\r\nContent-Length: %d\r\n\r\n"
+    writer.write(head % len(body) + body + b"GE")
     async with asyncio.timeout(PATIENCE_S):
-        assert (await reader.readuntil(b"/a 0")).startswith(b"HTTP/1.1 200 ")
+        assert (await reader.readuntil(b"/a 17")).startswith(b"HTTP/1.1 200 ")
         writer.write(b"T /b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         assert (await reader.read()).endswith(b"/b 0")
     writer.close()
 
 
-@pytest.mark.parametrize("cut", [3, 15, 20])
-async def test_request_line_of_another_protocol_is_rejected_in_parts(
-    patient: Running, cut: int
+@pytest.mark.parametrize(
+    ("start", "rest"),
+    [
+        (b"GET", b" /stream RTSP/1.0\r\nHost: a\r\n\r\n"),
+        (b"GET /stream RT", b"SP/1.0\r\nHost: a\r\n\r\n"),
+        (b"\r\r\nGET /stream RTSP/", b"1.0\r\nHost: a\r\n\r\n"),
+        (b"GET /stream RTSP/1.0\r\nHost: a\r\n", b"\r\n"),
+        (b"GET / RTSP/1.0\r\nHost: a\r\nX: " + b"a" * 16_000, b"a" * 100 + b"\r\n\r\n"),
+        (POST + CHUNKED, b"0\r\n\r\nGET /stream RTSP/1.0\r\nHost: a\r\n\r\n"),
+        (b"", POST + CHUNKED + b"0\r\n\r\n" + POST.replace(b"HTTP/1.1", b"RTSP/1.0") + b"\r\n"),
+    ],
+)
+async def test_request_line_of_another_protocol_is_rejected(
+    patient: Running, start: bytes, rest: bytes
 ) -> None:
     reader, writer = await patient.connect()
-    line = b"GET /stream RTSP/1.0\r\n"
-    writer.write(line[:cut])
+    writer.write(start)
     assert await patient.is_healthy()  # so that each part arrives on its own
-    writer.write(line[cut:] + b"Host: a\r\n\r\n")
+    writer.write(rest)
     async with asyncio.timeout(PATIENCE_S):
-        assert code_of(await reader.read()) == (400, "bad_request")
+        response = await reader.read()
+        assert code_of(response[response.rindex(b"HTTP/1.1 ") :]) == (400, "bad_request")
     writer.close()
 
 
@@ -803,19 +818,30 @@ async def test_body_that_stops_after_many_bytes_is_408(hasty: Running) -> None:
     writer.close()
 
 
-@pytest.mark.bound("http.exchange:_WAITING_BYTES_MAX")
-async def test_body_that_the_application_does_not_read_is_bounded() -> None:
-    size = 5_000_000
-    head = b"POST /unread HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+@pytest.mark.bound("http.exchange:_WAITING_BYTES_MAX", "http.exchange:_PARTS_MAX")
+@pytest.mark.parametrize(
+    ("framing", "data"),
+    [
+        (b"Content-Length: 5000000\r\n\r\n", bytes(5_000_000)),
+        (CHUNKED, b"2\r\nab\r\n" * 100_000 + b"0\r\n\r\n"),
+    ],
+)
+async def test_body_that_the_application_does_not_read_is_bounded(
+    framing: bytes, data: bytes
+) -> None:
+    head = b"POST /unread HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + framing
     async with running(NEVER) as server:
-        response = asyncio.create_task(server.send(head % size + bytes(size)))
+        response = asyncio.create_task(server.send(head + data))
         await _until(
             lambda: any(each.transport.read_paused for each in server.connections.protocols)
         )
         (connection,) = server.connections.protocols
         assert connection._receiving.waiting_bytes <= _WAITING_BYTES_MAX + 262_144  # and one read
+        assert len(connection._receiving._parts) <= _PARTS_MAX
         server.resume.set()
-        assert (await response).endswith(b"/unread %d" % size)
+        assert (await response).endswith(
+            b"/unread %d" % (200_000 if framing == CHUNKED else len(data))
+        )
 
 
 async def test_parts_of_a_response_are_sent_without_delay() -> None:

@@ -20,6 +20,7 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from tests.runtime.services.gateway.conftest import Gateway, Reply, applied
+from tests.runtime.services.gateway.test_key_lifecycle import add_credits, remaining_credits
 from tests.runtime.services.gateway.test_usage import until_written, written
 
 PATIENCE_S = 60
@@ -634,12 +635,15 @@ async def test_key_that_is_revoked_during_the_handshake_is_rejected(gateway: Gat
         await accept(reader, writer)
         await reader.read()
 
-    async with raw_core(gateway, behavior) as key:
+    async with raw_core(gateway, behavior):
+        key = await gateway.create_key(has_credits=True)
+        await add_credits(gateway, key, 10)
         pending = asyncio.create_task(attempt(gateway, *HANDSHAKE, f"X-API-Key: {key.token}"))
         await started.wait()
         await gateway.revoke(key)
         resume.set()
         assert (await pending).status == 401
+        assert await remaining_credits(gateway, key) == 9
 
 
 async def test_change_that_permits_the_websocket_keeps_it_open(
