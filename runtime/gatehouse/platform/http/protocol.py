@@ -368,10 +368,10 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
 
     def _check_protocol(self) -> None:
         """Raises BadRequest and TargetTooLong."""
-        start = self._line.lstrip()[:_LINE_BYTES_MAX]
-        if len(start) == _LINE_BYTES_MAX and b"\n" not in start:
+        line = self._line
+        if len(line) > _LINE_BYTES_MAX and b"\n" not in line.lstrip()[:_LINE_BYTES_MAX]:
             raise TargetTooLong(f"The request line is longer than {_LINE_BYTES_MAX} bytes.")
-        request_head.check_protocol(self._line, self._parser.get_method())
+        request_head.check_protocol(line, self._parser.get_method())
 
     def on_headers_complete(self) -> None:
         self._in_head = False
