@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from email.utils import formatdate
 from typing import Any
 
@@ -17,7 +17,8 @@ from gatehouse.platform.settings import ConnectionSettings
 
 #: Maximum number of bytes of unfinished heads, and of bodies that do not arrive with the head, that
 #: the workers of a service keep in memory, for a network and in total. Each worker has an equal
-#: share. Bodies that are streamed, such as requests to Cores and files, do not count.
+#: share. Beyond the total, a request of the network with most bytes is rejected. Bodies that are
+#: streamed, such as requests to Cores and files, do not count.
 NETWORK_BODIES_BYTES_MAX = 8 * 1024 * 1024
 BODIES_BYTES_MAX = 32 * 1024 * 1024
 
@@ -69,6 +70,8 @@ class Connections:
         self.bodies = asgi.Uses()
         self.body_bytes = asgi.Uses()
         self.body_bytes_total = 0
+        #: The same by network and connection, beginning with the longest unfinished request.
+        self._unfinished: dict[str, dict[Any, int]] = {}
         #: Bytes of responses that wait for clients, beginning with the longest wait.
         self.unsent_bytes: dict[Any, int] = {}
         self.unsent_bytes_total = 0
@@ -120,7 +123,7 @@ class Connections:
             )
 
     @contextmanager
-    def of_body(self, scope: asgi.Scope) -> Iterator[KeepBytes]:
+    def of_body(self, scope: asgi.Scope, connection: Any = None) -> Iterator[KeepBytes]:
         """The memory of the body of a request. At the end of the block, its bytes no longer
         count.
         """
@@ -130,28 +133,49 @@ class Connections:
         def keep(size: int) -> None:
             nonlocal kept
             kept += size
-            self.count_bytes(network, size)
+            self.count_bytes(connection, network, size)
 
         try:
             yield keep
         finally:
-            self.count_bytes(network, -kept)
+            self.count_bytes(connection, network, -kept)
 
-    def count_bytes(self, network: str, size: int) -> None:
+    def count_bytes(self, connection: Any, network: str, size: int) -> None:
         """Counts bytes of unfinished requests, or removes them if `size` is negative. Raises
         TooManyRequests and Unavailable if a limit is exceeded; the bytes count even then.
+
+        connection: has `reject_unfinished`. None: its requests are never rejected for others.
         """
-        self.body_bytes_total += size
+        unfinished = self._unfinished.setdefault(network, {})
+        before = unfinished.pop(connection, 0) if size <= 0 else unfinished.get(connection, 0)
+        now = max(before + size, 0)
+        if now:
+            unfinished[connection] = now
+        elif not unfinished:
+            del self._unfinished[network]
+        self.body_bytes_total += now - before
+        self.body_bytes.remove(network, before - now)
         if size <= 0:
-            self.body_bytes.remove(network, -size)
-        elif self.body_bytes.add(network, size) * self._workers > NETWORK_BODIES_BYTES_MAX:
+            return
+        if self.body_bytes[network] * self._workers > NETWORK_BODIES_BYTES_MAX:
             raise TooManyRequests(
                 "This address is sending too many bytes of requests at the same time."
             )
-        elif self.body_bytes_total * self._workers > BODIES_BYTES_MAX:
-            raise Unavailable(
-                "The server is receiving too many bytes of requests at the same time."
-            )
+        while self.body_bytes_total * self._workers > BODIES_BYTES_MAX:
+            self._make_room(network)
+
+    def _make_room(self, network: str) -> None:
+        """Rejects the longest unfinished request of the network with most bytes. Raises Unavailable
+        if it is this network, or has no such request.
+        """
+        error = Unavailable("The server is receiving too many bytes of requests at the same time.")
+        most = max(self.body_bytes, key=self.body_bytes.__getitem__)
+        if most != network:
+            for connection, size in self._unfinished[most].items():
+                if connection is not None and connection.reject_unfinished(error):
+                    self.count_bytes(connection, most, -size)
+                    return
+        raise error
 
     def count_unsent(self, transport: Any, size: int) -> None:
         """Counts the bytes that wait for a client. 0: the client has read enough. Until then, the
@@ -170,11 +194,3 @@ class Connections:
             oldest = next(each for each in self.unsent_bytes if each.network == most)
             self.count_unsent(oldest, 0)
             oldest.transport.abort()
-
-
-def body_memory(scope: asgi.Scope) -> AbstractContextManager[KeepBytes]:
-    """The memory of the body of a request. A server without limits, such as a Lambda function,
-    counts nothing.
-    """
-    connections: Connections | None = scope.get("state", {}).get(asgi.BODY_MEMORY)
-    return nullcontext(lambda size: None) if connections is None else connections.of_body(scope)

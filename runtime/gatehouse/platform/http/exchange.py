@@ -7,13 +7,14 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from http import HTTPStatus
 
 from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.executions import Execution, in_task
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.connections import Connections
+from gatehouse.platform.http.connections import Connections, KeepBytes
 from gatehouse.platform.http.transport import ClientTransport
 
 #: Reading pauses when more than this number of bytes of a body waits for the application.
@@ -65,6 +66,10 @@ class Connection(ABC):
         """True if the client has sent another request."""
 
     @abstractmethod
+    def reject_unfinished(self, error: GatehouseError) -> bool:
+        """Rejects the request that is being received. Returns False if there is none."""
+
+    @abstractmethod
     def end_exchange(self, exchange: Exchange) -> None:
         """Called when the response is complete."""
 
@@ -101,7 +106,7 @@ class Exchange(Execution):
         self.values = values
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
-        self._connection = connection
+        self.connection = connection
         self._transport = connection.transport
         self._parts: list[bytes] = []
         scope[_EXCHANGE] = self
@@ -180,7 +185,7 @@ class Exchange(Execution):
         self.is_started = True
         begin = getattr(app, "begin", None) or partial(_in_task, app)
         work = begin(self.scope, self._receive, self._send)
-        self.execute(work, self._connection.worker.running)
+        self.execute(work, self.connection.worker.running)
 
     # ASGI
 
@@ -236,7 +241,7 @@ class Exchange(Execution):
         lines = asgi.encode_headers(headers)
         if not len(headers) == lines.count(b"\r") == lines.count(b"\n") or b"\0" in lines:
             raise RuntimeError("A header of the response contains a line break or NUL.")
-        self.response_started, connection = True, self._connection
+        self.response_started, connection = True, self.connection
         closes = b"connection: " in lines and b"close" in dict(headers).get(b"connection", b"")
         if closes or (connection.worker.draining and not connection.has_more()):
             self.keep_alive = False
@@ -270,13 +275,24 @@ class Exchange(Execution):
     def _complete(self) -> None:
         self.response_complete = True
         self.end()
-        self._connection.end_exchange(self)
+        self.connection.end_exchange(self)
 
 
 def exchange_of(scope: asgi.Scope) -> Exchange | None:
     """The exchange of a request. None after the response, and for other servers."""
     exchange: Exchange | None = scope.get(_EXCHANGE)
     return exchange
+
+
+def body_memory(scope: asgi.Scope) -> AbstractContextManager[KeepBytes]:
+    """The memory of the body of a request. A server without limits, such as a Lambda function,
+    counts nothing.
+    """
+    connections: Connections | None = scope.get("state", {}).get(asgi.BODY_MEMORY)
+    if connections is None:
+        return nullcontext(lambda size: None)
+    exchange = exchange_of(scope)
+    return connections.of_body(scope, None if exchange is None else exchange.connection)
 
 
 async def _in_task(

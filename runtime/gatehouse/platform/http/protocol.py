@@ -292,8 +292,8 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         counted, now = self._counted, (self.worker.network(self._peer, headers), size)
         if now != counted:
             self._counted = now
-            self.worker.count_bytes(counted[0], -counted[1])
-            self.worker.count_bytes(*now)
+            self.worker.count_bytes(self, counted[0], -counted[1])
+            self.worker.count_bytes(self, *now)
 
     def _head_without_upgrade(self) -> bytes:
         """The head of a request whose upgrade is ignored, for a new parser: the parser does not
@@ -642,6 +642,12 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             self._error = error
         else:
             self._send_error(error)
+
+    def reject_unfinished(self, error: GatehouseError) -> bool:
+        if self._receiving is None and not (self._in_head or self._later):
+            return False
+        self._reject(error)
+        return True
 
     def _send_error(self, error: GatehouseError) -> None:
         response = error_response(error)

@@ -16,8 +16,7 @@ from gatehouse.core.errors import GatehouseError
 from gatehouse.core.roles import Role
 from gatehouse.core.token import Pepper
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.connections import body_memory
-from gatehouse.platform.http.exchange import exchange_of
+from gatehouse.platform.http.exchange import body_memory, exchange_of
 from gatehouse.platform.http.fields import Cursors
 from gatehouse.platform.observability import Observer, WebSocketUse
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of

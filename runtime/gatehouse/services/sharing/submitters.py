@@ -14,7 +14,7 @@ from gatehouse.features.sharing.links import claim_id_of
 from gatehouse.features.sharing.submissions import SubmissionService
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.asgi import Response
-from gatehouse.platform.http.connections import body_memory
+from gatehouse.platform.http.exchange import body_memory
 from gatehouse.platform.http.request import Request
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.services.sharing.pages import Pages

@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,13 +30,13 @@ from gatehouse.platform.http.connections import (
     NETWORK_BODIES_BYTES_MAX,
     UNSENT_BYTES_MAX,
     Connections,
-    body_memory,
 )
 from gatehouse.platform.http.exchange import (
     _COPIED_BYTES,
     _PARTS_MAX,
     _WAITING_BYTES_MAX,
     Exchange,
+    body_memory,
     exchange_of,
 )
 from gatehouse.platform.http.listening import listen
@@ -710,6 +710,26 @@ async def test_bytes_of_requests_that_have_not_begun_are_bounded(
             assert response.startswith(b"HTTP/1.1 429 ")
         await _until(lambda: server.connections.body_bytes_total == 0)
         assert not server.connections.body_bytes
+
+
+@pytest.mark.bound("http.connections:BODIES_BYTES_MAX")
+@pytest.mark.parametrize("size", [10_000, 83_000], ids=["not begun", "begun"])
+async def test_networks_with_most_bytes_leave_memory_to_others(size: int) -> None:
+    head = POST + b"Content-Length: %d\r\nX-Forwarded-For: 192.0.2.%d\r\n\r\n"
+    async with running(NEVER, "127.0.0.0/8") as server, AsyncExitStack() as clients:
+        server.connections._workers = 100  # this worker has a hundredth of the memory
+        count = BODIES_BYTES_MAX // 100 // size
+        for number in range(count):
+            body = head % (size + 1, number * size // 80_000) + b"a" * size
+            await clients.enter_async_context(opened(server, 1, body))
+        await _until(lambda: server.connections.body_bytes_total >= size * count)
+        reader, writer = await server.connect()
+        writer.write(head % (15_000, 255) + b"a" * 12_000)
+        await _until(lambda: server.rejected == ["unavailable"])
+        writer.write(b"a" * 3_000)
+        async with asyncio.timeout(PATIENCE_S):
+            assert (await reader.readuntil(b"/x 15000")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
 
 
 @pytest.mark.bound(
