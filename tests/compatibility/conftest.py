@@ -16,6 +16,7 @@ import pytest
 
 from sandbox import child_processes
 from sandbox.ports import PLAIN_HTTP, free_port
+from tests import processes
 from tests.journeys.conftest import Running, environment, running
 
 __all__ = ["environment", "running"]
@@ -58,15 +59,7 @@ class Application:
         if ".localhost:" in self.host:
             # Only browsers and curl resolve subdomains of localhost on every system.
             client |= {"http_proxy": self.gateway, "no_proxy": ""}
-        result = subprocess.run(
-            command,
-            cwd=self.folder,
-            env={**os.environ, **client},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        result = processes.run(command, cwd=self.folder, env={**os.environ, **client})
         assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
         return result.stdout
 

@@ -5,7 +5,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from gatehouse.services.console.asgi import document as console
 from gatehouse.services.gateway.routes import document as gateway
 from gatehouse.services.sharing.routes import document as sharing
 
-from tests import requires
+from tests import processes, requires
 from tests.journeys.conftest import Running
 
 CLIENTS = Path(__file__).parent / "clients"
@@ -42,14 +41,7 @@ def call(running: Running, folder: Path) -> Callable[..., None]:
     }
 
     def call(*arguments: str, **variables: str) -> None:
-        result = subprocess.run(
-            arguments,
-            cwd=folder,
-            env={**os.environ, **services, **variables},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        result = processes.run(arguments, cwd=folder, env={**os.environ, **services, **variables})
         assert result.returncode == 0, f"{arguments}\n{result.stdout}\n{result.stderr}"
 
     return call

@@ -5,7 +5,6 @@ internal load balancer.
 import json
 import re
 import shutil
-import subprocess
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -17,6 +16,7 @@ from gatehouse.services.console.sign_in import SIGN_OUT_PATH, START_PATH
 
 from components.edge import web_ui
 from components.edge.distribution import headers_policy
+from tests import processes
 from tests.components.program import CLOUDFRONT, Program, run
 from tools import nodejs
 
@@ -121,7 +121,7 @@ def test_function_serves_the_index_for_pages_only() -> None:
     )
     node = shutil.which("node", path=nodejs.environment()["PATH"])
     assert node, "Node.js is missing: run scripts/setup.sh"
-    ran = subprocess.run([node, "-e", script], capture_output=True, text=True, check=True)
+    ran = processes.run([node, "-e", script], check=True)
     assert json.loads(ran.stdout) == [
         *["/index.html"] * len(page_paths()),
         "/assets/index-1.js",

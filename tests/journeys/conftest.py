@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from sandbox.ports import PLAIN_HTTP
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "dev"
@@ -121,9 +122,7 @@ def running_from(home: Path) -> Running:
 
 def sandbox(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sandbox", "--home", str(home), *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=UP_S_MAX, check=False
-    )
+    return processes.run(command, cwd=ROOT, timeout=UP_S_MAX)
 
 
 class Environment:

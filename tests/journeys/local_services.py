@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import secrets
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +17,7 @@ import httpx
 from sandbox import child_processes
 from sandbox.local import servers, services
 from sandbox.ports import HOST, PLAIN_HTTP, free_port
+from tests import processes
 
 GATEHOUSE = str(Path(sys.executable).parent / "gatehouse")
 TOKEN = "gtk_admin_" + secrets.token_hex(24)
@@ -79,9 +79,7 @@ class Services:
             "GATEHOUSE_ADMIN_TOKEN": TOKEN,
         }
         command = [GATEHOUSE, "audit", "verify", "--json"]
-        result = subprocess.run(
-            command, env=environ, capture_output=True, text=True, timeout=60, check=False
-        )
+        result = processes.run(command, env=environ)
         verified: dict[str, Any] = json.loads(result.stdout)
         return verified
 

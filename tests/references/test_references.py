@@ -17,7 +17,7 @@ import pytest
 
 from sandbox import child_processes
 from sandbox.ports import free_port
-from tests import requires
+from tests import processes, requires
 from tests.references.maven import FOLDER, ROOT, listens, maven
 from tests.references.minio import MINIO_VARIABLE, MODULE
 from tests.runtime.conftest import POSTGRES_VARIABLE
@@ -42,14 +42,7 @@ def run_tests(paths: tuple[str, ...], **variables: str) -> None:
     """Runs tests of the runtime in another process, with variables that name a reference."""
     files = [f"tests/runtime/{path}" for path in paths]
     command = [sys.executable, "-m", "pytest", *files]
-    result = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = processes.run(command, cwd=ROOT, env={**os.environ, **variables})
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
 

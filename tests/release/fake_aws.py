@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import re
-import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from release.__main__ import main
 from release.image import DEPLOYED_TAG
 from sandbox.emulator.server import Emulator
 from sandbox.emulator.sessions import session
+from tests import processes
 from tests.release import fake_engine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +96,7 @@ def arn(process: str, revision: int) -> str:
 class FakeAccount:
     """State of the account.
 
+    folder: the project for which commands run. emulator: receives their requests to AWS instead.
     revisions: image of each revision of a task definition.
     steps: calls in order.
     describe_error: error code of ECS for DescribeServices; "" for none.
@@ -127,6 +128,8 @@ class FakeAccount:
     """
 
     url: str = ""
+    folder: Path = field(default_factory=Path)
+    emulator: Emulator | None = None
     revisions: dict[int, str] = field(default_factory=lambda: {1: OLD, 2: NEW})
     describe_error: str = ""
     running: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SERVICES, 1))
@@ -156,6 +159,20 @@ class FakeAccount:
     signed_by: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     intercept: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda call, result: result
+
+    def release(self, *words: str, **options: Any) -> CompletedProcess[str]:
+        return release(self, self.folder, *words, **options)
+
+    def refusal(self, *words: str, **options: Any) -> str:
+        """The message of a command that changes nothing because of its prerequisites."""
+        result = self.release(*words, **options)
+        assert (result.returncode, self.steps) == (2, [])
+        return result.stderr
+
+    def digest(self) -> str:
+        """The digest in the stack file."""
+        (digest,) = re.findall(r" digest: (\S+)", (self.folder / "Pulumi.dev.yaml").read_text())
+        return str(digest)
 
     def pulumi(self, words: list[str]) -> dict[str, Any]:
         if self.rejection:
@@ -516,8 +533,8 @@ def serving(account: FakeAccount) -> Iterator[str]:
 def write_command(file: Path, account: FakeAccount) -> None:
     """Write a fake of the command line with the name of the file, such as `docker`."""
     host, _, port = account.url.removeprefix("http://").partition(":")
-    file.write_text(_CLI.replace("COMMAND", file.name).replace("HOST", host).replace("PORT", port))
-    file.chmod(file.stat().st_mode | stat.S_IXUSR)
+    text = _CLI.replace("COMMAND", file.name).replace("HOST", host).replace("PORT", port)
+    processes.executable(file, text)
 
 
 def release(
@@ -528,7 +545,6 @@ def release(
     stdin: str = "",
     stack_file: str | None = None,
     has_passphrase: bool = True,
-    emulator: Emulator | None = None,
     credentials: bool = True,
     backend_url: str = "",
     cli: bool = True,
@@ -542,20 +558,20 @@ def release(
 
     image: digest in the stack file. stack_file: text of the stack file, by default
         `own_stack_file()`.
-    emulator: receives the requests to AWS instead of `account`. backend_url: PULUMI_BACKEND_URL.
+    backend_url: PULUMI_BACKEND_URL.
     cosign: cosign is installed. protected: the environments on GitHub have protection rules.
     github_repository: repository of the GitHub workflow that runs the
         command.
     """
     text = own_stack_file() if stack_file is None else stack_file
     (folder / "Pulumi.dev.yaml").write_text(re.sub(r"digest: sha256:\w+", f"digest: {image}", text))
-    (folder / "bin").mkdir()
+    (folder / "bin").mkdir(exist_ok=True)
     for command in ("pulumi", "docker", *(["cosign"] if cosign else [])) if cli else ():
         write_command(folder / "bin" / command, account)
     if words[0] == "deploy":
-        gh = folder / "bin" / "gh"
-        gh.write_text(_GH if protected else "#!/bin/bash\nexit 1\n")
-        gh.chmod(0o755)
+        gh = _GH if protected else "#!/bin/bash\nexit 1\n"
+        processes.executable(folder / "bin" / "gh", gh)
+    emulator = account.emulator
     key, secret = emulator.credentials if emulator else ("x", "x")
     variables = {
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"

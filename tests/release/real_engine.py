@@ -25,6 +25,7 @@ import yaml
 
 from release.pulumi_cli import PACKS
 from sandbox.emulator.server import Emulator
+from tests import processes
 from tests.release import https_services
 from tests.release.fake_aws import (
     ROOT,
@@ -356,14 +357,7 @@ class Project:
     def pulumi(self, *words: str) -> str:
         """Run a command of the CLI. Returns its output. Raises CalledProcessError."""
         command = ["pulumi", *words, "--non-interactive"]
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        return processes.run(command, cwd=self.folder, env=self.environment, check=True).stdout
 
     def run(self, text: str, values: Mapping[str, str] | None = None) -> str:
         """Execute commands of a runbook with the real CLI, and `aws rds` with the emulator. Returns
@@ -372,10 +366,9 @@ class Project:
         folder = self.folder / "runbook"
         folder.mkdir(exist_ok=True)
         write_command(folder / "docker", self.account)
-        make = folder / "make"
-        make.write_text(_MAKE.format(make=shutil.which("make"), root=ROOT, folder=self.folder))
-        make.chmod(0o755)
-        done = subprocess.run(
+        make = _MAKE.format(make=shutil.which("make"), root=ROOT, folder=self.folder)
+        processes.executable(folder / "make", make)
+        done = processes.run(
             ["bash", "-euc", script(text, values)],
             cwd=self.folder,
             env={
@@ -386,9 +379,6 @@ class Project:
                 "AWS_ENDPOINT_URL_RDS": self.emulator.endpoint,
             },
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
         )
         print(done.stdout, done.stderr)
         assert done.returncode == 0
@@ -545,7 +535,5 @@ def _write_program(folder: Path) -> None:
         )
     (folder / "runtime").symlink_to(ROOT / "runtime")  # the code of the functions
     for name, text in (("pulumi-resource-aws", _PROVIDER), ("release", _RELEASE)):
-        file = folder / "bin" / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text.format(root=ROOT, python=sys.executable, folder=folder))
-        file.chmod(0o755)
+        script = text.format(root=ROOT, python=sys.executable, folder=folder)
+        processes.executable(folder / "bin" / name, script)

@@ -13,14 +13,14 @@ from release.stack_file import ACCOUNT, Stack
 from sandbox.emulator.server import Emulator
 from tests.components.settings.stack_settings import raw_account_settings
 from tests.release.fake_aws import ACCOUNT as OWN_ACCOUNT
-from tests.release.fake_aws import FakeAccount, release, serving
+from tests.release.fake_aws import FakeAccount, serving
 
 pytestmark = pytest.mark.requirement("CG-21", "TR-17")
 
 
 @pytest.fixture
-def account() -> Iterator[FakeAccount]:
-    fake = FakeAccount(stacks=("main",))
+def account(tmp_path: Path) -> Iterator[FakeAccount]:
+    fake = FakeAccount(folder=tmp_path, stacks=("main",))
     with serving(fake):
         yield fake
 
@@ -31,26 +31,21 @@ def emulator() -> Iterator[Emulator]:
         yield running
 
 
-def run(
-    fake: FakeAccount, emulator: Emulator | None, folder: Path, *words: str, **changes: Any
-) -> Any:
-    """Run a command for the stack main with changed settings. emulator: AWS, by default the fake
-    account.
-    """
+def run(fake: FakeAccount, /, *words: str, **changes: Any) -> Any:
+    """Run a command for the stack main with changed settings."""
     settings = raw_account_settings(
         {key.replace("__", "."): value for key, value in changes.items()}
     )
-    (folder / "account").mkdir()
-    file = folder / "account" / "Pulumi.main.yaml"
+    file = fake.folder / "account" / "Pulumi.main.yaml"
+    file.parent.mkdir()
     file.write_text(yaml.safe_dump({"config": {"gatehouse-account:settings": settings}}))
-    return release(fake, folder, *words, emulator=emulator, stack="main")
+    return fake.release(*words, stack="main")
 
 
-def test_bootstrap_creates_the_role_of_aws_config(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path
-) -> None:
+def test_bootstrap_creates_the_role_of_aws_config(account: FakeAccount, emulator: Emulator) -> None:
+    account.emulator = emulator
     words = ("bootstrap", "--project", "account")
-    result = run(account, emulator, tmp_path, *words, guards__config_recorder=True)
+    result = run(account, *words, guards__config_recorder=True)
     assert result.returncode == 0, result.stderr
     assert "created the service-linked role of AWS Config" in result.stdout
     assert "service-linked role of ECS" not in result.stdout
@@ -58,17 +53,11 @@ def test_bootstrap_creates_the_role_of_aws_config(
 
 
 def test_bootstrap_uses_the_state_bucket_of_the_setting(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path
+    account: FakeAccount, emulator: Emulator
 ) -> None:
-    result = run(
-        account,
-        emulator,
-        tmp_path,
-        "bootstrap",
-        "--project",
-        "account",
-        state_bucket="acme-state-of-account",
-    )
+    account.emulator = emulator
+    words = ("bootstrap", "--project", "account")
+    result = run(account, *words, state_bucket="acme-state-of-account")
     assert result.returncode == 0, result.stderr
     assert account.steps == ["login s3://acme-state-of-account?region=eu-west-1"]
     assert "service-linked role" not in result.stdout
@@ -76,11 +65,9 @@ def test_bootstrap_uses_the_state_bucket_of_the_setting(
 
 @pytest.mark.parametrize(("words", "steps"), [(("--yes",), ["preview", "up"]), ((), ["preview"])])
 def test_deployment_executes_the_confirmed_plan(
-    account: FakeAccount, tmp_path: Path, words: tuple[str, ...], steps: list[str]
+    account: FakeAccount, words: tuple[str, ...], steps: list[str]
 ) -> None:
-    result = run(
-        account, None, tmp_path, "deploy", "--project", "account", *words, account=OWN_ACCOUNT
-    )
+    result = run(account, "deploy", "--project", "account", *words, account=OWN_ACCOUNT)
     assert (result.returncode, account.steps) == (0 if words else 1, steps), result.stderr
 
 
@@ -106,14 +93,14 @@ def test_packs_are_in_the_root_of_the_repository() -> None:
     ],
 )
 def test_wrong_project_is_rejected(
-    account: FakeAccount, tmp_path: Path, words: tuple[str, ...], message: str
+    account: FakeAccount, words: tuple[str, ...], message: str
 ) -> None:
-    result = run(account, None, tmp_path, *words)
+    result = run(account, *words)
     assert (result.returncode, result.stderr) == (2, f"{words[0]}: {message}\n")
 
 
 @pytest.mark.parametrize("command", ["bootstrap", "destroy"])
-def test_invalid_settings_are_reported(account: FakeAccount, tmp_path: Path, command: str) -> None:
-    result = run(account, None, tmp_path, command, "--project", "account", guards="create")
+def test_invalid_settings_are_reported(account: FakeAccount, command: str) -> None:
+    result = run(account, command, "--project", "account", guards="create")
     assert (result.returncode, account.steps) == (2, [])
     assert "guards is 'create'; allowed: a mapping with access_analyzer" in result.stderr

@@ -14,8 +14,9 @@ from gatehouse_policies.program.types import ACCOUNT
 
 from release.bootstrap import ALIAS
 from sandbox.emulator.server import Emulator
+from tests import processes
 from tests.release.fake_aws import ACCOUNT as OTHER_ACCOUNT
-from tests.release.fake_aws import FakeAccount, own_stack_file, release, serving
+from tests.release.fake_aws import FakeAccount, own_stack_file, serving
 from tests.repository.test_workflows import TEXTS
 
 pytestmark = pytest.mark.requirement("TR-17")
@@ -27,37 +28,27 @@ DELIVERY = "    delivery:\n      repository: acme/gatehouse\n      state_bucket:
 
 
 @pytest.fixture
-def account() -> Iterator[FakeAccount]:
-    fake = FakeAccount(stacks=())
-    with serving(fake):
-        yield fake
-
-
-@pytest.fixture
 def emulator() -> Iterator[Emulator]:
     with Emulator.start() as running:
         yield running
 
 
-def bootstrap(
-    account: FakeAccount,
-    emulator: Emulator,
-    folder: Path,
-    *,
-    extra: str = "",
-    header: str = "",
-    **rest: Any,
-) -> Any:
-    """Run the command in a new folder, for the stack file with additional settings."""
-    folder.mkdir(exist_ok=True)
-    return release(
-        account,
-        folder,
-        "bootstrap",
-        stack_file=header + STACK_FILE + extra,
-        emulator=emulator,
-        **rest,
-    )
+@pytest.fixture
+def account(emulator: Emulator, tmp_path: Path) -> Iterator[FakeAccount]:
+    fake = FakeAccount(folder=tmp_path, emulator=emulator, stacks=())
+    with serving(fake):
+        yield fake
+
+
+def bootstrap(account: FakeAccount, *, extra: str = "", header: str = "", **rest: Any) -> Any:
+    """Run the command for the stack file with additional settings."""
+    return account.release("bootstrap", stack_file=header + STACK_FILE + extra, **rest)
+
+
+def install_gh(account: FakeAccount, monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    """Put a script on PATH that takes the place of `gh`."""
+    processes.executable(account.folder / "gh", "\n".join(["#!/bin/sh", *lines]))
+    monkeypatch.setenv("PATH", f"{account.folder}{os.pathsep}{os.environ['PATH']}")
 
 
 def configuration(emulator: Emulator, bucket: str = BUCKET) -> dict[str, Any]:
@@ -76,10 +67,8 @@ def configuration(emulator: Emulator, bucket: str = BUCKET) -> dict[str, Any]:
     }
 
 
-def test_creates_bucket_key_and_stack(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path
-) -> None:
-    result = bootstrap(account, emulator, tmp_path)
+def test_creates_bucket_key_and_stack(account: FakeAccount, emulator: Emulator) -> None:
+    result = bootstrap(account)
     assert result.returncode == 0, result.stderr
     kms = emulator.client("kms", REGION)
     key = kms.describe_key(KeyId=ALIAS)["KeyMetadata"]["Arn"]
@@ -104,12 +93,10 @@ def test_creates_bucket_key_and_stack(
     assert f"state_key_arn: {key}\n" in result.stdout
 
 
-def test_second_run_changes_nothing(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path
-) -> None:
-    first = bootstrap(account, emulator, tmp_path / "1")
+def test_second_run_changes_nothing(account: FakeAccount, emulator: Emulator) -> None:
+    first = bootstrap(account)
     before = configuration(emulator)
-    second = bootstrap(account, emulator, tmp_path / "2", header="secretsprovider: awskms://x\n")
+    second = bootstrap(account, header="secretsprovider: awskms://x\n")
     assert (first.returncode, second.returncode) == (0, 0), second.stderr
     assert configuration(emulator) == before
     assert len(emulator.client("kms", REGION).list_keys()["Keys"]) == 1
@@ -125,7 +112,7 @@ def test_second_run_changes_nothing(
 
 
 def test_existing_bucket_keeps_its_policy_and_lifecycle(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path
+    account: FakeAccount, emulator: Emulator
 ) -> None:
     s3 = emulator.client("s3", REGION)
     s3.create_bucket(Bucket="acme-state", CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -139,7 +126,7 @@ def test_existing_bucket_keeps_its_policy_and_lifecycle(
     s3.put_bucket_policy(
         Bucket="acme-state", Policy=json.dumps({"Version": "2012-10-17", "Statement": [own]})
     )
-    result = bootstrap(account, emulator, tmp_path, extra=DELIVERY)
+    result = bootstrap(account, extra=DELIVERY)
     assert "> the bucket acme-state exists" in result.stdout, result.stderr
     bucket = configuration(emulator, "acme-state")
     assert [row["Sid"] for row in bucket["statements"]] == ["Own", "DenyInsecureTransport"]
@@ -167,7 +154,6 @@ def test_existing_bucket_keeps_its_policy_and_lifecycle(
 def test_unsuitable_bucket_is_rejected(
     account: FakeAccount,
     emulator: Emulator,
-    tmp_path: Path,
     region: str,
     encryption: dict[str, str] | None,
     message: str,
@@ -177,7 +163,7 @@ def test_unsuitable_bucket_is_rejected(
     if encryption:
         rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": encryption}]}
         s3.put_bucket_encryption(Bucket="acme-state", ServerSideEncryptionConfiguration=rules)
-    result = bootstrap(account, emulator, tmp_path, extra=DELIVERY)
+    result = bootstrap(account, extra=DELIVERY)
     assert (result.returncode, account.steps) == (1, [])
     assert message in result.stderr
     assert "Set another name in delivery.state_bucket" in result.stderr
@@ -192,13 +178,13 @@ def test_unsuitable_bucket_is_rejected(
     ],
 )
 def test_key_that_cannot_be_used_is_reported(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path, change: str, state: str, command: str
+    account: FakeAccount, emulator: Emulator, change: str, state: str, command: str
 ) -> None:
     kms = emulator.client("kms", REGION)
     key = kms.create_key()["KeyMetadata"]["KeyId"]
     kms.create_alias(AliasName=ALIAS, TargetKeyId=key)
     getattr(kms, change)(KeyId=key)
-    result = bootstrap(account, emulator, tmp_path)
+    result = bootstrap(account)
     assert (result.returncode, account.steps) == (1, [])
     assert f"is in the state {state}. To use it, run: aws kms {command} --key-id" in result.stderr
 
@@ -217,7 +203,7 @@ def test_key_that_cannot_be_used_is_reported(
     ],
 )
 def test_missing_permission_is_reported(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path, action: str, message: str
+    account: FakeAccount, emulator: Emulator, action: str, message: str
 ) -> None:
     iam = emulator.client("iam", REGION)
     iam.create_user(UserName="reader")
@@ -229,17 +215,15 @@ def test_missing_permission_is_reported(
     key = iam.create_access_key(UserName="reader")["AccessKey"]
     emulator.permissions.enforce(True)
     emulator.credentials = (key["AccessKeyId"], key["SecretAccessKey"])
-    result = bootstrap(account, emulator, tmp_path)
+    result = bootstrap(account)
     assert (result.returncode, account.steps) == (1, []), result.stderr
     assert message in result.stderr
     assert "Use the credentials of an administrator" in result.stderr
 
 
-def test_stack_with_a_passphrase_is_reported(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path
-) -> None:
+def test_stack_with_a_passphrase_is_reported(account: FakeAccount) -> None:
     account.stacks = ("dev",)
-    result = bootstrap(account, emulator, tmp_path, header="encryptionsalt: v1:x\n")
+    result = bootstrap(account, header="encryptionsalt: v1:x\n")
     assert result.returncode == 0, result.stderr
     assert (
         f"run: pulumi stack change-secrets-provider 'awskms://{ALIAS}?region={REGION}' --stack dev"
@@ -248,21 +232,17 @@ def test_stack_with_a_passphrase_is_reported(
     assert result.stdout.count("gh secret set PULUMI_CONFIG_PASSPHRASE ") == 4
 
 
-def test_failure_of_the_cli_is_reported(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path
-) -> None:
+def test_failure_of_the_cli_is_reported(account: FakeAccount) -> None:
     account.failures = {"login": "error: unable to open bucket"}
-    result = bootstrap(account, emulator, tmp_path)
+    result = bootstrap(account)
     assert (result.returncode, account.steps) == (1, [])
     assert result.stderr == "bootstrap: pulumi login failed: error: unable to open bucket\n"
 
 
-def test_missing_prerequisites_are_reported_together(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path
-) -> None:
+def test_missing_prerequisites_are_reported_together(account: FakeAccount) -> None:
     missing: dict[str, Any] = {"cli": False, "credentials": False}
     url = "https://api.pulumi.com"
-    result = bootstrap(account, emulator, tmp_path, backend_url=url, **missing)
+    result = bootstrap(account, backend_url=url, **missing)
     assert (result.returncode, account.steps) == (2, [])
     cli, backend, credentials = result.stderr.splitlines()
     assert "the Pulumi CLI is not on PATH. Install it: https://www.pulumi.com/docs/install/" in cli
@@ -270,10 +250,8 @@ def test_missing_prerequisites_are_reported_together(
     assert "no AWS credentials. Run: aws sso login, or set AWS_PROFILE" in credentials
 
 
-def test_other_account_is_rejected(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path
-) -> None:
-    result = release(account, tmp_path, "bootstrap", emulator=emulator)
+def test_other_account_is_rejected(account: FakeAccount, emulator: Emulator) -> None:
+    result = account.release("bootstrap")
     assert (result.returncode, account.steps) == (2, [])
     assert (
         f"the AWS credentials are for account {ACCOUNT}, but the stack dev is in account "
@@ -282,11 +260,9 @@ def test_other_account_is_rejected(
     assert emulator.client("s3", REGION).list_buckets()["Buckets"] == []
 
 
-def test_variables_of_the_workflows_are_printed(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path
-) -> None:
+def test_variables_of_the_workflows_are_printed(account: FakeAccount) -> None:
     """`ARTIFACT_ATTESTATIONS` is optional. `AWS_DELIVERY` is a variable of the repository."""
-    result = bootstrap(account, emulator, tmp_path, extra=DELIVERY)
+    result = bootstrap(account, extra=DELIVERY)
     commands = re.findall(
         r"^gh variable set (\S+) --repo acme/gatehouse --env (\S+) --body '(\S+)'$",
         result.stdout,
@@ -320,15 +296,12 @@ def test_variables_of_the_workflows_are_printed(
 
 
 def test_ids_of_the_repository_are_read_with_gh(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    account: FakeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without = bootstrap(account, emulator, tmp_path / "without", extra=DELIVERY).stdout
+    without = bootstrap(account, extra=DELIVERY).stdout
     assert 'repository_id: "<gh api repos/acme/gatehouse --jq .id>"' in without
-    command = tmp_path / "gh"
-    command.write_text('#!/bin/sh\n[ "$2" = repos/acme/gatehouse ] && printf "123\\n456\\n"\n')
-    command.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    printed = bootstrap(account, emulator, tmp_path / "with", extra=DELIVERY).stdout
+    install_gh(account, monkeypatch, '[ "$2" = repos/acme/gatehouse ] && printf "123\\n456\\n"')
+    printed = bootstrap(account, extra=DELIVERY).stdout
     assert 'owner_id: "123"\n      repository_id: "456"' in printed
 
 
@@ -359,25 +332,20 @@ PROTECTED = {"dev": "main", "dev-drift": "main", "dev-image": "main", "dev-previ
 )
 def test_environment_without_protection_rules_is_an_error(
     account: FakeAccount,
-    emulator: Emulator,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     rules: dict[str, str],
     unprotected: list[str],
 ) -> None:
     """GitHub creates an environment without rules when a workflow of any branch names it."""
-    lines = ["#!/bin/sh", 'case "$2" in']
+    lines = ['case "$2" in']
     for name, rule in rules.items():
         kind = "required_reviewers" if rule == "reviewers" else "branch_policy"
         path = f"repos/acme/gatehouse/environments/{name}"
         lines.append(f"{path}) echo {'' if rule == 'none' else kind};;")
         branches = "" if kind == "required_reviewers" else rule
         lines.append(f"{path}/deployment-branch-policies) printf '%s\\n' '{branches}';;")
-    command = tmp_path / "gh"
-    command.write_text("\n".join([*lines, "*) exit 1;;", "esac"]))
-    command.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    result = bootstrap(account, emulator, tmp_path / "stack", extra=DELIVERY)
+    install_gh(account, monkeypatch, *lines, "*) exit 1;;", "esac")
+    result = bootstrap(account, extra=DELIVERY)
     assert result.returncode == (1 if unprotected else 0), result.stderr
     assert re.findall(r"the GitHub environment (\S+)", result.stderr) == unprotected
     assert result.stderr.count("gh api --method PUT ") == len(unprotected)

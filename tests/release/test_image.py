@@ -1,65 +1,51 @@
 """Build of the image, its digest in the stack file, and the tag of a deployed image."""
 
-from pathlib import Path
-
 import pytest
 
 from release.image import DEPLOYED_TAG, RELEASE_TAG
-from tests.release.fake_aws import ACCOUNT, NEW, OLD, FakeAccount, release
-from tests.release.test_release import digest
+from tests.release.fake_aws import ACCOUNT, NEW, OLD, FakeAccount
+
+TAG = f"{DEPLOYED_TAG}{'b' * 32}"
 
 
 @pytest.mark.requirement("TR-17")
-def test_image_is_built_for_arm_and_its_digest_written(
-    account: FakeAccount, tmp_path: Path
-) -> None:
-    result = release(account, tmp_path, "image", image=f"sha256:{'0' * 64}")
+def test_image_is_built_for_arm_and_its_digest_written(account: FakeAccount) -> None:
+    result = account.release("image", image=f"sha256:{'0' * 64}")
     assert result.returncode == 0, result.stderr
     registry = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com"
     assert account.steps == [f"login {registry} registry-password", "build"]
     assert account.pushed is not None
     tag, platform = account.pushed[OLD]
     assert (tag.startswith(RELEASE_TAG), platform) == (True, "linux/arm64")
-    assert digest(tmp_path) == OLD
+    assert account.digest() == OLD
     assert "registry-password" not in result.stdout + result.stderr
 
 
-def test_builder_without_arm_is_reported(account: FakeAccount, tmp_path: Path) -> None:
+def test_builder_without_arm_is_reported(account: FakeAccount) -> None:
     account.platforms = "linux/amd64, linux/386"
-    result = release(account, tmp_path, "image")
-    assert (result.returncode, account.steps) == (2, [])
-    assert (
-        "image: docker cannot build for linux/arm64. Run: docker run --privileged" in result.stderr
-    )
+    error = account.refusal("image")
+    assert "image: docker cannot build for linux/arm64. Run: docker run --privileged" in error
 
 
-def test_missing_repository_is_reported(account: FakeAccount, tmp_path: Path) -> None:
+def test_missing_repository_is_reported(account: FakeAccount) -> None:
     account.pushed = None
-    result = release(account, tmp_path, "image")
-    assert (result.returncode, account.steps, digest(tmp_path)) == (1, [], NEW)
+    result = account.release("image")
+    assert (result.returncode, account.steps, account.digest()) == (1, [], NEW)
     assert (
         "image: the repository gatehouse-dev-runtime does not exist in eu-west-1." in result.stderr
     )
 
 
 @pytest.mark.requirement("SS-09", "TR-17")
-def test_deployed_image_is_tagged(account: FakeAccount, tmp_path: Path) -> None:
-    assert release(account, tmp_path, "deploy", "--yes").returncode == 0
-    assert account.pushed is not None
-    assert account.pushed[NEW] == [f"{DEPLOYED_TAG}{'b' * 32}"]
+@pytest.mark.parametrize("tags", [[], [TAG]], ids=["first deployment", "already tagged"])
+def test_deployed_image_is_tagged(account: FakeAccount, tags: list[str]) -> None:
+    account.pushed = {NEW: [*tags]}
+    assert account.release("deploy", "--yes").returncode == 0
+    assert account.pushed == {NEW: [TAG]}
 
 
-def test_failed_deployment_does_not_tag_the_image(account: FakeAccount, tmp_path: Path) -> None:
+def test_failed_deployment_does_not_tag_the_image(account: FakeAccount) -> None:
     account.rolls_back = True
-    assert release(account, tmp_path, "deploy", "--yes").returncode == 1
+    assert account.release("deploy", "--yes").returncode == 1
     assert account.pushed is not None
     assert NEW not in account.pushed
-
-
-def test_deployment_succeeds_although_the_image_is_already_tagged(
-    account: FakeAccount, tmp_path: Path
-) -> None:
-    account.pushed = {NEW: [f"{DEPLOYED_TAG}{'b' * 32}"]}
-    assert release(account, tmp_path, "deploy", "--yes").returncode == 0
-    assert account.pushed is not None
-    assert account.pushed[NEW] == [f"{DEPLOYED_TAG}{'b' * 32}"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import processes
 from tests.release.fake_aws import ROOT
 
 CLI = """#!{python} -IS
@@ -46,9 +47,7 @@ NEXT = "deploy: interrupted. To continue, run: make deploy ENV=dev"
 def start(folder: Path) -> subprocess.Popen[str]:
     """A deployment whose CLI waits for a signal, in a session of its own."""
     for name, text in (("pulumi", CLI), ("python", COMMAND)):
-        file = folder / name
-        file.write_text(text.format(python=sys.executable, folder=folder))
-        file.chmod(0o755)
+        processes.executable(folder / name, text.format(python=sys.executable, folder=folder))
     os.mkfifo(folder / "go")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(

@@ -1,7 +1,6 @@
 """Prerequisites that `make preview` and `make deploy` check before they run the Pulumi CLI."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from gatehouse_policies.program.types import ACCOUNT as EMULATED_ACCOUNT
@@ -15,7 +14,6 @@ from tests.release.fake_aws import (
     ROOT,
     FakeAccount,
     own_stack_file,
-    release,
 )
 
 KMS = "awskms://alias/gatehouse-pulumi-state?region=eu-west-1"
@@ -26,53 +24,45 @@ LOG_IN = (
 
 
 @pytest.mark.parametrize(
-    ("backend", "steps"),
+    ("fields", "message"),
     [
-        ("s3://acme-state", LOG_IN),
-        ("https://app.pulumi.com/acme", "Run: pulumi stack init --stack dev"),
+        ({}, f"the stack dev does not exist in s3://acme-state. {LOG_IN}"),
+        (
+            {"backend": "https://app.pulumi.com/acme"},
+            "the stack dev does not exist in https://app.pulumi.com/acme. "
+            "Run: pulumi stack init --stack dev",
+        ),
+        (
+            {"no_stack": "warning: x\nerror: could not read the bucket: AccessDenied\n"},
+            "the Pulumi CLI cannot read the stack dev: error: could not read the bucket: "
+            "AccessDenied",
+        ),
     ],
+    ids=["S3", "Pulumi Cloud", "unreadable"],
 )
 def test_missing_stack_is_reported(
-    account: FakeAccount, tmp_path: Path, backend: str, steps: str
+    account: FakeAccount, fields: dict[str, str], message: str
 ) -> None:
-    account.stacks, account.backend = ("prod",), backend
-    result = release(account, tmp_path, "preview")
-    assert (result.returncode, account.steps) == (2, [])
-    assert result.stderr == f"preview: the stack dev does not exist in {backend}. {steps}\n"
+    account.stacks = ("prod",)
+    vars(account).update(fields)
+    assert account.refusal("preview") == f"preview: {message}\n"
 
 
 def test_backend_that_does_not_respond_is_reported(
-    account: FakeAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    account: FakeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The CLI waits as long as S3 does not close the connection, such as when a region is lost."""
     monkeypatch.setattr(pulumi_cli, "QUERY_TIMEOUT_S", 0)
-    result = release(account, tmp_path, "preview")
-    assert (result.returncode, account.steps) == (2, [])
-    assert f"(the backend did not respond within 0 s). {LOG_IN}, or" in result.stderr
-
-
-def test_unreadable_stack_is_reported(account: FakeAccount, tmp_path: Path) -> None:
-    account.stacks, account.no_stack = (
-        (),
-        "warning: x\nerror: could not read the bucket: AccessDenied\n",
-    )
-    result = release(account, tmp_path, "preview")
-    assert (result.returncode, account.steps) == (2, [])
-    assert result.stderr == (
-        "preview: the Pulumi CLI cannot read the stack dev: error: could not read the "
-        "bucket: AccessDenied\n"
-    )
+    error = account.refusal("preview")
+    assert f"(the backend did not respond within 0 s). {LOG_IN}, or" in error
 
 
 @pytest.mark.parametrize("command", ["preview", "destroy"])
-def test_expired_credentials_are_one_message(
-    account: FakeAccount, tmp_path: Path, command: str
-) -> None:
+def test_expired_credentials_are_one_message(account: FakeAccount, command: str) -> None:
     """The Pulumi CLI can also not read the state."""
     account.rejection = "ExpiredToken"
-    result = release(account, tmp_path, command)
-    assert (result.returncode, account.steps) == (2, [])
-    assert result.stderr == (
+    error = account.refusal(command)
+    assert error == (
         f"{command}: AWS rejected the credentials (ExpiredToken). Run: aws sso login, or "
         f"set AWS_PROFILE\n"
     )
@@ -85,14 +75,9 @@ def test_expired_credentials_are_one_message(
         ("encryptionsalt: v1:x\n", "the secrets of the stack dev are encrypted with a passphrase"),
     ],
 )
-def test_missing_passphrase_is_reported(
-    account: FakeAccount, tmp_path: Path, header: str, cause: str
-) -> None:
-    result = release(
-        account, tmp_path, "preview", stack_file=header + own_stack_file(), has_passphrase=False
-    )
-    assert (result.returncode, account.steps) == (2, [])
-    assert result.stderr == (
+def test_missing_passphrase_is_reported(account: FakeAccount, header: str, cause: str) -> None:
+    error = account.refusal("preview", stack_file=header + own_stack_file(), has_passphrase=False)
+    assert error == (
         f"preview: {cause}. To use the KMS key, run: pulumi stack change-secrets-provider '{KMS}' "
         "--stack dev. To use a passphrase, set PULUMI_CONFIG_PASSPHRASE or "
         "PULUMI_CONFIG_PASSPHRASE_FILE\n"
@@ -104,12 +89,10 @@ def test_missing_passphrase_is_reported(
     [("s3://acme-state", f"secretsprovider: {KMS}\n"), ("https://app.pulumi.com/acme", "")],
 )
 def test_kms_key_or_pulumi_cloud_needs_no_passphrase(
-    account: FakeAccount, tmp_path: Path, backend: str, header: str
+    account: FakeAccount, backend: str, header: str
 ) -> None:
     account.backend = backend
-    result = release(
-        account, tmp_path, "preview", stack_file=header + own_stack_file(), has_passphrase=False
-    )
+    result = account.release("preview", stack_file=header + own_stack_file(), has_passphrase=False)
     assert (result.returncode, account.steps) == (0, ["preview"]), result.stderr
 
 
@@ -131,12 +114,9 @@ EXAMPLES = """
         (own_stack_file() + EXAMPLES, "delivery.repository, delivery.state_bucket"),
     ],
 )
-def test_example_values_are_rejected(
-    account: FakeAccount, tmp_path: Path, text: str, keys: str
-) -> None:
-    result = release(account, tmp_path, "deploy", "--yes", stack_file=text)
-    assert (result.returncode, account.steps) == (2, [])
-    assert f"example values. Set your own values, or remove the keys: {keys}\n" in result.stderr
+def test_example_values_are_rejected(account: FakeAccount, text: str, keys: str) -> None:
+    error = account.refusal("deploy", "--yes", stack_file=text)
+    assert f"example values. Set your own values, or remove the keys: {keys}\n" in error
 
 
 URN = "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::logs"
@@ -144,32 +124,28 @@ OPERATION = {"type": "creating", "resource": {"urn": URN}}
 
 
 @pytest.mark.parametrize("command", ["rollback", "destroy"])
-def test_lock_is_reported_with_its_owner(
-    account: FakeAccount, tmp_path: Path, command: str
-) -> None:
+def test_lock_is_reported_with_its_owner(account: FakeAccount, command: str) -> None:
     account.locks, account.unfinished = [LOCK], [OPERATION]
-    result = release(account, tmp_path, command)
-    assert (result.returncode, account.steps) == (2, [])
-    assert result.stderr == (
+    error = account.refusal(command)
+    assert error == (
         f"{command}: the stack dev is locked by ada@laptop (process 4711) since "
         f"2026-01-02T03:04:05. Wait until that update has "
         "ended. If its process no longer exists, run: pulumi cancel --stack dev\n"
     )
 
 
-def test_stopped_operations_are_reported(account: FakeAccount, tmp_path: Path) -> None:
+def test_stopped_operations_are_reported(account: FakeAccount) -> None:
     account.unfinished = [OPERATION]
-    result = release(account, tmp_path, "deploy")
-    assert (result.returncode, account.steps) == (2, [])
+    error = account.refusal("deploy")
     assert (
         "was stopped during these operations: creating logs. Run: pulumi cancel --stack dev; "
         "pulumi refresh"
-    ) in result.stderr
+    ) in error
 
 
-def test_preview_takes_no_lock(account: FakeAccount, tmp_path: Path) -> None:
+def test_preview_takes_no_lock(account: FakeAccount) -> None:
     account.locks, account.unfinished = [LOCK], [OPERATION]
-    result = release(account, tmp_path, "preview")
+    result = account.release("preview")
     assert (result.returncode, account.steps) == (0, ["preview"])
 
 
@@ -198,15 +174,14 @@ def emulator(running: Emulator) -> Emulator:
     return running
 
 
-def preview(account: FakeAccount, emulator: Emulator, folder: Path, zone_id: str = "") -> str:
+def preview(account: FakeAccount, emulator: Emulator, zone_id: str = "") -> str:
     """The error output of a preview in the account of the emulator. zone_id: setting of the stack
     file.
     """
     text = own_stack_file().replace(ACCOUNT, EMULATED_ACCOUNT)
     existing = f"    existing_resources:\n      zone_id: {zone_id}\n" if zone_id else ""
-    lines = release(
-        account, folder, "preview", stack_file=text + existing, emulator=emulator
-    ).stderr.splitlines()
+    account.emulator = emulator
+    lines = account.release("preview", stack_file=text + existing).stderr.splitlines()
     return "\n".join(line for line in lines if "example values" not in line)
 
 
@@ -220,23 +195,21 @@ def create_zone(emulator: Emulator, name: str, comment: str = "", *, private: bo
     return str(zone["HostedZone"]["Id"].rpartition("/")[2])
 
 
-def test_second_zone_of_a_domain_is_reported(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path
-) -> None:
+def test_second_zone_of_a_domain_is_reported(account: FakeAccount, emulator: Emulator) -> None:
     zone = create_zone(emulator, DOMAIN)
-    errors = preview(account, emulator, tmp_path)
+    errors = preview(account, emulator)
     assert (
         f"the account has the hosted zone {zone} for {DOMAIN} already. Set "
         f"existing_resources.zone_id: {zone}"
     ) in errors
 
 
-def test_other_zones_are_accepted(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+def test_other_zones_are_accepted(account: FakeAccount, emulator: Emulator) -> None:
     create_zone(emulator, DOMAIN, OWN_ZONE)
     create_zone(emulator, DOMAIN, private=True)
     create_zone(emulator, "other.example.org")
     create_zone(emulator, f"x.{DOMAIN}")
-    assert preview(account, emulator, tmp_path) == ""
+    assert preview(account, emulator) == ""
 
 
 @pytest.mark.parametrize(
@@ -260,16 +233,13 @@ def test_other_zones_are_accepted(account: FakeAccount, emulator: Emulator, tmp_
     ],
 )
 def test_existing_zone_must_contain_the_domain(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path, name: str, private: bool, message: str
+    account: FakeAccount, emulator: Emulator, name: str, private: bool, message: str
 ) -> None:
-    assert (
-        preview(account, emulator, tmp_path, create_zone(emulator, name, private=private))
-        == message
-    )
+    assert preview(account, emulator, create_zone(emulator, name, private=private)) == message
 
 
-def test_missing_zone_is_reported(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
-    errors = preview(account, emulator, tmp_path, "Z0000000000000")
+def test_missing_zone_is_reported(account: FakeAccount, emulator: Emulator) -> None:
+    errors = preview(account, emulator, "Z0000000000000")
     assert errors.startswith(
         f"preview: the hosted zone Z0000000000000 does not exist in account {EMULATED_ACCOUNT}."
     )

@@ -1,23 +1,15 @@
 """Order of a deployment, failures of each step, and rollback."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.release.fake_aws import LOCK, NEW, OLD, FakeAccount, own_stack_file, release
-
-
-def digest(folder: Path) -> str:
-    (line,) = (
-        line for line in (folder / "Pulumi.dev.yaml").read_text().splitlines() if " digest:" in line
-    )
-    return line.split()[1]
+from tests.release.fake_aws import LOCK, NEW, OLD, FakeAccount, own_stack_file
 
 
 @pytest.mark.requirement("TR-17")
-def test_migration_runs_before_services_change(account: FakeAccount, tmp_path: Path) -> None:
-    result = release(account, tmp_path, "deploy", "--yes")
+def test_migration_runs_before_services_change(account: FakeAccount) -> None:
+    result = account.release("deploy", "--yes")
     assert result.returncode == 0, result.stderr
     assert account.steps == ["preview", "up without services", "run gatehouse-dev-migrate:2", "up"]
     assert "verified: gatehouse-dev-console, gatehouse-dev-gateway" in result.stdout
@@ -35,11 +27,9 @@ def serverless() -> str:
 
 
 @pytest.mark.requirement("SS-06", "SS-09")
-def test_function_that_fails_its_smoke_test_stops_the_deployment(
-    account: FakeAccount, tmp_path: Path
-) -> None:
+def test_function_that_fails_its_smoke_test_stops_the_deployment(account: FakeAccount) -> None:
     account.functions, account.smoke_test = {"sharing": {**SHARING, "version": "2"}}, 503
-    result = release(account, tmp_path, "deploy", "--yes", stack_file=serverless())
+    result = account.release("deploy", "--yes", stack_file=serverless())
     assert result.returncode == 1
     first = ["preview", "up without services and aliases", "run gatehouse-dev-migrate:2"]
     assert account.steps == [*first, "invoke 2"]
@@ -56,29 +46,29 @@ def test_function_that_fails_its_smoke_test_stops_the_deployment(
     ],
 )
 def test_traffic_is_shifted_only_to_a_new_version(
-    account: FakeAccount, tmp_path: Path, functions: dict[str, dict[str, object]], update: str
+    account: FakeAccount, functions: dict[str, dict[str, object]], update: str
 ) -> None:
     account.functions = dict(functions)
-    result = release(account, tmp_path, "deploy", "--yes", stack_file=serverless())
+    result = account.release("deploy", "--yes", stack_file=serverless())
     assert result.returncode == 0, result.stderr
     assert account.steps == ["preview", update, "run gatehouse-dev-migrate:2", "up"]
     assert "the previous version" not in result.stdout
 
 
-def test_unhealthy_service_fails_verification(account: FakeAccount, tmp_path: Path) -> None:
+def test_unhealthy_service_fails_verification(account: FakeAccount) -> None:
     # After a rollback, health is checked once only.
     account.unhealthy, account.rolls_back = (
         ("sharing",),
         True,
     )
-    result = release(account, tmp_path, "verify")
+    result = account.release("verify")
     assert result.returncode == 1
     assert f"verify: sharing: {account.url}/sharing/healthz returned 503" in result.stderr
 
 
-def test_failed_migration_leaves_services_unchanged(account: FakeAccount, tmp_path: Path) -> None:
+def test_failed_migration_leaves_services_unchanged(account: FakeAccount) -> None:
     account.migration = 1
-    result = release(account, tmp_path, "deploy", "--yes")
+    result = account.release("deploy", "--yes")
     assert result.returncode == 1
     assert account.steps[-1].startswith("run ")
     assert account.running == {"gateway": 1, "console": 1}
@@ -119,7 +109,6 @@ def test_failed_migration_leaves_services_unchanged(account: FakeAccount, tmp_pa
 )
 def test_command_that_cannot_continue_changes_nothing(
     account: FakeAccount,
-    tmp_path: Path,
     command: str,
     fields: dict[str, object],
     status: int,
@@ -128,52 +117,46 @@ def test_command_that_cannot_continue_changes_nothing(
 ) -> None:
     for name, value in fields.items():
         setattr(account, name, value)
-    result = release(account, tmp_path, command, *([] if command == "verify" else ["--yes"]))
-    assert (result.returncode, account.steps, digest(tmp_path)) == (status, steps, NEW)
+    result = account.release(command, *([] if command == "verify" else ["--yes"]))
+    assert (result.returncode, account.steps, account.digest()) == (status, steps, NEW)
     assert message in result.stderr
     assert "is delegated to" not in result.stdout
 
 
 @pytest.mark.parametrize("stdin", ["", "prod\n"])
-def test_unconfirmed_deployment_changes_nothing(
-    account: FakeAccount, tmp_path: Path, stdin: str
-) -> None:
-    result = release(account, tmp_path, "deploy", stdin=stdin)
+def test_unconfirmed_deployment_changes_nothing(account: FakeAccount, stdin: str) -> None:
+    result = account.release("deploy", stdin=stdin)
     assert (result.returncode, account.steps) == (1, ["preview"])
     assert "not confirmed" in result.stderr
 
 
 @pytest.mark.requirement("SS-09", "TR-17")
-def test_rollback_deploys_previous_image_without_migration(
-    account: FakeAccount, tmp_path: Path
-) -> None:
+def test_rollback_deploys_previous_image_without_migration(account: FakeAccount) -> None:
     account.running, account.expected = dict.fromkeys(account.running, 2), 2
-    result = release(account, tmp_path, "rollback", "--yes")
+    result = account.release("rollback", "--yes")
     assert result.returncode == 0, result.stderr
-    assert digest(tmp_path) == OLD
+    assert account.digest() == OLD
     assert account.steps == ["preview", "up"]
 
 
-def test_unconfirmed_rollback_restores_the_stack_file(account: FakeAccount, tmp_path: Path) -> None:
-    result = release(account, tmp_path, "rollback", stdin="no\n")
-    assert (result.returncode, digest(tmp_path)) == (1, NEW)
+def test_unconfirmed_rollback_restores_the_stack_file(account: FakeAccount) -> None:
+    result = account.release("rollback", stdin="no\n")
+    assert (result.returncode, account.digest()) == (1, NEW)
 
 
 @pytest.mark.parametrize(
     ("target", "message"), [(NEW, "already contains"), ("latest", "'latest' is not a digest")]
 )
 def test_invalid_rollback_target_is_rejected(
-    account: FakeAccount, tmp_path: Path, target: str, message: str
+    account: FakeAccount, target: str, message: str
 ) -> None:
-    result = release(account, tmp_path, "rollback", "--yes", "--digest", target)
-    assert (result.returncode, account.steps) == (2, [])
-    assert message in result.stderr
+    error = account.refusal("rollback", "--yes", "--digest", target)
+    assert message in error
 
 
-def test_placeholder_image_is_rejected(account: FakeAccount, tmp_path: Path) -> None:
-    result = release(account, tmp_path, "deploy", "--yes", image=f"sha256:{'0' * 64}")
-    assert (result.returncode, account.steps) == (2, [])
-    assert "Pulumi.dev.yaml contains no image" in result.stderr
+def test_placeholder_image_is_rejected(account: FakeAccount) -> None:
+    error = account.refusal("deploy", "--yes", image=f"sha256:{'0' * 64}")
+    assert "Pulumi.dev.yaml contains no image" in error
 
 
 @pytest.mark.requirement("SS-08", "SS-09")
@@ -186,17 +169,17 @@ def test_placeholder_image_is_rejected(account: FakeAccount, tmp_path: Path) -> 
     ],
 )
 def test_previous_image_is_deployed_if_the_services_fail(
-    account: FakeAccount, tmp_path: Path, failure: str, message: str, rollback: bool
+    account: FakeAccount, failure: str, message: str, rollback: bool
 ) -> None:
     account.recovers = rollback
     setattr(account, failure, 1)
     options = ["--rollback"] if rollback else []
-    result = release(account, tmp_path, "deploy", "--yes", *options)
+    result = account.release("deploy", "--yes", *options)
     assert result.returncode == 1
     assert message in result.stderr
     steps = ["preview", "up without services", "run gatehouse-dev-migrate:2", "up"]
     assert account.steps == steps + ["preview", "up"] * rollback
-    assert digest(tmp_path) == (OLD if rollback else NEW)
+    assert account.digest() == (OLD if rollback else NEW)
     assert result.stderr.endswith(
         "deploy: the services were not deployed; the stack dev runs the previous image again\n"
         if rollback
@@ -219,7 +202,7 @@ EXPIRED = (
     ],
 )
 def test_failure_that_a_rollback_would_repeat_is_reported(
-    account: FakeAccount, tmp_path: Path, step: str, cause: dict[str, Any], message: str
+    account: FakeAccount, step: str, cause: dict[str, Any], message: str
 ) -> None:
     def fail(call: str, result: dict[str, Any]) -> dict[str, Any]:
         if step not in account.steps:
@@ -228,14 +211,14 @@ def test_failure_that_a_rollback_would_repeat_is_reported(
         return result | ({"code": 255} if call == "up" else {})
 
     account.intercept = fail
-    result = release(account, tmp_path, "deploy", "--yes", "--rollback")
-    assert (result.returncode, account.steps[-1], digest(tmp_path)) == (1, step, NEW)
+    result = account.release("deploy", "--yes", "--rollback")
+    assert (result.returncode, account.steps[-1], account.digest()) == (1, step, NEW)
     assert f"deploy: {message}" in result.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("step", ["preview", "run gatehouse-dev-migrate:2"])
 def test_update_by_another_command_stops_the_deployment_without_a_rollback(
-    account: FakeAccount, tmp_path: Path, step: str
+    account: FakeAccount, step: str
 ) -> None:
     def update(call: str, result: dict[str, Any]) -> dict[str, Any]:
         if account.steps[-1:] == [step]:
@@ -243,8 +226,8 @@ def test_update_by_another_command_stops_the_deployment_without_a_rollback(
         return result
 
     account.intercept = update
-    result = release(account, tmp_path, "deploy", "--yes", "--rollback")
-    assert (result.returncode, account.steps[-2:], digest(tmp_path)) == (
+    result = account.release("deploy", "--yes", "--rollback")
+    assert (result.returncode, account.steps[-2:], account.digest()) == (
         1,
         [step, "up of another command"],
         NEW,
@@ -255,10 +238,10 @@ def test_update_by_another_command_stops_the_deployment_without_a_rollback(
     )
 
 
-def test_failed_rollback_is_reported(account: FakeAccount, tmp_path: Path) -> None:
+def test_failed_rollback_is_reported(account: FakeAccount) -> None:
     account.rolls_back = True
-    result = release(account, tmp_path, "deploy", "--yes", "--rollback")
-    assert (result.returncode, digest(tmp_path)) == (1, OLD)
+    result = account.release("deploy", "--yes", "--rollback")
+    assert (result.returncode, account.digest()) == (1, OLD)
     assert "runs the previous image again" not in result.stderr
 
 
@@ -271,8 +254,8 @@ def test_failed_rollback_is_reported(account: FakeAccount, tmp_path: Path) -> No
     ],
 )
 def test_stack_is_destroyed_after_a_preview_and_a_confirmation(
-    account: FakeAccount, tmp_path: Path, preview: int, stdin: str, code: int, steps: list[str]
+    account: FakeAccount, preview: int, stdin: str, code: int, steps: list[str]
 ) -> None:
     account.preview = preview
-    result = release(account, tmp_path, "destroy", stdin=stdin)
+    result = account.release("destroy", stdin=stdin)
     assert (result.returncode, account.steps) == (code, steps)

@@ -1,10 +1,8 @@
 """`make deploy` requires a signed image and protected environments if the stack has a pipeline."""
 
-from pathlib import Path
-
 import pytest
 
-from tests.release.fake_aws import ACCOUNT, NEW, FakeAccount, own_stack_file, release
+from tests.release.fake_aws import ACCOUNT, NEW, FakeAccount, own_stack_file
 
 IMAGE = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/gatehouse-dev-runtime@{NEW}"
 IDENTITY = "https://github.com/acme/gatehouse/.github/workflows/image.yml@refs/heads/main"
@@ -18,9 +16,9 @@ def with_pipeline(repository: str = "acme/gatehouse") -> str:
 
 
 @pytest.mark.requirement("TR-17", "SS-08")
-def test_signed_image_is_deployed(account: FakeAccount, tmp_path: Path) -> None:
+def test_signed_image_is_deployed(account: FakeAccount) -> None:
     account.signed_by = {IMAGE: IDENTITY}
-    result = release(account, tmp_path, "deploy", "--yes", stack_file=with_pipeline())
+    result = account.release("deploy", "--yes", stack_file=with_pipeline())
     assert result.returncode == 0, result.stderr
     assert account.steps[:2] == [f"verify {IMAGE}", "preview"]
 
@@ -34,52 +32,43 @@ def test_signed_image_is_deployed(account: FakeAccount, tmp_path: Path) -> None:
     ],
     ids=["other branch", "other image"],
 )
-def test_other_images_are_not_deployed(
-    account: FakeAccount, tmp_path: Path, signed_by: dict[str, str]
-) -> None:
+def test_other_images_are_not_deployed(account: FakeAccount, signed_by: dict[str, str]) -> None:
     account.signed_by = signed_by
-    result = release(account, tmp_path, "deploy", "--yes", stack_file=with_pipeline())
+    result = account.release("deploy", "--yes", stack_file=with_pipeline())
     assert (result.returncode, account.steps) == (2, [f"verify {IMAGE}"])
     assert result.stderr.startswith(
         f"deploy: {IMAGE} is not signed by {IDENTITY} (no matching signatures). Set image.digest to"
     )
 
 
-def test_missing_cosign_is_reported(account: FakeAccount, tmp_path: Path) -> None:
-    result = release(account, tmp_path, "deploy", "--yes", stack_file=with_pipeline(), cosign=False)
-    assert (result.returncode, account.steps) == (2, [])
-    assert result.stderr.startswith(
+def test_missing_cosign_is_reported(account: FakeAccount) -> None:
+    error = account.refusal("deploy", "--yes", stack_file=with_pipeline(), cosign=False)
+    assert error.startswith(
         "deploy: cosign is not on PATH, so the signature of the image cannot be verified."
     )
 
 
 @pytest.mark.parametrize("option", [[], ["--unsigned"]], ids=["signed", "unsigned"])
 def test_trusted_environments_need_protection_rules(
-    account: FakeAccount, tmp_path: Path, option: list[str]
+    account: FakeAccount, option: list[str]
 ) -> None:
     """The deployment creates the trust in the environments."""
     account.signed_by = {IMAGE: IDENTITY}
     command = ("deploy", "--yes", *option)
-    result = release(account, tmp_path, *command, stack_file=with_pipeline(), protected=False)
-    assert (result.returncode, account.steps) == (2, [])
-    assert result.stderr.count("gh api --method PUT ") == 4
+    error = account.refusal(*command, stack_file=with_pipeline(), protected=False)
+    assert error.count("gh api --method PUT ") == 4
 
 
-def test_unsigned_images_are_deployed_on_request(account: FakeAccount, tmp_path: Path) -> None:
-    result = release(account, tmp_path, "deploy", "--yes", "--unsigned", stack_file=with_pipeline())
+def test_unsigned_images_are_deployed_on_request(account: FakeAccount) -> None:
+    result = account.release("deploy", "--yes", "--unsigned", stack_file=with_pipeline())
     assert (result.returncode, account.steps[0]) == (0, "preview"), result.stderr
 
 
-def test_previews_and_stacks_without_pipeline_need_no_signature(
-    account: FakeAccount, tmp_path: Path
-) -> None:
-    assert release(account, tmp_path, "preview", stack_file=with_pipeline()).returncode == 0
+def test_previews_and_stacks_without_pipeline_need_no_signature(account: FakeAccount) -> None:
+    assert account.release("preview", stack_file=with_pipeline()).returncode == 0
     assert account.steps == ["preview"]
 
 
-def test_repository_of_the_workflow_is_the_default(account: FakeAccount, tmp_path: Path) -> None:
-    assert (
-        release(account, tmp_path, "deploy", "--yes", github_repository="acme/gatehouse").returncode
-        == 2
-    )
+def test_repository_of_the_workflow_is_the_default(account: FakeAccount) -> None:
+    assert account.release("deploy", "--yes", github_repository="acme/gatehouse").returncode == 2
     assert account.steps == [f"verify {IMAGE}"]

@@ -7,7 +7,6 @@ import importlib
 import inspect
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime
@@ -20,6 +19,7 @@ from gatehouse_policies.catalogue import RULES
 
 from components.edge.web_acl import REDACTED_HEADERS
 from sandbox.emulator.resources import RESOURCE_TYPES
+from tests import processes
 from tests.components.settings.stack_settings import STACKS, rejected_keys
 from tests.journeys.guide_reader import Step, Values, parse
 from tools.docs.deployments import deployed
@@ -129,15 +129,7 @@ def test_commands_of_contributing_run() -> None:
     }
     for step in steps:
         command = ["bash", "-c", step.command]
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=COMMAND_S_MAX,
-        )
+        done = processes.run(command, cwd=ROOT, env=environ, timeout=COMMAND_S_MAX)
         assert done.returncode == 0, done.stdout + done.stderr
         Values().learn(step.expected, done.stdout)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import processes
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "registry.sh"
 SOURCE, TARGET = "dev.example/gatehouse-dev-runtime", "prod.example/gatehouse-prod-runtime"
@@ -64,24 +66,9 @@ else:
 '''
 
 
-def install(folder: Path) -> None:
-    (folder / "registries").mkdir()
-    for name in ("skopeo", "cosign"):
-        (folder / name).write_text(_FAKE)
-        (folder / name).chmod(0o755)
-
-
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     env = {"PATH": f"{folder}:{os.environ['PATH']}"}
-    return subprocess.run(
-        [SCRIPT, *words],
-        env=env,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return processes.run([SCRIPT, *words], env=env, cwd=folder)
 
 
 def calls(folder: Path, command: str) -> list[str]:
@@ -97,7 +84,9 @@ def put(folder: Path, repository: str, tag: str, manifest: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    install(tmp_path)
+    (tmp_path / "registries").mkdir()
+    for name in ("skopeo", "cosign"):
+        processes.executable(tmp_path / name, _FAKE)
     return tmp_path
 
 

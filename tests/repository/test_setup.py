@@ -2,11 +2,12 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,15 +37,8 @@ def repository(tmp_path: Path) -> Path:
     for name in ("uv.lock", "pyproject.toml", "policies/pyproject.toml", "runtime/pyproject.toml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    executable(tmp_path / "bin" / "uv", UV)
+    processes.executable(tmp_path / "bin" / "uv", UV)
     return tmp_path
-
-
-def executable(path: Path, text: str) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text)
-    path.chmod(0o755)
-    return path
 
 
 def interpreter(folder: Path, version: str, name: str = "") -> Path:
@@ -52,7 +46,7 @@ def interpreter(folder: Path, version: str, name: str = "") -> Path:
     text = INTERPRETER.format(
         version=version, tuple=version.replace(".", ", "), path=path, python=sys.executable
     )
-    return executable(path, text)
+    return processes.executable(path, text)
 
 
 def setup(repository: Path, **variables: str) -> tuple[int, str, list[str]]:
@@ -61,9 +55,7 @@ def setup(repository: Path, **variables: str) -> tuple[int, str, list[str]]:
     """
     env = {"PATH": f"{repository / 'bin'}:/usr/bin:/bin", "HOME": os.devnull, **variables}
     command = [repository / "scripts" / "setup.sh"]
-    result = subprocess.run(
-        command, env=env, capture_output=True, text=True, check=False, timeout=60
-    )
+    result = processes.run(command, env=env)
     synced = repository / "synced"
     names = [Path(line).name for line in synced.read_text().splitlines()] if synced.exists() else []
     return result.returncode, result.stderr.strip(), names

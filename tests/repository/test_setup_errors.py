@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import processes
+
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = (
     "awk",
@@ -62,16 +64,13 @@ class Machine:
 
     def program(self, name: str, script: str) -> None:
         """Put a shell script on PATH. `uv --version` always succeeds."""
-        file = self.programs / name
-        file.write_text(f'#!/bin/sh\ncase "$*" in --version) exit 0 ;; esac\n{script}\n')
-        file.chmod(0o755)
+        text = f'#!/bin/sh\ncase "$*" in --version) exit 0 ;; esac\n{script}\n'
+        processes.executable(self.programs / name, text)
 
     def run(self, script: str = "setup.sh") -> "subprocess.CompletedProcess[str]":
         env = {"PATH": str(self.programs), "HOME": str(self.home), "LC_ALL": "POSIX"}
         command = ["/bin/sh", str(self.folder / "scripts" / script)]
-        return subprocess.run(
-            command, env=env, capture_output=True, text=True, check=False, timeout=60
-        )
+        return processes.run(command, env=env)
 
     def error(self, script: str = "setup.sh") -> str:
         """The only line of the error output."""

@@ -3,10 +3,10 @@ code in CI.
 """
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+from tests import processes
 from tests.requires import LINUX_REASON
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,15 +50,7 @@ def run(folder: Path, *options: str, ci: str) -> tuple[int, list[str]]:
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
     environment.pop("PYTEST_XDIST_WORKER", None)
-    result = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    result = processes.run(command, cwd=folder, env=environment)
     return result.returncode, [
         line for line in result.stdout.splitlines() if line.startswith(("skipped ", "error:"))
     ]

@@ -17,6 +17,8 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
+from tests import processes
+
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "scripts" / "requirements"
 NPM_FOLDERS = ("runtime/web", "scripts/requirements/chromium")
@@ -51,8 +53,7 @@ def test_image_workflow_rejects_a_base_image_without_digest(tmp_path: Path) -> N
         ("docker", f"#!/bin/sh\necho '{index}'\n"),
         ("jq", '#!/bin/sh\ngrep arm64 "$3"\n'),
     ):
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o755)
+        processes.executable(tmp_path / name, text)
     (tmp_path / "runtime").mkdir()
 
     def status(dockerfile: str) -> int:
@@ -61,10 +62,7 @@ def test_image_workflow_rejects_a_base_image_without_digest(tmp_path: Path) -> N
             "PATH": f"{tmp_path}:/usr/bin:/bin",
             "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
         }
-        command = ["bash", "-e", "-c", script]
-        return subprocess.run(
-            command, cwd=tmp_path, env=env, capture_output=True, check=False, timeout=30
-        ).returncode
+        return processes.run(["bash", "-e", "-c", script], cwd=tmp_path, env=env).returncode
 
     assert status(source("runtime/Dockerfile")) == 0
     assert "python:3.12-slim@sha256:" in (tmp_path / "summary.md").read_text()
@@ -198,9 +196,7 @@ def audit(url: str) -> subprocess.CompletedProcess[str]:
         "UV_HTTP_RETRIES": "0",
     }
     command = ["make", "audit", f"OSV_URL={url}"]
-    return subprocess.run(
-        command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120
-    )
+    return processes.run(command, cwd=ROOT, env=env)
 
 
 @pytest.mark.requirement("CG-14")

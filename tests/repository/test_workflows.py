@@ -4,7 +4,6 @@ order of the stacks.
 
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from components.delivery.roles import ROLES
 from components.naming import DEPLOY
 from components.settings.checks import DELIVERY_ROLLOUT_MAX_MINUTES
 from release.signature import WORKFLOW
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = {
@@ -194,19 +194,10 @@ def test_previews_wait_for_reviewers() -> None:
 def test_environment_without_reviewers_stops_the_preview(
     tmp_path: Path, rules: str, status: int
 ) -> None:
-    gh = tmp_path / "gh"
-    gh.write_text(f"#!/bin/sh\necho '{rules}'\n")
-    gh.chmod(0o755)
+    processes.executable(tmp_path / "gh", f"#!/bin/sh\necho '{rules}'\n")
     script = WORKFLOWS["preview"]["jobs"]["reviewers"]["steps"][0]["run"]
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GITHUB_REPOSITORY": "example/gatehouse"}
-    result = subprocess.run(
-        ["bash", "-e", "-c", script],
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    result = processes.run(["bash", "-e", "-c", script], env=env)
     assert result.returncode == status
     assert (
         "Set required reviewers in Settings > Environments > dev-preview" in result.stdout
@@ -288,14 +279,7 @@ def test_scripts_are_valid_and_name_executable_files() -> None:
     assert WORKFLOWS
     for name in WORKFLOWS:
         for script in (step["run"] for step in steps(name) if "run" in step):
-            syntax = subprocess.run(
-                ["bash", "-n"],
-                input=script,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=30,
-            )
+            syntax = processes.run(["bash", "-n"], input=script)
             assert syntax.returncode == 0, f"{name}: {syntax.stderr}"
             files = re.findall(r"(?<![\w./])(scripts/[\w.-]+)", script)
             assert [file for file in files if not os.access(ROOT / file, os.X_OK)] == [], name
@@ -313,12 +297,11 @@ def fake_gh(folder: Path, existing: str) -> dict[str, str]:
     """The environment of a script with a `gh` that records its calls in `calls` and finds
     `existing`.
     """
-    gh = folder / "gh"
-    gh.write_text(
+    processes.executable(
+        folder / "gh",
         '#!/bin/sh\nprintf "%s\\n" "$*" >> calls\n'
-        f'case "$*" in "issue list"*|"api --paginate"*) printf "%s" "{existing}" ;; esac\n'
+        f'case "$*" in "issue list"*|"api --paginate"*) printf "%s" "{existing}" ;; esac\n',
     )
-    gh.chmod(0o755)
     return {
         "PATH": f"{folder}:{os.environ['PATH']}",
         "GITHUB_REPOSITORY": "acme/gatehouse",
@@ -347,14 +330,7 @@ def test_existing_issue_or_comment_is_updated(
     (script,) = (entry["run"] for entry in steps(workflow) if entry.get("name") == step)
     (tmp_path / "preview.txt").write_text("no changes\n")
     env = fake_gh(tmp_path, existing)
-    subprocess.run(
-        ["bash", "-e", "-c", script],
-        env=env,
-        cwd=tmp_path,
-        capture_output=True,
-        check=True,
-        timeout=30,
-    )
+    processes.run(["bash", "-e", "-c", script], env=env, cwd=tmp_path, check=True)
     calls = (tmp_path / "calls").read_text().splitlines()
     assert len(calls) == 2
     assert calls[-1].startswith(call)

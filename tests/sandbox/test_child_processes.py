@@ -1,12 +1,12 @@
 """Processes on systems other than Linux, and the limit of open files."""
 
 import os
-import subprocess
 import sys
 
 import pytest
 
 from sandbox.child_processes import ProcessRecord
+from tests import processes
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,5 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
 raise_file_limit()
 print(resource.getrlimit(resource.RLIMIT_NOFILE)[0] in (10_240, hard))
 """
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    result = processes.run([sys.executable, "-c", code], check=True)
     assert result.stdout.strip() == "True"

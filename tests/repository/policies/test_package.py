@@ -15,7 +15,7 @@ import pytest
 import yaml
 from gatehouse_policies import catalogue
 
-from tests import requires
+from tests import processes, requires
 from tests.journeys.guide_reader import GuideReader
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,12 +28,7 @@ BUILD = "import sys, hatchling.build; print(hatchling.build.build_wheel(sys.argv
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("package")
     built = [sys.executable, "-c", BUILD, str(folder)]
-    return (
-        folder
-        / subprocess.run(
-            built, cwd=FOLDER, check=True, capture_output=True, text=True
-        ).stdout.split()[-1]
-    )
+    return folder / processes.run(built, cwd=FOLDER, check=True).stdout.split()[-1]
 
 
 def add_dependencies(venv: Path) -> None:
@@ -89,8 +84,8 @@ def test_package_contains_every_rule_and_does_not_use_the_repository(
         "print(catalogue.__file__, policy_check.__file__, *(rule.id for rule in catalogue.RULES))"
     )
     python = str(environment / "bin" / "python")
-    first, second, *rules = subprocess.run(
-        [python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    first, second, *rules = processes.run(
+        [python, "-c", code], cwd=tmp_path, check=True
     ).stdout.split()
     assert first.startswith(str(environment))
     assert second.startswith(str(environment))
@@ -144,7 +139,7 @@ def test_pack_folder_of_the_example_can_be_published(name: str, tmp_path: Path) 
         (pack / file).touch()
     subprocess.run(["git", "init", "--quiet", str(pack)], check=True)
     listed = ["git", "-C", str(pack), "ls-files", "--others", "--exclude-standard"]
-    files = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split()
+    files = processes.run(listed, check=True).stdout.split()
     assert sorted(files) == [".gitignore", "PulumiPolicy.yaml", "__main__.py", "requirements.txt"]
     project = yaml.safe_load((pack / "PulumiPolicy.yaml").read_text())
     assert re.fullmatch(r"[a-zA-Z0-9-_.]{1,100}", project["version"])
@@ -208,14 +203,7 @@ def test_jobs_of_the_guide_pass_with_the_action(
         }
         variables = {name.upper(): value for name, value in values.items()}
         command = ["bash", "-e", "-c", action["runs"]["steps"][-1]["run"]]
-        result = subprocess.run(
-            command,
-            cwd=repository,
-            env={**variables, **files},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        result = processes.run(command, cwd=repository, env={**variables, **files})
         assert result.returncode == 0, result.stdout + result.stderr
         report = json.loads((repository / "policies.sarif").read_text())["runs"][0]
         assert report["automationDetails"]["id"] == f"policies/{project}/prod/"

@@ -5,7 +5,6 @@ with `pulumi` and `make` are executed in tests/release/test_real_engine_runbooks
 import ast
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import pytest
 from sandbox.emulator.server import Emulator
 from sandbox.local import servers
 from sandbox.paths import REPOSITORY
-from tests import requires, runbooks
+from tests import processes, requires, runbooks
 from tests.components.program import run
 from tests.runbooks import (
     BLOCK,
@@ -62,14 +61,8 @@ class Terminal:
             "AWS_ACCESS_KEY_ID": key,
             "AWS_SECRET_ACCESS_KEY": secret,
         }
-        done = subprocess.run(
-            ["bash", "-euc", script(text, values)],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
+        done = processes.run(
+            ["bash", "-euc", script(text, values)], cwd=self.folder, env=environment
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -15,7 +15,7 @@ import pytest
 
 from sandbox.engine.checkpoint import Checkpoint
 from sandbox.engine.update import destroy, update
-from tests import requires
+from tests import processes, requires
 from tests.release.fake_aws import ROOT, serving
 from tests.release.real_engine import DeployedAccount
 from tests.sandbox.engine.option_programs import GROUPS, programs
@@ -67,9 +67,7 @@ def test_recorded_calls_are_those_of_the_engine(tmp_path: Path) -> None:
     """To record them again: RECORD=1."""
     write_project(tmp_path)
     plugin = tmp_path / "bin" / "pulumi-resource-aws"
-    plugin.parent.mkdir()
-    plugin.write_text(_PROVIDER.format(root=ROOT, python=sys.executable))
-    plugin.chmod(0o755)
+    processes.executable(plugin, _PROVIDER.format(root=ROOT, python=sys.executable))
     account, phases = DeployedAccount(), []
     with serving(account) as url:
         environment = {

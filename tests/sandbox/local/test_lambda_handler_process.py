@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.local.api_gateway import invoker
+from tests import processes
 
 HANDLER = """
 import json, pathlib
@@ -34,7 +35,7 @@ def handle(folder: Path, *steps: str) -> "subprocess.CompletedProcess[str]":
         "rotate.handler",
         json.dumps(events),
     ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return processes.run(command)
 
 
 def test_events_reach_the_handler_in_order(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import valkey
 from sandbox.child_processes import ProcessRecord
 from sandbox.errors import SandboxError
 from sandbox.local import servers
-from tests import requires
+from tests import processes, requires
 
 _TIMEOUT_S = 60.0
 
@@ -172,9 +172,7 @@ def test_redis_requires_the_password_and_permissions() -> None:
 
 def test_redis_on_path_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called = tmp_path / "called"
-    fake = tmp_path / "valkey-server"
-    fake.write_text(f"#!/bin/sh\ntouch {called}\nexit 7\n")
-    fake.chmod(0o755)
+    processes.executable(tmp_path / "valkey-server", f"#!/bin/sh\ntouch {called}\nexit 7\n")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with (
         pytest.raises(

@@ -26,7 +26,7 @@ from sandbox.local.run_state import RunState, RunStateFile, down
 from sandbox.local.stack_processes import StackProcesses
 from sandbox.local.up import Deployed
 from sandbox.paths import REPOSITORY
-from tests import requires
+from tests import processes, requires
 
 _TIMEOUT_S = 120.0
 
@@ -43,9 +43,7 @@ def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
 
 def sandbox(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "sandbox", "--home", str(home), *arguments]
-    return subprocess.run(
-        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-    )
+    return processes.run(command, cwd=REPOSITORY, timeout=_TIMEOUT_S)
 
 
 def test_agent_of_a_drained_core_ends_nothing_else(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from gatehouse.commands.agent.tunnel import NgrokTunnel
 from gatehouse.core.errors import SettingsError, Unavailable
 from gatehouse.core.origin import BaseUrl, parse_base_url
 
+from tests import processes
+
 pytestmark = pytest.mark.requirement("CG-03")
 
 AUTHTOKEN = "2abcDEFghiJKLmnoPQRstuVWXyz_0123456789ABCDEFGHIJK"
@@ -108,13 +110,9 @@ def run(root: Path, *options: str, **environment: str) -> subprocess.CompletedPr
     inherited: dict[str, Any] = {
         name: value for name, value in os.environ.items() if name != tunnel.AUTHTOKEN_VARIABLE
     }
-    return subprocess.run(
+    return processes.run(
         [sys.executable, "-c", "from gatehouse.commands.cli import main; main()", *arguments],
         env={**inherited, "GATEHOUSE_CORE_TOKEN": "t0ken", **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
     )
 
 

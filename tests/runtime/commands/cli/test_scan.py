@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import yaml
 from gatehouse.commands.cli.scan import FILE_BYTES_MAX
 from gatehouse.core.token import checksum
 
-from tests import requires
+from tests import processes, requires
 from tests.runtime.commands.cli.conftest import Command
 from tests.runtime.tokens import unknown_token
 
@@ -93,9 +92,7 @@ def test_bootstrap_token_is_found(bare: Command, tmp_path: Path) -> None:
 def test_nothing_of_a_scanned_repository_is_run(bare: Command, tmp_path: Path) -> None:
     ran, programs, folder = tmp_path / "ran", tmp_path / "bin", tmp_path / "repository"
     write_tokens(folder, ".git/config", "token")
-    programs.mkdir()
-    (programs / "git").write_text(f"#!/bin/sh\ntouch {ran}\n")
-    (programs / "git").chmod(0o755)
+    processes.executable(programs / "git", f"#!/bin/sh\ntouch {ran}\n")
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     done = replace(bare, folder=folder).run("scan", ".", PATH=path)
     assert (done.code, done.out.count("\n")) == (1, 1), done.err
@@ -154,7 +151,7 @@ def test_repository_contains_no_key(bare: Command) -> None:
     if reason := requires.missing("git"):
         pytest.skip(reason)
     git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(git, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    names = processes.run(git, cwd=ROOT, check=True).stdout
     paths = [name for name in names.split("\0") if (ROOT / name).is_file()]
     assert len(paths) > 1000
     scan = replace(bare, folder=ROOT).run("scan", "--exclude", "docs/sharing-vectors.json", *paths)

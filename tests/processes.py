@@ -1,0 +1,23 @@
+"""Runs commands, and writes scripts that take the place of programs."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def run(
+    command: Sequence[str | Path], *, check: bool = False, timeout: float = 300, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end. Its output is captured as text. options: of `subprocess.run`."""
+    return subprocess.run(
+        command, check=check, timeout=timeout, capture_output=True, text=True, **options
+    )
+
+
+def executable(file: Path, text: str) -> Path:
+    """Write a script that can be run, and its folder."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    file.chmod(0o755)
+    return file
