@@ -131,7 +131,6 @@ ENCRYPTED = (
     "  shop:port: {secure: AAAB}\n  shop:password:\n    secure: AAAB\n"
     "  shop:db: {user: shop, password: {secure: AAAB}}\n"
 )
-LEVELS = "dev"
 
 Check = Callable[..., CheckResult]
 
@@ -172,7 +171,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> CheckResult:
 
 @pytest.fixture
 def check(write: Write) -> Check:
-    """A function that writes a program and checks it with the levels of an environment.
+    """A function that writes a program and checks it with the levels of dev.
 
     packs: empty for a program whose findings do not matter, because a pack takes a second to start.
     """
@@ -180,11 +179,10 @@ def check(write: Write) -> Check:
     def run(
         code: str,
         stack: str = STACK,
-        levels: str = LEVELS,
         files: dict[str, str] | None = None,
         packs: Sequence[Path] = policy_check.PACKS,
     ) -> CheckResult:
-        return policy_check.check(write(code, stack, files), "dev", levels=levels, folders=packs)
+        return policy_check.check(write(code, stack, files), "dev", levels="dev", folders=packs)
 
     return run
 
@@ -213,13 +211,6 @@ def test_account_and_region_are_those_of_the_provider(result: CheckResult) -> No
     assert of_rule(result, "GH-SNS-001", "located")
 
 
-def test_default_provider_has_account_and_region_of_the_stack(check: Check) -> None:
-    stack = "config:\n  aws:region: ap-south-1\n  aws:allowedAccountIds: ['482912345678']\n"
-    code = "import pulumi_aws as aws\nassert aws.get_region().region == 'ap-south-1'\n"
-    code += "assert aws.get_caller_identity().account_id == '482912345678'\n"
-    check(code, stack, packs=())
-
-
 def test_encrypted_values_are_unknown(result: CheckResult) -> None:
     assert {item.urn.rpartition("::")[2] for item in of_rule(result, "GH-RDS-012")} == {
         "nested",
@@ -227,17 +218,6 @@ def test_encrypted_values_are_unknown(result: CheckResult) -> None:
         "text",
     }
     assert result.run.unknown == ("shop:db", "shop:password", "shop:port")
-
-
-def test_plain_reader_of_an_encrypted_number_names_the_key(check: Check) -> None:
-    with pytest.raises(
-        CheckError,
-        match=r"__main__.py:2: The program reads shop:port as an integer.*\[stack_config\]",
-    ):
-        check(
-            "import pulumi\npulumi.Config().require_int('port')\n",
-            STACK + "  shop:port: {secure: AAAB}\n",
-        )
 
 
 def test_values_of_pulumi_esc_are_unknown(check: Check) -> None:
@@ -273,34 +253,6 @@ def test_program_that_decodes_a_fake_result_runs_with_an_unknown_result(check: C
     result = check(code)
     assert of_rule(result, "GH-SNS-001", "t")[0].passes == ("unknown", "known")
     assert result.run.invented == ("getSecretVersion",)
-
-
-def test_program_that_needs_a_real_result_is_explained(check: Check) -> None:
-    code = (
-        "import json\nimport pulumi_aws as "
-        "aws\njson.loads(aws.secretsmanager.get_secret_version(secret_id='x').secret_string)\n"
-    )
-    with pytest.raises(
-        CheckError,
-        match=r"__main__.py:3: JSONDecodeError.*The results of getSecretVersion are not real",
-    ):
-        check(code)
-
-
-def test_map_output_is_unknown(check: Check) -> None:
-    code = (
-        "import pulumi_aws as aws\napi = aws.appsync.GraphQLApi('api', "
-        "authentication_type='API_KEY')\n"
-    )
-    check(code + "api.uris.apply(lambda uris: uris['GRAPHQL'])\n", packs=())
-
-
-def test_missing_package_is_named_with_the_command_that_installs_it(check: Check) -> None:
-    with pytest.raises(
-        CheckError,
-        match=r"__main__.py:1: ModuleNotFoundError: .*-m pip install pulumi-hcloud-absent",
-    ):
-        check("import pulumi_hcloud_absent\n")
 
 
 def test_another_major_version_of_the_provider_is_rejected(
@@ -465,48 +417,6 @@ def test_resources_of_remote_components_are_undecided(result: CheckResult) -> No
     assert component.blocks
 
 
-def test_registry_credentials_can_be_decoded(check: Check) -> None:
-    check(
-        """
-        import base64
-        import pulumi_aws as aws
-
-        for result in (aws.ecr.get_credentials(registry_id="1"), aws.ecr.get_authorization_token()):
-            user, password = base64.b64decode(result.authorization_token).decode().split(":")
-            assert user == "AWS" and password
-        """,
-        packs=(),
-    )
-
-
-def test_missing_module_is_installed_from_the_requirements_of_the_program(
-    check: Check, tmp_path: Path
-) -> None:
-    with pytest.raises(
-        CheckError, match=r"ModuleNotFoundError: .*-m pip install -r .*/app/requirements.txt"
-    ):
-        check(
-            "import mysql_absent.connector\n",
-            files={"requirements.txt": "mysql-connector-python\n"},
-        )
-
-
-def test_program_in_another_language_is_checked_after_its_deployment(check: Check) -> None:
-    with pytest.raises(CheckError, match=r"runtime is 'yaml', .*pulumi stack export .*--state"):
-        check("", files={"Pulumi.yaml": "name: shop\nruntime: yaml\n"})
-
-
-def test_arguments_of_functions_have_the_types_of_the_results(check: Check) -> None:
-    check(
-        """
-        import pulumi_aws as aws
-
-        assert aws.ec2.get_ami(most_recent="true", owners=["amazon"]).most_recent is True
-        """,
-        packs=(),
-    )
-
-
 def test_functions_of_other_providers_have_fake_results(check: Check, tmp_path: Path) -> None:
     package = """
     import pulumi
@@ -540,3 +450,76 @@ def test_functions_of_other_providers_have_fake_results(check: Check, tmp_path: 
         packs=(),
     )
     assert result.run.invented == ("getUser",)
+
+
+@pytest.mark.parametrize(
+    ("code", "stack", "files", "message"),
+    [
+        (
+            "import pulumi\npulumi.Config().require_int('port')\n",
+            "  shop:port: {secure: AAAB}\n",
+            {},
+            r"__main__.py:2: The program reads shop:port as an integer.*\[stack_config\]",
+        ),
+        (
+            "import json\nimport pulumi_aws as aws\n"
+            "json.loads(aws.secretsmanager.get_secret_version(secret_id='x').secret_string)\n",
+            "",
+            {},
+            r"__main__.py:3: JSONDecodeError.*The results of getSecretVersion are not real",
+        ),
+        (
+            "import pulumi_hcloud_absent\n",
+            "",
+            {},
+            r"__main__.py:1: ModuleNotFoundError: .*-m pip install pulumi-hcloud-absent",
+        ),
+        (
+            "import mysql_absent.connector\n",
+            "",
+            {"requirements.txt": "mysql-connector-python\n"},
+            r"ModuleNotFoundError: .*-m pip install -r .*/app/requirements.txt",
+        ),
+        (
+            "",
+            "",
+            {"Pulumi.yaml": "name: shop\nruntime: yaml\n"},
+            r"runtime is 'yaml', .*pulumi stack export .*--state",
+        ),
+    ],
+    ids=["encrypted number", "fake result", "package", "module of requirements", "language"],
+)
+def test_program_that_cannot_be_evaluated_is_explained(
+    check: Check, code: str, stack: str, files: dict[str, str], message: str
+) -> None:
+    with pytest.raises(CheckError, match=message):
+        check(code, STACK + stack, files=files)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        """
+        assert aws.get_region().region == "ap-south-1"
+        assert aws.get_caller_identity().account_id == "482912345678"
+        """,
+        """
+        api = aws.appsync.GraphQLApi("api", authentication_type="API_KEY")
+        api.uris.apply(lambda uris: uris["GRAPHQL"])
+        """,
+        """
+        import base64
+
+        for result in (aws.ecr.get_credentials(registry_id="1"), aws.ecr.get_authorization_token()):
+            user, password = base64.b64decode(result.authorization_token).decode().split(":")
+            assert user == "AWS" and password
+        """,
+        """
+        assert aws.ec2.get_ami(most_recent="true", owners=["amazon"]).most_recent is True
+        """,
+    ],
+    ids=["account and region of the stack", "map output", "registry credentials", "types"],
+)
+def test_results_have_the_form_of_real_results(check: Check, code: str) -> None:
+    stack = "config:\n  aws:region: ap-south-1\n  aws:allowedAccountIds: ['482912345678']\n"
+    check(f"import pulumi_aws as aws\n{dedent(code)}", stack, packs=())

@@ -40,8 +40,9 @@ def test_missing_repository_is_reported(account: FakeAccount) -> None:
 @pytest.mark.parametrize("tags", [[], [TAG]], ids=["first deployment", "already tagged"])
 def test_deployed_image_is_tagged(account: FakeAccount, tags: list[str]) -> None:
     account.pushed = {NEW: [*tags]}
-    assert account.release("deploy", "--yes").returncode == 0
-    assert account.pushed == {NEW: [TAG]}
+    result = account.release("deploy", "--yes")
+    assert (result.returncode, account.pushed) == (0, {NEW: [TAG]})
+    assert "not marked as deployed" not in result.stdout + result.stderr
 
 
 def test_failed_deployment_does_not_tag_the_image(account: FakeAccount) -> None:

@@ -27,6 +27,7 @@ PROGRAM = PROGRAMS / "nested_components"
 
 STORAGE = "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage"
 BUCKET = f"{STORAGE}$aws:s3/bucket:Bucket::storage"
+TOPIC = "urn:pulumi:dev::shop::aws:sns/topic:Topic::alerts"
 POLICY = f"{STORAGE}$aws:s3/bucketPolicy:BucketPolicy::storage"
 
 DEFAULT_PROVIDER = f"pulumi:providers:aws::default_{version('pulumi-aws').replace('.', '_')}"
@@ -54,6 +55,16 @@ def write(tmp_path: Path) -> Write:
     return write_program
 
 
+def deployed(program: Path = PROGRAM) -> Deployment:
+    """The program with known outputs."""
+    return run(program, "dev", FakeProvider(), preview=False)
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Deployment:
+    return deployed()
+
+
 def resource(deployment: Deployment, urn: str) -> Resource:
     return next(item for item in deployment.resources if item.registration.urn == urn)
 
@@ -66,24 +77,22 @@ def failure(
     return caught.value.message
 
 
-def test_urn_has_the_types_of_all_parents() -> None:
-    deployment = run(PROGRAM, "dev", FakeProvider(), preview=False)
+def test_urn_has_the_types_of_all_parents(deployment: Deployment) -> None:
     urns = [item.registration.urn for item in deployment.resources]
     assert sorted(urns) == sorted(
         [
             "urn:pulumi:dev::shop::demo:parts:Application::application",
-            "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage::storage",
+            f"{STORAGE}::storage",
             f"urn:pulumi:dev::shop::{DEFAULT_PROVIDER}",
             BUCKET,
-            "urn:pulumi:dev::shop::aws:sns/topic:Topic::alerts",
+            TOPIC,
             POLICY,
         ]
     )
     assert urns.index(BUCKET) < urns.index(POLICY), "a resource is after its dependencies"
 
 
-def test_exports() -> None:
-    deployment = run(PROGRAM, "dev", FakeProvider(), preview=False)
+def test_exports(deployment: Deployment) -> None:
     assert deployment.exports == {
         "bucket": "application-data",
         "topic": {"arn": "arn:aws:sns:eu-west-1:123456789012:alerts", "zones": ["a", "b"]},
@@ -91,8 +100,7 @@ def test_exports() -> None:
     }
 
 
-def test_registration_has_its_source_line() -> None:
-    deployment = run(PROGRAM, "dev", FakeProvider(), preview=False)
+def test_registration_has_its_source_line(deployment: Deployment) -> None:
     assert {item.registration.name: item.registration.source for item in deployment.resources} == {
         "application": "__main__.py:8",
         DEFAULT_PROVIDER.rpartition("::")[2]: "",
@@ -101,19 +109,11 @@ def test_registration_has_its_source_line() -> None:
     }
 
 
-def test_registration_has_parent_and_dependencies() -> None:
-    deployment = run(PROGRAM, "dev", FakeProvider(), preview=False)
+def test_registration_has_parent_and_dependencies(deployment: Deployment) -> None:
     policy = resource(deployment, POLICY).registration
-    assert (
-        policy.parent == "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage::storage"
-    )
+    assert policy.parent == f"{STORAGE}::storage"
     assert policy.property_dependencies == {"bucket": (BUCKET,), "policy": (BUCKET,)}
-    assert (
-        resource(
-            deployment, "urn:pulumi:dev::shop::aws:sns/topic:Topic::alerts"
-        ).registration.protect
-        is True
-    )
+    assert resource(deployment, TOPIC).registration.protect is True
 
 
 def test_preview_keeps_dependent_values_unknown() -> None:
@@ -132,18 +132,15 @@ def test_preview_omits_optional_outputs() -> None:
     assert "forceDestroy" not in outputs
 
 
-def test_component_has_registered_outputs() -> None:
-    deployment = run(PROGRAM, "dev", FakeProvider(), preview=False)
-    storage = resource(
-        deployment, "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage::storage"
-    )
+def test_component_has_registered_outputs(deployment: Deployment) -> None:
+    storage = resource(deployment, f"{STORAGE}::storage")
     assert storage.outputs == {"name": "application-data"}
 
 
 def test_repeated_run_is_equal_and_restores_the_process() -> None:
     before = (Path.cwd(), list(sys.path), set(sys.modules) & {"parts"}, list(sys.argv))
-    first = run(PROGRAM, "dev", FakeProvider(), preview=False)
-    second = run(PROGRAM, "dev", FakeProvider(), preview=False)
+    first = deployed()
+    second = deployed()
     assert first == second
     assert (Path.cwd(), list(sys.path), set(sys.modules) & {"parts"}, list(sys.argv)) == before
 
@@ -153,8 +150,8 @@ def test_program_runs_in_its_folder_with_its_modules(write: Write) -> None:
         "import os\nimport parts\npulumi.export('values', [os.getcwd(), parts.WORD])\n",
         **{"parts.py": "WORD = 'own'\n"},
     )
-    run(PROGRAM, "dev", FakeProvider(), preview=False)
-    assert run(program, "dev", FakeProvider(), preview=False).exports["values"] == [
+    deployed()
+    assert deployed(program).exports["values"] == [
         os.fspath(program),
         "own",
     ]
@@ -177,12 +174,12 @@ async def main():
 pulumi.run(main)
 """
     )
-    assert run(program, "dev", FakeProvider(), preview=False).exports == {"size": 3}
+    assert deployed(program).exports == {"size": 3}
 
 
 def test_resource_of_an_apply_is_created(write: Write) -> None:
     program = write("pulumi.Output.from_input('jobs').apply(lambda name: aws.sqs.Queue(name))\n")
-    created = run(program, "dev", FakeProvider(), preview=False).resources
+    created = deployed(program).resources
     assert [(item.registration.name, item.registration.source) for item in created][-1:] == [
         ("jobs", "__main__.py:3")
     ]
@@ -206,7 +203,7 @@ def test_secret_inputs_are_unwrapped_with_paths(write: Write) -> None:
         "topic = aws.sns.Topic('t', name='t', tags={'a': secret})\n"
         "pulumi.export('tag', topic.tags)\n"
     )
-    registration = run(program, "dev", FakeProvider(), preview=False).resources[-1].registration
+    registration = deployed(program).resources[-1].registration
     assert registration.inputs["tags"] == {"a": "s3cr3t"}
     assert registration.secret_inputs == ("tags.a",)
 
@@ -268,10 +265,10 @@ def test_change_within_the_same_second_is_run(
     program = write("pulumi.export('word', 'before')\n")
     file = program / "__main__.py"
     os.utime(file, (1_000_000_000, 1_000_000_000))
-    assert run(program, "dev", FakeProvider(), preview=False).exports == {"word": "before"}
+    assert deployed(program).exports == {"word": "before"}
     file.write_text(file.read_text().replace("before", "behind"))
     os.utime(file, (1_000_000_000, 1_000_000_000))
-    assert run(program, "dev", FakeProvider(), preview=False).exports == {"word": "behind"}
+    assert deployed(program).exports == {"word": "behind"}
 
 
 def test_disabled_default_provider_is_rejected(write: Write) -> None:
@@ -320,11 +317,6 @@ def test_folder_without_project_file_is_rejected(tmp_path: Path) -> None:
     assert failure(tmp_path).startswith(f"{tmp_path} has no Pulumi.yaml.")
 
 
-def test_encrypted_value_is_rejected(write: Write) -> None:
-    program = write("", config="  tiny:password:\n    secure: AAABBB\n")
-    assert failure(program).startswith("Pulumi.dev.yaml: tiny:password is encrypted (`secure:`)")
-
-
 @pytest.mark.parametrize(
     ("stack", "message"),
     [
@@ -370,6 +362,10 @@ def test_encrypted_value_is_rejected(write: Write) -> None:
         (
             "config:\n  size: {secure: }\n",
             "Pulumi.dev.yaml: size: `secure` has no ciphertext. Set the value with: pulumi config",
+        ),
+        (
+            "config:\n  tiny:password:\n    secure: AAABBB\n",
+            "Pulumi.dev.yaml: tiny:password is encrypted (`secure:`)",
         ),
     ],
 )
@@ -423,7 +419,7 @@ def test_values_are_read_like_the_cli(write: Write) -> None:
         project="name: tiny\nruntime: {name: python}\nconfig: {size: {default: small}}\n",
     )
     (program / "Pulumi.dev.yaml").write_text(stack)
-    run(program, "dev", FakeProvider(), preview=False)
+    deployed(program)
 
 
 def test_missing_project_setting_is_rejected(write: Write) -> None:
@@ -451,7 +447,7 @@ def test_resource_is_read_by_its_urn(write: Write) -> None:
         "    return pulumi.Output.all(again.id, again.value, again.value.is_secret())\n"
         "pulumi.export('again', pulumi.Output.unsecret(word.urn.apply(read)))\n"
     )
-    deployment = run(program, "dev", FakeProvider(), preview=False)
+    deployment = deployed(program)
     urn = "urn:pulumi:dev::tiny::aws:ssm/parameter:Parameter::word"
     assert deployment.exports == {"again": [resource(deployment, urn).id, "xyz", True]}
     assert len(deployment.resources) == 2
@@ -465,7 +461,7 @@ def test_reading_an_unknown_resource_is_an_error(write: Write) -> None:
 
 def test_program_can_require_a_version_of_the_cli(write: Write) -> None:
     program = write("pulumi.require_pulumi_version('>=3.0.0')\npulumi.export('word', 'yes')\n")
-    assert run(program, "dev", FakeProvider(), preview=False).exports == {"word": "yes"}
+    assert deployed(program).exports == {"word": "yes"}
 
 
 def test_provider_error_has_the_source_line(write: Write) -> None:

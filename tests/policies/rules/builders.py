@@ -158,6 +158,29 @@ def monitoring(**metrics: tuple[str, str]) -> list[Declared]:
     ]
 
 
+def log_group(name: str, path: str) -> Declared:
+    key = Ref("key", "arn")
+    return declared(
+        "cloudwatch.LogGroup", name, name=path, kmsKeyId=key, retentionInDays=365, tags=TAGS
+    )
+
+
+def security_rule(
+    direction: str, name: str, group: str, port: int, description: str, **peer: Any
+) -> Declared:
+    """A rule of a security group for one TCP port. direction: Ingress or Egress."""
+    return declared(
+        f"vpc.SecurityGroup{direction}Rule",
+        name,
+        securityGroupId=Ref(group),
+        description=description,
+        ipProtocol="tcp",
+        fromPort=port,
+        toPort=port,
+        **peer,
+    )
+
+
 def backed_up(*names: str) -> Declared:
     return declared("backup.Selection", "selection", resources=[Ref(name, "arn") for name in names])
 

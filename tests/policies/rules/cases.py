@@ -7,29 +7,18 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.policies.pack_process import Ref
-from tests.policies.rules import account_programs, network_programs, programs, service_programs
+from tests.policies.rules import account_programs, network_programs, programs
 from tests.policies.rules.builders import Program, declared, kms, replicated_key, roles
 
 ABSENT = "(none)"
 """The value of a removed resource, input, member or element."""
 _REFERENCE = re.compile(r"\$\{([\w-]+)(?:\.(\w+))?\}")
 """An output of another resource, by default its ID."""
-COMPLIANT: Mapping[str, Callable[[], Program]] = {
-    program.__name__: program
-    for program in (
-        kms,
-        replicated_key,
-        roles,
-        *programs.PROGRAMS,
-        *network_programs.PROGRAMS,
-        *account_programs.PROGRAMS,
-        *service_programs.PROGRAMS,
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -114,9 +103,34 @@ def patched(value: Any, change: Any) -> Any:
     return {key: member for key, member in members.items() if member != ABSENT}
 
 
-_TABLES: dict[str, list[dict[str, Any]]] = tomllib.loads(
-    (Path(__file__).parent / "cases.toml").read_text(encoding="utf-8")
-)
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
+
+
+def _declared(resources: dict[str, Any]) -> Callable[[], Program]:
+    """A program of programs.toml."""
+    base = resources.pop("extends", "nothing")
+    return lambda: changed_program(_BASES.get(base, COMPLIANT.get(base, list))(), resources)
+
+
+_BASES: Mapping[str, Callable[[], Program]] = {
+    "stack": account_programs.stack,
+    "distribution": partial(network_programs.distribution, "arn:aws:wafv2:::acl"),
+}
+COMPLIANT: dict[str, Callable[[], Program]] = {
+    program.__name__: program
+    for program in (
+        kms,
+        replicated_key,
+        roles,
+        account_programs.trail,
+        *programs.PROGRAMS,
+        *network_programs.PROGRAMS,
+    )
+}
+COMPLIANT |= {name: _declared(resources) for name, resources in _read("programs.toml").items()}
+"""Compliant programs, by name."""
+_TABLES: dict[str, list[dict[str, Any]]] = _read("cases.toml")
 VARIANTS: Mapping[str, Program] = {
     row["name"]: changed_program(base(), changes)
     for row in _TABLES.pop("compliant")

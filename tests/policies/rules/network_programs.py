@@ -1,10 +1,17 @@
 """Compliant programs with a network and its load balancer."""
 
-import json
 from typing import Any
 
 from tests.policies.pack_process import ACCOUNT, Declared, Ref
-from tests.policies.rules.builders import TAGS, declared, document, kms, monitoring
+from tests.policies.rules.builders import (
+    TAGS,
+    declared,
+    document,
+    kms,
+    log_group,
+    monitoring,
+    security_rule,
+)
 
 WORLD = "0.0.0.0/0"
 ENDPOINT_POLICY = document(
@@ -50,14 +57,7 @@ def network() -> list[Declared]:
         declared(
             "ec2.DefaultSecurityGroup", "default-group", **dict(vpc), computed={"ingress": []}
         ),
-        declared(
-            "cloudwatch.LogGroup",
-            "flow-logs",
-            name="/acme/flow",
-            kmsKeyId=Ref("key", "arn"),
-            retentionInDays=365,
-            tags=TAGS,
-        ),
+        log_group("flow-logs", "/acme/flow"),
         declared(
             "ec2.FlowLog", "flow", **vpc, trafficType="ALL", logDestination=Ref("flow-logs", "arn")
         ),
@@ -179,27 +179,19 @@ def edge() -> list[Declared]:
         ),
         declared("ec2.SecurityGroup", "gateway-group", vpcId=Ref("vpc"), description="gateway"),
         *(
-            declared(
-                "vpc.SecurityGroupIngressRule",
+            security_rule(
+                "Ingress",
                 f"from-internet-{port}",
-                securityGroupId=Ref("balancer-group"),
-                description="clients",
-                cidrIpv4="0.0.0.0/0",
-                ipProtocol="tcp",
-                fromPort=port,
-                toPort=port,
+                "balancer-group",
+                port,
+                "clients",
+                cidrIpv4=WORLD,
             )
             for port in (80, 443)
         ),
-        declared(
-            "vpc.SecurityGroupIngressRule",
-            "from-balancer",
-            securityGroupId=Ref("gateway-group"),
-            description="requests",
+        security_rule(
+            *("Ingress", "from-balancer", "gateway-group", 8080, "requests"),
             referencedSecurityGroupId=Ref("balancer-group"),
-            ipProtocol="tcp",
-            fromPort=8080,
-            toPort=8080,
         ),
         declared(
             "lb.LoadBalancer",
@@ -245,16 +237,7 @@ def edge() -> list[Declared]:
                 }
             ],
         ),
-        declared(
-            "vpc.SecurityGroupEgressRule",
-            "to-cores",
-            securityGroupId=Ref("gateway-group"),
-            description="Cores",
-            ipProtocol="tcp",
-            fromPort=443,
-            toPort=443,
-            cidrIpv4=WORLD,
-        ),
+        security_rule("Egress", "to-cores", "gateway-group", 443, "Cores", cidrIpv4=WORLD),
         declared(
             "lb.TargetGroup",
             "targets",
@@ -390,42 +373,6 @@ def distribution(web_acl: Ref | str) -> list[Declared]:
     ]
 
 
-def network_balancer() -> list[Declared]:
-    """A Network Load Balancer with a TCP listener for an encrypted protocol."""
-    return [
-        declared(
-            "lb.LoadBalancer",
-            "tcp-balancer",
-            loadBalancerType="network",
-            internal=False,
-            subnets=["subnet-1", "subnet-2"],
-            enableDeletionProtection=True,
-            accessLogs={"enabled": True, "bucket": "acme-sink"},
-            tags=TAGS,
-        ),
-        declared(
-            "lb.Listener",
-            "tcp",
-            loadBalancerArn=Ref("tcp-balancer", "arn"),
-            protocol="TCP",
-            port=443,
-        ),
-        declared(
-            "cloudwatch.MetricAlarm",
-            "tcp-alarm",
-            namespace="AWS/NetworkELB",
-            metricName="UnHealthyHostCount",
-            dimensions={"LoadBalancer": Ref("tcp-balancer")},
-            alarmActions=[f"arn:aws:sns:eu-west-1:{ACCOUNT}:alarms"],
-        ),
-        declared(
-            "cloudwatch.Dashboard",
-            "dashboard",
-            dashboardBody=json.dumps({"widgets": [{"metrics": ["AWS/NetworkELB"]}]}),
-        ),
-    ]
-
-
 def interface_endpoint() -> list[Declared]:
     return [
         *network(),
@@ -442,4 +389,4 @@ def interface_endpoint() -> list[Declared]:
     ]
 
 
-PROGRAMS = (network, edge, cloudfront, network_balancer, interface_endpoint)
+PROGRAMS = (network, edge, cloudfront, interface_endpoint)

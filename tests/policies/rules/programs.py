@@ -15,24 +15,47 @@ from tests.policies.rules.builders import (
     declared,
     document,
     kms,
+    log_group,
     monitoring,
     roles,
+    security_rule,
     tls_only,
 )
 from tests.policies.rules.network_programs import cloudfront, network
 
-_INSTANCE: dict[str, Any] = {
+_DATABASE: dict[str, Any] = {
     "port": 5433,
-    "caCertIdentifier": "rds-ca-rsa2048-g1",
     "copyTagsToSnapshot": True,
+    "storageEncrypted": True,
+    "kmsKeyId": Ref("key", "arn"),
+    "iamDatabaseAuthenticationEnabled": True,
+    "vpcSecurityGroupIds": [Ref("database-group")],
+    "tags": TAGS,
+}
+"""Properties of databases, read replicas and clusters."""
+_INSTANCE = {
+    **_DATABASE,
+    "caCertIdentifier": "rds-ca-rsa2048-g1",
     "monitoringInterval": 30,
     "performanceInsightsEnabled": True,
     "performanceInsightsKmsKeyId": Ref("key", "arn"),
     "publiclyAccessible": False,
-    "storageEncrypted": True,
-    "kmsKeyId": Ref("key", "arn"),
+    "multiAz": True,
+    "parameterGroupName": Ref("parameters", "name"),
+    "enabledCloudwatchLogsExports": ["postgresql", "upgrade"],
+    "autoMinorVersionUpgrade": True,
 }
 """Properties of a database and its read replica."""
+_PRIMARY = {
+    "backupRetentionPeriod": 35,
+    "deleteAutomatedBackups": False,
+    "deletionProtection": True,
+    "skipFinalSnapshot": False,
+    "dbSubnetGroupName": Ref("database-subnets", "name"),
+    "manageMasterUserPassword": True,
+    "masterUserSecretKmsKeyId": Ref("key", "arn"),
+}
+"""Properties of a database and of a cluster."""
 
 
 def ephemeral() -> list[Declared]:
@@ -212,14 +235,7 @@ def ecs() -> list[Declared]:
     return [
         *network(),
         *roles(),
-        declared(
-            "cloudwatch.LogGroup",
-            "gateway-logs",
-            name="/acme/gateway",
-            kmsKeyId=Ref("key", "arn"),
-            retentionInDays=365,
-            tags=TAGS,
-        ),
+        log_group("gateway-logs", "/acme/gateway"),
         declared(
             "cloudwatch.LogDataProtectionPolicy",
             "gateway-logs-masking",
@@ -315,15 +331,9 @@ def rds() -> list[Declared]:
         *network(),
         declared("ec2.SecurityGroup", "gateway-group", vpcId=Ref("vpc"), description="gateway"),
         declared("ec2.SecurityGroup", "database-group", vpcId=Ref("vpc"), description="database"),
-        declared(
-            "vpc.SecurityGroupIngressRule",
-            "from-gateway",
-            securityGroupId=Ref("database-group"),
-            description="queries",
+        security_rule(
+            *("Ingress", "from-gateway", "database-group", 5432, "queries"),
             referencedSecurityGroupId=Ref("gateway-group"),
-            ipProtocol="tcp",
-            fromPort=5432,
-            toPort=5432,
         ),
         declared(
             "rds.SubnetGroup",
@@ -344,34 +354,14 @@ def rds() -> list[Declared]:
             engine="postgres",
             username="acme_owner",
             **_INSTANCE,
-            backupRetentionPeriod=35,
-            deleteAutomatedBackups=False,
-            multiAz=True,
-            deletionProtection=True,
-            skipFinalSnapshot=False,
-            iamDatabaseAuthenticationEnabled=True,
-            parameterGroupName=Ref("parameters", "name"),
-            dbSubnetGroupName=Ref("database-subnets", "name"),
-            vpcSecurityGroupIds=[Ref("database-group")],
-            enabledCloudwatchLogsExports=["postgresql", "upgrade"],
-            autoMinorVersionUpgrade=True,
-            manageMasterUserPassword=True,
-            masterUserSecretKmsKeyId=Ref("key", "arn"),
-            tags=TAGS,
+            **_PRIMARY,
         ),
         declared(
             "rds.Instance",
             "read-replica",
             replicateSourceDb=Ref("database"),
             **_INSTANCE,
-            multiAz=True,
             skipFinalSnapshot=True,
-            iamDatabaseAuthenticationEnabled=True,
-            parameterGroupName=Ref("parameters", "name"),
-            vpcSecurityGroupIds=[Ref("database-group")],
-            enabledCloudwatchLogsExports=["postgresql", "upgrade"],
-            autoMinorVersionUpgrade=True,
-            tags=TAGS,
         ),
         *(
             declared(
@@ -454,14 +444,7 @@ def watch() -> list[Declared]:
             "main",
             {"region": "eu-west-1", "allowedAccountIds": f'["{ACCOUNT}"]'},
         ),
-        declared(
-            "cloudwatch.LogGroup",
-            "trail-logs",
-            name="/acme/trail",
-            kmsKeyId=Ref("key", "arn"),
-            retentionInDays=365,
-            tags=TAGS,
-        ),
+        log_group("trail-logs", "/acme/trail"),
         declared(
             "cloudtrail.Trail",
             "trail",
@@ -519,22 +502,10 @@ def aurora() -> list[Declared]:
         "aurora",
         engine="aurora-postgresql",
         masterUsername="acme_owner",
-        port=5433,
-        copyTagsToSnapshot=True,
-        storageEncrypted=True,
-        kmsKeyId=Ref("key", "arn"),
-        backupRetentionPeriod=35,
-        deleteAutomatedBackups=False,
-        deletionProtection=True,
-        skipFinalSnapshot=False,
-        iamDatabaseAuthenticationEnabled=True,
+        **_DATABASE,
+        **_PRIMARY,
         dbClusterParameterGroupName=Ref("cluster-parameters", "name"),
-        dbSubnetGroupName=Ref("database-subnets", "name"),
-        vpcSecurityGroupIds=[Ref("database-group")],
         enabledCloudwatchLogsExports=["postgresql"],
-        manageMasterUserPassword=True,
-        masterUserSecretKmsKeyId=Ref("key", "arn"),
-        tags=TAGS,
     )
     parameters = declared(
         "rds.ClusterParameterGroup",
