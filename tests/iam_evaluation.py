@@ -19,6 +19,10 @@ _SUPPORTED = frozenset(
     {"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
 )
 RawDocument = Mapping[str, Any]
+ALLOW_ALL: RawDocument = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+}
 
 _CONNECTIONS = ("elasticache:Connect", "rds-db:connect")
 """Actions whose requests have only a few global condition keys, not `aws:RequestedRegion`

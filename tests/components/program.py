@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from gatehouse_policies.program.invokes import invoke
 from gatehouse_policies.program.runner import run as run_program
-from gatehouse_policies.program.types import Registration
+from gatehouse_policies.program.types import Deployment, Registration
 
 from sandbox.errors import SandboxError
 from tests.components.settings.stack_settings import CORE, raw_settings
@@ -124,35 +124,26 @@ RESTORED: dict[str, Any] = {
 """Changes to the settings of prod: a stack that replaces the stack `lost`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A registered resource."""
-
-    type: str
-    name: str
-    inputs: dict[str, Any]
-    protect: bool
-    retain: bool
-    deleted_with: str
-    provider: str
-    parent: str
-    ignored: tuple[str, ...]
-    urn: str
-    dependencies: tuple[str, ...]
-
-
 @dataclass(frozen=True)
 class Program:
     """Resources and exports of one run."""
 
-    resources: list[Resource] = field(default_factory=list)
-    exports: dict[str, Any] = field(default_factory=dict)
+    resources: list[Registration]
+    exports: dict[str, Any]
 
-    def of_type(self, kind: str) -> list[Resource]:
+    @classmethod
+    def of(cls, deployment: Deployment) -> "Program":
+        return cls([row.registration for row in deployment.resources], deployment.exports)
+
+    def of_type(self, kind: str) -> list[Registration]:
         """The resources of a type such as `kms/key:Key`."""
         return [resource for resource in self.resources if resource.type == f"aws:{kind}"]
 
-    def get(self, kind: str, name: str) -> Resource:
+    def inputs(self, kind: str) -> dict[str, dict[str, Any]]:
+        """The inputs of the resources of a type, by name."""
+        return {resource.name: resource.inputs for resource in self.of_type(kind)}
+
+    def get(self, kind: str, name: str) -> Registration:
         """The resource of a type with this name."""
         (resource,) = (resource for resource in self.of_type(kind) if resource.name == name)
         return resource
@@ -183,9 +174,7 @@ class Program:
 
     def alarms(self) -> dict[str, dict[str, Any]]:
         """The inputs of every metric alarm, keyed by resource name."""
-        return {
-            alarm.name: alarm.inputs for alarm in self.of_type("cloudwatch/metricAlarm:MetricAlarm")
-        }
+        return self.inputs("cloudwatch/metricAlarm:MetricAlarm")
 
     def documents(self) -> list[tuple[str, dict[str, Any]]]:
         """Every policy document with the name of its resource. Raises an error if a document is not
@@ -231,9 +220,7 @@ def run_as(
     """
     write_stack(stack, folder, environment=environment, changes=changes)
     deployment = run_program(folder, stack, _Provider(preview=False), preview=False)
-    return Program(
-        [_resource(resource.registration) for resource in deployment.resources], deployment.exports
-    )
+    return Program.of(deployment)
 
 
 def write_stack(
@@ -257,25 +244,7 @@ def run_with(stack: str, settings: str, preview: bool) -> Program:
     deployment = run_program(
         ROOT, stack, _Provider(preview), preview=preview, config={"gatehouse:settings": settings}
     )
-    return Program(
-        [_resource(resource.registration) for resource in deployment.resources], deployment.exports
-    )
-
-
-def _resource(registration: Registration) -> Resource:
-    return Resource(
-        type=registration.type,
-        name=registration.name,
-        inputs=registration.inputs,
-        protect=registration.protect,
-        retain=registration.retain_on_delete,
-        deleted_with=registration.deleted_with,
-        provider=registration.provider,
-        parent=registration.parent,
-        ignored=registration.ignore_changes,
-        urn=registration.urn,
-        dependencies=registration.dependencies,
-    )
+    return Program.of(deployment)
 
 
 @cache
@@ -285,9 +254,7 @@ def run_account(settings: str) -> Program:
     deployment = run_program(
         ROOT / "account", "main", _Provider(preview=False), preview=False, config=config
     )
-    return Program(
-        [_resource(resource.registration) for resource in deployment.resources], deployment.exports
-    )
+    return Program.of(deployment)
 
 
 class _Provider:

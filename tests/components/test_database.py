@@ -65,9 +65,11 @@ def test_updates_reach_staging_before_prod_and_do_not_replace_the_cache() -> Non
         database = run(stack).get("rds/instance:Instance", "database").inputs
         assert cache.inputs["maintenanceWindow"] == database["maintenanceWindow"]
         assert cache.inputs["autoMinorVersionUpgrade"] is True
-        assert cache.ignored == ("engineVersion",)
+        assert cache.ignore_changes == ("engineVersion",)
         windows[stack] = database["maintenanceWindow"]
     assert windows["staging"] == "tue:03:30-tue:04:30"
     assert windows["prod"] == "wed:03:30-wed:04:30"
     upgraded = run("dev", changes=OPTIONS)
-    assert upgraded.get("elasticache/replicationGroup:ReplicationGroup", "cache").ignored == ()
+    assert (
+        upgraded.get("elasticache/replicationGroup:ReplicationGroup", "cache").ignore_changes == ()
+    )

@@ -13,7 +13,7 @@ from components.settings.loader import parse
 from components.stack import Stack
 from tests.components.program import POLICY_CHARACTERS_MAX, run
 from tests.components.settings.stack_settings import STACKS, raw_settings
-from tests.iam_evaluation import Call, Effect, decide
+from tests.iam_evaluation import ALLOW_ALL, Call, Effect, RawDocument, decide
 
 
 def pipeline(stack: str, changes: dict[str, Any]) -> Delivery:
@@ -50,10 +50,6 @@ NEW = {"aws:RequestTag/Project": "gatehouse", "aws:RequestTag/Environment": "pro
 RECORD_NAMES = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
 ZONE = "arn:aws:route53:::hostedzone/Z1"
 BOUNDED = {"iam:PermissionsBoundary": NAMES.boundary_arn}
-EVERYTHING = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-}
 ADMINISTRATOR_ARN = "arn:aws:iam::aws:policy/AdministratorAccess"
 TRAIL = NAMES.bucket_arn("trail")
 STATE = "arn:aws:s3:::gatehouse-state"
@@ -63,7 +59,7 @@ REPOSITORY = NAMES.arn("ecr", "repository/gatehouse-prod-runtime")
 
 
 def effect(
-    role: str, action: str, resource: str = "*", *more: dict[str, Any], **context: str
+    role: str, action: str, resource: str = "*", *more: RawDocument, **context: str
 ) -> Effect:
     """The effect of a call by a pipeline role. `more`: additional policies that are attached to the
     role.
@@ -327,7 +323,7 @@ def test_role_can_only_take_actions_of_its_job(
 )
 @pytest.mark.parametrize("role", [PREVIEW, DEPLOY, IMAGE])
 def test_boundary_limits_administrator_policy(role: str, action: str) -> None:
-    assert effect(role, action, "*", EVERYTHING, **IN_REGION) is not Effect.ALLOWED
+    assert effect(role, action, "*", ALLOW_ALL, **IN_REGION) is not Effect.ALLOWED
 
 
 def test_preview_policies_contain_read_actions_only() -> None:

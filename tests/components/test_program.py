@@ -84,7 +84,7 @@ def test_stateful_resources_follow_protection_settings(stack: str, protected: bo
     resources = run(stack).resources
     stateful = [resource for resource in resources if resource.type in STATEFUL]
     assert {resource.type for resource in stateful} >= set(STATEFUL) - UNUSED
-    assert {(resource.protect, resource.retain) for resource in stateful} == {
+    assert {(resource.protect, resource.retain_on_delete) for resource in stateful} == {
         (protected, protected)
     }
     assert {resource.type for resource in resources if resource.protect} - set(STATEFUL) == (

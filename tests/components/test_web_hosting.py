@@ -188,9 +188,7 @@ def test_missing_web_ui_is_reported(tmp_path: Any) -> None:
 
 
 def test_load_balancer_of_the_console_is_internal() -> None:
-    balancers = {
-        item.name: item.inputs for item in program().of_type("lb/loadBalancer:LoadBalancer")
-    }
+    balancers = program().inputs("lb/loadBalancer:LoadBalancer")
     assert {name: item["internal"] for name, item in balancers.items()} == {
         "edge": False,
         "origin": True,

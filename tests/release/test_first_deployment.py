@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -85,36 +86,44 @@ def test_name_servers_are_printed_before_the_certificate_is_awaited(
     assert bool(printed) == bool(message)
 
 
-def test_targets_of_the_guide_create_registry_and_hosted_zone() -> None:
+@pytest.mark.parametrize(
+    ("page", "zone"),
+    [("guides/deploy", {"aws:route53/zone:Zone"}), ("runbooks/recovery", set[str]())],
+)
+@pytest.mark.parametrize(
+    ("stack", "changes"),
+    [
+        ("dev", {}),
+        ("prod", {"delivery": {"repository": "example/gatehouse", "state_bucket": "state"}}),
+    ],
+    ids=["without a pipeline", "with a pipeline"],
+)
+def test_targets_of_the_first_update_include_what_they_require(
+    page: str, zone: set[str], stack: str, changes: dict[str, Any]
+) -> None:
     """The engine rejects a target whose parent, provider or dependency does not exist and is not a
     target.
     """
-    guide = (ROOT / "docs" / "guides" / "deploy.md").read_text(encoding="utf-8")
     patterns = [
         re.escape(target).replace(r"\*\*", ".*")
-        for target in re.findall(r"--target '([^']+)'", guide)
+        for target in re.findall(
+            r"--target '([^']+)'", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        )
     ]
-    assert len(patterns) >= 8
-    resources = run("dev").resources
+    assert len(patterns) >= 7
     targets = {
-        r.urn: r for r in resources if any(re.fullmatch(pattern, r.urn) for pattern in patterns)
+        resource.urn: resource
+        for resource in run(stack, changes=changes).resources
+        if any(re.fullmatch(pattern, resource.urn) for pattern in patterns)
     }
     types = {resource.type for resource in targets.values()}
-    assert {
-        "aws:ecr/repository:Repository",
-        "aws:route53/zone:Zone",
-        "aws:kms/key:Key",
-        "aws:iam/role:Role",
-    } <= types
-    assert (
-        types
-        & {
-            "aws:rds/instance:Instance",
-            "aws:ecs/service:Service",
-            "aws:acm/certificateValidation:CertificateValidation",
-        }
-        == set()
-    )
+    created = {"aws:ecr/repository:Repository", "aws:kms/key:Key", "aws:iam/role:Role"}
+    assert created | zone <= types
+    assert not types & {
+        "aws:rds/instance:Instance",
+        "aws:ecs/service:Service",
+        "aws:acm/certificateValidation:CertificateValidation",
+    }
     for resource in targets.values():
         required = {
             *resource.dependencies,

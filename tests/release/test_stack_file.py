@@ -14,14 +14,6 @@ SETTINGS = "config:\n  gatehouse:settings:\n"
     ("text", "message"),
     [
         ("config:\n\tgatehouse:settings: 1\n", "Pulumi.dev.yaml:2: not valid YAML: "),
-        (
-            "config: {}\nconfig: {}\n",
-            (
-                "Pulumi.dev.yaml:2: not valid YAML: the key 'config' is set twice; delete one of "
-                "the lines"
-            ),
-        ),
-        ("Config:\n", "Pulumi.dev.yaml: unknown key 'Config'. Write `config:`."),
         ("", "Pulumi.dev.yaml has no gatehouse:settings"),
         ("- config\n", "Pulumi.dev.yaml: expected a mapping at the top level"),
         (

@@ -4,9 +4,8 @@ make.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from tests.iam_evaluation import Call, Effect, decide
+from tests.iam_evaluation import ALLOW_ALL, Call, Effect, decide
 from tools.docs.iam_documents import NAMES, SETTINGS, documents
 
 ALLOWED, IMPLICIT_DENY, EXPLICIT_DENY = Effect.ALLOWED, Effect.NOT_ALLOWED, Effect.DENIED
@@ -14,10 +13,6 @@ OTHER_ACCOUNT = "999999999999"
 ADMINISTRATOR = f"arn:aws:iam::{NAMES.account}:role/administrator"
 OTHER_ACCOUNT_ROLE = f"arn:aws:iam::{OTHER_ACCOUNT}:role/stranger"
 OPERATOR: str = SETTINGS["secrets"]["operators"][0]
-ALLOW_ALL: dict[str, Any] = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,11 @@
 import pytest
 from gatehouse_policies.analysis.iam.grammar import raw_statements
 
-from tests.iam_evaluation import Call, decide
+from tests.iam_evaluation import ALLOW_ALL, Call, decide
 from tests.permission_reasons import granted, reasons
 from tests.repository.iam_cases import REQUESTS
 from tests.repository.iam_requests import (
     ADMINISTRATOR,
-    ALLOW_ALL,
     OTHER_ACCOUNT_ROLE,
     Request,
     decision,

@@ -67,18 +67,21 @@ def test_guards_stay_in_aws() -> None:
     """The provider would disable the guards, and delete the findings of the detectors."""
     program = account(guards=True)
     assert {row.type for row in guards(program).values()} == GUARD_TYPES
-    assert [key for key, row in guards(program).items() if not row.retain] == []
+    assert [key for key, row in guards(program).items() if not row.retain_on_delete] == []
     buckets = [
         row
         for row in program.resources
         if row.type in ("aws:s3/bucket:Bucket", "aws:s3/bucketPolicy:BucketPolicy")
     ]
-    assert [(row.protect, row.retain) for row in buckets] == [(True, True)] * 2
+    assert [(row.protect, row.retain_on_delete) for row in buckets] == [(True, True)] * 2
 
 
 def test_backup_preferences_of_other_services_are_not_changed() -> None:
     settings = account(guards=True).get("backup/regionSettings:RegionSettings", "guards")
-    assert settings.ignored == ("resourceTypeOptInPreference", "resourceTypeManagementPreference")
+    assert settings.ignore_changes == (
+        "resourceTypeOptInPreference",
+        "resourceTypeManagementPreference",
+    )
 
 
 def test_config_recorder_uses_the_shared_role_and_its_bucket() -> None:

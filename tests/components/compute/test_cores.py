@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.components.edge.waf import BROWSER, Request, WebAcl
-from tests.components.program import CORES_DOMAIN, OPTIONS, ZONE, Program, run
+from tests.components.program import CLIENT_SECRET, CORES_DOMAIN, OPTIONS, ZONE, Program, run
 from tests.components.settings.stack_settings import CORE
 
 TOKEN = CORE["token_secret_arn"]
@@ -58,11 +58,12 @@ def test_core_has_no_public_address() -> None:
 
 
 @pytest.mark.requirement("ECS-14", "CG-18")
-def test_key_of_core_is_decrypted_for_core_only() -> None:
+@pytest.mark.parametrize(("secret", "process"), [(TOKEN, "core-files"), (CLIENT_SECRET, "console")])
+def test_secret_of_a_process_is_decrypted_for_it_only(secret: str, process: str) -> None:
     key = program().statements("kms/key:Key", "secrets")
-    decrypt = [s for s in key.values() if TOKEN in str(s.get("Condition"))]
+    decrypt = [s for s in key.values() if secret in str(s)]
     assert [s["Principal"]["AWS"] for s in decrypt] == [
-        ["arn:aws:iam::123456789012:role/gatehouse-dev-core-files-execution"]
+        [f"arn:aws:iam::123456789012:role/gatehouse-dev-{process}-execution"]
     ]
 
 
@@ -84,7 +85,7 @@ def test_cores_have_host_names() -> None:
     validation = program().get("acm/certificateValidation:CertificateValidation", "certificate")
     names = {certificate["domainName"], *certificate["subjectAlternativeNames"]}
     assert len(validation.inputs["validationRecordFqdns"]) == len(names)
-    records = {item.name: item.inputs for item in program().of_type("route53/record:Record")}
+    records = program().inputs("route53/record:Record")
     assert records["cores"]["name"] == wildcard
     assert records["cores"]["aliases"] == records["gateway"]["aliases"]
     rules = {

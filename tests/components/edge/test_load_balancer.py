@@ -37,7 +37,7 @@ def test_waf_limits_requests_per_service(stack: str, service: str) -> None:
 
 
 def test_metrics_path_returns_404_before_other_rules() -> None:
-    rules = {a.name: a.inputs for a in run("prod").of_type("lb/listenerRule:ListenerRule")}
+    rules = run("prod").inputs("lb/listenerRule:ListenerRule")
     assert rules["metrics"]["priority"] < min(
         rules[f"forward-{service}"]["priority"] for service in ("gateway", "console", "sharing")
     )

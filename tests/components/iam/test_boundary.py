@@ -9,21 +9,20 @@ from components.iam.roles import boundary_policy
 from components.naming import Naming
 from tests.components.program import POLICY_CHARACTERS_MAX, run
 from tests.components.settings.stack_settings import STACKS
-from tests.iam_evaluation import Call, Effect, decide
+from tests.iam_evaluation import ALLOW_ALL, Call, Effect, RawDocument, decide
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 HOME = {"aws:RequestedRegion": NAMES.region}
-EVERYTHING = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-}
 
 
 def effect(
-    action: str, context: dict[str, Any] = HOME, identity: dict[str, Any] = EVERYTHING
+    action: str,
+    context: dict[str, Any] = HOME,
+    identity: RawDocument = ALLOW_ALL,
+    resource: str = "*",
 ) -> Effect:
     """The effect of a call by a role with this identity policy and the boundary."""
-    call = Call(NAMES.role_arn("gateway-task"), action, "*", context)
+    call = Call(NAMES.role_arn("gateway-task"), action, resource, context)
     return decide(call, identity=[identity], limits=[boundary_policy([NAMES.region])])
 
 
@@ -45,7 +44,7 @@ def test_boundary_allows_every_granted_action(stack: str) -> None:
         action
         for action, resource in granted
         if not decide(
-            Call(NAMES.role_arn("x"), action, resource, HOME), identity=[EVERYTHING], limits=limits
+            Call(NAMES.role_arn("x"), action, resource, HOME), identity=[ALLOW_ALL], limits=limits
         ).allowed
     }
     assert not_allowed == set()
@@ -80,21 +79,21 @@ def test_boundary_denies_action_of_administrator(action: str) -> None:
 @pytest.mark.parametrize(
     ("action", "region", "identity", "expected"),
     [
-        ("s3:PutObject", NAMES.region, EVERYTHING, Effect.ALLOWED),
-        ("s3:PutObject", "us-east-1", EVERYTHING, Effect.NOT_ALLOWED),
+        ("s3:PutObject", NAMES.region, ALLOW_ALL, Effect.ALLOWED),
+        ("s3:PutObject", "us-east-1", ALLOW_ALL, Effect.NOT_ALLOWED),
         (
             "s3:PutObject",
             NAMES.region,
             {"Version": "2012-10-17", "Statement": []},
             Effect.NOT_ALLOWED,
         ),
-        ("ec2:RunInstances", NAMES.region, EVERYTHING, Effect.NOT_ALLOWED),
-        ("dynamodb:DeleteTable", NAMES.region, EVERYTHING, Effect.NOT_ALLOWED),
+        ("ec2:RunInstances", NAMES.region, ALLOW_ALL, Effect.NOT_ALLOWED),
+        ("dynamodb:DeleteTable", NAMES.region, ALLOW_ALL, Effect.NOT_ALLOWED),
     ],
     ids=["used", "other region", "no identity policy", "unused", "deletion"],
 )
 def test_boundary_limits_to_used_actions_and_regions(
-    action: str, region: str, identity: dict[str, Any], expected: Effect
+    action: str, region: str, identity: RawDocument, expected: Effect
 ) -> None:
     assert effect(action, {"aws:RequestedRegion": region}, identity) is expected
 
@@ -102,13 +101,9 @@ def test_boundary_limits_to_used_actions_and_regions(
 @pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize("action", ["rds-db:connect", "elasticache:Connect"])
 def test_boundary_allows_connections_in_the_regions_of_the_stack(action: str) -> None:
-    service, role = action.partition(":")[0], NAMES.role_arn("gateway-task")
+    service = action.partition(":")[0]
     effects = [
-        decide(
-            Call(role, action, NAMES.in_region(region).arn(service, "x"), HOME),
-            identity=[EVERYTHING],
-            limits=[boundary_policy([NAMES.region])],
-        )
+        effect(action, resource=NAMES.in_region(region).arn(service, "x"))
         for region in (NAMES.region, "us-east-1")
     ]
     assert effects == [Effect.ALLOWED, Effect.NOT_ALLOWED]

@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import pytest
 from gatehouse.core.errors import GatehouseError, Unavailable
@@ -18,10 +17,6 @@ from gatehouse.platform.tracing.context import RequestTrace
 from components.monitoring import log_alarms
 from tests.components.monitoring.alarm_evaluation import alarm_states, matches
 from tests.components.program import run
-
-
-def resource_inputs(stack: str, kind: str) -> dict[str, dict[str, Any]]:
-    return {a.name: a.inputs for a in run(stack).of_type(kind)}
 
 
 def test_filter_patterns_are_within_cloudwatch_limits() -> None:
@@ -147,7 +142,7 @@ async def test_failed_deletions_are_counted(job: str, alarms: set[str]) -> None:
     ("stack", "process"), [("dev", "console"), ("staging", "sharing"), ("prod", "console")]
 )
 def test_link_alarms_follow_the_form_of_the_service(stack: str, process: str) -> None:
-    filters = resource_inputs(stack, "cloudwatch/logMetricFilter:LogMetricFilter")
+    filters = run(stack).inputs("cloudwatch/logMetricFilter:LogMetricFilter")
     for name in ("links-denied", "links-locked"):
         assert filters[name]["logGroupName"] == f"/gatehouse/{stack}/{process}"
         assert run(stack).alarms()[name]["treatMissingData"] == "notBreaching"

@@ -1,16 +1,6 @@
-"""Alarms of the synthetic probe, and a stack without it."""
+"""A stack without the synthetic probe."""
 
 from tests.components.program import CLOSED, run
-
-
-def test_probe_alarm_does_not_roll_back_deployments() -> None:
-    program = run("prod")
-    assert not [
-        a
-        for s in program.of_type("ecs/service:Service")
-        for a in s.inputs["alarms"]["alarmNames"]
-        if "unreachable" in a
-    ]
 
 
 def test_interval_0_disables_the_probe() -> None:

@@ -2,11 +2,9 @@
 the permissions and network rules.
 """
 
-import json
 import re
 
 from tests.components.program import (
-    CLIENT_SECRET,
     CLOSED,
     LEGACY_FILES,
     OPTIONS,
@@ -49,16 +47,6 @@ def test_console_gets_settings_of_external_systems() -> None:
     assert program.variables("console")["GATEHOUSE_NOTIFICATION_TOPIC"] == TOPIC
     assert not [
         name for name in program.variables("gateway") if re.search("OIDC|LEGACY|NOTIFICATION", name)
-    ]
-
-
-def test_client_secret_is_decrypted_for_console_only() -> None:
-    key = with_options().policy("kms/key:Key", "secrets")
-    (statement,) = (
-        statement for statement in key["Statement"] if CLIENT_SECRET in json.dumps(statement)
-    )
-    assert statement["Principal"]["AWS"] == [
-        "arn:aws:iam::123456789012:role/gatehouse-dev-console-execution"
     ]
 
 

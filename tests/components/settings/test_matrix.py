@@ -15,6 +15,7 @@ from zlib import crc32
 
 import pytest
 from gatehouse_policies.analysis.iam.grammar import parse as parse_policy
+from gatehouse_policies.program.types import Registration
 from pydantic import BeforeValidator
 
 from components.delivery.deploy_permissions import GLOBAL_REGION, Delivery
@@ -35,7 +36,6 @@ from tests.components.program import (
     RECOVERY,
     RESTORED,
     Program,
-    Resource,
     run,
 )
 from tests.components.settings.stack_settings import raw_settings
@@ -229,7 +229,7 @@ def unreadable_environments(program: Program, stack: Stack) -> Iterator[str]:
                 yield f"{name} for {context}"
 
 
-def called_actions(program: Program) -> Iterator[tuple[str, Resource]]:
+def called_actions(program: Program) -> Iterator[tuple[str, Registration]]:
     """The actions of the calls with which the provider reads and changes each resource."""
     texts: dict[str, str] = tomllib.loads(ACTIONS.read_text(encoding="utf-8"))
     for resource in program.resources:

@@ -89,37 +89,20 @@ def messages(diagnostics: list[Diagnostic], rule: str) -> list[str]:
     return [row.message for row in diagnostics if row.rule == rule]
 
 
-@pytest.fixture(scope="module")
-def diagnostics(tmp_path_factory: pytest.TempPathFactory, project: Project) -> list[Diagnostic]:
-    return analyze(write_pack(tmp_path_factory.mktemp("diagnostics"), PACK), project, deployment())
-
-
-def test_rule_gets_options_parent_and_provider(diagnostics: list[Diagnostic]) -> None:
-    assert messages(diagnostics, "T-RESOURCE") == [
-        f"data protect=True parent={STACK} region=eu-west-1"
-    ]
-
-
-def test_rule_gets_secret_input_unwrapped(diagnostics: list[Diagnostic]) -> None:
-    assert messages(diagnostics, "T-SECRET") == ["is pass"]
-
-
-def test_stack_rule_gets_property_dependencies(diagnostics: list[Diagnostic]) -> None:
-    assert (
-        next(row.message for row in diagnostics if row.rule == "T-STACK" and row.urn == BLOCK)
-        == "protects data"
-    )
-
-
-def test_stack_rule_gets_the_stack_with_exports(
-    diagnostics: list[Diagnostic],
-) -> None:
-    whole = next(row for row in diagnostics if row.rule == "T-STACK" and row.urn == STACK)
-    assert whole.message == "4 resources, exports {'size': 1.0}"
-
-
-def test_unknown_value_stays_unknown(diagnostics: list[Diagnostic]) -> None:
-    assert "can't run policy 'T-UNKNOWN'" in messages(diagnostics, "T-UNKNOWN")[0]
+def test_rules_get_what_the_engine_passes(tmp_path: Path, project: Project) -> None:
+    """Options, parent and provider, an unwrapped secret, an unknown value, property dependencies,
+    and the stack with its exports.
+    """
+    rows = analyze(write_pack(tmp_path, PACK), project, deployment())
+    found = {(row.rule, row.urn): row.message for row in rows}
+    assert len(found) == len(rows)
+    assert "can't run policy 'T-UNKNOWN'" in found.pop(("T-UNKNOWN", BLOCK))
+    assert found == {
+        ("T-RESOURCE", BUCKET): f"data protect=True parent={STACK} region=eu-west-1",
+        ("T-SECRET", BUCKET): "is pass",
+        ("T-STACK", BLOCK): "protects data",
+        ("T-STACK", STACK): "4 resources, exports {'size': 1.0}",
+    }
 
 
 def test_changed_levels_override_those_of_the_pack(tmp_path: Path, project: Project) -> None:

@@ -15,12 +15,11 @@ from gatehouse_policies.engine.rule import Level
 from gatehouse_policies.lists import ALLOWED_REGIONS, REQUIRED_TAGS
 from gatehouse_policies.program import types
 
-from tests.components.program import run, serverless
+from tests.components.program import RESTORED, run, serverless
 from tests.components.settings.stack_settings import DELIVERY, raw_settings
 from tools.docs.deployments import deployed
 
 ADVISORY = {"GH-RDS-014", "GH-S3-017", "GH-TAG-002"}
-ARN = "arn:aws:{}:eu-west-1:123456789012"
 FORMS = pytest.mark.parametrize("form", ["container", "serverless", "options", "restored"])
 SETTINGS = {
     "container": "",
@@ -38,20 +37,7 @@ SETTINGS = {
             },
         )
     ),
-    "restored": json.dumps(
-        raw_settings(
-            "prod",
-            {
-                "existing_resources.zone_id": "Z0123456789ABCDEFGHIJ",
-                "recovery.restore": {
-                    "stack": "old",
-                    "database_backups_arn": f"{ARN.format('rds')}:auto-backup:ab-1",
-                    "database_key_arn": f"{ARN.format('kms')}:key/mrk-{'0' * 32}",
-                    "secrets_key_arn": f"{ARN.format('kms')}:key/mrk-{'1' * 32}",
-                },
-            },
-        )
-    ),
+    "restored": json.dumps(raw_settings("prod", RESTORED)),
 }
 
 

@@ -100,14 +100,3 @@ def test_commands_of_the_guide_are_valid() -> None:
     assert len(commands) >= 10
     for command in commands:
         parser().parse_args(command.split())
-
-
-def test_links_of_the_guide_exist() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", GUIDE)
-    assert links
-    missing = [
-        link
-        for link in links
-        if not link.startswith("https://") and not (ROOT / "docs" / "guides" / link).exists()
-    ]
-    assert missing == []

@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from sandbox.emulator.server import Emulator
 from sandbox.local import servers
 from sandbox.paths import REPOSITORY
 from tests import processes, requires, runbooks
-from tests.components.program import run
 from tests.runbooks import (
     BLOCK,
     COPIES,
@@ -168,27 +166,6 @@ def test_objects_are_restored(terminal: Terminal) -> None:
     moment = {"time, such as 2026-01-10T12:00:00+00:00": "2020-01-01T00:00:00+00:00"}
     assert terminal.run(OBJECTS, {"bucket": "data", **moment}) == "(0, 1)\n"
     assert "Contents" not in s3.list_objects_v2(Bucket="data")
-
-
-@pytest.mark.parametrize("page", ["guides/deploy", "runbooks/recovery"])
-def test_targets_of_the_first_update_include_their_dependencies(page: str) -> None:
-    text = (REPOSITORY / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    (command,) = [row for row in BLOCK.findall(text) if "--target '" in row]
-    patterns = re.findall(r"--target '([^']+)'", command)
-    delivery = {"delivery": {"repository": "example/gatehouse", "state_bucket": "state"}}
-    resources = run("prod", changes=delivery).resources
-    targets = {
-        row.urn for row in resources if any(fnmatchcase(row.urn, pattern) for pattern in patterns)
-    }
-    assert any(urn.endswith("repository:Repository::runtime") for urn in targets)
-    missing = {
-        name
-        for row in resources
-        if row.urn in targets
-        for name in row.dependencies
-        if name not in targets
-    }
-    assert missing == set()
 
 
 def test_every_command_of_the_runbooks_is_executed() -> None:

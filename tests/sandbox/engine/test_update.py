@@ -246,15 +246,6 @@ def test_retained_resource_is_only_removed_from_the_state(stack: Stack) -> None:
     assert stack.up('aws.sns.Topic("topic", name="a")') == ["create topic"]
 
 
-def test_resource_is_not_deleted_if_the_resource_with_which_it_is_deleted_is(stack: Stack) -> None:
-    topic = 'topic = aws.sns.Topic("topic", name="a")\n'
-    both = topic + 'aws.sqs.Queue("queue", name="b", opts=O(deleted_with=topic))'
-    stack.up(both)
-    assert stack.up(topic) == ["delete queue"]
-    stack.up(both)
-    assert stack.destroy() == ["delete topic"]
-
-
 @pytest.mark.parametrize(
     ("code", "option"),
     [
