@@ -66,8 +66,7 @@ def test_program_without_violations(program: Path, pack: Path) -> None:
 
 
 def test_violation_has_line_and_passes(program: Path, pack: Path) -> None:
-    source = program / "__main__.py"
-    source.write_text(source.read_text().replace(', kms_master_key_id="alias/own"', ""))
+    (program / "__main__.py").write_text(PROGRAM.replace(', kms_master_key_id="alias/own"', ""))
     result = policy_check.check(program, "dev", folders=[pack])
     assert result.exit_code == 1
     [finding] = result.findings
@@ -130,8 +129,7 @@ def test_missing_exemptions_file_is_rejected(tmp_path: Path) -> None:
 
 def test_sarif_paths_start_at_the_repository(program: Path, pack: Path) -> None:
     (program.parent / ".git").mkdir()
-    source = program / "__main__.py"
-    source.write_text(source.read_text().replace(', kms_master_key_id="alias/own"', ""))
+    (program / "__main__.py").write_text(PROGRAM.replace(', kms_master_key_id="alias/own"', ""))
     log = json.loads(policy_check.check(program, "dev", folders=[pack]).text("sarif"))
     [sarif_result] = log["runs"][0]["results"]
     assert (
@@ -142,10 +140,8 @@ def test_sarif_paths_start_at_the_repository(program: Path, pack: Path) -> None:
 
 @pytest.mark.requirement("PP-02")
 def test_report_lists_fake_function_results(program: Path, pack: Path) -> None:
-    source = program / "__main__.py"
-    source.write_text(
-        source.read_text()
-        + "vpc = aws.ec2.get_vpc(default=True)\naws.ec2.Subnet('s', vpc_id=vpc.id)\n"
+    (program / "__main__.py").write_text(
+        PROGRAM + "vpc = aws.ec2.get_vpc(default=True)\naws.ec2.Subnet('s', vpc_id=vpc.id)\n"
     )
     result = policy_check.check(program, "dev", folders=[pack])
     assert (result.findings, result.run.invented) == ([], ("getVpc",))

@@ -7,11 +7,9 @@ import json
 import os
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -25,7 +23,7 @@ from release.__main__ import main
 from release.image import DEPLOYED_TAG
 from sandbox.emulator.server import Emulator
 from sandbox.emulator.sessions import session
-from tests import processes
+from tests import http_servers, processes
 from tests.release import fake_engine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -441,28 +439,28 @@ def _rejection(code: str, *, is_json: bool) -> bytes:
 def serving(account: FakeAccount) -> Iterator[str]:
     """Serve the account on a free port. Yields the URL."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(http_servers.Handler):
         def do_GET(self) -> None:
             service = self.path.split("/")[1]
             if account.rejection:
-                self._respond(403, _rejection(account.rejection, is_json=False))
+                self.respond(403, _rejection(account.rejection, is_json=False))
                 return
             if service == "2013-04-01":
-                self._respond(200, _ZONE if "/hostedzone/" in self.path else _NO_ZONES)
+                self.respond(200, _ZONE if "/hostedzone/" in self.path else _NO_ZONES)
                 return
             if service == "2016-08-19":
-                self._respond(200, _LAMBDA_LIMITS)
+                self.respond(200, _LAMBDA_LIMITS)
                 return
             if service.startswith("acme-state"):
-                self._respond(200, account.s3(self.path))
+                self.respond(200, account.s3(self.path))
                 return
             if service == "2015-03-31":
-                self._respond(200, json.dumps(account.lambda_(self.path)).encode())
+                self.respond_json(account.lambda_(self.path))
                 return
-            self._respond(503 if service in account.unhealthy else 200, b"{}")
+            self.respond(503 if service in account.unhealthy else 200, b"{}")
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.body()
             if self.path in ("/pulumi", "/docker", "/cosign"):
                 stdin, *words, _ = body.decode().split("\1")
                 if self.path == "/docker":
@@ -474,60 +472,41 @@ def serving(account: FakeAccount) -> Iterator[str]:
                         else account.intercept(words[0], account.pulumi(words))
                     )
                 parts = (result["code"], result.get("text", ""), result.get("error", ""))
-                self._respond(200, "".join(f"{part}\1" for part in parts).encode())
+                self.respond(200, "".join(f"{part}\1" for part in parts).encode())
             elif self.path == "/operation":
-                self._respond(200, json.dumps(account.operation(json.loads(body))).encode())
+                self.respond_json(account.operation(json.loads(body)))
             elif account.rejection:
-                self._respond(
+                self.respond(
                     403, _rejection(account.rejection, is_json="X-Amz-Target" in self.headers)
                 )
             elif self.path.startswith("/2015-03-31/"):
-                self._respond(200, json.dumps(account.lambda_(self.path)).encode())
+                self.respond_json(account.lambda_(self.path))
             elif self.headers.get("X-Amz-Target", "").startswith("ServiceQuotas"):
-                self._respond(200, b'{"Quota": {"Value": 1000}}')
+                self.respond(200, b'{"Quota": {"Value": 1000}}')
             elif self.headers.get("X-Amz-Target", "").endswith(
                 ("DescribeTrails", "DescribeResourcePolicies")
             ):
-                self._respond(200, b'{"trailList": [], "resourcePolicies": []}')
+                self.respond(200, b'{"trailList": [], "resourcePolicies": []}')
             elif b"Action=DescribeEventSubscriptions&" in body:
                 name = b"DescribeEventSubscriptionsResult"
                 rows = b"<EventSubscriptionsList/>"
-                self._respond(200, b"<R><%s>%s</%s></R>" % (name, rows, name))
+                self.respond(200, b"<R><%s>%s</%s></R>" % (name, rows, name))
             elif resource := re.search(rb"Action=Describe(\w+)&Version=2016-11-15", body):
                 sets = b"<addressesSet/><vpcSet/><vpcEndpointSet/><subnetSet/><natGatewaySet/>"
-                self._respond(
-                    200, b"<Describe%s>%s</Describe%s>" % (resource[1], sets, resource[1])
-                )
+                self.respond(200, b"<Describe%s>%s</Describe%s>" % (resource[1], sets, resource[1]))
             elif target := self.headers.get("X-Amz-Target"):
                 service = account.ecr if "ContainerRegistry" in target else account.ecs
                 action = target.partition(".")[2]
                 result = account.intercept(action, service(action, json.loads(body)))
-                self._respond(400 if "__type" in result else 200, json.dumps(result).encode())
+                self.respond_json(result, 400 if "__type" in result else 200)
             else:
-                self._respond(200, _IDENTITY.encode())
+                self.respond(200, _IDENTITY.encode())
 
         do_PUT = do_POST
 
-        def _respond(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    # `shutdown` waits for the end of an interval.
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        account.url = f"http://127.0.0.1:{server.server_address[1]}"
-        yield account.url
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with http_servers.serving(Handler) as url:
+        account.url = url
+        yield url
 
 
 def write_command(file: Path, account: FakeAccount) -> None:

@@ -2,7 +2,6 @@
 
 import datetime
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,8 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests import http_servers
 
 
 @contextmanager
@@ -37,17 +38,8 @@ def serving(folder: Path, domain: str) -> Iterator[dict[str, str]]:
             while self.rfile.readline().strip():
                 continue
 
-    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield {
-                "HTTPS_PROXY": f"http://127.0.0.1:{server.server_address[1]}",
-                "SSL_CERT_FILE": str(certificate),
-            }
-        finally:
-            server.shutdown()
-            thread.join()
+    with http_servers.running(ThreadingTCPServer(("127.0.0.1", 0), Handler)) as url:
+        yield {"HTTPS_PROXY": url, "SSL_CERT_FILE": str(certificate)}
 
 
 def _write_certificate(folder: Path, domain: str) -> Path:

@@ -261,7 +261,9 @@ class Project:
         self.digests = 0
         self._retained = set[str]()
         self.emulator = emulator
-        self.environment = _environment(folder, account, emulator)
+        self.environment = engine_environment(folder, account.url)
+        for service in ("S3", "KMS", "IAM", "CLOUDWATCH"):
+            self.environment[f"AWS_ENDPOINT_URL_{service}"] = emulator.endpoint
         emulator.client("iam", "us-east-1").create_user(UserName=USER)
         self.sign_in()
         _write_program(folder)
@@ -497,7 +499,8 @@ def _merge(settings: dict[str, Any], changes: Mapping[str, Any]) -> None:
             settings[key] = value
 
 
-def _environment(folder: Path, account: DeployedAccount, emulator: Emulator) -> dict[str, str]:
+def engine_environment(folder: Path, endpoint: str) -> dict[str, str]:
+    """The variables of a Pulumi CLI whose plugins are in `bin`. endpoint: of AWS."""
     removed = ("AWS_", "PULUMI_", "GITHUB_", "PYTHONPATH", "MAKE", "MFLAGS")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
     return {
@@ -507,11 +510,7 @@ def _environment(folder: Path, account: DeployedAccount, emulator: Emulator) -> 
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "NO_PROXY": "127.0.0.1",
-        "AWS_ENDPOINT_URL": account.url,
-        "AWS_ENDPOINT_URL_S3": emulator.endpoint,
-        "AWS_ENDPOINT_URL_KMS": emulator.endpoint,
-        "AWS_ENDPOINT_URL_IAM": emulator.endpoint,
-        "AWS_ENDPOINT_URL_CLOUDWATCH": emulator.endpoint,
+        "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,

@@ -6,18 +6,15 @@ import json
 import os
 import re
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
 import yaml
 
-from tests import processes
+from tests import http_servers, processes
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "scripts" / "requirements"
@@ -123,14 +120,16 @@ def database(vulnerable: str) -> Iterator[str]:
     pyyaml, vue, or "" for none.
     """
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(http_servers.Handler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.body()
             if self.path == "/v1/querybatch":
                 names = [query["package"]["name"] for query in json.loads(body)["queries"]]
                 assert "pyyaml" in names
                 found = {"vulns": [{"id": "GHSA-test", "modified": "2026-01-01T00:00:00Z"}]}
-                self._send({"results": [found if name == vulnerable else {} for name in names]})
+                self.respond_json(
+                    {"results": [found if name == vulnerable else {} for name in names]}
+                )
             elif vulnerable == "vue":
                 advisory = {
                     "id": 1,
@@ -139,7 +138,7 @@ def database(vulnerable: str) -> Iterator[str]:
                     "severity": "high",
                     "vulnerable_versions": "*",
                 }
-                self._send(
+                self.respond_json(
                     {
                         "vue": [
                             {
@@ -152,15 +151,15 @@ def database(vulnerable: str) -> Iterator[str]:
                     }
                 )
             else:
-                self._send({})
+                self.respond_json({})
 
         def do_GET(self) -> None:
             if not self.path.startswith("/v1/vulns/"):
-                self._send({"name": unquote(self.path[1:]), "dist-tags": {}, "versions": {}})
+                self.respond_json({"name": unquote(self.path[1:]), "dist-tags": {}, "versions": {}})
                 return
             ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "99.0"}]}]
             affected = [{"package": {"ecosystem": "PyPI", "name": "pyyaml"}, "ranges": ranges}]
-            self._send(
+            self.respond_json(
                 {
                     "id": "GHSA-test",
                     "summary": "Runs code",
@@ -169,22 +168,8 @@ def database(vulnerable: str) -> Iterator[str]:
                 }
             )
 
-        def _send(self, document: dict[str, Any]) -> None:
-            body = json.dumps(document).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Do not write to standard error."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with http_servers.serving(Handler) as url:
+        yield url
 
 
 def audit(url: str) -> subprocess.CompletedProcess[str]:

@@ -25,16 +25,12 @@ def findings(**changes: str) -> list[Finding]:
         "source": "components/bucket.py:88",
         **changes,
     }
-    return from_diagnostic(
-        pack=fields["pack"],
-        policy=fields["policy"],
-        message=fields["message"],
-        level=fields["level"],
-        urn=fields["urn"],
-        passes=("known",),
-        source=fields["source"],
-        title=fields.get("title", ""),
-    )
+    return from_diagnostic(**fields, passes=("known",))
+
+
+def broken() -> Finding:
+    message = f"rule GH-S3-001 raised KeyError on {URN}. Fix: fix it"
+    return violation(policy="GH-BROKEN", message=message)
 
 
 def undecided(level: str = "mandatory") -> Finding:

@@ -6,7 +6,7 @@ import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.reports.findings import Finding, exit_code, merge
 
-from tests.policies.reports.builders import URN, exempted, findings, undecided, violation
+from tests.policies.reports.builders import URN, broken, exempted, findings, undecided, violation
 
 
 def test_violation_has_rule_resource_and_remedy() -> None:
@@ -61,11 +61,9 @@ def test_rules_that_need_an_unknown_property_have_a_finding_each() -> None:
 
 
 def test_broken_rule_blocks_and_exemption_does_not() -> None:
-    broken = violation(
-        policy="GH-BROKEN", message=f"rule GH-S3-001 raised KeyError on {URN}. Fix: fix it"
-    )
+    finding = broken()
 
-    assert (broken.rule, broken.outcome, broken.blocks) == ("GH-S3-001", "broken", True)
+    assert (finding.rule, finding.outcome, finding.blocks) == ("GH-S3-001", "broken", True)
     assert (exempted().rule, exempted().outcome, exempted().blocks) == (
         "GH-S3-010",
         "exempted",

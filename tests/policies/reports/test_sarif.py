@@ -14,7 +14,7 @@ from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.reports import sarif
 from gatehouse_policies.reports.findings import Finding
 
-from tests.policies.reports.builders import RUN, URN, exempted, undecided, violation
+from tests.policies.reports.builders import RUN, URN, broken, exempted, undecided, violation
 
 
 def run_of(findings: Sequence[Finding], **changes: str) -> dict[str, Any]:
@@ -47,16 +47,13 @@ def test_rules_meet_the_limits_of_code_scanning(environment: str) -> None:
 
 @pytest.mark.requirement("PP-04")
 def test_outcome_sets_kind_and_level() -> None:
-    broken = violation(
-        policy="GH-BROKEN", message=f"rule GH-S3-001 raised KeyError on {URN}. Fix: fix it"
-    )
     findings = [
         violation(),
         violation(level="advisory"),
         undecided(),
         undecided("advisory"),
         exempted(),
-        broken,
+        broken(),
     ]
     run = run_of(findings)
     results = run["results"]

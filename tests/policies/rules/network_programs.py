@@ -373,20 +373,4 @@ def distribution(web_acl: Ref | str) -> list[Declared]:
     ]
 
 
-def interface_endpoint() -> list[Declared]:
-    return [
-        *network(),
-        declared(
-            "ec2.VpcEndpoint",
-            "sqs-endpoint",
-            vpcId=Ref("vpc"),
-            serviceName="com.amazonaws.eu-west-1.sqs",
-            vpcEndpointType="Interface",
-            privateDnsEnabled=True,
-            securityGroupIds=["sg-1"],
-            policy=ENDPOINT_POLICY,
-        ),
-    ]
-
-
-PROGRAMS = (network, edge, cloudfront, interface_endpoint)
+PROGRAMS = (network, edge, cloudfront)

@@ -17,7 +17,7 @@ from sandbox.engine.checkpoint import Checkpoint
 from sandbox.engine.update import destroy, update
 from tests import processes, requires
 from tests.release.fake_aws import ROOT, serving
-from tests.release.real_engine import DeployedAccount
+from tests.release.real_engine import DeployedAccount, engine_environment
 from tests.sandbox.engine.option_programs import GROUPS, programs
 from tests.sandbox.engine.test_update import Memory
 
@@ -71,15 +71,9 @@ def test_recorded_calls_are_those_of_the_engine(tmp_path: Path) -> None:
     account, phases = DeployedAccount(), []
     with serving(account) as url:
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")},
-            "PATH": f"{plugin.parent}{os.pathsep}{os.environ['PATH']}",
-            "PULUMI_HOME": str(tmp_path / "home"),
+            **engine_environment(tmp_path, url),
             "PULUMI_BACKEND_URL": tmp_path.as_uri(),
             "PULUMI_CONFIG_PASSPHRASE": "",
-            "PULUMI_SKIP_UPDATE_CHECK": "true",
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-            "NO_PROXY": "127.0.0.1",
-            "AWS_ENDPOINT_URL": url,
         }
 
         def pulumi(*words: str) -> None:

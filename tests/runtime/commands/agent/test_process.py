@@ -5,9 +5,7 @@ import os
 import queue
 import signal
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import httpx
 import pytest
 
 from sandbox import child_processes, ports
+from tests import http_servers
 
 CLI = (sys.executable, "-c", "from gatehouse.commands.cli import main; main()")
 Seen = queue.SimpleQueue[tuple[str, str, Any, int]]
@@ -25,9 +24,9 @@ def gateway() -> Iterator[tuple[str, Seen]]:
     """A gateway that grants every lease and checks the health of the Core when it registers."""
     received: Seen = queue.SimpleQueue()
 
-    class Gateway(BaseHTTPRequestHandler):
+    class Gateway(http_servers.Handler):
         def do_PUT(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            body = json.loads(self.body())
             received.put(
                 (
                     "PUT",
@@ -36,27 +35,14 @@ def gateway() -> Iterator[tuple[str, Seen]]:
                     httpx.get(f"{body['url']}/healthz", timeout=60).status_code,
                 )
             )
-            self._answer(200, {"lease_id": "L", "core_secret": "s3cret", "heartbeat_s": 1})
+            self.respond_json({"lease_id": "L", "core_secret": "s3cret", "heartbeat_s": 1})
 
         def do_DELETE(self) -> None:
             received.put(("DELETE", self.path, None, 0))
-            self._answer(204, None)
+            self.respond(204, b"")
 
-        def _answer(self, status: int, document: Any) -> None:
-            body = b"" if document is None else json.dumps(document).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", received
-    server.shutdown()
-    server.server_close()
+    with http_servers.serving(Gateway) as url:
+        yield url, received
 
 
 def _command(root: Path, gateway: str, port: int) -> list[str]:

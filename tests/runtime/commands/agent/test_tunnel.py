@@ -24,20 +24,23 @@ pytestmark = pytest.mark.requirement("CG-03")
 AUTHTOKEN = "2abcDEFghiJKLmnoPQRstuVWXyz_0123456789ABCDEFGHIJK"
 
 
+async def open_tunnel() -> None:
+    async with NgrokTunnel(AUTHTOKEN).open("http://127.0.0.1:9"):
+        pass
+
+
 async def test_error_of_the_sdk_says_what_to_check() -> None:
     with pytest.raises(
         Unavailable, match=r"Check that NGROK_AUTHTOKEN is valid.* connect\.ngrok-agent\.com:443"
     ) as error:
-        async with NgrokTunnel(AUTHTOKEN).open("http://127.0.0.1:9"):
-            pass
+        await open_tunnel()
     assert AUTHTOKEN not in error.value.public
 
 
 async def test_missing_sdk_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ngrok", None)
     with pytest.raises(SettingsError, match=r"--ngrok requires the package ngrok. .*\[agent\]"):
-        async with NgrokTunnel(AUTHTOKEN).open("http://127.0.0.1:9"):
-            pass
+        await open_tunnel()
 
 
 def test_representation_contains_no_authtoken() -> None:
@@ -90,8 +93,7 @@ async def test_authtoken_in_a_message_of_ngrok_is_removed(monkeypatch: pytest.Mo
     )
     monkeypatch.setitem(sys.modules, "ngrok", Sdk([], error))
     with pytest.raises(Unavailable, match=r"Your authtoken: .*ERR_NGROK_105") as raised:
-        async with NgrokTunnel(AUTHTOKEN).open("http://127.0.0.1:9"):
-            pass
+        await open_tunnel()
     assert AUTHTOKEN not in raised.value.public
 
 

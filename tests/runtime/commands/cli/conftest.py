@@ -74,16 +74,21 @@ class Command:
         return Result(code, out.getvalue(), err.getvalue())
 
 
+def generations(pepper: bytes = b"p" * 32) -> str:
+    """The value of a secret with one generation."""
+    encoded = base64.b64encode(pepper).decode()
+    return json.dumps({"current": 1, "generations": {"1": encoded}})
+
+
 def importer_command(folder: Path, database_url: str, pepper: bytes) -> Command:
     """A command with the environment of a one-off task of the console."""
-    generations = {"current": 1, "generations": {"1": base64.b64encode(pepper).decode()}}
     return Command(
         folder,
         {
             "GATEHOUSE_ENVIRONMENT": "dev",
             "GATEHOUSE_DATABASE_URL": database_url,
             "GATEHOUSE_DATABASE_AUTH": "url",
-            "GATEHOUSE_PEPPER": json.dumps(generations),
+            "GATEHOUSE_PEPPER": generations(pepper),
         },
     )
 
@@ -116,16 +121,13 @@ def running_services(
     database: Database, folder: Path, *services: str, **variables: str
 ) -> Iterator[child_processes.Child]:
     """The parent process of services whose ports are in `variables`."""
-    generations = json.dumps(
-        {"current": 1, "generations": {"1": base64.b64encode(b"p" * 32).decode()}}
-    )
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")},
         "GATEHOUSE_ENVIRONMENT": "dev",
         "GATEHOUSE_DATABASE_URL": database.app_url,
         "GATEHOUSE_DATABASE_AUTH": "url",
-        "GATEHOUSE_PEPPER": generations,
-        "GATEHOUSE_SESSION_KEY": generations,
+        "GATEHOUSE_PEPPER": generations(),
+        "GATEHOUSE_SESSION_KEY": generations(),
         "GATEHOUSE_BOOTSTRAP_TOKEN": BOOTSTRAP,
         "GATEHOUSE_BIND": "127.0.0.1",
         **variables,

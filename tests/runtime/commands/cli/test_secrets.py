@@ -6,6 +6,7 @@ import secrets
 import stat
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import boto3
@@ -17,7 +18,7 @@ from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing import app as sharing_app
 
 from sandbox import ports
-from tests.runtime.commands.cli.conftest import BOOTSTRAP, Command, running_console
+from tests.runtime.commands.cli.conftest import Command, running_console
 from tests.runtime.conftest import Database
 from tests.runtime.features.sharing.conftest import aws
 from tests.runtime.features.sharing.services import BUCKET, REGION, TABLE
@@ -79,18 +80,15 @@ def console_url(
 
 
 @pytest.fixture
-def sender(tmp_path: Path, console_url: str) -> Command:
+def sender(operator: Command) -> Command:
     """A command with an API key that has only the scopes for secrets."""
-    owner = Command(
-        tmp_path, {"GATEHOUSE_CONSOLE_URL": console_url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP}
-    )
     scopes = [
         option
         for scope in ("create", "read", "revoke")
         for option in ("--scope", f"secrets:{scope}")
     ]
-    token = owner.run("keys", "create", "--name", "sender", *scopes).out.strip()
-    return Command(tmp_path, {**owner.variables, "GATEHOUSE_ADMIN_TOKEN": token})
+    token = operator.run("keys", "create", "--name", "sender", *scopes).out.strip()
+    return replace(operator, variables={**operator.variables, "GATEHOUSE_ADMIN_TOKEN": token})
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """`gatehouse import` and `gatehouse export`."""
 
-import base64
 import hashlib
 import json
 import os
 import re
 import zlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from gatehouse.features.transfer import file_formats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.runtime.commands.cli.conftest import Command, Result, importer_command
+from tests.runtime.commands.cli.conftest import Command, Result, generations, importer_command
 from tests.runtime.conftest import Database
 from tests.runtime.s3_bucket import BUCKET, bucket
 from tests.runtime.tokens import unknown_token
@@ -318,11 +316,8 @@ def test_export_needs_its_pepper_and_keeps_purged_keys_purged(
 ) -> None:
     assert import_file(importer, tokens(2)).code == 0
     assert importer.run("export", "--to", "registry").code == 0
-    other = {"current": 1, "generations": {"1": base64.b64encode(b"q" * 32).decode()}}
-    other_pepper = replace(
-        importer, variables={**importer.variables, "GATEHOUSE_PEPPER": json.dumps(other)}
-    )
-    denied = other_pepper.run("import", "registry", "--restore").err
+    other = generations(b"q" * 32)
+    denied = importer.run("import", "registry", "--restore", GATEHOUSE_PEPPER=other).err
     assert "was modified or truncated, or encrypted under another pepper" in denied
     (importer.folder / "cut").write_bytes((importer.folder / "registry").read_bytes()[:-1])
     assert "was modified or truncated" in importer.run("import", "cut", "--restore").err
