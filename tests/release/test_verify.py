@@ -29,11 +29,8 @@ STEADY = ServiceState("ecs-svc/1", f"{ARN}:1", "COMPLETED", 2, 2)
 
 @pytest.fixture
 def ecs() -> Iterator[Any]:
-    emulator = Emulator.start()
-    try:
+    with Emulator.start() as emulator:
         yield emulator.client("ecs", REGION)
-    finally:
-        emulator.stop()
 
 
 def register(ecs: Any, digest: str, family: str = "gateway") -> str:

@@ -169,13 +169,10 @@ def test_deploy_role_is_sufficient(prod: Emulator) -> None:
     assert len(prod.permissions.used_actions["pipeline-0"]) > 80
 
 
-def key_arn(prod: Emulator, name: str) -> str:
-    """The ARN of the KMS key with the alias `gatehouse-prod-<name>`."""
-    return str(
-        prod.client("kms", REGION).describe_key(KeyId=f"alias/gatehouse-prod-{name}")[
-            "KeyMetadata"
-        ]["Arn"]
-    )
+def key(prod: Emulator, name: str, region: str = REGION) -> dict[str, Any]:
+    """The KMS key with the alias `gatehouse-prod-<name>`."""
+    described = prod.client("kms", region).describe_key(KeyId=f"alias/gatehouse-prod-{name}")
+    return dict(described["KeyMetadata"])
 
 
 def security_groups(prod: Emulator) -> dict[str, dict[str, Any]]:
@@ -184,19 +181,9 @@ def security_groups(prod: Emulator) -> dict[str, dict[str, Any]]:
     return {row["GroupName"].removeprefix("gatehouse-prod-"): row for row in rows if row["Tags"]}
 
 
-def replica(prod: Emulator) -> dict[str, Any]:
-    key: dict[str, Any] = prod.client("kms", SECOND_REGION).describe_key(
-        KeyId="alias/gatehouse-prod-backup"
-    )["KeyMetadata"]
-    return key
-
-
 @pytest.mark.requirement("CG-17")
 def test_backup_key_has_a_policy_per_region(prod: Emulator) -> None:
-    primary = prod.client("kms", REGION).describe_key(KeyId="alias/gatehouse-prod-backup")[
-        "KeyMetadata"
-    ]
-    copy = replica(prod)
+    primary, copy = (key(prod, "backup", region) for region in (REGION, SECOND_REGION))
     assert primary["KeyId"] == copy["KeyId"]
     assert copy["MultiRegionConfiguration"]["MultiRegionKeyType"] == "REPLICA"
     for region, other in ((REGION, SECOND_REGION), (SECOND_REGION, REGION)):
@@ -221,7 +208,7 @@ def test_secret_policy_and_rotation(prod: Emulator) -> None:
         30,
     )
     assert secret["RotationLambdaARN"].endswith(":function:gatehouse-prod-rotate")
-    assert secret["KmsKeyId"] == key_arn(prod, "secrets")
+    assert secret["KmsKeyId"] == key(prod, "secrets")["Arn"]
     assert "VersionIdsToStages" not in secret, "the rotation function creates the value"
     assert "ResourcePolicy" in manager.get_resource_policy(**name)
 

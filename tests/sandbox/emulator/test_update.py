@@ -185,23 +185,22 @@ def test_stack_is_destroyed_and_deployed_again(stack: Updated) -> None:
     destroy(stack.emulator, stack.checkpoint, lambda step: None)
     assert stack.checkpoint.resources == ()
     client = stack.client
-    assert client("s3").list_buckets()["Buckets"] == []
+    for service, call, rows in (
+        ("s3", "list_buckets", "Buckets"),
+        ("rds", "describe_db_instances", "DBInstances"),
+        ("elbv2", "describe_load_balancers", "LoadBalancers"),
+        ("lambda", "list_functions", "Functions"),
+        ("dynamodb", "list_tables", "TableNames"),
+        ("logs", "describe_log_groups", "logGroups"),
+        ("route53", "list_hosted_zones", "HostedZones"),
+    ):
+        assert getattr(client(service), call)()[rows] == [], service
     (cluster,) = client("ecs").describe_clusters(clusters=[stack.new.exports["cluster"]])[
         "clusters"
     ]
     assert cluster["status"] == "INACTIVE", "ECS keeps a deleted cluster for a while"
-    assert client("rds").describe_db_instances()["DBInstances"] == []
-    assert client("elbv2").describe_load_balancers()["LoadBalancers"] == []
-    assert client("lambda").list_functions()["Functions"] == []
-    assert client("dynamodb").list_tables()["TableNames"] == []
-    assert client("logs").describe_log_groups()["logGroups"] == []
-    assert client("route53").list_hosted_zones()["HostedZones"] == []
-    assert [row for row in client("ec2").describe_vpcs()["Vpcs"] if not row["IsDefault"]] == []
-    assert [
-        row["RoleName"]
-        for row in client("iam").list_roles()["Roles"]
-        if "gatehouse" in row["RoleName"]
-    ] == []
+    assert all(row["IsDefault"] for row in client("ec2").describe_vpcs()["Vpcs"])
+    assert "gatehouse" not in str([row["RoleName"] for row in client("iam").list_roles()["Roles"]])
     created: list[Step] = []
     update(
         REPOSITORY,

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from components import contract as contract_file
-from components.contract import Contract
+from components import contract
 from sandbox.emulator.server import Emulator
 from sandbox.errors import SandboxError
 from sandbox.local import ecs_task, services
@@ -29,6 +28,7 @@ TRUST = {
         }
     ]
 }
+CONTRACT = contract.read(optional_variables=None)
 LOCAL = services.LocalServers(
     Postgres(5432, "owner-pw", "app-pw", Path("/nowhere"), Path("/nowhere")),
     "redis://127.0.0.1:6379/0",
@@ -40,11 +40,6 @@ LOCAL = services.LocalServers(
 def emulator() -> Iterator[Emulator]:
     with Emulator.start() as emulator:
         yield emulator
-
-
-@pytest.fixture(scope="module")
-def contract() -> Contract:
-    return contract_file.read(optional_variables=None)
 
 
 @dataclass
@@ -128,9 +123,12 @@ class Deployed:
             "migration": {"taskDefinition": definition},
         }
 
-    def gateway(self, contract: Contract) -> ecs_task.EcsTask:
+    def gateway(self) -> ecs_task.EcsTask:
         definition = self.register()["services"]["gateway"]["taskDefinition"]
-        return ecs_task.read(self.aws(), definition, "gateway", contract)
+        return ecs_task.read(self.aws(), definition, "gateway", CONTRACT)
+
+    def environment(self, task: ecs_task.EcsTask) -> dict[str, str]:
+        return services.task_environment(self.aws(), task, CONTRACT, LOCAL)
 
     def aws(self) -> Aws:
         return Aws(self.emulator.endpoint, REGION, Credentials(*self.emulator.credentials))
@@ -143,12 +141,12 @@ def deployed(emulator: Emulator) -> Iterator[Deployed]:
 
 
 def test_process_is_started_as_deployed_with_local_addresses(
-    deployed: Deployed, contract: Contract, monkeypatch: pytest.MonkeyPatch
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/token")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUSER")
-    task = deployed.gateway(contract)
-    env = services.task_environment(deployed.aws(), task, contract, LOCAL)
+    task = deployed.gateway()
+    env = deployed.environment(task)
     assert task.command == ("gatehouse", "serve", "gateway")
     assert (env["GATEHOUSE_ENVIRONMENT"], env["GATEHOUSE_WORKERS"]) == ("dev", "2")
     assert (
@@ -160,57 +158,55 @@ def test_process_is_started_as_deployed_with_local_addresses(
         for name, value in env.items()
         if name.startswith("GATEHOUSE_") and task.environment.get(name) != value
     }
-    secrets = {secret.variable for secret in contract.processes["gateway"].secrets}
+    secrets = {secret.variable for secret in CONTRACT.processes["gateway"].secrets}
     added = {"GATEHOUSE_BIND", "GATEHOUSE_GATEWAY_PORT", *secrets}
-    assert changed - added <= set(contract.replaceable)
+    assert changed - added <= set(CONTRACT.replaceable)
     assert "AWS_WEB_IDENTITY_TOKEN_FILE" not in env
     assert env["AWS_ACCESS_KEY_ID"].startswith("ASIA")
     assert env["AWS_ENDPOINT_URL"] == deployed.emulator.endpoint
 
 
-def test_unknown_database_user_is_rejected(deployed: Deployed, contract: Contract) -> None:
+def test_unknown_database_user_is_rejected(deployed: Deployed) -> None:
     deployed.variables["GATEHOUSE_DATABASE_URL"] = "postgresql://root@db.internal/gatehouse"
     with pytest.raises(SandboxError, match=r"'root'.*gatehouse_owner or gatehouse_app"):
-        services.task_environment(deployed.aws(), deployed.gateway(contract), contract, LOCAL)
+        deployed.environment(deployed.gateway())
 
 
-def test_execution_role_reads_the_secrets(deployed: Deployed, contract: Contract) -> None:
-    task = deployed.gateway(contract)
+def test_execution_role_reads_the_secrets(deployed: Deployed) -> None:
+    task = deployed.gateway()
     deployed.emulator.permissions.enforce(True)
-    env = services.task_environment(deployed.aws(), task, contract, LOCAL)
+    env = deployed.environment(task)
     assert env["GATEHOUSE_PEPPER"] == "pepper-value"
     assert deployed.emulator.permissions.used_actions[f"{deployed.name}-execution"] == {
         "secretsmanager:GetSecretValue"
     }
 
 
-def test_execution_role_without_permission_is_reported(
-    deployed: Deployed, contract: Contract
-) -> None:
+def test_execution_role_without_permission_is_reported(deployed: Deployed) -> None:
     deployed.may_read = False
-    task = deployed.gateway(contract)
+    task = deployed.gateway()
     deployed.emulator.permissions.enforce(True)
     with pytest.raises(
         SandboxError,
         match=r"gateway: GATEHOUSE_PEPPER: reading arn:aws:secretsmanager:.*: AccessDenied: ",
     ):
-        services.task_environment(deployed.aws(), task, contract, LOCAL)
+        deployed.environment(task)
 
 
-def test_json_key_of_a_secret_is_resolved(deployed: Deployed, contract: Contract) -> None:
+def test_json_key_of_a_secret_is_resolved(deployed: Deployed) -> None:
     deployed.secret, deployed.value_from_suffix = (
         '{"password": "pw", "username": "u"}',
         ":password::",
     )
-    assert ecs_task.resolve_secrets(deployed.aws(), deployed.gateway(contract)) == {
+    assert ecs_task.resolve_secrets(deployed.aws(), deployed.gateway()) == {
         "GATEHOUSE_PEPPER": "pw"
     }
 
 
-def test_missing_json_key_error_has_no_secret(deployed: Deployed, contract: Contract) -> None:
+def test_missing_json_key_error_has_no_secret(deployed: Deployed) -> None:
     deployed.secret, deployed.value_from_suffix = '{"password": "canary"}', ":passwort::"
     with pytest.raises(SandboxError, match="'passwort'") as error:
-        ecs_task.resolve_secrets(deployed.aws(), deployed.gateway(contract))
+        ecs_task.resolve_secrets(deployed.aws(), deployed.gateway())
     assert "canary" not in error.value.message
 
 
@@ -235,14 +231,14 @@ def _other_command(deployed: Deployed) -> None:
     ],
 )
 def test_task_that_differs_from_the_contract_is_rejected(
-    deployed: Deployed, contract: Contract, change: Callable[[Deployed], None], named: str
+    deployed: Deployed, change: Callable[[Deployed], None], named: str
 ) -> None:
     change(deployed)
     with pytest.raises(SandboxError, match=named):
-        deployed.gateway(contract)
+        deployed.gateway()
 
 
-def test_task_definition_comes_from_the_ecs_service(deployed: Deployed, contract: Contract) -> None:
+def test_task_definition_comes_from_the_ecs_service(deployed: Deployed) -> None:
     exports = deployed.register()
     exports["services"]["gateway"]["taskDefinition"] = (
         "arn:aws:ecs:eu-west-1:123456789012:task-definition/other:1"
@@ -251,7 +247,7 @@ def test_task_definition_comes_from_the_ecs_service(deployed: Deployed, contract
     with pytest.raises(
         SandboxError, match="reading missing"
     ):  # the definition of the gateway was found
-        services.deployed_tasks(deployed.aws(), exports, contract)
+        services.deployed_tasks(deployed.aws(), exports, CONTRACT)
 
 
 def test_repr_of_credentials_has_no_secret() -> None:
