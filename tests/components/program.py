@@ -198,12 +198,6 @@ def stack_file(stack: str) -> dict[str, Any]:
     return config
 
 
-def serverless(stack: str) -> dict[str, str]:
-    """The configuration of a stack whose sharing service is a Lambda function."""
-    changes = {"sharing.mode": "serverless", "sharing.api_gateway_log_role": True}
-    return {"gatehouse:settings": json.dumps(raw_settings(stack, changes))}
-
-
 def run(stack: str, *, preview: bool = False, changes: dict[str, Any] | None = None) -> Program:
     """Run the program once. preview: outputs are unknown, as in a first preview. changes: values by
     dotted setting.

@@ -15,34 +15,32 @@ from gatehouse_policies.engine.rule import Level
 from gatehouse_policies.lists import ALLOWED_REGIONS, REQUIRED_TAGS
 from gatehouse_policies.program import types
 
-from tests.components.program import RESTORED, run, serverless
+from tests.components.program import RESTORED, run
 from tests.components.settings.stack_settings import DELIVERY, raw_settings
 from tools.docs.deployments import deployed
 
 ADVISORY = {"GH-RDS-014", "GH-S3-017", "GH-TAG-002"}
-FORMS = pytest.mark.parametrize("form", ["container", "serverless", "options", "restored"])
-SETTINGS = {
-    "container": "",
-    "serverless": serverless("prod")["gatehouse:settings"],
-    "options": json.dumps(
-        raw_settings(
-            "prod",
-            {
-                "services.console.hosting": "cloudfront",
-                "recovery.stack": "proddr",
-                "delivery": DELIVERY,
-                "monitoring.slack_channel": "T0123ABCD/C0123ABCD",
-                "monitoring.pager_url": "https://events.example.com/key/enqueue",
-                "waf.console_networks": ["192.0.2.0/24", "2001:db8::/32"],
-            },
-        )
-    ),
-    "restored": json.dumps(raw_settings("prod", RESTORED)),
+CHANGES: dict[str, dict[str, Any]] = {
+    "container": {},
+    "serverless": {"sharing.mode": "serverless", "sharing.api_gateway_log_role": True},
+    "options": {
+        "services.console.hosting": "cloudfront",
+        "recovery.stack": "proddr",
+        "delivery": DELIVERY,
+        "monitoring.slack_channel": "T0123ABCD/C0123ABCD",
+        "monitoring.pager_url": "https://events.example.com/key/enqueue",
+        "waf.console_networks": ["192.0.2.0/24", "2001:db8::/32"],
+    },
+    "restored": RESTORED,
 }
 
 
 def deployment(form: str) -> types.Deployment:
-    return deployed("prod", SETTINGS[form])
+    changes = CHANGES[form]
+    return deployed("prod", json.dumps(raw_settings("prod", changes)) if changes else "")
+
+
+FORMS = pytest.mark.parametrize("form", CHANGES)
 
 
 @cache
