@@ -56,6 +56,9 @@ STATE = "arn:aws:s3:::gatehouse-state"
 GATEWAY = NAMES.role_arn("gateway-task")
 API_GATEWAY = "ops.apigateway.amazonaws.com"
 REPOSITORY = NAMES.arn("ecr", "repository/gatehouse-prod-runtime")
+KEY = NAMES.arn("kms", "key/1")
+PEPPER = NAMES.arn("secretsmanager", "secret:gatehouse/prod/pepper-a1B2c3")
+SERVICE = NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway")
 
 
 def effect(
@@ -151,7 +154,7 @@ ALLOWED: dict[str, list[tuple[Any, ...]]] = {
         # rest").
         (
             "kms:CreateGrant",
-            NAMES.arn("kms", "key/1"),
+            KEY,
             {**IN_REGION, **TAGGED, "kms:ViaService": "ecr.eu-west-1.amazonaws.com"},
         ),
         # A regional domain name requires the role
@@ -166,7 +169,7 @@ ALLOWED: dict[str, list[tuple[Any, ...]]] = {
         ("s3:GetObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json"),
         ("s3:GetBucketPolicy", NAMES.bucket_arn("data")),
         ("iam:GetRolePolicy", GATEWAY, IN_US_EAST_1),
-        ("kms:GetKeyPolicy", NAMES.arn("kms", "key/1"), {"aws:RequestedRegion": "eu-central-1"}),
+        ("kms:GetKeyPolicy", KEY, {"aws:RequestedRegion": "eu-central-1"}),
         ("ecs:DescribeServices", "*"),
     ],
     IMAGE: [
@@ -220,17 +223,14 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
             NAMES.arn("backup", "backup-vault:gatehouse-prod-backup"),
         ),
         # Data stores and secrets.
-        ("kms:ScheduleKeyDeletion", NAMES.arn("kms", "key/1"), {**IN_REGION, **TAGGED}),
+        ("kms:ScheduleKeyDeletion", KEY, {**IN_REGION, **TAGGED}),
         ("rds:DeleteDBInstance", NAMES.database_arn),
         ("dynamodb:DeleteTable", NAMES.table_arn("tokens")),
         ("s3:DeleteBucket", NAMES.bucket_arn("data")),
-        (
-            "secretsmanager:GetSecretValue",
-            NAMES.arn("secretsmanager", "secret:gatehouse/prod/pepper-a1B2c3"),
-        ),
+        ("secretsmanager:GetSecretValue", PEPPER),
         ("s3:GetObject", f"{NAMES.bucket_arn('data')}/x"),
         ("dynamodb:GetItem", NAMES.table_arn("tokens")),
-        ("kms:Decrypt", NAMES.arn("kms", "key/1"), {**IN_REGION, **TAGGED}),
+        ("kms:Decrypt", KEY, {**IN_REGION, **TAGGED}),
         # Resources of other stacks.
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/dev.json"),
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod-2.json"),
@@ -255,34 +255,25 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
         ("guardduty:DeleteDetector", "*"),
     ],
     PREVIEW: [
-        (
-            "secretsmanager:GetSecretValue",
-            NAMES.arn("secretsmanager", "secret:gatehouse/prod/pepper-a1B2c3"),
-        ),
+        ("secretsmanager:GetSecretValue", PEPPER),
         ("s3:GetObject", f"{NAMES.bucket_arn('data')}/x"),
         ("s3:GetObjectVersion", f"{TRAIL}/x"),
         ("dynamodb:GetItem dynamodb:Scan", NAMES.table_arn("tokens")),
         ("logs:GetLogEvents", NAMES.log_group_arn("/gatehouse/prod/gateway:log-stream:x")),
         ("logs:FilterLogEvents", NAMES.log_group_arn("/gatehouse/prod/gateway:*")),
-        ("kms:Decrypt", NAMES.arn("kms", "key/1")),
+        ("kms:Decrypt", KEY),
         ("rds-db:connect", NAMES.arn("rds-db", "dbuser:db-1/gatehouse_app")),
         ("ec2:GetConsoleOutput", "*"),
         ("lambda:InvokeFunction", NAMES.arn("lambda", "function:gatehouse-prod-rotate")),
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json"),
         ("s3:GetObject", f"{STATE}/.pulumi/stacks/gatehouse/dev.json"),
-        (
-            "ecs:UpdateService",
-            NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway"),
-        ),
+        ("ecs:UpdateService", SERVICE),
         ("iam:PassRole iam:CreateRole", GATEWAY),
     ],
     IMAGE: [
         ("ecr:PutImage", NAMES.arn("ecr", "repository/gatehouse-dev-runtime")),
         ("ecr:BatchDeleteImage ecr:SetRepositoryPolicy", REPOSITORY),
-        (
-            "ecs:UpdateService",
-            NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway"),
-        ),
+        ("ecs:UpdateService", SERVICE),
     ],
 }
 """Actions that each role can or cannot take, with resource and context (`IN_REGION` by default)."""

@@ -23,27 +23,9 @@ STACK = {
 
 
 MEMBERS = (
-    *(
-        "urn",
-        "type",
-        "custom",
-        "id",
-        "parent",
-        "inputs",
-        "outputs",
-        "dependencies",
-        "propertyDependencies",
-        "provider",
-    ),
-    *(
-        "protect",
-        "delete",
-        "sourcePosition",
-        "additionalSecretOutputs",
-        "ignoreChanges",
-        "plaintext",
-        next(iter(SECRET)),
-    ),
+    *("urn", "type", "custom", "id", "parent", "inputs", "outputs", "dependencies"),
+    *("propertyDependencies", "provider", "protect", "delete", "sourcePosition"),
+    *("additionalSecretOutputs", "ignoreChanges", "plaintext", *SECRET),
 )
 
 

@@ -1,7 +1,6 @@
 """The project `account` with every guard in the emulator: boto3 reads the guards back."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,12 +17,6 @@ from tests.components.settings.stack_settings import raw_account_settings
 pytestmark = pytest.mark.requirement("CG-21")
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 BUDGET = {"monthly_usd": 300, "emails": ["finance@acme.dev"]}
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    with Emulator.start() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The emulator rejects invalid resources and requests from web pages."""
 
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,13 +13,6 @@ from sandbox.emulator.resource_type import ResourceType, create
 from sandbox.emulator.server import Emulator
 
 REGION = "eu-west-1"
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    """An empty emulator."""
-    with Emulator.start() as started:
-        yield started
 
 
 def declared(kind: str, inputs: dict[str, Any]) -> Registration:

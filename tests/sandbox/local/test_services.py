@@ -36,12 +36,6 @@ LOCAL = services.LocalServers(
 )
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    with Emulator.start() as emulator:
-        yield emulator
-
-
 @dataclass
 class Deployed:
     """A valid deployment of the gateway. Each test changes one property of the deployment."""
