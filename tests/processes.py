@@ -7,7 +7,11 @@ from typing import Any
 
 
 def run(
-    command: Sequence[str | Path], *, check: bool = False, timeout: float = 300, **options: Any
+    command: Sequence[str | Path],
+    *,
+    check: bool = False,
+    timeout: float | None = 300,
+    **options: Any,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end. Its output is captured as text. options: of `subprocess.run`."""
     return subprocess.run(

@@ -41,7 +41,8 @@ def call(running: Running, folder: Path) -> Callable[..., None]:
     }
 
     def call(*arguments: str, **variables: str) -> None:
-        result = processes.run(arguments, cwd=folder, env={**os.environ, **services, **variables})
+        environ = {**os.environ, **services, **variables}
+        result = processes.run(arguments, cwd=folder, env=environ, timeout=None)
         assert result.returncode == 0, f"{arguments}\n{result.stdout}\n{result.stderr}"
 
     return call

@@ -42,7 +42,7 @@ def run_tests(paths: tuple[str, ...], **variables: str) -> None:
     """Runs tests of the runtime in another process, with variables that name a reference."""
     files = [f"tests/runtime/{path}" for path in paths]
     command = [sys.executable, "-m", "pytest", *files]
-    result = processes.run(command, cwd=ROOT, env={**os.environ, **variables})
+    result = processes.run(command, cwd=ROOT, env={**os.environ, **variables}, timeout=None)
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
 

@@ -359,7 +359,9 @@ class Project:
     def pulumi(self, *words: str) -> str:
         """Run a command of the CLI. Returns its output. Raises CalledProcessError."""
         command = ["pulumi", *words, "--non-interactive"]
-        return processes.run(command, cwd=self.folder, env=self.environment, check=True).stdout
+        return processes.run(
+            command, cwd=self.folder, env=self.environment, check=True, timeout=None
+        ).stdout
 
     def run(self, text: str, values: Mapping[str, str] | None = None) -> str:
         """Execute commands of a runbook with the real CLI, and `aws rds` with the emulator. Returns
@@ -381,6 +383,7 @@ class Project:
                 "AWS_ENDPOINT_URL_RDS": self.emulator.endpoint,
             },
             stdin=subprocess.DEVNULL,
+            timeout=None,
         )
         print(done.stdout, done.stderr)
         assert done.returncode == 0

@@ -58,7 +58,11 @@ def test_core_has_no_public_address() -> None:
 
 
 @pytest.mark.requirement("ECS-14", "CG-18")
-@pytest.mark.parametrize(("secret", "process"), [(TOKEN, "core-files"), (CLIENT_SECRET, "console")])
+@pytest.mark.parametrize(
+    ("secret", "process"),
+    [(TOKEN, "core-files"), (CLIENT_SECRET, "console")],
+    ids=["Core", "console"],
+)
 def test_secret_of_a_process_is_decrypted_for_it_only(secret: str, process: str) -> None:
     key = program().statements("kms/key:Key", "secrets")
     decrypt = [s for s in key.values() if secret in str(s)]
