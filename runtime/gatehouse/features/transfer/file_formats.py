@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -45,7 +45,7 @@ class MalformedFile(ValueError):
 
 def entries(text: str) -> list[Entry]:
     """Entries in the order of the file. Raises MalformedFile."""
-    return _entries(_container(_parsed(text)))
+    return list(_entries(_container(_parsed(text))))
 
 
 def without(text: str, is_removed: Callable[[Entry], bool]) -> tuple[str, int]:
@@ -53,11 +53,14 @@ def without(text: str, is_removed: Callable[[Entry], bool]) -> tuple[str, int]:
     removed entries. Raises MalformedFile."""
     document = _parsed(text)
     container = _container(document)
-    removed = [entry for entry in _entries(container) if is_removed(entry)]
+    removed = {entry.row: entry.name for entry in _entries(container) if is_removed(entry)}
     if not removed:
         return text, 0
-    for entry in reversed(removed):
-        del container[entry.row - 1 if entry.name is None else entry.name]
+    if isinstance(container, list):
+        container[:] = [item for row, item in enumerate(container, 1) if row not in removed]
+    else:
+        for name in removed.values():
+            del container[name]
     indent = re.search(r"\n([ \t]+)\S", text)
     written = json.dumps(document, ensure_ascii=False, indent=indent[1] if indent else None)
     return written + ("\n" if text.endswith("\n") else ""), len(removed)
@@ -89,10 +92,10 @@ def _container(document: Any) -> Any:
     return document[found[0]] if found else document
 
 
-def _entries(container: Any) -> list[Entry]:
+def _entries(container: Any) -> Iterator[Entry]:
     if isinstance(container, list):
-        return [Entry(row, None, item) for row, item in enumerate(container, 1)]
-    return [Entry(row, *item) for row, item in enumerate(container.items(), 1)]
+        return (Entry(row, None, item) for row, item in enumerate(container, 1))
+    return (Entry(row, *item) for row, item in enumerate(container.items(), 1))
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import NotFound, Unavailable
+from gatehouse.core.errors import BadRequest, NotFound, Unavailable
 from gatehouse.core.imported_tokens import ids_of
 from gatehouse.core.keys import KeyId
 from gatehouse.core.token import Pepper
@@ -22,20 +22,24 @@ from gatehouse.features.transfer.repository import RemovalRepository
 from gatehouse.features.transfer.schemas import materials_of
 from gatehouse.platform.aws import object_storage
 
+#: Maximum size of a legacy file, which is parsed in the memory of the console. 100,000 entries are
+#: smaller.
+FILE_BYTES_MAX = 16 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class LegacyFileSync:
     """Removes purged keys from the legacy files.
 
     locations: s3://bucket/key or paths.
-    read: returns the content and the entity tag of a location.
+    read: returns the content and the entity tag of a location, with a maximum size.
     """
 
     removals: RemovalRepository
     locations: tuple[str, ...]
     clock: Clock
     pepper: Pepper
-    read: Callable[[str], tuple[bytes, str]] = object_storage.read
+    read: Callable[[str, int], tuple[bytes, str]] = object_storage.read
 
     async def run_once(self) -> int:
         """Removes purged keys and returns their number. Raises Unavailable, and Conflict if another
@@ -60,18 +64,18 @@ class LegacyFileSync:
     def _remove(self, location: str, purged: Collection[KeyId]) -> int:
         """Removes the entries of purged keys from a file and returns their number."""
         try:
-            content, tag = self.read(location)
-        except NotFound:
-            return 0
-        try:
+            content, tag = self.read(location, FILE_BYTES_MAX)
             text, count = without(
                 content.decode(),
                 lambda entry: any(id in purged for id in ids_of(materials_of(entry), self.pepper)),
             )
-        except ValueError as exc:  # MalformedFile, or the file is not UTF-8
+        except NotFound:
+            return 0
+        except (BadRequest, ValueError) as exc:  # too large, MalformedFile, or not UTF-8
+            reason = str(exc).removeprefix(f"{location} ")
             raise Unavailable(
                 "Legacy files are not synchronized.",
-                detail=f"{len(purged)} purged keys may still be in {location}, which {exc}",
+                detail=f"{len(purged)} purged keys may still be in {location}, which {reason}",
             ) from None
         if count:
             object_storage.write(

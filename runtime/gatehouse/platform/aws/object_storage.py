@@ -22,21 +22,24 @@ _CHANGED = {"PreconditionFailed", "ConditionalRequestConflict"}
 
 _MISSING = {"NoSuchKey", "NoSuchBucket", "404"}
 
-#: Maximum size of an object. Exports are smaller, so a larger object is not an export.
+#: Maximum size of content that is read, by default. Exports are smaller, so a larger object is not
+#: an export.
 BYTES_MAX = 1 << 30
 
 
-def read(location: str) -> tuple[bytes, str]:
+def read(location: str, bytes_max: int | None = None) -> tuple[bytes, str]:
     """Content and entity tag. The entity tag of a file is empty. Blocks. Raises NotFound,
-    BadRequest, Unavailable.
+    BadRequest if the content is larger than `bytes_max` (by default BYTES_MAX), and Unavailable.
     """
+    limit = BYTES_MAX if bytes_max is None else bytes_max
     s3 = _S3.fullmatch(location)
     if s3 is None:
-        return _file(location), ""
+        content = _file(location, limit + 1)
+        _check_size(location, len(content), limit)
+        return content, ""
     try:
         reply = _s3_client().get_object(Bucket=s3[1], Key=s3[2])
-        if reply["ContentLength"] > BYTES_MAX:
-            raise BadRequest(f"{location} is larger than {BYTES_MAX >> 20} MiB")
+        _check_size(location, reply["ContentLength"], limit)
         return reply["Body"].read(), reply["ETag"]
     except AWS_ERRORS as exc:
         raise _error(location, exc) from exc
@@ -92,9 +95,16 @@ def _path(location: str) -> Path:
     return Path(location)
 
 
-def _file(location: str) -> bytes:
+def _check_size(location: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise BadRequest(f"{location} is larger than {limit >> 20} MiB")
+
+
+def _file(location: str, count: int) -> bytes:
+    """At most `count` bytes of a file."""
     try:
-        return _path(location).read_bytes()
+        with _path(location).open("rb") as file:
+            return file.read(count)
     except FileNotFoundError as exc:
         raise NotFound(f"{location} does not exist") from exc
     except OSError as exc:

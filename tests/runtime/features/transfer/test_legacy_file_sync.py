@@ -34,7 +34,7 @@ def get(bucket: Any, name: str) -> Any:
 
 def file_sync(
     console: Console,
-    read: Callable[[str], tuple[bytes, str]] = object_storage.read,
+    read: Callable[[str, int], tuple[bytes, str]] = object_storage.read,
     locations: tuple[str, ...] = (KEYS, URLS),
 ) -> LegacyFileSync:
     removals = RemovalRepository(console.pool)
@@ -118,8 +118,8 @@ async def test_concurrent_change_of_legacy_file_is_preserved(console: Console, b
     removed = secrets.token_urlsafe(20)
     put(bucket, "api_keys.json", {removed: {}, "first-other-key": {}})
 
-    def read_before_change(location: str) -> tuple[bytes, str]:
-        result = object_storage.read(location)
+    def read_before_change(location: str, bytes_max: int) -> tuple[bytes, str]:
+        result = object_storage.read(location, bytes_max)
         put(bucket, "api_keys.json", {removed: {}, "added-by-others": {}})
         return result
 
@@ -149,15 +149,24 @@ def no_event(key_id: KeyId) -> AuditEvent:
     raise AssertionError(key_id)
 
 
-@pytest.mark.parametrize("content", ["{broken", '{"a": 1, "a": 2}extra'])
+@pytest.mark.bound("transfer.legacy_file_sync:FILE_BYTES_MAX")
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{broken", "is not valid JSON (line 1)"),
+        ('{"a": 1, "a": 2}extra', "has two members with the same name"),
+        ("{" + " " * (16 << 20) + "}", "is larger than 16 MiB"),
+    ],
+    ids=["broken", "duplicate", "large"],
+)
 async def test_unreadable_legacy_file_is_unchanged(
-    console: Console, bucket: Any, content: str
+    console: Console, bucket: Any, content: str, reason: str
 ) -> None:
     put(bucket, "api_keys.json", content)
     await purge(console, await import_key(console, secrets.token_urlsafe(20)))
     with pytest.raises(Unavailable) as error:
         await file_sync(console).run_once()
-    assert "1 purged keys may still be in" in error.value.detail
+    assert error.value.detail == f"1 purged keys may still be in {KEYS}, which {reason}"
     assert bucket.get_object(Bucket=BUCKET, Key="api_keys.json")["Body"].read() == content.encode()
     put(bucket, "api_keys.json", {})
     assert await file_sync(console).run_once() == 1

@@ -1,8 +1,9 @@
-"""Objects in S3: their size is bounded, and so is the wait for S3."""
+"""Objects in S3 and files: their size is bounded, and so is the wait for S3."""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +18,19 @@ LOCATION = f"s3://{BUCKET}/object"
 
 
 @pytest.mark.bound("aws.object_storage:BYTES_MAX")
-def test_size_of_an_object_is_bounded(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_size_of_content_is_bounded(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(object_storage, "BYTES_MAX", 1 << 20)
-    bucket.put_object(Bucket=BUCKET, Key="object", Body=bytes(1 << 20))
-    assert object_storage.read(LOCATION)[0] == bytes(1 << 20)
-    bucket.put_object(Bucket=BUCKET, Key="object", Body=bytes((1 << 20) + 1))
-    with pytest.raises(BadRequest, match="is larger than 1 MiB"):
-        object_storage.read(LOCATION)
+    file = tmp_path / "file"
+    for size in (1 << 20, (1 << 20) + 1):
+        file.write_bytes(bytes(size))
+        bucket.put_object(Bucket=BUCKET, Key="object", Body=bytes(size))
+        for location in (LOCATION, str(file)):
+            assert object_storage.read(location, size)[0] == bytes(size)
+            if size > object_storage.BYTES_MAX:
+                with pytest.raises(BadRequest, match="is larger than 1 MiB"):
+                    object_storage.read(location)
 
 
 @pytest.mark.bound("aws.object_storage:_TIMEOUT_S", "aws.object_storage:_READ_TIMEOUT_S")
