@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +116,15 @@ def _file(location: str, count: int) -> bytes:
 
 def _write_file(location: str, content: bytes, *, new: bool, make_folder: bool) -> None:
     path = _path(location)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch(mode=0o600)
+        # A new file with a random name, which another user of the folder cannot replace by a link.
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
         try:
-            temporary.write_bytes(content)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
             # The file is complete before it appears under its final name. link() fails if the name
             # exists.
             if new:

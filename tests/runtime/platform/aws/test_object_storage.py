@@ -1,6 +1,7 @@
 """Objects in S3 and files: their size is bounded, and so is the wait for S3."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -31,6 +32,27 @@ def test_size_of_content_is_bounded(
             if size > object_storage.BYTES_MAX:
                 with pytest.raises(BadRequest, match="is larger than 1 MiB"):
                     object_storage.read(location)
+
+
+@pytest.mark.parametrize("only_if", ["", None])
+def test_file_is_not_written_through_a_link(tmp_path: Path, only_if: str | None) -> None:
+    other, file = tmp_path / "other", tmp_path / "export"
+    other.write_text("unchanged")
+    # Names that another user of the folder can predict.
+    for name in (f".export.{os.getpid()}", *([] if only_if == "" else ["export"])):
+        (tmp_path / name).symlink_to(other)
+    object_storage.write(str(file), b"content", only_if=only_if)
+    assert (file.read_bytes(), file.is_symlink(), file.stat().st_mode & 0o777) == (
+        b"content",
+        False,
+        0o600,
+    )
+    assert other.read_text() == "unchanged"
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "export",
+        "other",
+        f".export.{os.getpid()}",
+    }
 
 
 @pytest.mark.bound("aws.object_storage:_TIMEOUT_S", "aws.object_storage:_READ_TIMEOUT_S")
