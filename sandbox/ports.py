@@ -3,10 +3,12 @@
 import fcntl
 import os
 import random
+import re
 import socket
 import ssl
 import tempfile
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from sandbox.errors import SandboxError
@@ -16,6 +18,8 @@ HOST = "127.0.0.1"
 #: TLS context of httpx for requests to servers on this machine, which do not use TLS. Loading the
 #: trusted certificates for each client takes 40 ms.
 PLAIN_HTTP = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+_LOCAL = re.compile(rf"(?:{re.escape(HOST)}|localhost)(?::[0-9]{{1,5}})?")
 
 _TRIES_MAX = 20
 #: Ports below the ranges from which operating systems choose the local port of outgoing
@@ -57,6 +61,17 @@ class Ports:
         except OSError:
             return False
         return True
+
+
+def is_from_page(header: Callable[[str], str | None]) -> bool:
+    """True for a request that a web page in a browser on this machine sent to a server. header:
+    returns the value of a header.
+
+    Such a request contains the header Origin, the header Sec-Fetch-Site (for images and other
+    resources) or, after DNS rebinding, the host name of the page in the header Host.
+    """
+    is_local = _LOCAL.fullmatch(header("Host") or "") is not None
+    return not is_local or header("Origin") is not None or header("Sec-Fetch-Site") is not None
 
 
 def free_port(preferred: int = 0) -> int:

@@ -30,7 +30,7 @@ from sandbox.emulator.request import ChangeRequest, CreateRequest
 from sandbox.emulator.resource_type import create
 from sandbox.emulator.resources import RESOURCE_TYPES
 from sandbox.errors import SandboxError
-from sandbox.ports import HOST, free_port
+from sandbox.ports import HOST, free_port, is_from_page
 
 _CONFIG = Config(
     s3={"addressing_style": "path"},
@@ -41,7 +41,6 @@ _CONFIG = Config(
     # botocore would build its header twice for each call, in a sixth of the time of the call
     user_agent="gatehouse-sandbox",
 )
-_LOCAL = re.compile(rf"(?:{re.escape(HOST)}|localhost)(?::[0-9]{{1,5}})?")
 _SIGNED_FOR = re.compile(r"Credential=[^/]+/[0-9]{8}/([a-z0-9-]+)/")
 _SINGLE_EMULATOR = threading.Lock()
 #: `stop` waits at most this time for the thread that accepts connections.
@@ -279,15 +278,10 @@ def _reset() -> None:
 def _restricted(lost_regions: set[str], application: Application) -> Application:
     """Reject requests from a web page, requests to moto's own API, which resets and configures the
     emulator, and requests that are signed for a lost region.
-
-    A web page in a browser on this machine can send requests to the port. Such a request contains
-    the header Origin, the header Sec-Fetch-Site (for images and other resources) or, after DNS
-    rebinding, the host name of the page in the header Host.
     """
 
     def restricted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        is_local = _LOCAL.fullmatch(environ.get("HTTP_HOST", "")) is not None
-        from_page = "HTTP_ORIGIN" in environ or "HTTP_SEC_FETCH_SITE" in environ or not is_local
+        from_page = is_from_page(lambda name: environ.get(f"HTTP_{name}".upper().replace("-", "_")))
         if from_page or environ.get("PATH_INFO", "").startswith("/moto-api"):
             body = b"The emulator accepts requests only from AWS clients on this machine.\n"
             start_response(

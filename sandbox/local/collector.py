@@ -13,9 +13,15 @@ from typing import NamedTuple
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from sandbox.ports import HOST
+from sandbox.ports import HOST, is_from_page
 
 PATH = "/v1/traces"
+
+#: Maximum size of an export. A service exports at most 256 spans at a time.
+BODY_BYTES_MAX = 4 << 20
+
+#: Maximum wait for data of a client.
+_TIMEOUT_S = 30.0
 
 
 class ReceivedSpan(NamedTuple):
@@ -41,10 +47,20 @@ def serve(receive: Receive) -> Iterator[str]:
     """Receive exports in a thread until the end of the block. Yields the URL."""
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = _TIMEOUT_S
+
         def do_POST(self) -> None:
-            self.send_response(receive(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(self._status())
             self.send_header("Content-Length", "0")
             self.end_headers()
+
+        def _status(self) -> int:
+            length = self.headers.get("Content-Length", "")
+            if is_from_page(self.headers.get):
+                return 403
+            if not (length.isascii() and length.isdigit() and int(length) <= BODY_BYTES_MAX):
+                return 413
+            return receive(self.rfile.read(int(length)))
 
         def log_message(self, *_: object) -> None:
             """No output."""

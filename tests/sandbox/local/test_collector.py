@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import requests
 from gatehouse.platform.tracing.export import SpanQueue, collector_exporter
 from gatehouse.platform.tracing.tracer import FinishedSpan
 
-from sandbox.local.collector import write_traces
+from sandbox.local.collector import BODY_BYTES_MAX, write_traces
 
 
 @pytest.mark.requirement("ECS-10")
@@ -37,3 +38,26 @@ async def test_spans_are_written_as_lines(tmp_path: Path) -> None:
         "ms": 2.5,
         "attributes": {"http.response.status_code": 500},
     }
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({"Origin": "http://evil.example"}, b"", 403),
+        ({"Sec-Fetch-Site": "cross-site"}, b"", 403),
+        ({"Host": "evil.example"}, b"", 403),
+        ({"Content-Length": str(BODY_BYTES_MAX + 1)}, b"", 413),
+        ({"Content-Length": "-1"}, b"", 413),
+        ({"Transfer-Encoding": "chunked"}, b"0\r\n\r\n", 413),
+        ({}, b"", 200),
+    ],
+)
+def test_web_pages_and_large_bodies_are_rejected(
+    tmp_path: Path, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    with write_traces(tmp_path / "traces.log") as url, requests.Session() as session:
+        request = session.prepare_request(requests.Request("POST", url, data=body))
+        if "Transfer-Encoding" in headers:
+            del request.headers["Content-Length"]
+        request.headers.update(headers)
+        assert session.send(request, timeout=60).status_code == status
