@@ -18,6 +18,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import requests
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -40,6 +41,9 @@ QUEUE_SPANS_MAX = 2048
 EXPORT_INTERVAL_S = 1.0
 BATCH_SPANS_MAX = 256
 EXPORT_TIMEOUT_S = 5.0
+
+#: Maximum number of bytes that are read of the body of a response.
+RESPONSE_BYTES_MAX = 4096
 
 #: Maximum time in which the last spans are exported when the process stops.
 CLOSE_TIMEOUT_S = 2.0
@@ -151,10 +155,22 @@ def immediate_export(
     return add
 
 
+class _Session(requests.Session):
+    """Reads only the beginning of a response, because nothing uses its body. The body may be large,
+    compressed or never end.
+    """
+
+    def request(self, *arguments: Any, **options: Any) -> requests.Response:
+        response = super().request(*arguments, **{**options, "stream": True})
+        response.raw.read1(RESPONSE_BYTES_MAX)
+        response.close()
+        return response
+
+
 def collector_exporter(endpoint: str) -> SpanExporter:
     """Exporter for the URL of a collector. The variables OTEL_EXPORTER_OTLP_HEADERS and
     OTEL_EXPORTER_OTLP_CERTIFICATE of OpenTelemetry apply."""
-    session = requests.Session()
+    session = _Session()
     # The collector is a sidecar or in the same network. Proxy variables are for requests to the
     # internet.
     session.trust_env = False
