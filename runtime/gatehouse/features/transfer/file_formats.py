@@ -50,7 +50,8 @@ def entries(text: str) -> list[Entry]:
 
 def without(text: str, is_removed: Callable[[Entry], bool]) -> tuple[str, int]:
     """Removes entries from a JSON file. Returns the file, otherwise unchanged, and the number of
-    removed entries. Raises MalformedFile."""
+    removed entries. Raises MalformedFile, and ValueError for a number that JSON cannot represent.
+    """
     document = _parsed(text)
     container = _container(document)
     removed = {entry.row: entry.name for entry in _entries(container) if is_removed(entry)}
@@ -62,7 +63,11 @@ def without(text: str, is_removed: Callable[[Entry], bool]) -> tuple[str, int]:
         for name in removed.values():
             del container[name]
     indent = re.search(r"\n([ \t]+)\S", text)
-    written = json.dumps(document, ensure_ascii=False, indent=indent[1] if indent else None)
+    written = json.dumps(
+        document, ensure_ascii=False, allow_nan=False, indent=indent[1] if indent else None
+    )
+    # UTF-8 has no unpaired surrogates, so they remain escaped.
+    written = re.sub(r"[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", written)
     return written + ("\n" if text.endswith("\n") else ""), len(removed)
 
 
@@ -132,7 +137,7 @@ def read_export(content: bytes, pepper: Pepper) -> tuple[dict[str, Any], list[by
     try:
         head = content[: content.index(b"\n", 0, 4096)]
         members = json.loads(head)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UnreadableExport("was not created by gatehouse export") from None
     if not isinstance(members, dict) or members.get("format") != FORMAT:
         raise UnreadableExport("was not created by gatehouse export")

@@ -253,7 +253,8 @@ def _seconds(value: object) -> float:
     try:
         if isinstance(value, str):
             instant = datetime.fromisoformat(value)
-            return (instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant).timestamp()
+            value = (instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant).timestamp()
+        # The instant may be outside of the years 1 to 9999 in UTC, which the database cannot store.
         if isinstance(value, int | float) and not isinstance(value, bool):
             return datetime.fromtimestamp(value, UTC).timestamp()
     except (ValueError, OverflowError, OSError):

@@ -243,12 +243,17 @@ def test_imported_cores_belong_to_the_given_key(importer: Command, database: Dat
             ("import", "bad.json", "--restore"),
             "gatehouse: bad.json was not created by gatehouse export",
         ),
+        (
+            ("import", "deep.json", "--restore"),
+            "gatehouse: deep.json was not created by gatehouse export",
+        ),
     ],
 )
 def test_unreadable_input_is_a_one_line_error(
     importer: Command, arguments: tuple[str, ...], message: str
 ) -> None:
     (importer.folder / "bad.json").write_text("7")
+    (importer.folder / "deep.json").write_text("[" * 4000 + "\n")
     (importer.folder / "latin.json").write_bytes(b'["\xe9"]')
     done = importer.run(*arguments)
     assert (done.code > 0, done.err) == (True, message + "\n")

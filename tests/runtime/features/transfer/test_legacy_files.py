@@ -106,4 +106,8 @@ def test_file_without_removed_entries_is_unchanged() -> None:
         '[\n    "b"\n]\n',
         1,
     )
+    unpaired = '["\\ud83d", "\U0001f600", "a"]'
+    assert without(unpaired, lambda entry: entry.value == "a") == (unpaired[:-6] + "]", 1)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        without('[1e400, "a"]', lambda entry: entry.value == "a")
     assert Entry(1, None, "a").name is None

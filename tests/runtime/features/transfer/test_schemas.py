@@ -77,6 +77,8 @@ def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
             "expires_at",
             'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds',
         ),
+        ('"expires_at": "9999-12-31T23:59:59.9999999Z"', "expires_at", None),
+        ('"created_at": "0001-01-01T00:00:00+01:00"', "created_at", None),
         ('"limits": "600/0"', "limits[0].window_s", None),
         (
             '"limits": "99999999999/60"',
