@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import BadRequest, NotFound, Unavailable
+from gatehouse.core.errors import BadRequest, GatehouseError, NotFound, Unavailable
 from gatehouse.core.imported_tokens import ids_of
 from gatehouse.core.keys import KeyId
 from gatehouse.core.token import Pepper
@@ -42,17 +42,23 @@ class LegacyFileSync:
     read: Callable[[str, int], tuple[bytes, str]] = object_storage.read
 
     async def run_once(self) -> int:
-        """Removes purged keys and returns their number. Raises Unavailable, and Conflict if another
-        writer changes a file at the same time.
+        """Removes purged keys from all files that can be changed, and returns the number of keys.
+        Raises Unavailable, and Conflict if another writer changes a file at the same time.
         """
         purged = await self.removals.queued()
         if not purged:
             return 0
         # Run in a thread, because each entry requires an HMAC and a file can have 100,000 entries.
-        files = [
-            f"{location}: {await asyncio.to_thread(self._remove, location, purged)}"
-            for location in self.locations
-        ]
+        files, failures = list[str](), list[GatehouseError]()
+        for location in self.locations:
+            try:
+                count = await asyncio.to_thread(self._remove, location, purged)
+            except GatehouseError as exc:
+                failures.append(exc)
+            else:
+                files.append(f"{location}: {count}")
+        if failures:
+            raise failures[0]
 
         def removed(key_id: KeyId) -> AuditEvent:
             action, at = AuditAction.KEY_LEGACY_FILES_REMOVED, self.clock.now()

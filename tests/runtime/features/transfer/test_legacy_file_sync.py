@@ -162,10 +162,13 @@ def no_event(key_id: KeyId) -> AuditEvent:
 async def test_unreadable_legacy_file_is_unchanged(
     console: Console, bucket: Any, content: str, reason: str
 ) -> None:
+    token = secrets.token_urlsafe(20)
     put(bucket, "api_keys.json", content)
-    await purge(console, await import_key(console, secrets.token_urlsafe(20)))
+    put(bucket, "config/ngrok_urls.json", {token: "https://a.example"})
+    await purge(console, await import_key(console, token))
     with pytest.raises(Unavailable) as error:
         await file_sync(console).run_once()
+    assert get(bucket, "config/ngrok_urls.json") == {}
     assert error.value.detail == f"1 purged keys may still be in {KEYS}, which {reason}"
     assert bucket.get_object(Bucket=BUCKET, Key="api_keys.json")["Body"].read() == content.encode()
     put(bucket, "api_keys.json", {})
