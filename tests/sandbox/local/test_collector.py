@@ -44,10 +44,7 @@ async def test_spans_are_written_as_lines(tmp_path: Path) -> None:
     ("headers", "body", "status"),
     [
         ({"Origin": "http://evil.example"}, b"", 403),
-        ({"Sec-Fetch-Site": "cross-site"}, b"", 403),
-        ({"Host": "evil.example"}, b"", 403),
         ({"Content-Length": str(BODY_BYTES_MAX + 1)}, b"", 413),
-        ({"Content-Length": "-1"}, b"", 413),
         ({"Transfer-Encoding": "chunked"}, b"0\r\n\r\n", 413),
         ({}, b"", 200),
     ],
