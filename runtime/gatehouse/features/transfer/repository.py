@@ -47,7 +47,7 @@ _ADD_KEYS = (
 _ADD_CORE = (
     f"INSERT INTO core ({LEASE.select}) SELECT {placeholders(len(LEASE.columns))} WHERE EXISTS "
     "(SELECT FROM api_key "
-    f"WHERE id = ${LEASE.columns.index('registered_by') + 1} AND state <> 'purged') AND NOT EXISTS "
+    f"WHERE id = ${LEASE.columns.index('registered_by') + 1} AND state = 'active') AND NOT EXISTS "
     f"(SELECT FROM core WHERE name = ${LEASE.columns.index('name') + 1}) ON CONFLICT DO NOTHING"
 )
 

@@ -188,14 +188,17 @@ def test_imported_cores_belong_to_the_given_key(importer: Command, database: Dat
         "row 1: key is missing (specify the key that registers the Core: --registered-by ID)"
         in missing.err
     )
-    done = import_file(importer, urls, "--cores", "--registered-by", agent, name="ngrok_urls.json")
+    options = ("--cores", "--registered-by", agent)
+    database.sql("UPDATE api_key SET state = 'disabled'")
+    import_file(importer, urls, *options, name="ngrok_urls.json")
+    assert count(database, "core") == 0
+    database.sql("UPDATE api_key SET state = 'active'")
+    done = import_file(importer, urls, *options, name="ngrok_urls.json")
     assert done.code == 0, done.err
     assert database.sql("SELECT string_agg(name || ' ' || url, ',' ORDER BY name) FROM core") == (
         "attic https://def.ngrok.app,docs https://abc.ngrok.app"
     )
-    bad = import_file(
-        importer, {"docs": "ftp://x"}, "--cores", "--registered-by", agent, name="ngrok_urls.json"
-    )
+    bad = import_file(importer, {"docs": "ftp://x"}, *options, name="ngrok_urls.json")
     assert "has a url that must begin with https:// or http://" in bad.err
 
 
