@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 
 import asyncpg
 import msgspec
@@ -39,6 +39,8 @@ TABLES = {
 
 _INCOMING = "CREATE TEMPORARY TABLE incoming (LIKE api_key) ON COMMIT DROP"
 
+_EXISTING = "SELECT id FROM api_key WHERE id = ANY ($1)"
+
 _ADD_KEYS = (
     f"INSERT INTO api_key ({WRITTEN.select}) SELECT {WRITTEN.select} FROM incoming "
     "ON CONFLICT (id) DO NOTHING RETURNING id"
@@ -69,16 +71,24 @@ class ImportRepository:
             return False
         return await self._keys.effective(newest, timeout_s=timeout_s) == "everywhere"
 
-    async def write(self, rows: list[Key | CoreRecord], event: AuditEvent) -> int:
+    async def write(
+        self, rows: list[Key | CoreRecord], event: AuditEvent, other_ids: Mapping[KeyId, KeyId]
+    ) -> int:
         """Inserts rows that do not exist and appends the event, in one transaction. Returns the
         number of inserted rows.
+
+        other_ids: further IDs under which keys of the rows may exist, with their IDs in the rows.
         """
         async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
-            keys = [row for row in rows if isinstance(row, Key)]
+            found = await connection.fetch(_EXISTING, list(other_ids), timeout=TIMEOUT_S)
+            existing = {other_ids[id]: id for (id,) in found}
+            keys = [row for row in rows if isinstance(row, Key) and row.id not in existing]
             imported = await _add_keys(connection, keys) if keys else 0
             for row in rows:
                 if isinstance(row, CoreRecord):
-                    status = await connection.execute(_ADD_CORE, *LEASE.values(row))
+                    key_id = existing.get(row.registered_by, row.registered_by)
+                    core = msgspec.structs.replace(row, registered_by=key_id)
+                    status = await connection.execute(_ADD_CORE, *LEASE.values(core))
                     imported += row_count(status)
             counts = {"imported": imported, "existing": len(rows) - imported}
             await append(

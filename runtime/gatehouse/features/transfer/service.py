@@ -2,8 +2,9 @@
 written.
 
 An invalid row prevents the import, unless invalid rows are skipped. The ID of a key is derived from
-its token (core/imported_tokens.py), so a repeated import inserts only what is missing, for example
-after an interruption.
+its token and a pepper generation (core/imported_tokens.py). A key that exists under any generation
+is not inserted again, so a repeated import inserts only what is missing, for example after an
+interruption.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import msgspec
@@ -64,6 +65,7 @@ class ImportJob:
     cores: True if the entries are URLs of Cores.
     ignored: members that are ignored.
     registered_by: ID of the key that registers Cores whose row specifies no key.
+    materials: inputs of the HMACs for the IDs that were derived.
     """
 
     repository: ImportRepository
@@ -74,6 +76,7 @@ class ImportJob:
     cores: bool
     ignored: frozenset[str]
     registered_by: str
+    materials: dict[KeyId, str] = field(default_factory=dict, init=False)
 
     @cached_property
     def id(self) -> str:
@@ -111,7 +114,7 @@ class ImportJob:
                 details={"source": self.source, "rows_to": start + len(rows)},
             )
             try:
-                imported += await self.repository.write(rows, event)
+                imported += await self.repository.write(rows, event, self._other_ids(rows))
             except Unavailable as exc:
                 raise Unavailable(
                     "The database is not available; start the same import again to resume it.",
@@ -119,8 +122,22 @@ class ImportJob:
                 ) from exc
         return imported
 
+    def _other_ids(self, rows: list[Key | CoreRecord]) -> dict[KeyId, KeyId]:
+        """IDs that the keys of rows may have under other pepper generations, with their IDs in the
+        rows.
+        """
+        ids = [row.id if isinstance(row, Key) else row.registered_by for row in rows]
+        return {
+            other: id
+            for id in self.materials.keys() & ids
+            for other in imported_tokens.ids_of([self.materials[id]], self.keys.pepper)
+            if other != id
+        }
+
     def _key_id(self, material: str) -> KeyId:
-        return imported_tokens.imported_key_id(material, self.keys.pepper, self.generation)
+        id = imported_tokens.imported_key_id(material, self.keys.pepper, self.generation)
+        self.materials[id] = material
+        return id
 
     def _key(self, entry: Entry, now: float) -> Key:
         keys, generation = self.keys, self.generation

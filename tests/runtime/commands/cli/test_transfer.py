@@ -89,6 +89,22 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
     assert database.sql("SELECT count(*) FROM audit_event WHERE action = 'key.import'") == "10"
 
 
+def test_repeated_import_under_another_pepper_generation_adds_nothing(
+    importer: Command, database: Database
+) -> None:
+    assert import_file(importer, tokens(2)).code == 0
+    database.sql("UPDATE api_key SET state = 'disabled' WHERE name = 'client 0'")
+    keys = {str(number): base64.b64encode(b * 32).decode() for number, b in ((1, b"p"), (2, b"q"))}
+    pepper = json.dumps({"current": 2, "generations": keys})
+    rotated = replace(importer, variables={**importer.variables, "GATEHOUSE_PEPPER": pepper})
+    again = import_file(rotated, tokens(3))
+    assert again.out == "api_keys.json: 3 rows, 1 imported, 2 existing, 0 invalid\n"
+    urls = {token: f"https://{number}.example" for number, token in enumerate(tokens(2))}
+    assert import_file(rotated, urls, "--cores").code == 0
+    owners = "SELECT key.name FROM api_key AS key JOIN core ON registered_by = key.id"
+    assert database.sql(owners) == "client 1"
+
+
 def test_invalid_row_is_reported_and_stops_the_import(
     importer: Command, database: Database
 ) -> None:
