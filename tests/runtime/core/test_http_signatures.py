@@ -148,9 +148,7 @@ def test_rfc_9530_digests(body: bytes, field: str) -> None:
         ("sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:, sha-512=:aGk=:", False),
         ("md5=:aGk=:", False),
         ("sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:" + " " * 4096, False),
-        ("sha-256=:X48E", False),
         ("sha-256=:aGk=:, sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:", False),
-        ("", False),
     ],
 )
 def test_content_digest_must_match_body(field: str, matches: bool) -> None:

@@ -5,28 +5,21 @@ from pathlib import Path
 
 import pytest
 import requests
-from gatehouse.platform.tracing.export import SpanQueue, collector_exporter
+from gatehouse.platform.tracing.export import collector_exporter, readable_span, resource
 from gatehouse.platform.tracing.tracer import FinishedSpan
 
 from sandbox.local.collector import BODY_BYTES_MAX, write_traces
 
 
 @pytest.mark.requirement("ECS-10")
-async def test_spans_are_written_as_lines(tmp_path: Path) -> None:
+def test_spans_are_written_as_lines(tmp_path: Path) -> None:
     log = tmp_path / "traces.log"
     ids = "5759e988bd862e3fe1be46a994272793", "00f067aa0ba902b7", "53995c3f42cd8ad8"
     span = FinishedSpan(
         "GET /", "SERVER", *ids, 0, 2_500_000, {"http.response.status_code": 500}, failed=True
     )
     with write_traces(log) as url:
-        queue = SpanQueue(
-            collector_exporter(url),
-            service="gateway",
-            environment="dev",
-            count=lambda *_: None,
-        )
-        queue.add(span)
-        await queue.close()
+        collector_exporter(url).export([readable_span(span, resource("gateway", "dev"))])
     assert json.loads(log.read_text()) == {
         "service": "gatehouse-gateway",
         "name": "GET /",

@@ -72,11 +72,6 @@ def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
             "expires_at",
             'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds',
         ),
-        (
-            '"expires_at": "0000-00-00"',
-            "expires_at",
-            'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds',
-        ),
         ('"expires_at": "9999-12-31T23:59:59.9999999Z"', "expires_at", None),
         ('"created_at": "0001-01-01T00:00:00+01:00"', "created_at", None),
         ('"limits": "600/0"', "limits[0].window_s", None),
@@ -119,7 +114,6 @@ def test_text_with_a_token_is_invalid() -> None:
     [
         ({"key": "with a space in it"}, "", "has a key that is not 8 to 512 visible ASCII"),
         ({}, "", "requires either a key or a hash"),
-        ({"key": TOKEN, "hash": "ab"}, "", "requires either a key or a hash"),
         ({"hash": "zz", "algorithm": "sha256"}, "", "has a hash that is not a SHA-256 hash in hex"),
         ({"hash": "a" * 64, "algorithm": "md5"}, "algorithm", "is not one of the allowed values"),
         ({"key": TOKEN, "scopes": ["admin"]}, "", "has a scope that manages keys"),

@@ -1,7 +1,6 @@
 """Imported keys at a running gateway, used with their original tokens."""
 
 import asyncio
-import base64
 import hashlib
 import json
 import secrets
@@ -35,8 +34,8 @@ def importer(tmp_path: Path, database: Any) -> Importer:
     return Importer(importer_command(tmp_path, database.app_url, PEPPER))
 
 
-def digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+def hash_of(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 @pytest.mark.requirement("CG-09")
@@ -64,24 +63,12 @@ async def test_key_of_api_keys_json_is_valid(gateway: Gateway, importer: Importe
 
 
 @pytest.mark.requirement("TR-06")
-@pytest.mark.parametrize("written", ["hex", "base64", "base64url"])
-async def test_imported_hash_verifies_token(
-    gateway: Gateway, importer: Importer, written: str
-) -> None:
+async def test_imported_hash_verifies_token(gateway: Gateway, importer: Importer) -> None:
     token = f"theirs-{secrets.token_urlsafe(24)}"
-    expected = digest(token)
-    text = {
-        "hex": expected.hex(),
-        "base64": base64.b64encode(expected).decode(),
-        "base64url": base64.urlsafe_b64encode(expected).decode().rstrip("="),
-    }[written]
-    await importer.run([{"hash": text, "algorithm": "sha256", "name": written}])
-    assert (await gateway.verify(token)).json["name"] == written
+    text = hash_of(token)
+    await importer.run([{"hash": text, "algorithm": "sha256", "name": "hashed"}])
+    assert (await gateway.verify(token)).json["name"] == "hashed"
     assert (await gateway.verify(text)).json["code"] == "NOT_FOUND"
-    stored = await gateway.pool.fetchval(
-        "SELECT digest FROM api_key WHERE name = $1 ORDER BY created_at DESC LIMIT 1", written
-    )
-    assert stored != expected
 
 
 async def test_imported_disabled_and_expired_keys_are_denied(

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from tests.runtime.services.gateway.conftest import PEPPER, Gateway
-from tests.runtime.services.gateway.test_imported_keys import Importer, digest, importer
+from tests.runtime.services.gateway.test_imported_keys import Importer, hash_of, importer
 
 __all__ = ["importer"]
 
@@ -30,7 +30,7 @@ TOKENS = {
 def rows() -> list[dict[str, str]]:
     return [
         {"name": "token", "key": TOKENS["token"]},
-        *({"name": kind, "hash": digest(TOKENS[kind]).hex()} for kind in list(TOKENS)[1:]),
+        *({"name": kind, "hash": hash_of(TOKENS[kind])} for kind in list(TOKENS)[1:]),
     ]
 
 
