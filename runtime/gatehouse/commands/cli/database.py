@@ -122,7 +122,7 @@ def import_(
     if registered_by and key_id(registered_by) is None:
         stop("--registered-by must be a key ID such as 3fGh82kLmQ0a", code=USAGE)
     settings = configuration.load()
-    content, _ = object_storage.read(location)
+    content, _ = object_storage.read(location, object_storage.BYTES_MAX)
     if restore:
         asyncio.run(_restore(settings, content, location, dry_run, as_json))
         return

@@ -23,24 +23,22 @@ _CHANGED = {"PreconditionFailed", "ConditionalRequestConflict"}
 
 _MISSING = {"NoSuchKey", "NoSuchBucket", "404"}
 
-#: Maximum size of content that is read, by default. Exports are smaller, so a larger object is not
-#: an export.
+#: Maximum size of an export or of a file to import. Exports are smaller.
 BYTES_MAX = 1 << 30
 
 
-def read(location: str, bytes_max: int | None = None) -> tuple[bytes, str]:
+def read(location: str, bytes_max: int) -> tuple[bytes, str]:
     """Content and entity tag. The entity tag of a file is empty. Blocks. Raises NotFound,
-    BadRequest if the content is larger than `bytes_max` (by default BYTES_MAX), and Unavailable.
+    BadRequest if the content is larger than `bytes_max`, and Unavailable.
     """
-    limit = BYTES_MAX if bytes_max is None else bytes_max
     s3 = _S3.fullmatch(location)
     if s3 is None:
-        content = _file(location, limit + 1)
-        _check_size(location, len(content), limit)
+        content = _file(location, bytes_max + 1)
+        _check_size(location, len(content), bytes_max)
         return content, ""
     try:
         reply = _s3_client().get_object(Bucket=s3[1], Key=s3[2])
-        _check_size(location, reply["ContentLength"], limit)
+        _check_size(location, reply["ContentLength"], bytes_max)
         return reply["Body"].read(), reply["ETag"]
     except AWS_ERRORS as exc:
         raise _error(location, exc) from exc
@@ -96,9 +94,9 @@ def _path(location: str) -> Path:
     return Path(location)
 
 
-def _check_size(location: str, size: int, limit: int) -> None:
-    if size > limit:
-        raise BadRequest(f"{location} is larger than {limit >> 20} MiB")
+def _check_size(location: str, size: int, bytes_max: int) -> None:
+    if size > bytes_max:
+        raise BadRequest(f"{location} is larger than {bytes_max >> 20} MiB")
 
 
 def _file(location: str, count: int) -> bytes:

@@ -75,7 +75,7 @@ def stored(archive: CheckpointArchive) -> tuple[Checkpoint, ...]:
         names = [f"s3://{BUCKET}/{entry['Key']}" for entry in entries]
     else:
         names = [str(path) for path in Path(folder).glob("*.json")]
-    texts = [object_storage.read(name)[0] for name in sorted(names)]
+    texts = [object_storage.read(name, 1 << 20)[0] for name in sorted(names)]
     return tuple(checkpoint_of(msgspec.json.decode(text, type=CheckpointView)) for text in texts)
 
 
