@@ -92,7 +92,13 @@ async def update_key(request: Request, id: str, body: UpdateKey, keys: KeyServic
     is reached.
     """
     version = expected_version(request.header(b"if-match"))
-    changed = await keys.update(existing_id(id), settings_of(body), request.actor, version=version)
+    changed = await keys.update(
+        existing_id(id),
+        settings_of(body),
+        request.actor,
+        version=version,
+        roles=request.authenticated.roles,
+    )
     request.add_header(b"etag", etag(changed.key.version))
     return _changed(keys, changed)
 
@@ -111,6 +117,7 @@ async def rotate_key(request: Request, id: str, body: RotateKey, keys: KeyServic
         reason=body.reason,
         delivery=body.delivery,
         owner=request.authenticated.owner,
+        roles=request.authenticated.roles,
     )
     request.add_header(b"location", f"/v1/keys/{rotated.key.id}")
     return RotatedKey(
@@ -173,7 +180,9 @@ def _action(
     """An action whose only parameter is a reason."""
 
     async def perform(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
-        return _changed(keys, await keys.act(existing_id(id), action, body.reason, request.actor))
+        roles = request.authenticated.roles
+        changed = await keys.act(existing_id(id), action, body.reason, request.actor, roles)
+        return _changed(keys, changed)
 
     perform.__name__ = f"{action}_key"
     perform.__doc__ = f"{action.capitalize()} a key.\n\n{description}"

@@ -41,6 +41,7 @@ from gatehouse.core.keys import (
     no_key,
 )
 from gatehouse.core.lifecycle import Action
+from gatehouse.core.roles import OWNERS, Role, check_reach
 from gatehouse.core.token import ParsedToken, Pepper, build, key_id
 from gatehouse.features.keys.fields import DEFAULT_SCOPES
 from gatehouse.features.keys.repository import KeyRepository
@@ -218,9 +219,10 @@ class KeyService:
         actor: Actor,
         *,
         version: int | None,
+        roles: frozenset[Role] = OWNERS,
     ) -> Changed:
         """Changes fields of a key. `version`: the version that the caller read, or None for any
-        version.
+        version. `roles`: see `transition`.
 
         Raises PreconditionFailed if the key has changed since then, BadRequest if the expiry is not
         allowed, and the errors of `transition`.
@@ -235,10 +237,18 @@ class KeyService:
                 lifecycle.check_rotated_expiry(key, patch["expires_at"], now)
             return KeyChange(lifecycle.patched(key, patch), lifecycle.patch_details(key, patch))
 
-        return await self.transition(key_id, Action.UPDATE, actor, change)
+        return await self.transition(key_id, Action.UPDATE, actor, change, roles)
 
-    async def act(self, key_id: KeyId, action: Action, reason: str, actor: Actor) -> Changed:
+    async def act(
+        self,
+        key_id: KeyId,
+        action: Action,
+        reason: str,
+        actor: Actor,
+        roles: frozenset[Role] = OWNERS,
+    ) -> Changed:
         """Disables, enables, revokes, deletes or restores a key. See `lifecycle.IDEMPOTENT`.
+        `roles`: see `transition`.
 
         Raises Conflict if the restore window has ended, and the errors of `transition`.
         """
@@ -246,7 +256,7 @@ class KeyService:
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             return lifecycle.state_change(key, action, state, now, by=actor.label, reason=reason)
 
-        return await self.transition(key_id, action, actor, change)
+        return await self.transition(key_id, action, actor, change, roles)
 
     async def rotate(
         self,
@@ -257,15 +267,16 @@ class KeyService:
         reason: str = "",
         delivery: str = "token",
         owner: str = "",
+        roles: frozenset[Role] = OWNERS,
     ) -> Rotated:
         """Creates the successor of a key. The old token stays valid until the grace period ends or
         the old key expires.
 
         An earlier grace period ends immediately, so at most two keys in a family are valid at a
         time.
-        `delivery`, `owner`: see `create`. Raises Conflict if the key has expired or has already
-        been rotated, BadRequest if the new expiry is not allowed, and the errors of `create` and
-        `transition`.
+        `delivery`, `owner`: see `create`; `roles`: see `transition`. Raises Conflict if the key has
+        expired or has already been rotated, BadRequest if the new expiry is not allowed, and the
+        errors of `create` and `transition`.
         """
         self._check_delivery(delivery)
         generation = await self.writable_generation()
@@ -300,7 +311,7 @@ class KeyService:
             return KeyChange(previous, details, successor=new_key, others_end_at=now)
 
         async with self._issued(token, delivery, owner, actor) as issued:
-            changed = await self.transition(key_id, Action.ROTATE, actor, change)
+            changed = await self.transition(key_id, Action.ROTATE, actor, change, roles)
         return Rotated(issued, created[-1], previous=changed.key, effective=changed.effective)
 
     async def purge(
@@ -336,12 +347,18 @@ class KeyService:
         return changed, self.forget is not None and not remaining and await self.forget(subject)
 
     async def transition(
-        self, key_id: KeyId, action: Action, actor: Actor, change: Change
+        self,
+        key_id: KeyId,
+        action: Action,
+        actor: Actor,
+        change: Change,
+        roles: frozenset[Role] = OWNERS,
     ) -> Changed:
         """Performs `action` on a key and waits until the gateways have confirmed the change, at
-        most `confirmation_timeout_s`.
+        most `confirmation_timeout_s`. `roles`: of the caller.
 
-        A repeated idempotent action returns the key unchanged. Raises NotFound, Conflict if the
+        A repeated idempotent action returns the key unchanged. Raises NotFound, Forbidden if the
+        roles do not reach the scopes that the locked key has, Conflict if the
         action is not possible in the current state or if the key is the last key that can manage
         keys, Unavailable, and the errors of `change`.
         """
@@ -349,6 +366,7 @@ class KeyService:
 
         def update(locked: LockedKey) -> tuple[KeyChange, AuditEvent] | None:
             key = locked.key
+            check_reach(roles, key.scopes)
             if lifecycle.is_repeat(key.state, action):
                 return None
             state = lifecycle.next_state(key.state, action, key.state_before)

@@ -158,6 +158,11 @@ class Request:
         return parent_of(self.values(b"traceparent"), self.values(b"x-amzn-trace-id"))
 
     @property
+    def is_received(self) -> bool:
+        """True if the whole request has been received."""
+        return self.exchange is not None and self.exchange.is_received
+
+    @property
     def is_head(self) -> bool:
         return self.method == "HEAD"
 
@@ -215,7 +220,7 @@ class Request:
         """The body. Raises BodyTooLarge, TooManyRequests and Unavailable if the worker keeps too
         many bytes of bodies in memory, and ClientGone if the client disconnects.
         """
-        if self.exchange is None or not self.exchange.is_received:
+        if self.exchange is None or not self.is_received:
             self._at_end, parts = self._at_end or ExitStack(), []
             keep = self._at_end.enter_context(body_memory(self.scope))
             async for chunk in asgi.body_chunks(self.scope, self.receive, bytes_max):

@@ -265,9 +265,11 @@ class Authenticator:
         return code is Code.VALID
 
     async def _take_limits(self, request: Request, key: Key) -> None:
-        """Count the request against the limits of the key, which also apply at the gateways. Raises
-        RateLimited, Unavailable.
+        """Count the request, once, against the limits of the key, which also apply at the gateways.
+        Raises RateLimited, Unavailable.
         """
+        if request.caller is not None:
+            return
         states = await self.limits.take(Charge(key.subject, key.limits, cost=1))
         waits = [state.retry_after_s for state in states if state.exceeded]
         if waits:

@@ -1,5 +1,5 @@
-"""Processes management API requests: authenticates and authorizes before the body is read, rejects
-tokens, and processes each Idempotency-Key once.
+"""Processes management API requests: authenticates and authorizes before the body is read and
+after a wait, rejects tokens, and processes each Idempotency-Key once.
 
 Endpoints declare roles and step-up rules. In addition, only owners can create, change and revoke
 keys with the scope `admin` or a `role:` scope, which prevents privilege escalation. Sensitive
@@ -96,6 +96,7 @@ class ConsolePipeline(Pipeline):
     async def process(self, endpoint: Endpoint, call: Call, request: Request) -> Reply:
         await self._authorize(endpoint, request)
         _check_parameters(request)
+        waits = request.method not in ("GET", "HEAD") and not request.is_received
         body: Any = None
         content: object = None
         if request.method not in ("GET", "HEAD"):
@@ -106,6 +107,8 @@ class ConsolePipeline(Pipeline):
                 reject_tokens(endpoint, {"body": small_value(request.content)})
                 raise
         reject_tokens(endpoint, {"query": request.query, "body": content})
+        if await self._take_turn(request) or waits:
+            await self._authorize_again(endpoint, request)
         try:
             self._check_scopes(endpoint, request, content)
         except (Forbidden, Unauthorized) as exc:
@@ -118,20 +121,30 @@ class ConsolePipeline(Pipeline):
                 arguments["query"] = decode_query(request.scope["query_string"], endpoint.query)
             return await call(request, **arguments)
 
-        await self._take_turn(request)
         return await self._run_once(endpoint, request, content, handle)
 
-    async def _take_turn(self, request: Request) -> None:
+    async def _take_turn(self, request: Request) -> bool:
         """Waits until fewer than REQUESTS_MAX requests of the caller are processed, so that others
-        are served in the meantime. A request ends with its response. Raises TooManyRequests.
+        are served in the meantime. A request ends with its response. Returns True if the request
+        had to wait. Raises TooManyRequests.
         """
         turn = self.turns.setdefault(request.authenticated.owner, asyncio.Semaphore(REQUESTS_MAX))
+        waits = turn.locked()
         try:
             async with asyncio.timeout(WAIT_S):
                 await turn.acquire()
         except TimeoutError:
             raise TooManyRequests("Wait for the responses to your earlier requests.") from None
         request.at_end(turn.release)
+        return waits
+
+    async def _authorize_again(self, endpoint: Endpoint, request: Request) -> None:
+        """Authorize a request that waited for its body or its turn: the credential, its roles or
+        the target may have changed. A code cannot be redeemed twice, and the session that it starts
+        has the rights of its credential.
+        """
+        if SIGN_IN_CODE not in endpoint.security:
+            await self._authorize(endpoint, request)
 
     async def _authorize(self, endpoint: Endpoint, request: Request) -> None:
         """Check the credential, the role and the target. Denials are recorded in the audit

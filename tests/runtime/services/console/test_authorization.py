@@ -1,12 +1,19 @@
 """Roles at the console: permissions for each endpoint, and no privilege escalation."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
 from gatehouse.core.roles import Role, manages, roles_of
 from gatehouse.platform.http.endpoint import Endpoint, StepUp
+from gatehouse.platform.http.request import Request
+from gatehouse.services.console import pipeline
 from gatehouse.services.console.asgi import ENDPOINTS
+from gatehouse.services.console.pipeline import ConsolePipeline
 
+from tests.runtime.conftest import locked
 from tests.runtime.console_client import Console
 
 WITH_ROLES = [endpoint for endpoint in ENDPOINTS if endpoint.roles]
@@ -87,13 +94,70 @@ async def test_operator_cannot_turn_a_key_into_an_admin_key(console: Console) ->
         assert reply.status_code == status
 
 
-@pytest.mark.parametrize("action", ["rotate", "disable", "enable", "restore"])
-async def test_operator_cannot_change_an_admin_key(console: Console, action: str) -> None:
-    token = (await console.create(scopes=["role:operator"]))["token"]
-    target = (await console.create(scopes=["admin"]))["key"]["id"]
-    assert (
-        await console.client.post(f"/v1/keys/{target}/{action}", headers=console.as_(token))
-    ).status_code == 403
+@pytest.mark.parametrize("action", ["rotate", "disable", "enable", "revoke", "restore", ""])
+@pytest.mark.parametrize("locked", [False, True])
+async def test_operator_cannot_change_an_admin_key(
+    console: Console, monkeypatch: pytest.MonkeyPatch, action: str, locked: bool
+) -> None:
+    """Neither can an operator change a key that has become one when it is locked."""
+    if locked:
+        monkeypatch.setattr(pipeline, "check_reach", lambda *_: None)
+    headers = console.as_((await console.create(scopes=["role:operator"]))["token"])
+    path = f"/v1/keys/{(await console.create(scopes=['admin']))['key']['id']}"
+    if action:
+        reply = await console.client.post(f"{path}/{action}", headers=headers)
+    else:
+        headers["If-Match"] = "*"
+        reply = await console.client.patch(path, json={"owner": "me"}, headers=headers)
+    assert reply.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("changed", "change", "status"),
+    [
+        ("target", {"scopes": ["admin"]}, 403),
+        ("operator", {"scopes": ["role:auditor"]}, 403),
+        ("operator", None, 401),
+    ],
+)
+async def test_rights_are_those_after_the_body(
+    console: Console, changed: str, change: dict[str, Any] | None, status: int
+) -> None:
+    operator, target = await console.create(scopes=["role:operator"]), await console.create()
+    key = f"/v1/keys/{(operator if changed == 'operator' else target)['key']['id']}"
+
+    async def body() -> AsyncIterator[bytes]:
+        if change is None:
+            await console.client.post(f"{key}/revoke")
+        else:
+            await console.client.patch(key, json=change, headers={"If-Match": "*"})
+        yield b"{}"
+
+    headers = {**console.as_(operator["token"]), "Content-Type": "application/json"}
+    path = f"/v1/keys/{target['key']['id']}/rotate"
+    reply = await console.client.post(path, content=body(), headers=headers)
+    assert reply.status_code == status
+
+
+async def test_rights_are_those_after_the_wait_for_other_requests(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, began = ConsolePipeline._take_turn, asyncio.Semaphore(0)
+
+    async def counted(self: ConsolePipeline, request: Request) -> bool:
+        began.release()
+        return await take(self, request)
+
+    monkeypatch.setattr(pipeline, "REQUESTS_MAX", 1)
+    monkeypatch.setattr(ConsolePipeline, "_take_turn", counted)
+    auditor = await console.create(scopes=["role:auditor"])
+    async with locked(console.database, "usage_count"):
+        get = partial(console.client.get, "/v1/usage", headers=console.as_(auditor["token"]))
+        reads = [asyncio.create_task(get()) for _ in range(2)]
+        for _ in reads:
+            await began.acquire()
+        await console.client.post(f"/v1/keys/{auditor['key']['id']}/revoke")
+    assert sorted([(await read).status_code for read in reads]) == [200, 401]
 
 
 async def test_auditor_explains_an_admin_key(console: Console) -> None:
@@ -103,20 +167,6 @@ async def test_auditor_explains_an_admin_key(console: Console) -> None:
         f"/v1/keys/{target}/explain", json={"scopes": ["admin"]}, headers=console.as_(token)
     )
     assert (reply.status_code, reply.json()["code"]) == (200, "VALID")
-
-
-async def test_only_an_owner_ends_an_admin_key(console: Console) -> None:
-    token = (await console.create(scopes=["role:operator"]))["token"]
-    for scopes in (["admin"], ["role:auditor"]):
-        target = (await console.create(scopes=scopes))["key"]["id"]
-        assert (
-            await console.client.post(f"/v1/keys/{target}/revoke", headers=console.as_(token))
-        ).status_code == 403
-        assert (await console.client.post(f"/v1/keys/{target}/revoke")).status_code == 200
-    plain = (await console.create())["key"]["id"]
-    assert (
-        await console.client.post(f"/v1/keys/{plain}/revoke", headers=console.as_(token))
-    ).status_code == 200
 
 
 async def test_key_without_role_is_denied_with_missing_role(console: Console) -> None:
