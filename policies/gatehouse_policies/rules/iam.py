@@ -3,6 +3,7 @@
 import re
 
 from gatehouse_policies.analysis.iam import document as iam_document
+from gatehouse_policies.analysis.iam.actions import is_narrowing
 from gatehouse_policies.analysis.iam.grammar import parse
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
@@ -288,7 +289,10 @@ def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResu
         yield "permissionsBoundary is not set"
     for document in identity_documents(holder):
         for allow in document.allows:
-            limited = any(condition.key == "iam:passedtoservice" for condition in allow.conditions)
+            limited = any(
+                condition.key == "iam:passedtoservice" and is_narrowing(condition)
+                for condition in allow.conditions
+            )
             if allow.covers_action("iam:PassRole") and not limited:
                 yield "a statement allows iam:PassRole without iam:PassedToService"
         for action in iam_document.escalating_actions(document):

@@ -1,6 +1,7 @@
 """Rules for KMS keys and key policies."""
 
 from gatehouse_policies.analysis.iam import document as iam_document
+from gatehouse_policies.analysis.iam.actions import is_narrowing
 from gatehouse_policies.analysis.iam.grammar import Condition, Statement, parse
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
@@ -143,9 +144,7 @@ def _restricts_service(condition: Condition) -> bool:
     source = condition.key in (*_SOURCE_KEYS, "kms:viaservice", "kms:calleraccount")
     source = source or condition.key.startswith("kms:encryptioncontext:")
     positive = condition.operator in iam_document.POSITIVE_OPERATORS
-    return (
-        source and positive and not condition.if_exists and condition.quantifier != "forallvalues"
-    )
+    return source and positive and is_narrowing(condition)
 
 
 @resource_rule(

@@ -3,8 +3,7 @@
 from functools import partial
 
 from gatehouse_policies.analysis import network_reachability as network
-from gatehouse_policies.analysis.iam.actions import reaches_everything
-from gatehouse_policies.analysis.iam.document import is_narrowed
+from gatehouse_policies.analysis.iam.actions import is_narrowing, reaches_everything
 from gatehouse_policies.analysis.iam.grammar import parse
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
@@ -155,7 +154,8 @@ def endpoint_policy_is_restrictive(endpoint: Resource) -> CheckResults:
         yield "policy is not set, so the endpoint allows all requests"
         return
     for allow in parse(endpoint.props.value("policy")).allows:
-        if allow.applies_to_everyone() and reaches_everything(allow) and not is_narrowed(allow):
+        narrowed = any(map(is_narrowing, allow.conditions))
+        if allow.applies_to_everyone() and reaches_everything(allow) and not narrowed:
             yield (
                 "a statement of the policy allows everyone to use all resources without a condition"
             )

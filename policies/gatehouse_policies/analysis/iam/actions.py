@@ -4,6 +4,7 @@ The data are those of the AWS service authorization reference, which the package
 https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 """
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -45,11 +46,14 @@ _WIDE_KEYS = frozenset(
         "aws:epochtime",
         "aws:tokenissuetime",
         "aws:useragent",
+        "aws:principaltype",
     }
 )
 _NARROWING_OPERATORS = re.compile(
-    r"(string|arn)(equals|equalsignorecase|like)|ipaddress|bool|null|numeric\w+|binaryequals"
+    r"(string|arn)(equals|equalsignorecase|like)|ipaddress|bool|numeric\w+|binaryequals"
 )
+# Parts of an ARN that the ARNs of all roles have.
+_ROLE_ARN = re.compile(r"^arn:|\b(aws(-cn|-us-gov)?|iam|sts|role|assumed-role)\b")
 
 
 def reaches_everything(statement: Statement) -> bool:
@@ -111,13 +115,31 @@ def reaches_all_resources(statement: Statement, pattern: str) -> bool:
 def is_narrowing(condition: Condition) -> bool:
     """True if the condition does not hold for most requests.
 
-    IfExists, ForAllValues and negated operators hold for a request without the key.
+    IfExists, ForAllValues and negated operators hold for a request without the key. Boolean keys
+    are false for most requests.
     """
     if condition.if_exists or condition.quantifier == "forallvalues" or condition.key in _WIDE_KEYS:
         return False
     if not _NARROWING_OPERATORS.fullmatch(condition.operator):
         return False
-    return bool(condition.values) and all(value.strip("*?:") for value in condition.values)
+    is_specific = {"ipaddress": is_small_network, "bool": "true".__eq__}
+    return bool(condition.values) and all(
+        map(is_specific.get(condition.operator, _has_name), map(str.lower, condition.values))
+    )
+
+
+def is_small_network(value: str) -> bool:
+    """True for an address range that is not comparable with the internet."""
+    try:
+        network = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        return False
+    return network.prefixlen >= (8 if network.version == 4 else 32)
+
+
+def _has_name(value: str) -> bool:
+    """True for text, or a pattern, that not every value of a key has."""
+    return bool((_ROLE_ARN.sub("", value) if value.startswith("arn:") else value).strip("*?:/-"))
 
 
 def _limitable(pattern: str) -> tuple[tuple[str, str], ...]:

@@ -102,7 +102,7 @@ def _matches_other_key(condition: Condition) -> bool:
     """
     if condition.operator == "null":
         return condition.values == ("false",)
-    return condition.operator in (
+    return all(value.strip("*?") for value in condition.values) and condition.operator in (
         "stringnotequals",
         "stringnotequalsignorecase",
         "stringnotlike",

@@ -2,7 +2,6 @@
 and role trust.
 """
 
-import ipaddress
 import re
 
 from gatehouse_policies.analysis.iam.actions import (
@@ -10,6 +9,7 @@ from gatehouse_policies.analysis.iam.actions import (
     covers_every_action,
     is_narrowing,
     is_service_wildcard,
+    is_small_network,
     reaches_all_resources,
     reaches_everything,
 )
@@ -53,13 +53,18 @@ _ARN_ACCOUNT = re.compile(r"^arn:[^:]*:[^:]*:[^:]*:(\d{12}):")
 _RESTRICTING_KEYS = name_set(
     "aws:principalaccount aws:principalarn aws:principalorgid aws:principalorgpaths "
     "aws:sourceaccount aws:sourcearn aws:sourceorgid aws:sourceorgpaths aws:sourcevpc "
-    "aws:sourcevpce aws:userid aws:username kms:calleraccount s3:dataaccesspointaccount "
-    "s3:dataaccesspointarn"
+    "aws:sourcevpce aws:userid kms:calleraccount s3:dataaccesspointaccount s3:dataaccesspointarn"
 )
+# Keys of the network and of the user. They say nothing about the account of a principal.
+_UNRELATED_KEYS = name_set("aws:sourceip aws:userid")
 # Restricting keys whose values are accounts, or ARNs with an account.
 _ACCOUNT_KEYS = name_set(
     "aws:principalaccount aws:principalarn aws:sourceaccount aws:sourcearn kms:calleraccount "
     "s3:dataaccesspointaccount"
+)
+# Keys that have the same value in all requests of an identity.
+_PRINCIPAL_KEYS = name_set(
+    "aws:principalaccount aws:principalarn aws:principalorgid aws:principalorgpaths"
 )
 POSITIVE_OPERATORS = frozenset(
     {"stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike"}
@@ -98,7 +103,11 @@ def allowed_accounts(document: Document) -> frozenset[str]:
 
 
 def _accounts_of_statement(allow: Statement) -> frozenset[str]:
-    restricting = [condition for condition in allow.conditions if _restricts(condition)]
+    restricting = [
+        condition
+        for condition in allow.conditions
+        if _restricts(condition) and condition.key not in _UNRELATED_KEYS
+    ]
     if any(condition.key not in _ACCOUNT_KEYS for condition in restricting):
         return frozenset()
     principals = (value for kind, value in allow.principals or () if kind == "AWS")
@@ -176,8 +185,14 @@ def escalating_actions(document: Document) -> tuple[str, ...]:
 
 
 def is_narrowed(statement: Statement) -> bool:
-    """True if a condition of the statement does not hold for most requests."""
-    return any(map(is_narrowing, statement.conditions))
+    """True if a condition of the statement of an identity policy does not hold for most requests of
+    the identity.
+    """
+    return any(
+        is_narrowing(condition)
+        for condition in statement.conditions
+        if condition.key not in _PRINCIPAL_KEYS
+    )
 
 
 def allows_decryption_with_all_keys(document: Document) -> bool:
@@ -224,7 +239,7 @@ _AUDIENCES = {
     ":saml-provider/": "saml:aud",
     "cognito-identity.amazonaws.com": "cognito-identity.amazonaws.com:aud",
 }
-# Issuers whose tokens name the repository or project in the subject (sub). Without a subject, any
+# Issuers whose tokens name the customer in the subject (sub). Without a subject that names one, any
 # customer of the issuer matches.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_oidc_secure-by-default.html
 _SHARED_ISSUERS = (
@@ -234,6 +249,10 @@ _SHARED_ISSUERS = (
     "oidc.circleci.com",
     "oidc.vercel.com",
     "api.pulumi.com",
+)
+# The subject begins with the group, organization or team. Patterns of other formats are rejected.
+_TENANT = re.compile(
+    r"(?:project_path|organization|org|owner|pulumi:\w+:org)[:/][^:/*?]+[:/].*|[^*?]+"
 )
 
 
@@ -260,23 +279,36 @@ def federation_defects(document: Document) -> tuple[str, ...]:
             if kind != "Federated" or f"oidc-provider/{GITHUB}" in provider:
                 continue
             audience = next((key for part, key in _AUDIENCES.items() if part in provider), "")
-            issuer = provider.partition(":oidc-provider/")[2]
+            # Amazon, Facebook and Google have no ARN.
+            issuer = provider.rpartition(":oidc-provider/")[2]
+            claims = {f"{issuer}:{name}".lower() for name in ("sub", "aud", "app_id")}
             if audience and audience not in exact:
                 defects.append(
                     f"the trust policy does not require the audience ({audience}) of the "
                     f"identity provider"
                 )
-            elif (
-                issuer.partition("/")[0].endswith(_SHARED_ISSUERS)
-                and f"{issuer}:sub".lower() not in exact
+            elif issuer.partition("/")[0].endswith(_SHARED_ISSUERS) and not _names_tenant(
+                allow, f"{issuer}:sub".lower()
             ):
-                defects.append(f"the trust policy does not require a subject (sub) of {issuer}")
-            elif issuer and not exact & {f"{issuer}:sub".lower(), f"{issuer}:aud".lower()}:
+                defects.append(
+                    f"the trust policy does not require a subject (sub) of {issuer} that names a "
+                    f"group, organization or team"
+                )
+            elif not audience and not exact & claims:
                 defects.append(
                     f"the trust policy requires neither a subject (sub) nor an audience (aud) "
                     f"of {issuer}"
                 )
     return tuple(defects)
+
+
+def _names_tenant(allow: Statement, key: str) -> bool:
+    return any(
+        condition.key == key
+        and is_narrowing(condition)
+        and all(map(_TENANT.fullmatch, condition.values))
+        for condition in allow.conditions
+    )
 
 
 def github_trust_defects(document: Document) -> tuple[str, ...]:
@@ -345,7 +377,7 @@ def _restricts(condition: Condition) -> bool:
         return False
     if condition.key == "aws:sourceip":
         return condition.operator == "ipaddress" and all(
-            _is_small_network(value) for value in condition.values
+            is_small_network(value) for value in condition.values
         )
     if condition.operator not in POSITIVE_OPERATORS | {"ipaddress"}:
         return False
@@ -362,11 +394,3 @@ def _is_specific(key: str, value: str) -> bool:
             _ACCOUNT.match(parts[4]) is not None or (parts[2] == "s3" and "*" not in parts[5][:3])
         )
     return "*" not in value and "?" not in value
-
-
-def _is_small_network(value: str) -> bool:
-    try:
-        network = ipaddress.ip_network(value, strict=False)
-    except ValueError:
-        return False
-    return network.prefixlen >= (8 if network.version == 4 else 32)
