@@ -7,7 +7,11 @@ from gatehouse_policies.analysis.iam.grammar import Document, parse
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 
-_ATTACHMENTS = aws("iam.RolePolicyAttachment", "iam.PolicyAttachment", "iam.GroupPolicyAttachment")
+ATTACHMENTS = aws("iam.RolePolicyAttachment", "iam.PolicyAttachment", "iam.GroupPolicyAttachment")
+# They attach every policy that they list.
+EXCLUSIVE_ATTACHMENTS = aws(
+    "iam.RolePolicyAttachmentsExclusive", "iam.GroupPolicyAttachmentsExclusive"
+)
 
 
 def identity_documents(resource: Resource) -> list[Document]:
@@ -37,6 +41,19 @@ def resource_documents(
         for holder in (resource, *stack.referencing(resource, types, prop))
         if holder.props.has("policy")
     ]
+
+
+def is_evaluated_elsewhere(
+    resource: Resource,
+    stack: Stack,
+    policy_types: tuple[str, ...],
+    prop: str,
+    types: tuple[str, ...],
+) -> bool:
+    """True for a resource policy of a resource of these types in the program, with which it is
+    evaluated.
+    """
+    return resource.type in policy_types and bool(stack.referenced_by(resource, prop, types))
 
 
 ACCOUNTS: Mapping[str, tuple[str, ...]] = {"accounts": ()}
@@ -82,8 +99,11 @@ def is_permissions_boundary(policy: Resource, stack: Stack) -> bool:
         policy, aws("iam.Role"), "permissionsBoundary"
     ):
         return False
-    attached = any(
-        stack.references(attachment, "policyArn", policy)
-        for attachment in stack.of_type(_ATTACHMENTS)
+    return not any(
+        stack.referencing(policy, types, prop)
+        for types, prop in (
+            (ATTACHMENTS, "policyArn"),
+            (EXCLUSIVE_ATTACHMENTS, "policyArns"),
+            (aws("iam.Role"), "managedPolicyArns"),
+        )
     )
-    return not attached and not stack.referencing(policy, aws("iam.Role"), "managedPolicyArns")

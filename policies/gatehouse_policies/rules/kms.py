@@ -7,6 +7,7 @@ from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
     foreign_access,
     identity_documents,
+    is_evaluated_elsewhere,
     is_permissions_boundary,
     resource_documents,
 )
@@ -61,13 +62,16 @@ rotation_is_enabled = resource_rule(
         'statements with the principal "*"'
     ),
     severity=Severity.CRITICAL,
-    types=aws("kms.Key", "kms.ReplicaKey"),
+    types=aws("kms.Key", "kms.ReplicaKey", "kms.KeyPolicy"),
     exemptible=False,
     lists=ACCOUNTS,
     upstream="KMS.5 2.21 CKV_AWS_33 CKV2_AWS_64",
     url=f"{_GUIDE}/key-policies.html",
 )
 def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
+    keys = aws("kms.Key", "kms.ReplicaKey")
+    if is_evaluated_elsewhere(key, stack, aws("kms.KeyPolicy"), "keyId", keys):
+        return
     documents = resource_documents(key, stack, aws("kms.KeyPolicy"), "keyId")
     if not documents:
         yield "the key has no key policy, so it has the default key policy"

@@ -3,7 +3,11 @@
 from functools import partial
 
 from gatehouse_policies.analysis.iam.grammar import parse
-from gatehouse_policies.analysis.policy_holders import ACCOUNTS, public_or_foreign_access
+from gatehouse_policies.analysis.policy_holders import (
+    ACCOUNTS,
+    is_evaluated_elsewhere,
+    public_or_foreign_access,
+)
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
@@ -18,6 +22,7 @@ from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/opensearch-service/latest/developerguide"
 _DOMAINS = aws("opensearch.Domain", "elasticsearch.Domain")
+_POLICIES = aws("opensearch.DomainPolicy", "elasticsearch.DomainPolicy")
 _domain_rule = partial(resource_rule, types=_DOMAINS)
 # Security policies that require TLS 1.2 or later.
 _TLS_POLICIES = (
@@ -78,21 +83,22 @@ domain_is_in_vpc = _domain_rule(
         "advancedSecurityOptions.enabled=True"
     ),
     severity=Severity.CRITICAL,
-    types=_DOMAINS,
+    types=(*_DOMAINS, *_POLICIES),
     lists=ACCOUNTS,
     upstream="Opensearch.7 CKV2_AWS_52 OS5",
     url=f"{_GUIDE}/ac.html",
 )
 def access_policy_is_not_public(domain: Resource, stack: Stack) -> CheckResults:
-    holders = stack.referencing(
-        domain, aws("opensearch.DomainPolicy", "elasticsearch.DomainPolicy"), "domainName"
-    )
+    if is_evaluated_elsewhere(domain, stack, _POLICIES, "domainName", _DOMAINS):
+        return
+    holders = stack.referencing(domain, _POLICIES, "domainName")
     for holder in (domain, *holders):
         if not holder.props.has("accessPolicies"):
             continue
         document = parse(holder.props.value("accessPolicies"))
         yield from public_or_foreign_access(document, holder, "the access policy")
-    if not domain.props.block("advancedSecurityOptions").flag("enabled"):
+    options = domain.props.block("advancedSecurityOptions")
+    if domain.type in _DOMAINS and not options.flag("enabled"):
         yield "advancedSecurityOptions.enabled is not true"
 
 

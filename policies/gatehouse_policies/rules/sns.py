@@ -3,6 +3,7 @@
 from gatehouse_policies.analysis.iam.document import denies_requests_without_tls
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
+    is_evaluated_elsewhere,
     public_or_foreign_access,
     resource_documents,
 )
@@ -24,17 +25,22 @@ _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
         "aws:SecureTransport is false, in an "
         "aws.sns.TopicPolicy"
     ),
-    types=aws("sns.Topic"),
+    types=aws("sns.Topic", "sns.TopicPolicy"),
     lists=ACCOUNTS,
     upstream="SNS.1 SNS.4 2.21 CKV_AWS_26 CKV_AWS_169 CKV_AWS_385 SNS3",
     url=f"{_GUIDE}/sns-security-best-practices.html",
 )
 def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResults:
-    if not topic.props.has("kmsMasterKeyId"):
+    policies = aws("sns.TopicPolicy")
+    if is_evaluated_elsewhere(topic, stack, policies, "arn", aws("sns.Topic")):
+        return
+    if topic.type in policies:
+        pass  # The topic is in another stack.
+    elif not topic.props.has("kmsMasterKeyId"):
         yield "kmsMasterKeyId is not set"
     elif topic.props.known_text("kmsMasterKeyId").startswith("alias/aws/"):
         yield "kmsMasterKeyId is an AWS managed key, which CloudWatch alarms cannot use"
-    documents = resource_documents(topic, stack, aws("sns.TopicPolicy"), "arn")
+    documents = resource_documents(topic, stack, policies, "arn")
     if not any(denies_requests_without_tls(document, "sns:Publish") for document in documents):
         yield "no topic policy denies requests without TLS"
     for document in documents:

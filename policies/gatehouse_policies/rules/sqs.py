@@ -5,6 +5,7 @@ from functools import partial
 from gatehouse_policies.analysis.iam.document import denies_requests_without_tls
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
+    is_evaluated_elsewhere,
     public_or_foreign_access,
     resource_documents,
 )
@@ -38,17 +39,21 @@ queue_is_encrypted = resource_rule(
 )
 
 
-@_queue_rule(
+@stack_rule(
     "GH-SQS-002",
     title="SQS queue policies do not allow public or unknown cross-account access",
     remedy="name the principals, or add a condition on aws:SourceArn or aws:SourceAccount",
     severity=Severity.CRITICAL,
+    types=aws("sqs.Queue", "sqs.QueuePolicy"),
     lists=ACCOUNTS,
     upstream="SQS.3 2.21 CKV_AWS_168 CKV_AWS_387",
     url=f"{_GUIDE}/sqs-security-best-practices.html",
 )
 def queue_policy_is_not_public(queue: Resource, stack: Stack) -> CheckResults:
-    for document in resource_documents(queue, stack, aws("sqs.QueuePolicy"), "queueUrl"):
+    policies = aws("sqs.QueuePolicy")
+    if is_evaluated_elsewhere(queue, stack, policies, "queueUrl", aws("sqs.Queue")):
+        return
+    for document in resource_documents(queue, stack, policies, "queueUrl"):
         yield from public_or_foreign_access(document, queue, "the queue policy")
 
 
