@@ -29,8 +29,10 @@ def ingress_rules(group: Resource, stack: Stack) -> Iterator[tuple[str, Properti
 
 
 def address_ranges(rule: Properties) -> list[str]:
-    """The CIDR ranges of a rule. Empty if the rule refers to security groups or prefix lists."""
-    ranges = [rule.text(name) for name in ("cidrIpv4", "cidrIpv6") if rule.has(name)]
+    """The CIDR ranges of a rule, or of an entry of a prefix list. Empty if the rule refers to
+    security groups or prefix lists.
+    """
+    ranges = [rule.text(name) for name in ("cidrIpv4", "cidrIpv6", "cidr") if rule.has(name)]
     for name in ("cidrBlocks", "ipv6CidrBlocks"):
         ranges += rule.texts(name)
     return ranges
@@ -73,12 +75,21 @@ def acl_allows(rules: Iterable[Properties], cidr: str, port: int) -> bool:
     """
     for rule in sorted(rules, key=lambda rule: rule.number("ruleNumber") or rule.number("ruleNo")):
         if _acl_matches(rule, cidr, port):
-            return (rule.text("ruleAction") or rule.text("action")).lower() == "allow"
+            return _is_allow(rule)
     return False
 
 
+def _is_allow(rule: Properties) -> bool:
+    return (rule.text("ruleAction") or rule.text("action")).lower() == "allow"
+
+
 def _acl_matches(rule: Properties, cidr: str, port: int) -> bool:
-    if cidr not in (rule.text("cidrBlock"), rule.text("ipv6CidrBlock")):
+    ranges = {rule.text("cidrBlock"), rule.text("ipv6CidrBlock")} - {""}
+    # A rule that allows a large part of the internet allows the internet.
+    allowed = _is_allow(rule) and any(
+        _is_internet(each) and (":" in each) == (":" in cidr) for each in ranges
+    )
+    if cidr not in ranges and not allowed:
         return False
     protocol = rule.text("protocol").lower()
     if protocol in ("-1", "all"):

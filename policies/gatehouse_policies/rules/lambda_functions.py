@@ -78,10 +78,14 @@ def invocation_is_restricted(resource: Resource) -> CheckResults:
     yield from foreign_accounts(accounts, resource, "the permission")
     if iam_document.account_of(principal):
         return  # A principal that is the ARN or ID of an account needs no source condition.
-    if not any(
-        resource.props.has(name) for name in ("sourceArn", "sourceAccount", "principalOrgId")
-    ):
+    if any(resource.props.has(name) for name in ("sourceAccount", "principalOrgId")):
+        return
+    if not resource.props.has("sourceArn"):
         yield "the permission has no sourceArn, sourceAccount or principalOrgId"
+    elif resource.props.known("sourceArn") and not iam_document.is_specific(
+        "aws:sourcearn", resource.props.text("sourceArn")
+    ):
+        yield "sourceArn names no account"
 
 
 # Supported runtimes as of November 2026.

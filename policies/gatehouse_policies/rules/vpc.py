@@ -30,6 +30,8 @@ from gatehouse_policies.engine.rule import (
 from gatehouse_policies.rules.account import guards_are_external
 
 _GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide"
+_GROUPS = aws("ec2.SecurityGroup", "ec2.DefaultSecurityGroup")
+_PREFIX_LISTS = aws("ec2.ManagedPrefixList", "ec2.ManagedPrefixListEntry")
 _vpc_rule = partial(stack_rule, types=aws("ec2.Vpc"))
 
 
@@ -88,7 +90,11 @@ public_addresses_are_not_assigned = resource_rule(
         "another stack, add the name of the group to load_balancer_groups in the configuration file"
     ),
     severity=Severity.CRITICAL,
-    types=aws("ec2.SecurityGroup", "ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule"),
+    types=(
+        *_GROUPS,
+        *_PREFIX_LISTS,
+        *aws("ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule"),
+    ),
     # Names of security groups, or of their rules, whose load balancers are in another stack.
     lists={"load_balancer_groups": ()},
     upstream=(
@@ -100,7 +106,9 @@ def internet_ingress_is_limited(holder: Resource, stack: Stack) -> CheckResults:
     def check(rule: Properties) -> CheckResults:
         if not network.allows_internet(rule):
             return
-        if network.single_tcp_port(rule) not in (80, 443):
+        if holder.type in _PREFIX_LISTS:
+            yield f"{rule.path or 'the entry'} of a prefix list contains the internet"
+        elif network.single_tcp_port(rule) not in (80, 443):
             yield f"{rule.path or 'the rule'} allows the internet on ports other than 80 and 443"
         elif _is_unknown_group(holder, stack):
             yield Undecided("securityGroupId")
@@ -115,7 +123,7 @@ def internet_ingress_is_limited(holder: Resource, stack: Stack) -> CheckResults:
 
 def _groups(holder: Resource, stack: Stack) -> list[Resource]:
     """The security group, or the security groups of a rule that is a separate resource."""
-    if holder.type in aws("ec2.SecurityGroup"):
+    if holder.type in _GROUPS:
         return [holder]
     return list(stack.referenced_by(holder, "securityGroupId", aws("ec2.SecurityGroup")))
 
@@ -226,7 +234,7 @@ def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResult
     "GH-VPC-005",
     title="Security groups do not allow all outbound traffic",
     remedy="limit each egress rule to a port and to a security group or prefix list",
-    types=aws("ec2.SecurityGroup", "ec2.SecurityGroupRule", "vpc.SecurityGroupEgressRule"),
+    types=(*_GROUPS, *aws("ec2.SecurityGroupRule", "vpc.SecurityGroupEgressRule")),
     upstream="CKV_AWS_382",
     url=f"{_GUIDE}/security-group-rules.html",
 )
@@ -240,9 +248,13 @@ def egress_is_limited(holder: Resource) -> CheckResults:
 
 def _rules(holder: Resource, direction: str) -> list[Properties]:
     """The rules for one direction in a security group, or the single rule of a rule resource."""
-    if holder.type in aws("ec2.SecurityGroup"):
+    if holder.type in _GROUPS:
         return holder.props.blocks(direction)
-    separate = holder.type in aws("vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule")
+    if holder.type in aws("ec2.ManagedPrefixList"):
+        return holder.props.blocks("entries")
+    separate = holder.type in aws(
+        "vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule", "ec2.ManagedPrefixListEntry"
+    )
     return [holder.props] if separate or holder.props.text("type") == direction else []
 
 

@@ -33,6 +33,7 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-LAM-002", "environment"): _OTHER_RESOURCE,
     ("GH-LAM-003", "environment"): "the name of the variable does not indicate a secret",
     ("GH-LAM-004", "sourceAccount"): _PRESENCE,
+    ("GH-LAM-004", "sourceArn"): _PRESENCE,
     ("GH-PUL-005", "database"): "the name of the output does not indicate a secret",
     ("GH-PUL-006", "kmsKeyArn"): _OWN_ARN,
     ("GH-PUL-006", "rules"): _OWN_ARN,

@@ -383,10 +383,11 @@ def _restricts(condition: Condition) -> bool:
         return False
     if condition.key not in _RESTRICTING_KEYS or not condition.values:
         return False
-    return all(_is_specific(condition.key, value) for value in condition.values)
+    return all(is_specific(condition.key, value) for value in condition.values)
 
 
-def _is_specific(key: str, value: str) -> bool:
+def is_specific(key: str, value: str) -> bool:
+    """True if the value of a restricting key names an account, an organization or a resource."""
     if key in ("aws:sourcearn", "aws:principalarn"):
         parts = value.split(":", 5)
         # S3 bucket ARNs have no account, so the bucket name must not start with a wildcard.
