@@ -188,6 +188,12 @@ class NotificationRepository:
                 await append(connection, event)
         return requeued
 
+    async def prune(self, *, finished_before: float) -> int:
+        """Delete delivered and dead deliveries. Returns their number."""
+        return await self._pool.execute(
+            "DELETE FROM delivery WHERE finished_at < $1", to_datetime(finished_before)
+        )
+
     async def add_webhook(self, webhook: Webhook, event: AuditEvent) -> None:
         """Raises Conflict if there are WEBHOOKS_MAX."""
         async with self._pool.transaction() as connection:

@@ -63,6 +63,9 @@ FOLLOW_S = 1.0
 #: Seconds after which a delivery is attempted again if the process was killed during an attempt.
 LEASE_S = 60.0
 
+#: Seconds for which delivered and dead deliveries are kept.
+KEEP_S = 30 * 86_400
+
 #: Reminders are sent this number of days before a key expires, if the lifetime of the key is at
 #: least twice as long.
 REMINDER_DAYS = (1, 7, 30)
@@ -181,6 +184,10 @@ class NotificationDispatcher:
                 now=self.clock.now(), days=days, covered=REMINDER_DAYS[: position + 1]
             )
         return count
+
+    async def prune(self) -> int:
+        """Delete deliveries that ended more than KEEP_S ago. Raises Unavailable."""
+        return await self.repository.prune(finished_before=self.clock.now() - KEEP_S)
 
     async def run_once(self) -> int:
         """Read new audit rows and attempt the deliveries that are due, until there are none. A

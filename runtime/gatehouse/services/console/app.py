@@ -301,6 +301,7 @@ class Composition:
         return [
             PeriodicJob("notifications", NOTIFICATION_INTERVAL_S, dispatcher.run_once),
             PeriodicJob("reminders", REMIND_INTERVAL_S, dispatcher.remind),
+            PeriodicJob("deliveries", PRUNE_INTERVAL_S, dispatcher.prune),
         ]
 
     def _legacy_file_jobs(self) -> list[PeriodicJob]:

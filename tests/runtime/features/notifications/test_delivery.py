@@ -234,6 +234,9 @@ async def test_retried_dead_letter_is_delivered(setup: Setup) -> None:
     delivered = await setup.deliveries("delivered")
     assert [item["notification_id"] for item in delivered] == [delivery["notification_id"]]
     assert (await setup.client.post(retry_path)).status_code == 404
+    assert await dispatcher.prune() == 0
+    setup.clock.advance(30 * 86_400 + 1)
+    assert await dispatcher.prune() == 2
 
 
 async def test_delivery_of_a_killed_process_is_resumed(setup: Setup) -> None:
