@@ -164,6 +164,10 @@ class Properties:
         value = self._mapping().get(key)
         return value is not None and value != "" and value != []
 
+    def is_customer_key(self, key: str) -> bool:
+        """True if the property names a KMS key, unless it is known to be an AWS managed key."""
+        return self.has(key) and "alias/aws/" not in self.known_text(key)
+
     def names(self) -> tuple[str, ...]:
         """Names of the properties that are set, in program order."""
         return tuple(key for key, value in self._mapping().items() if value is not None)

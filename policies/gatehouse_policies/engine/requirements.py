@@ -24,9 +24,6 @@ from gatehouse_policies.engine.rule import (
     joined_remedies,
 )
 
-AWS_KEY = "an AWS managed key is used"
-"""The effect of a property that names no customer managed key, for `is_set`."""
-
 
 def satisfies(
     path: str, holds: Callable[[Properties, str], bool], message: str, remedy: str
@@ -65,6 +62,16 @@ def is_set(path: str, effect: str = "") -> Requirement:
     """
     message = f"is not set, so {effect}" if effect else "is not set"
     return satisfies(path, lambda block, key: block.has(key), message, f"set {path}")
+
+
+def is_customer_key(path: str) -> Requirement:
+    """The property names a customer managed key."""
+    return satisfies(
+        path,
+        Properties.is_customer_key,
+        "is not set to a customer managed key, so an AWS managed key is used",
+        f"set {path}",
+    )
 
 
 def is_not_set(path: str) -> Requirement:
@@ -163,7 +170,7 @@ def uses_customer_key(key_path: str, enabled: str | Requirement) -> Requirement:
     requirement.
     """
     first = is_true(enabled) if isinstance(enabled, str) else enabled
-    return in_order(first, is_set(key_path, AWS_KEY))
+    return in_order(first, is_customer_key(key_path))
 
 
 def in_order(*requirements: Requirement) -> Requirement:

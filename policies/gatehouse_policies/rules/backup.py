@@ -6,7 +6,7 @@ from gatehouse_policies.analysis.iam.grammar import matches, parse
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws, by_token
-from gatehouse_policies.engine.requirements import AWS_KEY, is_set
+from gatehouse_policies.engine.requirements import is_customer_key
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
 from gatehouse_policies.lists import name_set
 from gatehouse_policies.rules.rds import is_read_replica
@@ -22,7 +22,7 @@ vault_uses_customer_key = resource_rule(
     types=aws("backup.Vault"),
     upstream="CKV_AWS_166",
     url=f"{_GUIDE}/encryption.html",
-).requires(is_set("kmsKeyArn", AWS_KEY))
+).requires(is_customer_key("kmsKeyArn"))
 
 
 @stack_rule(

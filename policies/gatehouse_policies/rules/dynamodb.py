@@ -4,7 +4,7 @@ from functools import partial
 
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import AWS_KEY, is_set, is_true, uses_customer_key
+from gatehouse_policies.engine.requirements import is_customer_key, is_true, uses_customer_key
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
 from gatehouse_policies.rules.s3 import EPHEMERAL, purpose
 
@@ -30,7 +30,7 @@ table_uses_customer_key = _table_rule(
     url=f"{_GUIDE}/EncryptionAtRest.html",
 ).requires(
     uses_customer_key("serverSideEncryption.kmsKeyArn", "serverSideEncryption.enabled"),
-    is_set("replicas[].kmsKeyArn", AWS_KEY),
+    is_customer_key("replicas[].kmsKeyArn"),
 )
 
 

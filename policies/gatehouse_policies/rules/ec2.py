@@ -81,10 +81,9 @@ def volumes_are_encrypted(holder: Resource, stack: Stack) -> CheckResults:
             device.path and device.has("snapshotId")
         ):
             yield f"{device.path_of('encrypted')} is not true"
-    if holder.type in aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy") and not holder.props.has(
-        "kmsKeyId"
-    ):
-        yield Violation("kmsKeyId is not set, so an AWS managed key is used", "set kmsKeyId")
+    copies = aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy")
+    if holder.type in copies and not holder.props.is_customer_key("kmsKeyId"):
+        yield Violation("kmsKeyId is not set to a customer managed key", "set kmsKeyId")
 
 
 def _devices(holder: Resource) -> Iterator[Properties]:

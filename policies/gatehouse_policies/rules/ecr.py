@@ -97,7 +97,7 @@ repository_policy_is_not_public = resource_rule(
 def repository_uses_customer_key(repository: Resource) -> CheckResults:
     configurations = repository.props.blocks("encryptionConfigurations")
     if not any(
-        block.text("encryptionType").startswith("KMS") and block.has("kmsKey")
+        block.text("encryptionType").startswith("KMS") and block.is_customer_key("kmsKey")
         for block in configurations
     ):
         yield "encryptionConfigurations has no customer managed key"

@@ -6,11 +6,11 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
-    AWS_KEY,
     for_types,
     has_format,
     in_order,
     is_at_least,
+    is_customer_key,
     is_exactly,
     is_not_false,
     is_not_set,
@@ -46,7 +46,7 @@ cache_uses_customer_key = resource_rule(
         aws("elasticache.ReplicationGroup"),
         uses_customer_key("kmsKeyId", "atRestEncryptionEnabled"),
     ),
-    for_types(aws("elasticache.ServerlessCache"), is_set("kmsKeyId", AWS_KEY)),
+    for_types(aws("elasticache.ServerlessCache"), is_customer_key("kmsKeyId")),
     # A node of a replication group inherits the settings of the group, which is evaluated
     # separately.
     for_types(

@@ -4,13 +4,12 @@ Service for Apache Flink.
 
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
-    AWS_KEY,
     any_of,
     in_order,
+    is_customer_key,
     is_exactly,
     is_set,
     is_true,
-    satisfies,
 )
 from gatehouse_policies.engine.rule import Severity, levels, resource_rule
 
@@ -27,13 +26,7 @@ stream_uses_customer_key = resource_rule(
 ).requires(
     in_order(
         is_exactly("encryptionType", "KMS"),
-        is_set("kmsKeyId", AWS_KEY),
-        satisfies(
-            "kmsKeyId",
-            lambda stream, key: stream.known_text(key) != "alias/aws/kinesis",
-            "is an AWS managed key",
-            "set kmsKeyId to a customer managed key",
-        ),
+        is_customer_key("kmsKeyId"),
     )
 )
 
@@ -61,7 +54,7 @@ video_stream_uses_customer_key = resource_rule(
     types=aws("kinesis.VideoStream"),
     upstream="CKV_AWS_177",
     url="https://docs.aws.amazon.com/kinesisvideostreams/latest/dg/how-kms.html",
-).requires(is_set("kmsKeyId", AWS_KEY))
+).requires(is_customer_key("kmsKeyId"))
 
 
 _CHECKPOINTS = "applicationConfiguration.flinkApplicationConfiguration.checkpointConfiguration"

@@ -4,12 +4,11 @@ from functools import partial
 
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
-    AWS_KEY,
     any_of,
+    is_customer_key,
     is_exactly,
     is_not_false,
     is_not_true,
-    is_set,
     is_true,
 )
 from gatehouse_policies.engine.rule import Severity, resource_rule
@@ -35,7 +34,7 @@ data_is_encrypted_with_customer_key = _cluster_rule(
     "GH-MSK-002",
     title="MSK clusters are encrypted with a customer managed key",
     url=f"{_GUIDE}/msk-encryption.html",
-).requires(is_set("encryptionInfo.encryptionAtRestKmsKeyArn", AWS_KEY))
+).requires(is_customer_key("encryptionInfo.encryptionAtRestKmsKeyArn"))
 
 
 broker_logs_are_delivered = _cluster_rule(

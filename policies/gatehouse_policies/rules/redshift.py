@@ -5,9 +5,9 @@ from functools import partial
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
-    AWS_KEY,
     has_resource,
     is_at_least,
+    is_customer_key,
     is_not,
     is_not_false,
     is_not_set,
@@ -40,7 +40,7 @@ namespace_uses_customer_key = resource_rule(
     types=aws("redshiftserverless.Namespace", "redshift.SnapshotCopyGrant"),
     upstream="CKV_AWS_281 CKV_AWS_282",
     url=f"{_GUIDE}/serverless-workgroups-and-namespaces-rotate-kms-key.html",
-).requires(is_set("kmsKeyId", AWS_KEY))
+).requires(is_customer_key("kmsKeyId"))
 
 
 cluster_is_private = _cluster_rule(

@@ -14,9 +14,9 @@ from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.requirements import (
     has_elements,
     has_resource,
+    is_customer_key,
     is_exactly,
     is_not_true,
-    is_set,
     is_true,
 )
 from gatehouse_policies.engine.rule import (
@@ -130,8 +130,8 @@ def _check_encryption_rule(rule: Properties) -> CheckResults:
     default = rule.block("applyServerSideEncryptionByDefault")
     if default.text("sseAlgorithm") not in ("aws:kms", "aws:kms:dsse"):
         yield f"{default.path_of('sseAlgorithm')} is not aws:kms"
-    elif not default.has("kmsMasterKeyId"):
-        yield f"{default.path_of('kmsMasterKeyId')} is not set, so an AWS managed key is used"
+    elif not default.is_customer_key("kmsMasterKeyId"):
+        yield f"{default.path_of('kmsMasterKeyId')} is not set to a customer managed key"
     elif default.text("sseAlgorithm") == "aws:kms" and not rule.flag("bucketKeyEnabled"):
         yield (
             f"{rule.path_of('bucketKeyEnabled')} is not true, so every object requires a KMS "
@@ -385,7 +385,7 @@ _REPLICATED = has_resource(
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html
     is_exactly("rules[].sourceSelectionCriteria.sseKmsEncryptedObjects.status", "Enabled"),
     is_exactly("rules[].deleteMarkerReplication.status", "Enabled"),
-    is_set("rules[].destination.encryptionConfiguration.replicaKmsKeyId"),
+    is_customer_key("rules[].destination.encryptionConfiguration.replicaKmsKeyId"),
     is_exactly(
         "rules[].destination.metrics.status",
         "Enabled",

@@ -10,13 +10,12 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.schedules import longest_gap_days
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
-    AWS_KEY,
     allows_known_accounts,
     for_types,
     has_resource,
     is_at_least,
+    is_customer_key,
     is_not_set,
-    is_set,
     is_true,
 )
 from gatehouse_policies.engine.rule import (
@@ -36,7 +35,7 @@ secret_uses_customer_key = resource_rule(
     types=aws("secretsmanager.Secret"),
     upstream="CKV_AWS_149",
     url=f"{_GUIDE}/security-encryption.html",
-).requires(is_set("kmsKeyId", AWS_KEY), is_set("replicas[].kmsKeyId", AWS_KEY))
+).requires(is_customer_key("kmsKeyId"), is_customer_key("replicas[].kmsKeyId"))
 
 
 rotation_is_enabled = stack_rule(

@@ -38,7 +38,7 @@ def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResult
         pass  # The topic is in another stack.
     elif not topic.props.has("kmsMasterKeyId"):
         yield "kmsMasterKeyId is not set"
-    elif topic.props.known_text("kmsMasterKeyId").startswith("alias/aws/"):
+    elif not topic.props.is_customer_key("kmsMasterKeyId"):
         yield "kmsMasterKeyId is an AWS managed key, which CloudWatch alarms cannot use"
     documents = resource_documents(topic, stack, policies, "arn")
     if not any(denies_requests_without_tls(document, "sns:Publish") for document in documents):

@@ -5,7 +5,7 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.secret_detection import looks_secret
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import AWS_KEY, is_set
+from gatehouse_policies.engine.requirements import is_customer_key
 from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/systems-manager/latest/userguide"
@@ -40,7 +40,7 @@ parameter_uses_customer_key = resource_rule(
     upstream="CKV_AWS_337",
     url=f"{_GUIDE}/secure-string-parameter-kms-encryption.html",
 ).requires(
-    is_set("keyId", AWS_KEY),
+    is_customer_key("keyId"),
     when=lambda parameter: parameter.props.text("type") == "SecureString",
 )
 

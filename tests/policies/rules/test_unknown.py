@@ -32,6 +32,8 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-KMS-010", "kmsMasterKeyId"): _OTHER_RESOURCE,
     ("GH-LAM-002", "environment"): _OTHER_RESOURCE,
     ("GH-LAM-003", "environment"): "the name of the variable does not indicate a secret",
+    ("GH-EC2-003", "kmsKeyId"): _OTHER_RESOURCE,
+    ("GH-OS-001", "encryptAtRest"): _OTHER_RESOURCE,
     ("GH-LAM-004", "sourceAccount"): _PRESENCE,
     ("GH-LAM-004", "sourceArn"): _PRESENCE,
     ("GH-PUL-005", "database"): "the name of the output does not indicate a secret",
