@@ -1,7 +1,7 @@
 """Typed access to resource properties, which may be set, absent, null, unknown or malformed."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -93,6 +93,20 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         raise DuplicateKeyError
     return value
+
+
+class AnyCase(dict[str, Any]):
+    """An object whose keys have any case, as in JSON text that the provider decodes. Its own keys
+    are in lowercase.
+    """
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return super().get(key.casefold(), default)
+
+    @classmethod
+    def of(cls, pairs: list[tuple[str, Any]]) -> "AnyCase":
+        """Like `unique_keys`. Keys that differ in case only are the same."""
+        return cls(unique_keys([(key.casefold(), value) for key, value in pairs]))
 
 
 def plain(value: Any) -> Any:
@@ -260,14 +274,16 @@ class Properties:
         """Number of elements in a list, including unknown elements; 0 if absent."""
         return len(self._elements(key))
 
-    def decoded(self, key: str) -> "Properties":
+    def decoded(
+        self, key: str, members: Callable[[list[tuple[str, Any]]], Any] = unique_keys
+    ) -> "Properties":
         """A block whose only property, `key`, is decoded from JSON text, such as a provider's
         defaultTags.
         """
         value = self.value(key)
         try:
             if isinstance(value, str):
-                value = json.loads(value, object_pairs_hook=unique_keys)
+                value = json.loads(value, object_pairs_hook=members)
         except DuplicateKeyError:
             raise MalformedError(
                 self.path_of(key), "JSON", "text that contains the same key of an object twice"
@@ -280,7 +296,7 @@ class Properties:
         """A list of objects that the provider accepts as JSON text, such as ECS container
         definitions.
         """
-        return self.decoded(key).blocks(key)
+        return self.decoded(key, AnyCase.of).blocks(key)
 
     def _elements(self, key: str) -> list[Any]:
         value = self.value(key)

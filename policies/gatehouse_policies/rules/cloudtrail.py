@@ -82,17 +82,31 @@ def _fields(selector: Properties) -> dict[str, list[str]]:
 
 def _records_objects(selector: Properties) -> bool:
     fields = _fields(selector)
-    reads_and_writes = "readOnly" not in fields
     return (
-        reads_and_writes
+        not any(map(_limits_objects, selector.blocks("fieldSelectors")))
         and fields.get("eventCategory") == ["Data"]
         and "AWS::S3::Object" in fields.get("resources.type", [])
     )
 
 
+_ALL_BUCKETS = frozenset({"arn:aws:s3", "arn:aws:s3:::"})
+
+
+def _limits_objects(field: Properties) -> bool:
+    """True for a selector of some events, or of some buckets. Buckets may be excluded."""
+    included = [text for name in ("equals", "startsWith", "endsWith") for text in field.texts(name)]
+    is_arn = field.text("field") == "resources.ARN"
+    return field.text("field") in ("readOnly", "eventName") or (
+        is_arn and bool(included) and _ALL_BUCKETS.isdisjoint(included)
+    )
+
+
 def _records_objects_basic(selector: Properties) -> bool:
-    types = {resource.text("type") for resource in selector.blocks("dataResources")}
-    return selector.text("readWriteType", "All") == "All" and "AWS::S3::Object" in types
+    return selector.text("readWriteType", "All") == "All" and any(
+        resource.text("type") == "AWS::S3::Object"
+        and not _ALL_BUCKETS.isdisjoint(resource.texts("values"))
+        for resource in selector.blocks("dataResources")
+    )
 
 
 @_trail_rule(
