@@ -40,10 +40,11 @@ def address_ranges(rule: Properties) -> list[str]:
 
 def allows_internet(rule: Properties) -> bool:
     """True if the rule applies to the whole internet or a comparably large range."""
-    return any(_is_internet(address) for address in address_ranges(rule))
+    return any(is_internet(address) for address in address_ranges(rule))
 
 
-def _is_internet(address: str) -> bool:
+def is_internet(address: str) -> bool:
+    """True for the whole internet or a comparably large range."""
     try:
         network = ipaddress.ip_network(address.strip(), strict=False)
     except ValueError:
@@ -63,7 +64,7 @@ def single_tcp_port(rule: Properties) -> int:
 def allows_all_ports(rule: Properties) -> bool:
     """True if the rule applies to all protocols, or to all ports of one protocol."""
     protocol = rule.text("ipProtocol") or rule.text("protocol")
-    return protocol in ("-1", "all") or (
+    return protocol.lower() in ("-1", "all") or (
         rule.number("fromPort", 0) <= 1 and rule.number("toPort", 65535) >= 65535
     )
 
@@ -87,7 +88,7 @@ def _acl_matches(rule: Properties, cidr: str, port: int) -> bool:
     ranges = {rule.text("cidrBlock"), rule.text("ipv6CidrBlock")} - {""}
     # A rule that allows a large part of the internet allows the internet.
     allowed = _is_allow(rule) and any(
-        _is_internet(each) and (":" in each) == (":" in cidr) for each in ranges
+        is_internet(each) and (":" in each) == (":" in cidr) for each in ranges
     )
     if cidr not in ranges and not allowed:
         return False

@@ -45,6 +45,11 @@ def _is_application_load_balancer(balancer: Resource) -> bool:
     return balancer.props.text("loadBalancerType", "application") == "application"
 
 
+def _protocol(resource: Resource, default: str = "HTTP") -> str:
+    """The protocol of a listener or a target group, whose case the provider ignores."""
+    return resource.props.text("protocol", default).upper()
+
+
 def _is_public_application_load_balancer(balancer: Resource) -> bool:
     return _is_application_load_balancer(balancer) and not balancer.props.flag("internal")
 
@@ -62,7 +67,7 @@ def _is_public_application_load_balancer(balancer: Resource) -> bool:
 )
 def http_redirects_to_https(listener: Resource) -> CheckResults:
     # The provider's default is HTTP. Network Load Balancers set other protocols.
-    if listener.props.text("protocol", "HTTP") != "HTTP":
+    if _protocol(listener) != "HTTP":
         return
     actions = listener.props.blocks("defaultActions")
     yield from _without_redirect(actions, "an HTTP listener")
@@ -83,7 +88,7 @@ def http_redirects_to_https(listener: Resource) -> CheckResults:
 )
 def rules_of_http_listeners_redirect(rule: Resource, stack: Stack) -> CheckResults:
     listeners = stack.referenced_by(rule, "listenerArn", aws("lb.Listener"))
-    if not any(listener.props.text("protocol", "HTTP") == "HTTP" for listener in listeners):
+    if not any(_protocol(listener) == "HTTP" for listener in listeners):
         return
     yield from _without_redirect(rule.props.blocks("actions"), "a rule of an HTTP listener")
 
@@ -117,7 +122,7 @@ _PLAINTEXT_PORTS = ("21", "23", "25", "80", "110", "143", "389", "1883", "8000",
     url="https://docs.aws.amazon.com/elasticloadbalancing/latest/network/create-tls-listener.html",
 )
 def tcp_listeners_use_encrypted_protocols(listener: Resource, stack: Stack) -> CheckResults:
-    if listener.props.text("protocol", "HTTP") not in ("TCP", "TCP_UDP"):
+    if _protocol(listener) not in ("TCP", "TCP_UDP"):
         return
     balancers = stack.referenced_by(listener, "loadBalancerArn", aws("lb.LoadBalancer"))
     if balancers and all(balancer.props.flag("internal") for balancer in balancers):
@@ -139,7 +144,7 @@ tls_policy_is_current = _listener_rule(
         example="ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09",
         message="accepts protocols older than TLS 1.2 or ciphers without forward secrecy",
     ),
-    when=lambda listener: listener.props.text("protocol", "HTTP") in ("HTTPS", "TLS"),
+    when=lambda listener: _protocol(listener) in ("HTTPS", "TLS"),
 )
 
 
@@ -241,12 +246,12 @@ def targets_have_health_check_and_tls(group: Resource) -> CheckResults:
     if group.props.text("targetType") == "lambda":
         return
     health = group.props.block("healthCheck")
-    web = group.props.text("protocol") in ("HTTP", "HTTPS")
+    web = _protocol(group, "") in ("HTTP", "HTTPS")
     if not health.flag("enabled", group.props.has("healthCheck")) or (
         web and not health.has("path")
     ):
         yield "healthCheck has no path"
-    if group.settings["tls_required"] and group.props.text("protocol") in ("HTTP", "TCP"):
+    if group.settings["tls_required"] and _protocol(group, "") in ("HTTP", "TCP"):
         yield "protocol does not use TLS"
 
 
@@ -281,7 +286,7 @@ responses_have_security_headers = _listener_rule(
         "is not false",
         f"set {_SERVER}=False",
     ),
-    when=lambda listener: listener.props.text("protocol", "HTTP") == "HTTPS",
+    when=lambda listener: _protocol(listener) == "HTTPS",
 )
 
 

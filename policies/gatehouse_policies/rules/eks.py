@@ -2,6 +2,7 @@
 
 import re
 
+from gatehouse_policies.analysis.network_reachability import is_internet
 from gatehouse_policies.analysis.properties import MalformedError
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
@@ -33,7 +34,7 @@ def endpoint_is_private(cluster: Resource) -> CheckResults:
     if not config.flag("endpointPublicAccess", True):
         return
     cidrs = config.texts("publicAccessCidrs") or ["0.0.0.0/0"]
-    if {"0.0.0.0/0", "::/0"} & set(cidrs):
+    if any(map(is_internet, cidrs)):
         yield "the API server accepts requests from the internet"
 
 
