@@ -1,6 +1,4 @@
-"""IAM actions: service wildcards, resources of a statement, and conditions that hold for most
-requests.
-"""
+"""IAM actions: service wildcards and resources of a statement."""
 
 from typing import Any
 
@@ -16,29 +14,6 @@ def statement(**elements: Any) -> Statement:
         {"Statement": [{"Effect": "Allow", "Action": "s3:GetObject", **elements}]}
     ).statements
     return parsed
-
-
-@pytest.mark.parametrize(
-    ("resource", "everything"),
-    [
-        ("*", True),
-        ("**", True),
-        ("?*", True),
-        ("arn:*", True),
-        ("arn:aws:*", True),
-        ("arn:aws:*:*:*:*", True),
-        ("arn:aws-cn:*", True),
-        ("arn:aws-us-gov:*:*:*:*", True),
-        ("arn:aws:s3:::*", False),
-        ("arn:aws:s3:::acme-files/*", False),
-    ],
-)
-def test_pattern_reaches_everything(resource: str, everything: bool) -> None:
-    assert actions.reaches_everything(statement(Resource=resource)) is everything
-
-
-def test_not_resource_reaches_everything() -> None:
-    assert actions.reaches_everything(statement(NotResource="arn:aws:s3:::acme-files/*"))
 
 
 @pytest.mark.parametrize(
@@ -91,27 +66,6 @@ def test_statement_reaches_all_resources_of_an_action(
         actions.reaches_all_resources(statement(Action=action, Resource=resource), action)
         is all_resources
     )
-
-
-@pytest.mark.parametrize(
-    ("operator", "key", "value", "narrows"),
-    [
-        ("StringEquals", "aws:ResourceTag/team", "a", True),
-        ("StringLike", "s3:prefix", "acme/*", True),
-        ("StringLike", "s3:prefix", "*", False),
-        ("ArnLike", "aws:PrincipalArn", "*:*", False),
-        ("StringEqualsIfExists", "aws:ResourceTag/team", "a", False),
-        ("ForAllValues:StringEquals", "aws:TagKeys", "a", False),
-        ("StringNotEquals", "aws:ResourceTag/team", "a", False),
-        ("Bool", "aws:SecureTransport", "true", False),
-        ("DateGreaterThan", "aws:CurrentTime", "2020-01-01T00:00:00Z", False),
-        ("Bool", "aws:MultiFactorAuthPresent", "true", True),
-    ],
-)
-def test_condition_narrows_a_statement(operator: str, key: str, value: str, narrows: bool) -> None:
-    [condition] = statement(Resource="*", Condition={operator: {key: value}}).conditions
-
-    assert actions.is_narrowing(condition) is narrows
 
 
 def test_key_that_occurs_twice_is_malformed() -> None:

@@ -10,7 +10,7 @@ from gatehouse_policies.analysis.iam.grammar import Document, DocumentError, par
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.policies.rules.builders import github_trust, tls_only
+from tests.policies.rules.builders import tls_only
 
 ACCOUNT = "123456789012"
 RESTRICTED = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
@@ -274,41 +274,3 @@ def test_two_statements_can_cover_bucket_and_objects() -> None:
 )
 def test_policy_change_denial(changes: dict[str, Any], locked: bool) -> None:
     assert denies_policy_changes(parsed(Effect="Deny", **changes)) is locked
-
-
-HOST = "token.actions.githubusercontent.com"
-AUDIENCE = {f"{HOST}:aud": "sts.amazonaws.com"}
-AUDIENCE_DEFECT, SUBJECT_DEFECT, WIDE_SUBJECT_DEFECT = (
-    "audience (aud)",
-    "require a subject (sub)",
-    "subject (sub) does not name",
-)
-
-
-@pytest.mark.parametrize(
-    ("operators", "expected"),
-    [
-        ({}, []),
-        (
-            {"StringEquals": {f"{HOST}:sub": "repo:acme/gateway:environment:prod"}},
-            [AUDIENCE_DEFECT],
-        ),
-        ({"StringEquals": AUDIENCE}, [SUBJECT_DEFECT]),
-        (
-            {"StringEquals": AUDIENCE, "StringLike": {f"{HOST}:sub": "repo:acme/gateway:*"}},
-            [SUBJECT_DEFECT],
-        ),
-        ({"StringEquals": {**AUDIENCE, f"{HOST}:sub": "repo:acme/*"}}, [WIDE_SUBJECT_DEFECT]),
-        (
-            {
-                "ForAllValues:StringEquals": AUDIENCE,
-                "StringEquals": {f"{HOST}:sub": "repo:acme/gateway:ref:refs/heads/main"},
-            },
-            [AUDIENCE_DEFECT],
-        ),
-    ],
-)
-def test_github_trust_defects(operators: dict[str, Any], expected: list[str]) -> None:
-    defects = iam.github_trust_defects(parse(github_trust(**operators)))
-    assert len(defects) == len(expected)
-    assert all(text in defect for text, defect in zip(expected, defects, strict=True))
