@@ -65,7 +65,7 @@ class Listing:
 
 @dataclass(slots=True)
 class OpenFile:
-    """An open regular file. The caller closes it."""
+    """An open regular file. The caller closes it. A file that no caller receives closes itself."""
 
     fd: int
     size: int
@@ -78,6 +78,9 @@ class OpenFile:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+    def __del__(self) -> None:
+        self.close()
 
 
 @dataclass(slots=True)

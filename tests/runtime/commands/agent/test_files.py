@@ -13,6 +13,7 @@ from gatehouse.commands.agent.directory import (
     MAX_NAME_BYTES,
     Directory,
     Listing,
+    OpenFile,
     decode_path,
 )
 from gatehouse.core.errors import BadRequest, NotFound
@@ -201,6 +202,30 @@ def test_errors_leave_no_descriptor_open(root: Path) -> None:
         with pytest.raises(Exception, match=r"served|does not exist|link|device"):
             tree.open(requested)
     assert len(os.listdir("/dev/fd")) == current  # noqa: PTH208
+
+
+async def test_cancelled_request_leaves_no_descriptor_open(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptors, release, open_file = list[int](), threading.Event(), Directory.open
+
+    def waits(directory: Directory, names: tuple[str, ...]) -> OpenFile | None:
+        file = open_file(directory, names)
+        descriptors.extend([] if file is None else [file.fd])
+        release.wait(60)
+        return file
+
+    monkeypatch.setattr(Directory, "open", waits)
+    request = asyncio.create_task(agent.get("/files/page.html"))
+    while not descriptors:
+        await asyncio.sleep(0)
+    request.cancel()
+    await asyncio.wait([request])
+    release.set()
+    path = Path(f"/dev/fd/{descriptors[0]}")
+    async with asyncio.timeout(60):
+        while path.exists():
+            await asyncio.sleep(0)
 
 
 @given(st.binary(max_size=60))
