@@ -104,8 +104,10 @@ class SignInPages:
         """Redirect to the page of the identity provider that ends the session there.
 
         Redirects to the start page of the console if the provider has no such page or is
-        unavailable.
+        unavailable, or if no page of the console sent the request.
         """
+        if request.header(b"sec-fetch-site") != "same-origin":
+            return _redirect(request, "/")
         try:
             return _redirect(request, await self.flow.sign_out_url() or "/")
         except SignInFailed:

@@ -144,6 +144,11 @@ class Visitor:
         present = {name: value for name, value in parameters.items() if value is not None}
         return await self.client.get(CALLBACK_PATH, params=present, headers=CROSS_SITE)
 
+    async def sign_out(self, site: str = "same-origin") -> str:
+        """Returns the location to which the console redirects."""
+        reply = await self.client.get(SIGN_OUT_PATH, headers={"Sec-Fetch-Site": site})
+        return reply.headers["location"]
+
     async def session(self) -> dict[str, Any]:
         reply = await self.client.get(
             "/v1/sessions/current", headers={"Sec-Fetch-Site": "same-origin"}
@@ -573,18 +578,20 @@ async def test_another_site_cannot_lock_out_a_user(visitor: Visitor) -> None:
 
 
 async def test_sign_out_leads_to_the_provider_and_back(setup: Setup, visitor: Visitor) -> None:
-    url = urlsplit((await visitor.client.get(SIGN_OUT_PATH)).headers["location"])
+    url = urlsplit(await visitor.sign_out())
     assert f"{url.scheme}://{url.netloc}{url.path}" == f"{setup.provider.url}/end"
     assert parse_qs(url.query) == {
         "client_id": [CLIENT_ID],
         "post_logout_redirect_uri": [f"{ORIGIN}/"],
         "logout_uri": [f"{ORIGIN}/"],
     }
+    for site in ("cross-site", "same-site", "none", ""):
+        assert await visitor.sign_out(site) == "/"
 
 
 async def test_sign_out_without_an_announced_endpoint(setup: Setup, visitor: Visitor) -> None:
     setup.provider.metadata = {"end_session_endpoint": ""}
-    assert (await visitor.client.get(SIGN_OUT_PATH)).headers["location"] == "/"
+    assert await visitor.sign_out() == "/"
 
 
 async def test_session_key_may_change_during_a_sign_in(setup: Setup, visitor: Visitor) -> None:
