@@ -126,9 +126,9 @@ class Authenticator:
         `codes`: the request starts a session. The credential may also be the code of a sign-in
         link, which then stops working, and a browser must not send the request from another site.
 
-        Failures are counted by address and claimed credential. Invalid cookies are not counted,
-        because a cookie has 256 random bits, and an expired cookie in an open tab must not lock out
-        the address.
+        Failures are counted by address and claimed credential. Invalid cookies, codes and JWTs are
+        not counted: cookies and codes have 256 random bits, a JWT is signed, and users of a network
+        with one address must not lock each other out.
         """
         if codes and (request.values(b"sec-fetch-site") or request.values(b"origin")):
             self._check_site(request)
@@ -148,7 +148,8 @@ class Authenticator:
                 self._from_code(request, token) if is_code else self._from_token(request, token)
             )
         except Unauthorized:
-            self.lockout.failed(address, principal)
+            if principal:
+                self.lockout.failed(address, principal)
             raise
         self.lockout.succeeded(address, principal)
         return caller
@@ -278,8 +279,8 @@ class Authenticator:
             )
 
     def _claimed_principal(self, request: Request) -> str:
-        """Return the unverified credential that a request claims: a key ID, `bootstrap`, `person`
-        for a JWT, or `other`.
+        """Return the unverified credential that a request claims: a key ID, `bootstrap` or `other`.
+        Empty for a JWT and for a code.
         """
         prefix = self.keys.prefix
         token = request.header(b"authorization").partition(" ")[2].strip()
@@ -288,13 +289,10 @@ class Authenticator:
             return parsed.id
         # Bootstrap tokens have this prefix (contract.toml). Other text is not counted as an attempt
         # to guess a bootstrap token.
-        return (
-            "bootstrap"
-            if token.startswith(f"{prefix}_admin_")
-            else "person"
-            if token.count(".") == 2
-            else "other"
-        )
+        if token.startswith(f"{prefix}_admin_"):
+            return "bootstrap"
+        is_code = token.startswith(self.sessions.code_prefix)
+        return "" if is_code or token.count(".") == 2 else "other"
 
     def _check_csrf(self, request: Request, cookie: str) -> None:
         if request.method in _SAFE:

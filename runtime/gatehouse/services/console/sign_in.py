@@ -33,7 +33,7 @@ START_PATH = "/sign-in/start"
 SIGN_OUT_PATH = "/sign-out"
 TRANSACTION_COOKIE = f"{CONSOLE_COOKIE}-sign-in"
 
-#: Name under which failed sign-ins count towards the lockout.
+#: Name under which invalid responses count towards the lockout.
 _PRINCIPAL = "sign-in"
 
 
@@ -81,8 +81,8 @@ class SignInPages:
     async def callback(self, request: Request) -> Response:
         """Complete the sign-in, start a session and redirect to the `return_to` path.
 
-        Failed sign-ins count towards the lockout and are recorded in the audit trail, unless the
-        identity provider is unavailable.
+        Failed sign-ins are recorded in the audit trail, unless the identity provider is
+        unavailable. Invalid responses count towards the lockout.
         """
         lockout = self.pipeline.authenticator.lockout
         _set_transaction_cookie(request, "", 0)
@@ -91,9 +91,9 @@ class SignInPages:
             return await self._complete(request)
         except (SignInFailed, RateLimited, Unavailable) as exc:
             if isinstance(exc, SignInFailed) and exc.failure is not Failure.UNAVAILABLE:
-                # Another site can cause requests without a valid state, which must not lock out the
-                # user. They cost only an HMAC.
-                if exc.failure is not Failure.RESTART:
+                # Another site can cause requests without a valid state, and others in the network
+                # can be denied or have no role. Neither must lock out a user.
+                if exc.failure is Failure.RESPONSE:
                     lockout.failed(request.client, _PRINCIPAL)
                 await self.pipeline.denied.record(
                     request.client, request.request_id, f"sign_in_{exc.failure}"

@@ -569,10 +569,13 @@ async def test_failed_sign_ins_count_towards_the_lockout(setup: Setup, visitor: 
     assert len(setup.provider.exchanges) == FAILURES_MAX
 
 
-async def test_another_site_cannot_lock_out_a_user(visitor: Visitor) -> None:
-    for _ in range(FAILURES_MAX + 1):
-        sent = await visitor.start()
-        assert failure(await visitor.return_from_provider(sent, state="x")) == Failure.RESTART
+async def test_failures_that_are_no_guesses_lock_out_nobody(visitor: Visitor) -> None:
+    """Another site can cause the first one, and users of the same network the others."""
+    expected = (Failure.RESTART, Failure.DENIED, Failure.NO_ROLE)
+    changes: tuple[dict[str, str], ...] = ({"state": "x"}, {"error": "access_denied"}, {})
+    for change, failed in (FAILURES_MAX + 1) * [*zip(changes, expected, strict=True)]:
+        visitor.answer(sent := await visitor.start(), groups=[])
+        assert failure(await visitor.return_from_provider(sent, **change)) == failed
     visitor.answer(sent := await visitor.start())
     assert (await visitor.return_from_provider(sent)).headers["location"] == "/keys?owner=a"
 

@@ -55,24 +55,17 @@ async def test_guesses_are_limited_with_retry_after(setup: Setup) -> None:
     assert (await setup.get(BOOTSTRAP)).status_code == 200
 
 
-async def test_lockout_is_limited_to_one_address(setup: Setup) -> None:
-    await setup.guess(FAILURES_MAX + 5)
-    assert (await setup.get(BOOTSTRAP, address="192.0.2.9")).status_code == 200
-
-
-async def test_lockout_is_limited_to_one_credential(setup: Setup, console: Console) -> None:
+async def test_lockout_is_limited_to_one_address_and_credential(
+    setup: Setup, console: Console
+) -> None:
     token = (await console.create(scopes=["admin"]))["token"]
-    await setup.guess(FAILURES_MAX + 5)
-    assert (await setup.get(token)).status_code == 200
-
-
-async def test_guesses_lock_out_one_key_at_one_address(setup: Setup, console: Console) -> None:
-    created = await console.create(scopes=["admin"])
     forged = unknown_token().text
     await setup.guess(FAILURES_MAX, forged)
     assert (await setup.get(forged)).status_code == 429
-    assert (await setup.get(created["token"])).status_code == 200
     assert (await setup.get(BOOTSTRAP)).status_code == 200
+    await setup.guess(FAILURES_MAX + 5)
+    assert (await setup.get(token)).status_code == 200
+    assert (await setup.get(BOOTSTRAP, address="192.0.2.9")).status_code == 200
 
 
 async def test_malformed_credentials_cause_no_lockout(setup: Setup) -> None:
