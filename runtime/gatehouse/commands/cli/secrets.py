@@ -10,10 +10,12 @@ import mimetypes
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from inspect import Parameter
 from pathlib import Path
 from secrets import token_hex
+from tempfile import TemporaryFile
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -36,8 +38,10 @@ from gatehouse.commands.cli.output import (
     terminal_text,
 )
 from gatehouse.commands.cli.shapes import parameters
+from gatehouse.core.errors import Forbidden, NotFound
 from gatehouse.features.sharing.deletion_receipt import is_signed
-from gatehouse.features.sharing.link_schemas import OpenedItemView
+from gatehouse.features.sharing.link_schemas import OpenedItemView, OpenedSecret
+from gatehouse.features.sharing.models import CLAIM_S
 from gatehouse.features.sharing.request_schemas import CreatedSecretRequest, CreateSecretRequest
 from gatehouse.features.sharing.schemas import (
     CreatedSecret,
@@ -315,32 +319,36 @@ def open_(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON, with files in base64.")
     ] = False,
+    repeat: Annotated[
+        bool,
+        typer.Option(
+            "--claim",
+            help="Repeat a failed command without another use: read the claim that it printed "
+            "after the link.",
+        ),
+    ] = False,
 ) -> None:
     """Open a link, which consumes one use. The link is read from standard input or a prompt, never
     from the command line.
 
     Prints text to standard output and writes files to the output directory, by default the current
-    directory.
+    directory. If this fails, prints a claim with which the link can be opened again.
     """
     link, key = end_to_end.split_link(_read_link())
-    if not os.access(output, os.W_OK | os.X_OK):  # before the link is used
-        stop(f"{output} is not a directory in which files can be created: use --output", code=USAGE)
+    claim = _read_line("Claim: ") if repeat else token_hex(16)
+    _check_folder(output)  # before the link is used
     with SharingClient(link.partition("/s/")[0], retries=RETRIES) as client:
-        preview = client.look_up(link)
-        note(
-            f"From {preview.sender}, created at {preview.created_at}, expires at "
-            f"{preview.expires_at}."
-        )
-        if preview.end_to_end and not key:
-            stop("the link is incomplete: the key after the dot is missing", code=USAGE)
-        passphrase, claim = _passphrase(passphrase_file, ask=preview.passphrase), token_hex(16)
-        opened = client.open(link, passphrase, claim)
-        contents = [(item, _content_of(item, key)) for item in opened.items]
-        if as_json:
-            print_json([_json(item, content) for item, content in contents])
-        else:
-            for item, content in contents:
-                _save(item, content, output)
+        ask = not repeat and _look_up(client, link, key)
+        passphrase = _passphrase(passphrase_file, ask=ask)
+        with _repeatable(claim):
+            opened = _opened(client, link, passphrase, claim)
+            contents = [(item, _content_of(item, key)) for item in opened.items]
+            if as_json:
+                print_json([_json(item, content) for item, content in contents])
+            else:
+                for item, content in contents:
+                    _save(item, content, output)
+            sys.stdout.flush()
         client.acknowledge(link, claim)
 
 
@@ -405,7 +413,7 @@ def _read_text() -> str:
 
 
 def _read_link() -> str:
-    link = (getpass.getpass("Link: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
+    link = _read_line("Link: ")
     base, _, fragment = link.partition("#")
     parts = urlsplit(base if is_url(base) else "")
     if not parts.path.startswith("/s/") or not fragment:
@@ -415,6 +423,10 @@ def _read_link() -> str:
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         stop("the link must begin with https://", code=USAGE)
     return link
+
+
+def _read_line(prompt: str) -> str:
+    return (getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline()).strip()
 
 
 def _passphrase(file: Path | None, *, ask: bool, new: bool = False) -> str:
@@ -435,6 +447,55 @@ def _passphrase(file: Path | None, *, ask: bool, new: bool = False) -> str:
     except EOFError:
         stop("a passphrase is required: use --passphrase-file", code=USAGE)
     return passphrase
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        TemporaryFile(dir=folder).close()
+    except OSError:
+        stop(f"{folder} is not a directory in which files can be created: use --output", code=USAGE)
+
+
+def _look_up(client: SharingClient, link: str, key: str) -> bool:
+    """Print who sent a secret, and return True if the link has a passphrase. Exits with a usage
+    error if the key of an end-to-end link is missing.
+    """
+    preview = client.look_up(link)
+    note(
+        f"From {preview.sender}, created at {preview.created_at}, expires at {preview.expires_at}."
+    )
+    if preview.end_to_end and not key:
+        stop("the link is incomplete: the key after the dot is missing", code=USAGE)
+    return preview.passphrase
+
+
+def _opened(client: SharingClient, link: str, passphrase: str, claim: str) -> OpenedSecret:
+    """Open a link. A link that is opened again cannot be looked up, so the command prompts for a
+    passphrase if the service requires one.
+    """
+    try:
+        return client.open(link, passphrase, claim)
+    except Forbidden:
+        if passphrase:
+            raise
+    return client.open(link, _passphrase(None, ask=True), claim)
+
+
+@contextmanager
+def _repeatable(claim: str) -> Iterator[None]:
+    """Print the claim after a failure, unless the service denied the opening."""
+    try:
+        yield
+    except (Forbidden, NotFound):
+        raise
+    except BaseException as exc:
+        note(
+            f"To open the link again without another use, within {CLAIM_S / 60:g} minutes, run "
+            f"`gatehouse secrets open --claim` and enter the link, then this claim: {claim}"
+        )
+        if isinstance(exc, OSError) and not isinstance(exc, BrokenPipeError):
+            stop(f"the content cannot be written: {exc.strerror}")
+        raise
 
 
 def _content_of(item: OpenedItemView, key: str) -> bytes:
@@ -460,7 +521,6 @@ def _save(item: OpenedItemView, content: bytes, folder: Path) -> None:
     if not item.name:
         text = content.decode("utf-8", "replace")
         sys.stdout.write(terminal_text(text) + "\n" if sys.stdout.isatty() else text)
-        sys.stdout.flush()
         return
     path, handle = _new_file(folder, item.name)
     try:

@@ -18,6 +18,7 @@ from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.denials import ATTEMPT_WINDOW_S, Denials, LinkNotFound
 from gatehouse.features.sharing.link_token import PATH_CHARS, LinkToken, is_id
 from gatehouse.features.sharing.models import (
+    CLAIM_S,
     ID_CHARS,
     Claim,
     Client,
@@ -31,9 +32,6 @@ from gatehouse.features.sharing.models import (
     is_expired,
 )
 
-#: Time in seconds during which a client can repeat a claim that is not acknowledged, for example
-#: after a lost response or to download files.
-CLAIM_S = 600.0
 NETWORK_ATTEMPTS_MAX = 5
 LINK_ATTEMPTS_MAX = 20
 

@@ -26,6 +26,9 @@ TEXT_BYTES_MAX = 64 * 1024
 FILES_BYTES_MAX = 4_000_000
 PASSPHRASE_CHARS_MIN = 8
 PASSPHRASE_CHARS_MAX = 128
+#: Time in seconds during which a client can repeat a claim that is not acknowledged, for example
+#: after a lost response or to download files.
+CLAIM_S = 600.0
 #: Time in seconds from the deletion of the content to the deletion of the receipt.
 RECEIPT_S = 30 * 86_400
 ID_CHARS = 22

@@ -17,8 +17,8 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.deletion_receipt import signed_text, statement_of
-from gatehouse.features.sharing.links import CLAIM_S
 from gatehouse.features.sharing.models import (
+    CLAIM_S,
     RECEIPT_S,
     EndReason,
     LinkState,

@@ -1,7 +1,11 @@
 """`gatehouse secrets` against a running console and a running sharing service."""
 
+import errno
 import io
 import json
+import os
+import re
+import resource
 import secrets
 import stat
 import threading
@@ -18,7 +22,7 @@ from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing import app as sharing_app
 
 from sandbox import ports
-from tests.runtime.commands.cli.conftest import Command, running_console
+from tests.runtime.commands.cli.conftest import Command, Result, running_console
 from tests.runtime.conftest import Database
 from tests.runtime.features.sharing.conftest import aws
 from tests.runtime.features.sharing.services import BUCKET, REGION, TABLE
@@ -115,6 +119,43 @@ def test_files_are_written_once_and_private(sender: Command, recipient: Command)
         assert {stat.S_IMODE((recipient.folder / name).stat().st_mode) for name in names} == {0o600}
 
 
+class Full(io.StringIO):
+    """Output to a full disk."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def repeated(recipient: Command, link: str, failed: Result, *options: str) -> Result:
+    """Open a link again with the claim that a failed command printed."""
+    [claim] = re.findall("[0-9a-f]{32}", failed.err)
+    assert recipient.run("secrets", "open", stdin=link).code == 1
+    return recipient.run("secrets", "open", "--claim", *options, stdin=f"{link}\n{claim}\n")
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_use_is_not_lost_if_the_content_cannot_be_written(
+    sender: Command, recipient: Command, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, password = sender.folder / "source" / "a", sender.folder / "password"
+    source.parent.mkdir()
+    source.write_bytes(b"x" * 2000)
+    password.write_text("a long passphrase")
+    options += ("--passphrase-file", str(password))
+    link = sender.run("secrets", "create", "--file", str(source), *options[-2:]).out.strip()
+    size = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with monkeypatch.context() as context:
+        context.setattr(io, "StringIO", Full)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, size[1]))
+        failed = recipient.run("secrets", "open", *options, stdin=link)
+        resource.setrlimit(resource.RLIMIT_FSIZE, size)
+    assert (failed.code, (recipient.folder / "a").exists()) == (1, False)
+    assert "cannot be written" in failed.err
+    again = repeated(recipient, link, failed, *options)
+    assert (again.code, bool(again.out)) == (0, "--json" in options)
+    assert (recipient.folder / "a").exists() == ("--json" not in options)
+
+
 @pytest.mark.bound("sharing.schemas:_SAVED_NAME_BYTES_MAX")
 def test_submitted_content_reaches_neither_the_terminal_nor_hidden_files(
     sender: Command, recipient: Command, monkeypatch: pytest.MonkeyPatch
@@ -139,6 +180,7 @@ def test_end_to_end_key_is_never_sent(sender: Command, recipient: Command) -> No
     assert (incomplete.code, incomplete.out) == (2, "")
     wrong = recipient.run("secrets", "open", stdin=f"{base}.{'A' * 43}")
     assert (wrong.code, wrong.out, "cannot be decrypted" in wrong.err) == (2, "", True)
+    assert repeated(recipient, link, wrong).out == TEXT
 
 
 @pytest.mark.requirement("SS-13")

@@ -1,10 +1,12 @@
 """`gatehouse import` and `gatehouse export`."""
 
+import base64
 import hashlib
 import json
 import os
 import re
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.features.sharing.denials import LinkNotFound
-from gatehouse.features.sharing.links import CLAIM_S
-from gatehouse.features.sharing.models import EndReason, ended
+from gatehouse.features.sharing.models import CLAIM_S, EndReason, ended
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.features.sharing.processes import CLAIM, open_until_decryption

@@ -24,8 +24,7 @@ from gatehouse.features.sharing import worker as worker_module
 from gatehouse.features.sharing.backend import ContentStore
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken
-from gatehouse.features.sharing.links import CLAIM_S
-from gatehouse.features.sharing.models import EndReason, SecretState
+from gatehouse.features.sharing.models import CLAIM_S, EndReason, SecretState
 from gatehouse.features.sharing.schemas import ClaimView, Receipt, receipt_view
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.features.sharing.worker import (
