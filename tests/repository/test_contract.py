@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from gatehouse.core.errors import SettingsError
+from gatehouse.features.sharing.links import READ_S
 from gatehouse.platform.settings import PREFIX, Settings, load
 
 from components import contract
@@ -14,6 +15,7 @@ from components.compute import environment, task_definition
 from components.edge import load_balancer
 from components.settings.loader import SettingsError as StackFileError
 from components.settings.loader import parse
+from components.settings.workloads import SHARING_TIMEOUT_S
 from tests.components.settings.stack_settings import raw_settings
 from tools.docs import stack_settings
 
@@ -84,6 +86,7 @@ def test_task_has_time_to_complete_its_requests() -> None:
     # The maximum of Fargate.
     assert environment.DRAIN_S + environment.REQUESTS_S < task_definition.STOP_TIMEOUT_S <= 120
     assert load_balancer.DEREGISTRATION_DELAY_S >= environment.DRAIN_S + environment.REQUESTS_S
+    assert READ_S < SHARING_TIMEOUT_S  # of the Lambda function
 
 
 @pytest.mark.requirement("TR-04")

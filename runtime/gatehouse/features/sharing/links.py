@@ -4,6 +4,7 @@ decryption.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Mapping
@@ -32,6 +33,9 @@ from gatehouse.features.sharing.models import (
     is_expired,
 )
 
+#: Maximum time in seconds in which contents are read. The Lambda function, which ends after 10 s,
+#: responds in time that the request can be repeated.
+READ_S = 6.0
 NETWORK_ATTEMPTS_MAX = 5
 LINK_ATTEMPTS_MAX = 20
 
@@ -166,8 +170,12 @@ class LinkService:
         too many others are being read, and LinkNotFound if the content has been deleted in the
         meantime.
         """
-        async with self._backend.reads.hold(opened.secret.id):
-            return [await self._read(opened, item) for item in items]
+        try:
+            async with self._backend.reads.hold(opened.secret.id), asyncio.timeout(READ_S):
+                return [await self._read(opened, item) for item in items]
+        except TimeoutError:
+            detail = f"not read within {READ_S:g} s"
+            raise Unavailable("The content is not available.", detail=detail) from None
 
     async def _read(self, opened: Opened, item: OpenedItem) -> bytes:
         sealed = await self._backend.content.read(item.content)

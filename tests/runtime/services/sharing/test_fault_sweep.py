@@ -100,7 +100,7 @@ async def test_failed_replacement_and_revocation_are_completed_when_repeated(
 
 @pytest.mark.parametrize(
     ("route", "before"),
-    [("/v1/links/open", True), ("/v1/links/open", False), ("/s/{link}/items/{item}", True)],
+    [*((route, True) for route in OPENING), ("/v1/links/open", False)],
 )
 async def test_failed_opening_is_one_problem_and_never_a_second_reader(
     sharing: Sharing, route: str, *, before: bool

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.sharing import backend, encryption, table
+from gatehouse.features.sharing import backend, encryption, links, table
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.platform.http.asgi import BODY_MEMORY
 from gatehouse.platform.http.connections import Connections
@@ -25,8 +25,9 @@ from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.settings import ConnectionSettings
 from gatehouse.services.sharing import submitters
 
-from tests.runtime.features.sharing.services import BUCKET, ORIGIN, TABLE, Sharing, of_backend
+from tests.runtime.features.sharing.services import BUCKET, ORIGIN, TABLE, TEXT, Sharing, of_backend
 from tests.runtime.features.sharing.test_submissions import request
+from tests.runtime.services.sharing.readers import OPENING, in_container
 from tests.runtime.silent_servers import full_server, silent_server
 
 pytestmark = pytest.mark.requirement("TR-12")
@@ -121,6 +122,21 @@ async def test_aws_service_that_does_not_respond_is_unavailable(
             with pytest.raises(Unavailable) as raised:
                 await waiting.create()
     assert raised.value.detail == f"{dependency} {error}"
+
+
+@pytest.mark.bound("sharing.links:READ_S")
+async def test_page_whose_content_is_not_read_in_time_can_be_reloaded(
+    sharing: Sharing, silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "READ_S", 0.1)
+    monkeypatch.setattr(backend, "_READ_TIMEOUT_S", 600.0)
+    _, [token] = await sharing.create()
+    message = OPENING["/s/{link}"](token, "a" * 32)
+    async with asyncio.timeout(PATIENCE_S):
+        waiting = without(sharing, "S3", silent_port, monkeypatch)
+        reply = await in_container(waiting.app(), message)
+        assert (reply.status_code, "Reload this page" in reply.text) == (503, True)
+        assert TEXT.decode() in (await in_container(sharing.app(), message)).text
 
 
 @pytest.mark.bound("sharing.table:_PROBE_TIMEOUT_S")
