@@ -345,10 +345,10 @@ def open_(
             contents = [(item, _content_of(item, key)) for item in opened.items]
             if as_json:
                 print_json([_json(item, content) for item, content in contents])
+                sys.stdout.flush()
             else:
                 for item, content in contents:
                     _save(item, content, output)
-            sys.stdout.flush()
         client.acknowledge(link, claim)
 
 
@@ -521,6 +521,7 @@ def _save(item: OpenedItemView, content: bytes, folder: Path) -> None:
     if not item.name:
         text = content.decode("utf-8", "replace")
         sys.stdout.write(terminal_text(text) + "\n" if sys.stdout.isatty() else text)
+        sys.stdout.flush()
         return
     path, handle = _new_file(folder, item.name)
     try:

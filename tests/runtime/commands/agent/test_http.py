@@ -86,12 +86,6 @@ async def test_head_has_content_length_and_no_body(agent: Agent) -> None:
     assert (reply.status_code, length, reply.content) == (200, str(SIZE), b"")
 
 
-async def test_html_file_is_served_as_sandboxed_attachment(agent: Agent) -> None:
-    reply = await agent.get(FILE)
-    assert reply.headers["content-security-policy"] == "default-src 'none'; sandbox"
-    assert reply.headers["content-disposition"].startswith("attachment;")
-
-
 async def test_write_methods_are_rejected(agent: Agent) -> None:
     reply = await agent.client.put(FILE, content=b"x")
     assert (reply.status_code, reply.headers["allow"]) == (405, "GET, HEAD")
