@@ -252,26 +252,32 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
                 self._line = part
             elif self._line:
                 self._line += part
+            head_without_upgrade = b""
             try:
                 self._parser.feed_data(part)
             except httptools.HttpParserUpgrade as exc:
-                rest = data[start + exc.args[0] :]
-                if not self._is_upgrade:
-                    self._feed(self._head_without_upgrade() + rest)
+                part = part[: exc.args[0]]
+                if self._is_upgrade:
+                    # The data after the request is not HTTP, even if the application rejects the
+                    # upgrade.
+                    self._upgrade_data = bytearray()
+                    self._add_upgrade_data(data[start + len(part) :])
                     return
-                # The data after the request is not HTTP, even if the application rejects the
-                # upgrade.
-                self._upgrade_data = bytearray()
-                self._add_upgrade_data(rest)
-                return
+                head_without_upgrade = self._head_without_upgrade()
+            if head_without_upgrade:
+                self._parser.feed_data(head_without_upgrade)
             start += len(part)
             self._later_bytes += len(part)
             if self._is_chunked and exchange is not None and exchange is self._receiving:
                 self._check_framing(len(part))
-            if self._exchanges and self._receiving is None and start < len(data):
+            if start < len(data) and self._is_waiting():
                 self._later = data[start:]
                 self.transport.pause_reading()
                 return
+
+    def _is_waiting(self) -> bool:
+        """True if the first request has been received, and waits for its response."""
+        return bool(self._exchanges) and self._receiving is not self._exchanges[0]
 
     def _parse_later(self) -> None:
         data, self._later = self._later, b""
@@ -518,13 +524,13 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         self._exchanges.pop(0)
         if not exchange.keep_alive:
             self._end_connection(exchange)
+        elif self._later and not self._is_waiting():
+            self._loop.call_soon(self._parse_later)
+            return
         elif self._exchanges:
             self._loop.call_soon(self._start_exchange)
         elif self._error is not None:
             self._send_error(self._error)
-        elif self._later:
-            self._loop.call_soon(self._parse_later)
-            return
         elif self._stopping:
             self.transport.close()
         else:

@@ -40,7 +40,7 @@ from gatehouse.platform.http.exchange import (
     exchange_of,
 )
 from gatehouse.platform.http.listening import listen
-from gatehouse.platform.http.protocol import _SLICE_BYTES, HttpProtocol
+from gatehouse.platform.http.protocol import _HEAD_END, _SLICE_BYTES, HttpProtocol
 from gatehouse.platform.http.server import Server
 from gatehouse.platform.http.transport import ClientTransport
 from gatehouse.platform.settings import ConnectionSettings
@@ -780,6 +780,21 @@ async def test_other_clients_are_served_between_pipelined_requests(
         response = await server.send(request_ * 50 + LAST)
     assert response.count(b"HTTP/1.1 200 ") == 51
     assert len(set(begun)) == 51
+
+
+@pytest.mark.bound("http.protocol:_SLICE_BYTES")
+@pytest.mark.parametrize("upgrade", [b"", b"Connection: upgrade\r\nUpgrade: h2c\r\n"])
+async def test_requests_after_a_body_wait_for_earlier_responses(upgrade: bytes) -> None:
+    """A read of a body is large, and each slice of it ends in the body of another request."""
+    start, end = POST + b"Transfer-Encoding: chunked\r\n" + upgrade, b"0\r\n\r\n"
+    request = end + start + b"X: "
+    request += b"a" * (_SLICE_BYTES - len(request) - len(_HEAD_END)) + _HEAD_END
+    async with running(NEVER) as server, opened(server, 1, start + b"\r\n") as [reader]:
+        await _until(lambda: bool(server.connections.running))
+        (protocol,) = server.connections.protocols
+        protocol.data_received(request * 50 + end + LAST)
+        assert len(protocol._exchanges) == 2
+        assert (await reader.read()).count(b"HTTP/1.1 200 ") == 52
 
 
 @pytest.mark.bound("http.exchange:_COPIED_BYTES")
