@@ -295,7 +295,8 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         elif receiving is not None and (receiving.begins_with_body or len(self._exchanges) > 1):
             size += receiving.waiting_bytes
         headers = [] if receiving is None else receiving.scope["headers"]
-        counted, now = self._counted, (self.worker.network(self._peer, headers), size)
+        network = self._body_network or self.worker.network(self._peer, headers)
+        counted, now = self._counted, (network, size)
         if now != counted:
             self._counted = now
             self.worker.count_bytes(self, counted[0], -counted[1])

@@ -7,7 +7,7 @@ import json
 import re
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -730,6 +730,26 @@ async def test_networks_with_most_bytes_leave_memory_to_others(size: int) -> Non
         async with asyncio.timeout(PATIENCE_S):
             assert (await reader.readuntil(b"/x 15000")).startswith(b"HTTP/1.1 200 ")
         writer.close()
+
+
+async def test_forwarded_addresses_are_not_read_for_each_segment_of_a_body(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = list[str]()
+    client = ClientAddresses.client
+
+    def record(self: ClientAddresses, peer: str, forwarded_for: Sequence[str]) -> str:
+        read.extend(forwarded_for)
+        return client(self, peer, forwarded_for)
+
+    monkeypatch.setattr(ClientAddresses, "client", record)
+    start = POST + b"Content-Length: 200\r\nX-Forwarded-For: ::1\r\n\r\n"
+    async with running(NEVER, "127.0.0.0/8") as server, opened(server, 1, start):
+        await _until(lambda: bool(server.connections.bodies))
+        (protocol,) = server.connections.protocols
+        for _ in range(100):
+            protocol.data_received(b"a")
+    assert read.count("::1") < 10
 
 
 @pytest.mark.bound(
