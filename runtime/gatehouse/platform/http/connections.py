@@ -89,10 +89,13 @@ class Connections:
         connections = self._by_network.add(network_of(address))
         if self.total > self.settings.connections_max:
             raise Unavailable("The server has reached its connection limit.")
-        if connections > self.settings.address_connections_max and not self.addresses.trusts(
-            address
-        ):
+        if self.exceeds_limit(address, connections):
             raise TooManyRequests("This address has reached its connection limit.")
+
+    def exceeds_limit(self, address: str, connections: int) -> bool:
+        """True if the network of an address has too many connections."""
+        limit = self.settings.address_connections_max
+        return connections > limit and not self.addresses.trusts(address)
 
     def close(self, address: str) -> None:
         self.total -= 1

@@ -22,10 +22,10 @@ from typing import Any
 
 import uvloop
 
-from gatehouse.core.addresses import ClientAddresses
+from gatehouse.core.addresses import ClientAddresses, network_of
 from gatehouse.core.errors import GatehouseError, SettingsError
 from gatehouse.platform.executions import Cancellable, Execution
-from gatehouse.platform.http.asgi import BODY_MEMORY, App, Message
+from gatehouse.platform.http.asgi import BODY_MEMORY, App, Message, Uses
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.listening import BACKLOG, bound_socket, listen, reject_handshakes
 from gatehouse.platform.http.protocol import HttpProtocol
@@ -77,6 +77,7 @@ class Server:
         self._state = {BODY_MEMORY: connections}
         #: Accepted connections that are being opened.
         self._opening: set[Cancellable] = set()
+        self._opening_by_network = Uses()
         #: True after the application has started, and the server listens.
         self.started = False
         self._stopping, self._drained, self._aborted = asyncio.Event(), asyncio.Event(), False
@@ -126,18 +127,22 @@ class Server:
         loop = asyncio.get_running_loop()
         for _ in range(connections_max):
             try:
-                connection = sock.accept()[0]
+                connection, (address, *_) = sock.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError:  # no file descriptor is free
                 loop.remove_reader(sock)
                 loop.call_later(_ACCEPT_RETRY_S, self._listen, sock)
                 return
-            if len(self._opening) >= self._connections.settings.connections_max:
+            opening = _Opening(self._opening_by_network, network_of(address))
+            if len(self._opening) >= self._connections.settings.connections_max or (
+                self._connections.exceeds_limit(address, opening.number)
+            ):
                 connection.close()  # clients that do not complete the TLS handshake
+                opening.ended()
                 continue
             connection.setblocking(False)
-            _Opening().execute(self._open(connection), self._opening)
+            opening.execute(self._open(connection), self._opening)
 
     async def _open(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -178,8 +183,13 @@ class Server:
 class _Opening(Execution):
     """The opening of an accepted connection. An error, such as that of a TLS handshake, ends it."""
 
+    def __init__(self, uses: Uses, network: str) -> None:
+        """uses: connections that are being opened, by network, of which `number` are in its."""
+        self._uses, self._network = uses, network
+        self.number = uses.add(network)
+
     def ended(self) -> None:
-        pass
+        self._uses.remove(self._network)
 
 
 class _Lifespan:

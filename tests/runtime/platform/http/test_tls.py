@@ -107,9 +107,13 @@ async def test_unfinished_handshake_is_closed() -> None:
         writer.close()
 
 
-async def test_connections_without_a_handshake_are_bounded() -> None:
-    limits = TLS.model_copy(update={"connections_max": 2})
-    async with running(limits) as server, asyncio.timeout(PATIENCE_S):
+@pytest.mark.bound("connections_max", "address_connections_max")
+@pytest.mark.parametrize(
+    ("limit", "trusted"), [("connections_max", "127.0.0.0/8"), ("address_connections_max", "")]
+)
+async def test_connections_without_a_handshake_are_bounded(limit: str, trusted: str) -> None:
+    limits = TLS.model_copy(update={limit: 2})
+    async with running(limits, trusted) as server, asyncio.timeout(PATIENCE_S):
         opened = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
         assert await opened[2][0].read() == b""
         for _, writer in opened:
