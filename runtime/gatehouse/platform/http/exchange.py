@@ -243,7 +243,9 @@ class Exchange(Execution):
             raise RuntimeError("A header of the response contains a line break or NUL.")
         self.response_started, connection = True, self.connection
         closes = b"connection: " in lines and b"close" in dict(headers).get(b"connection", b"")
-        if closes or (connection.worker.draining and not connection.has_more()):
+        # A client that waits for status 100 may send no body after this response.
+        sends_no_body = self.expects_continue and not self.is_received
+        if closes or sends_no_body or (connection.worker.draining and not connection.has_more()):
             self.keep_alive = False
         if not (self.keep_alive or closes):
             lines += CLOSE_LINE

@@ -181,7 +181,7 @@ def _upstream_request(
     headers += framing
     headers += _added_headers(context, path, key)
     if handshake is not None:
-        headers += handshake.headers
+        headers += without_keys(context, token, handshake.headers)
     target = path.path if settings.strip_prefix else context.raw_path.decode("ascii")
     return UpstreamRequest(
         context.method,

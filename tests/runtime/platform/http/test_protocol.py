@@ -426,6 +426,15 @@ async def test_only_clients_with_http_1_1_receive_status_100(
     writer.close()
 
 
+async def test_connection_ends_if_the_body_is_neither_asked_for_nor_received(
+    patient: Running,
+) -> None:
+    """Otherwise, a client that sends no body would send its next request as the body."""
+    head = b"POST /early HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 99\r\n\r\n"
+    response = await patient.send(head + NOW)
+    assert (response.count(b"HTTP/1.1 "), response.count(b"connection: close\r\n")) == (1, 1)
+
+
 @pytest.mark.parametrize(
     "bad", [b"nonsense\r\n\r\n", POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n"]
 )

@@ -130,6 +130,10 @@ async def test_core_names_the_header_of_the_key(gateway: Gateway, core: Core) ->
         others = (f"X-API-Key: {key.token}", f"X-Copy: key={key.token}", "X-Kept: yes")
         assert (await get(gateway, f"Authorization: Bearer {key.token}", *others)).status == 200
         assert core.last[1]["x-kept"] == "yes"
+        copies = (f"Private-Token: {key.token}", f"Sec-WebSocket-Protocol: chat, {key.token}")
+        assert (
+            await gateway.send("\r\n".join((*HANDSHAKE, *copies, "", "")).encode())
+        ).status == 200
         twice = (f"Private-Token: {key.token}", "Private-Token: other")
         assert (await get(gateway, *twice)).status == 400
     assert key.token not in str(core.requests)
