@@ -231,6 +231,23 @@ async def test_request_that_reaches_no_core_uses_no_credits(
     assert await remaining_credits(gateway, key) == 10
 
 
+async def test_request_that_a_core_received_before_it_stopped_uses_credits(gateway: Any) -> None:
+    """The retry of the request finds no Core."""
+
+    async def stop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        server.close()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(stop, "127.0.0.1", 0)
+    await gateway.register(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", name="stops")
+    key = await gateway.create_key(has_credits=True)
+    await add_credits(gateway, key, 10)
+    reply = await gateway.request("GET", "/cores/stops/x", f"X-API-Key: {key.token}")
+    assert (reply.status, reply.json["code"]) == (502, "core_unreachable")
+    assert await remaining_credits(gateway, key) == 9
+
+
 async def test_cost_of_a_limit_is_multiplied_by_the_cost_of_the_request(gateway: Any) -> None:
     ten = {"name": "units", "quota": 10, "window_s": 3600, "burst": 10, "cost": 3}
     key = await gateway.create_key(limits=[ten, TWO])
