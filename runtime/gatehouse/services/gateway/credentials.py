@@ -145,8 +145,8 @@ def preflight_response(context: RequestContext) -> asgi.Response | None:
         return None
     names = ", ".join(context.values(b"access-control-request-headers"))
     headers = [
-        (b"access-control-allow-methods", methods[0].encode("ascii")),
-        (b"access-control-allow-headers", names.encode("ascii")),
+        (b"access-control-allow-methods", methods[0].encode("latin-1")),
+        (b"access-control-allow-headers", names.encode("latin-1")),
         (b"access-control-max-age", b"7200"),
     ]
     return context.response(204, headers=headers)

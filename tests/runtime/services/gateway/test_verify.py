@@ -187,6 +187,8 @@ async def test_pages_of_every_origin_can_verify_keys(gateway: Any) -> None:
     assert preflight.status == 204
     assert preflight.header("access-control-allow-methods") == "POST"
     assert preflight.header("access-control-allow-headers") == "content-type"
+    not_ascii = [f"{header}\xe9" for header in asks]
+    assert (await gateway.request("OPTIONS", "/v1/keys/verify", page, *not_ascii)).status == 204
     body = json.dumps({"token": key.token}).encode()
     replies = [preflight]
     for _ in range(3):
