@@ -47,8 +47,18 @@ IDENTITY_HEADERS = (
     "front-end-https",
     # The method and the URL of the request, and its route in the application.
     *("x-http-method*", "x-method-override", "x-http-host-override", "x-original-*", "x-rewrite-*"),
-    *("x-host", "x-url-scheme", "x-script-name", "x-middleware-*", "x-invoke-*", "x-accel-*"),
+    *(
+        "x-host",
+        "x-scheme",
+        "x-url-scheme",
+        "x-script-name",
+        "x-middleware-*",
+        "x-invoke-*",
+        "x-accel-*",
+    ),
     "x-sendfile-type",
+    # CGI passes this header on as the proxy for requests of the application (CVE-2016-5385).
+    "proxy",
 )
 
 
