@@ -53,13 +53,17 @@ class CircuitBreaker:
         """Seconds until the next request is allowed, or 0 if a request is allowed now."""
         return 0.0 if self._open_until is None else max(0.0, self._open_until - now)
 
-    def begin(self, now: float) -> bool:
+    def begin(self, now: float, *, is_whole: bool = True) -> bool:
         """Records a request that is sent now. Requires that `wait_s` is 0. Returns True if the
-        request is the trial.
+        request is a trial.
+
+        is_whole: the client has sent the whole request. Otherwise, it can delay the response, so
+        that other requests do not wait for the outcome of the trial.
         """
         if self._open_until is None:
             return False
-        self._open_until = now + self.reset_s
+        if is_whole:
+            self._open_until = now + self.reset_s
         return True
 
     def succeeded(self) -> bool:

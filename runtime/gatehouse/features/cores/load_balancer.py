@@ -128,7 +128,9 @@ class LoadBalancer:
         """
         return Attempt(self, core, request)
 
-    def begin(self, core: CoreRecord, now: float) -> tuple[_Instance, bool]:
+    def begin(
+        self, core: CoreRecord, request: UpstreamRequest, now: float
+    ) -> tuple[_Instance, bool]:
         """Counts a request to an instance. Returns the state of the instance, and whether the
         request is a trial of the circuit breaker. Raises CoreOverloaded and CoreCircuitOpen.
         """
@@ -140,7 +142,7 @@ class LoadBalancer:
             raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
         self._cores[core.name].budget.earn()
         state.requests += 1
-        return state, state.circuit_breaker.begin(now)
+        return state, state.circuit_breaker.begin(now, is_whole=_is_whole(request))
 
     def select_for_retry(
         self,
@@ -244,7 +246,7 @@ class Attempt:
     async def __aenter__(self) -> UpstreamResponse:
         balancer = self._balancer
         self._sent_at = balancer.monotonic()
-        self._state, self._trial = balancer.begin(self._core, self._sent_at)
+        self._state, self._trial = balancer.begin(self._core, self._request, self._sent_at)
         core = self._core
         self._sending = balancer.upstream.send(core.url, self._request, core.registered_by)
         try:
@@ -287,15 +289,20 @@ class Attempt:
         state.requests -= 1
         if exc is None or self._response is not None:
             return
-        # The client may stall a body that is streamed.
-        is_whole = request.body is None or isinstance(request.body, bytes)
+        is_whole = _is_whole(request)
         if isinstance(exc, CoreUnreachable) and (is_whole or not exc.sent):
             state.recent.current.failed()
             self._failed(request.client if exc.sent else "")
             return
         if isinstance(exc, CoreTimeout) and is_whole:
             state.recent.current.failed()
-        state.circuit_breaker.abandoned(self._balancer.monotonic(), trial=self._trial)
+        trial = self._trial and is_whole
+        state.circuit_breaker.abandoned(self._balancer.monotonic(), trial=trial)
+
+
+def _is_whole(request: UpstreamRequest) -> bool:
+    """False if the client may stall the body."""
+    return request.body is None or isinstance(request.body, bytes)
 
 
 def _is_safe(request: UpstreamRequest) -> bool:

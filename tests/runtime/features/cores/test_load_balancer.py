@@ -123,6 +123,17 @@ async def test_trial_request_to_a_half_open_instance_can_be_retried() -> None:
     assert harness.selected(A, B, request=POST) == {"a", "b"}
 
 
+async def test_client_that_stalls_a_body_does_not_keep_a_circuit_breaker_open() -> None:
+    harness = Harness()
+    await harness.open(A)
+    harness.now += 5.0
+    harness.upstream.down.clear()
+    upload = UpstreamRequest("POST", "/x", [], cast("AsyncIterator[bytes]", harness))
+    harness.balancer.begin(A, upload, harness.now)  # without an outcome
+    await harness.request(A)
+    assert harness.transitions[-1] == ("a", CircuitState.CLOSED)
+
+
 async def test_failed_instance_is_selected_again_only_if_no_other_is_available() -> None:
     harness = Harness()
     assert harness.selected(A, B, failed=A) == {"b"}
