@@ -321,6 +321,8 @@ class Connection(asyncio.BufferedProtocol):
             self._has_head = True
             self._wake()
             return
+        if self.status < 100:  # it has a body, which would become a part of the next response
+            raise CoreUnreachable(detail="invalid response")
         if self.status < 200:
             self.headers = []
             return
