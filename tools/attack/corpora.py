@@ -11,7 +11,9 @@ HOST = b"gateway.test"
 _POST = b"POST /x HTTP/1.1\r\nHost: gateway.test\r\n"
 
 #: Values of Host that are not a DNS name or an IP address, with an optional port.
-_INVALID_HOSTS = b"|h, evil|h,evil|h/x|h?y|a@b|h:80:80|h:x|:80|[::1|::1|h%20|h h|h\\x|h'|<h>"
+_INVALID_HOSTS = (
+    b"|h, evil|h,evil|h/x|h?y|a@b|h:80:80|h:123456|h:x|:80|[::1|::1|h%20|h h|h\\x|h'|<h>"
+)
 _X = b"X: 1\r\n" * 101
 _LONG_X = b"X: " + b"a" * 15_000 + b"\r\n"
 
@@ -37,7 +39,7 @@ MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
                 b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"
                 for host in _INVALID_HOSTS.split(b"|")
             ),
-            b"GET / HTTP/1.1\r\nHost: " + b"a" * 300 + b"\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: " + b"a" * 256 + b"\r\n\r\n",
             b"nonsense\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: gateway.test\r\nBad Name: 1\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: gateway.test\r\nX: 1\r\n folded\r\n\r\n",
@@ -46,6 +48,8 @@ MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
             _POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
             _POST + b"Content-Length: +5\r\n\r\n",
             _POST + b"Content-Length: " + b"0" * 5_000 + b"5\r\n\r\nhello",
+            _POST + b"Content-Length: " + b"0" * 21 + b"\r\n\r\n",
+            _POST + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n0\r\n\r\n",
             _POST + b"Transfer-Encoding: chunked, identity\r\n\r\n",
             _POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
             _POST + b"Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n",

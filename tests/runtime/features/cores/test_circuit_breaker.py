@@ -66,13 +66,6 @@ def test_response_resets_failure_count() -> None:
     assert circuit.state(100.0) is CircuitState.CLOSED
 
 
-def test_half_open_circuit_allows_one_trial() -> None:
-    circuit = opened()
-    assert (circuit.state(105.0), circuit.wait_s(105.0)) == (CircuitState.HALF_OPEN, 0.0)
-    assert circuit.begin(105.0)
-    assert circuit.wait_s(105.5) == 4.5
-
-
 @pytest.mark.parametrize(
     ("outcome", "wait_s"),
     [

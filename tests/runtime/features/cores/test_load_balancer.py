@@ -134,12 +134,6 @@ async def test_client_that_stalls_a_body_does_not_keep_a_circuit_breaker_open() 
     assert harness.transitions[-1] == ("a", CircuitState.CLOSED)
 
 
-async def test_failed_instance_is_selected_again_only_if_no_other_is_available() -> None:
-    harness = Harness()
-    assert harness.selected(A, B, failed=A) == {"b"}
-    assert harness.selected(A, failed=A) == {"a"}
-
-
 async def test_retry_uses_another_instance_and_the_budget() -> None:
     harness = Harness()
     failure = CoreUnreachable(sent=True)

@@ -41,7 +41,6 @@ class Application(Core):
             "mcp": "200 OK\r\nMcp-Session-Id: 5f1c\r\nDate: Mon, 23 Nov 2026 12:00:00 GMT\r\n"
             "Content-Disposition: attachment; filename=caf\xe9.txt\r\n",
             "cors": "200 OK\r\nAccess-Control-Allow-Origin: https://own.test\r\n",
-            "hints": "103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\n",
         }
 
     async def _respond(
@@ -179,19 +178,6 @@ async def test_long_path_segment_reaches_the_core(
 ) -> None:
     assert (await client.get("a" * length)).status_code == 200
     assert core.last[0] == f"GET /{'a' * length} HTTP/1.1"
-
-
-async def test_early_hints_are_not_forwarded(gateway: Gateway, key: Key) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(
-        f"GET /cores/docs/hints HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n".encode()
-    )
-    writer.write(_CLOSE.encode())
-    async with asyncio.timeout(60):
-        response = await reader.read()
-    writer.close()
-    assert response.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert (response.count(b"HTTP/1.1"), response.endswith(b"\r\n\r\nbody")) == (1, True)
 
 
 @pytest.mark.parametrize(
