@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
 from gatehouse.core.decision import for_public
@@ -98,7 +99,7 @@ def without_keys(
             if name != "authorization"
             or not any(
                 next(find(text.encode(), kinds=()), None) or (token and token in text)
-                for text in (value, _user_and_password(value.partition(" ")[2]))
+                for text in (value, _decoded(value.partition(" ")[2]))
             )
         ]
     return [field for field in headers if token not in field[1]] if token else headers
@@ -108,6 +109,15 @@ def _user_and_password(credentials: str) -> str:
     """The text `user:password` of Basic authentication (RFC 7617). Empty if it is malformed."""
     try:
         return base64.b64decode(credentials.strip(), validate=True).decode()
+    except ValueError:
+        return ""
+
+
+def _decoded(credentials: str) -> str:
+    """The text of Basic authentication as a lenient server decodes it. Empty if it is malformed."""
+    letters = re.sub("[^A-Za-z0-9+/]", "", credentials.translate({ord("-"): "+", ord("_"): "/"}))
+    try:
+        return base64.b64decode(letters + "==").decode("latin-1")
     except ValueError:
         return ""
 
