@@ -334,6 +334,7 @@ async def _write_forever(writer: asyncio.StreamWriter) -> None:
 
 @pytest.mark.bound(
     "http.protocol:_TARGET_BYTES_MAX",
+    "http.protocol:_LINE_BYTES_MAX",
     "http.request_head:LENGTH_DIGITS_MAX",
     "http.protocol:_HEADERS_MAX",
     "http.protocol:_HEAD_BYTES_MAX",
