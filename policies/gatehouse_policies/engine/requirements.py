@@ -81,6 +81,22 @@ def is_not_set(path: str) -> Requirement:
     )
 
 
+# Properties such as masterPassword, and write-only ones such as masterPasswordWo, but not the flags
+# manageMasterPassword.
+_PASSWORD = re.compile(r"(?!manage).*password(Wo)?", re.IGNORECASE)
+
+
+def sets_no_password() -> Requirement:
+    """The program sets no property that is a password."""
+
+    def check(resource: Resource, _stack: Stack) -> CheckResults:
+        for name in filter(_PASSWORD.fullmatch, resource.props.names()):
+            if resource.props.has(name):
+                yield f"{name} is set by the program"
+
+    return Requirement(check, "remove the password")
+
+
 def is_not(path: str, *values: str, default: str = "", effect: str = "") -> Requirement:
     """The property has none of these values. default: value of an absent property. effect: the
     behavior with these values.

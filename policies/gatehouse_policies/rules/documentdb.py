@@ -7,8 +7,8 @@ from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     contains,
     is_at_least,
-    is_not_set,
     is_true,
+    sets_no_password,
     uses_customer_key,
 )
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule
@@ -77,6 +77,7 @@ program_sets_no_password = _cluster_rule(
     title="The program does not set passwords of DocumentDB",
     remedy="remove the password, and set manageMasterUserPassword=True",
     severity=Severity.CRITICAL,
+    types=aws("docdb.Cluster", "docdb.ElasticCluster"),
     upstream="DOC3",
     url=f"{_GUIDE}/docdb-secrets-manager.html",
-).requires(is_not_set("masterPassword"), is_not_set("masterPasswordWo"))
+).requires(sets_no_password())

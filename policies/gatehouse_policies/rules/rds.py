@@ -14,6 +14,7 @@ from gatehouse_policies.engine.requirements import (
     is_not_set,
     is_not_true,
     is_true,
+    sets_no_password,
     uses_customer_key,
     where,
 )
@@ -179,7 +180,7 @@ master_password_is_managed = _database_rule(
     exemptible=False,
     url=f"{_GUIDE}/rds-secrets-manager.html",
 ).requires(
-    *map(is_not_set, ("password", "passwordWo", "masterPassword", "masterPasswordWo")),
+    sets_no_password(),
     # A replica has the users of its source.
     where(
         lambda database: not is_read_replica(database),

@@ -10,10 +10,10 @@ from gatehouse_policies.engine.requirements import (
     is_customer_key,
     is_not,
     is_not_false,
-    is_not_set,
     is_not_true,
     is_set,
     is_true,
+    sets_no_password,
     uses_customer_key,
 )
 from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule, stack_rule
@@ -117,6 +117,4 @@ program_sets_no_password = resource_rule(
     severity=Severity.CRITICAL,
     types=aws("redshift.Cluster", "redshiftserverless.Namespace"),
     url=f"{_GUIDE}/redshift-secrets-manager-integration.html",
-).requires(
-    is_not_set("masterPassword"), is_not_set("masterPasswordWo"), is_not_set("adminUserPassword")
-)
+).requires(sets_no_password())
