@@ -177,12 +177,10 @@ termination_protection_is_enabled = resource_rule(
 
 @resource_rule(
     "GH-EC2-008",
-    title="Machine images are not shared publicly or with unknown accounts",
-    remedy=(
-        "share the image with accounts in the list `accounts` of the rule, or with an organization"
-    ),
+    title="Machine images and snapshots are not shared publicly or with unknown accounts",
+    remedy="share it with accounts in the list `accounts` of the rule, or with an organization",
     severity=Severity.CRITICAL,
-    types=aws("ec2.AmiLaunchPermission"),
+    types=aws("ec2.AmiLaunchPermission", "ec2.SnapshotCreateVolumePermission"),
     lists=ACCOUNTS,
     upstream="CKV_AWS_205",
     url=f"{_GUIDE}/sharing-amis.html",
@@ -192,5 +190,5 @@ def image_is_not_public(permission: Resource) -> CheckResults:
         yield "the image is public"
     if permission.props.has("accountId"):
         yield from foreign_accounts(
-            frozenset({permission.props.text("accountId")}), permission, "the launch permission"
+            frozenset({permission.props.text("accountId")}), permission, "the permission"
         )

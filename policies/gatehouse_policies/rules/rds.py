@@ -231,7 +231,7 @@ snapshots_are_private = resource_rule(
     "GH-RDS-018",
     title="RDS snapshots are not shared",
     severity=Severity.CRITICAL,
-    types=aws("rds.Snapshot", "rds.ClusterSnapshot"),
+    types=aws("rds.Snapshot", "rds.SnapshotCopy", "rds.ClusterSnapshot", "rds.ClusterSnapshotCopy"),
     upstream="RDS.1 CKV_AWS_302",
     url=f"{_GUIDE}/USER_ShareSnapshot.html",
 ).requires(is_not_set("sharedAccounts"))
