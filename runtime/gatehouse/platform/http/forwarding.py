@@ -184,6 +184,7 @@ def returned(
             value = urls.cookie(value)
         elif name in _LOCATIONS:
             value = urls.location(value, target)
+            dropped.add(encoded)  # one value is valid, and each takes the time of a long target
         if value or name != "set-cookie":
             result.append((encoded, value.encode("latin-1")))
     return result
