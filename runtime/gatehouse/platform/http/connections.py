@@ -28,7 +28,7 @@ BODIES_BYTES_MAX = 32 * 1024 * 1024
 UNSENT_BYTES_MAX = 128 * 1024 * 1024
 
 #: Maximum size of a read.
-_READ_BYTES = 262_144
+_READ_BYTES = 131_072
 
 #: Counts bytes of a body that are kept in memory. Raises TooManyRequests or Unavailable if a limit
 #: is exceeded; the bytes count even then.

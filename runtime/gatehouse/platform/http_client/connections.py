@@ -208,12 +208,13 @@ class Connection(asyncio.BufferedProtocol):
                 sent += len(data)
                 if length is not None and sent > length:
                     break
-                while self._writable is not None:
-                    await self._writable
                 if self._transport is None:
                     return
                 self._active_at = self._loop.time()
                 self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+                del data
+                while self._writable is not None:  # before the next part takes memory
+                    await self._writable
             if length not in (None, sent):
                 raise BadRequest("The body of the request does not have the declared length.")
             if chunked and self._transport is not None:

@@ -610,6 +610,22 @@ async def test_streamed_body_is_chunked_or_has_its_length(
             await fetch(clients, core, body)
 
 
+async def test_body_is_taken_as_fast_as_the_core_reads(
+    clients: UpstreamClients, core: Core
+) -> None:
+    waits, size = [], 20_000_000
+
+    async def parts() -> AsyncIterator[bytes]:
+        (connection,) = clients._pinned[core.url].pool._in_use
+        for _ in range(20):
+            waits.append(connection._writable is not None)
+            yield bytes(size // 20)
+
+    body = UpstreamRequest("POST", "/", [("content-length", str(size))], parts())
+    assert (await fetch(clients, core, body))[0] == 200
+    assert (len(core.bodies[0]), waits) == (size, [False] * 20)
+
+
 async def test_response_before_the_end_of_the_body_closes_the_connection(
     clients: UpstreamClients, core: Core
 ) -> None:
