@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -170,8 +170,7 @@ class Forwarding:
     ) -> None:
         exchange = self.context.exchange
         if exchange is not None:
-            # A body that is streamed detects the disconnect itself.
-            exchange.is_cancelled_on_disconnect = not isinstance(self.request.body, AsyncIterator)
+            exchange.is_cancelled_on_disconnect = True
         started, status = time.perf_counter(), 0
         try:
             async with sending as response:

@@ -182,10 +182,13 @@ async def test_http_1_0_client_receives_no_chunks(gateway: Any, core: Any, key: 
         assert (reply.header("transfer-encoding"), reply.body) == (None, b"firstsecond")
 
 
-async def test_client_disconnect_ends_core_request(gateway: Any, core: Any, key: Any) -> None:
+@pytest.mark.parametrize("end", ["\r\n", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
+async def test_client_disconnect_ends_core_request(
+    gateway: Any, core: Any, key: Any, end: str
+) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(
-        f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode()
+        f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n{end}".encode()
     )
     async with asyncio.timeout(60):
         await reader.readuntil(b"first")
