@@ -170,6 +170,8 @@ class Forwarding:
     ) -> None:
         exchange = self.context.exchange
         if exchange is not None:
+            if exchange.disconnected:
+                raise asgi.ClientGone
             exchange.is_cancelled_on_disconnect = True
         started, status = time.perf_counter(), 0
         try:

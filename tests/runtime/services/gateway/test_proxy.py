@@ -196,6 +196,18 @@ async def test_client_disconnect_ends_core_request(
         await core.disconnected.wait()
 
 
+async def test_client_disconnect_before_the_decision_ends_the_request(
+    gateway: Any, core: Any, key: Any
+) -> None:
+    key = await gateway.create_key()  # is read from the database
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(
+        f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode()
+    )
+    writer.close()
+    assert (await gateway.lines_with(key_id=key.id))[0]["status"] == 499
+
+
 async def test_large_response_is_complete(gateway: Any, core: Any, key: Any) -> None:
     reply = await get(gateway, key, "/cores/docs/big")
     assert (reply.status, len(reply.body)) == (200, 3_000_000)
