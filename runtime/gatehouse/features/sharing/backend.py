@@ -40,20 +40,24 @@ SLOT_TIMEOUT_S = 10.0
 
 
 class Slots:
-    """Limits concurrent operations that use much memory, and those of a subject to one."""
+    """Limits concurrent operations that use much memory, and those of each subject to one."""
 
     def __init__(self, number: int) -> None:
         self._slots = asyncio.Semaphore(number)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def hold(self, subject: str) -> AsyncIterator[None]:
-        """A slot for an operation of a subject. Raises Unavailable if none is free in time."""
+    async def hold(self, *subjects: str) -> AsyncIterator[None]:
+        """A slot for an operation of subjects, the narrower first, so that the operations of one
+        link do not wait before those of the other links of its owner. Raises Unavailable if none
+        is free in time.
+        """
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(SLOT_TIMEOUT_S):
-                    turn = self._turns.setdefault(subject, asyncio.Lock())
-                    await stack.enter_async_context(turn)
+                    for subject in subjects:
+                        turn = self._turns.setdefault(subject, asyncio.Lock())
+                        await stack.enter_async_context(turn)
                     await stack.enter_async_context(self._slots)
             except TimeoutError:
                 raise Unavailable(
@@ -126,15 +130,15 @@ class Backend:
             raise RateLimited(message, retry_after_s=wait_s)
 
     async def link_keys(
-        self, token: LinkToken, passphrase: str, salt: bytes, *, subject: str = ""
+        self, token: LinkToken, passphrase: str, salt: bytes, *subjects: str
     ) -> encryption.LinkKeys:
-        """Return the keys of a link. `salt`: empty for a link without a passphrase. `subject`: the
-        link or the owner for whom the keys with a passphrase are computed one after the other.
+        """Return the keys of a link. `salt`: empty for a link without a passphrase. `subjects`: the
+        link and its owner, for whom the keys with a passphrase are computed one after the other.
         Raises Unavailable if too many others with a passphrase are being computed.
         """
         if not salt:
             return encryption.link_keys(token.secret, token.path)
-        async with self.argon2.hold(subject):
+        async with self.argon2.hold(*subjects):
             return await asyncio.to_thread(
                 encryption.link_keys, token.secret, token.path, passphrase, salt
             )

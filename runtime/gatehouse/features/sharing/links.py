@@ -136,7 +136,7 @@ class LinkService:
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
             raise await self._denials.error(token, client, "ended")
-        keys = await self._link_keys(link, token, passphrase, client)
+        keys = await self._link_keys(secret.owner, link, token, passphrase, client)
         secret = await self._claim(secret, claim_id, token, client)
         return await self._decrypt(secret, secret.links[link.id], claim_id, keys)
 
@@ -219,7 +219,7 @@ class LinkService:
         return secret.state == SecretState.ACTIVE and unexpired and link.state == LinkState.ACTIVE
 
     async def _link_keys(
-        self, link: Link, token: LinkToken, passphrase: str, client: Client
+        self, owner: str, link: Link, token: LinkToken, passphrase: str, client: Client
     ) -> encryption.LinkKeys:
         """Return the keys of the link. Attempts are counted before the passphrase is checked,
         including parallel guesses.
@@ -244,7 +244,7 @@ class LinkService:
                     message = f"Too many wrong passphrases. Try again in {wait_s} s."
                     raise TooManyAttempts(message, retry_after_s=wait_s)
                 taken.append(counter)
-            keys = await self._backend.link_keys(token, passphrase, link.salt, subject=token.path)
+            keys = await self._backend.link_keys(token, passphrase, link.salt, token.path, owner)
             if not hmac.compare_digest(keys.public_key, link.public_key):
                 taken.clear()
                 event = self._denials.event(token, client, "wrong passphrase")

@@ -258,7 +258,7 @@ class SecretService:
         for recipient in new.recipients or ("",):
             token = LinkToken.create(secret_id + new_id(LINK_CHARS))
             salt = secrets.token_bytes(encryption.SALT_BYTES) if new.passphrase else b""
-            keys = await self._backend.link_keys(token, new.passphrase or "", salt, subject=owner)
+            keys = await self._backend.link_keys(token, new.passphrase or "", salt, owner)
             tokens.append(token)
             links.append(
                 Link(

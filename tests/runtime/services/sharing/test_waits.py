@@ -309,20 +309,21 @@ async def test_passphrase_checks_wait_for_memory(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A check that was not made is not counted as an attempt."""
-    _, tokens = await sharing.create(
-        passphrase=PASSPHRASE, uses=10, recipients=[str(each) for each in range(4)]
-    )
-    token = tokens.pop()
+    secrets = [
+        await sharing.create(passphrase=PASSPHRASE, uses=10, recipients=["a", "b"], owner=owner)
+        for owner in ("key:1", "key:2", "key:3")
+    ]
+    (first_link, other_link), (another_owner, _), (token, _) = (links for _, links in secrets)
     monkeypatch.setattr(backend, "SLOT_TIMEOUT_S", 0.1)
     slow = SlowKeys()
     monkeypatch.setattr(encryption, "link_keys", slow.compute)
     waiting = of_backend(sharing.backend, sharing.clock, sharing.s3, sharing.dynamodb)
     async with client_of(waiting) as client:
-        first = [asyncio.create_task(_open(client, tokens[0])) for _ in range(4)]
-        first.append(asyncio.create_task(_open(client, tokens[1])))
+        opened = (*[first_link] * 4, other_link, another_owner)
+        first = [asyncio.create_task(_open(client, link)) for link in opened]
         while len(slow.started) < backend.ARGON2_PARALLEL:
             await asyncio.sleep(0.005)
-        assert {*slow.started} == {tokens[0].path, tokens[1].path}
+        assert {*slow.started} == {first_link.path, another_owner.path}
         further = asyncio.create_task(_open(client, token))
         for _ in range(5):
             assert (await client.get("/healthz")).status_code == 200
@@ -333,7 +334,7 @@ async def test_passphrase_checks_wait_for_memory(
         assert len(slow.started) == backend.ARGON2_PARALLEL
         slow.complete.set()
         statuses = Counter(reply.status_code for reply in await asyncio.gather(*first))
-        assert statuses == {200: 2, 503: 3}
+        assert statuses == {200: 2, 503: 4}
 
 
 async def _open(client: httpx.AsyncClient, token: LinkToken) -> httpx.Response:
