@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
@@ -121,7 +121,20 @@ class ConsolePipeline(Pipeline):
                 arguments["query"] = decode_query(request.scope["query_string"], endpoint.query)
             return await call(request, **arguments)
 
-        return await self._run_once(endpoint, request, content, handle)
+        reply = await self._run_once(endpoint, request, content, handle)
+        if isinstance(reply, Response):
+            return reply
+        return reply._replace(parts=self._authorized(endpoint, request, reply.parts))
+
+    async def _authorized(
+        self, endpoint: Endpoint, request: Request, parts: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
+        """The parts of a response. A client can read slowly, and the credential or its roles may
+        change in the meantime; the response is then incomplete.
+        """
+        async for part in parts:
+            await self._authorize(endpoint, request)
+            yield part
 
     async def _take_turn(self, request: Request) -> bool:
         """Waits until fewer than REQUESTS_MAX requests of the caller are processed, so that others

@@ -7,6 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
+from gatehouse.core.errors import Unauthorized
+from gatehouse.features.audit import routes
+from gatehouse.platform.http import asgi
 from gatehouse.services.console import app, pipeline
 from openapi_spec_validator import validate
 
@@ -53,15 +56,6 @@ async def test_request_ends_with_its_response(
     monkeypatch.setattr(pipeline, "WAIT_S", 0.1)
     auditor = console.as_((await console.create(scopes=["role:auditor"]))["token"])
     sending, is_read = asyncio.Semaphore(0), asyncio.Event()
-    scope = {
-        **{"type": "http", "http_version": "1.1", "method": "GET", "scheme": "https", "state": {}},
-        **{"path": "/v1/audit-export", "raw_path": b"/v1/audit-export", "query_string": b""},
-        "headers": [(b"host", b"a"), (b"authorization", auditor["Authorization"].encode())],
-        "client": ("192.0.2.7", 4711),
-    }
-
-    async def receive() -> Any:
-        await asyncio.Event().wait()
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.body":
@@ -73,7 +67,8 @@ async def test_request_ends_with_its_response(
         transport=httpx.ASGITransport(app), base_url="https://a"
     ) as client:
         exports = [
-            asyncio.create_task(app({**scope}, receive, send)) for _ in range(pipeline.REQUESTS_MAX)
+            asyncio.create_task(app(_export(auditor), _never, send))
+            for _ in range(pipeline.REQUESTS_MAX)
         ]
         for _ in exports:
             await sending.acquire()
@@ -81,6 +76,38 @@ async def test_request_ends_with_its_response(
         is_read.set()
         await asyncio.gather(*exports)
         assert (await client.get("/v1/audit-events", headers=auditor)).status_code == 200
+
+
+async def test_response_ends_with_its_credential(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow client would otherwise read events that follow the revocation of its key."""
+    monkeypatch.setattr(routes, "_BATCH", 1)
+    created = await console.create(scopes=["role:auditor"])
+    parts = list[bytes]()
+
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            parts.append(message["body"])
+            await console.client.post(f"/v1/keys/{created['key']['id']}/revoke", json={})
+
+    with pytest.raises(Unauthorized):
+        await console.application()(_export(console.as_(created["token"])), _never, send)
+    assert len(parts) == 1
+
+
+def _export(headers: dict[str, str]) -> asgi.Scope:
+    """The scope of an export of the audit trail."""
+    return {
+        **{"type": "http", "http_version": "1.1", "method": "GET", "scheme": "https", "state": {}},
+        **{"path": "/v1/audit-export", "raw_path": b"/v1/audit-export", "query_string": b""},
+        "headers": [(b"host", b"a"), (b"authorization", headers["Authorization"].encode())],
+        "client": ("192.0.2.7", 4711),
+    }
+
+
+async def _never() -> Any:
+    await asyncio.Event().wait()
 
 
 @pytest.mark.requirement("SS-13")
