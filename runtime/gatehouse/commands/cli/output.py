@@ -67,6 +67,11 @@ def note(text: str) -> None:
     print(terminal_text(text), file=sys.stderr)
 
 
+def say(text: object) -> None:
+    """Prints data to standard output, which can contain text of a server."""
+    print(terminal_text(str(text)))
+
+
 def terminal_text(text: str) -> str:
     r"""The text with control characters as `\x1b`, except for line feeds and tabs."""
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)

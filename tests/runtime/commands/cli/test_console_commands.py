@@ -5,7 +5,12 @@ from typing import Any
 
 import httpx
 import pytest
+from gatehouse.client.http import Client
 from gatehouse.features.keys.fields import KeySettings
+from gatehouse.features.keys.schemas import ChangedKey, RotatedKey
+from gatehouse.features.sharing.schemas import CreatedSecret, SecretView
+from gatehouse.platform.http.examples import example
+from gatehouse.platform.http.fields import View
 
 from tests.runtime.commands.cli.conftest import BOOTSTRAP, Command
 from tests.runtime.commands.cli.conftest import key_id as token_id
@@ -54,6 +59,27 @@ def test_sign_in_link_starts_a_session(operator: Command, console_url: str) -> N
     headers = {"Authorization": f"Bearer {url.partition('=')[2]}"}
     reply = httpx.post(f"{console_url}/v1/sessions", headers=headers, timeout=60)
     assert reply.status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("command", "shape"),
+    [
+        ("keys revoke 3fGh82kLmQ0a", ChangedKey),
+        ("keys rotate 3fGh82kLmQ0a", RotatedKey),
+        ("secrets revoke 5tRw0aB9xK2m7HqYc1dZ8e", SecretView),
+        ("secrets create", CreatedSecret),
+    ],
+)
+def test_answers_of_a_console_do_not_control_the_terminal(
+    operator: Command, monkeypatch: pytest.MonkeyPatch, command: str, shape: type[View]
+) -> None:
+    """Control characters could write to the clipboard."""
+    answer = json.dumps(example(shape))
+    for name in ("id", "url", "token"):
+        answer = answer.replace(f'"{name}": "', f'"{name}": "\\u001b]52;')
+    monkeypatch.setattr(Client, "_send", lambda *_, **__: httpx.Response(200, text=answer))
+    shown = operator.run(*command.split(), stdin="secret")
+    assert (shown.code, "\\x1b]52;" in shown.out, "\x1b" in shown.out) == (0, True, False)
 
 
 def test_validation_error_is_one_line_with_a_fix(operator: Command) -> None:
