@@ -7,11 +7,18 @@ from gatehouse_policies.analysis.iam.grammar import Document, parse
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 
-ATTACHMENTS = aws("iam.RolePolicyAttachment", "iam.PolicyAttachment", "iam.GroupPolicyAttachment")
-# They attach every policy that they list.
-EXCLUSIVE_ATTACHMENTS = aws(
-    "iam.RolePolicyAttachmentsExclusive", "iam.GroupPolicyAttachmentsExclusive"
-)
+# Property with the ARNs of the attached policies, keyed by resource type.
+ATTACHED_POLICIES = {
+    **dict.fromkeys(
+        aws("iam.RolePolicyAttachment", "iam.PolicyAttachment", "iam.GroupPolicyAttachment"),
+        "policyArn",
+    ),
+    **dict.fromkeys(aws("iam.Role"), "managedPolicyArns"),
+    **dict.fromkeys(
+        aws("iam.RolePolicyAttachmentsExclusive", "iam.GroupPolicyAttachmentsExclusive"),
+        "policyArns",
+    ),
+}
 
 
 def identity_documents(resource: Resource) -> list[Document]:
@@ -100,10 +107,5 @@ def is_permissions_boundary(policy: Resource, stack: Stack) -> bool:
     ):
         return False
     return not any(
-        stack.referencing(policy, types, prop)
-        for types, prop in (
-            (ATTACHMENTS, "policyArn"),
-            (EXCLUSIVE_ATTACHMENTS, "policyArns"),
-            (aws("iam.Role"), "managedPolicyArns"),
-        )
+        stack.referencing(policy, (holder,), prop) for holder, prop in ATTACHED_POLICIES.items()
     )

@@ -7,8 +7,7 @@ from gatehouse_policies.analysis.iam.actions import is_narrowing
 from gatehouse_policies.analysis.iam.grammar import parse
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
-    ATTACHMENTS,
-    EXCLUSIVE_ATTACHMENTS,
+    ATTACHED_POLICIES,
     foreign_access,
     identity_documents,
     is_permissions_boundary,
@@ -41,11 +40,6 @@ _MANAGED_ALLOWED = name_set(
     "AmazonEC2ContainerRegistryPullOnly service-role/AmazonEBSCSIDriverPolicy "
     "service-role/AmazonEFSCSIDriverPolicy"
 )
-# Property with the ARNs of the attached policies, keyed by resource type.
-_ARN_LISTS = {
-    **dict.fromkeys(aws("iam.Role"), "managedPolicyArns"),
-    **dict.fromkeys(EXCLUSIVE_ATTACHMENTS, "policyArns"),
-}
 _MANAGED = re.compile(r"arn:aws[\w-]*:iam::aws:policy/(.+)")
 
 # Actions that Lambda requires on "*" for functions in a VPC.
@@ -116,12 +110,12 @@ _EVALUATED_ELSEWHERE = frozenset(
     title="Roles use AWS managed policies of limited scope only",
     remedy="replace the attachment with an aws.iam.RolePolicy with the required actions and ARNs",
     severity=Severity.HIGH,
-    types=(*ATTACHMENTS, *_ARN_LISTS),
+    types=tuple(ATTACHED_POLICIES),
     upstream="2.14 CKV_AWS_274 CKV2_AWS_56 IAM4",
     url=f"{_GUIDE}/access_policies_managed-vs-inline.html",
 )
 def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckResults:
-    prop = _ARN_LISTS.get(holder.type, "policyArn")
+    prop = ATTACHED_POLICIES[holder.type]
     if stack.referenced_by(holder, prop, aws("iam.Policy")) and prop == "policyArn":
         return  # Policies in the program are evaluated separately.
     arns = holder.props.texts(prop) if prop != "policyArn" else [holder.props.text(prop)]
