@@ -17,8 +17,8 @@ from gatehouse.platform.settings import ConnectionSettings
 
 #: Maximum number of bytes of unfinished heads, and of bodies that do not arrive with the head, that
 #: the workers of a service keep in memory, for a network and in total. Each worker has an equal
-#: share. Beyond the total, a request of the network with most bytes is rejected. Bodies that are
-#: streamed, such as requests to Cores and files, do not count.
+#: share. Beyond the total, a request of the network with the most bytes is rejected. Bodies that
+#: are streamed, such as requests to Cores and files, do not count.
 NETWORK_BODIES_BYTES_MAX = 8 * 1024 * 1024
 BODIES_BYTES_MAX = 32 * 1024 * 1024
 
@@ -70,7 +70,7 @@ class Connections:
         self.bodies = asgi.Uses()
         self.body_bytes = asgi.Uses()
         self.body_bytes_total = 0
-        #: The same by network and connection, beginning with the longest unfinished request.
+        #: The same bytes by network and connection, in the order in which they are rejected.
         self._unfinished: dict[str, dict[Any, int]] = {}
         #: Bytes of responses that wait for clients, beginning with the longest wait.
         self.unsent_bytes: dict[Any, int] = {}
@@ -168,8 +168,8 @@ class Connections:
             self._make_room(network)
 
     def _make_room(self, network: str) -> None:
-        """Rejects the longest unfinished request of the network with most bytes. Raises Unavailable
-        if it is this network, or has no such request.
+        """Rejects an unfinished request of the network with the most bytes. Raises Unavailable if
+        that is this network, or if that network has no unfinished request.
         """
         error = Unavailable("The server is receiving too many bytes of requests at the same time.")
         most = max(self.body_bytes, key=self.body_bytes.__getitem__)

@@ -46,8 +46,8 @@ _LINGER_BYTES_MAX = 262_144
 
 _TARGET_BYTES_MAX = 16_384
 
-#: Maximum size of a request line, of which a method, the version and spaces are a small part.
-_LINE_BYTES_MAX = 17_408
+#: Maximum size of a request line: the target, and what stands around it.
+_LINE_BYTES_MAX = _TARGET_BYTES_MAX + 1024
 
 #: Maximum size of the data that a client sends after an upgrade request, before the response.
 _UPGRADE_BYTES_MAX = 65_536

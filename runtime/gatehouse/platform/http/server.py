@@ -184,7 +184,9 @@ class _Opening(Execution):
     """The opening of an accepted connection. An error, such as that of a TLS handshake, ends it."""
 
     def __init__(self, uses: Uses, network: str) -> None:
-        """uses: connections that are being opened, by network, of which `number` are in its."""
+        """uses: counts the connections of each network that are being opened. `number`: the
+        connections of this network.
+        """
         self._uses, self._network = uses, network
         self.number = uses.add(network)
 

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, random_digits
 
 #: Number of traces per second and worker that callers can request with the sampled flag. Otherwise,
-#: any client could multiply the cost of its requests: X-Ray costs 5 USD per million traces.
+#: any client could multiply the cost of its requests.
 REQUESTED_PER_S_MAX = 5
 
 #: Greater than any random digits, and the number of values that the digits have.
