@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import gatehouse
 from gatehouse.platform.http import asgi
 
-from tools.fuzz.cpu_time import BUDGET_S, FIELD_BYTES, TARGET_BYTES
+from tools.fuzz.cpu_time import FIELD_BYTES, TARGET_BYTES, is_within_budget
 
-#: Requests of which the one with the shortest CPU time counts. It does not depend on the load of
+#: Requests of which the one with the shortest CPU time counts. It depends less on the load of
 #: the machine.
 RUNS_MAX = 20
 #: Texts that are repeated in a field.
@@ -98,7 +98,7 @@ async def cheapest(call: Callable[[], Awaitable[Reply]]) -> Reply:
     """
     best = await call()
     for _ in range(RUNS_MAX - 1):
-        if best.cpu_s <= BUDGET_S:
+        if is_within_budget(best.cpu_s):
             break
         best = min(best, await call(), key=lambda reply: reply.cpu_s)
     return best

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from msgspec.structs import astuple, replace
 
-from gatehouse.core.clock import rfc3339, to_datetime, to_seconds
+from gatehouse.core.clock import rfc3339, to_datetime
 from gatehouse.core.verification import Code
 from gatehouse.features.usage.models import UsageBatch
 from gatehouse.features.usage.schemas import UsagePointView
@@ -94,18 +94,18 @@ class UsageRepository:
         groups = ", ".join(
             ["starts_at", *(column for column in ("code", "core", "key_id") if column in by)]
         )
+        dimensions = ", ".join(
+            column if column in by else "NULL" for column in ("key_id", "core", "code")
+        )
         statement = (
-            f"SELECT {groups}, sum(count)::bigint AS count FROM usage_count{where} "
+            f"SELECT extract(epoch FROM starts_at)::bigint, {dimensions}, sum(count)::bigint "
+            f"FROM usage_count{where} "
             f"GROUP BY {groups} ORDER BY {groups} LIMIT {where.bind(POINTS_MAX + 1)}"
         )
-        points, starts_at, text = list[UsagePointView](), None, ""
-        for row in await self._pool.fetch(statement, *where.values):
-            if row["starts_at"] != starts_at:  # many points have the same
-                starts_at = row["starts_at"]
-                text = rfc3339(to_seconds(starts_at))
-            dimensions = row.get("key_id"), row.get("core"), row.get("code")
-            points.append(UsagePointView(text, *dimensions, row["count"]))
-        return points
+        rows = await self._pool.fetch(statement, *where.values)
+        # Many points have the same time.
+        texts = {time: rfc3339(time) for time in {row[0] for row in rows}}
+        return [UsagePointView(texts[time], *rest) for time, *rest in rows]
 
     async def busiest(
         self, *, width_s: int, since: float, until: float, denied: bool, limit: int
