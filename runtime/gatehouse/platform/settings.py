@@ -321,8 +321,8 @@ class ConsoleSettings(_Settings):
     """Maximum age of the last authentication, in seconds, for actions such as a purge."""
     sharing_creates_per_minute: Annotated[int, Field(ge=1, le=10_000)] = SHARING_CREATES_PER_MINUTE
     """Number of secrets that an owner can create per minute. The same limit applies separately to
-    secret requests. Further requests are rejected with status 429. A key and its rotations count as
-    one owner."""
+    secret requests and to new versions of secrets. Further requests are rejected with status 429. A
+    key and its rotations count as one owner."""
 
 
 class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSettings):

@@ -72,8 +72,8 @@ class Backend:
     """Shared dependencies of the secret sharing services.
 
     environment: name of the deployment. All encrypted keys are bound to this name.
-    creates_per_minute: number of secrets, and of secret requests, that an owner can create per
-        minute.
+    creates_per_minute: number of secrets, of secret requests, and of new versions of secrets, that
+        an owner can create per minute.
     """
 
     table: Table

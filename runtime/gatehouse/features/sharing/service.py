@@ -177,9 +177,11 @@ class SecretService:
     ) -> Secret:
         """Add a version with new content. The links stay valid and open the new version.
 
-        Raises NotFound, PreconditionFailed, and Conflict if the secret is no longer active.
+        Raises NotFound, PreconditionFailed, RateLimited, and Conflict if the secret is no longer
+        active.
         """
         before = self._changeable(await self.get(secret_id), revision)
+        await self._backend.take_create("version", before.owner)
         with_version = await self.new_version(before, items)
 
         def replaced(secret: Secret) -> Secret:
