@@ -48,6 +48,8 @@ TIMEOUT_S = 10.0
 RESPONSE_BYTES_MAX = 64 * 1024
 #: Wait times between attempts to reach the gateway.
 WAIT_S, WAIT_S_MAX = 1.0, 30.0
+#: Minimum interval between heartbeats that a gateway can choose.
+HEARTBEAT_S_MIN = 1.0
 #: Prints a message for the user.
 Print = Callable[[str], None]
 
@@ -228,7 +230,8 @@ class Lease:
         elif url != self._lease.url:
             self.print_line(f"{self.registration.name} is now reachable at {url}")
         self._lease = _Lease(lease.lease_id, url)
-        return lease.heartbeat_s if 0 < lease.heartbeat_s < ttl_s else ttl_s / 3
+        bounded = HEARTBEAT_S_MIN <= lease.heartbeat_s < ttl_s
+        return lease.heartbeat_s if bounded else ttl_s / 3
 
     async def drain(self) -> None:
         """Drains the instance: the gateways send no new requests, and close the WebSockets of the

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,6 +22,11 @@ SETTINGS = {"basic_auth": True}
 NEW = {"instance_id": "one", "settings": SETTINGS}
 GRANTED = {"lease_id": "L1", "core_secret": "s3cret", "heartbeat_s": 0.001, "name": "docs"}
 RENEWED = {"lease_id": "L1", "heartbeat_s": 0.001, "name": "docs"}
+
+
+@pytest.fixture(autouse=True)
+def short_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEARTBEAT_S_MIN", 0.001)
 
 
 async def never_ending() -> AsyncIterator[bytes]:
@@ -54,12 +60,16 @@ class Gateway:
         compressed = {"content-encoding": "x"} if status == 203 else {}
         return httpx.Response(status, json=body, headers=compressed)
 
-    async def run(self, url: Callable[[], str] = lambda: "http://core:1") -> None:
+    @asynccontextmanager
+    async def lease(self, url: Callable[[], str] = lambda: "http://core:1") -> AsyncIterator[Lease]:
         registration = Registration(
             "https://gateway.test", "token", "docs", "one", 30, 7, url, settings=SETTINGS
         )
         async with httpx.AsyncClient(transport=httpx.MockTransport(self)) as client:
-            lease = Lease(registration, self.secrets, self.lines.append, client=client)
+            yield Lease(registration, self.secrets, self.lines.append, client=client)
+
+    async def run(self, url: Callable[[], str] = lambda: "http://core:1") -> None:
+        async with self.lease(url) as lease:
             await lease.keep(self.stop)
             await lease.drain()
             await lease.release()
@@ -77,6 +87,14 @@ async def test_lease_is_acquired_renewed_and_released() -> None:
         ("DELETE", f"{url}?lease_id=L1&drain_s=0", None),
     ]
     assert gateway.secrets.matches("s3cret")
+
+
+@pytest.mark.bound("agent.server:HEARTBEAT_S_MIN")
+@pytest.mark.parametrize("heartbeat_s", [0.0009, 0, -1, 31])
+async def test_gateway_cannot_choose_an_interval_without_bounds(heartbeat_s: float) -> None:
+    gateway = Gateway([(200, {**GRANTED, "heartbeat_s": heartbeat_s})])
+    async with gateway.lease() as lease:
+        assert await lease._heartbeat() == 10
 
 
 @pytest.mark.requirement("CG-03")
