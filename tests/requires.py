@@ -6,9 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 IN_CI = os.environ.get("CI") == "true"
 LINUX_REASON = "requires Linux"
@@ -18,6 +20,18 @@ PULUMI_REASON = (
     "that it prints to PATH"
 )
 PULUMI = pytest.mark.skipif(shutil.which("pulumi") is None, reason=PULUMI_REASON)
+
+
+def current_pulumi() -> None:
+    """Skips a test if the Pulumi CLI is older than the SDK. The engine of another release may make
+    other calls.
+    """
+    text = subprocess.run(["pulumi", "version"], check=True, capture_output=True, text=True).stdout
+    cli, sdk = Version(text.strip()), Version(metadata.version("pulumi"))
+    if cli < sdk:
+        pytest.skip(f"the Pulumi CLI {cli} is older than the SDK {sdk}. Run: scripts/pulumi.sh")
+
+
 #: Reasons for which tests may be skipped in CI: another system, or another job, which downloads the
 #: Pulumi CLI.
 ALLOWED_IN_CI = frozenset({LINUX_REASON, PULUMI_REASON})
