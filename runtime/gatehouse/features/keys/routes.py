@@ -135,7 +135,7 @@ async def purge_key(request: Request, id: str, body: PurgeKey, keys: KeyService)
     The audit trail keeps the events. Idempotent.
     """
     changed, counters_removed = await keys.purge(
-        existing_id(id), body.confirm, body.reason, request.actor
+        existing_id(id), body.confirm, body.reason, request.actor, request.authenticated.roles
     )
     purged_at = rfc3339(changed.key.purged_at or request.now)
     return PurgedKey(changed.key.id, purged_at, changed.effective, counters_removed)

@@ -41,7 +41,7 @@ from gatehouse.core.keys import (
     no_key,
 )
 from gatehouse.core.lifecycle import Action
-from gatehouse.core.roles import OWNERS, Role, check_reach
+from gatehouse.core.roles import Role, check_reach
 from gatehouse.core.token import ParsedToken, Pepper, build, key_id
 from gatehouse.features.keys.fields import DEFAULT_SCOPES
 from gatehouse.features.keys.repository import KeyRepository
@@ -219,7 +219,7 @@ class KeyService:
         actor: Actor,
         *,
         version: int | None,
-        roles: frozenset[Role] = OWNERS,
+        roles: frozenset[Role],
     ) -> Changed:
         """Changes fields of a key. `version`: the version that the caller read, or None for any
         version. `roles`: see `transition`.
@@ -245,7 +245,7 @@ class KeyService:
         action: Action,
         reason: str,
         actor: Actor,
-        roles: frozenset[Role] = OWNERS,
+        roles: frozenset[Role],
     ) -> Changed:
         """Disables, enables, revokes, deletes or restores a key. See `lifecycle.IDEMPOTENT`.
         `roles`: see `transition`.
@@ -263,11 +263,11 @@ class KeyService:
         key_id: KeyId,
         actor: Actor,
         *,
+        roles: frozenset[Role],
         grace_s: int,
         reason: str = "",
         delivery: str = "token",
         owner: str = "",
-        roles: frozenset[Role] = OWNERS,
     ) -> Rotated:
         """Creates the successor of a key. The old token stays valid until the grace period ends or
         the old key expires.
@@ -315,15 +315,15 @@ class KeyService:
         return Rotated(issued, created[-1], previous=changed.key, effective=changed.effective)
 
     async def purge(
-        self, key_id: KeyId, confirm: str, reason: str, actor: Actor
+        self, key_id: KeyId, confirm: str, reason: str, actor: Actor, roles: frozenset[Role]
     ) -> tuple[Changed, bool]:
         """Removes all data of a deleted or revoked key except its ID, which stays reserved. Audit
         events remain. Idempotent.
 
-        `confirm` must repeat the ID. The second value is True if the rate-limit counters of the key
-        family were removed, and False if another key in the family uses the counters, or if Redis
-        is unavailable and the counters expire later. Raises BadRequest if `confirm` is not the ID,
-        and the errors of `transition`.
+        `confirm` must repeat the ID. `roles`: see `transition`. The second value is True if the
+        rate-limit counters of the key family were removed, and False if another key in the family
+        uses the counters, or if Redis is unavailable and the counters expire later. Raises
+        BadRequest if `confirm` is not the ID, and the errors of `transition`.
         """
         if confirm != key_id:
             problem = Problem(
@@ -341,7 +341,7 @@ class KeyService:
             }
             return KeyChange(lifecycle.tombstone(key, now), details)
 
-        changed = await self.transition(key_id, Action.PURGE, actor, change)
+        changed = await self.transition(key_id, Action.PURGE, actor, change, roles)
         subject = changed.key.subject
         remaining, _ = await self.store.page(after=None, size=1, only=KeyFilter(family_id=subject))
         return changed, self.forget is not None and not remaining and await self.forget(subject)
@@ -352,7 +352,7 @@ class KeyService:
         action: Action,
         actor: Actor,
         change: Change,
-        roles: frozenset[Role] = OWNERS,
+        roles: frozenset[Role],
     ) -> Changed:
         """Performs `action` on a key and waits until the gateways have confirmed the change, at
         most `confirmation_timeout_s`. `roles`: of the caller.

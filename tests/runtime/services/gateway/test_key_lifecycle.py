@@ -13,6 +13,7 @@ from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.clock import Clock
 from gatehouse.core.keys import KeyEnvironment, KeyId, RateLimit
 from gatehouse.core.lifecycle import Action
+from gatehouse.core.roles import OWNERS
 from gatehouse.core.token import Pepper, build
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.service import KeyService
@@ -192,7 +193,7 @@ async def test_registration_ends_with_its_key(
         body = json.dumps({"token": agent.token, "reason": "stolen"}).encode()
         assert (await gateway.request("POST", "/v1/keys/revoke-self", body=body)).status == 200
     else:
-        await keys.act(KeyId(agent.id), action, "stolen", OPERATOR)
+        await keys.act(KeyId(agent.id), action, "stolen", OPERATOR, OWNERS)
     async with asyncio.timeout(60):
         while (
             reply := await gateway.request("GET", "/cores/ended/x", f"X-API-Key: {reader.token}")
@@ -358,12 +359,12 @@ async def test_rotation_under_load_fails_no_request(gateway: Any, keys: KeyServi
                 failures.append("resurrected")
 
     clients = [asyncio.create_task(client()) for _ in range(4)]
-    rotated = await keys.rotate(KeyId(key.id), OPERATOR, grace_s=3600)
+    rotated = await keys.rotate(KeyId(key.id), OPERATOR, roles=OWNERS, grace_s=3600)
     assert rotated.effective == "everywhere"
     tokens.append(rotated.issued["token"])
     assert (await gateway.verify(key.token)).json["code"] == "VALID"
     await asyncio.gather(*(gateway.verify(rotated.issued["token"]) for _ in range(10)))
-    revoked = await keys.act(KeyId(key.id), Action.REVOKE, "", OPERATOR)
+    revoked = await keys.act(KeyId(key.id), Action.REVOKE, "", OPERATOR, OWNERS)
     assert revoked.effective == "everywhere"
     ended = True
     await asyncio.gather(*(gateway.verify(rotated.issued["token"]) for _ in range(10)))
@@ -375,7 +376,7 @@ async def test_rotation_under_load_fails_no_request(gateway: Any, keys: KeyServi
 
 async def test_key_family_shares_limits(gateway: Any, keys: KeyService) -> None:
     key = await gateway.create_key(limits=[TWO])
-    rotated = await keys.rotate(KeyId(key.id), OPERATOR, grace_s=3600)
+    rotated = await keys.rotate(KeyId(key.id), OPERATOR, roles=OWNERS, grace_s=3600)
     codes = [
         (await gateway.verify(token)).json["code"]
         for token in (key.token, rotated.issued["token"], key.token, rotated.issued["token"])
@@ -406,7 +407,7 @@ async def test_purge_under_load_is_in_effect_everywhere(
     counters = RateLimits(Redis(redis_url, "url", timeout_s=10))
     clients = [asyncio.create_task(client()) for _ in range(3)]
     changed, counters_removed = await replace(keys, forget=counters.forget).purge(
-        KeyId(key.id), key.id, "", OPERATOR
+        KeyId(key.id), key.id, "", OPERATOR, OWNERS
     )
     after = [(await gateway.verify(key.token)).json for _ in range(5)]
     done.set()

@@ -26,6 +26,7 @@ from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.clock import Clock
 from gatehouse.core.keys import KeyEnvironment, KeyId, RateLimit
 from gatehouse.core.lifecycle import Action
+from gatehouse.core.roles import OWNERS
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.service import KeyService
 from gatehouse.platform.db.migrations import runner
@@ -151,7 +152,7 @@ async def test_confirmed_revocations_hold_on_every_gateway(
 
     async def operator() -> None:
         for key in waiting:
-            done = await service.act(KeyId(key.id), Action.REVOKE, "load", OPERATOR)
+            done = await service.act(KeyId(key.id), Action.REVOKE, "load", OPERATOR, OWNERS)
             confirmed_at[key.id] = time.time()
             effective.add(done.effective)
 
