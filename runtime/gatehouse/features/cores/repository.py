@@ -48,8 +48,11 @@ ENDED_S = 3600.0
 # A change of a key locks the rows of the key and then takes the lock of the change trigger. Changes
 # of Cores take the locks in the same order, so that they cannot deadlock. The second lock also
 # makes the checks below exact.
-_LOCK_KEY = "SELECT family_id FROM api_key WHERE id = $1 FOR KEY SHARE"
-_LOCK_CHANGES = "SELECT pg_advisory_xact_lock(7126501)"
+LOCK_KEYS = (
+    "SELECT family_id FROM api_key WHERE id = ANY ($1) AND state = 'active' ORDER BY id "
+    "FOR KEY SHARE"
+)
+LOCK_CHANGES = "SELECT pg_advisory_xact_lock(7126501)"
 
 _FAMILY = "(SELECT id FROM api_key WHERE family_id = $1)"
 
@@ -292,10 +295,14 @@ class CoreRegistry:
 
     @asynccontextmanager
     async def _changing(self, key: KeyId) -> AsyncIterator[tuple[Connection, str]]:
-        """A transaction that locks the key and all changes of Cores, and the family of the key."""
+        """A transaction that locks the key and all changes of Cores, and the family of the key.
+        Raises Conflict if the key is no longer active: the request may have waited for its body.
+        """
         async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S, subject=key) as connection:
-            family: str = await connection.fetchval(_LOCK_KEY, key)
-            await connection.execute(_LOCK_CHANGES)
+            family: str | None = await connection.fetchval(LOCK_KEYS, [key])
+            if family is None:
+                raise Conflict("The key is no longer active.")
+            await connection.execute(LOCK_CHANGES)
             yield connection, family
 
     def _applied(self, row: Any) -> CoreRecord:
@@ -332,7 +339,7 @@ class HealthCheckRepository:
         same or the lease has ended.
         """
         async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
-            await connection.execute(_LOCK_CHANGES)
+            await connection.execute(LOCK_CHANGES)
             row = await connection.fetchrow(
                 _SET_HEALTHY, core.name, core.instance_id, core.lease_id, healthy
             )
@@ -394,7 +401,7 @@ class CoreRepository:
         none. Raises Unavailable.
         """
         async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
-            await connection.execute(_LOCK_CHANGES)
+            await connection.execute(LOCK_CHANGES)
             rows = await connection.fetch(_END, name, instance_id, to_datetime(until))
             if not rows:
                 return False

@@ -22,7 +22,7 @@ from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.redis.connection import Redis
 
-from tests.runtime.services.gateway.conftest import PEPPER, Gateway, Start, applied
+from tests.runtime.services.gateway.conftest import PEPPER, Gateway, Start, applied, read_reply
 from tests.runtime.tokens import unknown_token
 
 OPERATOR = Actor(
@@ -186,6 +186,11 @@ async def test_registration_ends_with_its_key(
     agent, reply = await gateway.register(core.url, name="ended")
     assert reply.status == 200, reply.body
     reader = await gateway.create_key()
+    late = json.dumps({"url": core.url}).encode()
+    head = f"PUT /v1/cores/ended HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {agent.token}\r\n"
+    incoming, outgoing = await asyncio.open_connection("127.0.0.1", gateway.port)
+    outgoing.write(f"{head}Expect: 100-continue\r\nContent-Length: {len(late)}\r\n\r\n".encode())
+    assert await incoming.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert (
         await gateway.request("GET", "/cores/ended/x", f"X-API-Key: {reader.token}")
     ).status == 200
@@ -200,6 +205,9 @@ async def test_registration_ends_with_its_key(
         ).status == 200:
             await asyncio.sleep(0.005)
     assert (reply.status, reply.json["code"]) == (503, "core_not_registered")
+    outgoing.write(late)  # of a registration that began when the key was valid
+    assert (await read_reply(incoming)).status == 409
+    outgoing.close()
     _, reply = await gateway.register(core.url, name="ended")
     assert reply.status == 200  # another key can take the name at once
     await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'ended'")
