@@ -12,7 +12,7 @@ from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.errors import BadRequest, Unavailable
 from gatehouse.core.keys import Key, KeyId
-from gatehouse.features.cores.repository import LEASE
+from gatehouse.features.cores.repository import LEASE, LOCK_CHANGES, LOCK_KEYS
 from gatehouse.features.keys.repository import WRITTEN, KeyRepository
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, row_count
@@ -84,12 +84,14 @@ class ImportRepository:
             existing = {other_ids[id]: id for (id,) in found}
             keys = [row for row in rows if isinstance(row, Key) and row.id not in existing]
             imported = await _add_keys(connection, keys) if keys else 0
-            for row in rows:
-                if isinstance(row, CoreRecord):
-                    key_id = existing.get(row.registered_by, row.registered_by)
-                    core = msgspec.structs.replace(row, registered_by=key_id)
-                    status = await connection.execute(_ADD_CORE, *LEASE.values(core))
-                    imported += row_count(status)
+            cores = [
+                msgspec.structs.replace(
+                    row, registered_by=existing.get(row.registered_by, row.registered_by)
+                )
+                for row in rows
+                if isinstance(row, CoreRecord)
+            ]
+            imported += await _add_cores(connection, cores) if cores else 0
             counts = {"imported": imported, "existing": len(rows) - imported}
             await append(
                 connection, msgspec.structs.replace(event, details={**event.details, **counts})
@@ -106,6 +108,15 @@ async def _add_keys(connection: Connection, keys: list[Key]) -> int:
         "incoming", columns=columns, records=records, timeout=TIMEOUT_S
     )
     return len(await connection.fetch(_ADD_KEYS, timeout=TIMEOUT_S))
+
+
+async def _add_cores(connection: Connection, cores: list[CoreRecord]) -> int:
+    """Inserts Cores whose names are free and whose keys are active. Returns their number."""
+    await connection.execute(LOCK_KEYS, [core.registered_by for core in cores])
+    await connection.execute(LOCK_CHANGES)
+    return sum(
+        [row_count(await connection.execute(_ADD_CORE, *LEASE.values(core))) for core in cores]
+    )
 
 
 class ExportRepository:

@@ -8,16 +8,18 @@ import pytest
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
-from gatehouse.core.cores import CoreName, CoreRecord
+from gatehouse.core.cores import IMPORTED_INSTANCE, CoreName, CoreRecord
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import KeyEnvironment, KeyId
 from gatehouse.features.cores.repository import COLUMNS, ENDED_S, CoreRegistry, core_record
 from gatehouse.features.cores.schemas import LeaseRequest
 from gatehouse.features.cores.service import RegistrationService
+from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.features.transfer.repository import ImportRepository
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.http_client.upstream import SystemResolver
 
-from tests.runtime.conftest import Database, Rows, locked
+from tests.runtime.conftest import Database, Rows, lock_waits, locked
 from tests.runtime.core_records import instance
 
 NOW = 1_800_000_000.0
@@ -77,6 +79,35 @@ async def test_registrations_of_one_key_leave_connections_to_others(
         await asyncio.sleep(0)
         assert await module_pool.fetchval("SELECT 1", timeout_s=1) == 1
     assert {each.name for each in await asyncio.gather(*changes)} == {record.name}
+
+
+@pytest.mark.parametrize(
+    ("key_id", "change"),
+    [
+        (
+            "import000001",
+            "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
+            "pepper_generation, expires_at) VALUES ('docs', 'b', '', 'test', 'b', $1, 1, now())",
+        ),
+        ("import000002", "UPDATE api_key SET state = 'disabled' WHERE id = $1"),
+    ],
+)
+async def test_import_waits_for_registrations_and_changes_of_keys(
+    module_pool: Pool, rows: Rows, key_id: str, change: str
+) -> None:
+    await module_pool.execute("DELETE FROM core")
+    await rows.add_key(key_id)
+    keys = KeyRepository(module_pool, staleness_s=3)
+    event = Actor("system", "a").event(AuditAction.CORE_IMPORT, target_id="a", at=NOW, details={})
+    record = msgspec.structs.replace(
+        instance(IMPORTED_INSTANCE), registered_by=KeyId(key_id), expires_at=NOW + 60
+    )
+    async with module_pool.transaction() as connection, asyncio.timeout(60):
+        await connection.execute(change, key_id)
+        write = asyncio.create_task(ImportRepository(module_pool, keys).write([record], event, {}))
+        while not await lock_waits(module_pool):
+            await asyncio.sleep(0.001)
+    assert await write == 0
 
 
 async def test_name_that_cannot_be_looked_up_is_unavailable() -> None:
