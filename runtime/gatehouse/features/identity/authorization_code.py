@@ -68,7 +68,7 @@ class Failure(StrEnum):
         "not_recent"  # the identity provider did not authenticate the user again for a step-up
     )
     OTHER_USER = "other_user"  # another user completed the step-up
-    LOCKED = "locked"  # too many failed attempts
+    BUSY = "busy"  # other sign-ins of the network are in progress
 
 
 class SignInFailed(Exception):

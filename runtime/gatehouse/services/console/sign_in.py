@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from gatehouse.core.actor import Actor, Session
-from gatehouse.core.errors import GatehouseError, RateLimited, Unavailable
+from gatehouse.core.addresses import network_of
+from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
 from gatehouse.features.identity.authorization_code import (
     CALLBACK_PATH,
     TRANSACTION_S,
@@ -32,9 +33,6 @@ PAGE = "/sign-in"
 START_PATH = "/sign-in/start"
 SIGN_OUT_PATH = "/sign-out"
 TRANSACTION_COOKIE = f"{CONSOLE_COOKIE}-sign-in"
-
-#: Name under which invalid responses count towards the lockout.
-_PRINCIPAL = "sign-in"
 
 
 def add_sign_in(
@@ -82,19 +80,14 @@ class SignInPages:
         """Complete the sign-in, start a session and redirect to the `return_to` path.
 
         Failed sign-ins are recorded in the audit trail, unless the identity provider is
-        unavailable. Invalid responses count towards the lockout.
+        unavailable. They lock out nobody: other sites and others in the network can cause them.
         """
-        lockout = self.pipeline.authenticator.lockout
         _set_transaction_cookie(request, "", 0)
         try:
-            lockout.check(request.client, _PRINCIPAL, "Too many failed sign-ins.")
+            await self.pipeline.take_turn(request, network_of(request.client))
             return await self._complete(request)
-        except (SignInFailed, RateLimited, Unavailable) as exc:
+        except (SignInFailed, TooManyRequests, Unavailable) as exc:
             if isinstance(exc, SignInFailed) and exc.failure is not Failure.UNAVAILABLE:
-                # Another site can cause requests without a valid state, and others in the network
-                # can be denied or have no role. Neither must lock out a user.
-                if exc.failure is Failure.RESPONSE:
-                    lockout.failed(request.client, _PRINCIPAL)
                 await self.pipeline.denied.record(
                     request.client, request.request_id, f"sign_in_{exc.failure}"
                 )
@@ -119,7 +112,6 @@ class SignInPages:
             raise SignInFailed(Failure.RESPONSE, "the response contains a parameter more than once")
         identity, transaction = await self.flow.complete(request.cookie(TRANSACTION_COOKIE), query)
         await self._begin(request, identity, transaction)
-        self.pipeline.authenticator.lockout.succeeded(request.client, _PRINCIPAL)
         return _redirect(request, transaction.return_to)
 
     async def _begin(self, request: Request, identity: Identity, transaction: Transaction) -> None:
@@ -148,7 +140,7 @@ def _failure(request: Request, exc: SignInFailed | GatehouseError) -> Response:
     detail.
     """
     failure = exc.failure if isinstance(exc, SignInFailed) else Failure.UNAVAILABLE
-    failure = Failure.LOCKED if isinstance(exc, RateLimited) else failure
+    failure = Failure.BUSY if isinstance(exc, TooManyRequests) else failure
     request.code, request.detail = f"sign_in_{failure}", exc.detail
     return _redirect(
         request, f"{PAGE}?{urlencode({'failure': failure, 'request': request.request_id})}"

@@ -2,12 +2,14 @@
 rejected.
 """
 
+import asyncio
 import base64
 import hashlib
 import json
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -26,6 +28,7 @@ from gatehouse.features.identity.authorization_code import (
 )
 from gatehouse.features.identity.oidc import SKEW_S, OidcIdentityProvider
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
+from gatehouse.services.console import pipeline
 from gatehouse.services.console.authentication import FAILURES_MAX
 from gatehouse.services.console.sign_in import SIGN_OUT_PATH, START_PATH, TRANSACTION_COOKIE
 from joserfc.jwk import RSAKey
@@ -399,20 +402,6 @@ async def test_error_of_the_provider_is_explained(
     assert await sign_in.complete(error_description="canary", **changes) == expected
 
 
-async def test_repeated_parameter_is_rejected(setup: Setup, visitor: Visitor) -> None:
-    sent = await visitor.start()
-    query: list[tuple[str, str | int | float | bool | None]] = [
-        ("code", CODE),
-        ("code", "other"),
-        ("state", sent["state"]),
-        ("iss", setup.provider.url),
-    ]
-    assert (
-        failure(await visitor.client.get(CALLBACK_PATH, params=query, headers=CROSS_SITE))
-        == Failure.RESPONSE
-    )
-
-
 @pytest.mark.parametrize(
     ("response", "expected"),
     [
@@ -558,24 +547,36 @@ async def test_step_up_requires_a_new_authentication_of_the_same_user(
     assert [item["id"] for item in sessions.json()["sessions"]] == [after["session"]["id"]]
 
 
-async def test_failed_sign_ins_count_towards_the_lockout(setup: Setup, visitor: Visitor) -> None:
-    setup.provider.token_response = (400, {"error": "invalid_grant"})
-    for _ in range(FAILURES_MAX):
-        assert (
-            failure(await visitor.return_from_provider(await visitor.start())) == Failure.RESPONSE
-        )
-    visitor.answer(sent := await visitor.start())
-    assert failure(await visitor.return_from_provider(sent)) == Failure.LOCKED
-    assert len(setup.provider.exchanges) == FAILURES_MAX
+@pytest.mark.bound("console.pipeline:REQUESTS_MAX", "console.pipeline:WAIT_S")
+async def test_sign_ins_in_progress_of_a_network_are_bounded(
+    setup: Setup, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "WAIT_S", 0.1)
+    sent, setup.provider.silent = await visitor.start(), True
+    callbacks = [asyncio.create_task(visitor.return_from_provider(sent)) for _ in range(9)]
+    ended = [await reply for reply in islice(asyncio.as_completed(callbacks), 6)]
+    assert {failure(reply) for reply in ended} == {Failure.BUSY}
+    assert setup.provider.requests.count("/token") == pipeline.REQUESTS_MAX
+    for callback in callbacks:
+        callback.cancel()
 
 
-async def test_failures_that_are_no_guesses_lock_out_nobody(visitor: Visitor) -> None:
-    """Another site can cause the first one, and users of the same network the others."""
-    expected = (Failure.RESTART, Failure.DENIED, Failure.NO_ROLE)
-    changes: tuple[dict[str, str], ...] = ({"state": "x"}, {"error": "access_denied"}, {})
-    for change, failed in (FAILURES_MAX + 1) * [*zip(changes, expected, strict=True)]:
+async def test_failures_lock_out_nobody(setup: Setup, visitor: Visitor) -> None:
+    """Another site can cause the first two, and users of the same network the others."""
+    cases: list[tuple[dict[str, Any], Failure]] = [
+        ({"state": "x"}, Failure.RESTART),
+        ({"state": ["x", "x"]}, Failure.RESPONSE),
+        ({"error": "access_denied"}, Failure.DENIED),
+        ({}, Failure.NO_ROLE),
+        ({"code": None}, Failure.RESPONSE),
+    ]
+    for change, failed in (FAILURES_MAX + 1) * cases:
         visitor.answer(sent := await visitor.start(), groups=[])
         assert failure(await visitor.return_from_provider(sent, **change)) == failed
+    setup.provider.token_response = (400, {"error": "invalid_grant"})
+    for _ in range(FAILURES_MAX + 1):
+        reply = await visitor.return_from_provider(await visitor.start())
+        assert failure(reply) == Failure.RESPONSE
     visitor.answer(sent := await visitor.start())
     assert (await visitor.return_from_provider(sent)).headers["location"] == "/keys?owner=a"
 
