@@ -33,8 +33,7 @@ from gatehouse.features.sharing.models import (
     is_expired,
 )
 
-#: Maximum time in seconds for reading contents. The Lambda function ends after 10 s, so it can
-#: still respond that the request can be repeated.
+#: Maximum time in seconds for reading contents, after which the request can be repeated.
 READ_S = 6.0
 NETWORK_ATTEMPTS_MAX = 5
 LINK_ATTEMPTS_MAX = 20

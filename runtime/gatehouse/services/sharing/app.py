@@ -4,6 +4,7 @@ operational endpoints.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +12,19 @@ from typing import Any
 
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import CrossSite, GatehouseError, MethodNotAllowed, NotFound
+from gatehouse.core.errors import (
+    CrossSite,
+    GatehouseError,
+    MethodNotAllowed,
+    NotFound,
+    Unavailable,
+)
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.denials import TooManyDenied
 from gatehouse.features.sharing.links import LinkService
 from gatehouse.features.sharing.submissions import SubmissionService
 from gatehouse.platform.http import asgi, health, openapi
-from gatehouse.platform.http.application import Application, Routes, Start
+from gatehouse.platform.http.application import Application, Handler, Routes, Start
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.endpoint import Endpoint
 from gatehouse.platform.http.health import ServiceHealth
@@ -34,6 +41,9 @@ from gatehouse.services.sharing.submitters import Submitters
 from gatehouse.services.tracing import start_function_tracing, start_tracing
 
 _NO_PROXIES = ClientAddresses(())
+
+#: Time in seconds in which a Lambda function responds. It ends after 10 s, without a page.
+FUNCTION_S = 8.0
 
 
 def build(settings: SharingSettings, *, scraped: bool = True) -> Application:
@@ -57,6 +67,7 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> Application:
         https=settings.sharing_url.startswith("https://"),
         scraped=scraped,
         backend=backend,
+        is_function=is_function,
         # A Lambda function has no trusted proxies, because the client address is the `sourceIp`
         # from API Gateway.
         addresses=(
@@ -69,6 +80,26 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> Application:
 
 @dataclass(frozen=True, kw_only=True)
 class _SharingPipeline(Pipeline):
+    is_function: bool
+
+    def handler(self, endpoint: Endpoint) -> Handler:
+        return self.bounded(super().handler(endpoint))
+
+    def bounded(self, handler: Handler) -> Handler:
+        """The handler, which responds in a Lambda function before the function ends. A request
+        that is repeated has the same effect once.
+        """
+
+        async def respond(request: Request) -> Any:
+            running = asyncio.ensure_future(handler(request))
+            await asyncio.wait({running}, timeout=FUNCTION_S)
+            if not running.done():
+                running.cancel()  # without waiting for the end of a call to AWS
+                raise Unavailable(detail=f"no response within {FUNCTION_S:g} s")
+            return running.result()
+
+        return respond if self.is_function else handler
+
     def error_response(self, request: Request, refused: Refused) -> Response:
         """A problem document for programs, and a page for browsers."""
         if request.raw_path.startswith(b"/v1/"):
@@ -84,6 +115,7 @@ def create(
     observer: Observer,
     https: bool,
     scraped: bool = True,
+    is_function: bool = False,
     backend: Backend | None = None,
     addresses: ClientAddresses = _NO_PROXIES,
 ) -> Application:
@@ -92,6 +124,7 @@ def create(
     start: see `Application`.
     https: the public URL uses https, so HSTS and Secure cookies are sent.
     scraped: the application serves /metrics.
+    is_function: the application is a Lambda function.
     backend: None if the table, the bucket or the key is not configured, in which case no link
         exists.
     addresses: determines the client address behind trusted proxies.
@@ -111,14 +144,15 @@ def create(
         headers=security_headers(https=https),
         services=services,
         body_max_bytes=BODY_BYTES_MAX,
+        is_function=is_function,
     )
     routes = Routes(pipeline)
     if backend is not None:
         recipients = Recipients(links, forms)
-        routes.add("/s/{link}", recipients.link, "GET", "HEAD", "POST")
-        routes.add("/s/{link}/items/{item}", recipients.download, "POST")
-        routes.add("/s/{link}/acknowledge", recipients.acknowledge, "POST")
-        routes.add("/r/{request}", submitters.page, "GET", "HEAD", "POST")
+        routes.add("/s/{link}", pipeline.bounded(recipients.link), "GET", "HEAD", "POST")
+        routes.add("/s/{link}/items/{item}", pipeline.bounded(recipients.download), "POST")
+        routes.add("/s/{link}/acknowledge", pipeline.bounded(recipients.acknowledge), "POST")
+        routes.add("/r/{request}", pipeline.bounded(submitters.page), "GET", "HEAD", "POST")
     pipeline.add(routes, endpoints)
     routes.add("/", _start)
     routes.add("/openapi.json", openapi.handler(document))

@@ -23,8 +23,10 @@ from gatehouse.platform.http.asgi import BODY_MEMORY
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.settings import ConnectionSettings
+from gatehouse.services.sharing import app as sharing_app
 from gatehouse.services.sharing import submitters
 
+from components.settings.workloads import SHARING_TIMEOUT_S
 from tests.runtime.features.sharing.services import BUCKET, ORIGIN, TABLE, TEXT, Sharing, of_backend
 from tests.runtime.features.sharing.test_submissions import request
 from tests.runtime.services.sharing.readers import OPENING, in_container
@@ -124,17 +126,33 @@ async def test_aws_service_that_does_not_respond_is_unavailable(
     assert raised.value.detail == f"{dependency} {error}"
 
 
-@pytest.mark.bound("sharing.links:READ_S")
-async def test_page_whose_content_is_not_read_in_time_can_be_reloaded(
-    sharing: Sharing, silent_port: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.bound("sharing.links:READ_S", "sharing.app:FUNCTION_S")
+@pytest.mark.parametrize(
+    ("dependency", "is_function"),
+    [("S3", False), ("S3", True), ("KMS", True), ("DynamoDB", True)],
+)
+async def test_page_that_is_not_ready_in_time_can_be_reloaded(
+    sharing: Sharing,
+    silent_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    dependency: str,
+    is_function: bool,
 ) -> None:
-    monkeypatch.setattr(links, "READ_S", 0.1)
-    monkeypatch.setattr(backend, "_READ_TIMEOUT_S", 600.0)
+    assert sharing_app.FUNCTION_S < SHARING_TIMEOUT_S
+    monkeypatch.setattr(
+        sharing_app if is_function else links, "FUNCTION_S" if is_function else "READ_S", 0.1
+    )
+    for module, bound in (
+        (backend, "_READ_TIMEOUT_S"),
+        (backend, "_TIMEOUT_S"),
+        (table, "_TIMEOUT_S"),
+    ):
+        monkeypatch.setattr(module, bound, 600.0)
     _, [token] = await sharing.create()
     message = OPENING["/s/{link}"](token, "a" * 32)
     async with asyncio.timeout(PATIENCE_S):
-        waiting = without(sharing, "S3", silent_port, monkeypatch)
-        reply = await in_container(waiting.app(), message)
+        waiting = without(sharing, dependency, silent_port, monkeypatch)
+        reply = await in_container(waiting.app(is_function=is_function), message)
         assert (reply.status_code, "Reload this page" in reply.text) == (503, True)
         assert TEXT.decode() in (await in_container(sharing.app(), message)).text
 
