@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from gatehouse.commands.agent import directory
 from gatehouse.commands.agent.directory import (
     MAX_LEVELS,
     MAX_NAME_BYTES,
@@ -163,6 +164,21 @@ def test_missing_root_directory_is_reported(root: Path) -> None:
 def test_listing_is_truncated_at_the_entry_bound(root: Path) -> None:
     listing = Directory(root).listing((), max_entries=3)
     assert (len(listing.entries), listing.truncated) == (3, True)
+
+
+@pytest.mark.bound("agent.directory:STEPS_MAX")
+def test_links_and_chains_of_a_listing_are_bounded(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "STEPS_MAX", 100)
+    assert not Directory(root).listing((), max_entries=1000).truncated
+    for number in range(100):
+        (root / "empty" / f"link{number}").symlink_to("x")
+    listing = Directory(root).listing((), max_entries=1000)
+    assert (listing.truncated, listing.omitted < 100) == (True, True)
+    root.joinpath("chain", *["d"] * 20).mkdir(parents=True)
+    chain = Directory(root).listing(("chain",), max_entries=1000)
+    assert (chain.truncated, len(chain.entries) < 20) == (True, True)
 
 
 def test_listing_is_truncated_at_the_depth_bound(root: Path) -> None:
