@@ -129,7 +129,7 @@ verify: ## Verify that AWS runs the deployed version and that every URL is healt
 
 rollback: ## Deploy the previous image, or DIGEST= (ENV= is required, YES=1 skips the prompt)
 	@scripts/setup.sh
-	@exec $(PY) -m release rollback --env "$(ENV)" $(if $(DIGEST),--digest "$(DIGEST)") $(if $(filter-out 0,$(YES)),--yes)
+	@exec $(PY) -m release rollback --env "$(ENV)" $(if $(DIGEST),--digest "$(DIGEST)") $(if $(filter-out 0,$(YES)),--yes) $(if $(filter-out 0,$(UNSIGNED)),--unsigned)
 
 destroy: ## Destroy a stack on AWS after confirmation (ENV= is required, PROJECT=account)
 	@scripts/setup.sh

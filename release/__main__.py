@@ -26,6 +26,7 @@ from release.preflight import missing_credentials, missing_prerequisites, unfini
 from release.pulumi_cli import command_line, stack_output
 from release.regions import unknown_regions
 from release.rollback import previous_digest, write_digest
+from release.signature import unverified_signature
 from release.stack_file import ACCOUNT, GATEHOUSE, PROJECTS, ROOT, Project, Stack, read_stack
 
 COMMANDS = ("bootstrap", "image", "preview", "deploy", "verify", "rollback", "destroy", "logs")
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--unsigned",
         action="store_true",
-        help="deploy: accept an image that the pipeline has not signed",
+        help="deploy, rollback: accept an image that the pipeline has not signed",
     )
     # Tests pass the directory of another repository.
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
@@ -230,6 +231,9 @@ def _rollback(options: argparse.Namespace, stack: Stack) -> int:
     )
     target = read_stack(stack.name, options.root)
     try:
+        # The previous image was verified before its deployment; another one may never have been.
+        if options.digest and not options.unsigned and (problem := unverified_signature(target)):
+            raise CommandFailed(problem)
         return _confirmed_deployment(options, target, with_migration=False)
     except (CommandFailed, KeyboardInterrupt) as exc:
         if not isinstance(exc, DeploymentFailed):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.release.fake_aws import ACCOUNT, NEW, FakeAccount, own_stack_file
+from tests.release.fake_aws import ACCOUNT, NEW, OLD, FakeAccount, own_stack_file
 
 IMAGE = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/gatehouse-dev-runtime@{NEW}"
 IDENTITY = "https://github.com/acme/gatehouse/.github/workflows/image.yml@refs/heads/main"
@@ -62,6 +62,17 @@ def test_trusted_environments_need_protection_rules(
 def test_unsigned_images_are_deployed_on_request(account: FakeAccount) -> None:
     result = account.release("deploy", "--yes", "--unsigned", stack_file=with_pipeline())
     assert (result.returncode, account.steps[0]) == (0, "preview"), result.stderr
+
+
+@pytest.mark.parametrize(("options", "code"), [([], 1), (["--unsigned"], 0)])
+def test_rollback_to_a_digest_requires_its_signature(
+    account: FakeAccount, options: list[str], code: int
+) -> None:
+    command = ("rollback", "--yes", "--digest", OLD, *options)
+    result = account.release(*command, stack_file=with_pipeline())
+    assert (result.returncode, account.digest()) == (code, NEW if code else OLD), result.stderr
+    steps = [f"verify {IMAGE.replace(NEW, OLD)}"] if code else ["preview", "up"]
+    assert account.steps == steps
 
 
 def test_previews_and_stacks_without_pipeline_need_no_signature(account: FakeAccount) -> None:
