@@ -33,18 +33,20 @@ _DELETED = frozenset({"NoSuchKey", "NoSuchVersion"})
 _MEDIA_TYPE = "application/octet-stream"
 _MINUTE_S = 60.0
 #: Maximum number of concurrent computations of keys with a passphrase, which use 64 MiB of memory
-#: each, and of contents that are read, which use up to 20 MB each, and maximum wait of others.
+#: each (one of an owner), and of contents that are read, which use up to 20 MB each, of all owners
+#: and of one owner, and maximum wait of others.
 ARGON2_PARALLEL = 2
-READS_PARALLEL = 4
+READS_PARALLEL, OWNER_READS_MAX = 4, 2
 SLOT_TIMEOUT_S = 10.0
 
 
 class Slots:
-    """Limits concurrent operations that use much memory, and those of each subject to one."""
+    """Limits concurrent operations that use much memory. each: maximum number of a subject."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, each: int = 1) -> None:
         self._slots = asyncio.Semaphore(number)
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._each = each
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
     async def hold(self, *subjects: str) -> AsyncIterator[None]:
@@ -56,7 +58,7 @@ class Slots:
             try:
                 async with asyncio.timeout(SLOT_TIMEOUT_S):
                     for subject in subjects:
-                        turn = self._turns.setdefault(subject, asyncio.Lock())
+                        turn = self._turns.setdefault(subject, asyncio.Semaphore(self._each))
                         await stack.enter_async_context(turn)
                     await stack.enter_async_context(self._slots)
             except TimeoutError:
@@ -83,7 +85,7 @@ class Backend:
     clock: Clock
     creates_per_minute: int = SHARING_CREATES_PER_MINUTE
     argon2: Slots = field(default_factory=lambda: Slots(ARGON2_PARALLEL))
-    reads: Slots = field(default_factory=lambda: Slots(READS_PARALLEL))
+    reads: Slots = field(default_factory=lambda: Slots(READS_PARALLEL, OWNER_READS_MAX))
 
     @classmethod
     def from_settings(cls, settings: SharingSettings, clock: Clock) -> Self | None:

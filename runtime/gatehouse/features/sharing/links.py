@@ -169,8 +169,9 @@ class LinkService:
         too many others are being read, and LinkNotFound if the content has been deleted in the
         meantime.
         """
+        secret = opened.secret
         try:
-            async with self._backend.reads.hold(opened.secret.id), asyncio.timeout(READ_S):
+            async with self._backend.reads.hold(secret.id, secret.owner), asyncio.timeout(READ_S):
                 return [await self._read(opened, item) for item in items]
         except TimeoutError:
             detail = f"not read within {READ_S:g} s"

@@ -19,6 +19,7 @@ from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing import backend, encryption, links, table
 from gatehouse.features.sharing.link_token import LinkToken
+from gatehouse.features.sharing.models import ContentItem
 from gatehouse.platform.http.asgi import BODY_MEMORY
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.observability import Observer, Stream
@@ -361,23 +362,26 @@ async def _open(client: httpx.AsyncClient, token: LinkToken) -> httpx.Response:
     )
 
 
-@pytest.mark.bound("sharing.backend:READS_PARALLEL")
+@pytest.mark.bound("sharing.backend:READS_PARALLEL", "sharing.backend:OWNER_READS_MAX")
 async def test_contents_that_are_read_wait_for_memory(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secrets = [await sharing.create() for _ in range(backend.READS_PARALLEL + 1)]
+    owners = [f"key:{number}" for number in range(3) for _ in range(backend.OWNER_READS_MAX + 1)]
+    secrets = [await sharing.create(owner=owner) for owner in owners]
     opened = [await sharing.open(token) for _, [token] in secrets]
-    started, complete = asyncio.Semaphore(0), asyncio.Event()
+    started, complete = list[str](), asyncio.Event()
 
-    async def slow(*_: object) -> None:
-        started.release()
+    async def slow(_: object, item: ContentItem) -> None:
+        started.append(item.key)
         await complete.wait()
 
     monkeypatch.setattr(backend.ContentStore, "read", slow)
-    # The first one is read twice, one after the other.
-    reading = [asyncio.create_task(sharing.text(each)) for each in (opened[0], *opened)]
-    for _ in range(backend.READS_PARALLEL):
-        await started.acquire()
-    assert started.locked()
+    reading = [asyncio.create_task(sharing.text(each)) for each in opened]
+    async with asyncio.timeout(PATIENCE_S):
+        while len(started) < backend.READS_PARALLEL:
+            await asyncio.sleep(0)
+    ids = [secret.id for secret, _ in secrets]
+    owned = Counter(owners[ids.index(key.split("/")[1])] for key in started)
+    assert owned == {"key:0": backend.OWNER_READS_MAX, "key:1": backend.OWNER_READS_MAX}
     complete.set()
-    assert len(await asyncio.gather(*reading, return_exceptions=True)) == len(opened) + 1
+    assert len(await asyncio.gather(*reading, return_exceptions=True)) == len(opened)
