@@ -182,6 +182,7 @@ class Connection(asyncio.BufferedProtocol):
             and self._keep_alive
             and self._error is None
             and self._transport is not None
+            and self._writable is None  # a request that the Core does not read stays in memory
         )
         if self._upload is not None:
             reusable = reusable and self._upload.done()

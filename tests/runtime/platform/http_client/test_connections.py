@@ -644,6 +644,15 @@ async def test_response_before_the_end_of_the_body_closes_the_connection(
         await core.closed.wait()
 
 
+async def test_connection_whose_core_does_not_read_is_not_reused(
+    clients: UpstreamClients, core: Core
+) -> None:
+    core.after = lambda *_: asyncio.Event().wait()  # type: ignore[assignment]
+    body = UpstreamRequest("POST", "/", [("content-length", "0")], bytes(20_000_000))
+    assert (await fetch(clients, core, body))[2] == b"hello"
+    assert not clients._pinned[core.url].pool._idle
+
+
 async def test_error_of_a_streamed_body_ends_the_request(
     clients: UpstreamClients, core: Core
 ) -> None:
