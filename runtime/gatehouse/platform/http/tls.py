@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from gatehouse.platform.tls_records import LimitedTls
+
 #: Time for a client to confirm that a TLS connection is closed.
 SHUTDOWN_TIMEOUT_S = 2.0
 
@@ -39,6 +41,7 @@ def self_signed_context() -> ssl.SSLContext:
     context.set_ciphers(_CIPHERS)
     context.set_alpn_protocols(["http/1.1"])
     context.options |= ssl.OP_NO_RENEGOTIATION
+    context.sslobject_class = LimitedTls
     _load(context, *_key_and_certificate())
     return context
 

@@ -22,6 +22,7 @@ import httptools
 from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http.request_head import CHUNK_FRAMING_BYTES, LENGTH_DIGITS_MAX
+from gatehouse.platform.tls_records import LimitedTls
 
 CONNECT_TIMEOUT_S = 3.0
 
@@ -499,4 +500,5 @@ def _tls_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    context.sslobject_class = LimitedTls
     return context

@@ -21,7 +21,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
+from gatehouse.platform import tls_records
 from gatehouse.platform.batched_writes import BatchedWrites
+from gatehouse.platform.http.tls import self_signed_context
 from gatehouse.platform.http_client import connections
 from gatehouse.platform.http_client import upstream as upstreams
 from gatehouse.platform.http_client.connections import READ_BYTES, Connection
@@ -760,6 +762,21 @@ async def test_tls_verifies_the_name_at_the_checked_address(
             async with clients.send(f"https://other.test:{core.port}", request()):
                 pass
         assert not raised.value.sent
+
+
+@pytest.mark.bound("platform.tls_records:_RECORDS_MAX")
+async def test_tls_records_without_data_are_bounded(
+    clients: UpstreamClients, certificate: ssl.SSLContext
+) -> None:
+    """A session ticket stands for a KeyUpdate message, which Python cannot send."""
+    certificate.num_tickets = tls_records._RECORDS_MAX + 1
+    core = Core()
+    async with listening(core, certificate), asyncio.timeout(PATIENCE_S):
+        with pytest.raises(CoreUnreachable) as raised:
+            async with clients.send(f"https://core.test:{core.port}", request()):
+                pass
+        assert raised.value.sent
+    assert self_signed_context().sslobject_class is tls_records.LimitedTls
 
 
 class Upgraded(asyncio.Protocol):

@@ -1,0 +1,75 @@
+"""Limits the TLS records of a peer that contain no data.
+
+OpenSSL processes all KeyUpdate messages (RFC 8446, section 4.6.3) and handshakes of TLS 1.2 that
+have been received when it reads. 64 KB of them take 80 ms, and libuv reads up to 32 times before it
+serves other connections. Set `sslobject_class` of an SSLContext to `LimitedTls`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+#: Maximum number of records without data in a handshake, and of those after it.
+_RECORDS_MAX = 64
+
+#: Size of the header of a record, which ends with the length of the record in two bytes.
+_HEADER_BYTES = 5
+
+
+class LimitedTls(ssl.SSLObject):
+    """Passes one record at a time to OpenSSL. Raises SSLError if too many contain no data."""
+
+    _incoming: ssl.MemoryBIO
+    #: The records that OpenSSL reads.
+    _records: ssl.MemoryBIO
+    _header = b""
+    #: Bytes of the current record that have not been received.
+    _left = 0
+    _without_data = 0
+
+    @classmethod
+    def _create(cls, incoming: ssl.MemoryBIO, *arguments: Any, **options: Any) -> LimitedTls:
+        records = ssl.MemoryBIO()
+        tls: LimitedTls = super()._create(records, *arguments, **options)  # type: ignore[misc]
+        tls._incoming, tls._records = incoming, records
+        return tls
+
+    def do_handshake(self) -> None:
+        self._receive(super().do_handshake)
+        self._without_data = 0
+
+    def read(self, *arguments: Any) -> Any:
+        return self._receive(super().read, *arguments)
+
+    def unwrap(self) -> None:
+        self._receive(super().unwrap)
+
+    def _receive(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Calls a function of SSLObject with each further record, until it returns."""
+        while True:
+            has_more = self._incoming.pending and not self.pending()
+            is_received = has_more and self._move()
+            try:
+                return function(*arguments)
+            except ssl.SSLWantReadError:
+                if not is_received:
+                    raise
+            self._without_data += 1
+            if self._without_data > _RECORDS_MAX:
+                raise ssl.SSLError("too many TLS records without data")
+
+    def _move(self) -> bool:
+        """Passes a record, or its received part, to OpenSSL. Returns True at its end."""
+        part = b""
+        if not self._left:
+            self._header += self._incoming.read(_HEADER_BYTES - len(self._header))
+            if len(self._header) < _HEADER_BYTES:
+                return False
+            part, self._header = self._header, b""
+            self._left = int.from_bytes(part[3:])
+        received = self._incoming.read(self._left)
+        self._left -= len(received)
+        self._records.write(part + received)
+        return not self._left
