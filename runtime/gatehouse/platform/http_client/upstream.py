@@ -56,6 +56,10 @@ RESOLVE_TIMEOUT_S = 3.0
 #: Maximum number of lookups in progress of a resolver, in total and for a subject, such as a key.
 LOOKUPS_MAX, SUBJECT_LOOKUPS_MAX = 64, 16
 
+#: Maximum number of addresses of a name. Further ones, of which a response of a name server can
+#: contain thousands, are neither checked nor used.
+ADDRESSES_MAX = 16
+
 #: Time for which a checked address is used before the host name is resolved again.
 PIN_S = 60.0
 
@@ -80,9 +84,9 @@ class SystemResolver:
         self._lookups: dict[tuple[str, int], tuple[str, _Lookup]] = {}
 
     async def addresses(self, host: str, port: int, subject: str = "") -> tuple[str, ...] | None:
-        """Distinct addresses of a host name, in the resolver's order. Empty if the name does not
-        exist. None if that is not known within RESOLVE_TIMEOUT_S, or if LOOKUPS_MAX lookups of
-        other names are in progress, or SUBJECT_LOOKUPS_MAX for the subject.
+        """Distinct addresses of a host name, in the resolver's order, at most ADDRESSES_MAX. Empty
+        if the name does not exist. None if that is not known within RESOLVE_TIMEOUT_S, or if
+        LOOKUPS_MAX lookups of other names are in progress, or SUBJECT_LOOKUPS_MAX for the subject.
         """
         if is_address(host):
             return (host,)
@@ -104,7 +108,8 @@ class SystemResolver:
         try:
             results = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             # Removes a scope ID (fe80::1%eth0): only the address is checked.
-            found = tuple(dict.fromkeys(str(result[4][0]).partition("%")[0] for result in results))
+            texts = (str(result[4][0]).partition("%")[0] for result in results)
+            found = tuple(dict.fromkeys(texts))[:ADDRESSES_MAX]
         except OSError as exc:
             found = None if exc.errno == socket.EAI_AGAIN else ()
         except UnicodeError:

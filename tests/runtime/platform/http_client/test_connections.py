@@ -8,7 +8,7 @@ import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -439,13 +439,17 @@ class NameServer:
         monkeypatch.setattr(socket, "getaddrinfo", self.look_up)
         monkeypatch.setattr(upstreams, "RESOLVE_TIMEOUT_S", 0.1)
 
-    def look_up(self, host: str, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
+    def look_up(
+        self, host: str, port: int, *_: object, **__: object
+    ) -> Sequence[tuple[object, ...]]:
         self.names.append(host)
         if host.startswith("silent"):
             self.release.wait()
         if self.error is not None:
             raise self.error
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))] * 2
+        hosts = [f"127.0.0.{number + 1}" for number in range(100 if host == "many.test" else 1)]
+        kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        return [(*kind, (each, port)) for each in [*hosts, *hosts]]
 
 
 @pytest.fixture
@@ -463,6 +467,12 @@ async def test_name_that_does_not_resolve_in_time_is_unreachable(names: NameServ
             async with upstream.send("http://silent.test:80", request()):
                 pass
     assert not raised.value.sent
+
+
+@pytest.mark.bound("http_client.upstream:ADDRESSES_MAX")
+async def test_addresses_of_a_name_are_bounded(names: NameServer) -> None:
+    found = await SystemResolver().addresses("many.test", 80)
+    assert found == tuple(f"127.0.0.{number + 1}" for number in range(upstreams.ADDRESSES_MAX))
 
 
 @pytest.mark.bound("http_client.upstream:LOOKUPS_MAX", "http_client.upstream:SUBJECT_LOOKUPS_MAX")
