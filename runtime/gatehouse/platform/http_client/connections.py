@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from functools import cache
 from typing import cast
@@ -26,9 +26,10 @@ from gatehouse.platform.tls_records import LimitedTls
 
 CONNECT_TIMEOUT_S = 3.0
 
-#: The next request closes connections that have been idle for longer than this time.
+#: The next request of a worker closes connections that have been idle for longer than this time.
+#: Beyond the maximum number, the connection of a worker that has been idle for longest is closed.
 IDLE_S = 20.0
-IDLE_MAX = 100
+IDLE_MAX = 256
 
 #: Maximum size of the headers of a response, in bytes, as for an Application Load Balancer, and
 #: maximum number of headers.
@@ -420,15 +421,19 @@ class ConnectionPool:
         host: str,
         writes: BatchedWrites,
         buffer: memoryview,
+        idle: OrderedDict[Connection, ConnectionPool],
     ) -> None:
-        """writes, buffer: see `Connection`."""
+        """writes, buffer: see `Connection`. idle: the idle connections of the worker with their
+        pools, beginning with the longest idle time.
+        """
         self._address = address
         self._port = port
         self._tls = tls
         self._host = host
         self._writes = writes
         self._buffer = buffer
-        self._idle: deque[Connection] = deque()
+        self._all_idle = idle
+        self._idle: dict[Connection, None] = {}
         self._in_use: set[Connection] = set()
         self._retired = False
 
@@ -436,11 +441,14 @@ class ConnectionPool:
         """An idle connection, or None if there is none. `release` is valid even if no request was
         sent. now: monotonic clock.
         """
-        idle = self._idle
-        if idle and idle[0].idle_since <= now - IDLE_S:
-            self._close_idle(now - IDLE_S)
-        while idle:
-            connection = idle.pop()
+        while self._all_idle:
+            oldest, pool = next(iter(self._all_idle.items()))
+            if oldest.idle_since > now - IDLE_S:
+                break
+            pool.close_idle(oldest)
+        while self._idle:
+            connection, _ = self._idle.popitem()
+            del self._all_idle[connection]
             if connection.is_open:
                 self._in_use.add(connection)
                 return connection
@@ -450,9 +458,12 @@ class ConnectionPool:
         self._in_use.discard(connection)
         if not connection.end():
             return
-        self._idle.append(connection)
-        if self._retired or len(self._idle) > IDLE_MAX:
-            self._idle.popleft().close()
+        self._idle[connection], self._all_idle[connection] = None, self
+        if self._retired:
+            self.close_idle(connection)
+        elif len(self._all_idle) > IDLE_MAX:
+            oldest, pool = next(iter(self._all_idle.items()))
+            pool.close_idle(oldest)
 
     @property
     def is_used(self) -> bool:
@@ -461,7 +472,8 @@ class ConnectionPool:
     def retire(self) -> None:
         """Closes each connection as soon as it is idle."""
         self._retired = True
-        self._close_idle(time.monotonic())
+        for connection in tuple(self._idle):
+            self.close_idle(connection)
 
     def close(self) -> None:
         """Closes all connections. Requests in progress fail."""
@@ -469,10 +481,9 @@ class ConnectionPool:
         for connection in self._in_use:
             connection.close()
 
-    def _close_idle(self, before: float) -> None:
-        """Closes the connections that have been idle since this time."""
-        while self._idle and self._idle[0].idle_since <= before:
-            self._idle.popleft().close()
+    def close_idle(self, connection: Connection) -> None:
+        del self._idle[connection], self._all_idle[connection]
+        connection.close()
 
     async def connect(self) -> Connection:
         """A new connection. Raises CoreUnreachable."""

@@ -13,6 +13,7 @@ import ipaddress
 import socket
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -138,6 +139,7 @@ class UpstreamClients:
     networks: Sequence[Network]
     _writes: BatchedWrites = field(default_factory=BatchedWrites)
     _buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(READ_BYTES)))
+    _idle: OrderedDict[Connection, ConnectionPool] = field(default_factory=OrderedDict)
     _pinned: dict[str, _Pinned] = field(default_factory=dict)
     #: Pools that were replaced while requests were in progress.
     _retired: list[ConnectionPool] = field(default_factory=list)
@@ -232,6 +234,7 @@ class UpstreamClients:
             host=url.host,
             writes=self._writes,
             buffer=self._buffer,
+            idle=self._idle,
         )
 
 

@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -409,24 +409,29 @@ async def test_core_that_accepts_no_connection_is_unreachable(
 
 
 @pytest.mark.bound("http_client.connections:IDLE_MAX")
-async def test_idle_connections_are_bounded(clients: UpstreamClients, core: Core) -> None:
-    number = connections.IDLE_MAX + 5
-    async with AsyncExitStack() as stack:
-        responses = [
-            await stack.enter_async_context(clients.send(core.url, request()))
-            for _ in range(number)
-        ]
-        assert [await response.read_all() for response in responses] == [b"hello"] * number
-    assert core.opened == number
-    assert len(clients._pinned[core.url].pool._idle) == connections.IDLE_MAX
+async def test_idle_connections_are_bounded(
+    clients: UpstreamClients, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "IDLE_MAX", 5)
+    for number in range(7):
+        url = f"{core.url}/{number // 2}"
+        async with clients.send(url, request()) as first, clients.send(url, request()) as second:
+            assert [await first.read_all(), await second.read_all()] == [b"hello"] * 2
+    idle = [len(pinned.pool._idle) for pinned in clients._pinned.values()]
+    assert (core.opened, idle) == (8, [0, 1, 2, 2])
 
 
 @pytest.mark.bound("http_client.connections:IDLE_S")
-async def test_old_idle_connection_is_replaced(clients: UpstreamClients, core: Core) -> None:
+@pytest.mark.parametrize("path", ["", "/other"])
+async def test_old_idle_connection_is_closed(
+    clients: UpstreamClients, core: Core, path: str
+) -> None:
     await fetch(clients, core)
-    clients._pinned[core.url].pool._idle[0].idle_since -= connections.IDLE_S
-    assert (await fetch(clients, core))[0] == 200
-    assert core.opened == 2
+    (connection,) = clients._pinned[core.url].pool._idle
+    connection.idle_since -= connections.IDLE_S
+    async with clients.send(core.url + path, request()) as response:
+        assert response.status == 200
+    assert (core.opened, connection.is_open) == (2, False)
 
 
 class NameServer:
