@@ -6,12 +6,12 @@ from typing import Any
 
 import pulumi
 import pytest
-from gatehouse_policies.analysis.type_tokens import S3_DEPRECATED, STATEFUL
+from gatehouse_policies.analysis.type_tokens import KEYS, S3_DEPRECATED, STATEFUL
 
 from tests.components.program import ROOT, Program, run, run_with
 from tests.components.settings.stack_settings import STACKS, raw_settings
 
-UNUSED = {*S3_DEPRECATED, "aws:rds/cluster:Cluster", "aws:kms/replicaKey:ReplicaKey"}
+UNUSED = {*S3_DEPRECATED, *KEYS[1:], "aws:rds/cluster:Cluster"}
 """Stateful types that not every stack has."""
 GUARDS = {
     *("aws:s3/bucketPolicy:BucketPolicy", "aws:s3/bucketVersioning:BucketVersioning"),

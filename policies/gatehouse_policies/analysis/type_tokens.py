@@ -46,10 +46,10 @@ def _token(module: str, class_name: str) -> str:
     return f"aws:{module}/{class_name[0].lower()}{class_name[1:]}:{class_name}"
 
 
-STATEFUL = aws(
+KEYS = aws("kms.Key", "kms.ReplicaKey", "kms.ExternalKey", "kms.ReplicaExternalKey")
+"""KMS keys, which all have a key policy. The first type is that of keys with material of KMS."""
+STATEFUL = KEYS + aws(
     "s3.Bucket",
-    "kms.Key",
-    "kms.ReplicaKey",
     "secretsmanager.Secret",
     "rds.Instance",
     "rds.Cluster",

@@ -6,13 +6,14 @@ from gatehouse_policies.analysis.iam.grammar import Condition, Statement, parse
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
     foreign_access,
+    foreign_accounts,
     identity_documents,
     is_evaluated_elsewhere,
     is_permissions_boundary,
     resource_documents,
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws, by_token
+from gatehouse_policies.analysis.type_tokens import KEYS, aws, by_token
 from gatehouse_policies.engine.requirements import (
     for_types,
     has_resource,
@@ -33,6 +34,7 @@ from gatehouse_policies.engine.rule import (
 )
 
 _GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
+_POLICIES = aws("kms.KeyPolicy")
 
 
 rotation_is_enabled = resource_rule(
@@ -56,23 +58,25 @@ rotation_is_enabled = resource_rule(
 
 @stack_rule(
     "GH-KMS-002",
-    title="KMS keys have a key policy without public or unknown cross-account access",
+    title="KMS keys have a key policy, and no public or unknown cross-account access",
     remedy=(
         "set a key policy that names its principals, and add kms:CallerAccount to "
         'statements with the principal "*"'
     ),
     severity=Severity.CRITICAL,
-    types=aws("kms.Key", "kms.ReplicaKey", "kms.KeyPolicy"),
+    types=KEYS + _POLICIES + aws("kms.Grant"),
     exemptible=False,
     lists=ACCOUNTS,
     upstream="KMS.5 2.21 CKV_AWS_33 CKV2_AWS_64",
     url=f"{_GUIDE}/key-policies.html",
 )
 def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
-    keys = aws("kms.Key", "kms.ReplicaKey")
-    if is_evaluated_elsewhere(key, stack, aws("kms.KeyPolicy"), "keyId", keys):
+    if key.type in aws("kms.Grant"):
+        yield from _foreign_grantees(key)
         return
-    documents = resource_documents(key, stack, aws("kms.KeyPolicy"), "keyId")
+    if is_evaluated_elsewhere(key, stack, _POLICIES, "keyId", KEYS):
+        return
+    documents = resource_documents(key, stack, _POLICIES, "keyId")
     if not documents:
         yield "the key has no key policy, so it has the default key policy"
     for document in documents:
@@ -84,10 +88,17 @@ def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
         yield from foreign_access(document, key, "the key policy")
 
 
+def _foreign_grantees(grant: Resource) -> CheckResults:
+    # An unknown principal is a role of the program.
+    principals = map(grant.props.known_text, ("granteePrincipal", "retiringPrincipal"))
+    accounts = frozenset(filter(None, map(iam_document.account_of, principals)))
+    yield from foreign_accounts(accounts, grant, "the grant")
+
+
 deletion_window_is_sufficient = resource_rule(
     "GH-KMS-003",
     title="KMS keys have a sufficient deletion waiting period",
-    types=aws("kms.Key"),
+    types=KEYS,
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}},
     url=f"{_GUIDE}/deleting-keys.html",
@@ -98,7 +109,7 @@ lockout_check_is_enabled = resource_rule(
     "GH-KMS-004",
     title="KMS keys use the policy lockout safety check",
     severity=Severity.HIGH,
-    types=aws("kms.Key", "kms.KeyPolicy", "kms.ReplicaKey"),
+    types=KEYS + _POLICIES,
     url=f"{_GUIDE}/key-policy-default.html#prevent-unmanageable-key",
 ).requires(is_not_true("bypassPolicyLockoutSafetyCheck"))
 
@@ -128,7 +139,7 @@ def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> Check
         "aws:SourceAccount or aws:SourceArn if the service sends it (GH-KMS-010)"
     ),
     severity=Severity.HIGH,
-    types=aws("kms.Key", "kms.KeyPolicy", "kms.ReplicaKey"),
+    types=KEYS + _POLICIES,
     levels=levels("A", "M", "M"),
     url=f"{_GUIDE}/least-privilege.html",
 )
@@ -158,7 +169,7 @@ def _restricts_service(condition: Condition) -> bool:
         "grant administration (kms:Put*, kms:ScheduleKeyDeletion, ...) and use "
         "(kms:Decrypt, ...) to different principals"
     ),
-    types=aws("kms.Key", "kms.KeyPolicy", "kms.ReplicaKey"),
+    types=KEYS + _POLICIES,
     url=f"{_GUIDE}/key-policy-default.html#key-policy-default-allow-administrators",
 )
 def administration_and_use_are_separate(key: Resource) -> CheckResults:
@@ -266,8 +277,8 @@ multi_region_keys_have_replica = stack_rule(
     url="https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services",
 )
 def event_rules_can_use_the_key_of_the_topic(topic: Resource, stack: Stack) -> CheckResults:
-    for key in stack.referenced_by(topic, "kmsMasterKeyId", aws("kms.Key")):
-        for document in resource_documents(key, stack, aws("kms.KeyPolicy"), "keyId"):
+    for key in stack.referenced_by(topic, "kmsMasterKeyId", KEYS):
+        for document in resource_documents(key, stack, _POLICIES, "keyId"):
             allows = [allow for allow in document.allows if _allows_event_bridge(allow)]
             if allows and all(
                 any(condition.key in _SOURCE_KEYS for condition in allow.conditions)

@@ -8,6 +8,7 @@ import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.type_tokens import KEYS
 from gatehouse_policies.engine.guard import evaluate
 
 from tests.policies.pack_process import Diagnostic, Evaluation
@@ -19,6 +20,7 @@ from tests.policies.rules.programs import s3
 PASSES = pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
 # Reported for every resource that a tag or output excludes from rules.
 REMINDERS = {"GH-TAG-002"}
+KEY_RULES = {f"GH-KMS-00{number}" for number in range(2, 7)}
 
 
 def check(program: Program, known: bool = False) -> list[Diagnostic]:
@@ -99,6 +101,15 @@ def test_v2_tokens_are_evaluated_like_current_tokens() -> None:
         "GH-PUL-004",
         "GH-S3-001",
     }
+
+
+@pytest.mark.parametrize("token", KEYS[1:])
+def test_keys_of_all_types_are_evaluated_like_keys(token: str) -> None:
+    cases = [case for case in CASES if case.rule in KEY_RULES and case.name == "key"]
+    assert {case.rule for case in cases} == KEY_RULES
+    for case in cases:
+        program = retyped(case.program, lambda type: token if type == KEYS[0] else type)
+        assert case.rule in {diagnostic.policy for diagnostic in check(program)}, case
 
 
 @pytest.mark.parametrize(
