@@ -37,17 +37,19 @@ def identity_documents(resource: Resource) -> list[Document]:
     return [parse(resource.props.value("policy"))]
 
 
+def own_documents(resource: Resource, prop: str = "policy") -> list[Document]:
+    """The resource policy in a property of the resource, if the property is set."""
+    return [parse(resource.props.value(prop))] if resource.props.has(prop) else []
+
+
 def resource_documents(
     resource: Resource, stack: Stack, types: tuple[str, ...], prop: str
 ) -> list[Document]:
     """The resource policies of a resource: its `policy`, and the policies of resources whose `prop`
     refers to it.
     """
-    return [
-        parse(holder.props.value("policy"))
-        for holder in (resource, *stack.referencing(resource, types, prop))
-        if holder.props.has("policy")
-    ]
+    holders = (resource, *stack.referencing(resource, types, prop))
+    return [document for holder in holders for document in own_documents(holder)]
 
 
 def is_evaluated_elsewhere(

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-from gatehouse_policies.analysis.iam.grammar import parse
-from gatehouse_policies.analysis.policy_holders import public_or_foreign_access
+from gatehouse_policies.analysis.policy_holders import own_documents, public_or_foreign_access
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
@@ -172,8 +171,7 @@ def allows_known_accounts(prop: str, subject: str) -> Requirement:
     """
 
     def check(resource: Resource, _stack: Stack) -> CheckResults:
-        if resource.props.has(prop):
-            document = parse(resource.props.value(prop))
+        for document in own_documents(resource, prop):
             yield from public_or_foreign_access(document, resource, subject)
 
     return Requirement(

@@ -3,7 +3,7 @@
 from functools import partial
 
 from gatehouse_policies.analysis.iam import document as iam_document
-from gatehouse_policies.analysis.iam.grammar import parse
+from gatehouse_policies.analysis.policy_holders import resource_documents
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
@@ -158,7 +158,6 @@ def trail_bucket_is_restricted(trail: Resource, stack: Stack) -> CheckResults:
     for bucket in stack.referenced_by(trail, "s3BucketName", aws("s3.Bucket")):
         if not stack.referencing(bucket, aws("s3.BucketLogging"), "bucket"):
             yield f"the bucket {bucket.name} of the trail has no access logging"
-        for policy in stack.referencing(bucket, aws("s3.BucketPolicy"), "bucket"):
-            document = parse(policy.props.value("policy"))
+        for document in resource_documents(bucket, stack, aws("s3.BucketPolicy"), "bucket"):
             if "cloudtrail.amazonaws.com" in iam_document.unrestricted_services(document):
                 yield f"the policy of {bucket.name} allows CloudTrail without aws:SourceArn"

@@ -11,6 +11,7 @@ from gatehouse_policies.analysis.policy_holders import (
     foreign_access,
     identity_documents,
     is_permissions_boundary,
+    own_documents,
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
@@ -302,13 +303,17 @@ def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResu
     "GH-IAM-010",
     title="Policies of topics, queues and buckets restrict AWS services by source",
     remedy="add a condition on aws:SourceAccount or aws:SourceArn to the statement of the service",
-    types=aws("sns.TopicPolicy", "sqs.QueuePolicy", "s3.BucketPolicy"),
+    types=aws(
+        *("sns.TopicPolicy", "sqs.QueuePolicy", "s3.BucketPolicy"),
+        *("sns.Topic", "sqs.Queue", "s3.Bucket"),
+    ),
     url=f"{_GUIDE}/confused-deputy.html",
 )
 def service_access_has_source(holder: Resource) -> CheckResults:
-    for service in iam_document.unrestricted_services(parse(holder.props.value("policy"))):
-        if service != "cloudtrail.amazonaws.com":  # GH-CT-006
-            yield (
-                f"the policy allows {service} without a condition on aws:SourceAccount or "
-                f"aws:SourceArn"
-            )
+    for document in own_documents(holder):
+        for service in iam_document.unrestricted_services(document):
+            if service != "cloudtrail.amazonaws.com":  # GH-CT-006
+                yield (
+                    f"the policy allows {service} without a condition on aws:SourceAccount or "
+                    f"aws:SourceArn"
+                )

@@ -2,7 +2,7 @@
 
 from gatehouse_policies.analysis.iam import document as iam_document
 from gatehouse_policies.analysis.iam.actions import is_narrowing
-from gatehouse_policies.analysis.iam.grammar import Condition, Statement, parse
+from gatehouse_policies.analysis.iam.grammar import Condition, Statement
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
     foreign_access,
@@ -10,6 +10,7 @@ from gatehouse_policies.analysis.policy_holders import (
     identity_documents,
     is_evaluated_elsewhere,
     is_permissions_boundary,
+    own_documents,
     resource_documents,
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
@@ -194,7 +195,7 @@ def administration_and_use_are_separate(key: Resource) -> CheckResults:
 
 
 def _allow_statements(key: Resource) -> tuple[Statement, ...]:
-    return parse(key.props.value("policy")).allows if key.props.has("policy") else ()
+    return tuple(allow for document in own_documents(key) for allow in document.allows)
 
 
 def _is_account(principal: str) -> bool:

@@ -5,8 +5,13 @@ from functools import partial
 
 from gatehouse_policies.analysis.iam import bucket_policy
 from gatehouse_policies.analysis.iam import document as iam_document
-from gatehouse_policies.analysis.iam.grammar import Document, parse
-from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access
+from gatehouse_policies.analysis.iam.grammar import Document
+from gatehouse_policies.analysis.policy_holders import (
+    ACCOUNTS,
+    foreign_access,
+    own_documents,
+    resource_documents,
+)
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import STACK, aws, by_token
@@ -28,6 +33,7 @@ from gatehouse_policies.engine.rule import (
 )
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonS3/latest/userguide"
+_POLICY_HOLDERS = aws("s3.BucketPolicy", "s3.Bucket")
 _bucket_rule = partial(stack_rule, types=aws("s3.Bucket"))
 
 # Tag of buckets that receive logs. Load balancers deliver to SSE-S3 buckets only, and access
@@ -274,23 +280,22 @@ _OWNER_ENFORCED = has_resource(
         "aws:PrincipalOrgID"
     ),
     severity=Severity.CRITICAL,
-    types=aws("s3.BucketPolicy"),
+    types=_POLICY_HOLDERS,
     exemptible=False,
     lists=ACCOUNTS,
     upstream="S3.6 2.21 CKV_AWS_70",
     url=f"{_GUIDE}/access-control-block-public-access.html#access-control-block-public-access-policy-status",
 )
-def bucket_policy_is_not_public(policy: Resource) -> CheckResults:
-    document = parse(policy.props.value("policy"))
-    if iam_document.allows_not_principal(document):
-        yield "a statement allows access with NotPrincipal"
-    elif iam_document.allows_public(document):
-        yield 'a statement allows everyone ("*") without a restricting condition'
-    if any(
-        kind == "CanonicalUser" for allow in document.allows for kind, _ in allow.principals or ()
-    ):
-        yield "a statement allows a canonical user ID, which does not show the account"
-    yield from foreign_access(document, policy, "a statement")
+def bucket_policy_is_not_public(holder: Resource) -> CheckResults:
+    for document in own_documents(holder):
+        if iam_document.allows_not_principal(document):
+            yield "a statement allows access with NotPrincipal"
+        elif iam_document.allows_public(document):
+            yield 'a statement allows everyone ("*") without a restricting condition'
+        principals = (kind for allow in document.allows for kind, _ in allow.principals or ())
+        if "CanonicalUser" in principals:
+            yield "a statement allows a canonical user ID, which does not show the account"
+        yield from foreign_access(document, holder, "a statement")
 
 
 @resource_rule(
@@ -301,12 +306,12 @@ def bucket_policy_is_not_public(policy: Resource) -> CheckResults:
         "the Deny statement"
     ),
     severity=Severity.HIGH,
-    types=aws("s3.BucketPolicy"),
+    types=_POLICY_HOLDERS,
     upstream="CKV_AWS_93",
     url="https://repost.aws/knowledge-center/s3-accidentally-denied-access",
 )
-def bucket_policy_can_be_changed(policy: Resource) -> CheckResults:
-    if bucket_policy.denies_policy_changes(parse(policy.props.value("policy"))):
+def bucket_policy_can_be_changed(holder: Resource) -> CheckResults:
+    if any(map(bucket_policy.denies_policy_changes, own_documents(holder))):
         yield "a statement denies policy changes to all principals"
 
 
@@ -322,8 +327,7 @@ bucket_is_not_force_destroyed = resource_rule(
 
 
 def _policies(bucket: Resource, stack: Stack) -> list[Document]:
-    policies = stack.referencing(bucket, aws("s3.BucketPolicy"), "bucket")
-    return [parse(policy.props.value("policy")) for policy in policies]
+    return resource_documents(bucket, stack, aws("s3.BucketPolicy"), "bucket")
 
 
 def _policies_meet(test: Callable[[Document, str], bool], bucket: Resource, stack: Stack) -> bool:
