@@ -15,6 +15,10 @@ _INTERNET_PREFIX_MIN = {4: 8, 6: 16}
 because 0.0.0.0/1 and 128.0.0.0/1 together cover the entire internet."""
 
 
+_VPCS = aws("ec2.Vpc", "ec2.DefaultVpc")
+_ROUTE_TABLES = aws("ec2.RouteTable", "ec2.DefaultRouteTable")
+
+
 def ingress_rules(group: Resource, stack: Stack) -> Iterator[tuple[str, Properties]]:
     """All ingress rules of a security group, inline and separate, each with its location for
     messages.
@@ -129,18 +133,51 @@ def is_public_subnet(subnet: Resource, stack: Stack) -> bool:
 
 
 def route_tables(subnet: Resource, stack: Stack) -> list[Resource]:
-    """The route tables that are associated with a subnet."""
+    """The route tables that apply to a subnet: those of its associations, otherwise the main one of
+    its VPC.
+
+    https://docs.aws.amazon.com/vpc/latest/userguide/subnet-route-tables.html
+    """
     associations = stack.referencing(subnet, aws("ec2.RouteTableAssociation"), "subnetId")
+    if associations:
+        return _associated_tables(associations, stack)
+    vpcs = stack.referenced_by(subnet, "vpcId", _VPCS)
+    return list(chain.from_iterable(_main_tables(vpc, stack) for vpc in vpcs))
+
+
+def _main_tables(vpc: Resource, stack: Stack) -> list[Resource]:
+    """The main route table of a VPC. Routes can refer to the main table by an output of the VPC,
+    which then represents the table.
+    """
+    associations = stack.referencing(vpc, aws("ec2.MainRouteTableAssociation"), "vpcId")
+    if associations:
+        return _associated_tables(associations, stack)
+    return [vpc, *stack.referencing(vpc, aws("ec2.DefaultRouteTable"), "defaultRouteTableId")]
+
+
+def _associated_tables(associations: list[Resource], stack: Stack) -> list[Resource]:
     tables = (
-        stack.referenced_by(association, "routeTableId", aws("ec2.RouteTable"))
+        stack.referenced_by(association, "routeTableId", _ROUTE_TABLES)
+        or stack.outputs_in(association, "routeTableId", _VPCS)
         for association in associations
     )
     return list(chain.from_iterable(tables))
 
 
+def _separate_routes(table: Resource, stack: Stack) -> list[Resource]:
+    routes = aws("ec2.Route")
+    if table.type not in _VPCS:
+        return stack.referencing(table, routes, "routeTableId")
+    return [
+        route
+        for route in stack.of_type(routes)
+        if table in stack.outputs_in(route, "routeTableId", _VPCS)
+    ]
+
+
 def routes_to_internet_gateway(table: Resource, stack: Stack) -> bool:
     """True if a route of the table has an internet gateway as its target."""
-    for route in stack.referencing(table, aws("ec2.Route"), "routeTableId"):
+    for route in _separate_routes(table, stack):
         if stack.referenced_by(
             route, "gatewayId", aws("ec2.InternetGateway")
         ) or _is_internet_gateway(route.props):
@@ -154,10 +191,8 @@ def routes_to_internet_gateway(table: Resource, stack: Stack) -> bool:
 
 def routes_to_nat_gateway(table: Resource, stack: Stack) -> bool:
     """True if a route of the table has a NAT gateway as its target."""
-    standalone = (
-        route.props for route in stack.referencing(table, aws("ec2.Route"), "routeTableId")
-    )
-    return any(route.has("natGatewayId") for route in (*standalone, *table.props.blocks("routes")))
+    separate = (route.props for route in _separate_routes(table, stack))
+    return any(route.has("natGatewayId") for route in (*separate, *table.props.blocks("routes")))
 
 
 def _is_internet_gateway(route: Properties) -> bool:

@@ -157,6 +157,14 @@ class Stack:
             source.parent == target.urn or target.urn in self._indirect(dependencies)
         )
 
+    def outputs_in(self, source: Resource, prop: str, types: Iterable[str]) -> list[Resource]:
+        """The resources of these types one of whose outputs is the value of a property.
+
+        Unlike `referenced_by`, excludes those that the value depends on indirectly, or names.
+        """
+        urns = source.property_dependencies.get(prop, ())
+        return [resource for resource in self.of_type(types) if resource.urn in urns]
+
     def depends_on(self, source: Resource, target: Resource) -> bool:
         """True if the engine creates the target before the source, because of a property or the
         option `dependsOn`.

@@ -20,6 +20,7 @@ from gatehouse_policies.engine.requirements import (
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
+    Requirement,
     Severity,
     Undecided,
     Violation,
@@ -31,6 +32,9 @@ from gatehouse_policies.rules.account import guards_are_external
 
 _GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide"
 _GROUPS = aws("ec2.SecurityGroup", "ec2.DefaultSecurityGroup")
+_SEPARATE_RULES = aws(
+    "ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule"
+)
 _PREFIX_LISTS = aws("ec2.ManagedPrefixList", "ec2.ManagedPrefixListEntry")
 _vpc_rule = partial(stack_rule, types=aws("ec2.Vpc"))
 
@@ -51,6 +55,16 @@ flow_logs_are_enabled = _vpc_rule(
 )
 
 
+def _no_separate_rules(vpc: Resource, stack: Stack) -> CheckResults:
+    groups = stack.referencing(vpc, aws("ec2.DefaultSecurityGroup"), "vpcId")
+    for rule in stack.of_type(_SEPARATE_RULES):
+        # The group of the rule is an output of the VPC, or a DefaultSecurityGroup.
+        if vpc in stack.outputs_in(rule, "securityGroupId", (vpc.type,)) or any(
+            stack.references(rule, "securityGroupId", group) for group in groups
+        ):
+            yield f"{rule.name} is a rule of the default security group"
+
+
 default_security_group_is_empty = _vpc_rule(
     "GH-VPC-002",
     title="Default security groups have no rules",
@@ -58,6 +72,7 @@ default_security_group_is_empty = _vpc_rule(
     upstream="EC2.2 6.5 CKV2_AWS_12",
     url=f"{_GUIDE}/default-security-group.html",
 ).requires(
+    Requirement(_no_separate_rules, "remove the rules of the default security group"),
     has_resource(
         "ec2.DefaultSecurityGroup",
         "vpcId",
@@ -68,7 +83,7 @@ default_security_group_is_empty = _vpc_rule(
             for name in ("ingress", "egress")
         ),
         missing="the VPC has no DefaultSecurityGroup",
-    )
+    ),
 )
 
 
@@ -125,7 +140,7 @@ def _groups(holder: Resource, stack: Stack) -> list[Resource]:
     """The security group, or the security groups of a rule that is a separate resource."""
     if holder.type in _GROUPS:
         return [holder]
-    return list(stack.referenced_by(holder, "securityGroupId", aws("ec2.SecurityGroup")))
+    return list(stack.referenced_by(holder, "securityGroupId", _GROUPS))
 
 
 def _is_unknown_group(holder: Resource, stack: Stack) -> bool:
@@ -263,12 +278,7 @@ def _rules(holder: Resource, direction: str) -> list[Properties]:
     title="Security group rules have a description and are separate resources",
     remedy="set description, and use SecurityGroupIngressRule and SecurityGroupEgressRule only",
     severity=Severity.LOW,
-    types=aws(
-        "ec2.SecurityGroup",
-        "ec2.SecurityGroupRule",
-        "vpc.SecurityGroupIngressRule",
-        "vpc.SecurityGroupEgressRule",
-    ),
+    types=aws("ec2.SecurityGroup") + _SEPARATE_RULES,
     upstream="CKV_AWS_23 EC27",
     url="https://www.pulumi.com/registry/packages/aws/api-docs/ec2/securitygroup/",
 )
@@ -277,10 +287,7 @@ def rules_have_description_and_one_owner(holder: Resource, stack: Stack) -> Chec
         yield "description is not set"
     inline = [block for name in ("ingress", "egress") for block in holder.props.blocks(name)]
     yield from check_each(inline, _check_description)
-    separate = aws(
-        "ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule"
-    )
-    if inline and stack.referencing(holder, separate, "securityGroupId"):
+    if inline and stack.referencing(holder, _SEPARATE_RULES, "securityGroupId"):
         yield "the group has both inline and separate rules"
 
 
