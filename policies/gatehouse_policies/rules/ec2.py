@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import zlib
 from collections.abc import Iterator
 
 from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_accounts
@@ -14,11 +15,13 @@ from gatehouse_policies.engine.requirements import (
     is_at_most,
     is_exactly,
     is_not_false,
+    is_not_set,
     is_not_true,
     is_true,
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
+    Requirement,
     Severity,
     Violation,
     levels,
@@ -28,10 +31,35 @@ from gatehouse_policies.engine.rule import (
 
 _GUIDE = "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide"
 _EBS = "https://docs.aws.amazon.com/ebs/latest/userguide"
-_LAUNCHERS = aws("ec2.Instance", "ec2.LaunchTemplate", "ec2.LaunchConfiguration")
+_INSTANCES = aws("ec2.Instance", "ec2.SpotInstanceRequest")
+_LAUNCHERS = _INSTANCES + aws("ec2.LaunchTemplate", "ec2.LaunchConfiguration")
+_COPIES = aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy")
+_DEVICES = ("rootBlockDevice", "blockDeviceMappings")
+_FLEETS = aws("ec2.SpotFleetRequest")
+_ADDRESSES = aws("ec2.Eip", "ec2.EipAssociation")
+_USER_DATA_BYTES_MAX = 1 << 20
 
 
-metadata_requires_tokens = resource_rule(
+def _sets(prop: str, requirement: Requirement) -> Requirement:
+    """A requirement on a launcher, unless its launch template in the program, for which the rule is
+    evaluated as well, sets the property instead.
+    """
+
+    def check(launcher: Resource, stack: Stack) -> CheckResults:
+        if not _is_inherited(launcher, stack, prop, prop):
+            yield from requirement.check(launcher, stack)
+
+    return Requirement(check, requirement.remedy)
+
+
+def _is_inherited(launcher: Resource, stack: Stack, prop: str, template_prop: str) -> bool:
+    """True if a launch template in the program sets the property, and the launcher does not."""
+    templates = stack.referenced_by(launcher, "launchTemplate", aws("ec2.LaunchTemplate"))
+    is_set = any(template.props.has(template_prop) for template in templates)
+    return is_set and not launcher.props.has(prop)
+
+
+metadata_requires_tokens = stack_rule(
     "GH-EC2-001",
     title="EC2 instances require version 2 of the Instance Metadata Service",
     severity=Severity.HIGH,
@@ -39,7 +67,7 @@ metadata_requires_tokens = resource_rule(
     upstream="EC2.8 CKV_AWS_79",
     url=f"{_GUIDE}/configuring-instance-metadata-service.html",
 ).requires(
-    is_exactly("metadataOptions.httpTokens", "required"),
+    _sets("metadataOptions", is_exactly("metadataOptions.httpTokens", "required")),
     when=lambda launcher: (
         launcher.props.block("metadataOptions").text("httpEndpoint", "enabled") == "enabled"
     ),
@@ -65,7 +93,7 @@ metadata_hop_limit_is_one = resource_rule(
         "aws.ebs.EncryptionByDefault to the program"
     ),
     severity=Severity.HIGH,
-    types=(*_LAUNCHERS, *aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy", "ec2.Ami")),
+    types=(*_LAUNCHERS, *_FLEETS, *_COPIES, *aws("ec2.Ami")),
     upstream=(
         "EC2.3 CKV_AWS_3 CKV_AWS_8 CKV_AWS_183 CKV_AWS_189 CKV_AWS_204 CKV_AWS_235 "
         "CKV_AWS_236 CKV2_AWS_2 EC26"
@@ -75,43 +103,57 @@ metadata_hop_limit_is_one = resource_rule(
 def volumes_are_encrypted(holder: Resource, stack: Stack) -> CheckResults:
     defaults = stack.of_type(aws("ebs.EncryptionByDefault"))
     by_default = any(setting.props.flag("enabled", True) for setting in defaults)
-    for device in _devices(holder):
+    devices = [] if _is_inherited(holder, stack, *_DEVICES) else _devices(holder)
+    for device in devices:
         # A volume that is created from a snapshot has the encryption of the snapshot.
         if not device.flag("encrypted", by_default) and not (
             device.path and device.has("snapshotId")
         ):
             yield f"{device.path_of('encrypted')} is not true"
-    copies = aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy")
-    if holder.type in copies and not holder.props.is_customer_key("kmsKeyId"):
+    if holder.type in _COPIES and not holder.props.is_customer_key("kmsKeyId"):
         yield Violation("kmsKeyId is not set to a customer managed key", "set kmsKeyId")
 
 
 def _devices(holder: Resource) -> Iterator[Properties]:
     """The properties of the volumes that the resource creates."""
     props = holder.props
-    if holder.type in aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy"):
+    if holder.type in _COPIES:
         yield props
     elif holder.type in aws("ec2.LaunchTemplate"):
         for mapping in props.blocks("blockDeviceMappings"):
             if mapping.has("ebs"):
                 yield mapping.block("ebs")
     else:
-        if holder.type not in aws("ec2.Ami"):
-            yield props.block("rootBlockDevice")
-        yield from props.blocks("ebsBlockDevices")
+        for launch in _launches(holder):
+            if holder.type not in aws("ec2.Ami"):
+                root = "rootBlockDevices" if holder.type in _FLEETS else "rootBlockDevice"
+                yield launch.block(root)
+            yield from launch.blocks("ebsBlockDevices")
+
+
+def _launches(holder: Resource) -> list[Properties]:
+    """The properties of the instances that the resource launches."""
+    fleet = holder.type in _FLEETS
+    return holder.props.blocks("launchSpecifications") if fleet else [holder.props]
 
 
 instance_has_no_public_address = resource_rule(
     "GH-EC2-004",
     title="EC2 instances have no public IP address",
     severity=Severity.HIGH,
-    types=_LAUNCHERS,
+    types=_LAUNCHERS + _FLEETS + _ADDRESSES,
     upstream="EC2.9 EC2.25 CKV_AWS_88 CKV_AWS_389",
     url=f"{_GUIDE}/using-instance-addressing.html",
 ).requires(
     is_not_true("associatePublicIpAddress"),
     # networkInterfaces of an instance name existing interfaces and have no such property.
     is_not_true("networkInterfaces[].associatePublicIpAddress"),
+    is_not_true("launchSpecifications[].associatePublicIpAddress"),
+    # The address of a NAT gateway or load balancer is set on the gateway or load balancer.
+    for_types(
+        _ADDRESSES,
+        *map(is_not_set, ("instance", "instanceId", "networkInterface", "networkInterfaceId")),
+    ),
 )
 
 
@@ -120,23 +162,30 @@ instance_has_no_public_address = resource_rule(
     title="User data of EC2 instances does not contain secrets",
     remedy="read the value from Secrets Manager when the instance starts",
     severity=Severity.CRITICAL,
-    types=_LAUNCHERS,
+    types=_LAUNCHERS + _FLEETS,
     upstream="CKV_AWS_46",
     url=f"{_GUIDE}/user-data.html",
 )
 def user_data_has_no_secrets(launcher: Resource) -> CheckResults:
-    for prop in ("userData", "userDataBase64"):
-        if launcher.props.has(prop) and any(
-            map(_assigns_secret, _decoded(launcher.props.text(prop)).splitlines())
-        ):
-            yield f"{prop} probably contains a secret"
+    for launch in _launches(launcher):
+        for prop in ("userData", "userDataBase64"):
+            lines = _decoded(launch.text(prop)).splitlines()
+            if any(map(_assigns_secret, lines)):
+                yield f"{launch.path_of(prop)} probably contains a secret"
 
 
 def _decoded(text: str) -> str:
-    """The user data, which launch templates and userDataBase64 contain in base64."""
+    """The user data, which launch templates and userDataBase64 contain in base64, with or without
+    line breaks, and which cloud-init decompresses.
+
+    https://cloudinit.readthedocs.io/en/latest/explanation/format/gzip.html
+    """
     try:
-        return base64.b64decode(text, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+        data = base64.b64decode("".join(text.split()), validate=True)
+        if data.startswith(b"\x1f\x8b"):
+            data = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, _USER_DATA_BYTES_MAX)
+        return data.decode()
+    except (binascii.Error, UnicodeDecodeError, zlib.error):
         return text
 
 
@@ -147,7 +196,7 @@ def _assigns_secret(line: str) -> bool:
     return assigns or arguments_look_secret(line.split())
 
 
-detailed_monitoring_is_enabled = resource_rule(
+detailed_monitoring_is_enabled = stack_rule(
     "GH-EC2-006",
     title="EC2 instances have detailed monitoring enabled",
     severity=Severity.LOW,
@@ -157,7 +206,7 @@ detailed_monitoring_is_enabled = resource_rule(
     upstream="CKV_AWS_126 EC28",
     url=f"{_GUIDE}/manage-detailed-monitoring.html",
 ).requires(
-    for_types(aws("ec2.Instance"), is_true("monitoring")),
+    for_types(_INSTANCES, _sets("monitoring", is_true("monitoring"))),
     for_types(aws("ec2.LaunchTemplate"), is_true("monitoring.enabled")),
     for_types(aws("ec2.LaunchConfiguration"), is_not_false("enableMonitoring")),
 )

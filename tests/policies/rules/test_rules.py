@@ -2,13 +2,15 @@
 non-compliant program.
 """
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import KEYS
+from gatehouse_policies.analysis.type_tokens import KEYS, aws
 from gatehouse_policies.engine.guard import evaluate
 
 from tests.policies.pack_process import Diagnostic, Evaluation
@@ -20,7 +22,6 @@ from tests.policies.rules.programs import s3
 PASSES = pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
 # Reported for every resource that a tag or output excludes from rules.
 REMINDERS = {"GH-TAG-002"}
-KEY_RULES = {f"GH-KMS-00{number}" for number in range(2, 7)}
 
 
 def check(program: Program, known: bool = False) -> list[Diagnostic]:
@@ -103,12 +104,20 @@ def test_v2_tokens_are_evaluated_like_current_tokens() -> None:
     }
 
 
-@pytest.mark.parametrize("token", KEYS[1:])
-def test_keys_of_all_types_are_evaluated_like_keys(token: str) -> None:
-    cases = [case for case in CASES if case.rule in KEY_RULES and case.name == "key"]
-    assert {case.rule for case in cases} == KEY_RULES
+@pytest.mark.parametrize(
+    ("name", "rules", "token"),
+    [
+        *(("key", "GH-KMS-00[2-6]", token) for token in KEYS[1:]),
+        *(("instance", "GH-EC2-00[13-6]", token) for token in aws("ec2.SpotInstanceRequest")),
+    ],
+)
+def test_similar_types_are_evaluated_alike(name: str, rules: str, token: str) -> None:
+    cases = [case for case in CASES if re.fullmatch(rules, case.rule) and case.name == name]
+    assert len({case.rule for case in cases}) == 5
     for case in cases:
-        program = retyped(case.program, lambda type: token if type == KEYS[0] else type)
+        program = [
+            replace(item, type=token) if item.name == name else item for item in case.program
+        ]
         assert case.rule in {diagnostic.policy for diagnostic in check(program)}, case
 
 
