@@ -112,13 +112,18 @@ iam_authentication_is_enabled = _database_rule(
 ).requires(is_true("iamDatabaseAuthenticationEnabled"))
 
 
-# Parameter that makes TLS mandatory, keyed by engine.
-_FORCE_TLS = {
-    "postgres": "rds.force_ssl",
-    "aurora-postgresql": "rds.force_ssl",
-    "sqlserver": "rds.force_ssl",
-}
+# Parameter that makes TLS mandatory, keyed by the start of engines and parameter group families.
+# Oracle and Db2 configure TLS in option groups.
+_FORCE_TLS = dict.fromkeys(("postgres", "aurora-postgresql", "sqlserver"), "rds.force_ssl")
 _FORCE_TLS |= dict.fromkeys(("mysql", "mariadb", "aurora-mysql"), "require_secure_transport")
+
+
+def _force_tls(engine: str) -> str:
+    """The parameter that makes TLS mandatory; "" for an engine without such a parameter. The
+    provider ignores the case of an engine.
+    """
+    names = (name for start, name in _FORCE_TLS.items() if engine.lower().startswith(start))
+    return next(names, "")
 
 
 @_database_stack_rule(
@@ -133,11 +138,9 @@ _FORCE_TLS |= dict.fromkeys(("mysql", "mariadb", "aurora-mysql"), "require_secur
     url=f"{_GUIDE}/PostgreSQL.Concepts.General.SSL.html",
 )
 def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
+    # A copy of a snapshot or another database inherits its engine.
     engine = database.props.text("engine")
-    parameter = _FORCE_TLS.get("sqlserver" if engine.startswith("sqlserver") else engine)
-    if parameter is None:
-        # Oracle and Db2 configure TLS in option groups. A replica inherits its engine and parameter
-        # group.
+    if engine and not _force_tls(engine):
         return
     prop = (
         "parameterGroupName"
@@ -147,11 +150,13 @@ def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
     groups = stack.referenced_by(
         database, prop, aws("rds.ParameterGroup", "rds.ClusterParameterGroup")
     )
-    if not groups:
+    # A replica without a group inherits that of its source.
+    if not groups and (database.props.has(prop) or not is_read_replica(database)):
         yield f"{prop} is not a parameter group of this stack"
     for group in groups:
+        parameter = _force_tls(engine or group.props.text("family"))
         values = group.props.name_values("parameters")
-        if values.get(parameter, "").upper() not in ("1", "ON", "TRUE"):
+        if parameter and values.get(parameter, "").upper() not in ("1", "ON", "TRUE"):
             yield f"{parameter} is not 1 in {group.name}"
 
 
@@ -202,11 +207,11 @@ master_password_is_managed = _database_rule(
 )
 def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResults:
     subnet_groups = stack.referenced_by(database, "dbSubnetGroupName", aws("rds.SubnetGroup"))
-    if not database.props.has("dbSubnetGroupName") and not is_read_replica(
-        database
-    ):  # A replica is in the group of its source.
+    # The group "default" is in the default VPC. A replica is in the group of its source.
+    is_set = database.props.has("dbSubnetGroupName") or is_read_replica(database)
+    if not is_set or database.props.known_text("dbSubnetGroupName").lower() == "default":
         yield Violation(
-            "dbSubnetGroupName is not set, so the database is in the default VPC",
+            "dbSubnetGroupName is not set or default, so the database is in the default VPC",
             "set dbSubnetGroupName",
         )
     for subnet in (
@@ -312,7 +317,7 @@ _DEFAULT_PORTS = {
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-23",
 )
 def port_is_not_default(database: Resource) -> CheckResults:
-    default = _DEFAULT_PORTS.get(database.props.text("engine"))
+    default = _DEFAULT_PORTS.get(database.props.text("engine").lower())
     if default is not None and database.props.number("port", default) == default:
         yield "port is the default port of the engine"
 

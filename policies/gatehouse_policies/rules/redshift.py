@@ -2,24 +2,45 @@
 
 from functools import partial
 
-from gatehouse_policies.analysis.resources import Resource
+from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
+    for_types,
     has_resource,
     is_at_least,
     is_customer_key,
     is_not,
     is_not_false,
     is_not_true,
-    is_set,
     is_true,
+    satisfies,
     sets_no_password,
     uses_customer_key,
 )
-from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    Requirement,
+    Severity,
+    resource_rule,
+    stack_rule,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/redshift/latest/mgmt"
 _cluster_rule = partial(resource_rule, types=aws("redshift.Cluster"))
+
+
+def _names_own_group(prop: str) -> Requirement:
+    """The property names a group other than the default of the account, such as
+    default.redshift-2.0.
+    """
+    return satisfies(
+        prop,
+        lambda block, key: (
+            block.has(key) and not block.known_text(key).lower().startswith("default")
+        ),
+        "is not set, or is the default group",
+        f"set {prop} to a group of the program",
+    )
 
 
 cluster_uses_customer_key = _cluster_rule(
@@ -51,7 +72,7 @@ cluster_is_private = _cluster_rule(
     url=f"{_GUIDE}/managing-clusters-vpc.html",
 ).requires(
     is_not_true("publiclyAccessible"),
-    is_set("clusterSubnetGroupName"),
+    _names_own_group("clusterSubnetGroupName"),
     is_true("enhancedVpcRouting"),
 )
 
@@ -67,19 +88,29 @@ audit_logging_is_enabled = stack_rule(
 )
 
 
-@resource_rule(
-    "GH-RS-005",
-    title="Redshift parameter groups require TLS and log user activity",
-    remedy="set the parameters require_ssl and enable_user_activity_logging to true",
-    types=aws("redshift.ParameterGroup"),
-    upstream="Redshift.2 CKV_AWS_105 RS1 RS11",
-    url=f"{_GUIDE}/connecting-ssl-support.html",
-)
-def parameters_are_secure(group: Resource) -> CheckResults:
+def _secure_parameters(group: Resource, _stack: Stack) -> CheckResults:
     parameters = group.props.name_values("parameters")
     for name in ("require_ssl", "enable_user_activity_logging"):
         if parameters.get(name, "").lower() != "true":
             yield f"the parameter {name} is not true"
+
+
+parameters_are_secure = resource_rule(
+    "GH-RS-005",
+    title="Redshift clusters have a parameter group that requires TLS and logs user activity",
+    types=aws("redshift.ParameterGroup", "redshift.Cluster"),
+    upstream="Redshift.2 CKV_AWS_105 RS1 RS11",
+    url=f"{_GUIDE}/connecting-ssl-support.html",
+).requires(
+    for_types(
+        aws("redshift.ParameterGroup"),
+        Requirement(
+            _secure_parameters,
+            "set the parameters require_ssl and enable_user_activity_logging to true",
+        ),
+    ),
+    for_types(aws("redshift.Cluster"), _names_own_group("clusterParameterGroupName")),
+)
 
 
 cluster_is_maintained = _cluster_rule(

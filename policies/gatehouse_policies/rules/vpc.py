@@ -208,6 +208,11 @@ _SUBNET_PROPERTIES = by_token(
         "lambda.Function": "vpcConfig",
     }
 )
+_SUBNET_GROUPS = aws(
+    *("elasticache.SubnetGroup", "rds.SubnetGroup", "redshift.SubnetGroup", "docdb.SubnetGroup"),
+    *("neptune.SubnetGroup", "memorydb.SubnetGroup", "dax.SubnetGroup"),
+    "redshiftserverless.Workgroup",
+)
 
 
 @stack_rule(
@@ -218,13 +223,7 @@ _SUBNET_PROPERTIES = by_token(
         "a route to a NAT gateway"
     ),
     severity=Severity.HIGH,
-    types=aws(
-        "ec2.DefaultVpc",
-        "ecs.Service",
-        "lambda.Function",
-        "elasticache.SubnetGroup",
-        "rds.SubnetGroup",
-    ),
+    types=_SUBNET_GROUPS + aws("ec2.DefaultVpc", "ecs.Service", "lambda.Function"),
     upstream="CKV_AWS_148",
     url=f"{_GUIDE}/VPC_Route_Tables.html",
 )
@@ -232,7 +231,7 @@ def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResult
     if holder.type in aws("ec2.DefaultVpc"):
         yield Violation("the program uses the default VPC", "create an aws.ec2.Vpc")
         return
-    is_data_store = holder.type in aws("elasticache.SubnetGroup", "rds.SubnetGroup")
+    is_data_store = holder.type in _SUBNET_GROUPS
     for subnet in stack.referenced_by(
         holder, _SUBNET_PROPERTIES.get(holder.type, "subnetIds"), aws("ec2.Subnet")
     ):

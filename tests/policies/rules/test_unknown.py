@@ -43,6 +43,8 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-RDS-016", "dbSubnetGroupName"): _OTHER_RESOURCE,
     ("GH-RDS-016", "vpcSecurityGroupIds"): _OTHER_RESOURCE,
     ("GH-RDS-019", "parameterGroupName"): _OTHER_RESOURCE,
+    ("GH-RS-003", "clusterSubnetGroupName"): _PRESENCE,
+    ("GH-RS-005", "clusterParameterGroupName"): _PRESENCE,
     ("GH-S3-019", "bucket"): _OTHER_RESOURCE,
     ("GH-S3-019", "rules"): _OTHER_RESOURCE,
     (
