@@ -12,7 +12,9 @@ from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.catalogue import PACKS, RULES, of_pack
 from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Level, Severity
+from gatehouse_policies.program.schema import schema
 from google.protobuf import empty_pb2
+from pulumi_aws import iam
 
 from tests.policies.pack_process import Pack
 
@@ -67,6 +69,17 @@ def test_levels_do_not_decrease_towards_prod() -> None:
     assert [id for id, strengths in levels.items() if strengths != sorted(strengths)] == []
 
 
+def test_every_property_of_iam_that_names_users_has_a_rule() -> None:
+    names = {"user", "userName", "username", "users"}
+    tokens = {
+        token
+        for name in dir(iam)
+        for token in aws(f"iam.{name}")
+        if (found := schema(token)) and (found.inputs & names or name == "User")
+    }
+    assert set(catalogue.rule("GH-IAM-006").types) == tokens
+
+
 UPSTREAM_FORMATS = {
     "Security Hub": r"[A-Za-z]\w*\.\d+",
     "CIS AWS Foundations": r"CIS \d+(\.\d+)+",
@@ -104,7 +117,8 @@ def test_type_tokens_exist_in_pulumi_aws() -> None:
         for name in class_names(node.func.id, node.args)
         if isinstance(name, ast.Constant)
     }
-    tokens = set(aws(*classes))
+    tokens = {*aws(*classes), *(type_ for rule in RULES for type_ in rule.types)}
+    tokens = {token for token in tokens if token.startswith("aws:")}
     package = Path(pulumi_aws.__file__).parent
     services = {token.split(":")[1].split("/")[0] for token in tokens}
     folders = [package / ("lambda_" if service == "lambda" else service) for service in services]

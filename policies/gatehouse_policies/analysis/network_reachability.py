@@ -15,6 +15,7 @@ _INTERNET_PREFIX_MIN = {4: 8, 6: 16}
 because 0.0.0.0/1 and 128.0.0.0/1 together cover the entire internet."""
 
 
+SUBNETS = aws("ec2.Subnet", "ec2.DefaultSubnet")
 _VPCS = aws("ec2.Vpc", "ec2.DefaultVpc")
 _ROUTE_TABLES = aws("ec2.RouteTable", "ec2.DefaultRouteTable")
 
@@ -43,17 +44,28 @@ def address_ranges(rule: Properties) -> list[str]:
 
 
 def allows_internet(rule: Properties) -> bool:
-    """True if the rule applies to the whole internet or a comparably large range."""
-    return any(is_internet(address) for address in address_ranges(rule))
+    """True if the rule applies to the whole internet or a comparably large range, also in parts."""
+    return is_internet(*address_ranges(rule))
 
 
-def is_internet(address: str) -> bool:
-    """True for the whole internet or a comparably large range."""
+def is_internet(*addresses: str) -> bool:
+    """True for the whole internet or a comparably large range, which several can form together."""
+    networks = [network for address in addresses for network in _networks(address)]
+    ipv4 = (network for network in networks if isinstance(network, ipaddress.IPv4Network))
+    ipv6 = (network for network in networks if isinstance(network, ipaddress.IPv6Network))
+    lengths_4 = (network.prefixlen for network in ipaddress.collapse_addresses(ipv4))
+    lengths_6 = (network.prefixlen for network in ipaddress.collapse_addresses(ipv6))
+    return (
+        min(lengths_4, default=32) < _INTERNET_PREFIX_MIN[4]
+        or min(lengths_6, default=128) < _INTERNET_PREFIX_MIN[6]
+    )
+
+
+def _networks(address: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     try:
-        network = ipaddress.ip_network(address.strip(), strict=False)
+        return [ipaddress.ip_network(address.strip(), strict=False)]
     except ValueError:
-        return False
-    return network.prefixlen < _INTERNET_PREFIX_MIN[network.version]
+        return []
 
 
 def single_tcp_port(rule: Properties) -> int:
@@ -127,7 +139,8 @@ def required_endpoints(stack: Stack) -> list[str]:
 
 def is_public_subnet(subnet: Resource, stack: Stack) -> bool:
     """True if the subnet assigns public IP addresses or has a route to an internet gateway."""
-    if subnet.props.flag("mapPublicIpOnLaunch"):
+    # True is the default of default subnets.
+    if subnet.props.flag("mapPublicIpOnLaunch", subnet.type in aws("ec2.DefaultSubnet")):
         return True
     return any(routes_to_internet_gateway(table, stack) for table in route_tables(subnet, stack))
 

@@ -1,7 +1,7 @@
 """Rules for Amazon EFS file systems and access points."""
 
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_set, uses_customer_key
+from gatehouse_policies.engine.requirements import is_set, satisfies, uses_customer_key
 from gatehouse_policies.engine.rule import Severity, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/efs/latest/ug"
@@ -23,4 +23,12 @@ access_point_has_root_directory = resource_rule(
     types=aws("efs.AccessPoint"),
     upstream="EFS.3 EFS.4 CKV_AWS_329 CKV_AWS_330",
     url=f"{_GUIDE}/efs-access-points.html",
-).requires(is_set("rootDirectory.path"), is_set("posixUser"))
+).requires(
+    satisfies(
+        "rootDirectory.path",
+        lambda block, key: block.text(key).strip("/") != "",
+        "is not set, or is the root of the file system",
+        "set rootDirectory.path to another directory",
+    ),
+    is_set("posixUser"),
+)

@@ -34,7 +34,7 @@ def endpoint_is_private(cluster: Resource) -> CheckResults:
     if not config.flag("endpointPublicAccess", True):
         return
     cidrs = config.texts("publicAccessCidrs") or ["0.0.0.0/0"]
-    if any(map(is_internet, cidrs)):
+    if is_internet(*cidrs):
         yield "the API server accepts requests from the internet"
 
 

@@ -231,23 +231,35 @@ def github_trust_is_restricted(role: Resource) -> CheckResults:
 _EXAMPLE_OWNERS = name_set("example octo-org octocat my-org myorg your-org org owner orgname")
 
 
+_WITH_USERS = aws("iam.GroupMembership", "iam.PolicyAttachment")
+
+
 @resource_rule(
     "GH-IAM-006",
-    title="The program does not create IAM users or access keys",
+    title="The program does not create IAM users or their credentials",
     remedy="remove the resource; use IAM Identity Center for people and roles for workloads",
     severity=Severity.HIGH,
+    # All types with a property that names users.
     types=aws(
         "iam.User",
         "iam.AccessKey",
+        "iam.ServiceSpecificCredential",
+        "iam.SigningCertificate",
+        "iam.SshKey",
+        "iam.UserGroupMembership",
+        "iam.UserLoginProfile",
+        "iam.UserPoliciesExclusive",
         "iam.UserPolicy",
         "iam.UserPolicyAttachment",
-        "iam.UserLoginProfile",
-    ),
+        "iam.UserPolicyAttachmentsExclusive",
+    )
+    + _WITH_USERS,
     upstream="IAM.2 2.13 2.19 CKV_AWS_273 CKV_AWS_40",
     url=f"{_GUIDE}/best-practices.html#bp-users-federation-idp",
 )
 def no_iam_users(user: Resource) -> CheckResults:
-    yield f"the program creates an IAM {user.type.rpartition(':')[2]}"
+    if user.type not in _WITH_USERS or user.props.size("users"):
+        yield f"the program creates an IAM {user.type.rpartition(':')[2]}"
 
 
 @stack_rule(

@@ -49,7 +49,7 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
         )
 
 
-@resource_rule(
+@stack_rule(
     "GH-LAM-004",
     title="Lambda functions restrict who can invoke them",
     remedy=(
@@ -62,7 +62,7 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
     upstream="Lambda.1 2.21 CKV_AWS_301 CKV_AWS_364 CKV_AWS_258",
     url=f"{_GUIDE}/access-control-resource-based.html",
 )
-def invocation_is_restricted(resource: Resource) -> CheckResults:
+def invocation_is_restricted(resource: Resource, stack: Stack) -> CheckResults:
     if resource.type in aws("lambda.FunctionUrl"):
         if resource.props.text("authorizationType") != "AWS_IAM":
             yield "authorizationType is not AWS_IAM, so anyone can call the URL"
@@ -82,10 +82,19 @@ def invocation_is_restricted(resource: Resource) -> CheckResults:
         return
     if not resource.props.has("sourceArn"):
         yield "the permission has no sourceArn, sourceAccount or principalOrgId"
-    elif resource.props.known("sourceArn") and not iam_document.is_specific(
-        "aws:sourcearn", resource.props.text("sourceArn")
-    ):
+    elif not _names_account(resource, stack):
         yield "sourceArn names no account"
+
+
+def _names_account(permission: Resource, stack: Stack) -> bool:
+    """False if another account can own the source. After the deletion of a bucket, another account
+    can create one with its name: https://docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html
+    """
+    if stack.referenced_by(permission, "sourceArn", aws("s3.Bucket")):
+        return True
+    # An unknown source is a resource of the program.
+    known = permission.props.known("sourceArn")
+    return not known or bool(iam_document.account_of(permission.props.text("sourceArn")))
 
 
 # Supported runtimes as of November 2026.

@@ -217,7 +217,7 @@ def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResult
     for subnet in (
         subnet
         for group in subnet_groups
-        for subnet in stack.referenced_by(group, "subnetIds", aws("ec2.Subnet"))
+        for subnet in stack.referenced_by(group, "subnetIds", network.SUBNETS)
     ):
         if network.is_public_subnet(subnet, stack):
             yield f"the subnet {subnet.name} is public"

@@ -11,6 +11,7 @@ from gatehouse_policies.analysis.type_tokens import STACK, aws, by_token
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.requirements import (
     any_of,
+    for_types,
     has_resource,
     is_exactly,
     is_not_true,
@@ -90,11 +91,22 @@ default_security_group_is_empty = _vpc_rule(
 public_addresses_are_not_assigned = resource_rule(
     "GH-VPC-003",
     title="Subnets do not assign public IP addresses",
-    types=aws("ec2.Subnet"),
+    types=aws("ec2.Subnet", "ec2.DefaultSubnet"),
     levels=levels("M", "M", "M"),
     upstream="EC2.15 CKV_AWS_130",
     url=f"{_GUIDE}/subnet-public-ip.html",
-).requires(is_not_true("mapPublicIpOnLaunch"))
+).requires(
+    for_types(aws("ec2.Subnet"), is_not_true("mapPublicIpOnLaunch")),
+    for_types(
+        aws("ec2.DefaultSubnet"),
+        satisfies(
+            "mapPublicIpOnLaunch",
+            lambda block, key: not block.flag(key, True),
+            "is true, which is the default of default subnets",
+            "set mapPublicIpOnLaunch=False",
+        ),
+    ),
+)
 
 
 @stack_rule(
@@ -233,7 +245,7 @@ def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResult
         return
     is_data_store = holder.type in _SUBNET_GROUPS
     for subnet in stack.referenced_by(
-        holder, _SUBNET_PROPERTIES.get(holder.type, "subnetIds"), aws("ec2.Subnet")
+        holder, _SUBNET_PROPERTIES.get(holder.type, "subnetIds"), network.SUBNETS
     ):
         if network.is_public_subnet(subnet, stack):
             yield f"the subnet {subnet.name} is public"
