@@ -8,6 +8,7 @@ from pathlib import Path
 import pulumi_aws
 import pytest
 from gatehouse_policies import catalogue
+from gatehouse_policies.analysis.policy_holders import PRINCIPALS, RESOURCE_POLICIES
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.catalogue import PACKS, RULES, of_pack
 from gatehouse_policies.engine.meta_policies import META_POLICIES
@@ -78,6 +79,31 @@ def test_every_property_of_iam_that_names_users_has_a_rule() -> None:
         if (found := schema(token)) and (found.inputs & names or name == "User")
     }
     assert set(catalogue.rule("GH-IAM-006").types) == tokens
+
+
+# Policies that grant no access to other accounts, or have rules of their own.
+OTHER_POLICIES = re.compile(
+    "aws:(acmpca/permission|apigateway/|cloudwatch/log(Account|DataProtection|Index)Policy|"
+    "ec2/vpcEndpoint|ecr/lifecycle|eks/|iam/|iot/|networkmanager/|opensearch/serverless|"
+    "resiliencehub/|ses/receipt|sns/data|transfer/|verifiedaccess/).*"
+)
+
+
+def test_every_resource_policy_of_pulumi_aws_has_a_rule_on_foreign_accounts() -> None:
+    names = "policy|policy_document|(resource|access|delivery_destination)_policy|access_policies"
+    inputs = rf"^ {{17}}({names}): pulumi\.Input"
+    files = (file.read_text() for file in Path(pulumi_aws.__file__).parent.glob("*/[a-z]*.py"))
+    tokens = {
+        token
+        for text in files
+        if re.search(inputs, text, re.MULTILINE)
+        for token in re.findall(r"'(aws:\w+/\w+:\w+)',\n\s+resource_name", text)
+    }
+    evaluated = {type_ for rule in RULES if "accounts" in rule.lists for type_ in rule.types}
+    assert {token for token in tokens - evaluated if not OTHER_POLICIES.fullmatch(token)} == set()
+    paths = {**RESOURCE_POLICIES, **PRINCIPALS}.items()
+    found = [(schema(token), path.partition(".")[0]) for token, path in paths]
+    assert [name for type_, name in found if type_ is None or name not in type_.inputs] == []
 
 
 UPSTREAM_FORMATS = {

@@ -1,11 +1,13 @@
 """Returns the IAM policy documents that resources contain."""
 
 from collections.abc import Iterator, Mapping
+from functools import reduce
 
-from gatehouse_policies.analysis.iam.document import allowed_accounts, allows_public
+from gatehouse_policies.analysis.iam.document import account_of, allowed_accounts, allows_public
 from gatehouse_policies.analysis.iam.grammar import Document, parse
+from gatehouse_policies.analysis.properties import Properties, texts_of
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.analysis.type_tokens import aws, by_token
 
 # Property with the ARNs of the attached policies, keyed by resource type.
 ATTACHED_POLICIES = {
@@ -19,6 +21,74 @@ ATTACHED_POLICIES = {
         "policyArns",
     ),
 }
+
+
+RESOURCE_POLICIES = by_token(
+    {
+        "acmpca.Policy": "policy",
+        "amp.ResourcePolicy": "policyDocument",
+        "backup.VaultPolicy": "policy",
+        "bedrock.AgentcoreResourcePolicy": "policy",
+        "cloudsearch.DomainServiceAccessPolicy": "accessPolicy",
+        "cloudwatch.EventBusPolicy": "policy",
+        "cloudwatch.LogDeliveryDestinationPolicy": "deliveryDestinationPolicy",
+        "cloudwatch.LogDestinationPolicy": "accessPolicy",
+        "codeartifact.DomainPermissions": "policyDocument",
+        "codeartifact.RepositoryPermissionsPolicy": "policyDocument",
+        "codebuild.ResourcePolicy": "policy",
+        "dsql.ClusterPolicy": "policy",
+        "dynamodb.ResourcePolicy": "policy",
+        "ecrpublic.RepositoryPolicy": "policy",
+        "efs.FileSystemPolicy": "policy",
+        "glacier.Vault": "accessPolicy",
+        "glacier.VaultLock": "policy",
+        "glue.ResourcePolicy": "policy",
+        "kinesis.ResourcePolicy": "policy",
+        "lambda.ResourcePolicy": "policy",
+        "mediastore.ContainerPolicy": "policy",
+        "msk.ClusterPolicy": "policy",
+        "networkfirewall.ResourcePolicy": "policy",
+        "oam.SinkPolicy": "policy",
+        "opensearchingest.ResourcePolicy": "policy",
+        "pinpoint.Smsvoicev2ResourcePolicy": "policy",
+        "redshift.ResourcePolicy": "policy",
+        "redshiftserverless.ResourcePolicy": "policy",
+        "s3.AccessPoint": "policy",
+        "s3.FilesFileSystemPolicy": "policy",
+        "s3.VectorsVectorBucketPolicy": "policy",
+        "s3control.AccessGrantsInstanceResourcePolicy": "policy",
+        "s3control.AccessPointPolicy": "policy",
+        "s3control.BucketPolicy": "policy",
+        "s3control.MultiRegionAccessPointPolicy": "details.policy",
+        "s3control.ObjectLambdaAccessPointPolicy": "policy",
+        "s3tables.TableBucketPolicy": "resourcePolicy",
+        "s3tables.TablePolicy": "resourcePolicy",
+        "sagemaker.ModelPackageGroupPolicy": "resourcePolicy",
+        "schemas.RegistryPolicy": "policy",
+        "ses.IdentityPolicy": "policy",
+        "sesv2.EmailIdentityPolicy": "policy",
+        "vpclattice.AuthPolicy": "policy",
+        "vpclattice.ResourcePolicy": "policy",
+        "xray.ResourcePolicy": "policyDocument",
+    }
+)
+"""Path of the resource policy, keyed by resource type, for types without a rule of their own."""
+
+PRINCIPALS = by_token(
+    {
+        "cloudwatch.EventPermission": "principal",
+        "ec2.VpcEndpointService": "allowedPrincipals",
+        "ec2.VpcEndpointServiceAllowedPrinciple": "principalArn",
+        "globalaccelerator.CrossAccountAttachment": "principals",
+        "lakeformation.Permissions": "principal",
+        "lambda.LayerVersionPermission": "principal",
+        "ram.PrincipalAssociation": "principal",
+        "ram.ResourceShareAssociationsExclusive": "principals",
+        "redshift.EndpointAuthorization": "account",
+        "signer.SigningProfilePermission": "principal",
+    }
+)
+"""Property with the principals to which a resource is shared, keyed by resource type."""
 
 
 def identity_documents(resource: Resource) -> list[Document]:
@@ -37,9 +107,11 @@ def identity_documents(resource: Resource) -> list[Document]:
     return [parse(resource.props.value("policy"))]
 
 
-def own_documents(resource: Resource, prop: str = "policy") -> list[Document]:
+def own_documents(resource: Resource, path: str = "policy") -> list[Document]:
     """The resource policy in a property of the resource, if the property is set."""
-    return [parse(resource.props.value(prop))] if resource.props.has(prop) else []
+    *parents, prop = path.split(".")
+    block = reduce(Properties.block, parents, resource.props)
+    return [parse(block.value(prop))] if block.has(prop) else []
 
 
 def resource_documents(
@@ -95,6 +167,20 @@ def foreign_accounts(accounts: frozenset[str], holder: Resource, subject: str) -
         yield (
             f"{subject} allows account {account}, which is not in allowedAccountIds of the provider"
         )
+
+
+def shared_principals(holder: Resource) -> Iterator[str]:
+    """A message for a principal of `PRINCIPALS` that is everyone, or an account that
+    `foreign_access` reports. An organization is not reported, and an unknown principal is a
+    resource of the program.
+    """
+    prop = PRINCIPALS[holder.type]
+    principals = [text for _, text in texts_of(holder.props, prop)]
+    limited = holder.props.has("organizationId") or holder.props.has("condition")
+    if "*" in principals and not limited:
+        yield f"{prop} allows everyone"
+    accounts = {account_of(text) for text in principals if ":organizations:" not in text} - {""}
+    yield from foreign_accounts(frozenset(accounts), holder, prop)
 
 
 def is_permissions_boundary(policy: Resource, stack: Stack) -> bool:

@@ -8,10 +8,14 @@ from gatehouse_policies.analysis.iam.grammar import parse
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
     ATTACHED_POLICIES,
+    PRINCIPALS,
+    RESOURCE_POLICIES,
     foreign_access,
     identity_documents,
     is_permissions_boundary,
     own_documents,
+    public_or_foreign_access,
+    shared_principals,
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
@@ -311,21 +315,58 @@ def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResu
             yield f"a statement allows {action} on all resources without a condition"
 
 
+_SERVICE_POLICIES = RESOURCE_POLICIES | dict.fromkeys(
+    aws(
+        "sns.TopicPolicy",
+        "sns.Topic",
+        "sqs.QueuePolicy",
+        "sqs.Queue",
+        "s3.BucketPolicy",
+        "s3.Bucket",
+    ),
+    "policy",
+)
+# Services that GH-CT-006 evaluates, or whose documented resource policies have no source condition.
+# https://docs.aws.amazon.com/glue/latest/dg/cross-account-access.html
+_SERVICES_WITHOUT_POLICY_SOURCE = ("cloudtrail.amazonaws.com", "ram.amazonaws.com")
+
+
 @resource_rule(
     "GH-IAM-010",
-    title="Policies of topics, queues and buckets restrict AWS services by source",
+    title="Resource policies restrict AWS services by source",
     remedy="add a condition on aws:SourceAccount or aws:SourceArn to the statement of the service",
-    types=aws(
-        *("sns.TopicPolicy", "sqs.QueuePolicy", "s3.BucketPolicy"),
-        *("sns.Topic", "sqs.Queue", "s3.Bucket"),
-    ),
+    types=tuple(_SERVICE_POLICIES),
     url=f"{_GUIDE}/confused-deputy.html",
 )
 def service_access_has_source(holder: Resource) -> CheckResults:
-    for document in own_documents(holder):
+    for document in own_documents(holder, _SERVICE_POLICIES[holder.type]):
         for service in iam_document.unrestricted_services(document):
-            if service != "cloudtrail.amazonaws.com":  # GH-CT-006
+            if service not in _SERVICES_WITHOUT_POLICY_SOURCE:
                 yield (
                     f"the policy allows {service} without a condition on aws:SourceAccount or "
                     f"aws:SourceArn"
                 )
+
+
+@resource_rule(
+    "GH-IAM-011",
+    title="Resource policies and shares do not allow public or unknown cross-account access",
+    remedy=(
+        "name the principals, add a condition on their account or organization, or add the "
+        "account to the list `accounts` of the rule"
+    ),
+    severity=Severity.HIGH,
+    types=(*RESOURCE_POLICIES, *PRINCIPALS, *aws("ram.ResourceShare")),
+    lists=ACCOUNTS,
+    upstream="2.21",
+    url=f"{_GUIDE}/access_policies_identity-vs-resource.html",
+)
+def resource_is_not_shared(holder: Resource) -> CheckResults:
+    if holder.type in PRINCIPALS:
+        yield from shared_principals(holder)
+    elif holder.type in RESOURCE_POLICIES:
+        for document in own_documents(holder, RESOURCE_POLICIES[holder.type]):
+            yield from public_or_foreign_access(document, holder, "the resource policy")
+    # Partners in the list `accounts` can be outside the organization.
+    elif holder.props.flag("allowExternalPrincipals") and not holder.lists["accounts"]:
+        yield "allowExternalPrincipals is true, so the share can leave the organization"

@@ -28,6 +28,8 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-CW-003", "alarmActions"): _PRESENCE,
     ("GH-DDB-006", "eventSourceArn"): _OTHER_RESOURCE,
     ("GH-KIN-001", "kmsKeyId"): _PRESENCE,
+    ("GH-IAM-011", "allowedPrincipals"): _OWN_ARN,
+    ("GH-IAM-011", "principal"): _OWN_ARN,
     ("GH-KMS-002", "granteePrincipal"): _OWN_ARN,
     ("GH-KMS-008", "kmsKeyId"): _PRESENCE,
     ("GH-KMS-010", "kmsMasterKeyId"): _OTHER_RESOURCE,

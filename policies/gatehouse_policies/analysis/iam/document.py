@@ -55,8 +55,11 @@ _RESTRICTING_KEYS = name_set(
     "aws:sourceaccount aws:sourcearn aws:sourceorgid aws:sourceorgpaths aws:sourcevpc "
     "aws:sourcevpce aws:userid kms:calleraccount s3:dataaccesspointaccount s3:dataaccesspointarn"
 )
+# Requests to a file system through a mount target come from the networks of its VPC.
+# https://docs.aws.amazon.com/efs/latest/ug/access-control-block-public-access.html
+_MOUNT_TARGET = "elasticfilesystem:accessedviamounttarget"
 # Keys of the network and of the user. They say nothing about the account of a principal.
-_UNRELATED_KEYS = name_set("aws:sourceip aws:userid")
+_UNRELATED_KEYS = frozenset({"aws:sourceip", "aws:userid", _MOUNT_TARGET})
 # Restricting keys whose values are accounts, or ARNs with an account.
 _ACCOUNT_KEYS = name_set(
     "aws:principalaccount aws:principalarn aws:sourceaccount aws:sourcearn kms:calleraccount "
@@ -379,6 +382,8 @@ def _restricts(condition: Condition) -> bool:
         return condition.operator == "ipaddress" and all(
             is_small_network(value) for value in condition.values
         )
+    if condition.key == _MOUNT_TARGET:
+        return condition.operator == "bool" and [*map(str.lower, condition.values)] == ["true"]
     if condition.operator not in POSITIVE_OPERATORS | {"ipaddress"}:
         return False
     if condition.key not in _RESTRICTING_KEYS or not condition.values:
