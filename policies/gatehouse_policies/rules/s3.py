@@ -1,6 +1,6 @@
 """Rules for S3 buckets and bucket policies."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from gatehouse_policies.analysis.iam import bucket_policy
@@ -174,14 +174,12 @@ versioning_is_enabled = _bucket_rule(
     url=f"{_GUIDE}/object-lifecycle-mgmt.html",
 )
 def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
-    expirations = [
-        rule.block("noncurrentVersionExpiration") for rule in _lifecycle_rules(bucket, stack)
-    ]
-    expirations = [expiration for expiration in expirations if expiration.names()]
-    if not expirations:
-        yield "no enabled lifecycle rule expires noncurrent versions"
+    name = "noncurrentVersionExpiration"
+    rules = [rule for rule in _lifecycle_rules(bucket, stack) if rule.block(name).names()]
+    if not any(map(_applies_to_all_objects, rules)):
+        yield "no enabled lifecycle rule expires noncurrent versions for the whole bucket"
     days_min = bucket.settings["days_min"]
-    for expiration in expirations if purpose(bucket) != EPHEMERAL else ():
+    for expiration in (rule.block(name) for rule in rules) if purpose(bucket) != EPHEMERAL else ():
         # An overwritten or deleted object can be restored until then.
         if expiration.number("noncurrentDays") < days_min and not expiration.has(
             "newerNoncurrentVersions"
@@ -205,11 +203,15 @@ def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
 )
 def incomplete_uploads_are_aborted(bucket: Resource, stack: Stack) -> CheckResults:
     days_max = bucket.settings["days_max"]
-    blocks = (
-        rule.block("abortIncompleteMultipartUpload") for rule in _lifecycle_rules(bucket, stack)
-    )
-    if not any(0 < block.number("daysAfterInitiation") <= days_max for block in blocks):
-        yield f"no enabled lifecycle rule aborts incomplete uploads within {days_max:g} days"
+    if not any(
+        0 < rule.block("abortIncompleteMultipartUpload").number("daysAfterInitiation") <= days_max
+        and _applies_to_all_objects(rule)
+        for rule in _lifecycle_rules(bucket, stack)
+    ):
+        yield (
+            f"no enabled lifecycle rule aborts incomplete uploads within {days_max:g} days for the "
+            f"whole bucket"
+        )
 
 
 def _lifecycle_rules(bucket: Resource, stack: Stack) -> Iterator[Properties]:
@@ -219,6 +221,25 @@ def _lifecycle_rules(bucket: Resource, stack: Stack) -> Iterator[Properties]:
         yield from (
             rule for rule in configuration.props.blocks("rules") if rule.text("status") == "Enabled"
         )
+
+
+def _applies_to_all_objects(rule: Properties) -> bool:
+    """True for a rule of a lifecycle or replication without a filter, or with an empty one.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-filters.html
+    """
+    return not rule.text("prefix") and not _limits(rule.block("filter"))
+
+
+def _limits(filter: Properties) -> bool:
+    """True if a condition is set at any depth of a filter."""
+    for name in filter.names():
+        if isinstance(filter.value(name), Mapping):
+            if _limits(filter.block(name)):
+                return True
+        elif filter.has(name):
+            return True
+    return False
 
 
 @_bucket_rule(
@@ -379,6 +400,10 @@ def bucket_is_replicated(bucket: Resource, stack: Stack) -> CheckResults:
     ):
         return
     yield from _REPLICATED.check(bucket, stack)
+    for replication in stack.referencing(bucket, aws("s3.BucketReplicationConfig"), "bucket"):
+        rules = replication.props.blocks("rules")
+        if rules and not any(map(_applies_to_all_objects, rules)):
+            yield f"no rule of {replication.name} replicates the whole bucket"
 
 
 _REPLICATED = has_resource(
@@ -482,7 +507,9 @@ def expiring_data_can_be_deleted(bucket: Resource, stack: Stack) -> CheckResults
         yield f"the bucket contains expiring data and is replicated by {replication.name}"
     days_max = bucket.settings["noncurrent_days_max"]
     expirations = [
-        rule.block("noncurrentVersionExpiration") for rule in _lifecycle_rules(bucket, stack)
+        rule.block("noncurrentVersionExpiration")
+        for rule in _lifecycle_rules(bucket, stack)
+        if _applies_to_all_objects(rule)
     ]
     if not any(
         0 < each.number("noncurrentDays") <= days_max and not each.has("newerNoncurrentVersions")
