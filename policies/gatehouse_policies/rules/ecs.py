@@ -10,7 +10,7 @@ from gatehouse_policies.analysis.secret_detection import (
     looks_secret,
     name_indicates_secret,
 )
-from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.requirements import (
     any_of,
@@ -47,6 +47,27 @@ _container_stack_rule = partial(
     stack_rule, types=aws("ecs.TaskDefinition"), unknown_allowed=_UNKNOWN_ALLOWED
 )
 _service_rule = partial(resource_rule, types=aws("ecs.Service"))
+# The block with the parameters of the ECS tasks that a resource runs, and the property that refers
+# to their cluster, keyed by resource type.
+_TASK_PARAMETERS = by_token(
+    {
+        "ecs.Service": ("", "cluster"),
+        "ecs.TaskSet": ("", "cluster"),
+        "cloudwatch.EventTarget": ("ecsTarget", "arn"),
+        "scheduler.Schedule": ("target.ecsParameters", "target"),
+        "pipes.Pipe": ("targetParameters.ecsTaskParameters", "target"),
+    }
+)
+_run_rule = partial(resource_rule, types=tuple(_TASK_PARAMETERS))
+
+
+def _task_parameters(resource: Resource) -> Properties:
+    """The block of _TASK_PARAMETERS, empty for a target that is not an ECS cluster."""
+    block = resource.props
+    for name in filter(None, _TASK_PARAMETERS[resource.type][0].split(".")):
+        block = block.block(name)
+    return block
+
 
 _ContainerCheck = Callable[[Properties], Iterator[str] | Iterator[str | Undecided]]
 """Yields the predicate of a message whose subject is the container, such as "is privileged"."""
@@ -169,25 +190,34 @@ def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResult
     return _check_containers(task, check)
 
 
-tasks_have_no_public_ip = _service_rule(
+@_run_rule(
     "GH-ECS-007",
-    title="ECS services do not assign public IP addresses",
+    title="ECS services and tasks do not assign public IP addresses",
+    remedy="remove assignPublicIp",
     severity=Severity.HIGH,
     upstream="ECS.2 CKV_AWS_333",
     url=f"{_GUIDE}/fargate-task-networking.html",
-).requires(is_not_true("networkConfiguration.assignPublicIp"))
+)
+def tasks_have_no_public_ip(resource: Resource) -> CheckResults:
+    network = _task_parameters(resource).block("networkConfiguration")
+    # EventBridge Pipes has the block and the values of the API of Amazon ECS.
+    for block in (network, network.block("awsVpcConfiguration")):
+        value = block.value("assignPublicIp")
+        if value == "ENABLED" or (value != "DISABLED" and block.flag("assignPublicIp")):
+            yield f"{block.path_of('assignPublicIp')} is {value}"
 
 
-platform_version_is_current = _service_rule(
+@_run_rule(
     "GH-ECS-008",
-    title="ECS services run on the latest Fargate platform version",
+    title="ECS services and tasks run on the latest Fargate platform version",
+    remedy='set platformVersion="LATEST", or remove it',
     upstream="ECS.10 CKV_AWS_332",
     url=f"{_GUIDE}/platform-fargate.html",
-).requires(
-    is_exactly(
-        "platformVersion", "LATEST", "1.4.0", default="LATEST", message="is older than 1.4.0"
-    )
 )
+def platform_version_is_current(resource: Resource) -> CheckResults:
+    parameters = _task_parameters(resource)
+    if parameters.text("platformVersion", "LATEST") not in ("LATEST", "1.4.0"):
+        yield f"{parameters.path_of('platformVersion')} is older than 1.4.0"
 
 
 @resource_rule(
@@ -349,27 +379,29 @@ def efs_uses_transit_encryption(task: Resource) -> CheckResults:
     title="ECS Exec is disabled, or its sessions are encrypted and logged",
     remedy="remove enableExecuteCommand",
     severity=Severity.HIGH,
-    types=aws("ecs.Service"),
+    types=tuple(_TASK_PARAMETERS),
     levels=levels("A", "M", "M"),
     settings={"exec_allowed": {"dev": 1, "staging": 1, "prod": 0}},
     url=f"{_GUIDE}/ecs-exec.html",
 )
-def ecs_exec_is_disabled_or_logged(service: Resource, stack: Stack) -> CheckResults:
-    if not service.props.flag("enableExecuteCommand"):
+def ecs_exec_is_disabled_or_logged(resource: Resource, stack: Stack) -> CheckResults:
+    parameters = _task_parameters(resource)
+    if not parameters.flag("enableExecuteCommand"):
         return
-    if not service.settings["exec_allowed"]:
-        yield "enableExecuteCommand is true"
+    enabled = f"{parameters.path_of('enableExecuteCommand')} is true"
+    if not resource.settings["exec_allowed"]:
+        yield enabled
         return
     fix = (
         "set configuration.executeCommandConfiguration on the cluster: kmsKeyId, "
         'logging="OVERRIDE", logConfiguration'
     )
-    clusters = stack.referenced_by(service, "cluster", aws("ecs.Cluster"))
+    clusters = stack.referenced_by(resource, _TASK_PARAMETERS[resource.type][1], aws("ecs.Cluster"))
     if not clusters:
         yield Violation(
             (
-                "enableExecuteCommand is true, but the cluster is not in the stack, so session "
-                "logging cannot be verified"
+                f"{enabled}, but the cluster is not in the stack, so session logging cannot be "
+                f"verified"
             ),
             fix,
         )
