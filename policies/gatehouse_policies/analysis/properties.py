@@ -169,6 +169,10 @@ class Properties:
         self._value = value
         self.path = path
 
+    def located(self, path: str) -> "Properties":
+        """The same block with another path."""
+        return Properties(self._value, path)
+
     def path_of(self, key: str) -> str:
         """Path of a property of this block, for messages."""
         return f"{self.path}.{key}" if self.path else key

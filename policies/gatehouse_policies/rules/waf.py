@@ -51,7 +51,7 @@ _API_HOST = re.compile(r"api[.-]", re.IGNORECASE)
     url=f"{_GUIDE}/aws-managed-rule-groups-list.html",
 )
 def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResults:
-    statements = [rule.block("statement") for rule in acl.props.blocks("rules")]
+    statements = [rule.block("statement") for rule in _rules(acl, stack)]
     managed = [statement for statement in statements if statement.has("managedRuleGroupStatement")]
     groups = {statement.block("managedRuleGroupStatement").text("name") for statement in managed}
     # The core rule set is written for websites and blocks legitimate requests to APIs (GH-WAF-005).
@@ -96,7 +96,7 @@ def core_rule_set_does_not_block_apis(acl: Resource, stack: Stack) -> CheckResul
     apis = _protected_apis(acl, stack)
     if not apis:
         return
-    for rule in acl.props.blocks("rules"):
+    for rule in _rules(acl, stack):
         group = rule.block("statement").block("managedRuleGroupStatement")
         if (
             group.text("name") != _CORE_RULE_SET
@@ -113,6 +113,23 @@ def core_rule_set_does_not_block_apis(acl: Resource, stack: Stack) -> CheckResul
         blocking = [name for name in _WEBSITE_RULES if name not in counted]
         if blocking:
             yield f"{group.path} blocks requests to {', '.join(apis)} by {', '.join(blocking)}"
+
+
+def _rules(acl: Resource, stack: Stack) -> list[Properties]:
+    """The rules of a web ACL: its `rules` or, in the form of the API, `ruleJson`, and the resources
+    that add a rule.
+    """
+    rules = [*acl.props.blocks("rules"), *acl.props.json_blocks("ruleJson")]
+    for rule in stack.referencing(acl, aws("wafv2.WebAclRule"), "webAclArn"):
+        rules.append(rule.props.located(rule.name))
+    for item in stack.referencing(acl, aws("wafv2.WebAclRuleGroupAssociation"), "webAclArn"):
+        statement = {
+            "managedRuleGroupStatement": item.props.value("managedRuleGroup"),
+            "ruleGroupReferenceStatement": item.props.value("ruleGroupReference"),
+        }
+        action: dict[str, object] = {item.props.text("overrideAction", "none"): {}}
+        rules.append(Properties({"statement": statement, "overrideAction": action}, item.name))
+    return rules
 
 
 def _selects_requests(statement: Properties) -> bool:
@@ -195,13 +212,16 @@ metrics_are_enabled = resource_rule(
     "GH-WAF-003",
     title="Web ACLs, rule groups and their rules have CloudWatch metrics enabled",
     severity=Severity.LOW,
-    types=aws("wafv2.WebAcl", "wafv2.RuleGroup"),
+    types=aws("wafv2.WebAcl", "wafv2.WebAclRule", "wafv2.RuleGroup"),
     pack="resilience",
     upstream="WAF.12",
     url=f"{_GUIDE}/monitoring-cloudwatch.html",
 ).requires(
     is_true("visibilityConfig.cloudwatchMetricsEnabled"),
-    is_true("rules[].visibilityConfig.cloudwatchMetricsEnabled"),
+    *(
+        is_true(f"{rules}[].visibilityConfig.cloudwatchMetricsEnabled")
+        for rules in ("rules", "ruleJson", "rulesJson")
+    ),
 )
 
 
@@ -232,19 +252,21 @@ samples_contain_no_credentials = _web_acl_rule(
 ).requires(
     is_not_true("visibilityConfig.sampledRequestsEnabled"),
     is_not_true("rules[].visibilityConfig.sampledRequestsEnabled"),
+    is_not_true("ruleJson[].visibilityConfig.sampledRequestsEnabled"),
     when=lambda acl: not _protects_headers(acl),
 )
 
 
-@_web_acl_rule(
+@stack_rule(
     "GH-WAF-004",
-    title="Web ACL rules do not use the count action",
-    remedy="remove the count action, or exempt the resource during a trial",
+    title="Web ACLs neither count nor allow requests that a rule or rule group blocks",
+    remedy="remove the action count or allow, or exempt the resource during a trial",
+    types=aws("wafv2.WebAcl"),
     levels=levels("-", "A", "M"),
-    url=f"{_GUIDE}/web-acl-testing.html",
+    url=f"{_GUIDE}/web-acl-rule-group-override-options.html",
 )
-def rules_do_not_count_only(acl: Resource) -> CheckResults:
-    rules = acl.props.blocks("rules")
+def rules_do_not_count_only(acl: Resource, stack: Stack) -> CheckResults:
+    rules = _rules(acl, stack)
     # Another rule can block requests with the label of a counted rule. A label ends with the name
     # of its rule, sometimes in different case: SizeRestrictions_BODY adds SizeRestrictions_Body
     # (WAF developer guide, "Core rule set (CRS) managed rule group").
@@ -258,11 +280,21 @@ def rules_do_not_count_only(acl: Resource) -> CheckResults:
         for name in ("action", "overrideAction"):
             if rule.block(name).has("count"):
                 yield f"{rule.path_of(name)} is count"
-        group = rule.block("statement").block("managedRuleGroupStatement")
-        for override in group.blocks("ruleActionOverrides"):
-            counted = override.block("actionToUse").has("count")
-            if counted and override.text("name").lower() not in blocked:
-                yield f"{override.path_of('actionToUse')} is count"
+        for name in ("managedRuleGroupStatement", "ruleGroupReferenceStatement"):
+            yield from _check_overrides(rule.block("statement").block(name), blocked)
+
+
+def _check_overrides(group: Properties, blocked: set[str]) -> CheckResults:
+    for override in group.blocks("ruleActionOverrides"):
+        action = override.block("actionToUse")
+        if action.has("count") and override.text("name").lower() not in blocked:
+            yield f"{action.path} is count"
+        if action.has("allow"):
+            yield f"{action.path} is allow, so no later rule evaluates the request"
+    # An older form of the action count.
+    for excluded in group.blocks("excludedRules"):
+        if excluded.text("name").lower() not in blocked:
+            yield f"{excluded.path} is counted"
 
 
 def _labels(statement: Properties) -> Iterator[str]:
