@@ -28,7 +28,11 @@ from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 ACCOUNT = "123456789012"
 _CALL_TIMEOUT_S = 30.0
 _LEVELS = {"advisory": 0, "mandatory": 1, "disabled": 2}
-_PROVIDER = {"region": "eu-west-1", "allowedAccountIds": f'["{ACCOUNT}"]'}
+_PROVIDER = {
+    "region": "eu-west-1",
+    "allowedAccountIds": f'["{ACCOUNT}"]',
+    "defaultTags": '{"tags": {"Team": "platform"}}',
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,22 @@ class Resource:
             raise UnknownPropertyError("provider.allowedAccountIds")
         return frozenset(accounts) | frozenset(self.lists.get("accounts", ()))
 
+    def region(self) -> str:
+        """The Region of the resource, "" if it is unknown."""
+        provider = self.provider.known_text("region") if self.provider else ""
+        return self.props.known_text("region") or provider
+
+    def tags(self) -> list[Properties]:
+        """The tags of the resource, and the provider's default tags."""
+        blocks = [self.props.block("tags")]
+        if self.provider is not None and self.provider.has("defaultTags"):
+            blocks.append(self.provider.decoded("defaultTags").block("defaultTags").block("tags"))
+        return blocks
+
+    def tag(self, key: str) -> str:
+        """The value of a tag, "" if it is absent."""
+        return next((tags.text(key) for tags in self.tags() if tags.has(key)), "")
+
 
 def identifiers_of(properties: Mapping[str, Any]) -> frozenset[str]:
     """The known strings in a resource's properties by which other resources may refer to the

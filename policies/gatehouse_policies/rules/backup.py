@@ -1,6 +1,7 @@
 """Rules for AWS Backup: vaults, plans and selections."""
 
 import re
+from collections.abc import Callable
 
 from gatehouse_policies.analysis.iam.grammar import matches, parse
 from gatehouse_policies.analysis.properties import Properties
@@ -68,9 +69,10 @@ def plan_creates_daily_copies(plan: Resource) -> CheckResults:
         yield "no rule creates daily backups"
     if not any(_is_daily(rule) and _retention_days(rule) >= days_min for rule in rules):
         yield f"no daily rule retains backups for {days_min:g} days"
-    copies = [copy for rule in rules for copy in rule.blocks("copyActions")]
+    daily = [copy for rule in rules if _is_daily(rule) for copy in rule.blocks("copyActions")]
+    copies = [copy for copy in daily if not _is_in_region(copy, plan.region())]
     if not copies:
-        yield "no rule has copyActions"
+        yield "no daily rule has copyActions to another Region"
     elif not any(_retention_days(copy) >= days_min for copy in copies):
         yield f"no copyActions retain copies for {days_min:g} days"
 
@@ -79,6 +81,11 @@ def _is_daily(rule: Properties) -> bool:
     return (
         rule.flag("enableContinuousBackup") or _DAILY.fullmatch(rule.text("schedule")) is not None
     )
+
+
+def _is_in_region(copy: Properties, region: str) -> bool:
+    """True if the ARN of the vault is known and names this Region."""
+    return copy.known_text("destinationVaultArn").split(":")[3:4] == [region]
 
 
 def _retention_days(rule: Properties) -> float:
@@ -136,15 +143,49 @@ def data_is_in_backup_selection(store: Resource, stack: Stack) -> CheckResults:
 
 
 def _selects(selection: Resource, store: Resource, stack: Stack) -> bool:
-    tags = store.props.block("tags")
-    for condition in selection.props.blocks("selectionTags"):
-        key = condition.text("key").removeprefix("aws:ResourceTag/")
-        if tags.known(key) and tags.text(key) == condition.text("value"):
-            return True
-    if stack.references(selection, "resources", store):
+    """True if a selection contains a resource: by its ARN or one of its tags, or without either,
+    unless it is excluded or does not meet all conditions.
+
+    https://docs.aws.amazon.com/aws-backup/latest/devguide/API_BackupSelection.html
+    """
+    props = selection.props
+    if _names(selection, "notResources", store, stack) or not _meets_conditions(selection, store):
+        return False
+    if not props.has("resources") and not props.has("selectionTags"):
         return True
-    patterns = selection.props.value("resources") or []
-    return any(isinstance(pattern, str) and _covers(pattern, store) for pattern in patterns)
+    return _names(selection, "resources", store, stack) or any(
+        _tag(store, condition) == condition.text("value")
+        for condition in props.blocks("selectionTags")
+    )
+
+
+def _names(selection: Resource, prop: str, store: Resource, stack: Stack) -> bool:
+    patterns = selection.props.value(prop) or []
+    return stack.references(selection, prop, store) or any(
+        isinstance(pattern, str) and _covers(pattern, store) for pattern in patterns
+    )
+
+
+# Test of the value of a tag and that of a condition, and its required result, keyed by operator.
+_OPERATORS: dict[str, tuple[Callable[[str, str], bool], bool]] = {
+    "stringEquals": (str.__eq__, True),
+    "stringLikes": (matches, True),
+    "stringNotEquals": (str.__eq__, False),
+    "stringNotLikes": (matches, False),
+}
+
+
+def _meets_conditions(selection: Resource, store: Resource) -> bool:
+    return all(
+        test(_tag(store, condition), condition.text("value")) == result
+        for block in selection.props.blocks("conditions")
+        for operator, (test, result) in _OPERATORS.items()
+        for condition in block.blocks(operator)
+    )
+
+
+def _tag(store: Resource, condition: Properties) -> str:
+    return store.tag(condition.text("key").removeprefix("aws:ResourceTag/"))
 
 
 def _covers(pattern: str, store: Resource) -> bool:
@@ -226,8 +267,8 @@ def _creates_snapshots(policy: Resource, resource: Resource) -> bool:
     target = "VOLUME" if resource.type in aws("ebs.Volume") else "INSTANCE"
     if policy.props.text("defaultPolicy") == target:
         return True
-    details, tags = policy.props.block("policyDetails"), resource.props.block("tags")
+    details = policy.props.block("policyDetails")
     if target not in details.texts("resourceTypes"):
         return False
     targeted = details.block("targetTags")
-    return any(tags.known(key) and tags.text(key) == targeted.text(key) for key in targeted.names())
+    return any(resource.tag(key) == targeted.text(key) for key in targeted.names())

@@ -4,15 +4,22 @@ from functools import partial
 
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_customer_key, is_true, uses_customer_key
+from gatehouse_policies.engine.requirements import (
+    for_types,
+    is_customer_key,
+    is_true,
+    uses_customer_key,
+)
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
 from gatehouse_policies.rules.s3 import EPHEMERAL, purpose
 
 _GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
-_table_rule = partial(resource_rule, types=aws("dynamodb.Table"))
+_TABLE, _REPLICA = aws("dynamodb.Table"), aws("dynamodb.TableReplica")
+_table_rule = partial(resource_rule, types=_TABLE)
+_replicated_rule = partial(resource_rule, types=(*_TABLE, *_REPLICA))
 
 
-point_in_time_recovery_is_enabled = _table_rule(
+point_in_time_recovery_is_enabled = _replicated_rule(
     "GH-DDB-001",
     title="DynamoDB tables and their replicas have point-in-time recovery enabled",
     severity=Severity.HIGH,
@@ -20,29 +27,40 @@ point_in_time_recovery_is_enabled = _table_rule(
     pack="resilience",
     upstream="DynamoDB.2 CKV_AWS_28 DDB3",
     url=f"{_GUIDE}/Point-in-time-recovery.html",
-).requires(is_true("pointInTimeRecovery.enabled"), is_true("replicas[].pointInTimeRecovery"))
+).requires(
+    for_types(
+        _TABLE,
+        is_true("pointInTimeRecovery.enabled"),
+        is_true("replicas[].pointInTimeRecovery"),
+    ),
+    for_types(_REPLICA, is_true("pointInTimeRecovery")),
+)
 
 
-table_uses_customer_key = _table_rule(
+table_uses_customer_key = _replicated_rule(
     "GH-DDB-002",
     title="DynamoDB tables and their replicas are encrypted with a customer managed key",
     upstream="CKV_AWS_119",
     url=f"{_GUIDE}/EncryptionAtRest.html",
 ).requires(
-    uses_customer_key("serverSideEncryption.kmsKeyArn", "serverSideEncryption.enabled"),
-    is_customer_key("replicas[].kmsKeyArn"),
+    for_types(
+        _TABLE,
+        uses_customer_key("serverSideEncryption.kmsKeyArn", "serverSideEncryption.enabled"),
+        is_customer_key("replicas[].kmsKeyArn"),
+    ),
+    for_types(_REPLICA, is_customer_key("kmsKeyArn")),
 )
 
 
-deletion_protection_is_enabled = _table_rule(
+deletion_protection_is_enabled = _replicated_rule(
     "GH-DDB-003",
-    title="DynamoDB tables have deletion protection enabled",
+    title="DynamoDB tables and their replicas have deletion protection enabled",
     severity=Severity.HIGH,
     levels=levels("-", "M", "M"),
     pack="resilience",
     upstream="DynamoDB.6",
     url=f"{_GUIDE}/WorkingWithTables.Basics.html#WorkingWithTables.Basics.DeletionProtection",
-).requires(is_true("deletionProtectionEnabled"))
+).requires(is_true("deletionProtectionEnabled"), is_true("replicas[].deletionProtectionEnabled"))
 
 
 # A tag identifies tables with expiring items.

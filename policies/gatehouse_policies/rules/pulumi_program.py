@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from gatehouse_policies.analysis.iam.document import account_of
 from gatehouse_policies.analysis.policy_holders import ACCOUNTS
-from gatehouse_policies.analysis.properties import MalformedError, Properties, texts_of
+from gatehouse_policies.analysis.properties import Properties, texts_of
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import looks_secret
 from gatehouse_policies.analysis.type_tokens import (
@@ -113,24 +113,12 @@ def provider_restricts_accounts(provider: Resource) -> CheckResults:
     url="https://docs.aws.amazon.com/whitepapers/latest/tagging-best-practices/tagging-best-practices.html",
 )
 def required_tags_are_set(resource: Resource) -> CheckResults:
-    tags = dict.fromkeys(resource.props.block("tags").names()) | _default_tags(resource)
+    tags = {name for block in resource.tags() for name in block.names()}
     for tag in resource.lists["tags"]:
         if tag not in tags:
             yield f"the tag {tag} is missing"
-    block = resource.props.block("tags")
-    data_class = block.text("DataClass") if block.has("DataClass") else tags.get("DataClass")
-    if resource.type in _TAGGED_WITH_DATA_CLASS and data_class == "none":
+    if resource.type in _TAGGED_WITH_DATA_CLASS and resource.tag("DataClass") == "none":
         yield "the tag DataClass is none, but the resource contains data"
-
-
-def _default_tags(resource: Resource) -> dict[str, object]:
-    """The default tags of the provider, whose inputs are JSON text."""
-    if resource.provider is None or not resource.provider.has("defaultTags"):
-        return {}
-    tags = resource.provider.decoded("defaultTags").block("defaultTags").value("tags")
-    if not isinstance(tags, Mapping | None):
-        raise MalformedError("provider.defaultTags.tags", "an object", "another type")
-    return dict(tags or {})
 
 
 @resource_rule(
