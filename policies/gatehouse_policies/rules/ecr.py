@@ -2,35 +2,76 @@
 
 from functools import partial
 
+from gatehouse_policies.analysis.iam.grammar import matches
 from gatehouse_policies.analysis.policy_holders import ACCOUNTS
-from gatehouse_policies.analysis.resources import Resource
+from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     allows_known_accounts,
     has_resource,
-    is_exactly,
-    is_true,
 )
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonECR/latest/userguide"
-_repository_rule = partial(resource_rule, types=aws("ecr.Repository"))
+# A template applies to the repositories that ECR creates itself.
+_TEMPLATES = aws("ecr.RepositoryCreationTemplate")
+_repository_rule = partial(resource_rule, types=(*aws("ecr.Repository"), *_TEMPLATES))
 
 
-images_are_scanned_on_push = _repository_rule(
+@stack_rule(
     "GH-ECR-001",
     title="ECR repositories scan images on push",
+    remedy=(
+        "set imageScanningConfiguration.scanOnPush=True, or add a rule for the repository to an "
+        "aws.ecr.RegistryScanningConfiguration"
+    ),
+    types=aws("ecr.Repository"),
     upstream="ECR.1 CKV_AWS_163",
     url=f"{_GUIDE}/image-scanning.html",
-).requires(is_true("imageScanningConfiguration.scanOnPush"))
+)
+def images_are_scanned_on_push(repository: Resource, stack: Stack) -> CheckResults:
+    if repository.props.block("imageScanningConfiguration").flag("scanOnPush"):
+        return
+    name = repository.props.known_text("name")
+    for registry in stack.of_type(aws("ecr.RegistryScanningConfiguration")):
+        if any(_scans(rule, name) for rule in registry.props.blocks("rules")):
+            return
+    yield "imageScanningConfiguration.scanOnPush is not true, and no rule of the registry applies"
 
 
-tags_are_immutable = _repository_rule(
+def _scans(rule: Properties, name: str) -> bool:
+    """True if a rule of the registry scans new images of the repository. A filter without a
+    wildcard matches the names that contain it.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-filters.html
+    """
+    filters = [block.text("filter") for block in rule.blocks("repositoryFilters")]
+    return rule.text("scanFrequency") in ("SCAN_ON_PUSH", "CONTINUOUS_SCAN") and any(
+        matches(name, text if "*" in text else f"*{text}*") for text in filters
+    )
+
+
+def _matches_everything(pattern: str) -> bool:
+    return not pattern.strip("*")
+
+
+@_repository_rule(
     "GH-ECR-002",
     title="ECR repositories have immutable image tags",
+    remedy='set imageTagMutability="IMMUTABLE"',
     upstream="ECR.2 CKV_AWS_51",
     url=f"{_GUIDE}/image-tag-mutability.html",
-).requires(is_exactly("imageTagMutability", "IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION"))
+)
+def tags_are_immutable(repository: Resource) -> CheckResults:
+    mutability = repository.props.text("imageTagMutability", "MUTABLE")
+    if mutability not in ("IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION"):
+        yield "imageTagMutability is not IMMUTABLE or IMMUTABLE_WITH_EXCLUSION"
+    for excluded in repository.props.blocks("imageTagMutabilityExclusionFilters"):
+        if mutability == "IMMUTABLE_WITH_EXCLUSION" and _matches_everything(
+            excluded.text("filter")
+        ):
+            yield f"{excluded.path_of('filter')} excludes all tags"
 
 
 lifecycle_policy_exists = stack_rule(
@@ -56,22 +97,26 @@ lifecycle_policy_exists = stack_rule(
         "priority for tags of deployed images"
     ),
     severity=Severity.HIGH,
-    types=aws("ecr.LifecyclePolicy"),
+    types=(*aws("ecr.LifecyclePolicy"), *_TEMPLATES),
     levels=levels("A", "M", "M"),
     pack="resilience",
     url=f"{_GUIDE}/lifecycle_policy_parameters.html",
 )
 def lifecycle_policy_retains_images_in_use(lifecycle: Resource) -> CheckResults:
-    for rule in lifecycle.props.decoded("policy").block("policy").blocks("rules"):
+    name = "lifecyclePolicy" if lifecycle.type in _TEMPLATES else "policy"
+    for rule in lifecycle.props.decoded(name).block(name).blocks("rules"):
         selection = rule.block("selection")
-        if selection.text("tagStatus") == "any" and selection.text("countType") in (
-            "imageCountMoreThan",
-            "sinceImagePushed",
-        ):
+        if selection.text("countType") not in ("imageCountMoreThan", "sinceImagePushed"):
+            continue
+        if selection.text("tagStatus") == "any":
             yield (
                 f"{selection.path_of('tagStatus')} is any, so images that run are counted or "
                 f"expired"
             )
+        for prop in ("tagPatternList", "tagPrefixList"):
+            # An image must have tags that match all elements.
+            if selection.has(prop) and all(map(_matches_everything, selection.texts(prop))):
+                yield f"{selection.path_of(prop)} selects all tags"
 
 
 repository_policy_is_not_public = resource_rule(
@@ -79,11 +124,14 @@ repository_policy_is_not_public = resource_rule(
     title="ECR repository policies do not allow public or unknown cross-account access",
     remedy="name the principals, or add a condition on aws:PrincipalOrgID or aws:SourceArn",
     severity=Severity.CRITICAL,
-    types=aws("ecr.RepositoryPolicy", "ecr.RegistryPolicy"),
+    types=(*aws("ecr.RepositoryPolicy", "ecr.RegistryPolicy"), *_TEMPLATES),
     lists=ACCOUNTS,
     upstream="2.21 CKV_AWS_32 ECR1",
     url=f"{_GUIDE}/repository-policies.html",
-).requires(allows_known_accounts("policy", "a statement"))
+).requires(
+    allows_known_accounts("policy", "a statement"),
+    allows_known_accounts("repositoryPolicy", "a statement"),
+)
 
 
 @_repository_rule(

@@ -1,7 +1,7 @@
 """Rules for the Pulumi program: provider, Regions, protection, tags and outputs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from gatehouse_policies.analysis.iam.document import account_of
 from gatehouse_policies.analysis.policy_holders import ACCOUNTS
@@ -140,56 +140,54 @@ def region_is_allowed(resource: Resource) -> CheckResults:
     allowed = {*resource.lists["regions"], *regions_of_process()}
     if resource.props.has("region") and resource.props.text("region") not in allowed:
         yield "region is not in the list of allowed Regions"
-    prop, key = _REPLICAS.get(resource.type, ("", ""))
-    for replica in resource.props.blocks(prop) if prop else ():
-        if replica.text(key) not in allowed:
+    *path, key = _REPLICAS.get(resource.type, "").split(".")
+    for replica in _blocks_at(resource.props, path) if key else ():
+        if replica.has(key) and replica.text(key) not in allowed:
             yield f"{replica.path_of(key)} is not in the list of allowed Regions"
+    for rule in resource.props.blocks("rules") if resource.type in aws("backup.Plan") else ():
+        for copy in rule.blocks("copyActions"):
+            # An unknown ARN belongs to a vault of the program, which is evaluated.
+            region = copy.known_text("destinationVaultArn").split(":")[3:4]
+            if region and region[0] not in allowed:
+                yield f"{copy.path_of('destinationVaultArn')} is not in an allowed Region"
 
 
-# Property that contains the replicas, and the property of their Region, keyed by resource type.
+def _blocks_at(block: Properties, path: Sequence[str]) -> Iterator[Properties]:
+    """The blocks at a path, whose properties are objects or lists of objects."""
+    if not path:
+        yield block
+        return
+    for inner in block.blocks(path[0]):
+        yield from _blocks_at(inner, path[1:])
+
+
+# Path of the Regions of replicas, keyed by resource type.
 _REPLICAS = by_token(
     {
-        "dynamodb.Table": ("replicas", "regionName"),
-        "secretsmanager.Secret": ("replicas", "region"),
+        "dynamodb.Table": "replicas.regionName",
+        "dynamodb.GlobalTable": "replicas.regionName",
+        "secretsmanager.Secret": "replicas.region",
+        "ecr.ReplicationConfiguration": "replicationConfiguration.rules.destinations.region",
+        "efs.ReplicationConfiguration": "destination.region",
+        "redshift.SnapshotCopy": "destinationRegion",
     }
 )
 
 
-_DATABASE_KEYS = ("kmsKeyId", "masterUserSecretKmsKeyId", "performanceInsightsKmsKeyId")
-# Properties that name a KMS key or the destination of data, keyed by resource type. Nested values
-# are evaluated as well.
+# Paths, in any resource, of properties that name a KMS key or the destination of data.
+_KEY_OR_DESTINATION = re.compile(r"kms.*key|destination", re.IGNORECASE)
+# Such properties with other names, keyed by resource type. Nested values are evaluated as well.
 _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = by_token(
     {
-        "secretsmanager.Secret": ("kmsKeyId", "replicas"),
-        "cloudwatch.LogGroup": ("kmsKeyId",),
-        "elasticache.ReplicationGroup": ("kmsKeyId",),
-        "ebs.Volume": ("kmsKeyId",),
-        "efs.FileSystem": ("kmsKeyId",),
-        "kinesis.Stream": ("kmsKeyId",),
-        "redshift.Cluster": ("kmsKeyId",),
-        "docdb.Cluster": ("kmsKeyId",),
-        "rds.Instance": _DATABASE_KEYS,
-        "rds.Cluster": _DATABASE_KEYS,
-        "rds.ClusterInstance": _DATABASE_KEYS,
-        "rds.InstanceAutomatedBackupsReplication": ("kmsKeyId",),
-        "cloudtrail.Trail": ("kmsKeyId", "cloudWatchLogsGroupArn"),
-        "dynamodb.Table": ("serverSideEncryption", "replicas"),
-        "s3.BucketServerSideEncryptionConfiguration": ("rules",),
-        "s3.BucketReplicationConfig": ("rules",),
-        "backup.Plan": ("rules",),
-        "backup.Vault": ("kmsKeyArn",),
-        "ecr.Repository": ("encryptionConfigurations",),
-        "opensearch.Domain": ("encryptAtRest",),
-        "sns.Topic": ("kmsMasterKeyId",),
-        "sqs.Queue": ("kmsMasterKeyId",),
+        "cloudtrail.Trail": ("cloudWatchLogsGroupArn",),
         "ssm.Parameter": ("keyId",),
-        "lambda.Function": ("kmsKeyArn", "deadLetterConfig"),
-        "ec2.FlowLog": ("logDestination",),
-        "wafv2.WebAclLoggingConfiguration": ("logDestinationConfigs",),
+        "lambda.Function": ("deadLetterConfig",),
         "cloudwatch.EventTarget": ("arn", "deadLetterConfig"),
-        "cloudwatch.LogSubscriptionFilter": ("destinationArn",),
         "cloudwatch.MetricAlarm": ("alarmActions", "okActions"),
         "cloudwatch.CompositeAlarm": ("alarmActions", "okActions"),
+        "cloudwatch.MetricStream": ("firehoseArn",),
+        "pipes.Pipe": ("target",),
+        "scheduler.Schedule": ("target",),
         "sns.TopicSubscription": ("endpoint",),
         "rds.EventSubscription": ("snsTopic",),
         "backup.VaultNotifications": ("snsTopicArn",),
@@ -205,16 +203,23 @@ _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = by_token(
         "the list `accounts` of the rule"
     ),
     severity=Severity.HIGH,
-    types=tuple(_KEYS_AND_DESTINATIONS),
+    types=(),
     lists=ACCOUNTS,
     url="https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-modifying-external-accounts.html",
 )
 def keys_and_destinations_are_in_own_accounts(resource: Resource) -> CheckResults:
-    for name in _KEYS_AND_DESTINATIONS[resource.type]:
+    if not resource.type.startswith("aws:"):
+        return
+    for name in resource.props.names():
+        if name in ("environment", "tags"):
+            continue  # The program chooses the names in these properties.
+        everything = name in _KEYS_AND_DESTINATIONS.get(resource.type, ())
         # An ARN that is unknown in a preview belongs to a resource of the program, or is decided in
         # the next preview.
         for path, value in texts_of(resource.props, name):
-            account = account_of(value) if value.startswith("arn:") else ""
+            if not everything and not _KEY_OR_DESTINATION.search(path):
+                continue
+            account = account_of(value)
             if account and account not in resource.own_accounts():
                 yield (
                     f"{path} is in account {account}, which is not in allowedAccountIds of "

@@ -40,9 +40,15 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-OS-001", "encryptAtRest"): _PRESENCE,
     ("GH-LAM-004", "sourceAccount"): _PRESENCE,
     ("GH-LAM-004", "sourceArn"): _PRESENCE,
+    ("GH-PUL-003", "rules"): _OWN_ARN,
     ("GH-PUL-005", "database"): "the name of the output does not indicate a secret",
-    ("GH-PUL-006", "kmsKeyArn"): _OWN_ARN,
-    ("GH-PUL-006", "rules"): _OWN_ARN,
+    **{
+        ("GH-PUL-006", name): _OWN_ARN
+        for name in (
+            *("kmsKeyArn", "rules", "target"),
+            *("extendedS3Configuration", "replicationConfiguration"),
+        )
+    },
     ("GH-RDS-016", "dbSubnetGroupName"): _OTHER_RESOURCE,
     ("GH-RDS-016", "vpcSecurityGroupIds"): _OTHER_RESOURCE,
     ("GH-RDS-019", "parameterGroupName"): _OTHER_RESOURCE,
