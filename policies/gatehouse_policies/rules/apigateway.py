@@ -42,7 +42,7 @@ _SHARING_METHODS = tuple(
 )
 
 
-@resource_rule(
+@stack_rule(
     "GH-API-002",
     title="API Gateway routes have an authorizer",
     remedy="set an authorizer, or add the route to `public_routes` in the configuration file",
@@ -52,7 +52,7 @@ _SHARING_METHODS = tuple(
     upstream="APIGateway.8 CKV_AWS_59 CKV_AWS_309 APIG4",
     url=f"{_GUIDE}/apigateway-control-access-to-api.html",
 )
-def routes_have_authorizer(route: Resource) -> CheckResults:
+def routes_have_authorizer(route: Resource, stack: Stack) -> CheckResults:
     is_rest = route.type in aws("apigateway.Method")
     name_property, type_property = (
         ("httpMethod", "authorization") if is_rest else ("routeKey", "authorizationType")
@@ -64,10 +64,26 @@ def routes_have_authorizer(route: Resource) -> CheckResults:
         or route.name in route.lists["public"]
     ):
         return  # Browsers send the CORS preflight request (OPTIONS) without credentials.
+    if not is_rest and _receives_authorized_messages(route, name, stack):
+        return
     # API keys identify clients for usage plans, and must not be used for authorization:
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-api-usage-plans.html
     if route.props.text(type_property, "NONE") == "NONE":
         yield f"{type_property} is NONE"
+
+
+def _receives_authorized_messages(route: Resource, key: str, stack: Stack) -> bool:
+    """True for a route of a WebSocket API other than $connect, whose authorizer authorizes the
+    messages of the connection. Routes of HTTP APIs have a method and a path, or are $default.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api-lambda-auth.html
+    """
+    apis = stack.referenced_by(route, "apiId", aws("apigatewayv2.Api"))
+    is_socket = any(api.props.text("protocolType") == "WEBSOCKET" for api in apis)
+    if key == "$connect" or (not is_socket and (" " in key or key == "$default")):
+        return False
+    routes = (item for api in apis for item in stack.referencing(api, (route.type,), "apiId"))
+    return not apis or any(item.props.text("routeKey") == "$connect" for item in routes)
 
 
 _BODY_METHODS = frozenset(

@@ -38,14 +38,22 @@ global_cluster_is_encrypted = resource_rule(
 
 @resource_rule(
     "GH-DOC-003",
-    title="DocumentDB parameter groups require TLS and audit logs",
-    remedy="remove the parameter tls, and set the parameter audit_logs to enabled",
+    title="DocumentDB clusters and parameter groups require TLS and audit logs",
+    remedy=(
+        "set dbClusterParameterGroupName to an aws.docdb.ClusterParameterGroup without the "
+        "parameter tls and with the parameter audit_logs set to enabled"
+    ),
     severity=Severity.HIGH,
-    types=aws("docdb.ClusterParameterGroup"),
+    types=aws("docdb.ClusterParameterGroup", "docdb.Cluster"),
     upstream="CKV_AWS_90 CKV_AWS_104",
     url=f"{_GUIDE}/security.encryption.ssl.html",
 )
 def parameters_are_secure(group: Resource) -> CheckResults:
+    if group.type in aws("docdb.Cluster"):
+        name = "dbClusterParameterGroupName"
+        if not group.props.has(name) or group.props.known_text(name).startswith("default."):
+            yield f"{name} is not set to a group with audit logs, which the default group disables"
+        return
     parameters = group.props.name_values("parameters")
     if parameters.get("tls", "").lower() == "disabled":
         yield "the parameter tls is disabled"

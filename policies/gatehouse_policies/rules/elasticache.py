@@ -18,6 +18,7 @@ from gatehouse_policies.engine.requirements import (
     is_true,
     satisfies,
     uses_customer_key,
+    where,
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
@@ -75,11 +76,22 @@ def _needs_no_password(user: Properties) -> bool:
     return user.flag("noPasswordRequired") or mode == "no-password-required"
 
 
+def _is_off(access: str) -> bool:
+    """True if an access string disables its user. The rules of the string apply in order."""
+    rules = access.lower().split()
+    return rules[:1] == ["off"] and "on" not in rules
+
+
 users_authenticate = resource_rule(
     "GH-EC-003",
-    title="ElastiCache replication groups authenticate individual users and use no shared token",
+    title="ElastiCache caches authenticate individual users and use no shared token",
     severity=Severity.HIGH,
-    types=aws("elasticache.ReplicationGroup", "elasticache.User"),
+    types=aws(
+        "elasticache.ReplicationGroup",
+        "elasticache.ServerlessCache",
+        "elasticache.User",
+        "elasticache.UserGroup",
+    ),
     upstream="ElastiCache.6 CKV_AWS_31",
     url=f"{_GUIDE}/Clusters.RBAC.html",
 ).requires(
@@ -87,10 +99,26 @@ users_authenticate = resource_rule(
         aws("elasticache.User"),
         satisfies(
             "accessString",
-            lambda user, key: not _needs_no_password(user) or user.text(key).split()[:1] == ["off"],
+            lambda user, key: not _needs_no_password(user) or _is_off(user.text(key)),
             "enables the user, who needs no password",
             'set authenticationMode.type="iam", or accessString="off -@all" for the default user',
         ),
+    ),
+    for_types(
+        aws("elasticache.UserGroup"),
+        satisfies(
+            "userIds",
+            lambda group, key: "default" not in group.texts(key),
+            'contains the user "default" of ElastiCache, who needs no password',
+            'replace "default" with a user with userName="default" and accessString="off -@all"',
+        ),
+    ),
+    where(
+        lambda cache: (
+            cache.type in aws("elasticache.ServerlessCache")
+            and cache.props.text("engine").lower() != "memcached"
+        ),
+        is_set("userGroupId", "clients are not authenticated"),
     ),
     for_types(
         aws("elasticache.ReplicationGroup"),

@@ -43,8 +43,12 @@ firehose_uses_customer_key = resource_rule(
         is_exactly("serverSideEncryption.keyType", "CUSTOMER_MANAGED_CMK"),
         is_set("serverSideEncryption.keyArn"),
     ),
-    # A data stream that is the source encrypts the records.
-    when=lambda stream: not stream.props.has("kinesisSourceConfiguration"),
+    # A data stream or an MSK cluster that is the source encrypts the records.
+    # https://docs.aws.amazon.com/firehose/latest/APIReference/API_StartDeliveryStreamEncryption.html
+    when=lambda stream: (
+        not stream.props.has("kinesisSourceConfiguration")
+        and not stream.props.has("mskSourceConfiguration")
+    ),
 )
 
 

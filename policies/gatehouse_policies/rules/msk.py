@@ -9,6 +9,7 @@ from gatehouse_policies.engine.requirements import (
     is_exactly,
     is_not_false,
     is_not_true,
+    is_set,
     is_true,
 )
 from gatehouse_policies.engine.rule import Severity, resource_rule
@@ -61,4 +62,10 @@ brokers_are_private = _cluster_rule(
         "brokerNodeGroupInfo.connectivityInfo.publicAccess.type", "DISABLED", default="DISABLED"
     ),
     is_not_true("clientAuthentication.unauthenticated"),
+    any_of(
+        is_true("clientAuthentication.sasl.iam"),
+        is_true("clientAuthentication.sasl.scram"),
+        is_set("clientAuthentication.tls.certificateAuthorityArns"),
+        message="no clientAuthentication is enabled, so clients are not authenticated",
+    ),
 )

@@ -80,7 +80,7 @@ domain_is_in_vpc = _domain_rule(
     title="OpenSearch access policies do not allow public or unknown cross-account access",
     remedy=(
         "name the principals, and enable fine-grained access control with "
-        "advancedSecurityOptions.enabled=True"
+        "advancedSecurityOptions.enabled=True and without anonymousAuthEnabled"
     ),
     severity=Severity.CRITICAL,
     types=(*_DOMAINS, *_POLICIES),
@@ -100,6 +100,8 @@ def access_policy_is_not_public(domain: Resource, stack: Stack) -> CheckResults:
     options = domain.props.block("advancedSecurityOptions")
     if domain.type in _DOMAINS and not options.flag("enabled"):
         yield "advancedSecurityOptions.enabled is not true"
+    if options.flag("anonymousAuthEnabled"):
+        yield "advancedSecurityOptions.anonymousAuthEnabled is true"
 
 
 @_domain_rule(

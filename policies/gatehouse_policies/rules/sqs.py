@@ -21,6 +21,7 @@ from gatehouse_policies.engine.rule import (
 
 _GUIDE = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide"
 _queue_rule = partial(stack_rule, types=aws("sqs.Queue"))
+_ACTIONS = ("sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage")
 
 
 queue_is_encrypted = resource_rule(
@@ -66,7 +67,8 @@ def queue_policy_is_not_public(queue: Resource, stack: Stack) -> CheckResults:
 )
 def queue_requires_tls(queue: Resource, stack: Stack) -> CheckResults:
     documents = resource_documents(queue, stack, aws("sqs.QueuePolicy"), "queueUrl")
-    if not any(denies_requests_without_tls(document, "sqs:SendMessage") for document in documents):
+    name = queue.props.known_text("name")
+    if not any(denies_requests_without_tls(item, *_ACTIONS, name=name) for item in documents):
         yield "no queue policy denies requests without TLS"
 
 

@@ -36,6 +36,7 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-KMS-010", "kmsMasterKeyId"): _OTHER_RESOURCE,
     ("GH-LAM-002", "environment"): _OTHER_RESOURCE,
     ("GH-LAM-003", "environment"): "the name of the variable does not indicate a secret",
+    ("GH-DOC-003", "dbClusterParameterGroupName"): _PRESENCE,
     ("GH-EC2-003", "kmsKeyId"): _PRESENCE,
     ("GH-OS-001", "encryptAtRest"): _PRESENCE,
     ("GH-LAM-004", "sourceAccount"): _PRESENCE,
@@ -56,6 +57,7 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-RS-005", "clusterParameterGroupName"): _PRESENCE,
     ("GH-S3-019", "bucket"): _OTHER_RESOURCE,
     ("GH-S3-019", "rules"): _OTHER_RESOURCE,
+    ("GH-SQS-003", "name"): _OWN_ARN,
     (
         "GH-SSM-001",
         "name",

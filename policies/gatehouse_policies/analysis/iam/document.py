@@ -13,7 +13,7 @@ from gatehouse_policies.analysis.iam.actions import (
     reaches_all_resources,
     reaches_everything,
 )
-from gatehouse_policies.analysis.iam.grammar import Condition, Document, Statement
+from gatehouse_policies.analysis.iam.grammar import Condition, Document, Statement, matches
 from gatehouse_policies.lists import name_set
 
 GITHUB = "token.actions.githubusercontent.com"
@@ -259,16 +259,24 @@ _TENANT = re.compile(
 )
 
 
-def denies_requests_without_tls(document: Document, action: str) -> bool:
-    """True if all principals are denied the action without TLS, and no other condition limits the
-    Deny statement.
+def denies_requests_without_tls(document: Document, *actions: str, name: str = "") -> bool:
+    """True if all principals are denied each of the actions without TLS, and no other condition
+    limits the Deny statements.
+
+    name: the last part of the ARN of the resource. If empty, the function accepts any resource.
     """
-    return any(
-        deny.applies_to_everyone()
-        and deny.covers_action(action)
-        and list(map(is_without_tls, deny.conditions)) == [True]
+    denies = [
+        deny
         for deny in document.denies
-    )
+        if deny.applies_to_everyone()
+        and list(map(is_without_tls, deny.conditions)) == [True]
+        and (not name or _names(deny, name))
+    ]
+    return all(any(deny.covers_action(action) for deny in denies) for action in actions)
+
+
+def _names(statement: Statement, name: str) -> bool:
+    return any(matches(name, arn.rpartition(":")[2]) for arn in statement.resources or ())
 
 
 def federation_defects(document: Document) -> tuple[str, ...]:
