@@ -399,3 +399,13 @@ def major_version_can_be_upgraded(instance: Resource, stack: Stack) -> CheckResu
             r"\D", "", group.props.text("name")
         ):
             yield f"the name of {group.name} does not contain the version of its family"
+
+
+proxy_requires_tls = resource_rule(
+    "GH-RDS-020",
+    title="RDS proxies require TLS",
+    severity=Severity.HIGH,
+    types=aws("rds.Proxy"),
+    upstream="RDS.43",
+    url=f"{_GUIDE}/rds-proxy.howitworks.html",
+).requires(is_true("requireTls"))
