@@ -344,7 +344,7 @@ images_are_pinned_by_digest = _container_rule(
     url=f"{_PARAMETERS}#container_definition_linuxparameters",
 )
 def capabilities_are_dropped(task: Resource, stack: Stack) -> CheckResults:
-    is_service = bool(stack.referencing(task, aws("ecs.Service"), "taskDefinition"))
+    is_service = bool(stack.referencing(task, aws("ecs.Service", "ecs.TaskSet"), "taskDefinition"))
 
     def check(container: Properties) -> Iterator[str]:
         capabilities = container.block("linuxParameters").block("capabilities")

@@ -175,7 +175,7 @@ _REPLICAS = by_token(
 
 
 # Paths, in any resource, of properties that name a KMS key or the destination of data.
-_KEY_OR_DESTINATION = re.compile(r"kms.*key|destination", re.IGNORECASE)
+_KEY_OR_DESTINATION = re.compile(r"kms.*key|destination|topicArn|snsTopic", re.IGNORECASE)
 # Such properties with other names, keyed by resource type. Nested values are evaluated as well.
 _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = by_token(
     {
@@ -189,8 +189,9 @@ _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = by_token(
         "pipes.Pipe": ("target",),
         "scheduler.Schedule": ("target",),
         "sns.TopicSubscription": ("endpoint",),
-        "rds.EventSubscription": ("snsTopic",),
-        "backup.VaultNotifications": ("snsTopicArn",),
+        "s3.BucketNotification": ("lambdaFunctions", "queues"),
+        "dynamodb.KinesisStreamingDestination": ("streamArn",),
+        "dynamodb.TableExport": ("s3BucketOwner",),
     }
 )
 
@@ -216,7 +217,10 @@ def keys_and_destinations_are_in_own_accounts(resource: Resource) -> CheckResult
         everything = name in _KEYS_AND_DESTINATIONS.get(resource.type, ())
         # An ARN that is unknown in a preview belongs to a resource of the program, or is decided in
         # the next preview.
-        for path, value in texts_of(resource.props, name):
+        props = resource.props
+        if resource.type in aws("cloudwatch.LogAccountPolicy") and name == "policyDocument":
+            props = props.decoded(name)
+        for path, value in texts_of(props, name):
             if not everything and not _KEY_OR_DESTINATION.search(path):
                 continue
             account = account_of(value)

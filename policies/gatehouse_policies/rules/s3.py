@@ -404,6 +404,9 @@ def bucket_is_replicated(bucket: Resource, stack: Stack) -> CheckResults:
         rules = replication.props.blocks("rules")
         if rules and not any(map(_applies_to_all_objects, rules)):
             yield f"no rule of {replication.name} replicates the whole bucket"
+        for copy in stack.referenced_by(replication, "rules", aws("s3.Bucket")):
+            if bucket.region() and copy.region() == bucket.region():
+                yield f"the destination {copy.name} is in the same Region"
 
 
 _REPLICATED = has_resource(
