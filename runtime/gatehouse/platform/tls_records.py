@@ -19,9 +19,12 @@ _HEADER_BYTES = 5
 
 
 class LimitedTls(ssl.SSLObject):
-    """Passes one record at a time to OpenSSL. Raises SSLError if too many contain no data."""
+    """Passes one record at a time to OpenSSL. Raises SSLError if too many contain no data.
 
-    _incoming: ssl.MemoryBIO
+    A Python that does not call the private method `_create` (3.7 to 3.14 do) limits nothing.
+    """
+
+    _incoming: ssl.MemoryBIO | None = None
     #: The records that OpenSSL reads.
     _records: ssl.MemoryBIO
     _header = b""
@@ -49,8 +52,7 @@ class LimitedTls(ssl.SSLObject):
     def _receive(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Calls a function of SSLObject with each further record, until it returns."""
         while True:
-            has_more = self._incoming.pending and not self.pending()
-            is_received = has_more and self._move()
+            is_received = self._incoming and not self.pending() and self._move(self._incoming)
             try:
                 return function(*arguments)
             except ssl.SSLWantReadError:
@@ -60,16 +62,16 @@ class LimitedTls(ssl.SSLObject):
             if self._without_data > _RECORDS_MAX:
                 raise ssl.SSLError("too many TLS records without data")
 
-    def _move(self) -> bool:
+    def _move(self, incoming: ssl.MemoryBIO) -> bool:
         """Passes a record, or its received part, to OpenSSL. Returns True at its end."""
         part = b""
         if not self._left:
-            self._header += self._incoming.read(_HEADER_BYTES - len(self._header))
+            self._header += incoming.read(_HEADER_BYTES - len(self._header))
             if len(self._header) < _HEADER_BYTES:
                 return False
             part, self._header = self._header, b""
             self._left = int.from_bytes(part[3:])
-        received = self._incoming.read(self._left)
+        received = incoming.read(self._left)
         self._left -= len(received)
         self._records.write(part + received)
         return not self._left

@@ -764,10 +764,16 @@ def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl
     connections._tls_context.cache_clear()
 
 
+@pytest.mark.parametrize("limited", [True, False])
 async def test_tls_verifies_the_name_at_the_checked_address(
-    clients: UpstreamClients, certificate: ssl.SSLContext
+    clients: UpstreamClients,
+    certificate: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    limited: bool,
 ) -> None:
     core = Core()
+    if not limited:  # as with a Python that does not call it
+        monkeypatch.delattr(tls_records.LimitedTls, "_create")
     async with listening(core, certificate), asyncio.timeout(PATIENCE_S):
         for _ in range(2):
             async with clients.send(f"https://core.test:{core.port}", request()) as response:
