@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.properties import Properties, texts_of
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import (
     arguments_look_secret,
@@ -190,15 +190,23 @@ def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResult
     return _check_containers(task, check)
 
 
-@_run_rule(
+@resource_rule(
     "GH-ECS-007",
     title="ECS services and tasks do not assign public IP addresses",
     remedy="remove assignPublicIp",
     severity=Severity.HIGH,
+    types=(*_TASK_PARAMETERS, *aws("sfn.StateMachine")),
+    unknown_allowed={"definition": "the value contains ARNs that AWS assigns to other resources"},
     upstream="ECS.2 CKV_AWS_333",
     url=f"{_GUIDE}/fargate-task-networking.html",
 )
 def tasks_have_no_public_ip(resource: Resource) -> CheckResults:
+    if resource.type in aws("sfn.StateMachine"):
+        definition = resource.props.decoded("definition")
+        for path, value in texts_of(definition, "definition"):
+            if path.endswith(".AssignPublicIp") and value == "ENABLED":
+                yield f"{path} is {value}"
+        return
     network = _task_parameters(resource).block("networkConfiguration")
     # EventBridge Pipes has the block and the values of the API of Amazon ECS.
     for block in (network, network.block("awsVpcConfiguration")):

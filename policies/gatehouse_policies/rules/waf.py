@@ -61,8 +61,6 @@ def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResu
             yield f"no rule uses the managed rule group {group}"
     for statement in managed:
         rule_group = statement.block("managedRuleGroupStatement")
-        # A notStatement excludes some requests. Any other statement selects some requests and
-        # excludes all others.
         if rule_group.text("name") in required and _selects_requests(rule_group):
             yield (
                 f"{rule_group.path_of('scopeDownStatement')} limits the rule group to some requests"
@@ -133,11 +131,19 @@ def _rules(acl: Resource, stack: Stack) -> list[Properties]:
 
 
 def _selects_requests(statement: Properties) -> bool:
-    """True if a scope-down statement other than a notStatement limits a statement to some
-    requests.
+    """True if a scope-down statement limits a statement to some requests, instead of excluding
+    some.
     """
-    scope = statement.block("scopeDownStatement")
-    return bool(scope.names()) and not scope.has("notStatement")
+    return _selects_some(statement.block("scopeDownStatement"))
+
+
+def _selects_some(statement: Properties) -> bool:
+    if statement.has("notStatement"):
+        return not _selects_some(statement.block("notStatement").block("statement"))
+    for name, combine in (("andStatement", any), ("orStatement", all)):
+        if statement.has(name):
+            return combine(map(_selects_some, statement.block(name).blocks("statements")))
+    return bool(statement.names())
 
 
 def _protected_apis(acl: Resource, stack: Stack) -> list[str]:
