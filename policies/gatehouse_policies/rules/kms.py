@@ -50,9 +50,10 @@ rotation_is_enabled = resource_rule(
     in_order(
         is_true("enableKeyRotation"), is_at_most("rotationPeriodInDays", "days_max", default=365)
     ),
-    # Automatic rotation applies to symmetric encryption keys only.
+    # KMS rotates symmetric encryption keys only, and none in a custom key store.
     when=lambda key: (
         key.props.text("customerMasterKeySpec", "SYMMETRIC_DEFAULT") == "SYMMETRIC_DEFAULT"
+        and not key.props.has("customKeyStoreId")
     ),
 )
 
@@ -153,7 +154,7 @@ def service_access_has_source_condition(key: Resource) -> CheckResults:
                 yield f"the key policy allows {service} without a source condition"
 
 
-_SOURCE_KEYS = ("aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid")
+_SOURCE_KEYS = ("aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths")
 
 
 def _restricts_service(condition: Condition) -> bool:

@@ -4,7 +4,7 @@ from functools import partial
 
 from gatehouse_policies.analysis import network_reachability as network
 from gatehouse_policies.analysis.iam.actions import is_narrowing, reaches_everything
-from gatehouse_policies.analysis.iam.grammar import parse
+from gatehouse_policies.analysis.policy_holders import is_evaluated_elsewhere, resource_documents
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import STACK, aws, by_token
@@ -18,6 +18,7 @@ from gatehouse_policies.engine.requirements import (
     is_set,
     is_true,
     satisfies,
+    where,
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
@@ -174,21 +175,36 @@ def _belongs_to_load_balancer(holder: Resource, stack: Stack) -> bool:
     )
 
 
-@resource_rule(
+_ENDPOINT_POLICIES = aws("ec2.VpcEndpointPolicy")
+
+
+def _is_for_aws_service(endpoint: Resource) -> bool:
+    """False for an endpoint for a service of another customer or partner, for a load balancer, or
+    for Amazon VPC Lattice, which have no endpoint policies.
+    """
+    kind = endpoint.props.text("vpcEndpointType", "Gateway")
+    is_private = ".vpce-svc-" in endpoint.props.known_text("serviceName")
+    return kind in ("Gateway", "Interface") and not is_private
+
+
+@stack_rule(
     "GH-VPC-009",
     title="VPC endpoints have a restrictive endpoint policy",
     remedy=(
         "set an endpoint policy that names resources, or has conditions on "
         "aws:PrincipalAccount and aws:ResourceAccount"
     ),
-    types=aws("ec2.VpcEndpoint", "ec2.VpcEndpointPolicy"),
+    types=_ENDPOINT_POLICIES + aws("ec2.VpcEndpoint"),
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html",
 )
-def endpoint_policy_is_restrictive(endpoint: Resource) -> CheckResults:
-    if not endpoint.props.has("policy"):
-        yield "policy is not set, so the endpoint allows all requests"
+def endpoint_policy_is_restrictive(endpoint: Resource, stack: Stack) -> CheckResults:
+    types = aws("ec2.VpcEndpoint")
+    if is_evaluated_elsewhere(endpoint, stack, _ENDPOINT_POLICIES, "vpcEndpointId", types):
         return
-    for allow in parse(endpoint.props.value("policy")).allows:
+    documents = resource_documents(endpoint, stack, _ENDPOINT_POLICIES, "vpcEndpointId")
+    if not documents and _is_for_aws_service(endpoint):
+        yield "policy is not set, so the endpoint allows all requests"
+    for allow in (allow for document in documents for allow in document.allows):
         narrowed = any(map(is_narrowing, allow.conditions))
         if allow.applies_to_everyone() and reaches_everything(allow) and not narrowed:
             yield (
@@ -204,8 +220,13 @@ interface_endpoint_is_effective = resource_rule(
 ).requires(
     # A VPC with a gateway endpoint for S3 or DynamoDB may use private DNS names for requests from
     # other networks only.
-    any_of(
-        is_true("privateDnsEnabled"), is_set("dnsOptions"), message="privateDnsEnabled is not true"
+    where(
+        _is_for_aws_service,
+        any_of(
+            is_true("privateDnsEnabled"),
+            is_set("dnsOptions"),
+            message="privateDnsEnabled is not true",
+        ),
     ),
     is_set("securityGroupIds"),
     when=lambda endpoint: endpoint.props.text("vpcEndpointType", "Gateway") == "Interface",
