@@ -76,15 +76,19 @@ RESOURCE_POLICIES = by_token(
 
 PRINCIPALS = by_token(
     {
+        "cfg.AggregateAuthorization": "accountId",
         "cloudwatch.EventPermission": "principal",
+        "ec2.NetworkInterfacePermission": "awsAccountId",
         "ec2.VpcEndpointService": "allowedPrincipals",
         "ec2.VpcEndpointServiceAllowedPrinciple": "principalArn",
         "globalaccelerator.CrossAccountAttachment": "principals",
         "lakeformation.Permissions": "principal",
         "lambda.LayerVersionPermission": "principal",
+        "opensearch.AuthorizeVpcEndpointAccess": "account",
         "ram.PrincipalAssociation": "principal",
         "ram.ResourceShareAssociationsExclusive": "principals",
         "redshift.EndpointAuthorization": "account",
+        "servicecatalog.PortfolioShare": "principalId",
         "signer.SigningProfilePermission": "principal",
     }
 )

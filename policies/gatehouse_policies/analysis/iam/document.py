@@ -53,7 +53,8 @@ _ARN_ACCOUNT = re.compile(r"^arn:[^:]*:[^:]*:[^:]*:(\d{12}):")
 _RESTRICTING_KEYS = name_set(
     "aws:principalaccount aws:principalarn aws:principalorgid aws:principalorgpaths "
     "aws:sourceaccount aws:sourcearn aws:sourceorgid aws:sourceorgpaths aws:sourcevpc "
-    "aws:sourcevpce aws:userid kms:calleraccount s3:dataaccesspointaccount s3:dataaccesspointarn"
+    "aws:sourcevpce aws:userid kms:calleraccount s3:dataaccesspointaccount s3:dataaccesspointarn "
+    "vpc-lattice-svcs:sourcevpc vpc-lattice-svcs:sourcevpcowneraccount"
 )
 # Requests to a file system through a mount target come from the networks of its VPC.
 # https://docs.aws.amazon.com/efs/latest/ug/access-control-block-public-access.html
@@ -63,7 +64,7 @@ _UNRELATED_KEYS = frozenset({"aws:sourceip", "aws:userid", _MOUNT_TARGET})
 # Restricting keys whose values are accounts, or ARNs with an account.
 _ACCOUNT_KEYS = name_set(
     "aws:principalaccount aws:principalarn aws:sourceaccount aws:sourcearn kms:calleraccount "
-    "s3:dataaccesspointaccount"
+    "s3:dataaccesspointaccount vpc-lattice-svcs:sourcevpcowneraccount"
 )
 # Keys that have the same value in all requests of an identity.
 _PRINCIPAL_KEYS = name_set(
