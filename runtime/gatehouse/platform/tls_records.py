@@ -1,18 +1,24 @@
-"""Limits the TLS records of a peer that contain no data.
+"""Limits the TLS records of a peer that are processed, and those that contain no data.
 
 OpenSSL processes all KeyUpdate messages (RFC 8446, section 4.6.3) and handshakes of TLS 1.2 that
-have been received when it reads. 64 KB of them take 80 ms, and libuv reads up to 32 times before it
-serves other connections. Set `sslobject_class` of an SSLContext to `LimitedTls`.
+have been received when it reads. 64 KB of them take 80 ms, records of one byte 10 ms, and libuv
+reads up to 32 times before it serves other connections.
+
+Set `sslobject_class` of an SSLContext to `LimitedTls`, and call `take_turns`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 #: Maximum number of records without data in a handshake, and of those after it.
 _RECORDS_MAX = 64
+
+#: Number of records that are processed before other connections are served.
+_TURN_RECORDS = 128
 
 #: Size of the header of a record, which ends with the length of the record in two bytes.
 _HEADER_BYTES = 5
@@ -31,6 +37,9 @@ class LimitedTls(ssl.SSLObject):
     #: Bytes of the current record that have not been received.
     _left = 0
     _without_data = 0
+    #: Records since others were served, if further ones wait.
+    _turn = 0
+    transport: asyncio.ReadTransport | None = None
 
     @classmethod
     def _create(cls, incoming: ssl.MemoryBIO, *arguments: Any, **options: Any) -> LimitedTls:
@@ -44,6 +53,8 @@ class LimitedTls(ssl.SSLObject):
         self._without_data = 0
 
     def read(self, *arguments: Any) -> Any:
+        if self._turn >= _TURN_RECORDS and self.transport is not None:
+            raise ssl.SSLWantReadError
         return self._receive(super().read, *arguments)
 
     def unwrap(self) -> None:
@@ -74,4 +85,31 @@ class LimitedTls(ssl.SSLObject):
         received = incoming.read(self._left)
         self._left -= len(received)
         self._records.write(part + received)
+        self._turn = self._turn + 1 if self._incoming.pending else 0
+        if self._turn == _TURN_RECORDS:
+            asyncio.get_running_loop().call_soon(self._next_turn)
         return not self._left
+
+    def _next_turn(self) -> None:
+        self._turn, transport = 0, self.transport
+        if transport is not None and transport.is_reading():
+            transport.pause_reading()
+            transport.resume_reading()  # schedules a read
+
+
+def take_turns(transport: asyncio.BaseTransport) -> None:
+    """Lets other connections be served between the records of a connection. Call `end_turns` when
+    it is lost.
+    """
+    tls = transport.get_extra_info("ssl_object")
+    if isinstance(tls, LimitedTls):
+        tls.transport = cast("asyncio.Transport", transport)
+        # No end of the connection is read before the records that wait.
+        cast("Any", transport).set_read_buffer_limits(1)
+
+
+def end_turns(transport: asyncio.BaseTransport) -> None:
+    """Removes the reference to the connection, so that it is freed without garbage collection."""
+    tls = transport.get_extra_info("ssl_object")
+    if isinstance(tls, LimitedTls):
+        tls.transport = None

@@ -37,6 +37,7 @@ from gatehouse.platform.http.exchange import (
 )
 from gatehouse.platform.http.transport import ClientTransport
 from gatehouse.platform.settings import BYTES_PER_S_MIN
+from gatehouse.platform.tls_records import end_turns, take_turns
 
 #: After an error response, the rest of the request is read and discarded, up to this time and size.
 #: Closing the connection immediately would reset it, and the client could lose the response (RFC
@@ -145,6 +146,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.worker.protocols.add(self)
+        take_turns(transport)
         peer, name = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         if isinstance(peer, tuple):
             self._peer = str(parse_address(peer[0]) or peer[0])
@@ -163,6 +165,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.worker.protocols.discard(self)
+        end_turns(self.transport.transport)
         self.worker.close(self._peer)
         self._end_body()
         self._cancel_timers()

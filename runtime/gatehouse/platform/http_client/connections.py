@@ -22,7 +22,7 @@ import httptools
 from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http.request_head import CHUNK_FRAMING_BYTES, LENGTH_DIGITS_MAX
-from gatehouse.platform.tls_records import LimitedTls
+from gatehouse.platform.tls_records import LimitedTls, end_turns, take_turns
 
 CONNECT_TIMEOUT_S = 3.0
 
@@ -230,6 +230,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        take_turns(transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer[:_SMALL_READ_BYTES] if self._is_fragmented else self._buffer
@@ -281,6 +282,8 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._transport is not None:
+            end_turns(self._transport)
         self._transport = None
         self._cancel_timer()
         if self._in_use and not self._complete:

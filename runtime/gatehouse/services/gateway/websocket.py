@@ -28,6 +28,7 @@ from gatehouse.core.verification import Code, VerificationRequest
 from gatehouse.platform.http.websocket import CloseCode, FrameChecker, FrameError, close_frame
 from gatehouse.platform.observability import WebSocketUse
 from gatehouse.platform.settings import BYTES_PER_S_MIN
+from gatehouse.platform.tls_records import end_turns
 
 #: Interval at which open WebSockets are checked for expired keys and outdated key state.
 CHECK_S = 1.0
@@ -102,9 +103,10 @@ class _Side(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
-        self._transport = (
-            None  # so that the objects of the connection are freed without garbage collection
-        )
+        # The objects of the connection are freed without garbage collection.
+        if self._transport is not None:
+            end_turns(self._transport)
+            self._transport = None
         if self._timer is not None:
             self._timer.cancel()
         self._relay.queue.remove(self)

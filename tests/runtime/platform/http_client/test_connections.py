@@ -800,6 +800,27 @@ async def test_tls_records_without_data_are_bounded(
     assert self_signed_context().sslobject_class is tls_records.LimitedTls
 
 
+@pytest.mark.bound("platform.tls_records:_TURN_RECORDS")
+async def test_others_are_served_between_tls_records(
+    clients: UpstreamClients, certificate: ssl.SSLContext
+) -> None:
+    core, sizes = Core(b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n"), []
+
+    async def after(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2000):
+            writer.write(b"x")
+
+    core.after = after
+    async with (
+        listening(core, certificate),
+        asyncio.timeout(PATIENCE_S),
+        clients.send(f"https://core.test:{core.port}", request()) as response,
+    ):
+        while part := await response.read():
+            sizes.append(len(part))
+    assert (sum(sizes), max(sizes) <= 512) == (2000, True)
+
+
 class Upgraded(asyncio.Protocol):
     """Records what a connection receives after an upgrade."""
 
