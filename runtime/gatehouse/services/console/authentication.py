@@ -81,12 +81,6 @@ class Lockout:
         remaining = started + WINDOW_S - self.clock.now()
         return math.ceil(remaining) if count >= FAILURES_MAX and remaining > 0 else 0
 
-    def check(self, address: str, principal: str, message: str) -> None:
-        """Raise RateLimited while the client is locked out."""
-        wait_s = self.wait_s(address, principal)
-        if wait_s:
-            raise RateLimited(message, retry_after_s=wait_s)
-
     def failed(self, address: str, principal: str) -> None:
         pair, now = (network_of(address), principal), self.clock.now()
         started, count = self._failures.pop(pair, (now, 0))
@@ -138,10 +132,12 @@ class Authenticator:
             return await self._from_session(request, cookie)
         token = _bearer(request)  # a request without a credential is no guess
         address, principal = request.client, self._claimed_principal(request)
-        message = (
-            "Too many failed authentications from this IP address. Wait, then check the credential."
-        )
-        self.lockout.check(address, principal, message)
+        if wait_s := self.lockout.wait_s(address, principal):
+            raise RateLimited(
+                "Too many failed authentications from this IP address. Wait, then check the "
+                "credential.",
+                retry_after_s=wait_s,
+            )
         try:
             is_code = codes and token.startswith(self.sessions.code_prefix)
             caller = await (

@@ -46,9 +46,9 @@ _NO_PROXIES = ClientAddresses(())
 FUNCTION_S = 8.0
 
 
-def build(settings: SharingSettings, *, scraped: bool = True) -> Application:
-    """Build the sharing service. `scraped`: the service exposes /metrics to a scraper in its
-    network.
+def build(settings: SharingSettings) -> Application:
+    """Build the sharing service: a Lambda function, unless the settings are those of a
+    container.
     """
     backend = Backend.from_settings(settings, Clock())
     is_function = not isinstance(settings, Settings)
@@ -65,7 +65,6 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> Application:
         start=partial(start_tracing, settings, observer),
         observer=observer,
         https=settings.sharing_url.startswith("https://"),
-        scraped=scraped,
         backend=backend,
         is_function=is_function,
         # A Lambda function has no trusted proxies, because the client address is the `sourceIp`
@@ -114,7 +113,6 @@ def create(
     start: Start | None = None,
     observer: Observer,
     https: bool,
-    scraped: bool = True,
     is_function: bool = False,
     backend: Backend | None = None,
     addresses: ClientAddresses = _NO_PROXIES,
@@ -123,15 +121,15 @@ def create(
 
     start: see `Application`.
     https: the public URL uses https, so HSTS and Secure cookies are sent.
-    scraped: the application serves /metrics.
-    is_function: the application is a Lambda function.
+    is_function: the application is a Lambda function, which does not serve /metrics.
     backend: None if the table, the bucket or the key is not configured, in which case no link
         exists.
     addresses: determines the client address behind trusted proxies.
     """
     probes = [] if backend is None else [backend.table]
     services: dict[Any, object] = {ServiceHealth: ServiceHealth(probes)}
-    endpoints: Iterable[Endpoint] = (*health.ENDPOINTS, *((health.METRICS,) if scraped else ()))
+    metrics = () if is_function else (health.METRICS,)
+    endpoints: Iterable[Endpoint] = (*health.ENDPOINTS, *metrics)
     if backend is not None:
         forms, links = FormProtection(https=https), LinkService(backend)
         submitters = Submitters(SubmissionService(backend), forms)

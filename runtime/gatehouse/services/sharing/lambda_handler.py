@@ -10,4 +10,4 @@ from gatehouse.platform import settings as configuration
 from gatehouse.services.sharing import app as sharing
 from gatehouse.services.sharing.lambda_adapter import lambda_handler
 
-handler = lambda_handler(sharing.build(configuration.load_sharing(), scraped=False))
+handler = lambda_handler(sharing.build(configuration.load_sharing()))

@@ -155,7 +155,7 @@ def _function(settings: SharingSettings, rounds: Rounds, barrier: Barrier, resul
             msgspec.json.Decoder(model)
     instances: SimpleQueue[Any] = SimpleQueue()
     for _ in range(_INSTANCES):
-        instances.put(lambda_handler(sharing_app.build(settings, scraped=False)))
+        instances.put(lambda_handler(sharing_app.build(settings)))
 
     def send(message: Message) -> str:
         handler = instances.get()

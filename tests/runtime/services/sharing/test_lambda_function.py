@@ -128,7 +128,7 @@ async def test_spans_of_the_function_belong_to_the_trace_of_lambda(
         daemon.bind(("127.0.0.1", 0))
         daemon.settimeout(20)
         monkeypatch.setenv(DAEMON_VARIABLE, f"127.0.0.1:{daemon.getsockname()[1]}")
-        handler = lambda_handler(sharing_app.build(load_sharing(ENVIRON), scraped=False))
+        handler = lambda_handler(sharing_app.build(load_sharing(ENVIRON)))
         for sampled, path in (("0", "/"), ("1", "/v1/unknown")):
             monkeypatch.setenv(
                 TRACE_VARIABLE,

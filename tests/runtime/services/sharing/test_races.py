@@ -15,7 +15,6 @@ from gatehouse.core.errors import BadRequest, PreconditionFailed
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.schemas import UpdateSecret
 from gatehouse.features.sharing.service import NewItem
-from gatehouse.services.sharing import app as sharing_app
 
 from tests.runtime.features.sharing.services import ACTOR, TEXT, Sharing, settings
 from tests.runtime.features.sharing.test_submissions import request
@@ -79,15 +78,14 @@ async def test_clients_of_all_routes_get_and_submit_content_as_often_as_allowed(
         assert (await sharing.text(await sharing.open(link_token))).startswith(CANARY.encode())
 
 
-def test_every_route_is_in_the_race_or_returns_no_content(aws: str) -> None:
-    app: Any = sharing_app.build(settings(aws))
-    assert app.routes.templates == {*OPENING, *WITHOUT_CONTENT}
+def test_every_route_is_in_the_race_or_returns_no_content(sharing: Sharing) -> None:
+    assert sharing.app().routes.templates == {*OPENING, *WITHOUT_CONTENT}
 
 
 @pytest.mark.parametrize("route", WITHOUT_CONTENT)
-async def test_other_routes_return_no_content(sharing: Sharing, aws: str, route: str) -> None:
+async def test_other_routes_return_no_content(sharing: Sharing, route: str) -> None:
     secret, [token] = await sharing.create(CANARY.encode())
-    app = sharing_app.build(settings(aws))
+    app = sharing.app()
     path = route.format(link=token.path, request=token.path)
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
         for make in OPENING.values():
