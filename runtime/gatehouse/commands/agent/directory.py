@@ -34,7 +34,7 @@ _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 #: name.
 _MAX_NORMALIZATION_ENTRIES = 10_000
 #: Maximum number of names that are read, and of levels that are opened, for a listing. This many
-#: take about 0.3 s and 5 MB of memory, also if they are symbolic links or long chains.
+#: take about 0.3 s and 5 MB of memory.
 STEPS_MAX = 50_000
 
 

@@ -60,7 +60,7 @@ class Failure(StrEnum):
 
     RESTART = "restart"  # started in another browser, already completed, or too old
     DENIED = "denied"  # the user or the identity provider denied the sign-in
-    UNAVAILABLE = "unavailable"  # the identity provider or the database is unavailable
+    UNAVAILABLE = "unavailable"  # the identity provider or the console is unavailable
     CONFIGURATION = "configuration"  # the identity provider rejects the client
     RESPONSE = "response"  # the response is invalid, or the identity provider rejects the code
     NO_ROLE = "no_role"  # no role is mapped to the user
@@ -68,7 +68,6 @@ class Failure(StrEnum):
         "not_recent"  # the identity provider did not authenticate the user again for a step-up
     )
     OTHER_USER = "other_user"  # another user completed the step-up
-    BUSY = "busy"  # other sign-ins of the network are in progress
 
 
 class SignInFailed(Exception):

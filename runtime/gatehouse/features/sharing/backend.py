@@ -33,8 +33,8 @@ _DELETED = frozenset({"NoSuchKey", "NoSuchVersion"})
 _MEDIA_TYPE = "application/octet-stream"
 _MINUTE_S = 60.0
 #: Maximum number of concurrent computations of keys with a passphrase, which use 64 MiB of memory
-#: each (one of an owner), and of contents that are read, which use up to 20 MB each, of all owners
-#: and of one owner, and maximum wait of others.
+#: each, and of contents that are read, of all and of one owner, which use up to 20 MB each, and
+#: maximum wait of others.
 ARGON2_PARALLEL = 2
 READS_PARALLEL, OWNER_READS_MAX = 4, 2
 SLOT_TIMEOUT_S = 10.0

@@ -59,18 +59,15 @@ from gatehouse.services.console.web import WebFiles
 _STORED_HEADERS = (b"etag", b"location")
 
 
-#: Maximum number of requests of a caller, and of sign-ins of a network, that are processed at the
-#: same time, which is less than the number of connections to the database. Further requests wait
-#: for up to WAIT_S.
+#: Maximum number of requests of a caller, or of sign-ins of a network, at the same time, which is
+#: less than the number of connections to the database. Further requests wait for up to WAIT_S.
 REQUESTS_MAX = 3
 WAIT_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConsolePipeline(Pipeline):
-    """Processes the requests of a console. turns: of the callers and networks whose requests are
-    processed.
-    """
+    """Processes the requests of a console. turns: of callers and networks with requests."""
 
     authenticator: Authenticator
     denied: DeniedAttempts

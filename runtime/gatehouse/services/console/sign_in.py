@@ -140,7 +140,6 @@ def _failure(request: Request, exc: SignInFailed | GatehouseError) -> Response:
     detail.
     """
     failure = exc.failure if isinstance(exc, SignInFailed) else Failure.UNAVAILABLE
-    failure = Failure.BUSY if isinstance(exc, TooManyRequests) else failure
     request.code, request.detail = f"sign_in_{failure}", exc.detail
     return _redirect(
         request, f"{PAGE}?{urlencode({'failure': failure, 'request': request.request_id})}"

@@ -47,9 +47,7 @@ FUNCTION_S = 8.0
 
 
 def build(settings: SharingSettings) -> Application:
-    """Build the sharing service: a Lambda function, unless the settings are those of a
-    container.
-    """
+    """Build the sharing service: a Lambda function, except with the settings of a container."""
     backend = Backend.from_settings(settings, Clock())
     is_function = not isinstance(settings, Settings)
     observer = Observer(
@@ -85,9 +83,7 @@ class _SharingPipeline(Pipeline):
         return self.bounded(super().handler(endpoint))
 
     def bounded(self, handler: Handler) -> Handler:
-        """The handler, which responds in a Lambda function before the function ends. A request
-        that is repeated has the same effect once.
-        """
+        """The handler, which responds in a Lambda function before the function ends."""
 
         async def respond(request: Request) -> Any:
             running = asyncio.ensure_future(handler(request))

@@ -77,7 +77,6 @@ export const en = {
   'signInFailure.no_role': 'Your account has no role. Ask an administrator to assign a role to one of your groups, then sign in again.',
   'signInFailure.not_recent': 'The identity provider did not confirm a new sign-in. Ask an administrator to include the claim auth_time in ID tokens.',
   'signInFailure.other_user': 'You signed in with another account. Repeat the action and use the account of the current session.',
-  'signInFailure.busy': 'Too many sign-ins from your network are in progress. Wait a moment, then sign in again.',
   'signIn.link': 'You opened a sign-in link, which can be used once. Continue only if you created the link.',
   'signIn.expired': 'The session has ended. Sign in again to continue on this page.',
   'signIn.help': 'The credential is sent once. The browser then keeps a session cookie that scripts cannot read.',

@@ -172,13 +172,11 @@ def test_links_and_chains_of_a_listing_are_bounded(
 ) -> None:
     monkeypatch.setattr(directory, "STEPS_MAX", 100)
     assert not Directory(root).listing((), max_entries=1000).truncated
-    for number in range(100):
+    for number in range(101):
         (root / "empty" / f"link{number}").symlink_to("x")
-    listing = Directory(root).listing((), max_entries=1000)
-    assert (listing.truncated, listing.omitted < 100) == (True, True)
     root.joinpath("chain", *["d"] * 20).mkdir(parents=True)
-    chain = Directory(root).listing(("chain",), max_entries=1000)
-    assert (chain.truncated, len(chain.entries) < 20) == (True, True)
+    for name in ("empty", "chain"):
+        assert Directory(root).listing((name,), max_entries=1000).truncated
 
 
 def test_listing_is_truncated_at_the_depth_bound(root: Path) -> None:

@@ -86,8 +86,8 @@ async def test_registrations_of_one_key_leave_connections_to_others(
     [
         (
             "import000001",
-            "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
-            "pepper_generation, expires_at) VALUES ('docs', 'b', '', 'test', 'b', $1, 1, now())",
+            "INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, "
+            "expires_at) VALUES ('docs', '', 'test', 'b', $1, 1, now())",
         ),
         ("import000002", "UPDATE api_key SET state = 'disabled' WHERE id = $1"),
     ],
@@ -97,14 +97,14 @@ async def test_import_waits_for_registrations_and_changes_of_keys(
 ) -> None:
     await module_pool.execute("DELETE FROM core")
     await rows.add_key(key_id)
-    keys = KeyRepository(module_pool, staleness_s=3)
+    imports = ImportRepository(module_pool, KeyRepository(module_pool, staleness_s=3))
     event = Actor("system", "a").event(AuditAction.CORE_IMPORT, target_id="a", at=NOW, details={})
     record = msgspec.structs.replace(
         instance(IMPORTED_INSTANCE), registered_by=KeyId(key_id), expires_at=NOW + 60
     )
     async with module_pool.transaction() as connection, asyncio.timeout(60):
         await connection.execute(change, key_id)
-        write = asyncio.create_task(ImportRepository(module_pool, keys).write([record], event, {}))
+        write = asyncio.create_task(imports.write([record], event, {}))
         while not await lock_waits(module_pool):
             await asyncio.sleep(0.001)
     assert await write == 0

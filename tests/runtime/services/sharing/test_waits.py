@@ -384,4 +384,4 @@ async def test_contents_that_are_read_wait_for_memory(
     owned = Counter(owners[ids.index(key.split("/")[1])] for key in started)
     assert owned == {"key:0": backend.OWNER_READS_MAX, "key:1": backend.OWNER_READS_MAX}
     complete.set()
-    assert len(await asyncio.gather(*reading, return_exceptions=True)) == len(opened)
+    await asyncio.gather(*reading, return_exceptions=True)
