@@ -85,7 +85,7 @@ class LimitedTls(ssl.SSLObject):
         received = incoming.read(self._left)
         self._left -= len(received)
         self._records.write(part + received)
-        self._turn = self._turn + 1 if self._incoming.pending else 0
+        self._turn = self._turn + 1 if incoming.pending else 0
         if self._turn == _TURN_RECORDS:
             asyncio.get_running_loop().call_soon(self._next_turn)
         return not self._left
