@@ -68,12 +68,14 @@ def _health(pool: Pool) -> Awaitable[Any]:
 )
 async def test_write_that_waits_for_a_lock_is_unavailable(
     database: Database,
+    rows: Rows,
     monkeypatch: pytest.MonkeyPatch,
     write: Write,
     module: Any,
     bound: str,
     table: str,
 ) -> None:
+    await rows.add_key(KEY)
     monkeypatch.setattr(module, bound, 0.2)
     async with (
         opened(replace(database.app, statement_s=600)) as pool,
