@@ -75,7 +75,8 @@ class Rows:
         await self.pool.execute(
             "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "
             "scopes, cores, limits, created_at, created_by, revoked_at) VALUES ($1, $2, 1, 'test', "
-            "$3, 'n', 'o', '{cores:register}', '{}', $4, now(), 'test', $5::timestamptz)",
+            "$3, 'n', 'o', '{cores:register}', '{}', $4, now(), 'test', $5::timestamptz) "
+            "ON CONFLICT DO NOTHING",
             key_id,
             bytes(32),
             state,

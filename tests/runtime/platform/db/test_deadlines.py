@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
@@ -38,7 +39,8 @@ def _self_revocation(pool: Pool) -> Awaitable[Any]:
 
 
 def _registration(pool: Pool) -> Awaitable[Any]:
-    return CoreRegistry(pool).register(instance("a"), now=0.0, event=EVENT)
+    record = msgspec.structs.replace(instance("a"), registered_by=KEY)
+    return CoreRegistry(pool).register(record, now=0.0, event=EVENT)
 
 
 def _drain(pool: Pool) -> Awaitable[Any]:
