@@ -15,9 +15,9 @@ from gatehouse_policies.engine.requirements import (
     is_at_most,
     is_exactly,
     is_not_false,
-    is_not_set,
     is_not_true,
     is_true,
+    satisfies,
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
@@ -34,7 +34,6 @@ _EBS = "https://docs.aws.amazon.com/ebs/latest/userguide"
 _INSTANCES = aws("ec2.Instance", "ec2.SpotInstanceRequest")
 _LAUNCHERS = _INSTANCES + aws("ec2.LaunchTemplate", "ec2.LaunchConfiguration")
 _COPIES = aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy")
-_DEVICES = ("rootBlockDevice", "blockDeviceMappings")
 _FLEETS = aws("ec2.SpotFleetRequest")
 _ADDRESSES = aws("ec2.Eip", "ec2.EipAssociation")
 _USER_DATA_BYTES_MAX = 1 << 20
@@ -46,17 +45,16 @@ def _sets(prop: str, requirement: Requirement) -> Requirement:
     """
 
     def check(launcher: Resource, stack: Stack) -> CheckResults:
-        if not _is_inherited(launcher, stack, prop, prop):
+        inherited = any(template.props.has(prop) for template in _templates(launcher, stack))
+        if launcher.props.has(prop) or not inherited:
             yield from requirement.check(launcher, stack)
 
     return Requirement(check, requirement.remedy)
 
 
-def _is_inherited(launcher: Resource, stack: Stack, prop: str, template_prop: str) -> bool:
-    """True if a launch template in the program sets the property, and the launcher does not."""
-    templates = stack.referenced_by(launcher, "launchTemplate", aws("ec2.LaunchTemplate"))
-    is_set = any(template.props.has(template_prop) for template in templates)
-    return is_set and not launcher.props.has(prop)
+def _templates(launcher: Resource, stack: Stack) -> list[Resource]:
+    """The launch templates in the program that an instance uses."""
+    return stack.referenced_by(launcher, "launchTemplate", aws("ec2.LaunchTemplate"))
 
 
 metadata_requires_tokens = stack_rule(
@@ -103,8 +101,7 @@ metadata_hop_limit_is_one = resource_rule(
 def volumes_are_encrypted(holder: Resource, stack: Stack) -> CheckResults:
     defaults = stack.of_type(aws("ebs.EncryptionByDefault"))
     by_default = any(setting.props.flag("enabled", True) for setting in defaults)
-    devices = [] if _is_inherited(holder, stack, *_DEVICES) else _devices(holder)
-    for device in devices:
+    for device in _devices(holder, stack):
         # A volume that is created from a snapshot has the encryption of the snapshot.
         if not device.flag("encrypted", by_default) and not (
             device.path and device.has("snapshotId")
@@ -114,7 +111,7 @@ def volumes_are_encrypted(holder: Resource, stack: Stack) -> CheckResults:
         yield Violation("kmsKeyId is not set to a customer managed key", "set kmsKeyId")
 
 
-def _devices(holder: Resource) -> Iterator[Properties]:
+def _devices(holder: Resource, stack: Stack) -> Iterator[Properties]:
     """The properties of the volumes that the resource creates."""
     props = holder.props
     if holder.type in _COPIES:
@@ -125,10 +122,24 @@ def _devices(holder: Resource) -> Iterator[Properties]:
                 yield mapping.block("ebs")
     else:
         for launch in _launches(holder):
-            if holder.type not in aws("ec2.Ami"):
+            if holder.type not in aws("ec2.Ami") and not _inherits_root_device(holder, stack):
                 root = "rootBlockDevices" if holder.type in _FLEETS else "rootBlockDevice"
                 yield launch.block(root)
             yield from launch.blocks("ebsBlockDevices")
+
+
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/device_naming.html
+_ROOT_DEVICES = frozenset({"/dev/sda1", "/dev/xvda"})
+
+
+def _inherits_root_device(instance: Resource, stack: Stack) -> bool:
+    """True if a launch template in the program, which is evaluated, sets the root volume."""
+    names = {
+        mapping.known_text("deviceName")
+        for template in _templates(instance, stack)
+        for mapping in template.props.blocks("blockDeviceMappings")
+    }
+    return not instance.props.has("rootBlockDevice") and not names.isdisjoint(_ROOT_DEVICES)
 
 
 def _launches(holder: Resource) -> list[Properties]:
@@ -150,9 +161,17 @@ instance_has_no_public_address = resource_rule(
     is_not_true("networkInterfaces[].associatePublicIpAddress"),
     is_not_true("launchSpecifications[].associatePublicIpAddress"),
     # The address of a NAT gateway or load balancer is set on the gateway or load balancer.
-    for_types(
-        _ADDRESSES,
-        *map(is_not_set, ("instance", "instanceId", "networkInterface", "networkInterfaceId")),
+    *(
+        for_types(
+            _ADDRESSES,
+            satisfies(
+                name,
+                lambda block, key: not block.has(key),
+                "has a public IP address",
+                f"remove {name}, and use a load balancer or a NAT gateway",
+            ),
+        )
+        for name in ("instance", "instanceId", "networkInterface", "networkInterfaceId")
     ),
 )
 
