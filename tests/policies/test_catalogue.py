@@ -83,22 +83,31 @@ def test_every_property_of_iam_that_names_users_has_a_rule() -> None:
 
 # Policies that grant no access to other accounts, or have rules of their own.
 OTHER_POLICIES = re.compile(
-    "aws:(acmpca/permission|apigateway/|cloudwatch/log(Account|DataProtection|Index)Policy|"
+    "aws:(apigateway/|cloudwatch/log(Account|DataProtection|Index)Policy|"
     "ec2/vpcEndpoint|ecr/lifecycle|eks/|iam/|iot/|networkmanager/|opensearch/serverless|"
     "resiliencehub/|ses/receipt|sns/data|transfer/|verifiedaccess/).*"
 )
 
 
-def test_every_resource_policy_of_pulumi_aws_has_a_rule_on_foreign_accounts() -> None:
-    names = "policy|policy_document|(resource|access|delivery_destination)_policy|access_policies"
-    inputs = rf"^ {{17}}({names}): pulumi\.Input"
+def types_with(inputs: str) -> set[str]:
+    """The resource types of pulumi-aws with an input that matches the pattern."""
     files = (file.read_text() for file in Path(pulumi_aws.__file__).parent.glob("*/[a-z]*.py"))
-    tokens = {
+    return {
         token
         for text in files
-        if re.search(inputs, text, re.MULTILINE)
+        if re.search(rf"^ {{17}}({inputs}): pulumi", text.partition("\nclass _")[0], re.MULTILINE)
         for token in re.findall(r"'(aws:\w+/\w+:\w+)',\n\s+resource_name", text)
     }
+
+
+def test_every_publicly_accessible_type_of_pulumi_aws_has_a_rule() -> None:
+    rules = [catalogue.rule(id) for id in ("GH-RDS-001", "GH-RS-003", "GH-VPC-013")]
+    assert {type_ for rule in rules for type_ in rule.types} == types_with("publicly_accessible")
+
+
+def test_every_resource_policy_of_pulumi_aws_has_a_rule_on_foreign_accounts() -> None:
+    names = "policy|policy_document|(resource|access|delivery_destination)_policy|access_policies"
+    tokens = types_with(names)
     evaluated = {type_ for rule in RULES if "accounts" in rule.lists for type_ in rule.types}
     assert {token for token in tokens - evaluated if not OTHER_POLICIES.fullmatch(token)} == set()
     paths = {**RESOURCE_POLICIES, **PRINCIPALS}.items()

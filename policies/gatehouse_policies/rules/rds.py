@@ -34,10 +34,11 @@ _database_stack_rule = partial(stack_rule, types=_DATABASES)
 _instance_rule = partial(resource_rule, types=aws("rds.Instance", "rds.ClusterInstance"))
 
 
-database_is_not_public = _instance_rule(
+database_is_not_public = resource_rule(
     "GH-RDS-001",
-    title="RDS instances are not publicly accessible",
+    title="RDS databases are not publicly accessible",
     severity=Severity.CRITICAL,
+    types=aws("rds.Instance", "rds.ClusterInstance", "rds.Cluster", "rds.ShardGroup"),
     exemptible=False,
     upstream="RDS.2 3.2.3 CKV_AWS_17",
     url=f"{_GUIDE}/USER_VPC.WorkingWithRDSInstanceinaVPC.html#USER_VPC.Hiding",

@@ -12,6 +12,7 @@ from gatehouse_policies.engine.requirements import (
     is_not,
     is_not_false,
     is_not_true,
+    is_set,
     is_true,
     satisfies,
     sets_no_password,
@@ -26,6 +27,7 @@ from gatehouse_policies.engine.rule import (
 )
 
 _GUIDE = "https://docs.aws.amazon.com/redshift/latest/mgmt"
+_WORKGROUPS = aws("redshiftserverless.Workgroup")
 _cluster_rule = partial(resource_rule, types=aws("redshift.Cluster"))
 
 
@@ -64,15 +66,17 @@ namespace_uses_customer_key = resource_rule(
 ).requires(is_customer_key("kmsKeyId"))
 
 
-cluster_is_private = _cluster_rule(
+cluster_is_private = resource_rule(
     "GH-RS-003",
-    title="Redshift clusters are private and use enhanced VPC routing",
+    title="Redshift clusters and workgroups are private and use enhanced VPC routing",
     severity=Severity.HIGH,
+    types=aws("redshift.Cluster") + _WORKGROUPS,
     upstream="Redshift.1 Redshift.7 CKV_AWS_87 CKV_AWS_154 CKV_AWS_321 CKV_AWS_391 RS2 RS8",
     url=f"{_GUIDE}/managing-clusters-vpc.html",
 ).requires(
     is_not_true("publiclyAccessible"),
-    _names_own_group("clusterSubnetGroupName"),
+    for_types(aws("redshift.Cluster"), _names_own_group("clusterSubnetGroupName")),
+    for_types(_WORKGROUPS, is_set("subnetIds")),
     is_true("enhancedVpcRouting"),
 )
 
@@ -90,20 +94,24 @@ audit_logging_is_enabled = stack_rule(
 
 def _secure_parameters(group: Resource, _stack: Stack) -> CheckResults:
     parameters = group.props.name_values("parameters")
-    for name in ("require_ssl", "enable_user_activity_logging"):
+    for block in group.props.blocks("configParameters"):
+        parameters[block.text("parameterKey")] = block.text("parameterValue")
+    # A namespace logs user activity (logExports).
+    names = ("require_ssl", "enable_user_activity_logging")[: 1 if group.type in _WORKGROUPS else 2]
+    for name in names:
         if parameters.get(name, "").lower() != "true":
             yield f"the parameter {name} is not true"
 
 
 parameters_are_secure = resource_rule(
     "GH-RS-005",
-    title="Redshift clusters have a parameter group that requires TLS and logs user activity",
-    types=aws("redshift.ParameterGroup", "redshift.Cluster"),
+    title="Parameters of Redshift clusters and workgroups require TLS and log user activity",
+    types=aws("redshift.ParameterGroup", "redshift.Cluster") + _WORKGROUPS,
     upstream="Redshift.2 CKV_AWS_105 RS1 RS11",
     url=f"{_GUIDE}/connecting-ssl-support.html",
 ).requires(
     for_types(
-        aws("redshift.ParameterGroup"),
+        aws("redshift.ParameterGroup") + _WORKGROUPS,
         Requirement(
             _secure_parameters,
             "set the parameters require_ssl and enable_user_activity_logging to true",

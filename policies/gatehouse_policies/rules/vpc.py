@@ -397,3 +397,22 @@ def vpc_public_access_is_blocked(vpc: Resource, stack: Stack) -> CheckResults:
         not balancer.props.flag("internal") for balancer in stack.of_type(aws("lb.LoadBalancer"))
     ) and not stack.of_type(aws("ec2.VpcBlockPublicAccessExclusion")):
         yield "no exclusion allows traffic to the load balancer"
+
+
+resource_is_not_public = resource_rule(
+    "GH-VPC-013",
+    title="Brokers, replication instances and other data stores are not publicly accessible",
+    severity=Severity.HIGH,
+    # The types with this property that GH-RDS-001 and GH-RS-003 do not evaluate.
+    types=aws(
+        "dms.InstanceProfile",
+        "dms.ReplicationInstance",
+        "lightsail.Database",
+        "m2.Environment",
+        "mq.Broker",
+        "neptune.ClusterInstance",
+        "timestreaminfluxdb.DbCluster",
+        "timestreaminfluxdb.DbInstance",
+    ),
+    url="https://docs.aws.amazon.com/securityhub/latest/userguide/dms-controls.html#dms-1",
+).requires(is_not_true("publiclyAccessible"))
