@@ -100,6 +100,10 @@ def types_with(inputs: str) -> set[str]:
     }
 
 
+def test_every_property_with_user_data_has_a_rule() -> None:
+    assert types_with(r"user_data\w*") <= set(catalogue.rule("GH-EC2-005").types)
+
+
 def test_every_publicly_accessible_type_of_pulumi_aws_has_a_rule() -> None:
     rules = [catalogue.rule(id) for id in ("GH-RDS-001", "GH-RS-003", "GH-VPC-013")]
     assert {type_ for rule in rules for type_ in rule.types} == types_with("publicly_accessible")

@@ -178,10 +178,10 @@ instance_has_no_public_address = resource_rule(
 
 @resource_rule(
     "GH-EC2-005",
-    title="User data of EC2 instances does not contain secrets",
+    title="User data of instances does not contain secrets",
     remedy="read the value from Secrets Manager when the instance starts",
     severity=Severity.CRITICAL,
-    types=_LAUNCHERS + _FLEETS,
+    types=_LAUNCHERS + _FLEETS + aws("imagebuilder.ImageRecipe", "lightsail.Instance"),
     upstream="CKV_AWS_46",
     url=f"{_GUIDE}/user-data.html",
 )
