@@ -231,16 +231,22 @@ detailed_monitoring_is_enabled = stack_rule(
 )
 
 
-termination_protection_is_enabled = resource_rule(
+@stack_rule(
     "GH-EC2-007",
     title="EC2 instances have termination protection enabled",
+    remedy="set disableApiTermination=True",
     severity=Severity.LOW,
     types=aws("ec2.Instance"),
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream="EC29",
     url=f"{_GUIDE}/Using_ChangingDisableAPITermination.html",
-).requires(is_true("disableApiTermination"))
+)
+def termination_protection_is_enabled(instance: Resource, stack: Stack) -> CheckResults:
+    own = instance.props.has("disableApiTermination")
+    holders = [instance] if own else _templates(instance, stack)
+    if not any(holder.props.flag("disableApiTermination") for holder in holders):
+        yield "disableApiTermination is not true"
 
 
 @resource_rule(
