@@ -119,13 +119,18 @@ recovery_window_is_sufficient = resource_rule(
 
 program_sets_no_secret_value = resource_rule(
     "GH-SM-006",
-    title="The program does not set secret values",
+    title="The program does not set secret values or key material",
     remedy=(
         "remove the value; let RDS manage the value, or create the value in the rotation "
-        "function of the secret"
+        "function of the secret; import key material with the API of KMS"
     ),
     severity=Severity.CRITICAL,
-    types=aws("secretsmanager.SecretVersion"),
+    types=aws("secretsmanager.SecretVersion", "kms.ExternalKey", "kms.ReplicaExternalKey"),
     exemptible=False,
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",
-).requires(is_not_set("secretString"), is_not_set("secretBinary"), is_not_set("secretStringWo"))
+).requires(
+    is_not_set("secretString"),
+    is_not_set("secretBinary"),
+    is_not_set("secretStringWo"),
+    is_not_set("keyMaterialBase64"),
+)
