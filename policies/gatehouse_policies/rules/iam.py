@@ -348,7 +348,7 @@ def service_access_has_source(holder: Resource) -> CheckResults:
                 )
 
 
-@resource_rule(
+@stack_rule(
     "GH-IAM-011",
     title="Resource policies and shares do not allow public or unknown cross-account access",
     remedy=(
@@ -361,12 +361,22 @@ def service_access_has_source(holder: Resource) -> CheckResults:
     upstream="2.21",
     url=f"{_GUIDE}/access_policies_identity-vs-resource.html",
 )
-def resource_is_not_shared(holder: Resource) -> CheckResults:
+def resource_is_not_shared(holder: Resource, stack: Stack) -> CheckResults:
     if holder.type in PRINCIPALS:
         yield from shared_principals(holder)
     elif holder.type in RESOURCE_POLICIES:
+        access = foreign_access if _is_limited_to_vpc(holder, stack) else public_or_foreign_access
         for document in own_documents(holder, RESOURCE_POLICIES[holder.type]):
-            yield from public_or_foreign_access(document, holder, "the resource policy")
+            yield from access(document, holder, "the resource policy")
     # Partners in the list `accounts` can be outside the organization.
     elif holder.props.flag("allowExternalPrincipals") and not holder.lists["accounts"]:
         yield "allowExternalPrincipals is true, so the share can leave the organization"
+
+
+def _is_limited_to_vpc(holder: Resource, stack: Stack) -> bool:
+    """True for the policy of an S3 access point that accepts requests from one VPC only.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-vpc.html
+    """
+    points = (holder, *stack.referenced_by(holder, "accessPointArn", aws("s3.AccessPoint")))
+    return any(point.props.has("vpcConfiguration") for point in points)
