@@ -92,12 +92,14 @@ OTHER_POLICIES = re.compile(
 def types_with(inputs: str) -> set[str]:
     """The resource types of pulumi-aws with an input that matches the pattern."""
     files = (file.read_text() for file in Path(pulumi_aws.__file__).parent.glob("*/[a-z]*.py"))
-    return {
+    tokens = {
         token
         for text in files
         if re.search(rf"^ {{17}}({inputs}): pulumi", text.partition("\nclass _")[0], re.MULTILINE)
         for token in re.findall(r"'(aws:\w+/\w+:\w+)',\n\s+resource_name", text)
     }
+    assert tokens
+    return tokens
 
 
 def test_every_property_with_user_data_has_a_rule() -> None:
