@@ -14,6 +14,11 @@ class Identity(msgspec.Struct, frozen=True):
     proven_at: float = 0.0  # Unix seconds of the last authentication at the issuer; 0: unknown
 
 
+INVALID_LINK = (
+    "The sign-in link is invalid: it has expired or was already used. Create another link."
+)
+
+
 class SignInLink(msgspec.Struct, frozen=True):
     """One-time sign-in link of an actor. Fields as in `Session`. `proven_at`: last authentication
     before the link was created.

@@ -7,7 +7,8 @@ from __future__ import annotations
 from gatehouse.core.actor import Session
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import to_datetime
-from gatehouse.features.identity.models import SignInLink
+from gatehouse.core.errors import Unauthorized
+from gatehouse.features.identity.models import INVALID_LINK, SignInLink
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Pool, row_count
 from gatehouse.platform.db.statements import Conditions, RowMapping, placeholders
@@ -47,12 +48,22 @@ class SessionRepository:
         self._pool = pool
 
     async def add(
-        self, session: Session, digest: bytes, *, keep: int, replaces: str | None, event: AuditEvent
+        self,
+        session: Session,
+        digest: bytes,
+        *,
+        keep: int,
+        replaces: str | None,
+        link: list[bytes],
+        event: AuditEvent,
     ) -> None:
-        """Add a session and delete the session `replaces`. Keeps only the newest `keep` sessions of
-        the actor.
+        """Add a session, and delete the session `replaces` and the sign-in link with a digest in
+        `link`. Keeps the newest `keep` sessions of the actor. Raises Unauthorized without the link.
         """
         async with self._pool.transaction() as connection:
+            used = "DELETE FROM sign_in_link WHERE digest = ANY ($1)"
+            if link and row_count(await connection.execute(used, link)) == 0:
+                raise Unauthorized(INVALID_LINK)
             if replaces is not None:
                 await connection.execute("DELETE FROM console_session WHERE id = $1", replaces)
             await connection.execute(_INSERT, *_SESSION.values(session), digest)
@@ -113,12 +124,10 @@ class SessionRepository:
             await connection.execute(_REPLACE_LINK, *_LINK.values(link), digest)
             await append(connection, event)
 
-    async def take_link(self, digests: list[bytes]) -> SignInLink | None:
-        """Delete and return the sign-in link with one of these digests, even if it has expired.
-        Only one caller receives it.
-        """
+    async def link(self, digests: list[bytes]) -> SignInLink | None:
+        """Return the sign-in link with one of these digests, even if it has expired."""
         row = await self._pool.fetchrow(
-            f"DELETE FROM sign_in_link WHERE digest = ANY ($1) RETURNING {_LINK.select}", digests
+            f"SELECT {_LINK.select} FROM sign_in_link WHERE digest = ANY ($1)", digests
         )
         return None if row is None else _LINK.read(row)
 

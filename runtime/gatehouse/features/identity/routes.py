@@ -42,6 +42,7 @@ async def sign_in(request: Request, sessions: Sessions) -> CurrentSession:
         proven_at=caller.proven_at,
         replaced_id=None if current is None else current.id,
         user_agent=request.header(b"user-agent"),
+        code=caller.code,
     )
     set_session_cookie(request, sessions, started)
     request.add_header(b"location", "/v1/sessions/current")

@@ -97,9 +97,10 @@ class Sessions:
         proven_at: float,
         replaced_id: str | None,
         user_agent: str,
+        code: str = "",
     ) -> StartedSession:
-        """Create a session and end the previous session of the browser, if there is one. Raises
-        Unavailable.
+        """Create a session and end the previous session of the browser, if there is one. `code`: of
+        the sign-in link that the session uses. Raises Unauthorized without the link, Unavailable.
         """
         now = self.clock.now()
         cookie = SESSION_PREFIX + base64url(self.random_bytes(_RANDOM_BYTES))
@@ -121,7 +122,10 @@ class Sessions:
             AuditAction.SESSION_BEGIN, target_id=session.id, at=now, details=dict(details)
         )
         digest = self.key.hmac(_stored(cookie))
-        await self.store.add(session, digest, keep=SESSIONS_MAX, replaces=replaced_id, event=event)
+        link = self._digests(_link_text(code)) if code else []
+        await self.store.add(
+            session, digest, keep=SESSIONS_MAX, replaces=replaced_id, link=link, event=event
+        )
         return StartedSession(session, cookie, self.csrf(cookie))
 
     async def find(self, cookie: str) -> Session | None:
@@ -161,11 +165,11 @@ class Sessions:
         await self.store.replace_link(link, self.key.hmac(_link_text(code)), event)
         return code, link.expires_at
 
-    async def redeem_link(self, code: str) -> SignInLink | None:
-        """Delete the sign-in link of a code. Return the link, or None if it does not exist or has
-        expired. Raises Unavailable.
+    async def link(self, code: str) -> SignInLink | None:
+        """Return the sign-in link of a code, or None if it does not exist or has expired. Raises
+        Unavailable.
         """
-        link = await self.store.take_link(self._digests(_link_text(code)))
+        link = await self.store.link(self._digests(_link_text(code)))
         return link if link is not None and self.clock.now() < link.expires_at else None
 
     def alive(self, session: Session, now: float) -> bool:

@@ -222,7 +222,7 @@ class KeyService:
         roles: frozenset[Role],
     ) -> Changed:
         """Changes fields of a key. `version`: the version that the caller read, or None for any
-        version. `roles`: see `transition`.
+        version.
 
         Raises PreconditionFailed if the key has changed since then, BadRequest if the expiry is not
         allowed, and the errors of `transition`.
@@ -248,7 +248,6 @@ class KeyService:
         roles: frozenset[Role],
     ) -> Changed:
         """Disables, enables, revokes, deletes or restores a key. See `lifecycle.IDEMPOTENT`.
-        `roles`: see `transition`.
 
         Raises Conflict if the restore window has ended, and the errors of `transition`.
         """
@@ -273,10 +272,9 @@ class KeyService:
         the old key expires.
 
         An earlier grace period ends immediately, so at most two keys in a family are valid at a
-        time.
-        `delivery`, `owner`: see `create`; `roles`: see `transition`. Raises Conflict if the key has
-        expired or has already been rotated, BadRequest if the new expiry is not allowed, and the
-        errors of `create` and `transition`.
+        time. `delivery`, `owner`: see `create`. Raises Conflict if the key has expired or has
+        already been rotated, BadRequest if the new expiry is not allowed, and the errors of
+        `create` and `transition`.
         """
         self._check_delivery(delivery)
         generation = await self.writable_generation()
@@ -320,10 +318,10 @@ class KeyService:
         """Removes all data of a deleted or revoked key except its ID, which stays reserved. Audit
         events remain. Idempotent.
 
-        `confirm` must repeat the ID. `roles`: see `transition`. The second value is True if the
-        rate-limit counters of the key family were removed, and False if another key in the family
-        uses the counters, or if Redis is unavailable and the counters expire later. Raises
-        BadRequest if `confirm` is not the ID, and the errors of `transition`.
+        `confirm` must repeat the ID. The second value is True if the rate-limit counters of the key
+        family were removed, and False if another key in the family uses the counters, or if Redis
+        is unavailable and the counters expire later. Raises BadRequest if `confirm` is not the ID,
+        and the errors of `transition`.
         """
         if confirm != key_id:
             problem = Problem(

@@ -33,19 +33,18 @@ _DELETED = frozenset({"NoSuchKey", "NoSuchVersion"})
 _MEDIA_TYPE = "application/octet-stream"
 _MINUTE_S = 60.0
 #: Maximum number of concurrent computations of keys with a passphrase, which use 64 MiB of memory
-#: each, and of contents that are read, of all and of one owner, which use up to 20 MB each, and
-#: maximum wait of others.
+#: each, and of contents that are read, which use up to 20 MB each, and maximum wait of others.
 ARGON2_PARALLEL = 2
-READS_PARALLEL, OWNER_READS_MAX = 4, 2
+READS_PARALLEL = 4
 SLOT_TIMEOUT_S = 10.0
 
 
 class Slots:
-    """Limits concurrent operations that use much memory. each: maximum number of a subject."""
+    """Limits concurrent operations that use much memory. A subject has at most half of them."""
 
-    def __init__(self, number: int, each: int = 1) -> None:
+    def __init__(self, number: int) -> None:
         self._slots = asyncio.Semaphore(number)
-        self._each = each
+        self._each = number // 2
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -85,7 +84,7 @@ class Backend:
     clock: Clock
     creates_per_minute: int = SHARING_CREATES_PER_MINUTE
     argon2: Slots = field(default_factory=lambda: Slots(ARGON2_PARALLEL))
-    reads: Slots = field(default_factory=lambda: Slots(READS_PARALLEL, OWNER_READS_MAX))
+    reads: Slots = field(default_factory=lambda: Slots(READS_PARALLEL))
 
     @classmethod
     def from_settings(cls, settings: SharingSettings, clock: Clock) -> Self | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import parse_qsl
 
@@ -54,6 +54,7 @@ class Caller:
     proven_at: Unix seconds of the last authentication.
     owner: label under which the caller owns secrets. A key and its rotations have the same label.
     session: browser session of the request. None if the request contains the credential.
+    code: of a sign-in link, with which the request starts a session.
     """
 
     actor: Actor
@@ -62,6 +63,7 @@ class Caller:
     proven_at: float
     owner: str
     session: Session | None = None
+    code: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

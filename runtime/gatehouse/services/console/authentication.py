@@ -37,7 +37,7 @@ from gatehouse.core.errors import (
 from gatehouse.core.keys import ADMIN_SCOPE, Key, KeyId
 from gatehouse.core.roles import Role, roles_of
 from gatehouse.core.verification import Charge, Code, VerificationRequest
-from gatehouse.features.identity.models import SignInLink
+from gatehouse.features.identity.models import INVALID_LINK, SignInLink
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.service import Sessions
 from gatehouse.features.keys.possession import KeyFinder
@@ -118,7 +118,7 @@ class Authenticator:
         and BadRequest if the request contains several Authorization headers.
 
         `codes`: the request starts a session. The credential may also be the code of a sign-in
-        link, which then stops working, and a browser must not send the request from another site.
+        link, and a browser must not send the request from another site.
 
         Failures are counted by address and claimed credential. Invalid cookies, codes and JWTs are
         not counted: cookies and codes have 256 random bits, a JWT is signed, and users of a network
@@ -195,14 +195,11 @@ class Authenticator:
         )
 
     async def _from_code(self, request: Request, token: str) -> Caller:
-        link = await self.sessions.redeem_link(token)
+        link = await self.sessions.link(token)
         caller = None if link is None else await self._holder(request, link)
         if caller is None:
-            raise Unauthorized(
-                "The sign-in link is invalid: it has expired or was already used. Create "
-                "another link."
-            )
-        return caller
+            raise Unauthorized(INVALID_LINK)
+        return replace(caller, code=token)
 
     async def _from_session(self, request: Request, cookie: str) -> Caller:
         self._check_site(request)

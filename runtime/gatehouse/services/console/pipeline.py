@@ -108,7 +108,8 @@ class ConsolePipeline(Pipeline):
                 raise
         reject_tokens(endpoint, {"query": request.query, "body": content})
         if await self.take_turn(request, request.authenticated.owner) or waits:
-            await self._authorize_again(endpoint, request)
+            # The credential, its roles or the target may have changed.
+            await self._authorize(endpoint, request)
         try:
             self._check_scopes(endpoint, request, content)
         except (Forbidden, Unauthorized) as exc:
@@ -150,14 +151,6 @@ class ConsolePipeline(Pipeline):
             raise TooManyRequests("Wait for the responses to your earlier requests.") from None
         request.at_end(turn.release)
         return waits
-
-    async def _authorize_again(self, endpoint: Endpoint, request: Request) -> None:
-        """Authorize a request that waited for its body or its turn: the credential, its roles or
-        the target may have changed. A code cannot be redeemed twice, and the session that it starts
-        has the rights of its credential.
-        """
-        if SIGN_IN_CODE not in endpoint.security:
-            await self._authorize(endpoint, request)
 
     async def _authorize(self, endpoint: Endpoint, request: Request) -> None:
         """Check the credential, the role and the target. Denials are recorded in the audit

@@ -80,7 +80,7 @@ class SignInPages:
         """Complete the sign-in, start a session and redirect to the `return_to` path.
 
         Failed sign-ins are recorded in the audit trail, unless the identity provider is
-        unavailable. They lock out nobody: other sites and others in the network can cause them.
+        unavailable. They lock out nobody, because others can cause them.
         """
         _set_transaction_cookie(request, "", 0)
         try:

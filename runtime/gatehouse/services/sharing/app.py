@@ -42,7 +42,7 @@ from gatehouse.services.tracing import start_function_tracing, start_tracing
 
 _NO_PROXIES = ClientAddresses(())
 
-#: Time in seconds in which a Lambda function responds. It ends after 10 s, without a page.
+#: Time in seconds in which a Lambda function responds. It ends after 10 s.
 FUNCTION_S = 8.0
 
 
@@ -89,7 +89,7 @@ class _SharingPipeline(Pipeline):
             running = asyncio.ensure_future(handler(request))
             await asyncio.wait({running}, timeout=FUNCTION_S)
             if not running.done():
-                running.cancel()  # without waiting for the end of a call to AWS
+                running.cancel()  # without waiting for its end
                 raise Unavailable(detail=f"no response within {FUNCTION_S:g} s")
             return running.result()
 

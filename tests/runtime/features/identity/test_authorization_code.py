@@ -443,16 +443,6 @@ async def test_unsuitable_metadata_is_rejected(
     assert raised.value.failure == Failure.UNAVAILABLE
 
 
-async def test_user_without_a_role_is_told_so(setup: Setup, visitor: Visitor) -> None:
-    sent = await visitor.start()
-    visitor.answer(sent, groups=["golf"])
-    assert failure(await visitor.return_from_provider(sent)) == Failure.NO_ROLE
-    audit = (
-        await setup.console.client.get("/v1/audit-events", params={"outcome": "denied"})
-    ).json()["events"]
-    assert audit[0]["details"]["reason"] == "sign_in_no_role"
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -577,6 +567,8 @@ async def test_failures_lock_out_nobody(setup: Setup, visitor: Visitor) -> None:
     for _ in range(FAILURES_MAX + 1):
         reply = await visitor.return_from_provider(await visitor.start())
         assert failure(reply) == Failure.RESPONSE
+    audit = await setup.console.client.get("/v1/audit-events", params={"outcome": "denied"})
+    assert audit.json()["events"][0]["details"]["reason"] == "sign_in_restart"
     visitor.answer(sent := await visitor.start())
     assert (await visitor.return_from_provider(sent)).headers["location"] == "/keys?owner=a"
 

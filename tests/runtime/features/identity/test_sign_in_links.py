@@ -1,6 +1,8 @@
 """One-time sign-in links: each starts one session with the credential that created the link."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 from gatehouse.core.token_scanner import RANDOM_CHARS
@@ -87,9 +89,16 @@ async def test_link_ends_with_its_credential(setup: Setup) -> None:
 
 
 async def test_sign_out_everywhere_ends_the_link(setup: Setup, browser: Browser) -> None:
-    code = await create_link(setup)
-    assert (await browser.send("DELETE", "/v1/sessions")).status_code == 200
-    assert (await setup.browser().sign_in(code)).status_code == 401
+    """Also while a sign-in waits for its body."""
+    headers = setup.console.as_(await create_link(setup))
+
+    async def body() -> AsyncIterator[bytes]:
+        assert (await browser.send("DELETE", "/v1/sessions")).status_code == 200
+        yield b""
+
+    sign_in = partial(setup.browser().client.post, "/v1/sessions", headers=headers)
+    assert (await sign_in(content=body())).status_code == 401
+    assert (await sign_in()).status_code == 401
 
 
 async def test_link_does_not_extend_the_step_up(setup: Setup) -> None:

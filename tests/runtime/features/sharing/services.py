@@ -9,13 +9,7 @@ from typing import Any
 import boto3
 import httpx
 from gatehouse.core.actor import Actor, RequestId
-from gatehouse.features.sharing.backend import (
-    ARGON2_PARALLEL,
-    OWNER_READS_MAX,
-    READS_PARALLEL,
-    Backend,
-    Slots,
-)
+from gatehouse.features.sharing.backend import ARGON2_PARALLEL, READS_PARALLEL, Backend, Slots
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.links import LinkService, Opened
 from gatehouse.features.sharing.models import Client, Secret
@@ -122,9 +116,7 @@ def services(settings: SharingSettings, clock: ManualClock) -> Sharing:
 
 def of_backend(backend: Backend, clock: ManualClock, s3: Any, dynamodb: Any) -> Sharing:
     # A semaphore belongs to the event loop of a test.
-    backend = replace(
-        backend, argon2=Slots(ARGON2_PARALLEL), reads=Slots(READS_PARALLEL, OWNER_READS_MAX)
-    )
+    backend = replace(backend, argon2=Slots(ARGON2_PARALLEL), reads=Slots(READS_PARALLEL))
     return Sharing(
         backend,
         SecretService(backend, ""),

@@ -362,11 +362,12 @@ async def _open(client: httpx.AsyncClient, token: LinkToken) -> httpx.Response:
     )
 
 
-@pytest.mark.bound("sharing.backend:READS_PARALLEL", "sharing.backend:OWNER_READS_MAX")
+@pytest.mark.bound("sharing.backend:READS_PARALLEL")
 async def test_contents_that_are_read_wait_for_memory(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owners = [f"key:{number}" for number in range(3) for _ in range(backend.OWNER_READS_MAX + 1)]
+    share = backend.READS_PARALLEL // 2
+    owners = [f"key:{number}" for number in range(3) for _ in range(share + 1)]
     secrets = [await sharing.create(owner=owner) for owner in owners]
     opened = [await sharing.open(token) for _, [token] in secrets]
     started, complete = list[str](), asyncio.Event()
@@ -382,6 +383,6 @@ async def test_contents_that_are_read_wait_for_memory(
             await asyncio.sleep(0)
     ids = [secret.id for secret, _ in secrets]
     owned = Counter(owners[ids.index(key.split("/")[1])] for key in started)
-    assert owned == {"key:0": backend.OWNER_READS_MAX, "key:1": backend.OWNER_READS_MAX}
+    assert owned == {"key:0": share, "key:1": share}
     complete.set()
     await asyncio.gather(*reading, return_exceptions=True)
