@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from gatehouse.core.errors import SettingsError
-from gatehouse.features.sharing.links import READ_S
 from gatehouse.platform.settings import PREFIX, Settings, load
+from gatehouse.services.sharing.app import FUNCTION_S
 
 from components import contract
 from components.compute import environment, task_definition
@@ -86,7 +86,7 @@ def test_task_has_time_to_complete_its_requests() -> None:
     # The maximum of Fargate.
     assert environment.DRAIN_S + environment.REQUESTS_S < task_definition.STOP_TIMEOUT_S <= 120
     assert load_balancer.DEREGISTRATION_DELAY_S >= environment.DRAIN_S + environment.REQUESTS_S
-    assert READ_S < SHARING_TIMEOUT_S  # of the Lambda function
+    assert FUNCTION_S < SHARING_TIMEOUT_S  # of the Lambda function
 
 
 @pytest.mark.requirement("TR-04")

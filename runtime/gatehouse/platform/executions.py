@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Hashable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import Context, copy_context
 from functools import partial
 from types import coroutine
 from typing import Any, Generic, Protocol, TypeVar, cast
+from weakref import WeakValueDictionary
+
+from gatehouse.core.errors import Unavailable
 
 T = TypeVar("T")
+
+#: Maximum wait for a slot.
+SLOT_TIMEOUT_S = 10.0
 
 #: Continues the coroutine in a task.
 in_task = partial(asyncio.sleep, 0)
@@ -103,3 +109,32 @@ class SharedRuns(Generic[T]):
             task = self._running[name] = asyncio.create_task(compute())
             task.add_done_callback(lambda _: self._running.pop(name))
         return await asyncio.shield(task)
+
+
+class Slots:
+    """Limits concurrent operations. Those of a subject have at most half of the slots."""
+
+    def __init__(self, number: int) -> None:
+        self._slots = asyncio.Semaphore(number)
+        self._each = number // 2
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def hold(self, *subjects: str) -> AsyncIterator[None]:
+        """A slot for an operation of subjects, the narrower first, so that the operations of one
+        link do not wait before those of the other links of its owner. Raises Unavailable if none
+        is free in time.
+        """
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(SLOT_TIMEOUT_S):
+                    for subject in subjects:
+                        turn = self._turns.setdefault(subject, asyncio.Semaphore(self._each))
+                        await stack.enter_async_context(turn)
+                    await stack.enter_async_context(self._slots)
+            except TimeoutError:
+                raise Unavailable(
+                    "The service is processing too many requests. Try again.",
+                    detail=f"no free slot within {SLOT_TIMEOUT_S:g} s",
+                ) from None
+            yield

@@ -5,11 +5,9 @@ and clock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
-from weakref import WeakValueDictionary
 
 from botocore.exceptions import ClientError
 
@@ -22,6 +20,7 @@ from gatehouse.features.sharing.link_token import LinkToken, fingerprint, new_id
 from gatehouse.features.sharing.models import ContentItem, Secret, SharingEvent
 from gatehouse.features.sharing.table import Table
 from gatehouse.platform.aws import call, create_client, error_code
+from gatehouse.platform.executions import Slots
 from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings, SharingSettings
 
 PREFIX = "secrets/"
@@ -33,39 +32,9 @@ _DELETED = frozenset({"NoSuchKey", "NoSuchVersion"})
 _MEDIA_TYPE = "application/octet-stream"
 _MINUTE_S = 60.0
 #: Maximum number of concurrent computations of keys with a passphrase, which use 64 MiB of memory
-#: each, and of contents that are read, which use up to 20 MB each, and maximum wait of others.
+#: each, and of contents that are read, which use up to 20 MB each.
 ARGON2_PARALLEL = 2
 READS_PARALLEL = 4
-SLOT_TIMEOUT_S = 10.0
-
-
-class Slots:
-    """Limits concurrent operations that use much memory. A subject has at most half of them."""
-
-    def __init__(self, number: int) -> None:
-        self._slots = asyncio.Semaphore(number)
-        self._each = number // 2
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-
-    @asynccontextmanager
-    async def hold(self, *subjects: str) -> AsyncIterator[None]:
-        """A slot for an operation of subjects, the narrower first, so that the operations of one
-        link do not wait before those of the other links of its owner. Raises Unavailable if none
-        is free in time.
-        """
-        async with AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout(SLOT_TIMEOUT_S):
-                    for subject in subjects:
-                        turn = self._turns.setdefault(subject, asyncio.Semaphore(self._each))
-                        await stack.enter_async_context(turn)
-                    await stack.enter_async_context(self._slots)
-            except TimeoutError:
-                raise Unavailable(
-                    "The service is processing too many requests. Try again.",
-                    detail=f"no free slot within {SLOT_TIMEOUT_S:g} s",
-                ) from None
-            yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ decryption.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 from collections.abc import Mapping
@@ -33,8 +32,6 @@ from gatehouse.features.sharing.models import (
     is_expired,
 )
 
-#: Maximum time in seconds for reading contents, after which the request can be repeated.
-READ_S = 6.0
 NETWORK_ATTEMPTS_MAX = 5
 LINK_ATTEMPTS_MAX = 20
 
@@ -170,12 +167,8 @@ class LinkService:
         meantime.
         """
         secret = opened.secret
-        try:
-            async with self._backend.reads.hold(secret.id, secret.owner), asyncio.timeout(READ_S):
-                return [await self._read(opened, item) for item in items]
-        except TimeoutError:
-            detail = f"not read within {READ_S:g} s"
-            raise Unavailable("The content is not available.", detail=detail) from None
+        async with self._backend.reads.hold(secret.id, secret.owner):
+            return [await self._read(opened, item) for item in items]
 
     async def _read(self, opened: Opened, item: OpenedItem) -> bytes:
         sealed = await self._backend.content.read(item.content)

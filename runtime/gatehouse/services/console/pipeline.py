@@ -59,15 +59,15 @@ from gatehouse.services.console.web import WebFiles
 _STORED_HEADERS = (b"etag", b"location")
 
 
-#: Maximum number of requests of a caller, or of sign-ins of a network, at the same time, which is
-#: less than the number of connections to the database. Further requests wait for up to WAIT_S.
+#: Maximum number of requests of a caller that are processed at the same time, which is less than
+#: the number of connections to the database. Further requests wait for up to WAIT_S.
 REQUESTS_MAX = 3
 WAIT_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConsolePipeline(Pipeline):
-    """Processes the requests of a console. turns: of callers and networks with requests."""
+    """Processes the requests of a console. turns: of the callers whose requests are processed."""
 
     authenticator: Authenticator
     denied: DeniedAttempts
@@ -107,7 +107,7 @@ class ConsolePipeline(Pipeline):
                 reject_tokens(endpoint, {"body": small_value(request.content)})
                 raise
         reject_tokens(endpoint, {"query": request.query, "body": content})
-        if await self.take_turn(request, request.authenticated.owner) or waits:
+        if await self._take_turn(request) or waits:
             # The credential, its roles or the target may have changed.
             await self._authorize(endpoint, request)
         try:
@@ -137,12 +137,12 @@ class ConsolePipeline(Pipeline):
             await self._authorize(endpoint, request)
             yield part
 
-    async def take_turn(self, request: Request, subject: str) -> bool:
-        """Waits until fewer than REQUESTS_MAX requests of a caller or a network are processed, so
-        that others are served in the meantime. A request ends with its response. Returns True if
-        the request had to wait. Raises TooManyRequests.
+    async def _take_turn(self, request: Request) -> bool:
+        """Waits until fewer than REQUESTS_MAX requests of the caller are processed, so that others
+        are served in the meantime. A request ends with its response. Returns True if the request
+        had to wait. Raises TooManyRequests.
         """
-        turn = self.turns.setdefault(subject, asyncio.Semaphore(REQUESTS_MAX))
+        turn = self.turns.setdefault(request.authenticated.owner, asyncio.Semaphore(REQUESTS_MAX))
         waits = turn.locked()
         try:
             async with asyncio.timeout(WAIT_S):

@@ -7,12 +7,12 @@ contains the code or a token.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
 from gatehouse.core.actor import Actor, Session
 from gatehouse.core.addresses import network_of
-from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
+from gatehouse.core.errors import GatehouseError, Unavailable
 from gatehouse.features.identity.authorization_code import (
     CALLBACK_PATH,
     TRANSACTION_S,
@@ -23,6 +23,7 @@ from gatehouse.features.identity.authorization_code import (
 )
 from gatehouse.features.identity.models import Identity
 from gatehouse.features.identity.routes import set_session_cookie
+from gatehouse.platform.executions import Slots
 from gatehouse.platform.http.application import Routes
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
@@ -33,6 +34,10 @@ PAGE = "/sign-in"
 START_PATH = "/sign-in/start"
 SIGN_OUT_PATH = "/sign-out"
 TRANSACTION_COOKIE = f"{CONSOLE_COOKIE}-sign-in"
+
+#: Maximum number of sign-ins for which the identity provider is asked at the same time. Those of a
+#: network have at most half of them.
+EXCHANGES_PARALLEL = 6
 
 
 def add_sign_in(
@@ -50,6 +55,7 @@ def add_sign_in(
 class SignInPages:
     flow: AuthorizationCodeFlow
     pipeline: ConsolePipeline
+    slots: Slots = field(default_factory=lambda: Slots(EXCHANGES_PARALLEL))
 
     async def start(self, request: Request) -> Response:
         """Redirect to the identity provider.
@@ -84,9 +90,8 @@ class SignInPages:
         """
         _set_transaction_cookie(request, "", 0)
         try:
-            await self.pipeline.take_turn(request, network_of(request.client))
             return await self._complete(request)
-        except (SignInFailed, TooManyRequests, Unavailable) as exc:
+        except (SignInFailed, Unavailable) as exc:
             if isinstance(exc, SignInFailed) and exc.failure is not Failure.UNAVAILABLE:
                 await self.pipeline.denied.record(
                     request.client, request.request_id, f"sign_in_{exc.failure}"
@@ -110,7 +115,9 @@ class SignInPages:
         query = dict(request.query)
         if len(query) != len(request.query):
             raise SignInFailed(Failure.RESPONSE, "the response contains a parameter more than once")
-        identity, transaction = await self.flow.complete(request.cookie(TRANSACTION_COOKIE), query)
+        cookie = request.cookie(TRANSACTION_COOKIE)
+        async with self.slots.hold(network_of(request.client)):
+            identity, transaction = await self.flow.complete(cookie, query)
         await self._begin(request, identity, transaction)
         return _redirect(request, transaction.return_to)
 

@@ -27,10 +27,15 @@ from gatehouse.features.identity.authorization_code import (
     local_path,
 )
 from gatehouse.features.identity.oidc import SKEW_S, OidcIdentityProvider
+from gatehouse.platform import executions
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
-from gatehouse.services.console import pipeline
 from gatehouse.services.console.authentication import FAILURES_MAX
-from gatehouse.services.console.sign_in import SIGN_OUT_PATH, START_PATH, TRANSACTION_COOKIE
+from gatehouse.services.console.sign_in import (
+    EXCHANGES_PARALLEL,
+    SIGN_OUT_PATH,
+    START_PATH,
+    TRANSACTION_COOKIE,
+)
 from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 
@@ -537,16 +542,16 @@ async def test_step_up_requires_a_new_authentication_of_the_same_user(
     assert [item["id"] for item in sessions.json()["sessions"]] == [after["session"]["id"]]
 
 
-@pytest.mark.bound("console.pipeline:REQUESTS_MAX", "console.pipeline:WAIT_S")
+@pytest.mark.bound("console.sign_in:EXCHANGES_PARALLEL")
 async def test_sign_ins_in_progress_of_a_network_are_bounded(
     setup: Setup, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "WAIT_S", 0.1)
+    monkeypatch.setattr(executions, "SLOT_TIMEOUT_S", 0.1)
     sent, setup.provider.silent = await visitor.start(), True
     callbacks = [asyncio.create_task(visitor.return_from_provider(sent)) for _ in range(9)]
     ended = [await reply for reply in islice(asyncio.as_completed(callbacks), 6)]
     assert {failure(reply) for reply in ended} == {Failure.UNAVAILABLE}
-    assert setup.provider.requests.count("/token") == pipeline.REQUESTS_MAX
+    assert setup.provider.requests.count("/token") == EXCHANGES_PARALLEL // 2
     for callback in callbacks:
         callback.cancel()
 

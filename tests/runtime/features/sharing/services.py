@@ -9,13 +9,14 @@ from typing import Any
 import boto3
 import httpx
 from gatehouse.core.actor import Actor, RequestId
-from gatehouse.features.sharing.backend import ARGON2_PARALLEL, READS_PARALLEL, Backend, Slots
+from gatehouse.features.sharing.backend import ARGON2_PARALLEL, READS_PARALLEL, Backend
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.links import LinkService, Opened
 from gatehouse.features.sharing.models import Client, Secret
 from gatehouse.features.sharing.schemas import CreateSecret, NewFile
 from gatehouse.features.sharing.service import NewItem, SecretService
 from gatehouse.features.sharing.submissions import SubmissionService
+from gatehouse.platform.executions import Slots
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing.app import create

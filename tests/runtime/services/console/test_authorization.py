@@ -142,14 +142,14 @@ async def test_rights_are_those_after_the_body(
 async def test_rights_are_those_after_the_wait_for_other_requests(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take, began = ConsolePipeline.take_turn, asyncio.Semaphore(0)
+    take, began = ConsolePipeline._take_turn, asyncio.Semaphore(0)
 
-    async def counted(self: ConsolePipeline, request: Request, subject: str) -> bool:
+    async def counted(self: ConsolePipeline, request: Request) -> bool:
         began.release()
-        return await take(self, request, subject)
+        return await take(self, request)
 
     monkeypatch.setattr(pipeline, "REQUESTS_MAX", 1)
-    monkeypatch.setattr(ConsolePipeline, "take_turn", counted)
+    monkeypatch.setattr(ConsolePipeline, "_take_turn", counted)
     auditor = await console.create(scopes=["role:auditor"])
     async with locked(console.database, "usage_count"):
         get = partial(console.client.get, "/v1/usage", headers=console.as_(auditor["token"]))

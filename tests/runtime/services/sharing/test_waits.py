@@ -17,9 +17,10 @@ import httpx
 import pytest
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.sharing import backend, encryption, links, table
+from gatehouse.features.sharing import backend, encryption, table
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.models import ContentItem
+from gatehouse.platform import executions
 from gatehouse.platform.http.asgi import BODY_MEMORY
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.observability import Observer, Stream
@@ -27,7 +28,6 @@ from gatehouse.platform.settings import ConnectionSettings
 from gatehouse.services.sharing import app as sharing_app
 from gatehouse.services.sharing import submitters
 
-from components.settings.workloads import SHARING_TIMEOUT_S
 from tests.runtime.features.sharing.services import BUCKET, ORIGIN, TABLE, TEXT, Sharing, of_backend
 from tests.runtime.features.sharing.test_submissions import request
 from tests.runtime.services.sharing.readers import OPENING, in_container
@@ -127,22 +127,12 @@ async def test_aws_service_that_does_not_respond_is_unavailable(
     assert raised.value.detail == f"{dependency} {error}"
 
 
-@pytest.mark.bound("sharing.links:READ_S", "sharing.app:FUNCTION_S")
-@pytest.mark.parametrize(
-    ("dependency", "is_function"),
-    [("S3", False), ("S3", True), ("KMS", True), ("DynamoDB", True)],
-)
+@pytest.mark.bound("sharing.app:FUNCTION_S")
+@pytest.mark.parametrize("dependency", ["S3", "KMS", "DynamoDB"])
 async def test_page_that_is_not_ready_in_time_can_be_reloaded(
-    sharing: Sharing,
-    silent_port: int,
-    monkeypatch: pytest.MonkeyPatch,
-    dependency: str,
-    is_function: bool,
+    sharing: Sharing, silent_port: int, monkeypatch: pytest.MonkeyPatch, dependency: str
 ) -> None:
-    assert sharing_app.FUNCTION_S < SHARING_TIMEOUT_S
-    monkeypatch.setattr(
-        sharing_app if is_function else links, "FUNCTION_S" if is_function else "READ_S", 0.1
-    )
+    monkeypatch.setattr(sharing_app, "FUNCTION_S", 0.1)
     for module, bound in (
         (backend, "_READ_TIMEOUT_S"),
         (backend, "_TIMEOUT_S"),
@@ -153,7 +143,7 @@ async def test_page_that_is_not_ready_in_time_can_be_reloaded(
     message = OPENING["/s/{link}"](token, "a" * 32)
     async with asyncio.timeout(PATIENCE_S):
         waiting = without(sharing, dependency, silent_port, monkeypatch)
-        reply = await in_container(waiting.app(is_function=is_function), message)
+        reply = await in_container(waiting.app(is_function=True), message)
         assert (reply.status_code, "Reload this page" in reply.text) == (503, True)
         assert TEXT.decode() in (await in_container(sharing.app(), message)).text
 
@@ -323,7 +313,7 @@ class SlowKeys:
         return self.link_keys(link_secret, path, passphrase, salt)
 
 
-@pytest.mark.bound("sharing.backend:ARGON2_PARALLEL", "sharing.backend:SLOT_TIMEOUT_S")
+@pytest.mark.bound("sharing.backend:ARGON2_PARALLEL", "platform.executions:SLOT_TIMEOUT_S")
 async def test_passphrase_checks_wait_for_memory(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,7 +323,7 @@ async def test_passphrase_checks_wait_for_memory(
         for owner in ("key:1", "key:2", "key:3")
     ]
     (first_link, other_link), (another_owner, _), (token, _) = (links for _, links in secrets)
-    monkeypatch.setattr(backend, "SLOT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(executions, "SLOT_TIMEOUT_S", 0.1)
     slow = SlowKeys()
     monkeypatch.setattr(encryption, "link_keys", slow.compute)
     waiting = of_backend(sharing.backend, sharing.clock, sharing.s3, sharing.dynamodb)
