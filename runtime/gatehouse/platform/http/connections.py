@@ -70,7 +70,7 @@ class Connections:
         self.bodies = asgi.Uses()
         self.body_bytes = asgi.Uses()
         self.body_bytes_total = 0
-        #: The same bytes by network and connection, in the order in which they are rejected.
+        #: The same bytes by network and connection, beginning with the longest wait for data.
         self._unfinished: dict[str, dict[Any, int]] = {}
         #: Bytes of responses that wait for clients, beginning with the longest wait.
         self.unsent_bytes: dict[Any, int] = {}
@@ -150,7 +150,7 @@ class Connections:
         connection: has `reject_unfinished`. None: its requests are never rejected for others.
         """
         unfinished = self._unfinished.setdefault(network, {})
-        before = unfinished.pop(connection, 0) if size <= 0 else unfinished.get(connection, 0)
+        before = unfinished.pop(connection, 0)
         now = max(before + size, 0)
         if now:
             unfinished[connection] = now
