@@ -77,14 +77,17 @@ def covers_every_action(statement: Statement) -> bool:
     )
 
 
-def administers_iam(statement: Statement) -> bool:
-    """True if the statement applies to all roles and policies and to the actions that change their
-    permissions.
+def administers_iam(statements: Iterable[Statement]) -> bool:
+    """True if the statements together apply to all roles and policies and to the actions that
+    change their permissions.
     """
-    return all(
-        statement.covers_action(action) and reaches_all_resources(statement, action)
+    allowed = {
+        action
+        for statement in statements
         for action in _IAM_ADMINISTRATION
-    )
+        if statement.covers_action(action) and reaches_all_resources(statement, action)
+    }
+    return allowed.issuperset(_IAM_ADMINISTRATION)
 
 
 def is_service_wildcard(pattern: str) -> bool:
@@ -139,7 +142,8 @@ def is_small_network(value: str) -> bool:
 
 def _has_name(value: str) -> bool:
     """True for text, or a pattern, that not every value of a key has."""
-    return bool((_ROLE_ARN.sub("", value) if value.startswith("arn:") else value).strip("*?:/-"))
+    name = (_ROLE_ARN.sub("", value) if value.startswith("arn:") else value).strip("*?:/-.")
+    return name not in ("", "amazonaws.com")
 
 
 def _limitable(pattern: str) -> tuple[tuple[str, str], ...]:

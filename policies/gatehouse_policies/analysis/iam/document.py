@@ -66,9 +66,9 @@ _ACCOUNT_KEYS = name_set(
     "aws:principalaccount aws:principalarn aws:sourceaccount aws:sourcearn kms:calleraccount "
     "s3:dataaccesspointaccount vpc-lattice-svcs:sourcevpcowneraccount"
 )
-# Keys that have the same value in all requests of an identity.
-_PRINCIPAL_KEYS = name_set(
-    "aws:principalaccount aws:principalarn aws:principalorgid aws:principalorgpaths"
+# Keys that have the same value in all requests of an identity, or in all that reach its account.
+_CONSTANT_KEYS = re.compile(
+    r"aws:((principal|resource)(account|arn|orgid|orgpaths)|principaltag/.*|userid|username)"
 )
 POSITIVE_OPERATORS = frozenset(
     {"stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike"}
@@ -144,10 +144,13 @@ def allows_everything(document: Document) -> bool:
 
 
 def allows_iam_administration(document: Document) -> bool:
-    """True if a statement allows the administration of IAM on all resources without a condition,
-    such as `iam:*` on "*".
+    """True if the statements together allow the administration of IAM on all resources without a
+    condition, such as `iam:*` on "*".
     """
-    return any(administers_iam(allow) and not is_narrowed(allow) for allow in document.allows)
+    # All requests to IAM have the same Region.
+    return administers_iam(
+        allow for allow in document.allows if not is_narrowed(allow, "aws:requestedregion")
+    )
 
 
 def service_wildcards(document: Document) -> tuple[str, ...]:
@@ -188,14 +191,14 @@ def escalating_actions(document: Document) -> tuple[str, ...]:
     )
 
 
-def is_narrowed(statement: Statement) -> bool:
+def is_narrowed(statement: Statement, *ignored: str) -> bool:
     """True if a condition of the statement of an identity policy does not hold for most requests of
-    the identity.
+    the identity. ignored: keys whose conditions are not considered.
     """
     return any(
         is_narrowing(condition)
         for condition in statement.conditions
-        if condition.key not in _PRINCIPAL_KEYS
+        if condition.key not in ignored and not _CONSTANT_KEYS.fullmatch(condition.key)
     )
 
 
