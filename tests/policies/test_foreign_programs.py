@@ -79,6 +79,21 @@ assert aws.get_region(opts=invoked).region == "us-west-2"
 topic = aws.sns.Topic("located", opts=pulumi.ResourceOptions(provider=provider))
 topic.arn.apply(lambda arn: None if "us-west-2:482912345678" in arn else 1 / 0)
 
+# The ARN of an identity provider contains its issuer.
+issuer = "token.actions.githubusercontent.com"
+
+
+def trust(arn):
+    audience = {"StringEquals": {f"{issuer}:aud": "sts.amazonaws.com"}}
+    action = {"Action": "sts:AssumeRoleWithWebIdentity", "Condition": audience}
+    statement = {"Effect": "Allow", "Principal": {"Federated": arn}, **action}
+    return json.dumps({"Version": "2012-10-17", "Statement": statement})
+
+
+url = f"https://{issuer}"
+github = aws.iam.OpenIdConnectProvider("github", url=url, client_id_lists=["sts.amazonaws.com"])
+aws.iam.Role("github", assume_role_policy=github.arn.apply(trust))
+
 # Encrypted values are unknown.
 config.require_secret("port").apply(lambda port: int(port))
 config.require_secret_int("port").apply(lambda port: 1 / 0)
@@ -209,6 +224,9 @@ def test_module_outside_the_program_is_evaluated_in_both_passes(check: Check) ->
 
 def test_account_and_region_are_those_of_the_provider(result: CheckResult) -> None:
     assert of_rule(result, "GH-SNS-001", "located")
+    rules = {"GH-IAM-005": "violation", "GH-IAM-004": "undecided"}
+    for rule, outcome in rules.items():
+        assert [item.outcome for item in of_rule(result, rule, "github")] == [outcome]
 
 
 def test_encrypted_values_are_unknown(result: CheckResult) -> None:

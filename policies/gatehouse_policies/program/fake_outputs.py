@@ -46,11 +46,15 @@ _EC2_PREFIXES = {
 
 _BALANCING = "arn:aws:elasticloadbalancing:{region}:{account}:"
 _DEFAULT_ARN = "arn:aws:{module}:{region}:{account}:{kind}/{name}"
+_OIDC_PROVIDER = "arn:aws:iam::{account}:oidc-provider/{issuer}"
 _ARNS = {
     "aws:s3/bucket:Bucket": "arn:aws:s3:::{name}",
     "aws:kms/alias:Alias": "arn:aws:kms:{region}:{account}:{name}",
     "aws:iam/role:Role": "arn:aws:iam::{account}:role/{name}",
     "aws:iam/policy:Policy": "arn:aws:iam::{account}:policy/{name}",
+    "aws:iam/openIdConnectProvider:OpenIdConnectProvider": _OIDC_PROVIDER,
+    "aws:iam/getOpenIdConnectProvider:getOpenIdConnectProvider": _OIDC_PROVIDER,
+    "aws:iam/samlProvider:SamlProvider": "arn:aws:iam::{account}:saml-provider/{name}",
     "aws:secretsmanager/secret:Secret": (
         "arn:aws:secretsmanager:{region}:{account}:secret:{name}-{digits:.6}"
     ),
@@ -236,6 +240,7 @@ def _fill(form: str, registration: Registration, name: str, location: AwsLocatio
         number=int(_digits(registration, 8), 16),
         uuid=_uuid(registration),
         port=registration.inputs.get("port", 5432),
+        issuer=str(registration.inputs.get("url", "")).removeprefix("https://"),
         target=str(registration.inputs.get("targetKeyId", "")).rpartition("/")[2],
     )
 

@@ -168,7 +168,7 @@ _SERVICES_WITHOUT_DOCUMENTED_SOURCE = frozenset(
 )
 # Services whose documented trust policies differ: some have a source condition, others have none.
 _SERVICES_WITHOUT_SOURCE = _SERVICES_WITHOUT_DOCUMENTED_SOURCE | {
-    f"{service}.amazonaws.com" for service in ("backup", "chatbot", "lambda", "rds")
+    f"{service}.amazonaws.com" for service in ("backup", "chatbot", "lambda", "pods.eks", "rds")
 }
 
 

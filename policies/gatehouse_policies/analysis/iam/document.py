@@ -52,8 +52,9 @@ _ARN_ACCOUNT = re.compile(r"^arn:[^:]*:[^:]*:[^:]*:(\d{12}):")
 # meaning of "public")
 _RESTRICTING_KEYS = name_set(
     "aws:principalaccount aws:principalarn aws:principalorgid aws:principalorgpaths "
-    "aws:sourceaccount aws:sourcearn aws:sourceorgid aws:sourceorgpaths aws:sourcevpc "
-    "aws:sourcevpce aws:userid kms:calleraccount s3:dataaccesspointaccount s3:dataaccesspointarn "
+    "aws:sourceaccount aws:sourcearn aws:sourceorgid aws:sourceorgpaths aws:sourceowner "
+    "aws:sourcevpc aws:sourcevpce aws:userid aws:vpceaccount aws:vpceorgid aws:vpceorgpaths "
+    "kms:calleraccount s3:dataaccesspointaccount s3:dataaccesspointarn "
     "vpc-lattice-svcs:sourcevpc vpc-lattice-svcs:sourcevpcowneraccount"
 )
 # Requests to a file system through a mount target come from the networks of its VPC.
@@ -63,8 +64,9 @@ _MOUNT_TARGET = "elasticfilesystem:accessedviamounttarget"
 _UNRELATED_KEYS = frozenset({"aws:sourceip", "aws:userid", _MOUNT_TARGET})
 # Restricting keys whose values are accounts, or ARNs with an account.
 _ACCOUNT_KEYS = name_set(
-    "aws:principalaccount aws:principalarn aws:sourceaccount aws:sourcearn kms:calleraccount "
-    "s3:dataaccesspointaccount vpc-lattice-svcs:sourcevpcowneraccount"
+    "aws:principalaccount aws:principalarn aws:sourceaccount aws:sourcearn aws:sourceowner "
+    "aws:vpceaccount kms:calleraccount s3:dataaccesspointaccount "
+    "vpc-lattice-svcs:sourcevpcowneraccount"
 )
 # Keys that have the same value in all requests of an identity, or in all that reach its account.
 _CONSTANT_KEYS = re.compile(
@@ -240,7 +242,8 @@ def is_without_tls(condition: Condition) -> bool:
 # Services that assume a role with the external ID of the customer, which is then a source
 # condition.
 # https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pool-settings-sms-messages.html
-_SERVICES_WITH_EXTERNAL_ID = frozenset({"cognito-idp.amazonaws.com"})
+# https://docs.aws.amazon.com/firehose/latest/dev/controlling-access.html#firehose-assume-role
+_SERVICES_WITH_EXTERNAL_ID = frozenset({"cognito-idp.amazonaws.com", "firehose.amazonaws.com"})
 # Condition key of the audience, keyed by a part of the ARN or name of the identity provider.
 _AUDIENCES = {
     ":saml-provider/": "saml:aud",
@@ -411,4 +414,6 @@ def is_specific(key: str, value: str) -> bool:
         return len(parts) == 6 and (
             _ACCOUNT.match(parts[4]) is not None or (parts[2] == "s3" and "*" not in parts[5][:3])
         )
+    if key.endswith("orgpaths"):
+        value = value.partition("/")[0]  # Each path begins with its organization.
     return "*" not in value and "?" not in value
