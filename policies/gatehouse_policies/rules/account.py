@@ -10,7 +10,14 @@ from functools import partial
 
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import STACK, aws
-from gatehouse_policies.engine.rule import CheckResults, Severity, levels, stack_rule
+from gatehouse_policies.engine.requirements import for_types, is_exactly, is_not_false, is_true
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    Severity,
+    levels,
+    resource_rule,
+    stack_rule,
+)
 from gatehouse_policies.rules.s3 import GUARDS_OUTPUT, PUBLIC_ACCESS_FLAGS
 
 _STACKS = (STACK,)
@@ -39,10 +46,8 @@ def guards_are_external(root: Resource) -> bool:
     url="https://docs.aws.amazon.com/AmazonS3/latest/userguide/configuring-block-public-access-account.html",
 )
 def account_blocks_public_access(root: Resource, stack: Stack) -> CheckResults:
-    if guards_are_external(root) or not stack.of_type(aws("s3.Bucket")):
-        return
     blocks = stack.of_type(aws("s3.AccountPublicAccessBlock"))
-    if not blocks:
+    if not blocks and stack.of_type(aws("s3.Bucket")) and not guards_are_external(root):
         yield "the program has buckets but no AccountPublicAccessBlock"
     for block in blocks:
         for flag in PUBLIC_ACCESS_FLAGS:
@@ -68,7 +73,7 @@ _BASELINE = {
     ),
     severity=Severity.HIGH,
     levels=levels("-", "A", "M"),
-    upstream="Config.1 GuardDuty.1 EC2.7 4.3 5.16 2.18 6.1.1 CKV_AWS_106",
+    upstream="Config.1 GuardDuty.1 EC2.7 4.3 5.16 2.18 6.1.1",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/fsbp-standard.html",
 )
 def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
@@ -77,12 +82,34 @@ def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
     for service, types in _BASELINE.items():
         if not stack.of_type(types):
             yield f"{service} is not enabled"
-    for detector in stack.of_type(aws("guardduty.Detector")):
-        if not detector.props.flag("enable", True):
-            yield f"enable is false in {detector.name}"
-    for setting in stack.of_type(aws("ebs.EncryptionByDefault")):
-        if not setting.props.flag("enabled", True):
-            yield f"enabled is false in {setting.name}"
+
+
+protections_are_enabled = resource_rule(
+    "GH-ACC-003",
+    title="The program does not disable protections of the account",
+    severity=Severity.HIGH,
+    types=aws(
+        "guardduty.Detector",
+        "ebs.EncryptionByDefault",
+        "ebs.SnapshotBlockPublicAccess",
+        "ec2.ImageBlockPublicAccess",
+        "ec2.InstanceMetadataDefaults",
+        "emr.BlockPublicAccessConfiguration",
+    ),
+    levels=levels("A", "M", "M"),
+    upstream="CKV_AWS_106",
+    url="https://docs.aws.amazon.com/ebs/latest/userguide/block-public-access-snapshots.html",
+).requires(
+    for_types(aws("guardduty.Detector"), is_not_false("enable")),
+    for_types(aws("ebs.EncryptionByDefault"), is_not_false("enabled")),
+    for_types(
+        aws("ebs.SnapshotBlockPublicAccess"),
+        is_exactly("state", "block-all-sharing", "block-new-sharing"),
+    ),
+    for_types(aws("ec2.ImageBlockPublicAccess"), is_exactly("state", "block-new-sharing")),
+    for_types(aws("ec2.InstanceMetadataDefaults"), is_exactly("httpTokens", "required")),
+    for_types(aws("emr.BlockPublicAccessConfiguration"), is_true("blockPublicSecurityGroupRules")),
+)
 
 
 @stack_rule(
