@@ -53,7 +53,9 @@ def test_metadata_is_complete() -> None:
         or not rule.remedy
         or rule.remedy.endswith(".")
         or not rule.url.startswith("https://")
-        or not (rule.types or rule.id in ("GH-PUL-003", "GH-PUL-006"))  # apply to every type
+        or not (
+            rule.types or rule.id in ("GH-PUL-003", "GH-PUL-006", "GH-PUL-008")
+        )  # for every type
         or set(rule.levels) != set(ENVIRONMENTS)
     ]
 

@@ -285,6 +285,7 @@ def test_report_counts_resources_without_rules(result: CheckResult) -> None:
     counted = {"random:index/randomId:RandomId", "aws-native:s3:Bucket"}
     assert counted <= set(result.run.without_rules)
     assert "aws:sqs/queue:Queue" not in result.run.without_rules
+    assert of_rule(result, "GH-PUL-008", "n")
     assert re.search(r"no rule for \d+ resources \(", result.text("table").replace("\n", " "))
 
 

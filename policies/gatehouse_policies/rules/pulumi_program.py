@@ -242,6 +242,31 @@ stored_data_is_not_force_deleted = resource_rule(
 ).requires(is_not_true("forceDestroy"), is_not_true("forceDelete"))
 
 
+# Types that create resources from a template or from JSON text, which no rule reads.
+_TEMPLATES = aws(
+    "cloudcontrol.Resource",
+    "cloudformation.Stack",
+    "cloudformation.StackSet",
+    "serverlessrepository.CloudFormationStack",
+)
+
+
+@resource_rule(
+    "GH-PUL-008",
+    title="Resources of AWS have types that the rules evaluate",
+    remedy=(
+        "declare the resources with pulumi-aws, or exempt this one after a review of its template"
+    ),
+    severity=Severity.HIGH,
+    types=(),
+    levels=levels("A", "M", "M"),
+    url="https://www.pulumi.com/registry/packages/aws/api-docs/cloudcontrol/resource/",
+)
+def types_have_rules(resource: Resource) -> CheckResults:
+    if resource.type in _TEMPLATES or resource.type.startswith(("aws-native:", "awscc:")):
+        yield f"the rules do not evaluate the resources of {resource.type}"
+
+
 # Bucket inputs that version 4 of the provider replaced with separate resources.
 _BUCKET_INPUTS = name_set(
     "accelerationStatus corsRules lifecycleRules logging loggings objectLockConfiguration policy "
