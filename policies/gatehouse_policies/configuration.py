@@ -21,7 +21,9 @@ LISTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "regions": (("GH-PUL-003", "regions"),),
     "required_tags": (("GH-TAG-001", "tags"),),
     "public_routes": (("GH-API-002", "public"),),
-    "harmless_names": (("GH-ECS-005", "harmless"), ("GH-LAM-003", "harmless")),
+    "harmless_names": tuple(
+        (rule, "harmless") for rule in ("GH-ECS-005", "GH-LAM-003", "GH-SM-008")
+    ),
     "repositories": (("GH-IAM-005", "repositories"),),
     "load_balancer_groups": (("GH-VPC-004", "load_balancer_groups"),),
 }

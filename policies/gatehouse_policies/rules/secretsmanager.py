@@ -1,14 +1,18 @@
 """Rules for Secrets Manager."""
 
 import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
     resource_documents,
 )
+from gatehouse_policies.analysis.properties import AnyCase, is_unknown
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.schedules import longest_gap_days
-from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.analysis.secret_detection import looks_secret, name_indicates_secret
+from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import (
     allows_known_accounts,
     for_types,
@@ -21,10 +25,12 @@ from gatehouse_policies.engine.requirements import (
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
+    Undecided,
     levels,
     resource_rule,
     stack_rule,
 )
+from gatehouse_policies.lists import name_set
 
 _GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
 
@@ -134,3 +140,61 @@ program_sets_no_secret_value = resource_rule(
     is_not_set("secretStringWo"),
     is_not_set("keyMaterialBase64"),
 )
+
+
+# Properties with environment variables, arguments or options, keyed by resource type. GH-ECS-005,
+# GH-EC2-005 and GH-LAM-003 evaluate tasks, instances and functions.
+_SETTINGS = by_token(
+    {
+        "amplify.App": ("environmentVariables",),
+        "amplify.Branch": ("environmentVariables",),
+        "apprunner.Service": ("sourceConfiguration",),
+        "batch.JobDefinition": ("containerProperties", "ecsProperties"),
+        "codebuild.Project": ("environment",),
+        "ecs.ExpressGatewayService": ("primaryContainer",),
+        "elasticbeanstalk.Environment": ("settings",),
+        "glue.Job": ("defaultArguments",),
+        "sagemaker.Model": ("primaryContainer", "containers"),
+    }
+)
+_BLOCKS = name_set(
+    "environment environmentVariables runtimeEnvironmentVariables imageRepository "
+    "imageConfiguration codeRepository codeConfiguration codeConfigurationValues"
+)
+
+
+@resource_rule(
+    "GH-SM-008",
+    title="Environments of builds, jobs and applications do not contain secrets",
+    remedy="refer to a secret in Secrets Manager, or read the value from it at run time",
+    severity=Severity.CRITICAL,
+    types=tuple(_SETTINGS),
+    lists={"harmless": ()},
+    decided_by_name=r"\w+\.variables\.",
+    upstream="CodeBuild.2",
+    url="https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html",
+)
+def settings_have_no_secrets(resource: Resource) -> CheckResults:
+    for prop in _SETTINGS[resource.type]:
+        for name, value in _settings(resource.props.decoded(prop, AnyCase.of).value(prop)):
+            if name in resource.lists["harmless"]:
+                continue
+            if is_unknown(name) or (is_unknown(value) and name in _BLOCKS):
+                yield Undecided(f"{prop}[]")
+            elif not is_unknown(value) and looks_secret(name, value):
+                yield f"{prop} probably contains a secret in {name}"
+            elif is_unknown(value) and name_indicates_secret(name):
+                yield Undecided(f"{prop}.variables.{name}")
+
+
+def _settings(value: Any) -> Iterator[tuple[str, str]]:
+    """The names and values of the texts at any depth, except references to secrets."""
+    if isinstance(value, list):
+        for element in value:
+            yield from ((element, ""),) if is_unknown(element) else _settings(element)
+    elif isinstance(value, Mapping):
+        if {"name", "value"} <= value.keys():
+            is_plain = value.get("type", "PLAINTEXT") == "PLAINTEXT"
+            value = {str(value["name"]): value["value"]} if is_plain else {}
+        for name, inner in value.items():
+            yield from ((name, inner),) if isinstance(inner, str) else _settings(inner)
