@@ -66,8 +66,10 @@ def _is_public_application_load_balancer(balancer: Resource) -> bool:
     url=f"{_GUIDE}/create-http-listener.html",
 )
 def http_redirects_to_https(listener: Resource) -> CheckResults:
-    # The provider's default is HTTP. Network Load Balancers set other protocols.
-    if _protocol(listener) != "HTTP":
+    # The provider's default is HTTP. Network Load Balancers set other protocols, and Gateway Load
+    # Balancers neither a protocol nor a port.
+    is_gateway = not listener.props.has("protocol") and not listener.props.has("port")
+    if _protocol(listener) != "HTTP" or is_gateway:
         return
     actions = listener.props.blocks("defaultActions")
     yield from _without_redirect(actions, "an HTTP listener")
@@ -162,7 +164,11 @@ access_logging_is_enabled = _balancer_rule(
     title="Load balancers have access logging enabled",
     upstream="ELB.5 4.10 CKV_AWS_91 ELB2",
     url=f"{_GUIDE}/load-balancer-access-logs.html",
-).requires(is_true("accessLogs.enabled"))
+).requires(
+    is_true("accessLogs.enabled"),
+    # Gateway Load Balancers have no access logs.
+    when=lambda balancer: balancer.props.text("loadBalancerType") != "gateway",
+)
 
 
 deletion_protection_is_enabled = _balancer_rule(
@@ -227,7 +233,7 @@ web_acl_is_associated = stack_rule(
 )
 
 
-@resource_rule(
+@stack_rule(
     "GH-ALB-009",
     title="Target groups have a health check path and use TLS",
     remedy=(
@@ -242,7 +248,7 @@ web_acl_is_associated = stack_rule(
     upstream="ELB.22 CKV_AWS_261 CKV_AWS_378",
     url=f"{_GUIDE}/target-group-health-checks.html",
 )
-def targets_have_health_check_and_tls(group: Resource) -> CheckResults:
+def targets_have_health_check_and_tls(group: Resource, stack: Stack) -> CheckResults:
     if group.props.text("targetType") == "lambda":
         return
     health = group.props.block("healthCheck")
@@ -251,8 +257,39 @@ def targets_have_health_check_and_tls(group: Resource) -> CheckResults:
         web and not health.has("path")
     ):
         yield "healthCheck has no path"
-    if group.settings["tls_required"] and _protocol(group, "") in ("HTTP", "TCP"):
+    plain = _protocol(group, "") == "HTTP" or (
+        _protocol(group, "") == "TCP" and not _passes_tls_through(group, stack)
+    )
+    if group.settings["tls_required"] and plain:
         yield "protocol does not use TLS"
+
+
+def _passes_tls_through(group: Resource, stack: Stack) -> bool:
+    """True for an Application Load Balancer as the target, and for targets that decrypt the traffic
+    of TCP listeners, whose ports GH-ALB-012 evaluates.
+    """
+    listeners = stack.referencing(group, aws("lb.Listener"), "defaultActions")
+    protocols = {_protocol(listener) for listener in listeners}
+    return group.props.text("targetType") == "alb" or protocols == {"TCP"}
+
+
+classic_load_balancers_use_tls = resource_rule(
+    "GH-ALB-014",
+    title="Internet-facing Classic Load Balancers use HTTPS or TLS",
+    severity=Severity.HIGH,
+    types=aws("elb.LoadBalancer"),
+    upstream="ELB.3",
+    url="https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/elb-listener-config.html",
+).requires(
+    satisfies(
+        "listeners[].lbProtocol",
+        lambda listener, key: listener.text(key).lower() in ("https", "ssl"),
+        "is neither https nor ssl",
+        'set lbProtocol="https" with a certificate, or use an Application Load Balancer, which '
+        "redirects to HTTPS",
+    ),
+    when=lambda balancer: not balancer.props.flag("internal"),
+)
 
 
 def _max_age_s(header: str) -> int:

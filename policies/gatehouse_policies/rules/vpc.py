@@ -171,7 +171,8 @@ def _belongs_to_load_balancer(holder: Resource, stack: Stack) -> bool:
     ):
         return True
     return any(
-        stack.referencing(group, aws("lb.LoadBalancer"), "securityGroups") for group in groups
+        stack.referencing(group, aws("lb.LoadBalancer", "elb.LoadBalancer"), "securityGroups")
+        for group in groups
     )
 
 
