@@ -20,6 +20,9 @@ _RECORDS_MAX = 64
 #: Number of records that are processed before other connections are served.
 _TURN_RECORDS = 128
 
+#: Number of bytes to write at which a protocol pauses, as without TLS.
+_WRITE_BYTES = 65_536
+
 #: Size of the header of a record, which ends with the length of the record in two bytes.
 _HEADER_BYTES = 5
 
@@ -39,7 +42,7 @@ class LimitedTls(ssl.SSLObject):
     _without_data = 0
     #: Records since others were served, if further ones wait.
     _turn = 0
-    transport: asyncio.ReadTransport | None = None
+    transport: asyncio.Transport | None = None
 
     @classmethod
     def _create(cls, incoming: ssl.MemoryBIO, *arguments: Any, **options: Any) -> LimitedTls:
@@ -98,12 +101,13 @@ class LimitedTls(ssl.SSLObject):
 
 
 def take_turns(transport: asyncio.BaseTransport) -> None:
-    """Lets other connections be served between the records of a connection. Call `end_turns` when
-    it is lost.
+    """Lets other connections be served between the records of a connection, and limits its buffers.
+    Call `end_turns` when it is lost.
     """
     tls = transport.get_extra_info("ssl_object")
     if isinstance(tls, LimitedTls):
         tls.transport = cast("asyncio.Transport", transport)
+        tls.transport.set_write_buffer_limits(_WRITE_BYTES)
         # No end of the connection is read before the records that wait.
         cast("Any", transport).set_read_buffer_limits(1)
 

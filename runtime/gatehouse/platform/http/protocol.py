@@ -151,11 +151,15 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         if isinstance(peer, tuple):
             self._peer = str(parse_address(peer[0]) or peer[0])
             self._client = (self._peer, peer[1])
+        is_tls = transport.get_extra_info("sslcontext") is not None
         self.transport = ClientTransport(
-            cast("asyncio.Transport", transport), self.worker, network_of(self._peer)
+            cast("asyncio.Transport", transport),
+            self.worker,
+            network_of(self._peer),
+            is_tls=is_tls,
         )
         self._server = name[:2] if isinstance(name, tuple) else None
-        self._scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
+        self._scheme = "https" if is_tls else "http"
         try:
             self.worker.open(self._peer)
         except GatehouseError as exc:
@@ -602,7 +606,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         on_shutdown: Callable[[], None],
     ) -> bytes:
         """Implements asgi.AcceptUpgrade."""
-        if self._upgrade_data is None or self.transport.is_closing:
+        if self._upgrade_data is None or self.transport.is_closing or self.transport.rest:
             raise asgi.ClientGone
         if self._stopping:
             raise Unavailable("The server is stopping.")

@@ -9,6 +9,10 @@ import asyncio
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.settings import BYTES_PER_S_MIN
 
+#: Size of the parts in which data is passed to TLS, which passes on all that it has as soon as the
+#: client reads, and does not report how much of it waits.
+_TLS_PART_BYTES = 65_536
+
 
 class ClientTransport:
     """A client has to read at least BYTES_PER_S_MIN. `send` writes together with the responses of
@@ -16,19 +20,28 @@ class ClientTransport:
     """
 
     __slots__ = (
+        "_ends",
+        "_is_tls",
+        "_sent",
         "_timer",
-        "_unsent",
+        "_total",
         "_worker",
         "_writable",
         "_written",
         "network",
         "read_paused",
+        "rest",
         "transport",
         "write_paused",
     )
 
     def __init__(
-        self, transport: asyncio.Transport, worker: Connections, network: str = ""
+        self,
+        transport: asyncio.Transport,
+        worker: Connections,
+        network: str = "",
+        *,
+        is_tls: bool = False,
     ) -> None:
         """network: of the client."""
         self.transport = transport
@@ -37,13 +50,19 @@ class ClientTransport:
         self._worker = worker
         self._writable: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._unsent = 0
+        #: Bytes that were written, and those that had been sent at the last check.
+        self._total = self._sent = 0
         #: Size of the last write. A transport keeps all of it until its last byte is sent.
         self._written = 0
+        self._is_tls = is_tls
+        #: Data that has not been passed to TLS.
+        self.rest: list[memoryview] = []
+        #: True if the connection is closed when there is no rest.
+        self._ends = False
 
     @property
     def is_closing(self) -> bool:
-        return self.transport.is_closing()
+        return self._ends or self.transport.is_closing()
 
     def pause_reading(self) -> None:
         if not self.read_paused:
@@ -57,14 +76,34 @@ class ClientTransport:
                 self.transport.resume_reading()
 
     def send(self, data: bytes) -> None:
-        self._written = len(data)
+        if self.rest or (self._is_tls and len(data) > _TLS_PART_BYTES):
+            self.write(data)
+            return
+        self._count(data)
         self._worker.writes.add(self.transport, data)
 
     def write(self, data: bytes) -> None:
         self._worker.writes.flush()
-        if data and not self.transport.is_closing():
-            self._written = len(data)
+        if not data or self.is_closing:
+            return
+        self._count(data)
+        if self._is_tls:
+            self.rest.append(memoryview(data))
+            self._write_rest()
+        else:
             self.transport.write(data)
+
+    def _count(self, data: bytes) -> None:
+        self._written = len(data)
+        self._total += self._written
+
+    def _write_rest(self) -> None:
+        """Passes parts to TLS until the client has to read."""
+        while self.rest and not self.write_paused:
+            first = self.rest.pop(0)
+            if len(first) > _TLS_PART_BYTES:
+                self.rest.insert(0, first[_TLS_PART_BYTES:])
+            self.transport.write(first[:_TLS_PART_BYTES])
 
     async def drain(self) -> None:
         """Waits until the client has read enough."""
@@ -72,23 +111,32 @@ class ClientTransport:
             await self._writable.wait()
 
     def pause_writing(self) -> None:
-        self.write_paused, self._writable = True, asyncio.Event()
+        self.write_paused, self._writable = True, self._writable or asyncio.Event()
         self._watch()
 
     def resume_writing(self) -> None:
+        self.write_paused = False
+        self._write_rest()
+        if self.write_paused:
+            return
         self._release()
-        if self._timer is not None and not self.transport.is_closing():
+        if self._ends:
+            self.transport.close()
+        elif self._timer is not None and not self.transport.is_closing():
             self._cancel_timer()
 
     def close(self) -> None:
         """Closes the connection after the responses that have been written."""
         self._worker.writes.flush()
-        if not self.transport.is_closing():  # the second `close` would break asyncio's TLS
-            self.transport.close()
+        if not self.is_closing:  # the second `close` would break asyncio's TLS
+            self._ends = True
+            if not self.rest:
+                self.transport.close()
             self._watch()
 
     def lost(self) -> None:
         """Ends all waits after the connection was lost."""
+        self.rest = []
         self._release()
         self._cancel_timer()
 
@@ -104,19 +152,22 @@ class ClientTransport:
             self._timer = None
 
     def _watch(self) -> None:
-        self._unsent = self.transport.get_write_buffer_size()
-        self._worker.count_unsent(self, self._unsent and max(self._unsent, self._written))
-        if self._unsent and self._timer is None:
+        unsent = self._unsent_bytes()
+        self._worker.count_unsent(self, unsent and max(unsent, self._written))
+        if unsent and self._timer is None:
+            self._sent = self._total - unsent
             self._timer = asyncio.get_running_loop().call_later(
                 self._worker.settings.response_timeout_s, self._check
             )
 
+    def _unsent_bytes(self) -> int:
+        return self.transport.get_write_buffer_size() + sum(map(len, self.rest))
+
     def _check(self) -> None:
         """Ends the connection if the client has read too little since the last check."""
         self._timer = None
-        unsent = self.transport.get_write_buffer_size()
-        timeout_s = self._worker.settings.response_timeout_s
-        if unsent and self._unsent - unsent < timeout_s * BYTES_PER_S_MIN:
+        unsent, timeout_s = self._unsent_bytes(), self._worker.settings.response_timeout_s
+        if unsent and self._total - unsent - self._sent < timeout_s * BYTES_PER_S_MIN:
             self.transport.abort()
         else:
             self._watch()

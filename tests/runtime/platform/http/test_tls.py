@@ -19,6 +19,7 @@ from tests.runtime.platform.http.test_protocol import (
     MODES,
     PATIENCE_S,
     Running,
+    _until,
     running,
 )
 from tests.runtime.platform.http.test_shutdown import GET, response
@@ -130,6 +131,24 @@ async def test_client_that_does_not_confirm_the_end_is_disconnected() -> None:
             async with asyncio.timeout(PATIENCE_S):
                 while server.connections.total:  # the head timeout closes the connection
                     await asyncio.sleep(0.01)
+
+
+@pytest.mark.bound("http.transport:_TLS_PART_BYTES", "platform.tls_records:_WRITE_BYTES")
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_response_that_the_client_does_not_read_is_bounded(is_read: bool) -> None:
+    size = 50_000_000
+    async with running(TLS.model_copy(update={"response_timeout_s": 1})) as server:
+        reader, writer = await connect(server.port)
+        await _until(lambda: bool(server.connections.protocols))
+        (connection,) = server.connections.protocols
+        connection.transport.send(bytes(size))
+        assert server.connections.unsent_bytes_total == size
+        if is_read:
+            connection.transport.close()
+            assert len(await reader.read()) == size
+        await _until(lambda: not server.connections.total)
+        assert server.connections.unsent_bytes_total == 0
+        writer.close()
 
 
 async def test_server_stops_while_the_end_of_a_connection_is_not_confirmed() -> None:
