@@ -144,7 +144,7 @@ class KeySettings(Input, kw_only=True):
     metadata: Annotated[
         dict[
             Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")],
-            Annotated[str, checked(multi_line, max_length=500)],
+            Annotated[str, checked(multi_line, max_length=256)],
         ],
         Meta(
             max_length=20,
