@@ -142,7 +142,8 @@ def is_public_subnet(subnet: Resource, stack: Stack) -> bool:
     # True is the default of default subnets.
     if subnet.props.flag("mapPublicIpOnLaunch", subnet.type in aws("ec2.DefaultSubnet")):
         return True
-    return any(routes_to_internet_gateway(table, stack) for table in route_tables(subnet, stack))
+    tables = route_tables(subnet, stack)
+    return any(stack.once(routes_to_internet_gateway, table) for table in tables)
 
 
 def route_tables(subnet: Resource, stack: Stack) -> list[Resource]:

@@ -3,10 +3,10 @@
 References follow property dependencies, because IDs are unknown in the first preview.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, TypeVar
 
 from gatehouse_policies.analysis.properties import (
     UNKNOWN,
@@ -14,6 +14,8 @@ from gatehouse_policies.analysis.properties import (
     UnknownPropertyError,
     is_unknown,
 )
+
+Value = TypeVar("Value")
 
 # Output properties by which AWS resources refer to each other.
 _IDENTIFIERS = (
@@ -96,11 +98,38 @@ def identifiers_of(properties: Mapping[str, Any]) -> frozenset[str]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """What the property of a source refers to.
+
+    peers: the URNs of the resources that the value comes from, by class.
+    values: its known strings. unknown: whether any part of it is unknown.
+    indirect: the URNs to which an unknown value can refer as well.
+    keys: the URNs and strings of all these resources.
+    """
+
+    source: Resource
+    peers: Mapping[str, Sequence[str]]
+    values: frozenset[str]
+    unknown: bool
+    indirect: Set[str]
+    keys: frozenset[str]
+
+
+_Index = dict[str, list[tuple[int, Resource]]]
+"""Resources with their positions, by key. Programs with thousands of resources have thousands of
+references, so that comparing each with all resources would take a quadratic time.
+"""
+
+
 class Stack:
     """All resources of a program."""
 
     def __init__(self, resources: Iterable[Resource]) -> None:
         self.resources = tuple(resources)
+        self._references: dict[tuple[int, str], _Reference] = {}
+        self._derived: dict[tuple[Callable[[Resource, Stack], Any], str], Any] = {}
+        self._sources: dict[tuple[tuple[str, ...], str], _Index] = {}
 
     @cached_property
     def _by_urn(self) -> dict[str, Resource]:
@@ -128,16 +157,19 @@ class Stack:
         """The resources of these types whose property refers to the target, such as a bucket's
         policies by `bucket`.
         """
-        return [
-            resource for resource in self.of_type(types) if self.references(resource, prop, target)
-        ]
+        index = self._sources_by_key(tuple(types), prop)
+        found = _found(index, (target.urn, *target.identifiers))
+        return [resource for resource in found if self.references(resource, prop, target)]
 
     def referenced_by(self, source: Resource, prop: str, types: Iterable[str]) -> list[Resource]:
         """The resources of these types that a property refers to, such as a subnet group by
         `dbSubnetGroupName`.
         """
+        tokens = frozenset(types)
         return [
-            resource for resource in self.of_type(types) if self.references(source, prop, resource)
+            resource
+            for resource in _found(self._by_key, self._reference(source, prop).keys)
+            if resource.type in tokens and self.references(source, prop, resource)
         ]
 
     def references(self, source: Resource, prop: str, target: Resource) -> bool:
@@ -147,31 +179,67 @@ class Stack:
         value comes from several resources of that type, the known value determines which resource
         is the target. A plain string refers to the resource with that identifier.
         """
-        dependencies = source.property_dependencies.get(prop, ())
-        same_type = [
-            urn
-            for urn in dependencies
-            if (peer := self._by_urn.get(urn)) is not None and _same_type(peer, target)
-        ]
-        values, unknown = _strings(source.props, prop)
+        reference = self._reference(source, prop)
+        same_type = reference.peers.get(_class_name(target.type), ())
         if target.urn in same_type:
             # A list property (subnets, security groups) refers to every resource that its value
             # comes from.
-            all_values = len(values) >= len(same_type)
+            all_values = len(reference.values) >= len(same_type)
             return (
                 len(same_type) == 1
-                or unknown
-                or not values
+                or reference.unknown
+                or not reference.values
                 or all_values
-                or bool(values & target.identifiers)
+                or bool(reference.values & target.identifiers)
             )
         if same_type:
             return False
-        if values & target.identifiers:
+        if not reference.values.isdisjoint(target.identifiers):
             return True
-        return unknown and (
-            source.parent == target.urn or target.urn in self._indirect(dependencies)
-        )
+        return target.urn in reference.indirect
+
+    def _reference(self, source: Resource, prop: str) -> "_Reference":
+        """What a property refers to, decoded once for all rules."""
+        key = (id(source.props), prop)
+        if key not in self._references:
+            dependencies = source.property_dependencies.get(prop, ())
+            peers: dict[str, list[str]] = {}
+            for urn in dependencies:
+                if (peer := self._by_urn.get(urn)) is not None:
+                    peers.setdefault(_class_name(peer.type), []).append(urn)
+            values, unknown = _strings(source.props, prop)
+            indirect = {source.parent, *self._indirect(dependencies)} if unknown else set()
+            keys = frozenset((*dependencies, *values, *indirect))
+            reference = _Reference(source, peers, values, unknown, indirect, keys)
+            self._references[key] = reference
+        return self._references[key]
+
+    def _sources_by_key(self, types: tuple[str, ...], prop: str) -> "_Index":
+        """The resources of these types, keyed by what their property refers to."""
+        if (types, prop) not in self._sources:
+            index: _Index = {}
+            for position, source in enumerate(self.of_type(types)):
+                for key in self._reference(source, prop).keys:
+                    index.setdefault(key, []).append((position, source))
+            self._sources[types, prop] = index
+        return self._sources[types, prop]
+
+    @cached_property
+    def _by_key(self) -> "_Index":
+        """The resources, keyed by the strings that refer to them."""
+        index: _Index = {}
+        for position, resource in enumerate(self.resources):
+            for key in (resource.urn, *resource.identifiers):
+                index.setdefault(key, []).append((position, resource))
+        return index
+
+    def once(self, derive: Callable[[Resource, "Stack"], Value], resource: Resource) -> Value:
+        """The result of a function that reads no flag, computed once for each resource."""
+        key = (derive, resource.urn)
+        if key not in self._derived:
+            self._derived[key] = derive(resource, self)
+        value: Value = self._derived[key]
+        return value
 
     def outputs_in(self, source: Resource, prop: str, types: Iterable[str]) -> list[Resource]:
         """The resources of these types one of whose outputs is the value of a property.
@@ -206,15 +274,18 @@ class Stack:
         }
 
 
-def _same_type(resource: Resource, other: Resource) -> bool:
-    """Compares types without module and version: `bucket:Bucket` equals `bucketV2:BucketV2`, and
-    `alb` equals `lb`.
-    """
-    return _class_name(resource.type) == _class_name(other.type)
-
-
+@cache
 def _class_name(token: str) -> str:
+    """A type without module and version: `bucket:Bucket` equals `bucketV2:BucketV2`, and `alb`
+    equals `lb`.
+    """
     return token.rpartition(":")[2].removesuffix("V2")
+
+
+def _found(index: _Index, keys: Iterable[str]) -> list[Resource]:
+    """The resources of these keys, in program order."""
+    found = dict(entry for key in keys for entry in index.get(key, ()))
+    return [found[position] for position in sorted(found)]
 
 
 def _strings(props: Properties, prop: str) -> tuple[frozenset[str], bool]:

@@ -272,7 +272,7 @@ def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResult
         if network.is_public_subnet(subnet, stack):
             yield f"the subnet {subnet.name} is public"
         elif is_data_store and any(
-            network.routes_to_nat_gateway(table, stack)
+            stack.once(network.routes_to_nat_gateway, table)
             for table in network.route_tables(subnet, stack)
         ):
             yield f"the subnet {subnet.name} of a data store has a route to a NAT gateway"

@@ -13,8 +13,15 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import KEYS, aws
 from gatehouse_policies.engine.guard import evaluate
 
-from tests.policies.pack_process import Diagnostic, Evaluation
-from tests.policies.rules.builders import Program, changed, github_trust, retyped, without
+from tests.policies.pack_process import Diagnostic, Evaluation, Ref
+from tests.policies.rules.builders import (
+    Program,
+    changed,
+    declared,
+    github_trust,
+    retyped,
+    without,
+)
 from tests.policies.rules.cases import CASES, COMPLIANT, VARIANTS, Case
 from tests.policies.rules.network_programs import edge
 from tests.policies.rules.programs import s3
@@ -76,6 +83,34 @@ def test_upstream_ids_are_shown_by_programs() -> None:
 
     assert shown == {rule.id: set(rule.upstream.split()) for rule in catalogue.RULES}
     assert any(shown.values())
+
+
+def test_comparisons_of_references_grow_with_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    references = Stack.references
+    compared: list[str] = []
+
+    def record(stack: Stack, source: Resource, prop: str, target: Resource) -> bool:
+        compared.append(prop)
+        return references(stack, source, prop, target)
+
+    def comparisons(count: int) -> int:
+        compared.clear()
+        check([declared("ec2.Vpc", "vpc"), *(item for i in range(count) for item in workload(i))])
+        return len(compared)
+
+    monkeypatch.setattr(Stack, "references", record)
+    few = comparisons(20)
+    assert 20 < comparisons(80) <= 4 * few
+
+
+def workload(number: int) -> Program:
+    """A function in a subnet, and a route of the VPC."""
+    subnet = f"subnet-{number}"
+    return [
+        declared("ec2.Subnet", subnet, vpcId=Ref("vpc")),
+        declared("ec2.Route", f"route-{number}", routeTableId=Ref("vpc"), gatewayId="vgw-1"),
+        declared("lambda.Function", f"f-{number}", vpcConfig={"subnetIds": [Ref(subnet)]}),
+    ]
 
 
 def test_alb_tokens_are_evaluated_like_lb_tokens() -> None:
