@@ -1,4 +1,6 @@
-"""Rules for API Gateway REST and HTTP APIs: stages, methods, routes and domain names."""
+"""Rules for API Gateway REST and HTTP APIs (stages, methods, routes and domain names) and AWS
+AppSync.
+"""
 
 import yaml
 
@@ -8,6 +10,7 @@ from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     for_types,
     has_format,
+    is_not,
     is_not_true,
     is_set,
     is_true,
@@ -220,4 +223,18 @@ stage_settings_are_secure = resource_rule(
             is_true("settings.cacheDataEncrypted"),
         ),
     ),
+)
+
+
+apis_use_no_api_keys = resource_rule(
+    "GH-API-007",
+    title="AppSync APIs do not authenticate clients with API keys",
+    severity=Severity.HIGH,
+    types=aws("appsync.GraphQLApi", "appsync.Api"),
+    upstream="AppSync.5",
+    url="https://docs.aws.amazon.com/appsync/latest/devguide/security-authz.html",
+).requires(
+    is_not("authenticationType", "api_key"),
+    is_not("additionalAuthenticationProviders[].authenticationType", "api_key"),
+    is_not("eventConfig.authProviders[].authType", "api_key"),
 )

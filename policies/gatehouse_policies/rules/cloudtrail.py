@@ -93,12 +93,12 @@ _ALL_BUCKETS = frozenset({"arn:aws:s3", "arn:aws:s3:::"})
 
 
 def _limits_objects(field: Properties) -> bool:
-    """True for a selector of some events, or of some buckets. Buckets may be excluded."""
+    """True for a selector of some events, or of some buckets. Some buckets may be excluded."""
+    if field.text("field") != "resources.ARN":
+        return field.text("field") not in ("eventCategory", "resources.type")
     included = [text for name in ("equals", "startsWith", "endsWith") for text in field.texts(name)]
-    is_arn = field.text("field") == "resources.ARN"
-    return field.text("field") in ("readOnly", "eventName") or (
-        is_arn and bool(included) and _ALL_BUCKETS.isdisjoint(included)
-    )
+    all_excluded = not _ALL_BUCKETS.isdisjoint(field.texts("notStartsWith"))
+    return all_excluded or (bool(included) and _ALL_BUCKETS.isdisjoint(included))
 
 
 def _records_objects_basic(selector: Properties) -> bool:
