@@ -93,6 +93,9 @@ def trust(arn):
 url = f"https://{issuer}"
 github = aws.iam.OpenIdConnectProvider("github", url=url, client_id_lists=["sts.amazonaws.com"])
 aws.iam.Role("github", assume_role_policy=github.arn.apply(trust))
+statement = {"effect": "Allow", "principal": "*", "action": pulumi.Output.secret("sts:AssumeRole")}
+document = {"version": "2012-10-17", "statement": [statement]}
+aws.iam.Role("document", assume_role_policy=aws.iam.PolicyDocumentArgs(**document))
 
 # Encrypted values are unknown.
 config.require_secret("port").apply(lambda port: int(port))
@@ -227,6 +230,11 @@ def test_account_and_region_are_those_of_the_provider(result: CheckResult) -> No
     rules = {"GH-IAM-005": "violation", "GH-IAM-004": "undecided"}
     for rule, outcome in rules.items():
         assert [item.outcome for item in of_rule(result, rule, "github")] == [outcome]
+
+
+def test_document_can_be_an_object(result: CheckResult) -> None:
+    [public] = of_rule(result, "GH-IAM-004", "document")
+    assert (public.outcome, public.passes) == ("violation", ("unknown", "known"))
 
 
 def test_encrypted_values_are_unknown(result: CheckResult) -> None:

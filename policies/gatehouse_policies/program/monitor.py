@@ -13,9 +13,10 @@ from pulumi.runtime.proto import resource_pb2
 
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.project import Project
+from gatehouse_policies.program.schema import with_json_text
 from gatehouse_policies.program.source_lines import source_line
 from gatehouse_policies.program.types import UNKNOWN, Provider, Registration, Resource
-from gatehouse_policies.program.values import decode, properties
+from gatehouse_policies.program.values import decode, path_steps, properties
 
 STACK_TYPE = "pulumi:pulumi:Stack"
 _FIELDS = """
@@ -242,7 +243,11 @@ class Monitor:
         """The registration, with the options that a resource inherits from its parent, as in the
         engine (inheritFromParent in source_eval.go). The SDK adds other inherited options.
         """
-        inputs, secrets = decode(request.object)
+        decoded, secrets = decode(request.object)
+        inputs = with_json_text(request.type, decoded)
+        # The text of a document with a secret is secret.
+        names = ((path_steps(path)[0], path) for path in secrets)
+        secrets = tuple(path if inputs[name] is decoded[name] else name for name, path in names)
         provider = request.provider
         if request.custom and not provider and not request.type.startswith("pulumi:"):
             provider = self._default_provider(request.type.split(":")[0], urn, source)

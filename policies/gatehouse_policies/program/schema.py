@@ -2,13 +2,17 @@
 
 import functools
 import importlib
+import json
 import keyword
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import pulumi
+
+from gatehouse_policies.program.types import UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,25 @@ def schema(token: str) -> Schema | None:
     arguments = getattr(module, f"{name}Args", None)
     inputs = frozenset(_getters(arguments)) if arguments is not None else frozenset[str]()
     return Schema(token, inputs, properties(getattr(module, name)))
+
+
+def with_json_text(token: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs with JSON text instead of an object in each property that is text. Providers
+    accept documents in both forms. A document with an unknown part is unknown.
+    """
+    known = schema(token)
+    outputs = known.outputs if known is not None else {}
+    return {
+        key: _json_text(value)
+        if isinstance(value, Mapping) and key in outputs and outputs[key].type is str
+        else value
+        for key, value in inputs.items()
+    }
+
+
+def _json_text(document: Mapping[str, Any]) -> str:
+    text = json.dumps(document)
+    return UNKNOWN if UNKNOWN in text else text
 
 
 def provider_module(package: str, path: str) -> ModuleType | None:
