@@ -76,6 +76,13 @@ provider = aws.Provider("main", region="us-west-2", allowed_account_ids=["482912
 invoked = pulumi.InvokeOptions(provider=provider)
 assert aws.get_caller_identity(opts=invoked).account_id == "482912345678"
 assert aws.get_region(opts=invoked).region == "us-west-2"
+east = aws.Provider("east", region="us-east-1", allowed_account_ids=["482912345678"])
+in_east = pulumi.ResourceOptions(provider=east)
+aws.acm.Certificate(
+    "certificate", domain_name="a.example.com", validation_method="DNS", opts=in_east
+)
+aws.route53.Zone("zone", name="example.com", opts=in_east)
+aws.sns.Topic("in-east", opts=in_east)
 topic = aws.sns.Topic("located", opts=pulumi.ResourceOptions(provider=provider))
 topic.arn.apply(lambda arn: None if "us-west-2:482912345678" in arn else 1 / 0)
 
@@ -230,6 +237,11 @@ def test_account_and_region_are_those_of_the_provider(result: CheckResult) -> No
     rules = {"GH-IAM-005": "violation", "GH-IAM-004": "undecided"}
     for rule, outcome in rules.items():
         assert [item.outcome for item in of_rule(result, rule, "github")] == [outcome]
+
+
+def test_region_of_a_provider_applies_to_regional_resources(result: CheckResult) -> None:
+    names = {item.urn.rpartition("::")[2] for item in of_rule(result, "GH-PUL-003")}
+    assert names == {"main", "in-east"}
 
 
 def test_document_can_be_an_object(result: CheckResult) -> None:

@@ -1,7 +1,7 @@
 """Rules for the Pulumi program: provider, Regions, protection, tags and outputs."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from gatehouse_policies.analysis.iam.document import account_of
 from gatehouse_policies.analysis.policy_holders import ACCOUNTS
@@ -61,6 +61,14 @@ _GLOBAL_SERVICES = {
     # https://docs.aws.amazon.com/chatbot/latest/adminguide/chatbot-troubleshooting.html
     **dict.fromkeys(aws("chatbot.SlackChannelConfiguration"), "us-east-2"),
 }
+# Types without a Region.
+_WITHOUT_REGION = tuple(
+    f"aws:{module}/"
+    for module in name_set(
+        "budgets cloudfront costexplorer globalaccelerator iam organizations route53 "
+        "route53domains shield"
+    )
+)
 
 
 @resource_rule(
@@ -133,13 +141,15 @@ def required_tags_are_set(resource: Resource) -> CheckResults:
 def region_is_allowed(resource: Resource) -> CheckResults:
     if not resource.type.startswith("aws:") and resource.type != AWS_PROVIDER:
         return
-    if resource.props.text("region") and (
-        resource.props.text("region") == _GLOBAL_SERVICES.get(resource.type)
-    ):
-        return
+    own = resource.props.text("region")
     allowed = {*resource.lists["regions"], *regions_of_process()}
-    if resource.props.has("region") and resource.props.text("region") not in allowed:
+    required = _GLOBAL_SERVICES.get(resource.type)
+    if resource.type == AWS_PROVIDER and own in _GLOBAL_SERVICES.values():
+        return  # The resources of the provider are evaluated.
+    if own and own not in {*allowed, required}:
         yield "region is not in the list of allowed Regions"
+    elif not own and _is_in_global_region(resource, {*allowed, required}):
+        yield "region of the provider is not in the list of allowed Regions"
     *path, key = _REPLICAS.get(resource.type, "").split(".")
     for replica in _blocks_at(resource.props, path) if key else ():
         if replica.has(key) and replica.text(key) not in allowed:
@@ -150,6 +160,15 @@ def region_is_allowed(resource: Resource) -> CheckResults:
             region = copy.known_text("destinationVaultArn").split(":")[3:4]
             if region and region[0] not in allowed:
                 yield f"{copy.path_of('destinationVaultArn')} is not in an allowed Region"
+
+
+def _is_in_global_region(resource: Resource, allowed: Set[str | None]) -> bool:
+    """True for a resource in the Region of a global service. GH-PUL-003 reports the provider for
+    another Region that is not allowed.
+    """
+    region = resource.region()
+    is_global = resource.type.startswith(_WITHOUT_REGION)
+    return region in _GLOBAL_SERVICES.values() and region not in allowed and not is_global
 
 
 def _blocks_at(block: Properties, path: Sequence[str]) -> Iterator[Properties]:

@@ -8,7 +8,9 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     has_elements,
+    in_order,
     is_at_least,
+    is_customer_key,
     is_exactly,
     is_not_false,
     is_not_set,
@@ -51,7 +53,23 @@ storage_uses_customer_key = _database_rule(
     severity=Severity.HIGH,
     upstream="RDS.3 RDS.27 3.2.1 CKV_AWS_16 CKV_AWS_96 CKV_AWS_327 RDS2",
     url=f"{_GUIDE}/Overview.Encryption.html",
-).requires(uses_customer_key("kmsKeyId", "storageEncrypted"))
+).requires(
+    in_order(
+        is_true("storageEncrypted"),
+        where(lambda database: not _has_key_of_source(database), is_customer_key("kmsKeyId")),
+    )
+)
+
+
+def _has_key_of_source(database: Resource) -> bool:
+    """True for a read replica in the Region of its source, which has the key of the source. The
+    source in another Region is an ARN.
+
+    https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBInstanceReadReplica.html
+    """
+    source, props = "replicateSourceDb", database.props
+    is_arn = props.known_text(source).startswith("arn:")
+    return props.has(source) and not is_arn and not props.has("kmsKeyId")
 
 
 @_database_rule(

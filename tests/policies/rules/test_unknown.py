@@ -50,6 +50,7 @@ ACCEPTED: dict[tuple[str, str], str] = {
             *("extendedS3Configuration", "replicationConfiguration"),
         )
     },
+    ("GH-RDS-002", "replicateSourceDb"): _OWN_ARN,
     ("GH-RDS-016", "dbSubnetGroupName"): _OTHER_RESOURCE,
     ("GH-RDS-016", "vpcSecurityGroupIds"): _OTHER_RESOURCE,
     ("GH-RDS-019", "parameterGroupName"): _OTHER_RESOURCE,
