@@ -144,7 +144,13 @@ aws.ec2.SecurityGroup("g", vpc_id="vpc-1", ingress=[rule])
 # Resources of other stacks have their IDs and are not evaluated. Remote components are undecided.
 read = aws.s3.Bucket.get("read-bucket", "other-bucket")
 read.arn.apply(lambda arn: 1 / int(arn == "arn:aws:s3:::other-bucket"))
-aws.kms.Key.get("read-key", "1234")
+read_key = aws.kms.Key.get("read-key", "1234")
+public = {"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}
+aws.kms.KeyPolicy("of-read", key_id=read_key.id, policy=json.dumps({"Statement": public}))
+aws.s3.BucketPublicAccessBlock("of-read", bucket=read.id)
+administrator = aws.iam.Policy.get("read-policy", "arn:aws:iam::aws:policy/AdministratorAccess")
+aws.iam.RolePolicyAttachment("of-read", role="role", policy_arn=administrator.arn)
+aws.ec2.Instance("of-read", launch_template={"id": aws.ec2.LaunchTemplate.get("t", "lt-1").id})
 aws.rds.Instance.get("read-database", "database")
 aws.sqs.Queue.get("read-queue", "q")
 vpc = Vpc("remote")
@@ -278,6 +284,8 @@ def test_resources_of_other_stacks_are_not_evaluated(result: CheckResult) -> Non
     evaluated = {item.urn.rpartition("::")[2] for item in result.findings}
     assert "jobs" in evaluated
     assert [name for name in evaluated if name.startswith("read-")] == []
+    rules = {item.rule for item in result.findings if item.urn.endswith("::of-read")}
+    assert {"GH-KMS-002", "GH-S3-001", "GH-IAM-003", "GH-EC2-001"} <= rules
 
 
 def test_program_that_decodes_a_fake_result_runs_with_an_unknown_result(check: Check) -> None:

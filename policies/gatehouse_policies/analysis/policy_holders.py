@@ -135,10 +135,15 @@ def is_evaluated_elsewhere(
     prop: str,
     types: tuple[str, ...],
 ) -> bool:
-    """True for a resource policy of a resource of these types in the program, with which it is
-    evaluated.
+    """True for a resource policy of a resource of these types that the program manages, with which
+    it is evaluated.
     """
-    return resource.type in policy_types and bool(stack.referenced_by(resource, prop, types))
+    return resource.type in policy_types and is_of_program(resource, stack, prop, types)
+
+
+def is_of_program(resource: Resource, stack: Stack, prop: str, types: tuple[str, ...]) -> bool:
+    """True if a property refers to a resource of these types that the program manages."""
+    return any(owner.managed for owner in stack.referenced_by(resource, prop, types))
 
 
 ACCOUNTS: Mapping[str, tuple[str, ...]] = {"accounts": ()}

@@ -37,6 +37,7 @@ class Resource:
 
     props: inputs that the program sets.
     identifiers: known strings by which other resources may refer to this resource (ID, ARN, name).
+    managed: False for a resource that the program only reads with `get`, which no rule evaluates.
     property_dependencies: for each property, the URNs of the resources that its value comes from.
     dependencies: the URNs of the resources that the engine creates before this resource.
     settings, lists: parameters of the rule that evaluates the resource, from the pack
@@ -49,6 +50,7 @@ class Resource:
     props: Properties
     identifiers: frozenset[str] = frozenset()
     protect: bool = False
+    managed: bool = True
     parent: str = ""
     property_dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dependencies: tuple[str, ...] = ()

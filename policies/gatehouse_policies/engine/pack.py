@@ -106,7 +106,7 @@ def _stack_policy(
         if any(parameters.values()):
             stack = Stack(replace(resource, **parameters) for resource in stack)
         for resource in stack.of_type(rule.types):
-            if resource.type == STACK or state.is_managed(resource.urn):
+            if resource.managed:
                 state.record(rule, resource.urn, evaluate(rule, resource, stack), report)
 
     return StackPolicy(validate=validate, **_metadata(rule, env))
@@ -126,6 +126,7 @@ def _stack_resource(source: PolicyResource, state: DeploymentState) -> Resource:
         if source.resource_type == STACK
         else state.program_inputs(source.urn, properties),
         identifiers=identifiers_of(properties),
+        managed=source.resource_type == STACK or state.is_managed(source.urn),
         parent=source.parent.urn if source.parent else "",
         property_dependencies={
             name: tuple(peer.urn for peer in peers)

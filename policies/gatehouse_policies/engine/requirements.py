@@ -10,7 +10,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-from gatehouse_policies.analysis.policy_holders import own_documents, public_or_foreign_access
+from gatehouse_policies.analysis.policy_holders import (
+    is_of_program,
+    own_documents,
+    public_or_foreign_access,
+)
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
@@ -225,16 +229,23 @@ def for_types(types: tuple[str, ...], *requirements: Requirement) -> Requirement
 
 
 def has_resource(
-    resource_class: str, prop: str, *requirements: Requirement, missing: str
+    resource_class: str, prop: str, *requirements: Requirement, missing: str, owner: str = ""
 ) -> Requirement:
     """Another resource refers to the resource, and meets the requirements. For stack rules.
 
     resource_class: class of the other resource, such as "s3.BucketPolicy".
     prop: its property that refers to the resource.
     missing: the message if no other resource refers to the resource.
+    owner: class of the resource, if the rule also evaluates the other resource, which can refer to
+        a resource that the program does not manage.
     """
 
     def check(resource: Resource, stack: Stack) -> CheckResults:
+        if resource.type in aws(resource_class):
+            if not is_of_program(resource, stack, prop, aws(owner)):
+                for requirement in requirements:
+                    yield from requirement.violations(resource, stack)
+            return
         others = stack.referencing(resource, aws(resource_class), prop)
         if not others:
             yield missing

@@ -223,6 +223,8 @@ def _output(
         return location.region
     if key in ("ownerId", "accountId", "registryId"):
         return location.account
+    if key == "arn" and name.startswith("arn:"):
+        return name  # The ID of a resource that the program reads.
     if key.lower().endswith("arn"):
         return _fill(_ARNS.get(registration.type, _DEFAULT_ARN), registration, name, location)
     return _empty(type_, name if key in _NAME_INPUTS else f"{name}-{key.lower()}")

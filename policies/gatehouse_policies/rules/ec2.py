@@ -53,8 +53,9 @@ def _sets(prop: str, requirement: Requirement) -> Requirement:
 
 
 def _templates(launcher: Resource, stack: Stack) -> list[Resource]:
-    """The launch templates in the program that an instance uses."""
-    return stack.referenced_by(launcher, "launchTemplate", aws("ec2.LaunchTemplate"))
+    """The launch templates of the program that an instance uses, for which rules are evaluated."""
+    templates = stack.referenced_by(launcher, "launchTemplate", aws("ec2.LaunchTemplate"))
+    return [template for template in templates if template.managed]
 
 
 metadata_requires_tokens = stack_rule(

@@ -12,6 +12,7 @@ from gatehouse_policies.analysis.policy_holders import (
     RESOURCE_POLICIES,
     foreign_access,
     identity_documents,
+    is_of_program,
     is_permissions_boundary,
     own_documents,
     public_or_foreign_access,
@@ -121,7 +122,7 @@ _EVALUATED_ELSEWHERE = frozenset(
 )
 def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckResults:
     prop = ATTACHED_POLICIES[holder.type]
-    if stack.referenced_by(holder, prop, aws("iam.Policy")) and prop == "policyArn":
+    if prop == "policyArn" and is_of_program(holder, stack, prop, aws("iam.Policy")):
         return  # Policies in the program are evaluated separately.
     arns = holder.props.texts(prop) if prop != "policyArn" else [holder.props.text(prop)]
     for arn in arns:

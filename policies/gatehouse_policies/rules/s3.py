@@ -9,6 +9,7 @@ from gatehouse_policies.analysis.iam.grammar import Document
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
     foreign_access,
+    is_of_program,
     own_documents,
     resource_documents,
 )
@@ -59,10 +60,11 @@ PUBLIC_ACCESS_FLAGS = (
 """The settings of the public access block of a bucket or account."""
 
 
-public_access_is_blocked = _bucket_rule(
+public_access_is_blocked = stack_rule(
     "GH-S3-001",
     title="S3 buckets block public access",
     severity=Severity.CRITICAL,
+    types=aws("s3.Bucket", "s3.BucketPublicAccessBlock"),
     exemptible=False,
     upstream="S3.8 3.1.4 CKV2_AWS_6 CKV_AWS_53 CKV_AWS_54 CKV_AWS_55 CKV_AWS_56 S2",
     url=f"{_GUIDE}/access-control-block-public-access.html",
@@ -72,6 +74,7 @@ public_access_is_blocked = _bucket_rule(
         "bucket",
         *map(is_true, PUBLIC_ACCESS_FLAGS),
         missing="the bucket has no BucketPublicAccessBlock",
+        owner="s3.Bucket",
     )
 )
 
@@ -266,9 +269,10 @@ def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
             yield "targetBucket is the bucket itself"
 
 
-@_bucket_rule(
+@stack_rule(
     "GH-S3-011",
     title="S3 buckets enforce object ownership and use no ACLs",
+    types=aws("s3.Bucket", "s3.BucketOwnershipControls", "s3.BucketAcl"),
     remedy=(
         'set objectOwnership="BucketOwnerEnforced" in an aws.s3.BucketOwnershipControls and '
         "remove every BucketAcl, and acl and grants of the bucket"
@@ -278,6 +282,10 @@ def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
     url=f"{_GUIDE}/about-object-ownership.html",
 )
 def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults:
+    if bucket.type in aws("s3.BucketAcl"):
+        if not is_of_program(bucket, stack, "bucket", aws("s3.Bucket")):
+            yield "a bucket that the program does not manage has an ACL"
+        return
     yield from _OWNER_ENFORCED.check(bucket, stack)
     for acl in stack.referencing(bucket, aws("s3.BucketAcl"), "bucket"):
         yield f"the bucket has the ACL {acl.name}"
@@ -290,6 +298,7 @@ _OWNER_ENFORCED = has_resource(
     "bucket",
     is_exactly("rule.objectOwnership", "BucketOwnerEnforced"),
     missing="object ownership is not BucketOwnerEnforced",
+    owner="s3.Bucket",
 )
 
 
