@@ -83,7 +83,6 @@ class ImportRepository:
             found = await connection.fetch(_EXISTING, list(other_ids), timeout=TIMEOUT_S)
             existing = {other_ids[id]: id for (id,) in found}
             keys = [row for row in rows if isinstance(row, Key) and row.id not in existing]
-            imported = await _add_keys(connection, keys) if keys else 0
             cores = [
                 msgspec.structs.replace(
                     row, registered_by=existing.get(row.registered_by, row.registered_by)
@@ -91,6 +90,9 @@ class ImportRepository:
                 for row in rows
                 if isinstance(row, CoreRecord)
             ]
+            # Before `_add_keys` takes the lock of the change trigger.
+            await connection.execute(LOCK_KEYS, [core.registered_by for core in cores])
+            imported = await _add_keys(connection, keys) if keys else 0
             imported += await _add_cores(connection, cores) if cores else 0
             counts = {"imported": imported, "existing": len(rows) - imported}
             await append(
@@ -112,7 +114,6 @@ async def _add_keys(connection: Connection, keys: list[Key]) -> int:
 
 async def _add_cores(connection: Connection, cores: list[CoreRecord]) -> int:
     """Inserts Cores whose names are free and whose keys are active. Returns their number."""
-    await connection.execute(LOCK_KEYS, [core.registered_by for core in cores])
     await connection.execute(LOCK_CHANGES)
     return sum(
         [row_count(await connection.execute(_ADD_CORE, *LEASE.values(core))) for core in cores]

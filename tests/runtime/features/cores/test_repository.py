@@ -10,7 +10,7 @@ from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
 from gatehouse.core.cores import IMPORTED_INSTANCE, CoreName, CoreRecord
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.keys import KeyEnvironment, KeyId
+from gatehouse.core.keys import Key, KeyEnvironment, KeyId
 from gatehouse.features.cores.repository import COLUMNS, ENDED_S, CoreRegistry, core_record
 from gatehouse.features.cores.schemas import LeaseRequest
 from gatehouse.features.cores.service import RegistrationService
@@ -21,6 +21,7 @@ from gatehouse.platform.http_client.upstream import SystemResolver
 
 from tests.runtime.conftest import Database, Rows, lock_waits, locked
 from tests.runtime.core_records import instance
+from tests.runtime.key_records import RECORD
 
 NOW = 1_800_000_000.0
 
@@ -82,18 +83,23 @@ async def test_registrations_of_one_key_leave_connections_to_others(
 
 
 @pytest.mark.parametrize(
-    ("key_id", "change"),
+    ("key_id", "locks", "changes"),
     [
         (
             "import000001",
             "INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, "
             "expires_at) VALUES ('docs', '', 'test', 'b', $1, 1, now())",
+            "SELECT $1::text",
         ),
-        ("import000002", "UPDATE api_key SET state = 'disabled' WHERE id = $1"),
+        (
+            "import000002",
+            "SELECT FROM api_key WHERE id = $1 FOR UPDATE",
+            "UPDATE api_key SET state = 'disabled' WHERE id = $1",
+        ),
     ],
 )
 async def test_import_waits_for_registrations_and_changes_of_keys(
-    module_pool: Pool, rows: Rows, key_id: str, change: str
+    module_pool: Pool, rows: Rows, key_id: str, locks: str, changes: str
 ) -> None:
     await module_pool.execute("DELETE FROM core")
     await rows.add_key(key_id)
@@ -102,12 +108,15 @@ async def test_import_waits_for_registrations_and_changes_of_keys(
     record = msgspec.structs.replace(
         instance(IMPORTED_INSTANCE), registered_by=KeyId(key_id), expires_at=NOW + 60
     )
+    fields = msgspec.structs.asdict(RECORD) | {"id": KeyId(f"new{key_id[3:]}")}
+    new = Key(**fields, created_at=NOW, created_by="a")
     async with module_pool.transaction() as connection, asyncio.timeout(60):
-        await connection.execute(change, key_id)
-        write = asyncio.create_task(imports.write([record], event, {}))
+        await connection.execute(locks, key_id)
+        write = asyncio.create_task(imports.write([new, record], event, {}))
         while not await lock_waits(module_pool):
             await asyncio.sleep(0.001)
-    assert await write == 0
+        await connection.execute(changes, key_id)
+    assert await write == 1  # the key
 
 
 async def test_name_that_cannot_be_looked_up_is_unavailable() -> None:
