@@ -78,6 +78,11 @@ class RecordedStack(Stack):
         self._reads |= {(type, ALL) for type in types}
         return super().of_type(types)
 
+    def referenced_by(self, source: Resource, prop: str, types: Iterable[str]) -> list[Resource]:
+        types = frozenset(types)
+        self._reads |= {(type, ALL) for type in types}
+        return super().referenced_by(source, prop, types)
+
 
 class Evaluator:
     """The findings of all rules that are enabled in an environment, before and after a change of
@@ -96,16 +101,15 @@ class Evaluator:
             if item.type == AWS_PROVIDER
         }
         reads: set[Read] = set()
-        stack = RecordedStack(
-            (self._recorded(resource, reads) for resource in self._resources), reads
-        )
+        recorded = [self._recorded(resource, reads) for resource in self._resources]
         for rule in RULES:
             if rule.levels[environment] is Level.DISABLED:
                 continue
-            for resource in stack.resources:
+            for resource in recorded:
                 if rule.types and resource.type not in rule.types:
                     continue
                 reads.clear()
+                stack = RecordedStack(recorded, reads)  # what other rules read is read again
                 self._findings[rule.id, resource.urn] = self._evaluate(rule, resource, stack)
                 for read in reads:
                     self._readers.setdefault(read, set()).add((rule.id, resource.urn))
