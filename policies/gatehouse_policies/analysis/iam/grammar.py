@@ -214,6 +214,11 @@ def matches(text: str, pattern: str) -> bool:
     return _compiled(pattern).fullmatch(text) is not None
 
 
+def variables_of(text: str) -> set[str]:
+    """The names of the policy variables in a text, in lowercase, without their default values."""
+    return {name.strip().lower() for name in re.findall(r"\$\{([^},]*)", text)}
+
+
 def escape(text: str) -> str:
     """A pattern that matches only this text."""
     return re.sub(r"([*?])", r"[\1]", text)
