@@ -18,6 +18,7 @@ from gatehouse_policies.engine.requirements import (
     in_order,
     is_exactly,
     is_not,
+    is_not_set,
     is_not_true,
     is_true,
 )
@@ -122,7 +123,7 @@ containers_run_as_non_root = _container_rule(
 
 tasks_use_own_namespaces = _task_rule(
     "GH-ECS-004",
-    title="ECS tasks do not share host namespaces",
+    title="ECS tasks do not share namespaces or directories of the host",
     severity=Severity.HIGH,
     upstream="ECS.3",
     url=f"{_PARAMETERS}#network_mode",
@@ -130,6 +131,7 @@ tasks_use_own_namespaces = _task_rule(
     is_exactly("networkMode", "awsvpc"),
     is_not("pidMode", "host"),
     is_not("ipcMode", "host"),
+    is_not_set("volumes[].hostPath"),
 )
 
 
@@ -154,11 +156,19 @@ def environment_has_no_secrets(task: Resource) -> CheckResults:
                     yield Undecided(container.path_of(f"environment.{name}"))
             elif looks_secret(name, variable.text("value")):
                 yield f"probably has a secret in the environment variable {name}"
+        options = container.block("logConfiguration").block("options")
+        for block in (container.block("dockerLabels"), options):
+            for name in filter(block.known, block.names()):
+                if looks_secret(name, block.text(name)):
+                    yield f"probably has a secret in {name}"
         for prop in ("command", "entryPoint"):
             if arguments_look_secret(container.texts(prop)):
                 yield f"probably has a secret in {prop}"
 
     return _check_containers(task, check)
+
+
+_LOCAL_DRIVERS = ("none", "json-file", "local", "journald")
 
 
 @_container_stack_rule(
@@ -181,6 +191,8 @@ def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResult
         options = logging.block("options")
         if not logging.text("logDriver"):
             yield "has no logConfiguration"
+        elif logging.text("logDriver") in _LOCAL_DRIVERS:
+            yield "keeps its logs on the host, or has none"
         elif logging.text("logDriver") == "awslogs":
             if options.text("mode") != "non-blocking":
                 yield "logs in blocking mode (mode is not non-blocking)"

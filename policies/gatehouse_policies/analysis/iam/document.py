@@ -50,6 +50,7 @@ https://docs.aws.amazon.com/prescriptive-guidance/latest/least-privilege-cloudfo
 """
 
 _ACCOUNT = re.compile(r"^\d{12}$")
+_BUCKET_START = re.compile(r"[^*?]{3}|[^*?]+$")
 _ARN_ACCOUNT = re.compile(r"^arn:[^:]*:[^:]*:[^:]*:(\d{12}):")
 
 # Condition keys that restrict a request to an account, organization, network or resource. With such
@@ -422,7 +423,8 @@ def is_specific(key: str, value: str) -> bool:
         parts = value.split(":", 5)
         # S3 bucket ARNs have no account, so the bucket name must not start with a wildcard.
         return len(parts) == 6 and (
-            _ACCOUNT.match(parts[4]) is not None or (parts[2] == "s3" and "*" not in parts[5][:3])
+            _ACCOUNT.match(parts[4]) is not None
+            or (parts[2] == "s3" and _BUCKET_START.match(parts[5]) is not None)
         )
     if key.endswith("orgpaths"):
         value = value.partition("/")[0]  # Each path begins with its organization.
