@@ -68,7 +68,9 @@ _RESTRICTING_KEYS = name_set(
 # https://docs.aws.amazon.com/efs/latest/ug/access-control-block-public-access.html
 _MOUNT_TARGET = "elasticfilesystem:accessedviamounttarget"
 # Keys of the network and of the user. They say nothing about the account of a principal.
-_UNRELATED_KEYS = frozenset({"aws:sourceip", "aws:userid", _MOUNT_TARGET})
+_UNRELATED_KEYS = frozenset(
+    {"aws:sourceip", "aws:sourcevpc", "aws:sourcevpce", "aws:userid", _MOUNT_TARGET}
+)
 # Restricting keys whose values are accounts, or ARNs with an account.
 _ACCOUNT_KEYS = name_set(
     "aws:principalaccount aws:principalarn aws:sourceaccount aws:sourcearn aws:sourceowner "

@@ -186,6 +186,8 @@ STRANGERS = {"111111111111", "222222222222"}
             {"111111111111"},
         ),
         ({"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}}}, set()),
+        # The endpoint can be in the network of the principal.
+        ({"Condition": {"StringEquals": {"aws:SourceVpce": "vpce-1"}}}, STRANGERS),
         (
             {
                 "Principal": "*",
