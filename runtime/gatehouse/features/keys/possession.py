@@ -62,7 +62,7 @@ def finder_of(store: KeyRepository, pepper: Pepper, prefix: str) -> KeyFinder[Ke
 
     async def imported_ids() -> ImportedKeyIds:
         ids = ImportedKeyIds(pepper)
-        for scheme, generation in await store.imported_schemes():
+        for scheme, generation in await store.schemes():
             ids.add(scheme, generation)
         return ids
 

@@ -148,6 +148,17 @@ _WRITABLE = (
 )
 
 
+#: Reads distinct values with an index skip scan, so that the query takes no longer for a million
+#: keys than for ten keys.
+ID_GENERATIONS = (
+    "WITH RECURSIVE step AS ((SELECT scheme, id_generation FROM api_key "
+    "ORDER BY scheme, id_generation LIMIT 1) "
+    "UNION ALL SELECT next.* FROM step CROSS JOIN LATERAL (SELECT scheme, id_generation "
+    "FROM api_key WHERE (scheme, id_generation) > (step.scheme, step.id_generation) "
+    "ORDER BY scheme, id_generation LIMIT 1) AS next) SELECT * FROM step"
+)
+
+
 class KeyPosition(msgspec.Struct, frozen=True):
     """Position of a key in a sorted list. value: the value by which the list is sorted, as text;
     empty in the order of IDs.
@@ -220,11 +231,9 @@ class KeyRepository:
         row = await self._pool.fetchrow(f"{_SELECT} WHERE id = $1", key_id)
         return None if row is None else full_key(row)
 
-    async def imported_schemes(self) -> list[tuple[str, int]]:
-        """Scheme and ID generation of the imported keys, without duplicates."""
-        rows = await self._pool.fetch(
-            "SELECT DISTINCT scheme, id_generation FROM api_key WHERE scheme <> 'own'"
-        )
+    async def schemes(self) -> list[tuple[str, int]]:
+        """Scheme and ID generation of the keys, without duplicates."""
+        rows = await self._pool.fetch(ID_GENERATIONS)
         return [(row["scheme"], row["id_generation"]) for row in rows]
 
     async def is_created_by(self, key_id: KeyId, creator: KeyId) -> bool:

@@ -29,7 +29,7 @@ from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import KeyId, KeyRecord
 from gatehouse.features.cores.repository import COLUMNS as CORE_COLUMNS
 from gatehouse.features.cores.repository import CoreRegistry, core_record
-from gatehouse.features.keys.repository import RECORD_COLUMNS, key_record
+from gatehouse.features.keys.repository import ID_GENERATIONS, RECORD_COLUMNS, key_record
 from gatehouse.features.verification.cache import KeyCache, Prefilter
 from gatehouse.platform.background import Background
 from gatehouse.platform.db.pool import DRIVER_ERRORS, DatabaseLogin, explain
@@ -63,16 +63,6 @@ _KEYS = f"SELECT {RECORD_COLUMNS} FROM api_key WHERE id = ANY ($1)"  # noqa: S60
 _CORES = (
     f"SELECT {CORE_COLUMNS}, change_seq FROM core WHERE change_seq > $1 ORDER BY "  # noqa: S608
     f"change_seq LIMIT {RECORD_ROWS}"
-)
-
-#: Reads distinct values with an index skip scan, so that the query takes no longer for a million
-#: keys than for ten keys.
-_ID_GENERATIONS = (
-    "WITH RECURSIVE step AS ((SELECT scheme, id_generation FROM api_key "
-    "ORDER BY scheme, id_generation LIMIT 1) "
-    "UNION ALL SELECT next.* FROM step CROSS JOIN LATERAL (SELECT scheme, id_generation "
-    "FROM api_key WHERE (scheme, id_generation) > (step.scheme, step.id_generation) "
-    "ORDER BY scheme, id_generation LIMIT 1) AS next) SELECT * FROM step"
 )
 
 _HEARTBEAT = (
@@ -189,7 +179,7 @@ class ChangeFeed:
 
     async def _read_changes(self, connection: Connection, last: int) -> None:
         """Applies the changes up to the number `last`."""
-        for row in await connection.fetch(_ID_GENERATIONS):
+        for row in await connection.fetch(ID_GENERATIONS):
             self.prefilter.add(row["id_generation"])
             self.imported_ids.add(row["scheme"], row["id_generation"])
         position, changed = self._position, None

@@ -96,3 +96,15 @@ async def test_lists_use_indexes(
     for node in of_keys:
         assert node["Node Type"] != "Seq Scan", f"a filter or a search uses no index: {node}"
         assert total == TOTAL_MAX or node.get("Rows Removed by Filter", 0) <= KEYS / 5, node
+
+
+async def test_token_in_another_format_reads_no_list_of_keys(
+    module_pool: Pool, many_keys: None
+) -> None:
+    """Clients without a credential can send such tokens to the console."""
+    pool: Any = ExplainingPool(module_pool)
+    assert await KeyRepository(pool, staleness_s=1).schemes() == [("own", 0)]
+    steps = [node for plan in pool.plans for node in nodes(plan["Plan"])]
+    of_keys = [node for node in steps if node.get("Relation Name") == "api_key"]
+    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in of_keys) <= 2
+    assert not any(node.get("Rows Removed by Filter") for node in of_keys)
