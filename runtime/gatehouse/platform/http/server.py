@@ -49,6 +49,10 @@ _FIRST_REQUEST_S = 0.5
 #: a request: beside 200 connections, a new one waited for 2 s of CPU time.
 _ACCEPTED_MAX = 64
 
+#: Size of the receive buffer of a connection with TLS, which limits a read, because TLS keeps the
+#: memory for the largest read. The kernel doubles the size.
+_TLS_READ_BYTES = 65_536
+
 #: Time until the server accepts connections again after an error.
 _ACCEPT_RETRY_S = 0.1
 
@@ -101,6 +105,8 @@ class Server:
             return
         for sock in sockets:
             sock.setblocking(False)
+            if self._tls:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _TLS_READ_BYTES)
             self._listen(sock)
         self.started = True
         await self._stopping.wait()

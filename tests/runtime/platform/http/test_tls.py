@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from gatehouse.platform.http import server as http_server
 from gatehouse.platform.settings import ConnectionSettings
 
 from tests.runtime.platform.http.test_protocol import (
@@ -59,6 +60,7 @@ async def connect(
     )
 
 
+@pytest.mark.bound("http.server:_TLS_READ_BYTES")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_connection_serves_several_requests(server: Running, version: ssl.TLSVersion) -> None:
     reader, writer = await connect(server.port, client(version))
@@ -74,6 +76,10 @@ async def test_connection_serves_several_requests(server: Running, version: ssl.
     assert (await response(reader))[1].endswith(b"300000")
     writer.write(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
     assert len((await response(reader))[1]) == LARGE
+    (connection,) = server.connections.protocols
+    accepted = connection.transport.transport.get_extra_info("socket")
+    size = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    assert size <= 2 * http_server._TLS_READ_BYTES
     writer.close()
 
 
