@@ -606,8 +606,10 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         on_shutdown: Callable[[], None],
     ) -> bytes:
         """Implements asgi.AcceptUpgrade."""
-        if self._upgrade_data is None or self.transport.is_closing or self.transport.rest:
+        if self._upgrade_data is None or self.transport.is_closing:
             raise asgi.ClientGone
+        if self._scheme == "https" and self.transport.write_paused:
+            raise Unavailable("The responses to earlier requests have not been read.")
         if self._stopping:
             raise Unavailable("The server is stopping.")
         exchange = self._exchanges.pop(0)

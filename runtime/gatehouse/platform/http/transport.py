@@ -22,6 +22,7 @@ class ClientTransport:
     __slots__ = (
         "_ends",
         "_is_tls",
+        "_rest",
         "_sent",
         "_timer",
         "_total",
@@ -30,7 +31,6 @@ class ClientTransport:
         "_written",
         "network",
         "read_paused",
-        "rest",
         "transport",
         "write_paused",
     )
@@ -55,8 +55,8 @@ class ClientTransport:
         #: Size of the last write. A transport keeps all of it until its last byte is sent.
         self._written = 0
         self._is_tls = is_tls
-        #: Data that has not been passed to TLS.
-        self.rest: list[memoryview] = []
+        #: Data that has not been passed to TLS. Empty unless writing is paused.
+        self._rest: list[memoryview] = []
         #: True if the connection is closed when there is no rest.
         self._ends = False
 
@@ -76,7 +76,7 @@ class ClientTransport:
                 self.transport.resume_reading()
 
     def send(self, data: bytes) -> None:
-        if self.rest or (self._is_tls and len(data) > _TLS_PART_BYTES):
+        if self._rest or (self._is_tls and len(data) > _TLS_PART_BYTES):
             self.write(data)
             return
         self._count(data)
@@ -88,7 +88,7 @@ class ClientTransport:
             return
         self._count(data)
         if self._is_tls:
-            self.rest.append(memoryview(data))
+            self._rest.append(memoryview(data))
             self._write_rest()
         else:
             self.transport.write(data)
@@ -99,10 +99,10 @@ class ClientTransport:
 
     def _write_rest(self) -> None:
         """Passes parts to TLS until the client has to read."""
-        while self.rest and not self.write_paused:
-            first = self.rest.pop(0)
+        while self._rest and not self.write_paused:
+            first = self._rest.pop(0)
             if len(first) > _TLS_PART_BYTES:
-                self.rest.insert(0, first[_TLS_PART_BYTES:])
+                self._rest.insert(0, first[_TLS_PART_BYTES:])
             self.transport.write(first[:_TLS_PART_BYTES])
 
     async def drain(self) -> None:
@@ -120,9 +120,11 @@ class ClientTransport:
         if self.write_paused:
             return
         self._release()
+        if self.transport.is_closing():
+            return
         if self._ends:
             self.transport.close()
-        elif self._timer is not None and not self.transport.is_closing():
+        else:
             self._cancel_timer()
 
     def close(self) -> None:
@@ -130,13 +132,13 @@ class ClientTransport:
         self._worker.writes.flush()
         if not self.is_closing:  # the second `close` would break asyncio's TLS
             self._ends = True
-            if not self.rest:
+            if not self._rest:
                 self.transport.close()
             self._watch()
 
     def lost(self) -> None:
         """Ends all waits after the connection was lost."""
-        self.rest = []
+        self._rest = []
         self._release()
         self._cancel_timer()
 
@@ -161,7 +163,7 @@ class ClientTransport:
             )
 
     def _unsent_bytes(self) -> int:
-        return self.transport.get_write_buffer_size() + sum(map(len, self.rest))
+        return self.transport.get_write_buffer_size() + sum(map(len, self._rest))
 
     def _check(self) -> None:
         """Ends the connection if the client has read too little since the last check."""
