@@ -160,7 +160,7 @@ def _selects(selection: Resource, store: Resource, stack: Stack) -> bool:
 
 
 def _names(selection: Resource, prop: str, store: Resource, stack: Stack) -> bool:
-    patterns = selection.props.value(prop) or []
+    patterns = selection.props.value(prop) if selection.props.size(prop) else []
     return stack.references(selection, prop, store) or any(
         isinstance(pattern, str) and _covers(pattern, store) for pattern in patterns
     )
