@@ -23,6 +23,10 @@ IMPORTED_INSTANCE = "imported"
 #: Maximum number of live instances of a Core.
 INSTANCES_MAX = 64
 
+#: Maximum number of instances of a Core that a key and its rotations register. An instance counts
+#: until an hour after its lease has ended.
+REGISTERED_MAX = 4 * INSTANCES_MAX
+
 #: Maximum number of Cores that a key and its rotations register. A Core counts until an hour after
 #: its last lease has ended.
 NAMES_MAX = 100

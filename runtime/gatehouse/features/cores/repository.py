@@ -21,6 +21,7 @@ from gatehouse.core.cores import (
     IMPORTED_INSTANCE,
     INSTANCES_MAX,
     NAMES_MAX,
+    REGISTERED_MAX,
     CoreName,
     CoreRecord,
     CoreSettings,
@@ -63,6 +64,11 @@ _HAS_OTHER_OWNER = (
 )
 
 _COUNT_OTHERS = f"SELECT count(*) FROM core WHERE {_LIVE} AND instance_id <> $1"
+
+_COUNT_REGISTERED = (
+    "SELECT count(*) FROM core WHERE name = $2 AND instance_id <> $3 "
+    f"AND registered_by IN {_FAMILY}"
+)
 
 _COUNT_NAMES = (
     f"SELECT count(DISTINCT name) FROM core WHERE name <> $2 AND registered_by IN {_FAMILY}"
@@ -224,7 +230,7 @@ class CoreRegistry:
         its URL. The settings apply to all instances of the Core.
 
         Raises Conflict if a key of another family has a live lease on the name, or if the Core has
-        too many instances, or the key too many Cores.
+        too many instances, or the key too many Cores or instances.
         """
         at = to_datetime(now)
         async with self._changing(record.registered_by) as (connection, family):
@@ -238,6 +244,13 @@ class CoreRegistry:
                 raise Conflict(
                     f"The key has registered {NAMES_MAX} Cores. Use another key, or wait until an "
                     "hour after the lease of one of them has ended."
+                )
+            registered = (family, record.name, record.instance_id)
+            if await connection.fetchval(_COUNT_REGISTERED, *registered) >= REGISTERED_MAX:
+                raise Conflict(
+                    f"The key has registered {REGISTERED_MAX} instances of the Core {record.name}. "
+                    "Use one of their IDs, or wait until an hour after the lease of one of them "
+                    "has ended."
                 )
             changed = await connection.fetch(
                 _REPLACE, record.instance_id, record.name, at, record.url

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatehouse.core.cores import INSTANCES_MAX, NAMES_MAX
+from gatehouse.core.cores import INSTANCES_MAX, NAMES_MAX, REGISTERED_MAX
 
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, running_gateway
 
@@ -181,6 +181,26 @@ async def test_number_of_instances_is_limited(gateway: Gateway, agent: Key) -> N
     assert "drain an instance first" in reply.json["detail"]
     # An existing instance can register again.
     await register(gateway, agent, "http://127.0.0.1:9", "i0")
+
+
+@pytest.mark.bound("core.cores:REGISTERED_MAX")
+async def test_number_of_ended_instances_is_limited(gateway: Gateway, agent: Key) -> None:
+    """A worker reads all of them when it starts."""
+    await gateway.pool.execute("DELETE FROM core")
+    await gateway.pool.execute(
+        "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, draining, "
+        "pepper_generation, expires_at) SELECT 'docs', 'i' || n, '', 'test', '', $1, true, 1, "
+        "now() FROM generate_series(1, $2) AS n",
+        agent.id,
+        REGISTERED_MAX,
+    )
+    reply = await register(gateway, agent, "http://127.0.0.1:9", "new", status=409)
+    assert str(REGISTERED_MAX) in reply.json["detail"]
+    await register(gateway, agent, "http://127.0.0.1:9", "i1")
+    await gateway.pool.execute("UPDATE core SET expires_at = now()")
+    # They do not keep the name from other keys.
+    other = await gateway.create_key(scopes=["cores:register"])
+    await register(gateway, other, "http://127.0.0.1:9", "new")
 
 
 @pytest.mark.bound("core.cores:NAMES_MAX")
