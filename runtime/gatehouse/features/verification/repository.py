@@ -191,6 +191,10 @@ FLUSH_S = 2.0
 QUEUE_MAX = 1000
 WRITE_TIMEOUT_S = 5.0
 
+# In the order of other changes, and before the change trigger takes its lock, so that they cannot
+# deadlock.
+_LOCK = "SELECT FROM api_key WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE"
+
 _MIGRATE = (
     "UPDATE api_key SET digest = wrapped.digest, pepper_generation = $3 "
     "FROM unnest($1::text[], $2::bytea[], $4::integer[]) AS wrapped (id, digest, before) "
@@ -242,6 +246,7 @@ class PepperMigration:
             async with self.pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
                 if await self.keys.writable_generation([current], connection) is None:
                     return 0
+                await connection.execute(_LOCK, list(queue))
                 digests, generations = zip(*queue.values(), strict=True)
                 count = row_count(
                     await connection.execute(

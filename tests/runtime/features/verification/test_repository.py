@@ -11,7 +11,7 @@ from gatehouse.features.verification import repository
 from gatehouse.features.verification.cache import Prefilter
 from gatehouse.features.verification.repository import CreditRepository, PepperMigration
 
-from tests.runtime.conftest import locked
+from tests.runtime.conftest import lock_waits, locked
 
 BOTH = Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
 
@@ -87,6 +87,25 @@ async def test_concurrently_migrated_key_is_not_written(rows: Any) -> None:
     migration.add(KeyId("raced0000000"), "the token", 1)
     assert (await migration.flush(), await stored(rows, "raced0000000")) == (0, (2, bytes(32)))
     await migration.close()
+
+
+async def test_key_that_is_being_changed_migrates_afterwards(rows: Any) -> None:
+    """Workers migrate the same keys in different orders."""
+    ids = [KeyId(f"locked{number:06d}") for number in range(2)]
+    migration = PepperMigration(rows.pool, KeyRepository(rows.pool, staleness_s=30), BOTH)
+    await rows.pool.execute("INSERT INTO gateway_worker VALUES ('new', 0, now(), '{1,2}')")
+    for key_id in ids:
+        await rows.add_key(key_id)
+        migration.add(key_id, "the token", 1)
+    async with rows.pool.transaction() as connection, asyncio.timeout(60):
+        await connection.execute("SELECT FROM api_key WHERE id = $1 FOR UPDATE", ids[1])
+        flush = asyncio.create_task(migration.flush())
+        while not await lock_waits(rows.pool):
+            await asyncio.sleep(0.001)
+        await connection.execute("UPDATE api_key SET name = 'changed' WHERE id = $1", ids[1])
+    assert await flush == 2
+    await migration.close()
+    await rows.pool.execute("DELETE FROM gateway_worker")
 
 
 def test_mark_is_valid_under_available_generations_only() -> None:
