@@ -284,8 +284,8 @@ class Authenticator:
         # to guess a bootstrap token.
         if token.startswith(f"{prefix}_admin_"):
             return "bootstrap"
-        is_code = token.startswith(self.sessions.code_prefix)
-        return "" if is_code or token.count(".") == 2 else "other"
+        is_jwt = self.identity_provider is not None and "." in token
+        return "" if is_jwt or token.startswith(self.sessions.code_prefix) else "other"
 
     def _check_csrf(self, request: Request, cookie: str) -> None:
         if request.method in _SAFE:
