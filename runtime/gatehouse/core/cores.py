@@ -24,7 +24,7 @@ IMPORTED_INSTANCE = "imported"
 INSTANCES_MAX = 64
 
 #: Maximum number of instances of a Core that a key and its rotations register. An instance counts
-#: until an hour after its lease has ended.
+#: until ten minutes after its lease has ended.
 REGISTERED_MAX = 4 * INSTANCES_MAX
 
 #: Maximum number of Cores that a key and its rotations register. A Core counts until an hour after

@@ -45,6 +45,9 @@ WRITE_TIMEOUT_S = 5.0
 
 #: Time for which the database and the gateway workers keep an instance that has ended.
 ENDED_S = 3600.0
+#: Time for which the database keeps those of a Core of which an instance is registered, except for
+#: an imported one. A worker that misses their end knows the end of their leases (LEASE_S_MAX).
+ENDED_OF_CORE_S = 600.0
 
 # A change of a key locks the rows of the key and then takes the lock of the change trigger. Changes
 # of Cores take the locks in the same order, so that they cannot deadlock. The second lock also
@@ -74,7 +77,10 @@ _COUNT_NAMES = (
     f"SELECT count(DISTINCT name) FROM core WHERE name <> $2 AND registered_by IN {_FAMILY}"
 )
 
-_REMOVE_ENDED = "DELETE FROM core WHERE expires_at < $1"
+_REMOVE_ENDED = (
+    "DELETE FROM core WHERE expires_at < $1 "
+    f"OR (expires_at < $2 AND name = $3 AND instance_id <> '{IMPORTED_INSTANCE}')"
+)
 
 # Two instances cannot have the same URL: the server behind the URL accepts only the secret of its
 # last registration.
@@ -239,7 +245,8 @@ class CoreRegistry:
                     f"Another key has a live lease on the name {record.name}; choose another name, "
                     "or wait until the lease expires."
                 )
-            await connection.execute(_REMOVE_ENDED, to_datetime(now - ENDED_S))
+            ended = (to_datetime(now - ENDED_S), to_datetime(now - ENDED_OF_CORE_S))
+            await connection.execute(_REMOVE_ENDED, *ended, record.name)
             if await connection.fetchval(_COUNT_NAMES, family, record.name) >= NAMES_MAX:
                 raise Conflict(
                     f"The key has registered {NAMES_MAX} Cores. Use another key, or wait until an "
@@ -249,8 +256,8 @@ class CoreRegistry:
             if await connection.fetchval(_COUNT_REGISTERED, *registered) >= REGISTERED_MAX:
                 raise Conflict(
                     f"The key has registered {REGISTERED_MAX} instances of the Core {record.name}. "
-                    "Use one of their IDs, or wait until an hour after the lease of one of them "
-                    "has ended."
+                    "Use one of their IDs, or wait until ten minutes after the lease of one of "
+                    "them has ended."
                 )
             changed = await connection.fetch(
                 _REPLACE, record.instance_id, record.name, at, record.url

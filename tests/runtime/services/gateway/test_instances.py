@@ -197,6 +197,10 @@ async def test_number_of_ended_instances_is_limited(gateway: Gateway, agent: Key
     reply = await register(gateway, agent, "http://127.0.0.1:9", "new", status=409)
     assert str(REGISTERED_MAX) in reply.json["detail"]
     await register(gateway, agent, "http://127.0.0.1:9", "i1")
+    await gateway.pool.execute(
+        "UPDATE core SET expires_at = now() - interval '11 minutes' WHERE instance_id = 'i2'"
+    )
+    await register(gateway, agent, "http://127.0.0.1:9", "new")
     await gateway.pool.execute("UPDATE core SET expires_at = now()")
     # They do not keep the name from other keys.
     other = await gateway.create_key(scopes=["cores:register"])
