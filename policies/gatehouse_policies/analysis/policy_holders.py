@@ -27,6 +27,9 @@ RESOURCE_POLICIES = by_token(
     {
         "acmpca.Policy": "policy",
         "amp.ResourcePolicy": "policyDocument",
+        "apigateway.DomainName": "policy",
+        "apigateway.RestApi": "policy",
+        "apigateway.RestApiPolicy": "policy",
         "backup.VaultPolicy": "policy",
         "bedrock.AgentcoreResourcePolicy": "policy",
         "cloudsearch.DomainServiceAccessPolicy": "accessPolicy",

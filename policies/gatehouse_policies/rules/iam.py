@@ -4,7 +4,7 @@ import re
 
 from gatehouse_policies.analysis.iam import document as iam_document
 from gatehouse_policies.analysis.iam.actions import is_narrowing
-from gatehouse_policies.analysis.iam.grammar import parse
+from gatehouse_policies.analysis.iam.grammar import Document, parse
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
     ATTACHED_POLICIES,
@@ -366,8 +366,9 @@ def resource_is_not_shared(holder: Resource, stack: Stack) -> CheckResults:
     if holder.type in PRINCIPALS:
         yield from shared_principals(holder)
     elif holder.type in RESOURCE_POLICIES:
-        access = foreign_access if _is_limited_to_vpc(holder, stack) else public_or_foreign_access
         for document in own_documents(holder, RESOURCE_POLICIES[holder.type]):
+            limited = _is_limited_to_vpc(holder, stack) or _is_limited_api(document, holder, stack)
+            access = foreign_access if limited else public_or_foreign_access
             yield from access(document, holder, "the resource policy")
     # Partners in the list `accounts` can be outside the organization.
     elif holder.props.flag("allowExternalPrincipals") and not holder.lists["accounts"]:
@@ -381,3 +382,31 @@ def _is_limited_to_vpc(holder: Resource, stack: Stack) -> bool:
     """
     points = (holder, *stack.referenced_by(holder, "accessPointArn", aws("s3.AccessPoint")))
     return any(point.props.has("vpcConfiguration") for point in points)
+
+
+_APIS = aws("apigateway.RestApi", "apigateway.RestApiPolicy", "apigateway.DomainName")
+
+
+def _is_limited_api(document: Document, holder: Resource, stack: Stack) -> bool:
+    """True for the policy of a REST API that denies requests from elsewhere, or whose methods
+    require no identity of AWS: other authorizers do not read the account of the caller.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-authorization-flow.html
+    """
+    if holder.type not in _APIS:
+        return False
+    if iam_document.excludes_the_public(document, "execute-api:Invoke"):
+        return True
+    apis = (holder, *stack.referenced_by(holder, "restApiId", aws("apigateway.RestApi")))
+    methods = [
+        method.props.text("authorization")
+        for api in apis
+        for method in stack.referencing(api, aws("apigateway.Method"), "restApi")
+    ]
+    bodies = [api.props.text("body") for api in apis if api.props.has("body")]
+    return bool(methods or bodies) and not any(
+        _IAM_AUTHORIZATION.search(text) for text in (*methods, *bodies)
+    )
+
+
+_IAM_AUTHORIZATION = re.compile(r"AWS_IAM|awsSigv4", re.IGNORECASE)

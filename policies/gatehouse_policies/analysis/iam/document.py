@@ -3,6 +3,7 @@ and role trust.
 """
 
 import re
+from dataclasses import replace
 
 from gatehouse_policies.analysis.iam.actions import (
     administers_iam,
@@ -100,6 +101,39 @@ def allows_public(document: Document) -> bool:
     return any(
         allow.applies_to_everyone() and not is_restricted(allow) for allow in document.allows
     )
+
+
+def excludes_the_public(document: Document, action: str) -> bool:
+    """True if the document denies everyone outside known accounts, organizations or networks the
+    action on the resources on which it allows everyone.
+    """
+    return all(
+        any(_excludes_others(deny, action, allow) for deny in document.denies)
+        for allow in document.allows
+        if allow.applies_to_everyone() and not is_restricted(allow)
+    )
+
+
+def _excludes_others(deny: Statement, action: str, allow: Statement) -> bool:
+    return (
+        deny.not_principals is None
+        and deny.applies_to_everyone()
+        and deny.covers_action(action)
+        and all(map(_excludes, deny.conditions))
+        and allow.resources is not None
+        and all(
+            any(matches(resource, pattern) for pattern in deny.resources or ())
+            for resource in allow.resources
+        )
+    )
+
+
+def _excludes(condition: Condition) -> bool:
+    """True if a Deny statement with this negated condition admits known requesters only."""
+    # ForAnyValue matches no request without the key.
+    positive = replace(condition, operator=condition.operator.replace("not", ""), if_exists=False)
+    is_negated = positive.operator != condition.operator and not condition.quantifier
+    return is_negated and _restricts(positive)
 
 
 def allows_not_principal(document: Document) -> bool:
