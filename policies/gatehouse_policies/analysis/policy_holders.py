@@ -16,6 +16,7 @@ ATTACHED_POLICIES = {
         "policyArn",
     ),
     **dict.fromkeys(aws("iam.Role"), "managedPolicyArns"),
+    **dict.fromkeys(aws("ssoadmin.ManagedPolicyAttachment"), "managedPolicyArn"),
     **dict.fromkeys(
         aws("iam.RolePolicyAttachmentsExclusive", "iam.GroupPolicyAttachmentsExclusive"),
         "policyArns",
@@ -84,10 +85,12 @@ PRINCIPALS = by_token(
         "ec2.NetworkInterfacePermission": "awsAccountId",
         "ec2.VpcEndpointService": "allowedPrincipals",
         "ec2.VpcEndpointServiceAllowedPrinciple": "principalArn",
+        "eks.AccessEntry": "principalArn",
         "globalaccelerator.CrossAccountAttachment": "principals",
         "lakeformation.Permissions": "principal",
         "lambda.LayerVersionPermission": "principal",
         "opensearch.AuthorizeVpcEndpointAccess": "account",
+        "opensearch.ServerlessAccessPolicy": "policy",
         "ram.PrincipalAssociation": "principal",
         "ram.ResourceShareAssociationsExclusive": "principals",
         "redshift.EndpointAuthorization": "account",
@@ -111,7 +114,8 @@ def identity_documents(resource: Resource) -> list[Document]:
             if block.has("policy")
         ]
         return [parse(document) for document in inline]
-    return [parse(resource.props.value("policy"))]
+    is_permission_set = resource.type in aws("ssoadmin.PermissionSetInlinePolicy")
+    return [parse(resource.props.value("inlinePolicy" if is_permission_set else "policy"))]
 
 
 def own_documents(resource: Resource, path: str = "policy") -> list[Document]:
@@ -187,7 +191,11 @@ def shared_principals(holder: Resource) -> Iterator[str]:
     resource of the program.
     """
     prop = PRINCIPALS[holder.type]
-    principals = [text for _, text in texts_of(holder.props, prop)]
+    is_document = holder.type in aws("opensearch.ServerlessAccessPolicy")
+    block = holder.props.decoded(prop) if is_document else holder.props
+    principals = [
+        text for path, text in texts_of(block, prop) if not is_document or ".Principal[" in path
+    ]
     limited = holder.props.has("organizationId") or holder.props.has("condition")
     if "*" in principals and not limited:
         yield f"{prop} allows everyone"

@@ -10,7 +10,13 @@ from functools import partial
 
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import STACK, aws
-from gatehouse_policies.engine.requirements import for_types, is_exactly, is_not_false, is_true
+from gatehouse_policies.engine.requirements import (
+    for_types,
+    is_exactly,
+    is_not_false,
+    is_true,
+    where,
+)
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
@@ -84,6 +90,8 @@ def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
             yield f"{service} is not enabled"
 
 
+_PUBLIC_SHARING = "/ssm/documents/console/public-sharing-permission"
+
 protections_are_enabled = resource_rule(
     "GH-ACC-003",
     title="The program does not disable protections of the account",
@@ -95,6 +103,7 @@ protections_are_enabled = resource_rule(
         "ec2.ImageBlockPublicAccess",
         "ec2.InstanceMetadataDefaults",
         "emr.BlockPublicAccessConfiguration",
+        "ssm.ServiceSetting",
     ),
     levels=levels("A", "M", "M"),
     upstream="CKV_AWS_106",
@@ -109,6 +118,11 @@ protections_are_enabled = resource_rule(
     for_types(aws("ec2.ImageBlockPublicAccess"), is_exactly("state", "block-new-sharing")),
     for_types(aws("ec2.InstanceMetadataDefaults"), is_exactly("httpTokens", "required")),
     for_types(aws("emr.BlockPublicAccessConfiguration"), is_true("blockPublicSecurityGroupRules")),
+    # https://docs.aws.amazon.com/systems-manager/latest/userguide/documents-ssm-sharing.html
+    where(
+        lambda holder: holder.props.text("settingId").endswith(_PUBLIC_SHARING),
+        is_exactly("settingValue", "Disable"),
+    ),
 )
 
 

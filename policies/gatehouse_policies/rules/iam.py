@@ -46,6 +46,9 @@ _MANAGED_ALLOWED = name_set(
     "AmazonEC2ContainerRegistryPullOnly service-role/AmazonEBSCSIDriverPolicy "
     "service-role/AmazonEFSCSIDriverPolicy"
 )
+# Permission sets give people access, for which AWS has managed policies of other scopes.
+# https://docs.aws.amazon.com/singlesignon/latest/userguide/permissionsetpredefined.html
+_ADMINISTRATION = ("AdministratorAccess", "IAMFullAccess")
 _MANAGED = re.compile(r"arn:aws[\w-]*:iam::aws:policy/(.+)")
 
 # Actions that Lambda requires on "*" for functions in a VPC.
@@ -60,7 +63,7 @@ _LAMBDA_IN_VPC = re.compile(
     title="IAM policies do not allow full administrative privileges",
     remedy="list the required actions and the ARNs of their resources",
     severity=Severity.CRITICAL,
-    types=_IDENTITY_POLICIES,
+    types=(*_IDENTITY_POLICIES, *aws("ssoadmin.PermissionSetInlinePolicy")),
     exemptible=False,
     upstream="IAM.1 2.14 CKV_AWS_62 CKV_AWS_63 CKV2_AWS_40 IAM5",
     url=f"{_GUIDE}/best-practices.html#grant-least-privilege",
@@ -113,7 +116,7 @@ _EVALUATED_ELSEWHERE = frozenset(
 
 @stack_rule(
     "GH-IAM-003",
-    title="Roles use AWS managed policies of limited scope only",
+    title="Roles and permission sets use AWS managed policies of limited scope only",
     remedy="replace the attachment with an aws.iam.RolePolicy with the required actions and ARNs",
     severity=Severity.HIGH,
     types=tuple(ATTACHED_POLICIES),
@@ -124,10 +127,13 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
     prop = ATTACHED_POLICIES[holder.type]
     if prop == "policyArn" and is_of_program(holder, stack, prop, aws("iam.Policy")):
         return  # Policies in the program are evaluated separately.
-    arns = holder.props.texts(prop) if prop != "policyArn" else [holder.props.text(prop)]
+    arns = holder.props.texts(prop) if prop.endswith("s") else [holder.props.text(prop)]
+    is_person = holder.type in aws("ssoadmin.ManagedPolicyAttachment")
     for arn in arns:
         managed = _MANAGED.fullmatch(arn)
-        if managed and managed[1] not in _MANAGED_ALLOWED:
+        if not managed or managed[1] in _MANAGED_ALLOWED:
+            continue
+        if not is_person or managed[1] in _ADMINISTRATION:
             yield f"{prop} contains the AWS managed policy {managed[1]}"
 
 

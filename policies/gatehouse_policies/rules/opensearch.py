@@ -12,11 +12,14 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     any_of,
+    for_types,
     is_at_least,
     is_exactly,
+    is_not_true,
     is_set,
     is_true,
     uses_customer_key,
+    where,
 )
 from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule, stack_rule
 
@@ -66,13 +69,21 @@ domain_requires_tls = _domain_rule(
 )
 
 
-domain_is_in_vpc = _domain_rule(
+domain_is_in_vpc = resource_rule(
     "GH-OS-004",
-    title="OpenSearch domains are in a VPC with a security group",
+    title="OpenSearch domains are in a VPC with a security group, and collections are private",
     severity=Severity.HIGH,
+    types=(*_DOMAINS, *aws("opensearch.ServerlessSecurityPolicy")),
     upstream="Opensearch.2 CKV_AWS_137 CKV_AWS_248 OS1",
     url=f"{_GUIDE}/vpc.html",
-).requires(is_set("vpcOptions.subnetIds"), is_set("vpcOptions.securityGroupIds"))
+).requires(
+    for_types(_DOMAINS, is_set("vpcOptions.subnetIds"), is_set("vpcOptions.securityGroupIds")),
+    # https://docs.aws.amazon.com/opensearch-service/latest/developerguide/serverless-network.html
+    where(
+        lambda policy: policy.props.text("type") == "network",
+        is_not_true("policy[].AllowFromPublic"),
+    ),
+)
 
 
 @stack_rule(
