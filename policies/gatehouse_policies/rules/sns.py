@@ -41,7 +41,8 @@ def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResult
     elif not topic.props.is_customer_key("kmsMasterKeyId"):
         yield "kmsMasterKeyId is an AWS managed key, which CloudWatch alarms cannot use"
     documents = resource_documents(topic, stack, policies, "arn")
-    if not any(denies_requests_without_tls(document, "sns:Publish") for document in documents):
+    name = topic.props.known_text("arn" if topic.type in policies else "name").rpartition(":")[2]
+    if not any(denies_requests_without_tls(item, "sns:Publish", name=name) for item in documents):
         yield "no topic policy denies requests without TLS"
     for document in documents:
         for message in public_or_foreign_access(document, topic, "the topic policy"):

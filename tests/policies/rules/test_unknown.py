@@ -59,6 +59,8 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-RS-005", "clusterParameterGroupName"): _PRESENCE,
     ("GH-S3-019", "bucket"): _OTHER_RESOURCE,
     ("GH-S3-019", "rules"): _OTHER_RESOURCE,
+    ("GH-SNS-001", "arn"): _OTHER_RESOURCE,
+    ("GH-SNS-001", "name"): _OWN_ARN,
     ("GH-SQS-003", "name"): _OWN_ARN,
     (
         "GH-SSM-001",
