@@ -5,6 +5,7 @@ an exported stack.
 import dataclasses
 import gc
 import json
+import re
 import sys
 import time
 from collections import Counter
@@ -153,6 +154,12 @@ def _packs(
                 )
 
 
+# Fake results have the types and names of the schema, but other values than real results.
+_ERROR_OF_PROGRAM = re.compile(
+    r": (Type|Attribute|Name|UnboundLocal|Import|ModuleNotFound|Syntax|Indentation)Error\b"
+)
+
+
 def _run_pass(
     name: str, program: Path, stack: str, examples: Mapping[str, Any], faked_functions: set[str]
 ) -> Deployment:
@@ -177,6 +184,8 @@ def _run_pass(
                 examples=examples,
             )
         except CheckError:
+            if _ERROR_OF_PROGRAM.search(error.message):
+                raise error from None
             functions = ", ".join(
                 sorted(token.rpartition(":")[2] for token in provider.faked_functions)
             )

@@ -516,6 +516,12 @@ def test_functions_of_other_providers_have_fake_results(check: Check, tmp_path: 
             r"__main__.py:3: JSONDecodeError.*The results of getSecretVersion are not real",
         ),
         (
+            "import pulumi_aws as aws\naws.route53.get_zone(name='x')\nlen(3)\n",
+            "",
+            {},
+            r"__main__.py:3: TypeError: .* has no len\(\)$",
+        ),
+        (
             "import pulumi_hcloud_absent\n",
             "",
             {},
@@ -534,7 +540,14 @@ def test_functions_of_other_providers_have_fake_results(check: Check, tmp_path: 
             r"runtime is 'yaml', .*pulumi stack export .*--state",
         ),
     ],
-    ids=["encrypted number", "fake result", "package", "module of requirements", "language"],
+    ids=[
+        "encrypted number",
+        "fake result",
+        "type error",
+        "package",
+        "module of requirements",
+        "language",
+    ],
 )
 def test_program_that_cannot_be_evaluated_is_explained(
     check: Check, code: str, stack: str, files: dict[str, str], message: str
