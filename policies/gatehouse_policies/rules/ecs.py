@@ -1,7 +1,8 @@
 """Rules for ECS clusters, services and task definitions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 from gatehouse_policies.analysis.properties import Properties, texts_of
 from gatehouse_policies.analysis.resources import Resource, Stack
@@ -14,6 +15,7 @@ from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.requirements import (
     any_of,
+    for_types,
     has_format,
     in_order,
     is_exactly,
@@ -21,6 +23,7 @@ from gatehouse_policies.engine.requirements import (
     is_not_set,
     is_not_true,
     is_true,
+    satisfies,
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
@@ -86,14 +89,49 @@ def _check_containers(task: Resource, check: _ContainerCheck) -> CheckResults:
     return check_each(task.props.json_blocks("containerDefinitions"), check_container)
 
 
-containers_are_unprivileged = _container_rule(
+# Properties of AWS Batch with JSON text.
+_JOBS = ("containerProperties", "ecsProperties", "nodeProperties")
+
+
+def _has_no_privileged_container(job: Properties, key: str) -> bool:
+    return True not in _members(job.decoded(key).value(key), "privileged")
+
+
+def _members(value: Any, name: str) -> Iterator[Any]:
+    """The values of all members with this name, in any case."""
+    if isinstance(value, list):
+        for element in value:
+            yield from _members(element, name)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from (inner,) if key.lower() == name else _members(inner, name)
+
+
+containers_are_unprivileged = resource_rule(
     "GH-ECS-001",
-    title="ECS containers are not privileged",
+    title="Containers of Amazon ECS and AWS Batch are not privileged",
     severity=Severity.CRITICAL,
+    types=aws("ecs.TaskDefinition", "batch.JobDefinition"),
+    unknown_allowed=_UNKNOWN_ALLOWED,
     exemptible=False,
     upstream="ECS.4",
     url=f"{_PARAMETERS}#container_definition_security",
-).requires(is_not_true("containerDefinitions[].privileged"))
+).requires(
+    for_types(aws("ecs.TaskDefinition"), is_not_true("containerDefinitions[].privileged")),
+    for_types(
+        aws("batch.JobDefinition"),
+        *(
+            satisfies(
+                prop,
+                _has_no_privileged_container,
+                "has a privileged container",
+                f"remove privileged from {prop}",
+            )
+            for prop in _JOBS
+        ),
+        is_not_true("eksProperties.podProperties.containers[].securityContext.privileged"),
+    ),
+)
 
 
 root_filesystem_is_read_only = _container_rule(
@@ -202,22 +240,26 @@ def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResult
     return _check_containers(task, check)
 
 
+# Properties with JSON text, keyed by resource type.
+_DEFINITIONS = by_token({"sfn.StateMachine": ("definition",), "batch.JobDefinition": _JOBS})
+
+
 @resource_rule(
     "GH-ECS-007",
-    title="ECS services and tasks do not assign public IP addresses",
+    title="ECS services and tasks, and jobs of AWS Batch, do not assign public IP addresses",
     remedy="remove assignPublicIp",
     severity=Severity.HIGH,
-    types=(*_TASK_PARAMETERS, *aws("sfn.StateMachine")),
+    types=(*_TASK_PARAMETERS, *_DEFINITIONS),
     unknown_allowed={"definition": "the value contains ARNs that AWS assigns to other resources"},
     upstream="ECS.2 CKV_AWS_333",
     url=f"{_GUIDE}/fargate-task-networking.html",
 )
 def tasks_have_no_public_ip(resource: Resource) -> CheckResults:
-    if resource.type in aws("sfn.StateMachine"):
-        definition = resource.props.decoded("definition")
-        for path, value in texts_of(definition, "definition"):
-            if path.endswith(".AssignPublicIp") and value == "ENABLED":
-                yield f"{path} is {value}"
+    if resource.type in _DEFINITIONS:
+        for prop in _DEFINITIONS[resource.type]:
+            for path, value in texts_of(resource.props.decoded(prop), prop):
+                if path.lower().endswith(".assignpublicip") and value == "ENABLED":
+                    yield f"{path} is {value}"
         return
     network = _task_parameters(resource).block("networkConfiguration")
     # EventBridge Pipes has the block and the values of the API of Amazon ECS.
