@@ -54,7 +54,7 @@ def test_metadata_is_complete() -> None:
         or rule.remedy.endswith(".")
         or not rule.url.startswith("https://")
         or not (
-            rule.types or rule.id in ("GH-PUL-003", "GH-PUL-006", "GH-PUL-008")
+            rule.types or rule.id in ("GH-PUL-003", "GH-PUL-006", "GH-PUL-008", "GH-SM-009")
         )  # for every type
         or set(rule.levels) != set(ENVIRONMENTS)
     ]

@@ -85,8 +85,8 @@ def is_not_set(path: str) -> Requirement:
 
 
 # Properties such as masterPassword, and write-only ones such as masterPasswordWo, but not the flags
-# manageMasterPassword.
-_PASSWORD = re.compile(r"(?!manage).*password(Wo)?", re.IGNORECASE)
+# manageMasterPassword and allowUsersToChangePassword.
+_PASSWORD = re.compile(r"(?!manage|allow).*password(Wo)?", re.IGNORECASE)
 
 
 def sets_no_password() -> Requirement:

@@ -21,6 +21,8 @@ from gatehouse_policies.engine.requirements import (
     is_customer_key,
     is_not_set,
     is_true,
+    sets_no_password,
+    where,
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
@@ -139,6 +141,38 @@ program_sets_no_secret_value = resource_rule(
     is_not_set("secretBinary"),
     is_not_set("secretStringWo"),
     is_not_set("keyMaterialBase64"),
+)
+
+
+# Types with rules of their own on passwords.
+_DATABASES = aws(
+    "rds.Cluster",
+    "rds.Instance",
+    "docdb.Cluster",
+    "docdb.ElasticCluster",
+    "redshift.Cluster",
+    "redshiftserverless.Namespace",
+)
+
+
+# pulumi-aws has no public list of the inputs that it marks as secret.
+program_sets_no_password = resource_rule(
+    "GH-SM-009",
+    title="The program does not set passwords of other resources",
+    remedy=(
+        "refer to a secret in Secrets Manager, such as with secretsManagerArn of an "
+        "aws.dms.Endpoint, or exempt the resource if AWS requires the password"
+    ),
+    severity=Severity.HIGH,
+    types=(),
+    levels=levels("A", "M", "M"),
+    url="https://www.pulumi.com/docs/iac/concepts/secrets/",
+).requires(
+    where(
+        lambda resource: resource.type.startswith("aws:") and resource.type not in _DATABASES,
+        sets_no_password(),
+    ),
+    for_types(aws("mq.Broker"), is_not_set("users[].password")),
 )
 
 
