@@ -37,7 +37,7 @@ def read(file: Path) -> tuple[Project, Deployment]:
         names = {tuple(row["urn"].split("::")[:2]) for row in rows}
         known = {row["urn"] for row in rows}
         resources = [_resource(row, known) for row in rows if row["type"] != _STACK]
-        exports = [_plain(row.get("outputs") or {}) for row in rows if row["type"] == _STACK]
+        exports = [_properties(row, "outputs") for row in rows if row["type"] == _STACK]
         [(stack, project)] = names
     except OSError as problem:
         raise CheckError(f"{file} cannot be read: {problem.strerror}. {_HINT}") from problem
@@ -52,8 +52,8 @@ def read(file: Path) -> tuple[Project, Deployment]:
 def _resource(row: Mapping[str, Any], known: Collection[str]) -> Resource:
     urn, parent, secrets = row["urn"], str(row.get("parent") or ""), list[str]()
     _, _, _, name = urn.split("::", 3)
-    inputs = _plain(dict(row.get("inputs") or {}), "", secrets)
-    outputs = _plain(dict(row.get("outputs") or {}))
+    inputs = _properties(row, "inputs", secrets)
+    outputs = _properties(row, "outputs")
     by_property = dict(row.get("propertyDependencies") or {})
     registration = Registration(
         urn=urn,
@@ -75,6 +75,16 @@ def _resource(row: Mapping[str, Any], known: Collection[str]) -> Resource:
     )
     # Components of older engines have no outputs: use their inputs.
     return Resource(registration, str(row.get("id") or ""), outputs or dict(inputs))
+
+
+def _properties(
+    row: Mapping[str, Any], key: str, secrets: list[str] | None = None
+) -> dict[str, Any]:
+    """Raises TypeError for a value of the engine, such as a secret, in place of an object."""
+    values = _plain(dict(row.get(key) or {}), "", secrets)
+    if not isinstance(values, dict) or SIGNATURE in values:
+        raise TypeError(f"{key} is not an object")
+    return values
 
 
 def _known(urns: Any, known: Collection[str]) -> tuple[str, ...]:

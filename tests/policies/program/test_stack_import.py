@@ -8,7 +8,7 @@ import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program import messages, stack_import
+from gatehouse_policies.program import messages, stack_import, values
 from gatehouse_policies.program.types import UNKNOWN
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,6 +135,11 @@ def test_source_position_is_read(tmp_path: Path) -> None:
         '{"version": 3, "deployment": {"resources": [1]}}',
         '{"version": 3, "deployment": {"resources": [{"urn": "x"}]}}',
         '{"version": 3, "deployment": {"resources": []}}',
+        *(
+            '{"version": 3, "deployment": {"resources": [{"urn": "urn:pulumi:a::b::c::d", '
+            f'"type": "{type_}", "outputs": {{"{values.SIGNATURE}": false}}}}]}}}}'
+            for type_ in ("aws:s3/bucket:Bucket", "pulumi:pulumi:Stack")
+        ),
     ],
 )
 def test_invalid_file_is_rejected(
