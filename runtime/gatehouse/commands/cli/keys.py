@@ -10,7 +10,15 @@ import typer
 
 from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import KeyIdArgument, Output, console_command, key_id
-from gatehouse.commands.cli.output import USAGE, count, note, print_fields, print_items, say, stop
+from gatehouse.commands.cli.output import (
+    USAGE,
+    count,
+    note,
+    print_fields,
+    print_items,
+    print_text,
+    stop,
+)
 from gatehouse.commands.cli.shapes import Form, parameters, request
 from gatehouse.core import notation, token_scanner
 from gatehouse.core.keys import key_fields
@@ -165,7 +173,7 @@ def create(client: ConsoleClient, **settings: Any) -> Output:
 
     def show() -> None:
         note(f"Created key {created.key.id} ({created.key.name}). {action}; it is not shown again:")
-        say(created.link or created.token)
+        print_text(created.link or created.token)
 
     return created, show
 
@@ -226,7 +234,7 @@ def revoke(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output:
     path = f"{_KEYS}/{key_id(id)}/revoke"
     revoked = client.call(ChangedKey, "POST", path, request(settings))
     key = revoked.key
-    return revoked, lambda: say(
+    return revoked, lambda: print_text(
         f"Revoked {key.id} ({key.name}) at {key.revoked_at}. {_propagation(revoked.effective)}"
     )
 
@@ -245,7 +253,7 @@ def rotate(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output:
             f"{previous.expires_at}."
         )
         note(f"{action}; it is not shown again:")
-        say(rotated.link or rotated.token)
+        print_text(rotated.link or rotated.token)
 
     return rotated, show
 
@@ -267,7 +275,7 @@ def purge(
         if purged.counters_removed
         else "The rate limit counters expire."
     )
-    return purged, lambda: say(
+    return purged, lambda: print_text(
         f"Purged {purged.id} at {purged.purged_at}. {counters} {_propagation(purged.effective)}"
     )
 
@@ -292,8 +300,8 @@ def explain(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output
         print_items(explanation.checks, *columns)
         if explanation.removed_headers:
             names = " ".join(explanation.removed_headers)
-            say(f"Headers that the Core does not receive: {names}")
-        say(explanation.code)
+            print_text(f"Headers that the Core does not receive: {names}")
+        print_text(explanation.code)
 
     return explanation, show
 
@@ -315,7 +323,7 @@ def _change(done: str, changed: ChangedKey) -> Output:
         f"{done} {changed.key.id} ({changed.key.name}), state {changed.key.state}. "
         f"{_propagation(changed.effective)}"
     )
-    return changed, lambda: say(text)
+    return changed, lambda: print_text(text)
 
 
 def _propagation(effective: str) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import Output, console_command, seconds
-from gatehouse.commands.cli.output import USAGE, Column, count, note, print_items, say, stop
+from gatehouse.commands.cli.output import USAGE, Column, count, note, print_items, print_text, stop
 from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.core.clock import rfc3339
 from gatehouse.features.cores.schemas import INSTANCE_PATTERN, CircuitBreakers, CoreView
@@ -67,7 +67,7 @@ def log_level(
             f"{current.level} until {current.until}, set by {current.set_by}; configured: "
             f"{current.configured}"
         )
-    return current, lambda: say(text)
+    return current, lambda: print_text(text)
 
 
 def list_cores(client: ConsoleClient) -> Output:
@@ -121,14 +121,16 @@ def drain_core(
     query = f"?instance={instance}" if instance else ""
     client.call(NoneType, "DELETE", f"/v1/cores/{name}{query}")
     drained = f"instance {instance} of {name}" if instance else f"all instances of {name}"
-    return {"name": name, "instance_id": instance or None}, lambda: say(f"Draining {drained}.")
+    return {"name": name, "instance_id": instance or None}, lambda: print_text(
+        f"Draining {drained}."
+    )
 
 
 def create_sign_in_link(client: ConsoleClient) -> Output:
     """Create a link that signs a browser in with your credential, once and within five minutes.
     Your previous sign-in link stops working."""
     url = client.url + client.call(CreatedSignInLink, "POST", "/v1/sign-in-links").path
-    return {"url": url}, lambda: say(url)
+    return {"url": url}, lambda: print_text(url)
 
 
 def usage(

@@ -67,7 +67,7 @@ def note(text: str) -> None:
     print(terminal_text(text), file=sys.stderr)
 
 
-def say(text: object) -> None:
+def print_text(text: object) -> None:
     """Prints data to standard output, which can contain text of a server."""
     print(terminal_text(str(text)))
 

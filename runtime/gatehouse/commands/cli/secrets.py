@@ -34,7 +34,7 @@ from gatehouse.commands.cli.output import (
     print_fields,
     print_items,
     print_json,
-    say,
+    print_text,
     stop,
     terminal_text,
 )
@@ -141,7 +141,7 @@ def create(
             f"{created.secret.expires_at}. Links are not shown again:"
         )
         for name, url in links:
-            say(f"{name}\t{url}" if name else url)
+            print_text(f"{name}\t{url}" if name else url)
 
     value = {"id": created.secret.id, "expires_at": created.secret.expires_at}
     return {**value, "links": [{"recipient": name, "url": url} for name, url in links]}, show
@@ -171,7 +171,7 @@ def request(client: ConsoleClient, **settings: Any) -> Output:
             f"secret with `gatehouse secrets open`:"
         )
         for name, url in links.items():
-            say(f"{name.removesuffix('_link')}\t{url}")
+            print_text(f"{name.removesuffix('_link')}\t{url}")
 
     return {"id": secret.id, "expires_at": secret.expires_at, **links}, show
 
@@ -208,7 +208,7 @@ def update(client: ConsoleClient, id: SecretIdArgument, **settings: Any) -> Outp
     if not changes:
         stop("nothing to change: use at least one option, such as --uses", code=USAGE)
     secret = _changed(client, id, "PATCH", "", changes)
-    return secret, lambda: say(
+    return secret, lambda: print_text(
         f"Updated secret {secret.id}: uses {_uses(secret)}, expires at {secret.expires_at}."
     )
 
@@ -218,7 +218,9 @@ def replace(client: ConsoleClient, id: SecretIdArgument, file: FileOption = None
     open the new version.
     """
     secret = _changed(client, id, "PUT", "/content", _content(file))
-    return secret, lambda: say(f"Secret {secret.id} has version {secret.versions[0].number}.")
+    return secret, lambda: print_text(
+        f"Secret {secret.id} has version {secret.versions[0].number}."
+    )
 
 
 def restore_version(
@@ -237,7 +239,9 @@ def restore_version(
     Fails if the secret is changed concurrently.
     """
     secret = _changed(client, id, "POST", "/restore-version", {"version": version})
-    return secret, lambda: say(f"Secret {secret.id} has version {secret.versions[0].number}.")
+    return secret, lambda: print_text(
+        f"Secret {secret.id} has version {secret.versions[0].number}."
+    )
 
 
 def revoke(
@@ -254,9 +258,9 @@ def revoke(
     if link:
         path = f"{_PATH}/{checked_id(id)}/links/{link}/revoke"
         secret = client.call(SecretView, "POST", path)
-        return secret, lambda: say(f"Revoked link {link} of secret {secret.id}.")
+        return secret, lambda: print_text(f"Revoked link {link} of secret {secret.id}.")
     secret = client.call(SecretView, "POST", f"{_PATH}/{checked_id(id)}/revoke")
-    return secret, lambda: say(f"Revoked secret {secret.id}. Its content is being deleted.")
+    return secret, lambda: print_text(f"Revoked secret {secret.id}. Its content is being deleted.")
 
 
 def receipt(client: ConsoleClient, id: SecretIdArgument) -> Output:
@@ -270,7 +274,7 @@ def receipt(client: ConsoleClient, id: SecretIdArgument) -> Output:
             note(f"State: {value.state}. The content is not deleted yet.")
             return
         note(f"Deleted at {value.purged_at}. Statement:")
-        say(value.deletion.statement)
+        print_text(value.deletion.statement)
         note(
             f"Signature ({value.deletion.algorithm}, {value.deletion.key_id}): "
             f"{value.deletion.signature or 'none'}"
@@ -309,7 +313,9 @@ def verify_receipt(
         stop(f"the proof in {file} has no valid signature from a trusted key")
     statement = msgspec.json.decode(deletion.statement)
     objects = count(len(statement["objects"]), "object version")
-    say(f"valid: {objects} of secret {statement['secret']} deleted at {statement['deleted_at']}")
+    print_text(
+        f"valid: {objects} of secret {statement['secret']} deleted at {statement['deleted_at']}"
+    )
 
 
 def open_(
