@@ -91,15 +91,11 @@ class UsageRepository:
         where = Conditions()
         where.add_equal(width_s=width_s, key_id=key_id, core=core, code=code)
         where.add("starts_at >= {} AND starts_at < {}", to_datetime(since), to_datetime(until))
-        groups = ", ".join(
-            ["starts_at", *(column for column in ("code", "core", "key_id") if column in by)]
-        )
-        dimensions = ", ".join(
-            column if column in by else "NULL" for column in ("key_id", "core", "code")
-        )
+        columns = [column if column in by else "NULL" for column in ("key_id", "core", "code")]
+        groups = ", ".join(["starts_at", *(name for name in reversed(columns) if name in by)])
         statement = (
-            f"SELECT extract(epoch FROM starts_at)::bigint, {dimensions}, sum(count)::bigint "
-            f"FROM usage_count{where} "
+            f"SELECT extract(epoch FROM starts_at)::bigint, {', '.join(columns)}, "
+            f"sum(count)::bigint FROM usage_count{where} "
             f"GROUP BY {groups} ORDER BY {groups} LIMIT {where.bind(POINTS_MAX + 1)}"
         )
         rows = await self._pool.fetch(statement, *where.values)
