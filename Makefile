@@ -127,7 +127,7 @@ verify: ## Verify that AWS runs the deployed version and that every URL is healt
 	@scripts/setup.sh
 	@exec $(PY) -m release verify --env "$(ENV)"
 
-rollback: ## Deploy the previous image, or DIGEST= (ENV= is required, YES=1 skips the prompt)
+rollback: ## Deploy the previous image, or DIGEST= (ENV= is required, YES=1 skips the prompt, UNSIGNED=1 as for deploy)
 	@scripts/setup.sh
 	@exec $(PY) -m release rollback --env "$(ENV)" $(if $(DIGEST),--digest "$(DIGEST)") $(if $(filter-out 0,$(YES)),--yes) $(if $(filter-out 0,$(UNSIGNED)),--unsigned)
 

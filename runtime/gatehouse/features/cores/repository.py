@@ -45,8 +45,8 @@ WRITE_TIMEOUT_S = 5.0
 
 #: Time for which the database and the gateway workers keep an instance that has ended.
 ENDED_S = 3600.0
-#: Time for which the database keeps those of a Core of which an instance is registered, except for
-#: an imported one. A worker that misses their end knows the end of their leases (LEASE_S_MAX).
+#: The same time for a Core of which another instance is registered, except for imported instances.
+#: A worker that misses the end of an instance knows the end of its lease (LEASE_S_MAX).
 ENDED_OF_CORE_S = 600.0
 
 # A change of a key locks the rows of the key and then takes the lock of the change trigger. Changes

@@ -58,7 +58,8 @@ class SessionRepository:
         event: AuditEvent,
     ) -> None:
         """Add a session, and delete the session `replaces` and the sign-in link with a digest in
-        `link`. Keeps the newest `keep` sessions of the actor. Raises Unauthorized without the link.
+        `link`. Keeps the newest `keep` sessions of the actor. Raises Unauthorized if the link no
+        longer exists.
         """
         async with self._pool.transaction() as connection:
             used = "DELETE FROM sign_in_link WHERE digest = ANY ($1)"

@@ -99,8 +99,9 @@ class Sessions:
         user_agent: str,
         code: str = "",
     ) -> StartedSession:
-        """Create a session and end the previous session of the browser, if there is one. `code`: of
-        the sign-in link that the session uses. Raises Unauthorized without the link, Unavailable.
+        """Create a session and end the previous session of the browser, if there is one. `code`:
+        the code of the sign-in link that starts the session, if there is one. Raises Unavailable,
+        and Unauthorized if the link no longer exists.
         """
         now = self.clock.now()
         cookie = SESSION_PREFIX + base64url(self.random_bytes(_RANDOM_BYTES))
