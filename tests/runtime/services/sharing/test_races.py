@@ -58,7 +58,7 @@ async def test_clients_of_all_routes_get_and_submit_content_as_often_as_allowed(
     sharing.clock.advance(time.time() - sharing.clock.now())  # the clock of the processes
     tokens = [(await sharing.create(CANARY.encode(), uses=limit))[1][0] for limit in limits]
     requests = [await request(sharing) for _ in range(ROUNDS)]
-    clients, makers = len(FORMS) * READERS, [*OPENING.values()] * READERS
+    clients, makers = len(FORMS) * READERS, [*OPENING.values()] * len(FORMS) * READERS
     messages = [
         [make(token, f"{number:032x}") for number, make in enumerate(makers[:clients])]
         for token in tokens
