@@ -27,9 +27,7 @@ ADDRESS = "192.0.2.7"
 
 
 class Reply(NamedTuple):
-    """cpu_s: the longest CPU time of the event loop until a part of the response was sent. The time
-    of other threads does not count.
-    """
+    """cpu_s: the longest CPU time of the event loop until a part of the response was sent."""
 
     status: int
     body: bytes
@@ -49,7 +47,6 @@ async def send(
     body: bytes = b"",
     host: str = "service.test",
 ) -> Reply:
-    """Send a request."""
     raw = target if isinstance(target, bytes) else target.encode()
     path, _, query = raw.partition(b"?")
     scope = {
@@ -93,9 +90,7 @@ async def send(
 
 
 async def cheapest(call: Callable[[], Awaitable[Reply]]) -> Reply:
-    """The reply with the shortest CPU time of at most RUNS_MAX, of which one within the budget is
-    the last.
-    """
+    """The reply with the shortest CPU time of at most RUNS_MAX; stops at one within the budget."""
     best = await call()
     for _ in range(RUNS_MAX - 1):
         if best.cpu_s <= BUDGET_S:
@@ -118,9 +113,7 @@ def header_names() -> set[bytes]:
 
 
 def costly_heads(template: str, *fixed: asgi.Header) -> Iterator[tuple[bytes, list[asgi.Header]]]:
-    """Targets and header fields of requests to a path, of which one part has the maximum size. The
-    header fields are in addition to these.
-    """
+    """Targets and additional header fields of requests, of which one part has the maximum size."""
     parts = re.split("{[^}]*}", template)
     path, after = "a".join(parts).encode(), "a".join(parts[1:]).encode()
     for unit in UNITS:

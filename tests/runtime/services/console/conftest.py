@@ -1,4 +1,4 @@
-"""Fixtures for the tests of the web UI. `browser`: one process for all files of a worker."""
+"""Fixtures for the tests of the web UI."""
 
 from collections.abc import AsyncIterator
 
@@ -12,6 +12,5 @@ __all__ = ["browser"]
 
 @pytest.fixture
 async def origin(console: Console) -> AsyncIterator[str]:
-    """Serves the console on a free port."""
     async with serving(console.application(console_url="")) as url:
         yield url

@@ -1,6 +1,4 @@
-"""The web UI in headless Chromium: keyboard, accessibility, content security policy, and what
-remains after sign-out.
-"""
+"""The web UI: keyboard, accessibility, content security policy, and what remains after sign-out."""
 
 import re
 

@@ -1,6 +1,4 @@
-"""The page of the Cores in headless Chromium: circuit breakers and traffic, and the instructions
-for the registration.
-"""
+"""The page of the Cores: circuit breakers, traffic, and the instructions for the registration."""
 
 import subprocess
 

@@ -1,6 +1,4 @@
-"""Errors of the web UI in headless Chromium: every fault shows a message with the next step, and
-dialogs give the focus back.
-"""
+"""Errors of the web UI: every fault shows the next step, and dialogs give the focus back."""
 
 import re
 
@@ -29,9 +27,7 @@ SCREEN = re.compile(r"/assets/KeyListScreen-[\w-]+\.js$")
 
 
 async def expect_report(page: Page, selector: str = "#app") -> None:
-    """The message names the next step and what to report, which never contains the message of the
-    error.
-    """
+    """The message names the next step and what to report, without the message of the error."""
     alert = page.locator(selector).get_by_role("alert").filter(has_text=UNEXPECTED).first
     await expect(alert).to_contain_text("reload the page")
     await expect(alert.locator("code")).to_have_text(re.compile(r"^RangeError · "))

@@ -1,7 +1,5 @@
-"""Every form and button of the web UI that changes something, in headless Chromium: lost responses,
-ended sessions, concurrent changes, and values that are shown once.
-
-A change that the web UI can make and that is missing in ACTS fails
+"""Every form and button that changes something: lost responses, ended sessions, concurrent changes,
+and values that are shown once. A change that is missing in ACTS fails
 `test_list_contains_every_change`.
 """
 
@@ -54,9 +52,9 @@ _VALUES = """() => [...document.querySelectorAll('#main, dialog')].flatMap((part
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """One change. `source`: the file of the web UI with the form. `open`: the buttons that open the
-    form or the dialog. `select`: the boxes that are checked first. `values`: text by label. `send`:
-    the button that sends the request."""
+    """One change. `source`: file with the form. `open`: buttons that open it. `select`: boxes that
+    are checked first. `values`: text by label. `send`: button that sends the request.
+    """
 
     source: str
     operation: str
@@ -274,7 +272,8 @@ async def end_sessions(console: Console) -> None:
 @asynccontextmanager
 async def opened(page: Page, console: Console, act: Act) -> AsyncIterator[dict[str, str]]:
     """The form with the typed values, and the IDs by the parameter of the path. At the end, the
-    page before, which takes a quarter of the time of a new page."""
+    page before.
+    """
     ids = await prepare(console, act)
     try:
         await navigate(page, act.path.format(**ids))
@@ -333,9 +332,7 @@ def changes(console: Console) -> str:
 async def test_every_form_keeps_its_values_and_makes_each_change_once(
     browser: Browser, origin: str, console: Console
 ) -> None:
-    """After an ended session, a concurrent change and a lost response. Each form is opened once,
-    because opening it takes longer than a fault.
-    """
+    """An ended session, a concurrent change and a lost response. Each form is opened once."""
     assert {str(act) for act in ACTS} >= _ENDED_SESSION
     await end_sessions(console)
     async with page_of(browser, origin, LOST) as page:
@@ -419,9 +416,7 @@ async def _lose_and_repeat(page: Page, console: Console, act: Act) -> None:
 
 
 async def _leaving_asks_first(page: Page, act: Act) -> None:
-    """Every page prevents that the tab is closed. One component asks before all other ways to
-    leave.
-    """
+    """Every page prevents that the tab is closed. One component asks before other ways to leave."""
     part = page.locator("section", has=page.get_by_role("button", name="Download")).last
     await expect(part).to_be_visible()
     primary = await part.locator(".button.primary").all_inner_texts()

@@ -1,8 +1,5 @@
-"""The web UI displays text in responses as text, in headless Chromium.
-
-The responses are generated from the OpenAPI document: every text field contains markup, so a new
-field is tested without a change here. `page_of` fails on violations of the content security policy,
-script errors and requests to other origins.
+"""The web UI displays text in responses as text. Every text field of the generated responses
+contains markup. `page_of` fails on script errors and violations of the content security policy.
 """
 
 import json
@@ -41,9 +38,7 @@ _ELEMENTS = (
 
 
 class Responses:
-    """Responses of the API with TEXT in every text field, followed by the name of the field in
-    brackets.
-    """
+    """Responses of the API with TEXT and the name of the field in every text field."""
 
     def __init__(self) -> None:
         self._document = document()
@@ -61,9 +56,7 @@ class Responses:
                 self._routes.append((method.upper(), pattern, operation["operationId"], schema))
 
     def respond(self, method: str, path: str) -> tuple[str, Any]:
-        """The ID of the operation, and the body of its response. None if the response is not
-        JSON.
-        """
+        """The ID of the operation, and the body of its response. None if it is not JSON."""
         # Paths without parameters come first.
         for route in sorted(self._routes, key=lambda route: route[1].pattern.count("[^/]+")):
             if route[0] == method and route[1].fullmatch(path):
@@ -111,9 +104,7 @@ class Responses:
 
 
 class Checked:
-    """Replaces the responses of a page and checks what the page displays. `shown`: the fields that
-    were displayed.
-    """
+    """Replaces the responses of a page. `shown`: the fields that were displayed."""
 
     def __init__(self, page: Page) -> None:
         self.page = page

@@ -1,6 +1,4 @@
-"""The web UI in browsers that report invalid language tags, no language, or other languages than
-English, in three time zones.
-"""
+"""Browsers with invalid language tags, no language, or other languages, in three time zones."""
 
 import re
 

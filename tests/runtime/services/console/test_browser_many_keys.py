@@ -1,6 +1,4 @@
-"""The list of 10,000 keys in headless Chromium: the number of requests and of elements does not
-depend on the number of keys.
-"""
+"""Requests and elements of the list do not depend on the number of keys (10,000)."""
 
 import json
 from collections.abc import AsyncIterator
@@ -19,9 +17,7 @@ LIMITS = json.dumps([{"name": "requests", "quota": 5, "window_s": 60, "burst": 5
 
 
 def add_keys(console: Console) -> str:
-    """Inserts keys with consecutive names, newest first. Each owner has the same number of keys,
-    and every tenth key is disabled. Returns the number of keys that expire soon.
-    """
+    """Inserts keys with consecutive names, newest first. Returns how many of them expire soon."""
     console.database.sql(
         "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "  # noqa: S608
         "scopes, cores, limits, created_at, created_by, expires_at) SELECT 'K' || lpad(n::text, "
@@ -42,7 +38,7 @@ def add_keys(console: Console) -> str:
 
 @asynccontextmanager
 async def counted(page: Page) -> AsyncIterator[list[str]]:
-    """Collects the API requests in the block. The page must be idle at the end."""
+    """Collects the API requests in the block."""
     sent: list[str] = []
 
     def add(request: object) -> None:

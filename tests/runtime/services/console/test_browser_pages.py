@@ -1,6 +1,4 @@
-"""Every page of the web UI in headless Chromium: accessibility, reflow, focus, layout shift, title
-and size of the first load.
-"""
+"""Every page: accessibility, reflow, focus, layout shift, title and size of the first load."""
 
 import json
 from pathlib import Path
@@ -58,9 +56,7 @@ _WITHOUT_FOCUS_RING = """() => [...document.querySelectorAll(
 
 
 async def create_data(console: Console) -> dict[str, str]:
-    """One of each: a key, a secret, a secret request, a webhook and a Core. Returns the IDs by the
-    parameter of the path.
-    """
+    """One of each resource. Returns the IDs by the parameter of the path."""
     key = await console.create(
         name="nightly export", owner="billing", tags=["nightly"], notes="a note", ttl_s=86_400
     )
@@ -112,7 +108,7 @@ def test_list_contains_every_route() -> None:
 async def test_every_page_in_every_size_and_with_every_display_setting(
     browser: Browser, origin: str, console: Console
 ) -> None:
-    """Each page is loaded once, because loading it takes longer than a check."""
+    """Each page is loaded once."""
     ids = await create_data(console)
     await console.create(
         name="a key with a long name",
@@ -175,9 +171,7 @@ async def _problems_of_the_focus(page: Page) -> list[str]:
 
 
 async def _problems_of_display_settings(page: Page) -> list[str]:
-    """Forced colours, reduced motion, and a zoom of 200 %, which halves the width of the viewport
-    in CSS pixels.
-    """
+    """Forced colours, reduced motion, and a zoom of 200 %, which halves the viewport."""
     found = []
     await page.emulate_media(reduced_motion="reduce")
     if await page.evaluate(_MOVING):

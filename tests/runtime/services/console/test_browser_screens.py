@@ -1,6 +1,4 @@
-"""Screens of the web UI in headless Chromium that need other services: secret requests and
-checkpoints.
-"""
+"""Screens of the web UI that need other services: secret requests and checkpoints."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,6 +1,4 @@
-"""Sign-in with a real OpenID provider in headless Chromium: sign-in, step-up, sign-out, and
-failures.
-"""
+"""Sign-in with a real OpenID provider in headless Chromium: step-up, sign-out and failures."""
 
 import asyncio
 import re
@@ -41,7 +39,7 @@ class Origins:
 
 @dataclass(frozen=True)
 class Servers:
-    """Servers of all tests. `applications`: the application that is served, at index 0."""
+    """`applications`: the application that is served, at index 0."""
 
     origins: Origins
     applications: list[Any]
@@ -49,9 +47,7 @@ class Servers:
 
 @pytest.fixture(scope="module")
 async def servers() -> AsyncIterator[Servers]:
-    """Serves an application and an OpenID provider. The host names differ, so that the sites
-    differ.
-    """
+    """An application and an OpenID provider, which are different sites."""
     applications: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -74,7 +70,6 @@ async def servers() -> AsyncIterator[Servers]:
 
 @pytest.fixture
 def origins(servers: Servers, console: Console) -> Origins:
-    """Serves the console, which trusts the provider."""
     console.database.sql("DELETE FROM console_session")
     roles = {"on-call": Role.OPERATOR, "books": Role.AUDITOR}
     provider = OidcIdentityProvider(
@@ -93,7 +88,6 @@ def origins(servers: Servers, console: Console) -> Origins:
 
 
 async def sign_in_at_provider(page: Page, account: str, *, consents: bool = True) -> None:
-    """Fills in the pages of the provider."""
     await page.get_by_placeholder("Enter any login").fill(account)
     await page.get_by_placeholder("and password").fill("any")
     await page.get_by_role("button", name="Sign-in").click()

@@ -1,6 +1,4 @@
-"""States of the web UI in headless Chromium: background updates, errors, empty lists, lost
-connections and ended sessions.
-"""
+"""Background updates, errors, empty lists, lost connections and ended sessions in the web UI."""
 
 import re
 

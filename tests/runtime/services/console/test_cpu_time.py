@@ -1,4 +1,4 @@
-"""The CPU time of the handlers of the console, with the largest valid requests and responses."""
+"""The CPU time of the handlers of the console with the largest requests and responses."""
 
 import base64
 import ipaddress
@@ -76,7 +76,6 @@ class Caller:
         ]
 
     async def send(self, endpoint: Endpoint, *, query: str = "") -> Reply:
-        """A request with the largest body, about new resources."""
         path = endpoint.path
         for name in ("id", "secret", "link", "webhook", "session"):
             if f"{{{name}}}" in path:
@@ -117,7 +116,6 @@ class Caller:
         return msgspec.json.encode(value)
 
     async def id(self) -> str:
-        """A key whose fields have their maximum size."""
         value = CHANGES[CreateKey](largest(CreateKey))
         return str((await self.change("POST", "/v1/keys", value)).json["key"]["id"])
 
@@ -127,7 +125,6 @@ class Caller:
         return str(self.created["secret"]["id"])
 
     async def link(self) -> str:
-        """A link to the last secret."""
         return str(self.created["links"][0]["id"])
 
     async def webhook(self) -> str:

@@ -1,4 +1,4 @@
-"""Properties of all console responses: problem documents, security headers, logs and health."""
+"""Properties of all responses: problem documents, security headers, logs and health."""
 
 import asyncio
 from collections import Counter

@@ -1,6 +1,4 @@
-"""Conformance of the console with its OpenAPI document, over ASGI, with credentials of several
-kinds. `test_authorization.py` calls every operation with every role.
-"""
+"""Conformance of the console with its OpenAPI document, with credentials of several kinds."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +24,7 @@ from tests.runtime.openapi_conformance import (
 
 @dataclass
 class ConsoleSchema:
-    """The OpenAPI document and an in-process client. `tokens`: credentials by their names."""
+    """The OpenAPI document and a client. `tokens`: credentials by name."""
 
     schema: Any
     client: requests.Session
@@ -34,9 +32,7 @@ class ConsoleSchema:
     log: LogRecorder
 
     def send(self, case: Case[Any], token: str) -> Response:
-        """Sends the request. Raises AssertionError for a 5xx response, because every dependency is
-        available.
-        """
+        """Raises AssertionError for a 5xx response, because every dependency is available."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         reply = case.call(session=self.client, headers=headers)
         if reply.status_code >= 500:

@@ -1,6 +1,4 @@
-"""The web UI: headers, size budgets of the built files, and the wheel. `make check` compares its
-types with the API.
-"""
+"""The built web UI: headers, size budgets, and the wheel."""
 
 import gzip
 import json

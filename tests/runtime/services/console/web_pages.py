@@ -61,8 +61,9 @@ _BEGUN = "localStorage.setItem('session', 'begun')"
 
 
 async def sign_in(page: Page, path: str = "/") -> None:
-    """Creates a session, and opens a page with it. This takes half of the CPU time of the sign-in
-    page. After a sign-out, the page would request the session again."""
+    """Creates a session and opens a page with it. After a sign-out, the page would request it
+    again.
+    """
     headers = {"Authorization": f"Bearer {BOOTSTRAP}", "Sec-Fetch-Site": "same-origin"}
     created = await page.request.post("/v1/sessions", headers=headers)
     assert created.status == 201, await created.text()
@@ -73,9 +74,7 @@ async def sign_in(page: Page, path: str = "/") -> None:
 
 
 async def sign_in_by_keyboard(page: Page, path: str = "/") -> None:
-    """Opens a page and signs in with Enter. The field for the credential has the focus. A browser
-    needs 0.2 s of CPU time for pressing 60 keys, so the credential is inserted as from the
-    clipboard."""
+    """Opens a page and signs in with Enter. The credential is inserted as from the clipboard."""
     await page.goto(path)
     await expect(page.get_by_label("Credential")).to_be_focused()
     await page.keyboard.insert_text(BOOTSTRAP)
@@ -84,16 +83,14 @@ async def sign_in_by_keyboard(page: Page, path: str = "/") -> None:
 
 
 async def navigate(page: Page, path: str) -> None:
-    """Opens a page as a link within the UI does. Loading the document again takes four times as
-    long.
-    """
+    """Opens a page as a link within the UI does, which is faster than loading the document."""
     await page.evaluate(_NAVIGATE, path)
     await expect(page.locator("h1").first).to_be_visible()
     await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
 
 
 async def tab_to(page: Page, name: str) -> None:
-    """Presses Tab until a control with this accessible name has the focus."""
+    """Presses Tab until a control with this name has the focus."""
     target = page.get_by_role("link", name=name, exact=True).or_(
         page.get_by_role("button", name=name, exact=True)
     )

@@ -1,6 +1,4 @@
-"""A gateway process with PostgreSQL and Redis, a recording Core, and a client that sends raw
-bytes.
-"""
+"""A gateway process, a recording Core, and a client that sends raw bytes."""
 
 from __future__ import annotations
 
@@ -42,9 +40,7 @@ Start = Callable[..., tuple[child_processes.Child, int, Path]]
 
 @dataclass(frozen=True)
 class Reply:
-    """A raw response. `headers` has repeated fields; `whole` is False if the connection was closed
-    early.
-    """
+    """A raw response. `whole` is False if the connection was closed early."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -71,9 +67,7 @@ class Key:
 
 @dataclass
 class Gateway:
-    """Client of a gateway. `request` sends exact bytes; `create_key` stores a key as the management
-    API does.
-    """
+    """Client of a gateway. `create_key` stores a key as the management API does."""
 
     port: int
     pid: int
@@ -109,7 +103,7 @@ class Gateway:
         return await self.post("/v1/keys/verify", {"token": token, **members})
 
     async def create_key(self, **columns: Any) -> Key:
-        """Stores a key with scope cores:read and a high rate limit, with the given columns."""
+        """Stores a key with scope cores:read and a high rate limit."""
         environment = KeyEnvironment(columns.pop("environment", "test"))
         random = secrets.token_bytes(9), secrets.token_bytes(32)
         token = build("gtk", environment, *random, pepper=self.pepper, generation=1)
@@ -236,9 +230,7 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 
 @dataclass
 class Core:
-    """An HTTP server that records requests and behaves as the first segment of the path
-    specifies.
-    """
+    """Records requests and behaves as the first segment of the path specifies."""
 
     port: int = 0
     requests: list[tuple[str, list[tuple[str, str]], bytes]] = field(default_factory=list)
@@ -374,9 +366,8 @@ def gateway_environment(
 def start_gateway(
     environment: dict[str, str], log: Path, until: str = "/readyz", *, script: str = ""
 ) -> child_processes.Child:
-    """Starts a gateway and waits until `until` returns 200. Its output is written to `log`. By
-    default, it has one worker without a parent, which starts sooner, unless the environment has a
-    number of workers.
+    """Starts a gateway and waits until `until` returns 200. By default, it has one worker without a
+    parent, which starts sooner.
     """
     script = script or (SERVE if "GATEHOUSE_WORKERS" in environment else WORK)
     child = fork_server.start(script, environment, log)
@@ -397,9 +388,7 @@ def _is_ready(url: str) -> bool:
 def running_gateway(
     database: Any, redis_url: str, folder: Path, script: str = "", **more: str
 ) -> Iterator[tuple[int, int, Path, str]]:
-    """A gateway that must stop after SIGTERM. Yields its port, process ID and log, and the URL of
-    its database.
-    """
+    """A gateway that must stop after SIGTERM. Yields port, process ID, log and database URL."""
     port, log = free_port(), folder / "gateway.log"
     environment = gateway_environment(database.app_url, redis_url, port, **more)
     child = start_gateway(environment, log, script=script)
@@ -412,8 +401,8 @@ def running_gateway(
 async def gateway_pair(
     database: Any, redis_url: str, folder: Path, script: str, **more: str
 ) -> AsyncIterator[tuple[Gateway, Gateway]]:
-    """Two gateways with the same database and Redis. script: run before WORK; `{enabled}` is True
-    in the first gateway only.
+    """Two gateways on one database and Redis. script: run before WORK; `{enabled}` is True in the
+    first.
     """
     children, gateways = [], []
     async with asyncpg.create_pool(database.app_url, min_size=1, max_size=4) as pool:
@@ -455,9 +444,7 @@ def collector() -> Iterator[Collector]:
 def traced_gateway_process(
     collector: Collector, database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, int, Path, str]]:
-    """A gateway that traces each request, and exports spans without waiting for more of them. A
-    module uses it by overriding `gateway_process`.
-    """
+    """Traces each request, exports spans at once. A module overrides `gateway_process`."""
     folder, settings = tmp_path_factory.mktemp("gateway"), trace_settings(collector)
     script = (
         f"from gatehouse.platform.tracing import export; export.EXPORT_INTERVAL_S = .01; {WORK}"
@@ -468,8 +455,8 @@ def traced_gateway_process(
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts additional gateways: `start(database_url, redis_url, NAME=value)` returns the process,
-    its port and its log.
+    """Starts more gateways: `start(database_url, redis_url, NAME=value)` returns process, port and
+    log.
     """
     started: list[child_processes.Child] = []
 
@@ -489,7 +476,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def failed_start(database: Any, redis_url: str, tmp_path: Path) -> Callable[..., tuple[int, str]]:
-    """Runs a gateway that fails to start; returns its exit status and output."""
+    """Runs a gateway that fails to start. Returns its exit status and output."""
 
     def run(**more: str) -> tuple[int, str]:
         environment = {**gateway_environment(database.app_url, redis_url, free_port()), **more}
@@ -505,9 +492,7 @@ def failed_start(database: Any, redis_url: str, tmp_path: Path) -> Callable[...,
 
 @pytest.fixture(scope="module")
 async def module_gateway(gateway_process: tuple[int, int, Path, str]) -> AsyncIterator[Gateway]:
-    """With connections that all tests of the module use. PostgreSQL needs longer for a new
-    connection than for most tests.
-    """
+    """All tests of the module use its connections."""
     port, pid, log, database_url = gateway_process
     async with asyncpg.create_pool(database_url, min_size=1, max_size=4) as pool:
         yield Gateway(port, pid, pool, log)

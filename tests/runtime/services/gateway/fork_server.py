@@ -1,8 +1,5 @@
-"""Starts gateways as forks of a process that has imported the application once. The import takes
-0.6 s of CPU time, and the tests start a hundred gateways.
-
-A gateway is a process in a session of its own, with its own environment and log. It ends if the
-process of the tests ends.
+"""Starts gateways as forks of a process that has imported the application once (0.6 s of CPU time).
+A gateway is a process in a session of its own, and ends with the process of the tests.
 """
 
 import ctypes
@@ -59,7 +56,6 @@ def _server() -> socket.socket:
 
 
 def start(script: str, environment: dict[str, str], log: Path) -> Child:
-    """Runs a script in a fork."""
     connection, other = Pipe()
     with log.open("ab") as sink, other:
         socket.send_fds(_server(), [b"1"], [sink.fileno(), other.fileno()])
@@ -68,8 +64,8 @@ def start(script: str, environment: dict[str, str], log: Path) -> Child:
 
 
 def serve() -> str:
-    """Forks for each request on standard input, until its end. Returns in the forks, with the
-    script that they run.
+    """Forks for each request on standard input. Returns in the forks, with the script that they
+    run.
     """
     import gatehouse.platform.http.server
     import gatehouse.services.gateway.app  # noqa: F401

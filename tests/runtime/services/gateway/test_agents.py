@@ -23,9 +23,7 @@ StartAgent = Callable[..., child_processes.Child]
 
 @pytest.fixture
 async def agent_key(gateway: Gateway) -> AsyncIterator[Key]:
-    """A key with scope cores:register. The name files is free again after the test, also if an
-    agent was killed.
-    """
+    """A key with scope cores:register. The name files is free again after the test."""
     yield await gateway.create_key(scopes=["cores:register"])
     await gateway.pool.execute(
         "UPDATE core SET draining = true, expires_at = now() WHERE name = 'files'"

@@ -1,6 +1,4 @@
-"""Three gateway processes behind nginx: the gateways share limits and state, and can be restarted
-one by one under load.
-"""
+"""Three gateways behind nginx share limits and state, and are restarted one by one under load."""
 
 import asyncio
 import itertools
@@ -60,9 +58,7 @@ http {{
 
 @dataclass
 class Gateways:
-    """Three gateways on the database of the module. `ports` do not change when a gateway is
-    restarted.
-    """
+    """`ports` do not change when a gateway is restarted."""
 
     environment: dict[str, str]
     folder: Path
@@ -70,7 +66,6 @@ class Gateways:
     children: list[child_processes.Child] = field(default_factory=list)
 
     def start_stopped(self) -> None:
-        """Starts the gateways that do not run."""
         for number in range(GATEWAYS):
             if number == len(self.children):
                 self.children.append(self.start(number))
@@ -149,9 +144,7 @@ def upstreams(replies: Sequence[Reply]) -> Counter[str]:
 
 @dataclass
 class Clients:
-    """Clients with persistent connections that send requests until `stopped`, and do not repeat a
-    request.
-    """
+    """Persistent connections that send requests until `stopped`, and do not repeat a request."""
 
     key: Key
     replies: list[Reply] = field(default_factory=list)
@@ -185,9 +178,7 @@ class Clients:
             await asyncio.gather(*tasks)
 
     async def _client(self, ports: Sequence[int]) -> None:
-        """Uses one connection until the server closes it after a response, then connects to the
-        next port.
-        """
+        """Uses one connection until the server closes it after a response, then the next port."""
         requests, next_port = self.requests(), itertools.cycle(ports)
         while not self.stopped:
             try:
@@ -219,7 +210,6 @@ class Clients:
             await asyncio.sleep(PAUSE_S)
 
     async def more(self, number: int) -> None:
-        """Waits for further replies."""
         before = len(self.replies)
         async with asyncio.timeout(60):
             while len(self.replies) < before + number and not self.failures:

@@ -1,4 +1,4 @@
-"""Circuit breakers and retries of a running gateway, with Cores that are down, silent or broken."""
+"""Circuit breakers and retries, with Cores that are down, silent or broken."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

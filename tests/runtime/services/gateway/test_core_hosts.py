@@ -1,6 +1,4 @@
-"""Cores that are reached by host name, whose URL has a path, or that receive the Host of the
-client.
-"""
+"""Cores that are reached by host name, whose URL has a path, or that receive the client's Host."""
 
 import base64
 from collections.abc import AsyncIterator

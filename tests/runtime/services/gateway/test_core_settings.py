@@ -1,6 +1,4 @@
-"""Settings that a Core declares: sizes, timeouts, the header and the scheme of the key, and the
-format of errors. The clients are real: git, pip, httpx and the browser's headers.
-"""
+"""Settings that a Core declares: sizes, timeouts, header of the key, format of errors."""
 
 import asyncio
 import base64
@@ -265,7 +263,6 @@ async def test_invalid_settings_are_rejected(
 
 @pytest.fixture
 def serve_files(tmp_path: Path) -> Iterator[Callable[[Path], str]]:
-    """Serves a directory; returns its URL."""
     servers = []
 
     class Handler(SimpleHTTPRequestHandler):

@@ -89,9 +89,7 @@ class Setup:
 def gateway_process(
     database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, int, Path, str]]:
-    """The only gateway, because a second one would send some of the checks and log their
-    results.
-    """
+    """The only gateway, so that no other one sends some of the checks."""
     with running_gateway(
         database, redis_url, tmp_path_factory.mktemp("gateway"), **SETTINGS
     ) as process:
@@ -142,7 +140,7 @@ async def test_unhealthy_instance_receives_no_requests_until_it_recovers(setup: 
 
 @pytest.fixture
 async def repository(database: Any, gateway: Gateway) -> AsyncIterator[HealthCheckRepository]:
-    """The repository, and the instance a of the Core docs, to which the gateway sends no checks."""
+    """The repository, and the instance a of docs, to which the gateway sends no checks."""
     agent = await gateway.create_key(scopes=["cores:register"])
     await gateway.pool.execute(
         "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "

@@ -1,5 +1,5 @@
-"""Responses from the gateway other than verification results: unknown paths, methods, health,
-metrics, OpenAPI and malformed requests, each of which gets one problem document and never a 500.
+"""Unknown paths, methods, health, metrics, OpenAPI and malformed requests: one problem document,
+never a 500.
 """
 
 import secrets
@@ -71,7 +71,6 @@ async def test_token_in_path_is_not_logged(gateway: Any, environment: str, under
 
 
 def _errors(reply: Any, status: int = 400) -> tuple[str, str, str]:
-    """The only error of a problem document."""
     assert (reply.status, reply.header("content-type")) == (status, "application/problem+json")
     (error,) = reply.json["errors"]
     return error["location"], error["message"], error["fix"]

@@ -1,5 +1,5 @@
-"""Keys during a pepper rotation: every kind stays valid, and is migrated when every gateway can
-read the new generation.
+"""Keys during a pepper rotation: each stays valid, and migrates when every gateway reads the new
+generation.
 """
 
 import asyncio

@@ -1,6 +1,4 @@
-"""Several instances of a Core behind a running gateway: ownership, selection, retries and circuit
-breakers.
-"""
+"""Several instances of a Core: ownership, selection, retries and circuit breakers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -22,7 +20,7 @@ StartCore = Callable[[], Awaitable[Core]]
 def gateway_process(
     database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, int, Path, str]]:
-    """An open circuit breaker stays open for longer than a test, also on a busy machine."""
+    """An open circuit breaker stays open for longer than a test."""
     folder = tmp_path_factory.mktemp("gateway")
     with running_gateway(
         database, redis_url, folder, GATEHOUSE_CIRCUIT_BREAKER_RESET_S="300"
@@ -32,7 +30,6 @@ def gateway_process(
 
 @pytest.fixture
 async def start_core() -> AsyncIterator[StartCore]:
-    """Starts recording Cores."""
     async with AsyncExitStack() as stack:
 
         async def begin() -> Core:
@@ -142,9 +139,7 @@ async def test_registration_replaces_instance_with_same_id(
 async def test_registration_replaces_instance_with_same_url(
     gateway: Gateway, agent: Key, start_core: StartCore
 ) -> None:
-    """After a crash, an agent has another instance ID, and the process behind the URL accepts only
-    the new secret.
-    """
+    """An agent has another instance ID after a crash; its process accepts only the new secret."""
     core = await start_core()
     old = (await register(gateway, agent, core.url, "crashed")).json
     new = (await register(gateway, agent, core.url, "restarted")).json

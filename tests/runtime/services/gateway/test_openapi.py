@@ -35,9 +35,7 @@ async def tokens(gateway: Any) -> dict[str, str]:
 def test_responses_match_openapi(
     gateway_process: Any, tokens: dict[str, str], mode: GenerationMode
 ) -> None:
-    """Each example is sent with every credential, because generating an example takes longer than
-    sending it.
-    """
+    """Each example is sent with every credential."""
     session = requests.Session()
 
     def send(case: Case[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Core registration at a running gateway: leases, take-over, rejected URLs and audit events."""
+"""Core registration: leases, take-over, rejected URLs and audit events."""
 
 import base64
 import hmac

@@ -1,6 +1,4 @@
-"""Relays of WebSockets on recorded transports: back-pressure, the end of both connections, and
-outdated key state.
-"""
+"""Relays of WebSockets on recorded transports: back-pressure, ends, and outdated key state."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,8 +29,9 @@ CLOSE = Frame(Opcode.CLOSE, Close(1000, "").serialize())
 
 
 class Transport(asyncio.Transport):
-    """Records what is written. `buffered`: size of the write buffer. Calls `pause_writing` when
-    more than `high` bytes were written."""
+    """Records what is written. `buffered`: size of the write buffer. `high`: bytes until
+    `pause_writing`.
+    """
 
     def __init__(self, high: int = 10**9, *, is_core: bool = False) -> None:
         super().__init__()
@@ -77,7 +76,6 @@ class Transport(asyncio.Transport):
 
     @property
     def closes(self) -> list[int]:
-        """Codes of the Close frames that were written."""
         codes, data = [], self.written
         while data:
             checker = FrameChecker(masked=self.is_core, message_max_bytes=MESSAGE_MAX)
@@ -142,9 +140,7 @@ async def test_data_beside_the_handshake_can_fill_the_buffer() -> None:
 
 
 def floods(count: int) -> dict[str, bytes]:
-    """A number of frames of each type that a client may send without a limit, in as few bytes as
-    possible.
-    """
+    """This number of frames of each unlimited type, in as few bytes as possible."""
     frames = {
         "pings": Frame(Opcode.PING, b""),
         "pongs": Frame(Opcode.PONG, b""),
@@ -161,9 +157,7 @@ def floods(count: int) -> dict[str, bytes]:
 
 
 async def forwarded(transport: Transport, size: int) -> list[int]:
-    """Waits until this number of bytes was written. Returns the size of what was written in each
-    turn of the event loop.
-    """
+    """Waits until this number of bytes was written. Returns the size by turn of the event loop."""
     sizes, before = [], 0
     async with asyncio.timeout(PATIENCE_S):
         while before < size:

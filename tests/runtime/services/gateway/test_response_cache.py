@@ -168,8 +168,8 @@ async def test_denied_key_gets_nothing_from_cache(
 async def test_response_is_not_shared_between_keys(
     gateway: Gateway, file_core: FileCore, reader: Key
 ) -> None:
-    """A Core may return a different response for each key with the same ETag, such as the version
-    of a row.
+    """A Core may return another response to each key with the same ETag, such as the version of a
+    row.
     """
     other = await gateway.create_key()
     file_core.more = ""

@@ -1,8 +1,5 @@
-"""Load tests: three gateways with PostgreSQL and Redis, while keys are revoked and servers are
-killed.
-
-The assertions compare values that the gateways report (`decided_at`, `staleness_ms`, counts) with
-the time of the confirmation, not durations.
+"""Three gateways, while keys are revoked and servers are killed. The assertions compare values that
+the gateways report with the time of the confirmation, not durations.
 """
 
 import asyncio
@@ -198,9 +195,7 @@ def kill_postgres(server: servers.Postgres) -> None:
 
 
 def restart_postgres(server: servers.Postgres, log: Path) -> child_processes.Child:
-    """Restarts a killed PostgreSQL with its data and port, once its orphaned processes have
-    ended.
-    """
+    """Restarts a killed PostgreSQL once its orphaned processes have ended."""
     data = server.folder / "data"
     command = [
         str(server.binaries / "postgres"),

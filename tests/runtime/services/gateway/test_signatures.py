@@ -1,6 +1,4 @@
-"""Request signatures (RFC 9421) at a running gateway, with the Python client and the script of the
-guide.
-"""
+"""Request signatures (RFC 9421), with the Python client and the script of the guide."""
 
 import asyncio
 import base64
@@ -22,7 +20,6 @@ from tests import requires
 
 
 def pem(key: Any) -> str:
-    """A private key without a passphrase."""
     form, encryption = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     return str(key.private_bytes(serialization.Encoding.PEM, form, encryption).decode())
 
@@ -147,9 +144,7 @@ async def test_signature_for_core_is_ignored(gateway: Any, docs: Any, core: Any)
 async def test_without_redis_signature_is_unavailable(
     database: Any, start: Any, gateway: Any, docs: Any
 ) -> None:
-    """Fails closed: without Redis a nonce cannot be checked. Keys without signatures are not
-    affected.
-    """
+    """Fails closed, because a nonce cannot be checked. Other keys are not affected."""
     _, port, _ = start(database.app_url, "redis://127.0.0.1:1")
     key, plain = await signing_key(gateway), await gateway.create_key()
     other = gateway.on_port(port)

@@ -1,6 +1,4 @@
-"""Requests that the gateway answers without a task have the same effects as requests to a gateway
-that answers every request in a task.
-"""
+"""Requests that the gateway answers without a task have the same effects as those in a task."""
 
 import asyncio
 import json
@@ -98,9 +96,7 @@ _RESPONSES: dict[str, list[bytes]] = {
 
 @dataclass
 class ScriptedCore(Core):
-    """Responds to a path with the name of an entry of `_RESPONSES`. `wait` responds when `resume`
-    is set.
-    """
+    """Responds with the entry of `_RESPONSES` in the path. `wait` responds when `resume` is set."""
 
     connections: int = 0
     waiting: int = 0
@@ -141,27 +137,23 @@ class ScriptedCore(Core):
             await asyncio.sleep(0)
 
     async def wait_for(self, number: int) -> None:
-        """Waits until this number of requests wait for `resume`."""
         async with asyncio.timeout(_PATIENCE_S), self.at:
             await self.at.wait_for(lambda: self.waiting >= number)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two gateways with the same database, Redis and Core. The second one answers all requests in
-    a task.
-    """
+    """Two gateways on one database, Redis and Core. The second one answers in tasks."""
 
     synchronous: Gateway
     application: Gateway
     core: ScriptedCore
 
     def count(self) -> int:
-        """Number of responses without a task."""
         return self.synchronous.log.read_text().count("response without a task")
 
     async def compare(self, raw: bytes) -> None:
-        """Sends a request to both gateways. Responses and requests to the Core are equal."""
+        """Sends a request to both. Responses and requests to the Core are equal."""
         outcomes = []
         for gateway in (self.synchronous, self.application):
             self.core.requests.clear()
@@ -238,9 +230,7 @@ async def key(pair: Pair) -> Key:
 
 
 async def _response(port: int, raw: bytes) -> bytes:
-    """The response to a request with `Connection: close`, without its variable parts and with a
-    decoded body.
-    """
+    """The response to a request with `Connection: close`, decoded and without variable parts."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(raw)
     async with asyncio.timeout(_PATIENCE_S):
@@ -466,9 +456,7 @@ async def test_responses_to_a_key_with_an_unusual_name_are_equal(pair: Pair, lim
 
 @pytest.mark.requirement("CG-04")
 async def test_requests_on_a_connection_are_answered_in_order(pair: Pair, key: Key) -> None:
-    """Repeated, different and pipelined requests; the second of two pipelined requests waits for
-    the response to the first.
-    """
+    """Repeated, different and pipelined requests; the second one waits for the first response."""
     before = pair.count()
     reader, writer = await asyncio.open_connection("127.0.0.1", pair.synchronous.port)
     keep = f"X-API-Key: {key.token}\r\nHost: a\r\n\r\n"

@@ -1,6 +1,4 @@
-"""Tokens in any field, query, path, header or method of the gateway's endpoints appear in no
-response, log, metric or store.
-"""
+"""Tokens in any part of a request to the gateway appear in no response, log, metric or store."""
 
 import json
 import re

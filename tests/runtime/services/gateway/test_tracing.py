@@ -1,6 +1,4 @@
-"""Traces of requests to the gateway: spans at a collector, trace context from clients and to Cores,
-IDs in logs and problems.
-"""
+"""Spans at a collector, trace context from clients and to Cores, IDs in logs and problems."""
 
 import json
 import re

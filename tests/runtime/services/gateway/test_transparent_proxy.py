@@ -1,6 +1,4 @@
-"""Clients and applications that know nothing of the gateway work through it: headers, redirects,
-cookies and the forms of HTTP that clients use.
-"""
+"""Clients and applications that know nothing of the gateway work through it."""
 
 import asyncio
 import shutil

@@ -1,6 +1,4 @@
-"""A gateway responds to /healthz while other requests wait for clients, Cores, Redis and
-PostgreSQL.
-"""
+"""A gateway responds to /healthz while requests wait for clients, Cores, Redis and PostgreSQL."""
 
 import asyncio
 import dataclasses

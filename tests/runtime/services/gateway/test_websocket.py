@@ -1,6 +1,4 @@
-"""WebSockets through a running gateway, with the library `websockets` as the client and as the
-Core, and with raw sockets.
-"""
+"""WebSockets, with the library `websockets` as the client and as the Core, and with raw sockets."""
 
 import asyncio
 import signal
@@ -31,9 +29,7 @@ ROUTE = "/cores/{name}/{path}"
 
 @dataclass
 class SocketCore:
-    """A WebSocket server. The path selects its behavior; `closed` receives the close code of each
-    connection.
-    """
+    """The path selects its behavior; `closed` receives the close code of each connection."""
 
     port: int = 0
     requests: list[Request] = field(default_factory=list)
@@ -485,8 +481,9 @@ async def read_until_closed(reader: asyncio.StreamReader) -> None:
 
 @asynccontextmanager
 async def flooding(gateway: Gateway, name: str, sender: str) -> AsyncIterator[Any]:
-    """WebSockets of a key over which the client or the Core floods the gateway. Yields a key for
-    the same Core, whose WebSockets receive a message for each message that they send."""
+    """The client or the Core floods WebSockets of a key. Yields another key; the Core answers each
+    of its messages.
+    """
     tasks: set[asyncio.Task[None]] = set()
     hello = Frame(Opcode.TEXT, b"hello").serialize(mask=False)
 

@@ -1,5 +1,6 @@
-"""Events as a REST API sends them to a function (API Gateway developer guide, "Input format of a
-Lambda function for proxy integration"), with example values."""
+"""Events of a REST API (API Gateway developer guide, "Input format of a Lambda function for proxy
+integration").
+"""
 
 import base64
 from typing import Any
@@ -15,9 +16,7 @@ def event(
     headers: dict[str, list[str]] | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
-    """A request to the stage `live`. `headers` are added to the headers from API Gateway and the
-    browser.
-    """
+    """A request to the stage `live`. `headers` are added to those of the browser."""
     all_headers = {
         "Accept": ["text/html"],
         "Host": [HOST],
@@ -72,5 +71,4 @@ def event(
 
 
 def encoded(body: bytes) -> dict[str, Any]:
-    """A body as API Gateway sends it when it is not text."""
     return {"body": base64.b64encode(body).decode("ascii"), "isBase64Encoded": True}

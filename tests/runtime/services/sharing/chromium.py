@@ -1,9 +1,5 @@
-"""Browser tests: the fixture `browser`, a server on a free port, pages that fail on errors, and the
-accessibility rules.
-
-`browser` is headless Chromium, one process for each module or conftest that imports it. If Chromium
-is missing, the tests are skipped with the command that installs it. Tests open pages with `page_of`
-only, so that every test fails on errors of a page.
+"""Browser tests: the fixture `browser` (headless Chromium, one process for each module that imports
+it), a server, pages that fail on errors, and the accessibility rules.
 """
 
 import asyncio
@@ -43,7 +39,7 @@ _CONTRAST = {"runOnly": ["color-contrast"], "resultTypes": ["violations"]}
 
 @asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[str]:
-    """Serves an ASGI application on a free port. Yields its origin."""
+    """Serves an application on a free port. Yields its origin."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     task = asyncio.create_task(server.serve([listener]))
@@ -119,7 +115,7 @@ LOCALES = [
 async def localized_page_of(
     browser: Browser, origin: str, languages: list[str], zone: str
 ) -> AsyncIterator[Page]:
-    """A page of a browser that reports these languages, which need not be valid language tags."""
+    """A page of a browser that reports these language tags, which can be invalid."""
     headers = {"Accept-Language": ",".join(languages)}
     async with page_of(
         browser, origin, locale=None, timezone_id=zone, extra_http_headers=headers
@@ -137,9 +133,7 @@ async def localized_page_of(
 async def violations(
     page: Page, rules: dict[str, list[str]] = AXE_RULES, part: ElementHandle | None = None
 ) -> list[str]:
-    """`part`: the only element to check. The time of a check grows faster than the number of
-    elements.
-    """
+    """`part`: the only element to check, which is faster."""
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(Axe().axe_script)
     results = await page.evaluate(
@@ -151,8 +145,8 @@ async def violations(
 
 
 async def violations_in_both_themes(page: Page, part: ElementHandle | None = None) -> list[str]:
-    """All rules in the light theme. The themes differ in colours only, so only the contrast is
-    checked in the dark theme.
+    """All rules in the light theme. The themes differ in colours only, so dark needs only the
+    contrast.
     """
     found = await violations(page, part=part)
     await page.emulate_media(color_scheme="dark")

@@ -1,5 +1,5 @@
-"""Clients that open links, and submit to requests, at the same time, over every route that returns
-or receives content, in processes of both deployment forms.
+"""Concurrent clients that open links and submit to requests, over every route of both deployment
+forms.
 """
 
 import asyncio
@@ -112,9 +112,7 @@ def in_function(handler: Any, message: Message) -> httpx.Response:
 
 
 def outcome(reply: httpx.Response) -> str:
-    """`content` for a response with the canary, `denied`, or a description of an outcome that is
-    not allowed.
-    """
+    """`content` for a response with the canary, `denied`, or an outcome that is not allowed."""
     shown = CANARY.encode() in reply.content
     if reply.status_code == 200:
         return "content" if shown else "200 without content"
@@ -129,7 +127,7 @@ def _container(settings: SharingSettings, rounds: Rounds, barrier: Barrier, resu
     app = sharing_app.build(settings)
 
     async def send(message: Message) -> str:
-        """If the request fails, the client repeats the request."""
+        """A failed request is repeated."""
         for _ in range(_REPETITIONS_MAX):
             reply = await in_container(app, message)
             if reply.status_code != 503:
@@ -145,9 +143,7 @@ def _container(settings: SharingSettings, rounds: Rounds, barrier: Barrier, resu
 
 
 def _function(settings: SharingSettings, rounds: Rounds, barrier: Barrier, results: Any) -> None:
-    """Each thread is an instance of the function with separate clients and a separate event
-    loop.
-    """
+    """Each thread is an instance of the function with its own clients and event loop."""
     # At the first use of a type, msgspec builds its description without a lock. In a deployment,
     # one thread uses the types.
     for model in msgspec.Struct.__subclasses__():
@@ -175,8 +171,8 @@ def _function(settings: SharingSettings, rounds: Rounds, barrier: Barrier, resul
 
 
 def _round(process: BaseProcess, results: Any) -> list[str]:
-    """Outcomes of the next round of a process. Fails if the process has ended, because the other
-    processes would wait forever.
+    """Outcomes of the next round of a process. Fails if it has ended; the others would wait
+    forever.
     """
     while True:
         running = process.is_alive()
@@ -189,9 +185,7 @@ def _round(process: BaseProcess, results: Any) -> list[str]:
 
 
 def race(settings: SharingSettings, rounds: Rounds, forms: Sequence[Form]) -> list[list[str]]:
-    """Outcomes of each round. `forms`: deployment form of each process. The processes share the
-    messages of a round.
-    """
+    """Outcomes of each round. `forms`: deployment form of each process."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(len(forms))
     queues = [context.Queue() for _ in forms]

@@ -34,7 +34,6 @@ PASSPHRASE = "a long passphrase"
 
 @pytest.fixture
 async def origin(sharing: Sharing) -> AsyncIterator[str]:
-    """Serves the sharing service on a free port."""
     observer = Observer("sharing", "error", "test")
     app: Any = sharing.app(observer=observer, https=False)
     async with serving(app) as url:
@@ -152,9 +151,7 @@ async def test_end_to_end_secret_with_a_wrong_key_is_reported(
 async def test_other_states_of_the_pages_are_accessible(
     browser: Browser, origin: str, sharing: Sharing
 ) -> None:
-    """The tests above and below check the other states: the pages of a link, of text, of a request
-    and of its submission.
-    """
+    """Other tests check the pages of a link, of text, of a request and of its submission."""
     _, [token] = await sharing.create(
         items=[NewItem(TEXT), NewItem(b"content", "key.pem")], passphrase=PASSPHRASE
     )

@@ -1,5 +1,5 @@
-"""Canaries in everything that senders, recipients and submitters send: none appear in logs,
-metrics, errors, tables or names.
+"""Canaries in all that senders, recipients and submitters send: in no log, metric, error, table or
+name.
 """
 
 import base64
@@ -146,9 +146,7 @@ def without(text: str, *parts: str) -> str:
 
 
 def _bodies(example: dict[str, Any], fields: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Yield bodies of an endpoint: the example of its declaration with a canary in one field or in
-    the files.
-    """
+    """Bodies of an endpoint: the example with a canary in one field or in the files."""
     for field in (*fields, "unknown"):
         for value in (f"canary-{field}", [f"canary-{field}"]):
             link = retrieval_links.parameters(retrieval_links.create())

@@ -1,6 +1,4 @@
-"""Denied attempts: outsiders cannot distinguish why a link is denied, and nobody can lock out
-another user.
-"""
+"""Outsiders cannot distinguish why a link is denied, and nobody can lock out another user."""
 
 import asyncio
 import json
@@ -111,7 +109,7 @@ def _unknown(chars: int = PATH_CHARS) -> LinkToken:
 
 
 async def denied_links(sharing: Sharing) -> dict[str, LinkToken]:
-    """Links that outsiders cannot distinguish from an unknown link, by the reason of the denial."""
+    """Links that look like an unknown link, by the reason of the denial."""
     tokens = {
         reason: (await sharing.create(ttl_s=300 if reason == "expired" else 7200))[1][0]
         for reason in ("expired", "unknown link", "wrong secret", "revoked", "used", "acknowledged")

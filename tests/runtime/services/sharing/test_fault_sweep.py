@@ -1,8 +1,5 @@
-"""Every AWS call of a use case fails once, before or after AWS executed it; the client then repeats
-its request.
-
-A use never has two readers, a reported revocation is never lost, and the repetition always leads to
-the intended state.
+"""Every AWS call of a use case fails once, before or after it took effect; the client repeats its
+request. A use never has two readers, no reported revocation is lost, and the repetition succeeds.
 """
 
 import json

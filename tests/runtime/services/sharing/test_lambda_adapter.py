@@ -47,7 +47,6 @@ HANDLER = _handler()
 
 
 def echo(request: dict[str, Any]) -> dict[str, Any]:
-    """The request as the application receives it."""
     response = HANDLER(request, CONTEXT)
     assert (response["statusCode"], response["isBase64Encoded"]) == (200, False)
     content: dict[str, Any] = json.loads(response["body"])

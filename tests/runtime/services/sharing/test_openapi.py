@@ -1,6 +1,4 @@
-"""Conformance of the sharing service, and of the secret endpoints of the console, with their
-OpenAPI documents.
-"""
+"""Conformance of the sharing service, and of the secret endpoints of the console."""
 
 import asyncio
 from typing import Any
@@ -72,9 +70,7 @@ def test_links_and_submissions_match_openapi(sharing: Sharing, mode: GenerationM
 
 
 async def _existing(sharing: Sharing, path: str, body: dict[str, Any]) -> dict[str, str]:
-    """Fields that replace the link in a generated body with a link or a submission link that
-    exists.
-    """
+    """Fields that replace the link in a generated body with an existing one."""
     if "/requests/" in path:
         _, submission, _ = await request(sharing)
         return {"link": submission.url("https://share.test")}

@@ -1,7 +1,5 @@
-"""Clients in several processes compete for the uses of a link, over every route: never more than N
-get the content. Clients compete for the only submission of a request in the same way.
-
-`GATEHOUSE_RACE_ROUNDS=200` runs 200 rounds with 64 readers. The default is smaller.
+"""Processes compete for the uses of a link and for the submission of a request, over every route:
+never more than N succeed. `GATEHOUSE_RACE_ROUNDS=200` runs 200 rounds with 64 readers.
 """
 
 import asyncio

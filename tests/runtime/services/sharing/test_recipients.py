@@ -49,7 +49,6 @@ def url(token: LinkToken) -> str:
 async def submit(
     browser: httpx.AsyncClient, token: LinkToken, passphrase: str = "", **changes: Any
 ) -> httpx.Response:
-    """Open the page and send its form."""
     page = await browser.get(f"/s/{token.path}")
     form = {
         **hidden(page.text),

@@ -1,5 +1,5 @@
-"""The page for a secret request, and the API over HTTP: submissions, rejections, and states that
-look the same.
+"""The page and the API for a secret request: submissions, rejections, and states that look the
+same.
 """
 
 import re
@@ -39,7 +39,6 @@ async def submit(
     text: str = "",
     **changes: Any,
 ) -> httpx.Response:
-    """Open the page and send its form."""
     page = await browser.get(f"/r/{token.path}")
     form = {**hidden(page.text), "link": token.url(ORIGIN), "text": text, **changes.pop("form", {})}
     parts = multipart(

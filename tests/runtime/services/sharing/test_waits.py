@@ -1,6 +1,4 @@
-"""Waits of the sharing service for AWS, for memory and for clients: each of them ends, and the
-service responds to /healthz.
-"""
+"""Waits for AWS, memory and clients end, and the service responds to /healthz meanwhile."""
 
 import asyncio
 import io
@@ -48,9 +46,7 @@ async def client_of(sharing: Sharing) -> AsyncIterator[httpx.AsyncClient]:
 def without(
     sharing: Sharing, dependency: str, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> Sharing:
-    """The services with a client of this dependency whose endpoint is the port. The client makes
-    one attempt.
-    """
+    """The services with a client of this dependency at the port, which makes one attempt."""
     with monkeypatch.context() as context:
         context.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         context.setattr(backend, "_ATTEMPTS", 1)
@@ -267,7 +263,7 @@ async def test_submissions_to_one_request_leave_memory_for_others(sharing: Shari
 
 @pytest.mark.bound("sharing.submitters:_DISCARDS_MAX")
 async def test_rejected_forms_do_not_fill_the_memory(sharing: Sharing) -> None:
-    """The rest of a rejected form is read, without its content, for a number of forms."""
+    """The rest of a rejected form is read for a bounded number of forms."""
     _, token, _ = await request(sharing)
     file = b'--X\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + bytes(
         100_000
