@@ -1,6 +1,4 @@
-"""Tokens of every kind, and the places of requests in which clients can send them by mistake, from
-the declared endpoints.
-"""
+"""Tokens of every kind, and the places of requests in which clients can send them by mistake."""
 
 import base64
 import itertools
@@ -69,8 +67,9 @@ def tokens() -> Iterator[tuple[Kind, str, str]]:
 
 @dataclass(frozen=True)
 class TextField:
-    """A place for text in a body. `name` in `place`: `[]` for an item of an array, `{}` for a value
-    of an object with any names, and `{name}` for such a name."""
+    """Text in a body. `place` contains `[]` for any item, `{}` for a value by any name, `{name}`
+    for the name.
+    """
 
     endpoint: Endpoint
     place: Place

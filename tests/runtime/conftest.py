@@ -1,4 +1,4 @@
-"""Real servers: one PostgreSQL and one Redis per test session, one database per test module."""
+"""One PostgreSQL and one Redis per test session, one database per test module."""
 
 import asyncio
 import itertools
@@ -27,9 +27,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A separate, migrated database. `app_url` has the application's role, and `owner_url` has the
-    role that runs migrations.
-    """
+    """`app_url` has the application's role, and `owner_url` the role that runs migrations."""
 
     server: servers.Postgres
     name: str
@@ -52,16 +50,13 @@ class Database:
         return login(self.owner_url, "url")
 
     def dump(self) -> str:
-        """All rows as text."""
         command = [str(self.server.binaries / "pg_dump"), "--inserts", self.owner_url]
         return subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=60
         ).stdout
 
     def sql(self, statements: str) -> str:
-        """Runs statements as the superuser, for changes that the application's roles may not
-        make.
-        """
+        """Runs statements as the superuser."""
         return self.psql.run(statements)
 
 
@@ -97,7 +92,6 @@ class Rows:
 
 @asynccontextmanager
 async def opened(access: DatabaseLogin, size_max: int = 4) -> AsyncIterator[Pool]:
-    """A pool that is closed at the end of the block."""
     pool = Pool(access, application="tests", size_max=size_max)
     try:
         yield pool
@@ -114,7 +108,6 @@ async def locked(database: Database, table: str) -> AsyncIterator[None]:
 
 
 async def lock_waits(pool: Pool) -> int:
-    """Number of statements in this database that wait for a lock."""
     statement = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND "
         "wait_event_type = 'Lock'"
@@ -162,7 +155,6 @@ def _create_database(server: servers.Postgres, template: str) -> Database:
 
 @pytest.fixture(scope="module")
 def empty_database(postgres_server: servers.Postgres) -> Iterator[Database]:
-    """A database without a schema."""
     created = _create_database(postgres_server, "template0")
     yield created
     created.psql.close()
@@ -170,7 +162,7 @@ def empty_database(postgres_server: servers.Postgres) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def migrated_database(postgres_server: servers.Postgres) -> Database:
-    """The template of `database`. Copying it takes a sixth of the CPU time of the migrations."""
+    """The template of `database`, which is copied faster than it is migrated."""
     template = _create_database(postgres_server, "template0")
     asyncio.run(runner.migrate(template.owner))
     return template
@@ -186,9 +178,7 @@ def database(postgres_server: servers.Postgres, migrated_database: Database) -> 
 
 @pytest.fixture(scope="module")
 async def module_pool(database: Database) -> AsyncIterator[Pool]:
-    """Connections that all tests of the module use. PostgreSQL needs longer for a new connection
-    than for most tests.
-    """
+    """All tests of the module use its connections."""
     async with opened(database.app) as pool:
         yield pool
 

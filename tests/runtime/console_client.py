@@ -73,8 +73,8 @@ class Console:
         token: str = BOOTSTRAP,
         **changes: Any,
     ) -> httpx.AsyncClient:
-        """A client of another application. token: the credential that it sends; empty for none.
-        changes: see `application`.
+        """A client of another application. token: credential; empty for none. changes: see
+        `application`.
         """
         transport = httpx.ASGITransport(self.application(**changes), client=(address, 4711))
         return httpx.AsyncClient(
@@ -88,7 +88,6 @@ class Console:
         return created
 
     async def import_key(self, token: str) -> str:
-        """Stores a key as an import does, and returns its ID."""
         pepper, text = self.pepper, imported_tokens.material(token)
         key_id = imported_tokens.imported_key_id(text, pepper, 1)
         assert key_id is not None
@@ -120,9 +119,7 @@ def create_pool(database: Database) -> Pool:
 
 
 def composition(pool: Pool, log: LogRecorder, **changes: Any) -> Composition:
-    """The composition of a console on a database. `changes`: settings and fields of the
-    composition.
-    """
+    """The composition of a console. `changes`: settings and fields."""
     settings = load(
         {
             "GATEHOUSE_ENVIRONMENT": "test",
@@ -156,9 +153,7 @@ def changed(composition: Composition, changes: dict[str, Any]) -> Composition:
 async def open_console(
     database: Database, pool: Pool | None = None, **changes: Any
 ) -> AsyncIterator[Console]:
-    """A console on this database until the end of the block. pool: remains open; by default, a pool
-    that is closed at the end.
-    `changes`: settings and fields of the composition."""
+    """A console on this database. pool: remains open if given. `changes`: see `composition`."""
     log, own_pool = LogRecorder(), create_pool(database)
     pool = own_pool if pool is None else pool
     composed, spans = composition(pool, log, **changes), list[FinishedSpan]()

@@ -1,7 +1,5 @@
-"""Conformance of a service with its OpenAPI document, tested by schemathesis.
-
-The examples are bounded and deterministic. `GATEHOUSE_EXAMPLES=200` runs more of them, with random
-inputs.
+"""Conformance of a service with its OpenAPI document, with deterministic examples of schemathesis.
+`GATEHOUSE_EXAMPLES=200` runs more of them, with random inputs.
 """
 
 import os
@@ -42,7 +40,7 @@ BOUNDS = settings(
 
 
 def without_security(document: dict[str, Any]) -> dict[str, Any]:
-    """The document without security requirements, because the tests set the credential."""
+    """The document without security requirements; the tests set the credential."""
     for operation in (entry for item in document["paths"].values() for entry in item.values()):
         if isinstance(operation, dict):
             operation.pop("security", None)
@@ -50,7 +48,6 @@ def without_security(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def validate(case: Case[Any], reply: Any, *more: Any) -> None:
-    """Raises AssertionError if the response fails one of CHECKS or of `more`."""
     skipped = checks.negative_data_rejection if reply.status_code in _REJECTIONS else None
     try:
         case.validate_response(
@@ -76,9 +73,7 @@ def credential_in_failure(credential: str) -> Iterator[None]:
 def failures(
     schema: Any, mode: GenerationMode, send: Callable[[Case[Any]], None], examples: int
 ) -> list[str]:
-    """Sends examples of every operation. Returns the failure of each operation that does not
-    conform.
-    """
+    """Sends examples of every operation. Returns the failure of each that does not conform."""
     result = []
     operations: list[Any] = [item.ok() for item in schema.get_all_operations()]
     assert operations

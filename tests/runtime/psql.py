@@ -12,9 +12,9 @@ _TIMEOUT_S = 60
 
 
 class Psql:
-    """Runs statements as the superuser. The first statement starts the process, because a process
-    and a connection for each statement take 15 ms of CPU time. Settings and temporary tables do not
-    remain after `run`."""
+    """Runs statements as the superuser in one process, which starts with the first of them.
+    Settings and temporary tables do not remain after `run`.
+    """
 
     def __init__(self, server: servers.Postgres, database: str) -> None:
         self._server, self._database = server, database
@@ -22,7 +22,7 @@ class Psql:
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, statements: str) -> str:
-        """Returns the rows as text with columns separated by `|`. Raises SandboxError."""
+        """The rows, with columns separated by `|`. Raises SandboxError."""
         with self._lock:
             process = self._process = self._process or self._start()
             assert process.stdin is not None

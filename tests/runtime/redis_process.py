@@ -8,7 +8,6 @@ from sandbox.local.servers import administrator
 
 
 def redis_pid(url: str) -> int:
-    """The ID of the server process."""
     with Valkey.from_url(administrator(url)) as client:
         info: Any = client.info("server")
     return int(info["process_id"])

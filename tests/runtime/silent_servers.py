@@ -1,6 +1,4 @@
-"""Servers that never respond. Connections are established by the kernel, so that no thread or task
-is needed.
-"""
+"""Servers that never respond. The kernel establishes the connections."""
 
 import socket
 from collections.abc import Iterator

@@ -1,8 +1,6 @@
-"""The CPU time of every regular expression grows in proportion to its input.
-
-For each part of an expression, the test repeats a text that matches the part, as in `eyJeyJeyJ`, so
-that an expression that starts again at each repetition, or backtracks over them, takes quadratic or
-exponential time.
+"""The CPU time of every regular expression grows in proportion to its input. The test repeats a
+text that matches a part of it, so that an expression that starts again, or backtracks, at each
+repetition takes quadratic or exponential time.
 """
 
 import ast

@@ -1,6 +1,4 @@
-"""Decision on a key and its explanation: one changed property per case, and the order of the
-checks.
-"""
+"""Decision on a key and its explanation: one changed property per case, and the order of checks."""
 
 from typing import Any
 

@@ -85,9 +85,7 @@ def test_rfc_9421_b_2_6_ed25519() -> None:
     ],
 )
 def test_rfc_9421_2_2_derived_components(name: str, value: str) -> None:
-    """The examples of sections 2.2.1 to 2.2.7; the default port and the case of the host are
-    ignored (2.2.3).
-    """
+    """Sections 2.2.1 to 2.2.7; the default port and the case of the host are ignored (2.2.3)."""
     for authority in ("www.example.com", "WWW.Example.com:443"):
         request = SignedRequest(
             "POST", "https", authority, "/path", "param=value", (), has_body=False, digests=()

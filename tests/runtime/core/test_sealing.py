@@ -1,6 +1,4 @@
-"""Sealed values: opened only with the purpose, context and pepper generation under which they were
-sealed.
-"""
+"""Sealed values open only under their purpose, context and pepper generation."""
 
 import pytest
 from gatehouse.core.sealing import seal, unseal

@@ -1,6 +1,4 @@
-"""Loads a Lambda function from runtime/functions as Lambda does: by its file, outside of any
-package, with its folder on the path.
-"""
+"""Loads a Lambda function as Lambda does: outside of any package, with its folder on the path."""
 
 import importlib.util
 import sys

@@ -21,9 +21,7 @@ pytestmark = pytest.mark.requirement("SS-08")
 
 
 class StatusHandler(BaseHTTPRequestHandler):
-    """Returns the status in the path, such as /503, or 404 to requests without the header of the
-    test traffic.
-    """
+    """Returns the status in the path, or 404 to requests without the header of the test traffic."""
 
     hosts: list[str] = []  # noqa: RUF012  the fixture clears the list
     traces: list[str | None] = []  # noqa: RUF012  a test reads the last item
@@ -54,9 +52,7 @@ def port() -> Iterator[int]:
 
 
 def event(*checks: dict[str, Any], **details: Any) -> dict[str, Any]:
-    """The payload of ECS. Source: ECS Developer Guide, "Lambda hooks for Amazon ECS service
-    deployments".
-    """
+    """Source: ECS Developer Guide, "Lambda hooks for Amazon ECS service deployments"."""
     service = (
         "arn:aws:ecs:us-west-2:123456789012:service/gatehouse-prod-main/gatehouse-prod-gateway"
     )

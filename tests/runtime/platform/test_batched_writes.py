@@ -1,4 +1,4 @@
-"""Batched writes are performed in order, before later callbacks, and after a limited number."""
+"""Batched writes are in order, before later callbacks, and bounded."""
 
 import asyncio
 

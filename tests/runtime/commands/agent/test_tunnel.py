@@ -1,6 +1,4 @@
-"""ngrok tunnel of the agent. The tests need no network: the SDK of ngrok fails to connect, or
-rejects the authtoken.
-"""
+"""ngrok tunnel of the agent: the SDK fails to connect, or rejects the authtoken."""
 
 from __future__ import annotations
 

@@ -44,7 +44,6 @@ class Command:
     variables: dict[str, str]
 
     def create_key(self, *options: str) -> str:
-        """Creates a key through the console and returns its ID."""
         return key_id(self.run("keys", "create", "--name", "key", *options).out.strip())
 
     def show_key(self, key_id: str) -> dict[str, Any]:
@@ -108,7 +107,6 @@ def console_url(database: Database, tmp_path_factory: pytest.TempPathFactory) ->
 
 @contextlib.contextmanager
 def running_console(database: Database, folder: Path, **variables: str) -> Iterator[str]:
-    """The URL of a console with additional environment variables."""
     port = ports.free_port()
     with running_services(
         database, folder, "console", GATEHOUSE_CONSOLE_PORT=str(port), **variables

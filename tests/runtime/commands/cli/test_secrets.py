@@ -65,7 +65,6 @@ def sharing_url(aws: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def console_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with the log of the console."""
     return tmp_path_factory.mktemp("console")
 
 

@@ -22,9 +22,7 @@ UNREACHABLE = {"--console": "http://127.0.0.1:1", "--gateway": "http://127.0.0.1
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a command that takes text, with the other parameters that the command
-    requires.
-    """
+    """A parameter that takes text, with the other parameters that its command requires."""
 
     command: tuple[str, ...]
     name: str
@@ -45,7 +43,6 @@ def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, 
 
 
 def _value(parameter: Any) -> str:
-    """A valid value of a required parameter."""
     kind = parameter.type_descriptor.annotation
     if get_origin(kind) is Literal:
         return str(get_args(kind)[0])

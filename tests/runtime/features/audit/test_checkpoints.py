@@ -48,7 +48,6 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def kms_signer() -> KmsSigner:
-    """A signer with a new key."""
     kms = boto3.client("kms", "eu-central-1")
     key = kms.create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")
     return KmsSigner(key["KeyMetadata"]["Arn"])
@@ -67,7 +66,7 @@ def archive(request: pytest.FixtureRequest, aws: None, tmp_path: Path) -> Checkp
 
 
 def stored(archive: CheckpointArchive) -> tuple[Checkpoint, ...]:
-    """The checkpoints in an archive, in the order of the names of their files."""
+    """The checkpoints in an archive, ordered by file name."""
     folder = archive.prefix.removeprefix("file:")
     if folder == archive.prefix:
         s3 = boto3.client("s3", "eu-central-1")

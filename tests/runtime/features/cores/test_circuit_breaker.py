@@ -16,9 +16,7 @@ pytestmark = pytest.mark.requirement("CG-11")
 
 
 def opened(at: float = 100.0) -> CircuitBreaker:
-    """A circuit breaker that was opened at `at` by three failures, with a reset time of five
-    seconds.
-    """
+    """Opened at `at` by three failures, with a reset time of five seconds."""
     circuit = CircuitBreaker(3, 5.0)
     for _ in range(3):
         circuit.failed(at, trial=circuit.begin(at))
@@ -100,9 +98,7 @@ def test_zero_failures_max_never_opens() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.sampled_from("fag")), max_size=200))
 def test_open_circuit_allows_one_request_per_reset_time(events: list[tuple[float, str]]) -> None:
-    """Failures (f), responses (a) and abandoned requests (g) at random times. Requests that must
-    wait are not sent.
-    """
+    """Failures (f), responses (a) and abandoned requests (g) at random times."""
     circuit, now, failures = CircuitBreaker(3, 1.0), 0.0, 0
     last_failure = 0.0
     for seconds, outcome in events:

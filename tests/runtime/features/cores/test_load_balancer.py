@@ -64,7 +64,6 @@ class Harness:
             pass
 
     async def open(self, core: CoreRecord) -> None:
-        """Opens the circuit breaker of an instance."""
         self.upstream.down.add(core.url)
         for _ in range(2):
             with pytest.raises(CoreUnreachable):

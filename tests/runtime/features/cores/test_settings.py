@@ -1,6 +1,4 @@
-"""The settings of a Core (core/cores.py): a new field is in the API, the command line, the web UI,
-the stored row and the documentation.
-"""
+"""A new setting of a Core is in the API, command line, web UI, stored row and documentation."""
 
 from typing import Any
 

@@ -1,6 +1,4 @@
-"""A local OpenID Connect issuer: a discovery document, keys, a token endpoint, and tokens with any
-header and claims.
-"""
+"""A local OpenID Connect issuer with any documents, keys and tokens."""
 
 import asyncio
 import json

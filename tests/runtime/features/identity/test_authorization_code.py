@@ -1,6 +1,4 @@
-"""Sign-in with the authorization code flow and PKCE: the requests, and every response that must be
-rejected.
-"""
+"""Authorization code flow with PKCE: the requests, and every response that must be rejected."""
 
 import asyncio
 import base64
@@ -123,13 +121,13 @@ async def sign_in(issuer: IssuerSetup) -> SignIn:
 
 @dataclass
 class Visitor:
-    """A browser: stores cookies and does not follow redirects."""
+    """Stores cookies and does not follow redirects."""
 
     client: httpx.AsyncClient
     provider: LocalIssuer
 
     async def start(self, return_to: str = "/keys?owner=a", **query: str) -> dict[str, str]:
-        """Starts a sign-in and returns the parameters of the authorization request."""
+        """Returns the parameters of the authorization request."""
         headers = {"Sec-Fetch-Site": "same-origin"}
         reply = await self.client.get(
             START_PATH, params={"return_to": return_to, **query}, headers=headers
@@ -192,7 +190,7 @@ class Setup:
         return Visitor(httpx.AsyncClient(transport=transport, base_url=ORIGIN), self.provider)
 
     def serve(self, **settings: Any) -> None:
-        """Serves the console again. `settings`: other settings."""
+        """`settings`: other settings of the console."""
         client = {
             "oidc_client_id": CLIENT_ID,
             "oidc_client_secret": SecretStr(SECRET),
@@ -276,8 +274,8 @@ async def test_another_site_cannot_start_a_sign_in(visitor: Visitor, site: dict[
 
 
 async def test_response_for_another_browser_is_rejected(setup: Setup, visitor: Visitor) -> None:
-    """Login CSRF: an attacker sends their own response to a victim, who has no sign-in or another
-    one.
+    """Login CSRF: a victim, who has no sign-in or another one, receives the response of an
+    attacker.
     """
     attacker = await visitor.start()
     visitor.answer(attacker)

@@ -22,7 +22,7 @@ SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN}
 
 
 class StubIdentityProvider(OidcIdentityProvider):
-    """An issuer that accepts one token."""
+    """Accepts one token."""
 
     def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
@@ -39,7 +39,7 @@ class StubIdentityProvider(OidcIdentityProvider):
 
 @dataclass
 class Browser:
-    """A browser: stores the cookie and the CSRF token, and sends the origin."""
+    """Stores the cookie and the CSRF token, and sends the origin."""
 
     client: httpx.AsyncClient
     cookie: str = ""

@@ -1,4 +1,4 @@
-"""One-time sign-in links: each starts one session with the credential that created the link."""
+"""One-time sign-in links: each starts one session with the credential of its creator."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +18,6 @@ __all__ = ["browser", "setup"]
 
 
 async def create_link(setup: Setup, token: str = BOOTSTRAP) -> str:
-    """Creates a link and returns its code."""
     reply = await setup.browser().client.post("/v1/sign-in-links", headers=setup.console.as_(token))
     assert reply.status_code == 201, reply.text
     return str(reply.json()["path"]).removeprefix(f"/{CODE_FRAGMENT}")

@@ -1,5 +1,4 @@
-"""The decisions on the fields of a key (core/key_fields.py): they are complete, and the API, the
-audit trail, the purge, searches and the database follow them."""
+"""The decisions of core/key_fields.py are complete and in effect everywhere."""
 
 import itertools
 import json

@@ -36,8 +36,6 @@ def many_keys(database: Database) -> None:
 
 
 class ExplainingPool:
-    """A pool that explains each statement before it is executed."""
-
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self.plans: list[Any] = []

@@ -274,7 +274,6 @@ async def test_purge_of_a_generation_preserves_shared_credits(console: Console) 
 
 
 async def only_admin(console: Console) -> str:
-    """ID of the only active admin key."""
     console.database.sql("UPDATE api_key SET state = 'disabled' WHERE state = 'active'")
     return str((await console.create(scopes=["admin"]))["key"]["id"])
 

@@ -28,7 +28,7 @@ from tests.runtime.console_client import LOOPBACK, Console
 
 @dataclass
 class Receiver:
-    """A server that records requests and returns `status`."""
+    """Records requests and returns `status`."""
 
     port: int = 0
     status: int = 200

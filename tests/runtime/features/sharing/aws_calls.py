@@ -35,8 +35,8 @@ def recorded(sharing: Sharing) -> Iterator[list[str]]:
 def rejected(
     sharing: Sharing, operation: str, times: int, reply: Callable[[], Any]
 ) -> Iterator[list[str]]:
-    """DynamoDB rejects the first calls of an operation: `reply` returns the response or raises an
-    error. Yields the calls.
+    """DynamoDB rejects the first calls: `reply` returns the response or raises an error. Yields the
+    calls.
     """
     calls: list[str] = []
 

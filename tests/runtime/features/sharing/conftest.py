@@ -62,8 +62,8 @@ def create_table(dynamodb: Any) -> None:
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[str]:
-    """Starts an AWS emulator with table, bucket and KMS key, and sets the variables for AWS
-    clients. Yields the key ID.
+    """An AWS emulator with table, bucket and KMS key. Sets the variables for clients. Yields the
+    key ID.
     """
     with (
         ExitStack() as stack,
@@ -108,9 +108,7 @@ def module_services(aws: str) -> Sharing:
 
 @pytest.fixture
 def sharing(module_services: Sharing, monkeypatch: pytest.MonkeyPatch) -> Sharing:
-    """With a clock of the test and the smallest memory of Argon2. The test vectors have the
-    parameters of the services.
-    """
+    """With the smallest memory of Argon2. The test vectors have the parameters of the services."""
     monkeypatch.setattr(encryption, "ARGON2_MEMORY_KIB", 8)
     clock = ManualClock()
     return of_backend(

@@ -14,9 +14,7 @@ CALLS_MAX = 12
 
 
 class Faults:
-    """Fails the call number `at`: `before` it is sent, or after AWS has executed it, in which case
-    only the response is lost.
-    """
+    """Fails call number `at`: `before` it is sent, or after AWS has executed it."""
 
     def __init__(self, at: int, *, before: bool) -> None:
         self._at = at
@@ -43,7 +41,6 @@ class Faults:
 
 @contextmanager
 def faults(sharing: Sharing, at: int, *, before: bool) -> Iterator[Faults]:
-    """Installs the fault in all AWS clients of the services."""
     fault = Faults(at, before=before)
     clients = aws_clients(sharing)
     for client in clients:

@@ -1,6 +1,4 @@
-"""A function that a test runs in a process. The module does not import the AWS emulator, for the
-reason in services.py.
-"""
+"""A function for another process. Does not import the AWS emulator (see services.py)."""
 
 import asyncio
 import signal

@@ -1,5 +1,5 @@
-"""The secret sharing services with one clock. Tests start processes with them, so this module does
-not import the AWS emulator: the import takes two seconds of CPU time.
+"""The secret sharing services with one clock. Does not import the AWS emulator, which takes two
+seconds of CPU time in each process.
 """
 
 import os
@@ -44,9 +44,7 @@ class Sharing:
     dynamodb: Any
 
     async def create(self, text: bytes = TEXT, **values: Any) -> tuple[Secret, list[LinkToken]]:
-        """Create a secret. `items`: the content instead of text. `values`: fields of CreateSecret,
-        and `owner`.
-        """
+        """`items`: the content instead of text. `values`: fields of CreateSecret, and `owner`."""
         creator = Actor(type="key", id=os.urandom(6).hex())
         items: list[NewItem] = values.pop("items", [NewItem(text)])
         owner = values.pop("owner", creator.label)
@@ -69,18 +67,18 @@ class Sharing:
         return (await self.links.read(opened, opened.items[number]))[0]
 
     def console(self, url: str) -> dict[str, Any]:
-        """Changes of a composition, so that the console manages the secrets. `url`: public URL of
-        the sharing service.
+        """Composition of a console that manages the secrets. `url`: public URL of the sharing
+        service.
         """
         return {"sharing": self.backend, "sharing_url": url, "clock": self.clock}
 
     def app(self, **options: Any) -> Any:
-        """The sharing service with these services. `options`: other arguments of `create`."""
+        """`options`: other arguments of `create`."""
         defaults = {"observer": Observer("sharing", "error", "test"), "https": True}
         return create(**{**defaults, "backend": self.backend, **options})
 
     def client(self, *, address: str = CLIENT.address, **options: Any) -> httpx.AsyncClient:
-        """A client, with cookies, of the sharing service. `options`: see `app`."""
+        """A client with cookies. `options`: see `app`."""
         transport = httpx.ASGITransport(self.app(**options), client=(address, 4711))
         return httpx.AsyncClient(transport=transport, base_url=ORIGIN, trust_env=False)
 
@@ -92,7 +90,7 @@ class Sharing:
 
 
 def settings(key: str) -> SharingSettings:
-    """The settings of a process. `key`: KMS key."""
+    """`key`: KMS key."""
     return SharingSettings(
         environment="test",
         log_level="error",

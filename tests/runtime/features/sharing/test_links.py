@@ -1,6 +1,4 @@
-"""Opening links: exactly N uses, no plaintext after the last use, expiry or revocation, passphrases
-and receipts.
-"""
+"""Exactly N uses; no plaintext after the last use, expiry or revocation."""
 
 import asyncio
 from typing import Any

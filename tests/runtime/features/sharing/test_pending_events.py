@@ -1,6 +1,4 @@
-"""Items whose events are not in the audit trail yet: bounded writes, bounded items, and the limits
-of DynamoDB.
-"""
+"""Items whose events are not in the audit trail yet: bounded writes and items."""
 
 import asyncio
 
@@ -94,9 +92,7 @@ async def test_events_that_were_added_since_the_item_was_read_remain(sharing: Sh
 
 
 async def test_largest_item_fits_dynamodb(sharing: Sharing) -> None:
-    """The emulator rejects an item above 405,000 bytes; DynamoDB rejects an item above 409,600
-    bytes.
-    """
+    """The emulator rejects an item above 405,000 bytes; DynamoDB one above 409,600 bytes."""
     letter = "\N{HORSE FACE}"
     files = [
         NewItem(b"x", f"{number}{letter * (FILE_NAME_CHARS_MAX - 1)}", "a" * 64 + "/" + "b" * 64)

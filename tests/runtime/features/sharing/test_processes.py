@@ -1,6 +1,4 @@
-"""Processes that are killed while they open a link, and processes whose clocks differ by two
-minutes.
-"""
+"""Processes that are killed while they open a link, or whose clocks differ by two minutes."""
 
 import asyncio
 import multiprocessing
@@ -65,7 +63,7 @@ async def test_clocks_that_differ_neither_add_uses_nor_open_ended_links(
     sharing.clock.advance(299.0)  # a second before the expiry
 
     async def attempts(name: str) -> list[bytes]:
-        """What the process whose clock is slow and the process whose clock is fast return."""
+        """What the processes with the slow and the fast clock return."""
         texts = []
         for process in (late, early):
             try:

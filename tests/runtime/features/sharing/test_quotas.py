@@ -1,6 +1,4 @@
-"""Quotas of owners: exact for concurrent requests to several processes, and without effect on other
-owners.
-"""
+"""Quotas are exact for concurrent requests to several processes, and separate for each owner."""
 
 import asyncio
 import os

@@ -1,6 +1,4 @@
-"""Writes to the table whose response is lost after DynamoDB executes them, counters, and reads that
-DynamoDB does not process completely.
-"""
+"""Lost responses to writes, counters, and reads that DynamoDB does not process completely."""
 
 from types import SimpleNamespace
 from typing import Any

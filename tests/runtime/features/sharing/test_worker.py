@@ -49,8 +49,6 @@ OWNER = Actor(type="key", id="3fGh82kLmQ0a")
 
 @dataclass(frozen=True)
 class Work:
-    """A worker and its audit trail."""
-
     sharing: Sharing
     pool: Pool
     signer: KmsSigner
@@ -69,7 +67,6 @@ class Work:
         )
 
     async def run(self) -> None:
-        """Runs a worker until nothing is due."""
         for _ in range(50):
             if not await self.worker().run_once():
                 return

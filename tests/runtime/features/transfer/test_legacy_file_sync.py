@@ -42,7 +42,6 @@ def file_sync(
 
 
 async def import_key(console: Console, token: str) -> str:
-    """ID of a key, stored as by an import."""
     text = material(token)
     key_id = imported_key_id(text, console.pepper, 1)
     digest = console.pepper.digest(text, 1)

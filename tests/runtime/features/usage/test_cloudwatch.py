@@ -1,4 +1,4 @@
-"""Usage in CloudWatch's embedded metric format: valid lines and a bounded number of metrics."""
+"""CloudWatch's embedded metric format: valid lines and a bounded number of metrics."""
 
 from collections import Counter
 from typing import Any

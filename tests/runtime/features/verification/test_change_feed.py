@@ -1,6 +1,4 @@
-"""Key lookups and the change feed on a real PostgreSQL: loads, changes, confirmation and
-staleness.
-"""
+"""Key lookups and the change feed: loads, changes, confirmation and staleness."""
 
 import asyncio
 import os
@@ -306,7 +304,7 @@ async def test_number_of_keys_in_a_lookup_is_bounded(
 
 
 async def _reads(rows: Any) -> int:
-    """Number of primary key lookups in `api_key`, in all sessions."""
+    """Number of primary key lookups in `api_key`."""
     await rows.pool.execute("SELECT pg_stat_force_next_flush()")
     return int(
         await rows.pool.fetchval(

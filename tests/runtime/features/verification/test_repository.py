@@ -1,4 +1,4 @@
-"""Migration of keys to a new pepper generation on a real database, and the prefilter of key IDs."""
+"""Migration of keys to a new pepper generation, and the prefilter of key IDs."""
 
 import asyncio
 from typing import Any

@@ -1,5 +1,5 @@
-"""Changes that a gateway writes while it responds to a request: each ends at its deadline, also
-while a statement waits.
+"""Changes that a gateway writes during a request end at their deadline, also while a statement
+waits.
 """
 
 import asyncio

@@ -46,9 +46,7 @@ async def test_concurrent_runs_migrate_once(empty_database: Database) -> None:
 
 @pytest.mark.requirement("TR-01")
 async def test_second_password_is_used_if_the_first_is_rejected(empty_database: Database) -> None:
-    """As on RDS, where the owner can be an indirect member of rds_iam, whose members log in with
-    tokens only.
-    """
+    """On RDS, the owner can be a member of rds_iam, whose members log in with tokens only."""
     rejected = replace(empty_database.owner, password="rejected")
     with pytest.raises(Unavailable, match="rejected the login"):
         await runner.migrate(rejected)

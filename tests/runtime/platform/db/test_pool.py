@@ -38,9 +38,7 @@ async def test_unreachable_server_is_named_without_the_password() -> None:
 
 
 async def test_internal_driver_error_is_unavailable(database: Database) -> None:
-    """asyncpg raises InternalClientError if the server closes the connection during an
-    operation.
-    """
+    """asyncpg raises InternalClientError if the server closes the connection."""
     async with opened(database.app) as pool:
         with pytest.raises(Unavailable):
             async with pool.connection():

@@ -1,6 +1,4 @@
-"""Paths, header fields and URLs of requests to Cores: valid ones are forwarded, ambiguous ones are
-rejected.
-"""
+"""Paths, header fields and URLs of requests to Cores: valid ones pass, ambiguous ones do not."""
 
 import re
 from fnmatch import fnmatchcase

@@ -55,8 +55,6 @@ LARGE = 50_000_000
 
 @dataclass
 class Running:
-    """A server with an application that responds with the length of the body."""
-
     port: int
     connections: Connections
     rejected: list[str]
@@ -77,8 +75,8 @@ class Running:
         return await asyncio.open_connection(sock=sock, limit=2**16)
 
     async def send(self, data: bytes) -> bytes:
-        """Returns the bytes that the server sends until it closes the connection. The client does
-        not close its side first.
+        """The bytes until the server closes the connection. The client does not close its side
+        first.
         """
         reader, writer = await self.connect()
         writer.write(data)
@@ -213,9 +211,7 @@ async def hasty(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
 
 
 def code_of(response: bytes) -> tuple[int, str]:
-    """Status and code of the last response, which must be a problem document that closes the
-    connection.
-    """
+    """Status and code of the last response, a problem document that closes the connection."""
     head, _, body = response[response.rindex(b"HTTP/1.1 ") :].partition(b"\r\n\r\n")
     assert b"content-type: application/problem+json" in head
     assert b"connection: close" in head
@@ -248,8 +244,8 @@ async def test_unfinished_body_is_408(hasty: Running, part: bytes) -> None:
 
 @pytest.mark.bound("platform.settings:BYTES_PER_S_MIN")
 async def test_trickled_body_is_408(hasty: Running) -> None:
-    """Each byte extends the deadline by a fixed time. A client that sends single bytes at intervals
-    exceeds the deadline.
+    """Each byte extends the deadline by a fixed time, which is less than the interval of the
+    client.
     """
     reader, writer = await hasty.connect()
     writer.write(POST + b"Content-Length: 100000\r\n\r\n")
@@ -594,9 +590,7 @@ async def test_unfinished_bodies_of_an_address_are_bounded(trusted: str) -> None
     ],
 )
 def test_connections_and_bodies_count_by_network(addresses: list[str], count: int) -> None:
-    """A client with an IPv6 /64 has one limit. IPv4 clients of a dual-stack socket have separate
-    limits.
-    """
+    """An IPv6 /64 has one limit. IPv4 clients of a dual-stack socket have separate limits."""
     connections = Connections(ConnectionSettings(address_connections_max=1), ClientAddresses(()))
     with pytest.raises(TooManyRequests) if count > 1 else nullcontext():
         for address in addresses:
@@ -902,9 +896,7 @@ async def test_body_that_the_application_does_not_read_is_bounded(
 
 
 async def test_parts_of_a_response_are_sent_without_delay() -> None:
-    """asyncio, which the Core agent uses, does not disable Nagle's algorithm for connections of a
-    socket that is passed to it.
-    """
+    """asyncio does not disable Nagle's algorithm for sockets that are passed to it."""
     accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
     sock = listen("127.0.0.1", 0)
     async with await asyncio.start_server(lambda _, writer: accepted.put_nowait(writer), sock=sock):

@@ -1,4 +1,4 @@
-"""JSON bodies of requests to the console: media type, encoding, strict parsing and size limit."""
+"""JSON bodies of requests: media type, encoding, strict parsing and size limit."""
 
 import json
 import threading
@@ -359,7 +359,7 @@ _EXAMPLES: tuple[Any, ...] = ({}, [], "text", 1, None, True, [{}], ["text"], {"n
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.operation_id)
 def test_types_of_requests_are_supported(endpoint: Endpoint) -> None:
-    """Each optional type is a union of one type and null, and no value causes an error other than
+    """An optional type is a union of one type and null. No value causes an error other than
     BadRequest.
     """
     for kind in (endpoint.body, endpoint.query):

@@ -1,6 +1,4 @@
-"""WebSocket handshakes and frames, with the frames of the library `websockets` as the second
-implementation.
-"""
+"""WebSocket handshakes and frames, with the library `websockets` as second implementation."""
 
 import itertools
 from collections.abc import Sequence

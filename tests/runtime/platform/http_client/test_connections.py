@@ -1,6 +1,4 @@
-"""Connections to Cores, with servers that send exact bytes: framing, reuse, deadlines,
-back-pressure and TLS.
-"""
+"""Connections to Cores that send exact bytes: framing, reuse, deadlines, back-pressure and TLS."""
 
 import asyncio
 import datetime
@@ -54,9 +52,7 @@ class Resolver:
 
 @dataclass
 class Core:
-    """Sends the response to each request and records the requests. An empty response closes the
-    connection.
-    """
+    """Records requests. An empty response closes the connection."""
 
     response: bytes = OK
     close: bool = False
@@ -214,8 +210,6 @@ class Received(NamedTuple):
 
 
 class MemoryTransport(asyncio.Transport):
-    """Discards what is written."""
-
     def write(self, data: object) -> None:
         pass
 
@@ -284,9 +278,7 @@ async def test_used_connection_reads_a_response_like_a_new_connection(
 async def test_response_that_is_not_read_does_not_delay_the_next_one(
     clients: UpstreamClients, core: Core
 ) -> None:
-    """The response is complete when its last part exceeds the maximum size of unread data and
-    reading is paused.
-    """
+    """Reading is paused when the last part of the response arrives."""
     size = READ_BYTES + 1
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
     async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()):
@@ -842,9 +834,7 @@ class Upgraded(asyncio.Protocol):
 
 
 async def upgrade(scheme: str, context: ssl.SSLContext | None) -> tuple[bytes, bytes, int]:
-    """Data beside the 101 response, data after the upgrade, and number of connections after another
-    request.
-    """
+    """Data beside the 101 response, data after it, and connections after another request."""
     server = Core(SWITCHING + b"early")
 
     async def after(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -27,8 +27,9 @@ class Collector:
         return 200
 
     def wait(self, request_id: str, name: str = "") -> list[ReceivedSpan]:
-        """The received spans of the trace of a request, as soon as they include the span of the
-        request, and a span with this name."""
+        """The spans of a trace, as soon as they include the span of the request and one with this
+        name.
+        """
         deadline = time.monotonic() + 30
         with self._received:
             while True:

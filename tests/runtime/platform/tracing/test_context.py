@@ -1,6 +1,4 @@
-"""Trace context of requests: examples of W3C Trace Context and of the AWS X-Ray Developer Guide,
-and invalid values.
-"""
+"""Examples of W3C Trace Context and of the AWS X-Ray Developer Guide, and invalid values."""
 
 import re
 import time
