@@ -105,9 +105,7 @@ class Pack(ABC):
         self.call("Configure", request)
 
     def check(self, program: Iterable[Declared], known: bool = False) -> list[Diagnostic]:
-        """Evaluates a program: the inputs of each resource, then the outputs of all. Returns all
-        diagnostics in order.
-        """
+        """The inputs of each resource, then the outputs of all. Returns all diagnostics."""
         requests = _Requests(tuple(program), known)
         responses = [
             *(self.call("Analyze", requests.analyze(resource)) for resource in requests.program),
@@ -198,9 +196,7 @@ def _diagnostic(diagnostic: Any) -> Diagnostic:
 
 
 class Evaluation:
-    """Evaluates the rules on a program directly, with the levels and parameters of prod: as the
-    packs do, but without messages and meta policies.
-    """
+    """Evaluates the rules directly, with the levels of prod: without messages and meta policies."""
 
     def __init__(self, program: Iterable[Declared], known: bool = False) -> None:
         self._requests = _Requests(tuple(program), known)
@@ -226,9 +222,7 @@ class Evaluation:
         ]
 
     def decide(self, rule: Rule, subject: Declared) -> Decision:
-        """The decision of a rule if the program has this resource instead of the resource with the
-        same type and name.
-        """
+        """The decision of a rule if this resource replaces the one with the same type and name."""
         resource = self._requests.resource(subject)
         resources = [resource if item.urn == resource.urn else item for item in self._stack]
         assert resources.count(resource) == 1

@@ -1,6 +1,4 @@
-"""The configuration file changes levels and parameters of rules; an invalid file has one message
-with key and fix.
-"""
+"""The configuration file changes levels and parameters; an invalid file has one message."""
 
 import json
 from pathlib import Path

@@ -1,5 +1,6 @@
-"""`check` evaluates programs of other repositories: shared folders, other accounts, encrypted
-configuration, other providers and resources of other stacks."""
+"""Programs of other repositories: shared folders, other accounts, encrypted configuration, other
+providers and resources of other stacks.
+"""
 
 import re
 from collections.abc import Callable, Sequence

@@ -1,8 +1,5 @@
-"""Settings with and without secrets, by public naming conventions: frameworks, databases, cloud
-providers and CI services.
-
-The values are invented. Values in the format of a token are assembled, so that scanners of the
-repository do not report them.
+"""Settings with and without secrets, by public naming conventions. The values are invented; those
+in the format of a token are assembled, so that scanners do not report them.
 """
 
 import base64

@@ -37,11 +37,7 @@ def test_environment_of_a_stack(stack: str, config: dict[str, str], expected: st
 
 @pytest.mark.requirement("PP-01", "PP-02")
 def test_pack_without_configuration_has_levels_of_the_stack() -> None:
-    """The pack is started with the launcher and variables of the engine, and analyzes resources and
-    the stack by its protocol.
-
-    In a preview, the outputs of resources are unknown.
-    """
+    """The pack is started and called as by the engine. In a preview, outputs are unknown."""
     variables = {
         "PULUMI_STACK": "alice",
         "PULUMI_PROJECT": "shop",

@@ -1,6 +1,4 @@
-"""Packs are started and called as in the engine, and errors in a pack are reported with the last
-output of the pack.
-"""
+"""Packs are started and called as in the engine. Errors are reported with a pack's last output."""
 
 import os
 from pathlib import Path
@@ -90,9 +88,7 @@ def messages(diagnostics: list[Diagnostic], rule: str) -> list[str]:
 
 
 def test_rules_get_what_the_engine_passes(tmp_path: Path, project: Project) -> None:
-    """Options, parent and provider, an unwrapped secret, an unknown value, property dependencies,
-    and the stack with its exports.
-    """
+    """Options, parent, provider, secrets, unknown values, property dependencies, and the stack."""
     rows = analyze(write_pack(tmp_path, PACK), project, deployment())
     found = {(row.rule, row.urn): row.message for row in rows}
     assert len(found) == len(rows)

@@ -13,9 +13,7 @@ Program = list[Declared]
 
 
 def declared(resource_class: str, name: str, /, **inputs: Any) -> Declared:
-    """A resource of a class such as "s3.Bucket", protected if it is stateful. Fields of `Declared`:
-    computed, depends_on.
-    """
+    """A resource of a class such as "s3.Bucket", protected if it is stateful."""
     (type_, *_), computed, depends_on = (
         aws(resource_class),
         inputs.pop("computed", {}),
@@ -27,7 +25,6 @@ def declared(resource_class: str, name: str, /, **inputs: Any) -> Declared:
 
 
 def find(program: Program, name: str) -> Declared:
-    """The resource with this name."""
     [resource] = [resource for resource in program if resource.name == name]
     return resource
 
@@ -133,9 +130,7 @@ def replicated_key() -> list[Declared]:
 
 
 def monitoring(**metrics: tuple[str, str]) -> list[Declared]:
-    """An alarm for each resource and a dashboard with all namespaces. metrics: namespace and
-    dimension, keyed by resource.
-    """
+    """An alarm for each resource and a dashboard. metrics: namespace and dimension by resource."""
     return [
         *(
             declared(
@@ -168,7 +163,7 @@ def log_group(name: str, path: str) -> Declared:
 def security_rule(
     direction: str, name: str, group: str, port: int, description: str, **peer: Any
 ) -> Declared:
-    """A rule of a security group for one TCP port. direction: Ingress or Egress."""
+    """A rule for one TCP port. direction: Ingress or Egress."""
     return declared(
         f"vpc.SecurityGroup{direction}Rule",
         name,
@@ -186,9 +181,7 @@ def backed_up(*names: str) -> Declared:
 
 
 def service_trust(service: str, **conditions: dict[str, str]) -> str:
-    """A trust policy for an AWS service. conditions: condition keys with values, keyed by
-    operator.
-    """
+    """A trust policy for an AWS service. conditions: keys with values, by operator."""
     allow = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
     return document({**allow, **({"Condition": conditions} if conditions else {})})
 

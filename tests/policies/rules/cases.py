@@ -1,6 +1,4 @@
-"""Reads the cases: compliant programs that a change makes violate one control, and changes after
-which they are still compliant.
-"""
+"""Programs that a change makes violate one control, and changes after which they are compliant."""
 
 import json
 import re
@@ -58,9 +56,7 @@ def _changes(row: Mapping[str, Any]) -> tuple[Callable[[], Program], Mapping[str
 
 
 def changed_program(program: Program, changes: Mapping[str, Any]) -> Program:
-    """The program with changed, removed and additional resources. The class `is` is that of an
-    additional resource.
-    """
+    """The program with changed, removed and additional resources (class: `is`)."""
     resources = {resource.name: resource for resource in program}
     for name, change in changes.items():
         if change == ABSENT:
@@ -81,9 +77,7 @@ _FIELDS = {"is": "type", "protected": "protect", "after": "depends_on", "compute
 
 
 def patched(value: Any, change: Any) -> Any:
-    """A value with a change: a table changes members of an object or elements of a list, also in
-    JSON text.
-    """
+    """A table changes members of an object or elements of a list, also in JSON text."""
     if isinstance(change, list):
         return [patched(None, element) for element in change]
     if isinstance(change, str) and (reference := _REFERENCE.fullmatch(change)):

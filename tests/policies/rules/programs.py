@@ -59,9 +59,7 @@ _PRIMARY = {
 
 
 def ephemeral() -> list[Declared]:
-    """A bucket with expiring data: not replicated, not in a backup, and its versions can be
-    deleted.
-    """
+    """A bucket with expiring data, without replica, backup and protection of versions."""
     bucket = declared(
         "s3.Bucket", "links", bucket="acme-links", tags={**TAGS, "gatehouse:purpose": "ephemeral"}
     )
@@ -75,7 +73,7 @@ def ephemeral() -> list[Declared]:
 
 
 def static_files() -> list[Declared]:
-    """A bucket with files that each deployment uploads: not replicated and not in a backup."""
+    """A bucket with files that each deployment uploads, without replica and backup."""
     bucket = declared(
         "s3.Bucket",
         "pages",

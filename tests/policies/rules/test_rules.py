@@ -1,6 +1,4 @@
-"""Every rule: no violation on compliant programs, and exactly one violated control per
-non-compliant program.
-"""
+"""No violation on compliant programs, one violated control per non-compliant program."""
 
 import re
 from collections.abc import Callable

@@ -1,6 +1,4 @@
-"""An unknown property never hides a defect: each rule reports a violation or is undecided, for
-every property of its subject.
-"""
+"""Each rule reports a violation or is undecided, for every unknown property of its subject."""
 
 from collections.abc import Iterator
 from dataclasses import replace
