@@ -1,9 +1,6 @@
-"""An AWS provider for the real Pulumi engine that derives outputs from inputs and calls no AWS API.
-
-The engine starts `pulumi-resource-aws` if it is on PATH, instead of the plugin that it would
-download. The provider reports each creation, update and deletion, also those of previews, and each
-read to the fake account at AWS_ENDPOINT_URL, which may let the operation fail, and determines what
-AWS knows and the program does not.
+"""An AWS provider for the real Pulumi engine, `pulumi-resource-aws` on PATH, that derives outputs
+from inputs. It reports each operation and read, also of previews, to the fake account at
+AWS_ENDPOINT_URL, which may fail it, and determines what AWS knows and the program does not.
 """
 
 import http.client
@@ -169,9 +166,9 @@ def report(
     arn: str = "",
     preview: bool = False,
 ) -> dict[str, Any]:
-    """Report an operation to the account. Returns its reply: `number` counts the creations of the
-    resource, `id` and `outputs` replace those that are derived from the inputs. If the reply
-    contains an error, the operation fails."""
+    """Returns the reply of the account: `number` counts the creations of the resource, `id` and
+    `outputs` replace the derived ones. An error in it fails the operation.
+    """
     row = {
         "operation": operation,
         "preview": preview,

@@ -162,7 +162,7 @@ class FakeAccount:
         return release(self, self.folder, *words, **options)
 
     def refusal(self, *words: str, **options: Any) -> str:
-        """The message of a command that changes nothing because of its prerequisites."""
+        """The message of a command that its prerequisites stop."""
         result = self.release(*words, **options)
         assert (result.returncode, self.steps) == (2, [])
         return result.stderr
@@ -357,9 +357,7 @@ class FakeAccount:
         return {"code": 1, "error": "Error: no signatures\nno matching signatures\n"}
 
     def s3(self, path: str) -> bytes:
-        """Respond to a request for the bucket of the backend: a list of the locks, or a lock (S3
-        API reference).
-        """
+        """A list of the locks, or a lock (S3 API reference)."""
         folder = ".pulumi/locks/organization/gatehouse/dev/"
         if "?" not in path:
             return json.dumps(self.locks[int(path.rpartition("/")[2])]).encode()

@@ -1,4 +1,4 @@
-"""An HTTPS proxy that answers every request for the services of a stack itself, with status 200."""
+"""An HTTPS proxy that answers every request for the services of a stack with status 200."""
 
 import datetime
 import ssl

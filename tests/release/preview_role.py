@@ -1,8 +1,6 @@
-"""The reads of `pulumi preview --refresh`, evaluated against the policies of the preview role, its
-permissions boundary and the resource policies in the state of a deployed stack.
-
-Not modeled: policies of an organization or a session, and calls of the provider that are not in
-provider_actions.toml.
+"""The reads of `pulumi preview --refresh` under the policies of the preview role, its boundary and
+the resource policies of a deployed stack. Not modeled: organization and session policies, and calls
+that are not in provider_actions.toml.
 """
 
 import json

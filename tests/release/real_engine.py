@@ -1,5 +1,5 @@
-"""A project whose stack is deployed by the real Pulumi CLI: S3, KMS and IAM of moto, a fake ECS,
-and `aws_provider.py`. `make bootstrap` has created the stack.
+"""A project that the real Pulumi CLI deploys: S3, KMS and IAM of moto, a fake ECS, and
+`aws_provider.py`. `make bootstrap` has created the stack.
 """
 
 import fcntl
@@ -198,10 +198,7 @@ class DeployedAccount(FakeAccount):
 
 
 class Terminal:
-    """A command that runs in a terminal of its own.
-
-    answers: what the user enters, by the end of the prompt.
-    """
+    """A command in its own terminal. answers: what the user enters, by the end of the prompt."""
 
     def __init__(
         self, command: list[str], environment: dict[str, str], answers: Mapping[str, str]
@@ -231,9 +228,7 @@ class Terminal:
         os.write(self._controller, keys.encode())
 
     def wait(self) -> tuple[int, str]:
-        """Wait for the end of the command. Returns its exit code and its output without control
-        sequences.
-        """
+        """Returns the exit code and the output without control sequences."""
         output = ""
         with suppress(OSError):  # Linux raises EIO when no process has the terminal open any more.
             while data := os.read(self._controller, 65536):
@@ -281,7 +276,7 @@ class Project:
         return self.folder / f"Pulumi.{self.stack}.yaml"
 
     def sign_in(self) -> None:
-        """Use new credentials. The previous ones have expired."""
+        """The previous ones have expired."""
         iam = self.emulator.client("iam", "us-east-1")
         self.expire_credentials()
         key = iam.create_access_key(UserName=USER)["AccessKey"]
@@ -342,9 +337,7 @@ class Project:
         )
 
     def make(self, target: str, **variables: int) -> tuple[int, str]:
-        """Run a target of `make` without a terminal. Returns its exit code and its output. pytest
-        prints it if the test fails.
-        """
+        """Run a target of `make` without a terminal. Returns its exit code and its output."""
         process = self.start(target, **variables)
         output, _ = process.communicate()
         print(output)
@@ -364,9 +357,7 @@ class Project:
         ).stdout
 
     def run(self, text: str, values: Mapping[str, str] | None = None) -> str:
-        """Execute commands of a runbook with the real CLI, and `aws rds` with the emulator. Returns
-        the output.
-        """
+        """Execute a runbook with the real CLI, and `aws rds` with the emulator."""
         folder = self.folder / "runbook"
         folder.mkdir(exist_ok=True)
         write_command(folder / "docker", self.account)
@@ -397,10 +388,10 @@ class Project:
         return deployment
 
     def unfinished(self) -> dict[str, Any]:
-        """What a deployment has left: replaced resources that are not deleted, operations in
-        progress, and resources that only the account (positive) or only the state has (negative).
-        Empty after a complete deployment. Resources that Pulumi does not delete in AWS, because it
-        retains them or because they are deleted together with another one, are omitted."""
+        """Replaced resources that are not deleted, operations in progress, and resources that only
+        the account (positive) or only the state has (negative), without those that Pulumi does not
+        delete in AWS. Empty after a complete deployment.
+        """
         state = self.state()
         resources = state.get("resources") or []
         self._retained |= {
@@ -443,13 +434,12 @@ def running(stack: str, folder: Path, *, small: bool = False) -> Iterator[Projec
 
 
 def deploy(project: Project, settings: Mapping[str, Any] | None = None) -> None:
-    """Deploy a new image."""
     project.write_settings(settings or {})
     repeat(project)
 
 
 def repeat(project: Project) -> None:
-    """Deploy the settings; assert that the deployment has succeeded and left nothing unfinished."""
+    """Deploy the settings. The deployment succeeds and leaves nothing unfinished."""
     project.account.calls.clear()
     assert project.make("deploy", YES=1)[0] == 0
     assert_deployed(project)
@@ -522,9 +512,7 @@ def engine_environment(folder: Path, endpoint: str) -> dict[str, str]:
 
 
 def _write_program(folder: Path) -> None:
-    """The program and the packs, with the environment of the repository, which the engine then does
-    not change.
-    """
+    """With the environment of the repository, which the engine then does not change."""
     python = {"name": "python", "options": {"virtualenv": str(ROOT / ".venv")}}
     for name in ("Pulumi.yaml", *(f"{pack}/PulumiPolicy.yaml" for pack in PACKS)):
         project = folder / name

@@ -1,6 +1,4 @@
-"""A program with the resources that the steps of a deployment use, and some that each image
-changes.
-"""
+"""The resources that the steps of a deployment use, and some that each image changes."""
 
 import json
 from typing import Any

@@ -1,6 +1,4 @@
-"""`make bootstrap` with a moto server: state bucket, KMS key, stack, and the settings of a
-pipeline.
-"""
+"""`make bootstrap`: state bucket, KMS key, stack, and the settings of a pipeline."""
 
 import json
 import os

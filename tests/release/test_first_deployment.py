@@ -1,6 +1,4 @@
-"""The first deployment of a stack: the step without the ECS services excludes resources that do not
-exist yet.
-"""
+"""The step without the ECS services excludes resources that do not exist yet."""
 
 import fnmatch
 import re
@@ -21,9 +19,7 @@ STACK = Stack("dev", ACCOUNT, "eu-west-1", NEW)
 
 
 def excluded(words: Sequence[str]) -> set[str]:
-    """URNs that a command line excludes: the matches of --exclude and, with --exclude-dependents,
-    their dependents.
-    """
+    """URNs that a command line excludes, with dependents for --exclude-dependents."""
     patterns = [after for option, after in pairwise(words) if option == "--exclude"]
     urns: set[str] = set()
     for resource in run("dev").resources:
@@ -101,9 +97,7 @@ def test_name_servers_are_printed_before_the_certificate_is_awaited(
 def test_targets_of_the_first_update_include_what_they_require(
     page: str, zone: set[str], stack: str, changes: dict[str, Any]
 ) -> None:
-    """The engine rejects a target whose parent, provider or dependency does not exist and is not a
-    target.
-    """
+    """The engine rejects a target whose parent, provider or dependency is missing."""
     patterns = [
         re.escape(target).replace(r"\*\*", ".*")
         for target in re.findall(

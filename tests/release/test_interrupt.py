@@ -1,4 +1,4 @@
-"""Signals during a command of the Pulumi CLI: it ends by itself, and `make` names the next one."""
+"""A signal lets the command of the Pulumi CLI end by itself, and `make` names the next one."""
 
 import os
 import signal

@@ -175,9 +175,7 @@ def emulator(running: Emulator) -> Emulator:
 
 
 def preview(account: FakeAccount, emulator: Emulator, zone_id: str = "") -> str:
-    """The error output of a preview in the account of the emulator. zone_id: setting of the stack
-    file.
-    """
+    """The error output in the account of the emulator. zone_id: setting of the stack file."""
     text = own_stack_file().replace(ACCOUNT, EMULATED_ACCOUNT)
     existing = f"    existing_resources:\n      zone_id: {zone_id}\n" if zone_id else ""
     account.emulator = emulator

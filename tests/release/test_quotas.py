@@ -43,8 +43,8 @@ def account(
     log_policies: Sequence[str] = (),
     channels: Sequence[tuple[str, str]] = (),
 ) -> Callable[[str], Any]:
-    """Clients of an account. reserved: concurrency that the functions of the stack have; None if
-    they do not exist. channels: names of the configurations of Slack channels, and their channels.
+    """Clients of an account. reserved: concurrency of the functions; None if they do not exist.
+    channels: Slack channels by name of their configuration.
     """
 
     def client(service: str) -> Any:

@@ -1,6 +1,4 @@
-"""The life of each stack with the real Pulumi CLI: first deployment, new images, changed settings,
-interruptions and destruction, with the rules of both packs.
-"""
+"""The life of each stack with the real Pulumi CLI and the rules of both packs."""
 
 import subprocess
 from collections.abc import Iterator

@@ -1,6 +1,4 @@
-"""Failures, interruptions and simultaneous deployments with the real Pulumi CLI and a small
-program.
-"""
+"""Failures, interruptions and simultaneous deployments with the real CLI and a small program."""
 
 import random
 from collections.abc import Iterator
@@ -77,9 +75,7 @@ def test_failed_update_of_the_services_deploys_the_previous_image(project: Proje
 
 @pytest.mark.parametrize("moment", random.Random(33).sample(range(CALLS), 5))
 def test_interrupted_deployment_continues(project: Project, moment: int) -> None:
-    """The user presses Ctrl-C during an operation of a preview or of an update, or during a call of
-    ECS.
-    """
+    """The user presses Ctrl-C during an operation of a preview, of an update, or a call of ECS."""
     project.write_settings({})
     interrupt(project, "deploy", "", moment)
     repeat(project)

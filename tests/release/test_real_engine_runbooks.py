@@ -1,5 +1,5 @@
-"""The commands of the runbooks that change the state or deploy, executed from their text with the
-real Pulumi CLI: a stack that keeps its backups in a second region, and the stack there.
+"""The commands of the runbooks that change the state or deploy, with the real Pulumi CLI: a stack
+that keeps its backups in a second region, and the stack there.
 """
 
 import itertools
@@ -53,9 +53,7 @@ OUTPUTS = {
 
 
 class Rds:
-    """RDS of the emulator. A renamed instance keeps its resource ID, which is the ID in the state,
-    and backups belong to the instance with this ID.
-    """
+    """RDS of the emulator, where a renamed instance keeps its resource ID and its backups."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -130,7 +128,7 @@ def resource(project: Project, type_: str) -> dict[str, Any]:
 
 
 def changes(output: str) -> list[str]:
-    """The operations that the last preview of the output reports, such as "1 to create"."""
+    """Operations of the last preview, such as "1 to create"."""
     return re.findall(r"\d+ to \w+", output.rpartition("Resources:")[2])
 
 

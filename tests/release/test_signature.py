@@ -1,4 +1,4 @@
-"""`make deploy` requires a signed image and protected environments if the stack has a pipeline."""
+"""A stack with a pipeline requires a signed image and protected environments."""
 
 import pytest
 

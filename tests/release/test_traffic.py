@@ -1,6 +1,4 @@
-"""Gradual traffic shift of a function, with the alias and versions in a moto server. The
-invocations are replaced.
-"""
+"""Gradual traffic shift of a function in moto. The invocations are replaced."""
 
 import io
 import json
@@ -34,8 +32,8 @@ ALARMS = (f"{FUNCTION}-errors-5m", f"{FUNCTION}-function-errors")
 
 @dataclass
 class Functions:
-    """The Lambda client of moto, which runs no handlers. invoked: version and event. payload:
-    response of each invocation.
+    """The client of moto, which runs no handlers. invoked: version and event. payload: of
+    responses.
     """
 
     client: Any
@@ -55,9 +53,7 @@ class Functions:
 
 @dataclass
 class Account:
-    """A function whose alias routes to version 1, and version 2. weights: weights of the alias at
-    each poll.
-    """
+    """An alias that routes to version 1, and version 2. weights: of the alias at each poll."""
 
     functions: Functions
     cloudwatch: Any

@@ -1,6 +1,4 @@
-"""Plans after the step without the ECS services: replacements that took place are not planned
-again, their deletions are.
-"""
+"""After the step without the ECS services, replacements are not planned again."""
 
 import json
 from pathlib import Path

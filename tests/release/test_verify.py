@@ -1,6 +1,4 @@
-"""Verification of ECS services (in a moto server) and of public URLs, and the search for the
-previous image.
-"""
+"""Verification of ECS services and of public URLs, and the search for the previous image."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -214,9 +212,7 @@ def test_migration_that_does_not_succeed_is_an_error(ecs: Ecs, message: str) -> 
 
 @pytest.mark.parametrize("code", [None, 137])
 def test_container_that_aws_adds_does_not_fail_the_migration(code: int | None) -> None:
-    """GuardDuty Runtime Monitoring adds a container that is stopped with the task, or whose image
-    cannot be pulled.
-    """
+    """GuardDuty adds one that is stopped with the task, or whose image cannot be pulled."""
     assert migrate(STACK, Ecs(agent=code, migrate=0), "main", OUTPUT) == "abc"
 
 
