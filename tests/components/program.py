@@ -140,7 +140,6 @@ class Program:
         return [resource for resource in self.resources if resource.type == f"aws:{kind}"]
 
     def inputs(self, kind: str) -> dict[str, dict[str, Any]]:
-        """The inputs of the resources of a type, by name."""
         return {resource.name: resource.inputs for resource in self.of_type(kind)}
 
     def get(self, kind: str, name: str) -> Registration:
@@ -177,9 +176,7 @@ class Program:
         return self.inputs("cloudwatch/metricAlarm:MetricAlarm")
 
     def documents(self) -> list[tuple[str, dict[str, Any]]]:
-        """Every policy document with the name of its resource. Raises an error if a document is not
-        known.
-        """
+        """Every policy document, by name of its resource. Raises an error for an unknown one."""
         documents = []
         for resource in self.resources:
             for key in ("policy", "assumeRolePolicy", "policyDocument"):
@@ -191,7 +188,6 @@ class Program:
 
 
 def stack_file(stack: str) -> dict[str, Any]:
-    """The `config` of a stack file."""
     config: dict[str, Any] = yaml.safe_load(
         (ROOT / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8")
     )["config"]
@@ -199,9 +195,7 @@ def stack_file(stack: str) -> dict[str, Any]:
 
 
 def run(stack: str, *, preview: bool = False, changes: dict[str, Any] | None = None) -> Program:
-    """Run the program once. preview: outputs are unknown, as in a first preview. changes: values by
-    dotted setting.
-    """
+    """Run the program once. preview: outputs are unknown. changes: values by dotted setting."""
     return run_with(stack, json.dumps(raw_settings(stack, changes)), preview)
 
 
@@ -220,9 +214,7 @@ def run_as(
 def write_stack(
     stack: str, folder: Path, *, environment: str, changes: dict[str, Any] | None = None
 ) -> None:
-    """Write a project whose program is that of the repository, and a stack file with the settings
-    of an environment.
-    """
+    """Write a project with the program of the repository and the settings of an environment."""
     (folder / "Pulumi.yaml").write_text(
         f"name: gatehouse\nruntime: python\nmain: {ROOT}\n", encoding="utf-8"
     )

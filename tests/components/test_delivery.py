@@ -64,9 +64,7 @@ SERVICE = NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway")
 def effect(
     role: str, action: str, resource: str = "*", *more: RawDocument, **context: str
 ) -> Effect:
-    """The effect of a call by a pipeline role. `more`: additional policies that are attached to the
-    role.
-    """
+    """The effect of a call by a pipeline role. `more`: further policies of the role."""
     documents = policies.policies(PIPELINE)
     own = [documents[name] for name in policies.attached_policies(role, documents)]
     call = Call(NAMES.role_arn(role), action, resource, context)

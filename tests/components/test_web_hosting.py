@@ -1,6 +1,4 @@
-"""The console behind CloudFront: files from a private bucket, and all other requests through an
-internal load balancer.
-"""
+"""The console behind CloudFront: a private bucket, otherwise an internal load balancer."""
 
 import json
 import re
@@ -36,7 +34,7 @@ def distribution() -> dict[str, Any]:
 
 
 def behavior(path: str) -> dict[str, Any]:
-    """The cache behavior for a path: the first one whose pattern matches, otherwise the default."""
+    """The cache behavior for a path: the first match, otherwise the default."""
     matching = (
         item
         for item in distribution()["orderedCacheBehaviors"]

@@ -1,6 +1,4 @@
-"""Data that a stack keeps in the second region (`recovery.stack`), and a stack that is restored
-from it (`recovery.restore`).
-"""
+"""Data in the second region (`recovery.stack`), and a stack restored from it."""
 
 from typing import Any
 
@@ -57,9 +55,7 @@ def test_recovery_requires_no_other_copy() -> None:
 def test_only_the_rotation_function_of_the_named_stack_reads_the_replica(
     home: Program, reader: str, allowed: bool
 ) -> None:
-    """The replica has the resource policy of its source (Secrets Manager User Guide, "Replicate
-    secrets across Regions").
-    """
+    """The replica has the resource policy of its source (Secrets Manager User Guide)."""
     policy = home.policy("secretsmanager/secretPolicy:SecretPolicy", "pepper")
     identity = {"Statement": [{"Effect": "Allow", "Action": "secretsmanager:*", "Resource": "*"}]}
     context = {"aws:PrincipalArn": reader, "aws:PrincipalAccount": ACCOUNT}

@@ -16,9 +16,7 @@ CASES = [(stack, process) for stack in STACKS for process in PROCESSES]
 
 
 def definition(stack: str, process: str) -> dict[str, Any]:
-    """The container of the process in its task definition. Services also have a container for the
-    collector.
-    """
+    """The container of the process. Services also have one for the collector."""
     (container,) = (
         container for container in run(stack).containers(process) if container["name"] != COLLECTOR
     )
@@ -43,9 +41,7 @@ def test_task_has_exactly_the_variables_of_its_process(stack: str, process: str)
 
 
 def _is_set(stack: str, setting: str) -> bool:
-    """True if the stack file contains a setting, such as `sharing.mode`. Variables of
-    `image` are part of the image.
-    """
+    """True if the stack file has the setting, such as `sharing.mode`."""
     if setting == "image":
         return False
     value: Any = raw_settings(stack)

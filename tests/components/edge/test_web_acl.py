@@ -1,6 +1,4 @@
-"""Web ACL: the services' own requests pass, and other requests with the patterns of attacks do
-not.
-"""
+"""The services' own requests pass the web ACL, and requests with the patterns of attacks do not."""
 
 import ipaddress
 import json
@@ -156,9 +154,7 @@ def operations(service: str) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def own_requests(name: str, service: str) -> list[Request]:
-    """Requests to each documented operation with ordinary and unusual legal values, and requests to
-    pages.
-    """
+    """Requests to each operation with ordinary and unusual legal values, and to pages."""
     at = host(name, service)
     requests = [
         Request(host=at, path=path, headers=client)
@@ -348,7 +344,5 @@ def _labels(value: Any) -> list[str]:
 
 @pytest.mark.parametrize("name", WEB_ACLS)
 def test_capacity_is_included_in_the_price(name: str) -> None:
-    """More than 1,500 WCU cost extra (AWS WAF Developer Guide, "Web ACL capacity units (WCUs) in
-    AWS WAF").
-    """
+    """More than 1,500 WCU cost extra (AWS WAF Developer Guide)."""
     assert 925 < web_acl(name).capacity() <= 1_500

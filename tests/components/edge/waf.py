@@ -1,9 +1,5 @@
-"""Evaluates requests with the rules of a web ACL and the documented rules of the AWS managed rule
-groups.
-
-Source: AWS WAF Developer Guide, "Rule and rule group priority", "Label match rule statement",
-"Overriding rule group actions", "Scope-down statements", "Using match rule statements" (WCUs).
-Rate-based rules are not evaluated.
+"""Evaluates a web ACL with the documented rules of the AWS managed rule groups. Source: AWS WAF
+Developer Guide. Rate-based rules are not evaluated.
 """
 
 import re
@@ -32,11 +28,7 @@ _TRANSFORMATIONS: dict[str, Callable[[str], str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A request as AWS WAF inspects it.
-
-    ip_sets: ARNs of the IP sets that contain the client's address.
-    listed: whether the address is on the IP reputation list.
-    """
+    """ip_sets: ARNs of the IP sets with the client's address. listed: on the IP reputation list."""
 
     host: str
     path: str
@@ -61,7 +53,6 @@ class Request:
         return texts.get(name) if name in texts else self.headers.get(name)
 
     def size(self, name: str) -> int:
-        """Size of a request component in bytes."""
         if name == "body":
             return len(self.body)
         return len(

@@ -1,6 +1,4 @@
-"""What each role, VPC endpoint, container and security group may do, compared as a whole with
-`permissions.toml`.
-"""
+"""What each role, VPC endpoint, container and security group may do, as in `permissions.toml`."""
 
 import json
 import tomllib

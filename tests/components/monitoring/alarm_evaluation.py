@@ -34,9 +34,7 @@ _TEST = re.compile(r'\(?\$\.([\w.]+) (?:(NOT EXISTS)|(=|!=) ("[^"]*"|\*))\)?')
 
 
 def matches(pattern: str, event: Mapping[str, Any]) -> bool:
-    """Return whether a JSON filter pattern matches a log event. Raises AssertionError for syntax
-    that is not supported here.
-    """
+    """Return whether a JSON filter pattern matches. Raises AssertionError for other syntax."""
     expression = _TEST.sub(lambda test: str(_is_true(event, *test.groups())), pattern.strip("{} "))
     expression = expression.replace("&&", "and").replace("||", "or")
     assert re.fullmatch(r"(True|False|and|or|[() ])+", expression), f"{pattern}: not evaluated"
@@ -44,9 +42,10 @@ def matches(pattern: str, event: Mapping[str, Any]) -> bool:
 
 
 def matches_event(pattern: str, event: Mapping[str, Any]) -> bool:
-    """Return whether an event pattern matches. EventBridge compares a pattern with the objects of
-    an array, which the matcher of the emulator does not: an array with one object is replaced by
-    the object."""
+    """Return whether an event pattern matches. EventBridge compares it with the objects of an
+    array; the matcher of the emulator does not, so an array with one object is replaced by the
+    object.
+    """
 
     def flattened(value: Any) -> Any:
         if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
@@ -115,12 +114,11 @@ def _state(alarm: Mapping[str, Any], received: Values, end: int, previous: str) 
 
 
 def _minutes(alarm: Mapping[str, Any]) -> int:
-    """The length of a period in minutes."""
     return int(next(iter(series(alarm).values()))["period"]) // 60
 
 
 def series(alarm: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The metrics of an alarm, keyed as in `Period`: namespace, metricName, dimensions and stat."""
+    """The metrics of an alarm, keyed as in `Period`."""
     if "metricQueries" in alarm:
         return {
             query["id"]: query["metric"] for query in alarm["metricQueries"] if "metric" in query
@@ -144,9 +142,7 @@ def _breaches(alarm: Mapping[str, Any], received: Values, start: int, end: int) 
 
 
 def _result(alarm: Mapping[str, Any], values: Mapping[str, float]) -> float | None:
-    """The value of the expression of an alarm, or of its metric. Without FILL, the expression has
-    no value if one of its metrics has none.
-    """
+    """The value of an alarm's expression or metric. Without FILL, it needs every metric."""
     if "metricQueries" not in alarm:
         return values.get("")
     (query,) = (query for query in alarm["metricQueries"] if query["returnData"])

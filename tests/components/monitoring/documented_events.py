@@ -1,6 +1,4 @@
-"""Events of AWS services in their documented form, for the resources of a stack in account
-123456789012.
-"""
+"""Events of AWS services in their documented form, for a stack in account 123456789012."""
 
 from typing import Any
 
@@ -102,9 +100,7 @@ def security_hub_finding(
 
 
 def access_analyzer_finding(status: str, *, deleted: bool = False) -> dict[str, Any]:
-    """Source: IAM User Guide, "Monitoring IAM Access Analyzer with Amazon EventBridge". The status
-    of a deleted finding does not change.
-    """
+    """Source: IAM User Guide, "Monitoring IAM Access Analyzer with Amazon EventBridge"."""
     detail = {
         "version": "1.0",
         "status": status,

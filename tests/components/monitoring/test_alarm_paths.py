@@ -1,6 +1,4 @@
-"""The path of every alarm and notice: its metric or event exists, its state changes, and it may
-publish to an encrypted topic.
-"""
+"""Every alarm and notice: its metric or event exists, its state changes, and it may publish."""
 
 import json
 import re
@@ -151,9 +149,7 @@ def crossing(alarm: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, floa
 
 
 def timeline(alarm: Mapping[str, Any], *phases: tuple[Mapping[str, float], int]) -> Values:
-    """Values of minutes. phases: the values of each minute, and the number of minutes. A metric
-    without a value has no data.
-    """
+    """Values of minutes. phases: values of each minute (none: no data), number of minutes."""
     return {
         query: [values.get(query) for values, minutes in phases for _ in range(minutes)]
         for query in series(alarm)
@@ -314,9 +310,7 @@ def test_restart_rules_may_invoke_the_function() -> None:
 
 
 def publishers(program: Program) -> Iterator[tuple[str, str]]:
-    """Service and source ARN of each alarm, event rule and subscription that publishes to the
-    topic.
-    """
+    """Service and source ARN of all that publishes to the topic."""
     for alarm in program.alarms().values():
         yield "cloudwatch", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{alarm['name']}"
     for target in program.of_type(EVENT_TARGET):

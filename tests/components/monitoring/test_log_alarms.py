@@ -55,9 +55,7 @@ def test_denied_requests_are_counted_by_verification_code(code: Code) -> None:
 
 
 def raised(line: bytes, filters: Iterable[log_alarms.LogFilter]) -> set[str]:
-    """The alarms of the prod stack that are raised if a service writes the line, once more than
-    their threshold allows.
-    """
+    """The alarms of prod if a line is written once more than their threshold allows."""
     alarms, event, names = run("prod").alarms(), json.loads(line), set()
     for row in filters:
         if not matches(row.pattern, event):

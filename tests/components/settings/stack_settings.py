@@ -1,6 +1,4 @@
-"""Settings of the stacks in the repository, with changes, and the mistakes that the loader
-reports.
-"""
+"""Settings of the stacks of the repository with changes, and the mistakes that are reported."""
 
 import copy
 import functools
@@ -19,18 +17,14 @@ STACKS = ("dev", "staging", "prod")
 
 
 def raw_settings(stack: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    """`gatehouse:settings` of a stack file, with the value at each dotted path replaced or
-    added.
-    """
+    """`gatehouse:settings` of a stack file, with other values at dotted paths."""
     return _changed(ROOT / f"Pulumi.{stack}.yaml", "gatehouse:settings", changes)
 
 
 def raw_account_settings(
     changes: dict[str, Any] | None = None, *, guards: bool = False
 ) -> dict[str, Any]:
-    """`gatehouse-account:settings` of the stack file, with all guards enabled or not, and with
-    other changes.
-    """
+    """`gatehouse-account:settings`, with or without all guards, and with changes."""
     changes = {"guards": dict.fromkeys(GUARDS, guards), **(changes or {})}
     return _changed(ROOT / "account" / "Pulumi.main.yaml", "gatehouse-account:settings", changes)
 
@@ -54,14 +48,11 @@ def _document(file: Path) -> dict[str, Any]:
 
 
 def mistakes(stack: str, raw: Any) -> list[str]:
-    """The messages of the SettingsError, without the first line; empty if the settings are
-    accepted.
-    """
+    """The messages of the SettingsError without its first line."""
     return _messages(f"Pulumi.{stack}.yaml", lambda: parse(raw, stack))
 
 
 def account_mistakes(raw: Any) -> list[str]:
-    """The messages for the settings of the project `account`."""
     return _messages("account/Pulumi.main.yaml", lambda: parse_account(raw, "main"))
 
 

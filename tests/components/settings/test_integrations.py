@@ -1,6 +1,4 @@
-"""Settings for external systems, and the resulting variables and keys. permissions.toml contains
-the permissions and network rules.
-"""
+"""Variables and keys of settings for external systems (see permissions.toml for their rights)."""
 
 import re
 

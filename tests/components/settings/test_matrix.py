@@ -1,6 +1,5 @@
-"""What holds with every value of every setting: rights and network paths that resources need.
-
-Each program has other values of all settings with a few values. Together, they have each value.
+"""What holds with every value of every setting: rights and network paths. Each program has some
+values, and together they have each value.
 """
 
 import json
@@ -109,7 +108,7 @@ ADMINISTRATOR = frozenset(
 
 
 def values(section: type[Section], path: str = "") -> Iterator[Value]:
-    """Every value of each flag and enumeration. Of numbers, 0, which switches a part off, and the
+    """Every value of flags and enumerations. Of numbers, 0, which switches a part off, and the
     greatest.
     """
     for name, field in section.model_fields.items():
