@@ -1,5 +1,5 @@
-"""Settings for all tests: no Hypothesis deadlines, no garbage collection of imported modules, and
-the distribution of test files among the pytest-xdist workers.
+"""Hypothesis deadlines and garbage collection are off, and test files are distributed among the
+pytest-xdist workers.
 """
 
 import fcntl
@@ -43,7 +43,7 @@ gc.disable()
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """As many workers collect at the same time as there are processors. The others read the
-    bytecode that these have written. In a new clone, writing it takes 12 s of CPU time.
+    bytecode that these have written.
     """
     if "PYTEST_XDIST_WORKER" not in os.environ or session.config.option.basetemp is None:
         return (yield)
@@ -86,9 +86,9 @@ _WAITING_UNTIL = 0.6
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Distributes the files whose tests wait among the files whose tests compute. Otherwise, the
-    workers would compute at the same time, and later wait at the same time. The longest files run
-    first, so that no worker waits for another worker at the end."""
+    """Files whose tests wait run beside files whose tests compute. The longest run first, so that
+    no worker waits for another one at the end.
+    """
     files = sorted(dict.fromkeys(map(_file, items)), key=_rank)
     waiting = [file for file in files if file.startswith(_WAITING)]
     others = [file for file in files if not file.startswith(_WAITING)]
@@ -134,9 +134,7 @@ _ONE_ENVIRONMENT = (
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no type annotations
-    """Runs the tests of a file in one worker, and the files that use the same local environment,
-    program runs or deployments in one worker.
-    """
+    """Runs a file, and files that share environments or programs, in one worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)

@@ -64,9 +64,7 @@ class Call:
 
     @property
     def full_context(self) -> dict[str, str | Sequence[str]]:
-        """The context with the keys of every request (IAM user guide, "AWS global condition context
-        keys").
-        """
+        """The context with the keys of every request (IAM user guide)."""
         context = {key.lower(): value for key, value in self.context.items()}
         if self.action in _CONNECTIONS:
             context.pop("aws:requestedregion", None)
@@ -128,10 +126,7 @@ def decide(
 
 
 def _applies(raw: RawDocument, call: Call, *, allow: bool = True, delegated: bool = True) -> bool:
-    """True if a statement with this effect applies to the request.
-
-    delegated: include statements that name only the account of the principal.
-    """
+    """True if a statement applies. delegated: includes those that name only the account."""
     rows = grammar.raw_statements(raw)
     if not rows:
         return False

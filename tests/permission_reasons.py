@@ -33,7 +33,7 @@ def granted(*, in_sandbox: bool | None = None) -> set[tuple[str, str]]:
 
 
 def reasons() -> dict[tuple[str, str], str]:
-    """Reason for each permission that no test uses, keyed by short role name and action."""
+    """Reason for each permission that no test uses, by short role name and action."""
     documented = listed_reasons()
     whole_roles = {role: why for (role, action), why in documented.items() if action == "*"}
     expanded = {

@@ -1,6 +1,4 @@
-"""Conditions of tests that do not run on every machine. Every reason contains the command that
-changes it, except `LINUX`.
-"""
+"""Conditions of tests. Every reason except `LINUX` contains the command that changes it."""
 
 import os
 import shutil
@@ -23,9 +21,7 @@ PULUMI = pytest.mark.skipif(shutil.which("pulumi") is None, reason=PULUMI_REASON
 
 
 def current_pulumi() -> None:
-    """Skips a test if the Pulumi CLI is older than the SDK. The engine of another release may make
-    other calls.
-    """
+    """Skips if the Pulumi CLI is older than the SDK, because its engine may make other calls."""
     text = subprocess.run(["pulumi", "version"], check=True, capture_output=True, text=True).stdout
     cli, sdk = Version(text.strip()), Version(metadata.version("pulumi"))
     if cli < sdk:
@@ -56,7 +52,7 @@ _PACKAGES = {
 
 
 def missing(name: str) -> str:
-    """The reason to skip a test if a program of the machine is missing; otherwise an empty text."""
+    """The reason to skip a test if a program is missing; otherwise empty."""
     command = (
         f"apt-get install {_PACKAGES.get(name, name)}"
         if shutil.which("apt-get")
@@ -82,5 +78,5 @@ def as_root(*command: str | os.PathLike[str]) -> None:
 
 
 def give_away(path: os.PathLike[str]) -> None:
-    """Makes another user the owner of a file or folder."""
+    """Makes another user the owner."""
     as_root("chown", "65534:65534", path)

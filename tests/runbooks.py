@@ -40,9 +40,7 @@ def script(text: str, values: Mapping[str, str] | None = None) -> str:
 
 
 def restore_values(client: Callable[[str, str], Any], region: str) -> dict[str, str]:
-    """Create in the emulator what RESTORE and SWAP name. Returns the values of their
-    placeholders.
-    """
+    """Create what RESTORE and SWAP name. Returns the values of their placeholders."""
     rds, ec2 = client("rds", region), client("ec2", region)
     rds.create_db_subnet_group(
         DBSubnetGroupName="gatehouse-prod-main",

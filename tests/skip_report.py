@@ -1,6 +1,4 @@
-"""A plugin of pytest: prints at the end why tests were skipped, with one line for each reason. In
-CI, the run fails.
-"""
+"""Prints at the end why tests were skipped, with one line for each reason. In CI, the run fails."""
 
 from collections import Counter
 

@@ -35,9 +35,7 @@ ROWS = {
 
 @dataclass(frozen=True)
 class Application:
-    """A Core. gateway: URL of the gateway. url: URL of the Core at the gateway. folder: its data.
-    token: a key that may use it.
-    """
+    """A Core. url: its URL at the gateway. folder: its data. token: a key that may use it."""
 
     gateway: str
     url: str
@@ -65,8 +63,8 @@ class Application:
 
 
 def _installed(versions: str, *commands: Sequence[str]) -> Path:
-    """A copy of the folder of the applications, in which the commands have installed packages.
-    They run again if the file with the versions changes.
+    """A copy of the folder in which the commands have installed packages. A changed file with
+    versions runs them again.
     """
     digest = hashlib.sha256((FOLDER / versions).read_bytes()).hexdigest()[:16]
     folder = ROOT / ".gatehouse/compatibility" / digest
@@ -99,7 +97,6 @@ def node() -> Path:
 
 @pytest.fixture(scope="module")
 def agent(running: Running) -> str:
-    """The key that registers the Cores."""
     return running.key(scopes=["cores:register"])[1]
 
 
@@ -107,9 +104,9 @@ def agent(running: Running) -> str:
 def application(
     running: Running, agent: str, tmp_path: Path
 ) -> Iterator[Callable[..., Application]]:
-    """Starts a program, and registers it as a Core with the settings of the guide. `{port}` and
-    `{path}` in its arguments become its port, and its path at the gateway. application_key: key
-    that the application requires in `SERVER_KEY`, and that the gateway adds.
+    """Starts a program and registers it as a Core with the settings of the guide. `{port}` and
+    `{path}` in its arguments become its port and its path at the gateway. application_key: key that
+    the gateway adds, and the application requires in `SERVER_KEY`.
     """
     started = []
 

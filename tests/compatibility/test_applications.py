@@ -1,6 +1,4 @@
-"""Applications that know nothing of Gatehouse, behind the gateway, used with their own clients. The
-settings of the Cores are those of docs/guides/applications.md.
-"""
+"""Applications of docs/guides/applications.md behind the gateway, used with their own clients."""
 
 import json
 import subprocess
@@ -24,7 +22,6 @@ Start = Callable[..., Application]
 
 
 def asgi(python: Path, name: str) -> tuple[str | Path, ...]:
-    """The command that serves an application of this folder."""
     options = ("--port", "{port}", "--root-path", "{path}", "--app-dir", FOLDER)
     return (python / "uvicorn", f"{name}:app", *options)
 

@@ -1,6 +1,4 @@
-"""Clients that code generators create from the OpenAPI documents call the services of
-`python -m sandbox up`: list pages, change with If-Match, rotate, verify, responses 422 and 429.
-"""
+"""Generated clients of the OpenAPI documents list pages, change with If-Match, rotate, verify."""
 
 import json
 import os

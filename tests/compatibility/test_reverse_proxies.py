@@ -1,6 +1,4 @@
-"""Caddy and HAProxy with the configurations of the guide, in front of a service that knows nothing
-of Gatehouse. tests/journeys runs the guide with nginx.
-"""
+"""Caddy and HAProxy as in the guide. tests/journeys runs the guide with nginx."""
 
 import re
 import sys

@@ -95,9 +95,7 @@ class Running:
                 return secret
 
     def recorded(self, target_id: str, until: str) -> list[str]:
-        """Actions of the audit events of a resource, oldest first, once the trail contains the
-        action `until`.
-        """
+        """Actions of a resource's audit events, oldest first, once they contain `until`."""
         deadline = time.monotonic() + PURGE_S_MAX
         while True:
             events = self.manage("GET", "/v1/audit-events?limit=100").json()["events"]
@@ -109,7 +107,6 @@ class Running:
 
 
 def running_from(home: Path) -> Running:
-    """Read the endpoints that `up` wrote."""
     endpoints = json.loads((home / "up.json").read_text())
     return Running(
         home,
@@ -126,9 +123,7 @@ def sandbox(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 class Environment:
-    """The local environment of all modules. It starts when a module needs it, and again after a
-    module has stopped it.
-    """
+    """The local environment of all modules, which starts when needed, also after it was stopped."""
 
     def __init__(self, folders: pytest.TempPathFactory) -> None:
         self._folders = folders

@@ -204,9 +204,7 @@ class GuideReader:
         self._count = 0
 
     def run(self, page: str) -> int:
-        """Run a page. Returns the number of commands. Raises OutputDiffers at the first
-        difference.
-        """
+        """Returns the number of commands. Raises OutputDiffers at the first difference."""
         steps = parse(page)
         for part in steps:
             if isinstance(part, File):

@@ -56,7 +56,6 @@ class Services:
         return content
 
     def issue(self, name: str) -> tuple[str, str]:
-        """Create a key. Returns its ID and token."""
         created = self.manage("POST", "/v1/keys", {"name": name})
         return created["key"]["id"], created["token"]
 
@@ -72,7 +71,6 @@ class Services:
         return str(response.json()["code"])
 
     def audit_verification(self) -> dict[str, Any]:
-        """The result of `gatehouse audit verify`."""
         environ = {
             **os.environ,
             "GATEHOUSE_CONSOLE_URL": self.console,
@@ -106,9 +104,7 @@ def dump(server: servers.Postgres, file: Path) -> None:
 
 
 def restore(server: servers.Postgres, file: Path) -> None:
-    """Restore a dump into an empty database in one transaction. Raises SandboxError with the first
-    error.
-    """
+    """Restore a dump into an empty database. Raises SandboxError with the first error."""
     options = (
         "--exit-on-error",
         "--single-transaction",

@@ -1,6 +1,4 @@
-"""The denials by rate limits and lockouts that pages show do not depend on the time between the
-commands.
-"""
+"""Denials by rate limits and lockouts on pages do not depend on the time between the commands."""
 
 import re
 from collections.abc import Iterator
@@ -26,9 +24,7 @@ UNKNOWN = "nonsense"  # the unknown credential of the pages
 
 
 def denials(page: str) -> Iterator[tuple[RateLimit | None, int]]:
-    """The limit that denies a command (None: a lockout), and the number of commands since the first
-    use of the credential.
-    """
+    """The limit that denies a command (None: a lockout), and the number of commands until then."""
     limits: dict[str, RateLimit | None] = {UNKNOWN: None}
     first: dict[str, int] = {}
     variables: dict[str, str] = {}
@@ -48,9 +44,7 @@ def denials(page: str) -> Iterator[tuple[RateLimit | None, int]]:
 
 
 def is_denied(limit: RateLimit | None, elapsed_s: int) -> bool:
-    """True if the request after the burst is denied, although `elapsed_s` passed since the first
-    request.
-    """
+    """True if the request after the burst is denied `elapsed_s` after the first one."""
     if limit is None:
         return elapsed_s < WINDOW_S
     used_up = limit.burst * gcra.interval_us(limit)
@@ -59,9 +53,7 @@ def is_denied(limit: RateLimit | None, elapsed_s: int) -> bool:
 
 @pytest.mark.requirement("TR-16")
 def test_denials_do_not_depend_on_pauses() -> None:
-    """The guide reader runs the commands without pauses. A pause never causes a denial, because it
-    only adds units.
-    """
+    """A pause never causes a denial, because it only adds units."""
     steps = [step for page in PAGES for step in parse(page) if isinstance(step, Step)]
     found = [denial for page in PAGES for denial in denials(page)]
     assert len(found) == sum(bool(DENIED.search(step.expected)) for step in steps) >= 3

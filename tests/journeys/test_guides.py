@@ -1,4 +1,4 @@
-"""The commands of the README and of the guides run in order with the output that the pages show."""
+"""The commands of the README and of the guides run in order with the output of the pages."""
 
 import os
 from collections.abc import Iterator
@@ -22,8 +22,7 @@ pytestmark = requires.program("curl")
 
 @pytest.fixture
 def reader(running: Running, tmp_path: Path) -> Iterator[GuideReader]:
-    """A shell in a folder with the files of the repository that the pages name, and with the
-    running services. The pages show the addresses and the token of `make up`."""
+    """A shell with the files that the pages name and the services of `make up`."""
     for name, target in {
         ".gatehouse": running.home,
         **{name: ROOT / name for name in (".venv", "docs", "runtime")},

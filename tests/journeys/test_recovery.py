@@ -1,8 +1,6 @@
-"""A stack in the emulator with local servers and a migrated database, under IAM enforcement.
-
-Processes with the task definition and role of the deployed console import and export keys, and sign
-checkpoints of the audit trail with KMS. Then the region and its database are lost, and a stack in
-the second region serves a dump of the database (docs/runbooks/recovery.md).
+"""A stack in the emulator with local servers. Its console imports and exports keys, and signs
+checkpoints with KMS, under IAM enforcement. Then the region and its database are lost, and a stack
+in the second region serves a dump (docs/runbooks/recovery.md).
 """
 
 import json
@@ -294,9 +292,7 @@ class Lost:
 
 @pytest.fixture(scope="module")
 def lost(home: HomeStack, folder: Path) -> Lost:
-    """The stack in the home region, whose keys are used until the region and the database server
-    are lost.
-    """
+    """The home stack, whose keys are used until the region and the database server are lost."""
     file, database = folder / "database.dump", home.local.database
     with running_services(database, home.deployed.pepper, folder / "home") as services:
         _, active = services.issue("active")

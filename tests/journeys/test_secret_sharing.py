@@ -1,6 +1,4 @@
-"""A secret is created at the console, opened once at the sharing service, deleted and recorded,
-with IAM enforced.
-"""
+"""A secret is created, opened once, deleted and recorded, with IAM enforced."""
 
 import json
 

@@ -1,8 +1,5 @@
-"""`up`, use of the services under IAM enforcement, attacks, and `down`: every attack is rejected,
-no call is denied, and no process remains. The journeys of other files that ran in the same
-environment are part of the observations.
-
-Unused permissions have a reason in tests/permissions.toml.
+"""`up`, use of the services under IAM enforcement, attacks, and `down`. The observations include
+other journeys in the same environment. Unused permissions have a reason in tests/permissions.toml.
 """
 
 import asyncio
@@ -74,9 +71,7 @@ def services(home: Path) -> dict[str, int]:
 
 
 def use_permissions(running: Running) -> None:
-    """Use the permissions of each role. A new permission needs a step here or a reason in
-    tests/permissions.toml.
-    """
+    """A new permission needs a step here or a reason in tests/permissions.toml."""
     key_id, token = running.key()
     assert running.open(token).status_code == 200
     assert running.manage("POST", f"/v1/keys/{key_id}/revoke", {}).status_code == 200
@@ -140,7 +135,7 @@ def drain(running: Running) -> dict[str, int]:
 
 
 def permissions(finished: FinishedRun, kind: str) -> set[tuple[str, str]]:
-    """The used or unused permissions: short names of the roles, and actions."""
+    """Short names of the roles, and actions."""
     return {
         (role.removeprefix(PREFIX), action)
         for role, row in finished.roles.items()
@@ -205,9 +200,7 @@ def test_up_serves_every_service_until_down(finished: FinishedRun) -> None:
 
 @pytest.mark.requirement("TR-17")
 def test_second_up_updates_the_running_stack(finished: FinishedRun) -> None:
-    """Only the processes whose definition changed are restarted, the sharing service moves to a
-    function, and the data stays.
-    """
+    """Only changed processes restart, sharing moves to a function, and the data stays."""
     assert "aws:ecs/taskDefinition:TaskDefinition  gateway" in finished.update
     assert finished.before.keys() == {"gateway", "console", "core"}
     assert finished.after.keys() == {*finished.before, "sharing-function"}

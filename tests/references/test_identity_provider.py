@@ -102,8 +102,7 @@ def flow_of(issuer_url: str) -> AuthorizationCodeFlow:
 async def sign_in(
     flow: AuthorizationCodeFlow, browser: httpx.AsyncClient, subject: str = ""
 ) -> tuple[Identity, bool]:
-    """Signs in, again if there is a subject. Returns the identity, and whether Keycloak asked for
-    the password."""
+    """Signs in, again if there is a subject. Returns whether Keycloak asked for the password."""
     url, cookie = await flow.start("/", step_up_subject=subject)
     reply = await browser.get(url)
     form = re.search(r'<form[^>]+action="([^"]+)"', reply.text)

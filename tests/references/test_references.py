@@ -1,6 +1,4 @@
-"""`make references`: tests of the runtime on implementations that others wrote. `make test` uses
-moto, and one version of PostgreSQL.
-
+"""`make references`: the runtime on DynamoDB, MinIO and versions of PostgreSQL instead of moto.
 Maven downloads the servers into .gatehouse/references.
 """
 
@@ -39,7 +37,7 @@ X86_64 = pytest.mark.skipif(
 
 
 def run_tests(paths: tuple[str, ...], **variables: str) -> None:
-    """Runs tests of the runtime in another process, with variables that name a reference."""
+    """Runs tests of the runtime with variables that name a reference."""
     files = [f"tests/runtime/{path}" for path in paths]
     command = [sys.executable, "-m", "pytest", *files]
     result = processes.run(command, cwd=ROOT, env={**os.environ, **variables}, timeout=None)

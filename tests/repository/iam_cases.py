@@ -1,4 +1,4 @@
-"""IAM requests, each with the decision that the policy documents of the prod stack must produce."""
+"""IAM requests, each with the decision of the prod stack's policy documents."""
 
 from collections.abc import Mapping
 from functools import partial

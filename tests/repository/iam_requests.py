@@ -1,6 +1,4 @@
-"""IAM requests against the policy documents of the prod stack, and the decision that IAM would
-make.
-"""
+"""IAM requests against the policy documents of the prod stack, and the decision of IAM."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

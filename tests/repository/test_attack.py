@@ -1,6 +1,4 @@
-"""`make attack`: the attacks find the defects of a broken server, and the roles of operations equal
-an independent table.
-"""
+"""The attacks find the defects of a broken server; the roles equal an independent table."""
 
 import asyncio
 import itertools
@@ -36,9 +34,7 @@ PAUSE_S = 0.1
 
 @pytest.fixture(autouse=True)
 def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The broken server closes no connection, so every request waits for this pause after the
-    response.
-    """
+    """The broken server keeps connections open, so each request waits after the response."""
     monkeypatch.setattr(connection, "NEXT_READ_S", PAUSE_S)
     monkeypatch.setattr(sandbox_attacks, "CLIENTS", 1)
     monkeypatch.setattr(sandbox_attacks, "REQUESTS", 2)
@@ -47,8 +43,8 @@ def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class BrokenServer:
-    """Returns 200 to every request that ends with an empty line, forwards it to `core`, and closes
-    no connection.
+    """Returns 200 to all that ends with an empty line, forwards it to `core`, keeps connections
+    open.
     """
 
     url: str = ""

@@ -1,6 +1,4 @@
-"""Every wait and every buffer of the runtime has a bound, and a test with the marker `bound`
-exceeds it.
-"""
+"""Every wait and buffer of the runtime has a bound, which a test exceeds (marker `bound`)."""
 
 import ast
 import re
@@ -50,9 +48,7 @@ CONSTANT_FUNCTIONS = {
 
 
 def named(paths: Iterable[Path]) -> Iterator[str]:
-    """The constants of the modules as `folder.module:NAME`. The name of a package stands for its
-    `__init__.py`.
-    """
+    """The constants as `folder.module:NAME`. A package stands for its `__init__.py`."""
     for path in paths:
         parts = path.relative_to(RUNTIME.parent).with_suffix("").parts
         module = ".".join(parts[:-1][-2:] if path.stem == "__init__" else parts[-2:])
@@ -96,9 +92,7 @@ def test_exceptions_exist_and_have_no_marker() -> None:
 
 
 def test_caches_of_functions_are_small() -> None:
-    """A cache whose keys are data from requests has a maximum size. `cache`, which has none, is not
-    for such functions.
-    """
+    """A cache of data from requests has a maximum size, which `cache` does not have."""
     sizes, unlimited = [], set()
     for path in MODULES:
         text = path.read_text(encoding="utf-8")

@@ -1,6 +1,4 @@
-"""Decision records: number, status, date, size, index, and references from the code and the
-documents.
-"""
+"""Decision records: number, status, date, size, index and references."""
 
 import re
 from datetime import date

@@ -50,9 +50,7 @@ def interpreter(folder: Path, version: str, name: str = "") -> Path:
 
 
 def setup(repository: Path, **variables: str) -> tuple[int, str, list[str]]:
-    """Exit code, standard error, and the names of the interpreters from which .venv was created so
-    far.
-    """
+    """Exit code, standard error, and the interpreters from which .venv was created so far."""
     env = {"PATH": f"{repository / 'bin'}:/usr/bin:/bin", "HOME": os.devnull, **variables}
     command = [repository / "scripts" / "setup.sh"]
     result = processes.run(command, env=env)

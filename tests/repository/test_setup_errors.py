@@ -1,6 +1,4 @@
-"""scripts/setup.sh and scripts/build_web.sh: every failure is one line with the cause and the next
-step.
-"""
+"""Every failure of scripts/setup.sh and scripts/build_web.sh is one line with the next step."""
 
 import shutil
 import stat

@@ -1,6 +1,4 @@
-"""The lines about skipped tests at the end of a run, with and without pytest-xdist, and the exit
-code in CI.
-"""
+"""Lines about skipped tests, with and without pytest-xdist, and the exit code in CI."""
 
 import os
 import sys

@@ -116,9 +116,7 @@ def test_update_bot_covers_every_ecosystem() -> None:
 
 @contextmanager
 def database(vulnerable: str) -> Iterator[str]:
-    """An OSV database and npm registry, which report a vulnerability of the package `vulnerable`:
-    pyyaml, vue, or "" for none.
-    """
+    """An OSV database and npm registry. `vulnerable`: pyyaml, vue, or "" for none."""
 
     class Handler(http_servers.Handler):
         def do_POST(self) -> None:

@@ -1,5 +1,5 @@
-"""GitHub workflows: pinned actions, least privilege, OIDC roles, no expressions in scripts, and the
-order of the stacks.
+"""Pinned actions, least privilege, OIDC roles, no expressions in scripts, and the order of the
+stacks.
 """
 
 import os
@@ -132,8 +132,8 @@ def test_forks_get_no_role_and_no_secret() -> None:
 
 
 def test_workflows_that_need_settings_do_nothing_without_them() -> None:
-    """A job is skipped if a job that it needs is skipped. A condition cannot read the variables of
-    an environment.
+    """A skipped job skips those that need it. A condition cannot read the variables of an
+    environment.
     """
     for workflow in ("deploy", "drift", "image", "preview"):
         first = {
@@ -168,9 +168,7 @@ def test_secrets_belong_to_an_environment() -> None:
 
 @pytest.mark.requirement("ECS-01")
 def test_previews_wait_for_reviewers() -> None:
-    """The preview runs code of a pull request with credentials. The scheduled comparison uses
-    another environment.
-    """
+    """The preview runs code of a pull request with credentials."""
     preview = WORKFLOWS["preview"]["jobs"]
     assert preview["preview"]["needs"] == "reviewers"
     assert preview["preview"]["environment"] == "${{ matrix.stack }}-preview"
@@ -294,9 +292,7 @@ def test_engine_does_not_change_the_lock_file() -> None:
 
 
 def fake_gh(folder: Path, existing: str) -> dict[str, str]:
-    """The environment of a script with a `gh` that records its calls in `calls` and finds
-    `existing`.
-    """
+    """The environment of a script whose `gh` records `calls` and finds `existing`."""
     processes.executable(
         folder / "gh",
         '#!/bin/sh\nprintf "%s\\n" "$*" >> calls\n'

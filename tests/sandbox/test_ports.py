@@ -20,9 +20,7 @@ def ports(tmp_path: Path) -> Iterator[Ports]:
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
-    """Another process that claims the ports written to its standard input and prints the
-    results.
-    """
+    """Another process that claims the ports on its standard input and prints the results."""
     code = f"""
 import sys
 from pathlib import Path

@@ -1,5 +1,5 @@
-"""An API in the style of OpenAI that streams the words of the last message. It requires the key in
-SERVER_KEY, if there is one.
+"""An API in the style of OpenAI that streams the last message. SERVER_KEY: the key that it
+requires.
 """
 
 import json

@@ -72,9 +72,7 @@ def resources(deployment: types.Deployment) -> list[Resource]:
 
 
 def resource(item: types.Resource, inputs: dict[str, dict[str, Any]]) -> Resource:
-    """A resource as the engine shows it after a deployment: the program's inputs with their actual
-    values.
-    """
+    """The resource after a deployment: the program's inputs with their actual values."""
     registration = item.registration
     provider = inputs.get(registration.provider.rpartition("::")[0])
     outputs = plain(item.outputs)

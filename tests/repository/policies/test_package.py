@@ -1,5 +1,5 @@
-"""The package `gatehouse-policies` in a new virtual environment, outside the repository: command,
-packs, action and hook.
+"""`gatehouse-policies` in a new virtual environment outside the repository: command, packs, action
+and hook.
 """
 
 import json
@@ -32,9 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def add_dependencies(venv: Path) -> None:
-    """Add the packages of this environment, without the repository, to the path of a virtual
-    environment.
-    """
+    """The packages of this environment, without the repository."""
     folder = (
         venv / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
     )
@@ -70,9 +68,7 @@ def repository(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(repository: Path) -> Path:
-    """The virtual environment of the guide: the wheel, and the dependencies of this environment
-    without the repository.
-    """
+    """The virtual environment of the guide: the wheel, and the dependencies of this environment."""
     return repository / ".venv"
 
 
@@ -94,9 +90,9 @@ def test_package_contains_every_rule_and_does_not_use_the_repository(
 
 @pytest.mark.parametrize("name", catalogue.PACKS)
 def test_pulumi_cli_installs_only_this_distribution_for_a_pack(name: str) -> None:
-    """The CLI runs `uv sync` in the folder of the pack. uv installs the first project in the
-    folders above, and removes everything else from the virtual environment, so that it must not be
-    the environment of the repository."""
+    """The CLI runs `uv sync` in the folder of the pack, which removes all but this project from the
+    virtual environment.
+    """
     folder = ROOT / "policies" / name
     project = next(
         parent for parent in (folder, *folder.parents) if (parent / "pyproject.toml").is_file()
@@ -129,9 +125,7 @@ def test_pack_folder_of_the_example_starts(name: str, environment: Path, tmp_pat
 @requires.program("git")
 @pytest.mark.parametrize("name", catalogue.PACKS)
 def test_pack_folder_of_the_example_can_be_published(name: str, tmp_path: Path) -> None:
-    """`pulumi policy publish` uploads the files that Git does not ignore, and the CLI installs them
-    in another folder.
-    """
+    """`pulumi policy publish` uploads the files that Git does not ignore."""
     pack = tmp_path / name
     shutil.copytree(ROOT / "examples" / "policy-packs" / name, pack)
     for file in ("venv/lib/site.py", "__pycache__/rules.cpython-311.pyc"):

@@ -32,9 +32,7 @@ def document(*statements: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[Emulator]:
-    """An emulator with the secrets `app/one` and `app/two`, and the tables `tokens` and
-    `others`.
-    """
+    """An emulator with two secrets (`app/one`, `app/two`) and two tables (`tokens`, `others`)."""
     with Emulator.start() as emulator:
         for name in ("app/one", "app/two"):
             manager = emulator.client("secretsmanager", REGION)
@@ -70,7 +68,6 @@ def emulator(started: Emulator) -> Iterator[Emulator]:
 
 @pytest.fixture
 def one(started: Emulator) -> str:
-    """The ARN of the first secret."""
     manager = started.client("secretsmanager", REGION)
     return str(manager.describe_secret(SecretId="app/one")["ARN"])
 

@@ -1,6 +1,5 @@
-"""The prod stack in the emulator, deployed under the deploy role of the delivery pipeline: the role
-is sufficient, what the emulator adds to moto has an effect, and the data bucket is restored from
-object versions and from its replica (docs/runbooks/recovery.md).
+"""The prod stack in the emulator, deployed under the deploy role of the pipeline. The data bucket
+is restored from versions and from its replica (docs/runbooks/recovery.md).
 """
 
 import json
@@ -46,9 +45,7 @@ ADMINISTRATOR = re.compile(
 
 
 class DeployRole:
-    """A provider that changes resources with the credentials of a role, except the resources that
-    an administrator deploys.
-    """
+    """Changes resources with a role, except those that an administrator deploys."""
 
     def __init__(self, emulator: Emulator, role: str) -> None:
         self._emulator, self._operator = emulator, emulator.client
@@ -149,9 +146,7 @@ class Pipeline:
 
 @pytest.fixture(scope="module")
 def pipeline() -> Iterator[Pipeline]:
-    """The prod stack with the resources of the account, deployed by the deploy role under
-    enforcement, except the resources that an administrator deploys.
-    """
+    """The prod stack, deployed by the deploy role under enforcement."""
     with Emulator.start() as emulator:
         started = Pipeline(emulator)
         started.deploy(SETTINGS)
@@ -228,7 +223,6 @@ class DataBucket:
     replica_s3: Any
 
     def contents(self) -> dict[str, bytes]:
-        """The content of every current object."""
         return {key: self.read(key) for key in bucket_restore.versions_at(self.s3, self.bucket)}
 
     def read(self, key: str) -> bytes:
@@ -246,9 +240,7 @@ def data(prod: Emulator) -> DataBucket:
 
 
 def write_objects(data: DataBucket) -> dict[str, bytes]:
-    """Write objects: nested keys, special characters, an empty object and an overwritten one.
-    Returns their content.
-    """
+    """Nested keys, special characters, an empty and an overwritten object. Returns the content."""
     data.s3.put_object(Bucket=data.bucket, Key="twice", Body=b"first")
     expected = {
         **{f"shares/{number}": secrets.token_bytes(1024 * number) for number in range(1, 4)},

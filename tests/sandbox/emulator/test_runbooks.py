@@ -1,5 +1,5 @@
-"""Command blocks of the runbooks, executed from their text with the AWS CLI and the emulator. Those
-with `pulumi` and `make` are executed in tests/release/test_real_engine_runbooks.py.
+"""Command blocks of the runbooks, executed with the AWS CLI and the emulator;
+tests/release/test_real_engine_runbooks.py executes those with `pulumi` and `make`.
 """
 
 import ast
@@ -45,9 +45,7 @@ class Terminal:
     emulator: Emulator
 
     def run(self, text: str, values: Mapping[str, str] | None = None, **variables: str) -> str:
-        """Execute a block of recovery.md, or a part of it. values: values of the placeholders.
-        Returns the output.
-        """
+        """Execute a block of recovery.md, or a part of it. Returns the output."""
         key, secret = self.emulator.credentials
         environment = {
             **os.environ,
@@ -169,9 +167,7 @@ def test_objects_are_restored(terminal: Terminal) -> None:
 
 
 def test_every_command_of_the_runbooks_is_executed() -> None:
-    """A test uses every block, and runs every `make` and `pulumi` command in the text that is not
-    part of a block.
-    """
+    """A test uses every block, and runs every `make` and `pulumi` command in the text."""
     text = {name: BLOCK.sub("", page) for name, page in runbooks.PAGES.items()}
     assert {name for name in text if text[name] != runbooks.PAGES[name]} == {"README", "recovery"}
     files = (Path(__file__), REPOSITORY / "tests/release/test_real_engine_runbooks.py")

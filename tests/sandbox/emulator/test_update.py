@@ -1,6 +1,4 @@
-"""A stack of an older commit with other settings is updated to the current program and settings,
-destroyed and deployed again.
-
+"""A stack of an older commit is updated to the current program, destroyed and deployed again.
 docs/decisions/0056-updates-in-the-sandbox.md describes the choice of the commit.
 """
 
@@ -83,8 +81,8 @@ def settings(
 
 
 def older_program(folder: Path) -> Path:
-    """Extract the program of the older commit. Returns the repository in a clone without that
-    commit, such as a shallow clone.
+    """The program of the older commit, or the repository in a clone without it, such as a shallow
+    one.
     """
     command = ["git", "archive", "--format=zip", OLDER_COMMIT, *PROGRAM]
     if shutil.which("git") is None:

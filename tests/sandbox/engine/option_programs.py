@@ -1,4 +1,4 @@
-"""Programs in two versions, whose resources have generated combinations of resource options."""
+"""Programs in two versions with generated combinations of resource options."""
 
 import random
 from collections.abc import Callable

@@ -68,9 +68,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def runs() -> dict[str, Run]:
-    """The stack with a sharing function gets another image, a sharing container instead of the
-    function, and the function again.
-    """
+    """The image changes; a container replaces the sharing function; the function returns."""
     first = deployed("staging")
     provider, checkpoint, result = Changeable(), Checkpoint(), {"first": Run(first, [])}
     for resource in first.resources:
@@ -181,9 +179,7 @@ def test_replacing_properties(type_: str, property_: str, expected: bool | None)
 
 
 def test_replacing_properties_of_every_resource_of_the_program_are_known() -> None:
-    """Every class that the components name, also for settings that no stack uses. The inputs exist
-    in the installed package.
-    """
+    """Every class that the components name. The inputs exist in the installed package."""
     classes = {}
     for file in [
         REPOSITORY / "__main__.py",

@@ -1,6 +1,4 @@
-"""The sandbox makes the calls of the real Pulumi engine for generated combinations of resource
-options. Recorded results stand for the engine where the Pulumi CLI is not present.
-"""
+"""The sandbox makes the calls of the real engine, or of recorded results, for generated options."""
 
 import json
 import os

@@ -1,5 +1,5 @@
-"""Updates and deletions happen in the order of the Pulumi engine, and an interrupted run is
-continued by the next run.
+"""Updates and deletions have the order of the engine, and the next run continues an interrupted
+one.
 """
 
 from collections.abc import Mapping
@@ -19,9 +19,7 @@ pytestmark = pytest.mark.requirement("TR-17")
 
 
 class Memory:
-    """A provider that records its calls. `refused`: operations that fail, such as "delete
-    queue".
-    """
+    """Records its calls. `refused`: operations that fail, such as "delete queue"."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -171,7 +169,7 @@ def test_replacement_with_the_same_name_is_created_after_the_deletion(stack: Sta
 
 
 def test_explicit_order_of_a_replacement_takes_precedence(stack: Stack) -> None:
-    """As in the engine: with the option False, AWS rejects a replacement that has the same name."""
+    """With the option False, AWS rejects a replacement that has the same name."""
     group = (
         'aws.ec2.SecurityGroup("group", name="a", vpc_id="{}", opts=O(delete_before_replace=False))'
     )

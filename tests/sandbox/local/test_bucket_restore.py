@@ -1,6 +1,4 @@
-"""The object versions that are current at a moment. tests/sandbox/emulator/test_prod_stack.py
-restores a bucket.
-"""
+"""The object versions of a moment. tests/sandbox/emulator/test_prod_stack.py restores a bucket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`up` and `down`: one run at a time, cleanup after a crash and at the end, and one-line errors."""
+"""`up` and `down`: one run at a time, cleanup after a crash and at the end, one-line errors."""
 
 import json
 import os

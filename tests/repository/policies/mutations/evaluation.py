@@ -1,8 +1,5 @@
-"""Evaluates the rules on a changed stack, with only those evaluations that read the changed
-property.
-
-The evaluation of a rule on a resource depends only on the properties that it reads. These are
-recorded once, without changes.
+"""Evaluates the rules on a changed stack: only evaluations that read the changed property. What
+each evaluation reads is recorded once, without changes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,9 +24,7 @@ ALL = "*"
 
 
 class RecordedMapping(dict[str, Any]):
-    """Properties of a resource by name that record each access. reads: receives the name, or ALL
-    for any other access.
-    """
+    """Properties of a resource. reads: receives the name of each access, or ALL."""
 
     def __init__(self, values: Mapping[str, Any], urn: str, reads: set[Read]) -> None:
         super().__init__(values)
@@ -85,9 +80,7 @@ class RecordedStack(Stack):
 
 
 class Evaluator:
-    """The findings of all rules that are enabled in an environment, before and after a change of
-    one resource.
-    """
+    """The findings of the rules of an environment, before and after a change of one resource."""
 
     def __init__(self, resources: Iterable[Resource], environment: str = "prod") -> None:
         self._environment = environment
@@ -119,8 +112,8 @@ class Evaluator:
     def new_findings(
         self, resource: Resource, changed: Resource | None, name: str = ""
     ) -> Iterator[Finding]:
-        """The findings that a change adds. changed: None if the resource is removed. name: the
-        property, if only one changes.
+        """The findings that a change adds. changed: None for removal. name: the only changed
+        property.
         """
         affected: Iterable[Evaluation] = self._of_resource.get(
             resource.urn if changed else resource.type, ()

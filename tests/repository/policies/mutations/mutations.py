@@ -1,8 +1,5 @@
-"""Mutations: weakened variants of the properties of a resource, for measuring which weakenings the
-    rules notice.
-
-A mutation changes one place. JSON text, such as an IAM policy or container definitions, is changed
-inside the document.
+"""Mutations: weakened variants of a resource, changed in one place, also inside JSON text such as
+IAM policies and container definitions.
 """
 
 import json
@@ -115,9 +112,7 @@ def _places(
 
 
 def _description(statement: dict[str, Any]) -> str:
-    """The effect and the kind of principal of a statement, and "if" for a condition, such as
-    "Allow-AWS-if".
-    """
+    """Effect and kind of principal of a statement, and "if" for a condition: "Allow-AWS-if"."""
     principal = statement.get("Principal")
     kinds = ["everyone"] if principal in ("*", {"AWS": "*"}) else sorted(principal or ())
     return "-".join((statement["Effect"], *kinds, *(["if"] if "Condition" in statement else [])))

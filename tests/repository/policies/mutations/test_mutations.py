@@ -1,6 +1,4 @@
-"""Each weakening of a property of the project's own stacks is a finding, or is listed with the
-reason in unnoticed.toml.
-"""
+"""Each weakening of the project's own stacks is a finding, or has a reason in unnoticed.toml."""
 
 import tomllib
 from collections import Counter
@@ -85,9 +83,7 @@ def evaluator() -> Evaluator:
 
 
 def variants(resource: Resource) -> Iterator[tuple[str, str, Resource | None]]:
-    """The place, kind and result of each mutation of a resource. None: the resource is removed from
-    the program.
-    """
+    """Place, kind and result of each mutation of a resource. None: the resource is removed."""
     yield RESOURCE, "removed", None
     if resource.protect:
         yield RESOURCE, "unprotected", replace(resource, protect=False)
@@ -129,9 +125,7 @@ def class_of(resource: Resource) -> str:
 
 
 def unlisted(keys: frozenset[Key]) -> Iterator[Key]:
-    """The mutations without a reason. An empty value is equivalent to an absent one, so the reason
-    for the removal applies.
-    """
+    """The mutations without a reason. An empty value has the reason of an absent one."""
     for key in sorted(keys):
         is_empty = key.kind == "emptied" and replace(key, kind="removed") in keys
         if not is_empty and not any(group.matching(key) for group in GROUPS):
