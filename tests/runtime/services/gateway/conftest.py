@@ -64,6 +64,14 @@ class Key:
     id: str
     token: str
 
+    @property
+    def header(self) -> str:
+        return f"X-API-Key: {self.token}"
+
+    @property
+    def bearer(self) -> str:
+        return f"Authorization: Bearer {self.token}"
+
 
 @dataclass
 class Gateway:
@@ -74,6 +82,8 @@ class Gateway:
     pool: asyncpg.Pool
     log: Path
     pepper: Pepper = field(default_factory=lambda: Pepper({1: PEPPER}, 1))
+    #: The process of a gateway that the fixture `another` has started.
+    child: child_processes.Child | None = None
 
     async def request(
         self,
@@ -168,11 +178,20 @@ class Gateway:
         reply = await self.put_core(agent, name, {"url": url, **members})
         return agent, reply
 
+    @asynccontextmanager
+    async def core(self, url: str, name: str = "docs", **settings: Any) -> AsyncIterator[Key]:
+        """Registers a Core with these settings; yields a key with scope cores:read."""
+        _, reply = await self.register(url, name, settings=settings)
+        assert reply.status == 200, reply.body
+        try:
+            yield await self.create_key()
+        finally:
+            # The next test registers with another key, which cannot take a name with a live lease.
+            await self.pool.execute("UPDATE core SET draining = true WHERE name = $1", name)
+
     async def put_core(self, key: Key, name: str, members: dict[str, Any]) -> Reply:
         body = json.dumps(members).encode()
-        return await self.request(
-            "PUT", f"/v1/cores/{name}", f"Authorization: Bearer {key.token}", body=body
-        )
+        return await self.request("PUT", f"/v1/cores/{name}", key.bearer, body=body)
 
     def lines(self) -> list[dict[str, Any]]:
         return log_lines(self.log)
@@ -322,13 +341,19 @@ class Core:
         await writer.drain()
 
 
+@asynccontextmanager
+async def serving(handle: Any) -> AsyncIterator[int]:
+    """Calls `handle` with each connection to a free port. Yields the port."""
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+
+
 @pytest.fixture
 async def core() -> AsyncIterator[Core]:
     recorder = Core()
-    server = await asyncio.start_server(recorder.serve, "127.0.0.1", 0)
-    recorder.port = server.sockets[0].getsockname()[1]
-    yield recorder
-    server.close()
+    async with serving(recorder.serve) as recorder.port:
+        yield recorder
 
 
 @pytest.fixture
@@ -472,6 +497,19 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield begin
     for child in started:
         child.stop()
+
+
+@pytest.fixture
+def another(
+    gateway: Gateway, start: Start, database: Any, redis_url: str
+) -> Callable[..., Gateway]:
+    """Starts another gateway on the same database and Redis: `another(NAME=value)`."""
+
+    def begin(**more: str) -> Gateway:
+        child, port, log = start(database.app_url, more.pop("redis_url", redis_url), **more)
+        return replace(gateway, port=port, pid=child.pid, log=log, child=child)
+
+    return begin
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ class Clients:
 
     def requests(self) -> Iterator[bytes]:
         body = json.dumps({"token": self.key.token}).encode()
-        credential = f"X-API-Key: {self.key.token}\r\n\r\n"
+        credential = f"{self.key.header}\r\n\r\n"
         post = (
             f"POST /v1/keys/verify HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: "
             f"{len(body)}\r\n\r\n"
@@ -227,9 +227,7 @@ async def test_rolling_restart_fails_no_request(
     for port in gateways.ports:  # every gateway has received the registration of the Core
         async with asyncio.timeout(30):
             while (
-                await gateway.on_port(port).request(
-                    "GET", "/cores/restarted/a", f"X-API-Key: {key.token}"
-                )
+                await gateway.on_port(port).request("GET", "/cores/restarted/a", key.header)
             ).status != 200:
                 pass
     statuses = []

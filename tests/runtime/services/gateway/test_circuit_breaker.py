@@ -94,9 +94,7 @@ async def registered(gateway: Gateway, url: str) -> tuple[Key, Key]:
 async def get(
     gateway: Gateway, key: Key, path: str = "x", method: str = "GET", body: bytes | None = None
 ) -> Reply:
-    return await gateway.request(
-        method, f"/cores/docs/{path}", f"X-API-Key: {key.token}", body=body
-    )
+    return await gateway.request(method, f"/cores/docs/{path}", key.header, body=body)
 
 
 async def codes(gateway: Gateway, key: Key, times: int, path: str = "x") -> list[tuple[int, str]]:

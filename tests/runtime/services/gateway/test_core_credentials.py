@@ -102,7 +102,7 @@ class Client:
     key: Key
 
     async def get(self, *headers: str, path: str = "x", method: str = "GET") -> Reply:
-        own = f"X-API-Key: {self.key.token}"
+        own = self.key.header
         return await self.gateway.request(method, f"/cores/{self.core}/{path}", own, *headers)
 
     async def get_until(self, status: int, core: Core | None = None, value: str = "") -> Reply:
@@ -121,12 +121,8 @@ async def registered(
     gateway: Gateway, core: str, url: str, **settings: Any
 ) -> AsyncIterator[Client]:
     declared = {"credential_header": "Authorization", **settings}
-    _, reply = await gateway.register(url, core, settings=declared)
-    assert reply.status == 200, reply.body
-    try:
-        yield Client(gateway, core, await gateway.create_key())
-    finally:
-        await gateway.pool.execute("UPDATE core SET draining = true")
+    async with gateway.core(url, core, **declared) as key:
+        yield Client(gateway, core, key)
 
 
 async def test_credential_replaces_the_header_of_the_client(
@@ -179,7 +175,7 @@ async def test_websocket_and_health_check_have_the_credential(
         handshake = (
             *("GET /cores/live/socket HTTP/1.1", "Host: g", "Connection: Upgrade"),
             *("Upgrade: websocket", "Sec-WebSocket-Version: 13"),
-            *("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", f"X-API-Key: {client.key.token}"),
+            *("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", client.key.header),
         )
         await gateway.send("\r\n".join((*handshake, "", "")).encode())
         (received,) = [
@@ -254,10 +250,9 @@ async def test_last_credential_is_used_while_secrets_manager_is_unavailable(
 
 
 async def test_credential_requires_the_setting_of_the_gateway(
-    start: Any, gateway: Gateway, core: Core, database: Any, redis_url: str
+    another: Any, gateway: Gateway, core: Core
 ) -> None:
     async with registered(gateway, "docs", core.url) as client:
-        _, port, _ = start(database.app_url, redis_url)
-        other = Client(gateway.on_port(port), "docs", client.key)
+        other = Client(another(), "docs", client.key)
         assert (await other.get()).status == 503
     assert core.requests == []

@@ -11,7 +11,6 @@ from tests.runtime.services.gateway.conftest import Core, Gateway, Reply
 from tests.runtime.services.gateway.test_transparent_proxy import (
     Application,
     core,
-    declared,
     key,
 )
 from tools.attack.corpora import AMBIGUOUS_PATHS
@@ -24,7 +23,7 @@ HOST = "docs.cores.test"
 
 
 async def get(gateway: Gateway, key: Any, path: str, *headers: str, host: str = HOST) -> Reply:
-    return await gateway.request("GET", path, f"X-API-Key: {key.token}", *headers, host=host)
+    return await gateway.request("GET", path, key.header, *headers, host=host)
 
 
 def without_ids(reply: Reply) -> tuple[int, dict[str, Any]]:
@@ -70,7 +69,7 @@ async def test_no_endpoint_of_the_gateway_has_the_host_of_a_core(
     body = b'{"token": "%b"}' % key.token.encode()
     denied = await gateway.request(method, path, body=body, host=HOST)
     assert (denied.status, core.requests) == (401, [])
-    sent = await gateway.request(method, path, f"X-API-Key: {key.token}", body=body, host=HOST)
+    sent = await gateway.request(method, path, key.header, body=body, host=HOST)
     assert (sent.status, core.last[0]) == (200, f"{method} {path} HTTP/1.1")
 
 
@@ -114,10 +113,9 @@ async def test_target_with_another_host_is_rejected(
 
 
 async def test_host_of_a_core_has_no_endpoint_without_the_proxy(
-    gateway: Gateway, key: Any, start: Any, database: Any, redis_url: str
+    gateway: Gateway, key: Any, another: Any
 ) -> None:
-    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_FEATURES="proxy=off")
-    other = gateway.on_port(port)
+    other = another(GATEHOUSE_FEATURES="proxy=off")
     for path in ("/v1/keys/verify", "/healthz", "/x"):
         assert (await get(other, key, path)).status == 404
     assert (await get(other, key, "/v1/keys/verify", host="gateway.test")).status == 200
@@ -126,8 +124,7 @@ async def test_host_of_a_core_has_no_endpoint_without_the_proxy(
 async def test_pages_of_another_core_cannot_use_a_password(
     gateway: Gateway, core: Application
 ) -> None:
-    async with declared(gateway, core, basic_auth=True):
-        key = await gateway.create_key()
+    async with gateway.core(core.url, basic_auth=True) as key:
         login = _basic(key.token)
         for origin, status in ((f"http://{HOST}", 200), ("http://other.cores.test", 403)):
             reply = await gateway.request(
@@ -145,12 +142,12 @@ async def registered(
     gateway: Gateway, core: Core, path: str, **settings: Any
 ) -> AsyncIterator[Any]:
     """Registers docs below a path; yields a key."""
-    _, reply = await gateway.register(f"{core.url}{path}", settings=settings)
-    assert (reply.status, reply.json["url"]) == (200, f"{core.url}{path.rstrip('/')}")
-    try:
-        yield await gateway.create_key()
-    finally:
-        await gateway.pool.execute("UPDATE core SET draining = true")
+    async with gateway.core(f"{core.url}{path}", **settings) as key:
+        url = await gateway.pool.fetchval(
+            "SELECT url FROM core WHERE name = 'docs' AND NOT draining"
+        )
+        assert url == f"{core.url}{path.rstrip('/')}"
+        yield key
 
 
 @pytest.mark.parametrize(
@@ -203,12 +200,12 @@ async def test_no_request_leaves_the_path_of_the_url(gateway: Gateway, core: Cor
             *("/cores/docs/../x", "/cores/docs/%2e%2e/x", "/cores/docs/..%2fx", "/cores/docs-2/x"),
         ):
             reply = await gateway.request(
-                "MOVE", "/cores/docs/a", f"X-API-Key: {key.token}", f"Destination: {destination}"
+                "MOVE", "/cores/docs/a", key.header, f"Destination: {destination}"
             )
             assert reply.status == 400
         assert all(line.split()[1].startswith("/app/v2/") for line, _, _ in core.requests)
         header = "Destination: http://docs.cores.test/b"
-        await gateway.request("COPY", "/a", f"X-API-Key: {key.token}", header, host=HOST)
+        await gateway.request("COPY", "/a", key.header, header, host=HOST)
         assert core.last[1]["destination"] == "/app/v2/b"
         await get(gateway, key, "/cores/docs/x", "Destination: Berlin", host="gateway.test")
         assert core.last[1]["destination"] == "Berlin"
@@ -230,6 +227,6 @@ async def test_core_receives_the_host_of_the_client(gateway: Gateway, core: Any,
 async def test_target_without_a_path_is_rejected(gateway: Gateway, core: Core) -> None:
     async with registered(gateway, core, "/app/v2") as key:
         for target in ("*", f"http://{HOST}", f"http://{HOST}?a"):
-            reply = await gateway.request("OPTIONS", target, f"X-API-Key: {key.token}", host=HOST)
+            reply = await gateway.request("OPTIONS", target, key.header, host=HOST)
             assert reply.status == 400
     assert core.requests == []

@@ -8,8 +8,7 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,24 +23,12 @@ from tests.runtime.core_records import changed_settings
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply
 from tests.runtime.services.gateway.test_key_lifecycle import add_credits, remaining_credits
 
-BASIC = {"basic_auth": True}
-FORWARD = {"forward_authorization": True}
+BASIC: dict[str, Any] = {"basic_auth": True}
+FORWARD: dict[str, Any] = {"forward_authorization": True}
 
 
 def basic(password: str, user: str = "anyone") -> str:
     return "Authorization: Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
-@asynccontextmanager
-async def declared(gateway: Gateway, url: str, **settings: Any) -> AsyncIterator[Key]:
-    """Registers docs with these settings; yields a key with scope cores:read."""
-    _, reply = await gateway.register(url, settings=settings)
-    assert reply.status == 200, reply.body
-    try:
-        yield await gateway.create_key()
-    finally:
-        # The next test registers with another key, which could not take a name with a live lease.
-        await gateway.pool.execute("UPDATE core SET draining = true")
 
 
 async def get(
@@ -55,7 +42,7 @@ async def get(
 
 @pytest.mark.requirement("CG-04")
 async def test_key_is_the_password_of_basic_authentication(gateway: Gateway, core: Core) -> None:
-    async with declared(gateway, core.url, **BASIC) as key:
+    async with gateway.core(core.url, **BASIC) as key:
         for header in (basic(key.token), basic(key.token, user="")):
             assert (await get(gateway, header)).status == 200
         for header in (basic("wrong"), basic("", user=key.token), "Authorization: Basic %%%"):
@@ -72,7 +59,7 @@ async def test_key_is_the_password_of_basic_authentication(gateway: Gateway, cor
 
 
 async def test_basic_authentication_is_off_by_default(gateway: Gateway, core: Core) -> None:
-    async with declared(gateway, core.url) as key:
+    async with gateway.core(core.url) as key:
         reply = await get(gateway, basic(key.token))
         assert reply.status == 401
         assert not any(value.startswith("Basic") for value in reply.all("www-authenticate"))
@@ -100,9 +87,7 @@ OWN: tuple[tuple[str, ...], ...] = (
 
 @pytest.mark.requirement("CG-06")
 async def test_cross_site_request_with_a_password_is_denied(gateway: Gateway, core: Core) -> None:
-    async with declared(
-        gateway, core.url, **BASIC, cors_origins=["https://listed.test", "*"]
-    ) as key:
+    async with gateway.core(core.url, **BASIC, cors_origins=["https://listed.test", "*"]) as key:
         for headers in CROSS_SITE:
             for unsafe in ({"method": "POST", "body": b""}, {"method": "PUT"}, {"method": "MOVE"}):
                 reply = await get(gateway, basic(key.token), *headers, **unsafe)
@@ -114,19 +99,19 @@ async def test_cross_site_request_with_a_password_is_denied(gateway: Gateway, co
             assert (await get(gateway, basic(key.token), *headers, method="POST")).status == 200
         for headers in CROSS_SITE:
             assert (await get(gateway, basic(key.token), *headers)).status == 200
-            bearer = f"Authorization: Bearer {key.token}"
+            bearer = key.bearer
             assert (await get(gateway, bearer, *headers, method="POST")).status == 200
 
 
 async def test_core_names_the_header_of_the_key(gateway: Gateway, core: Core) -> None:
-    async with declared(gateway, core.url, key_header="Private-Token") as key:
+    async with gateway.core(core.url, key_header="Private-Token") as key:
         assert (await get(gateway, f"private-token: {key.token}")).status == 200
-        assert (await get(gateway, f"Authorization: Bearer {key.token}")).status == 200
-        reply = await get(gateway, f"X-API-Key: {key.token}")
+        assert (await get(gateway, key.bearer)).status == 200
+        reply = await get(gateway, key.header)
         assert reply.status == 401
         assert "Private-Token" in reply.json["detail"]
-        others = (f"X-API-Key: {key.token}", f"X-Copy: key={key.token}", "X-Kept: yes")
-        assert (await get(gateway, f"Authorization: Bearer {key.token}", *others)).status == 200
+        others = (key.header, f"X-Copy: key={key.token}", "X-Kept: yes")
+        assert (await get(gateway, key.bearer, *others)).status == 200
         assert core.last[1]["x-kept"] == "yes"
         copies = (f"Private-Token: {key.token}", f"Sec-WebSocket-Protocol: chat, {key.token}")
         assert (
@@ -141,8 +126,8 @@ async def test_core_names_the_header_of_the_key(gateway: Gateway, core: Core) ->
 async def test_core_receives_the_authorization_of_its_application(
     gateway: Gateway, core: Core
 ) -> None:
-    async with declared(gateway, core.url, **FORWARD) as key:
-        header = f"X-API-Key: {key.token}"
+    async with gateway.core(core.url, **FORWARD) as key:
+        header = key.header
         own = ("Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2ln", "Basic dTpw")
         for value in own:
             assert (await get(gateway, header, f"Authorization: {value}")).status == 200
@@ -155,14 +140,14 @@ async def test_core_receives_the_authorization_of_its_application(
         )
         other = await gateway.create_key()
         unpadded = [basic(other.token, user).rstrip("=") for user in ("u", "us", "use")]
-        for text in (f"Authorization: Bearer {key.token}", basic(key.token), *unpadded):
+        for text in (key.bearer, basic(key.token), *unpadded):
             assert (await get(gateway, header, text)).status == 200
             assert "authorization" not in core.last[1]
         forged = "Gatehouse-Core-Secret: forged"
         assert (await get(gateway, header, forged)).status == 200
         assert "forged" not in str(core.requests[-1])
         count = len(core.requests)
-        assert (await get(gateway, f"Authorization: Bearer {key.token}")).status == 401
+        assert (await get(gateway, key.bearer)).status == 401
         assert len(core.requests) == count
 
 
@@ -170,14 +155,14 @@ async def test_core_receives_the_authorization_of_its_application(
 
 
 async def test_larger_body_is_413(gateway: Gateway, core: Core) -> None:
-    async with declared(gateway, core.url, body_max_bytes=70_000) as key:
-        header = f"Authorization: Bearer {key.token}"
+    async with gateway.core(core.url, body_max_bytes=70_000) as key:
+        header = key.bearer
         for size, status in ((10, 200), (70_000, 200), (70_001, 413)):
             assert (await get(gateway, header, method="PUT", body=bytes(size))).status == status
         key = await gateway.create_key(has_credits=True)
         await add_credits(gateway, key, 10)
         for size, status in ((60_000, 200), (80_000, 413)):
-            head = f"PUT /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n"
+            head = f"PUT /cores/docs/x HTTP/1.1\r\nHost: g\r\n{key.header}\r\n"
             head += "Connection: close\r\n"
             chunk = f"Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n".encode() + bytes(size)
             reply = await gateway.send(head.encode() + chunk + b"\r\n0\r\n\r\n")
@@ -188,13 +173,13 @@ async def test_larger_body_is_413(gateway: Gateway, core: Core) -> None:
 
 @pytest.mark.requirement("CG-11")
 async def test_core_declares_its_response_timeout(gateway: Gateway, core: Core) -> None:
-    async with declared(gateway, core.url, response_timeout_s=1) as key:
-        reply = await get(gateway, f"Authorization: Bearer {key.token}", path="silent")
+    async with gateway.core(core.url, response_timeout_s=1) as key:
+        reply = await get(gateway, key.bearer, path="silent")
         assert (reply.status, reply.json["code"]) == (504, "core_timeout")
 
 
 async def test_errors_in_the_format_of_openai(gateway: Gateway, core: Core) -> None:
-    async with declared(gateway, core.url, error_format="openai") as key:
+    async with gateway.core(core.url, error_format="openai") as key:
         reply = await get(gateway, "Authorization: Bearer wrong")
         error = reply.json["error"]
         assert (reply.status, reply.header("content-type")) == (401, "application/json")
@@ -204,14 +189,14 @@ async def test_errors_in_the_format_of_openai(gateway: Gateway, core: Core) -> N
             None,
         )
         assert error["message"]
-        reply = await get(gateway, f"Authorization: Bearer {key.token}", path="drop")
+        reply = await get(gateway, key.bearer, path="drop")
         assert (reply.status, reply.json["error"]["type"]) == (502, "server_error")
 
 
 @pytest.mark.requirement("CG-03")
 async def test_every_setting_is_stored_and_read(gateway: Gateway, core: Core) -> None:
     settings = changed_settings()
-    async with declared(gateway, core.url, **settings):
+    async with gateway.core(core.url, **settings):
         row = await gateway.pool.fetchrow(
             f"SELECT {COLUMNS} FROM core WHERE name = 'docs' AND NOT draining"  # noqa: S608
         )
@@ -312,7 +297,7 @@ async def test_git_clones_with_a_key_in_the_url(
     await run("git", *author, "commit", "-qm", "first", cwd=work)
     await run("git", "clone", "-q", "--bare", str(work), str(bare), cwd=tmp_path)
     await run("git", "update-server-info", cwd=bare)
-    async with declared(gateway, serve_files(bare.parent), **BASIC) as key:
+    async with gateway.core(serve_files(bare.parent), **BASIC) as key:
         url = address(gateway, key, "repo.git")
         await run("git", "clone", "-q", url, "copy", cwd=tmp_path)
     assert (tmp_path / "copy" / "file.txt").read_text() == "hello\n"
@@ -331,7 +316,7 @@ async def test_pip_downloads_with_a_key_in_the_url(
         archive.writestr("sample-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         archive.writestr("sample-1.0.dist-info/RECORD", "")
     (folder / "index.html").write_text(f'<a href="{wheel}">{wheel}</a>')
-    async with declared(gateway, serve_files(tmp_path / "site"), **BASIC) as key:
+    async with gateway.core(serve_files(tmp_path / "site"), **BASIC) as key:
         index = address(gateway, key, "simple/")
         options = ("--no-deps", "--no-cache-dir", "--disable-pip-version-check", "-i", index)
         await run(sys.executable, "-m", "pip", "download", *options, "sample", cwd=tmp_path)
@@ -339,6 +324,6 @@ async def test_pip_downloads_with_a_key_in_the_url(
 
 
 async def test_httpx_sends_the_key_of_a_url(gateway: Gateway, core: Core) -> None:
-    async with declared(gateway, core.url, **BASIC) as key, httpx.AsyncClient() as client:
+    async with gateway.core(core.url, **BASIC) as key, httpx.AsyncClient() as client:
         reply = await client.get(address(gateway, key, "x"), timeout=60)
     assert (reply.status_code, reply.text) == (200, "hello")

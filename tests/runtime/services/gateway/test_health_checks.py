@@ -12,7 +12,7 @@ import pytest
 from gatehouse.features.cores.repository import HealthCheckRepository
 from gatehouse.platform.db.pool import Pool
 
-from tests.runtime.services.gateway.conftest import Gateway, Key, running_gateway
+from tests.runtime.services.gateway.conftest import Gateway, Key, running_gateway, serving
 
 pytestmark = pytest.mark.requirement("CG-11")
 
@@ -78,9 +78,7 @@ class Setup:
         before = self.first.requests, self.second.requests
         for _ in range(number):
             assert (
-                await self.gateway.request(
-                    "GET", f"/cores/{self.name}/x", f"X-API-Key: {self.key.token}"
-                )
+                await self.gateway.request("GET", f"/cores/{self.name}/x", self.key.header)
             ).status == 200
         return self.first.requests - before[0], self.second.requests - before[1]
 
@@ -104,10 +102,7 @@ async def setup(gateway: Gateway) -> AsyncIterator[Setup]:
     agent = await gateway.create_key(scopes=["cores:register"])
     async with AsyncExitStack() as stack:
         for number, core in enumerate(cores):
-            server = await stack.enter_async_context(
-                await asyncio.start_server(core.serve, "127.0.0.1", 0)
-            )
-            core.port = server.sockets[0].getsockname()[1]
+            core.port = await stack.enter_async_context(serving(core.serve))
             members = {
                 "url": f"http://127.0.0.1:{core.port}",
                 "instance_id": str(number),

@@ -114,7 +114,7 @@ async def test_curl_form_content_type_is_accepted(gateway: Any, header: tuple[st
 )
 async def test_query_parameters_are_validated(gateway: Any, query: str, location: str) -> None:
     key = await gateway.create_key()
-    reply = await gateway.request("GET", f"{VERIFY}?{query}", f"X-API-Key: {key.token}")
+    reply = await gateway.request("GET", f"{VERIFY}?{query}", key.header)
     assert _errors(reply)[0] == location
 
 

@@ -1,6 +1,5 @@
 """Several instances of a Core: ownership, selection, retries and circuit breakers."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -9,7 +8,14 @@ from typing import Any
 import pytest
 from gatehouse.core.cores import INSTANCES_MAX, NAMES_MAX, REGISTERED_MAX
 
-from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, running_gateway
+from tests.runtime.services.gateway.conftest import (
+    Core,
+    Gateway,
+    Key,
+    Reply,
+    running_gateway,
+    serving,
+)
 
 pytestmark = pytest.mark.requirement("CG-11")
 
@@ -34,10 +40,7 @@ async def start_core() -> AsyncIterator[StartCore]:
 
         async def begin() -> Core:
             started = Core()
-            server = await stack.enter_async_context(
-                await asyncio.start_server(started.serve, "127.0.0.1", 0)
-            )
-            started.port = server.sockets[0].getsockname()[1]
+            started.port = await stack.enter_async_context(serving(started.serve))
             return started
 
         yield begin
@@ -64,9 +67,7 @@ async def register(
 async def get(
     gateway: Gateway, key: Key, path: str = "x", method: str = "GET", body: bytes | None = None
 ) -> Reply:
-    return await gateway.request(
-        method, f"/cores/docs/{path}", f"X-API-Key: {key.token}", body=body
-    )
+    return await gateway.request(method, f"/cores/docs/{path}", key.header, body=body)
 
 
 async def live(gateway: Gateway) -> list[str]:
@@ -108,7 +109,7 @@ async def test_other_key_cannot_add_an_instance(
     assert reply.json["code"] == "conflict"
     assert await live(gateway) == ["a"]
     target = f"/v1/cores/docs?lease_id={lease['lease_id']}"
-    assert (await gateway.request("DELETE", target, f"X-API-Key: {other.token}")).status == 409
+    assert (await gateway.request("DELETE", target, other.header)).status == 409
     assert (await gateway.put_core(other, "docs", {"lease_id": lease["lease_id"]})).status == 409
 
 
@@ -243,17 +244,9 @@ async def test_ended_instances_are_removed_and_can_return(
     assert (await get(gateway, await gateway.create_key())).body == b"hello"
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "x", 200), ("DELETE", "x", 200), ("HEAD", "x", 200)]
-)
+@pytest.mark.parametrize("method", ["GET", "DELETE", "HEAD"])
 async def test_request_is_retried_on_another_instance(
-    gateway: Gateway,
-    agent: Key,
-    start_core: StartCore,
-    method: str,
-    path: str,
-    status: int,
-    closed_port: int,
+    gateway: Gateway, agent: Key, start_core: StartCore, method: str, closed_port: int
 ) -> None:
     """The first instance does not listen, so no request is sent to it."""
     core = await start_core()
@@ -261,7 +254,7 @@ async def test_request_is_retried_on_another_instance(
     await register(gateway, agent, core.url, "up")
     key = await gateway.create_key()
     for _ in range(20):
-        assert (await get(gateway, key, path, method)).status == status
+        assert (await get(gateway, key, method=method)).status == 200
     assert len(core.requests) == 20
 
 
@@ -289,7 +282,7 @@ async def test_drained_instance_receives_no_requests(
     lease = (await register(gateway, agent, first.url, "a")).json
     await register(gateway, agent, second.url, "b")
     target = f"/v1/cores/docs?lease_id={lease['lease_id']}"
-    assert (await gateway.request("DELETE", target, f"X-API-Key: {agent.token}")).status == 204
+    assert (await gateway.request("DELETE", target, agent.header)).status == 204
     key = await gateway.create_key()
     for _ in range(20):
         assert (await get(gateway, key)).status == 200

@@ -59,20 +59,18 @@ def test_port_in_use_is_named(gateway_process: Any, failed_start: Any) -> None:
     assert f"cannot listen on 127.0.0.1:{port} for the gateway service" in text
 
 
-async def test_sigterm_stops_cleanly_and_removes_worker_row(
-    gateway: Any, start: Any, database: Any, redis_url: str
-) -> None:
+async def test_sigterm_stops_cleanly_and_removes_worker_row(gateway: Any, another: Any) -> None:
     before = await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker")
-    child, port, log = start(database.app_url, redis_url)
+    client = another()
     assert await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker") == before + 1
     # An idle connection must not delay the shutdown.
-    _, writer = await asyncio.open_connection("127.0.0.1", port)
-    child.process.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(child.process.wait, 30) == 0
+    _, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    client.child.process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(client.child.process.wait, 30) == 0
     writer.close()
     assert await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker") == before
-    assert '"event":"stopped"' in log.read_text()
-    assert "Traceback" not in log.read_text()
+    assert '"event":"stopped"' in client.log.read_text()
+    assert "Traceback" not in client.log.read_text()
 
 
 @pytest.mark.bound("http.server:_CLOSE_S")
@@ -105,23 +103,22 @@ def worker_processes(pid: int) -> list[psutil.Process]:
 @pytest.mark.requirement("TR-12")
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_killed_worker_is_replaced_and_counted(
-    gateway: Any, start: Any, database: Any, redis_url: str, workers: int
+    gateway: Any, another: Any, workers: int
 ) -> None:
-    child, port, log = start(database.app_url, redis_url, GATEHOUSE_WORKERS=str(workers))
-    client = gateway.on_port(port)
+    client = another(GATEHOUSE_WORKERS=str(workers))
     for restarts in (1, 2):
-        before = worker_processes(child.pid)
+        before = worker_processes(client.child.pid)
         before[0].kill()
         counted = 0.0
         while counted != restarts:
             # The connections of the killed worker are reset.
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 counted = await client.metric("gatehouse_worker_restarts")
-        assert len(worker_processes(child.pid)) == len(before) == workers
-    lines = [line for line in log_lines(log) if line["event"] == "worker restarted"]
+        assert len(worker_processes(client.child.pid)) == len(before) == workers
+    lines = [line for line in log_lines(client.log) if line["event"] == "worker restarted"]
     assert [(line["service"], line["signal"]) for line in lines] == [("gateway", 9)] * 2
-    child.process.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(child.process.wait, 30) == 0
+    client.child.process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(client.child.process.wait, 30) == 0
 
 
 @pytest.mark.bound("http.server:_RESTARTS_MAX")
@@ -141,11 +138,10 @@ def test_workers_that_are_killed_repeatedly_end_the_container(
 
 
 @pytest.mark.requirement("TR-09")
-async def test_killed_redis_fails_no_request(gateway: Any, start: Any, database: Any) -> None:
+async def test_killed_redis_fails_no_request(another: Any) -> None:
     with servers.redis() as url:
         pid = redis_pid(url)
-        _, port, _ = start(database.app_url, url)
-        client = gateway.on_port(port)
+        client = another(redis_url=url)
         key = await client.create_key()
         replies: list[Any] = []
 
@@ -171,14 +167,9 @@ async def test_killed_redis_fails_no_request(gateway: Any, start: Any, database:
     )
 
 
-async def test_without_redis_refuse_setting_is_unavailable(
-    gateway: Any, start: Any, database: Any, closed_port: int
-) -> None:
+async def test_without_redis_refuse_setting_is_unavailable(another: Any, closed_port: int) -> None:
     unavailable = f"redis://127.0.0.1:{closed_port}"
-    _, port, _ = start(
-        database.app_url, unavailable, until="/healthz", GATEHOUSE_LIMIT_ON_ERROR="deny"
-    )
-    client = gateway.on_port(port)
+    client = another(redis_url=unavailable, until="/healthz", GATEHOUSE_LIMIT_ON_ERROR="deny")
     key = await client.create_key()
     reply = await client.verify(key.token)
     assert (reply.status, reply.json["code"], reply.json["key_id"]) == (503, "UNAVAILABLE", key.id)
@@ -218,9 +209,9 @@ async def test_without_database_keys_are_denied_after_bound(
             "UNAVAILABLE",
             None,
         )
-        header = await client.request("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")
+        header = await client.request("GET", "/v1/keys/verify", key.header)
         assert (header.status, header.header("retry-after")) == (503, "1")
-        proxied = await client.request("GET", "/cores/docs/x", f"X-API-Key: {key.token}")
+        proxied = await client.request("GET", "/cores/docs/x", key.header)
         assert (proxied.status, proxied.json["code"]) == (503, "UNAVAILABLE")
         assert (await client.verify("nonsense")).json["code"] == "NOT_FOUND"
         ready = await client.request("GET", "/readyz")
@@ -230,11 +221,10 @@ async def test_without_database_keys_are_denied_after_bound(
 
 @pytest.mark.requirement("TR-13", "TR-14")
 async def test_workers_share_limits_metrics_and_log_level(
-    gateway: Any, start: Any, database: Any, redis_url: str
+    gateway: Any, another: Any, database: Any
 ) -> None:
     settings = {"GATEHOUSE_WORKERS": "2", "GATEHOUSE_LOG_LEVEL": "error"}
-    _, port, log = start(database.app_url, redis_url, **settings)
-    client = gateway.on_port(port)
+    client = another(**settings)
     key = await client.create_key(
         # Limits with a burst below 10 are exact.
         limits=[{"name": "requests", "quota": 9, "window_s": 3600, "burst": 9}]
@@ -253,11 +243,11 @@ async def test_workers_share_limits_metrics_and_log_level(
     database.sql(f"INSERT INTO log_level (level, until, set_by) VALUES ('info', {until}, 'test')")  # noqa: S608
     try:
         async with asyncio.timeout(30):
-            while len(_levels(log)) < 2:
+            while len(_levels(client.log)) < 2:
                 await asyncio.sleep(0.1)
     finally:
         database.sql("DELETE FROM log_level")
-    assert _levels(log) == ["info", "info"]
+    assert _levels(client.log) == ["info", "info"]
 
 
 def _levels(log: Path) -> list[str]:
@@ -265,12 +255,9 @@ def _levels(log: Path) -> list[str]:
 
 
 @pytest.mark.requirement("TR-02")
-async def test_disabled_features_are_not_served(
-    gateway: Any, start: Any, database: Any, redis_url: str
-) -> None:
+async def test_disabled_features_are_not_served(gateway: Any, another: Any) -> None:
     off = "proxy=off,header-verify=off,self-revocation=off"
-    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_FEATURES=off)
-    client = gateway.on_port(port)
+    client = another(GATEHOUSE_FEATURES=off)
     for method, path in (
         ("POST", "/v1/keys/revoke-self"),
         ("GET", "/cores/docs/a"),

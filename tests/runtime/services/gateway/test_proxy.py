@@ -23,9 +23,7 @@ async def key(gateway: Any, docs: Any) -> Any:
 async def get(
     gateway: Any, key: Any, path: str, *headers: str, method: str = "GET", body: bytes | None = None
 ) -> Any:
-    return await gateway.request(
-        method, path, f"Authorization: Bearer {key.token}", *headers, body=body
-    )
+    return await gateway.request(method, path, key.bearer, *headers, body=body)
 
 
 @pytest.mark.requirement("CG-04")
@@ -109,10 +107,7 @@ async def test_body_reaches_core_complete(
 
 
 async def test_chunked_body_is_streamed_to_core(gateway: Any, core: Any, key: Any) -> None:
-    head = (
-        f"POST /cores/docs/up HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: "
-        f"close\r\n"
-    )
+    head = f"POST /cores/docs/up HTTP/1.1\r\nHost: g\r\n{key.header}\r\nConnection: close\r\n"
     raw = (head + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n").encode()
     assert (await gateway.send(raw)).status == 200
     assert core.last[2] == b"abcdefg"
@@ -163,9 +158,7 @@ async def test_status_of_core_is_forwarded(gateway: Any, core: Any, key: Any, st
 
 async def test_slow_response_is_streamed(gateway: Any, core: Any, key: Any) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(
-        f"GET /cores/docs/slow HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode()
-    )
+    writer.write(f"GET /cores/docs/slow HTTP/1.1\r\nHost: g\r\n{key.header}\r\n\r\n".encode())
     async with asyncio.timeout(60):
         # The Core waits for `resume`, so a gateway that buffers would block.
         await reader.readuntil(b"first")
@@ -176,7 +169,7 @@ async def test_slow_response_is_streamed(gateway: Any, core: Any, key: Any) -> N
 
 async def test_http_1_0_client_receives_no_chunks(gateway: Any, core: Any, key: Any) -> None:
     core.resume.set()
-    head = f"GET /cores/docs/slow HTTP/1.0\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n"
+    head = f"GET /cores/docs/slow HTTP/1.0\r\nHost: g\r\n{key.header}\r\n\r\n"
     for _ in range(2):  # the second one is forwarded without a task
         reply = await gateway.send(head.encode())
         assert (reply.header("transfer-encoding"), reply.body) == (None, b"firstsecond")
@@ -187,9 +180,7 @@ async def test_client_disconnect_ends_core_request(
     gateway: Any, core: Any, key: Any, end: str
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(
-        f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n{end}".encode()
-    )
+    writer.write(f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\n{key.header}\r\n{end}".encode())
     async with asyncio.timeout(60):
         await reader.readuntil(b"first")
         writer.close()
@@ -201,9 +192,7 @@ async def test_client_disconnect_before_the_decision_ends_the_request(
 ) -> None:
     key = await gateway.create_key()  # is read from the database
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(
-        f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode()
-    )
+    writer.write(f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\n{key.header}\r\n\r\n".encode())
     writer.close()
     assert (await gateway.lines_with(key_id=key.id))[0]["status"] == 499
 
@@ -309,10 +298,10 @@ async def test_request_line_has_no_token_or_query(gateway: Any, core: Any, key: 
 @pytest.mark.bound("key_requests_max")
 @pytest.mark.requirement("CG-12")
 async def test_requests_in_progress_of_a_key_are_bounded(
-    gateway: Any, core: Any, key: Any, start: Any, database: Any, redis_url: str
+    gateway: Any, core: Any, key: Any, another: Any
 ) -> None:
-    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_KEY_REQUESTS_MAX="3")
-    client, other = gateway.on_port(port), await gateway.create_key()
+    client = another(GATEHOUSE_KEY_REQUESTS_MAX="3")
+    client, other = client, await gateway.create_key()
     pending = [asyncio.create_task(get(client, key, "/cores/docs/slow")) for _ in range(3)]
     async with asyncio.timeout(60):
         while len(core.requests) < 3:
@@ -351,11 +340,10 @@ async def test_bodies_of_requests_in_progress_do_not_count_in_memory(
 @pytest.mark.requirement("CG-11")
 @pytest.mark.bound("core_requests_max")
 async def test_request_is_rejected_if_the_core_has_too_many_in_progress(
-    gateway: Any, core: Any, key: Any, start: Any, database: Any, redis_url: str
+    gateway: Any, core: Any, key: Any, another: Any
 ) -> None:
     """The gateway sends one request at a time to a Core."""
-    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_CORE_REQUESTS_MAX="1")
-    client = gateway.on_port(port)
+    client = another(GATEHOUSE_CORE_REQUESTS_MAX="1")
     async with asyncio.timeout(60):
         first = asyncio.create_task(get(client, key, "/cores/docs/slow"))
         while not core.requests:

@@ -51,13 +51,9 @@ async def test_heartbeat_extends_lease_only(gateway: Any, core: Any, agent: Any)
 async def test_new_url_of_same_key_takes_over(gateway: Any, core: Any, agent: Any) -> None:
     reader = await gateway.create_key()
     await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})
-    assert (
-        await gateway.request("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")
-    ).status == 502
+    assert (await gateway.request("GET", "/cores/docs/x", reader.header)).status == 502
     await gateway.put_core(agent, "docs", {"url": core.url})
-    assert (
-        await gateway.request("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")
-    ).status == 200
+    assert (await gateway.request("GET", "/cores/docs/x", reader.header)).status == 200
 
 
 async def test_renewal_may_change_url(gateway: Any, core: Any, agent: Any) -> None:
@@ -147,9 +143,7 @@ async def test_registrations_are_audited(
     gateway: Any, core: Any, agent: Any, database: Any
 ) -> None:
     lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
-    await gateway.request(
-        "DELETE", f"/v1/cores/docs?lease_id={lease['lease_id']}", f"X-API-Key: {agent.token}"
-    )
+    await gateway.request("DELETE", f"/v1/cores/docs?lease_id={lease['lease_id']}", agent.header)
     pool = Pool(database.app, application="test", size_max=1)
     trail = AuditRepository(pool)
     events, _ = await trail.page(before=None, size=2, only=SearchAudit(target_id="docs"))

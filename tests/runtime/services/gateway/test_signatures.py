@@ -47,7 +47,7 @@ async def send(
     return await gateway.request(
         method,
         parts.pop("target", FILE),
-        f"Authorization: Bearer {key.token}",
+        key.bearer,
         *lines(headers),
         **parts,
     )
@@ -112,7 +112,7 @@ async def test_chunked_body_can_be_signed(gateway: Any, docs: Any, core: Any) ->
     head = [
         f"POST {FILE} HTTP/1.1",
         "Host: gateway.test",
-        f"Authorization: Bearer {key.token}",
+        key.bearer,
         *lines(signed),
     ]
     head += ["Transfer-Encoding: chunked", "Connection: close", "", ""]
@@ -142,12 +142,11 @@ async def test_signature_for_core_is_ignored(gateway: Any, docs: Any, core: Any)
 
 @pytest.mark.requirement("TR-10")
 async def test_without_redis_signature_is_unavailable(
-    database: Any, start: Any, gateway: Any, docs: Any
+    database: Any, another: Any, gateway: Any, docs: Any
 ) -> None:
     """Fails closed, because a nonce cannot be checked. Other keys are not affected."""
-    _, port, _ = start(database.app_url, "redis://127.0.0.1:1")
+    other = another(redis_url="redis://127.0.0.1:1")
     key, plain = await signing_key(gateway), await gateway.create_key()
-    other = gateway.on_port(port)
     assert (
         await send(other, key, sign("GET", ORIGIN + FILE, token=key.token, private_key=PRIVATE_KEY))
     ).status == 503
@@ -201,7 +200,7 @@ async def test_cost_zero_consumes_no_nonce(gateway: Any) -> None:
 async def test_verify_requires_described_request(gateway: Any) -> None:
     key = await signing_key(gateway)
     assert (await gateway.verify(key.token)).json["reason"] == "signature_missing"
-    header = await gateway.request("GET", "/v1/keys/verify", f"Authorization: Bearer {key.token}")
+    header = await gateway.request("GET", "/v1/keys/verify", key.bearer)
     assert header.status == 401
     assert header.header("accept-signature")
 

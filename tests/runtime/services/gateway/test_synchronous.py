@@ -16,6 +16,7 @@ from tests.runtime.services.gateway.conftest import (
     Key,
     gateway_pair,
     read_reply,
+    serving,
 )
 
 _SCRIPT = """
@@ -185,17 +186,15 @@ class Pair:
 async def running(
     database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Pair]:
-    core = ScriptedCore()
-    server = await asyncio.start_server(core.serve, "127.0.0.1", 0)
-    core.port = server.sockets[0].getsockname()[1]
+    core, folder = ScriptedCore(), tmp_path_factory.mktemp("pair")
     bounds = {"GATEHOUSE_KEY_REQUESTS_MAX": "3", "GATEHOUSE_CIRCUIT_BREAKER_FAILURES": "0"}
-    async with gateway_pair(
-        database, redis_url, tmp_path_factory.mktemp("pair"), _SCRIPT, **bounds
-    ) as gateways:
+    async with (
+        serving(core.serve) as core.port,
+        gateway_pair(database, redis_url, folder, _SCRIPT, **bounds) as gateways,
+    ):
         _, reply = await gateways[0].register(core.url, ttl_s=_LEASE_S)
         assert reply.status == 200, reply.body
         yield Pair(*gateways, core)
-    server.close()
 
 
 @pytest.fixture
@@ -204,9 +203,7 @@ async def pair(running: Pair) -> Pair:
     key = await running.synchronous.create_key()
     for gateway in (running.synchronous, running.application):
         async with asyncio.timeout(_PATIENCE_S):
-            while (
-                await gateway.request("GET", "/cores/docs/plain", f"X-API-Key: {key.token}")
-            ).status != 200:
+            while (await gateway.request("GET", "/cores/docs/plain", key.header)).status != 200:
                 await asyncio.sleep(0.005)
     running.core.reset()
     return running
@@ -222,9 +219,7 @@ async def key(pair: Pair) -> Key:
     before = pair.count()
     async with asyncio.timeout(_PATIENCE_S):
         while pair.count() == before:
-            reply = await pair.synchronous.request(
-                "GET", "/cores/docs/plain", f"X-API-Key: {key.token}"
-            )
+            reply = await pair.synchronous.request("GET", "/cores/docs/plain", key.header)
             assert reply.status == 200
     return key
 
@@ -272,7 +267,7 @@ def forwarded(
         f"{method} {target} HTTP/{version}",
         "Host: a",
         "Connection: close",
-        f"X-API-Key: {key.token}",
+        key.header,
         *headers,
         *framing,
     )
@@ -445,7 +440,7 @@ async def test_responses_to_a_key_with_an_unusual_name_are_equal(pair: Pair, lim
     requests = (
         post({"token": odd.token}),
         post({"token": odd.token, "cost": 1, "scopes": ["cores:read"], "core": "docs"}),
-        get(f"X-API-Key: {odd.token}"),
+        get(odd.header),
         get(f"Authorization: bearer  {odd.token} ", query="?scope=cores:read"),
     )
     before = pair.count()
@@ -459,7 +454,7 @@ async def test_requests_on_a_connection_are_answered_in_order(pair: Pair, key: K
     """Repeated, different and pipelined requests; the second one waits for the first response."""
     before = pair.count()
     reader, writer = await asyncio.open_connection("127.0.0.1", pair.synchronous.port)
-    keep = f"X-API-Key: {key.token}\r\nHost: a\r\n\r\n"
+    keep = f"{key.header}\r\nHost: a\r\n\r\n"
 
     async def bodies(*names: str) -> list[bytes]:
         writer.write(
@@ -490,7 +485,7 @@ async def test_requests_on_a_connection_are_answered_in_order(pair: Pair, key: K
 
 @pytest.mark.requirement("CG-04", "CG-12")
 async def test_client_that_disconnects_cancels_the_request(pair: Pair, key: Key) -> None:
-    connections, header = [], f"X-API-Key: {key.token}"
+    connections, header = [], key.header
     for number in range(3):  # as many as the key may have in progress
         _, writer = await asyncio.open_connection("127.0.0.1", pair.synchronous.port)
         writer.write(forwarded(key, "/cores/docs/silent"))

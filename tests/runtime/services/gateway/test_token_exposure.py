@@ -44,7 +44,7 @@ async def test_token_in_any_place_is_not_exposed(
     gateway: Any, docs: Any, database: Any, redis_url: str, collector: Collector
 ) -> None:
     key = await gateway.create_key(scopes=["cores:read", "cores:register"])
-    credential, cycle, replies = f"Authorization: Bearer {key.token}", tokens(), []
+    credential, cycle, replies = key.bearer, tokens(), []
     for endpoint in ENDPOINTS:
         for field in text_fields(endpoint):
             for text in (next(cycle)[1], f"https://{next(cycle)[1]}.test", f"x {next(cycle)[1]}"):

@@ -88,7 +88,7 @@ async def test_trace_context_of_the_client_is_continued(
     key = await gateway.create_key()
     for _ in range(3):
         trace_id, header = trace_context("01")
-        reply = await gateway.request("GET", target, header, f"Authorization: Bearer {key.token}")
+        reply = await gateway.request("GET", target, header, key.bearer)
         span = server_span(collector.wait(request_id_of(reply)))
         assert (span.trace_id, span.parent_id) == (trace_id, SPAN)
         (line,) = await gateway.lines_with(request_id=request_id_of(reply), event="request")
@@ -98,9 +98,7 @@ async def test_trace_context_of_the_client_is_continued(
 async def test_trace_id_of_the_load_balancer_is_used(gateway: Any, collector: Collector) -> None:
     key = await gateway.create_key()
     root = "X-Amzn-Trace-Id: Root=1-5759e988-bd862e3fe1be46a994272793"
-    reply = await gateway.request(
-        "GET", "/v1/keys/verify", root, f"Authorization: Bearer {key.token}"
-    )
+    reply = await gateway.request("GET", "/v1/keys/verify", root, key.bearer)
     span = server_span(collector.wait(request_id_of(reply)))
     assert (span.trace_id, span.parent_id) == ("5759e988bd862e3fe1be46a994272793", "")
 
@@ -111,9 +109,7 @@ async def test_request_that_the_client_does_not_sample_has_no_span(
     key = await gateway.create_key()
     trace_id, header = trace_context("00")
     for _ in range(3):
-        other = await gateway.request(
-            "GET", "/cores/docs/path", header, f"Authorization: Bearer {key.token}"
-        )
+        other = await gateway.request("GET", "/cores/docs/path", header, key.bearer)
         assert re.fullmatch(rf"00-{trace_id}-1[0-9a-f]{{15}}-00", core.last[1]["traceparent"])
     reply = await gateway.verify(key.token)
     collector.wait(request_id_of(reply))  # spans are exported in order
@@ -128,7 +124,7 @@ async def test_cores_receive_the_trace_context(
     gateway: Any, core: Any, docs: Any, collector: Collector, size: int
 ) -> None:
     key = await gateway.create_key()
-    headers = f"Authorization: Bearer {key.token}", "tracestate: a=1"
+    headers = key.bearer, "tracestate: a=1"
     for _ in range(3):
         reply = await gateway.request(
             "POST", "/cores/docs/path", *headers, body=b"x" * size if size else None
@@ -161,7 +157,7 @@ async def test_tracestate_of_the_client_is_forwarded(gateway: Any, core: Any, do
             "/cores/docs/path",
             header,
             "tracestate: a=1",
-            f"Authorization: Bearer {key.token}",
+            key.bearer,
         )
         assert core.last[1]["tracestate"] == "a=1"
         assert core.last[1]["traceparent"].startswith(f"00-{trace_id}-2")
@@ -171,7 +167,7 @@ async def test_span_of_a_failed_request_to_a_core_is_marked(
     gateway: Any, docs: Any, collector: Collector
 ) -> None:
     key = await gateway.create_key()
-    reply = await gateway.request("GET", "/cores/docs/drop", f"Authorization: Bearer {key.token}")
+    reply = await gateway.request("GET", "/cores/docs/drop", key.bearer)
     spans = collector.wait(request_id_of(reply), "GET")
     assert (reply.status, server_span(spans).failed) == (502, True)
     assert all(span.failed for span in spans if span.name == "GET")
@@ -186,10 +182,7 @@ async def test_problem_document_contains_the_trace_id(gateway: Any) -> None:
     assert json.loads(reply.body)["trace_id"] == line["trace_id"]
 
 
-async def test_last_spans_are_exported_when_the_gateway_stops(
-    start: Any, database: Any, redis_url: str
-) -> None:
+async def test_last_spans_are_exported_when_the_gateway_stops(another: Any) -> None:
     with running_collector() as collector:
-        child, *_ = start(database.app_url, redis_url, **trace_settings(collector))
-        assert child.stop() == 0
+        assert another(**trace_settings(collector)).child.stop() == 0
         assert "GET /readyz" in {span.name for span in collector.spans}

@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import boto3
@@ -13,7 +12,7 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from sandbox.ports import free_port
-from tests.runtime.services.gateway.conftest import Core, Gateway, Key
+from tests.runtime.services.gateway.conftest import Core, Gateway, Key, serving
 
 pytestmark = pytest.mark.requirement("CG-04")
 
@@ -53,10 +52,8 @@ class Application(Core):
 @pytest.fixture
 async def core() -> AsyncIterator[Application]:
     application = Application()
-    server = await asyncio.start_server(application.serve, "127.0.0.1", 0)
-    application.port = server.sockets[0].getsockname()[1]
-    yield application
-    server.close()
+    async with serving(application.serve) as application.port:
+        yield application
 
 
 @pytest.fixture
@@ -191,9 +188,9 @@ async def test_upgrade_other_than_websocket_is_ignored(
     """Requests with and without a body, to a Core and to the gateway, on one connection."""
     body = f'{{"token": "{key.token}"}}'
     requests = (
-        f"POST /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n{upgrade}"
+        f"POST /cores/docs/x HTTP/1.1\r\nHost: g\r\n{key.header}\r\n{upgrade}"
         f"Content-Length: {len(body)}\r\n\r\n{body}"
-        f"GET /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n{upgrade}\r\n"
+        f"GET /cores/docs/x HTTP/1.1\r\nHost: g\r\n{key.header}\r\n{upgrade}\r\n"
         f"POST /v1/keys/verify HTTP/1.1\r\nHost: g\r\n{upgrade}"
         f"Transfer-Encoding: chunked\r\n\r\n{len(body):x}\r\n{body}\r\n0\r\n\r\n"
         f"GET /healthz HTTP/1.1\r\nHost: g\r\n{_CLOSE}"
@@ -220,7 +217,7 @@ async def test_upgrade_other_than_websocket_is_ignored(
 async def test_curl_with_http2_receives_http_1_1(
     gateway: Gateway, core: Application, key: Key
 ) -> None:
-    url, header = f"http://127.0.0.1:{gateway.port}/cores/docs/x", f"X-API-Key: {key.token}"
+    url, header = f"http://127.0.0.1:{gateway.port}/cores/docs/x", key.header
     process = await asyncio.create_subprocess_exec(
         *("curl", "-sS", "--noproxy", "*", "--http2", "-d", "order", "-H", header),
         *("-w", " %{http_code} %{http_version}", url),
@@ -235,7 +232,7 @@ async def test_expectation_is_answered_by_the_gateway(
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(
-        f"PUT /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n"
+        f"PUT /cores/docs/x HTTP/1.1\r\nHost: g\r\n{key.header}\r\n"
         f"Expect: 100-continue\r\nContent-Length: 5\r\n{_CLOSE}".encode()
     )
     async with asyncio.timeout(60):
@@ -248,13 +245,13 @@ async def test_expectation_is_answered_by_the_gateway(
 
 
 async def test_names_of_removed_headers_are_logged(
-    gateway: Gateway, core: Application, key: Key, start: Any, database: Any, redis_url: str
+    gateway: Gateway, core: Application, key: Key, another: Any
 ) -> None:
-    _, port, log = start(database.app_url, redis_url, GATEHOUSE_LOG_LEVEL="debug")
-    reply = await gateway.on_port(port).request(
+    client = another(GATEHOUSE_LOG_LEVEL="debug")
+    reply = await client.request(
         "GET",
         "/cores/docs/x",
-        f"X-API-Key: {key.token}",
+        key.header,
         "X-Remote-User: secret-value",
         "X-Hop: 1",
         "Connection: X-Hop",
@@ -262,35 +259,23 @@ async def test_names_of_removed_headers_are_logged(
         f"{key.token}: 1",
     )
     assert reply.status == 200
-    other = Gateway(port, 0, gateway.pool, log)
-    (line,) = await other.lines_with(
+    (line,) = await client.lines_with(
         event="headers removed", request_id=reply.header("x-request-id")
     )
     assert (line["core"], line["level"]) == ("docs", "debug")
     assert {"x-remote-user", "x-hop", "x-api-key"} <= set(line["headers"])
     assert "x-kept" not in line["headers"]
-    text = log.read_text()
+    text = client.log.read_text()
     assert "secret-value" not in text
     assert key.token.lower() not in text.lower()
 
 
-@asynccontextmanager
-async def declared(gateway: Gateway, core: Application, **settings: Any) -> AsyncIterator[str]:
-    """Registers docs with these settings; yields the header with a key."""
-    _, reply = await gateway.register(core.url, settings=settings)
-    assert reply.status == 200, reply.body
-    try:
-        yield f"X-API-Key: {(await gateway.create_key()).token}"
-    finally:
-        await gateway.pool.execute("UPDATE core SET draining = true")
-
-
 async def test_core_keeps_its_prefix(gateway: Gateway, core: Application) -> None:
     core.prefix = "/cores/docs"
-    async with declared(gateway, core, strip_prefix=False) as key:
-        await gateway.request("GET", "/cores/docs", key)
+    async with gateway.core(core.url, strip_prefix=False) as key:
+        await gateway.request("GET", "/cores/docs", key.header)
         assert core.last[0] == "GET /cores/docs HTTP/1.1"
-        reply = await gateway.request("GET", "/cores/docs/login?a=b", key)
+        reply = await gateway.request("GET", "/cores/docs/login?a=b", key.header)
     line, headers, _ = core.last
     assert line == "GET /cores/docs/login?a=b HTTP/1.1"
     assert "x-forwarded-prefix" not in headers
@@ -301,9 +286,9 @@ async def test_core_keeps_its_prefix(gateway: Gateway, core: Application) -> Non
 async def test_core_selects_the_headers_that_it_does_not_receive(
     gateway: Gateway, core: Application
 ) -> None:
-    async with declared(gateway, core, remove_headers=["x-internal-*"]) as key:
+    async with gateway.core(core.url, remove_headers=["x-internal-*"]) as key:
         sent = ("X-Remote-User: a", "X_User: a", "X-Internal-User: a", "X-Forwarded-User: a")
-        await gateway.request("GET", "/cores/docs/x", key, *sent)
+        await gateway.request("GET", "/cores/docs/x", key.header, *sent)
     names = core.last[1].keys() & {"x-remote-user", "x_user", "x-internal-user", "x-forwarded-user"}
     assert names == {"x-remote-user", "x_user"}
 
@@ -311,11 +296,11 @@ async def test_core_selects_the_headers_that_it_does_not_receive(
 async def test_pages_of_declared_origins_use_a_core(gateway: Gateway, core: Application) -> None:
     page = "https://page.test"
     preflight = ("Access-Control-Request-Method: PUT", "Access-Control-Request-Headers: x-api-key")
-    async with declared(gateway, core, cors_origins=[page]) as key:
+    async with gateway.core(core.url, cors_origins=[page]) as key:
         replies = [
             await gateway.request(method, "/cores/docs/x", f"Origin: {origin}", *headers)
             for origin in (page, "https://other.test")
-            for method, headers in (("OPTIONS", preflight), ("GET", ()), ("GET", (key,)))
+            for method, headers in (("OPTIONS", preflight), ("GET", ()), ("GET", (key.header,)))
         ]
         assert [reply.status for reply in replies] == [204, 401, 200, 401, 401, 200]
         origins = [reply.header("access-control-allow-origin") for reply in replies]
@@ -327,12 +312,12 @@ async def test_pages_of_declared_origins_use_a_core(gateway: Gateway, core: Appl
             replies[0].header("access-control-allow-credentials"),
         ) == ("PUT", "x-api-key", "true")
     assert [line for line, _, _ in core.requests] == ["GET /x HTTP/1.1"] * 2
-    async with declared(gateway, core, cors_origins=["*"]) as key:
+    async with gateway.core(core.url, cors_origins=["*"]) as key:
         reply = await gateway.request("OPTIONS", "/cores/docs/x", f"Origin: {page}", *preflight)
         assert reply.header("access-control-allow-origin") == "*"
         assert reply.header("access-control-allow-credentials") is None
-    async with declared(gateway, core) as key:
+    async with gateway.core(core.url) as key:
         reply = await gateway.request("OPTIONS", "/cores/docs/x", f"Origin: {page}", *preflight)
         assert (reply.status, reply.header("access-control-allow-origin")) == (401, None)
-        reply = await gateway.request("GET", "/cores/docs/cors", f"Origin: {page}", key)
+        reply = await gateway.request("GET", "/cores/docs/cors", f"Origin: {page}", key.header)
         assert reply.header("access-control-allow-origin") == "https://own.test"

@@ -29,7 +29,7 @@ async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any
     key = await gateway.create_key(
         limits=[{"name": "requests", "quota": 4, "window_s": 3600, "burst": 4}]
     )
-    header = f"X-API-Key: {key.token}"
+    header = key.header
     await gateway.verify(key.token)
     await gateway.request("GET", "/v1/keys/verify?core=counted", header)
     await gateway.request("GET", "/cores/counted/x", header)
@@ -65,57 +65,48 @@ async def test_unknown_token_is_counted_without_key(gateway: Gateway) -> None:
 
 
 @pytest.mark.requirement("TR-13")
-async def test_stopped_gateway_loses_no_count(
-    gateway: Gateway, start: Any, database: Any, redis_url: str
-) -> None:
-    child, port, _ = start(database.app_url, redis_url)
-    client = gateway.on_port(port)
+async def test_stopped_gateway_loses_no_count(gateway: Gateway, another: Any) -> None:
+    client = another()
     key = await client.create_key()
     for _ in range(4):
         await asyncio.gather(*(client.verify(key.token) for _ in range(25)))
-    child.stop(signal.SIGTERM)
+    client.child.stop(signal.SIGTERM)
     assert await written(gateway, key.id) == 100
 
 
 @pytest.mark.requirement("CG-22", "TR-14")
-async def test_usage_lines_ignore_log_level(
-    gateway: Gateway, start: Any, database: Any, redis_url: str
-) -> None:
+async def test_usage_lines_ignore_log_level(gateway: Gateway, another: Any) -> None:
     expected = {"GATEHOUSE_LOG_LEVEL": "error", "GATEHOUSE_METRICS_NAMESPACE": "Gatehouse/test"}
-    child, port, log = start(database.app_url, redis_url, **expected)
-    client = gateway.on_port(port)
+    client = another(**expected)
     key = await client.create_key()
     await asyncio.gather(
         *(client.verify(key.token) for _ in range(20)),
         *(client.verify("nonsense") for _ in range(5)),
     )
-    child.stop(signal.SIGTERM)
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    client.child.stop(signal.SIGTERM)
+    lines = [json.loads(line) for line in client.log.read_text().splitlines()]
     counts = {line["Code"]: line["KeyDecisions"] for line in lines if "Code" in line}
     assert counts == {"VALID": 20, "NOT_FOUND": 5}
     assert lines[0]["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Gatehouse/test"
-    assert key.token not in log.read_text()
+    assert key.token not in client.log.read_text()
 
 
 @pytest.mark.requirement("ECS-09")
 async def test_failed_core_is_no_failure_of_the_gateway(
-    gateway: Gateway, start: Any, core: Any, database: Any, redis_url: str, closed_port: int
+    another: Any, core: Any, closed_port: int
 ) -> None:
-    child, port, log = start(
-        database.app_url, redis_url, GATEHOUSE_METRICS_NAMESPACE="Gatehouse/test"
-    )
-    client = gateway.on_port(port)
+    client = another(GATEHOUSE_METRICS_NAMESPACE="Gatehouse/test")
     await client.register(core.url, "failing")
     await client.register(f"http://127.0.0.1:{closed_port}", "down")
     key = await client.create_key()
-    header = f"X-API-Key: {key.token}"
+    header = key.header
     statuses = [
         (await client.request("GET", path, header)).status
         for path in ("/cores/failing/status/500", "/cores/down/x", "/v1/keys/verify")
     ]
     assert statuses == [500, 502, 200]
-    child.stop(signal.SIGTERM)
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    client.child.stop(signal.SIGTERM)
+    lines = [json.loads(line) for line in client.log.read_text().splitlines()]
     counts = [line for line in lines if "Requests" in line]
     assert sum(line["Requests"] for line in counts) >= 3
     assert sum(line["FailedRequests"] + line["SlowRequests"] for line in counts) == 0

@@ -137,20 +137,16 @@ async def test_too_large_body_is_rejected(gateway: Any) -> None:
 @pytest.mark.requirement("TR-07")
 async def test_header_verification_returns_the_decision_as_the_status(gateway: Any) -> None:
     key = await gateway.create_key(limits=[ONE])
-    reply = await gateway.request(
-        "GET", "/v1/keys/verify?scope=cores:read", f"Authorization: Bearer {key.token}"
-    )
+    reply = await gateway.request("GET", "/v1/keys/verify?scope=cores:read", key.bearer)
     assert (reply.status, reply.body, reply.header("gatehouse-key-id")) == (200, b"", key.id)
     denied = [
-        await gateway.request("GET", "/v1/keys/verify?scope=admin", f"X-API-Key: {key.token}"),
+        await gateway.request("GET", "/v1/keys/verify?scope=admin", key.header),
         await gateway.request("GET", "/v1/keys/verify", "X-API-Key: nonsense"),
         await gateway.request("GET", "/v1/keys/verify"),
     ]
     for _ in range(2):
         await gateway.verify(key.token)
-    denied += [
-        await gateway.request("GET", "/v1/keys/verify", f"X-API-Key: {key.token}") for _ in range(2)
-    ]
+    denied += [await gateway.request("GET", "/v1/keys/verify", key.header) for _ in range(2)]
     assert [(reply.status, reply.json["status"], reply.json["code"]) for reply in denied] == [
         (403, 403, "INSUFFICIENT_PERMISSIONS"),
         (401, 401, "NOT_FOUND"),
@@ -193,7 +189,7 @@ async def test_pages_of_every_origin_can_verify_keys(gateway: Any) -> None:
     replies = [preflight]
     for _ in range(3):
         replies.append(await gateway.request("POST", "/v1/keys/verify", page, body=body))
-        header = f"X-API-Key: {key.token}"
+        header = key.header
         replies.append(await gateway.request("GET", "/v1/keys/verify", page, header))
     assert {reply.status for reply in replies[1:]} == {200}
     replies.append(await gateway.request("POST", "/v1/keys/verify", page, body=b"{"))

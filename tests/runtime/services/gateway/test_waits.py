@@ -62,7 +62,7 @@ async def test_health_is_served_during_every_wait(gateway: Gateway, core: Any, s
             client = dataclasses.replace(gateway, port=port, pool=pool)
             assert (await client.register(core.url, settings=SLOW))[1].status == 200
             keys = [await client.create_key(limits=UNLIMITED) for _ in range(4)]
-        key = f"X-API-Key: {keys[0].token}"
+        key = keys[0].header
 
         async def send(raw: str) -> None:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -78,7 +78,7 @@ async def test_health_is_served_during_every_wait(gateway: Gateway, core: Any, s
             await send(f"GET /cores/docs/big HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n")
         await assert_healthy(client, [])
         assert (await client.verify(keys[3].token)).json["valid"]
-        proxied = await client.request("GET", "/cores/docs/x", f"X-API-Key: {keys[3].token}")
+        proxied = await client.request("GET", "/cores/docs/x", keys[3].header)
         assert (proxied.status, proxied.body) == (200, b"hello")
         waiting = [
             asyncio.create_task(client.request("GET", "/cores/docs/silent", key))

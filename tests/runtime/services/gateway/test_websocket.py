@@ -17,7 +17,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
-from tests.runtime.services.gateway.conftest import Gateway, Reply, applied
+from tests.runtime.services.gateway.conftest import Gateway, Reply, applied, serving
 from tests.runtime.services.gateway.test_key_lifecycle import add_credits, remaining_credits
 from tests.runtime.services.gateway.test_usage import until_written, written
 
@@ -91,20 +91,10 @@ async def sockets() -> AsyncIterator[SocketCore]:
             connection.transport.abort()
 
 
-@asynccontextmanager
-async def registered(gateway: Gateway, url: str, **settings: int) -> AsyncIterator[None]:
-    _, reply = await gateway.register(url, "live", settings={**SETTINGS, **settings})
-    assert reply.status == 200, reply.body
-    try:
-        yield
-    finally:
-        await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'live'")
-
-
 @pytest.fixture
 async def key(gateway: Gateway, sockets: SocketCore) -> AsyncIterator[Any]:
-    async with registered(gateway, sockets.url):
-        yield await gateway.create_key()
+    async with gateway.core(sockets.url, "live", **SETTINGS) as key:
+        yield key
 
 
 def opened(gateway: Gateway, key: Any, path: str = "/echo", **options: Any) -> Any:
@@ -182,7 +172,7 @@ HANDSHAKE = (
 
 
 def handshake(key: Any) -> bytes:
-    lines = ("GET /cores/live/echo HTTP/1.1", "Host: a", *HANDSHAKE, f"X-API-Key: {key.token}")
+    lines = ("GET /cores/live/echo HTTP/1.1", "Host: a", *HANDSHAKE, key.header)
     return "\r\n".join((*lines, "", "")).encode()
 
 
@@ -211,7 +201,7 @@ async def test_malformed_handshake_is_rejected(
     status: int,
     code: str,
 ) -> None:
-    headers = [*HANDSHAKE, f"X-API-Key: {key.token}"]
+    headers = [*HANDSHAKE, key.header]
     headers[index] = replacement
     if index == 0:
         headers.append("Connection: close")
@@ -229,9 +219,7 @@ async def test_malformed_handshake_is_rejected(
 async def test_handshake_is_a_get_request_with_http_1_1(
     gateway: Gateway, key: Any, method: str, version: str
 ) -> None:
-    reply = await attempt(
-        gateway, *HANDSHAKE, f"X-API-Key: {key.token}", method=method, version=version
-    )
+    reply = await attempt(gateway, *HANDSHAKE, key.header, method=method, version=version)
     assert (reply.status, reply.json["code"]) == (400, "bad_request")
 
 
@@ -266,7 +254,7 @@ async def test_nothing_after_a_rejected_handshake_is_a_request(
     gateway: Gateway, sockets: SocketCore, key: Any
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    smuggled = f"GET /cores/live/smuggled HTTP/1.1\r\nHost: a\r\nX-API-Key: {key.token}\r\n\r\n"
+    smuggled = f"GET /cores/live/smuggled HTTP/1.1\r\nHost: a\r\n{key.header}\r\n\r\n"
     writer.write(
         "\r\n".join(("GET /cores/live/echo HTTP/1.1", "Host: a", *HANDSHAKE, "", smuggled)).encode()
     )
@@ -302,10 +290,11 @@ async def raw_core(gateway: Gateway, behavior: RawCore) -> AsyncIterator[Any]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    async with registered(gateway, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"):
-        yield await gateway.create_key()
-    server.close()
+    async with (
+        serving(handle) as port,
+        gateway.core(f"http://127.0.0.1:{port}", "live", **SETTINGS) as key,
+    ):
+        yield key
 
 
 async def accept(
@@ -336,7 +325,7 @@ async def test_invalid_acceptance_is_502(gateway: Gateway, head: bytes) -> None:
         await reader.read()
 
     async with raw_core(gateway, behavior) as key:
-        reply = await attempt(gateway, *HANDSHAKE, f"X-API-Key: {key.token}")
+        reply = await attempt(gateway, *HANDSHAKE, key.header)
     assert (reply.status, reply.json["code"]) == (502, "core_unreachable")
 
 
@@ -382,13 +371,12 @@ async def test_handshake_can_follow_other_requests_on_a_connection(
 
 
 async def test_timeouts_of_requests_do_not_apply_to_websockets(
-    gateway: Gateway, sockets: SocketCore, key: Any, start: Any, database: Any, redis_url: str
+    gateway: Gateway, sockets: SocketCore, key: Any, another: Any
 ) -> None:
-    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_REQUEST_TIMEOUT_S="1")
-    client = gateway.on_port(port)
+    client = another(GATEHOUSE_REQUEST_TIMEOUT_S="1")
     async with opened(client, key) as connection:
         for _ in range(2):  # these connections, which are opened later, reach their timeouts first
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
             writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n")
             async with asyncio.timeout(PATIENCE_S):
                 assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
@@ -455,14 +443,10 @@ async def test_large_message_of_a_core_closes_both_sides(
 
 # Floods of frames
 
-FLOODS = {
-    "pings": [Frame(Opcode.PING, b"")],
-}
 
-
-def flood(name: str, *, mask: bool) -> bytes:
-    """About 100 KB of small frames."""
-    data = b"".join(frame.serialize(mask=mask) for frame in FLOODS[name])
+def flood(*, mask: bool) -> bytes:
+    """About 100 KB of pings."""
+    data = Frame(Opcode.PING, b"").serialize(mask=mask)
     return data * (100_000 // len(data))
 
 
@@ -480,7 +464,7 @@ async def read_until_closed(reader: asyncio.StreamReader) -> None:
 
 
 @asynccontextmanager
-async def flooding(gateway: Gateway, name: str, sender: str) -> AsyncIterator[Any]:
+async def flooding(gateway: Gateway, sender: str) -> AsyncIterator[Any]:
     """The client or the Core floods WebSockets of a key. Yields another key; the Core answers each
     of its messages.
     """
@@ -495,7 +479,7 @@ async def flooding(gateway: Gateway, name: str, sender: str) -> AsyncIterator[An
             while await reader.read(1 << 16):
                 writer.write(hello)
         elif sender == "core":
-            await write_until_closed(writer, flood(name, mask=False))
+            await write_until_closed(writer, flood(mask=False))
         else:
             await read_until_closed(reader)
 
@@ -507,7 +491,7 @@ async def flooding(gateway: Gateway, name: str, sender: str) -> AsyncIterator[An
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
             tasks.add(asyncio.create_task(read_until_closed(reader)))
             if sender == "client":
-                tasks.add(asyncio.create_task(write_until_closed(writer, flood(name, mask=True))))
+                tasks.add(asyncio.create_task(write_until_closed(writer, flood(mask=True))))
             writers.append(writer)
         yield await gateway.create_key()
         assert [
@@ -520,11 +504,10 @@ async def flooding(gateway: Gateway, name: str, sender: str) -> AsyncIterator[An
 
 @pytest.mark.bound("gateway.websocket:_WAITING_FRAMES_MAX")
 @pytest.mark.parametrize("sender", ["client", "core"])
-@pytest.mark.parametrize("name", FLOODS)
 async def test_other_keys_are_served_during_a_flood_of_frames(
-    gateway: Gateway, name: str, sender: str
+    gateway: Gateway, sender: str
 ) -> None:
-    async with flooding(gateway, name, sender) as key, opened(gateway, key, "/answer") as client:
+    async with flooding(gateway, sender) as key, opened(gateway, key, "/answer") as client:
         for _ in range(20):
             assert (await gateway.request("GET", "/healthz")).status == 200
             assert (await gateway.verify(key.token)).json["code"] == "VALID"
@@ -635,7 +618,7 @@ async def test_key_that_is_revoked_during_the_handshake_is_rejected(gateway: Gat
     async with raw_core(gateway, behavior):
         key = await gateway.create_key(has_credits=True)
         await add_credits(gateway, key, 10)
-        pending = asyncio.create_task(attempt(gateway, *HANDSHAKE, f"X-API-Key: {key.token}"))
+        pending = asyncio.create_task(attempt(gateway, *HANDSHAKE, key.header))
         await started.wait()
         await gateway.revoke(key)
         resume.set()
@@ -663,14 +646,11 @@ async def test_open_websockets_are_bounded(
     gateway: Gateway,
     sockets: SocketCore,
     key: Any,
-    start: Any,
-    database: Any,
-    redis_url: str,
+    another: Any,
 ) -> None:
-    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_WEBSOCKETS_MAX="2")
-    client = gateway.on_port(port)
+    client = another(GATEHOUSE_WEBSOCKETS_MAX="2")
     async with opened(client, key), opened(client, key):
-        reply = await attempt(client, *HANDSHAKE, f"X-API-Key: {key.token}")
+        reply = await attempt(client, *HANDSHAKE, key.header)
         assert (reply.status, reply.json["code"], reply.header("retry-after")) == (
             503,
             "unavailable",
@@ -686,44 +666,43 @@ async def test_open_websockets_are_bounded(
 
 
 async def test_idle_websocket_is_closed(
-    gateway: Gateway, sockets: SocketCore, key: Any, start: Any, database: Any, redis_url: str
+    gateway: Gateway, sockets: SocketCore, key: Any, another: Any
 ) -> None:
-    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_LOAD_BALANCER_IDLE_TIMEOUT_S="2")
-    async with opened(gateway.on_port(port), key) as client:
+    client = another(GATEHOUSE_LOAD_BALANCER_IDLE_TIMEOUT_S="2")
+    async with opened(client, key) as client:
         assert await closed(client) == (1001, "idle timeout")
     assert await sockets.close_code() == 1001
 
 
 async def test_core_declares_a_shorter_idle_timeout(gateway: Gateway, sockets: SocketCore) -> None:
     async with (
-        registered(gateway, sockets.url, idle_timeout_s=1),
-        opened(gateway, await gateway.create_key()) as client,
+        gateway.core(sockets.url, "live", **SETTINGS, idle_timeout_s=1) as key,
+        opened(gateway, key) as client,
     ):
         assert await closed(client) == (1001, "idle timeout")
 
 
 async def test_websocket_is_a_request_in_progress_until_the_gateway_stops(
-    gateway: Gateway, sockets: SocketCore, key: Any, start: Any, database: Any, redis_url: str
+    gateway: Gateway, sockets: SocketCore, key: Any, another: Any
 ) -> None:
-    child, port, _ = start(database.app_url, redis_url, GATEHOUSE_CORE_REQUESTS_MAX="1")
-    client = gateway.on_port(port)
+    client = another(GATEHOUSE_CORE_REQUESTS_MAX="1")
     for _ in range(2):
         async with opened(client, key):
-            reply = await client.request("GET", "/cores/live/x", f"X-API-Key: {key.token}")
+            reply = await client.request("GET", "/cores/live/x", key.header)
             assert (reply.status, reply.json["code"]) == (503, "core_overloaded")
         assert await sockets.close_code() == 1000
     async with opened(client, key) as connection:
-        child.process.send_signal(signal.SIGTERM)
+        client.child.process.send_signal(signal.SIGTERM)
         assert await closed(connection) == (1001, "the gateway is stopping")
     assert await sockets.close_code() == 1001
-    assert await asyncio.to_thread(child.process.wait, 30) == 0
+    assert await asyncio.to_thread(client.child.process.wait, 30) == 0
 
 
 async def test_feature_disables_websockets(
-    gateway: Gateway, sockets: SocketCore, key: Any, start: Any, database: Any, redis_url: str
+    gateway: Gateway, sockets: SocketCore, key: Any, another: Any
 ) -> None:
-    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_FEATURES="websocket=off")
-    reply = await attempt(gateway.on_port(port), *HANDSHAKE, f"X-API-Key: {key.token}")
+    client = another(GATEHOUSE_FEATURES="websocket=off")
+    reply = await attempt(client, *HANDSHAKE, key.header)
     assert reply.status == 426  # of the Core, which received a request without an upgrade
     assert sockets.requests == []
 
@@ -775,16 +754,10 @@ async def test_websocket_is_closed_at_the_end_of_a_drain(
     key = await gateway.create_key()
     async with opened(gateway, key) as client:
         end = f"/v1/cores/live?lease_id={reply.json['lease_id']}&drain_s="
-        assert (
-            await gateway.request("DELETE", f"{end}3600", f"X-API-Key: {agent.token}")
-        ).status == 204
+        assert (await gateway.request("DELETE", f"{end}3600", agent.header)).status == 204
         await client.send("during the drain")
         assert await client.recv() == "during the drain"
-        assert (
-            await gateway.request("GET", "/cores/live/x", f"X-API-Key: {key.token}")
-        ).status == 503
-        assert (
-            await gateway.request("DELETE", f"{end}0", f"X-API-Key: {agent.token}")
-        ).status == 204
+        assert (await gateway.request("GET", "/cores/live/x", key.header)).status == 503
+        assert (await gateway.request("DELETE", f"{end}0", agent.header)).status == 204
         assert await closed(client) == (1001, "the instance of the Core was drained")
     assert await sockets.close_code() == 1001
