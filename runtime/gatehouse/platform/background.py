@@ -55,4 +55,4 @@ class PeriodicJob:
                     else type(exc).__name__
                 )
                 observer.metrics.background_job_failures.labels(self.name).inc()
-                observer.warn("background job failed", job=self.name, reason=reason)
+                observer.log.warning("background job failed", job=self.name, reason=reason)

@@ -474,7 +474,7 @@ def embedded_metrics(
 
 
 class Observer:
-    """Logs, metrics and traces of a service. `environment` is a field of every line.
+    """Logs, metrics and traces of a service. `service` and `environment` are fields of every line.
 
     namespace: CloudWatch namespace. If it is empty, no metrics are published.
     publish_s: interval at which counts of requests are published. 0 for Lambda, which freezes the
@@ -500,22 +500,22 @@ class Observer:
         #: Replaced if the settings enable tracing.
         self.tracer = Tracer()
         self._stream = Stream() if stream is None else stream
-        self.log = Logger(level, self._stream, environment=environment)
-        self._metric_log = Logger("info", self._stream)
+        self.log = self._logger(level)
+        self._metric_log = Logger("info", self._stream, service=service)
 
     def set_level(self, level: Level) -> None:
         """Changes the log level. The change is logged before and after it takes effect, so that it
         is logged under the more verbose level."""
-        self.log.warning("log level", service=self.service, level_now=level)
-        self.log = Logger(level, self._stream, environment=self.environment)
-        self.log.info("log level", service=self.service, level_now=level)
+        self.log.warning("log level", level_now=level)
+        self.log = self._logger(level)
+        self.log.info("log level", level_now=level)
 
-    def warn(self, event: str, **fields: Any) -> None:
-        self.log.warning(event, service=self.service, **fields)
+    def _logger(self, level: Level) -> Logger:
+        return Logger(level, self._stream, service=self.service, environment=self.environment)
 
     def metric_line(self, members: dict[str, Any], *, event: str = "usage") -> None:
         """Writes a metric line for CloudWatch, regardless of the log level."""
-        self._metric_log.info(event, service=self.service, **members)
+        self._metric_log.info(event, **members)
 
     def publish(self, metrics: dict[str, float], unit: str = "Seconds") -> None:
         """Publishes values of the service to CloudWatch, which its alarms evaluate."""

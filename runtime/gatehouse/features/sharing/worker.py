@@ -137,7 +137,9 @@ class SecretWorker:
         due_since, _ = self._failed.get(item_id, (work_at, now))
         next_at = now + min(max(now - due_since, RETRY_S_MIN), RETRY_S_MAX)
         self._failed[item_id] = (due_since, next_at)
-        self._observer.warn("secret postponed", secret=item_id, due_s=round(now - due_since, 1))
+        self._observer.log.warning(
+            "secret postponed", secret=item_id, due_s=round(now - due_since, 1)
+        )
 
     async def _handle(self, item_id: str) -> None:
         found = await self._table.with_events(item_id)

@@ -144,11 +144,7 @@ class UsageFlusher:
                     await self.repository.add(batch)
                 except Unavailable as exc:
                     self.observer.metrics.usage_write_failures.inc()
-                    self.observer.log.warning(
-                        "usage not written",
-                        service=self.observer.service,
-                        reason=exc.detail or exc.code,
-                    )
+                    self.observer.log.warning("usage not written", reason=exc.detail or exc.code)
                     return False
                 self._sent = None
                 self.observer.metrics.usage_written.inc(sum(row.count for row in batch.rows))

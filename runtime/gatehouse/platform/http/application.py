@@ -212,21 +212,21 @@ class Application:
 
     async def _lifespan(self, receive: asgi.Receive, send: asgi.Send) -> None:
         await receive()
-        observer, service, started = self._observer, self._observer.service, False
+        observer, started = self._observer, False
         try:
             async with AsyncExitStack() as stack:
                 if self._start is not None:
                     self.routes = await self._start(stack) or self.routes
                 started = True
                 await send({"type": "lifespan.startup.complete"})
-                observer.log.info("started", service=service)
+                observer.log.info("started")
                 await receive()
         except GatehouseError as exc:
             event = "stopped with an error" if started else "not started"
-            observer.log.error(event, service=service, reason=exc.public)
+            observer.log.error(event, reason=exc.public)
             if not started:
                 await send({"type": "lifespan.startup.failed", "message": ""})
                 return
         observer.publish_requests()
-        observer.log.info("stopped", service=service)
+        observer.log.info("stopped")
         await send({"type": "lifespan.shutdown.complete"})

@@ -219,12 +219,7 @@ class Composition:
 
         def on_broken(seq: int) -> None:
             observer.metrics.audit_chain_broken.inc()
-            observer.log.error(
-                "audit trail broken",
-                service=observer.service,
-                seq=seq,
-                fix="run gatehouse audit verify",
-            )
+            observer.log.error("audit trail broken", seq=seq, fix="run gatehouse audit verify")
 
         checkpointer = Checkpointer(
             AuditRepository(self.pool),
@@ -239,7 +234,7 @@ class Composition:
             checkpoint = await checkpointer.run_once()
             if checkpoint is not None:
                 observer.metrics.checkpoint.set(checkpoint.taken_at)
-                observer.log.info("checkpoint", service=observer.service, seq=checkpoint.seq)
+                observer.log.info("checkpoint", seq=checkpoint.seq)
 
         async def publish_delay() -> None:
             observer.publish({"CheckpointDelaySeconds": checkpointer.delay_s})
@@ -290,9 +285,7 @@ class Composition:
     def _secret_sharing(self) -> SecretService | NotFound:
         """Return the error of requests instead if secret sharing is not configured."""
         if self.sharing is None:
-            self.observer.log.info(
-                "secret sharing disabled", service=self.observer.service, reason=_NO_SHARING
-            )
+            self.observer.log.info("secret sharing disabled", reason=_NO_SHARING)
             return NotFound(_NO_SHARING)
         return SecretService(self.sharing, self.settings.sharing_url)
 

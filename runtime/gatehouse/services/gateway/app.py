@@ -357,11 +357,11 @@ class _Gateway:
 
     def _on_limiter_degraded(self, reason: str) -> None:
         self.observer.metrics.rate_limiter_degraded.inc()
-        self.observer.warn("rate limiter degraded", reason=reason)
+        self.observer.log.warning("rate limiter degraded", reason=reason)
 
     def _on_circuit_breaker(self, core: CoreRecord, state: CircuitState) -> None:
         self.observer.metrics.circuit_breaker_transitions.labels(state.value).inc()
-        self.observer.warn(
+        self.observer.log.warning(
             "circuit breaker", core=core.name, instance=core.instance_id, state=state.value
         )
 
@@ -369,16 +369,16 @@ class _Gateway:
         self.observer.metrics.core_health_transitions.labels(
             "healthy" if core.healthy else "unhealthy"
         ).inc()
-        self.observer.warn(
+        self.observer.log.warning(
             "core health", core=core.name, instance=core.instance_id, healthy=core.healthy
         )
 
     def _on_credential(self, core: str, reason: str) -> None:
-        self.observer.warn("core credential", core=core, reason=reason)
+        self.observer.log.warning("core credential", core=core, reason=reason)
 
     def _on_feed_interrupted(self, reason: str) -> None:
         self.observer.metrics.change_feed_gaps.inc()
-        self.observer.warn("change feed interrupted", reason=reason)
+        self.observer.log.warning("change feed interrupted", reason=reason)
 
 
 def _tune_garbage_collector() -> None:
