@@ -202,7 +202,6 @@ async def _export(settings: Settings, location: str) -> tuple[int, int]:
             packed + packer.flush(),
             keys.pepper,
             generation,
-            secrets.token_bytes,
             id=number,
             made_at=rfc3339(keys.clock.now()),
             environment=settings.environment,

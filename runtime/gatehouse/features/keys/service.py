@@ -103,7 +103,6 @@ class KeyService:
 
     pepper: secret under which tokens are stored.
     prefix: prefix of this deployment's tokens.
-    random_bytes: source of randomness for tokens, `secrets.token_bytes`.
     confirmation_timeout_s: maximum time that a change waits for confirmation by the gateways.
     environment, default_limit: of keys for which the request specifies none.
     deliver: creates links to tokens. None if secret sharing is not configured.
@@ -115,7 +114,6 @@ class KeyService:
     clock: Clock
     pepper: Pepper
     prefix: str
-    random_bytes: Callable[[int], bytes]
     confirmation_timeout_s: float
     environment: KeyEnvironment
     default_limit: RateLimit
@@ -129,7 +127,6 @@ class KeyService:
         pool: Pool,
         clock: Clock,
         pepper: Pepper,
-        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         **fields: Any,
     ) -> Self:
         """The service of a deployment. fields: other fields of the class."""
@@ -139,7 +136,6 @@ class KeyService:
             clock=clock,
             pepper=pepper,
             prefix=settings.key_prefix,
-            random_bytes=random_bytes,
             confirmation_timeout_s=staleness_s,
             environment=settings.key_environment,
             default_limit=settings.default_limit,
@@ -429,8 +425,8 @@ class KeyService:
         token = build(
             self.prefix,
             environment,
-            self.random_bytes(_ID_BYTES),
-            self.random_bytes(_SECRET_BYTES),
+            secrets.token_bytes(_ID_BYTES),
+            secrets.token_bytes(_SECRET_BYTES),
             pepper=self.pepper,
             generation=generation,
         )

@@ -1,4 +1,4 @@
-"""File formats for imports from other systems and for sealed exports. Pure.
+"""File formats for imports from other systems and for sealed exports.
 
 `api_keys.json` contains an object whose member names are tokens, or a list of objects.
 `ngrok_urls.json` contains an object whose values are URLs. The object or list can also be the value
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -123,12 +124,11 @@ def export_file(
     packed: bytes,
     pepper: Pepper,
     generation: int,
-    random_bytes: Callable[[int], bytes],
     **members: str,
 ) -> bytes:
     """Encrypts zlib-compressed lines. `members`: further members of the first line."""
     head = json.dumps({"format": FORMAT, "generation": generation, **members})
-    sealed = seal(packed, FORMAT, pepper, generation, random_bytes, context=head)
+    sealed = seal(packed, FORMAT, pepper, generation, secrets.token_bytes, context=head)
     return head.encode() + b"\n" + sealed
 
 

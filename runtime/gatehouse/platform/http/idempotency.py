@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -183,7 +184,6 @@ class IdempotencyGuard:
     store: IdempotencyStore
     clock: Clock
     pepper: Pepper
-    random_bytes: Callable[[int], bytes]
 
     async def run(
         self,
@@ -263,7 +263,7 @@ class IdempotencyGuard:
             return response
         generation = self.pepper.current
         sealed = seal(
-            msgspec.msgpack.encode(response), purpose, self.pepper, generation, self.random_bytes
+            msgspec.msgpack.encode(response), purpose, self.pepper, generation, secrets.token_bytes
         )
         with suppress(Unavailable):
             await self.store.save(

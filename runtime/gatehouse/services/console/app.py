@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -96,7 +95,6 @@ class Composition:
 
     pepper: HMAC secret of tokens.
     signer: None disables checkpoints. sharing: None disables secret sharing.
-    random_bytes: source of randomness.
     identity_provider: None: the identity provider in the settings.
     idempotency_store: None: the database.
     """
@@ -108,7 +106,6 @@ class Composition:
     pepper: Pepper
     signer: KmsSigner | None
     sharing: Backend | None
-    random_bytes: Callable[[int], bytes] = secrets.token_bytes
     identity_provider: OidcIdentityProvider | None = None
     idempotency_store: IdempotencyStore | None = None
 
@@ -150,7 +147,7 @@ class Composition:
             body_max_bytes=settings.body_max_bytes,
             authenticator=authenticator,
             denied=denied,
-            idempotency=IdempotencyGuard(store, self.clock, self.pepper, self.random_bytes),
+            idempotency=IdempotencyGuard(store, self.clock, self.pepper),
             web_files=WebFiles.read(),
         )
         # The number of denied requests is written at the end of each window, even if no further
@@ -182,14 +179,12 @@ class Composition:
         key = read_pepper(settings.session_key, "GATEHOUSE_SESSION_KEY")
         store, token = SessionRepository(self.pool), _text(settings.bootstrap_token)
         return Sessions(
-            store, self.clock, key, settings, self.random_bytes, token, settings.key_prefix
+            store, self.clock, key, settings, secrets.token_bytes, token, settings.key_prefix
         )
 
     def key_service(self, **fields: Any) -> KeyService:
         """Return the service that manages keys. fields: see `KeyService`."""
-        return KeyService.of(
-            self.settings, self.pool, self.clock, self.pepper, self.random_bytes, **fields
-        )
+        return KeyService.of(self.settings, self.pool, self.clock, self.pepper, **fields)
 
     def jobs(
         self, keys: KeyService, sessions: Sessions, idempotency_store: IdempotencyStore
@@ -333,7 +328,7 @@ class Composition:
             settings.oidc_client_id, secret, settings.oidc_scopes, _origin(settings.console_url)
         )
         return AuthorizationCodeFlow(
-            provider, client, self.clock, key, self.random_bytes, settings.step_up_max_age_s
+            provider, client, self.clock, key, secrets.token_bytes, settings.step_up_max_age_s
         )
 
 

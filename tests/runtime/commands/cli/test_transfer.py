@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import os
 import re
 import zlib
 from dataclasses import replace
@@ -330,7 +329,7 @@ def test_export_with_an_invalid_row_restores_nothing(importer: Command, database
     database.sql("DELETE FROM api_key")
     invalid = lines.replace('"state":"active"', '"state":"unknown"', 1).encode()
     pepper, packed = Pepper({1: b"p" * 32}, 1), zlib.compress(lines.encode() + b"\n" + invalid)
-    content = file_formats.export_file(packed, pepper, 1, os.urandom, id="00", made_at="2030-01-01")
+    content = file_formats.export_file(packed, pepper, 1, id="00", made_at="2030-01-01")
     (importer.folder / "invalid").write_bytes(content)
     restored = importer.run("import", "invalid", "--restore")
     assert (restored.code, "CheckViolationError" in restored.err) == (2, True), restored
@@ -340,9 +339,7 @@ def test_export_with_an_invalid_row_restores_nothing(importer: Command, database
 @given(st.binary(max_size=60), st.integers(0, 5000))
 def test_damaged_export_is_rejected(line: bytes, at: int) -> None:
     pepper, line = Pepper({1: b"p" * 32}, 1), line.replace(b"\n", b" ").replace(b"\r", b" ")
-    content = file_formats.export_file(
-        zlib.compress(line), pepper, 1, lambda size: b"n" * size, id="00"
-    )
+    content = file_formats.export_file(zlib.compress(line), pepper, 1, id="00")
     head, lines = file_formats.read_export(content, pepper)
     assert (head["id"], lines) == ("00", line.splitlines())
     at %= len(content)

@@ -56,7 +56,6 @@ async def keys(database: Any) -> AsyncIterator[KeyService]:
         Clock(),
         Pepper({1: PEPPER}, 1),
         "gtk",
-        secrets.token_bytes,
         30.0,
         KeyEnvironment.TEST,
         limit,

@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import json
 import os
-import secrets
 import signal
 import time
 from collections import Counter
@@ -137,7 +136,6 @@ async def test_confirmed_revocations_hold_on_every_gateway(
         Clock(),
         gateway.pepper,
         "gtk",
-        secrets.token_bytes,
         BOUND_MS / 1000,
         KeyEnvironment.TEST,
         limit,
