@@ -88,7 +88,7 @@ class RecentTraffic(View):
 class CoreView(View, kw_only=True):
     """A registered instance of a Core."""
 
-    example: ClassVar = {"healthy": True, "live": True, "settings": CoreSettings.example}
+    example: ClassVar = {"healthy": True, "live": True}
 
     name: str
     instance_id: Annotated[

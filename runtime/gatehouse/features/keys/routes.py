@@ -175,7 +175,6 @@ def _action(
     *,
     method: str = "POST",
     step_up: StepUp = _MANAGING,
-    errors: tuple[int, ...] = (404,),
 ) -> Endpoint:
     """An action whose only parameter is a reason."""
 
@@ -187,7 +186,7 @@ def _action(
     perform.__name__ = f"{action}_key"
     perform.__doc__ = f"{action.capitalize()} a key.\n\n{description}"
     path = _KEY if method == "DELETE" else f"{_KEY}/{action}"
-    return _key(method, path, perform, roles, step_up, errors=errors)
+    return _key(method, path, perform, roles, step_up, errors=(404,))
 
 
 ENDPOINTS = (
@@ -200,7 +199,7 @@ ENDPOINTS = (
         update_key,
         OPERATORS,
         _MANAGING,
-        errors=(404, 409, 412, 428),
+        errors=(404, 412, 428),
         headers=(IF_MATCH,),
     ),
     _action(
@@ -210,7 +209,6 @@ ENDPOINTS = (
         30 days. Idempotent.""",
         method="DELETE",
         step_up=_ALWAYS,
-        errors=(404, 409),
     ),
     _action(
         Action.RESTORE,

@@ -86,7 +86,6 @@ ENDPOINTS = (
         handler=create_webhook,
         step_up=StepUp.ALWAYS,
         status=201,
-        errors=(409,),
     ),
     _read(path=_WEBHOOKS, handler=list_webhooks),
     _write(

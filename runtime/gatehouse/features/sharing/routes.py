@@ -219,7 +219,7 @@ def _view(request: Request, secret: Secret) -> SecretView:
 
 _endpoint: Callable[..., Endpoint] = partial(Endpoint, tag="secrets", step_up=StepUp.NEVER)
 _change: Callable[..., Endpoint] = partial(
-    _endpoint, roles=SECRET_CREATORS, errors=(404, 409, 412, 428), headers=(IF_MATCH,)
+    _endpoint, roles=SECRET_CREATORS, errors=(404, 412, 428), headers=(IF_MATCH,)
 )
 _PATH = "/v1/secrets/{secret}"
 _CONTENT: dict[str, Any] = {
@@ -243,7 +243,7 @@ ENDPOINTS = (
         handler=create_secret_request,
         roles=SECRET_CREATORS,
         status=201,
-        errors=(404, 409),
+        errors=(404,),
     ),
     _endpoint(
         method="GET", path="/v1/secrets", handler=list_secrets, roles=SECRET_READERS, errors=(404,)

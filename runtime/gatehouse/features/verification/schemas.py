@@ -29,7 +29,6 @@ from gatehouse.core.verification import (
 from gatehouse.features.keys.fields import Method as KeyMethod
 from gatehouse.platform.http.fields import (
     COST_MAX,
-    REQUEST_ID,
     SCOPES_MAX,
     CoreName,
     Effective,
@@ -168,6 +167,7 @@ class VerifyQuery(Input):
 class LimitReply(View):
     """State of a rate limit after the decision."""
 
+    example: ClassVar = {"name": "requests", "limit": 600, "reset_s": 0.1}
     name: str
     limit: Annotated[int, Meta(description="Units per window.")]
     window_s: int
@@ -200,28 +200,13 @@ class VerifyReply(View):
     example: ClassVar = {
         "valid": True,
         "code": "VALID",
-        "reason": None,
         "key_id": "3fGh82kLmQ0a",
         "name": "invoices, nightly export",
         "owner": "billing",
         "environment": "test",
         "scopes": ["cores:read"],
-        "expires_at": None,
-        "limits": [
-            {
-                "name": "requests",
-                "limit": 600,
-                "window_s": 60,
-                "remaining": 599,
-                "reset_s": 0.1,
-                "exceeded": False,
-                "degraded": False,
-            }
-        ],
-        "credits": None,
         "staleness_ms": 12,
         "decided_at": "2030-06-01T09:00:00.123Z",
-        "request_id": REQUEST_ID,
     }
 
     valid: bool
@@ -257,12 +242,6 @@ class SelfRevocationRequest(Input):
 
 class SelfRevocationResponse(View):
     """The revoked key."""
-
-    example: ClassVar = {
-        "key_id": "3fGh82kLmQ0a",
-        "effective": "everywhere",
-        "request_id": REQUEST_ID,
-    }
 
     key_id: str
     effective: Effective
@@ -327,7 +306,6 @@ class Explanation(View):
             }
         ],
         "removed_headers": ["X-Remote-User"],
-        "decided_at": "2030-06-01T09:00:00Z",
     }
 
     code: Annotated[str, Meta(description="Result code that the gateway would return.")]

@@ -121,13 +121,9 @@ class Endpoint:
 
     @property
     def changes_state(self) -> bool:
-        return self.method not in _SAFE and not self.read_only
-
-    @property
-    def idempotent(self) -> bool:
         """True for an operation that accepts an Idempotency-Key. PUT and DELETE too: without the
         header, a repeated request can receive another response, such as 404."""
-        return self.changes_state
+        return self.method not in _SAFE and not self.read_only
 
     def _read_handler(self, handler: Callable[..., Any]) -> None:
         hints = get_type_hints(handler, include_extras=True)

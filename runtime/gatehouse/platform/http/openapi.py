@@ -213,7 +213,7 @@ def _responses(api: Api, endpoint: Endpoint) -> Json:
             "schema": {"type": "string"},
             "description": "Path of the new resource.",
         }
-    if endpoint.idempotent and api.idempotency_key is not None:
+    if endpoint.changes_state and api.idempotency_key is not None:
         headers["Idempotency-Replayed"] = {
             "schema": {"const": "true"},
             "description": "Present if this is the stored response to an earlier request.",
@@ -253,7 +253,7 @@ def _common_errors(api: Api, endpoint: Endpoint) -> Iterator[int]:
         or (CREDENTIAL in endpoint.security and endpoint.method != "GET")
     ):
         yield from (400, 413, 415)
-    if endpoint.idempotent and api.idempotency_key is not None:
+    if endpoint.changes_state and api.idempotency_key is not None:
         yield from (409, 422)
 
 
@@ -337,7 +337,7 @@ def _without_null(schema: Json) -> Json:
 
 def _headers(api: Api, endpoint: Endpoint) -> Iterator[Json]:
     common = (
-        (api.idempotency_key,) if endpoint.idempotent and api.idempotency_key is not None else ()
+        (api.idempotency_key,) if endpoint.changes_state and api.idempotency_key is not None else ()
     )
     for header in (*endpoint.headers, *common):
         yield {"in": "header", "required": False, **dataclasses.asdict(header)}

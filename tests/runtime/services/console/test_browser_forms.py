@@ -37,7 +37,7 @@ SOURCES = Path(__file__).resolve().parents[4] / "runtime/web/src"
 LOST = r"ERR_(FAILED|CONNECTION)|status of [45]\d\d"
 #: The page before and after each form: "Page not found", which loads nothing.
 PREVIOUS = "/none"
-CHANGES = {endpoint.operation_id: endpoint for endpoint in ENDPOINTS if endpoint.idempotent}
+CHANGES = {endpoint.operation_id: endpoint for endpoint in ENDPOINTS if endpoint.changes_state}
 
 #: Sign-in and sign-out: the session and its cookie are what they change.
 SESSION = {("session", "sign_in"), ("session", "end_session"), ("session", "end_sessions")}
