@@ -99,9 +99,14 @@ def has_checksum(text: str) -> bool:
     return checksum(text[:-CHECKSUM_CHARS]) == text[-CHECKSUM_CHARS:]
 
 
+def is_base62(text: str, chars: int) -> bool:
+    """True for a text of this length that consists of base62 characters."""
+    return len(text) == chars and _BASE62.issuperset(text)
+
+
 def key_id(text: str) -> KeyId | None:
     """`text` as a key ID, or None if it does not have the format of a key ID."""
-    return KeyId(text) if len(text) == ID_CHARS and _BASE62.issuperset(text) else None
+    return KeyId(text) if is_base62(text, ID_CHARS) else None
 
 
 def id_start(text: str, prefix: str) -> str | None:

@@ -8,7 +8,6 @@ import base64
 import getpass
 import mimetypes
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,9 +39,10 @@ from gatehouse.commands.cli.output import (
 )
 from gatehouse.commands.cli.shapes import parameters
 from gatehouse.core.errors import Forbidden, NotFound
+from gatehouse.core.token import is_base62
 from gatehouse.features.sharing.deletion_receipt import is_signed
 from gatehouse.features.sharing.link_schemas import OpenedItemView, OpenedSecret
-from gatehouse.features.sharing.models import CLAIM_S
+from gatehouse.features.sharing.models import CLAIM_S, ID_CHARS
 from gatehouse.features.sharing.request_schemas import CreatedSecretRequest, CreateSecretRequest
 from gatehouse.features.sharing.schemas import (
     CreatedSecret,
@@ -56,7 +56,6 @@ from gatehouse.features.sharing.schemas import (
 )
 
 _PATH = "/v1/secrets"
-_ID = re.compile(r"[0-9A-Za-z]{22}", re.ASCII)
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 SecretIdArgument = Annotated[
@@ -362,7 +361,7 @@ def open_(
 def checked_id(text: str) -> str:
     """Return the ID of a secret. Exits with a usage error if the text is not an ID. The error omits
     the text, which may be a link."""
-    if not _ID.fullmatch(text):
+    if not is_base62(text, ID_CHARS):
         stop(
             "ID must be a secret ID of 22 letters and digits (see `gatehouse secrets list`), not a "
             "link",

@@ -21,7 +21,7 @@ from typing import Literal, Self
 import msgspec
 
 from gatehouse.core.token import SECRET_CHARS, base62
-from gatehouse.features.sharing.models import BASE62, ID_CHARS, LINK_CHARS
+from gatehouse.features.sharing.models import ID_CHARS, LINK_CHARS
 
 PATH_CHARS = ID_CHARS + LINK_CHARS
 FINGERPRINT_CHARS = 12
@@ -76,11 +76,6 @@ class LinkToken(msgspec.Struct, frozen=True):
 def new_id(chars: int = ID_CHARS) -> str:
     """Return a random base62 ID."""
     return base62(secrets.randbelow(62**chars), chars)
-
-
-def is_id(text: str, chars: int = ID_CHARS) -> bool:
-    """Return True if the string has the format of a secret ID, or of an ID of another length."""
-    return len(text) == chars and BASE62.issuperset(text)
 
 
 def parse(text: str, kind: Literal["s", "r"] = "s") -> LinkToken | None:

@@ -13,10 +13,11 @@ import msgspec
 
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import Forbidden, TooManyRequests, Unavailable
+from gatehouse.core.token import is_base62
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.denials import ATTEMPT_WINDOW_S, Denials, LinkNotFound
-from gatehouse.features.sharing.link_token import PATH_CHARS, LinkToken, is_id
+from gatehouse.features.sharing.link_token import PATH_CHARS, LinkToken
 from gatehouse.features.sharing.models import (
     CLAIM_S,
     ID_CHARS,
@@ -100,7 +101,7 @@ class LinkService:
 
         Raises LinkNotFound if the link does not exist or no longer works.
         """
-        if not is_id(path, PATH_CHARS):
+        if not is_base62(path, PATH_CHARS):
             raise LinkNotFound
         secret = await self._table.get(path[:ID_CHARS])
         link = None if secret is None else secret.links.get(path[ID_CHARS:])

@@ -10,7 +10,6 @@ import msgspec
 from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.addresses import network_of
 from gatehouse.core.audit_events import AuditEvent
-from gatehouse.core.token import ALPHABET
 
 TTL_S_DEFAULT = 72 * 3600
 TTL_S_MIN = 300
@@ -33,7 +32,6 @@ CLAIM_S = 600.0
 RECEIPT_S = 30 * 86_400
 ID_CHARS = 22
 LINK_CHARS = 6
-BASE62 = frozenset(ALPHABET)
 
 
 def base64_chars(size: int) -> int:

@@ -16,9 +16,10 @@ from msgspec import UNSET
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import Conflict, NotFound, PreconditionFailed, Unavailable
+from gatehouse.core.token import is_base62
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.backend import Backend
-from gatehouse.features.sharing.link_token import LinkToken, is_id, new_id
+from gatehouse.features.sharing.link_token import LinkToken, new_id
 from gatehouse.features.sharing.models import (
     ID_CHARS,
     LINK_CHARS,
@@ -143,7 +144,7 @@ class SecretService:
 
     async def get(self, secret_id: str) -> Secret:
         """Return a secret. Raises NotFound."""
-        secret = await self.table.get(secret_id) if is_id(secret_id) else None
+        secret = await self.table.get(secret_id) if is_base62(secret_id, ID_CHARS) else None
         if secret is None:
             raise no_secret()
         return secret

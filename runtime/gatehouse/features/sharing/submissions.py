@@ -7,11 +7,19 @@ from collections.abc import Sequence
 import msgspec
 
 from gatehouse.core.audit_events import AuditAction
+from gatehouse.core.token import is_base62
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.denials import Denials, LinkNotFound
-from gatehouse.features.sharing.link_token import LinkToken, is_id
-from gatehouse.features.sharing.models import Client, Secret, SecretRequest, SecretState, is_expired
+from gatehouse.features.sharing.link_token import LinkToken
+from gatehouse.features.sharing.models import (
+    ID_CHARS,
+    Client,
+    Secret,
+    SecretRequest,
+    SecretState,
+    is_expired,
+)
 from gatehouse.features.sharing.service import NewItem, SecretService, lifetime
 
 
@@ -34,7 +42,7 @@ class SubmissionService:
 
         Raises LinkNotFound, also if nothing can be submitted.
         """
-        secret = await self._table.get(path) if is_id(path) else None
+        secret = await self._table.get(path) if is_base62(path, ID_CHARS) else None
         if secret is None or secret.request is None or not self._is_open(secret):
             raise LinkNotFound
         return secret, secret.request
