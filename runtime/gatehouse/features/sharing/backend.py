@@ -5,9 +5,10 @@ and clock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from itertools import chain
+from typing import Any, Self
 
 from botocore.exceptions import ClientError
 
@@ -21,7 +22,7 @@ from gatehouse.features.sharing.models import ContentItem, Secret, SharingEvent
 from gatehouse.features.sharing.table import Table
 from gatehouse.platform.aws import call, create_client, error_code
 from gatehouse.platform.executions import Slots
-from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings, SharingSettings
+from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, SharingSettings
 
 PREFIX = "secrets/"
 _TIMEOUT_S = 5.0
@@ -69,10 +70,8 @@ class Backend:
             environment=settings.environment,
             clock=clock,
             # A Lambda function creates nothing for owners.
-            creates_per_minute=(
-                settings.sharing_creates_per_minute
-                if isinstance(settings, Settings)
-                else SHARING_CREATES_PER_MINUTE
+            creates_per_minute=getattr(
+                settings, "sharing_creates_per_minute", SHARING_CREATES_PER_MINUTE
             ),
         )
 
@@ -141,35 +140,22 @@ class DataKeys:
 
     async def generate(self, secret_id: str) -> tuple[bytes, bytes]:
         """Return a new 32-byte data key, first in plaintext and then encrypted by KMS."""
-        reply = await call(
-            self._client.generate_data_key,
-            "KMS",
-            KeyId=self._key,
-            KeySpec="AES_256",
-            EncryptionContext=self._context(secret_id),
-        )
+        reply = await self._call(self._client.generate_data_key, secret_id, KeySpec="AES_256")
         return reply["Plaintext"], reply["CiphertextBlob"]
 
     async def decrypt(self, secret_id: str, data_key: bytes) -> bytes:
-        reply = await call(
-            self._client.decrypt,
-            "KMS",
-            KeyId=self._key,
-            CiphertextBlob=data_key,
-            EncryptionContext=self._context(secret_id),
-        )
+        reply = await self._call(self._client.decrypt, secret_id, CiphertextBlob=data_key)
         plaintext: bytes = reply["Plaintext"]
         return plaintext
 
-    def _context(self, secret_id: str) -> dict[str, str]:
-        """Return the encryption context. CloudTrail records the context in plaintext, so the secret
-        ID is only a fingerprint.
-        """
-        return {
+    async def _call(self, operation: Any, secret_id: str, **arguments: Any) -> Any:
+        # CloudTrail records the context in plaintext, so the secret ID is only a fingerprint.
+        context = {
             "purpose": "secret-content",
             "environment": self._environment,
             "secret": fingerprint(secret_id),
         }
+        return await call(operation, "KMS", KeyId=self._key, EncryptionContext=context, **arguments)
 
 
 class ContentStore:
@@ -225,14 +211,9 @@ class ContentStore:
 
     def _secret_ids(self, *, older_than: float) -> list[str]:
         newest: dict[str, float] = {}
-        for page in self._client.get_paginator("list_object_versions").paginate(
-            Bucket=self._bucket, Prefix=PREFIX
-        ):
-            for entry in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
-                secret_id = entry["Key"].removeprefix(PREFIX).partition("/")[0]
-                newest[secret_id] = max(
-                    newest.get(secret_id, 0.0), entry["LastModified"].timestamp()
-                )
+        for entry in chain.from_iterable(self._pages(PREFIX)):
+            secret_id = entry["Key"].removeprefix(PREFIX).partition("/")[0]
+            newest[secret_id] = max(newest.get(secret_id, 0.0), entry["LastModified"].timestamp())
         return [secret_id for secret_id, written_at in newest.items() if written_at < older_than]
 
     async def delete_all(self, secret_id: str) -> list[tuple[str, str]]:
@@ -243,13 +224,8 @@ class ContentStore:
 
     def _delete_all(self, *, prefix: str) -> list[tuple[str, str]]:
         deleted: list[tuple[str, str]] = []
-        for page in self._client.get_paginator("list_object_versions").paginate(
-            Bucket=self._bucket, Prefix=prefix
-        ):
-            versions = [
-                {"Key": entry["Key"], "VersionId": entry["VersionId"]}
-                for entry in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
-            ]
+        for page in self._pages(prefix):
+            versions = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in page]
             if versions:
                 reply = self._client.delete_objects(
                     Bucket=self._bucket, Delete={"Objects": versions, "Quiet": True}
@@ -261,3 +237,9 @@ class ContentStore:
                     )
                 deleted += [(entry["Key"], entry["VersionId"]) for entry in versions]
         return deleted
+
+    def _pages(self, prefix: str) -> Iterator[list[dict[str, Any]]]:
+        """The versions and delete markers of the objects below a prefix."""
+        pages = self._client.get_paginator("list_object_versions")
+        for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
+            yield [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]

@@ -46,9 +46,8 @@ _PAUSE_S, _PAUSE_MAX_S = 0.02, 1.0
 #: Key of an item that does not exist.
 _ABSENT = "readiness-probe"
 
-#: An item, and the parameters of a write, in DynamoDB JSON.
+#: An item, or the parameters of a write, in DynamoDB JSON.
 Item = dict[str, Any]
-Write = dict[str, Any]
 
 
 class ConditionNotMet(Exception):
@@ -344,7 +343,7 @@ def append(
     condition: str,
     values: Item,
     pending_max: int | None,
-) -> Write:
+) -> Item:
     """Return the parameters that set attributes of an item and append an event under a condition
     with these values.
     """
