@@ -16,7 +16,6 @@ import typer
 from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import (
     ConsoleOption,
-    JsonOption,
     Output,
     TokenOption,
     connect,
@@ -28,6 +27,7 @@ from gatehouse.commands.cli.output import (
     FAILED,
     USAGE,
     Column,
+    JsonOption,
     note,
     print_items,
     print_json,
@@ -159,15 +159,12 @@ def _report(
     last = rows[-1].hash.hex() if rows else ""
     checkpointed = None if proofs is None else max((proof.seq for proof in proofs), default=0)
     if as_json:
-        result = {
-            "rows": len(rows),
-            "intact": broken is None,
-            "first_broken_seq": broken,
-            "last_hash": last,
-        }
         print_json(
             {
-                **result,
+                "rows": len(rows),
+                "intact": broken is None,
+                "first_broken_seq": broken,
+                "last_hash": last,
                 "reason": reason if broken is not None else "",
                 "checkpointed_seq": checkpointed,
             }

@@ -15,7 +15,13 @@ from gatehouse.commands.agent import server
 from gatehouse.commands.agent.app import HEALTH_PATH
 from gatehouse.commands.agent.server import Registration
 from gatehouse.commands.agent.tunnel import AUTHTOKEN_VARIABLE, NgrokTunnel
-from gatehouse.commands.cli.options import is_url, own_parameters, read_token, with_options
+from gatehouse.commands.cli.options import (
+    LOOPBACK,
+    is_url,
+    own_parameters,
+    read_token,
+    with_options,
+)
 from gatehouse.commands.cli.output import USAGE, note, stop
 from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.core.cores import CoreSettings
@@ -28,8 +34,6 @@ from gatehouse.features.cores.schemas import (
     LEASE_S_MIN,
 )
 from gatehouse.platform.http.forwarding import CORE_NAME
-
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def register(app: typer.Typer) -> None:
@@ -196,7 +200,7 @@ def _check_options(
         stop("--url and --url-file are mutually exclusive", code=USAGE)
     if url:
         _check_url("--url", url)
-    elif url_file is None and bind not in _LOOPBACK:
+    elif url_file is None and bind not in LOOPBACK:
         stop(
             f"--bind {bind} requires --url, the URL at which the gateway reaches this Core",
             code=USAGE,

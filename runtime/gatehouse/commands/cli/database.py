@@ -18,8 +18,7 @@ from typing import Annotated
 
 import typer
 
-from gatehouse.commands.cli.options import JsonOption
-from gatehouse.commands.cli.output import FAILED, USAGE, note, print_json, stop
+from gatehouse.commands.cli.output import FAILED, USAGE, JsonOption, note, print_json, stop
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import rfc3339

@@ -17,11 +17,14 @@ import typer
 
 from gatehouse.client.http import Retries
 from gatehouse.client.services import ConsoleClient
-from gatehouse.commands.cli.output import USAGE, print_json, stop
+from gatehouse.commands.cli.output import USAGE, JsonOption, print_json, stop
 from gatehouse.core import token as tokens
 from gatehouse.core.imported_tokens import TOKEN_CHARS_MAX
 from gatehouse.core.notation import duration_s, is_visible_ascii
 from gatehouse.core.origin import parse_base_url
+
+#: Names and addresses of this machine.
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 #: Written by `make up DETACH=1` next to the Makefile.
 UP_FILE = Path(".gatehouse/up.json")
@@ -49,7 +52,6 @@ TokenOption = Annotated[
         "Prefer the environment variable: other users of this machine can read command lines.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 KeyIdArgument = Annotated[
     str,
     typer.Argument(

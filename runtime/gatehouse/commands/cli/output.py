@@ -9,15 +9,18 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import msgspec
+import typer
 
 from gatehouse.core.errors import BadRequest, GatehouseError, SettingsError
 from gatehouse.core.token_scanner import redacted
 
 FAILED = 1
 USAGE = 2
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 #: A column of a table: the name of a field, or a label and the function that returns the text.
 Column = str | tuple[str, Callable[[Any], object]]

@@ -13,7 +13,16 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gatehouse.commands.cli.output import FAILED, USAGE, count, note, print_json, printable, stop
+from gatehouse.commands.cli.output import (
+    FAILED,
+    USAGE,
+    JsonOption,
+    count,
+    note,
+    print_json,
+    printable,
+    stop,
+)
 from gatehouse.core.token_scanner import Kind, find
 
 #: Larger files are skipped with a note. Larger standard input is an error.
@@ -58,7 +67,7 @@ def scan(
         list[str] | None,
         typer.Option(metavar="GLOB", help="Files to skip, such as 'tests/*.json'; repeatable."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Find Gatehouse tokens in files and directories, except for the directory .git. No other
     program is run.

@@ -25,7 +25,7 @@ from gatehouse.client import end_to_end, retrieval_links
 from gatehouse.client.services import ConsoleClient, SharingClient
 from gatehouse.commands.cli import shapes
 from gatehouse.commands.cli.audit import trusted_keys
-from gatehouse.commands.cli.options import RETRIES, Output, console_command, is_url
+from gatehouse.commands.cli.options import LOOPBACK, RETRIES, Output, console_command, is_url
 from gatehouse.commands.cli.output import (
     USAGE,
     count,
@@ -56,7 +56,6 @@ from gatehouse.features.sharing.schemas import (
 )
 
 _PATH = "/v1/secrets"
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 SecretIdArgument = Annotated[
     str, typer.Argument(metavar="ID", help="Secret ID: the 22 characters after `/s/` in a link.")
@@ -216,10 +215,7 @@ def replace(client: ConsoleClient, id: SecretIdArgument, file: FileOption = None
     """Replace the content of a secret with standard input or files. The links stay the same and
     open the new version.
     """
-    secret = _changed(client, id, "PUT", "/content", _content(file))
-    return secret, lambda: print_text(
-        f"Secret {secret.id} has version {secret.versions[0].number}."
-    )
+    return _versioned(_changed(client, id, "PUT", "/content", _content(file)))
 
 
 def restore_version(
@@ -237,10 +233,7 @@ def restore_version(
 
     Fails if the secret is changed concurrently.
     """
-    secret = _changed(client, id, "POST", "/restore-version", {"version": version})
-    return secret, lambda: print_text(
-        f"Secret {secret.id} has version {secret.versions[0].number}."
-    )
+    return _versioned(_changed(client, id, "POST", "/restore-version", {"version": version}))
 
 
 def revoke(
@@ -382,6 +375,11 @@ def _changed(
     return client.call(SecretView, method, f"{_PATH}/{id}{action}", changes, version=revision)
 
 
+def _versioned(secret: SecretView) -> Output:
+    text = f"Secret {secret.id} has version {secret.versions[0].number}."
+    return secret, lambda: print_text(text)
+
+
 def _claims(link: LinkReceipt) -> str:
     return "; ".join(
         f"{claim.claimed_at} (received: {claim.acknowledged_at or 'not confirmed'})"
@@ -426,7 +424,7 @@ def _read_link() -> str:
         stop(
             "write the complete link to standard input: https://<host>/s/<id>#<secret>", code=USAGE
         )
-    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
         stop("the link must begin with https://", code=USAGE)
     return link
 

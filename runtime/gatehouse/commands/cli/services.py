@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from gatehouse import __version__
-from gatehouse.commands.cli.output import USAGE, print_json, stop
+from gatehouse.commands.cli.output import USAGE, JsonOption, print_json, stop
 
 TIMEOUT_S = 3.0
 
@@ -106,7 +106,7 @@ def _check(service: Service, port: int) -> None:
         stop(f"{service}: /healthz on 127.0.0.1:{port} returned {status}")
 
 
-def version(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def version(as_json: JsonOption = False) -> None:
     """Print the versions of Gatehouse and Python."""
     versions = {"gatehouse": __version__, "python": platform.python_version()}
     if as_json:
