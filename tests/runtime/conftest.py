@@ -143,7 +143,7 @@ def silent_port() -> Iterator[int]:
         yield port
 
 
-def _create_database(server: servers.Postgres, template: str) -> Database:
+def create_database(server: servers.Postgres, template: str) -> Database:
     name = f"test_{next(_numbers)}"
     database = Database(server, name, Psql(server, name))
     server.sql(
@@ -155,7 +155,8 @@ def _create_database(server: servers.Postgres, template: str) -> Database:
 
 @pytest.fixture(scope="module")
 def empty_database(postgres_server: servers.Postgres) -> Iterator[Database]:
-    created = _create_database(postgres_server, "template0")
+    """A database without a schema."""
+    created = create_database(postgres_server, "template0")
     yield created
     created.psql.close()
 
@@ -163,7 +164,7 @@ def empty_database(postgres_server: servers.Postgres) -> Iterator[Database]:
 @pytest.fixture(scope="session")
 def migrated_database(postgres_server: servers.Postgres) -> Database:
     """The template of `database`, which is copied faster than it is migrated."""
-    template = _create_database(postgres_server, "template0")
+    template = create_database(postgres_server, "template0")
     asyncio.run(runner.migrate(template.owner))
     return template
 
@@ -171,7 +172,7 @@ def migrated_database(postgres_server: servers.Postgres) -> Database:
 @pytest.fixture(scope="module")
 def database(postgres_server: servers.Postgres, migrated_database: Database) -> Iterator[Database]:
     """A database with the schema of this version."""
-    created = _create_database(postgres_server, migrated_database.name)
+    created = create_database(postgres_server, migrated_database.name)
     yield created
     created.psql.close()
 

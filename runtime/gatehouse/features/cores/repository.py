@@ -228,8 +228,13 @@ class CoreRegistry:
             if left:
                 self._cores[name] = left  # at the end, so that every Core is checked in turn
 
-    def clear(self) -> None:
-        self._cores.clear()
+    def empty(self) -> CoreRegistry:
+        """A registry without instances, for `replace`."""
+        return CoreRegistry(self._pool, self._now)
+
+    def replace(self, other: CoreRegistry) -> None:
+        """Takes over the instances of another registry."""
+        self._cores = other._cores
 
     async def register(self, record: CoreRecord, *, now: float, event: AuditEvent) -> CoreRecord:
         """Registers an instance under a new lease. Ends an earlier registration of the instance or

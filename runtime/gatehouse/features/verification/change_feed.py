@@ -10,7 +10,9 @@ already denies every key (verification/service.py).
 A poll reads the last change number first. All changes up to this number are committed, so the
 queries that follow in the poll see them. Of the changed keys, the worker reads the IDs and the row
 versions, and only rows that it caches, is loading, or needs for open WebSockets. If there are more
-than CHANGES_MAX changes, it discards its cache instead, so the duration of a poll is bounded.
+than CHANGES_MAX changes, it discards its cache instead, so the duration of a poll is bounded. It
+also does so after PostgreSQL was restarted or replaced: a restored database, or a replica that took
+over, may lack changes that the worker has applied.
 """
 
 from __future__ import annotations
@@ -52,6 +54,11 @@ RECORD_ROWS = 100
 DEAD_WORKER_S = 600
 
 _LAST = "SELECT seq FROM last_change"
+
+#: Identifies a database until it is restored, or replaced by that of another server.
+_DATABASE = (
+    "SELECT pg_postmaster_start_time(), oid FROM pg_database WHERE datname = current_database()"
+)
 
 _VERSIONS = (
     "SELECT id, version, change_seq FROM api_key WHERE change_seq > $1 "  # noqa: S608
@@ -100,6 +107,7 @@ class ChangeFeed:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _background: Background = field(default_factory=Background)
     _connection: Connection | None = None
+    _database: asyncpg.Record | None = None
     _position: int | None = None
     _fresh_since: float | None = None
 
@@ -164,6 +172,10 @@ class ChangeFeed:
             "DELETE FROM gateway_worker WHERE seen_at < now() - make_interval(secs => $1)"
         )
         await connection.execute(remove_stopped, float(DEAD_WORKER_S))
+        database = await connection.fetchrow(_DATABASE)
+        if database != self._database:
+            # It may lack the last changes, and their numbers may belong to others.
+            self._database, self._position = database, None
 
     async def _poll(self) -> None:
         connection = self._connection
@@ -182,11 +194,9 @@ class ChangeFeed:
         for row in await connection.fetch(ID_GENERATIONS):
             self.prefilter.add(row["id_generation"])
             self.imported_ids.add(row["scheme"], row["id_generation"])
-        position, changed = self._position, None
+        position, changed, cores = self._position, None, self.cores
         if position is None or last < position:
-            # The first poll, or the database was restored to an earlier time.
-            self.cores.clear()
-            position = 0
+            position, cores = 0, cores.empty()
         elif last - position <= CHANGES_MAX:
             changed = await self._changed_keys(connection, position)
         if changed is None:
@@ -195,7 +205,9 @@ class ChangeFeed:
         for start in range(0, len(changed), RECORD_ROWS):
             await self._read_keys(connection, changed[start : start + RECORD_ROWS])
         async for row in _changes(connection, _CORES, position, RECORD_ROWS):
-            self.cores.change(core_record(row))
+            cores.change(core_record(row))
+        if cores is not self.cores:
+            self.cores.replace(cores)
 
     async def _changed_keys(self, connection: Connection, position: int) -> list[KeyId]:
         """The changed keys that the worker must read."""

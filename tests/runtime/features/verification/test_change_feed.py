@@ -19,7 +19,14 @@ from gatehouse.platform.tracing.tracer import ActiveRequest, FinishedSpan, Trace
 
 from sandbox.local import servers
 from sandbox.ports import free_port
-from tests.runtime.conftest import lock_waits, locked, opened
+from tests.runtime.conftest import (
+    Database,
+    Rows,
+    create_database,
+    lock_waits,
+    locked,
+    opened,
+)
 from tests.runtime.features.verification.conftest import change_feed, confirmed
 
 
@@ -196,6 +203,37 @@ async def test_lost_connection_is_replaced_and_catches_up(rows: Any, database: A
     await changes.close()
     assert result is not None
     assert result.state is KeyState.REVOKED
+
+
+@pytest.mark.requirement("TR-08")
+async def test_changes_of_a_restored_database_are_read(
+    postgres_server: servers.Postgres, migrated_database: Database
+) -> None:
+    """The numbers of changes in the restored database are those of lost changes."""
+    lost, restored = (create_database(postgres_server, migrated_database.name) for _ in range(2))
+    kept_id, lost_id, cache = KeyId("kept00000000"), KeyId("lost00000000"), KeyCache(10)
+    async with opened(restored.app) as pool:
+        await Rows(pool).add_key(kept_id)
+    async with opened(lost.app) as pool:
+        for key_id in (kept_id, lost_id):
+            await Rows(pool).add_key(key_id)
+        changes = change_feed(lost.app, pool, "own", cache)
+        await changes.start()
+        keys = KeyLoader(pool, cache, changes.staleness_ms)
+        assert None not in [await keys.find(key_id) for key_id in (kept_id, lost_id)]
+        await keys.close()
+    postgres_server.sql(
+        f"ALTER DATABASE {lost.name} ALLOW_CONNECTIONS false;"  # noqa: S608 - fixed names
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        f"WHERE datname = '{lost.name}';"
+        f"ALTER DATABASE {lost.name} RENAME TO {lost.name}_lost;"
+        f"ALTER DATABASE {restored.name} RENAME TO {lost.name};"
+    )
+    async with opened(lost.app) as pool:
+        seq = await Rows(pool).revoke(kept_id)
+        await confirmed(Rows(pool), "own", seq)
+    await changes.close()
+    assert len(cache) == 0
 
 
 async def test_start_without_schema_names_migrate(empty_database: Any) -> None:
