@@ -257,6 +257,9 @@ class Pool:
                     connection = await pool.acquire()
                 try:
                     yield connection
+                except asyncpg.ReadOnlySQLTransactionError:
+                    connection.terminate()  # another server may be the primary now
+                    raise
                 finally:
                     # A connection that cannot be reset is closed.
                     with suppress(*DRIVER_ERRORS):

@@ -68,6 +68,17 @@ async def test_transaction_ends_at_its_deadline(database: Database) -> None:
             assert await connection.fetchval("SELECT 1") == 1
 
 
+async def test_connection_to_a_read_only_server_is_replaced(database: Database) -> None:
+    setting = f"ALTER DATABASE {database.name} SET default_transaction_read_only"
+    async with opened(database.app, size_max=1) as pool:
+        database.sql(f"{setting} = on")
+        assert await pool.fetchval("SELECT 1") == 1
+        database.sql(f"{setting} = off")
+        with pytest.raises(Unavailable):
+            await pool.execute("DELETE FROM log_level")
+        assert await pool.execute("DELETE FROM log_level") == 0
+
+
 @pytest.mark.bound("db.pool:CONNECT_TIMEOUT_S")
 async def test_silent_server_is_unavailable(silent_port: int) -> None:
     access = login(f"postgresql://app@127.0.0.1:{silent_port}/gatehouse?sslmode=disable", "url")
