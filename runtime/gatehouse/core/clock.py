@@ -12,11 +12,24 @@ from typing import Literal
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+#: On Linux, the clock that also runs while the machine is suspended.
+_MONOTONIC = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def monotonic() -> float:
+    """Seconds on a clock that is never set, for durations."""
+    return time.clock_gettime(_MONOTONIC)
+
+
 class Clock:
     """The system clock. Services take it as an argument, so that tests can set the time."""
 
     def now(self) -> float:
         return time.time()
+
+    def monotonic(self) -> float:
+        """See `monotonic`."""
+        return monotonic()
 
 
 def to_microseconds(seconds: float) -> int:

@@ -149,7 +149,7 @@ class Checkpointer:
     @property
     def delay_s(self) -> float:
         """Time for which a checkpoint has been due; 0 if none is due."""
-        return 0.0 if self._due_since is None else self.clock.now() - self._due_since
+        return 0.0 if self._due_since is None else self.clock.monotonic() - self._due_since
 
     async def run_once(self) -> Checkpoint | None:
         """Create a checkpoint if one is due. Raises Unavailable, after which the next run tries
@@ -159,12 +159,13 @@ class Checkpointer:
         new_rows = await self.trail.newest_seq() - (0 if last is None else last.seq)
         age_s = self.clock.now() - (self._started_at if last is None else last.taken_at)
         # A negative number means that rows were deleted. `take` detects and reports the deletion.
-        is_due = new_rows < 0 or (new_rows > 0 and age_s >= self.interval_s)
+        # A negative age means that the clock was set back.
+        is_due = new_rows < 0 or (new_rows > 0 and not 0 <= age_s < self.interval_s)
         if not is_due and (last is None or await self._is_signed(last)):
             self._due_since = None
             return None
         if self._due_since is None:
-            self._due_since = self.clock.now()
+            self._due_since = self.clock.monotonic()
         checkpoint = await self.take()
         if checkpoint is not None:
             self._due_since = None

@@ -98,10 +98,10 @@ class _Cache(Generic[_Document]):
         """Return the document. Fetches it if the cached document is too old or not sufficient, and
         no fetch has ended within REFETCH_S. Raises Unavailable.
         """
-        waited = self.clock.now() - self.tried_at >= REFETCH_S
+        waited = self.clock.monotonic() - self.tried_at >= REFETCH_S
         if waited and not self._is_current(is_sufficient):
             await self.fetches.result("document", self._fetch)
-        if self.document is None or self.clock.now() - self.fetched_at >= STALE_S:
+        if self.document is None or self.clock.monotonic() - self.fetched_at >= STALE_S:
             raise Unavailable(
                 "Sign-in with the identity provider is temporarily unavailable.",
                 detail="no document of the issuer",
@@ -109,21 +109,21 @@ class _Cache(Generic[_Document]):
         return self.document
 
     def _is_current(self, is_sufficient: Callable[[_Document], bool]) -> bool:
-        is_recent = self.clock.now() - self.fetched_at < CACHE_S
+        is_recent = self.clock.monotonic() - self.fetched_at < CACHE_S
         return is_recent and self.document is not None and is_sufficient(self.document)
 
     async def _fetch(self) -> None:
         """Fetch the document. After a failure, the cached document remains in use for STALE_S; then
         sign-in is denied.
         """
-        now = self.clock.now()
+        now = self.clock.monotonic()
         try:
             self.document = await self.load()
             self.fetched_at = now
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError, Unavailable):
             return
         finally:
-            self.tried_at = self.clock.now()
+            self.tried_at = self.clock.monotonic()
 
 
 class IssuerDocuments:

@@ -200,7 +200,7 @@ class UsageMetrics:
         self._namespace = namespace
         self._clock = clock
         self._write = write
-        self._written_at = clock.now()
+        self._written_at = clock.monotonic()
         self._cores: set[str] = set()
         self._reset()
 
@@ -212,12 +212,12 @@ class UsageMetrics:
             self._codes[row.minute, row.code] += row.count
             if row.core:
                 self._requests[row.minute, self._core(row.core)] += row.count
-        if self._clock.now() - self._written_at >= METRICS_INTERVAL_S:
+        if self._clock.monotonic() - self._written_at >= METRICS_INTERVAL_S:
             self.flush()
 
     def flush(self) -> None:
         """Write all counts."""
-        self._written_at = self._clock.now()
+        self._written_at = self._clock.monotonic()
         for metric, name, sets, counts in (
             ("KeyDecisions", "Code", [[], ["Code"]], self._codes),
             ("CoreRequests", "Core", [["Core"]], self._requests),

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import asyncpg
 
+from gatehouse.core.clock import monotonic
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import KeyId, KeyRecord
@@ -115,7 +115,7 @@ class ChangeFeed:
         """Age of the key state in milliseconds. The value is very large before `start`."""
         if self._fresh_since is None:
             return 1_000_000_000
-        return int((time.monotonic() - self._fresh_since) * 1000)
+        return int((monotonic() - self._fresh_since) * 1000)
 
     async def start(self) -> None:
         """Starts the change feed, and returns when the key state is fresh. Raises Unavailable if
@@ -181,7 +181,7 @@ class ChangeFeed:
         connection = self._connection
         if connection is None:
             raise ConnectionError
-        queried_at = time.monotonic()
+        queried_at = monotonic()
         last = await connection.fetchval(_LAST)
         if last != self._position:
             await self._read_changes(connection, last)

@@ -65,12 +65,14 @@ _CLAIM = (
     "OR (request.request_id = $6 AND request.sealed IS NULL) RETURNING true"
 )
 
-# The clocks of two consoles can differ by up to a minute.
+# The clocks of two consoles can differ by up to a minute. A change is made within an hour after the
+# claim, even if the process was suspended.
 _FIND = (
     "SELECT fingerprint, request.request_id, claimed_at, running, generation, sealed, "
     "coalesce(change.target_id, '') AS target_id, coalesce(occurred_at, claimed_at) AS changed_at "
     "FROM idempotent_request AS request LEFT JOIN LATERAL (SELECT target_id, occurred_at "
     "FROM audit_event WHERE sealed IS NULL AND occurred_at >= claimed_at - interval '1 minute' "
+    "AND occurred_at < claimed_at + interval '1 hour' "
     "AND request_id = request.request_id AND outcome = 'success' ORDER BY occurred_at LIMIT 1) "
     "AS change ON true WHERE lookup = $1"
 )

@@ -57,6 +57,7 @@ _SAFE = frozenset({"GET", "HEAD"})
 #: lockout ends.
 FAILURES_MAX, WINDOW_S = 10, 300
 PAIRS_MAX = 10_000
+OTHER = "other"
 
 
 @dataclass(slots=True, eq=False)
@@ -64,32 +65,46 @@ class Lockout:
     """Locks out clients after failed authentications, for each pair of client address and
     principal.
 
-    A lockout affects one client address (a /64 network for IPv6), so a client cannot lock out other
-    clients. Each console process keeps bounded counters in memory. Therefore, n processes allow n
+    A lockout affects one client address (a /64 network for IPv6), so a client cannot lock out
+    clients of other networks, and never a token that was accepted from this network before: it is
+    no guess. Each console process keeps bounded counters in memory. Therefore, n processes allow n
     times as many attempts. This is not a risk for 256-bit secrets.
+
+    principal: a key ID, `bootstrap`, or OTHER for all tokens in another format.
     """
 
     clock: Clock
     _failures: OrderedDict[tuple[str, str], tuple[float, int]] = field(default_factory=OrderedDict)
+    #: Networks, and hashes of the tokens that were accepted from them.
+    _accepted: OrderedDict[tuple[str, bytes], None] = field(default_factory=OrderedDict)
 
-    def wait_s(self, address: str, principal: str) -> int:
-        """Return the seconds until the lockout ends, or 0 if the client is not locked out.
+    def wait_s(self, address: str, principal: str, token: str) -> int:
+        """Return the seconds until the lockout ends, or 0 if the client is not locked out."""
+        network = network_of(address)
+        started, count = self._failures.get((network, principal), (0.0, 0))
+        remaining = started + WINDOW_S - self.clock.monotonic()
+        if count < FAILURES_MAX or remaining <= 0 or (network, _sha256(token)) in self._accepted:
+            return 0
+        return math.ceil(remaining)
 
-        principal: a key ID, or a fixed name for other credentials.
-        """
-        started, count = self._failures.get((network_of(address), principal), (0.0, 0))
-        remaining = started + WINDOW_S - self.clock.now()
-        return math.ceil(remaining) if count >= FAILURES_MAX and remaining > 0 else 0
-
-    def failed(self, address: str, principal: str) -> None:
-        pair, now = (network_of(address), principal), self.clock.now()
-        started, count = self._failures.pop(pair, (now, 0))
-        self._failures[pair] = (now, 1) if now - started >= WINDOW_S else (started, count + 1)
+    def failed(self, address: str, principal: str, token: str) -> None:
+        network, now = network_of(address), self.clock.monotonic()
+        self._accepted.pop((network, _sha256(token)), None)
+        started, count = self._failures.pop((network, principal), (now, 0))
+        failures = (now, 1) if now - started >= WINDOW_S else (started, count + 1)
+        self._failures[network, principal] = failures
         if len(self._failures) > PAIRS_MAX:
             self._failures.popitem(last=False)
 
-    def succeeded(self, address: str, principal: str) -> None:
-        self._failures.pop((network_of(address), principal), None)
+    def succeeded(self, address: str, principal: str, token: str) -> None:
+        network = network_of(address)
+        accepted = network, _sha256(token)
+        self._accepted[accepted] = None
+        self._accepted.move_to_end(accepted)
+        if len(self._accepted) > PAIRS_MAX:
+            self._accepted.popitem(last=False)
+        if principal != OTHER:  # otherwise, the holder of one token could guess others
+            self._failures.pop((network, principal), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +147,7 @@ class Authenticator:
             return await self._from_session(request, cookie)
         token = _bearer(request)  # a request without a credential is no guess
         address, principal = request.client, self._claimed_principal(request)
-        if wait_s := self.lockout.wait_s(address, principal):
+        if wait_s := self.lockout.wait_s(address, principal, token):
             raise RateLimited(
                 "Too many failed authentications from this IP address. Wait, then check the "
                 "credential.",
@@ -145,9 +160,10 @@ class Authenticator:
             )
         except Unauthorized:
             if principal:
-                self.lockout.failed(address, principal)
+                self.lockout.failed(address, principal, token)
             raise
-        self.lockout.succeeded(address, principal)
+        if principal:
+            self.lockout.succeeded(address, principal, token)
         return caller
 
     def _check_site(self, request: Request) -> None:
@@ -272,7 +288,7 @@ class Authenticator:
             )
 
     def _claimed_principal(self, request: Request) -> str:
-        """Return the unverified credential that a request claims: a key ID, `bootstrap` or `other`.
+        """Return the unverified credential that a request claims: a key ID, `bootstrap` or OTHER.
         Empty for a JWT and for a code.
         """
         prefix = self.keys.prefix
@@ -285,7 +301,7 @@ class Authenticator:
         if token.startswith(f"{prefix}_admin_"):
             return "bootstrap"
         is_jwt = self.identity_provider is not None and "." in token
-        return "" if is_jwt or token.startswith(self.sessions.code_prefix) else "other"
+        return "" if is_jwt or token.startswith(self.sessions.code_prefix) else OTHER
 
     def _check_csrf(self, request: Request, cookie: str) -> None:
         if request.method in _SAFE:

@@ -170,9 +170,13 @@ async def test_checkpoint_is_due_by_the_age_of_the_last_one(setup: Setup) -> Non
     assert await setup.checkpointer.run_once() is None
     setup.clock.advance(1)
     second = await setup.checkpointer.run_once()
-    assert [item.seq if item else None for item in (first, second)] == [1, 3]
-    assert stored(setup.archive) == (first, second)
-    assert await setup.trail.last_checkpoint() == second
+    setup.clock.correct(-3600)
+    assert await setup.checkpointer.run_once() is None
+    await setup.append(1)
+    third = await setup.checkpointer.run_once()
+    assert [item.seq if item else None for item in (first, second, third)] == [1, 3, 4]
+    assert stored(setup.archive) == (first, second, third)
+    assert await setup.trail.last_checkpoint() == third
     assert await setup.findings() is None
 
 

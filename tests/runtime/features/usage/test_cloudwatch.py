@@ -124,6 +124,7 @@ def test_lines_are_written_once_per_interval() -> None:
     recorder = Recorder()
     recorder.add(row())
     assert recorder.lines == []
+    recorder.clock.correct(-3600)
     recorder.clock.advance(METRICS_INTERVAL_S)
     recorder.add(row())
     assert recorder.sums()["KeyDecisions", "", ""] == 2

@@ -5,8 +5,11 @@ from typing import Any
 
 import httpx
 import pytest
+from gatehouse.core.actor import Actor, RequestId
+from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
+from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.http.idempotency import RUNNING_S_MAX, IdempotencyStore
 
@@ -250,6 +253,13 @@ async def test_abandoned_request_is_taken_over_after_its_timeout(console: Consol
     console.database.sql(abandoned)
     assert (await reply()).json()["code"] == "request_in_progress"
     console.database.sql(f"{abandoned}, claimed_at = now() - interval '121 seconds'")
+    assert (await reply()).status_code == 201
+    # Events of later hours are not searched.
+    event = Actor("system", "test", RequestId("req_nobody")).event(
+        AuditAction.KEY_CREATE, target_id="late", at=console.clock.now(), details={}
+    )
+    await AuditRepository(console.pool).append(event)
+    console.database.sql(f"{abandoned}, claimed_at = now() - interval '61 minutes'")
     assert (await reply()).status_code == 201
 
 

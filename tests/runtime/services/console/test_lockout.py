@@ -51,6 +51,7 @@ async def test_guesses_are_limited_with_retry_after(setup: Setup) -> None:
         "rate_limited",
     )
     assert (await setup.get(BOOTSTRAP)).status_code == 429
+    setup.clock.correct(-3600)
     setup.clock.advance(WINDOW_S)
     assert (await setup.get(BOOTSTRAP)).status_code == 200
 
@@ -81,13 +82,30 @@ async def test_valid_credential_resets_the_failure_count(setup: Setup) -> None:
         assert (await setup.get(BOOTSTRAP)).status_code == 200
 
 
+async def test_guesses_lock_out_no_accepted_token(setup: Setup, console: Console) -> None:
+    """Tokens of imported keys have no ID, so a holder of one could otherwise guess others."""
+    tokens = [f"imported-token-{number}" for number in range(2)]
+    for token in tokens:
+        await console.import_key(token)
+    for _ in range(FAILURES_MAX):
+        assert (await setup.get(tokens[0])).status_code == 403
+        await setup.guess(1, "imported-token-9")
+    assert [(await setup.get(token)).status_code for token in tokens] == [403, 429]
+    await setup.guess(FAILURES_MAX)
+    assert (await setup.get(BOOTSTRAP)).status_code == 429
+
+
 @pytest.mark.bound("console.authentication:PAIRS_MAX")
 def test_number_of_remembered_failures_is_bounded() -> None:
     lockout = Lockout(ManualClock())
+    lockout.succeeded("192.0.2.1", "first", "token")
     for _ in range(FAILURES_MAX):
-        lockout.failed("192.0.2.1", "first")
-    assert lockout.wait_s("192.0.2.1", "first") == WINDOW_S
+        lockout.failed("192.0.2.1", "first", "guess")
+    assert [lockout.wait_s("192.0.2.1", "first", each) for each in ("guess", "token")] == [300, 0]
     for number in range(PAIRS_MAX):
-        lockout.failed("192.0.2.1", str(number))
-    assert lockout.wait_s("192.0.2.1", "first") == 0
-    assert lockout.wait_s("2001:db8::1", "first") == 0
+        lockout.succeeded("192.0.2.1", str(number), str(number))
+    assert lockout.wait_s("192.0.2.1", "first", "token") == WINDOW_S
+    for number in range(PAIRS_MAX):
+        lockout.failed("192.0.2.1", str(number), "guess")
+    assert lockout.wait_s("192.0.2.1", "first", "guess") == 0
+    assert lockout.wait_s("2001:db8::1", "first", "guess") == 0

@@ -436,7 +436,8 @@ CREATE TRIGGER api_key_final_state BEFORE UPDATE ON api_key
     FOR EACH ROW EXECUTE FUNCTION keep_final_state();
 
 CREATE FUNCTION forget_key_use(id text) RETURNS void LANGUAGE sql AS $$
-    DELETE FROM usage_count WHERE key_id = $1;
+    -- PostgreSQL before version 18 uses the primary key only with its first column.
+    DELETE FROM usage_count WHERE width_s IN (60, 3600, 86400) AND key_id = $1;
     DELETE FROM key_activity WHERE key_id = $1;
     DELETE FROM key_alert WHERE key_id = $1;
 $$;
