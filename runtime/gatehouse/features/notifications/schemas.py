@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
 
 from msgspec import Meta
 
@@ -48,10 +49,12 @@ class CreateWebhook(Input):
 
 
 class WebhookView(View, kw_only=True):
-    example: ClassVar = CreateWebhook.example
+    example: ClassVar = {"url": "https://hooks.example.com", "events": ["key.revoked"]}
 
     id: str
-    url: str
+    url: Annotated[
+        str, Meta(description="The URL without its path and query, which may contain a secret.")
+    ]
     events: list[NotificationEvent]
     created_at: Instant
     created_by: str
@@ -113,9 +116,8 @@ class DeliveryPage(View):
 
 
 def webhook_view(webhook: Webhook) -> WebhookView:
-    return view_of(
-        WebhookView, webhook, events=[NotificationEvent(event) for event in webhook.events]
-    )
+    url, events = urlsplit(webhook.url), [NotificationEvent(event) for event in webhook.events]
+    return view_of(WebhookView, webhook, url=f"{url.scheme}://{url.netloc}", events=events)
 
 
 def delivery_view(delivery: Delivery) -> DeliveryView:

@@ -293,7 +293,11 @@ async def test_invalid_webhook_url_is_rejected(console: Console, url: str) -> No
 async def test_webhook_is_listed_without_secret_and_deleted(setup: Setup) -> None:
     webhook_id, secret = await setup.create_webhook(events=["key.revoked"])
     listed = await setup.client.get("/v1/webhooks")
-    assert [item["id"] for item in listed.json()["webhooks"]] == [webhook_id]
+    [webhook] = listed.json()["webhooks"]
+    assert (webhook["id"], webhook["url"]) == (
+        webhook_id,
+        f"http://127.0.0.1:{setup.receiver.port}",
+    )
     assert base64.b64encode(secret).decode() not in listed.text
     await setup.revoke()
     await setup.repository.follow(now=setup.clock.now(), topic=False)
