@@ -40,8 +40,11 @@ from gatehouse.platform.settings import OnError
 #: Names of the counters and of the last call of a worker begin with a prefix and a hash tag.
 KEY_PREFIX = "gatehouse:limit:"
 SEQUENCE_PREFIX = "gatehouse:exchange:"
+CLOCK_PREFIX = "gatehouse:clock:"
 #: Seconds for which Redis remembers the last call of a worker.
 SEQUENCE_S = 3600
+#: Seconds for which Redis remembers by how much its clock was set back.
+CLOCK_S = 366 * 86_400
 #: Seconds after which a worker reports the requests that it has allowed.
 EXCHANGE_S = 0.05
 #: Seconds after which a worker calls Redis again that was unavailable.
@@ -61,13 +64,20 @@ FORGET_TIMEOUT_S = 10.0
 # `ahead_us` of each limit, in MessagePack: before the entry if Redis decides, otherwise after it.
 # Times are relative to 2024, because a double represents such times to better than 0.01 us, but the
 # current Unix time only to 0.25 us. `%.4f` is used instead of tostring, which keeps only 14 digits
-# and would lose the microseconds.
+# and would lose the microseconds. KEYS[2] contains the clock at the last call and the sum of the
+# steps by which it was set back, or a replica was behind: times continue, instead of denying
+# requests until the clock has caught up.
 SCRIPT = f"""
 local clock = redis.call('TIME')
 local now = (tonumber(clock[1]) - 1704067200) * 1000000 + tonumber(clock[2])
+local known = redis.call('GET', KEYS[2])
+local before, lead = unpack(known and cmsgpack.unpack(known) or {{now, 0}})
+lead = lead + math.max(before - now, 0)
+redis.call('SET', KEYS[2], cmsgpack.pack({{now, lead}}), 'EX', {CLOCK_S})
+now = now + lead
 local last = tonumber(redis.call('GET', KEYS[1]) or '0')
 redis.call('SET', KEYS[1], ARGV[1], 'EX', {SEQUENCE_S})
-local result, key = {{}}, 1
+local result, key = {{}}, 2
 for _, entry in ipairs(cmsgpack.unpack(ARGV[2])) do
   local decides, sequence, limits = unpack(entry)
   local counts, ahead = sequence > last, {{}}
@@ -138,7 +148,8 @@ class RateLimits:
         self._families = Families()
         self._timer: asyncio.TimerHandle | None = None
         self._prefix = f"{KEY_PREFIX}{{{hash_tag}}}:"
-        self._name = f"{SEQUENCE_PREFIX}{{{hash_tag}}}:{secrets.token_hex(8)}"
+        self._name = f"{SEQUENCE_PREFIX}{{{hash_tag}}}:{secrets.token_hex(8)}".encode()
+        self._clock = f"{CLOCK_PREFIX}{{{hash_tag}}}".encode()
         self._sequence = 0
         #: Requests for the next call: entries on which Redis decides, families with unsent
         #: requests, and None for families with BATCH_MAX counters.
@@ -290,7 +301,7 @@ class RateLimits:
                 self._send(None if request is None else request.subject, now)
             if isinstance(request, _Entry):
                 self._in_flight.append(request)
-        keys, entries, prefix = [self._name.encode()], [], self._prefix
+        keys, entries, prefix = [self._name, self._clock], [], self._prefix
         for entry in self._in_flight:
             entry.sequence = entry.sequence or self._sequence
             for counter in entry.counters:  # the client takes longer to encode names

@@ -14,9 +14,15 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import RateLimit
 from gatehouse.core.verification import Charge
 from gatehouse.features.verification import rate_limiters
-from gatehouse.features.verification.rate_limiters import BATCH_MAX, KEY_PREFIX, RateLimits
+from gatehouse.features.verification.rate_limiters import (
+    BATCH_MAX,
+    CLOCK_PREFIX,
+    KEY_PREFIX,
+    RateLimits,
+)
 from gatehouse.platform.redis.connection import Redis
 from gatehouse.platform.settings import OnError
+from msgspec import msgpack
 from valkey import Valkey
 
 from sandbox.local import servers
@@ -45,7 +51,7 @@ async def close(limits: RateLimits) -> None:
     await limits._redis.close()
 
 
-def command(url: str, *parts: str) -> Any:
+def command(url: str, *parts: str | bytes) -> Any:
     """Reply to an administrator, on a separate connection."""
     with Valkey.from_url(servers.administrator(url)) as client:
         return client.execute_command(*parts)
@@ -314,6 +320,20 @@ async def test_used_up_limit_stays_used_up_if_redis_loses_its_data(
     assert await remaining(redis_url, request) == 999
 
 
+@pytest.mark.requirement("TR-09")
+async def test_counters_continue_if_the_clock_of_redis_is_set_back(
+    redis_limits: RateLimits, redis_url: str
+) -> None:
+    request, hour_us = charge(FIVE), 3_600_000_000
+    await redis_limits.take(request)
+    counter, clock = f"{KEY_PREFIX}{{0}}:requests:{request.subject}", f"{CLOCK_PREFIX}{{0}}"
+    arrival_us = float(command(redis_url, "GET", counter)) + hour_us
+    before_us, lead_us = msgpack.decode(command(redis_url, "GET", clock))
+    command(redis_url, "SET", counter, str(arrival_us))
+    command(redis_url, "SET", clock, msgpack.encode((before_us + hour_us, lead_us)))
+    assert await remaining(redis_url, request) == 4
+
+
 async def test_setting_deny_denies_until_redis_is_available(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -347,7 +367,7 @@ async def test_calls_beyond_a_batch_are_sent_in_another_batch(
     )
     assert not any(state.degraded or state.exceeded for (state,) in states)
     assert [len(call.args[0]) for call in script.await_args_list] == [
-        count + 1 for count in (BATCH_MAX, BATCH_MAX, 1)
+        count + 2 for count in (BATCH_MAX, BATCH_MAX, 1)
     ]
 
 
