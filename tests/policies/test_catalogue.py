@@ -9,11 +9,14 @@ import pulumi_aws
 import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.analysis.policy_holders import PRINCIPALS, RESOURCE_POLICIES
+from gatehouse_policies.analysis.secret_detection import is_secret_input
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.catalogue import PACKS, RULES, of_pack
 from gatehouse_policies.engine.meta_policies import META_POLICIES
+from gatehouse_policies.engine.requirements import SECRET_BLOCKS
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Level, Severity
-from gatehouse_policies.program.schema import schema
+from gatehouse_policies.lists import name_set
+from gatehouse_policies.program.schema import camel, schema
 from google.protobuf import empty_pb2
 from pulumi_aws import iam
 
@@ -174,3 +177,56 @@ def test_type_tokens_exist_in_pulumi_aws() -> None:
 
     assert len(tokens) > 100
     assert tokens - known == set()
+
+
+# Secret inputs of pulumi-aws that hold no secret of an application, or have rules of their own.
+NO_SECRETS = name_set(
+    "adminUsername bundleId caCertificatePem caPem certificate certificateChain certificatePem "
+    "certificateWallet clientId content environmentVariables key keyMaterialBase64 "
+    "kmsEncryptionContext kmsKeyId notes platformPrincipal postAuthenticationLoginBanner "
+    "preAuthenticationLoginBanner schema secretBinary teamId tokenKeyId tokenSigningPublicKeys "
+    "value valueWo verificationCertificatePem"
+)
+# Blocks with the names of texts in other types; and durations.
+AMBIGUOUS = {"certificate", "credential", "credentials", "tokenValidityUnits"}
+QUALIFIED = {
+    *("AppAuthorization.credential", "DataSource.credentials", "tls.certificate"),
+    "VoiceConnectorTerminationCredentials.credentials",
+}
+# Maps whose keys are those of other products.
+MAPS = {"connectorConfiguration", "credentialsMap", "providerDetails"}
+
+
+def test_every_secret_input_of_pulumi_aws_has_a_rule() -> None:
+    blocks, secret = set[str](), set[str]()
+    for folder in Path(pulumi_aws.__file__).parent.iterdir():
+        files = {file.name: file.read_text() for file in folder.glob("*.py")}
+        owner, members = "", list[tuple[str, str, str]]()
+        for start, name, hint in re.findall(
+            r"^class (\w+)Dict\(|^    (\w+): (.*)", files.pop("_inputs.py", ""), re.MULTILINE
+        ):
+            owner = start or owner
+            members += [(owner, camel(name), hint)] if name else []
+        found = {o for o, name, hint in members if "builtins.str" in hint and is_secret_input(name)}
+        while more := {o for o, _, hint in members if references(hint) & found} - found:
+            found |= more
+        for text in files.values():
+            inputs = re.findall(r"^ {17}(\w+): (.*)", text.partition("\nclass _")[0], re.MULTILINE)
+            members += [("", camel(name), hint) for name, hint in inputs]
+            marked = re.search(r"additional_secret_outputs=\[(.*?)\]", text)
+            secret |= {
+                camel(name) for name, _ in inputs if marked and f'"{camel(name)}"' in marked[1]
+            }
+        blocks |= {
+            name
+            for _, name, hint in members
+            if references(hint) & found and not is_secret_input(name)
+        }
+    assert len(secret) > 50
+    maps = {name for name in secret - NO_SECRETS if not is_secret_input(name)}
+    assert (blocks | maps) - AMBIGUOUS | QUALIFIED | MAPS == SECRET_BLOCKS
+
+
+def references(hint: str) -> set[str]:
+    """The classes of blocks in a type."""
+    return set(re.findall(r"'(\w+Args)", hint))

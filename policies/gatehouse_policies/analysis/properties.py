@@ -322,21 +322,25 @@ class Properties:
         raise MalformedError(self.path or "the resource", "an object", _type_name(self._value))
 
 
+def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """The path and value of each scalar at any depth of a value, including unknown values."""
+    pending = [(path, value)]
+    while pending:
+        path, value = pending.pop()
+        if isinstance(value, list):
+            pending += reversed([(f"{path}[{i}]", element) for i, element in enumerate(value)])
+        elif isinstance(value, Mapping):
+            pending += reversed([(f"{path}.{key}", inner) for key, inner in value.items()])
+        else:
+            yield path, value
+
+
 def texts_of(block: Properties, key: str) -> Iterator[tuple[str, str]]:
     """The path and value of each known string at any depth of a property."""
     value = block.value(key) if block.known(key) else None
-    if isinstance(value, str):
-        yield block.path_of(key), value
-    elif isinstance(value, list):
-        elements = Properties({f"[{index}]": element for index, element in enumerate(value)})
-        for name in elements.names():
-            yield from (
-                (f"{block.path_of(key)}{path}", text) for path, text in texts_of(elements, name)
-            )
-    elif isinstance(value, Mapping):
-        nested = Properties(value, block.path_of(key))
-        for name in nested.names():
-            yield from texts_of(nested, name)
+    for path, leaf in leaves(value, block.path_of(key)):
+        if isinstance(leaf, str) and not is_unknown(leaf):
+            yield path, leaf
 
 
 def _known(

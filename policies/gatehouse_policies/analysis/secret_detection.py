@@ -30,7 +30,7 @@ _SECRET_ENDINGS = ("password", "passwd", "passphrase", "secret", "token", "apike
 _SECRET_KEYS = name_set(
     "api access secret private signing encryption session master license licence account deploy "
     "service auth hmac jwt app application cookie webhook shared storage admin data root wrapping "
-    "write ingest integration subscription certificate cert tls ssl consumer"
+    "write ingest integration subscription certificate cert tls ssl consumer preshared"
 )
 # Words before `key` whose keys are not secret even if they are random.
 _HARMLESS_KEYS = name_set(
@@ -44,7 +44,8 @@ _NEUTRAL_ENDINGS = name_set(
 )
 # First words of names that describe an amount or switch, such as MAX_TOKENS and ENABLE_AUTH.
 _DESCRIBING = name_set(
-    "max min num total limit count enable enabled disable use require has public csrf update"
+    "max min num total limit count enable enabled disable use require has public csrf update "
+    "manage allow allows encrypt"
 )
 # Last words of names that describe a secret, such as TOKEN_AUDIENCE and SECRET_NAME.
 _DESCRIBING_ENDINGS = name_set(
@@ -140,6 +141,25 @@ def name_indicates_secret(name: str) -> bool:
     if words[-1] in ("key", "keys"):
         return len(words) > 1 and words[-2] in _SECRET_KEYS
     return words[-1] in _SECRET_WORDS or words[-1].endswith(_SECRET_ENDINGS)
+
+
+# Inputs of pulumi-aws that refer to a secret, a role or a KMS key, or select a mode.
+_REFERENCE = re.compile(
+    r".*(auth|authorization|encryptionkey)|(authorizer)?credentials?|tokens|httptokens|runtimeenvironmentsecrets"
+    r"|(client|.*creation|eventsource|update|viewversion)tokens?",
+    re.IGNORECASE,
+)
+_OTHER_SECRET = re.compile(
+    r"(source)?customerkey|datakey|hostkey(body)?|plaintext|servicejson|tokenkey", re.IGNORECASE
+)
+
+
+def is_secret_input(name: str) -> bool:
+    """True if an input of a resource with this name is a secret. Write-only inputs end with Wo."""
+    name = re.sub("Wo$", "", name)
+    return (
+        name_indicates_secret(name) and not _REFERENCE.fullmatch(name)
+    ) or _OTHER_SECRET.fullmatch(name) is not None
 
 
 def _is_secret_together(name: str, value: str) -> bool:

@@ -15,8 +15,9 @@ from gatehouse_policies.analysis.policy_holders import (
     own_documents,
     public_or_foreign_access,
 )
-from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.properties import UNKNOWN, Properties, is_unknown, leaves
 from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.secret_detection import is_secret_input, looks_secret
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.rule import (
@@ -26,6 +27,7 @@ from gatehouse_policies.engine.rule import (
     Violation,
     joined_remedies,
 )
+from gatehouse_policies.lists import name_set
 
 
 def satisfies(
@@ -84,20 +86,61 @@ def is_not_set(path: str) -> Requirement:
     )
 
 
-# Properties such as masterPassword, and write-only ones such as masterPasswordWo, but not the flags
-# manageMasterPassword and allowUsersToChangePassword.
-_PASSWORD = re.compile(r"(?!manage|allow).*password(Wo)?", re.IGNORECASE)
+# Blocks and maps of pulumi-aws that contain secrets at any depth. tests/policies/test_catalogue.py
+# compares them with the schema.
+SECRET_BLOCKS = name_set(
+    "AppAuthorization.credential DataSource.credentials "
+    "VoiceConnectorTerminationCredentials.credentials actions activeDirectoryConfiguration "
+    "advancedSecurityOptions airflowConfigurationOptions amplitude athenaProperties "
+    "atlassianOauth2ProviderConfig authParameters authenticateOidc authenticationConfiguration "
+    "authenticationMode autoBranchCreationConfig backendDefaults backends basic clientParameters "
+    "clientPolicy configuration connectionProperties connectorConfiguration "
+    "connectorProfileConfig credentialPair credentialsMap customConnector "
+    "customOauth2ProviderConfig datadog defaultActions dkimSigningAttributes dynatrace "
+    "encoderSettings file githubOauth2ProviderConfig googleAnalytics googleOauth2ProviderConfig "
+    "hlsAkamaiSettings hlsCdnSettings hlsGroupSettings honeycode httpEndpointConfiguration "
+    "httpsNotificationConfiguration includedOauth2ProviderConfig inforNexus ingestEndpoints "
+    "ingressPointConfiguration kafkaSettings kerberosAttributes ldapServerMetadata "
+    "linkedinOauth2ProviderConfig listeners marketo masterUserOptions "
+    "microsoftOauth2ProviderConfig nativeApplicationOidcOptions oauth oauth2 oauth2Properties "
+    "oauth2ProviderConfig oidcConfig oidcOptions oracleSettings outputGroupSettings outputGroups "
+    "protocol providerDetails redisSettings redshift redshiftConfiguration salesforce "
+    "salesforceOauth2ProviderConfig sapoData sasConfiguration selfManagedActiveDirectory "
+    "selfManagedActiveDirectoryConfiguration serviceNow singular slack slackOauth2ProviderConfig "
+    "smb smbActiveDirectorySettings snowflake snowflakeConfiguration sourceControlDetails spec "
+    "splunkConfiguration tls tls.certificate trendmicro users veeva virtualService zendesk"
+)
+# Environments, which have rules of their own, references to secrets, durations and mappings.
+_NO_SECRETS = re.compile(
+    r"secrets\b|environment|validity|\btags\.|(request|response)parameters", re.IGNORECASE
+)
 
 
-def sets_no_password() -> Requirement:
-    """The program sets no property that is a password."""
+def sets_no_secret() -> Requirement:
+    """The program sets no input that is a secret, such as a password, at any depth."""
 
     def check(resource: Resource, _stack: Stack) -> CheckResults:
-        for name in filter(_PASSWORD.fullmatch, resource.props.names()):
-            if resource.props.has(name):
-                yield f"{name} is set by the program"
+        props = resource.props
+        for prop in props.names():
+            for path, value in leaves(props.value(prop) if props.known(prop) else UNKNOWN, prop):
+                if not isinstance(value, str) or _NO_SECRETS.search(path):
+                    continue
+                location = f"{resource.type.rpartition(':')[2]}.{path}"
+                *_, parent, name = re.sub(r"\[\d+\]", "", location).split(".")
+                qualified = f"{parent}.{name}"
+                if location.endswith((".value", ".access.key")):
+                    name = qualified
+                if _is_secret(name, value):
+                    yield f"{path} is set by the program"
+                elif is_unknown(value) and {name, qualified} & SECRET_BLOCKS:
+                    yield Undecided(path)
 
-    return Requirement(check, "remove the password")
+    return Requirement(check, "remove the value")
+
+
+def _is_secret(name: str, value: str) -> bool:
+    is_password = "password" in name.lower() and value[:2] not in ("", "${", "{{")
+    return is_secret_input(name) and (is_password or is_unknown(value) or looks_secret(name, value))
 
 
 def is_not(path: str, *values: str, default: str = "", effect: str = "") -> Requirement:

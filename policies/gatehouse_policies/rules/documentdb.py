@@ -8,7 +8,7 @@ from gatehouse_policies.engine.requirements import (
     contains,
     is_at_least,
     is_true,
-    sets_no_password,
+    sets_no_secret,
     uses_customer_key,
 )
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule
@@ -88,4 +88,4 @@ program_sets_no_password = _cluster_rule(
     types=aws("docdb.Cluster", "docdb.ElasticCluster"),
     upstream="DOC3",
     url=f"{_GUIDE}/docdb-secrets-manager.html",
-).requires(sets_no_password())
+).requires(sets_no_secret())

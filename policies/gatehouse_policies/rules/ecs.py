@@ -1,10 +1,9 @@
 """Rules for ECS clusters, services and task definitions."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
-from gatehouse_policies.analysis.properties import Properties, texts_of
+from gatehouse_policies.analysis.properties import Properties, leaves, texts_of
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import (
     arguments_look_secret,
@@ -94,17 +93,8 @@ _JOBS = ("containerProperties", "ecsProperties", "nodeProperties")
 
 
 def _has_no_privileged_container(job: Properties, key: str) -> bool:
-    return True not in _members(job.decoded(key).value(key), "privileged")
-
-
-def _members(value: Any, name: str) -> Iterator[Any]:
-    """The values of all members with this name, in any case."""
-    if isinstance(value, list):
-        for element in value:
-            yield from _members(element, name)
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from (inner,) if key.lower() == name else _members(inner, name)
+    values = leaves(job.decoded(key).value(key), "")
+    return not any(value is True and path.lower().endswith(".privileged") for path, value in values)
 
 
 containers_are_unprivileged = resource_rule(

@@ -16,7 +16,7 @@ from gatehouse_policies.engine.requirements import (
     is_not_set,
     is_not_true,
     is_true,
-    sets_no_password,
+    sets_no_secret,
     uses_customer_key,
     where,
 )
@@ -204,7 +204,7 @@ master_password_is_managed = _database_rule(
     exemptible=False,
     url=f"{_GUIDE}/rds-secrets-manager.html",
 ).requires(
-    sets_no_password(),
+    sets_no_secret(),
     # A replica has the users of its source.
     where(
         lambda database: not is_read_replica(database),

@@ -15,7 +15,7 @@ from gatehouse_policies.engine.requirements import (
     is_set,
     is_true,
     satisfies,
-    sets_no_password,
+    sets_no_secret,
     uses_customer_key,
 )
 from gatehouse_policies.engine.rule import (
@@ -156,4 +156,4 @@ program_sets_no_password = resource_rule(
     severity=Severity.CRITICAL,
     types=aws("redshift.Cluster", "redshiftserverless.Namespace"),
     url=f"{_GUIDE}/redshift-secrets-manager-integration.html",
-).requires(sets_no_password())
+).requires(sets_no_secret())

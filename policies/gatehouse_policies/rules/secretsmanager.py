@@ -21,7 +21,7 @@ from gatehouse_policies.engine.requirements import (
     is_customer_key,
     is_not_set,
     is_true,
-    sets_no_password,
+    sets_no_secret,
     where,
 )
 from gatehouse_policies.engine.rule import (
@@ -145,7 +145,8 @@ program_sets_no_secret_value = resource_rule(
 
 
 # Types with rules of their own on passwords.
-_DATABASES = aws(
+_WITH_RULES = program_sets_no_secret_value.types + aws(
+    "elasticache.ReplicationGroup",
     "rds.Cluster",
     "rds.Instance",
     "docdb.Cluster",
@@ -155,13 +156,12 @@ _DATABASES = aws(
 )
 
 
-# pulumi-aws has no public list of the inputs that it marks as secret.
 program_sets_no_password = resource_rule(
     "GH-SM-009",
-    title="The program does not set passwords of other resources",
+    title="The program does not set passwords, tokens and private keys of resources",
     remedy=(
         "refer to a secret in Secrets Manager, such as with secretsManagerArn of an "
-        "aws.dms.Endpoint, or exempt the resource if AWS requires the password"
+        "aws.dms.Endpoint, or exempt the resource if AWS requires the value"
     ),
     severity=Severity.HIGH,
     types=(),
@@ -169,10 +169,9 @@ program_sets_no_password = resource_rule(
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",
 ).requires(
     where(
-        lambda resource: resource.type.startswith("aws:") and resource.type not in _DATABASES,
-        sets_no_password(),
-    ),
-    for_types(aws("mq.Broker"), is_not_set("users[].password")),
+        lambda resource: resource.type.startswith("aws:") and resource.type not in _WITH_RULES,
+        sets_no_secret(),
+    )
 )
 
 
