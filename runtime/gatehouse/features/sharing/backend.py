@@ -22,7 +22,7 @@ from gatehouse.features.sharing.models import ContentItem, Secret, SharingEvent
 from gatehouse.features.sharing.table import Table
 from gatehouse.platform.aws import call, create_client, error_code
 from gatehouse.platform.executions import Slots
-from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, SharingSettings
+from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings, SharingSettings
 
 PREFIX = "secrets/"
 _TIMEOUT_S = 5.0
@@ -70,8 +70,10 @@ class Backend:
             environment=settings.environment,
             clock=clock,
             # A Lambda function creates nothing for owners.
-            creates_per_minute=getattr(
-                settings, "sharing_creates_per_minute", SHARING_CREATES_PER_MINUTE
+            creates_per_minute=(
+                settings.sharing_creates_per_minute
+                if isinstance(settings, Settings)
+                else SHARING_CREATES_PER_MINUTE
             ),
         )
 
