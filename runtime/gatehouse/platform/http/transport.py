@@ -138,9 +138,10 @@ class ClientTransport:
 
     def lost(self) -> None:
         """Ends all waits after the connection was lost."""
-        self._rest = []
+        self._rest, self._ends = [], True
         self._release()
         self._cancel_timer()
+        del self.transport  # uvloop's TLS refers to the protocol, and is freed without collection
 
     def _release(self) -> None:
         self._worker.count_unsent(self, 0)

@@ -662,8 +662,9 @@ async def test_bytes_of_responses_that_are_not_read_are_bounded(workers: int) ->
     for client in (*clients, other):
         client.lost()
     assert (worker.unsent_bytes_total, worker.unsent_bytes) == (0, {})
-    clients[1].write(bytes(size + 1))
-    clients[1].pause_writing()
+    client = ClientTransport(transports[1], worker)
+    client.write(bytes(size + 1))
+    client.pause_writing()
     assert worker.unsent_bytes_total == size + 1
 
 
@@ -850,10 +851,17 @@ async def test_head_of_an_upgrade_does_not_count_after_it_was_received(patient: 
 async def test_connection_is_freed_after_an_error_without_garbage_collection(
     patient: Running,
 ) -> None:
+    async with freed_connections():
+        await patient.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: |\r\n\r\n")
+
+
+@asynccontextmanager
+async def freed_connections() -> AsyncIterator[None]:
+    """The connections of the block are freed without garbage collection."""
     gc.collect()
     gc.disable()
     try:
-        await patient.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: |\r\n\r\n")
+        yield
         await _until(lambda: not any(type(each) is HttpProtocol for each in gc.get_objects()))
     finally:
         gc.enable()

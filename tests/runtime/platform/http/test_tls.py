@@ -21,6 +21,7 @@ from tests.runtime.platform.http.test_protocol import (
     PATIENCE_S,
     Running,
     _until,
+    freed_connections,
     running,
 )
 from tests.runtime.platform.http.test_shutdown import GET, response
@@ -81,6 +82,14 @@ async def test_connection_serves_several_requests(server: Running, version: ssl.
     size = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
     assert size <= 2 * http_server._TLS_READ_BYTES
     writer.close()
+
+
+async def test_connection_is_freed_without_garbage_collection(server: Running) -> None:
+    async with freed_connections():
+        reader, writer = await connect(server.port)
+        writer.write(GET)
+        await response(reader)
+        writer.close()
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
