@@ -82,10 +82,10 @@ async def _lines(
         rows = await audit.following(rows[-1].seq, _BATCH, only) if len(rows) == _BATCH else ()
 
 
-_audit = partial(Endpoint, method="GET", tag="audit", roles=AUDITORS)
+_audit = partial(Endpoint, "GET", tag="audit", roles=AUDITORS)
 
 ENDPOINTS = (
-    _audit(path="/v1/audit-events", handler=list_audit),
-    _audit(path="/v1/audit-export", handler=export_audit, content=_EXPORT),
-    _audit(path="/v1/audit-status", handler=show_audit_status),
+    _audit("/v1/audit-events", list_audit),
+    _audit("/v1/audit-export", export_audit, content=_EXPORT),
+    _audit("/v1/audit-status", show_audit_status),
 )

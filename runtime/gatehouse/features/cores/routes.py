@@ -74,11 +74,11 @@ async def end_core(request: Request, name: str, query: EndCore, cores: CoreRepos
 _core = partial(Endpoint, tag="cores")
 
 ENDPOINTS = (
-    _core(method="GET", path="/v1/cores", handler=list_cores, roles=AUDITORS),
+    _core("GET", "/v1/cores", list_cores, roles=AUDITORS),
     _core(
-        method="DELETE",
-        path="/v1/cores/{name}",
-        handler=end_core,
+        "DELETE",
+        "/v1/cores/{name}",
+        end_core,
         roles=OPERATORS,
         step_up=StepUp.ALWAYS,
         status=204,

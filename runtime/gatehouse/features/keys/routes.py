@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import msgspec
 
@@ -149,23 +149,7 @@ _ALWAYS, _MANAGING = StepUp.ALWAYS, StepUp.MANAGING
 _KEY = "/v1/keys/{id}"
 
 
-def _key(
-    method: str,
-    path: str,
-    handler: Callable[..., Any],
-    roles: frozenset[Role],
-    step_up: StepUp | None = None,
-    **options: Any,
-) -> Endpoint:
-    return Endpoint(
-        method=method,
-        path=path,
-        handler=handler,
-        roles=roles,
-        step_up=step_up,
-        tag="keys",
-        **options,
-    )
+_key: Callable[..., Endpoint] = partial(Endpoint, tag="keys")
 
 
 def _action(
@@ -186,19 +170,19 @@ def _action(
     perform.__name__ = f"{action}_key"
     perform.__doc__ = f"{action.capitalize()} a key.\n\n{description}"
     path = _KEY if method == "DELETE" else f"{_KEY}/{action}"
-    return _key(method, path, perform, roles, step_up, errors=(404,))
+    return _key(method, path, perform, roles=roles, step_up=step_up, errors=(404,))
 
 
 ENDPOINTS = (
-    _key("POST", "/v1/keys", create_key, KEY_CREATORS, _MANAGING, status=201),
-    _key("GET", "/v1/keys", list_keys, READERS),
-    _key("GET", _KEY, show_key, KEY_READERS, errors=(404,)),
+    _key("POST", "/v1/keys", create_key, roles=KEY_CREATORS, step_up=_MANAGING, status=201),
+    _key("GET", "/v1/keys", list_keys, roles=READERS),
+    _key("GET", _KEY, show_key, roles=KEY_READERS, errors=(404,)),
     _key(
         "PATCH",
         _KEY,
         update_key,
-        OPERATORS,
-        _MANAGING,
+        roles=OPERATORS,
+        step_up=_MANAGING,
         errors=(404, 412, 428),
         headers=(IF_MATCH,),
     ),
@@ -227,6 +211,14 @@ ENDPOINTS = (
         """A revocation cannot be undone. Responds when every live gateway worker denies the key, or
         when the propagation bound is reached. Idempotent.""",
     ),
-    _key("POST", f"{_KEY}/rotate", rotate_key, KEY_MANAGERS, _MANAGING, status=201, errors=(404,)),
-    _key("POST", f"{_KEY}/purge", purge_key, OWNERS, _ALWAYS, errors=(404,)),
+    _key(
+        "POST",
+        f"{_KEY}/rotate",
+        rotate_key,
+        roles=KEY_MANAGERS,
+        step_up=_MANAGING,
+        status=201,
+        errors=(404,),
+    ),
+    _key("POST", f"{_KEY}/purge", purge_key, roles=OWNERS, step_up=_ALWAYS, errors=(404,)),
 )

@@ -72,7 +72,7 @@ async def retry_delivery(
     await webhooks.retry(notification, destination, request.actor)
 
 
-_read = partial(Endpoint, tag="notifications", feature=WEBHOOKS, method="GET", roles=AUDITORS)
+_read = partial(Endpoint, "GET", tag="notifications", feature=WEBHOOKS, roles=AUDITORS)
 _write = partial(Endpoint, tag="notifications", feature=WEBHOOKS, roles=OPERATORS)
 
 _WEBHOOKS, _WEBHOOK = "/v1/webhooks", "/v1/webhooks/{webhook}"
@@ -80,29 +80,9 @@ _RETRY = "/v1/deliveries/{notification}/{destination}/retry"
 
 ENDPOINTS = (
     # Step-up is required because the receiver obtains a secret and all notifications.
-    _write(
-        method="POST",
-        path=_WEBHOOKS,
-        handler=create_webhook,
-        step_up=StepUp.ALWAYS,
-        status=201,
-    ),
-    _read(path=_WEBHOOKS, handler=list_webhooks),
-    _write(
-        method="DELETE",
-        path=_WEBHOOK,
-        handler=delete_webhook,
-        step_up=StepUp.ALWAYS,
-        status=204,
-        errors=(404,),
-    ),
-    _read(path="/v1/deliveries", handler=list_deliveries),
-    _write(
-        method="POST",
-        path=_RETRY,
-        handler=retry_delivery,
-        step_up=StepUp.NEVER,
-        status=204,
-        errors=(404,),
-    ),
+    _write("POST", _WEBHOOKS, create_webhook, step_up=StepUp.ALWAYS, status=201),
+    _read(_WEBHOOKS, list_webhooks),
+    _write("DELETE", _WEBHOOK, delete_webhook, step_up=StepUp.ALWAYS, status=204, errors=(404,)),
+    _read("/v1/deliveries", list_deliveries),
+    _write("POST", _RETRY, retry_delivery, step_up=StepUp.NEVER, status=204, errors=(404,)),
 )

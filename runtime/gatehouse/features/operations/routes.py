@@ -42,13 +42,7 @@ def _view(log_levels: LogLevelService, override: LogLevelOverride | None) -> Log
 _operation = partial(Endpoint, tag="operations")
 
 ENDPOINTS = (
-    _operation(method="GET", path="/v1/log-level", handler=show_log_level, roles=AUDITORS),
+    _operation("GET", "/v1/log-level", show_log_level, roles=AUDITORS),
     # Step-up is required because the level `error` would hide requests from the log.
-    _operation(
-        method="PUT",
-        path="/v1/log-level",
-        handler=set_log_level,
-        roles=OPERATORS,
-        step_up=StepUp.ALWAYS,
-    ),
+    _operation("PUT", "/v1/log-level", set_log_level, roles=OPERATORS, step_up=StepUp.ALWAYS),
 )

@@ -102,8 +102,6 @@ def _time_range(
 
 
 ENDPOINTS = (
-    Endpoint(method="GET", path="/v1/usage", handler=read_usage, tag="usage", roles=READERS),
-    Endpoint(
-        method="GET", path="/v1/usage/keys", handler=list_key_usage, tag="usage", roles=READERS
-    ),
+    Endpoint("GET", "/v1/usage", read_usage, tag="usage", roles=READERS),
+    Endpoint("GET", "/v1/usage/keys", list_key_usage, tag="usage", roles=READERS),
 )

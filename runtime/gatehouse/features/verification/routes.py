@@ -22,9 +22,9 @@ async def explain_key(
 
 ENDPOINTS = (
     Endpoint(
-        method="POST",
-        path="/v1/keys/{id}/explain",
-        handler=explain_key,
+        "POST",
+        "/v1/keys/{id}/explain",
+        explain_key,
         roles=KEY_READERS,
         read_only=True,
         errors=(404,),

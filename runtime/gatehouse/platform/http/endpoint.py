@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Any, get_type_hints
 
@@ -50,15 +50,15 @@ class Response:
     problem: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One operation of an API.
 
     method, path: as in OpenAPI, with `{name}` for path parameters.
-    tag: group in the API reference.
     handler: coroutine that handles requests. Fields that are not set are derived from the handler:
         summary and description from its docstring; query, body, response and services from its
         signature.
+    tag: group in the API reference.
     roles: names of the roles that can call the endpoint. Required if the endpoint accepts a
         credential.
     security: names of the accepted security schemes, as alternatives.
@@ -84,8 +84,9 @@ class Endpoint:
 
     method: str
     path: str
+    handler: Callable[..., Any]
+    _: KW_ONLY
     tag: str
-    handler: Callable[..., Any] | None = None
     roles: frozenset[str] = frozenset()
     security: tuple[str, ...] = (CREDENTIAL, SESSION)
     step_up: StepUp | None = None
@@ -116,8 +117,7 @@ class Endpoint:
             raise ValueError(f"{self.method} {self.path} declares no roles")
         if self.step_up is None and self.changes_state and SESSION in self.security:
             raise ValueError(f"{self.method} {self.path} declares no step-up rule")
-        if self.handler is not None:
-            self._read_handler(self.handler)
+        self._read_handler()
 
     @property
     def changes_state(self) -> bool:
@@ -125,7 +125,8 @@ class Endpoint:
         header, a repeated request can receive another response, such as 404."""
         return self.method not in _SAFE and not self.read_only
 
-    def _read_handler(self, handler: Callable[..., Any]) -> None:
+    def _read_handler(self) -> None:
+        handler = self.handler
         hints = get_type_hints(handler, include_extras=True)
         object.__setattr__(self, "arguments", hints.keys() & {"query", "body"})
         others = {"request", "query", "body", "return", *re.findall(r"{(\w+)}", self.path)}

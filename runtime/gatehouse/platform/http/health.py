@@ -147,21 +147,21 @@ async def metrics(request: Request, checks: ServiceHealth) -> asgi.Response:
     return request.response(200, body, content_type=METRICS_TYPE.encode("ascii"))
 
 
-_probe = partial(Endpoint, method="GET", tag="health", security=())
+_probe = partial(Endpoint, "GET", tag="health", security=())
 
 ENDPOINTS = (
-    _probe(path="/healthz", handler=healthz, operation_id="health"),
+    _probe("/healthz", healthz, operation_id="health"),
     _probe(
-        path=asgi.READY_PATH,
-        handler=readyz,
+        asgi.READY_PATH,
+        readyz,
         operation_id="readiness",
         response=Readiness,
         responses={503: Response("A required dependency is unavailable.", Readiness)},
     ),
 )
 METRICS = _probe(
-    path="/metrics",
-    handler=metrics,
+    "/metrics",
+    metrics,
     content={
         "text/plain": {
             "schema": {"type": "string"},

@@ -59,9 +59,8 @@ class Pipeline(Service):
 
     def call(self, endpoint: Endpoint) -> Call:
         """The handler of an endpoint with its services."""
-        services, handler = resolve(endpoint, self.services), endpoint.handler
-        assert handler is not None  # noqa: S101 - every endpoint of a service has a handler
-        function, status = partial(handler, **services), endpoint.status
+        services, status = resolve(endpoint, self.services), endpoint.status
+        function = partial(endpoint.handler, **services)
         missing = next(
             (item for item in services.values() if isinstance(item, GatehouseError)), None
         )

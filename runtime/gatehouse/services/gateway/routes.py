@@ -91,9 +91,9 @@ _core = partial(Endpoint, tag="cores", security=_KEY, feature=PROXY)
 
 ENDPOINTS = (
     _key(
-        method="POST",
-        path=_VERIFY,
-        handler=endpoints.verify_key,
+        "POST",
+        _VERIFY,
+        endpoints.verify_key,
         begins_without_task=True,
         body=VerifyRequest,
         response=VerifyReply,
@@ -107,9 +107,9 @@ ENDPOINTS = (
         },
     ),
     _key(
-        method="GET",
-        path=_VERIFY,
-        handler=endpoints.verify_key_header,
+        "GET",
+        _VERIFY,
+        endpoints.verify_key_header,
         begins_without_task=True,
         security=_KEY,
         feature=HEADER,
@@ -117,18 +117,12 @@ ENDPOINTS = (
         response_description="The key is valid.",
         errors=(400, 401, 402, 403, 429, 503),
     ),
-    _key(
-        method="POST",
-        path="/v1/keys/revoke-self",
-        handler=endpoints.revoke_self,
-        feature=SELF,
-        errors=(401, 503),
-    ),
+    _key("POST", "/v1/keys/revoke-self", endpoints.revoke_self, feature=SELF, errors=(401, 503)),
     *(
         _core(
-            method=method,
-            path=PATH,
-            handler=forward,
+            method,
+            PATH,
+            forward,
             security=(*_KEY, "basic"),
             operation_id=f"{method.lower()}_core",
             status=0,
@@ -138,16 +132,16 @@ ENDPOINTS = (
         for method in _METHODS
     ),
     _core(
-        method="PUT",
-        path="/v1/cores/{name}",
-        handler=endpoints.register_core,
+        "PUT",
+        "/v1/cores/{name}",
+        endpoints.register_core,
         body=LeaseRequest,
         errors=(401, 402, 403, 409, 429, 503),
     ),
     _core(
-        method="DELETE",
-        path="/v1/cores/{name}",
-        handler=endpoints.drain_core,
+        "DELETE",
+        "/v1/cores/{name}",
+        endpoints.drain_core,
         query=DrainCore,
         status=204,
         errors=(400, 401, 402, 403, 409, 429, 503),

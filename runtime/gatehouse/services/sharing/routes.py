@@ -120,7 +120,7 @@ def _token(body: LookUpLink) -> LinkToken:
     return token
 
 
-_link = partial(Endpoint, method="POST", tag="links", security=())
+_link = partial(Endpoint, "POST", tag="links", security=())
 _FIELD = {"type": "string", "maxLength": FIELD_BYTES_MAX}
 _FORM: dict[str, Any] = {
     "schema": {
@@ -147,28 +147,23 @@ _FORM: dict[str, Any] = {
 
 ENDPOINTS = (
     _link(
-        path="/v1/links/lookup",
-        handler=look_up_link,
+        "/v1/links/lookup",
+        look_up_link,
         read_only=True,
         response_description="Information about the link.",
         errors=(404, 429, 503),
     ),
     _link(
-        path="/v1/links/open",
-        handler=open_link,
+        "/v1/links/open",
+        open_link,
         response_description="The content of the secret.",
         errors=(403, 404, 429, 503),
     ),
+    _link("/v1/links/acknowledge", acknowledge_link, status=204, errors=(404, 429, 503)),
     _link(
-        path="/v1/links/acknowledge",
-        handler=acknowledge_link,
-        status=204,
-        errors=(404, 429, 503),
-    ),
-    _link(
-        path="/v1/requests/submit",
+        "/v1/requests/submit",
+        submit_secret,
         tag="requests",
-        handler=submit_secret,
         body_content={MEDIA_TYPE: _FORM},
         response_description="The secret was received.",
         errors=(404, 429, 503),

@@ -16,7 +16,7 @@ async def show(request: object, id: str, keys: Keys, url: Url) -> None:
     """Show."""
 
 
-SHOW = Endpoint(method="GET", path="/v1/keys/{id}", tag="keys", handler=show, security=())
+SHOW = Endpoint("GET", "/v1/keys/{id}", show, tag="keys", security=())
 
 
 def test_other_parameters_of_a_handler_are_services() -> None:

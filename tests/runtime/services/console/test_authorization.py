@@ -20,6 +20,9 @@ WITH_ROLES = [endpoint for endpoint in ENDPOINTS if endpoint.roles]
 OWN_SESSIONS = {"sign_in", "end_session", "end_sessions", "create_sign_in_link"}
 
 
+async def _handler() -> None: ...
+
+
 @pytest.mark.parametrize(
     "missing",
     [{"step_up": StepUp.NEVER}, {"roles": frozenset({"owner"})}],
@@ -27,7 +30,7 @@ OWN_SESSIONS = {"sign_in", "end_session", "end_sessions", "create_sign_in_link"}
 )
 def test_incomplete_declaration_is_an_error(missing: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"POST /v1/x declares no"):
-        Endpoint(method="POST", path="/v1/x", tag="x", **missing)
+        Endpoint("POST", "/v1/x", _handler, tag="x", **missing)
 
 
 def test_owner_has_all_rights_and_auditor_reads_only() -> None:
