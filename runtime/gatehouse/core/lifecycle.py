@@ -122,7 +122,6 @@ _RECORDED = frozenset(key_fields(audit="value"))
 
 
 def patched(key: Key, patch: KeyFields) -> Key:
-    """The key with new field values."""
     changed = msgspec.structs.replace(key, **patch)
     return msgspec.structs.replace(changed, has_credits=changed.credits is not None)
 
@@ -169,7 +168,6 @@ def tombstone(key: Key, now: float) -> Key:
 
 
 def creation_details(key: Key) -> Details:
-    """Audit details for a new key."""
     return {name: _detail(getattr(key, name)) for name in _RECORDED}
 
 

@@ -146,7 +146,6 @@ class Stream:
         self.flush()
 
     def flush(self) -> None:
-        """Writes all waiting lines."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -408,7 +407,6 @@ class Metrics:
         return durations
 
     def decision(self, code: Code) -> None:
-        """Counts a verification."""
         self._by_code[code] += 1
         if self._shared:
             self._share_later()

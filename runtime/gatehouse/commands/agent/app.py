@@ -71,7 +71,6 @@ class Files:
     listings: SharedRuns[bytes] = field(default_factory=SharedRuns)
 
     async def healthz(self, request: Request) -> Response:
-        """GET /healthz."""
         return request.response(200, b'{"status":"ok"}')
 
     async def listing(self, request: Request) -> Response:
@@ -118,7 +117,6 @@ class Files:
 
 
 def create(directory: Directory, secrets: GatewaySecrets) -> Application:
-    """Returns the ASGI application."""
     service = Service(
         observer=Observer("core", "error", ""),
         addresses=ClientAddresses(()),

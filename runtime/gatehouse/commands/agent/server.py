@@ -99,7 +99,6 @@ def origin(sock: socket.socket) -> str:
 
 
 def _stop_signal() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

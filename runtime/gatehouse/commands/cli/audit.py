@@ -53,7 +53,6 @@ from gatehouse.features.audit.schemas import (
 
 
 def register(app: typer.Typer) -> None:
-    """Adds `gatehouse audit`."""
     audit = typer.Typer(help="Read and verify the audit trail.")
     filters = parameters(SearchAudit)
     console_command(audit, "list", options=filters)(list_)

@@ -37,7 +37,6 @@ from gatehouse.platform.http.forwarding import CORE_NAME
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
     options = [*own_parameters(core), *parameters(CoreSettings)]
     app.command(name="core")(with_options(core, options))
 

@@ -42,7 +42,6 @@ _ACTOR = Actor(type="system", id="command")
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
     app.command()(migrate)
     app.command(name="import")(import_)
     app.command()(export)

@@ -142,7 +142,6 @@ _ACTIONS = (
 
 
 def register(app: typer.Typer) -> None:
-    """Adds `gatehouse keys`."""
     keys = typer.Typer(help="Create and manage API keys.")
     commands: Sequence[tuple[Callable[..., Output], Any, tuple[str, ...]]] = (
         (create, CreateKey, ()),

@@ -25,7 +25,6 @@ _BAR_WIDTH = 30
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
     console_command(app, "log-level")(log_level)
     console_command(app, "usage", options=parameters(ReadUsage, "since", "until"))(usage)
     cores = typer.Typer(help="List and drain the instances of Cores.")

@@ -54,7 +54,6 @@ Text = tuple[str, bytes]
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
     app.command()(scan)
 
 

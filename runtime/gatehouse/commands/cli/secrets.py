@@ -76,7 +76,6 @@ PassphraseFileOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add `gatehouse secrets`."""
     secrets = typer.Typer(help="Share secrets with links, request secrets, and open links.")
     content = ("text", "files", "ciphertext_base64")
     page = parameters(ListOwned, "cursor", "limit")

@@ -28,7 +28,6 @@ class Service(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
     app.command()(serve)
     app.command()(health)
     app.command()(version)

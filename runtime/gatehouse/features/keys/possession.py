@@ -58,8 +58,6 @@ class KeyFinder(Generic[AnyKey]):
 
 
 def finder_of(store: KeyRepository, pepper: Pepper, prefix: str) -> KeyFinder[Key]:
-    """Finds keys in the database."""
-
     async def imported_ids() -> ImportedKeyIds:
         ids = ImportedKeyIds(pepper)
         for scheme, generation in await store.schemes():

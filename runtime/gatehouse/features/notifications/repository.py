@@ -209,7 +209,6 @@ class NotificationRepository:
         return None if row is None else _WEBHOOK.read(row)
 
     async def webhooks(self) -> tuple[Webhook, ...]:
-        """Webhooks, oldest first."""
         return await _webhooks(self._pool)
 
     async def delete_webhook(self, webhook_id: str, event: AuditEvent) -> bool:

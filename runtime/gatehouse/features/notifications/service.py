@@ -162,7 +162,6 @@ class NotificationDispatcher:
 
     @classmethod
     def of(cls, settings: Settings, pool: Pool, clock: Clock, pepper: Pepper) -> Self:
-        """The dispatcher of a deployment."""
         topic = settings.notification_topic
         return cls(
             NotificationRepository(pool),

@@ -70,7 +70,6 @@ class Denials:
         return LinkNotFound()
 
     def event(self, token: LinkToken, client: Client, reason: str) -> SharingEvent:
-        """Return the event of a denied attempt."""
         actor, details = client.actor(self._kind, token.link_id or token.path), {"reason": reason}
         return self._backend.event(
             actor,

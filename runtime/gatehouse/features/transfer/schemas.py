@@ -234,7 +234,6 @@ def _has_token(text: str, key: str | None) -> bool:
 
 
 def _normalized(fields: dict[str, Any]) -> dict[str, Any]:
-    """Returns the fields with normalized dates and limits."""
     normalized, problems = dict(fields), []
     for name, normalize in _NORMALIZERS.items():
         if name in fields:

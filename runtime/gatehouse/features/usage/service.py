@@ -216,7 +216,6 @@ class UsageMetrics:
             self.flush()
 
     def flush(self) -> None:
-        """Write all counts."""
         self._written_at = self._clock.monotonic()
         for metric, name, sets, counts in (
             ("KeyDecisions", "Code", [[], ["Code"]], self._codes),

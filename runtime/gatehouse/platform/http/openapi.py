@@ -106,7 +106,6 @@ class Api:
 
 
 def document(api: Api, endpoints: Sequence[Endpoint]) -> Json:
-    """The OpenAPI document of an API."""
     paths: Json = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(api, endpoint)

@@ -53,7 +53,6 @@ class Pipeline(Service):
             )
 
     def handler(self, endpoint: Endpoint) -> Handler:
-        """The handler of the requests to an endpoint."""
         call = self.call(endpoint)
         return partial(self.process, endpoint, call) if endpoint.arguments else call
 

@@ -258,7 +258,6 @@ class Composition:
     def _services(
         self, keys: KeyService, sessions: Sessions, limits: RateLimits
     ) -> dict[Any, object]:
-        """Return services that handlers take."""
         notifications, networks = NotificationRepository(self.pool), self.settings.webhook_networks
         cores = CoreRepository(self.pool)
         return {

@@ -111,7 +111,6 @@ def create(
 
 
 def enabled(features_off: frozenset[str]) -> list[Endpoint]:
-    """Return the endpoints of all enabled features."""
     return [endpoint for endpoint in ENDPOINTS if endpoint.feature not in features_off]
 
 

@@ -152,7 +152,6 @@ ENDPOINTS = (
 
 
 def create(dependencies: Dependencies) -> Routes:
-    """The routes of the endpoints of the enabled features."""
     routes = Routes(dependencies)
     enabled = [
         endpoint for endpoint in ENDPOINTS if endpoint.feature not in dependencies.features_off
@@ -174,5 +173,4 @@ async def _absent(_: RequestContext) -> None:
 
 
 def document() -> dict[str, Any]:
-    """The OpenAPI document of the gateway."""
     return openapi.document(API, ENDPOINTS)

@@ -172,5 +172,4 @@ ENDPOINTS = (
 
 
 def document() -> dict[str, Any]:
-    """The OpenAPI document of the sharing service."""
     return openapi.document(API, ENDPOINTS)

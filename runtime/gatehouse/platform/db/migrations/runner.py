@@ -79,7 +79,6 @@ async def status(login: DatabaseLogin) -> Outcome:
 
 
 def _modules() -> dict[str, Any]:
-    """The modules of all revisions."""
     names = [module.name for module in iter_modules([str(_VERSIONS)])]
     return {name[:4]: import_module(f"{__package__}.versions.{name}") for name in names}
 
