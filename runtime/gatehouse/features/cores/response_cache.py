@@ -59,6 +59,9 @@ _NOT_UPDATED = frozenset(
     }
 )
 
+#: Maximum size of one body, which is also at most a quarter of the total size.
+BODY_BYTES_MAX = 1_048_576
+
 #: Approximate size of an entry without its key, body and headers, and of a header without its text.
 _ENTRY_BYTES, _HEADER_BYTES = 2048, 170
 
@@ -72,13 +75,11 @@ class CachedResponse(msgspec.Struct, frozen=True):
 class ResponseCache:
     """LRU cache. Not thread-safe; use in a single event loop."""
 
-    def __init__(self, bytes_max: int, *, entry_bytes_max: int = 1_048_576) -> None:
-        """bytes_max: total size. entry_bytes_max: maximum size of one body, at most a quarter of
-        the total.
-        """
+    def __init__(self, bytes_max: int) -> None:
+        """bytes_max: total size."""
         self._entries: OrderedDict[CacheKey, CachedResponse] = OrderedDict()
         self._bytes_max = bytes_max
-        self._entry_bytes_max = min(entry_bytes_max, bytes_max // 4)
+        self._entry_bytes_max = min(BODY_BYTES_MAX, bytes_max // 4)
         self.bytes = 0
         #: Total size of the responses that are being received and will be stored.
         self._receiving = 0

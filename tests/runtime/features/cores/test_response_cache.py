@@ -4,6 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 from gatehouse.features.cores.response_cache import (
+    BODY_BYTES_MAX,
     CachedResponse,
     ResponseCache,
     updated_headers,
@@ -57,10 +58,12 @@ def test_responses_that_are_received_have_the_size_of_the_cache_at_most() -> Non
         assert is_kept
 
 
-def test_too_large_body_is_not_storable() -> None:
-    cache = ResponseCache(4000)
-    assert cache.storable(200, headers(1000))
-    assert not cache.storable(200, headers(1001))
+@pytest.mark.bound("cores.response_cache:BODY_BYTES_MAX")
+@pytest.mark.parametrize(("total", "body_max"), [(4000, 1000), (2**30, BODY_BYTES_MAX)])
+def test_too_large_body_is_not_storable(total: int, body_max: int) -> None:
+    cache = ResponseCache(total)
+    assert cache.storable(200, headers(body_max))
+    assert not cache.storable(200, headers(body_max + 1))
     assert not cache.storable(200, [("etag", '"1"')])
     assert not cache.storable(206, headers(10))
 
