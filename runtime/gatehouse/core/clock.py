@@ -57,7 +57,7 @@ def to_seconds(instant: datetime) -> float:
 
 def rfc3339(
     seconds: float,
-    timespec: Literal["auto", "minutes", "seconds", "milliseconds", "microseconds"] = "auto",
+    timespec: Literal["auto", "milliseconds", "microseconds"] = "auto",
 ) -> str:
     """RFC 3339 timestamp in UTC, such as `2031-01-01T00:00:00.123456Z`. `timespec`: precision, as
     in `datetime.isoformat`.
@@ -68,9 +68,7 @@ def rfc3339(
         return _millisecond(to_microseconds(seconds) // 1000)
     whole, fraction = divmod(to_microseconds(seconds), 1_000_000)
     second = _second(whole)
-    if timespec == "microseconds" or (timespec == "auto" and fraction):
-        return f"{second}.{fraction:06d}Z"
-    return f"{second[:16]}Z" if timespec == "minutes" else f"{second}Z"
+    return f"{second}.{fraction:06d}Z" if fraction or timespec == "microseconds" else f"{second}Z"
 
 
 def timestamp(nanoseconds: int) -> str:
