@@ -23,13 +23,12 @@ class FormProtection:
         self._cookie = "__Host-csrf" if https else "csrf"
 
     def nonce(self, request: Request) -> str:
-        """Return the nonce for the form on a page: the nonce from the client's cookie, or a new
-        nonce for `set_cookie`.
+        """Return the nonce for the form on a page, which the response also sets as a cookie: the
+        nonce from the client's cookie, or a new one.
         """
-        return self._stored(request) or new_nonce()
-
-    def set_cookie(self, request: Request, nonce: str) -> None:
+        nonce = self._stored(request) or new_nonce()
         request.set_cookie(self._cookie, nonce, secure=self._https)
+        return nonce
 
     def check_site(self, request: Request) -> None:
         """Raise CrossSite if the browser reports that the request came from another site."""

@@ -126,13 +126,11 @@ class Recipients:
     ) -> Response:
         pages = Pages(request)
         secret, link = await self._links.find(path)
-        nonce = self._forms.nonce(request)
-        hidden = [("csrf", nonce), ("claim", new_nonce())]
+        hidden = [("csrf", self._forms.nonce(request)), ("claim", new_nonce())]
         text = pages.texts[error] if error else ""
         if isinstance(exc, TooManyAttempts):
             text = text.format(minutes=math.ceil(exc.retry_after_s / 60))
         headers = [] if exc is None else asgi.problem_headers(exc)
-        self._forms.set_cookie(request, nonce)
         return pages.page(
             "link",
             "title",

@@ -131,9 +131,7 @@ class Submitters:
         the form was rejected.
         """
         secret, requested = await self._submissions.find(path)
-        nonce = self._forms.nonce(request)
-        self._forms.set_cookie(request, nonce)
-        submission, link, text = fields
+        nonce, (submission, link, text) = self._forms.nonce(request), fields
         return Pages(request).page(
             "request",
             "request",
