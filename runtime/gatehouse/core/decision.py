@@ -17,7 +17,6 @@ from gatehouse.core.keys import KeyEnvironment, KeyRecord, KeyState
 from gatehouse.core.verification import (
     VALID,
     Code,
-    CreditState,
     RateLimitState,
     VerificationRequest,
     VerificationResult,
@@ -162,11 +161,6 @@ def evaluate_limits(states: Sequence[RateLimitState]) -> Code:
         if state.exceeded:
             return Code.RATE_LIMITED
     return VALID
-
-
-def evaluate_credits(state: CreditState | None) -> Code:
-    """VALID unless the key has a credit balance that is too low for the request."""
-    return Code.USAGE_EXCEEDED if state is not None and state.exceeded else Code.VALID
 
 
 def for_public(result: VerificationResult) -> VerificationResult:

@@ -391,7 +391,7 @@ def reply(result: VerificationResult, request_id: str) -> VerifyReply:
         environment=None if record is None else record.environment.value,
         scopes=None if record is None else record.scopes,
         expires_at=None if record is None else _milliseconds(record.expires_at),
-        limits=tuple([_limit_reply(state.limit, state) for state in result.limits]),
+        limits=tuple([_limit_reply(state) for state in result.limits]),
         credits=None
         if credits is None
         else CreditsReply(credits.remaining, credits.exceeded, _milliseconds(credits.refills_at)),
@@ -401,7 +401,8 @@ def reply(result: VerificationResult, request_id: str) -> VerifyReply:
     )
 
 
-def _limit_reply(limit: RateLimit, state: RateLimitState) -> LimitReply:
+def _limit_reply(state: RateLimitState) -> LimitReply:
+    limit = state.limit
     return LimitReply(
         limit.name,
         limit.quota,

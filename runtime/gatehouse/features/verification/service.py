@@ -11,7 +11,7 @@ import msgspec
 
 from gatehouse.core import http_signatures
 from gatehouse.core.clock import Clock
-from gatehouse.core.decision import evaluate, evaluate_credits, evaluate_limits
+from gatehouse.core.decision import evaluate, evaluate_limits
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.http_signatures import SignatureError
 from gatehouse.core.keys import (
@@ -178,7 +178,8 @@ class VerificationService:
             # the credits are being removed, which the next read of the key will reflect
             raise Unavailable
         if balance.exceeded or not charge.cost:
-            return VerificationResult(evaluate_credits(balance), *time, record, states, balance)
+            code = Code.USAGE_EXCEEDED if balance.exceeded else Code.VALID
+            return VerificationResult(code, *time, record, states, balance)
         try:
             states = await self.limits.take(charge)
         except Unavailable:
