@@ -70,7 +70,11 @@ def unix_seconds(timestamp: str) -> float:
     """Converts a validated RFC 3339 timestamp to Unix seconds, truncated to microseconds (the
     stored precision).
     """
-    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", timestamp.upper())).timestamp()
+    return _instant(timestamp).timestamp()
+
+
+def _instant(timestamp: str) -> datetime:
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", timestamp.upper()))
 
 
 def view_of(kind: type[_View], model: object, **values: Any) -> _View:
@@ -141,7 +145,7 @@ def _timestamp(text: str) -> str:
     if not _RFC3339.fullmatch(text):
         return 'must be an RFC 3339 timestamp with a time zone, such as "2031-01-01T00:00:00Z"'
     try:
-        instant = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text.upper()))
+        instant = _instant(text)
     except ValueError:
         return "is not a valid date and time"
     return "" if _FIRST <= instant < _LAST else "must be between the years 1970 and 2999"

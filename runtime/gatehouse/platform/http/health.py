@@ -23,6 +23,9 @@ from gatehouse.platform.observability import METRICS_TYPE
 PROBE_TIMEOUT_S = 3.0
 
 
+DependencyState = Literal["ok", "degraded", "unavailable"]
+
+
 class Probe(Protocol):
     """Readiness check of a dependency, for /readyz."""
 
@@ -77,7 +80,7 @@ class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
         ),
     ]
     checks: Annotated[
-        dict[str, Literal["ok", "degraded", "unavailable"]],
+        dict[str, DependencyState],
         Meta(description="State of each dependency, by name."),
     ]
     features_off: Annotated[
@@ -94,7 +97,7 @@ async def _run(checks: ServiceHealth) -> tuple[Readiness, str]:
     required, optional = checks.required, checks.optional
     failures = await asyncio.gather(*(_failure(probe) for probe in (*required, *optional)))
     missing, degraded = any(failures[: len(required)]), any(failures[len(required) :])
-    states: dict[str, Literal["ok", "degraded", "unavailable"]] = {}
+    states: dict[str, DependencyState] = {}
     for index, (probe, failure) in enumerate(zip((*required, *optional), failures, strict=True)):
         states[probe.name] = (
             "ok" if not failure else "unavailable" if index < len(required) else "degraded"
