@@ -114,32 +114,37 @@ class _Gateway:
         credentials = Credentials(
             SecretsManager(), settings.core_credentials_prefix, time.monotonic, self._on_credential
         )
-        refresh = partial(credentials.refresh, cores.settings)
-        PeriodicJob("core credentials", REFRESH_S, refresh).start(self.observer, stack)
-        self._start_health_checks(stack, pool, cores, credentials, upstream)
         reports = ReportRepository(pool, worker_id)
 
         async def write_reports() -> None:
             await reports.write(load_balancer.end_interval(cores.instances))
 
-        PeriodicJob("core reports", REPORT_S, write_reports).start(self.observer, stack)
         usage, flusher = self._usage(stack, pool, worker_id, cores)
         log_levels = LogLevelService(pool, self.clock, settings.log_level)
         follower = LogLevelFollower(log_levels, self.observer.set_level)
         await follower.run_once()
-        PeriodicJob("log level", POLL_S, follower.run_once).start(self.observer, stack)
 
         async def publish_staleness() -> None:
             self.observer.publish({"StalenessSeconds": changes.staleness_ms() / 1000})
 
-        PeriodicJob("staleness", PUBLISH_S, publish_staleness).start(self.observer, stack)
-        check = partial(websockets.check, changes.staleness_ms, cores.find)
-        PeriodicJob("websockets", CHECK_S, check).start(self.observer, stack)
         verification = await self._verification(stack, pool, keys, finder, repository)
-        features_off, (required, optional) = (
-            features.off(settings.features),
-            self._probes(pool, changes),
-        )
+        for job in (
+            PeriodicJob(
+                "core credentials", REFRESH_S, partial(credentials.refresh, cores.settings)
+            ),
+            *self._health_checks(pool, cores, credentials, upstream),
+            PeriodicJob("core reports", REPORT_S, write_reports),
+            PeriodicJob("log level", POLL_S, follower.run_once),
+            PeriodicJob("staleness", PUBLISH_S, publish_staleness),
+            PeriodicJob(
+                "websockets",
+                CHECK_S,
+                partial(websockets.check, changes.staleness_ms, cores.find),
+            ),
+        ):
+            job.start(self.observer, stack)
+        features_off = features.off(settings.features)
+        required, optional = self._probes(pool, changes)
         refresh_gauges = partial(
             self._refresh_gauges, changes, cache, cores, load_balancer, flusher, websockets
         )
@@ -257,29 +262,27 @@ class _Gateway:
             ).inc(),
         )
 
-    def _start_health_checks(
+    def _health_checks(
         self,
-        stack: AsyncExitStack,
         pool: Pool,
         cores: CoreRegistry,
         credentials: Credentials,
         upstream: UpstreamClients,
-    ) -> None:
-        settings = self.settings
-        if not settings.core_health_interval_s:
-            return
+    ) -> list[PeriodicJob]:
+        interval_s = self.settings.core_health_interval_s
+        if not interval_s:
+            return []
         checks = HealthChecks(
             cores,
             HealthCheckRepository(pool),
             upstream,
             self.pepper,
             credentials,
-            interval_s=settings.core_health_interval_s,
+            interval_s=interval_s,
             on_change=self._on_health,
         )
         # A due check is sent within half an interval, even if only one worker runs.
-        interval_s = settings.core_health_interval_s / 2
-        PeriodicJob("health checks", interval_s, checks.run_once).start(self.observer, stack)
+        return [PeriodicJob("health checks", interval_s / 2, checks.run_once)]
 
     def _usage(
         self, stack: AsyncExitStack, pool: Pool, worker_id: str, cores: CoreRegistry
