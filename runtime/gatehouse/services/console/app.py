@@ -112,6 +112,7 @@ class Composition:
     def application(self) -> Application:
         """Return the console application. Raises SettingsError."""
         settings, features_off = self.settings, features.off(self.settings.features)
+        accepts_sessions = features.SESSIONS not in features_off
         sessions, sharing = self.sessions(), self._secret_sharing()
         provider = self._identity_provider()
         redis = redis_of(settings)
@@ -129,7 +130,7 @@ class Composition:
             lockout=Lockout(self.clock),
             limits=limits,
             origin=_origin(settings.console_url),
-            accepts_sessions=features.SESSIONS not in features_off,
+            accepts_sessions=accepts_sessions,
             identity_provider=provider,
         )
         helpers = [] if redis is None else [redis]
@@ -169,7 +170,7 @@ class Composition:
         return console.create(
             pipeline,
             features_off=features_off,
-            sign_in_flow=self._sign_in_flow(provider, sessions.key),
+            sign_in_flow=self._sign_in_flow(provider, sessions.key) if accepts_sessions else None,
             start=start,
         )
 
@@ -316,11 +317,7 @@ class Composition:
         self, provider: OidcIdentityProvider | None, key: Pepper
     ) -> AuthorizationCodeFlow | None:
         settings = self.settings
-        if (
-            provider is None
-            or not settings.oidc_client_id
-            or features.SESSIONS in features.off(settings.features)
-        ):
+        if provider is None or not settings.oidc_client_id:
             return None
         secret = _text(settings.oidc_client_secret) or ""
         client = Client(
