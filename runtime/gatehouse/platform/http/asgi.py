@@ -53,11 +53,6 @@ APIKEY_CHALLENGE = 'ApiKey realm="gatehouse"'
 _encoder = msgspec.json.Encoder()
 
 
-async def not_called(*_: object) -> Any:
-    """`receive` and `send` of a request for which no application has been called."""
-    raise AssertionError
-
-
 class Response(msgspec.Struct, frozen=True):
     """A complete response. `body` is empty in the response to a HEAD request."""
 

@@ -99,7 +99,7 @@ class Service:
 class Request:
     """A request of a service.
 
-    template: path template of the endpoint.
+    template: path template of the endpoint; empty until it is known.
     path_parameters: decoded parameters of the path, by name.
     status: 0 until the response has started.
     key_id, code, detail: fields of the log line.
@@ -111,6 +111,7 @@ class Request:
     """
 
     # Attributes of the class are the initial values, which saves most of the time of `__init__`.
+    template = ""
     path_parameters: Mapping[str, str] = MappingProxyType({})
     status = 0
     key_id: str | None = None
@@ -130,9 +131,8 @@ class Request:
         self,
         service: Service,
         scope: asgi.Scope,
-        receive: asgi.Receive = asgi.not_called,
-        send: asgi.Send = asgi.not_called,
-        template: str = "",
+        receive: asgi.Receive,
+        send: asgi.Send,
     ) -> None:
         self.service = service
         self.scope = scope
@@ -141,7 +141,6 @@ class Request:
         self.fields: Sequence[asgi.Header] = scope["headers"]
         self.receive = receive
         self.send = send
-        self.template = template
         self.request_id: RequestId = asgi.request_id()
         #: None for a server that does not support complete responses.
         self.exchange = exchange_of(scope)
