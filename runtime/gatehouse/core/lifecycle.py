@@ -40,7 +40,6 @@ RESTORE_WINDOW_S = 30 * 86_400
 class Action(StrEnum):
     """Actions on a key. The audit action is `key.<value>`."""
 
-    CREATE = "create"
     UPDATE = "update"
     DISABLE = "disable"
     ENABLE = "enable"
