@@ -94,17 +94,18 @@ async def readiness(checks: ServiceHealth) -> tuple[Readiness, str]:
 
 
 async def _run(checks: ServiceHealth) -> tuple[Readiness, str]:
-    required, optional = checks.required, checks.optional
-    failures = await asyncio.gather(*(_failure(probe) for probe in (*required, *optional)))
-    missing, degraded = any(failures[: len(required)]), any(failures[len(required) :])
-    states: dict[str, DependencyState] = {}
-    for index, (probe, failure) in enumerate(zip((*required, *optional), failures, strict=True)):
-        states[probe.name] = (
-            "ok" if not failure else "unavailable" if index < len(required) else "degraded"
-        )
-    status: Literal["ready", "degraded", "unavailable"] = (
-        "unavailable" if missing else "degraded" if degraded else "ready"
-    )
+    probes: list[tuple[Probe, Literal["degraded", "unavailable"]]] = [
+        *((probe, "unavailable") for probe in checks.required),
+        *((probe, "degraded") for probe in checks.optional),
+    ]
+    failures = await asyncio.gather(*(_failure(probe) for probe, _ in probes))
+    states: dict[str, DependencyState] = {
+        probe.name: state if failure else "ok"
+        for (probe, state), failure in zip(probes, failures, strict=True)
+    }
+    status: Literal["ready", "degraded", "unavailable"] = "ready"
+    if any(failures):
+        status = "unavailable" if "unavailable" in states.values() else "degraded"
     detail = "; ".join(failure for failure in failures if failure)
     return Readiness(status, states, tuple(sorted(checks.features_off))), detail
 
