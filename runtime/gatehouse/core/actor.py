@@ -68,9 +68,8 @@ class Session(msgspec.Struct, frozen=True):
     actor_id: str
     # Roles of a person, from the token at sign-in; the roles of a key are read for each request.
     roles: tuple[str, ...]
-    bond: (
-        bytes  # HMAC of the bootstrap token, which must still be valid; empty for other credentials
-    )
+    # HMAC of the bootstrap token, which must still be valid; empty for other credentials.
+    bond: bytes
     created_at: float
     proven_at: float
     seen_at: float

@@ -48,9 +48,7 @@ class ClientAddresses:
             # An IPv4 address has only this form, and parsing it takes longer.
             address = hop if _IPV4.fullmatch(hop) else parse_address(hop[:_CHARS_MAX])
             if address is None:
-                return (
-                    peer  # not an IP address, so this entry and all entries before it are ignored
-                )
+                return peer  # this entry and all entries before it are ignored
             peer = str(address)
             if not self.trusts(peer):
                 return peer

@@ -145,21 +145,18 @@ class Key(KeyRecord, frozen=True, kw_only=True):
     metadata: Annotated[dict[str, str], replace(FREE_TEXT, purged={})] = {}
     notes: Annotated[str, FREE_TEXT] = ""
     credits: Annotated[Credits | None, replace(SETTING, purged=None, imported=False)] = None
-    generation: Annotated[int, IDENTITY] = (
-        1  # position in the key family; incremented by each rotation
-    )
-    successor_id: Annotated[KeyId | None, INTERNAL] = (
-        None  # key that replaces this key after a rotation
-    )
+    #: Position in the key family; incremented by each rotation.
+    generation: Annotated[int, IDENTITY] = 1
+    #: Key that replaces this key after a rotation.
+    successor_id: Annotated[KeyId | None, INTERNAL] = None
     rotated_at: Annotated[float | None, INTERNAL] = None
     revoked_at: Annotated[float | None, INTERNAL] = None
     revoked_by: Annotated[str | None, INTERNAL] = None
     revoke_reason: Annotated[str | None, INTERNAL] = None
     deleted_at: Annotated[float | None, INTERNAL] = None
     deleted_by: Annotated[str | None, INTERNAL] = None
-    state_before: Annotated[KeyState | None, INTERNAL] = (
-        None  # state to which a deleted key can be restored
-    )
+    #: State to which a deleted key can be restored.
+    state_before: Annotated[KeyState | None, INTERNAL] = None
     purged_at: Annotated[float | None, replace(INTERNAL, purged=Purge.SET)] = None
     #: Pepper generation of the mark in the ID. 0: the ID has no mark.
     id_generation: Annotated[int, replace(INTERNAL, purged=0)] = 0

@@ -15,16 +15,14 @@ from gatehouse.core.keys import KeyRecord, RateLimit
 class Code(StrEnum):
     """Outcome codes of a verification, in the order of the checks."""
 
-    NOT_FOUND = (
-        "NOT_FOUND"  # malformed, unknown or wrong token; in public responses also a revoked key
-    )
-    # or deleted; visible only to administrators, because public responses contain NOT_FOUND
+    # Malformed, unknown or wrong token.
+    NOT_FOUND = "NOT_FOUND"
+    # Also a deleted key. Only for administrators: public responses contain NOT_FOUND instead.
     REVOKED = "REVOKED"
     DISABLED = "DISABLED"
     EXPIRED = "EXPIRED"
-    FORBIDDEN = (
-        "FORBIDDEN"  # wrong environment, or an address, method or Core that the key does not allow
-    )
+    # Wrong environment, or an address, method or Core that the key does not allow.
+    FORBIDDEN = "FORBIDDEN"
     INSUFFICIENT_PERMISSIONS = "INSUFFICIENT_PERMISSIONS"
     SIGNATURE_INVALID = "SIGNATURE_INVALID"  # `VerificationResult.reason` has the SignatureError
     RATE_LIMITED = "RATE_LIMITED"

@@ -134,9 +134,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Cells are plain text, never markup.
     """
     # Most commands, such as the container health check, print no table.
-    from rich.console import (
-        Console,
-    )
+    from rich.console import Console
     from rich.table import Table
 
     table = Table(header_style="bold")

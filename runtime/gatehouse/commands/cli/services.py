@@ -45,9 +45,7 @@ def serve(
     names the variable and no service starts.
     """
     # Imports the server, which a health check does not need.
-    from gatehouse.platform.http import (
-        server,
-    )
+    from gatehouse.platform.http import server
     from gatehouse.platform.settings import load
 
     settings = load()
@@ -76,9 +74,7 @@ def _port(service: Service) -> int:
 
 def _default_port(service: Service) -> str:
     # Takes longer to import than all other modules of a health check.
-    from gatehouse.platform.settings import (
-        Settings,
-    )
+    from gatehouse.platform.settings import Settings
 
     return str(Settings.model_fields[f"{service}_port"].default)
 

@@ -163,9 +163,7 @@ def iam_password(host: str, port: int, user: str) -> Callable[[], Awaitable[str]
 
     def sign() -> str:
         # Imports boto3, which a login with a password does not need.
-        from gatehouse.platform.aws import (
-            create_client,
-        )
+        from gatehouse.platform.aws import create_client
 
         rds = create_client("rds", timeout_s=5, attempts=1)
         return str(rds.generate_db_auth_token(DBHostname=host, Port=port, DBUsername=user))
