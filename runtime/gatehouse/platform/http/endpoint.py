@@ -11,6 +11,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Any, get_type_hints
 
+from gatehouse.core.roles import Role
 from gatehouse.platform.http import asgi
 
 #: Security schemes of the management API. An endpoint that accepts a credential declares the roles
@@ -25,9 +26,8 @@ class StepUp(StrEnum):
 
     NEVER = "never"
     ALWAYS = "always"
-    MANAGING = (
-        "managing"  # when the request concerns a key with the scope `admin` or a `role:` scope
-    )
+    # When the request concerns a key with the scope `admin` or a `role:` scope.
+    MANAGING = "managing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Endpoint:
         summary and description from its docstring; query, body, response and services from its
         signature.
     tag: group in the API reference.
-    roles: names of the roles that can call the endpoint. Required if the endpoint accepts a
+    roles: roles that can call the endpoint. Required if the endpoint accepts a
         credential.
     security: names of the accepted security schemes, as alternatives.
     step_up: step-up rule. Required unless the endpoint changes nothing.
@@ -87,7 +87,7 @@ class Endpoint:
     handler: Callable[..., Any]
     _: KW_ONLY
     tag: str
-    roles: frozenset[str] = frozenset()
+    roles: frozenset[Role] = frozenset()
     security: tuple[str, ...] = (CREDENTIAL, SESSION)
     step_up: StepUp | None = None
     read_only: bool = False

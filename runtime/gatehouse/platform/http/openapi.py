@@ -193,7 +193,7 @@ def _operation(api: Api, endpoint: Endpoint) -> Json:
             },
         }
     if endpoint.roles:
-        operation["x-roles"] = sorted(str(role) for role in endpoint.roles)
+        operation["x-roles"] = sorted(endpoint.roles)
     if endpoint.step_up is not None:
         operation["x-step-up"] = endpoint.step_up.value
     return operation

@@ -161,7 +161,7 @@ class ConsolePipeline(Pipeline):
                 request, codes=SIGN_IN_CODE in endpoint.security
             )
             request.key_id = request.caller.log_id
-            check(request.caller.roles, frozenset(Role(role) for role in endpoint.roles))
+            check(request.caller.roles, endpoint.roles)
             await self._check_ownership(endpoint, request)
             await self._check_target(endpoint, request)
         except (Unauthorized, Forbidden, RateLimited) as exc:
@@ -175,9 +175,7 @@ class ConsolePipeline(Pipeline):
         Raises NotFound, Unavailable.
         """
         caller, known = request.authenticated, key_id(request.path_parameters.get("id", ""))
-        if known is None or caller.roles & frozenset(Role(role) for role in endpoint.roles) != {
-            Role.SERVICE
-        }:
+        if known is None or caller.roles & endpoint.roles != {Role.SERVICE}:
             return
         if caller.actor.type != "key" or not await self.authenticator.keys.store.is_created_by(
             known, KeyId(caller.actor.id)

@@ -130,7 +130,7 @@ def operations(endpoints: list[Endpoint], identity_provider: str | None) -> Hand
         endpoint.operation_id: {
             "method": endpoint.method,
             "path": endpoint.path,
-            "roles": sorted(str(role) for role in endpoint.roles),
+            "roles": sorted(endpoint.roles),
             "step_up": None if endpoint.step_up is None else endpoint.step_up.value,
         }
         for endpoint in endpoints

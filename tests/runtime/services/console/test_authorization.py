@@ -25,7 +25,7 @@ async def _handler() -> None: ...
 
 @pytest.mark.parametrize(
     "missing",
-    [{"step_up": StepUp.NEVER}, {"roles": frozenset({"owner"})}],
+    [{"step_up": StepUp.NEVER}, {"roles": frozenset({Role.OWNER})}],
     ids=["roles", "step-up rule"],
 )
 def test_incomplete_declaration_is_an_error(missing: dict[str, Any]) -> None:
