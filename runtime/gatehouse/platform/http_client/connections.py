@@ -150,6 +150,13 @@ class Connection(asyncio.BufferedProtocol):
             await self._wait()
         return self.take()
 
+    async def read_all(self) -> bytes:
+        """The whole body. Raises the errors of `read`."""
+        parts = []
+        while (part := await self.read()) is not None:
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
     def take(self) -> bytes:
         """The part of the body that has been received and not been read."""
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)

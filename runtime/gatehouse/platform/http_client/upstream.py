@@ -28,6 +28,10 @@ from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.executions import in_task
 from gatehouse.platform.http_client.connections import READ_BYTES, Connection, ConnectionPool
 
+#: A connection, of which a caller uses the response: `status` and `headers`, with names in
+#: lowercase, `is_complete`, `read`, `read_all`, and `upgrade` after status 101.
+UpstreamResponse: TypeAlias = Connection
+
 
 class UpstreamRequest(msgspec.Struct, frozen=True):
     """A request to a Core. `target`: raw path and query, below the path of the URL of the Core.
@@ -280,7 +284,7 @@ class Sending:
         except BaseException:
             pool.release(connection)
             raise
-        return UpstreamResponse(connection)
+        return connection
 
     async def __aexit__(self, *_: object) -> None:
         self._pool.release(self._connection)
@@ -307,34 +311,3 @@ def request_head(request: UpstreamRequest, url: BaseUrl, *, chunked: bool) -> by
             "The request cannot be forwarded.", detail="a header contains a line break or NUL"
         )
     return head
-
-
-class UpstreamResponse:
-    """Status and headers of a response, and its body. Header names are lowercase."""
-
-    __slots__ = ("_connection", "headers", "status")
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.status = connection.status
-        self.headers = connection.headers
-
-    @property
-    def is_complete(self) -> bool:
-        """True if the whole response has been received."""
-        return self._connection.is_complete
-
-    async def read_all(self) -> bytes:
-        """The whole body. Raises CoreUnreachable, CoreTimeout."""
-        parts = []
-        while (part := await self.read()) is not None:
-            parts.append(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    async def read(self) -> bytes | None:
-        """The next part of the body; None at the end. Raises CoreUnreachable, CoreTimeout."""
-        return await self._connection.read()
-
-    def upgrade(self, protocol: asyncio.Protocol) -> bytes:
-        """Passes the connection to another protocol after status 101. See `Connection.upgrade`."""
-        return self._connection.upgrade(protocol)

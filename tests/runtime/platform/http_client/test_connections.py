@@ -581,14 +581,13 @@ async def parts_of(response: UpstreamResponse) -> AsyncIterator[bytes]:
 async def test_response_that_is_not_read_is_bounded(clients: UpstreamClients, core: Core) -> None:
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n" + bytes(50_000_000)
     async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()) as response:
-        connection = response._connection
-        while not connection._paused:
+        while not response._paused:
             await asyncio.sleep(0)
-        assert connection._waiting_bytes <= 2 * READ_BYTES
+        assert response._waiting_bytes <= 2 * READ_BYTES
         size = 0
         while (part := await response.read()) is not None:
             size += len(part)
-            assert connection._waiting_bytes <= 2 * READ_BYTES
+            assert response._waiting_bytes <= 2 * READ_BYTES
     assert size == 50_000_000
 
 
