@@ -36,7 +36,7 @@ SIGN_OUT_PATH = "/sign-out"
 TRANSACTION_COOKIE = f"{CONSOLE_COOKIE}-sign-in"
 
 #: Maximum number of sign-ins for which the identity provider is asked at the same time. Those of a
-#: network have at most half of them.
+#: network have at most half of them. Repeated callbacks of a sign-in wait behind those of others.
 EXCHANGES_PARALLEL = 6
 
 
@@ -115,8 +115,8 @@ class SignInPages:
         query = dict(request.query)
         if len(query) != len(request.query):
             raise SignInFailed(Failure.RESPONSE, "the response contains a parameter more than once")
-        cookie = request.cookie(TRANSACTION_COOKIE)
-        async with self.slots.hold(network_of(request.client)):
+        cookie, network = request.cookie(TRANSACTION_COOKIE), network_of(request.client)
+        async with self.slots.hold(f"{network} {cookie}", network):
             identity, transaction = await self.flow.complete(cookie, query)
         await self._begin(request, identity, transaction)
         return _redirect(request, transaction.return_to)

@@ -554,6 +554,24 @@ async def test_sign_ins_in_progress_of_a_network_are_bounded(
         callback.cancel()
 
 
+async def test_repeated_callbacks_do_not_delay_another_browser(
+    setup: Setup, visitor: Visitor
+) -> None:
+    other = setup.visitor()
+    own, sent = await other.start(), await visitor.start()
+    setup.provider.silent = True
+    callbacks = [asyncio.create_task(visitor.return_from_provider(sent)) for _ in range(12)]
+    while setup.provider.requests.count("/token") < EXCHANGES_PARALLEL // 2:
+        await asyncio.sleep(0.005)
+    setup.provider.silent = False
+    callback = asyncio.create_task(other.return_from_provider(own, code="other"))
+    callbacks[0].cancel()
+    await callback
+    assert [form["code"] for _, form in setup.provider.exchanges].index("other") < 3
+    for callback in callbacks:
+        callback.cancel()
+
+
 async def test_failures_lock_out_nobody(setup: Setup, visitor: Visitor) -> None:
     """Another site can cause the first two, and users of the same network the others."""
     cases: list[tuple[dict[str, Any], Failure]] = [
