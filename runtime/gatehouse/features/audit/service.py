@@ -142,6 +142,8 @@ class Checkpointer:
     on_broken: Callable[[int], None] = lambda _: None
     _started_at: float = field(init=False)
     _due_since: float | None = field(default=None, init=False)
+    #: The last row of a checkpoint that was not stored, because its row has one.
+    _duplicate_seq: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._started_at = self.clock.now()
@@ -164,6 +166,8 @@ class Checkpointer:
         if not is_due and (last is None or await self._is_signed(last)):
             self._due_since = None
             return None
+        if last is not None and new_rows == 0 and last.seq == self._duplicate_seq:
+            return None  # after the next event; until then, the checkpoint is late
         if self._due_since is None:
             self._due_since = self.clock.monotonic()
         checkpoint = await self.take()
@@ -195,7 +199,10 @@ class Checkpointer:
             unsigned, signature=await self.signer.sign(signed_bytes(unsigned))
         )
         await self.archive.put(checkpoint)
-        return checkpoint if await self.trail.add_checkpoint(checkpoint) else None
+        if await self.trail.add_checkpoint(checkpoint):
+            return checkpoint
+        self._duplicate_seq = checkpoint.seq
+        return None
 
     async def _is_signed(self, checkpoint: Checkpoint) -> bool:
         return is_signed(checkpoint, public_keys(await self.signer.public_key()))

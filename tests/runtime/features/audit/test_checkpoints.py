@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncpg
 import boto3
@@ -22,7 +22,7 @@ from gatehouse.core.audit_chain import (
 )
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.audit.repository import AuditRepository
+from gatehouse.features.audit.repository import AuditRepository, UncheckpointedRange
 from gatehouse.features.audit.schemas import CheckpointView, checkpoint_of
 from gatehouse.features.audit.service import CheckpointArchive, Checkpointer
 from gatehouse.platform.aws import object_storage, signing_key
@@ -218,6 +218,34 @@ async def test_broken_chain_is_not_signed(setup: Setup) -> None:
         (),
         None,
     )
+
+
+class RecordingTrail(AuditRepository):
+    """Records from which checkpoint it is read."""
+
+    read: ClassVar[list[Checkpoint | None]] = []
+
+    async def uncheckpointed(self, last: Checkpoint | None) -> UncheckpointedRange:
+        self.read.append(last)
+        return await super().uncheckpointed(last)
+
+
+async def test_key_is_replaced(setup: Setup) -> None:
+    """The trail is verified again, once, and from the first event."""
+    await setup.append(2)
+    assert await setup.checkpointer.take()
+    signer, trail = kms_signer(), RecordingTrail(setup.trail._pool)
+    checkpointer = Checkpointer(trail, signer, setup.archive, setup.clock, 600)
+    assert [await checkpointer.run_once() for _ in range(3)] == [None] * 3
+    setup.clock.advance(90)
+    assert (trail.read, checkpointer.delay_s) == ([None], 90)
+    await setup.append(1)
+    assert await checkpointer.run_once()
+    assert checkpointer.delay_s == 0
+    keys = await setup.signer.public_key() + await signer.public_key()
+    rows, _ = await setup.trail.page(before=None, size=500)
+    hashes = {row.seq: row.hash for row in rows}
+    assert find_contradiction(hashes, stored(setup.archive), public_keys(keys)) is None
 
 
 async def test_unavailable_archive_delays_the_checkpoint(setup: Setup, tmp_path: Path) -> None:
