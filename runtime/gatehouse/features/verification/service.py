@@ -150,9 +150,8 @@ class VerificationService:
         states = await self.limits.take(msgspec.structs.replace(charge, cost=0))
         if evaluate_limits(states) is not Code.VALID:
             return VerificationResult(Code.RATE_LIMITED, *time, record, states)
-        if not await self.nonces.is_new(
-            record.id, verified.nonce, keep_s=verified.keep_s if charge.cost else 0
-        ):
+        keep_s = http_signatures.NONCE_S if charge.cost else 0
+        if not await self.nonces.is_new(record.id, verified.nonce, keep_s=keep_s):
             return VerificationResult(
                 Code.SIGNATURE_INVALID, *time, record, reason=SignatureError.REPLAYED.value
             )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.client.signing import SignedAuth, sign
+from gatehouse.core.http_signatures import AGE_S_MAX
+from gatehouse.platform.redis.nonces import KEY_PREFIX
+from valkey import Valkey
 
+from sandbox.local.servers import administrator
 from tests import requires
 
 
@@ -75,12 +80,16 @@ async def test_only_signed_request_reaches_core(gateway: Any, docs: Any, core: A
 
 
 @pytest.mark.requirement("TR-10")
-async def test_signature_is_accepted_once(gateway: Any, docs: Any) -> None:
-    key = await signing_key(gateway)
-    signed = sign("GET", ORIGIN + FILE, token=key.token, private_key=PRIVATE_KEY)
+async def test_signature_is_accepted_once(gateway: Any, docs: Any, redis_url: str) -> None:
+    """Also by a gateway whose clock is a minute behind, for which a signature expires later."""
+    key, now = await signing_key(gateway), time.time() - 200
+    signed = sign("GET", ORIGIN + FILE, token=key.token, private_key=PRIVATE_KEY, now=now)
     replies = [await send(gateway, key, signed) for _ in range(2)]
     assert [reply.status for reply in replies] == [200, 401]
     assert reason(replies[1]) == "signature_replayed"
+    with Valkey.from_url(administrator(redis_url)) as client:
+        [nonce] = client.scan_iter(f"{KEY_PREFIX}{key.id}:*")
+        assert client.ttl(nonce) > AGE_S_MAX
 
 
 async def test_forged_signature_consumes_no_nonce(gateway: Any, docs: Any) -> None:
