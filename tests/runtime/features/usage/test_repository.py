@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.usage import service
+from gatehouse.features.usage import repository, service
 from gatehouse.features.usage.models import UsageBatch
 from gatehouse.features.usage.repository import RETENTION_S, UsageRepository
 from gatehouse.features.usage.service import BATCH_ROWS, UsageCounter, UsageFlusher
@@ -203,10 +203,14 @@ async def test_denied_request_is_not_the_last_use(counting: Counting) -> None:
     assert await last_used(counting) == {KEY: NOON}
 
 
-async def test_prune_deletes_old_minutes_only(counting: Counting) -> None:
-    counting.use(1)
+async def test_prune_deletes_old_minutes_only(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repository, "PRUNE_ROWS", 2)
+    for number in range(5):
+        counting.use(1, code=f"CODE_{number}")
     await counting.flusher.flush()
-    assert await counting.repository.prune(now=NOON + RETENTION_S[60] + 60) == 1
+    assert await counting.repository.prune(now=NOON + RETENTION_S[60] + 60) == 5
     assert (
         await counting.total(60),
         len(await counting.total(3600)),
