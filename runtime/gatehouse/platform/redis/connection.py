@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from valkey.asyncio import BlockingConnectionPool, Connection, SSLConnection, Valkey
-from valkey.exceptions import ValkeyError
+from valkey.exceptions import ReadOnlyError, ValkeyError
 
 from gatehouse.core.errors import SettingsError, Unavailable
 from gatehouse.platform.settings import Settings
@@ -58,7 +58,12 @@ class Redis:
         """The reply to a command. Raises Unavailable, with the name of the error in `detail`."""
         try:
             async with asyncio.timeout(self.timeout_s if timeout_s is None else timeout_s):
-                return await reply
+                try:
+                    return await reply
+                except ReadOnlyError:
+                    # A replica keeps the connections from when it was the primary.
+                    await self.client.connection_pool.disconnect(inuse_connections=False)
+                    raise
         # ValueError: the reply does not follow the protocol.
         except (ValkeyError, OSError, ValueError) as exc:
             raise Unavailable("Redis is not available.", detail=type(exc).__name__) from exc

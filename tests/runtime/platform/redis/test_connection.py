@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.core.errors import SettingsError, Unavailable
 from gatehouse.platform.redis.connection import CONNECTIONS_MAX, Redis, iam_token
+from valkey import Valkey
 
+from sandbox.local import servers
 from tests.runtime.silent_servers import full_server, silent_server
 
 
@@ -61,6 +63,19 @@ async def test_late_reply_is_not_the_reply_to_another_call(redis_url: str) -> No
     replies = [await redis.call(redis.client.echo(str(number))) for number in range(20)]
     await redis.close()
     assert replies == [str(number).encode() for number in range(20)]
+
+
+@pytest.mark.requirement("TR-12")
+async def test_connection_to_a_server_that_became_a_replica_is_replaced() -> None:
+    with servers.redis() as url:
+        redis = Redis(url, "url", timeout_s=20)
+        before = await redis.call(redis.client.client_id())
+        with Valkey.from_url(servers.administrator(url)) as client:
+            client.replicaof("127.0.0.1", "1")
+        with pytest.raises(Unavailable):
+            await redis.call(redis.client.set("name", "value"))
+        assert await redis.call(redis.client.client_id()) != before
+        await redis.close()
 
 
 @pytest.mark.parametrize(
