@@ -1,8 +1,8 @@
 """Local PostgreSQL and Redis servers that replace RDS and ElastiCache for one run.
 
-Each server has a temporary folder, because socket paths must be short and PostgreSQL does not run
-as root. A server exits with the process that started it. If that process was killed, the next start
-cleans up its servers.
+Each server has a temporary folder, because socket paths must be short. PostgreSQL does not run as
+root: its user can write only to a folder in it. A server exits with the process that started it. If
+that process was killed, the next start cleans up its servers.
 """
 
 import importlib.util
@@ -130,10 +130,15 @@ def postgres(log: Path | None = None, servers: Path | None = None) -> Iterator[P
     does not start.
     """
     user = _unprivileged() if os.geteuid() == 0 else child_processes.UnixUser()
-    with _folder(user) as folder:
-        binaries = _reachable(_postgres_binaries(), user, folder)
+    with _folder() as owned:
+        folder = owned / "run"
+        folder.mkdir(0o700)
+        if user.uid >= 0:
+            owned.chmod(0o711)
+            os.chown(folder, user.uid, user.gid)
+        binaries = _reachable(_postgres_binaries(), user, owned)
         servers = servers or binaries
-        log = log or folder / "postgres.log"
+        log = log or owned / "postgres.log"
         data = folder / "data"
         initdb = [
             str(servers / "initdb"),
@@ -150,15 +155,22 @@ def postgres(log: Path | None = None, servers: Path | None = None) -> Iterator[P
             "--auth-local=trust",
             "--auth-host=scram-sha-256",
         ]
-        child_processes.run("initdb", initdb, log=log, cwd=folder, user=user)
+        env = child_processes.plain_environment()
+        child_processes.run("initdb", initdb, log=log, env=env, cwd=folder, user=user)
         port = free_port()
         command = [str(servers / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder)]
         command += [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
         child = child_processes.start(
-            "postgres", command, log=log, cwd=folder, user=user, death_signal=signal.SIGQUIT
+            "postgres",
+            command,
+            log=log,
+            env=env,
+            cwd=folder,
+            user=user,
+            death_signal=signal.SIGQUIT,
         )
         try:
-            _record(folder, child)
+            _record(owned, child)
             child_processes.wait_until(
                 child, lambda: _postmaster_ready(data), "ready for connections", _START_S
             )
@@ -184,7 +196,7 @@ def redis(log: Path | None = None, **options: str) -> Iterator[str]:
 
     Raises SandboxError if neither server is installed.
     """
-    with _folder(child_processes.UnixUser()) as folder:
+    with _folder() as folder:
         binary = _redis_binary()
         port = free_port()
         settings = {
@@ -223,12 +235,10 @@ def administrator(url: str) -> str:
 
 
 @contextmanager
-def _folder(user: child_processes.UnixUser) -> Iterator[Path]:
+def _folder() -> Iterator[Path]:
     clean_up()
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
-        if user.uid >= 0:
-            os.chown(folder, user.uid, user.gid)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -90,15 +90,20 @@ def test_rejected_statement_has_the_reason(database: servers.Postgres) -> None:
 
 
 def test_postgres_does_not_run_as_root(database: servers.Postgres) -> None:
+    """Its user cannot write to the folder in which this user writes a file and runs a copy of
+    psql.
+    """
     assert (database.folder / "data" / "postmaster.pid").stat().st_uid != 0
+    assert (database.folder.parent / "owner.json").is_file()
+    assert database.folder.parent.stat().st_uid == os.geteuid()
 
 
 def test_stopped_server_leaves_no_process_and_no_folder() -> None:
     with servers.postgres() as server:
-        process = recorded_server(server.folder / "owner.json")
+        process = recorded_server(server.folder.parent / "owner.json")
         assert process.alive()
     assert not process.alive()
-    assert not server.folder.exists()
+    assert not server.folder.parent.exists()
 
 
 async def test_acknowledged_transactions_survive_a_crash() -> None:
