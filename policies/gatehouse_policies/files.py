@@ -9,10 +9,12 @@ from gatehouse_policies.errors import CheckError
 
 def private_folder(folder: Path) -> Path:
     """Create a folder with mode 0700, or set the mode of an existing folder. Raises CheckError for
-    a folder of another user.
+    a folder of another user, and for a symbolic link, which could be part of a repository.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.stat()
+    status = folder.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        raise CheckError(f"{folder} is a symbolic link. Delete the link.")
     if status.st_uid != os.geteuid():
         raise CheckError(
             f"{folder} belongs to another user. Delete the folder, or run the command as its owner."
@@ -23,9 +25,9 @@ def private_folder(folder: Path) -> Path:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file with mode 0600, atomically."""
+    """Write a file with mode 0600, atomically. Replaces a symbolic link and never follows it."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as out:
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
         out.write(text)
     temporary.replace(file)

@@ -25,7 +25,7 @@ from gatehouse_policies.configuration import Configuration
 from gatehouse_policies.engine.meta_policies import UNDECIDED
 from gatehouse_policies.engine.rule import Level
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.files import private_folder
+from gatehouse_policies.files import private_folder, write_private
 from gatehouse_policies.program import analyzer, stack_import
 from gatehouse_policies.program.analyzer import Pack
 from gatehouse_policies.program.project import Project, load
@@ -333,7 +333,7 @@ def reports_folder(parent: Path) -> Path:
     try:
         folder = private_folder(parent / _FOLDER)
         if not (folder / ".gitignore").exists():
-            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+            write_private(folder / ".gitignore", "*\n")
     except OSError as error:
         raise CheckError(
             f"The reports cannot be written to {parent / _FOLDER}: {error.strerror}."
@@ -344,14 +344,13 @@ def reports_folder(parent: Path) -> Path:
 def write(result: CheckResult, home: Path) -> None:
     """Write the reports `<home>/check/<stack>.{txt,sarif,xml,md}`, or `<stack>.<environment>.*`
     with the levels of another environment."""
-    folder = private_folder(home) / "check"
-    folder.mkdir(exist_ok=True)
+    folder = private_folder(private_folder(home) / "check")
     run = result.run
     name = (
         run.environment if run.stack in ("", run.environment) else f"{run.stack}.{run.environment}"
     )
     for form, suffix in _SUFFIXES.items():
-        (folder / f"{name}.{suffix}").write_text(result.text(form), encoding="utf-8")
+        write_private(folder / f"{name}.{suffix}", result.text(form))
 
 
 def show(result: CheckResult) -> None:

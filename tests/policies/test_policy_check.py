@@ -8,6 +8,7 @@ import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
 from gatehouse_policies.errors import CheckError
+from gatehouse_policies.reports.findings import Run
 
 PACK = """
 from pulumi_policy import *
@@ -117,6 +118,24 @@ def test_exempted_violation_does_not_block(program: Path, tmp_path: Path) -> Non
     assert {item.outcome for item in findings if item.rule == "GH-S3-010"} == {"exempted"}
     # With this variable, a pack applies no exemptions (test_audit_ignores_exemptions).
     assert policy_check.exemptions(file, ignore=True) == {"GATEHOUSE_IGNORE_EXEMPTIONS": "1"}
+
+
+def test_reports_follow_no_symbolic_link_of_a_repository(tmp_path: Path) -> None:
+    result = policy_check.CheckResult([], Run("dev", 0, 0.0))
+    target, home = tmp_path / "target", tmp_path / ".gatehouse"
+    (home / "check").mkdir(parents=True)
+    for link in (home / ".gitignore", home / "check" / "dev.md"):
+        link.symlink_to(target)
+    policy_check.write(result, policy_check.reports_folder(tmp_path))
+    assert not target.exists()
+    assert "Policy check" in (home / "check" / "dev.md").read_text()
+    for link in (home / "check", home):
+        link.rename(target)
+        link.symlink_to(target)
+        with pytest.raises(CheckError, match="is a symbolic link"):
+            policy_check.write(result, home)
+        link.unlink()
+        target.rename(link)
 
 
 def test_missing_exemptions_file_is_rejected(tmp_path: Path) -> None:
