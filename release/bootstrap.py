@@ -135,14 +135,20 @@ def github_ids(repository: str) -> tuple[str, str]:
 
 
 def unprotected_environments(stack: Stack) -> list[str]:
-    """One message, with its fix, for each GitHub environment without protection rules that the
-    roles of the pipeline trust: GitHub creates an environment without rules when a workflow of any
-    branch names it.
+    """One message, with its fix, for the branch main if it is not protected, and for each GitHub
+    environment without protection rules that the roles of the pipeline trust: GitHub creates an
+    environment without rules when a workflow of any branch names it.
 
-    Source: GitHub REST API, "Deployment environments" and "Deployment branch policies".
+    Source: GitHub REST API, "Branches", "Deployment environments" and "Deployment branch policies".
     """
     repository = _repository(stack)
     problems = []
+    if repository and _github(f"repos/{repository}/branches/main", ".protected") != ["true"]:
+        problems.append(
+            f"the branch main of {repository} is not protected, or gh cannot read it (gh auth "
+            f"login), so everyone who can push to it can deploy. Require pull requests with an "
+            f"approval: https://github.com/{repository}/settings/rules"
+        )
     for environment in github_variables(stack) if repository else ():
         path = f"repos/{repository}/environments/{environment}"
         rules = _github(path, ".protection_rules[].type")

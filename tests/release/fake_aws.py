@@ -54,6 +54,7 @@ _GH = """#!/bin/bash
 case "$2" in
 */deployment-branch-policies) echo main ;;
 */environments/*) echo branch_policy ;;
+*/branches/main) echo true ;;
 *) exit 1 ;;
 esac
 """

@@ -317,6 +317,7 @@ PROTECTED = {"dev": "main", "dev-drift": "main", "dev-image": "main", "dev-previ
         (PROTECTED | {"dev-preview": "main"}, []),
         (PROTECTED | {"dev-preview": "none"}, ["dev-preview"]),
         ({"dev": "main", "dev-image": "main"}, ["dev-preview", "dev-drift"]),
+        (PROTECTED | {"branch": "false"}, ["main"]),
     ],
     ids=[
         "all",
@@ -326,6 +327,7 @@ PROTECTED = {"dev": "main", "dev-drift": "main", "dev-image": "main", "dev-previ
         "no previews of pull requests",
         "no reviewers",
         "no environment",
+        "no protected branch",
     ],
 )
 def test_environment_without_protection_rules_is_an_error(
@@ -335,7 +337,8 @@ def test_environment_without_protection_rules_is_an_error(
     unprotected: list[str],
 ) -> None:
     """GitHub creates an environment without rules when a workflow of any branch names it."""
-    lines = ['case "$2" in']
+    branch = f"repos/acme/gatehouse/branches/main) echo {rules.get('branch', 'true')};;"
+    lines = ['case "$2" in', branch]
     for name, rule in rules.items():
         kind = "required_reviewers" if rule == "reviewers" else "branch_policy"
         path = f"repos/acme/gatehouse/environments/{name}"
@@ -345,5 +348,6 @@ def test_environment_without_protection_rules_is_an_error(
     install_gh(account, monkeypatch, *lines, "*) exit 1;;", "esac")
     result = bootstrap(account, extra=DELIVERY)
     assert result.returncode == (1 if unprotected else 0), result.stderr
-    assert re.findall(r"the GitHub environment (\S+)", result.stderr) == unprotected
-    assert result.stderr.count("gh api --method PUT ") == len(unprotected)
+    problems = re.findall(r"the (?:GitHub environment|branch) (\S+)", result.stderr)
+    assert [name for name in problems if name != "main,"] == unprotected
+    assert result.stderr.count("gh api --method PUT ") == len({*unprotected} - {"main"})
