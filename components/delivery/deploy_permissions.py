@@ -60,10 +60,18 @@ class Delivery:
 
     def tag_condition(self, kind: str = "ResourceTag") -> dict[str, dict[str, str | list[str]]]:
         """Return the condition that a resource ("ResourceTag") or a request ("RequestTag") has the
-        stack's tags.
+        stack's tags. A request for a resource with tags of others does not meet the condition,
+        because it would take the resource over.
         """
         tags = {f"aws:{kind}/Project": PROJECT, f"aws:{kind}/Environment": self.names.stack}
-        return {"StringEquals": {**self.region_condition["StringEquals"], **tags}}
+        condition: dict[str, dict[str, str | list[str]]] = {
+            "StringEquals": {**self.region_condition["StringEquals"], **tags}
+        }
+        if kind == "RequestTag":
+            condition["StringEqualsIfExists"] = {
+                name.replace(kind, "ResourceTag"): value for name, value in tags.items()
+            }
+        return condition
 
     def arns(self, service: str, *resources: str, global_service: bool = False) -> list[str]:
         """Return ARNs in the stack's account, for any region, or without a region for a global
@@ -166,13 +174,17 @@ def keys(args: Delivery) -> list[Statement]:
         for region in sorted({args.names.region, args.settings.replica_region} - {""})
         for service in args.names.in_region(region).via_services(services)
     ]
+    new = args.tag_condition("RequestTag")
     use = {"StringEquals": {**args.tag_condition()["StringEquals"], "kms:ViaService": via_services}}
     return [
+        args.grant("CreateKeys", "kms", "CreateKey", conditions=new),
+        # The permission to tag a new key cannot be restricted to particular keys (KMS Developer
+        # Guide, "Controlling access to tags"). A new key has no alias.
         args.grant(
-            "CreateKeys",
+            "TagNewKeys",
             "kms",
-            "CreateKey TagResource",
-            conditions=args.tag_condition("RequestTag"),
+            "TagResource",
+            conditions={**new, "Null": {"kms:ResourceAliases": "true"}},
         ),
         args.grant("ManageKeys", "kms", manage, "key/*", conditions=args.tag_condition()),
         args.grant(

@@ -244,6 +244,8 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
             {**TAGGED, "aws:RequestedRegion": "us-west-2"},
         ),
         ("ec2:CreateTags", NAMES.arn("ec2", "vpc/vpc-9"), {**IN_REGION, **NEW}),
+        ("kms:TagResource", KEY, {**IN_REGION, **NEW, "aws:ResourceTag/Environment": "dev"}),
+        ("kms:TagResource", KEY, {**IN_REGION, **NEW, "kms:ResourceAliases": "alias/other"}),
         (
             "route53:ChangeResourceRecordSets",
             ZONE,
