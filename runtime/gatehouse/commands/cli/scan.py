@@ -118,7 +118,9 @@ def _texts(paths: list[str]) -> Iterator[Text]:
     for path in paths:
         if path == _STDIN:
             yield "(stdin)", _standard_input()
-        elif Path(path).is_dir():
+        if path == _STDIN and not Path(path).is_file():  # a list of files can contain one
+            continue
+        if Path(path).is_dir():
             for file in _files(Path(path)):
                 yield from _file(file)
         else:
@@ -142,6 +144,8 @@ def _files(folder: Path) -> Iterator[Path]:
                     yield path
     except OSError as exc:
         _unreadable(exc)
+    except RecursionError:
+        stop(f"{printable(str(folder))} has too many levels of directories", code=USAGE)
 
 
 def _file(path: Path) -> Iterator[Text]:

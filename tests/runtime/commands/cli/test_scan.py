@@ -135,14 +135,22 @@ def test_usage_error_is_one_line_with_exit_code_2(
 
 
 @pytest.mark.requirement("CG-25")
-def test_pre_commit_hook_is_published_and_used() -> None:
-    offered = {
-        hook["id"]: hook["entry"]
+@pytest.mark.parametrize("names", [["--exclude=*", "a"], ["--help", "a"], ["-"]])
+def test_pre_commit_hook_scans_files_with_any_name(
+    bare: Command, tmp_path: Path, names: list[str]
+) -> None:
+    [offered] = [
+        hook
         for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
-    }
-    assert offered["gatehouse-scan"] == "gatehouse scan"
+        if hook["id"] == "gatehouse-scan"
+    ]
+    assert offered["entry"] == "gatehouse scan"
     own = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
-    assert ".venv/bin/gatehouse scan" in [hook["entry"] for hook in own]
+    used = [(hook["entry"], hook["args"]) for hook in own if "args" in hook]
+    assert used == [(".venv/bin/gatehouse scan", offered["args"])]
+    write_tokens(tmp_path, *names)
+    done = bare.run("scan", *offered["args"], *names)
+    assert (done.code, done.out.count("\n")) == (1, len(names)), done.err
 
 
 @pytest.mark.requirement("CG-14")
