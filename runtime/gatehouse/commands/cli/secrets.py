@@ -38,7 +38,7 @@ from gatehouse.commands.cli.output import (
     terminal_text,
 )
 from gatehouse.commands.cli.shapes import parameters
-from gatehouse.core.errors import Forbidden, NotFound
+from gatehouse.core.errors import BadRequest, Forbidden, NotFound
 from gatehouse.core.token import is_base62
 from gatehouse.features.sharing.deletion_receipt import is_signed
 from gatehouse.features.sharing.link_schemas import OpenedItemView, OpenedSecret
@@ -502,7 +502,11 @@ def _repeatable(claim: str) -> Iterator[None]:
 
 
 def _content_of(item: OpenedItemView, key: str) -> bytes:
-    """Return the content of an item. `key`: decrypts the text of an end-to-end link."""
+    """Return the content of an item. `key`: decrypts the text of an end-to-end link. Raises
+    BadRequest for other content, with which the server can replace the text.
+    """
+    if key and (item.text is not None or item.name):
+        raise BadRequest("the content is not encrypted with the key at the end of the link")
     if item.text is not None:
         return item.text.encode()
     content = item.content_base64 or b""

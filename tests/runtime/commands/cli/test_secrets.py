@@ -180,6 +180,9 @@ def test_end_to_end_key_is_never_sent(sender: Command, recipient: Command) -> No
     wrong = recipient.run("secrets", "open", stdin=f"{base}.{'A' * 43}")
     assert (wrong.code, wrong.out, "cannot be decrypted" in wrong.err) == (2, "", True)
     assert repeated(recipient, link, wrong).out == TEXT
+    plain = sender.run("secrets", "create", stdin="replaced by the server").out.strip()
+    replaced = recipient.run("secrets", "open", stdin=f"{plain}.{key}")
+    assert (replaced.code, replaced.out, "is not encrypted" in replaced.err) == (2, "", True)
 
 
 @pytest.mark.requirement("SS-13")
