@@ -1,5 +1,5 @@
-"""Runs the commands of a command line: errors are one message, and no call reaches the AWS account
-of the user.
+"""Runs the commands of a command line: errors are one message, no call reaches the AWS account of
+the user, and calls of the packs reach no proxy.
 """
 
 import errno
@@ -31,7 +31,7 @@ def run(command: Callable[[], int], home: Path) -> int:
     """
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
-    os.environ |= WITHOUT_AWS_PROFILE
+    os.environ |= {**WITHOUT_AWS_PROFILE, "no_grpc_proxy": "127.0.0.1"}
     try:
         return command()
     except CheckError as problem:

@@ -88,8 +88,12 @@ def test_unknown_stack_exits_with_2(
 
 
 def test_shipped_packs_check_another_program(
-    program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    program: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     options = ["--program", str(program), "--env", "dev"]
     assert main(["--home", str(tmp_path), "check", *options]) == 1
     # Only one of the four settings of the public access block is true.
