@@ -83,6 +83,8 @@ _OPTION = re.compile(r"--?(?P<name>[A-Za-z][\w-]*)")
 # The first bytes of public keys in DER and OpenSSH format, in base64.
 _PUBLIC_KEYS = ("MIIBI", "MIICI", "MFkw", "MHYw", "MCow", "AAAAB3", "AAAAC3", "AAAAE2")
 _RANDOM_CHARS_MIN = 32
+_NAME_CHARS_MAX = 512
+"""Maximum length of the name of a secret in AWS Secrets Manager."""
 _RUN = re.compile(r"[A-Za-z0-9]{16,}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # Random letters and digits have 0.4 to 0.6. The letters of words seldom alternate with digits.
@@ -195,6 +197,7 @@ def _refutes(name: str, value: str) -> bool:
     # not.
     return (
         not _words(name)[-1].startswith(("pass", "pw"))
+        and len(value) <= _NAME_CHARS_MAX
         and _NAMES_A_SECRET.fullmatch(value) is not None
     )
 

@@ -10,7 +10,7 @@ import re
 _FORMATS: dict[str, str] = {
     "AWS": r"(AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}|ABSK[A-Za-z0-9+/]{100}|bedrock-api-key-[\w+/=]{16}",
     "private keys": r"-----BEGIN [A-Z ]*PRIVATE KEY|AGE-SECRET-KEY-1[A-Z0-9]{58}",
-    "JSON Web Tokens": r"eyJ[\w-]{10,}\.eyJ",
+    "JSON Web Tokens": r"eyJ[\w-]{10,1000}\.eyJ",
     "GitHub": r"gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{40}",
     "GitLab": (
         r"gl(pat|agent|cbt|dt|ffct|ft|imt|oas|ptt|rt|rtr|soat|wt)-[\w.-]{20}|GR1348941[\w-]{20}"
@@ -60,7 +60,7 @@ _FORMATS: dict[str, str] = {
         r"SG\.[\w=-]{22}\.[\w=-]{43}|xkeysib-[0-9a-f]{64}-\w{16}|[0-9a-f]{32}-us\d{1,2}(?!\w)"
     ),
     "messaging services": r"\d{8,10}:[\w-]{35}(?![\w-])|SK[0-9a-f]{32}(?!\w)",
-    "HTTP authorization": r"(?i:bearer|basic) (?=\D*\d)[\w+/=.~-]{16}",
+    "HTTP authorization": r"(?i:bearer|basic) (?=\D{0,200}\d)[\w+/=.~-]{16}",
 }
 # Passwords in URLs and connection strings. A reference such as `${PASSWORD}` is not a password.
 _PASSWORDS = r"://[^/\s:@]*:[^/\s@${<]+@|(?i:password|pwd|accountkey|sharedaccesskey)=[^;\s]{6}"

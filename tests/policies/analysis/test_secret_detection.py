@@ -19,6 +19,11 @@ def test_errors_on_the_corpus_are_the_known_ones() -> None:
     assert {name for name, value in HARMLESS if looks_secret(name, value)} == FALSE_ALARMS
 
 
+@pytest.mark.parametrize("part", ["key-", "-eyJ", "bearer aaaaaaaaaaaa "])
+def test_large_value_takes_no_quadratic_time(part: str) -> None:
+    assert looks_secret("db_secret", f"{300_000 // len(part) * part}!")
+
+
 def test_guide_states_measured_precision_and_recall() -> None:
     found = sum(looks_secret(name, value) for name, value in SECRETS)
     false = sum(looks_secret(name, value) for name, value in HARMLESS)
