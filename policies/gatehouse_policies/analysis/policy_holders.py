@@ -119,10 +119,16 @@ def identity_documents(resource: Resource) -> list[Document]:
 
 
 def own_documents(resource: Resource, path: str = "policy") -> list[Document]:
-    """The resource policy in a property of the resource, if the property is set."""
+    """The resource policy in a property of the resource, if the property is set, and that in the
+    OpenAPI document of a REST API.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/openapi-extensions-policy.html
+    """
     *parents, prop = path.split(".")
-    block = reduce(Properties.block, parents, resource.props)
-    return [parse(block.value(prop))] if block.has(prop) else []
+    holders = [(reduce(Properties.block, parents, resource.props), prop)]
+    if resource.type in aws("apigateway.RestApi"):
+        holders.append((resource.props.document("body"), "x-amazon-apigateway-policy"))
+    return [parse(block.value(name)) for block, name in holders if block.has(name)]
 
 
 def resource_documents(

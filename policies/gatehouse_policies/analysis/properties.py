@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
+import yaml
+
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """Pulumi's marker of a text, or of any value of a program, that is unknown until the deployment."""
 # The markers of booleans, numbers, arrays, assets, archives and objects, in the protocol of the
@@ -295,6 +297,16 @@ class Properties:
         except ValueError:
             raise MalformedError(self.path_of(key), "JSON", "text that is not JSON") from None
         return Properties({key: value}, self.path)
+
+    def document(self, key: str) -> "Properties":
+        """A document in JSON or YAML, empty if absent."""
+        text = self.text(key)
+        if text.lstrip()[:1] in ("", "{"):
+            return self.decoded(key).block(key) if text else Properties({}, key)
+        try:
+            return Properties(yaml.safe_load(text), self.path_of(key))
+        except yaml.YAMLError:
+            raise MalformedError(self.path_of(key), "JSON or YAML", "other text") from None
 
     def json_blocks(self, key: str) -> list["Properties"]:
         """A list of objects that the provider accepts as JSON text, such as ECS container

@@ -2,9 +2,7 @@
 AppSync.
 """
 
-import yaml
-
-from gatehouse_policies.analysis.properties import MalformedError, Properties
+from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
@@ -112,12 +110,7 @@ def defined_routes_have_authorizer(api: Resource) -> CheckResults:
         yield "target creates a route without an authorizer and a stage without an access log"
     if not api.props.has("body"):
         return
-    try:
-        # OpenAPI documents are JSON or YAML, which includes JSON.
-        document = yaml.safe_load(api.props.text("body"))
-    except yaml.YAMLError:
-        raise MalformedError("body", "an OpenAPI document in JSON or YAML", "other text") from None
-    body = Properties(document, "body")
+    body = api.props.document("body")
     schemes = (body.block("components") if body.has("components") else body).block(
         "securitySchemes" if body.has("components") else "securityDefinitions"
     )

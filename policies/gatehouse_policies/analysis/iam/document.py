@@ -78,9 +78,11 @@ _ACCOUNT_KEYS = name_set(
     "aws:vpceaccount kms:calleraccount s3:dataaccesspointaccount "
     "vpc-lattice-svcs:sourcevpcowneraccount"
 )
-# Keys that have the same value in all requests of an identity, or in all that reach its account.
+# Keys that have the same value in all requests of an identity, or in all that reach its account or
+# Region.
 _CONSTANT_KEYS = re.compile(
-    r"aws:((principal|resource)(account|arn|orgid|orgpaths)|principaltag/.*|userid|username)"
+    r"aws:((principal|resource)(account|arn|orgid|orgpaths)|principaltag/.*|userid|username"
+    r"|requestedregion)|ec2:region"
 )
 # Variables that have the same value for all principals.
 _RESOURCE_VARIABLES = name_set("aws:resourceaccount aws:resourceorgid aws:resourceorgpaths * ? $")
@@ -194,10 +196,7 @@ def allows_iam_administration(document: Document) -> bool:
     """True if the statements together allow the administration of IAM on all resources without a
     condition, such as `iam:*` on "*".
     """
-    # All requests to IAM have the same Region.
-    return administers_iam(
-        allow for allow in document.allows if not is_narrowed(allow, "aws:requestedregion")
-    )
+    return administers_iam(allow for allow in document.allows if not is_narrowed(allow))
 
 
 def service_wildcards(document: Document) -> tuple[str, ...]:
@@ -238,14 +237,14 @@ def escalating_actions(document: Document) -> tuple[str, ...]:
     )
 
 
-def is_narrowed(statement: Statement, *ignored: str) -> bool:
+def is_narrowed(statement: Statement) -> bool:
     """True if a condition of the statement of an identity policy does not hold for most requests of
-    the identity. ignored: keys whose conditions are not considered.
+    the identity.
     """
     return any(
         is_narrowing(condition)
         for condition in statement.conditions
-        if condition.key not in ignored and not _CONSTANT_KEYS.fullmatch(condition.key)
+        if not _CONSTANT_KEYS.fullmatch(condition.key)
     )
 
 
