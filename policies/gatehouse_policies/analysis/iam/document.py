@@ -10,7 +10,6 @@ from gatehouse_policies.analysis.iam.actions import (
     covers_every_action,
     is_narrowing,
     is_service_wildcard,
-    is_small_network,
     reaches_all_resources,
     reaches_everything,
 )
@@ -21,6 +20,7 @@ from gatehouse_policies.analysis.iam.grammar import (
     matches,
     variables_of,
 )
+from gatehouse_policies.analysis.network_reachability import is_small_network
 from gatehouse_policies.lists import name_set
 
 GITHUB = "token.actions.githubusercontent.com"
@@ -438,9 +438,7 @@ def _restricts(condition: Condition) -> bool:
     if condition.if_exists or condition.quantifier == "forallvalues":
         return False
     if condition.key == "aws:sourceip":
-        return condition.operator == "ipaddress" and all(
-            is_small_network(value) for value in condition.values
-        )
+        return condition.operator == "ipaddress" and is_small_network(*condition.values)
     if condition.key == _MOUNT_TARGET:
         return condition.operator == "bool" and [*map(str.lower, condition.values)] == ["true"]
     if condition.operator not in POSITIVE_OPERATORS | {"ipaddress"}:
