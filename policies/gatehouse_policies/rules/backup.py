@@ -8,7 +8,14 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import is_customer_key
-from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    Severity,
+    Undecided,
+    levels,
+    resource_rule,
+    stack_rule,
+)
 from gatehouse_policies.lists import name_set
 from gatehouse_policies.rules.rds import is_read_replica
 from gatehouse_policies.rules.s3 import EPHEMERAL, STATIC_FILES, is_replica, purpose
@@ -48,7 +55,7 @@ def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
         yield "no vault policy denies backup:DeleteRecoveryPoint to everyone"
 
 
-@resource_rule(
+@stack_rule(
     "GH-BAK-003",
     title="Backup plans create daily backups, retain them and copy them to another Region",
     remedy=(
@@ -62,16 +69,26 @@ def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
     url=f"{_GUIDE}/creating-a-backup-plan.html",
 )
-def plan_creates_daily_copies(plan: Resource) -> CheckResults:
+def plan_creates_daily_copies(plan: Resource, stack: Stack) -> CheckResults:
     days_min = plan.settings["days_min"]
     rules = plan.props.blocks("rules")
     if not any(_is_daily(rule) for rule in rules):
         yield "no rule creates daily backups"
     if not any(_is_daily(rule) and _retention_days(rule) >= days_min for rule in rules):
         yield f"no daily rule retains backups for {days_min:g} days"
-    daily = [copy for rule in rules if _is_daily(rule) for copy in rule.blocks("copyActions")]
-    copies = [copy for copy in daily if not _is_in_region(copy, plan.region())]
-    if not copies:
+    vaults = stack.referenced_by(plan, "rules", aws("backup.Vault"))
+    regions = {vault.region() for vault in vaults} - {""}
+    copies, unknown = list[Properties](), list[Properties]()
+    for copy in (copy for rule in rules if _is_daily(rule) for copy in rule.blocks("copyActions")):
+        arn = copy.known_text("destinationVaultArn")
+        targets = set(arn.split(":")[3:4]) if arn else regions
+        if not plan.region() or not targets:
+            unknown.append(copy)
+        elif targets - {plan.region()}:
+            copies.append(copy)
+    if unknown and not any(_retention_days(copy) >= days_min for copy in copies):
+        yield Undecided(unknown[0].path_of("destinationVaultArn"))
+    elif not copies:
         yield "no daily rule has copyActions to another Region"
     elif not any(_retention_days(copy) >= days_min for copy in copies):
         yield f"no copyActions retain copies for {days_min:g} days"
@@ -81,11 +98,6 @@ def _is_daily(rule: Properties) -> bool:
     return (
         rule.flag("enableContinuousBackup") or _DAILY.fullmatch(rule.text("schedule")) is not None
     )
-
-
-def _is_in_region(copy: Properties, region: str) -> bool:
-    """True if the ARN of the vault is known and names this Region."""
-    return copy.known_text("destinationVaultArn").split(":")[3:4] == [region]
 
 
 def _retention_days(rule: Properties) -> float:

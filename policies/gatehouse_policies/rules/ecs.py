@@ -1,9 +1,9 @@
 """Rules for ECS clusters, services and task definitions."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import partial, reduce
 
-from gatehouse_policies.analysis.properties import Properties, leaves, texts_of
+from gatehouse_policies.analysis.properties import Properties, is_unknown, leaves, texts_of
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import (
     arguments_look_secret,
@@ -61,6 +61,16 @@ _TASK_PARAMETERS = by_token(
         "pipes.Pipe": ("targetParameters.ecsTaskParameters", "target"),
     }
 )
+# The property with the overrides of a task at run time, keyed by resource type.
+_OVERRIDES = by_token(
+    {
+        "cloudwatch.EventTarget": "input",
+        "scheduler.Schedule": "target.input",
+        "pipes.Pipe": "targetParameters",
+        "sfn.StateMachine": "definition",
+    }
+)
+_UNKNOWN_DEFINITION = {"definition": "the value contains ARNs that AWS assigns to other resources"}
 _run_rule = partial(resource_rule, types=tuple(_TASK_PARAMETERS))
 
 
@@ -240,7 +250,7 @@ _DEFINITIONS = by_token({"sfn.StateMachine": ("definition",), "batch.JobDefiniti
     remedy="remove assignPublicIp",
     severity=Severity.HIGH,
     types=(*_TASK_PARAMETERS, *_DEFINITIONS),
-    unknown_allowed={"definition": "the value contains ARNs that AWS assigns to other resources"},
+    unknown_allowed=_UNKNOWN_DEFINITION,
     upstream="ECS.2 CKV_AWS_333",
     url=f"{_GUIDE}/fargate-task-networking.html",
 )
@@ -289,14 +299,18 @@ def container_insights_is_enabled(cluster: Resource) -> CheckResults:
 
 @stack_rule(
     "GH-ECS-011",
-    title="ECS task definitions use different task and execution roles",
+    title="ECS tasks use different task and execution roles",
     remedy="set taskRoleArn and executionRoleArn to two different roles",
     severity=Severity.HIGH,
     upstream="CKV_AWS_249",
-    types=aws("ecs.TaskDefinition"),
+    types=(*aws("ecs.TaskDefinition"), *_OVERRIDES),
+    unknown_allowed=_UNKNOWN_DEFINITION,
     url=f"{_GUIDE}/security-iam-roles.html",
 )
 def task_and_execution_role_differ(task: Resource, stack: Stack) -> CheckResults:
+    if task.type in _OVERRIDES:
+        yield from _overridden_roles(task, stack)
+        return
     missing = [name for name in ("taskRoleArn", "executionRoleArn") if not task.props.has(name)]
     for name in missing:
         yield f"{name} is not set"
@@ -313,6 +327,35 @@ def task_and_execution_role_differ(task: Resource, stack: Stack) -> CheckResults
         else task.props.text("taskRoleArn") == task.props.text("executionRoleArn")
     ):
         yield "taskRoleArn and executionRoleArn are the same role"
+
+
+def _overridden_roles(resource: Resource, stack: Stack) -> CheckResults:
+    """A message for each override whose role is the other role of the override, or of the task
+    definition.
+    """
+    *parents, prop = _OVERRIDES[resource.type].split(".")
+    block = reduce(Properties.block, parents, resource.props)
+    if resource.type in _TASK_PARAMETERS and not _task_parameters(resource).names():
+        return  # The input is not that of a task.
+    overrides: dict[str, dict[str, str]] = {}
+    for path, value in leaves(block.decoded(prop).value(prop), block.path_of(prop)):
+        parent, _, name = path.rpartition(".")
+        if name.lower() in ("taskrolearn", "executionrolearn"):
+            overrides.setdefault(parent, {})[name[0].lower() + name[1:]] = value
+    source = next(
+        (name for name in ("ecsTarget", *parents, prop) if resource.props.has(name)), prop
+    )
+    definitions = stack.referenced_by(resource, source, aws("ecs.TaskDefinition"))
+    for path, override in overrides.items():
+        for task in [task.props for task in definitions] or [Properties({})]:
+            roles = [
+                override.get(name) or task.text(name)
+                for name in ("taskRoleArn", "executionRoleArn")
+            ]
+            if any(map(is_unknown, roles)):
+                yield Undecided(path)
+            elif roles[0] == roles[1]:
+                yield f"taskRoleArn and executionRoleArn of {path} are the same role"
 
 
 failed_deployments_roll_back = _service_rule(

@@ -22,7 +22,6 @@ _PRESENCE = (
 _OWN_ARN = "an unknown ARN is that of a resource in the program, or a later preview decides"
 ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-ALB-011", "listenerArn"): _OTHER_RESOURCE,
-    ("GH-BAK-003", "rules"): _OWN_ARN,
     ("GH-CT-006", "s3BucketName"): _OTHER_RESOURCE,
     ("GH-CW-003", "alarmActions"): _PRESENCE,
     ("GH-DDB-006", "eventSourceArn"): _OTHER_RESOURCE,
