@@ -10,8 +10,6 @@ from typing import Any
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Handles requests without a log."""
-
     def body(self) -> bytes:
         return self.rfile.read(int(self.headers["Content-Length"]))
 

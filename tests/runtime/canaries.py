@@ -61,7 +61,6 @@ TOKENS = [
 
 
 def tokens() -> Iterator[tuple[Kind, str, str]]:
-    """The tokens in turn, without end."""
     return itertools.cycle(TOKENS)
 
 
@@ -80,7 +79,6 @@ class TextField:
 
     @property
     def is_secret(self) -> bool:
-        """True if the value is encrypted before it is stored."""
         return bool(self.endpoint.secret_fields & set(self.place))
 
     def body(self, text: str) -> dict[str, Any]:
@@ -91,7 +89,6 @@ class TextField:
 
 
 def text_fields(endpoint: Endpoint) -> list[TextField]:
-    """Every place for text in the body of an endpoint."""
     if endpoint.body is None:
         return []
     return [

@@ -62,8 +62,6 @@ class Database:
 
 @dataclass(frozen=True)
 class Rows:
-    """Writes keys to the database, as the management API does."""
-
     pool: Pool
 
     async def add_key(self, key_id: str, state: str = "active") -> None:
@@ -101,7 +99,6 @@ async def opened(access: DatabaseLogin, size_max: int = 4) -> AsyncIterator[Pool
 
 @asynccontextmanager
 async def locked(database: Database, table: str) -> AsyncIterator[None]:
-    """Until the end of the block, every other statement waits that reads or writes the table."""
     async with opened(database.owner) as pool, pool.transaction() as connection:
         await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         yield
@@ -117,7 +114,6 @@ async def lock_waits(pool: Pool) -> int:
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A port that refuses connections. No other process can listen on it during the test."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]

@@ -32,8 +32,6 @@ BOOTSTRAP = "gtk_admin_" + secrets.token_hex(24)
 
 
 class LogRecorder(io.BytesIO):
-    """Records log lines."""
-
     @property
     def entries(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.getvalue().splitlines()]
@@ -81,8 +79,26 @@ class Console:
             transport=transport, base_url=url, headers=self.as_(token) if token else {}
         )
 
+    async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return await self.client.request(method, path, **options)
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        return await self.client.get(path, **options)
+
+    async def post(self, path: str, **options: Any) -> httpx.Response:
+        return await self.client.post(path, **options)
+
+    async def patch(self, path: str, **options: Any) -> httpx.Response:
+        return await self.client.patch(path, **options)
+
+    async def delete(self, path: str, **options: Any) -> httpx.Response:
+        return await self.client.delete(path, **options)
+
+    def sql(self, statements: str) -> str:
+        return self.database.sql(statements)
+
     async def create(self, **properties: Any) -> dict[str, Any]:
-        reply = await self.client.post("/v1/keys", json={"name": "a key", **properties})
+        reply = await self.post("/v1/keys", json={"name": "a key", **properties})
         assert reply.status_code == 201, reply.text
         created: dict[str, Any] = reply.json()
         return created
@@ -114,7 +130,6 @@ class Console:
 
 
 def create_pool(database: Database) -> Pool:
-    """The pool of a console. The caller closes it."""
     return Pool(database.app, application="tests", size_max=4)
 
 

@@ -14,7 +14,6 @@ EXCLUDING = {"forward_authorization": True, "credential_header": "Authorization"
 
 
 def instance(instance_id: str, *, healthy: bool = True) -> CoreRecord:
-    """A live instance of the Core docs."""
     return CoreRecord(
         name=CoreName("docs"),
         instance_id=instance_id,
@@ -61,7 +60,7 @@ async def register(
     """Inserts a registration as a gateway does, and returns the ID of its key."""
     key_id: str = (await console.create(name="agent"))["key"]["id"]
     for instance_id in instances or ("default",):
-        console.database.sql(
+        console.sql(
             "INSERT INTO core (name, instance_id, url, environment, registered_by, lease_id, "  # noqa: S608
             f"pepper_generation, expires_at, settings) VALUES ('{name}', '{instance_id}', '{url}', "
             f"'test', '{key_id}', 'lease', 1, now() + interval '1 hour', "

@@ -93,7 +93,6 @@ def _text(info: inspect.StrType) -> str:
 
 
 def _sample(nodes: Iterable[Any]) -> str:
-    """A text that matches the nodes of a parsed expression, with the maximum of repetitions."""
     return "".join(_node(str(operation), argument) for operation, argument in nodes)
 
 

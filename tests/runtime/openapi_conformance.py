@@ -63,7 +63,6 @@ def validate(case: Case[Any], reply: Any, *more: Any) -> None:
 
 @contextmanager
 def credential_in_failure(credential: str) -> Iterator[None]:
-    """Adds the credential to the message of an AssertionError."""
     try:
         yield
     except AssertionError as exc:

@@ -127,7 +127,6 @@ def _has(item: tuple[Any, Any], character: str) -> bool:
 
 
 def parts(nodes: Iterable[Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """A text for each part of an expression, and a text for what precedes the part."""
     for operation, argument in nodes:
         yield before, _sample(operation, argument)
         children = {"SUBPATTERN": 3, "MAX_REPEAT": 2, "MIN_REPEAT": 2, "POSSESSIVE_REPEAT": 2}
@@ -144,7 +143,6 @@ def _tree(pattern: re.Pattern[Any]) -> Any:
 
 
 def cpu_s(run: Callable[[], object]) -> float:
-    """The shortest of three measurements."""
     times = []
     for _ in range(3):
         started = time.thread_time()

@@ -1,4 +1,4 @@
-"""The Python clients: retries, idempotency and errors."""
+"""The Python clients."""
 
 import gzip
 from dataclasses import dataclass, field
@@ -33,8 +33,6 @@ Step = httpx.Response | Exception
 
 @dataclass
 class Server:
-    """Returns the given responses in order and records the requests."""
-
     steps: list[Step]
     requests: list[httpx.Request] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)

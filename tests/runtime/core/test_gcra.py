@@ -20,8 +20,6 @@ steps = st.lists(st.tuples(st.integers(0, 30_000_000), st.integers(0, 4)), min_s
 
 
 class Model:
-    """GCRA with exact fractions of a microsecond instead of floats."""
-
     def __init__(self, several: list[RateLimit]) -> None:
         self.limits = several
         self.arrivals = [Fraction(0) for _ in several]

@@ -1,4 +1,4 @@
-"""HTTP message signatures: published vectors, required components and forgeries."""
+"""HTTP message signatures."""
 
 import base64
 import hmac
@@ -51,7 +51,6 @@ RFC_REQUEST = SignedRequest(
 
 
 def der(text: str) -> bytes:
-    """The 32 bytes at the end of the RFC's DER encoding of an Ed25519 key."""
     return base64.b64decode(text)[-32:]
 
 

@@ -1,4 +1,4 @@
-"""Tokens of imported keys: published hash vectors, derived IDs and candidates."""
+"""Tokens of imported keys."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Key lifecycle: possible transitions and final states."""
+"""Key lifecycle."""
 
 import pytest
 from gatehouse.core.keys import KeyState

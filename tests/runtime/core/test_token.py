@@ -1,4 +1,4 @@
-"""Token format: published checksum vectors, digest (RFC 2104) and malformed tokens."""
+"""Token format."""
 
 import hmac
 

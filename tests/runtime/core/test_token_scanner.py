@@ -1,4 +1,4 @@
-"""Key scanner: keys in text with their line numbers, and look-alikes."""
+"""Key scanner."""
 
 import base64
 import json

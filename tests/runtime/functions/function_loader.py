@@ -7,7 +7,6 @@ from types import ModuleType
 
 
 def load(name: str) -> ModuleType:
-    """runtime/functions/<name>.py as a module."""
     path = Path(__file__).resolve().parents[3] / "runtime" / "functions" / f"{name}.py"
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))

@@ -1,10 +1,8 @@
 """The synthetic probe against local HTTP servers and an emulated CloudWatch."""
 
 import socket
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import boto3
@@ -12,6 +10,7 @@ import pytest
 from gatehouse.platform.tracing import context
 from moto import mock_aws
 
+from tests import http_servers
 from tests.runtime.functions.function_loader import load
 
 NAMESPACE = "Gatehouse/dev"
@@ -22,7 +21,7 @@ TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sample
 probe = load("probe")
 
 
-class StatusHandler(BaseHTTPRequestHandler):
+class StatusHandler(http_servers.Handler):
     """Returns the status in the path, such as /503, and records the requests."""
 
     requests: list[tuple[str, dict[str, str]]] = []  # noqa: RUF012  one server per test; the fixture clears the list
@@ -34,20 +33,12 @@ class StatusHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Do not log requests."""
-
 
 @pytest.fixture
 def service() -> Iterator[str]:
     StatusHandler.requests.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), StatusHandler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with http_servers.serving(StatusHandler) as url:
+        yield url
 
 
 @pytest.fixture
@@ -63,7 +54,6 @@ def cloudwatch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def unused_url() -> str:
-    """A URL with a port that no server listens on."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{unused.getsockname()[1]}/200"

@@ -24,7 +24,6 @@ EVENT = {
 
 @pytest.fixture
 def clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Stubber]]:
-    """Stubbed clients, which reject other calls and other parameters."""
     created = sessions.session("x", "x", region="eu-west-1")
     real: dict[str, Any] = {
         "ecs": created.client("ecs"),

@@ -4,14 +4,14 @@ import json
 import logging
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from gatehouse.platform.http.tls import self_signed_context
 
+from tests import http_servers
 from tests.runtime.functions.function_loader import load
 
 smoke = load("smoke")
@@ -20,7 +20,7 @@ HEADER = {"name": "X-Gatehouse-Test-Traffic", "value": "1"}
 pytestmark = pytest.mark.requirement("SS-08")
 
 
-class StatusHandler(BaseHTTPRequestHandler):
+class StatusHandler(http_servers.Handler):
     """Returns the status in the path, or 404 to requests without the header of the test traffic."""
 
     hosts: list[str] = []  # noqa: RUF012  the fixture clears the list
@@ -35,20 +35,12 @@ class StatusHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Do not log requests."""
-
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     StatusHandler.hosts.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), StatusHandler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with http_servers.serving(StatusHandler) as url:
+        yield int(url.rpartition(":")[2])
 
 
 def event(*checks: dict[str, Any], **details: Any) -> dict[str, Any]:
@@ -148,15 +140,9 @@ def test_certificate_is_verified_for_the_host_name() -> None:
         server.socket, server_side=True, do_handshake_on_connect=True
     )
     server.handle_error = lambda request, address: None  # type: ignore[method-assign, assignment]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with http_servers.running(server):
         url = check(server.server_port, 200, 200, "https")["url"]
         assert smoke.request(url, {}, "127.0.0.1") == (0, "SSLCertVerificationError")
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
     assert names == ["gateway.example.com"]
 
 

@@ -21,8 +21,6 @@ TRACE = RequestTrace("req_1", PARENT, sampled=False)
 
 
 class Out(io.BytesIO):
-    """Standard output that counts writes."""
-
     def __init__(self) -> None:
         super().__init__()
         self.writes = 0

@@ -100,7 +100,6 @@ async def cheapest(call: Callable[[], Awaitable[Reply]]) -> Reply:
 
 
 def header_names() -> set[bytes]:
-    """The names of the header fields that the services read."""
     names = set()
     for path in Path(gatehouse.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -64,7 +64,6 @@ def added(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def service_with(owner: str) -> tuple[VerificationService, str, KeyRecord]:
-    """A service whose cache contains one key, and the token and the record of the key."""
     token = build("gtk", TEST, bytes(12), bytes(32), pepper=PEPPER, generation=1)
     assert token is not None
     record = msgspec.structs.replace(
@@ -129,9 +128,7 @@ async def test_row_applies_to_the_console(
         for owner in ("team-a", "blocked")
     ]
     monkeypatch.setattr(decision, "ROWS", (*decision.ROWS, ROW))
-    replies = [
-        await console.client.get("/v1/keys", headers=console.as_(key["token"])) for key in keys
-    ]
+    replies = [await console.get("/v1/keys", headers=console.as_(key["token"])) for key in keys]
     assert [reply.status_code for reply in replies] == [200, 401]
 
 

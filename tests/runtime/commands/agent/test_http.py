@@ -1,4 +1,4 @@
-"""HTTP interface of the agent: authentication, validators and ranges."""
+"""HTTP interface of the agent."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Lease of an agent: registration, renewal, change of address, loss and release."""
+"""Lease of an agent."""
 
 import asyncio
 import json

@@ -47,8 +47,6 @@ def test_representation_contains_no_authtoken() -> None:
 
 @dataclass
 class Sdk:
-    """The functions of the SDK that the agent uses."""
-
     urls: list[str]
     error: Exception | None = None
     calls: list[tuple[str, dict[str, str]]] = field(default_factory=list)

@@ -80,7 +80,6 @@ def generations(pepper: bytes = b"p" * 32) -> str:
 
 
 def importer_command(folder: Path, database_url: str, pepper: bytes) -> Command:
-    """A command with the environment of a one-off task of the console."""
     return Command(
         folder,
         {
@@ -94,13 +93,11 @@ def importer_command(folder: Path, database_url: str, pepper: bytes) -> Command:
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Command:
-    """A command without GATEHOUSE_* variables."""
     return Command(tmp_path, {})
 
 
 @pytest.fixture(scope="module")
 def console_url(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running console, started with the command of the container."""
     with running_console(database, tmp_path_factory.mktemp("console")) as url:
         yield url
 
@@ -163,7 +160,6 @@ def _is_healthy(probe: Command, service: str) -> bool:
 
 @pytest.fixture
 def operator(tmp_path: Path, console_url: str) -> Command:
-    """A command with the console URL and the bootstrap token in its environment."""
     return Command(
         tmp_path, {"GATEHOUSE_CONSOLE_URL": console_url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP}
     )

@@ -1,4 +1,4 @@
-"""`gatehouse audit` offline: manipulated exports and checkpoints."""
+"""`gatehouse audit` offline."""
 
 import json
 from pathlib import Path
@@ -53,7 +53,6 @@ def write(folder: Path, rows: list[AuditRow]) -> None:
 
 @pytest.fixture
 def offline(bare: Command) -> Command:
-    """A directory with ten rows, checkpoints of rows 4 and 9, and the public key."""
     rows = trail(10)
     write(bare.folder, rows)
     (bare.folder / "checkpoints").mkdir()

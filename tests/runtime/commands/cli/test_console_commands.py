@@ -1,4 +1,4 @@
-"""Commands against a running console: keys, sessions, credentials and errors."""
+"""Commands against a running console."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""`gatehouse scan`: files, directories, standard input, and the pre-commit hook."""
+"""`gatehouse scan`."""
 
 import json
 import os

@@ -119,8 +119,6 @@ def test_files_are_written_once_and_private(sender: Command, recipient: Command)
 
 
 class Full(io.StringIO):
-    """Output to a full disk."""
-
     def flush(self) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -59,7 +59,6 @@ def _arguments(parameters: list[Any], tested: Any) -> Iterator[str]:
 
 
 def parameters() -> Iterator[Parameter]:
-    """Every parameter of every command that is not a flag."""
     for path, command in _commands(typer.main.get_command(cli.build()), ()):
         for tested in command.params:
             if not getattr(tested, "is_flag", False) and tested.name != "help":

@@ -1,4 +1,4 @@
-"""Checkpoints of the audit trail: signers, archives and the checkpointer."""
+"""Checkpoints of the audit trail."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -66,7 +66,6 @@ def archive(request: pytest.FixtureRequest, aws: None, tmp_path: Path) -> Checkp
 
 
 def stored(archive: CheckpointArchive) -> tuple[Checkpoint, ...]:
-    """The checkpoints in an archive, ordered by file name."""
     folder = archive.prefix.removeprefix("file:")
     if folder == archive.prefix:
         s3 = boto3.client("s3", "eu-central-1")
@@ -352,7 +351,7 @@ async def test_status_shows_the_last_checkpoint(
         taken = await Checkpointer(trail, signer, archive, console.clock, 0).take()
         assert taken is not None
         await console.create()
-        shown = (await console.client.get("/v1/audit-status")).json()
+        shown = (await console.get("/v1/audit-status")).json()
         assert (shown["enabled"], shown["checkpoint"]["seq"], shown["newest_seq"]) == (
             True,
             taken.seq,
@@ -360,4 +359,4 @@ async def test_status_shows_the_last_checkpoint(
         )
         assert is_signed(taken, public_keys(shown["public_key"].encode()))
     async with open_console(database) as console:
-        assert (await console.client.get("/v1/audit-status")).json()["enabled"] is False
+        assert (await console.get("/v1/audit-status")).json()["enabled"] is False

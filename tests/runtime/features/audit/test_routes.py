@@ -13,7 +13,7 @@ from tests.runtime.console_client import Console
 @pytest.mark.requirement("TR-11")
 async def test_every_change_is_audited_with_actor_and_address(console: Console) -> None:
     key = (await console.create(name="audited"))["key"]
-    event = (await console.client.get("/v1/audit-events", params={"target_id": key["id"]})).json()[
+    event = (await console.get("/v1/audit-events", params={"target_id": key["id"]})).json()[
         "events"
     ][0]
     assert {
@@ -32,19 +32,15 @@ async def test_every_change_is_audited_with_actor_and_address(console: Console) 
 async def test_audit_cursor_of_another_filter_is_rejected(console: Console) -> None:
     for _ in range(2):
         await console.create()
-    cursor = (await console.client.get("/v1/audit-events", params={"limit": 1})).json()[
-        "next_cursor"
-    ]
-    reply = await console.client.get(
-        "/v1/audit-events", params={"cursor": cursor, "outcome": "success"}
-    )
+    cursor = (await console.get("/v1/audit-events", params={"limit": 1})).json()["next_cursor"]
+    reply = await console.get("/v1/audit-events", params={"cursor": cursor, "outcome": "success"})
     assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "query.cursor")
 
 
 @pytest.mark.requirement("TR-11")
 async def test_ndjson_export_of_the_trail_is_verified(console: Console) -> None:
     await console.create(name="Prüfung \U0001f511")
-    reply = await console.client.get("/v1/audit-export")
+    reply = await console.get("/v1/audit-export")
     assert reply.headers["content-disposition"] == 'attachment; filename="audit.ndjson"'
     rows = [
         audit_row(msgspec.json.decode(line, type=AuditEventView))

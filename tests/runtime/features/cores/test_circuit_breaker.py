@@ -1,4 +1,4 @@
-"""Circuit breaker and retry budget: transitions and bounds."""
+"""Circuit breaker and retry budget."""
 
 from collections.abc import Callable
 

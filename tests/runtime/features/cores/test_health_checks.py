@@ -24,8 +24,6 @@ pytestmark = pytest.mark.requirement("CG-11")
 
 
 class Reservations(HealthCheckRepository):
-    """Records the number of instances in each reservation."""
-
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool)
         self.sizes: list[int] = []
@@ -45,7 +43,6 @@ class Checked:
 
 @asynccontextmanager
 async def checked(rows: Rows, port: int, instances: int) -> AsyncIterator[Checked]:
-    """Health checks of instances of a Core, which all have this port."""
     await rows.pool.execute("DELETE FROM core")
     key_id = f"agent{port:07d}"
     await rows.add_key(key_id)

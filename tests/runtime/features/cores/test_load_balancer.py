@@ -1,4 +1,4 @@
-"""Selection of an instance: requests in progress, health, open and half-open circuit breakers."""
+"""Selection of an instance."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -75,7 +75,6 @@ class Harness:
         request: UpstreamRequest = GET,
         failed: CoreRecord | None = None,
     ) -> set[str]:
-        """The instances that are selected in 200 attempts."""
         selections = (self.balancer.select(instances, request, failed=failed) for _ in range(200))
         return set(Counter(core.instance_id for core in selections))
 

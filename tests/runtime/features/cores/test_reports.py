@@ -1,4 +1,4 @@
-"""Reports of gateway workers about instances: windows, percentiles and sums."""
+"""Reports of gateway workers about instances."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Response cache: bounds, storable responses and updates by a 304."""
+"""Response cache."""
 
 from contextlib import ExitStack
 

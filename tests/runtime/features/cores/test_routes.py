@@ -1,4 +1,4 @@
-"""Cores at the console: list of Cores, and removal of a registration."""
+"""Cores at the console."""
 
 import pytest
 from gatehouse.features.cores.circuit_breaker import CircuitState
@@ -14,44 +14,40 @@ async def test_operator_ends_a_registration(console: Console) -> None:
     key_id = await register(console, "docs")
     operator = (await console.create(name="operator", scopes=["role:operator"]))["token"]
     assert (
-        await console.client.delete("/v1/cores/docs", headers=console.as_(operator))
+        await console.delete("/v1/cores/docs", headers=console.as_(operator))
     ).status_code == 204
     (core,) = (
-        core
-        for core in (await console.client.get("/v1/cores")).json()["cores"]
-        if core["name"] == "docs"
+        core for core in (await console.get("/v1/cores")).json()["cores"] if core["name"] == "docs"
     )
     assert (core["draining"], core["live"]) == (True, False)
-    events = (await console.client.get("/v1/audit-events", params={"action": "core.drain"})).json()[
+    events = (await console.get("/v1/audit-events", params={"action": "core.drain"})).json()[
         "events"
     ]
     assert (events[0]["target_id"], events[0]["details"]) == (
         "docs",
         {"instance_ids": ["default"], "registered_by": [key_id]},
     )
-    reply = await console.client.delete("/v1/cores/docs")
+    reply = await console.delete("/v1/cores/docs")
     assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize("name", ["unknown", "No-Name", "a%00b", "x" * 300])
 async def test_unknown_core_is_404(console: Console, name: str) -> None:
-    reply = await console.client.delete(f"/v1/cores/{name}")
+    reply = await console.delete(f"/v1/cores/{name}")
     assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
 
 
 async def test_operator_drains_one_instance(console: Console) -> None:
     key_id = await register(console, "wiki", "a", "b")
-    assert (await console.client.delete("/v1/cores/wiki?instance=a")).status_code == 204
+    assert (await console.delete("/v1/cores/wiki?instance=a")).status_code == 204
     cores = [
-        core
-        for core in (await console.client.get("/v1/cores")).json()["cores"]
-        if core["name"] == "wiki"
+        core for core in (await console.get("/v1/cores")).json()["cores"] if core["name"] == "wiki"
     ]
     assert [(core["instance_id"], core["draining"], core["live"]) for core in cores] == [
         ("a", True, False),
         ("b", False, True),
     ]
-    events = (await console.client.get("/v1/audit-events", params={"action": "core.drain"})).json()[
+    events = (await console.get("/v1/audit-events", params={"action": "core.drain"})).json()[
         "events"
     ]
     assert (events[0]["target_id"], events[0]["details"]) == (
@@ -59,7 +55,7 @@ async def test_operator_drains_one_instance(console: Console) -> None:
         {"instance_ids": ["a"], "registered_by": [key_id]},
     )
     for instance, status in (("a", 404), ("c", 404), ("a b", 400), ("x" * 300, 400)):
-        reply = await console.client.delete("/v1/cores/wiki", params={"instance": instance})
+        reply = await console.delete("/v1/cores/wiki", params={"instance": instance})
         assert reply.status_code == status
 
 
@@ -68,7 +64,7 @@ async def test_pages_divide_the_instances_of_a_core(console: Console) -> None:
     found, cursor = [], None
     while True:
         query = {"limit": 2} if cursor is None else {"limit": 2, "cursor": cursor}
-        page = (await console.client.get("/v1/cores", params=query)).json()
+        page = (await console.get("/v1/cores", params=query)).json()
         assert len(page["cores"]) <= 2
         found += [(core["name"], core["instance_id"]) for core in page["cores"]]
         cursor = page["next_cursor"]
@@ -83,22 +79,22 @@ async def test_reports_of_live_workers_are_added(console: Console) -> None:
     await register(console, "status", "a")
     for number, state in enumerate((CircuitState.OPEN, CircuitState.CLOSED, CircuitState.OPEN)):
         worker = f"worker-{number}"
-        console.database.sql(
+        console.sql(
             f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('{worker}', 0, now())"  # noqa: S608
         )
         report = InstanceReport(
             "status", "a", "lease", state, 10, 2, 80_000, {bucket_of(10_000): 8}
         )
         await ReportRepository(console.pool, worker).write([report])
-    console.database.sql(
+    console.sql(
         "UPDATE gateway_worker SET core_reports_at = now() - interval '1 minute' WHERE id = "
         "'worker-2'"
     )
-    console.database.sql(
+    console.sql(
         "INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('earlier version', 0, "
         "now())"
     )
-    cores = {core["name"]: core for core in (await console.client.get("/v1/cores")).json()["cores"]}
+    cores = {core["name"]: core for core in (await console.get("/v1/cores")).json()["cores"]}
     assert cores["status"]["circuit_breakers"] == {"workers": 2, "open": 1, "half_open": 0}
     assert cores["status"]["last_minute"] == {
         "requests": 20,
@@ -106,7 +102,7 @@ async def test_reports_of_live_workers_are_added(console: Console) -> None:
         "mean_ms": 10.0,
         "p95_ms": 10.2,
     }
-    console.database.sql("DELETE FROM gateway_worker")
+    console.sql("DELETE FROM gateway_worker")
     await ReportRepository(console.pool, "worker-0").write([])
-    cores = {core["name"]: core for core in (await console.client.get("/v1/cores")).json()["cores"]}
+    cores = {core["name"]: core for core in (await console.get("/v1/cores")).json()["cores"]}
     assert cores["status"]["circuit_breakers"]["workers"] == 0

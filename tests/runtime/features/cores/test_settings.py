@@ -45,7 +45,7 @@ async def test_console_shows_every_setting_that_is_not_the_default(console: Cons
 
 
 async def shown(console: Console) -> dict[str, Any]:
-    cores = (await console.client.get("/v1/cores")).json()["cores"]
+    cores = (await console.get("/v1/cores")).json()["cores"]
     settings: dict[str, Any]
     (settings,) = (core["settings"] for core in cores if core["name"] == "settings")
     return settings

@@ -120,7 +120,6 @@ class IssuerSetup:
 
 @asynccontextmanager
 async def running_issuer() -> AsyncIterator[IssuerSetup]:
-    """A running issuer and an identity provider that reads its documents."""
     local, clock = LocalIssuer(), ManualClock(float(NOW))
     local.keys = [
         RSA.as_dict(private=False),

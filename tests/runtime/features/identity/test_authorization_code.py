@@ -1,4 +1,4 @@
-"""Authorization code flow with PKCE: the requests, and every response that must be rejected."""
+"""Authorization code flow with PKCE."""
 
 import asyncio
 import base64
@@ -60,7 +60,6 @@ def _base64(raw: bytes) -> str:
 
 
 def answer(provider: LocalIssuer, sent: dict[str, str], **claims: Any) -> None:
-    """Sets the response of the token endpoint to an ID token with the nonce of the request."""
     named = {"aud": CLIENT_ID, "iat": NOW, "nonce": sent["nonce"], **claims}
     document = {"id_token": provider.token(**named), "token_type": "Bearer"}
     provider.token_response = (200, document)
@@ -96,7 +95,6 @@ class SignIn:
 async def started(
     issuer: IssuerSetup, client: Client = CLIENT, return_to: str = "/keys?owner=a"
 ) -> SignIn:
-    """A sign-in whose ID token is valid."""
     key = Pepper({1: b"s" * 32}, 1)
     flow = AuthorizationCodeFlow(
         issuer.identity_provider, client, issuer.clock, key, secrets.token_bytes, 300
@@ -121,8 +119,6 @@ async def sign_in(issuer: IssuerSetup) -> SignIn:
 
 @dataclass
 class Visitor:
-    """Stores cookies and does not follow redirects."""
-
     client: httpx.AsyncClient
     provider: LocalIssuer
 
@@ -207,7 +203,7 @@ class Setup:
 
 @pytest.fixture
 async def setup(console: Console) -> AsyncIterator[Setup]:
-    console.database.sql("DELETE FROM console_session")
+    console.sql("DELETE FROM console_session")
     async with running_issuer() as issuer:
         created = Setup(console, issuer.provider, issuer.clock, issuer.identity_provider)
         created.serve()
@@ -588,7 +584,7 @@ async def test_failures_lock_out_nobody(setup: Setup, visitor: Visitor) -> None:
     for _ in range(FAILURES_MAX + 1):
         reply = await visitor.return_from_provider(await visitor.start())
         assert failure(reply) == Failure.RESPONSE
-    audit = await setup.console.client.get("/v1/audit-events", params={"outcome": "denied"})
+    audit = await setup.console.get("/v1/audit-events", params={"outcome": "denied"})
     assert audit.json()["events"][0]["details"]["reason"] == "sign_in_restart"
     visitor.answer(sent := await visitor.start())
     assert (await visitor.return_from_provider(sent)).headers["location"] == "/keys?owner=a"
@@ -631,7 +627,7 @@ async def test_codes_tokens_and_secrets_are_neither_logged_nor_stored(
     await visitor.return_from_provider(sent)
     visitor.answer(sent := await visitor.start(), nonce="x")
     reply = await visitor.return_from_provider(sent)
-    rows = setup.console.database.sql("SELECT string_agg(t::text, '') FROM audit_event t")
+    rows = setup.console.sql("SELECT string_agg(t::text, '') FROM audit_event t")
     everything = f"{setup.console.log.entries}{rows}{reply.headers}{reply.text}"
     assert "sign_in_response" in everything
     values = (CODE, SECRET, token, token.rpartition(".")[2], form["code_verifier"], cookie)
@@ -639,10 +635,9 @@ async def test_codes_tokens_and_secrets_are_neither_logged_nor_stored(
 
 
 async def test_unconfigured_sign_in_has_no_paths(console: Console) -> None:
-    assert (await console.client.get("/operations.json")).json()["identity_provider"] is None
+    assert (await console.get("/operations.json")).json()["identity_provider"] is None
     assert [
-        (await console.client.get(path)).status_code
-        for path in (START_PATH, CALLBACK_PATH, SIGN_OUT_PATH)
+        (await console.get(path)).status_code for path in (START_PATH, CALLBACK_PATH, SIGN_OUT_PATH)
     ] == [404] * 3
 
 

@@ -1,4 +1,4 @@
-"""Users with an ID token from the configured issuer: token validation and roles."""
+"""Users with an ID token from the configured issuer."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Console sessions: sign-in, cross-site requests and step-up authentication."""
+"""Console sessions."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -87,14 +87,13 @@ class Setup:
 
 @pytest.fixture
 async def setup(console: Console) -> Setup:
-    console.database.sql("DELETE FROM console_session")
+    console.sql("DELETE FROM console_session")
     clock = ManualClock(console.clock.now())
     return Setup(console, clock, StubIdentityProvider(clock))
 
 
 @pytest.fixture
 async def browser(setup: Setup) -> Browser:
-    """Signed in with the bootstrap token."""
     created = setup.browser()
     assert (await created.sign_in(BOOTSTRAP)).status_code == 201
     return created
@@ -118,8 +117,8 @@ async def test_session_cookie_is_http_only_and_same_site(setup: Setup) -> None:
 @pytest.mark.requirement("CG-02")
 async def test_session_secrets_are_not_stored_or_logged(setup: Setup, browser: Browser) -> None:
     await browser.send("GET", "/v1/keys")
-    rows = setup.console.database.sql("SELECT string_agg(t::text, '') FROM console_session t")
-    rows += setup.console.database.sql("SELECT string_agg(t::text, '') FROM audit_event t")
+    rows = setup.console.sql("SELECT string_agg(t::text, '') FROM console_session t")
+    rows += setup.console.sql("SELECT string_agg(t::text, '') FROM audit_event t")
     assert rows
     assert [
         secret
@@ -267,11 +266,9 @@ async def test_session_follows_changes_of_its_key(setup: Setup) -> None:
     created = await setup.console.create(scopes=["role:operator"])
     path, browser = f"/v1/keys/{created['key']['id']}", setup.browser()
     await browser.sign_in(created["token"])
-    await setup.console.client.patch(
-        path, json={"scopes": ["role:issuer"]}, headers={"If-Match": "*"}
-    )
+    await setup.console.patch(path, json={"scopes": ["role:issuer"]}, headers={"If-Match": "*"})
     assert (await browser.send("GET", "/v1/audit-events")).status_code == 403
-    await setup.console.client.post(f"{path}/revoke")
+    await setup.console.post(f"{path}/revoke")
     denied = await browser.send("GET", "/v1/keys")
     assert (denied.status_code, denied.json()["detail"]) == (
         401,
@@ -304,11 +301,11 @@ async def test_invalid_cookies_cause_no_lockout(setup: Setup) -> None:
 
 
 async def test_sessions_are_audited(setup: Setup, browser: Browser) -> None:
-    setup.console.database.sql("TRUNCATE audit_event")
+    setup.console.sql("TRUNCATE audit_event")
     await browser.sign_in(BOOTSTRAP)
     await browser.send("DELETE", "/v1/sessions/current")
-    await setup.console.client.delete("/v1/sessions")
-    events = (await setup.console.client.get("/v1/audit-events")).json()["events"]
+    await setup.console.delete("/v1/sessions")
+    events = (await setup.console.get("/v1/audit-events")).json()["events"]
     assert [event["action"] for event in events] == [
         "session.end-all",
         "session.end",
@@ -325,16 +322,16 @@ async def test_number_of_sessions_per_actor_is_bounded(setup: Setup) -> None:
         setup.clock.advance(1)
         await setup.browser().sign_in(BOOTSTRAP)
     assert (await first.send("GET", "/v1/keys")).status_code == 401
-    assert setup.console.database.sql("SELECT count(*) FROM console_session") == str(SESSIONS_MAX)
+    assert setup.console.sql("SELECT count(*) FROM console_session") == str(SESSIONS_MAX)
 
 
 async def test_purge_deletes_the_sessions_of_the_key(setup: Setup) -> None:
     created = await setup.console.create(scopes=["role:auditor"])
     await setup.browser().sign_in(created["token"])
     key_id = created["key"]["id"]
-    await setup.console.client.post(f"/v1/keys/{key_id}/revoke")
-    await setup.console.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})
-    assert setup.console.database.sql("SELECT count(*) FROM console_session") == "0"
+    await setup.console.post(f"/v1/keys/{key_id}/revoke")
+    await setup.console.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})
+    assert setup.console.sql("SELECT count(*) FROM console_session") == "0"
 
 
 def test_irreversible_actions_and_role_changes_need_step_up() -> None:

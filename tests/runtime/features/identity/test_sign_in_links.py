@@ -77,9 +77,7 @@ async def test_session_cannot_create_a_link(browser: Browser) -> None:
 async def test_link_ends_with_its_credential(setup: Setup) -> None:
     operator = await setup.console.create(scopes=["role:operator"])
     code = await create_link(setup, operator["token"])
-    assert (
-        await setup.console.client.post(f"/v1/keys/{operator['key']['id']}/revoke")
-    ).status_code == 200
+    assert (await setup.console.post(f"/v1/keys/{operator['key']['id']}/revoke")).status_code == 200
     assert (await setup.browser().sign_in(code)).status_code == 401
     code = await create_link(setup)
     assert (
@@ -114,10 +112,10 @@ async def test_link_does_not_extend_the_step_up(setup: Setup) -> None:
 
 async def test_code_is_neither_stored_nor_logged(setup: Setup) -> None:
     code = await create_link(setup)
-    stored = setup.console.database.sql("SELECT string_agg(t::text, '') FROM sign_in_link t")
+    stored = setup.console.sql("SELECT string_agg(t::text, '') FROM sign_in_link t")
     await setup.browser().sign_in(code)
     await setup.browser().sign_in(code)
-    stored += setup.console.database.sql("SELECT string_agg(t::text, '') FROM audit_event t")
+    stored += setup.console.sql("SELECT string_agg(t::text, '') FROM audit_event t")
     assert "session.link" in stored
     assert code[-RANDOM_CHARS:] not in stored + str(setup.console.log.entries)
 
@@ -126,7 +124,7 @@ async def test_expired_links_are_pruned(setup: Setup) -> None:
     await create_link(setup)
     setup.clock.advance(LINK_S + 1)
     await setup.sessions.prune()
-    assert setup.console.database.sql("SELECT count(*) FROM sign_in_link") == "0"
+    assert setup.console.sql("SELECT count(*) FROM sign_in_link") == "0"
 
 
 async def test_links_require_the_feature_sessions(setup: Setup) -> None:

@@ -97,11 +97,9 @@ def test_every_setting_has_an_example_other_than_its_default() -> None:
 async def test_audit_trail_records_only_values_without_personal_data(console: Console) -> None:
     key = (await console.create(**EXAMPLES))["key"]
     changes = {name: EXAMPLES[name] for name in UPDATED}
-    reply = await console.client.patch(
-        f"/v1/keys/{key['id']}", json=changes, headers={"If-Match": "*"}
-    )
+    reply = await console.patch(f"/v1/keys/{key['id']}", json=changes, headers={"If-Match": "*"})
     assert reply.status_code == 200, reply.text
-    events = await console.client.get("/v1/audit-events", params={"target_id": key["id"]})
+    events = await console.get("/v1/audit-events", params={"target_id": key["id"]})
     update, creation = (event["details"] for event in events.json()["events"])
     assert set(creation) - {"pepper_generation"} == RECORDED
     assert set(update) - {"changed", "version"} == RECORDED.intersection(UPDATED)
@@ -113,12 +111,12 @@ async def test_audit_trail_records_only_values_without_personal_data(console: Co
 @pytest.mark.requirement("CG-08")
 async def test_purge_erases_every_field_that_is_not_kept(console: Console) -> None:
     key_id = (await console.create(**EXAMPLES))["key"]["id"]
-    await console.client.delete(f"/v1/keys/{key_id}")
+    await console.delete(f"/v1/keys/{key_id}")
     assert (
-        await console.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})
+        await console.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})
     ).status_code == 200
     row = json.loads(
-        console.database.sql(f"SELECT to_json(k) FROM api_key k WHERE id = '{key_id}'")  # noqa: S608
+        console.sql(f"SELECT to_json(k) FROM api_key k WHERE id = '{key_id}'")  # noqa: S608
     )
     kept = {name for name, field in KEY_FIELDS.items() if isinstance(field.purged, Purge)}
     left = {column for column, value in row.items() if value not in ("", None, False, 0, [], {})}
@@ -133,7 +131,7 @@ async def test_search_compares_the_field_with_the_text(console: Console, name: s
     key = (await console.create(**EXAMPLES))["key"]
     value, search = key[name], KEY_FIELDS[name].search
     text = value[0] if search == "item" else value[:11] if search == "start" else value[1:].upper()
-    page = (await console.client.get("/v1/keys", params={"search": text, "limit": 100})).json()
+    page = (await console.get("/v1/keys", params={"search": text, "limit": 100})).json()
     assert key["id"] in {found["id"] for found in page["keys"]}
 
 

@@ -1,4 +1,4 @@
-"""Keys in the management API: creation, revocation and lists, on a real database."""
+"""Keys in the management API."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ async def test_created_key_has_token_and_location(console: Console) -> None:
         "cores": ["docs"],
         "limits": [limit],
     }
-    reply = await console.client.post("/v1/keys", json={**properties, "ttl_s": 3600})
+    reply = await console.post("/v1/keys", json={**properties, "ttl_s": 3600})
     assert reply.status_code == 201
     assert reply.headers["cache-control"] == "no-store"
     created = reply.json()
@@ -29,7 +29,7 @@ async def test_created_key_has_token_and_location(console: Console) -> None:
     assert reply.headers["location"] == f"/v1/keys/{created['key']['id']}"
     assert {name: created["key"][name] for name in properties} == properties
     assert created["key"]["environment"] == "test"
-    shown = (await console.client.get(reply.headers["location"])).json()
+    shown = (await console.get(reply.headers["location"])).json()
     assert shown == created["key"]
 
 
@@ -49,12 +49,8 @@ async def test_expiry_has_microseconds_in_utc(console: Console) -> None:
 
 async def test_second_revocation_keeps_first_date_and_reason(console: Console) -> None:
     key = (await console.create())["key"]
-    first = (
-        await console.client.post(f"/v1/keys/{key['id']}/revoke", json={"reason": "leaked"})
-    ).json()
-    second = (
-        await console.client.post(f"/v1/keys/{key['id']}/revoke", json={"reason": "again"})
-    ).json()
+    first = (await console.post(f"/v1/keys/{key['id']}/revoke", json={"reason": "leaked"})).json()
+    second = (await console.post(f"/v1/keys/{key['id']}/revoke", json={"reason": "again"})).json()
     assert first["effective"] == "everywhere"
     assert (first["key"]["state"], first["key"]["revoke_reason"], first["key"]["revoked_by"]) == (
         "revoked",
@@ -62,7 +58,7 @@ async def test_second_revocation_keeps_first_date_and_reason(console: Console) -
         "bootstrap",
     )
     assert second["key"] == first["key"]
-    events = (await console.client.get("/v1/audit-events", params={"target_id": key["id"]})).json()[
+    events = (await console.get("/v1/audit-events", params={"target_id": key["id"]})).json()[
         "events"
     ]
     assert [event["action"] for event in events] == ["key.revoke", "key.create"]
@@ -80,10 +76,10 @@ async def test_second_revocation_keeps_first_date_and_reason(console: Console) -
 async def test_revocation_waits_for_live_gateways(
     console: Console, seen_at: str, effective: str
 ) -> None:
-    console.database.sql(f"INSERT INTO gateway_worker VALUES ('slow gateway', 0, {seen_at})")  # noqa: S608
+    console.sql(f"INSERT INTO gateway_worker VALUES ('slow gateway', 0, {seen_at})")  # noqa: S608
     key = (await console.create())["key"]
-    reply = await console.client.post(f"/v1/keys/{key['id']}/revoke")
-    console.database.sql("DELETE FROM gateway_worker")
+    reply = await console.post(f"/v1/keys/{key['id']}/revoke")
+    console.sql("DELETE FROM gateway_worker")
     assert reply.json()["effective"] == effective
 
 
@@ -110,12 +106,12 @@ async def test_sorted_pages_contain_every_key_once_in_both_directions(
     }
     ids = {name: key_id for key_id, name in names.items()}
     for name, expiry in (("anna", 30), (_LONG, 60)):
-        console.database.sql(
+        console.sql(
             f"UPDATE api_key SET expires_at = now() + interval '{expiry} days' WHERE id = "  # noqa: S608
             f"'{ids[name]}'"
         )
     for name, age in (("anna", 1), (_LONG, 2)):
-        console.database.sql(
+        console.sql(
             f"INSERT INTO key_activity VALUES ('{ids[name]}', now() - interval '{age} days')"  # noqa: S608
         )
 
@@ -123,7 +119,7 @@ async def test_sorted_pages_contain_every_key_once_in_both_directions(
         received: list[str] = []
         query: dict[str, Any] = {"owner": owner, "limit": 1, "sort": order}
         while True:
-            page = (await console.client.get("/v1/keys", params=query)).json()
+            page = (await console.get("/v1/keys", params=query)).json()
             received += [names[key["id"]] for key in page["keys"]]
             if page["next_cursor"] is None:
                 return received
@@ -151,11 +147,9 @@ async def test_key_cursor_of_another_filter_or_order_is_rejected(
     for _ in range(2):
         await console.create(owner="cursor")
     listed = {"owner": "cursor", "limit": "1", "sort": "created_at"}
-    cursor = (await console.client.get("/v1/keys", params=listed)).json()["next_cursor"]
-    assert (
-        await console.client.get("/v1/keys", params={**listed, "cursor": cursor})
-    ).status_code == 200
-    reply = await console.client.get("/v1/keys", params={**query, "cursor": cursor})
+    cursor = (await console.get("/v1/keys", params=listed)).json()["next_cursor"]
+    assert (await console.get("/v1/keys", params={**listed, "cursor": cursor})).status_code == 200
+    reply = await console.get("/v1/keys", params={**query, "cursor": cursor})
     assert reply.status_code == 400
     [problem] = reply.json()["errors"]
     assert (problem["location"], problem["message"]) == (
@@ -172,11 +166,11 @@ async def test_state_filter_selects_keys(console: Console) -> None:
     active, gone = [(await console.create(owner=mark))["key"]["id"] for _ in range(2)]
     late = (await console.create(owner=mark, ttl_s=60))["key"]["id"]
     console.expire(late)
-    await console.client.post(f"/v1/keys/{gone}/revoke")
+    await console.post(f"/v1/keys/{gone}/revoke")
     for state, expected in {"active": active, "expired": late, "revoked": gone}.items():
-        keys = (
-            await console.client.get("/v1/keys", params={"owner": mark, "state": state})
-        ).json()["keys"]
+        keys = (await console.get("/v1/keys", params={"owner": mark, "state": state})).json()[
+            "keys"
+        ]
         assert [key["id"] for key in keys] == [expected], state
 
 
@@ -253,7 +247,7 @@ ONE_LIMIT = {"name": "a", "quota": 1, "window_s": 1}
 async def test_invalid_member_has_location_and_reason(
     console: Console, broken: dict[str, Any], location: str, message: str
 ) -> None:
-    reply = await console.client.post("/v1/keys", json={**VALID, **broken})
+    reply = await console.post("/v1/keys", json={**VALID, **broken})
     assert reply.status_code == 400
     assert reply.headers["content-type"] == "application/problem+json"
     problem = reply.json()
@@ -265,12 +259,12 @@ async def test_invalid_member_has_location_and_reason(
 
 async def test_expiry_beyond_ten_years_is_rejected(console: Console) -> None:
     late = (datetime.now(UTC) + timedelta(days=3651)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    reply = await console.client.post("/v1/keys", json={**VALID, "expires_at": late})
+    reply = await console.post("/v1/keys", json={**VALID, "expires_at": late})
     assert reply.json()["errors"][0]["message"] == "is more than ten years in the future"
 
 
 async def test_response_contains_no_key_digest(console: Console) -> None:
     created = await console.create()
-    shown = await console.client.get(f"/v1/keys/{created['key']['id']}")
+    shown = await console.get(f"/v1/keys/{created['key']['id']}")
     assert not re.search(r"digest|pepper|hash", shown.text)
     assert created["token"] not in shown.text

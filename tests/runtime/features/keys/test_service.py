@@ -16,21 +16,17 @@ from tests.runtime.core_records import register
 
 
 async def act(console: Console, key_id: str, action: str, **properties: Any) -> httpx.Response:
-    return await console.client.post(f"/v1/keys/{key_id}/{action}", json=properties)
+    return await console.post(f"/v1/keys/{key_id}/{action}", json=properties)
 
 
 async def patch(
     console: Console, key_id: str, match: str = "*", **properties: Any
 ) -> httpx.Response:
-    return await console.client.patch(
-        f"/v1/keys/{key_id}", json=properties, headers={"If-Match": match}
-    )
+    return await console.patch(f"/v1/keys/{key_id}", json=properties, headers={"If-Match": match})
 
 
 async def actions(console: Console, key_id: str) -> list[str]:
-    events = (await console.client.get("/v1/audit-events", params={"target_id": key_id})).json()[
-        "events"
-    ]
+    events = (await console.get("/v1/audit-events", params={"target_id": key_id})).json()["events"]
     return [event["action"] for event in reversed(events)]
 
 
@@ -62,7 +58,7 @@ async def test_update_changes_only_the_given_properties(console: Console) -> Non
         "version": 2,
     }
     assert after == {**before, **changed}
-    assert (await console.client.get(f"/v1/keys/{before['id']}")).json() == after
+    assert (await console.get(f"/v1/keys/{before['id']}")).json() == after
 
 
 async def test_second_update_of_the_same_version_is_412(console: Console) -> None:
@@ -76,7 +72,7 @@ async def test_second_update_of_the_same_version_is_412(console: Console) -> Non
 
 async def test_update_without_if_match_is_428(console: Console) -> None:
     key = (await console.create())["key"]
-    reply = await console.client.patch(f"/v1/keys/{key['id']}", json={"owner": "me"})
+    reply = await console.patch(f"/v1/keys/{key['id']}", json={"owner": "me"})
     assert (reply.status_code, reply.json()["code"]) == (428, "precondition_required")
     assert "If-Match" in reply.json()["errors"][0]["fix"]
 
@@ -106,8 +102,8 @@ async def test_restored_key_has_its_previous_state(console: Console, before: str
     key_id = (await console.create())["key"]["id"]
     if before != "active":
         await act(console, key_id, {"disabled": "disable", "revoked": "revoke"}[before])
-    was = (await console.client.get(f"/v1/keys/{key_id}")).json()
-    gone = (await console.client.delete(f"/v1/keys/{key_id}")).json()["key"]
+    was = (await console.get(f"/v1/keys/{key_id}")).json()
+    gone = (await console.delete(f"/v1/keys/{key_id}")).json()["key"]
     assert (gone["state"], gone["deleted_by"]) == ("deleted", "bootstrap")
     back = (await act(console, key_id, "restore")).json()["key"]
     assert back == {**was, "version": back["version"]}
@@ -115,8 +111,8 @@ async def test_restored_key_has_its_previous_state(console: Console, before: str
 
 async def test_key_is_not_restored_after_30_days(console: Console) -> None:
     key_id = (await console.create())["key"]["id"]
-    await console.client.delete(f"/v1/keys/{key_id}")
-    console.database.sql(
+    await console.delete(f"/v1/keys/{key_id}")
+    console.sql(
         f"UPDATE api_key SET deleted_at = now() - interval '31 days' WHERE id = '{key_id}'"  # noqa: S608
     )
     reply = await act(console, key_id, "restore")
@@ -135,7 +131,7 @@ async def test_key_is_not_restored_after_30_days(console: Console) -> None:
 async def test_action_not_allowed_in_state_is_409(console: Console, first: str, then: str) -> None:
     key_id = (await console.create())["key"]["id"]
     if first == "delete":
-        await console.client.delete(f"/v1/keys/{key_id}")
+        await console.delete(f"/v1/keys/{key_id}")
     elif first:
         await act(console, key_id, first)
     reply = await act(console, key_id, then, **({"confirm": key_id} if then == "purge" else {}))
@@ -164,14 +160,10 @@ async def test_rotated_key_is_valid_during_its_grace_period(console: Console) ->
         ["admin"],
     )
     for token in (created["token"], rotated["token"]):
-        assert (await console.client.get("/v1/keys", headers=console.as_(token))).status_code == 200
+        assert (await console.get("/v1/keys", headers=console.as_(token))).status_code == 200
     assert (await act(console, old["id"], "revoke")).status_code == 200
-    assert (
-        await console.client.get("/v1/keys", headers=console.as_(created["token"]))
-    ).status_code == 401
-    assert (
-        await console.client.get("/v1/keys", headers=console.as_(rotated["token"]))
-    ).status_code == 200
+    assert (await console.get("/v1/keys", headers=console.as_(created["token"]))).status_code == 401
+    assert (await console.get("/v1/keys", headers=console.as_(rotated["token"]))).status_code == 200
 
 
 def seconds(instant: str) -> float:
@@ -196,7 +188,7 @@ async def test_second_rotation_ends_the_first_grace_period(console: Console) -> 
     third = (await act(console, second["id"], "rotate")).json()
     again = await act(console, first["id"], "rotate")
     assert (again.status_code, second["id"] in again.json()["detail"]) == (409, True)
-    page = (await console.client.get("/v1/keys", params={"family_id": first["id"]})).json()["keys"]
+    page = (await console.get("/v1/keys", params={"family_id": first["id"]})).json()["keys"]
     ends = {key["generation"]: key["expires_at"] for key in page}
     assert ends[1] == third["previous"]["rotated_at"]
     assert seconds(ends[2]) > seconds(third["previous"]["rotated_at"])
@@ -205,7 +197,7 @@ async def test_second_rotation_ends_the_first_grace_period(console: Console) -> 
 
 async def test_expired_key_is_not_rotated(console: Console) -> None:
     key_id = (await console.create())["key"]["id"]
-    console.database.sql("UPDATE api_key SET expires_at = now()")
+    console.sql("UPDATE api_key SET expires_at = now()")
     reply = await act(console, key_id, "rotate")
     assert (reply.status_code, "expired" in reply.json()["detail"]) == (409, True)
 
@@ -214,7 +206,7 @@ async def test_only_one_concurrent_rotation_succeeds(console: Console) -> None:
     key_id = (await console.create())["key"]["id"]
     replies = await asyncio.gather(*(act(console, key_id, "rotate") for _ in range(6)))
     assert sorted(reply.status_code for reply in replies) == [201, 409, 409, 409, 409, 409]
-    page = (await console.client.get("/v1/keys", params={"family_id": key_id})).json()["keys"]
+    page = (await console.get("/v1/keys", params={"family_id": key_id})).json()["keys"]
     assert [key["generation"] for key in sorted(page, key=lambda key: str(key["generation"]))] == [
         1,
         2,
@@ -225,14 +217,14 @@ async def test_only_one_concurrent_rotation_succeeds(console: Console) -> None:
 async def test_purge_leaves_only_the_id_and_the_audit_trail(console: Console) -> None:
     created = await console.create(name="nam3-word", **EVERYTHING)
     key_id = created["key"]["id"]
-    console.database.sql(
+    console.sql(
         f"INSERT INTO key_activity VALUES ('{key_id}', now());"  # noqa: S608
         f"INSERT INTO usage_count VALUES (60, '{key_id}', now(), '', 'VALID', 1);INSERT INTO core "
         "(name, url, environment, lease_id, registered_by, pepper_generation, expires_at) VALUES "
         f"('purged-{key_id[:4].lower()}', 'http://h0st-word', 'test', 'l', '{key_id}', 1, now() + "
         "interval '1 hour');"
     )
-    await console.client.delete(f"/v1/keys/{key_id}")
+    await console.delete(f"/v1/keys/{key_id}")
     unconfirmed = await act(console, key_id, "purge", confirm="000000000000")
     assert (unconfirmed.status_code, unconfirmed.json()["errors"][0]["location"]) == (
         400,
@@ -240,7 +232,7 @@ async def test_purge_leaves_only_the_id_and_the_audit_trail(console: Console) ->
     )
     for _ in range(2):
         assert (await act(console, key_id, "purge", confirm=key_id)).status_code == 200
-    left = console.database.sql(
+    left = console.sql(
         "SELECT coalesce(string_agg(t::text, ' '), '') FROM (SELECT k::text FROM api_key k "  # noqa: S608
         "UNION ALL SELECT c::text FROM core c UNION ALL SELECT p::text FROM key_credit p UNION ALL "
         "SELECT u::text FROM key_activity u UNION ALL SELECT n::text FROM usage_count n) AS t "
@@ -254,27 +246,27 @@ async def test_purge_leaves_only_the_id_and_the_audit_trail(console: Console) ->
     ):
         assert word not in left
     assert (
-        console.database.sql(f"SELECT count(*) FROM key_credit WHERE family_id = '{key_id}'") == "0"  # noqa: S608
+        console.sql(f"SELECT count(*) FROM key_credit WHERE family_id = '{key_id}'") == "0"  # noqa: S608
     )
     assert (await actions(console, key_id))[-2:] == ["key.delete", "key.purge"]
     assert (await act(console, key_id, "restore")).status_code == 409
-    shown = (await console.client.get(f"/v1/keys/{key_id}")).json()
+    shown = (await console.get(f"/v1/keys/{key_id}")).json()
     assert (shown["state"], shown["name"], shown["owner"]) == ("purged", "", "")
 
 
 async def test_purge_of_a_generation_preserves_shared_credits(console: Console) -> None:
     key_id = (await console.create(credits={"remaining": 5}))["key"]["id"]
     second = (await act(console, key_id, "rotate")).json()["key"]
-    await console.client.delete(f"/v1/keys/{key_id}")
+    await console.delete(f"/v1/keys/{key_id}")
     await act(console, key_id, "purge", confirm=key_id)
-    assert (await console.client.get(f"/v1/keys/{second['id']}")).json()["credits"] == {
+    assert (await console.get(f"/v1/keys/{second['id']}")).json()["credits"] == {
         "remaining": 5,
         "refill": None,
     }
 
 
 async def only_admin(console: Console) -> str:
-    console.database.sql("UPDATE api_key SET state = 'disabled' WHERE state = 'active'")
+    console.sql("UPDATE api_key SET state = 'disabled' WHERE state = 'active'")
     return str((await console.create(scopes=["admin"]))["key"]["id"])
 
 
@@ -283,12 +275,12 @@ async def test_last_admin_key_cannot_be_disabled_but_revoked(console: Console) -
     key_id = await only_admin(console)
     denied = [
         await act(console, key_id, "disable"),
-        await console.client.delete(f"/v1/keys/{key_id}"),
+        await console.delete(f"/v1/keys/{key_id}"),
         await patch(console, key_id, scopes=["cores:read"]),
         await act(console, key_id, "purge", confirm=key_id),
     ]
     assert [reply.status_code for reply in denied] == [409] * 4
-    assert (await console.client.get(f"/v1/keys/{key_id}")).json()["state"] == "active"
+    assert (await console.get(f"/v1/keys/{key_id}")).json()["state"] == "active"
     assert (await act(console, key_id, "revoke")).status_code == 200
 
 
@@ -311,7 +303,7 @@ async def test_admin_key_expiring_within_a_day_does_not_count(console: Console) 
 async def test_expired_admin_key_can_be_deleted(console: Console) -> None:
     key_id = await only_admin(console)
     console.expire(key_id)
-    assert (await console.client.delete(f"/v1/keys/{key_id}")).status_code == 200
+    assert (await console.delete(f"/v1/keys/{key_id}")).status_code == 200
 
 
 async def test_concurrent_disables_leave_one_admin_key(console: Console) -> None:
@@ -326,13 +318,13 @@ async def test_list_filters_by_expiry_and_last_use(console: Console) -> None:
         (await console.create(owner="report", tags=["r"], **properties))["key"]["id"]
         for properties in ({"ttl_s": 3600}, {}, {})
     ]
-    console.database.sql(
+    console.sql(
         f"UPDATE api_key SET created_at = now() - interval '100 days' WHERE id IN ('{used}', "  # noqa: S608
         f"'{idle}');INSERT INTO key_activity VALUES ('{used}', now() - interval '1 day');"
     )
 
     async def listed(**query: Any) -> list[str]:
-        page = await console.client.get("/v1/keys", params={"owner": "report", "tag": "r", **query})
+        page = await console.get("/v1/keys", params={"owner": "report", "tag": "r", **query})
         return [key["id"] for key in page.json()["keys"]]
 
     assert await listed(expires_within_s=7200) == [soon]
@@ -352,9 +344,7 @@ async def test_search_finds_part_of_the_name_or_owner_literally(console: Console
     }
 
     async def found(search: str, **query: Any) -> list[str]:
-        page = await console.client.get(
-            "/v1/keys", params={"search": search, "tag": "search", **query}
-        )
+        page = await console.get("/v1/keys", params={"search": search, "tag": "search", **query})
         assert page.status_code == 200, page.text
         return sorted(names[key["id"]] for key in page.json()["keys"])
 
@@ -374,7 +364,7 @@ async def test_search_finds_part_of_the_name_or_owner_literally(console: Console
         [],
         ["nightly_50%"],
     )
-    reply = await console.client.get("/v1/keys", params={"search": "n" * 101})
+    reply = await console.get("/v1/keys", params={"search": "n" * 101})
     assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "query.search")
 
 
@@ -386,7 +376,7 @@ async def test_search_finds_the_beginning_of_an_id_and_of_a_token_and_a_tag(
     other = await console.create(name=f"successor of {start[:-1]}")
 
     async def found(search: str) -> list[str]:
-        page = await console.client.get("/v1/keys", params={"search": search, "total": "true"})
+        page = await console.get("/v1/keys", params={"search": search, "total": "true"})
         assert page.status_code == 200, page.text
         ids = [key["id"] for key in page.json()["keys"]]
         assert page.json()["total"] == len(ids)
@@ -398,9 +388,9 @@ async def test_search_finds_the_beginning_of_an_id_and_of_a_token_and_a_tag(
     assert key_id in await found(key_id[:3])
     assert (await found(key_id[1:]), await found(f"acme_test_{key_id}")) == ([], [])
     assert (await found("by-tag"), await found("successor of gtk_")) == ([], [other["key"]["id"]])
-    reply = await console.client.get("/v1/keys", params={"search": created["token"]})
+    reply = await console.get("/v1/keys", params={"search": created["token"]})
     assert reply.status_code == 400
-    assert (await console.client.get("/v1/keys")).json()["total"] is None
+    assert (await console.get("/v1/keys")).json()["total"] is None
 
 
 async def test_explanation_lists_every_check_and_is_free(console: Console) -> None:
@@ -429,7 +419,7 @@ async def test_explanation_lists_every_check_and_is_free(console: Console) -> No
         "limit requests": "unknown",
         "credits": "pass",
     }
-    assert (await console.client.get(f"/v1/keys/{key_id}")).json()["credits"]["remaining"] == 1
+    assert (await console.get(f"/v1/keys/{key_id}")).json()["credits"]["remaining"] == 1
 
 
 async def test_explanation_lists_headers_that_a_core_does_not_receive(console: Console) -> None:
@@ -457,10 +447,8 @@ async def test_new_pepper_is_used_once_every_gateway_reads_it(console: Console) 
     keys = replace(
         console.composition.key_service(), pepper=Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
     )
-    console.database.sql(
-        "INSERT INTO gateway_worker VALUES ('old', 0, now() + interval '1 minute', '{1}')"
-    )
+    console.sql("INSERT INTO gateway_worker VALUES ('old', 0, now() + interval '1 minute', '{1}')")
     assert await keys.writable_generation() == 1
-    console.database.sql("UPDATE gateway_worker SET generations = '{1,2}'")
+    console.sql("UPDATE gateway_worker SET generations = '{1,2}'")
     assert await keys.writable_generation() == 2
-    console.database.sql("DELETE FROM gateway_worker")
+    console.sql("DELETE FROM gateway_worker")

@@ -1,4 +1,4 @@
-"""Public keys of API keys in the management API: formats, rotation and administrators."""
+"""Public keys of API keys in the management API."""
 
 import base64
 from typing import Any
@@ -18,7 +18,7 @@ def pem(key: Any) -> str:
 
 
 async def patch(console: Any, key_id: str, **changes: Any) -> Any:
-    return await console.client.patch(f"/v1/keys/{key_id}", json=changes, headers={"If-Match": "*"})
+    return await console.patch(f"/v1/keys/{key_id}", json=changes, headers={"If-Match": "*"})
 
 
 @pytest.mark.requirement("TR-10")
@@ -34,13 +34,13 @@ async def test_public_key_is_read_as_base64_or_pem(console: Any, text: str) -> N
     "text", ["aGk=", "none", pem(ec.generate_private_key(ec.SECP256R1()).public_key())]
 )
 async def test_invalid_public_key_is_rejected(console: Any, text: str) -> None:
-    reply = await console.client.post("/v1/keys", json={"name": "a", "public_key": text})
+    reply = await console.post("/v1/keys", json={"name": "a", "public_key": text})
     assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "body.public_key")
 
 
 async def test_successor_has_its_own_copy_of_the_public_key(console: Any) -> None:
     key_id = (await console.create(public_key=TEXT))["key"]["id"]
-    successor = (await console.client.post(f"/v1/keys/{key_id}/rotate", json={})).json()["key"]
+    successor = (await console.post(f"/v1/keys/{key_id}/rotate", json={})).json()["key"]
     assert successor["public_key"] == TEXT
     await patch(console, successor["id"], public_key="")
-    assert (await console.client.get(f"/v1/keys/{key_id}")).json()["public_key"] == TEXT
+    assert (await console.get(f"/v1/keys/{key_id}")).json()["public_key"] == TEXT

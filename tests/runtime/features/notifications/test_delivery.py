@@ -1,4 +1,4 @@
-"""Notifications: signature, retries, dead deliveries, and rejected private addresses."""
+"""Notifications."""
 
 import asyncio
 import base64
@@ -100,7 +100,7 @@ class Setup:
 
 @pytest.fixture
 async def setup(console: Console) -> AsyncIterator[Setup]:
-    console.database.sql("TRUNCATE webhook, delivery, notification_position, key_alert")
+    console.sql("TRUNCATE webhook, delivery, notification_position, key_alert")
     repository, clock = NotificationRepository(console.pool), ManualClock(Clock().now())
     # Events before the first run are not delivered.
     await repository.follow(now=clock.now(), topic=False)
@@ -217,7 +217,7 @@ async def test_slow_webhook_is_retried(setup: Setup, monkeypatch: pytest.MonkeyP
 async def test_retried_dead_letter_is_delivered(setup: Setup) -> None:
     await setup.create_webhook()
     await setup.revoke()
-    setup.console.database.sql("TRUNCATE delivery")
+    setup.console.sql("TRUNCATE delivery")
     await setup.revoke()
     dispatcher = setup.dispatcher()
     setup.receiver.status = 400
@@ -286,7 +286,7 @@ async def test_hostname_with_private_address_is_not_called(setup: Setup) -> None
     ],
 )
 async def test_invalid_webhook_url_is_rejected(console: Console, url: str) -> None:
-    reply = await console.client.post("/v1/webhooks", json={"url": url})
+    reply = await console.post("/v1/webhooks", json={"url": url})
     assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "body.url")
 
 
@@ -312,7 +312,7 @@ async def test_webhook_is_listed_without_secret_and_deleted(setup: Setup) -> Non
 
 @pytest.mark.requirement("TR-08")
 async def test_expiry_is_announced_30_7_and_1_days_before(setup: Setup) -> None:
-    setup.console.database.sql("DELETE FROM api_key")
+    setup.console.sql("DELETE FROM api_key")
     await setup.create_webhook(events=["key.expires_soon"])
     key_id = (await setup.console.create(ttl_s=90 * 86_400))["key"]["id"]
     setup.advance_days(0)
@@ -332,12 +332,12 @@ async def test_expiry_is_announced_30_7_and_1_days_before(setup: Setup) -> None:
 
 
 async def test_changed_expiry_is_announced_again(setup: Setup) -> None:
-    setup.console.database.sql("DELETE FROM api_key")
+    setup.console.sql("DELETE FROM api_key")
     key_id = (await setup.console.create(ttl_s=90 * 86_400))["key"]["id"]
     setup.advance_days(89.5)
     dispatcher = setup.dispatcher()
     assert (await dispatcher.remind(), await dispatcher.remind()) == (1, 0)
-    setup.console.database.sql(
+    setup.console.sql(
         f"UPDATE api_key SET expires_at = expires_at + interval '10 hours' WHERE id = '{key_id}'"  # noqa: S608
     )
     assert (await dispatcher.remind(), await dispatcher.remind()) == (1, 0)
@@ -349,9 +349,9 @@ async def test_changed_expiry_is_announced_again(setup: Setup) -> None:
 async def test_expiry_of_a_short_lived_or_not_usable_key_is_not_announced(
     setup: Setup, ttl: float, days: float, state: str
 ) -> None:
-    setup.console.database.sql("DELETE FROM api_key")
+    setup.console.sql("DELETE FROM api_key")
     await setup.console.create(ttl_s=int(ttl * 86_400))
-    setup.console.database.sql(f"UPDATE api_key SET state = '{state}'")  # noqa: S608
+    setup.console.sql(f"UPDATE api_key SET state = '{state}'")  # noqa: S608
     setup.advance_days(days)
     assert await setup.dispatcher().remind() == 0
 

@@ -1,4 +1,4 @@
-"""Operations of a running console: log level, slow statements and health."""
+"""Operations of a running console."""
 
 import asyncio
 import io
@@ -35,7 +35,7 @@ async def test_log_level_reverts_after_its_duration(console: Console) -> None:
     applied: list[Level] = []
     follower = LogLevelFollower(LogLevelService(console.pool, clock, "info"), applied.append)
     await follower.run_once()
-    reply = await console.client.put("/v1/log-level", json={"level": "debug", "for_s": 60})
+    reply = await console.request("PUT", "/v1/log-level", json={"level": "debug", "for_s": 60})
     assert (reply.status_code, reply.json()["level"], reply.json()["set_by"]) == (
         200,
         "debug",
@@ -45,9 +45,9 @@ async def test_log_level_reverts_after_its_duration(console: Console) -> None:
     clock.advance(61)
     await follower.run_once()
     assert applied == ["debug", "info"]
-    assert (await console.client.get("/v1/log-level")).json()["level"] == "debug"
-    console.database.sql("UPDATE log_level SET until = now() - interval '1 day'")
-    shown = (await console.client.get("/v1/log-level")).json()
+    assert (await console.get("/v1/log-level")).json()["level"] == "debug"
+    console.sql("UPDATE log_level SET until = now() - interval '1 day'")
+    shown = (await console.get("/v1/log-level")).json()
     assert shown == {"level": "info", "configured": "info", "until": None, "set_by": None}
 
 
@@ -78,7 +78,7 @@ async def test_log_level_is_unchanged_while_the_database_does_not_respond(
     applied = list[Level]()
     async with opened(replace(database.app, statement_s=600)) as pool, asyncio.timeout(60):
         follower = LogLevelFollower(LogLevelService(pool, console.clock, "info"), applied.append)
-        await console.client.put("/v1/log-level", json={"level": "error"})
+        await console.request("PUT", "/v1/log-level", json={"level": "error"})
         async with locked(database, "log_level"):
             await follower.run_once()
             assert applied == []
@@ -88,8 +88,8 @@ async def test_log_level_is_unchanged_while_the_database_does_not_respond(
 
 
 async def test_log_level_change_is_audited_with_actor(console: Console) -> None:
-    await console.client.put("/v1/log-level", json={"level": "error"})
-    event = (await console.client.get("/v1/audit-events")).json()["events"][0]
+    await console.request("PUT", "/v1/log-level", json={"level": "error"})
+    event = (await console.get("/v1/audit-events")).json()["events"][0]
     assert (event["action"], event["details"]) == (
         "log-level.set",
         {"level": "error", "for_s": 900},
@@ -101,7 +101,7 @@ async def test_log_level_change_is_audited_with_actor(console: Console) -> None:
     [{"level": "trace"}, {"level": "debug", "for_s": 9}, {"level": "debug", "for_s": 86_401}, {}],
 )
 async def test_invalid_log_level_is_rejected(console: Console, properties: dict[str, Any]) -> None:
-    assert (await console.client.put("/v1/log-level", json=properties)).status_code == 400
+    assert (await console.request("PUT", "/v1/log-level", json=properties)).status_code == 400
 
 
 @pytest.mark.requirement("TR-14")
@@ -121,7 +121,7 @@ def test_changed_log_level_filters_later_lines(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.requirement("TR-02")
 async def test_disabled_feature_is_404(console: Console) -> None:
-    signed_in = await console.client.post("/v1/sessions")
+    signed_in = await console.post("/v1/sessions")
     cookie = {"Cookie": signed_in.headers["set-cookie"].partition(";")[0]}
     async with console.connect(features=(("sessions", False), ("webhooks", False))) as without:
         for path in ("/v1/sessions", "/v1/webhooks", "/v1/deliveries"):

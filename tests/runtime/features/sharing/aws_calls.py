@@ -8,7 +8,6 @@ from tests.runtime.features.sharing.services import Sharing
 
 
 def aws_clients(sharing: Sharing) -> list[Any]:
-    """The boto3 clients of DynamoDB, S3 and KMS."""
     backend = sharing.backend
     return [backend.table._client, backend.content._client, backend.data_keys._client]
 

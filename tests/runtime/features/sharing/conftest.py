@@ -28,7 +28,6 @@ PATIENCE_S = 60.0
 
 
 def create_table(dynamodb: Any) -> None:
-    """The table as components/database/secret_links_table.py declares it."""
     dynamodb.create_table(
         TableName=TABLE,
         BillingMode="PAY_PER_REQUEST",

@@ -20,11 +20,8 @@ class Member:
 
     @classmethod
     async def of(cls, console: Console, *scopes: str) -> Any:
-        """Create the key, by default with all scopes for secrets."""
         return cls(console, await console.create(scopes=list(scopes or ALL)))
 
     async def send(self, method: str, path: str = "", body: Any = None, **headers: str) -> Any:
         headers = {**self._console.as_(self.token), **headers}
-        return await self._console.client.request(
-            method, f"{self.path}{path}", json=body, headers=headers
-        )
+        return await self._console.request(method, f"{self.path}{path}", json=body, headers=headers)

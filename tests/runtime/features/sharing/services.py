@@ -102,7 +102,6 @@ def settings(key: str) -> SharingSettings:
 
 
 def services(settings: SharingSettings, clock: ManualClock) -> Sharing:
-    """Services with clients of their own, as in a separate process."""
     backend = Backend.from_settings(settings, clock)
     assert backend is not None
     return of_backend(

@@ -1,4 +1,4 @@
-"""Items whose events are not in the audit trail yet: bounded writes and items."""
+"""Items whose events are not in the audit trail yet."""
 
 import asyncio
 
@@ -37,7 +37,6 @@ pytestmark = pytest.mark.requirement("SS-03")
 
 
 async def store_events(sharing: Sharing, secret: Secret, count: int) -> None:
-    """Store denied attempts with a secret, without the bound."""
     event = sharing.backend.event(ACTOR, AuditAction.LINK_DENIED, secret.id, {"reason": "ended"})
     write = table.append(secret.id, {}, event, "attribute_exists(id)", {}, None)
     events = [msgspec.structs.replace(event, id=new_id()) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""Secret requests at the console: create, read and revoke, by role and owner."""
+"""Secret requests at the console."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -29,7 +29,7 @@ class Requester(Member):
     async def create(self, **body: Any) -> tuple[dict[str, Any], str, LinkToken]:
         link = retrieval_links.create()
         headers = self._console.as_(self.token)
-        reply = await self._console.client.post(
+        reply = await self._console.post(
             "/v1/secret-requests", json=parameters(link, **body), headers=headers
         )
         assert reply.status_code == 201, reply.text

@@ -1,4 +1,4 @@
-"""Management of secrets at the console: create, read, change and revoke, by role and owner."""
+"""Management of secrets at the console."""
 
 import base64
 from collections.abc import AsyncIterator
@@ -83,7 +83,7 @@ async def test_secret_is_created_opened_changed_and_revoked(
     ).status_code == 200
     with pytest.raises(LinkNotFound):
         await sharing.open(second)
-    rotated = (await console.client.post(f"/v1/keys/{sender.id}/rotate")).json()
+    rotated = (await console.post(f"/v1/keys/{sender.id}/rotate")).json()
     sender = Sender(console, rotated)  # a key and its rotations own the same secrets
     revoked = (await sender.send("POST", f"/{secret['id']}/revoke")).json()
     assert (revoked["state"], revoked["ended_at"] is not None) == ("revoked", True)
@@ -291,7 +291,7 @@ async def test_repeated_create_returns_the_same_links(console: Console, sharing:
     assert len((await sender.send("GET", "")).json()["secrets"]) == 1
     assert (await sender.send("POST", "", {"text": "another"}, **once)).status_code == 422
     link = first.json()["links"][0]["url"].partition("#")[2]
-    stored = console.database.sql("SELECT sealed, target_id FROM idempotent_request")
+    stored = console.sql("SELECT sealed, target_id FROM idempotent_request")
     assert link not in stored
     assert first.json()["secret"]["id"] in stored
 
@@ -325,7 +325,7 @@ async def test_failed_create_is_repeated_and_ends_in_one_secret(
 
 async def test_unconfigured_console_says_what_is_missing(database: Database) -> None:
     async with open_console(database) as console:
-        reply = await console.client.get("/v1/secrets")
+        reply = await console.get("/v1/secrets")
         assert (reply.status_code, "GATEHOUSE_SECRETS_BUCKET" in reply.json()["detail"]) == (
             404,
             True,
@@ -336,15 +336,11 @@ async def test_token_of_a_key_is_delivered_by_link(console: Console, sharing: Sh
     owner = await member(console, "admin")
     headers = console.as_(owner.token)
     created = (
-        await console.client.post(
-            "/v1/keys", json={"name": "k", "delivery": "link"}, headers=headers
-        )
+        await console.post("/v1/keys", json={"name": "k", "delivery": "link"}, headers=headers)
     ).json()
     key_id = created["key"]["id"]
     rotated = (
-        await console.client.post(
-            f"/v1/keys/{key_id}/rotate", json={"delivery": "link"}, headers=headers
-        )
+        await console.post(f"/v1/keys/{key_id}/rotate", json={"delivery": "link"}, headers=headers)
     ).json()
     for reply in (created, rotated):
         assert "token" not in reply
@@ -369,10 +365,10 @@ async def test_key_without_a_link_is_not_created(console: Console, sharing: Shar
     body, headers = {"name": "k", "owner": "limited", "delivery": "link"}, console.as_(owner.token)
     for path in ("/v1/keys", f"/v1/keys/{created['key']['id']}/rotate"):
         body = body if path == "/v1/keys" else {"delivery": "link"}
-        reply = await console.client.post(path, json=body, headers=headers)
+        reply = await console.post(path, json=body, headers=headers)
         assert (reply.status_code, reply.json()["code"]) == (429, "rate_limited")
         assert int(reply.headers["Retry-After"]) > 1
-    (key,) = (await console.client.get("/v1/keys?owner=limited")).json()["keys"]
+    (key,) = (await console.get("/v1/keys?owner=limited")).json()["keys"]
     assert (key["id"], key["successor_id"]) == (created["key"]["id"], None)
 
 
@@ -380,17 +376,15 @@ async def test_link_to_a_key_that_is_not_created_is_revoked(
     console: Console, sharing: Sharing
 ) -> None:
     owner = await member(console, "admin")
-    console.database.sql(
-        "ALTER TABLE api_key ADD CONSTRAINT refused CHECK (name <> 'refused') NOT VALID"
-    )
+    console.sql("ALTER TABLE api_key ADD CONSTRAINT refused CHECK (name <> 'refused') NOT VALID")
     try:
-        reply = await console.client.post(
+        reply = await console.post(
             "/v1/keys",
             json={"name": "refused", "delivery": "link"},
             headers=console.as_(owner.token),
         )
     finally:
-        console.database.sql("ALTER TABLE api_key DROP CONSTRAINT refused")
+        console.sql("ALTER TABLE api_key DROP CONSTRAINT refused")
     assert reply.status_code >= 500
     assert [item["state"] for item in (await owner.send("GET", "")).json()["secrets"]] == [
         "revoked"
@@ -399,9 +393,9 @@ async def test_link_to_a_key_that_is_not_created_is_revoked(
 
 async def test_link_delivery_requires_secret_sharing(database: Database) -> None:
     async with open_console(database) as console:
-        reply = await console.client.post(
+        reply = await console.post(
             "/v1/keys", json={"name": "k", "owner": "unshared", "delivery": "link"}
         )
         message = "requires secret sharing, which is not configured"
         assert_problem(reply, 400, "body.delivery", message, "send `token`")
-        assert (await console.client.get("/v1/keys?owner=unshared")).json()["keys"] == []
+        assert (await console.get("/v1/keys?owner=unshared")).json()["keys"] == []

@@ -1,4 +1,4 @@
-"""Background work on secrets: audit events, deletion with a receipt, orphans and notifications."""
+"""Background work on secrets."""
 
 import asyncio
 import io
@@ -73,14 +73,12 @@ class Work:
         raise AssertionError("secrets remain due")
 
     async def reported_s(self, worker: SecretWorker) -> float:
-        """The age that a worker publishes."""
         await worker.report()
         line = json.loads(self.log.getvalue().splitlines()[-1])
         assert line["Service"] == "console"
         return float(line["DueSecretsSeconds"])
 
     async def actions(self, secret_id: str) -> list[str]:
-        """Actions on a secret in the audit trail, in order."""
         rows = await self.pool.fetch(
             "SELECT action FROM audit_event WHERE target_id = $1 ORDER BY seq", secret_id
         )
@@ -190,7 +188,6 @@ async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(
 
 
 def _verify(folder: Path, receipt: Receipt, public_keys: bytes) -> Result:
-    """Result of the command that verifies a receipt offline."""
     (folder / "receipt.json").write_bytes(msgspec.json.encode(receipt))
     (folder / "keys.pem").write_bytes(public_keys)
     return Command(folder, {}).run(

@@ -54,21 +54,19 @@ async def import_key(console: Console, token: str) -> str:
         f"'{key_id}', decode('{digest.hex()}', 'hex'), 1, 1, 'test', 'active', 'old', '', "
         f"'{{}}', '{{}}', '[]', 'i', 'sha256'"
     )
-    console.database.sql(f"INSERT INTO api_key ({columns}, created_at) VALUES ({values}, now())")  # noqa: S608
+    console.sql(f"INSERT INTO api_key ({columns}, created_at) VALUES ({values}, now())")  # noqa: S608
     return key_id
 
 
 async def purge(console: Console, key_id: str) -> None:
-    assert (await console.client.post(f"/v1/keys/{key_id}/revoke")).status_code == 200
+    assert (await console.post(f"/v1/keys/{key_id}/revoke")).status_code == 200
     assert (
-        await console.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})
+        await console.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})
     ).status_code == 200
 
 
 async def actions(console: Console, key_id: str) -> list[str]:
-    events = (await console.client.get("/v1/audit-events", params={"target_id": key_id})).json()[
-        "events"
-    ]
+    events = (await console.get("/v1/audit-events", params={"target_id": key_id})).json()["events"]
     return [event["action"] for event in events]
 
 
@@ -165,4 +163,4 @@ async def test_unreadable_legacy_file_is_unchanged(
 
 async def test_native_key_is_not_removed_from_legacy_files(console: Console) -> None:
     await purge(console, (await console.create())["key"]["id"])
-    assert console.database.sql("SELECT count(*) FROM legacy_file_removal") == "0"
+    assert console.sql("SELECT count(*) FROM legacy_file_removal") == "0"

@@ -1,4 +1,4 @@
-"""CloudWatch's embedded metric format: valid lines and a bounded number of metrics."""
+"""CloudWatch's embedded metric format."""
 
 from collections import Counter
 from typing import Any
@@ -63,8 +63,6 @@ SCHEMA = {
 
 
 class Recorder:
-    """Metrics that record their lines."""
-
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
         self.clock = ManualClock(float(MINUTE))

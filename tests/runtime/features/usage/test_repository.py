@@ -1,4 +1,4 @@
-"""Use of keys in PostgreSQL: counters, retention and purge."""
+"""Use of keys in PostgreSQL."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -64,7 +64,6 @@ class Counting:
 
 
 async def last_used(counting: Counting) -> dict[str, float]:
-    """Unix seconds of the last successful use of each key."""
     rows = await counting.pool.fetch("SELECT key_id, last_used_at FROM key_activity")
     return {row["key_id"]: row["last_used_at"].timestamp() for row in rows}
 

@@ -1,4 +1,4 @@
-"""Usage API: time series, usage of one key, and query bounds."""
+"""Usage API."""
 
 import time
 from typing import Any
@@ -16,7 +16,7 @@ MINUTE = int(NOW // 60) * 60
 @pytest.fixture
 async def used_key(console: Console) -> str:
     """A key with five valid and two denied requests for Core docs, and a key with one request."""
-    console.database.sql("TRUNCATE usage_count, usage_batch, key_activity")
+    console.sql("TRUNCATE usage_count, usage_batch, key_activity")
     key_id: str = (await console.create())["key"]["id"]
     rows = (
         UsageRow(key_id, "docs", "VALID", MINUTE, 5),
@@ -28,7 +28,7 @@ async def used_key(console: Console) -> str:
 
 
 async def series(console: Console, **query: str) -> dict[str, Any]:
-    reply = await console.client.get("/v1/usage", params=query)
+    reply = await console.get("/v1/usage", params=query)
     assert reply.status_code == 200, reply.text
     document: dict[str, Any] = reply.json()
     return document
@@ -58,7 +58,7 @@ async def test_usage_is_filtered(console: Console, used_key: str) -> None:
 @pytest.mark.requirement("TR-13")
 async def test_keys_with_the_most_requests_are_listed(console: Console, used_key: str) -> None:
     async def keys(**query: str) -> list[tuple[str, int]]:
-        reply = await console.client.get("/v1/usage/keys", params=query)
+        reply = await console.get("/v1/usage/keys", params=query)
         assert reply.status_code == 200, reply.text
         return [(item["key"], item["count"]) for item in reply.json()["keys"]]
 
@@ -84,7 +84,7 @@ async def test_keys_with_the_most_requests_are_listed(console: Console, used_key
 async def test_invalid_list_of_keys_is_rejected(
     console: Console, query: dict[str, str], location: str
 ) -> None:
-    reply = await console.client.get("/v1/usage/keys", params=query)
+    reply = await console.get("/v1/usage/keys", params=query)
     assert (reply.status_code, [problem["location"] for problem in reply.json()["errors"]]) == (
         400,
         [location],
@@ -94,7 +94,7 @@ async def test_invalid_list_of_keys_is_rejected(
 @pytest.mark.bound("usage.repository:POINTS_MAX")
 async def test_number_of_points_is_bounded(console: Console, used_key: str) -> None:
     def add(first: int, last: int) -> None:
-        console.database.sql(
+        console.sql(
             "INSERT INTO usage_count SELECT 86400, 'key' || number, date_trunc('day', now()), "  # noqa: S608
             f"'', 'VALID', 1 FROM generate_series({first}, {last}) AS number"
         )
@@ -107,7 +107,7 @@ async def test_number_of_points_is_bounded(console: Console, used_key: str) -> N
         width_s=86_400, since=0, until=NOW + 86_400, by=columns
     )
     assert len(points) == POINTS_MAX + 1
-    reply = await console.client.get("/v1/usage", params={"width": "day", "by": "key,code"})
+    reply = await console.get("/v1/usage", params={"width": "day", "by": "key,code"})
     fix = "send a shorter time range or fewer dimensions, or filter by key"
     assert_problem(reply, 400, "query", f"selects more than {POINTS_MAX} points", fix)
 
@@ -134,6 +134,6 @@ async def test_number_of_points_is_bounded(console: Console, used_key: str) -> N
 async def test_invalid_usage_query_has_a_fix(
     console: Console, query: dict[str, str], location: str, message: str
 ) -> None:
-    reply = await console.client.get("/v1/usage", params=query)
+    reply = await console.get("/v1/usage", params=query)
     error = reply.json()["errors"][0]
     assert (reply.status_code, error["location"], error["message"]) == (400, location, message)

@@ -19,8 +19,6 @@ from tests.runtime.conftest import Database, Rows
 
 @dataclass(frozen=True)
 class Worker:
-    """A gateway worker's view of the database."""
-
     cache: KeyCache
     cores: CoreRegistry
     changes: ChangeFeed
@@ -28,7 +26,6 @@ class Worker:
 
 
 async def confirmed(rows: Rows, worker_id: str, seq: int) -> None:
-    """Waits until the worker has confirmed change `seq`."""
     statement = "SELECT confirmed_seq FROM gateway_worker WHERE id = $1"
     async with asyncio.timeout(30):
         while (await rows.pool.fetchval(statement, worker_id) or 0) < seq:

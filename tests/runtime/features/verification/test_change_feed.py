@@ -1,8 +1,6 @@
-"""Key lookups and the change feed: loads, changes, confirmation and staleness."""
+"""Key lookups and the change feed."""
 
 import asyncio
-import os
-import signal
 from typing import Any
 
 import pytest
@@ -28,6 +26,7 @@ from tests.runtime.conftest import (
     opened,
 )
 from tests.runtime.features.verification.conftest import change_feed, confirmed
+from tests.runtime.server_processes import postgres_pids, suspended
 
 
 async def test_key_is_read_with_all_fields(rows: Any, worker: Any) -> None:
@@ -275,24 +274,12 @@ async def test_hanging_database_is_unavailable() -> None:
             changes = change_feed(app, pool, "hung")
             await changes.start()
             keys = KeyLoader(pool, KeyCache(10), changes.staleness_ms)
-            pids = [int((server.folder / "data" / "postmaster.pid").read_text().split()[0])]
-            pids += [
-                int(pid)
-                for pid in server.sql(
-                    "SELECT pid FROM pg_stat_activity WHERE datname = 'gatehouse';"
-                ).split()
-            ]
-            for pid in pids:
-                os.kill(pid, signal.SIGSTOP)
-            try:
+            with suspended(*postgres_pids(server)):
                 with pytest.raises(Unavailable, match="Key records are temporarily unavailable"):
                     await keys.find(KeyId("hung00000000"))
                 assert changes.staleness_ms() > 1000
                 with pytest.raises(Unavailable, match="Credits are temporarily unavailable"):
                     await CreditRepository(pool).spend("hung00000000", 1)
-            finally:
-                for pid in pids:
-                    os.kill(pid, signal.SIGCONT)
             await changes.close()
 
 
@@ -342,7 +329,6 @@ async def test_number_of_keys_in_a_lookup_is_bounded(
 
 
 async def _reads(rows: Any) -> int:
-    """Number of primary key lookups in `api_key`."""
     await rows.pool.execute("SELECT pg_stat_force_next_flush()")
     return int(
         await rows.pool.fetchval(

@@ -28,7 +28,6 @@ THOUSAND = RateLimit(name="requests", quota=1000, window_s=86_400, burst=1000)
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[list[str]]:
-    """The URLs of the processes."""
     with ExitStack() as stack:
         ports = [str(free_port()) for _ in SHARDS]
         urls = [

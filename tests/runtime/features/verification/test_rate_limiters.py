@@ -26,7 +26,7 @@ from msgspec import msgpack
 from valkey import Valkey
 
 from sandbox.local import servers
-from tests.runtime.redis_process import redis_pid
+from tests.runtime.server_processes import redis_pid, suspended
 
 FIVE = RateLimit(name="requests", quota=5, window_s=3600, burst=5)
 TWO = RateLimit(name="writes", quota=2, window_s=3600, burst=2)
@@ -113,13 +113,10 @@ async def test_used_up_limit_stays_used_up_without_redis() -> None:
         assert [state.exceeded for state in states] == [False] * 5 + [True]
         assert redis_limits._redis is not None
         redis_limits._redis.timeout_s = 0.25
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with suspended(pid):
             before = [(await redis_limits.take(request))[0] for _ in range(3)]
             assert (await redis_limits.take(charge(TWO)))[0].degraded
             after = [(await redis_limits.take(request))[0] for _ in range(3)]
-        finally:
-            os.kill(pid, signal.SIGCONT)
         await close(redis_limits)
     assert [(state.exceeded, state.degraded) for state in before] == [(True, False)] * 3
     assert [(state.exceeded, state.degraded) for state in after] == [(True, True)] * 3
@@ -255,13 +252,10 @@ async def test_requests_during_interruptions_of_redis_count_once(
 
         allowed = await take(25)
         for _ in range(8):
-            os.kill(pid, signal.SIGSTOP)
-            try:
+            with suspended(pid):
                 allowed += await take(5)
                 await _until(worker, degraded=True)
                 allowed += await take(10)
-            finally:
-                os.kill(pid, signal.SIGCONT)
             await _until(worker, degraded=False)
             allowed += await take(5)
         assert allowed == 25 + 8 * 20
@@ -283,11 +277,8 @@ async def test_requests_that_wait_for_an_interrupted_redis_count_once(
     with servers.redis() as url:
         pid, worker = redis_pid(url), limiter(url, timeout_s=0.05)
         await worker.start()
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with suspended(pid):
             states = await asyncio.gather(*(worker.take(request) for _ in range(8)))
-        finally:
-            os.kill(pid, signal.SIGCONT)
         await _until(worker, degraded=False)
         await close(worker)
         other = limiter(url, "deny")
@@ -341,14 +332,11 @@ async def test_setting_deny_denies_until_redis_is_available(
     request = charge(THOUSAND)
     with servers.redis() as url:
         pid, worker = redis_pid(url), limiter(url, "deny", timeout_s=0.05)
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with suspended(pid):
             assert not (await worker.take(request))[0].exceeded  # within the share
             await _until(worker, degraded=True)
             with pytest.raises(Unavailable):
                 await worker.take(request)
-        finally:
-            os.kill(pid, signal.SIGCONT)
         await _until(worker, degraded=False)
         (state,) = await worker.take(request)
         await close(worker)

@@ -13,8 +13,6 @@ SECRET = bytes(reversed(range(32)))
 
 
 class CountingPepper(Pepper):
-    """Counts the computed HMACs."""
-
     def __init__(self) -> None:
         super().__init__({1: bytes(32)}, 1)
         self.count = 0

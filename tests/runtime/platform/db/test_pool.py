@@ -13,6 +13,7 @@ from gatehouse.platform.db.pool import DatabaseProbe, Pool, login
 from gatehouse.platform.db.statements import Conditions
 
 from tests.runtime.conftest import Database, opened
+from tests.runtime.server_processes import suspended
 
 CANARY = "canary-value"
 
@@ -109,14 +110,11 @@ async def test_wait_ends_while_the_server_hangs(
     monkeypatch.setattr(pool_module, "RELEASE_TIMEOUT_S", 0.1)
     async with opened(replace(database.app, statement_s=600), size_max=1) as pool:
         pid = await pool.fetchval("SELECT pg_backend_pid()")
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with suspended(pid):
             async with asyncio.timeout(60):
                 with pytest.raises(Unavailable):
                     await pool.fetchval("SELECT 1", timeout_s=0.1)
                 assert await pool.fetchval("SELECT 2") == 2
-        finally:
-            os.kill(pid, signal.SIGCONT)
         assert await pool.fetchval("SELECT 1") == 1
 
 

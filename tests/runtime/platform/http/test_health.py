@@ -8,8 +8,6 @@ from gatehouse.platform.http.health import ServiceHealth, readiness
 
 
 class Silent:
-    """A dependency that never responds."""
-
     name = "silent"
 
     async def check(self) -> None:

@@ -21,13 +21,13 @@ DRAFT_KEY = '"8e03978e-40d5-43dd-bc93-6894a57f9324"'  # the example of the draft
 async def create_key(
     console: Console, key: str, path: str = "/v1/keys", **properties: Any
 ) -> httpx.Response:
-    return await console.client.post(
+    return await console.post(
         path, json={"name": "a key", **properties}, headers={"Idempotency-Key": key}
     )
 
 
 async def count(console: Console, owner: str) -> int:
-    return len((await console.client.get("/v1/keys", params={"owner": owner})).json()["keys"])
+    return len((await console.get("/v1/keys", params={"owner": owner})).json()["keys"])
 
 
 @pytest.mark.requirement("CG-01")
@@ -50,10 +50,8 @@ async def test_repeated_creation_returns_the_same_token(console: Console) -> Non
 
 async def test_equivalent_json_is_the_same_request(console: Console) -> None:
     headers = {"Idempotency-Key": '"spaces"', "Content-Type": "application/json"}
-    first = await console.client.post(
-        "/v1/keys", content=b'{"name":"a","owner":"o"}', headers=headers
-    )
-    again = await console.client.post(
+    first = await console.post("/v1/keys", content=b'{"name":"a","owner":"o"}', headers=headers)
+    again = await console.post(
         "/v1/keys", content=b' { "owner": "o",  "name": "a" } ', headers=headers
     )
     assert again.content == first.content
@@ -89,7 +87,7 @@ async def test_concurrent_requests_create_one_key(console: Console) -> None:
 async def test_idempotency_keys_are_separate_per_caller(console: Console) -> None:
     other = (await console.create(scopes=["admin"]))["token"]
     first = await create_key(console, '"mine"')
-    reply = await console.client.post(
+    reply = await console.post(
         "/v1/keys",
         json={"name": "a key"},
         headers={"Idempotency-Key": '"mine"', **console.as_(other)},
@@ -101,13 +99,9 @@ async def test_idempotency_keys_are_separate_per_caller(console: Console) -> Non
 async def test_revoked_caller_gets_no_replayed_response(console: Console) -> None:
     other = await console.create(scopes=["role:issuer"])
     headers = {"Idempotency-Key": '"rights"', **console.as_(other["token"])}
-    assert (
-        await console.client.post("/v1/keys", json={"name": "a"}, headers=headers)
-    ).status_code == 201
-    await console.client.post(f"/v1/keys/{other['key']['id']}/revoke")
-    assert (
-        await console.client.post("/v1/keys", json={"name": "a"}, headers=headers)
-    ).status_code == 401
+    assert (await console.post("/v1/keys", json={"name": "a"}, headers=headers)).status_code == 201
+    await console.post(f"/v1/keys/{other['key']['id']}/revoke")
+    assert (await console.post("/v1/keys", json={"name": "a"}, headers=headers)).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -128,13 +122,13 @@ async def test_revoked_caller_gets_no_replayed_response(console: Console) -> Non
     ],
 )
 async def test_malformed_idempotency_key_creates_nothing(console: Console, header: bytes) -> None:
-    before = console.database.sql("SELECT count(*) FROM api_key")
-    reply = await console.client.post(
+    before = console.sql("SELECT count(*) FROM api_key")
+    reply = await console.post(
         "/v1/keys", json={"name": "a"}, headers=[(b"Idempotency-Key", header)]
     )
     fix = "send one UUID, or at most 255 other visible ASCII characters"
     assert_problem(reply, 400, "header.idempotency-key", "is malformed or too long", fix)
-    assert console.database.sql("SELECT count(*) FROM api_key") == before
+    assert console.sql("SELECT count(*) FROM api_key") == before
 
 
 async def test_idempotency_key_is_accepted_without_quotes(console: Console) -> None:
@@ -147,7 +141,7 @@ async def test_idempotency_key_is_accepted_without_quotes(console: Console) -> N
 
 async def test_repeated_idempotency_key_header_is_rejected(console: Console) -> None:
     headers = [("Idempotency-Key", '"a"'), ("Idempotency-Key", '"b"')]
-    reply = await console.client.post("/v1/keys", json={"name": "a"}, headers=headers)
+    reply = await console.post("/v1/keys", json={"name": "a"}, headers=headers)
     assert (reply.status_code, reply.json()["errors"][0]["message"]) == (
         400,
         "is sent more than once",
@@ -161,7 +155,7 @@ async def test_rejected_request_releases_its_idempotency_key(console: Console) -
 
 async def test_stored_response_contains_no_plaintext(console: Console) -> None:
     reply = await create_key(console, '"secret-key-4711"', name="a unique name")
-    stored = console.database.sql(
+    stored = console.sql(
         "SELECT idempotent_request.*, encode(sealed, 'escape') FROM idempotent_request"
     )
     for hidden in (reply.json()["token"], "secret-key-4711", "a unique name"):
@@ -172,8 +166,8 @@ async def test_stored_response_contains_no_plaintext(console: Console) -> None:
 @pytest.mark.requirement("CG-08")
 async def test_purge_deletes_the_stored_response(console: Console) -> None:
     created = (await create_key(console, '"purged"', owner="purged")).json()["key"]
-    await console.client.post(f"/v1/keys/{created['id']}/revoke")
-    await console.client.post(f"/v1/keys/{created['id']}/purge", json={"confirm": created["id"]})
+    await console.post(f"/v1/keys/{created['id']}/revoke")
+    await console.post(f"/v1/keys/{created['id']}/purge", json={"confirm": created["id"]})
     reply = await create_key(console, '"purged"', owner="purged")
     assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
     assert f"changed {created['id']}, but its response was lost" in reply.json()["detail"]
@@ -216,11 +210,11 @@ async def test_request_is_in_progress_until_its_response_is_stored(console: Cons
         first = asyncio.create_task(client.post("/v1/keys", **request))
         await store.called.wait()
         assert await count(console, "waiting") == 1
-        busy = await console.client.post("/v1/keys", **request)
+        busy = await console.post("/v1/keys", **request)
         store.permitted.set()
         await first
     assert (busy.status_code, busy.json()["code"]) == (409, "request_in_progress")
-    assert (await console.client.post("/v1/keys", **request)).content == first.result().content
+    assert (await console.post("/v1/keys", **request)).content == first.result().content
 
 
 async def test_completed_request_without_response_is_not_repeated(console: Console) -> None:
@@ -230,9 +224,7 @@ async def test_completed_request_without_response_is_not_repeated(console: Conso
     }
     async with console.connect(idempotency_store=UnreliableStore(console.pool)) as client:
         created = (await client.post("/v1/keys", **request)).json()
-    assert (await console.client.post("/v1/keys", **request)).json()[
-        "code"
-    ] == "request_in_progress"
+    assert (await console.post("/v1/keys", **request)).json()["code"] == "request_in_progress"
     async with console.connect(clock=LaterClock()) as client:
         reply = await client.post("/v1/keys", **request)
     assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
@@ -250,9 +242,9 @@ async def test_abandoned_request_is_taken_over_after_its_timeout(console: Consol
     abandoned = (
         "UPDATE idempotent_request SET sealed = NULL, running = true, request_id = 'req_nobody'"
     )
-    console.database.sql(abandoned)
+    console.sql(abandoned)
     assert (await reply()).json()["code"] == "request_in_progress"
-    console.database.sql(f"{abandoned}, claimed_at = now() - interval '121 seconds'")
+    console.sql(f"{abandoned}, claimed_at = now() - interval '121 seconds'")
     assert (await reply()).status_code == 201
     # Events of later hours are not searched.
     event = Actor("system", "test", RequestId("req_nobody")).event(
@@ -266,15 +258,15 @@ async def test_abandoned_request_is_taken_over_after_its_timeout(console: Consol
 async def test_stored_response_expires_after_a_day(console: Console) -> None:
     store = IdempotencyStore(console.pool)
     first = await create_key(console, '"a-day"')
-    console.database.sql("UPDATE idempotent_request SET expires_at = now() - interval '1 second'")
+    console.sql("UPDATE idempotent_request SET expires_at = now() - interval '1 second'")
     assert (await create_key(console, '"a-day"')).json()["token"] != first.json()["token"]
-    console.database.sql("UPDATE idempotent_request SET expires_at = now() - interval '1 second'")
+    console.sql("UPDATE idempotent_request SET expires_at = now() - interval '1 second'")
     assert await store.prune(now=console.clock.now()) > 0
-    assert console.database.sql("SELECT count(*) FROM idempotent_request").split() == ["0"]
+    assert console.sql("SELECT count(*) FROM idempotent_request").split() == ["0"]
 
 
 async def test_repeated_update_and_deletion_receive_the_first_response(console: Console) -> None:
-    webhook = (await console.client.post("/v1/webhooks", json={"url": "https://x.example"})).json()[
+    webhook = (await console.post("/v1/webhooks", json={"url": "https://x.example"})).json()[
         "webhook"
     ]["id"]
     key = (await console.create())["key"]
@@ -284,7 +276,7 @@ async def test_repeated_update_and_deletion_receive_the_first_response(console: 
     ):
         headers = {"Idempotency-Key": f'"{method}"', "If-Match": f'"{version}"'}
         first, again = [
-            await console.client.request(method, path, json=body, headers=headers) for _ in range(2)
+            await console.request(method, path, json=body, headers=headers) for _ in range(2)
         ]
         assert (first.status_code, again.status_code, again.content) == (
             status,
@@ -296,7 +288,7 @@ async def test_repeated_update_and_deletion_receive_the_first_response(console: 
 
 async def test_sign_out_with_an_idempotency_key_removes_the_cookie(console: Console) -> None:
     headers = {"Sec-Fetch-Site": "same-origin", "Idempotency-Key": '"sign-out"'}
-    started = await console.client.post(
+    started = await console.post(
         "/v1/sessions", headers={**headers, "Idempotency-Key": '"sign-in"'}
     )
     assert "set-cookie" in started.headers

@@ -1,4 +1,4 @@
-"""multipart/form-data forms: arbitrary splits of the bytes, and malformed bodies."""
+"""multipart/form-data forms."""
 
 import pytest
 from gatehouse.core.errors import BadRequest

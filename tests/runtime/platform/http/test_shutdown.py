@@ -57,7 +57,6 @@ async def drain(server: Running) -> None:
 
 
 async def response(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-    """Head and body of the next response."""
     async with asyncio.timeout(PATIENCE_S):
         head = await reader.readuntil(b"\r\n\r\n")
         length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]

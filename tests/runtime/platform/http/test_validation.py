@@ -1,4 +1,4 @@
-"""JSON bodies of requests: media type, encoding, strict parsing and size limit."""
+"""JSON bodies of requests."""
 
 import json
 import threading
@@ -44,7 +44,7 @@ NOT_UTF8 = "is not UTF-8 text"
     ],
 )
 async def test_other_media_type_is_415(console: Console, media_type: str, message: str) -> None:
-    reply = await console.client.post(
+    reply = await console.post(
         "/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type}
     )
     fix = (
@@ -58,7 +58,7 @@ async def test_other_media_type_is_415(console: Console, media_type: str, messag
 
 async def test_repeated_content_type_header_is_415(console: Console) -> None:
     headers = [("Content-Type", "application/json"), ("Content-Type", "text/plain")]
-    reply = await console.client.post("/v1/keys", content=b'{"name": "a"}', headers=headers)
+    reply = await console.post("/v1/keys", content=b'{"name": "a"}', headers=headers)
     assert_problem(reply, 415, "header.content-type", "is sent more than once", "send it once")
 
 
@@ -66,7 +66,7 @@ async def test_repeated_content_type_header_is_415(console: Console) -> None:
     "media_type", ["application/json", "APPLICATION/JSON", 'application/json; charset="UTF-8"']
 )
 async def test_json_media_type_variants_are_accepted(console: Console, media_type: str) -> None:
-    reply = await console.client.post(
+    reply = await console.post(
         "/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type}
     )
     assert reply.status_code == 201
@@ -107,7 +107,7 @@ async def test_json_media_type_variants_are_accepted(console: Console, media_typ
 async def test_malformed_json_is_rejected(
     console: Console, content: bytes, message: str, fix: str | None
 ) -> None:
-    reply = await console.client.post("/v1/keys", content=content, headers=JSON)
+    reply = await console.post("/v1/keys", content=content, headers=JSON)
     error = reply.json()["errors"][0]
     assert (reply.status_code, error["message"]) == (400, message)
     assert fix in (None, error.get("fix"))
@@ -157,7 +157,7 @@ def _parse(raw: bytes) -> tuple[Any, str]:
 @pytest.mark.bound("core.errors:PROBLEMS_MAX")
 async def test_number_of_reported_problems_is_bounded(console: Console) -> None:
     body = {f"unknown{number}": 1 for number in range(3000)}
-    reply = await console.client.post("/v1/keys", json=body)
+    reply = await console.post("/v1/keys", json=body)
     errors = reply.json()["errors"]
     assert (reply.status_code, len(errors)) == (400, PROBLEMS_MAX)
     assert (errors[0]["message"], errors[-1]["message"]) == (
@@ -234,7 +234,7 @@ async def test_large_body_is_decoded_in_a_thread() -> None:
 
 
 async def test_body_above_the_size_limit_is_not_parsed(console: Console) -> None:
-    reply = await console.client.post("/v1/keys", content=b" " * 65_537, headers=JSON)
+    reply = await console.post("/v1/keys", content=b" " * 65_537, headers=JSON)
     assert (reply.status_code, reply.json()["code"]) == (413, "body_too_large")
 
 
@@ -244,7 +244,7 @@ async def test_body_without_content_length_is_bounded(console: Console) -> None:
         for _ in range(100):
             yield b" " * 1000
 
-    reply = await console.client.post("/v1/keys", content=chunks(), headers=JSON)
+    reply = await console.post("/v1/keys", content=chunks(), headers=JSON)
     assert reply.status_code == 413
 
 

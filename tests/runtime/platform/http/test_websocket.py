@@ -33,7 +33,6 @@ def encoded(*frames: Frame, mask: bool = True) -> bytes:
 
 
 def decoded(data: bytes, *, mask: bool = True) -> list[Frame]:
-    """All frames in `data`, which must be complete."""
     reader = StreamReader()
     reader.feed_data(data)
     frames = []

@@ -1,23 +1,19 @@
-"""Connections to Cores that send exact bytes: framing, reuse, deadlines, back-pressure and TLS."""
+"""Connections to Cores that send exact bytes."""
 
 import asyncio
-import datetime
 import ipaddress
 import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import pytest
 import uvloop
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
 from gatehouse.platform import tls_records
 from gatehouse.platform.batched_writes import BatchedWrites
@@ -34,6 +30,7 @@ from gatehouse.platform.http_client.upstream import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.certificates import server_context
 from tests.runtime.silent_servers import full_server
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -44,8 +41,6 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Resolver:
-    """Resolves every name to the loopback address."""
-
     async def addresses(self, host: str, port: int, subject: str = "") -> tuple[str, ...]:
         return ("127.0.0.1",)
 
@@ -63,10 +58,19 @@ class Core:
     bodies: list[bytes] = field(default_factory=list)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     after: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]] | None = None
+    clients: UpstreamClients = field(default_factory=lambda: upstream_clients())
 
     @property
     def url(self) -> str:
         return f"http://core.test:{self.port}"
+
+    def send(self, sent: UpstreamRequest | None = None) -> AbstractAsyncContextManager[Any]:
+        return self.clients.send(self.url, sent or request())
+
+    async def fetch(self, sent: UpstreamRequest | None = None) -> tuple[int, list[str], bytes]:
+        async with asyncio.timeout(PATIENCE_S), self.send(sent) as response:
+            names = [name for name, _ in response.headers]
+            return response.status, names, await response.read_all()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened += 1
@@ -102,6 +106,7 @@ async def core() -> AsyncIterator[Core]:
     server = Core()
     async with listening(server):
         yield server
+    await server.clients.close()
 
 
 @asynccontextmanager
@@ -112,9 +117,13 @@ async def listening(core: Core, context: ssl.SSLContext | None = None) -> AsyncI
     server.close()
 
 
+def upstream_clients() -> UpstreamClients:
+    return UpstreamClients(Resolver(), LOOPBACK)  # type: ignore[arg-type]
+
+
 @pytest.fixture
 async def clients() -> AsyncIterator[UpstreamClients]:
-    upstream = UpstreamClients(Resolver(), LOOPBACK)  # type: ignore[arg-type]
+    upstream = upstream_clients()
     yield upstream
     await upstream.close()
 
@@ -132,16 +141,8 @@ def hasty() -> UpstreamRequest:
     return msgspec.structs.replace(request(), timeout_s=0.2)
 
 
-async def fetch(
-    clients: UpstreamClients, core: Core, sent: UpstreamRequest | None = None
-) -> tuple[int, list[str], bytes]:
-    """Status, header names and body."""
-    async with asyncio.timeout(PATIENCE_S), clients.send(core.url, sent or request()) as response:
-        return response.status, [name for name, _ in response.headers], await response.read_all()
-
-
-async def test_request_is_sent_unchanged(clients: UpstreamClients, core: Core) -> None:
-    assert await fetch(clients, core, request("POST", b"body", x_a="1")) == (
+async def test_request_is_sent_unchanged(core: Core) -> None:
+    assert await core.fetch(request("POST", b"body", x_a="1")) == (
         200,
         ["content-length"],
         b"hello",
@@ -155,20 +156,16 @@ async def test_request_is_sent_unchanged(clients: UpstreamClients, core: Core) -
     assert core.bodies == [b"body"]
 
 
-async def test_body_in_the_response_to_head_is_discarded(
-    clients: UpstreamClients, core: Core
-) -> None:
+async def test_body_in_the_response_to_head_is_discarded(core: Core) -> None:
     for _ in range(2):
-        assert await fetch(clients, core, request("HEAD")) == (200, ["content-length"], b"")
+        assert await core.fetch(request("HEAD")) == (200, ["content-length"], b"")
     assert core.opened == 2
 
 
 @pytest.mark.parametrize("value", ["a\r\nx-b: 1", "a\nx-b: 1", "a\0", "café"])
-async def test_header_that_cannot_be_sent_is_rejected(
-    clients: UpstreamClients, core: Core, value: str
-) -> None:
+async def test_header_that_cannot_be_sent_is_rejected(core: Core, value: str) -> None:
     with pytest.raises(BadRequest):
-        await fetch(clients, core, request(x_a=value))
+        await core.fetch(request(x_a=value))
     assert core.heads == []
 
 
@@ -192,10 +189,10 @@ async def test_header_that_cannot_be_sent_is_rejected(
     ],
     ids=["chunked", "informational", "204", "304", "empty"],
 )
-async def test_framing(clients: UpstreamClients, core: Core, response: bytes, body: bytes) -> None:
+async def test_framing(core: Core, response: bytes, body: bytes) -> None:
     core.response = response
     for _ in range(2):
-        status, names, received = await fetch(clients, core)
+        status, names, received = await core.fetch()
         assert (received, "link" in names, "trailer" in names) == (body, False, False)
     assert (status, core.opened) == (int(response.rpartition(b"HTTP/1.1 ")[2][:3]), 1)
 
@@ -275,25 +272,23 @@ async def test_used_connection_reads_a_response_like_a_new_connection(
             return
 
 
-async def test_response_that_is_not_read_does_not_delay_the_next_one(
-    clients: UpstreamClients, core: Core
-) -> None:
+async def test_response_that_is_not_read_does_not_delay_the_next_one(core: Core) -> None:
     """Reading is paused when the last part of the response arrives."""
     size = READ_BYTES + 1
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
-    async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()):
-        (pinned,) = clients._pinned.values()
+    async with asyncio.timeout(PATIENCE_S), core.send():
+        (pinned,) = core.clients._pinned.values()
         (connection,) = pinned.pool._in_use
         while not connection.is_complete:
             await asyncio.sleep(0)
     core.response = OK
-    assert (await fetch(clients, core))[2] == b"hello"
+    assert (await core.fetch())[2] == b"hello"
     assert core.opened == 1
 
 
-async def test_body_can_end_with_the_connection(clients: UpstreamClients, core: Core) -> None:
+async def test_body_can_end_with_the_connection(core: Core) -> None:
     core.response, core.close = b"HTTP/1.1 200 OK\r\n\r\nhello", True
-    assert [(await fetch(clients, core))[2] for _ in range(2)] == [b"hello"] * 2
+    assert [(await core.fetch())[2] for _ in range(2)] == [b"hello"] * 2
     assert core.opened == 2
 
 
@@ -344,84 +339,77 @@ async def test_body_can_end_with_the_connection(clients: UpstreamClients, core: 
         "eof",
     ],
 )
-async def test_invalid_or_incomplete_response_is_an_error(
-    clients: UpstreamClients, core: Core, response: bytes
-) -> None:
+async def test_invalid_or_incomplete_response_is_an_error(core: Core, response: bytes) -> None:
     core.response, core.close = response, True
     with pytest.raises(CoreUnreachable) as raised:
-        await fetch(clients, core)
+        await core.fetch()
     assert raised.value.sent
     core.response, core.close = OK, False
-    assert (await fetch(clients, core))[2] == b"hello"
+    assert (await core.fetch())[2] == b"hello"
 
 
-async def test_connection_with_more_than_one_response_is_not_reused(
-    clients: UpstreamClients, core: Core
-) -> None:
+async def test_connection_with_more_than_one_response_is_not_reused(core: Core) -> None:
     core.response = OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
     for _ in range(3):
-        assert (await fetch(clients, core))[2] == b"hello"
+        assert (await core.fetch())[2] == b"hello"
     assert core.opened == 3
 
 
-async def test_idle_connection_that_the_core_closes_is_replaced(
-    clients: UpstreamClients, core: Core
-) -> None:
+async def test_idle_connection_that_the_core_closes_is_replaced(core: Core) -> None:
     core.close = True
     for number in range(3):
         core.closed.clear()
-        assert (await fetch(clients, core))[2] == b"hello"
+        assert (await core.fetch())[2] == b"hello"
         await core.closed.wait()
-        pool = clients._pinned[core.url].pool
+        pool = core.clients._pinned[core.url].pool
         async with asyncio.timeout(PATIENCE_S):
             while any(connection.is_open for connection in pool._idle):
                 await asyncio.sleep(0)
         assert core.opened == number + 1
 
 
-async def test_core_that_is_down_received_nothing(clients: UpstreamClients, core: Core) -> None:
-    free = Core()
+async def test_core_that_is_down_received_nothing(core: Core) -> None:
+    free = Core(clients=core.clients)
     async with listening(free):
         pass
     with pytest.raises(CoreUnreachable) as raised:
-        await fetch(clients, free)
+        await free.fetch()
     assert not raised.value.sent
 
 
 @pytest.mark.bound("http_client.connections:CONNECT_TIMEOUT_S")
 async def test_core_that_accepts_no_connection_is_unreachable(
-    clients: UpstreamClients, core: Core, monkeypatch: pytest.MonkeyPatch
+    core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.2)
     with full_server() as port:
         core.port = port
         with pytest.raises(CoreUnreachable) as raised:
-            await fetch(clients, core)
+            await core.fetch()
     assert not raised.value.sent
 
 
 @pytest.mark.bound("http_client.connections:IDLE_MAX")
-async def test_idle_connections_are_bounded(
-    clients: UpstreamClients, core: Core, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_idle_connections_are_bounded(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "IDLE_MAX", 5)
     for number in range(7):
         url = f"{core.url}/{number // 2}"
-        async with clients.send(url, request()) as first, clients.send(url, request()) as second:
+        async with (
+            core.clients.send(url, request()) as first,
+            core.clients.send(url, request()) as second,
+        ):
             assert [await first.read_all(), await second.read_all()] == [b"hello"] * 2
-    idle = [len(pinned.pool._idle) for pinned in clients._pinned.values()]
+    idle = [len(pinned.pool._idle) for pinned in core.clients._pinned.values()]
     assert (core.opened, idle) == (8, [0, 1, 2, 2])
 
 
 @pytest.mark.bound("http_client.connections:IDLE_S")
 @pytest.mark.parametrize("path", ["", "/other"])
-async def test_old_idle_connection_is_closed(
-    clients: UpstreamClients, core: Core, path: str
-) -> None:
-    await fetch(clients, core)
-    (connection,) = clients._pinned[core.url].pool._idle
+async def test_old_idle_connection_is_closed(core: Core, path: str) -> None:
+    await core.fetch()
+    (connection,) = core.clients._pinned[core.url].pool._idle
     connection.idle_since -= connections.IDLE_S
-    async with clients.send(core.url + path, request()) as response:
+    async with core.clients.send(core.url + path, request()) as response:
         assert response.status == 200
     assert (core.opened, connection.is_open) == (2, False)
 
@@ -505,65 +493,64 @@ async def test_names_without_a_response_do_not_delay_others(
 async def test_checked_address_is_used_while_the_name_server_fails(
     names: NameServer, core: Core, error: OSError, is_reachable: bool
 ) -> None:
-    upstream = UpstreamClients(SystemResolver(), LOOPBACK)
-    assert (await fetch(upstream, core))[0] == 200
+    core.clients = upstream = UpstreamClients(SystemResolver(), LOOPBACK)
+    assert (await core.fetch())[0] == 200
     upstream._pinned[core.url].checked_at -= upstreams.PIN_S
     names.error = error
     if is_reachable:
-        assert [(await fetch(upstream, core))[0] for _ in range(2)] == [200] * 2
+        assert [(await core.fetch())[0] for _ in range(2)] == [200] * 2
     else:
         with pytest.raises(CoreUnreachable):
-            await fetch(upstream, core)
+            await core.fetch()
     assert len(names.names) == 2
-    await upstream.close()
 
 
 async def test_requests_that_resolve_a_name_at_the_same_time_share_a_pool(
     names: NameServer, core: Core
 ) -> None:
-    upstream = UpstreamClients(SystemResolver(), LOOPBACK)
-    await asyncio.gather(*(fetch(upstream, core) for _ in range(5)))
+    core.clients = upstream = UpstreamClients(SystemResolver(), LOOPBACK)
+    await asyncio.gather(*(core.fetch() for _ in range(5)))
     assert (len(names.names), len(upstream._retired)) == (1, 0)
-    await upstream.close()
 
 
-async def test_silent_core_is_a_timeout(clients: UpstreamClients, core: Core) -> None:
+async def test_silent_core_is_a_timeout(core: Core) -> None:
     async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
 
     core.response, core.after = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", wait
     with pytest.raises(CoreTimeout):
-        await fetch(clients, core, hasty())
+        await core.fetch(hasty())
     async with asyncio.timeout(PATIENCE_S):
         await core.closed.wait()
 
 
-async def test_slow_client_is_no_timeout_of_the_core(clients: UpstreamClients, core: Core) -> None:
+async def test_slow_client_is_no_timeout_of_the_core(core: Core) -> None:
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + bytes(20_000_000)
 
     async def wait(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read(1)
 
-    silent = Core(response=b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", after=wait)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n"
+    silent = Core(head, after=wait, clients=core.clients)
     async with (
         listening(silent),
         asyncio.timeout(PATIENCE_S),
-        clients.send(core.url, hasty()) as response,
+        core.send(hasty()) as response,
     ):
         for _ in range(2):  # each takes as long as the read timeout, while nothing is read
             with pytest.raises(CoreTimeout):
-                await fetch(clients, silent, hasty())
+                await silent.fetch(hasty())
         assert len(await response.read_all()) == 20_000_000
 
 
 @pytest.mark.bound(
     "http_client.connections:_PARTS_MAX", "http_client.connections:_SMALL_READ_BYTES"
 )
-async def test_small_chunks_are_read_in_small_parts(clients: UpstreamClients, core: Core) -> None:
-    """The event loop parses all chunks of a read before it serves other clients."""
+async def test_small_chunks_are_read_in_small_parts(core: Core) -> None:
+    """The event loop parses all chunks of a read before it serves other core.clients."""
     number = 100_000
     core.response = CHUNKED + b"1\r\na\r\n" * number + b"0\r\n\r\n"
-    async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()) as response:
+    async with asyncio.timeout(PATIENCE_S), core.send() as response:
         sizes = [len(part) async for part in parts_of(response)]
     assert sum(sizes) == number
     first = next(index for index, size in enumerate(sizes) if size >= connections._PARTS_MAX)
@@ -578,9 +565,9 @@ async def parts_of(response: UpstreamResponse) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.bound("http_client.connections:READ_BYTES")
-async def test_response_that_is_not_read_is_bounded(clients: UpstreamClients, core: Core) -> None:
+async def test_response_that_is_not_read_is_bounded(core: Core) -> None:
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n" + bytes(50_000_000)
-    async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()) as response:
+    async with asyncio.timeout(PATIENCE_S), core.send() as response:
         while not response._paused:
             await asyncio.sleep(0)
         assert response._waiting_bytes <= 2 * READ_BYTES
@@ -591,9 +578,7 @@ async def test_response_that_is_not_read_is_bounded(clients: UpstreamClients, co
     assert size == 50_000_000
 
 
-async def test_streamed_body_is_chunked_or_has_its_length(
-    clients: UpstreamClients, core: Core
-) -> None:
+async def test_streamed_body_is_chunked_or_has_its_length(core: Core) -> None:
     async def parts() -> AsyncIterator[bytes]:
         yield b"abc"
         yield b"de"
@@ -601,12 +586,12 @@ async def test_streamed_body_is_chunked_or_has_its_length(
     async def rest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         core.bodies.append(await reader.readuntil(b"0\r\n\r\n"))
 
-    assert (
-        await fetch(clients, core, UpstreamRequest("POST", "/", [("content-length", "5")], parts()))
-    )[0] == 200
+    assert (await core.fetch(UpstreamRequest("POST", "/", [("content-length", "5")], parts())))[
+        0
+    ] == 200
     assert core.bodies == [b"abcde"]
     core.after = rest
-    assert (await fetch(clients, core, request("POST", parts())))[0] == 200
+    assert (await core.fetch(request("POST", parts())))[0] == 200
     async with asyncio.timeout(PATIENCE_S):
         while len(core.bodies) < 3:
             await asyncio.sleep(0)
@@ -615,28 +600,24 @@ async def test_streamed_body_is_chunked_or_has_its_length(
     for length in "46":
         body = UpstreamRequest("POST", "/", [("content-length", length)], parts())
         with pytest.raises(BadRequest):
-            await fetch(clients, core, body)
+            await core.fetch(body)
 
 
-async def test_body_is_taken_as_fast_as_the_core_reads(
-    clients: UpstreamClients, core: Core
-) -> None:
+async def test_body_is_taken_as_fast_as_the_core_reads(core: Core) -> None:
     waits, size = [], 20_000_000
 
     async def parts() -> AsyncIterator[bytes]:
-        (connection,) = clients._pinned[core.url].pool._in_use
+        (connection,) = core.clients._pinned[core.url].pool._in_use
         for _ in range(20):
             waits.append(connection._writable is not None)
             yield bytes(size // 20)
 
     body = UpstreamRequest("POST", "/", [("content-length", str(size))], parts())
-    assert (await fetch(clients, core, body))[0] == 200
+    assert (await core.fetch(body))[0] == 200
     assert (len(core.bodies[0]), waits) == (size, [False] * 20)
 
 
-async def test_response_before_the_end_of_the_body_closes_the_connection(
-    clients: UpstreamClients, core: Core
-) -> None:
+async def test_response_before_the_end_of_the_body_closes_the_connection(core: Core) -> None:
     ended = asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
@@ -646,24 +627,20 @@ async def test_response_before_the_end_of_the_body_closes_the_connection(
         finally:
             ended.set()
 
-    assert (await fetch(clients, core, request("POST", endless())))[2] == b"hello"
+    assert (await core.fetch(request("POST", endless())))[2] == b"hello"
     async with asyncio.timeout(PATIENCE_S):
         await ended.wait()
         await core.closed.wait()
 
 
-async def test_connection_whose_core_does_not_read_is_not_reused(
-    clients: UpstreamClients, core: Core
-) -> None:
+async def test_connection_whose_core_does_not_read_is_not_reused(core: Core) -> None:
     core.after = lambda *_: asyncio.Event().wait()  # type: ignore[assignment]
     body = UpstreamRequest("POST", "/", [("content-length", "0")], bytes(20_000_000))
-    assert (await fetch(clients, core, body))[2] == b"hello"
-    assert not clients._pinned[core.url].pool._idle
+    assert (await core.fetch(body))[2] == b"hello"
+    assert not core.clients._pinned[core.url].pool._idle
 
 
-async def test_error_of_a_streamed_body_ends_the_request(
-    clients: UpstreamClients, core: Core
-) -> None:
+async def test_error_of_a_streamed_body_ends_the_request(core: Core) -> None:
     class GoneError(Exception):
         pass
 
@@ -674,17 +651,15 @@ async def test_error_of_a_streamed_body_ends_the_request(
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello"
     core.after = lambda reader, _: reader.read()  # type: ignore[assignment, return-value]
     with pytest.raises(GoneError):
-        await fetch(clients, core, request("POST", broken()))
+        await core.fetch(request("POST", broken()))
     async with asyncio.timeout(PATIENCE_S):
         await core.closed.wait()
 
 
-async def test_cancelled_request_closes_its_connection(
-    clients: UpstreamClients, core: Core
-) -> None:
+async def test_cancelled_request_closes_its_connection(core: Core) -> None:
     core.response = b"HTTP/1.1 200 OK\r\n"
     core.after = lambda reader, _: reader.read()  # type: ignore[assignment, return-value]
-    task = asyncio.create_task(fetch(clients, core))
+    task = asyncio.create_task(core.fetch())
     async with asyncio.timeout(PATIENCE_S):
         while not core.heads:
             await asyncio.sleep(0)
@@ -692,12 +667,10 @@ async def test_cancelled_request_closes_its_connection(
         await core.closed.wait()
 
 
-async def test_replaced_pool_serves_the_requests_in_progress(
-    clients: UpstreamClients, core: Core
-) -> None:
+async def test_replaced_pool_serves_the_requests_in_progress(core: Core) -> None:
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + bytes(20_000_000)
-    async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()) as response:
-        clients.forget(core.url)
+    async with asyncio.timeout(PATIENCE_S), core.send() as response:
+        core.clients.forget(core.url)
         assert len(await response.read_all()) == 20_000_000
     async with asyncio.timeout(PATIENCE_S):
         await core.closed.wait()
@@ -705,14 +678,14 @@ async def test_replaced_pool_serves_the_requests_in_progress(
 
 @pytest.mark.bound("http_client.upstream:POOLS_MAX")
 async def test_number_of_urls_with_a_pool_is_bounded(
-    clients: UpstreamClients, core: Core, monkeypatch: pytest.MonkeyPatch
+    core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upstreams, "POOLS_MAX", 2)
-    async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()) as response:
+    async with asyncio.timeout(PATIENCE_S), core.send() as response:
         for number in range(5):
-            async with clients.send(f"{core.url}/{number}", request()) as other:
+            async with core.clients.send(f"{core.url}/{number}", request()) as other:
                 assert await other.read_all() == b"hello"
-        assert [*clients._pinned] == [f"{core.url}/3", f"{core.url}/4"]
+        assert [*core.clients._pinned] == [f"{core.url}/3", f"{core.url}/4"]
         assert await response.read_all() == b"hello"
         while core.opened - core.ended > 3:
             await asyncio.sleep(0)
@@ -721,36 +694,9 @@ async def test_number_of_urls_with_a_pool_is_bounded(
 @pytest.fixture
 def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSLContext]:
     """TLS of a server with the name core.test, whose certificate is trusted."""
-    key, name = (
-        ec.generate_private_key(ec.SECP256R1()),
-        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "core.test")]),
-    )
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder(
-            name,
-            name,
-            key.public_key(),
-            x509.random_serial_number(),
-            now,
-            now + datetime.timedelta(days=1),
-        )
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("core.test")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (tmp_path / "certificate.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    (tmp_path / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    context = server_context(tmp_path, "core.test")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
     connections._tls_context.cache_clear()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
     yield context
     connections._tls_context.cache_clear()
 
@@ -813,8 +759,6 @@ async def test_others_are_served_between_tls_records(
 
 
 class Upgraded(asyncio.Protocol):
-    """Records what a connection receives after an upgrade."""
-
     def __init__(self) -> None:
         self.received = b""
         self.complete = asyncio.Event()
@@ -841,7 +785,7 @@ async def upgrade(scheme: str, context: ssl.SSLContext | None) -> tuple[bytes, b
             writer.write(await reader.readexactly(4) + b", end")
 
     server.after = after
-    clients = UpstreamClients(Resolver(), LOOPBACK)  # type: ignore[arg-type]
+    clients = server.clients
     async with listening(server, context), asyncio.timeout(PATIENCE_S):
         url = f"{scheme}://core.test:{server.port}"
         protocol = Upgraded()
@@ -875,11 +819,7 @@ async def test_upgraded_connection_is_passed_to_another_protocol(
     assert await asyncio.to_thread(run) == (b"early", b"ping, end", 2)
 
 
-async def test_response_to_an_upgrade_request_can_be_ordinary(
-    clients: UpstreamClients, core: Core
-) -> None:
-    assert (await fetch(clients, core, UpstreamRequest("GET", "/", [], None, upgrade=True)))[
-        2
-    ] == b"hello"
-    assert (await fetch(clients, core))[2] == b"hello"
+async def test_response_to_an_upgrade_request_can_be_ordinary(core: Core) -> None:
+    assert (await core.fetch(UpstreamRequest("GET", "/", [], None, upgrade=True)))[2] == b"hello"
+    assert (await core.fetch())[2] == b"hello"
     assert core.opened == 1

@@ -1,22 +1,18 @@
 """Client of Redis: credentials, readiness, and failures."""
 
 import asyncio
-import datetime
-import ssl
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.core.errors import SettingsError, Unavailable
 from gatehouse.platform.redis.connection import CONNECTIONS_MAX, Redis, iam_token
 from valkey import Valkey
 
 from sandbox.local import servers
+from tests.certificates import server_context
 from tests.runtime.silent_servers import full_server, silent_server
 
 
@@ -124,26 +120,6 @@ def test_iam_token_is_presigned_connect_request() -> None:
     assert "X-Amz-Signature=" in token
 
 
-def certificate(folder: Path, host: str) -> ssl.SSLContext:
-    """TLS of a server with this name. certificate.pem in the folder is its certificate."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
-    signed = (
-        x509.CertificateBuilder(
-            name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1)
-        )
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (folder / "certificate.pem").write_bytes(signed.public_bytes(pem))
-    (folder / "key.pem").write_bytes(key.private_bytes(pem, form, plain))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
-    return context
-
-
 @pytest.mark.requirement("ECS-01")
 @pytest.mark.usefixtures("aws_credentials")
 async def test_connection_verifies_the_server_and_logs_in_with_a_token(
@@ -157,7 +133,9 @@ async def test_connection_verifies_the_server_and_logs_in_with_a_token(
             writer.write(b":0\r\n" if b"EXISTS" in data else b"+OK\r\n" * data.count(b"*"))
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", ssl=certificate(tmp_path, "localhost"))
+    server = await asyncio.start_server(
+        answer, "127.0.0.1", ssl=server_context(tmp_path, "localhost")
+    )
     url = f"rediss://gateway@localhost:{server.sockets[0].getsockname()[1]}"
     async with server:
         distrusting = Redis(url, "iam", "cache", timeout_s=20)

@@ -41,8 +41,6 @@ def span(number: int = 1, **changes: Any) -> FinishedSpan:
 
 
 class Blocked(SpanExporter):
-    """Takes no spans until `resume`."""
-
     def __init__(self) -> None:
         self.resume = threading.Event()
         self.started = threading.Event()

@@ -21,7 +21,6 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 def request_id(digits: int) -> RequestId:
-    """A request ID with these random digits."""
     return RequestId(f"req_0199f3a8c0d{digits:015x}")
 
 

@@ -1,4 +1,4 @@
-"""Roles at the console: permissions for each endpoint, and no privilege escalation."""
+"""Roles at the console."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -50,7 +50,7 @@ async def test_role_may_call_its_endpoints_only(console: Console, role: Role) ->
     denied = set()
     for endpoint in WITH_ROLES:
         path = endpoint.path.replace("{id}", "000000000000")
-        reply = await console.client.request(endpoint.method, path, headers=console.as_(token))
+        reply = await console.request(endpoint.method, path, headers=console.as_(token))
         if reply.status_code == 403:
             assert reply.json()["detail"].startswith(
                 "This operation requires one of the following roles: owner"
@@ -63,10 +63,10 @@ async def test_role_may_call_its_endpoints_only(console: Console, role: Role) ->
 
 async def test_denial_by_role_is_audited(console: Console) -> None:
     token = (await console.create(scopes=["role:issuer"]))["token"]
-    console.database.sql("TRUNCATE audit_event")
-    await console.client.get("/v1/audit-events", headers=console.as_(token))
-    await console.client.get("/v1/audit-events", headers=console.as_(token))
-    events = (await console.client.get("/v1/audit-events")).json()["events"]
+    console.sql("TRUNCATE audit_event")
+    await console.get("/v1/audit-events", headers=console.as_(token))
+    await console.get("/v1/audit-events", headers=console.as_(token))
+    events = (await console.get("/v1/audit-events")).json()["events"]
     assert [(event["action"], event["outcome"]) for event in events] == [
         ("access.denied", "denied")
     ]
@@ -77,12 +77,12 @@ async def test_only_an_owner_creates_an_admin_key(console: Console, role: str) -
     headers = console.as_((await console.create(scopes=[f"role:{role}"]))["token"])
     scopes = ("admin", "role:owner", "role:operator", "role:issuer", "role:of-tomorrow")
     for scope in scopes:
-        reply = await console.client.post(
+        reply = await console.post(
             "/v1/keys", json={"name": "mine", "scopes": ["cores:read", scope]}, headers=headers
         )
         assert reply.status_code == 403, scope
         assert reply.json()["detail"].startswith("Only an owner can create or change a key")
-    reply = await console.client.post("/v1/keys", json={"name": "plain"}, headers=headers)
+    reply = await console.post("/v1/keys", json={"name": "plain"}, headers=headers)
     assert reply.status_code == 201
 
 
@@ -93,7 +93,7 @@ async def test_operator_cannot_turn_a_key_into_an_admin_key(console: Console) ->
     }
     plain = (await console.create())["key"]["id"]
     for changes, status in (({"scopes": ["role:auditor"]}, 403), ({"owner": "me"}, 200)):
-        reply = await console.client.patch(f"/v1/keys/{plain}", json=changes, headers=headers)
+        reply = await console.patch(f"/v1/keys/{plain}", json=changes, headers=headers)
         assert reply.status_code == status
 
 
@@ -108,10 +108,10 @@ async def test_operator_cannot_change_an_admin_key(
     headers = console.as_((await console.create(scopes=["role:operator"]))["token"])
     path = f"/v1/keys/{(await console.create(scopes=['admin']))['key']['id']}"
     if action:
-        reply = await console.client.post(f"{path}/{action}", headers=headers)
+        reply = await console.post(f"{path}/{action}", headers=headers)
     else:
         headers["If-Match"] = "*"
-        reply = await console.client.patch(path, json={"owner": "me"}, headers=headers)
+        reply = await console.patch(path, json={"owner": "me"}, headers=headers)
     assert reply.status_code == 403
 
 
@@ -131,14 +131,14 @@ async def test_rights_are_those_after_the_body(
 
     async def body() -> AsyncIterator[bytes]:
         if change is None:
-            await console.client.post(f"{key}/revoke")
+            await console.post(f"{key}/revoke")
         else:
-            await console.client.patch(key, json=change, headers={"If-Match": "*"})
+            await console.patch(key, json=change, headers={"If-Match": "*"})
         yield b"{}"
 
     headers = {**console.as_(operator["token"]), "Content-Type": "application/json"}
     path = f"/v1/keys/{target['key']['id']}/rotate"
-    reply = await console.client.post(path, content=body(), headers=headers)
+    reply = await console.post(path, content=body(), headers=headers)
     assert reply.status_code == status
 
 
@@ -155,18 +155,18 @@ async def test_rights_are_those_after_the_wait_for_other_requests(
     monkeypatch.setattr(ConsolePipeline, "_take_turn", counted)
     auditor = await console.create(scopes=["role:auditor"])
     async with locked(console.database, "usage_count"):
-        get = partial(console.client.get, "/v1/usage", headers=console.as_(auditor["token"]))
+        get = partial(console.get, "/v1/usage", headers=console.as_(auditor["token"]))
         reads = [asyncio.create_task(get()) for _ in range(2)]
         for _ in reads:
             await began.acquire()
-        await console.client.post(f"/v1/keys/{auditor['key']['id']}/revoke")
+        await console.post(f"/v1/keys/{auditor['key']['id']}/revoke")
     assert sorted([(await read).status_code for read in reads]) == [200, 401]
 
 
 async def test_auditor_explains_an_admin_key(console: Console) -> None:
     token = (await console.create(scopes=["role:auditor"]))["token"]
     target = (await console.create(scopes=["admin"]))["key"]["id"]
-    reply = await console.client.post(
+    reply = await console.post(
         f"/v1/keys/{target}/explain", json={"scopes": ["admin"]}, headers=console.as_(token)
     )
     assert (reply.status_code, reply.json()["code"]) == (200, "VALID")
@@ -174,7 +174,7 @@ async def test_auditor_explains_an_admin_key(console: Console) -> None:
 
 async def test_key_without_role_is_denied_with_missing_role(console: Console) -> None:
     token = (await console.create(scopes=["cores:read", "role:nonsense"]))["token"]
-    reply = await console.client.get("/v1/keys", headers=console.as_(token))
+    reply = await console.get("/v1/keys", headers=console.as_(token))
     assert (
         reply.status_code,
         reply.json()["detail"].startswith("This key grants no console role"),
@@ -196,15 +196,13 @@ async def test_service_reaches_only_keys_that_it_created(console: Console) -> No
     async def status(method: str, path: str, token: str) -> int:
         body: dict[str, str] | None = {} if method == "POST" else None
         return (
-            await console.client.request(
-                method, f"/v1/keys/{path}", json=body, headers=console.as_(token)
-            )
+            await console.request(method, f"/v1/keys/{path}", json=body, headers=console.as_(token))
         ).status_code
 
     portal = await console.create(name="portal", scopes=["role:service"])
     other = await console.create(name="other portal", scopes=["role:service"])
     foreign = (await console.create(name="foreign"))["key"]["id"]
-    reply = await console.client.post(
+    reply = await console.post(
         "/v1/keys", json={"name": "own"}, headers=console.as_(portal["token"])
     )
     own = reply.json()["key"]["id"]
@@ -218,16 +216,14 @@ async def test_service_reaches_only_keys_that_it_created(console: Console) -> No
         path = endpoint.path.partition("{id}")[2]
         assert await status(endpoint.method, foreign + path, portal["token"]) == 404, path
         assert await status(endpoint.method, own + path, other["token"]) == 404, path
-    assert (await console.client.get(f"/v1/keys/{foreign}")).json()["state"] == "active"
+    assert (await console.get(f"/v1/keys/{foreign}")).json()["state"] == "active"
     assert await status("GET", own, portal["token"]) == 200
-    rotated = await console.client.post(
+    rotated = await console.post(
         f"/v1/keys/{own}/rotate", json={"grace_s": 60}, headers=console.as_(portal["token"])
     )
     assert rotated.status_code == 201
     successor = rotated.json()["key"]["id"]
     assert await status("GET", successor, portal["token"]) == 200
     # The successor of the service's own key can still manage the keys that the service created.
-    reply = await console.client.post(
-        f"/v1/keys/{portal['key']['id']}/rotate", json={"grace_s": 60}
-    )
+    reply = await console.post(f"/v1/keys/{portal['key']['id']}/rotate", json={"grace_s": 60})
     assert await status("POST", f"{successor}/revoke", reply.json()["token"]) == 200

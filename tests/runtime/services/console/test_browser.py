@@ -1,4 +1,4 @@
-"""The web UI: keyboard, accessibility, content security policy, and what remains after sign-out."""
+"""The web UI."""
 
 import re
 
@@ -42,7 +42,7 @@ async def test_key_is_created_and_revoked_by_keyboard(
         await page.keyboard.type("end of the test")
         await page.keyboard.press("Enter")
         await expect(page.get_by_text("Revoked", exact=True)).to_be_visible()
-    key = (await console.client.get(f"/v1/keys/{key_id}")).json()
+    key = (await console.get(f"/v1/keys/{key_id}")).json()
     assert (key["state"], key["revoke_reason"]) == ("revoked", "end of the test")
 
 
@@ -71,7 +71,7 @@ async def test_nothing_of_a_session_remains_after_sign_out(
 
 
 async def test_sign_in_link_works_once(browser: Browser, origin: str, console: Console) -> None:
-    path = (await console.client.post("/v1/sign-in-links")).json()["path"]
+    path = (await console.post("/v1/sign-in-links")).json()["path"]
     async with page_of(browser, origin, "status of 401") as page:
         await page.goto(path.replace("/#", "/keys#"))
         await expect(page.get_by_role("button", name="Sign in")).to_be_focused()
@@ -94,7 +94,7 @@ async def test_one_step_up_continues_all_selected_changes(
         await console.create(name=f"nightly {number}", owner="bulk", scopes=["role:auditor"])
     async with page_of(browser, origin, "status of 401") as page:
         await sign_in(page, "/keys?owner=bulk")
-        console.database.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
+        console.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
         await page.get_by_label("Select all keys on this page").check()
         await page.get_by_role("button", name="Revoke").click()
         await page.get_by_label("Reason").press("Enter")
@@ -111,7 +111,7 @@ async def test_wrong_credential_is_explained(
     """Opening the console without a session is not a denied request."""
 
     async def denied() -> int:
-        events = await console.client.get("/v1/audit-events", params={"outcome": "denied"})
+        events = await console.get("/v1/audit-events", params={"outcome": "denied"})
         return len(events.json()["events"])
 
     before = await denied()

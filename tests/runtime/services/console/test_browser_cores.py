@@ -1,4 +1,4 @@
-"""The page of the Cores: circuit breakers, traffic, and the instructions for the registration."""
+"""The page of the Cores."""
 
 import subprocess
 
@@ -26,7 +26,7 @@ GATEWAY = "https://gateway.example.com"
 async def write_report(console: Console, worker: str, state: CircuitState) -> None:
     row = await console.pool.fetchrow("SELECT name, instance_id, lease_id FROM core")
     assert row is not None
-    console.database.sql(
+    console.sql(
         f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('{worker}', 0, "  # noqa: S608
         f"now()) ON CONFLICT DO NOTHING"
     )
@@ -107,5 +107,5 @@ async def test_command_for_the_registration_has_real_values(
         *("--cors-origin", "https://a.test", "--cors-origin", "https://b.test"),
         *("--error-format", "openai"),
     ]
-    (key,) = (await console.client.get("/v1/keys?search=Core+manuals")).json()["keys"]
+    (key,) = (await console.get("/v1/keys?search=Core+manuals")).json()["keys"]
     assert (key["scopes"], key["cores"]) == (["cores:register"], ["manuals"])

@@ -249,22 +249,22 @@ async def prepare(console: Console, act: Act) -> dict[str, str]:
     ids = await create_data(console)
     for state, change in (("disabled", ("POST", "/disable")), ("deleted", ("DELETE", ""))):
         ids[state] = (await console.create(name=state))["key"]["id"]
-        changed = await console.client.request(change[0], f"/v1/keys/{ids[state]}{change[1]}")
+        changed = await console.request(change[0], f"/v1/keys/{ids[state]}{change[1]}")
         assert changed.status_code == 200, changed.text
     if act.operation == "retry_delivery":
-        console.database.sql(
+        console.sql(
             "INSERT INTO delivery (notification_id, target, event, body, state, next_at, "
             "created_at) VALUES ('ntf_forms', 'topic', 'key.revoked', '{}', 'dead', now(), now()) "
             "ON CONFLICT DO NOTHING"
         )
-    console.database.sql("UPDATE core SET expires_at = now() + interval '1 year'")
+    console.sql("UPDATE core SET expires_at = now() + interval '1 year'")
     return ids
 
 
 async def end_sessions(console: Console) -> None:
     """Ends all sessions, and creates one that is older than the session of the next sign-in."""
-    console.database.sql("DELETE FROM console_session")
-    assert (await console.client.post("/v1/sessions")).status_code == 201
+    console.sql("DELETE FROM console_session")
+    assert (await console.post("/v1/sessions")).status_code == 201
     assert isinstance(console.clock, ManualClock)
     console.clock.advance(1)
 
@@ -323,7 +323,7 @@ def is_change(request: Request) -> bool:
 
 
 def changes(console: Console) -> str:
-    return console.database.sql(
+    return console.sql(
         "SELECT count(*) FROM audit_event WHERE outcome = 'success' AND action NOT LIKE "
         "'session.begin'"
     )
@@ -373,7 +373,7 @@ def _other_change(act: Act) -> dict[str, Any]:
 async def _change_concurrently(page: Page, console: Console, act: Act, ids: dict[str, str]) -> None:
     typed = await page.evaluate(_VALUES)
     url, headers = "/v1" + act.path.format(**ids), {"If-Match": "*"}
-    changed = await console.client.patch(url, json=_other_change(act), headers=headers)
+    changed = await console.patch(url, json=_other_change(act), headers=headers)
     assert changed.status_code == 200
     await send_button(page, act).click()
     await expect(page.get_by_text("This was changed in the meantime.")).to_be_visible()
@@ -381,7 +381,7 @@ async def _change_concurrently(page: Page, console: Console, act: Act, ids: dict
 
 
 async def _both_changes_are_stored(console: Console, act: Act, ids: dict[str, str]) -> None:
-    shown: dict[str, Any] = (await console.client.get("/v1" + act.path.format(**ids))).json()
+    shown: dict[str, Any] = (await console.get("/v1" + act.path.format(**ids))).json()
     other = shown["tags"] if act.operation == "update_key" else shown["links"][0]["uses_max"]
     assert ("typed" in shown.values(), other) == (True, *_other_change(act).values())
 
@@ -455,7 +455,7 @@ async def test_another_user_sees_nothing_of_the_page(
     async with page_of(browser, origin, "status of 401") as page:
         await sign_in(page, "/secrets/new")
         await page.get_by_label("Text", exact=True).fill("canary of the first user")
-        console.database.sql("DELETE FROM console_session")
+        console.sql("DELETE FROM console_session")
         await page.get_by_role("button", name="Share a secret").click()
         await page.get_by_label("Credential").fill(auditor["token"])
         await page.keyboard.press("Enter")
@@ -478,7 +478,7 @@ async def test_list_continues_after_the_sign_in(
     async with page_of(browser, origin, "status of 401") as page:
         await sign_in(page, "/keys")
         await expect(page.get_by_role("link", name="nightly export").first).to_be_visible()
-        console.database.sql("DELETE FROM console_session")
+        console.sql("DELETE FROM console_session")
         await page.get_by_label("Search", exact=True).fill("nightly")
         await page.keyboard.press("Enter")
         await expect(page.get_by_text("The session has ended.")).to_be_visible()

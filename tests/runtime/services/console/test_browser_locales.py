@@ -37,9 +37,9 @@ async def test_pages_work_with_every_language_that_browsers_report(
     created_text: str,
 ) -> None:
     key_id = (await console.create(name="nightly export"))["key"]["id"]
-    console.database.sql(f"UPDATE api_key SET created_at = '{CREATED}' WHERE id = '{key_id}'")  # noqa: S608
+    console.sql(f"UPDATE api_key SET created_at = '{CREATED}' WHERE id = '{key_id}'")  # noqa: S608
     values = f"3600, '{key_id}', date_trunc('hour', now()), 'docs', 'RATE_LIMITED', 1234567"
-    console.database.sql(f"INSERT INTO usage_count VALUES ({values})")  # noqa: S608
+    console.sql(f"INSERT INTO usage_count VALUES ({values})")  # noqa: S608
     async with localized_page_of(browser, origin, languages, zone) as page:
         await page.goto("/")
         await expect(page.locator("input[type=password]")).to_be_focused()

@@ -18,7 +18,7 @@ LIMITS = json.dumps([{"name": "requests", "quota": 5, "window_s": 60, "burst": 5
 
 def add_keys(console: Console) -> str:
     """Inserts keys with consecutive names, newest first. Returns how many of them expire soon."""
-    console.database.sql(
+    console.sql(
         "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "  # noqa: S608
         "scopes, cores, limits, created_at, created_by, expires_at) SELECT 'K' || lpad(n::text, "
         "11, '0'), decode(lpad(to_hex(n), 64, '0'), 'hex'), 1, 'test', CASE WHEN n % 10 = 0 THEN "
@@ -26,11 +26,11 @@ def add_keys(console: Console) -> str:
         f"'{{cores:read}}', '{{}}', '{LIMITS}', now() - n * interval '1 minute', 'test', now() + n "
         f"* interval '1 hour' FROM generate_series(1, {KEYS}) AS n ON CONFLICT (id) DO NOTHING"
     )
-    console.database.sql(
+    console.sql(
         "UPDATE api_key SET expires_at = now() + interval '15 minutes' - n * interval '1 minute'"
         " FROM generate_series(1, 7) AS n WHERE id = 'K' || lpad((9000 + n)::text, 11, '0')"
     )
-    return console.database.sql(
+    return console.sql(
         "SELECT count(*) FROM api_key WHERE state = 'active' AND expires_at BETWEEN now() AND "
         "now() + interval '14 days'"
     )
@@ -79,7 +79,7 @@ async def test_pages_of_many_keys_are_bounded(
         await search_and_order_are_part_of_the_url(page)
         await navigate(page, "/keys?state=active")
         await selection_is_bounded(page)
-    assert console.database.sql("SELECT count(*) FROM api_key WHERE state = 'disabled'") == str(
+    assert console.sql("SELECT count(*) FROM api_key WHERE state = 'disabled'") == str(
         KEYS // 10 + PAGE_ROWS
     )
 

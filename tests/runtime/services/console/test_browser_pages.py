@@ -1,4 +1,4 @@
-"""Every page: accessibility, reflow, focus, layout shift, title and size of the first load."""
+"""Every page."""
 
 import json
 from pathlib import Path
@@ -56,15 +56,12 @@ _WITHOUT_FOCUS_RING = """() => [...document.querySelectorAll(
 
 
 async def create_data(console: Console) -> dict[str, str]:
-    """One of each resource. Returns the IDs by the parameter of the path."""
     key = await console.create(
         name="nightly export", owner="billing", tags=["nightly"], notes="a note", ttl_s=86_400
     )
-    secret = await console.client.post(
-        "/v1/secrets", json={"text": "a secret", "label": "door code"}
-    )
+    secret = await console.post("/v1/secrets", json={"text": "a secret", "label": "door code"})
     assert secret.status_code == 201, secret.text
-    webhook = await console.client.post("/v1/webhooks", json={"url": "https://hooks.example.com/a"})
+    webhook = await console.post("/v1/webhooks", json={"url": "https://hooks.example.com/a"})
     assert webhook.status_code == 201, webhook.text
     await register(console, "docs", url="http://10.0.0.7:8443")
     key_id = key["key"]["id"]
@@ -73,10 +70,10 @@ async def create_data(console: Console) -> dict[str, str]:
         ("documents-of-the-legal-department", "VALID", 1),
     ):
         values = f"3600, '{key_id}', date_trunc('hour', now()), '{core}', '{code}', {count}"
-        console.database.sql(f"INSERT INTO usage_count VALUES ({values})")  # noqa: S608
+        console.sql(f"INSERT INTO usage_count VALUES ({values})")  # noqa: S608
     link = retrieval_links.parameters(retrieval_links.create())
     body = {"purpose": "a certificate", "retrieval_link": link}
-    request = await console.client.post("/v1/secret-requests", json=body)
+    request = await console.post("/v1/secret-requests", json=body)
     assert request.status_code == 201, request.text
     return {
         "key": key["key"]["id"],

@@ -1,4 +1,4 @@
-"""Screens of the web UI that need other services: secret requests and checkpoints."""
+"""Screens of the web UI that need other services."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Sign-in with a real OpenID provider in headless Chromium: step-up, sign-out and failures."""
+"""Sign-in with a real OpenID provider in headless Chromium."""
 
 import asyncio
 import re
@@ -70,7 +70,7 @@ async def servers() -> AsyncIterator[Servers]:
 
 @pytest.fixture
 def origins(servers: Servers, console: Console) -> Origins:
-    console.database.sql("DELETE FROM console_session")
+    console.sql("DELETE FROM console_session")
     roles = {"on-call": Role.OPERATOR, "books": Role.AUDITOR}
     provider = OidcIdentityProvider(
         Issuer(servers.origins.provider, "gatehouse", "groups", roles), console.clock
@@ -106,7 +106,7 @@ async def sign_out(page: Page, origins: Origins, console: Console) -> None:
     await page.get_by_role("button", name="Yes, sign me out").click()
     await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     assert page.url == f"{origins.console}/"
-    assert console.database.sql("SELECT count(*) FROM console_session") == "0"
+    assert console.sql("SELECT count(*) FROM console_session") == "0"
     await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
     await expect(page.get_by_placeholder("Enter any login")).to_be_visible()
 
@@ -133,11 +133,11 @@ async def test_user_signs_in_twice_and_out(
             "performance.getEntries().map((entry) => entry.name).join() + document.referrer"
         )
         assert not re.search("code=|state=", addresses)
-        session = console.database.sql("SELECT actor_type, actor_id, roles FROM console_session")
+        session = console.sql("SELECT actor_type, actor_id, roles FROM console_session")
         assert session == "person|on-call|{operator}"
         await page.goto("/keys/new")
         await page.get_by_label("Name", exact=True).fill("typed")
-        console.database.sql("DELETE FROM console_session")
+        console.sql("DELETE FROM console_session")
         await page.get_by_role("button", name="Create key").click()
         await expect(page.get_by_text("The session has ended.")).to_be_visible()
         async with page.context.expect_page() as opened:
@@ -162,7 +162,7 @@ async def test_step_up_in_a_new_tab_continues_the_action(
         browser, origins.console, "status of 401", provider=origins.provider
     ) as page:
         await sign_in(page, origins, f"/keys/{created['key']['id']}")
-        console.database.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
+        console.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
         await page.get_by_role("button", name="Delete").click()
         await page.get_by_label("Reason").fill("no longer used")
         await page.get_by_label("Reason").press("Enter")
@@ -180,7 +180,7 @@ async def test_step_up_in_a_new_tab_continues_the_action(
         await page.get_by_role("button", name="Restore").click()
         await page.get_by_role("dialog").get_by_role("button", name="Restore").click()
         await expect(page.get_by_text("Deleted", exact=True)).to_be_hidden()
-        assert console.database.sql("SELECT count(*) FROM console_session") == "1"
+        assert console.sql("SELECT count(*) FROM console_session") == "1"
         await page.goto("/sessions")
         await page.get_by_role("button", name="Sign out everywhere").click()
         await page.get_by_role("dialog").get_by_role("button", name="Sign out everywhere").click()

@@ -64,7 +64,7 @@ async def test_filters_apply_to_events_until_the_session_ends(
         await expect(page.locator("details", has_text=created)).to_be_attached()
         actions = await page.locator("summary .action").all_inner_texts()
         assert {*actions} == {"key.create"}
-        console.database.sql("DELETE FROM console_session")
+        console.sql("DELETE FROM console_session")
         await page.clock.fast_forward(AUDIT_MS)
         await expect(page.get_by_text("The session has ended.")).to_be_visible()
 

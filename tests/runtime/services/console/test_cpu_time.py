@@ -44,7 +44,6 @@ _numbers = itertools.count(1)
 
 
 def _content(value: dict[str, Any]) -> dict[str, Any]:
-    """The largest content of a secret: text, and files of FILES_BYTES_MAX in total."""
     for file in value["files"]:
         file["content_base64"] = base64.b64encode(bytes(FILES_BYTES_MAX // FILES_MAX)).decode()
     return {name: item for name, item in value.items() if name != "ciphertext_base64"}
@@ -140,7 +139,6 @@ class Caller:
         return reply.headers["set-cookie"].partition("=")[2].partition(";")[0]
 
     def core(self) -> str:
-        """A Core and its instance with the same name."""
         name = f"one-{next(_numbers)}"
         self.database.sql(_CORES.format(name=f"'{name}'", instance=f"'{name}'", rows=1))
         return name

@@ -1,4 +1,4 @@
-"""Properties of all responses: problem documents, security headers, logs and health."""
+"""Properties of all responses."""
 
 import asyncio
 from collections import Counter
@@ -18,11 +18,11 @@ from tests.runtime.console_client import Console
 
 
 async def test_database_failure_is_503_without_its_message(console: Console) -> None:
-    console.database.sql("ALTER TABLE api_key RENAME COLUMN owner TO canary")
+    console.sql("ALTER TABLE api_key RENAME COLUMN owner TO canary")
     try:
-        reply = await console.client.get("/v1/keys")
+        reply = await console.get("/v1/keys")
     finally:
-        console.database.sql("ALTER TABLE api_key RENAME COLUMN canary TO owner")
+        console.sql("ALTER TABLE api_key RENAME COLUMN canary TO owner")
     assert (reply.status_code, reply.headers["retry-after"], reply.json()["code"]) == (
         503,
         "1",
@@ -39,12 +39,12 @@ async def test_requests_of_one_caller_leave_connections_to_others(
     auditor = console.as_((await console.create(scopes=["role:auditor"]))["token"])
     async with locked(console.database, "usage_count"):
         reads = [
-            asyncio.create_task(console.client.get("/v1/usage", headers=auditor))
+            asyncio.create_task(console.get("/v1/usage", headers=auditor))
             for _ in range(pipeline.REQUESTS_MAX + 10)
         ]
         for reply in islice(asyncio.as_completed(reads), 10):
             await reply
-        assert (await console.client.get("/v1/keys")).status_code == 200
+        assert (await console.get("/v1/keys")).status_code == 200
     statuses = Counter(reply.status_code for reply in await asyncio.gather(*reads))
     assert statuses == {200: pipeline.REQUESTS_MAX, 429: 10}
 
@@ -89,7 +89,7 @@ async def test_response_ends_with_its_credential(
     async def send(message: Any) -> None:
         if message.get("body"):
             parts.append(message["body"])
-            await console.client.post(f"/v1/keys/{created['key']['id']}/revoke", json={})
+            await console.post(f"/v1/keys/{created['key']['id']}/revoke", json={})
 
     with pytest.raises(Unauthorized):
         await console.application()(_export(console.as_(created["token"])), _never, send)
@@ -97,7 +97,6 @@ async def test_response_ends_with_its_credential(
 
 
 def _export(headers: dict[str, str]) -> asgi.Scope:
-    """The scope of an export of the audit trail."""
     return {
         **{"type": "http", "http_version": "1.1", "method": "GET", "scheme": "https", "state": {}},
         **{"path": "/v1/audit-export", "raw_path": b"/v1/audit-export", "query_string": b""},
@@ -115,7 +114,7 @@ async def _never() -> Any:
     "path", ["/openapi.json", "/operations.json", "/healthz", "/v1/keys", "/v1/nothing"]
 )
 async def test_every_response_has_the_security_headers(console: Console, path: str) -> None:
-    headers = (await console.client.get(path)).headers
+    headers = (await console.get(path)).headers
     assert "script-src" not in headers["content-security-policy"]
     assert headers["content-security-policy"].startswith("default-src 'none'")
     assert headers["x-content-type-options"] == "nosniff"
@@ -126,7 +125,7 @@ async def test_every_response_has_the_security_headers(console: Console, path: s
 
 
 async def test_openapi_document_is_valid_and_lists_every_problem(console: Console) -> None:
-    document = (await console.client.get("/openapi.json")).json()
+    document = (await console.get("/openapi.json")).json()
     validate(document)
     assert document["openapi"].startswith("3.1")
     create = document["paths"]["/v1/keys"]["post"]
@@ -140,14 +139,14 @@ async def test_openapi_document_is_valid_and_lists_every_problem(console: Consol
 
 
 async def test_liveness_readiness_and_metrics_are_served(console: Console) -> None:
-    assert (await console.client.get("/healthz")).json() == {"status": "ok"}
-    assert (await console.client.get("/readyz")).json() == {
+    assert (await console.get("/healthz")).json() == {"status": "ok"}
+    assert (await console.get("/readyz")).json() == {
         "status": "ready",
         "checks": {"database": "ok"},
     }
     assert (
         'gatehouse_request_seconds_count{route="/readyz",service="console"'
-        in (await console.client.get("/metrics")).text
+        in (await console.get("/metrics")).text
     )
 
 
@@ -158,13 +157,13 @@ async def test_health_is_served_while_requests_wait_for_the_database(console: Co
         await connection.execute("SELECT pg_advisory_xact_lock(7126502)")  # of audit events
         waiting = [asyncio.create_task(console.create(name=f"key {number}")) for number in range(6)]
         for _ in range(20):
-            assert (await console.client.get("/healthz")).status_code == 200
+            assert (await console.get("/healthz")).status_code == 200
         assert [task for task in waiting if task.done()] == []
     assert len(await asyncio.gather(*waiting)) == 6
 
 
 async def test_log_contains_the_route_not_the_path(console: Console) -> None:
-    await console.client.get("/v1/keys/gtk_test_pasted_by_mistake")
+    await console.get("/v1/keys/gtk_test_pasted_by_mistake")
     line = console.log.entries[-1]
     assert (line["route"], line["path"], line["status"], line["key_id"]) == (
         "/v1/keys/{id}",

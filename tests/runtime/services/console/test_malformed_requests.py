@@ -22,7 +22,7 @@ from tests.runtime.console_client import Console, assert_problem
 async def test_malformed_query_encoding_is_rejected(
     console: Console, query: str, message: str, fix: str
 ) -> None:
-    reply = await console.client.get(f"https://console.test/v1/keys?{query}")
+    reply = await console.get(f"https://console.test/v1/keys?{query}")
     assert_problem(reply, 400, "query", message, fix)
 
 
@@ -38,7 +38,7 @@ async def test_malformed_query_encoding_is_rejected(
 async def test_invalid_query_parameter_is_named(
     console: Console, query: str, location: str
 ) -> None:
-    reply = await console.client.get(f"/v1/keys?{query}")
+    reply = await console.get(f"/v1/keys?{query}")
     assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, location)
 
 
@@ -61,7 +61,7 @@ async def test_unrepresentable_date_is_rejected(
 ) -> None:
     for path in ("/v1/usage", "/v1/audit-events", "/v1/audit-export"):
         for name in ("since", "until"):
-            reply = await console.client.get(f"{path}?{name}={instant}")
+            reply = await console.get(f"{path}?{name}={instant}")
             assert_problem(reply, 400, f"query.{name}", message)
 
 
@@ -77,10 +77,8 @@ async def test_unrepresentable_date_is_rejected(
 async def test_modified_cursor_is_rejected(console: Console, change: Any) -> None:
     for _ in range(2):
         await console.create()
-    cursor = (await console.client.get("/v1/keys?limit=1")).json()["next_cursor"]
-    assert (
-        await console.client.get("/v1/keys", params={"limit": 1, "cursor": cursor})
-    ).status_code == 200
+    cursor = (await console.get("/v1/keys?limit=1")).json()["next_cursor"]
+    assert (await console.get("/v1/keys", params={"limit": 1, "cursor": cursor})).status_code == 200
     fix = "send next_cursor from the previous page, with the same filter and order"
     for path, sent in (
         ("/v1/keys", change(cursor)),
@@ -88,7 +86,7 @@ async def test_modified_cursor_is_rejected(console: Console, change: Any) -> Non
         ("/v1/audit-events", cursor),
         ("/v1/deliveries", cursor),
     ):
-        reply = await console.client.get(path, params={"cursor": sent})
+        reply = await console.get(path, params={"cursor": sent})
         assert_problem(reply, 400, "query.cursor", "is not a cursor for this list", fix)
 
 
@@ -98,7 +96,7 @@ async def test_modified_cursor_is_rejected(console: Console, change: Any) -> Non
 )
 async def test_malformed_if_match_changes_nothing(console: Console, sent: str) -> None:
     created = (await console.create())["key"]
-    reply = await console.client.patch(
+    reply = await console.patch(
         f"/v1/keys/{created['id']}",
         json={"owner": "x"},
         headers=[(b"If-Match", sent.encode("latin-1"))],
@@ -108,24 +106,22 @@ async def test_malformed_if_match_changes_nothing(console: Console, sent: str) -
         "any version"
     )
     assert_problem(reply, 412, "header.if-match", "is not a version of this resource", fix)
-    assert (await console.client.get(f"/v1/keys/{created['id']}")).json() == created
+    assert (await console.get(f"/v1/keys/{created['id']}")).json() == created
 
 
 async def test_repeated_if_match_changes_nothing(console: Console) -> None:
     created = (await console.create())["key"]
     headers = [("If-Match", '"1"'), ("If-Match", "*")]
-    reply = await console.client.patch(
-        f"/v1/keys/{created['id']}", json={"owner": "x"}, headers=headers
-    )
+    reply = await console.patch(f"/v1/keys/{created['id']}", json={"owner": "x"}, headers=headers)
     assert_problem(
         reply, 400, "header.if-match", "is sent more than once", "send it once, with one version"
     )
-    assert (await console.client.get(f"/v1/keys/{created['id']}")).json() == created
+    assert (await console.get(f"/v1/keys/{created['id']}")).json() == created
 
 
 async def test_five_hundred_headers_do_not_change_the_response(console: Console) -> None:
     headers = {f"X-More-{number}": "x" * 50 for number in range(500)}
-    assert (await console.client.get("/v1/log-level", headers=headers)).status_code == 200
+    assert (await console.get("/v1/log-level", headers=headers)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -138,7 +134,7 @@ async def test_malformed_key_id_is_not_found(console: Console, part: str) -> Non
         ("POST", "/v1/deliveries/{}/x/retry"),
         ("DELETE", "/v1/sessions/{}"),
     ):
-        reply = await console.client.request(method, path.format(part))
+        reply = await console.request(method, path.format(part))
         assert (reply.status_code, reply.json()["code"]) in {
             (404, "not_found"),
             (405, "method_not_allowed"),

@@ -19,14 +19,14 @@ async def test_issued_token_appears_only_in_its_response(console: Console) -> No
     admin = (await console.create(name="canary", scopes=["admin"]))["token"]
     reader = (await console.create(name="canary"))["token"]
     bodies = [
-        (await console.client.get("/v1/keys", headers=console.as_(admin))).text,
-        (await console.client.get("/v1/keys", headers=console.as_(reader))).text,
-        (await console.client.get("/v1/keys", headers=console.as_(admin + "x"))).text,
-        (await console.client.get(f"/v1/keys/{admin}", headers=console.as_(admin))).text,
-        (await console.client.get(f"/v1/keys?{admin}=1&cursor={reader}")).text,
-        (await console.client.post("/v1/keys", json={"name": [admin], "environment": reader})).text,
-        (await console.client.get("/v1/audit-events?limit=100")).text,
-        (await console.client.get("/metrics")).text,
+        (await console.get("/v1/keys", headers=console.as_(admin))).text,
+        (await console.get("/v1/keys", headers=console.as_(reader))).text,
+        (await console.get("/v1/keys", headers=console.as_(admin + "x"))).text,
+        (await console.get(f"/v1/keys/{admin}", headers=console.as_(admin))).text,
+        (await console.get(f"/v1/keys?{admin}=1&cursor={reader}")).text,
+        (await console.post("/v1/keys", json={"name": [admin], "environment": reader})).text,
+        (await console.get("/v1/audit-events?limit=100")).text,
+        (await console.get("/metrics")).text,
         json.dumps(console.log.entries, default=str),
         console.database.dump(),
     ]
@@ -38,7 +38,7 @@ async def test_issued_token_appears_only_in_its_response(console: Console) -> No
 
 async def test_token_in_a_query_is_rejected(console: Console) -> None:
     token = (await console.create(name="canary"))["token"]
-    reply = await console.client.get("/v1/audit-events", params={"target_id": token})
+    reply = await console.get("/v1/audit-events", params={"target_id": token})
     assert (reply.status_code, token[-40:-6] in reply.text) == (400, False)
 
 
@@ -70,7 +70,7 @@ async def test_token_in_any_text_field_is_rejected(console: Console) -> None:
         kind, token, _ = next(cycle)
         if field.is_secret:
             continue
-        reply = await console.client.request(
+        reply = await console.request(
             field.endpoint.method, url(field.endpoint), json=field.body(f"x {token}")
         )
         replies.append(reply)
@@ -80,7 +80,7 @@ async def test_token_in_any_text_field_is_rejected(console: Console) -> None:
             reply.status_code,
             [message.startswith(f"contains the {kind} ") for message in found],
         ) == (400, [True]), field.id
-    assert_unexposed(console, [*replies, await console.client.get("/metrics")])
+    assert_unexposed(console, [*replies, await console.get("/metrics")])
 
 
 async def test_words_are_not_compared_with_imported_keys(console: Console) -> None:
@@ -92,7 +92,7 @@ async def test_words_are_not_compared_with_imported_keys(console: Console) -> No
     ]
     assert len(changing) > 50
     for field in changing:
-        reply = await console.client.request(
+        reply = await console.request(
             field.endpoint.method, url(field.endpoint), json=field.body(f"x ({token})")
         )
         assert "contains the token" not in reply.text, field.id
@@ -142,8 +142,6 @@ async def test_token_in_any_query_path_header_or_method_is_not_exposed(console: 
 @pytest.mark.requirement("CG-02")
 async def test_token_in_the_user_agent_of_a_session_is_redacted(console: Console) -> None:
     for _, token, _ in TOKENS:
-        reply = await console.client.post(
-            "/v1/sessions", json={}, headers={"User-Agent": f"curl {token}"}
-        )
+        reply = await console.post("/v1/sessions", json={}, headers={"User-Agent": f"curl {token}"})
         assert reply.status_code == 201, reply.text
     assert_unexposed(console, [])

@@ -12,7 +12,7 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 @pytest.mark.requirement("ECS-10")
 async def test_requests_and_their_statements_are_spans(console: Console) -> None:
     headers = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
-    reply = await console.client.get(f"/v1/keys/{12 * '0'}", headers=headers)
+    reply = await console.get(f"/v1/keys/{12 * '0'}", headers=headers)
     spans = [span for span in console.spans if span.trace_id == TRACE]
     (request,) = [span for span in spans if span.parent_id == SPAN]
     assert (request.name, request.failed) == ("GET /v1/keys/{id}", False)

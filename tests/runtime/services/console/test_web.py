@@ -1,4 +1,4 @@
-"""The built web UI: headers, size budgets, and the wheel."""
+"""The built web UI."""
 
 import gzip
 import json
@@ -47,7 +47,6 @@ def assets(suffix: str) -> dict[str, bytes]:
 
 
 def first_load(suffix: str) -> set[str]:
-    """Names of the files that index.html refers to."""
     index = WebFiles.read().index
     assert index is not None
     return {
@@ -64,7 +63,7 @@ def compressed(content: bytes) -> int:
 @requires.WEB_UI
 @pytest.mark.parametrize("path", ["/", "/keys", "/keys/new", "/keys/3fGh82kLmQ0a"])
 async def test_pages_are_served_with_a_strict_policy(console: Console, path: str) -> None:
-    reply = await console.client.get(path)
+    reply = await console.get(path)
     assert (reply.status_code, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert reply.headers["cache-control"] == "no-store"
     policy = dict(
@@ -88,26 +87,26 @@ async def test_pages_are_served_with_a_strict_policy(console: Console, path: str
     ],
 )
 async def test_other_paths_are_not_found(console: Console, path: str) -> None:
-    reply = await console.client.get(path)
+    reply = await console.get(path)
     assert (reply.status_code, reply.headers["content-type"]) == (404, "application/problem+json")
 
 
 @requires.WEB_UI
 async def test_browser_receives_a_page_at_an_unknown_address(console: Console) -> None:
     accept = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-    known = await console.client.get("/", headers=accept)
+    known = await console.get("/", headers=accept)
     for path in ("/nothing", "/keys/a/b", "/key", "/v2/keys"):
-        reply = await console.client.get(path, headers=accept)
+        reply = await console.get(path, headers=accept)
         assert (reply.status_code, reply.text) == (404, known.text)
         for name in ("content-type", "cache-control", "content-security-policy", "x-frame-options"):
             assert reply.headers.get(name) == known.headers.get(name)
     for path in ("/v1/nothing", "/v1/keys/a/b", "/assets/nothing.js"):
-        reply = await console.client.get(path, headers=accept)
+        reply = await console.get(path, headers=accept)
         assert (reply.status_code, reply.headers["content-type"]) == (
             404,
             "application/problem+json",
         )
-    posted = await console.client.post("/nothing", headers=accept)
+    posted = await console.post("/nothing", headers=accept)
     assert (posted.status_code, posted.headers["content-type"]) == (404, "application/problem+json")
 
 
@@ -124,7 +123,7 @@ async def test_assets_are_immutable_and_compressed(console: Console) -> None:
         ("identity", None),
         ("," * 200 + "br", None),
     ):
-        reply = await console.client.get(url, headers={"Accept-Encoding": accepted})
+        reply = await console.get(url, headers={"Accept-Encoding": accepted})
         assert reply.headers.get("content-encoding") == coding
         assert reply.headers["cache-control"] == "public, max-age=31536000, immutable"
         assert (reply.headers["content-type"].partition(";")[0], reply.headers["vary"]) == (
@@ -177,7 +176,7 @@ def test_pages_contain_no_inline_code_and_no_foreign_origin() -> None:
 
 @requires.WEB_UI
 async def test_operations_are_those_of_the_openapi_document(console: Console) -> None:
-    operations = (await console.client.get("/operations.json")).json()["operations"]
+    operations = (await console.get("/operations.json")).json()["operations"]
     declared = {
         operation["operationId"]: (method.upper(), path, operation["x-roles"])
         for path, methods in document()["paths"].items()

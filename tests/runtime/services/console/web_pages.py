@@ -83,7 +83,6 @@ async def sign_in_by_keyboard(page: Page, path: str = "/") -> None:
 
 
 async def navigate(page: Page, path: str) -> None:
-    """Opens a page as a link within the UI does, which is faster than loading the document."""
     await page.evaluate(_NAVIGATE, path)
     await expect(page.locator("h1").first).to_be_visible()
     await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)

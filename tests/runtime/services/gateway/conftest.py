@@ -112,6 +112,12 @@ class Gateway:
     async def verify(self, token: str, **members: Any) -> Reply:
         return await self.post("/v1/keys/verify", {"token": token, **members})
 
+    async def code(self, token: str, **members: Any) -> str:
+        return str((await self.verify(token, **members)).json["code"])
+
+    async def get(self, target: str, *headers: str, host: str | None = "gateway.test") -> Reply:
+        return await self.request("GET", target, *headers, host=host)
+
     async def create_key(self, **columns: Any) -> Key:
         """Stores a key with scope cores:read and a high rate limit."""
         environment = KeyEnvironment(columns.pop("environment", "test"))
@@ -147,7 +153,6 @@ class Gateway:
         return Key(token.id, token.text)
 
     def on_port(self, port: int) -> Gateway:
-        """The client of another gateway on the same database."""
         return replace(self, port=port)
 
     async def post(self, path: str, document: Any) -> Reply:

@@ -1,4 +1,4 @@
-"""Core agents as processes behind a running gateway: drain, crash and watch mode."""
+"""Core agents as processes behind a running gateway."""
 
 import asyncio
 import os
@@ -73,7 +73,7 @@ def start_agent(gateway: Gateway, agent_key: Key, tmp_path: Path) -> Iterator[St
 
 
 async def get(gateway: Gateway, key: Key, path: str = "name.txt") -> Reply:
-    return await gateway.request("GET", f"/cores/files/files/{path}", key.header)
+    return await gateway.get(f"/cores/files/files/{path}", key.header)
 
 
 async def has_ended(child: child_processes.Child) -> int:

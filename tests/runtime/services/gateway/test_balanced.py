@@ -116,7 +116,6 @@ def gateways(module_gateways: Gateways) -> Gateways:
 
 @pytest.fixture
 def balanced(gateway: Gateway, gateways: Gateways, tmp_path: Path) -> Iterator[Gateway]:
-    """The client of nginx."""
     with nginx(gateways.ports, tmp_path / "nginx") as port:
         yield gateway.on_port(port)
 
@@ -138,7 +137,6 @@ def nginx(ports: Sequence[int], folder: Path) -> Iterator[int]:
 
 
 def upstreams(replies: Sequence[Reply]) -> Counter[str]:
-    """The number of responses from each gateway."""
     return Counter(reply.header("x-upstream") or "" for reply in replies)
 
 

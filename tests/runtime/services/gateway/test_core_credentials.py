@@ -77,8 +77,6 @@ def gateway_process(
 
 @dataclass
 class Secret:
-    """The secret of a Core."""
-
     emulator: Emulator
     core: str
 

@@ -23,7 +23,7 @@ HOST = "docs.cores.test"
 
 
 async def get(gateway: Gateway, key: Any, path: str, *headers: str, host: str = HOST) -> Reply:
-    return await gateway.request("GET", path, key.header, *headers, host=host)
+    return await gateway.get(path, key.header, *headers, host=host)
 
 
 def without_ids(reply: Reply) -> tuple[int, dict[str, Any]]:
@@ -81,12 +81,12 @@ async def test_unknown_host_is_denied_like_an_unknown_path(
     by_path = await get(gateway, key, f"/cores/{name}/x", host="gateway.test")
     assert without_ids(by_host) == without_ids(by_path)
     assert (by_host.status, core.requests) == (404, [])
-    assert (await gateway.request("GET", "/x", host=f"{name}.cores.test")).status == 401
+    assert (await gateway.get("/x", host=f"{name}.cores.test")).status == 401
 
 
 @pytest.mark.parametrize("host", ["cores.test", "xcores.test", "docs.cores.test.example", "[::1]"])
 async def test_other_hosts_reach_the_gateway(gateway: Gateway, key: Any, host: str) -> None:
-    assert (await gateway.request("GET", "/healthz", host=host)).status == 200
+    assert (await gateway.get("/healthz", host=host)).status == 200
     assert (await get(gateway, key, "/x", host=host)).status == 404
 
 

@@ -1,4 +1,4 @@
-"""Settings that a Core declares: sizes, timeouts, header of the key, format of errors."""
+"""Settings that a Core declares."""
 
 import asyncio
 import base64

@@ -77,9 +77,7 @@ class Setup:
         """Sends requests. Returns the number of requests to each Core."""
         before = self.first.requests, self.second.requests
         for _ in range(number):
-            assert (
-                await self.gateway.request("GET", f"/cores/{self.name}/x", self.key.header)
-            ).status == 200
+            assert (await self.gateway.get(f"/cores/{self.name}/x", self.key.header)).status == 200
         return self.first.requests - before[0], self.second.requests - before[1]
 
 

@@ -14,7 +14,7 @@ VERIFY = "/v1/keys/verify"
 
 
 async def test_unknown_path_is_problem_document(gateway: Any) -> None:
-    reply = await gateway.request("GET", "/nothing")
+    reply = await gateway.get("/nothing")
     assert (reply.status, reply.header("content-type")) == (404, "application/problem+json")
     assert reply.json == {
         "type": "urn:gatehouse:problem:not_found",
@@ -29,8 +29,8 @@ async def test_unknown_path_is_problem_document(gateway: Any) -> None:
 
 @pytest.mark.requirement("TR-12")
 async def test_health_and_readiness(gateway: Any) -> None:
-    assert (await gateway.request("GET", "/healthz")).json == {"status": "ok"}
-    ready = await gateway.request("GET", "/readyz")
+    assert (await gateway.get("/healthz")).json == {"status": "ok"}
+    ready = await gateway.get("/readyz")
     assert (ready.status, ready.json) == (
         200,
         {"status": "ready", "checks": {"database": "ok", "keys": "ok", "redis": "ok"}},
@@ -47,7 +47,7 @@ async def test_metrics_have_no_key_ids(gateway: Any) -> None:
     await gateway.verify(key.token)
     await gateway.verify(key.token)
     assert await gateway.metric(decisions) == before + 2
-    text = (await gateway.request("GET", "/metrics")).body.decode()
+    text = (await gateway.get("/metrics")).body.decode()
     for name in (
         "gatehouse_request_seconds_bucket",
         "gatehouse_staleness_seconds",
@@ -64,7 +64,7 @@ async def test_metrics_have_no_key_ids(gateway: Any) -> None:
 @pytest.mark.parametrize("underscore", ["_", "%5F", "%5f", "%255f", "%25255f"])
 async def test_token_in_path_is_not_logged(gateway: Any, environment: str, underscore: str) -> None:
     secret = secrets.token_hex(20)
-    reply = await gateway.request("GET", f"/x/gtk{underscore}{environment}{underscore}{secret}")
+    reply = await gateway.get(f"/x/gtk{underscore}{environment}{underscore}{secret}")
     (line,) = await gateway.lines_with(request_id=reply.header("x-request-id"))
     assert line["path"] == "(hidden: may contain an API key)"
     assert secret not in gateway.log.read_text()
@@ -114,7 +114,7 @@ async def test_curl_form_content_type_is_accepted(gateway: Any, header: tuple[st
 )
 async def test_query_parameters_are_validated(gateway: Any, query: str, location: str) -> None:
     key = await gateway.create_key()
-    reply = await gateway.request("GET", f"{VERIFY}?{query}", key.header)
+    reply = await gateway.get(f"{VERIFY}?{query}", key.header)
     assert _errors(reply)[0] == location
 
 
@@ -128,7 +128,7 @@ async def test_query_parameters_are_validated(gateway: Any, query: str, location
     ],
 )
 async def test_token_with_odd_characters_is_unknown(gateway: Any, header: str) -> None:
-    assert (await gateway.request("GET", VERIFY, header)).status == 401
+    assert (await gateway.get(VERIFY, header)).status == 401
 
 
 async def test_no_internal_error_occurred(gateway: Any) -> None:

@@ -75,7 +75,7 @@ async def test_keys_survive_pepper_rotation(
     assert (await new.verify(key.token)).json["valid"]
     assert await pool.fetchval("SELECT count(*) FROM audit_event WHERE action = 'pepper.rewrap'")
     assert await names(new) == expected
-    assert (await new.verify(TOKENS["sha256"] + "x")).json["code"] == "NOT_FOUND"
+    assert await new.code(TOKENS["sha256"] + "x") == "NOT_FOUND"
 
     restarted_process, restarted_port, restarted_log = start(
         database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED

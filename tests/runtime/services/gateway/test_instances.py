@@ -1,4 +1,4 @@
-"""Several instances of a Core: ownership, selection, retries and circuit breakers."""
+"""Several instances of a Core."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack

@@ -1,4 +1,4 @@
-"""A gateway process: start, failing dependencies, log level, features and shutdown."""
+"""A gateway process."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from gatehouse.platform.db.pool import login
 
 from sandbox.local import servers
 from sandbox.ports import free_port
-from tests.runtime.redis_process import redis_pid
+from tests.runtime.server_processes import postgres_pid, redis_pid
 from tests.runtime.services.gateway.conftest import (
     SERVE,
     gateway_environment,
@@ -159,7 +159,7 @@ async def test_killed_redis_fails_no_request(another: Any) -> None:
     assert all(reply.json["valid"] for reply in replies)
     assert after["limits"][0]["degraded"]
     assert await client.metric("gatehouse_rate_limiter_degraded_total") >= 1
-    ready = await client.request("GET", "/readyz")
+    ready = await client.get("/readyz")
     assert (ready.status, ready.json["status"], ready.json["checks"]["redis"]) == (
         200,
         "degraded",
@@ -173,7 +173,7 @@ async def test_without_redis_refuse_setting_is_unavailable(another: Any, closed_
     key = await client.create_key()
     reply = await client.verify(key.token)
     assert (reply.status, reply.json["code"], reply.json["key_id"]) == (503, "UNAVAILABLE", key.id)
-    ready = await client.request("GET", "/readyz")
+    ready = await client.get("/readyz")
     assert (ready.status, ready.json["checks"]["redis"]) == (503, "unavailable")
 
 
@@ -193,9 +193,7 @@ async def test_without_database_keys_are_denied_after_bound(
                 while not (await client.verify(key.token)).json["valid"]:
                     await asyncio.sleep(0.01)
             await pool.close()
-        os.kill(
-            int((server.folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT
-        )
+        os.kill(postgres_pid(server), signal.SIGQUIT)
         received: list[tuple[int, str, int]] = []
         async with asyncio.timeout(60):
             while not received or received[-1][1] == "VALID":
@@ -209,14 +207,14 @@ async def test_without_database_keys_are_denied_after_bound(
             "UNAVAILABLE",
             None,
         )
-        header = await client.request("GET", "/v1/keys/verify", key.header)
+        header = await client.get("/v1/keys/verify", key.header)
         assert (header.status, header.header("retry-after")) == (503, "1")
-        proxied = await client.request("GET", "/cores/docs/x", key.header)
+        proxied = await client.get("/cores/docs/x", key.header)
         assert (proxied.status, proxied.json["code"]) == (503, "UNAVAILABLE")
-        assert (await client.verify("nonsense")).json["code"] == "NOT_FOUND"
-        ready = await client.request("GET", "/readyz")
+        assert await client.code("nonsense") == "NOT_FOUND"
+        ready = await client.get("/readyz")
         assert (ready.status, ready.json["checks"]["keys"]) == (503, "unavailable")
-        assert (await client.request("GET", "/healthz")).status == 200
+        assert (await client.get("/healthz")).status == 200
 
 
 @pytest.mark.requirement("TR-13", "TR-14")
@@ -264,10 +262,10 @@ async def test_disabled_features_are_not_served(gateway: Any, another: Any) -> N
     ):
         assert (await client.request(method, path)).status == 404
     assert (await client.request("PUT", "/v1/cores/docs")).status == 404
-    assert (await client.request("GET", "/v1/keys/verify")).status == 405
+    assert (await client.get("/v1/keys/verify")).status == 405
     key = await client.create_key()
     assert (await client.verify(key.token)).json["valid"]
-    assert (await client.request("GET", "/readyz")).json["features_off"] == [
+    assert (await client.get("/readyz")).json["features_off"] == [
         "header-verify",
         "proxy",
         "self-revocation",

@@ -1,4 +1,4 @@
-"""Proxy of a running gateway: forwarded requests and responses, and errors."""
+"""Proxy of a running gateway."""
 
 import asyncio
 import os
@@ -16,7 +16,6 @@ from tools.attack.corpora import AMBIGUOUS_HEADERS, AMBIGUOUS_PATHS
 
 @pytest.fixture
 async def key(gateway: Any, docs: Any) -> Any:
-    """A key with scope cores:read; the recording Core is registered as docs."""
     return await gateway.create_key()
 
 
@@ -226,8 +225,8 @@ async def test_core_with_expired_lease_is_503(gateway: Any, core: Any, key: Any)
 
 async def test_unknown_core_is_404_for_valid_key_only(gateway: Any, key: Any) -> None:
     assert (await get(gateway, key, "/cores/nothing/x")).json["code"] == "not_found"
-    assert (await gateway.request("GET", "/cores/nothing/x", "X-API-Key: nonsense")).status == 401
-    assert (await gateway.request("GET", "/cores/nothing/x")).status == 401
+    assert (await gateway.get("/cores/nothing/x", "X-API-Key: nonsense")).status == 401
+    assert (await gateway.get("/cores/nothing/x")).status == 401
 
 
 @pytest.mark.requirement("CG-06")
@@ -266,9 +265,7 @@ async def test_ambiguous_request_is_400(
 
 
 async def test_token_in_query_is_ignored(gateway: Any, core: Any, key: Any) -> None:
-    assert (
-        await gateway.request("GET", f"/cores/docs/x?api_key={key.token}&key={key.token}")
-    ).status == 401
+    assert (await gateway.get(f"/cores/docs/x?api_key={key.token}&key={key.token}")).status == 401
 
 
 @pytest.mark.requirement("CG-12")

@@ -1,4 +1,4 @@
-"""Core registration: leases, take-over, rejected URLs and audit events."""
+"""Core registration."""
 
 import base64
 import hmac
@@ -51,9 +51,9 @@ async def test_heartbeat_extends_lease_only(gateway: Any, core: Any, agent: Any)
 async def test_new_url_of_same_key_takes_over(gateway: Any, core: Any, agent: Any) -> None:
     reader = await gateway.create_key()
     await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})
-    assert (await gateway.request("GET", "/cores/docs/x", reader.header)).status == 502
+    assert (await gateway.get("/cores/docs/x", reader.header)).status == 502
     await gateway.put_core(agent, "docs", {"url": core.url})
-    assert (await gateway.request("GET", "/cores/docs/x", reader.header)).status == 200
+    assert (await gateway.get("/cores/docs/x", reader.header)).status == 200
 
 
 async def test_renewal_may_change_url(gateway: Any, core: Any, agent: Any) -> None:

@@ -1,4 +1,4 @@
-"""Relays of WebSockets on recorded transports: back-pressure, ends, and outdated key state."""
+"""Relays of WebSockets on recorded transports."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -92,7 +92,6 @@ class Sides:
     running: asyncio.Task[None]
 
     def lose(self, side: Transport) -> None:
-        """The connection ends."""
         (self.relay.client if side is self.client else self.relay.core).connection_lost(None)
 
 

@@ -58,7 +58,6 @@ async def file_core() -> AsyncIterator[FileCore]:
 
 @pytest.fixture
 async def reader(gateway: Gateway, file_core: FileCore) -> Key:
-    """A key with scope cores:read; the Core is registered."""
     _, reply = await gateway.register(
         f"http://127.0.0.1:{file_core.port}", name=f"files-{file_core.port}"
     )
@@ -104,7 +103,7 @@ async def test_host_of_a_client_has_no_effect_on_the_responses_to_others(
         3
     ):  # then the connection to the Core is idle, and the requests are sent without a task
         for host in ("evil.example", "gateway.test"):
-            assert (await gateway.request("GET", path, reader.header, host=host)).status == 200
+            assert (await gateway.get(path, reader.header, host=host)).status == 200
     assert file_core.sent == [200, 200, 304, 304, 304, 304]
     assert [request["x-forwarded-host"] for request in file_core.requests] == ["gateway.test"] * 6
 

@@ -31,7 +31,7 @@ from gatehouse.platform.db.pool import Pool, login
 from sandbox import child_processes
 from sandbox.errors import SandboxError
 from sandbox.local import servers
-from tests.runtime.redis_process import redis_pid
+from tests.runtime.server_processes import postgres_pid, redis_pid
 from tests.runtime.services.gateway.conftest import Gateway, Key, read_reply
 
 GATEWAYS = 3
@@ -187,7 +187,7 @@ async def test_confirmed_revocations_hold_on_every_gateway(
 
 
 def kill_postgres(server: servers.Postgres) -> None:
-    pid = int((server.folder / "data" / "postmaster.pid").read_text().split()[0])
+    pid = postgres_pid(server)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)  # a zombie still counts as the owner of the lock file
 

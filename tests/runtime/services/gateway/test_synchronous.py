@@ -164,7 +164,7 @@ class Pair:
 
     async def effects(self, gateway: Gateway) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """Log lines of requests, and counts of verifications."""
-        reply = await gateway.request("GET", "/metrics")
+        reply = await gateway.get("/metrics")
         page = reply.body.decode()
         await gateway.lines_with(request_id=reply.header("x-request-id"))
         lines = [line for line in gateway.lines() if line["event"] == "request"]
@@ -203,7 +203,7 @@ async def pair(running: Pair) -> Pair:
     key = await running.synchronous.create_key()
     for gateway in (running.synchronous, running.application):
         async with asyncio.timeout(_PATIENCE_S):
-            while (await gateway.request("GET", "/cores/docs/plain", key.header)).status != 200:
+            while (await gateway.get("/cores/docs/plain", key.header)).status != 200:
                 await asyncio.sleep(0.005)
     running.core.reset()
     return running

@@ -76,7 +76,7 @@ async def test_token_in_any_place_is_not_exposed(
     with valkey.Valkey.from_url(redis_url) as client:
         stored = b"".join(client.scan_iter()).decode()
     texts = [reply.body.decode() + str(reply.headers) for reply in replies]
-    scrape = await gateway.request("GET", "/metrics")
+    scrape = await gateway.get("/metrics")
     metrics = scrape.body.decode()
     collector.wait(scrape.header("x-request-id"))  # spans are exported in order
     spans = b"".join(collector.bodies).decode("latin-1")

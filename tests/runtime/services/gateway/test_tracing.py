@@ -88,7 +88,7 @@ async def test_trace_context_of_the_client_is_continued(
     key = await gateway.create_key()
     for _ in range(3):
         trace_id, header = trace_context("01")
-        reply = await gateway.request("GET", target, header, key.bearer)
+        reply = await gateway.get(target, header, key.bearer)
         span = server_span(collector.wait(request_id_of(reply)))
         assert (span.trace_id, span.parent_id) == (trace_id, SPAN)
         (line,) = await gateway.lines_with(request_id=request_id_of(reply), event="request")
@@ -98,7 +98,7 @@ async def test_trace_context_of_the_client_is_continued(
 async def test_trace_id_of_the_load_balancer_is_used(gateway: Any, collector: Collector) -> None:
     key = await gateway.create_key()
     root = "X-Amzn-Trace-Id: Root=1-5759e988-bd862e3fe1be46a994272793"
-    reply = await gateway.request("GET", "/v1/keys/verify", root, key.bearer)
+    reply = await gateway.get("/v1/keys/verify", root, key.bearer)
     span = server_span(collector.wait(request_id_of(reply)))
     assert (span.trace_id, span.parent_id) == ("5759e988bd862e3fe1be46a994272793", "")
 
@@ -109,7 +109,7 @@ async def test_request_that_the_client_does_not_sample_has_no_span(
     key = await gateway.create_key()
     trace_id, header = trace_context("00")
     for _ in range(3):
-        other = await gateway.request("GET", "/cores/docs/path", header, key.bearer)
+        other = await gateway.get("/cores/docs/path", header, key.bearer)
         assert re.fullmatch(rf"00-{trace_id}-1[0-9a-f]{{15}}-00", core.last[1]["traceparent"])
     reply = await gateway.verify(key.token)
     collector.wait(request_id_of(reply))  # spans are exported in order
@@ -152,8 +152,7 @@ async def test_tracestate_of_the_client_is_forwarded(gateway: Any, core: Any, do
     key = await gateway.create_key()
     trace_id, header = trace_context("01")
     for _ in range(3):
-        await gateway.request(
-            "GET",
+        await gateway.get(
             "/cores/docs/path",
             header,
             "tracestate: a=1",
@@ -167,7 +166,7 @@ async def test_span_of_a_failed_request_to_a_core_is_marked(
     gateway: Any, docs: Any, collector: Collector
 ) -> None:
     key = await gateway.create_key()
-    reply = await gateway.request("GET", "/cores/docs/drop", key.bearer)
+    reply = await gateway.get("/cores/docs/drop", key.bearer)
     spans = collector.wait(request_id_of(reply), "GET")
     assert (reply.status, server_span(spans).failed) == (502, True)
     assert all(span.failed for span in spans if span.name == "GET")
@@ -175,9 +174,9 @@ async def test_span_of_a_failed_request_to_a_core_is_marked(
 
 async def test_problem_document_contains_the_trace_id(gateway: Any) -> None:
     trace_id, header = trace_context("01")
-    reply = await gateway.request("GET", "/unknown", header)
+    reply = await gateway.get("/unknown", header)
     assert json.loads(reply.body)["trace_id"] == trace_id
-    reply = await gateway.request("GET", "/unknown")
+    reply = await gateway.get("/unknown")
     (line,) = await gateway.lines_with(request_id=request_id_of(reply), event="request")
     assert json.loads(reply.body)["trace_id"] == line["trace_id"]
 

@@ -248,8 +248,7 @@ async def test_names_of_removed_headers_are_logged(
     gateway: Gateway, core: Application, key: Key, another: Any
 ) -> None:
     client = another(GATEHOUSE_LOG_LEVEL="debug")
-    reply = await client.request(
-        "GET",
+    reply = await client.get(
         "/cores/docs/x",
         key.header,
         "X-Remote-User: secret-value",
@@ -273,9 +272,9 @@ async def test_names_of_removed_headers_are_logged(
 async def test_core_keeps_its_prefix(gateway: Gateway, core: Application) -> None:
     core.prefix = "/cores/docs"
     async with gateway.core(core.url, strip_prefix=False) as key:
-        await gateway.request("GET", "/cores/docs", key.header)
+        await gateway.get("/cores/docs", key.header)
         assert core.last[0] == "GET /cores/docs HTTP/1.1"
-        reply = await gateway.request("GET", "/cores/docs/login?a=b", key.header)
+        reply = await gateway.get("/cores/docs/login?a=b", key.header)
     line, headers, _ = core.last
     assert line == "GET /cores/docs/login?a=b HTTP/1.1"
     assert "x-forwarded-prefix" not in headers
@@ -288,7 +287,7 @@ async def test_core_selects_the_headers_that_it_does_not_receive(
 ) -> None:
     async with gateway.core(core.url, remove_headers=["x-internal-*"]) as key:
         sent = ("X-Remote-User: a", "X_User: a", "X-Internal-User: a", "X-Forwarded-User: a")
-        await gateway.request("GET", "/cores/docs/x", key.header, *sent)
+        await gateway.get("/cores/docs/x", key.header, *sent)
     names = core.last[1].keys() & {"x-remote-user", "x_user", "x-internal-user", "x-forwarded-user"}
     assert names == {"x-remote-user", "x_user"}
 
@@ -319,5 +318,5 @@ async def test_pages_of_declared_origins_use_a_core(gateway: Gateway, core: Appl
     async with gateway.core(core.url) as key:
         reply = await gateway.request("OPTIONS", "/cores/docs/x", f"Origin: {page}", *preflight)
         assert (reply.status, reply.header("access-control-allow-origin")) == (401, None)
-        reply = await gateway.request("GET", "/cores/docs/cors", f"Origin: {page}", key.header)
+        reply = await gateway.get("/cores/docs/cors", f"Origin: {page}", key.header)
         assert reply.header("access-control-allow-origin") == "https://own.test"

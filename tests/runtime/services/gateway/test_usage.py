@@ -1,4 +1,4 @@
-"""Usage counts of a gateway process: counting, writing, and losses at shutdown."""
+"""Usage counts of a gateway process."""
 
 import asyncio
 import json
@@ -31,10 +31,10 @@ async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any
     )
     header = key.header
     await gateway.verify(key.token)
-    await gateway.request("GET", "/v1/keys/verify?core=counted", header)
-    await gateway.request("GET", "/cores/counted/x", header)
-    await gateway.request("GET", "/cores/made-up/x", header)
-    await gateway.request("GET", "/cores/counted/x", header)
+    await gateway.get("/v1/keys/verify?core=counted", header)
+    await gateway.get("/cores/counted/x", header)
+    await gateway.get("/cores/made-up/x", header)
+    await gateway.get("/cores/counted/x", header)
     await until_written(gateway, key.id, 5)
     rows = await gateway.pool.fetch(
         (
@@ -101,7 +101,7 @@ async def test_failed_core_is_no_failure_of_the_gateway(
     key = await client.create_key()
     header = key.header
     statuses = [
-        (await client.request("GET", path, header)).status
+        (await client.get(path, header)).status
         for path in ("/cores/failing/status/500", "/cores/down/x", "/v1/keys/verify")
     ]
     assert statuses == [500, 502, 200]

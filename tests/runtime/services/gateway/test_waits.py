@@ -2,10 +2,7 @@
 
 import asyncio
 import dataclasses
-import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
@@ -14,7 +11,7 @@ from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import login
 
 from sandbox.local import servers
-from tests.runtime.redis_process import redis_pid
+from tests.runtime.server_processes import postgres_pids, redis_pid, suspended
 from tests.runtime.services.gateway.conftest import Gateway
 
 CLIENTS = 30
@@ -28,17 +25,6 @@ SLOW = {"response_timeout_s": 600}
 UNLIMITED = [{"name": "requests", "quota": 10**9, "window_s": 1, "burst": 10**9}]
 
 
-@contextmanager
-def stopped(pids: list[int]) -> Iterator[None]:
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
-
-
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not condition():
@@ -48,7 +34,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def assert_healthy(client: Gateway, waiting: list[asyncio.Task[Any]]) -> None:
     """The gateway responds while all these requests wait."""
     for _ in range(5):
-        assert (await client.request("GET", "/healthz")).status == 200
+        assert (await client.get("/healthz")).status == 200
     assert [task for task in waiting if task.done()] == []
 
 
@@ -78,28 +64,20 @@ async def test_health_is_served_during_every_wait(gateway: Gateway, core: Any, s
             await send(f"GET /cores/docs/big HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n")
         await assert_healthy(client, [])
         assert (await client.verify(keys[3].token)).json["valid"]
-        proxied = await client.request("GET", "/cores/docs/x", keys[3].header)
+        proxied = await client.get("/cores/docs/x", keys[3].header)
         assert (proxied.status, proxied.body) == (200, b"hello")
         waiting = [
-            asyncio.create_task(client.request("GET", "/cores/docs/silent", key))
-            for _ in range(2 * CLIENTS)
+            asyncio.create_task(client.get("/cores/docs/silent", key)) for _ in range(2 * CLIENTS)
         ]
         await until(
             lambda: sum(" /silent " in line for line, _, _ in core.requests) >= CLIENTS // 2
         )
         await assert_healthy(client, waiting)
-        with stopped([redis_pid(redis_url)]):
+        with suspended(redis_pid(redis_url)):
             limited = asyncio.create_task(client.verify(keys[1].token))
             await assert_healthy(client, waiting)
         assert (await limited).json["valid"]
-        pids = [int((postgres.folder / "data" / "postmaster.pid").read_text().split()[0])]
-        pids += [
-            int(pid)
-            for pid in postgres.sql(
-                "SELECT pid FROM pg_stat_activity WHERE datname = 'gatehouse';"
-            ).split()
-        ]
-        with stopped(pids):
+        with suspended(*postgres_pids(postgres)):
             uncached = asyncio.create_task(client.verify(keys[2].token))
             await assert_healthy(client, [*waiting, uncached])
         assert (await uncached).status in (200, 503)

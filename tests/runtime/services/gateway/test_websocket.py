@@ -64,12 +64,10 @@ class SocketCore:
 
 
 def refuse(connection: ServerConnection, request: Request) -> Response | None:
-    """The response to the handshake on /refused, which is not accepted."""
     return connection.respond(409, "busy\n") if request.path == "/refused" else None
 
 
 def choose(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """The last subprotocol that the client offers."""
     return offered[-1] if offered else None
 
 
@@ -111,7 +109,6 @@ def opened(gateway: Gateway, key: Any, path: str = "/echo", **options: Any) -> A
 
 
 async def closed(connection: ClientConnection) -> tuple[int | None, str | None]:
-    """The close code and reason that the client receives."""
     async with asyncio.timeout(PATIENCE_S):
         with suppress(ConnectionClosed):
             async for _ in connection:
@@ -445,7 +442,6 @@ async def test_large_message_of_a_core_closes_both_sides(
 
 
 def flood(*, mask: bool) -> bytes:
-    """About 100 KB of pings."""
     data = Frame(Opcode.PING, b"").serialize(mask=mask)
     return data * (100_000 // len(data))
 
@@ -509,8 +505,8 @@ async def test_other_keys_are_served_during_a_flood_of_frames(
 ) -> None:
     async with flooding(gateway, sender) as key, opened(gateway, key, "/answer") as client:
         for _ in range(20):
-            assert (await gateway.request("GET", "/healthz")).status == 200
-            assert (await gateway.verify(key.token)).json["code"] == "VALID"
+            assert (await gateway.get("/healthz")).status == 200
+            assert await gateway.code(key.token) == "VALID"
             await client.send("hello")
             async with asyncio.timeout(PATIENCE_S):
                 assert await client.recv() == "hello"
@@ -688,7 +684,7 @@ async def test_websocket_is_a_request_in_progress_until_the_gateway_stops(
     client = another(GATEHOUSE_CORE_REQUESTS_MAX="1")
     for _ in range(2):
         async with opened(client, key):
-            reply = await client.request("GET", "/cores/live/x", key.header)
+            reply = await client.get("/cores/live/x", key.header)
             assert (reply.status, reply.json["code"]) == (503, "core_overloaded")
         assert await sockets.close_code() == 1000
     async with opened(client, key) as connection:
@@ -757,7 +753,7 @@ async def test_websocket_is_closed_at_the_end_of_a_drain(
         assert (await gateway.request("DELETE", f"{end}3600", agent.header)).status == 204
         await client.send("during the drain")
         assert await client.recv() == "during the drain"
-        assert (await gateway.request("GET", "/cores/live/x", key.header)).status == 503
+        assert (await gateway.get("/cores/live/x", key.header)).status == 503
         assert (await gateway.request("DELETE", f"{end}0", agent.header)).status == 204
         assert await closed(client) == (1001, "the instance of the Core was drained")
     assert await sockets.close_code() == 1001

@@ -38,8 +38,6 @@ _REPETITIONS_MAX = 50
 
 @dataclass(frozen=True)
 class Message:
-    """An HTTP request."""
-
     method: str
     path: str
     headers: dict[str, str]

@@ -179,9 +179,7 @@ async def test_no_canary_sent_to_the_console_is_in_logs_metrics_errors_or_tables
                     sharing.clock.advance(60)  # the number of creations per minute is limited
                     headers = HEADERS | {"If-Match": "*", "Idempotency-Key": f'"canary-key-{sent}"'}
                     content: dict[str, Any] = {} if endpoint.method == "GET" else {"json": body}
-                    reply = await console.client.request(
-                        endpoint.method, path, headers=headers, **content
-                    )
+                    reply = await console.request(endpoint.method, path, headers=headers, **content)
                     sent += 1
                     errors += reply.status_code >= 400
                     shown = without(reply.text, *(PLAIN if reply.status_code < 400 else ()))
@@ -193,7 +191,7 @@ async def test_no_canary_sent_to_the_console_is_in_logs_metrics_errors_or_tables
         worker = SecretWorker(sharing.backend, console.pool, None, console.composition.observer)
         while await worker.run_once():
             pass
-        metrics = (await console.client.get("/metrics")).text
+        metrics = (await console.get("/metrics")).text
         assert len(console.log.entries) >= sent > errors > 50
         assert "canary" not in json.dumps(console.log.entries) + metrics
         assert "canary" not in console.database.dump()

@@ -99,7 +99,6 @@ class Outsider:
 
 @pytest.fixture
 def outsider(sharing: Sharing) -> Outsider:
-    """From a network without denied attempts."""
     _count(sharing, NETWORK, 0)
     return Outsider(sharing, sharing.client(address=ADDRESS))
 
@@ -186,7 +185,6 @@ async def _deny(sharing: Sharing, client: Client, times: int) -> list[str]:
 
 
 def _count(sharing: Sharing, network: str, attempts: int) -> None:
-    """Set the number of attempts from a network in the first window of a test."""
     ends_at = int(sharing.clock.now() + ATTEMPT_WINDOW_S)
     item = {
         "id": {"S": f"counter:denied:network:{network}:{ends_at}"},

@@ -105,8 +105,6 @@ def test_settings_match_the_contract() -> None:
 
 
 async def _call(function: Any, request: dict[str, Any]) -> dict[str, Any]:
-    """Invoke the handler in a thread, because it runs its own event loop."""
-
     def invoke() -> dict[str, Any]:
         asyncio.set_event_loop(asyncio.new_event_loop())
         response: dict[str, Any] = function.handler(request, CONTEXT)

@@ -1,6 +1,4 @@
-"""The page and the API for a secret request: submissions, rejections, and states that look the
-same.
-"""
+"""The page and the API for a secret request."""
 
 import re
 from collections.abc import AsyncIterator
