@@ -59,7 +59,6 @@ class Call:
 
     @property
     def account(self) -> str:
-        """Account of the principal; "" for a service."""
         return self.principal.split(":")[4] if self.principal.startswith("arn:") else ""
 
     @property

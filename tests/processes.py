@@ -20,7 +20,6 @@ def run(
 
 
 def executable(file: Path, text: str) -> Path:
-    """Write a script that can be run, and its folder."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
     file.chmod(0o755)

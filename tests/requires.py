@@ -62,7 +62,6 @@ def missing(name: str) -> str:
 
 
 def program(name: str) -> pytest.MarkDecorator:
-    """The test runs a program of the machine."""
     return pytest.mark.skipif(bool(missing(name)), reason=missing(name))
 
 
@@ -73,7 +72,6 @@ ROOT_USER = pytest.mark.skipif(
 
 
 def as_root(*command: str | os.PathLike[str]) -> None:
-    """Runs a command as root, in a test with `ROOT_USER`."""
     subprocess.run([*_AS_ROOT, *command], check=True, stdin=subprocess.DEVNULL)
 
 

@@ -52,7 +52,6 @@ class Application:
         return urlsplit(self.url).netloc
 
     def run(self, *command: str | Path, **variables: str) -> str:
-        """Runs a client in the folder of the application, and returns its output."""
         client = {"URL": self.url, "TOKEN": self.token, "HOME": str(self.folder), **variables}
         if ".localhost:" in self.host:
             # Only browsers and curl resolve subdomains of localhost on every system.

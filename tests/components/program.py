@@ -126,8 +126,6 @@ RESTORED: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Program:
-    """Resources and exports of one run."""
-
     resources: list[Registration]
     exports: dict[str, Any]
 
@@ -136,24 +134,20 @@ class Program:
         return cls([row.registration for row in deployment.resources], deployment.exports)
 
     def of_type(self, kind: str) -> list[Registration]:
-        """The resources of a type such as `kms/key:Key`."""
         return [resource for resource in self.resources if resource.type == f"aws:{kind}"]
 
     def inputs(self, kind: str) -> dict[str, dict[str, Any]]:
         return {resource.name: resource.inputs for resource in self.of_type(kind)}
 
     def get(self, kind: str, name: str) -> Registration:
-        """The resource of a type with this name."""
         (resource,) = (resource for resource in self.of_type(kind) if resource.name == name)
         return resource
 
     def policy(self, kind: str, name: str) -> dict[str, Any]:
-        """The policy document of a resource."""
         document: dict[str, Any] = json.loads(self.get(kind, name).inputs["policy"])
         return document
 
     def statements(self, kind: str, name: str) -> dict[str, dict[str, Any]]:
-        """The statements of a resource's policy document, by Sid."""
         return {statement["Sid"]: statement for statement in self.policy(kind, name)["Statement"]}
 
     def permissions(self, role: str) -> dict[str, dict[str, Any]]:
@@ -165,7 +159,6 @@ class Program:
         return {entry["name"]: entry["value"] for entry in self.containers(task)[0]["environment"]}
 
     def containers(self, task: str) -> list[dict[str, Any]]:
-        """The container definitions of a task."""
         definitions = self.get("ecs/taskDefinition:TaskDefinition", task).inputs[
             "containerDefinitions"
         ]

@@ -1,4 +1,4 @@
-"""PostgreSQL and Valkey: parameters, versions, windows and the final snapshot."""
+"""PostgreSQL and Valkey."""
 
 import pytest
 

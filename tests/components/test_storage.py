@@ -1,4 +1,4 @@
-"""Buckets: final deletion of secrets, replication and what a destroyed stack leaves."""
+"""Buckets."""
 
 import pytest
 

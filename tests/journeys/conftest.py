@@ -37,14 +37,12 @@ class Running:
     stack: str
 
     def manage(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
-        """Call the management API with the admin token."""
         headers = {"Authorization": f"Bearer {self.admin_token}"}
         return httpx.request(
             method, self.console + path, json=body, headers=headers, timeout=30, verify=PLAIN_HTTP
         )
 
     def open(self, token: str, path: str = "/files") -> httpx.Response:
-        """Request the sample Core through the gateway."""
         return httpx.get(
             f"{self.gateway}/cores/docs{path}",
             headers={"X-API-Key": token},
@@ -53,13 +51,11 @@ class Running:
         )
 
     def key(self, **properties: Any) -> tuple[str, str]:
-        """Create a key. Returns its ID and token."""
         response = self.manage("POST", "/v1/keys", {"name": "test", **properties})
         assert response.status_code == 201, response.text
         return response.json()["key"]["id"], response.json()["token"]
 
     def store_credential(self, core: str, document: Mapping[str, str]) -> None:
-        """Create the secret with the credential of a Core."""
         secrets_manager = boto3.client(
             "secretsmanager",
             endpoint_url=self.emulator,
@@ -78,7 +74,6 @@ class Running:
         return response.json()["secret"]["id"], link["url"]
 
     def open_link(self, link: str, action: str = "open", **body: str) -> httpx.Response:
-        """Call the API that recipients of links use."""
         return httpx.post(
             f"{self.sharing}/v1/links/{action}",
             json={"link": link, **body},
@@ -138,7 +133,6 @@ class Environment:
         return running_from(self._home)
 
     def stop(self) -> str:
-        """Returns the output of `down`, or an empty string if the environment does not run."""
         if self._home is None:
             return ""
         home, self._home = self._home, None

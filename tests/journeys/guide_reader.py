@@ -82,7 +82,6 @@ class OutputDiffers(AssertionError):
 
 
 def parse(page: str) -> list[File | Step]:
-    """The files and commands of a page, in order."""
     steps: list[File | Step] = []
     for block in _BLOCK.finditer(page):
         if block["file"]:

@@ -35,8 +35,6 @@ SESSION_KEY = generations()
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """A gateway and a console on one database."""
-
     gateway: str
     console: str
 
@@ -132,7 +130,6 @@ def _run(server: servers.Postgres, tool: str, *arguments: str) -> None:
 
 @contextmanager
 def running_services(server: servers.Postgres, pepper: str, log: Path) -> Iterator[Services]:
-    """Start a gateway and a console. pepper: value of the secret with the generations."""
     ports = {service: free_port() for service in ("gateway", "console")}
     with ExitStack() as cleanup:
         for service, port in ports.items():

@@ -43,16 +43,12 @@ INTERVAL_S = 10
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A deployed stack. pepper: the value that its rotation function created."""
-
     exports: dict[str, Any]
     pepper: str
 
 
 @dataclass(frozen=True, slots=True)
 class HomeStack:
-    """The stack of the home region, with the servers that replace RDS and ElastiCache."""
-
     emulator: Emulator
     deployed: Deployed
     aws: Aws
@@ -70,7 +66,6 @@ class HomeStack:
 def deploy(
     emulator: Emulator, folder: Path, stack: str, changes: dict[str, Any]
 ) -> tuple[Deployed, Aws]:
-    """Deploy a stack with the settings of dev, and run its rotation function with its role."""
     write_stack(stack, folder, environment="dev", changes={"environment": "dev", **changes})
     emulator.permissions.enforce(False)
     exports = run(folder, stack, emulator, preview=False).exports
@@ -197,8 +192,6 @@ def test_other_objects_are_denied(task: Task, command: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The first checkpoint of a running console. denied: calls of the console that IAM denied."""
-
     bucket: str
     key: str
     checkpoint: Checkpoint
@@ -316,7 +309,6 @@ def lost(home: HomeStack, folder: Path) -> Lost:
 
 @pytest.fixture(scope="module")
 def database(folder: Path) -> Iterator[servers.Postgres]:
-    """An empty database on a second server."""
     with servers.postgres(folder / "second.log") as server:
         yield server
 

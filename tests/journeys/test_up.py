@@ -61,7 +61,6 @@ class FinishedRun:
 
 
 def services(home: Path) -> dict[str, int]:
-    """The newest process of each service."""
     state = RunStateFile(home).read()
     assert state is not None
     names = ("gateway", "console", "core", "sharing-function")

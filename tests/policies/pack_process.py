@@ -37,15 +37,11 @@ _PROVIDER = {
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """An output of another resource of the program."""
-
     to: str
     output: str = "id"
 
 
 class Unknown:
-    """A value that is unknown at every preview."""
-
     def __repr__(self) -> str:
         return "Unknown()"
 
@@ -87,8 +83,6 @@ class Diagnostic:
 
 
 class Pack(ABC):
-    """A pack that evaluates programs."""
-
     @abstractmethod
     def call(self, method: str, request: Any) -> Any:
         """Calls a method of the Analyzer protocol."""
@@ -185,7 +179,6 @@ class ImportedPack(Pack):
 
 
 def urn(resource: Declared, stack: str = "prod") -> str:
-    """The URN that the harness assigns to a resource."""
     return f"urn:pulumi:{stack}::gatehouse::{resource.type}::{resource.name}"
 
 
@@ -203,7 +196,6 @@ class Evaluation:
         self._stack = Stack(map(self._requests.resource, self._requests.program))
 
     def decisions(self) -> Iterator[tuple[Rule, Resource, Decision]]:
-        """The decision of each rule on each resource of its types."""
         for rule in catalogue.enabled("prod"):
             for resource in self._stack.of_type(rule.types) if rule.types else self._stack:
                 yield rule, resource, self._decide(rule, resource, self._stack)

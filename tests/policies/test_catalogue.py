@@ -1,4 +1,4 @@
-"""Catalogue: rule IDs, packs, levels, and type tokens of pulumi-aws."""
+"""Catalogue."""
 
 import ast
 import re
@@ -95,7 +95,6 @@ OTHER_POLICIES = re.compile(
 
 
 def types_with(inputs: str) -> set[str]:
-    """The resource types of pulumi-aws with an input that matches the pattern."""
     files = (file.read_text() for file in Path(pulumi_aws.__file__).parent.glob("*/[a-z]*.py"))
     tokens = {
         token
@@ -143,7 +142,6 @@ def test_upstream_ids_have_the_format_of_a_catalogue() -> None:
 
 
 def class_names(function: str, arguments: list[ast.expr]) -> Iterable[ast.expr | None]:
-    """The arguments of a call that are names of resource classes."""
     match function, arguments:
         case "aws", _:
             return arguments

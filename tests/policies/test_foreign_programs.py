@@ -1,6 +1,4 @@
-"""Programs of other repositories: shared folders, other accounts, encrypted configuration, other
-providers and resources of other stacks.
-"""
+"""Programs of other repositories."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -196,7 +194,6 @@ def write(tmp_path: Path) -> Write:
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> CheckResult:
-    """The result for the program `ANY` with the levels of prod."""
     program = write_program(tmp_path_factory.mktemp("any"), ANY, STACK + ENCRYPTED)
     return policy_check.check(program, "dev", levels="prod")
 

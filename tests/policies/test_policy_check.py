@@ -42,7 +42,6 @@ topic = aws.sns.Topic("alerts", kms_master_key_id="alias/own")
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
-    """A program without violations of the pack."""
     folder = tmp_path / "program"
     folder.mkdir()
     (folder / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")

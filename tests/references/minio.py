@@ -17,7 +17,6 @@ MINIO_VARIABLE = "GATEHOUSE_TEST_MINIO"
 
 @contextmanager
 def running_minio(program: str, user: str, password: str, region: str) -> Iterator[str]:
-    """Starts MinIO without data. Yields its URL."""
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         variables = {

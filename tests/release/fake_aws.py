@@ -75,7 +75,6 @@ _LAMBDA_LIMITS = (
 
 
 def own_stack_file(stack: str = "dev") -> str:
-    """A stack file with the values of a team instead of the example values."""
     text = (ROOT / f"Pulumi.{stack}.yaml").read_text()
     for example, own in (
         ("123456789012", ACCOUNT),
@@ -169,7 +168,6 @@ class FakeAccount:
         return result.stderr
 
     def digest(self) -> str:
-        """The digest in the stack file."""
         (digest,) = re.findall(r" digest: (\S+)", (self.folder / "Pulumi.dev.yaml").read_text())
         return str(digest)
 
@@ -370,7 +368,6 @@ class FakeAccount:
         return f"<ListBucketResult>{keys}</ListBucketResult>".encode()
 
     def lambda_(self, path: str) -> dict[str, Any]:
-        """Respond to a request for a function (Lambda API reference)."""
         if "/aliases/" in path:
             return {"Name": "live", "FunctionVersion": "1"}
         if "/invocations" in path:
@@ -436,8 +433,6 @@ def _rejection(code: str, *, is_json: bool) -> bytes:
 
 @contextmanager
 def serving(account: FakeAccount) -> Iterator[str]:
-    """Serve the account on a free port. Yields the URL."""
-
     class Handler(http_servers.Handler):
         def do_GET(self) -> None:
             service = self.path.split("/")[1]
@@ -509,7 +504,6 @@ def serving(account: FakeAccount) -> Iterator[str]:
 
 
 def write_command(file: Path, account: FakeAccount) -> None:
-    """Write a fake of the command line with the name of the file, such as `docker`."""
     host, _, port = account.url.removeprefix("http://").partition(":")
     text = _CLI.replace("COMMAND", file.name).replace("HOST", host).replace("PORT", port)
     processes.executable(file, text)

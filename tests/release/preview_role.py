@@ -79,5 +79,4 @@ class PreviewRole:
 
 
 def _document(row: dict[str, Any]) -> RawDocument:
-    """The policy of a resource."""
     return dict(json.loads(row["policy"]))

@@ -115,13 +115,11 @@ class DeployedAccount(FakeAccount):
 
     @contextmanager
     def each(self, on_call: Callable[[str], str]) -> Iterator[None]:
-        """Call a function with each call."""
         self.on_call = on_call
         yield
         self.on_call = _succeed
 
     def services(self) -> dict[str, str]:
-        """The image of each ECS service, by the name of the process."""
         definitions = self._definitions()
         rows = [
             row
@@ -161,7 +159,6 @@ class DeployedAccount(FakeAccount):
         return {"Name": "live", "FunctionVersion": versions[-1]}
 
     def _definitions(self) -> dict[str, dict[str, Any]]:
-        """The inputs of all revisions of the task definitions, by ARN."""
         created = [
             row
             for row in self.operations
@@ -295,7 +292,6 @@ class Project:
         self.emulator.permissions.enforce(True)
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
-        """Write the stack file with a new image and other settings."""
         header = yaml.safe_load(self.file.read_text()) if self.file.exists() else {}
         document = yaml.safe_load(own_stack_file(self.stack))
         self.digests += 1
@@ -309,12 +305,10 @@ class Project:
 
     @property
     def digest(self) -> str:
-        """The digest in the stack file."""
         match = re.search(r"sha256:\w+", self.file.read_text())
         return match[0] if match else ""
 
     def command(self, target: str, **variables: int) -> list[str]:
-        """A command line of `make` for the stack."""
         arguments = [f"{name}={value}" for name, value in variables.items()]
         return [
             "make",
@@ -325,7 +319,6 @@ class Project:
         ]
 
     def start(self, target: str, **variables: int) -> subprocess.Popen[str]:
-        """Start a target of `make` without a terminal."""
         return subprocess.Popen(
             self.command(target, **variables),
             cwd=ROOT,
@@ -381,7 +374,6 @@ class Project:
         return done.stdout
 
     def state(self) -> dict[str, Any]:
-        """The state of the stack."""
         deployment: dict[str, Any] = json.loads(
             self.pulumi("stack", "export", "--stack", self.stack)
         )["deployment"]
@@ -480,7 +472,6 @@ def interrupt(
 
 
 def last_line(output: str) -> str:
-    """The last line that `make` has not added."""
     return [line for line in output.splitlines() if line and not line.startswith("make: ")][-1]
 
 

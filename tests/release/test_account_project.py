@@ -32,7 +32,6 @@ def emulator() -> Iterator[Emulator]:
 
 
 def run(fake: FakeAccount, /, *words: str, **changes: Any) -> Any:
-    """Run a command for the stack main with changed settings."""
     settings = raw_account_settings(
         {key.replace("__", "."): value for key, value in changes.items()}
     )

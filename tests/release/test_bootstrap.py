@@ -39,18 +39,15 @@ def account(emulator: Emulator, tmp_path: Path) -> Iterator[FakeAccount]:
 
 
 def bootstrap(account: FakeAccount, *, extra: str = "", header: str = "", **rest: Any) -> Any:
-    """Run the command for the stack file with additional settings."""
     return account.release("bootstrap", stack_file=header + STACK_FILE + extra, **rest)
 
 
 def install_gh(account: FakeAccount, monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
-    """Put a script on PATH that takes the place of `gh`."""
     processes.executable(account.folder / "gh", "\n".join(["#!/bin/sh", *lines]))
     monkeypatch.setenv("PATH", f"{account.folder}{os.pathsep}{os.environ['PATH']}")
 
 
 def configuration(emulator: Emulator, bucket: str = BUCKET) -> dict[str, Any]:
-    """The configuration of the bucket."""
     s3 = emulator.client("s3", REGION)
     encryption = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"][
         "Rules"

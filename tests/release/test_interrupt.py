@@ -45,7 +45,6 @@ NEXT = "deploy: interrupted. To continue, run: make deploy ENV=dev"
 
 
 def start(folder: Path) -> subprocess.Popen[str]:
-    """A deployment whose CLI waits for a signal, in a session of its own."""
     for name, text in (("pulumi", CLI), ("python", COMMAND)):
         processes.executable(folder / name, text.format(python=sys.executable, folder=folder))
     os.mkfifo(folder / "go")

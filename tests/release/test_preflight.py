@@ -167,7 +167,6 @@ def running() -> Iterator[Emulator]:
 
 @pytest.fixture
 def emulator(running: Emulator) -> Emulator:
-    """The emulator without hosted zones."""
     route53 = running.client("route53", "eu-west-1")
     for zone in route53.list_hosted_zones()["HostedZones"]:
         route53.delete_hosted_zone(Id=zone["Id"])

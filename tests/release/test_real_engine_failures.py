@@ -23,7 +23,6 @@ CALLS = 40
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A deployed stack. Each test leaves a stack that is completely deployed."""
     with running("dev", tmp_path_factory.mktemp("project"), small=True) as project:
         deploy(project)
         yield project

@@ -102,7 +102,6 @@ class Rds:
         return {"error": "DBInstanceAlreadyExists"} if renamed else {}
 
     def _described(self, identity: str) -> dict[str, Any]:
-        """The properties of the instance with a resource ID."""
         (row,) = [
             row
             for region in (REGION, SECOND_REGION)
@@ -133,7 +132,6 @@ def changes(output: str) -> list[str]:
 
 
 def settings(project: Project, changes: dict[str, Any]) -> None:
-    """Write the stack file with other settings and the same image."""
     project.digests -= 1
     project.write_settings(RECOVERY | changes)
 

@@ -19,7 +19,6 @@ SHARING = {"function": "gatehouse-dev-sharing", "alias": "live", "alarms": [], "
 
 
 def serverless() -> str:
-    """The stack file of dev with a sharing function."""
     sharing = "    sharing:\n      mode: serverless\n"
     return own_stack_file().replace(
         "  gatehouse:settings:\n", f"  gatehouse:settings:\n{sharing}", 1

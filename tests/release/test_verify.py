@@ -32,7 +32,6 @@ def ecs() -> Iterator[Any]:
 
 
 def register(ecs: Any, digest: str, family: str = "gateway") -> str:
-    """Register a task definition; returns its ARN."""
     container = {"name": "gateway", "image": f"registry/gatehouse@{digest}"}
     response = ecs.register_task_definition(
         family=family, cpu="256", memory="512", containerDefinitions=[container]

@@ -46,14 +46,12 @@ OTHER_SECRET = f"arn:aws:secretsmanager:{NAMES.region}:{OTHER_ACCOUNT}:secret:x-
 def on_secret(
     case: str, principal: str, kind: str, expected: Effect, action: str = READ_SECRET
 ) -> Request:
-    """A request to a secret that has a resource policy."""
     return Request(case, principal, action, secret_arn(kind), expected, on=("secret", kind))
 
 
 def on_key(
     key: str, case: str, principal: str, action: str, expected: Effect, context: Mapping[str, str]
 ) -> Request:
-    """A request to a KMS key."""
     return Request(case, principal, action, "*", expected, context, ("key", key))
 
 
@@ -66,7 +64,6 @@ def on_bucket(
     expected: Effect,
     context: Mapping[str, str],
 ) -> Request:
-    """A request to an object of a bucket."""
     return Request(
         case,
         principal,
@@ -81,7 +78,6 @@ def on_bucket(
 def on_role(
     case: str, principal: str, role: str, expected: Effect, context: Mapping[str, str] | None = None
 ) -> Request:
-    """A request to assume a role."""
     return Request(
         case, principal, ASSUME_ROLE, NAMES.role_arn(role), expected, context or {}, ("role", role)
     )
@@ -173,7 +169,6 @@ def via(service: str, **context: str) -> dict[str, str]:
 
 
 def for_secret(kind: str) -> dict[str, str]:
-    """The encryption context of a secret."""
     return {"kms:EncryptionContext:SecretARN": secret_arn(kind)}
 
 

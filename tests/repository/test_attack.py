@@ -76,7 +76,6 @@ async def broken_server() -> AsyncIterator[BrokenServer]:
 
 @contextmanager
 def broken_server_in_a_thread() -> Iterator[BrokenServer]:
-    """For `main`, which runs an event loop of its own."""
     started, stopped = threading.Event(), threading.Event()
     servers: list[BrokenServer] = []
 

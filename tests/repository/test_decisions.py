@@ -1,4 +1,4 @@
-"""Decision records: number, status, date, size, index and references."""
+"""Decision records."""
 
 import re
 from datetime import date

@@ -1,6 +1,4 @@
-"""Documents agree with the repository: links, paths, named tests, make targets, Python calls and
-the index.
-"""
+"""Documents agree with the repository."""
 
 import ast
 import importlib
@@ -47,7 +45,6 @@ INDEXED_FOLDERS = ("decisions", "guides", "runbooks")
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that GitHub generates for the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -229,7 +226,6 @@ def resolved(name: str) -> Any:
 
 
 def calls(text: str) -> Iterator[tuple[str, ast.Call]]:
-    """The calls of imported functions in the Python code of a page, with their dotted names."""
     code, imports = python_of(text), {"gatehouse": "gatehouse"}
     for node in (node for block in code for node in ast.walk(block)):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""Targets of the Makefile: `make help`, colors and the check of ENV."""
+"""Targets of the Makefile."""
 
 import contextlib
 import os

@@ -1,6 +1,4 @@
-"""The OpenAPI documents of the services: descriptions, examples, bounds and errors of every
-operation.
-"""
+"""The OpenAPI documents of the services."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,7 +36,6 @@ class Operation:
 
     @property
     def route(self) -> str:
-        """Method and path."""
         return self.name.partition(" ")[2]
 
 

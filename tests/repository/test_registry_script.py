@@ -1,4 +1,4 @@
-"""scripts/registry.sh: signing and copying of images, with registries whose tags are immutable."""
+"""scripts/registry.sh."""
 
 import json
 import os

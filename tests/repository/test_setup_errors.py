@@ -61,7 +61,6 @@ class Machine:
         self.program("uv", INSTALLED)
 
     def program(self, name: str, script: str) -> None:
-        """Put a shell script on PATH. `uv --version` always succeeds."""
         text = f'#!/bin/sh\ncase "$*" in --version) exit 0 ;; esac\n{script}\n'
         processes.executable(self.programs / name, text)
 
@@ -71,7 +70,6 @@ class Machine:
         return processes.run(command, env=env)
 
     def error(self, script: str = "setup.sh") -> str:
-        """The only line of the error output."""
         result = self.run(script)
         assert result.returncode == 1, result.stderr
         (line,) = result.stderr.splitlines()

@@ -1,6 +1,4 @@
-"""Supply chain: pinned base images and installers, the audit of dependencies, and the update
-bot.
-"""
+"""Supply chain."""
 
 import json
 import os
@@ -173,7 +171,6 @@ def database(vulnerable: str) -> Iterator[str]:
 
 
 def audit(url: str) -> subprocess.CompletedProcess[str]:
-    """Run `make audit` with this database and registry."""
     env = {
         **os.environ,
         "npm_config_registry": url,

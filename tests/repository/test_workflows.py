@@ -34,12 +34,10 @@ def jobs() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def steps(workflow: str) -> list[dict[str, Any]]:
-    """The steps of all jobs of a workflow."""
     return [step for job in WORKFLOWS[workflow]["jobs"].values() for step in job.get("steps", [])]
 
 
 def scripts(workflow: str) -> str:
-    """The scripts of a workflow."""
     return "\n".join(step.get("run", "") for step in steps(workflow))
 
 

@@ -43,7 +43,6 @@ def account(*, guards: bool = False, **changes: Any) -> Program:
 
 
 def guards(program: Program) -> dict[str, Any]:
-    """The guards by type and name."""
     return {f"{row.type} {row.name}": row for row in program.resources if row.type in GUARD_TYPES}
 
 

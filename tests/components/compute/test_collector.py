@@ -1,4 +1,4 @@
-"""OpenTelemetry collector sidecar: hardening, configuration and permissions."""
+"""OpenTelemetry collector sidecar."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""ECS services of Cores: hardening, network and permissions."""
+"""ECS services of Cores."""
 
 from typing import Any
 

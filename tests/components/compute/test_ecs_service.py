@@ -17,7 +17,6 @@ def service(stack: str, name: str) -> dict[str, Any]:
 
 
 def checks(stack: str, name: str, changes: dict[str, Any]) -> list[dict[str, Any]]:
-    """The requests of the smoke test of a service."""
     inputs = run(stack, changes=changes).get("ecs/service:Service", name).inputs
     (hook,) = inputs["deploymentConfiguration"]["lifecycleHooks"]
     return list(json.loads(hook["hookDetails"])["checks"])

@@ -66,7 +66,6 @@ class Request:
 
 @cache
 def managed_rule_groups() -> dict[str, Any]:
-    """Return the documented rule groups by name."""
     return tomllib.loads(
         Path(__file__).with_name("waf_rule_groups.toml").read_text(encoding="utf-8")
     )
@@ -97,7 +96,6 @@ class WebAcl:
         return None
 
     def capacity(self) -> int:
-        """Capacity of the rules in WCU."""
         return sum(_capacity(rule["statement"]) for rule in self.rules)
 
 

@@ -13,7 +13,6 @@ RUNBOOKS = "https://github.com/example/gatehouse/blob/main/docs/runbooks"
 
 
 def descriptions(stack: str) -> dict[str, str]:
-    """Descriptions, keyed by name of the alarm or event rule."""
     program = run(stack)
     texts = {
         a.inputs["name"]: a.inputs["alarmDescription"]

@@ -67,7 +67,6 @@ def _messages(file: str, parse_file: Callable[[], object]) -> list[str]:
 
 
 def rejected_keys(stack: str, changes: dict[str, Any]) -> list[str]:
-    """The keys that the loader rejects in the changed settings."""
     return [message.partition(" ")[0] for message in mistakes(stack, raw_settings(stack, changes))]
 
 

@@ -17,7 +17,6 @@ def with_options() -> Program:
 
 
 def egress(program: Program) -> set[tuple[str, int]]:
-    """Networks and ports of the console's egress rules."""
     rules = (
         resource.inputs
         for resource in program.of_type("vpc/securityGroupEgressRule:SecurityGroupEgressRule")

@@ -1,4 +1,4 @@
-"""Loading of a stack file: accepted and rejected values, messages and defaults."""
+"""Loading of a stack file."""
 
 import asyncio
 import json

@@ -140,7 +140,6 @@ def accepted(stack: str, changes: dict[str, Any]) -> bool:
 
 
 def matrix() -> list[tuple[str, dict[str, Any]]]:
-    """The stack and the changed settings of each program."""
     missing = list(dict.fromkeys(values(Settings)))
     everything = list(missing)
     rows: list[tuple[str, dict[str, Any]]] = []
@@ -161,7 +160,6 @@ def matrix() -> list[tuple[str, dict[str, Any]]]:
 
 
 def trusted_sources(program: Program, stack: Stack) -> Iterator[str]:
-    """The roles of instances whose ARN their trust policies reject."""
     for instance in program.of_type("rds/instance:Instance"):
         role = str(instance.inputs.get("monitoringRoleArn", "")).removeprefix(OUTPUT)
         if role:
@@ -174,7 +172,6 @@ def trusted_sources(program: Program, stack: Stack) -> Iterator[str]:
 
 
 def rejected_connections(stack: Stack) -> Iterator[str]:
-    """The connections of security groups that a network ACL rejects."""
     settings = stack.settings
     for connection in connections(settings, stack.contract):
         if connection.source not in ("", "cloudfront"):
@@ -277,14 +274,12 @@ def unchangeable_resources(program: Program, delivery: Delivery) -> set[str]:
 
 
 def oversized_policies(program: Program) -> Iterator[str]:
-    """The managed policies that IAM rejects because of their size."""
     for policy in program.of_type("iam/policy:Policy"):
         if len(policy.inputs["policy"]) > POLICY_CHARACTERS_MAX:
             yield f"{policy.name}: {len(policy.inputs['policy'])} characters"
 
 
 def key_errors(program: Program) -> Iterator[str]:
-    """The log groups that the policy of their key does not contain."""
     statement = program.statements("kms/key:Key", "logs")["LogGroups"]
     arns = statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
     groups = [group.inputs for group in program.of_type("cloudwatch/logGroup:LogGroup")]

@@ -1,4 +1,4 @@
-"""Detection of secrets: precision and recall on the corpus, and command-line arguments."""
+"""Detection of secrets."""
 
 import re
 from itertools import cycle, islice

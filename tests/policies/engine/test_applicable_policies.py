@@ -22,8 +22,6 @@ TYPES = {
 
 
 class Calls:
-    """A pack whose policies record their calls."""
-
     def __init__(self, *names: str) -> None:
         applicable_policies.install()
         self.names: list[str] = []

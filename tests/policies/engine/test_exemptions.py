@@ -1,4 +1,4 @@
-"""Exemptions file: valid entries, and an error for each kind of invalid entry."""
+"""Exemptions file."""
 
 from datetime import date
 from pathlib import Path

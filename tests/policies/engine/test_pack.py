@@ -1,6 +1,4 @@
-"""Packs as processes: undecided and broken rules, malformed input, secrets, levels and
-exemptions.
-"""
+"""Packs as processes."""
 
 import json
 import os

@@ -56,7 +56,6 @@ def write(tmp_path: Path) -> Write:
 
 
 def deployed(program: Path = PROGRAM) -> Deployment:
-    """The program with known outputs."""
     return run(program, "dev", FakeProvider(), preview=False)
 
 

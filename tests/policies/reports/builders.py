@@ -14,7 +14,6 @@ def violation(**changes: str) -> Finding:
 
 
 def findings(**changes: str) -> list[Finding]:
-    """The findings of one diagnostic."""
     rule = catalogue.rule("GH-S3-001")
     fields = {
         "pack": "security",

@@ -1,4 +1,4 @@
-"""Findings: conversion of diagnostics, merging of runs, order and exit status."""
+"""Findings."""
 
 from dataclasses import replace
 

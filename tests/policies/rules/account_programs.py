@@ -18,7 +18,6 @@ ROOT = "pulumi:pulumi:Stack"
 
 
 def stack() -> Program:
-    """The stack resource with its outputs, and buckets."""
     # The properties of the stack resource are the outputs; constants are known at a first preview.
     return [Declared(ROOT, "acme-prod", {"environment": "prod"}), *s3()]
 
@@ -36,7 +35,6 @@ TRAIL_WRITES = {
 
 
 def trail() -> Program:
-    """A bucket that receives the log files of a trail."""
     files = find(s3(), "files")
     purpose = {**files.inputs["tags"], "gatehouse:purpose": "trail"}
     program = changed(without(s3(), "files-replication", "selection"), "files", tags=purpose)

@@ -39,7 +39,6 @@ def changed(program: Program, name: str, /, **inputs: Any) -> Program:
 
 
 def without(program: Program, *names: str) -> Program:
-    """The program without these resources."""
     assert {resource.name for resource in program} >= set(names)
     remaining = [resource for resource in program if resource.name not in names]
     return [
@@ -51,7 +50,6 @@ def without(program: Program, *names: str) -> Program:
 
 
 def retyped(program: Program, retype: Callable[[str], str]) -> Program:
-    """The program with other type tokens."""
     return [replace(resource, type=retype(resource.type)) for resource in program]
 
 
@@ -116,7 +114,6 @@ def kms() -> list[Declared]:
 
 
 def replicated_key() -> list[Declared]:
-    """A multi-Region key with a replica."""
     return [
         *changed(kms(), "key", multiRegion=True),
         declared(

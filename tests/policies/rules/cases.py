@@ -50,7 +50,6 @@ def _case(rule: str, row: Mapping[str, Any]) -> Case:
 
 
 def _changes(row: Mapping[str, Any]) -> tuple[Callable[[], Program], Mapping[str, Any]]:
-    """The program of a case and the changes of its resources."""
     [name] = row.keys() - {"on", "message", "also", "upstream", "name"}
     return (list if name == "nothing" else COMPLIANT[name]), row[name]
 
@@ -102,7 +101,6 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _declared(resources: dict[str, Any]) -> Callable[[], Program]:
-    """A program of programs.toml."""
     base = resources.pop("extends", "nothing")
     return lambda: changed_program(_BASES.get(base, COMPLIANT.get(base, list))(), resources)
 

@@ -279,7 +279,6 @@ def edge() -> list[Declared]:
 
 
 def cloudfront() -> list[Declared]:
-    """A load balancer and a distribution."""
     return [*edge(), *distribution(Ref("web-acl", "arn"))]
 
 

@@ -523,7 +523,6 @@ def aurora() -> list[Declared]:
 
 
 def website() -> list[Declared]:
-    """A distribution in front of a bucket of the program."""
     files = s3()
     names = {resource.name for resource in files}
     return [*files, *(resource for resource in cloudfront() if resource.name not in names)]

@@ -102,7 +102,6 @@ def test_comparisons_of_references_grow_with_the_program(monkeypatch: pytest.Mon
 
 
 def workload(number: int) -> Program:
-    """A function in a subnet, and a route of the VPC."""
     subnet = f"subnet-{number}"
     return [
         declared("ec2.Subnet", subnet, vpcId=Ref("vpc")),

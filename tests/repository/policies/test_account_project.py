@@ -14,7 +14,6 @@ pytestmark = pytest.mark.requirement("CG-21")
 
 
 def check(folder: Path, settings: dict[str, Any]) -> policy_check.CheckResult:
-    """Check the project with these settings. folder: an empty directory."""
     (folder / "Pulumi.yaml").write_text(
         f"name: gatehouse-account\nruntime: python\nmain: {REPOSITORY / 'account'}\n"
     )

@@ -44,7 +44,6 @@ def add_dependencies(venv: Path) -> None:
 
 @pytest.fixture(scope="module")
 def repository(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository of the guide, after the commands of the guide."""
     folder = tmp_path_factory.mktemp("repository")
     (folder / ".git").mkdir()
     # The packages of this environment, including pip, are on the path of the one that the page

@@ -23,7 +23,6 @@ PROGRAM = "import pulumi_aws as aws\n\naws.sns.Topic('orders')\n"
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """A repository with the pack of the guide and a program that violates its rule."""
     for name, text in FILES.items():
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,6 @@ BUDGET = {"monthly_usd": 300, "emails": ["finance@acme.dev"]}
 
 @pytest.fixture(scope="module")
 def checkpoint(emulator: Emulator) -> Checkpoint:
-    """The state of a stack that creates every guard."""
     deployed = Checkpoint()
     assert {
         step.operation

@@ -107,7 +107,6 @@ def denied(call: Any, **arguments: Any) -> bool:
 
 
 def reads(client: Any, name: str = "app/one") -> bool:
-    """Whether the client may read a secret."""
     try:
         return bool(client.get_secret_value(SecretId=name)["SecretString"] == "value")
     except ClientError as error:

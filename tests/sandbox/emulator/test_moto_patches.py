@@ -21,7 +21,6 @@ REQUEST = CreateRequest(
 
 
 def remove(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove an attribute from moto, such as "module:Class.attribute"."""
     place = moto_patches._place(path)
     assert place is not None, f"moto has no {path}"
     monkeypatch.delattr(*place)

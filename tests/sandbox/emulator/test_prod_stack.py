@@ -93,7 +93,6 @@ def declared_role(settings: str) -> Role:
 
 
 def permissions(settings: str) -> set[tuple[str, str]]:
-    """The actions and resources that the deploy role allows."""
     return {
         (action, on)
         for policy in declared_role(settings).policies
@@ -112,7 +111,6 @@ class Pipeline:
         self._checkpoint = Checkpoint()
 
     def deploy(self, settings: str) -> list[Step]:
-        """Deploy or update the stack with these settings as JSON."""
         steps: list[Step] = []
         role = self._role(declared_role(settings))
         self.emulator.permissions.enforce(True)
@@ -124,7 +122,6 @@ class Pipeline:
         return steps
 
     def _role(self, declared: Role) -> str:
-        """Create a role with the policies of the deploy role. Returns its ARN."""
         iam = self.emulator.client("iam", "us-east-1")
         name = f"pipeline-{len(iam.list_roles(PathPrefix='/pipeline/')['Roles'])}"
         role = iam.create_role(
@@ -165,13 +162,11 @@ def test_deploy_role_is_sufficient(prod: Emulator) -> None:
 
 
 def key(prod: Emulator, name: str, region: str = REGION) -> dict[str, Any]:
-    """The KMS key with the alias `gatehouse-prod-<name>`."""
     described = prod.client("kms", region).describe_key(KeyId=f"alias/gatehouse-prod-{name}")
     return dict(described["KeyMetadata"])
 
 
 def security_groups(prod: Emulator) -> dict[str, dict[str, Any]]:
-    """The security groups, keyed by name without the prefix of the stack."""
     rows = prod.client("ec2", REGION).describe_security_groups()["SecurityGroups"]
     return {row["GroupName"].removeprefix("gatehouse-prod-"): row for row in rows if row["Tags"]}
 
@@ -215,8 +210,6 @@ def test_modelled_types_are_listed_with_the_reason(prod: Emulator) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DataBucket:
-    """The data bucket and its replica, with a client for each region."""
-
     bucket: str
     replica: str
     s3: Any
@@ -231,7 +224,6 @@ class DataBucket:
 
 @pytest.fixture
 def data(prod: Emulator) -> DataBucket:
-    """The data bucket and its replica without objects."""
     data = DataBucket(DATA, REPLICA, prod.client("s3", REGION), prod.client("s3", SECOND_REGION))
     for client, name in ((data.s3, DATA), (data.replica_s3, REPLICA)):
         for key in bucket_restore.versions_at(client, name):

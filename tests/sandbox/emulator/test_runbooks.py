@@ -39,8 +39,6 @@ EXECUTED = {"make bootstrap ENV=proddr": "tests/release/test_bootstrap.py"}
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """A folder in which blocks are executed."""
-
     folder: Path
     emulator: Emulator
 

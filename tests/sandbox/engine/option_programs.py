@@ -14,7 +14,6 @@ class Part(pulumi.ComponentResource):
 
 
 def programs() -> tuple[str, str]:
-    """The two versions. A group of resources (names with a common prefix) uses no other group."""
     groups = [_group(number) for number in range(GROUPS)]
     first, second = (
         _HEADER + "".join("".join(group[version]) for group in groups) for version in (0, 1)
@@ -23,7 +22,6 @@ def programs() -> tuple[str, str]:
 
 
 def _group(number: int) -> tuple[list[str], list[str]]:
-    """The lines of both versions of a group."""
     draws = random.Random(number)  # It returns the same values in every version of Python.
 
     def chance(share: float) -> bool:
@@ -73,7 +71,6 @@ def _group(number: int) -> tuple[list[str], list[str]]:
 
 
 def _options(chance: Callable[[float], bool], earlier: list[str]) -> list[str]:
-    """Options of a resource that is declared after `earlier`."""
     options = []
     if chance(0.4):
         options.append(f"delete_before_replace={chance(0.7)}")

@@ -36,7 +36,6 @@ class Changeable(FakeProvider):
         self._created = Counter[str]()
 
     def created(self, registration: Registration) -> int:
-        """Count a creation. Returns the number of creations."""
         self._created[registration.urn] += 1
         return self._created[registration.urn]
 
@@ -60,8 +59,6 @@ class Changeable(FakeProvider):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The deployment of a run, and its steps."""
-
     deployment: Deployment
     steps: list[Step]
 
@@ -92,7 +89,6 @@ def runs() -> dict[str, Run]:
 
 
 def lost(steps: list[Step]) -> set[str]:
-    """The types of the resources that store data and are replaced or deleted."""
     return {step.type for step in steps if step.operation in ("replace", "delete")} & set(STATEFUL)
 
 

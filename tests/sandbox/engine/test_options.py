@@ -28,7 +28,6 @@ Calls = dict[str, list[list[str]]]
 
 
 def by_group(phases: Iterable[Iterable[str]]) -> Calls:
-    """The calls of each group in each phase, sorted."""
     rows = [list(phase) for phase in phases]
     groups: defaultdict[str, list[list[str]]] = defaultdict(lambda: [[] for _ in rows])
     for number, phase in enumerate(rows):

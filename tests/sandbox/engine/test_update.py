@@ -61,8 +61,6 @@ class Memory:
 
 
 class Stack:
-    """A program whose code changes between runs."""
-
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.provider = Memory()
@@ -72,7 +70,6 @@ class Stack:
         (folder / "Pulumi.dev.yaml").write_text("")
 
     def up(self, code: str) -> list[str]:
-        """Run the program. Returns the calls."""
         (self.folder / "__main__.py").write_text(
             f"import pulumi\nimport pulumi_aws as aws\nO = pulumi.ResourceOptions\n{code}"
         )

@@ -10,8 +10,6 @@ from sandbox.local import bucket_restore
 
 
 class FakeBucket:
-    """A version list like the list from S3, with given timestamps."""
-
     def __init__(self, *rows: tuple[str, str, int, bool]) -> None:
         self.rows = [
             {

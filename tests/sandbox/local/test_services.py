@@ -56,7 +56,6 @@ class Deployed:
     may_read: bool = True
 
     def register(self) -> dict[str, Any]:
-        """Create roles, secret, task definition and service. Returns the exports."""
         aws = {
             name: self.emulator.client(name, REGION) for name in ("iam", "secretsmanager", "ecs")
         }

@@ -33,7 +33,6 @@ _TIMEOUT_S = 120.0
 
 @pytest.fixture
 def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that waits for SIGTERM."""
     with subprocess.Popen(
         [sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True
     ) as child:
@@ -99,7 +98,6 @@ def test_state_folder_is_private(tmp_path: Path, existing: int | None) -> None:
 
 
 def write_state(home: Path, owner: ProcessRecord, *children: ProcessRecord) -> None:
-    """Write the state file of a run."""
     write_private(home / "run.json", json.dumps(asdict(RunState(owner, "dev", children))))
 
 

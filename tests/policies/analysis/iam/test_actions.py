@@ -1,4 +1,4 @@
-"""IAM actions: service wildcards and resources of a statement."""
+"""IAM actions."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""IAM policy documents: grammar, resource policies, identity policies and trust policies."""
+"""IAM policy documents."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""IAM evaluation: test vectors from AWS documentation, and properties of conditions."""
+"""IAM evaluation."""
 
 import tomllib
 from pathlib import Path

@@ -65,12 +65,10 @@ class Mutation:
 
     @property
     def property(self) -> str:
-        """The changed property of the resource."""
         return self.place.partition(".")[0]
 
 
 def mutations(properties: Mapping[str, Any]) -> Iterator[Mutation]:
-    """All mutations of the properties of a resource."""
     for path, names, value, weakened in _places(properties):
         for kind, replacement in weakened(value):
             if replacement != value:
@@ -119,7 +117,6 @@ def _description(statement: dict[str, Any]) -> str:
 
 
 def _decoded(value: Any) -> Any:
-    """The object or list that JSON text contains, or the value itself."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
             return json.loads(value)

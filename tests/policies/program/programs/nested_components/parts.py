@@ -5,8 +5,6 @@ import pulumi_aws as aws
 
 
 class Storage(pulumi.ComponentResource):
-    """A bucket and its policy."""
-
     def __init__(self, name: str, opts: pulumi.ResourceOptions) -> None:
         super().__init__("demo:parts:Storage", name, {}, opts)
         own = pulumi.ResourceOptions(parent=self)
@@ -19,8 +17,6 @@ class Storage(pulumi.ComponentResource):
 
 
 class Application(pulumi.ComponentResource):
-    """An application with its storage."""
-
     def __init__(self, name: str, size: str) -> None:
         super().__init__("demo:parts:Application", name, {"size": size})
         self.storage = Storage("storage", pulumi.ResourceOptions(parent=self))
