@@ -1,4 +1,4 @@
-"""The permissions of the prod stack, and the documented reasons for those that no test uses."""
+"""The permissions of prod, and reasons for those that no test uses."""
 
 import tomllib
 from collections.abc import Mapping

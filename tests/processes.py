@@ -1,4 +1,4 @@
-"""Runs commands, and writes scripts that take the place of programs."""
+"""Runs commands, and writes scripts that stand for programs."""
 
 import subprocess
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Conditions of tests. Every reason except `LINUX` contains the command that changes it."""
+"""Conditions of tests. A reason has the command that changes it."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The local environment, applications that run as its Cores, and their own clients."""
+"""The local environment and applications as its Cores."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Applications of docs/guides/applications.md behind the gateway, used with their own clients."""
+"""Applications of docs/guides/applications.md with their own clients."""
 
 import json
 import subprocess

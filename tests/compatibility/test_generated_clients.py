@@ -1,4 +1,4 @@
-"""Generated clients of the OpenAPI documents list pages, change with If-Match, rotate, verify."""
+"""Generated clients of the OpenAPI documents."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Caddy and HAProxy as in the guide. tests/journeys runs the guide with nginx."""
+"""Caddy and HAProxy as in the guide (nginx: tests/journeys)."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""Runs the program for one stack in the sandbox engine, with fixed outputs instead of AWS."""
+"""Runs the program for one stack with fixed outputs instead of AWS."""
 
 import json
 from collections.abc import Mapping

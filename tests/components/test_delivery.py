@@ -1,4 +1,4 @@
-"""Trust policies and permissions of the pipeline's roles, evaluated from the policy documents."""
+"""Trust policies and permissions of the pipeline's roles."""
 
 from typing import Any
 

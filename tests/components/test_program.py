@@ -1,4 +1,4 @@
-"""Resources of the program in all stacks, in a preview and in a deployment."""
+"""The program in all stacks, in a preview and deployed."""
 
 import json
 import re

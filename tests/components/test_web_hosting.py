@@ -1,4 +1,4 @@
-"""The console behind CloudFront: a private bucket, otherwise an internal load balancer."""
+"""The console behind CloudFront."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""One `sandbox up` for all end-to-end tests, with a separate home folder."""
+"""One `sandbox up` for all end-to-end tests."""
 
 import json
 import subprocess

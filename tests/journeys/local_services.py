@@ -1,4 +1,4 @@
-"""A gateway and a console on a local database, which is dumped and restored."""
+"""A gateway and a console on a local database."""
 
 import base64
 import json

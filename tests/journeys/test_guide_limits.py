@@ -1,4 +1,4 @@
-"""Denials by rate limits and lockouts on pages do not depend on the time between the commands."""
+"""Denials on pages do not depend on the time between commands."""
 
 import re
 from collections.abc import Iterator

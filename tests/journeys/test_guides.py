@@ -1,4 +1,4 @@
-"""The commands of the README and of the guides run in order with the output of the pages."""
+"""The commands of the README and the guides have the output of the pages."""
 
 import os
 from collections.abc import Iterator

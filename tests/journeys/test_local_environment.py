@@ -1,4 +1,4 @@
-"""Key verification, logs and IAM of the services that `make up` starts."""
+"""Verification, logs and IAM of the services of `make up`."""
 
 import secrets
 

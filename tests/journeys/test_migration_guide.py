@@ -1,4 +1,4 @@
-"""The commands of the guide to migrations run with services that have no legacy keys yet."""
+"""The guide to migrations, with services without legacy keys."""
 
 from pathlib import Path
 

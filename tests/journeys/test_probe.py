@@ -1,4 +1,4 @@
-"""The deployed synthetic probe requests the running services with its role."""
+"""The deployed probe requests the running services."""
 
 import json
 

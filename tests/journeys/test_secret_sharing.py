@@ -1,4 +1,4 @@
-"""A secret is created, opened once, deleted and recorded, with IAM enforced."""
+"""A secret is created, opened, deleted and recorded under IAM."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The configuration file changes levels and parameters; an invalid file has one message."""
+"""The configuration file changes levels and parameters."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`check` runs packs against a program with unknown and known outputs."""
+"""`check` with unknown and known outputs."""
 
 import json
 from datetime import UTC, datetime, timedelta

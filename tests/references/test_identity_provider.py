@@ -1,4 +1,4 @@
-"""`make references`: sign-in with Keycloak, configured as in docs/guides/identity-providers.md."""
+"""`make references`: Keycloak as in docs/guides/identity-providers.md."""
 
 import html
 import json

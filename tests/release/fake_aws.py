@@ -1,4 +1,4 @@
-"""A fake AWS account (STS, ECS, ECR, public URLs), a fake Pulumi CLI and a fake Docker."""
+"""A fake AWS account, Pulumi CLI and Docker."""
 
 import base64
 import io

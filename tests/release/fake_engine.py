@@ -1,4 +1,4 @@
-"""The part of the Pulumi engine that compares an update with a plan."""
+"""The comparison of an update with a plan."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any

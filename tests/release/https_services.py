@@ -1,4 +1,4 @@
-"""An HTTPS proxy that answers every request for the services of a stack with status 200."""
+"""An HTTPS proxy that answers all requests for a stack with 200."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The resources that the steps of a deployment use, and some that each image changes."""
+"""The resources that a deployment uses, and some that images change."""
 
 import json
 from typing import Any

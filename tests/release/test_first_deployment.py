@@ -1,4 +1,4 @@
-"""The step without the ECS services excludes resources that do not exist yet."""
+"""The first step excludes resources that do not exist yet."""
 
 import fnmatch
 import re

@@ -1,4 +1,4 @@
-"""Build of the image, its digest in the stack file, and the tag of a deployed image."""
+"""Build, digest and tag of the image."""
 
 import pytest
 

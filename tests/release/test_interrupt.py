@@ -1,4 +1,4 @@
-"""A signal lets the command of the Pulumi CLI end by itself, and `make` names the next one."""
+"""A signal ends the Pulumi CLI; `make` names the next command."""
 
 import os
 import signal

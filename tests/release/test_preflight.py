@@ -1,4 +1,4 @@
-"""Prerequisites that `make preview` and `make deploy` check before they run the Pulumi CLI."""
+"""Prerequisites of `make preview` and `make deploy`."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Quotas of an account that are too low for a stack, with the responses of AWS."""
+"""Quotas that are too low for a stack."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

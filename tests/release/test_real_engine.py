@@ -1,4 +1,4 @@
-"""The life of each stack with the real Pulumi CLI and the rules of both packs."""
+"""The life of each stack with the real Pulumi CLI."""
 
 import subprocess
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Failures, interruptions and simultaneous deployments with the real CLI and a small program."""
+"""Failures and simultaneous deployments with the real CLI."""
 
 import random
 from collections.abc import Iterator

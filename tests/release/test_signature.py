@@ -1,4 +1,4 @@
-"""A stack with a pipeline requires a signed image and protected environments."""
+"""A pipeline requires a signed image and protected environments."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Mistakes in a stack file that a release command reports before it runs the Pulumi CLI."""
+"""Mistakes in a stack file, before the Pulumi CLI runs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Gradual traffic shift of a function in moto. The invocations are replaced."""
+"""Gradual traffic shift of a function in moto."""
 
 import io
 import json

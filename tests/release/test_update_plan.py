@@ -1,4 +1,4 @@
-"""After the step without the ECS services, replacements are not planned again."""
+"""Replacements of the first step are not planned again."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Verification of ECS services and of public URLs, and the search for the previous image."""
+"""Verification of services and URLs, and the previous image."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""IAM requests, each with the decision of the prod stack's policy documents."""
+"""IAM requests and the decisions of prod's policies."""
 
 from collections.abc import Mapping
 from functools import partial

@@ -1,4 +1,4 @@
-"""IAM requests against the policy documents of the prod stack, and the decision of IAM."""
+"""IAM requests against prod's policies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The attacks find the defects of a broken server; the roles equal an independent table."""
+"""The attacks find the defects of a broken server."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""The check of the throughput ratios, and the requests of the benchmark."""
+"""Throughput ratios and requests of the benchmark."""
 
 import json
 from pathlib import Path

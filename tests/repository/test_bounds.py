@@ -1,4 +1,4 @@
-"""Every wait and buffer of the runtime has a bound, which a test exceeds (marker `bound`)."""
+"""Every wait and buffer has a bound, which a test exceeds (marker `bound`)."""
 
 import ast
 import re

@@ -1,6 +1,4 @@
-"""The runtime's settings and runtime/contract.toml declare the same variables, secrets and
-ports.
-"""
+"""Settings and runtime/contract.toml declare the same."""
 
 from collections.abc import Callable
 from pathlib import Path

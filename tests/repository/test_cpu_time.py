@@ -1,4 +1,4 @@
-"""The CPU time of reading a request or the data of a connection, whatever it contains."""
+"""The CPU time of reading a request or data."""
 
 import pytest
 

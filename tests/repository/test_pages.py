@@ -1,4 +1,4 @@
-"""Generated pages are current, and their sources describe every setting and variable."""
+"""Generated pages are current and complete."""
 
 import re
 from fnmatch import fnmatchcase

@@ -1,4 +1,4 @@
-"""Decisions of the prod stack's policy documents, and documented reasons for unused permissions."""
+"""Decisions of prod's policies, and reasons for unused permissions."""
 
 import pytest
 from gatehouse_policies.analysis.iam.grammar import raw_statements

@@ -1,4 +1,4 @@
-"""The `requirement` markers of the tests name requirements of tests/requirements.toml."""
+"""`requirement` markers name requirements of tests/requirements.toml."""
 
 from tools.docs.requirements import covered, requirements
 

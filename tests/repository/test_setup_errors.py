@@ -1,4 +1,4 @@
-"""Every failure of scripts/setup.sh and scripts/build_web.sh is one line with the next step."""
+"""Failures of scripts/setup.sh and build_web.sh are one line."""
 
 import shutil
 import stat

@@ -1,4 +1,4 @@
-"""Lines about skipped tests, with and without pytest-xdist, and the exit code in CI."""
+"""Lines about skipped tests, and the exit code in CI."""
 
 import os
 import sys

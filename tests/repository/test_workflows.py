@@ -1,6 +1,4 @@
-"""Pinned actions, least privilege, OIDC roles, no expressions in scripts, and the order of the
-stacks.
-"""
+"""GitHub workflows: privileges, pins, and the order of the stacks."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Processes on systems other than Linux, and the limit of open files."""
+"""Processes on other systems, and the limit of open files."""
 
 import os
 import sys

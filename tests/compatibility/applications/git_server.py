@@ -1,4 +1,4 @@
-"""Serves repositories with `git http-backend`. Arguments: port and folder."""
+"""Serves repositories with `git http-backend`: port, folder."""
 
 import os
 import subprocess

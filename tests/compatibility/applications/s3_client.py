@@ -1,4 +1,4 @@
-"""Copies an object with metadata, and uploads and downloads 12 MiB in parts."""
+"""Copies an object with metadata; uploads and downloads 12 MiB."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""The same calls with the clients that openapi-python-client generates."""
+"""The same calls with openapi-python-client."""
 
 from http import HTTPStatus
 from os import environ

@@ -1,4 +1,4 @@
-"""The project `account`: guards of an AWS account that a stack creates."""
+"""The project `account`: guards of an AWS account."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Data in the second region (`recovery.stack`), and a stack restored from it."""
+"""`recovery.stack` and `recovery.restore`: data in the second region."""
 
 from typing import Any
 

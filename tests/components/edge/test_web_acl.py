@@ -1,4 +1,4 @@
-"""The services' own requests pass the web ACL, and requests with the patterns of attacks do not."""
+"""The web ACL passes the services' own requests, and no attacks."""
 
 import ipaddress
 import json

@@ -1,4 +1,4 @@
-"""What each role, VPC endpoint, container and security group may do, as in `permissions.toml`."""
+"""What each role, VPC endpoint, container and security group may do."""
 
 import json
 import tomllib

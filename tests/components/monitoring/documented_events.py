@@ -1,4 +1,4 @@
-"""Events of AWS services in their documented form, for a stack in account 123456789012."""
+"""Documented events of AWS services, for account 123456789012."""
 
 from typing import Any
 

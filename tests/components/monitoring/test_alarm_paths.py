@@ -1,4 +1,4 @@
-"""Every alarm and notice: its metric or event exists, its state changes, and it may publish."""
+"""Every alarm has a metric or event, changes its state, and may publish."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Metric filters and alarms on the CloudTrail trail and on the logs of the services."""
+"""Metric filters and alarms on the trail and on logs."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""Settings of the stacks of the repository with changes, and the mistakes that are reported."""
+"""Settings of the repository's stacks with changes, and mistakes."""
 
 import copy
 import functools

@@ -1,4 +1,4 @@
-"""Variables and keys of settings for external systems (see permissions.toml for their rights)."""
+"""Variables and keys of settings for external systems."""
 
 import re
 

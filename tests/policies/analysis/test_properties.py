@@ -1,4 +1,4 @@
-"""Values of the SDK as plain values, and the markers of unknown values."""
+"""Values of the SDK as plain values, and unknown values."""
 
 from typing import Any
 

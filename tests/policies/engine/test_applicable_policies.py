@@ -1,4 +1,4 @@
-"""Only the policies that evaluate the resource types of a request receive it."""
+"""Only the policies for the types of a request receive it."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

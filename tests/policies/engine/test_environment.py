@@ -1,4 +1,4 @@
-"""Without configuration, a pack has the levels of the stack's environment."""
+"""A pack without configuration has the levels of the environment."""
 
 import json
 import os

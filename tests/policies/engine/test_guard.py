@@ -1,4 +1,4 @@
-"""A rule reads on after an unknown property, and reports what is certain whatever the value is."""
+"""A rule reads on after an unknown property."""
 
 from collections.abc import Callable
 from typing import Any

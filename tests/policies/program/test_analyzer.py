@@ -1,4 +1,4 @@
-"""Packs are started and called as in the engine. Errors are reported with a pack's last output."""
+"""Packs are called as in the engine; errors have their last output."""
 
 import os
 from pathlib import Path

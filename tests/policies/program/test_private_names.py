@@ -1,4 +1,4 @@
-"""A check has the same findings with SDKs that lack a name that is not public."""
+"""Checks with SDKs that lack a private name."""
 
 import json
 import os

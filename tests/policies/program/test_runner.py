@@ -1,4 +1,4 @@
-"""The engine runs a program like Pulumi, and reports an error in one line with file and line."""
+"""The engine runs a program like Pulumi; errors have file and line."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""An exported stack is checked like its program; an invalid file is rejected with one message."""
+"""An exported stack is checked like its program."""
 
 import json
 from pathlib import Path

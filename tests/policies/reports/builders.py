@@ -1,4 +1,4 @@
-"""Findings for tests of reports, converted from diagnostics as the packs write them."""
+"""Findings for tests of reports."""
 
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.meta_policies import UNDECIDED

@@ -1,7 +1,4 @@
-"""SARIF report.
-
-`.github/workflows/policies.yml` validates a report against the published schema.
-"""
+"""SARIF report (policies.yml validates it against the schema)."""
 
 import re
 from collections.abc import Sequence

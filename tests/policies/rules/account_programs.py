@@ -1,4 +1,4 @@
-"""A program with account settings, and a bucket that receives a trail."""
+"""A program with account settings and the bucket of a trail."""
 
 from tests.policies.pack_process import ACCOUNT, Declared, Ref
 from tests.policies.rules.builders import (

@@ -1,4 +1,4 @@
-"""Building blocks of test programs: policy documents, keys, roles, containers and alarms."""
+"""Building blocks of test programs."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Programs that a change makes violate one control, and changes after which they are compliant."""
+"""Changes that violate one control, and changes that violate none."""
 
 import json
 import re

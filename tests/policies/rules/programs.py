@@ -1,4 +1,4 @@
-"""Compliant programs with storage, databases, containers and monitoring."""
+"""Compliant programs with storage, containers and monitoring."""
 
 import json
 from typing import Any

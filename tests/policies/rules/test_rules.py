@@ -1,4 +1,4 @@
-"""No violation on compliant programs, one violated control per non-compliant program."""
+"""Compliant programs have no violation, others exactly one."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Each rule reports a violation or is undecided, for every unknown property of its subject."""
+"""Rules report or are undecided for every unknown property."""
 
 from collections.abc import Iterator
 from dataclasses import replace

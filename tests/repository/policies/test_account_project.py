@@ -1,4 +1,4 @@
-"""Both policy packs accept the project `account` with every guard, at the levels of prod."""
+"""Both packs accept the project `account` with every guard."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The example program `leaky` violates more than twenty controls."""
+"""The example `leaky` violates more than twenty controls."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The project's own prod stack: compliant with both packs, tagged, and in allowed Regions."""
+"""The own prod stack: compliant, tagged, in allowed Regions."""
 
 import json
 from dataclasses import replace

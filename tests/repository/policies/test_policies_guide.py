@@ -1,4 +1,4 @@
-"""The pack, levels, exemption and commands of docs/guides/policies.md work."""
+"""The example of docs/guides/policies.md works."""
 
 import json
 import re

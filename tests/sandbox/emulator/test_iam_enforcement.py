@@ -1,4 +1,4 @@
-"""Under enforcement, the caller's policies must allow a call, and used actions are recorded."""
+"""Policies allow calls, and used actions are recorded."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A version of moto that lacks a name is slower, or the emulator does not start and says why."""
+"""Versions of moto that lack a name."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Programs in two versions with generated combinations of resource options."""
+"""Programs with generated resource options."""
 
 import random
 from collections.abc import Callable

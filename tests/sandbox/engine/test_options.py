@@ -1,4 +1,4 @@
-"""The sandbox makes the calls of the real engine, or of recorded results, for generated options."""
+"""The sandbox makes the calls of the real engine."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The object versions of a moment. tests/sandbox/emulator/test_prod_stack.py restores a bucket."""
+"""The object versions of a moment."""
 
 from __future__ import annotations
 

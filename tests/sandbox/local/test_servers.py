@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis are real servers that require passwords and exit with the sandbox."""
+"""PostgreSQL and Redis require passwords and exit with the sandbox."""
 
 import asyncio
 import json

@@ -1,6 +1,4 @@
-"""Processes start with the command, variables, secrets and roles of their deployed task
-definitions.
-"""
+"""Processes start as in their deployed task definitions."""
 
 import json
 import uuid

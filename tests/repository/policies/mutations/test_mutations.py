@@ -1,4 +1,4 @@
-"""Each weakening of the project's own stacks is a finding, or has a reason in unnoticed.toml."""
+"""Each weakening is a finding, or has a reason in unnoticed.toml."""
 
 import tomllib
 from collections import Counter

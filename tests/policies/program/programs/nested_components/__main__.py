@@ -1,4 +1,4 @@
-"""A component in a component with a bucket and its policy, and exports of several shapes."""
+"""Nested components, and exports of several shapes."""
 
 import pulumi
 import pulumi_aws as aws
