@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -73,8 +74,12 @@ _COUNT_REGISTERED = (
     f"AND registered_by IN {_FAMILY}"
 )
 
+# Reads each name once from an index, not each instance.
 _COUNT_NAMES = (
-    f"SELECT count(DISTINCT name) FROM core WHERE name <> $2 AND registered_by IN {_FAMILY}"
+    "WITH RECURSIVE step AS (SELECT id, '' AS name FROM api_key WHERE family_id = $1 UNION ALL "
+    "SELECT id, (SELECT min(core.name) FROM core WHERE registered_by = step.id "
+    "AND core.name > step.name) FROM step WHERE name IS NOT NULL) "
+    "SELECT count(DISTINCT name) FROM step WHERE name NOT IN ('', $2)"
 )
 
 _REMOVE_ENDED = (
@@ -90,8 +95,9 @@ _REPLACE = (
     f"RETURNING {COLUMNS}"
 )
 
+# Ended instances keep their settings: a Core can have four times as many of them.
 _SET_SETTINGS = (
-    "UPDATE core SET settings = $3 WHERE name = $1 AND instance_id <> $2 AND settings <> $3 "
+    f"UPDATE core SET settings = $4 WHERE {_LIVE} AND instance_id <> $1 AND settings <> $4 "
     f"RETURNING {COLUMNS}"
 )
 
@@ -103,8 +109,12 @@ _REGISTER = (
 
 _LEASE_OF_FAMILY = f"name = $2 AND lease_id = $3 AND registered_by IN {_FAMILY}"
 
+# A lease that had expired receives the settings of the live instances.
 _RENEW = (
-    "UPDATE core SET url = CASE WHEN $5 = '' THEN url ELSE $5 END, healthy = healthy "
+    "UPDATE core SET settings = coalesce((SELECT other.settings FROM core AS other "
+    "WHERE other.name = $2 AND NOT other.draining AND other.expires_at > now() "
+    "AND other.lease_id <> $3 LIMIT 1), settings), "
+    "url = CASE WHEN $5 = '' THEN url ELSE $5 END, healthy = healthy "
     "OR $5 NOT IN ('', url), registered_by = $4, expires_at = $6 "
     f"WHERE {_LEASE_OF_FAMILY} AND NOT draining RETURNING {COLUMNS}"
 )
@@ -156,6 +166,8 @@ _WRITE_REPORTS = (
     "UPDATE gateway_worker SET core_reports = $2, core_reports_at = now() WHERE id = $1"
 )
 
+_OF_NAME = f"SELECT {COLUMNS} FROM core WHERE name = $1 ORDER BY draining, expires_at DESC LIMIT 1"
+
 _REPORTS = (
     "SELECT core_reports FROM gateway_worker "
     "WHERE core_reports_at > now() - make_interval(secs => $1)"
@@ -185,7 +197,10 @@ class CoreRegistry:
     def __init__(self, pool: Pool, now: Callable[[], float] = time.time) -> None:
         self._pool = pool
         self._now = now
-        self._cores: dict[str, tuple[CoreRecord, ...]] = {}
+        #: Instances by name and ID, in the order of their last change.
+        self._cores: dict[str, dict[str, CoreRecord]] = {}
+        #: Names and instance IDs, in the order in which they are checked for their end.
+        self._turns: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._cores)
@@ -195,38 +210,45 @@ class CoreRegistry:
 
     def instances(self, name: str) -> tuple[CoreRecord, ...]:
         """The instances of a Core, including ended instances. Empty if the Core is unknown."""
-        return self._cores.get(name, ())
+        return tuple(self._cores.get(name, {}).values())
 
     def settings(self, name: str) -> CoreSettings:
-        """The settings of a Core, which all its instances have."""
-        instances = self.instances(name)
-        return instances[0].settings if instances else DEFAULT_SETTINGS
+        """The settings of a Core, which all its live instances have."""
+        now, last = self._now(), DEFAULT_SETTINGS
+        for core in reversed(self._cores.get(name, {}).values()):
+            last = core.settings
+            if core.is_live(now):
+                break
+        return last
 
     def find(self, name: str, instance_id: str) -> CoreRecord | None:
         """An instance of a Core, even if its lease has expired."""
-        return next(
-            (core for core in self.instances(name) if core.instance_id == instance_id), None
-        )
+        return self._cores.get(name, {}).get(instance_id)
 
     def has_health_checks(self) -> bool:
-        """True if an instance is known that requests health checks."""
-        return any(instances[0].settings.health_path for instances in self._cores.values())
+        """True if the last changed instance of a Core requests health checks."""
+        cores = (next(reversed(instances.values())) for instances in self._cores.values())
+        return any(core.settings.health_path for core in cores)
 
     def change(self, record: CoreRecord) -> None:
-        """Applies a committed row, unless a newer version is known. Removes instances of this Core
-        and of two others that ended more than ENDED_S ago.
+        """Applies a committed row, unless a newer version is known. Removes this instance and two
+        others if they ended more than ENDED_S ago.
         """
-        instances = {core.instance_id: core for core in self.instances(record.name)}
-        current = instances.get(record.instance_id)
+        instances = self._cores.setdefault(record.name, {})
+        current, turn = instances.get(record.instance_id), (record.name, record.instance_id)
         if current is not None and record.version < current.version:
             return
+        instances.pop(record.instance_id, None)
         instances[record.instance_id] = record
-        self._cores[record.name] = tuple(instances.values())
+        self._turns[turn] = None
         ended_at = self._now() - ENDED_S
-        for name in {record.name: None} | dict.fromkeys(islice(self._cores, 2)):
-            left = tuple(core for core in self._cores.pop(name) if core.expires_at >= ended_at)
-            if left:
-                self._cores[name] = left  # at the end, so that every Core is checked in turn
+        for name, instance_id in {turn, *islice(self._turns, 2)}:
+            self._turns.move_to_end((name, instance_id))  # so that all are checked in turn
+            if self._cores[name][instance_id].expires_at >= ended_at:
+                continue
+            del self._cores[name][instance_id], self._turns[name, instance_id]
+            if not self._cores[name]:
+                del self._cores[name]
 
     def empty(self) -> CoreRegistry:
         """A registry without instances, for `replace`."""
@@ -234,11 +256,11 @@ class CoreRegistry:
 
     def replace(self, other: CoreRegistry) -> None:
         """Takes over the instances of another registry."""
-        self._cores = other._cores
+        self._cores, self._turns = other._cores, other._turns
 
     async def register(self, record: CoreRecord, *, now: float, event: AuditEvent) -> CoreRecord:
         """Registers an instance under a new lease. Ends an earlier registration of the instance or
-        its URL. The settings apply to all instances of the Core.
+        its URL. The settings apply to all live instances of the Core.
 
         Raises Conflict if a key of another family has a live lease on the name, or if the Core has
         too many instances, or the key too many Cores or instances.
@@ -278,7 +300,7 @@ class CoreRegistry:
             values = LEASE.values(record)
             settings = values[LEASE.columns.index("settings")]
             changed += await connection.fetch(
-                _SET_SETTINGS, record.name, record.instance_id, settings
+                _SET_SETTINGS, record.instance_id, record.name, at, settings
             )
             changed.append(await connection.fetchrow(_REGISTER, *values))
             await append(connection, event)
@@ -410,7 +432,7 @@ class CoreRepository:
 
     async def settings(self, name: str) -> CoreSettings:
         """The settings of a Core. Raises Unavailable."""
-        row = await self._pool.fetchrow(f"SELECT {COLUMNS} FROM core WHERE name = $1 LIMIT 1", name)
+        row = await self._pool.fetchrow(_OF_NAME, name)
         return DEFAULT_SETTINGS if row is None else core_record(row).settings
 
     async def reports(self) -> Reports:

@@ -1,6 +1,8 @@
 """The Cores in the memory of a gateway worker."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -16,7 +18,7 @@ from gatehouse.features.cores.schemas import LeaseRequest
 from gatehouse.features.cores.service import RegistrationService
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.transfer.repository import ImportRepository
-from gatehouse.platform.db.pool import Pool
+from gatehouse.platform.db.pool import Connection, Pool
 from gatehouse.platform.http_client.upstream import SystemResolver
 
 from tests.runtime.conftest import Database, Rows, lock_waits, locked
@@ -62,6 +64,46 @@ async def test_instances_share_their_settings_in_memory(module_pool: Pool, rows:
     first, second = (core_record(row).settings for row in read)
     assert first.remove_headers == ("x-a",)
     assert first is second
+
+
+class CountingPool(Pool):
+    """Counts the rows of Cores that a transaction reads."""
+
+    rows = 1_000_000
+
+    @asynccontextmanager
+    async def transaction(self, **options: Any) -> AsyncIterator[Connection]:
+        async with super().transaction(**options) as connection:
+            yield connection
+            self.rows = await connection.fetchval(
+                "SELECT pg_stat_get_xact_tuples_returned(table_) + "
+                "pg_stat_get_xact_tuples_fetched(table_) "
+                "FROM (SELECT 'core'::regclass) AS t (table_)"
+            )
+
+
+async def test_registration_reads_few_instances_of_other_cores(
+    database: Database, rows: Rows
+) -> None:
+    """Other changes of Cores and keys wait for a registration."""
+    for number in range(10):
+        await rows.add_key(f"agent{number:07d}")
+    database.sql(
+        "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
+        "pepper_generation, expires_at, draining) SELECT 'core' || n % 100, 'i' || n, '', 'test', "
+        "'', 'agent000000' || n % 10, 1, now(), true FROM generate_series(1, 10000) AS n; "
+        "ANALYZE core;"
+    )
+    pool = CountingPool(database.app, application="tests", size_max=1)
+    agent, now = Actor("key", "agent0000000"), Clock().now()
+    event = agent.event(AuditAction.CORE_REGISTER, target_id="few", at=now, details={})
+    record = msgspec.structs.replace(
+        instance("a"), name=CoreName("few"), registered_by=KeyId(agent.id), expires_at=now + 60
+    )
+    await CoreRegistry(pool).register(record, now=now, event=event)
+    await pool.close()
+    await rows.pool.execute("DELETE FROM core")
+    assert pool.rows < 100
 
 
 async def test_registrations_of_one_key_leave_connections_to_others(

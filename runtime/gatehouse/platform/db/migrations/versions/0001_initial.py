@@ -132,11 +132,15 @@ CREATE TABLE core (
     instance_id       text        NOT NULL DEFAULT 'default'
         CHECK (instance_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
     healthy           boolean     NOT NULL DEFAULT true,
-    -- Of the Core, without defaults; the same in all rows of a name.
+    -- Of the Core, without defaults; the same in all live instances of a name.
     settings          jsonb       NOT NULL DEFAULT '{}',
     PRIMARY KEY (name, instance_id)
 );
 CREATE INDEX core_change_seq ON core (change_seq);
+CREATE INDEX core_expires_at ON core (expires_at);
+CREATE INDEX core_registered_by ON core (registered_by, name);
+CREATE INDEX core_health_path ON core (expires_at)
+    WHERE settings ? 'health_path' AND NOT draining;
 
 -- State of the health checks. The state is not part of core, because each change of core is sent
 -- to every gateway worker.
