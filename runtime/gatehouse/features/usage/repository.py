@@ -139,8 +139,9 @@ class UsageRepository:
         ]
 
     async def prune(self, *, now: float) -> int:
-        """Delete buckets older than RETENTION_S, and batch numbers of ended workers. Returns the
-        number of deleted buckets.
+        """Delete buckets older than RETENTION_S, in batches whose duration does not depend on the
+        number of buckets, and batch numbers of ended workers. Returns the number of deleted
+        buckets.
         """
         deleted, instant = 0, to_datetime(now)
         for width_s, retention_s in RETENTION_S.items():
