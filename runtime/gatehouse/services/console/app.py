@@ -47,6 +47,7 @@ from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.db.pool import DatabaseProbe, Pool, pool_of
+from gatehouse.platform.executions import Slots
 from gatehouse.platform.http.application import Application
 from gatehouse.platform.http.health import ServiceHealth
 from gatehouse.platform.http.idempotency import IdempotencyGuard, IdempotencyStore
@@ -150,6 +151,7 @@ class Composition:
             denied=denied,
             idempotency=IdempotencyGuard(store, self.clock, self.pepper),
             web_files=WebFiles.read(),
+            lists=Slots(max(2, settings.database_pool_size // 2)),
         )
         # The number of denied requests is written at the end of each window, even if no further
         # request arrives.

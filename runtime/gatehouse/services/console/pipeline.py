@@ -33,6 +33,7 @@ from gatehouse.core.keys import KeyId, no_key
 from gatehouse.core.roles import Role, check, check_reach, manages
 from gatehouse.core.token import key_id
 from gatehouse.features.audit.service import DeniedAttempts
+from gatehouse.platform.executions import Slots
 from gatehouse.platform.http.application import Handler, Reply
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.endpoint import SIGN_IN_CODE, Endpoint, StepUp
@@ -67,12 +68,15 @@ WAIT_S = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class ConsolePipeline(Pipeline):
-    """Processes the requests of a console. turns: of the callers whose requests are processed."""
+    """Processes the requests of a console. turns: of the callers whose requests are processed.
+    lists: for requests that can read many rows. They leave connections to the database to others.
+    """
 
     authenticator: Authenticator
     denied: DeniedAttempts
     idempotency: IdempotencyGuard
     web_files: WebFiles
+    lists: Slots
     turns: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
 
     def error_response(self, request: Request, refused: Refused) -> Response:
@@ -118,9 +122,11 @@ class ConsolePipeline(Pipeline):
 
         async def handle() -> Reply:
             arguments = {} if endpoint.body is None else {"body": body}
-            if endpoint.query is not None:
-                arguments["query"] = decode_query(request.scope["query_string"], endpoint.query)
-            return await call(request, **arguments)
+            if endpoint.query is None:
+                return await call(request, **arguments)
+            arguments["query"] = decode_query(request.scope["query_string"], endpoint.query)
+            async with self.lists.hold(request.authenticated.owner):
+                return await call(request, **arguments)
 
         reply = await self._run_once(endpoint, request, content, handle)
         if isinstance(reply, Response):
@@ -133,7 +139,11 @@ class ConsolePipeline(Pipeline):
         """The parts of a response. A client can read slowly, and the credential or its roles may
         change in the meantime; the response is then incomplete.
         """
-        async for part in parts:
+        while True:
+            async with self.lists.hold(request.authenticated.owner):
+                part = await anext(parts, None)
+            if part is None:
+                return
             await self._authorize(endpoint, request)
             yield part
 

@@ -13,7 +13,7 @@ from gatehouse.platform.http import asgi
 from gatehouse.services.console import app, pipeline
 from openapi_spec_validator import validate
 
-from tests.runtime.conftest import locked
+from tests.runtime.conftest import lock_waits, locked
 from tests.runtime.console_client import Console
 
 
@@ -47,6 +47,22 @@ async def test_requests_of_one_caller_leave_connections_to_others(
         assert (await console.get("/v1/keys")).status_code == 200
     statuses = Counter(reply.status_code for reply in await asyncio.gather(*reads))
     assert statuses == {200: pipeline.REQUESTS_MAX, 429: 10}
+
+
+async def test_lists_leave_connections_to_other_requests(console: Console) -> None:
+    """Several callers can read many rows, for seconds."""
+    created = [await console.create(scopes=["role:auditor"]) for _ in range(3)]
+    async with console.connect(database_pool_size=4) as client:
+        async with locked(console.database, "usage_count"):
+            reads = [
+                asyncio.create_task(client.get("/v1/usage", headers=console.as_(each["token"])))
+                for each in created
+                for _ in range(2)
+            ]
+            while await lock_waits(console.pool) < 2:
+                await asyncio.sleep(0.001)
+            assert (await client.post("/v1/keys", json={"name": "a"})).status_code == 201
+        assert {reply.status_code for reply in await asyncio.gather(*reads)} == {200}
 
 
 async def test_request_ends_with_its_response(
