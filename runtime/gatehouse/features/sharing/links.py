@@ -95,7 +95,7 @@ class LinkService:
         self._clock = backend.clock
         self._denials = Denials(backend, "recipient", AuditAction.LINK_DENIED)
 
-    async def find(self, path: str) -> tuple[Secret, Link]:
+    async def find(self, path: str, client: Client) -> tuple[Secret, Link]:
         """Return the secret and the link for the public part of a link, so that the link's page can
         be displayed. Consumes no use.
 
@@ -103,7 +103,7 @@ class LinkService:
         """
         if not is_base62(path, PATH_CHARS):
             raise LinkNotFound
-        secret = await self._table.get(path[:ID_CHARS])
+        secret = await self._backend.secret(path[:ID_CHARS], client)
         link = None if secret is None else secret.links.get(path[ID_CHARS:])
         if secret is None or link is None or not self._is_open(secret, link):
             raise LinkNotFound
@@ -186,7 +186,7 @@ class LinkService:
 
         Raises LinkNotFound, TooManyDenied.
         """
-        secret = await self._table.get(token.secret_id)
+        secret = await self._backend.secret(token.secret_id, client)
         link = None if secret is None else secret.links.get(token.link_id)
         verifier = None if link is None else link.verifier
         correct = encryption.matches(token.secret, token.path, verifier)

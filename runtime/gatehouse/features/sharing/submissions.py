@@ -36,13 +36,13 @@ class SubmissionService:
         self._secrets = SecretService(backend, "")
         self._denials = Denials(backend, "submitter", AuditAction.REQUEST_DENIED)
 
-    async def find(self, path: str) -> tuple[Secret, SecretRequest]:
+    async def find(self, path: str, client: Client) -> tuple[Secret, SecretRequest]:
         """Return the requested secret for the public part of a submission link, so that the request
         page can be displayed. Changes nothing.
 
         Raises LinkNotFound, also if nothing can be submitted.
         """
-        secret = await self._table.get(path) if is_base62(path, ID_CHARS) else None
+        secret = await self._backend.secret(path, client) if is_base62(path, ID_CHARS) else None
         if secret is None or secret.request is None or not self._is_open(secret):
             raise LinkNotFound
         return secret, secret.request
@@ -51,7 +51,7 @@ class SubmissionService:
         """Return the requested secret that a client with the complete link can submit, or has
         submitted. Raises LinkNotFound, TooManyDenied.
         """
-        secret = await self._table.get(token.path)
+        secret = await self._backend.secret(token.path, client)
         request = None if secret is None else secret.request
         verifier = None if request is None else request.verifier
         correct = encryption.matches(token.secret, token.path, verifier)

@@ -130,7 +130,7 @@ class Submitters:
         """The page with the values of _SHOWN_FIELDS. problem: name of the text that explains why
         the form was rejected.
         """
-        secret, requested = await self._submissions.find(path)
+        secret, requested = await self._submissions.find(path, client_of(request))
         nonce, (submission, link, text) = self._forms.nonce(request), fields
         return Pages(request).page(
             "request",

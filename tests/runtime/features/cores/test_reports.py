@@ -83,6 +83,7 @@ def test_requests_are_counted_for_a_minute() -> None:
         (0, 0)
     ]
     assert (sums[-1].total_us, sums[-1].buckets) == (0, {})
+    assert recent.end_interval() is recent.current  # without adding the intervals
 
 
 def test_states_of_all_workers_are_counted_for_the_current_lease() -> None:

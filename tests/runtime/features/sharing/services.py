@@ -16,6 +16,7 @@ from gatehouse.features.sharing.models import Client, Secret
 from gatehouse.features.sharing.schemas import CreateSecret, NewFile
 from gatehouse.features.sharing.service import NewItem, SecretService
 from gatehouse.features.sharing.submissions import SubmissionService
+from gatehouse.platform.aws import CALLS_MAX
 from gatehouse.platform.executions import Slots
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import SharingSettings
@@ -114,7 +115,9 @@ def services(settings: SharingSettings, clock: ManualClock) -> Sharing:
 
 def of_backend(backend: Backend, clock: ManualClock, s3: Any, dynamodb: Any) -> Sharing:
     # A semaphore belongs to the event loop of a test.
-    backend = replace(backend, argon2=Slots(ARGON2_PARALLEL), reads=Slots(READS_PARALLEL))
+    slots = {"argon2": ARGON2_PARALLEL, "reads": READS_PARALLEL, "lookups": CALLS_MAX}
+    changes: dict[str, Any] = {name: Slots(number) for name, number in slots.items()}
+    backend = replace(backend, **changes)
     return Sharing(
         backend,
         SecretService(backend, ""),

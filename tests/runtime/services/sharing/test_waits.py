@@ -13,12 +13,15 @@ from typing import Any
 
 import httpx
 import pytest
+from gatehouse.core.actor import RequestId
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing import backend, encryption, table
+from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken
-from gatehouse.features.sharing.models import ContentItem
+from gatehouse.features.sharing.models import Client, ContentItem
 from gatehouse.platform import executions
+from gatehouse.platform.aws import CALLS_MAX
 from gatehouse.platform.http.asgi import BODY_MEMORY
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.observability import Observer, Stream
@@ -373,3 +376,30 @@ async def test_contents_that_are_read_wait_for_memory(
     assert owned == {"key:0": share, "key:1": share}
     complete.set()
     await asyncio.gather(*reading, return_exceptions=True)
+
+
+async def test_lookups_of_a_network_leave_calls_to_others(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can look up links that do not exist."""
+    started, complete = list[str](), asyncio.Event()
+
+    async def slow(_: object, secret_id: str) -> None:
+        started.append(secret_id[0])
+        await complete.wait()
+
+    monkeypatch.setattr(table.Table, "get", slow)
+    addresses = [*(("a", f"198.51.100.{number}") for number in range(40)), ("b", "203.0.113.7")]
+    lookups = [
+        asyncio.create_task(
+            sharing.links.look_up(LinkToken.create(28 * name), Client(address, RequestId("req_1")))
+        )
+        for name, address in addresses
+    ]
+    async with asyncio.timeout(PATIENCE_S):
+        while "b" not in started:
+            await asyncio.sleep(0)
+    assert Counter(started) == {"a": CALLS_MAX // 2, "b": 1}
+    complete.set()
+    results = await asyncio.gather(*lookups, return_exceptions=True)
+    assert {type(result) for result in results} == {LinkNotFound}
