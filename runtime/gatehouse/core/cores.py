@@ -27,8 +27,8 @@ INSTANCES_MAX = 64
 #: until ten minutes after its lease has ended.
 REGISTERED_MAX = 4 * INSTANCES_MAX
 
-#: Maximum number of Cores that a key and its rotations register. A Core counts until an hour after
-#: its last lease has ended.
+#: Maximum number of Cores that a key registers. A Core counts until an hour after its last lease
+#: has ended.
 NAMES_MAX = 100
 
 #: Request headers by which an application can trust a proxy about the client: its user, address or

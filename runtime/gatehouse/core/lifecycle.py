@@ -33,6 +33,9 @@ TTL_S_MAX = 10 * 365 * 86_400
 GRACE_S_DEFAULT = 86_400
 GRACE_S_MAX = 30 * 86_400
 
+#: Maximum number of keys in a family, which a rotation locks: more than a year of hourly rotations.
+GENERATIONS_MAX = 10_000
+
 #: Period in which a deleted key can be restored. Long enough to notice that a monthly job fails.
 RESTORE_WINDOW_S = 30 * 86_400
 
@@ -214,13 +217,17 @@ def check_rotated_expiry(key: Key, expires_at: float | None, now: float) -> None
 
 
 def check_rotatable(key: Key, now: float) -> None:
-    """Raises Conflict if the key has already been rotated or has expired."""
+    """Raises Conflict if the key has already been rotated or has expired, or its family has
+    GENERATIONS_MAX keys.
+    """
     if key.successor_id is not None:
         raise Conflict(
             f"The key has already been rotated; rotate its successor {key.successor_id}."
         )
     if key.expires_at is not None and key.expires_at <= now:
         raise Conflict("The key has expired; create a new key.")
+    if key.generation >= GENERATIONS_MAX:
+        raise Conflict(f"The key has been rotated {GENERATIONS_MAX - 1} times; create a new key.")
 
 
 def successor(key: Key, now: float, created_by: str) -> Key:

@@ -59,27 +59,24 @@ LOCK_KEYS = (
 )
 LOCK_CHANGES = "SELECT pg_advisory_xact_lock(7126501)"
 
-_FAMILY = "(SELECT id FROM api_key WHERE family_id = $1)"
+# The rows of a Core are compared with the family, because a family can have thousands of keys.
+_OF_FAMILY = "EXISTS (SELECT FROM api_key WHERE id = registered_by AND family_id = $1)"
 
 _LIVE = "name = $2 AND NOT draining AND expires_at > $3"
 
-_HAS_OTHER_OWNER = (
-    f"SELECT EXISTS (SELECT FROM core WHERE {_LIVE} AND registered_by NOT IN {_FAMILY})"
-)
+_HAS_OTHER_OWNER = f"SELECT EXISTS (SELECT FROM core WHERE {_LIVE} AND NOT {_OF_FAMILY})"
 
 _COUNT_OTHERS = f"SELECT count(*) FROM core WHERE {_LIVE} AND instance_id <> $1"
 
 _COUNT_REGISTERED = (
-    "SELECT count(*) FROM core WHERE name = $2 AND instance_id <> $3 "
-    f"AND registered_by IN {_FAMILY}"
+    f"SELECT count(*) FROM core WHERE name = $2 AND instance_id <> $3 AND {_OF_FAMILY}"
 )
 
 # Reads each name once from an index, not each instance.
 _COUNT_NAMES = (
-    "WITH RECURSIVE step AS (SELECT id, '' AS name FROM api_key WHERE family_id = $1 UNION ALL "
-    "SELECT id, (SELECT min(core.name) FROM core WHERE registered_by = step.id "
-    "AND core.name > step.name) FROM step WHERE name IS NOT NULL) "
-    "SELECT count(DISTINCT name) FROM step WHERE name NOT IN ('', $2)"
+    "WITH RECURSIVE step AS (SELECT min(name) AS name FROM core WHERE registered_by = $1 UNION ALL "
+    "SELECT (SELECT min(core.name) FROM core WHERE registered_by = $1 AND core.name > step.name) "
+    "FROM step WHERE name IS NOT NULL) SELECT count(*) FROM step WHERE name <> $2"
 )
 
 _REMOVE_ENDED = (
@@ -107,7 +104,7 @@ _REGISTER = (
     f"{', '.join(f'{column} = excluded.{column}' for column in LEASE.columns)} RETURNING {COLUMNS}"
 )
 
-_LEASE_OF_FAMILY = f"name = $2 AND lease_id = $3 AND registered_by IN {_FAMILY}"
+_LEASE_OF_FAMILY = f"name = $2 AND lease_id = $3 AND {_OF_FAMILY}"
 
 # A lease that had expired receives the settings of the live instances.
 _RENEW = (
@@ -274,7 +271,8 @@ class CoreRegistry:
                 )
             ended = (to_datetime(now - ENDED_S), to_datetime(now - ENDED_OF_CORE_S))
             await connection.execute(_REMOVE_ENDED, *ended, record.name)
-            if await connection.fetchval(_COUNT_NAMES, family, record.name) >= NAMES_MAX:
+            key = record.registered_by
+            if await connection.fetchval(_COUNT_NAMES, key, record.name) >= NAMES_MAX:
                 raise Conflict(
                     f"The key has registered {NAMES_MAX} Cores. Use another key, or wait until an "
                     "hour after the lease of one of them has ended."

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from gatehouse.core.lifecycle import GENERATIONS_MAX
 from gatehouse.core.token import Pepper
 from gatehouse.features.keys.fields import KeySettings
 from gatehouse.platform.http.validation import strings
@@ -200,6 +201,17 @@ async def test_expired_key_is_not_rotated(console: Console) -> None:
     console.sql("UPDATE api_key SET expires_at = now()")
     reply = await act(console, key_id, "rotate")
     assert (reply.status_code, "expired" in reply.json()["detail"]) == (409, True)
+
+
+@pytest.mark.bound("core.lifecycle:GENERATIONS_MAX")
+async def test_number_of_rotations_is_limited(console: Console) -> None:
+    key_id = (await console.create())["key"]["id"]
+    console.database.sql(
+        f"UPDATE api_key SET generation = {GENERATIONS_MAX} - 1 WHERE id = '{key_id}'"  # noqa: S608
+    )
+    last = (await act(console, key_id, "rotate")).json()["key"]["id"]
+    reply = await act(console, last, "rotate")
+    assert (reply.status_code, "create a new key" in reply.json()["detail"]) == (409, True)
 
 
 async def test_only_one_concurrent_rotation_succeeds(console: Console) -> None:
