@@ -391,23 +391,8 @@ class HealthCheckRepository:
         return None if row is None else core_record(row)
 
 
-class ReportRepository:
-    """Writes the reports of a gateway worker about instances."""
-
-    def __init__(self, pool: Pool, worker_id: str) -> None:
-        self._pool = pool
-        self._worker_id = worker_id
-
-    async def write(self, reports: list[InstanceReport]) -> None:
-        """Replaces the previous reports of the worker. Raises Unavailable."""
-        encoded = msgspec.json.encode(reports).decode()
-        await self._pool.execute(
-            _WRITE_REPORTS, self._worker_id, encoded, timeout_s=WRITE_TIMEOUT_S
-        )
-
-
 class CoreRepository:
-    """Reads Cores and ends registrations for the management API."""
+    """Reads Cores and ends registrations for the management API, and stores reports."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -438,6 +423,11 @@ class CoreRepository:
         rows = await self._pool.fetch(_REPORTS, LIFETIME_S)
         # In a thread, because there can be thousands.
         return await asyncio.to_thread(Reports, [row["core_reports"] for row in rows])
+
+    async def write_reports(self, worker_id: str, reports: list[InstanceReport]) -> None:
+        """Replaces the reports of a gateway worker about instances. Raises Unavailable."""
+        encoded = msgspec.json.encode(reports).decode()
+        await self._pool.execute(_WRITE_REPORTS, worker_id, encoded, timeout_s=WRITE_TIMEOUT_S)
 
     async def end(
         self, name: CoreName, instance_id: str | None, *, until: float, event: AuditEvent

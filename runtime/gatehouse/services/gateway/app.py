@@ -28,8 +28,8 @@ from gatehouse.features.cores.load_balancer import LoadBalancer
 from gatehouse.features.cores.reports import REPORT_S
 from gatehouse.features.cores.repository import (
     CoreRegistry,
+    CoreRepository,
     HealthCheckRepository,
-    ReportRepository,
 )
 from gatehouse.features.cores.response_cache import ResponseCache
 from gatehouse.features.cores.service import RegistrationService
@@ -114,10 +114,10 @@ class _Gateway:
         credentials = Credentials(
             SecretsManager(), settings.core_credentials_prefix, time.monotonic, self._on_credential
         )
-        reports = ReportRepository(pool, worker_id)
 
         async def write_reports() -> None:
-            await reports.write(load_balancer.end_interval(cores.instances))
+            reports = load_balancer.end_interval(cores.instances)
+            await CoreRepository(pool).write_reports(worker_id, reports)
 
         usage, flusher = self._usage(stack, pool, worker_id, cores)
         log_levels = LogLevelService(pool, self.clock, settings.log_level)

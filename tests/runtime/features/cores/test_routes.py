@@ -3,7 +3,7 @@
 import pytest
 from gatehouse.features.cores.circuit_breaker import CircuitState
 from gatehouse.features.cores.reports import InstanceReport, bucket_of
-from gatehouse.features.cores.repository import ReportRepository
+from gatehouse.features.cores.repository import CoreRepository
 
 from tests.runtime.console_client import Console
 from tests.runtime.core_records import register
@@ -85,7 +85,7 @@ async def test_reports_of_live_workers_are_added(console: Console) -> None:
         report = InstanceReport(
             "status", "a", "lease", state, 10, 2, 80_000, {bucket_of(10_000): 8}
         )
-        await ReportRepository(console.pool, worker).write([report])
+        await CoreRepository(console.pool).write_reports(worker, [report])
     console.sql(
         "UPDATE gateway_worker SET core_reports_at = now() - interval '1 minute' WHERE id = "
         "'worker-2'"
@@ -103,6 +103,6 @@ async def test_reports_of_live_workers_are_added(console: Console) -> None:
         "p95_ms": 10.2,
     }
     console.sql("DELETE FROM gateway_worker")
-    await ReportRepository(console.pool, "worker-0").write([])
+    await CoreRepository(console.pool).write_reports("worker-0", [])
     cores = {core["name"]: core for core in (await console.get("/v1/cores")).json()["cores"]}
     assert cores["status"]["circuit_breakers"]["workers"] == 0

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from gatehouse.features.cores.circuit_breaker import CircuitState
 from gatehouse.features.cores.reports import InstanceReport, bucket_of
-from gatehouse.features.cores.repository import ReportRepository
+from gatehouse.features.cores.repository import CoreRepository
 from playwright.async_api import Browser, expect
 
 from tests.runtime.console_client import Console
@@ -32,7 +32,7 @@ async def write_report(console: Console, worker: str, state: CircuitState) -> No
     )
     counts = 1200, 3, 1197 * 12_400, {bucket_of(12_400): 1197}
     report = InstanceReport(row["name"], row["instance_id"], row["lease_id"], state, *counts)
-    await ReportRepository(console.pool, worker).write([report])
+    await CoreRepository(console.pool).write_reports(worker, [report])
 
 
 async def test_circuit_breakers_and_traffic_are_shown_and_updated(
