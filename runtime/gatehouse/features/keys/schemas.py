@@ -41,6 +41,7 @@ from gatehouse.platform.http.fields import (
     Timestamp,
     View,
     Window,
+    check_changes,
     distinct,
     unix_seconds,
     view_of,
@@ -167,8 +168,7 @@ class UpdateKey(_PatchedSettings, kw_only=True):
     ] = UNSET
 
     def __post_init__(self) -> None:
-        if all(getattr(self, name) is UNSET for name in self.__struct_fields__):
-            raise ValueError("changes nothing; send at least one field to change")
+        check_changes(self)
 
 
 class ReasonBody(Input, kw_only=True):

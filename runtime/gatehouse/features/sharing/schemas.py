@@ -36,6 +36,7 @@ from gatehouse.platform.http.fields import (
     PageSize,
     Timestamp,
     View,
+    check_changes,
     single_line,
     unique_items,
     view_of,
@@ -241,8 +242,7 @@ class UpdateSecret(Input, kw_only=True):
     label: Label | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        if all(getattr(self, name) is UNSET for name in self.__struct_fields__):
-            raise ValueError("changes nothing; send at least one field to change")
+        check_changes(self)
 
 
 class RestoreVersion(Input, kw_only=True):

@@ -35,6 +35,12 @@ class View(msgspec.Struct, frozen=True):
     """Shape of a part of a response."""
 
 
+def check_changes(update: msgspec.Struct) -> None:
+    """Raises ValueError if an update changes nothing."""
+    if all(getattr(update, name) is msgspec.UNSET for name in update.__struct_fields__):
+        raise ValueError("changes nothing; send at least one field to change")
+
+
 CORES_MAX = 50
 SCOPES_MAX = 50
 LIMITS_MAX = 10
