@@ -13,6 +13,7 @@ import sys
 import time
 from bisect import bisect_left
 from collections import Counter as Counts
+from collections.abc import Sequence
 from typing import Any, BinaryIO, ClassVar, Literal
 
 import msgspec
@@ -192,26 +193,43 @@ class Logger:
         self._out.write(msgspec.json.encode(line, enc_hook=str) + b"\n")
 
 
+def add_observations(histogram: Histogram, counts: Sequence[int], sums_s: Sequence[float]) -> None:
+    """Adds observations to a histogram at once. counts, sums_s: number and sum of the observations
+    of each bucket, without those of lower buckets.
+
+    The buckets and the sum of a histogram are private in prometheus_client. If a version does not
+    have them, each observation is added separately, as the mean of its bucket.
+    """
+    try:
+        total, buckets = histogram._sum, histogram._buckets  # noqa: SLF001
+    except AttributeError:
+        for count, sum_s in zip(counts, sums_s, strict=True):
+            for _ in range(count):
+                histogram.observe(sum_s / count)
+        return
+    total.inc(sum(sums_s))
+    for bucket, count in zip(buckets, counts, strict=True):
+        if count:
+            bucket.inc(count)
+
+
 class Durations:
     """Durations of requests with the same labels, since they were last added to the histogram."""
 
-    __slots__ = ("_counts", "_histogram", "_sum_s")
+    __slots__ = ("_counts", "_histogram", "_sums_s")
 
     def __init__(self, histogram: Histogram) -> None:
         self._histogram = histogram
-        self._counts, self._sum_s = [0] * (len(_BUCKETS) + 1), 0.0
+        self._counts, self._sums_s = [0] * (len(_BUCKETS) + 1), [0.0] * (len(_BUCKETS) + 1)
 
     def observe(self, seconds: float) -> None:
-        self._counts[bisect_left(_BUCKETS, seconds)] += 1
-        self._sum_s += seconds
+        bucket = bisect_left(_BUCKETS, seconds)
+        self._counts[bucket] += 1
+        self._sums_s[bucket] += seconds
 
     def flush(self) -> None:
-        """Adds all observations at once, for which prometheus_client has no public method."""
-        self._histogram._sum.inc(self._sum_s)  # noqa: SLF001
-        for bucket, count in zip(self._histogram._buckets, self._counts, strict=True):  # noqa: SLF001
-            if count:
-                bucket.inc(count)
-        self._counts, self._sum_s = [0] * len(self._counts), 0.0
+        add_observations(self._histogram, self._counts, self._sums_s)
+        self._counts, self._sums_s = [0] * len(self._counts), [0.0] * len(self._sums_s)
 
 
 class Metrics:

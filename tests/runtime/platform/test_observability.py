@@ -3,6 +3,8 @@
 import asyncio
 import io
 import json
+import re
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -12,9 +14,11 @@ from gatehouse.platform.observability import (
     Logger,
     Observer,
     Stream,
+    add_observations,
 )
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent
 from gatehouse.platform.tracing.tracer import ActiveRequest, Tracer
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 PARENT = TraceParent("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", None)
 TRACE = RequestTrace("req_1", PARENT, sampled=False)
@@ -134,6 +138,20 @@ def test_counters_have_no_second_metric(observer: Observer) -> None:
     text = observer.metrics.exposition().decode()
     assert "gatehouse_request_seconds_count" in text
     assert "_created" not in text
+
+
+def test_histogram_without_private_parts_has_the_same_counts() -> None:
+    """As in a version of prometheus_client whose private parts have other names."""
+    registries = []
+    for is_public_only in (False, True):
+        registries.append(CollectorRegistry())
+        histogram: Any = Histogram("h", "h", buckets=(0.25, 1.0), registry=registries[-1])
+        if is_public_only:
+            histogram = SimpleNamespace(observe=histogram.observe)
+        add_observations(histogram, (2, 0, 1), (0.25, 0.0, 4.5))
+    texts = [re.sub("h_created .*", "", generate_latest(each).decode()) for each in registries]
+    assert texts[0] == texts[1]
+    assert "h_sum 4.75" in texts[0]
 
 
 def test_line_without_event_loop_is_written_immediately(out: Out, observer: Observer) -> None:
