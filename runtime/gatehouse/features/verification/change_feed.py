@@ -3,9 +3,7 @@ notifications, and confirms applied changes.
 
 The propagation bound is guaranteed. A worker's key state is as recent as the start of the last
 query for changes whose result the worker has applied and then confirmed in its row in
-gateway_worker. The management API waits until all workers have confirmed a change. It does not wait
-for a worker that has not updated its row for longer than twice the bound, because such a worker
-already denies every key (verification/service.py).
+gateway_worker. The management API waits for this confirmation (`KeyRepository.effective`).
 
 A poll reads the last change number first. All changes up to this number are committed, so the
 queries that follow in the poll see them. Of the changed keys, the worker reads the IDs and the row
