@@ -19,6 +19,10 @@ BUCKETS_MAX = 1500
 BUCKETS_DEFAULT = 60
 
 Width = Literal["minute", "hour", "day"]
+Until = Annotated[
+    Timestamp | None,
+    Meta(description="End of the time range, as an RFC 3339 timestamp. Default: now."),
+]
 
 
 class ReadUsage(Input, kw_only=True):
@@ -38,10 +42,7 @@ class ReadUsage(Input, kw_only=True):
             f"start of a bucket. Default: {BUCKETS_DEFAULT} buckets before `until`."
         ),
     ] = None
-    until: Annotated[
-        Timestamp | None,
-        Meta(description="End of the time range, as an RFC 3339 timestamp. Default: now."),
-    ] = None
+    until: Until = None
     by: Annotated[
         str,
         matching(
@@ -80,10 +81,7 @@ class ListKeyUsage(Input, kw_only=True):
             f"{KEYS_RANGE_S_DEFAULT // 3600} hours before `until`."
         ),
     ] = None
-    until: Annotated[
-        Timestamp | None,
-        Meta(description="End of the time range, as an RFC 3339 timestamp. Default: now."),
-    ] = None
+    until: Until = None
     result: Annotated[
         Literal["any", "denied"],
         Meta(
