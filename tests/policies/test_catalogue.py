@@ -2,14 +2,15 @@
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 import pulumi_aws
 import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.analysis.policy_holders import PRINCIPALS, RESOURCE_POLICIES
-from gatehouse_policies.analysis.secret_detection import is_secret_input
+from gatehouse_policies.analysis.secret_detection import ENVIRONMENT, is_secret_input
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.catalogue import PACKS, RULES, of_pack
 from gatehouse_policies.engine.meta_policies import META_POLICIES
@@ -17,6 +18,7 @@ from gatehouse_policies.engine.requirements import SECRET_BLOCKS
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Level, Severity
 from gatehouse_policies.lists import name_set
 from gatehouse_policies.program.schema import camel, schema
+from gatehouse_policies.rules.secretsmanager import ENVIRONMENT_BLOCKS
 from google.protobuf import empty_pb2
 from pulumi_aws import iam
 
@@ -57,7 +59,8 @@ def test_metadata_is_complete() -> None:
         or rule.remedy.endswith(".")
         or not rule.url.startswith("https://")
         or not (
-            rule.types or rule.id in ("GH-PUL-003", "GH-PUL-006", "GH-PUL-008", "GH-SM-009")
+            rule.types
+            or rule.id in ("GH-PUL-003", "GH-PUL-006", "GH-PUL-008", "GH-SM-008", "GH-SM-009")
         )  # for every type
         or set(rule.levels) != set(ENVIRONMENTS)
     ]
@@ -94,29 +97,75 @@ OTHER_POLICIES = re.compile(
 )
 
 
-def types_with(inputs: str) -> set[str]:
-    files = (file.read_text() for file in Path(pulumi_aws.__file__).parent.glob("*/[a-z]*.py"))
-    tokens = {
-        token
-        for text in files
-        if re.search(rf"^ {{17}}({inputs}): pulumi", text.partition("\nclass _")[0], re.MULTILINE)
-        for token in re.findall(r"'(aws:\w+/\w+:\w+)',\n\s+resource_name", text)
-    }
+@cache
+def modules() -> list[list[tuple[str, str, str]]]:
+    """The inputs of the blocks and resource types of each module of pulumi-aws: class or token,
+    name and type.
+    """
+    found = []
+    for folder in Path(pulumi_aws.__file__).parent.glob("*/"):
+        module, owner = list[tuple[str, str, str]](), ""
+        for file in folder.glob("*.py"):
+            text = file.read_text()
+            if file.name == "_inputs.py":
+                pattern = r"^class (\w+)Dict\(|^    (\w+): (.*)"
+                for start, name, hint in re.findall(pattern, text, re.MULTILINE):
+                    owner = start or owner
+                    module += [(owner, camel(name), hint)] if name else []
+                continue
+            inputs = re.findall(
+                r"^ {17}(\w+): (pulumi.*)", text.partition("\nclass _")[0], re.MULTILINE
+            )
+            for token in re.findall(r"'(aws:\w+/\w+:\w+)',\n\s+resource_name", text):
+                module += [(token, camel(name), hint) for name, hint in inputs]
+        found.append(module)
+    return found
+
+
+def classes(hint: str) -> set[str]:
+    """The classes of blocks in a type."""
+    return set(re.findall(r"'(\w+Args)", hint))
+
+
+def containing(module: list[tuple[str, str, str]], matches: Callable[[str, str], bool]) -> set[str]:
+    """The classes and tokens with a matching input at any depth."""
+    found = {owner for owner, name, hint in module if matches(name, hint)}
+    while more := {owner for owner, _, hint in module if classes(hint) & found} - found:
+        found |= more
+    return found
+
+
+def types_with(inputs: str, *, nested: bool = False) -> set[str]:
+    """The resource types of pulumi-aws with an input that matches the pattern."""
+
+    def matches(name: str, hint: str) -> bool:
+        return re.fullmatch(inputs, name) is not None
+
+    owners = (
+        containing(module, matches) if nested else {o for o, n, h in module if matches(n, h)}
+        for module in modules()
+    )
+    tokens = {owner for each in owners for owner in each if ":" in owner}
     assert tokens
     return tokens
 
 
+def test_every_type_that_runs_tasks_of_ecs_has_rules() -> None:
+    names = "assignPublicIp|enableExecuteCommand"
+    assert types_with(names, nested=True) == set(catalogue.rule("GH-ECS-010").types)
+
+
 def test_every_property_with_user_data_has_a_rule() -> None:
-    assert types_with(r"user_data\w*") <= set(catalogue.rule("GH-EC2-005").types)
+    assert types_with(r"userData\w*") <= set(catalogue.rule("GH-EC2-005").types)
 
 
 def test_every_publicly_accessible_type_of_pulumi_aws_has_a_rule() -> None:
     rules = [catalogue.rule(id) for id in ("GH-RDS-001", "GH-RS-003", "GH-VPC-013")]
-    assert {type_ for rule in rules for type_ in rule.types} == types_with("publicly_accessible")
+    assert {type_ for rule in rules for type_ in rule.types} == types_with("publiclyAccessible")
 
 
 def test_every_resource_policy_of_pulumi_aws_has_a_rule_on_foreign_accounts() -> None:
-    names = "policy|policy_document|(resource|access|delivery_destination)_policy|access_policies"
+    names = "policy|policyDocument|(resource|access|deliveryDestination)Policy|accessPolicies"
     tokens = types_with(names)
     evaluated = {type_ for rule in RULES if "accounts" in rule.lists for type_ in rule.types}
     assert {token for token in tokens - evaluated if not OTHER_POLICIES.fullmatch(token)} == set()
@@ -182,8 +231,8 @@ NO_SECRETS = name_set(
     "adminUsername bundleId caCertificatePem caPem certificate certificateChain certificatePem "
     "certificateWallet clientId content environmentVariables key keyMaterialBase64 "
     "kmsEncryptionContext kmsKeyId notes platformPrincipal postAuthenticationLoginBanner "
-    "preAuthenticationLoginBanner schema secretBinary teamId tokenKeyId tokenSigningPublicKeys "
-    "value valueWo verificationCertificatePem"
+    "preAuthenticationLoginBanner publicKey schema secretBinary teamId tokenKeyId "
+    "tokenSigningPublicKeys value valueWo verificationCertificatePem"
 )
 # Blocks with the names of texts in other types; and durations.
 AMBIGUOUS = {"certificate", "credential", "credentials", "tokenValidityUnits"}
@@ -193,38 +242,41 @@ QUALIFIED = {
 }
 # Maps whose keys are those of other products.
 MAPS = {"connectorConfiguration", "credentialsMap", "providerDetails"}
+# Texts and options with environments, and inputs with other environments and variables.
+OPTIONS = name_set("containerProperties definition ecsProperties input nodeProperties settings")
+OTHER_VARIABLES = name_set(
+    "agentcoreRuntimeEnvironments createEnvironment hostingEnvironments inputVariables "
+    "policyVariables ruleVariables"
+)
 
 
-def test_every_secret_input_of_pulumi_aws_has_a_rule() -> None:
-    blocks, secret = set[str](), set[str]()
-    for folder in Path(pulumi_aws.__file__).parent.iterdir():
-        files = {file.name: file.read_text() for file in folder.glob("*.py")}
-        owner, members = "", list[tuple[str, str, str]]()
-        for start, name, hint in re.findall(
-            r"^class (\w+)Dict\(|^    (\w+): (.*)", files.pop("_inputs.py", ""), re.MULTILINE
-        ):
-            owner = start or owner
-            members += [(owner, camel(name), hint)] if name else []
-        found = {o for o, name, hint in members if "builtins.str" in hint and is_secret_input(name)}
-        while more := {o for o, _, hint in members if references(hint) & found} - found:
-            found |= more
-        for text in files.values():
-            inputs = re.findall(r"^ {17}(\w+): (.*)", text.partition("\nclass _")[0], re.MULTILINE)
-            members += [("", camel(name), hint) for name, hint in inputs]
-            marked = re.search(r"additional_secret_outputs=\[(.*?)\]", text)
-            secret |= {
-                camel(name) for name, _ in inputs if marked and f'"{camel(name)}"' in marked[1]
-            }
-        blocks |= {
-            name
-            for _, name, hint in members
-            if references(hint) & found and not is_secret_input(name)
-        }
-    assert len(secret) > 50
-    maps = {name for name in secret - NO_SECRETS if not is_secret_input(name)}
-    assert (blocks | maps) - AMBIGUOUS | QUALIFIED | MAPS == SECRET_BLOCKS
+def is_secret(name: str, hint: str) -> bool:
+    return is_secret_input(name) and "builtins.str" in hint
 
 
-def references(hint: str) -> set[str]:
-    """The classes of blocks in a type."""
-    return set(re.findall(r"'(\w+Args)", hint))
+def is_environment(name: str, hint: str) -> bool:
+    return (
+        re.search(r"Mapping|\w+Args", hint) is not None and ENVIRONMENT.fullmatch(name) is not None
+    )
+
+
+def test_every_secret_and_environment_of_pulumi_aws_has_a_rule() -> None:
+    blocks = {is_secret: set[str](), is_environment: set[str]()}
+    for module in modules():
+        for matches, names in blocks.items():
+            found = containing(module, matches)
+            names |= {name for _, name, hint in module if classes(hint) & found}
+    files = Path(pulumi_aws.__file__).parent.glob("*/*.py")
+    marked = re.findall(
+        r"additional_secret_outputs=\[(.*?)\]", "".join(file.read_text() for file in files)
+    )
+    inputs = {(name, hint) for module in modules() for _, name, hint in module}
+    hidden = set(re.findall(r"\w+", " ".join(marked))) & {name for name, _ in inputs}
+    assert len(hidden) > 50
+    secret = {name for name in hidden - NO_SECRETS | blocks[is_secret] if not is_secret_input(name)}
+    assert secret - AMBIGUOUS | QUALIFIED | MAPS == SECRET_BLOCKS
+    nested = {name for name in blocks[is_environment] if not ENVIRONMENT.fullmatch(name)}
+    assert nested | OPTIONS == ENVIRONMENT_BLOCKS
+    variables = {name for name, hint in inputs if re.search(r"Mapping|\w+Args", hint)}
+    variables = {name for name in variables if re.search("(nvironment|ariable)s?$", name)}
+    assert {name for name in variables if not ENVIRONMENT.fullmatch(name)} == OTHER_VARIABLES

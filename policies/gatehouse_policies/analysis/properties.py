@@ -192,6 +192,10 @@ class Properties:
         """Names of the properties that are set, in program order."""
         return tuple(key for key, value in self._mapping().items() if value is not None)
 
+    def plain(self) -> Any:
+        """The plain value of the block."""
+        return self._value
+
     def value(self, key: str) -> Any:
         """The plain value, None if absent. For properties with more than one valid type."""
         return self._read(key)

@@ -155,6 +155,13 @@ _OTHER_SECRET = re.compile(
     r"(source)?customerkey|datakey|hostkey(body)?|plaintext|servicejson|tokenkey", re.IGNORECASE
 )
 
+# Inputs with the environment variables, arguments or options of an application.
+ENVIRONMENT = re.compile(
+    r"environments?|\w*environmentvariables|environmentproperties|envs|(stage)?variables"
+    r"|stagevariableoverrides|defaultarguments",
+    re.IGNORECASE,
+)
+
 
 def is_secret_input(name: str) -> bool:
     """True if an input of a resource with this name is a secret. Write-only inputs end with Wo."""

@@ -17,7 +17,7 @@ from gatehouse_policies.analysis.policy_holders import (
 )
 from gatehouse_policies.analysis.properties import UNKNOWN, Properties, is_unknown, leaves
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.secret_detection import is_secret_input, looks_secret
+from gatehouse_policies.analysis.secret_detection import ENVIRONMENT, is_secret_input, looks_secret
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.rule import (
@@ -86,8 +86,8 @@ def is_not_set(path: str) -> Requirement:
     )
 
 
-# Blocks and maps of pulumi-aws that contain secrets at any depth. tests/policies/test_catalogue.py
-# compares them with the schema.
+# Blocks and maps of pulumi-aws that contain secrets at any depth.
+# tests/policies/test_catalogue.py compares them with the schema.
 SECRET_BLOCKS = name_set(
     "AppAuthorization.credential DataSource.credentials "
     "VoiceConnectorTerminationCredentials.credentials actions activeDirectoryConfiguration "
@@ -110,9 +110,10 @@ SECRET_BLOCKS = name_set(
     "smb smbActiveDirectorySettings snowflake snowflakeConfiguration sourceControlDetails spec "
     "splunkConfiguration tls tls.certificate trendmicro users veeva virtualService zendesk"
 )
-# Environments, which have rules of their own, references to secrets, durations and mappings.
+# Environments (GH-SM-008), references to secrets, durations and mappings.
 _NO_SECRETS = re.compile(
-    r"secrets\b|environment|validity|\btags\.|(request|response)parameters", re.IGNORECASE
+    rf"(^|\.)({ENVIRONMENT.pattern}|tags)[.[]|secrets\b|validity|(request|response)parameters",
+    re.IGNORECASE,
 )
 
 

@@ -54,6 +54,7 @@ _service_rule = partial(resource_rule, types=aws("ecs.Service"))
 # to their cluster, keyed by resource type.
 _TASK_PARAMETERS = by_token(
     {
+        "ecs.Daemon": ("", "clusterArn"),
         "ecs.Service": ("", "cluster"),
         "ecs.TaskSet": ("", "cluster"),
         "cloudwatch.EventTarget": ("ecsTarget", "arn"),

@@ -1,5 +1,6 @@
 """Rules for Secrets Manager."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,11 +9,15 @@ from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
     resource_documents,
 )
-from gatehouse_policies.analysis.properties import AnyCase, is_unknown
+from gatehouse_policies.analysis.properties import is_unknown
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.schedules import longest_gap_days
-from gatehouse_policies.analysis.secret_detection import looks_secret, name_indicates_secret
-from gatehouse_policies.analysis.type_tokens import aws, by_token
+from gatehouse_policies.analysis.secret_detection import (
+    ENVIRONMENT,
+    looks_secret,
+    name_indicates_secret,
+)
+from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     allows_known_accounts,
     for_types,
@@ -175,24 +180,18 @@ program_sets_no_password = resource_rule(
 )
 
 
-# Properties with environment variables, arguments or options, keyed by resource type. GH-ECS-005,
-# GH-EC2-005 and GH-LAM-003 evaluate tasks, instances and functions.
-_SETTINGS = by_token(
-    {
-        "amplify.App": ("environmentVariables",),
-        "amplify.Branch": ("environmentVariables",),
-        "apprunner.Service": ("sourceConfiguration",),
-        "batch.JobDefinition": ("containerProperties", "ecsProperties"),
-        "codebuild.Project": ("environment",),
-        "ecs.ExpressGatewayService": ("primaryContainer",),
-        "elasticbeanstalk.Environment": ("settings",),
-        "glue.Job": ("defaultArguments",),
-        "sagemaker.Model": ("primaryContainer", "containers"),
-    }
-)
-_BLOCKS = name_set(
-    "environment environmentVariables runtimeEnvironmentVariables imageRepository "
-    "imageConfiguration codeRepository codeConfiguration codeConfigurationValues"
+# Blocks of pulumi-aws that contain environments at any depth, and text.
+# tests/policies/test_catalogue.py compares them with the schema.
+ENVIRONMENT_BLOCKS = name_set(
+    "applicationConfiguration autoBranchCreationConfig batchJobParameters canarySettings "
+    "codeConfiguration codeConfigurationValues codeEditorAppImageConfig codeRepository "
+    "containerConfig containerDefinitions containerOverrides containerProperties containers "
+    "dataQualityAppSpecification definition ecsProperties ecsTaskParameters eksProperties "
+    "imageConfiguration imageRepository inferenceSpecification initContainers input "
+    "jupyterLabImageConfig monitoringJobDefinition monitoringScheduleConfig nodeProperties "
+    "overrides podProperties primaryContainer runConfig settings sourceConfiguration "
+    "targetParameters trainingJobDefinition trainingJobDefinitions transformJobDefinition "
+    "validationProfiles validationSpecification"
 )
 
 
@@ -201,23 +200,61 @@ _BLOCKS = name_set(
     title="Environments of builds, jobs and applications do not contain secrets",
     remedy="refer to a secret in Secrets Manager, or read the value from it at run time",
     severity=Severity.CRITICAL,
-    types=tuple(_SETTINGS),
+    types=(),
     lists={"harmless": ()},
-    decided_by_name=r"\w+\.variables\.",
+    unknown_allowed=dict.fromkeys(
+        ("definition", "input", "target.input"),
+        "the value contains ARNs that AWS assigns to other resources",
+    ),
+    decided_by_name=r".+\.variables\.",
     upstream="CodeBuild.2",
     url="https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html",
 )
 def settings_have_no_secrets(resource: Resource) -> CheckResults:
-    for prop in _SETTINGS[resource.type]:
-        for name, value in _settings(resource.props.decoded(prop, AnyCase.of).value(prop)):
+    if not resource.type.startswith("aws:") or resource.type in _WITH_ENVIRONMENT_RULES:
+        return
+    for path, environment in _environments(resource.props.plain(), ""):
+        is_block = isinstance(environment, list | Mapping)
+        for name, value in _settings(environment) if is_block else (("", environment),):
             if name in resource.lists["harmless"]:
                 continue
-            if is_unknown(name) or (is_unknown(value) and name in _BLOCKS):
-                yield Undecided(f"{prop}[]")
-            elif not is_unknown(value) and looks_secret(name, value):
-                yield f"{prop} probably contains a secret in {name}"
-            elif is_unknown(value) and name_indicates_secret(name):
-                yield Undecided(f"{prop}.variables.{name}")
+            if is_unknown(name) or (is_unknown(value) and (not name or name in ENVIRONMENT_BLOCKS)):
+                yield Undecided(path)
+            elif is_unknown(value):
+                if name_indicates_secret(name):
+                    yield Undecided(f"{path}.variables.{name}")
+            elif name and looks_secret(name, value):
+                yield f"{path} probably contains a secret in {name}"
+
+
+# GH-ECS-005 and GH-LAM-003 evaluate tasks and functions.
+_WITH_ENVIRONMENT_RULES = aws("ecs.TaskDefinition", "lambda.Function")
+
+
+def _environments(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """The path and value of the environments at any depth, also in JSON text, and the unknown
+    blocks that can contain one.
+    """
+    if is_unknown(value):
+        if path.rpartition(".")[2].partition("[")[0] in ENVIRONMENT_BLOCKS:
+            yield path, value
+    elif isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            yield from _environments(json.loads(value), path)
+        except ValueError:
+            return
+    elif isinstance(value, list):
+        for index, element in enumerate(value):
+            yield from _environments(element, f"{path}[{index}]")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            location = f"{path}.{key}" if path else key
+            nested = isinstance(inner, Mapping) and any(map(ENVIRONMENT.fullmatch, inner))
+            options = key == "settings" and isinstance(inner, list)  # AWS Elastic Beanstalk
+            if options or (ENVIRONMENT.fullmatch(key) and not nested):
+                yield location, inner
+            else:
+                yield from _environments(inner, location)
 
 
 def _settings(value: Any) -> Iterator[tuple[str, str]]:
@@ -226,8 +263,9 @@ def _settings(value: Any) -> Iterator[tuple[str, str]]:
         for element in value:
             yield from ((element, ""),) if is_unknown(element) else _settings(element)
     elif isinstance(value, Mapping):
-        if {"name", "value"} <= value.keys():
-            is_plain = value.get("type", "PLAINTEXT") == "PLAINTEXT"
-            value = {str(value["name"]): value["value"]} if is_plain else {}
+        lower = {key.lower(): inner for key, inner in value.items()}
+        if {"name", "value"} <= lower.keys():
+            is_plain = lower.get("type", "PLAINTEXT") == "PLAINTEXT"
+            value = {str(lower["name"]): lower["value"]} if is_plain else {}
         for name, inner in value.items():
             yield from ((name, inner),) if isinstance(inner, str) else _settings(inner)
