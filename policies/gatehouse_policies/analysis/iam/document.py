@@ -78,12 +78,12 @@ _ACCOUNT_KEYS = name_set(
     "aws:vpceaccount kms:calleraccount s3:dataaccesspointaccount "
     "vpc-lattice-svcs:sourcevpcowneraccount"
 )
-# Keys that have the same value in all requests of an identity, or in all that reach its account or
-# Region.
+# Keys that have the same value in all requests of an identity, or in all that reach its account.
 _CONSTANT_KEYS = re.compile(
-    r"aws:((principal|resource)(account|arn|orgid|orgpaths)|principaltag/.*|userid|username"
-    r"|requestedregion)|ec2:region"
+    r"aws:((principal|resource)(account|arn|orgid|orgpaths)|principaltag/.*|userid|username)"
 )
+# Keys of the Region of a request, which narrow neither who nor what.
+_REGIONS = ("aws:requestedregion", "ec2:region")
 # Variables that have the same value for all principals.
 _RESOURCE_VARIABLES = name_set("aws:resourceaccount aws:resourceorgid aws:resourceorgpaths * ? $")
 POSITIVE_OPERATORS = frozenset(
@@ -196,7 +196,7 @@ def allows_iam_administration(document: Document) -> bool:
     """True if the statements together allow the administration of IAM on all resources without a
     condition, such as `iam:*` on "*".
     """
-    return administers_iam(allow for allow in document.allows if not is_narrowed(allow))
+    return administers_iam(allow for allow in document.allows if not is_narrowed(allow, *_REGIONS))
 
 
 def service_wildcards(document: Document) -> tuple[str, ...]:
@@ -224,7 +224,7 @@ def escalating_actions(document: Document) -> tuple[str, ...]:
     """The actions of `PRIVILEGE_ESCALATION` that are allowed on all resources of a type without a
     condition, sorted.
     """
-    statements = [allow for allow in document.allows if not is_narrowed(allow)]
+    statements = [allow for allow in document.allows if not is_narrowed(allow, *_REGIONS)]
     return tuple(
         sorted(
             action
@@ -237,14 +237,14 @@ def escalating_actions(document: Document) -> tuple[str, ...]:
     )
 
 
-def is_narrowed(statement: Statement) -> bool:
+def is_narrowed(statement: Statement, *ignored: str) -> bool:
     """True if a condition of the statement of an identity policy does not hold for most requests of
-    the identity.
+    the identity. ignored: keys whose conditions are not considered.
     """
     return any(
         is_narrowing(condition)
         for condition in statement.conditions
-        if not _CONSTANT_KEYS.fullmatch(condition.key)
+        if condition.key not in ignored and not _CONSTANT_KEYS.fullmatch(condition.key)
     )
 
 
