@@ -193,7 +193,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
     def data_received(self, data: bytes) -> None:
         if self._upgraded is not None:
             self._upgraded.data_received(data)
-        elif self._closing or self._error is not None:
+        elif self._closing or self._error is not None or self.transport.is_closing:
             self._discard(len(data))
         elif self._upgrade_data is not None:
             self._add_upgrade_data(data)

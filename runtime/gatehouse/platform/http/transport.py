@@ -5,6 +5,7 @@ client to read.
 from __future__ import annotations
 
 import asyncio
+import select
 
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.settings import BYTES_PER_S_MIN
@@ -13,6 +14,10 @@ from gatehouse.platform.settings import BYTES_PER_S_MIN
 #: client reads, and does not report how much of it waits.
 _TLS_PART_BYTES = 65_536
 
+#: First and last interval at which a connection with TLS that is being closed checks whether its
+#: data was sent. The interval doubles.
+_FIRST_CHECK_S, _LAST_CHECK_S = 0.01, 1.0
+
 
 class ClientTransport:
     """A client has to read at least BYTES_PER_S_MIN. `send` writes together with the responses of
@@ -20,6 +25,7 @@ class ClientTransport:
     """
 
     __slots__ = (
+        "_closing",
         "_ends",
         "_is_tls",
         "_rest",
@@ -57,8 +63,10 @@ class ClientTransport:
         self._is_tls = is_tls
         #: Data that has not been passed to TLS. Empty unless writing is paused.
         self._rest: list[memoryview] = []
-        #: True if the connection is closed when there is no rest.
+        #: True if the connection is closed when all data was sent.
         self._ends = False
+        #: Checks that with TLS.
+        self._closing: asyncio.TimerHandle | None = None
 
     @property
     def is_closing(self) -> bool:
@@ -122,9 +130,7 @@ class ClientTransport:
         self._release()
         if self.transport.is_closing():
             return
-        if self._ends:
-            self.transport.close()
-        else:
+        if not self._ends:
             self._cancel_timer()
 
     def close(self) -> None:
@@ -132,15 +138,26 @@ class ClientTransport:
         self._worker.writes.flush()
         if not self.is_closing:  # the second `close` would break asyncio's TLS
             self._ends = True
-            if not self._rest:
-                self.transport.close()
+            self._close(_FIRST_CHECK_S)
             self._watch()
+
+    def _close(self, wait_s: float) -> None:
+        """The client has SHUTDOWN_TIMEOUT_S to confirm the end of TLS, and would lose what it has
+        not read by then.
+        """
+        if self._is_tls and self._unsent_bytes():
+            later, wait_s = asyncio.get_running_loop().call_later, min(wait_s, _LAST_CHECK_S)
+            self._closing = later(wait_s, self._close, 2 * wait_s)
+        else:
+            self.transport.close()
 
     def lost(self) -> None:
         """Ends all waits after the connection was lost."""
         self._rest, self._ends = [], True
         self._release()
         self._cancel_timer()
+        if self._closing is not None:
+            self._closing.cancel()
         del self.transport  # uvloop's TLS refers to the protocol, and is freed without collection
 
     def _release(self) -> None:
@@ -164,7 +181,14 @@ class ClientTransport:
             )
 
     def _unsent_bytes(self) -> int:
-        return self.transport.get_write_buffer_size() + sum(map(len, self._rest))
+        """TLS does not report what its transport keeps until the kernel takes it."""
+        unsent = self.transport.get_write_buffer_size() + sum(map(len, self._rest))
+        return unsent or int(self._ends and self._is_tls and not self._is_writable())
+
+    def _is_writable(self) -> bool:
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLOUT)
+        return bool(poll.poll(0))
 
     def _check(self) -> None:
         """Ends the connection if the client has read too little since the last check."""

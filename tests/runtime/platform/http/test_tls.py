@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.platform.http import server as http_server
+from gatehouse.platform.http import tls as http_tls
 from gatehouse.platform.settings import ConnectionSettings
 
 from tests.runtime.platform.http.test_protocol import (
@@ -164,6 +165,37 @@ async def test_response_that_the_client_does_not_read_is_bounded(is_read: bool) 
         await _until(lambda: not server.connections.total)
         assert server.connections.unsent_bytes_total == 0
         writer.close()
+
+
+async def test_client_that_reads_slowly_receives_all_of_the_last_response(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_tls, "SHUTDOWN_TIMEOUT_S", 0.01)
+    async with running(TLS) as server, asyncio.timeout(PATIENCE_S):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            sock.connect(("127.0.0.1", server.port))
+            reader, writer = await asyncio.open_connection(
+                sock=sock.dup(), ssl=client(), server_hostname="a"
+            )
+        await _until(lambda: bool(server.connections.protocols))
+        (connection,) = server.connections.protocols
+        accepted = connection.transport.transport.get_extra_info("socket")
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        connection.transport.send(bytes(1_000_000))
+        connection.transport.close()
+        received = 0
+        while connection.transport._rest:
+            received += len(await reader.read(4096))
+        waiting, other = await connect(server.port)
+        await _until(lambda: len(server.connections.protocols) == 2)
+        waiting._transport.pause_reading()  # type: ignore[attr-defined]
+        (last,) = server.connections.protocols - {connection}
+        last.transport.close()  # is not confirmed
+        await _until(lambda: last not in server.connections.protocols)
+        assert received + len(await reader.read()) == 1_000_000
+        for each in (writer, other):
+            each.transport.abort()
 
 
 async def test_server_stops_while_the_end_of_a_connection_is_not_confirmed() -> None:
