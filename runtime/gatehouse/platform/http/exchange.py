@@ -200,7 +200,8 @@ class Exchange(Execution):
         self.respond(error_response(GatehouseError("Internal error.")))
 
     async def _receive(self) -> asgi.Message:
-        if self.expects_continue and not self.is_received and not self.disconnected:
+        has_to_wait = not (self.is_received or self.disconnected or self.response_started)
+        if self.expects_continue and has_to_wait:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.expects_continue = False
         while not (self.disconnected or self.response_complete):

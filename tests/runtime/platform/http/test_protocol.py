@@ -20,10 +20,12 @@ from gatehouse.platform.http.asgi import (
     JSON,
     ClientGone,
     Response,
+    StreamedResponse,
     body_chunks,
     reply,
     response_headers,
     send_messages,
+    send_stream,
 )
 from gatehouse.platform.http.connections import (
     BODIES_BYTES_MAX,
@@ -119,6 +121,12 @@ def has_task() -> bool:
     return asyncio.current_task() is not None
 
 
+async def _parts() -> AsyncIterator[bytes]:
+    for _ in range(3):
+        await asyncio.sleep(0)
+        yield b"{}"
+
+
 async def _application(running: Running, scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         await receive()
@@ -128,6 +136,9 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
         return
     if scope["path"] == "/early":
         await reply(send, 401, b"{}")
+        return
+    if scope["path"] == "/stream":
+        await send_stream(receive, send, StreamedResponse(200, [], _parts()), head=False)
         return
     if scope["path"] == "/large":
         await send(
@@ -423,9 +434,12 @@ async def test_only_clients_with_http_1_1_receive_status_100(
     writer.close()
 
 
-async def test_body_that_was_not_asked_for_ends_the_connection(patient: Running) -> None:
+@pytest.mark.parametrize("path", [b"/early", b"/stream"])
+async def test_body_that_was_not_asked_for_ends_the_connection(
+    patient: Running, path: bytes
+) -> None:
     """A client that sends no body would send its next request as the body."""
-    head = b"POST /early HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 99\r\n\r\n"
+    head = POST.replace(b"/x", path) + b"Expect: 100-continue\r\nContent-Length: 99\r\n\r\n"
     response = await patient.send(head + NOW)
     assert (response.count(b"HTTP/1.1 "), response.count(b"connection: close\r\n")) == (1, 1)
 
