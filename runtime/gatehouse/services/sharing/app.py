@@ -75,16 +75,12 @@ def build(settings: SharingSettings) -> Application:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _SharingPipeline(Pipeline):
-    is_function: bool
+class _FunctionRoutes(Routes):
+    """The routes of a Lambda function, which respond before the function ends."""
 
-    def handler(self, endpoint: Endpoint) -> Handler:
-        return self.bounded(super().handler(endpoint))
-
-    def bounded(self, handler: Handler) -> Handler:
-        """The handler, which responds in a Lambda function before the function ends."""
-
+    def add(
+        self, template: str, handler: Handler, *methods: str, begins_without_task: bool = False
+    ) -> None:
         async def respond(request: Request) -> Any:
             running = asyncio.ensure_future(handler(request))
             await asyncio.wait({running}, timeout=FUNCTION_S)
@@ -93,8 +89,11 @@ class _SharingPipeline(Pipeline):
                 raise Unavailable(detail=f"no response within {FUNCTION_S:g} s")
             return running.result()
 
-        return respond if self.is_function else handler
+        super().add(template, respond, *methods)
 
+
+@dataclass(frozen=True, kw_only=True)
+class _SharingPipeline(Pipeline):
     def error_response(self, request: Request, refused: Refused) -> Response:
         """A problem document for programs, and a page for browsers."""
         if request.raw_path.startswith(b"/v1/"):
@@ -138,15 +137,14 @@ def create(
         headers=security_headers(https=https),
         services=services,
         body_max_bytes=BODY_BYTES_MAX,
-        is_function=is_function,
     )
-    routes = Routes(pipeline)
+    routes = (_FunctionRoutes if is_function else Routes)(pipeline)
     if backend is not None:
         recipients = Recipients(links, forms)
-        routes.add("/s/{link}", pipeline.bounded(recipients.link), "GET", "HEAD", "POST")
-        routes.add("/s/{link}/items/{item}", pipeline.bounded(recipients.download), "POST")
-        routes.add("/s/{link}/acknowledge", pipeline.bounded(recipients.acknowledge), "POST")
-        routes.add("/r/{request}", pipeline.bounded(submitters.page), "GET", "HEAD", "POST")
+        routes.add("/s/{link}", recipients.link, "GET", "HEAD", "POST")
+        routes.add("/s/{link}/items/{item}", recipients.download, "POST")
+        routes.add("/s/{link}/acknowledge", recipients.acknowledge, "POST")
+        routes.add("/r/{request}", submitters.page, "GET", "HEAD", "POST")
     pipeline.add(routes, endpoints)
     routes.add("/", _start)
     routes.add("/openapi.json", openapi.handler(document))
