@@ -34,6 +34,7 @@ _NOT_IN_PATH = re.compile(rb"[^A-Za-z0-9\-._~!$&'()*+,;=:@/%\[\]|]")
 #: and 9.3.8).
 PROXY_METHODS = frozenset({"CONNECT", "TRACE"})
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
 class CorePath(msgspec.Struct, frozen=True, gc=False):
@@ -73,12 +74,13 @@ def flaw(raw: bytes) -> str:
         return _character_flaw(invalid.group())
     decoded = raw
     if b"%" in raw:
-        decoded, reason = unquote_to_bytes(raw), _encoding_flaw(raw)
+        decoded = unquote_to_bytes(raw)
+        reason = _encoding_flaw(raw, decoded)
         if reason:
             return f"the path {reason}"
         if b"\\" in decoded:
             return "the path contains an encoded backslash"
-        if any(byte < 0x20 or byte == 0x7F for byte in decoded):
+        if _CONTROL.search(decoded):
             return "the path contains an encoded control character"
     return "the path contains a dot segment" if _dotted(decoded) else ""
 
@@ -89,12 +91,13 @@ def query_flaw(raw: bytes) -> str:
     """
     if b"%" not in raw:
         return "" if raw.isascii() else "contains a non-ASCII byte; percent-encode it as UTF-8"
-    if b"\0" in unquote_to_bytes(raw):
+    decoded = unquote_to_bytes(raw)
+    if b"\0" in decoded:
         return "contains a NUL character; remove it"
-    return _encoding_flaw(raw)
+    return _encoding_flaw(raw, decoded)
 
 
-def _encoding_flaw(raw: bytes) -> str:
+def _encoding_flaw(raw: bytes, decoded: bytes) -> str:
     """Sentence without a subject that explains why text is not percent-encoded UTF-8. Empty if it
     is.
     """
@@ -103,7 +106,7 @@ def _encoding_flaw(raw: bytes) -> str:
             "contains a percent sign without two hexadecimal digits; write %25 for a percent sign"
         )
     try:
-        unquote_to_bytes(raw).decode("utf-8")
+        decoded.decode("utf-8")
     except UnicodeDecodeError:
         return "is not UTF-8 once it is decoded; percent-encode text as UTF-8"
     return ""
