@@ -70,7 +70,8 @@ class Connections:
         self.bodies = asgi.Uses()
         self.body_bytes = asgi.Uses()
         self.body_bytes_total = 0
-        #: The same bytes by network and connection, beginning with the longest wait for data.
+        #: The same bytes by network and connection or exchange, beginning with the longest wait for
+        #: data.
         self._unfinished: dict[str, dict[Any, int]] = {}
         #: Bytes of responses that wait for clients, beginning with the longest wait.
         self.unsent_bytes: dict[Any, int] = {}
@@ -126,9 +127,9 @@ class Connections:
             )
 
     @contextmanager
-    def of_body(self, scope: asgi.Scope, connection: Any = None) -> Iterator[KeepBytes]:
+    def of_body(self, scope: asgi.Scope, exchange: Any = None) -> Iterator[KeepBytes]:
         """The memory of the body of a request. At the end of the block, its bytes no longer
-        count.
+        count. exchange: see `count_bytes`.
         """
         network = self.network(scope["client"][0], scope["headers"]) if scope["client"] else ""
         kept = 0
@@ -136,18 +137,19 @@ class Connections:
         def keep(size: int) -> None:
             nonlocal kept
             kept += size
-            self.count_bytes(connection, network, size)
+            self.count_bytes(exchange, network, size)
 
         try:
             yield keep
         finally:
-            self.count_bytes(connection, network, -kept)
+            self.count_bytes(exchange, network, -kept)
 
     def count_bytes(self, connection: Any, network: str, size: int) -> None:
         """Counts bytes of unfinished requests, or removes them if `size` is negative. Raises
         TooManyRequests and Unavailable if a limit is exceeded; the bytes count even then.
 
-        connection: has `reject_unfinished`. None: its requests are never rejected for others.
+        connection: or exchange, has `reject_unfinished`. None: its requests are never rejected for
+            others.
         """
         unfinished = self._unfinished.setdefault(network, {})
         before = unfinished.pop(connection, 0)

@@ -137,6 +137,11 @@ class Exchange(Execution):
         if self._changed is not None:
             self._changed.set()
 
+    def reject_unfinished(self, error: GatehouseError) -> bool:
+        """Rejects the request if its body has not been received."""
+        is_unfinished = not (self.is_received or self.disconnected)
+        return is_unfinished and self.connection.reject_unfinished(error)
+
     def disconnect(self) -> None:
         """Ends the exchange without a response. The application receives a disconnect event."""
         self.disconnected = True
@@ -294,8 +299,7 @@ def body_memory(scope: asgi.Scope) -> AbstractContextManager[KeepBytes]:
     connections: Connections | None = scope.get("state", {}).get(asgi.BODY_MEMORY)
     if connections is None:
         return nullcontext(lambda size: None)
-    exchange = exchange_of(scope)
-    return connections.of_body(scope, None if exchange is None else exchange.connection)
+    return connections.of_body(scope, exchange_of(scope))
 
 
 async def _in_task(

@@ -165,6 +165,8 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
             async for chunk in body_chunks(scope, receive, 10_000_000):
                 body += chunk
                 keep(len(chunk))
+            if scope["path"] == "/held":
+                await running.resume.wait()
     except ClientGone:
         running.gone.append(scope["path"])
         return
@@ -741,6 +743,20 @@ async def test_networks_with_most_bytes_leave_memory_to_others(size: int) -> Non
         async with asyncio.timeout(PATIENCE_S):
             assert (await reader.readuntil(b"/x 15000")).startswith(b"HTTP/1.1 200 ")
         writer.close()
+
+
+async def test_body_counts_until_its_response_if_a_later_request_is_rejected() -> None:
+    head = b"POST %b HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: %b\r\n"
+    held = head % (b"/held", b"::1") + b"Content-Length: 60000\r\n\r\n" + bytes(60_000)
+    later = head % (b"/x", b"::1") + b"Content-Length: 15000\r\n\r\n" + bytes(10_000)
+    async with running(NEVER, "127.0.0.0/8") as server, opened(server, 1, held + later):
+        await _until(lambda: server.connections.body_bytes_total > 70_000)
+        server.connections._workers = BODIES_BYTES_MAX // 71_000
+        body = head % (b"/x", b"::2:0:0:0:0") + b"Content-Length: 9000\r\n\r\n" + bytes(8000)
+        async with opened(server, 1, body):
+            await _until(lambda: "unavailable" in server.rejected)
+            assert server.connections.body_bytes_total >= 60_000
+            server.resume.set()
 
 
 async def test_forwarded_addresses_are_not_read_for_each_segment_of_a_body(
