@@ -25,7 +25,7 @@ import uvloop
 from gatehouse.core.addresses import ClientAddresses, network_of
 from gatehouse.core.errors import GatehouseError, SettingsError
 from gatehouse.platform.executions import Cancellable, Execution
-from gatehouse.platform.http.asgi import BODY_MEMORY, App, Message, Uses
+from gatehouse.platform.http.asgi import BODY_MEMORY, App, Message, Uses, origin_of
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.listening import BACKLOG, bound_socket, listen, reject_handshakes
 from gatehouse.platform.http.protocol import HttpProtocol
@@ -349,6 +349,7 @@ def work(service: str, settings: Settings, metrics_folder: str = "", restarts: i
         sys.stderr.write(f"{exc.public}\n")
         sys.exit(1)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.get_loop().set_exception_handler(_error_log(service, settings))
         runner.run(server.serve([sock]))
     if not server.started:  # the application logged the reason
         sys.exit(1)
@@ -360,6 +361,21 @@ def _rejection_log(service: str, settings: Settings) -> Callable[[GatehouseError
     return lambda error, address: log.info(
         "rejected", status=error.status, code=error.code, detail=error.public, client=address
     )
+
+
+def _error_log(
+    service: str, settings: Settings
+) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    """Logs errors outside of a request in a line, without their text, which may contain secret
+    values or what a client has sent.
+    """
+    log = _logger(service, settings)
+
+    def write(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception") or RuntimeError()
+        log.warning("event loop error", detail=f"{type(error).__name__} at {origin_of(error)}")
+
+    return write
 
 
 def _logger(service: str, settings: Settings) -> Any:

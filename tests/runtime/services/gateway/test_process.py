@@ -19,8 +19,10 @@ from sandbox.ports import free_port
 from tests.runtime.server_processes import postgres_pid, redis_pid
 from tests.runtime.services.gateway.conftest import (
     SERVE,
+    WORK,
     gateway_environment,
     log_lines,
+    running_gateway,
     start_gateway,
 )
 
@@ -71,6 +73,30 @@ async def test_sigterm_stops_cleanly_and_removes_worker_row(gateway: Any, anothe
     assert await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker") == before
     assert '"event":"stopped"' in client.log.read_text()
     assert "Traceback" not in client.log.read_text()
+
+
+#: A worker that raises an error for the data of a client.
+FAILING = f"""from gatehouse.platform.http.protocol import HttpProtocol
+received = HttpProtocol.data_received
+def data_received(self, data):
+    if b"canary" in data:
+        raise ValueError(data)
+    received(self, data)
+HttpProtocol.data_received = data_received
+{WORK}"""
+
+
+async def test_error_outside_of_a_request_is_logged_without_its_text(
+    database: Any, redis_url: str, tmp_path: Path
+) -> None:
+    with running_gateway(database, redis_url, tmp_path, FAILING) as (port, _, log, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"canary")
+        assert await reader.read() == b""
+        writer.close()
+    lines = [line for line in log_lines(log) if line["event"] == "event loop error"]
+    assert [line["detail"].partition(" ")[0] for line in lines] == ["ValueError"]
+    assert not any(text in log.read_text() for text in ("canary", "Traceback"))
 
 
 @pytest.mark.bound("http.server:_CLOSE_S")
