@@ -51,7 +51,7 @@ _ACCEPTED_MAX = 64
 
 #: Size of the receive buffer of a connection with TLS, which limits a read, because TLS keeps the
 #: memory for the largest read. The kernel doubles the size.
-_TLS_READ_BYTES = 65_536
+_TLS_READ_BYTES = 32_768
 
 #: Time until the server accepts connections again after an error.
 _ACCEPT_RETRY_S = 0.1
