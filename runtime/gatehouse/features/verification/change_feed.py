@@ -37,6 +37,10 @@ from gatehouse.platform.db.pool import DRIVER_ERRORS, DatabaseLogin, explain
 CHANGE_CHANNEL = "gatehouse_change"
 POLL_S = 1.0
 
+#: Minimum time between the starts of two polls: a poll has five statements, and a key can cause ten
+#: changes of Cores in a second, each of which every worker reads. A single change is read at once.
+POLL_MIN_S = 0.05
+
 #: Timeout of a poll, after which the connection is replaced.
 POLL_TIMEOUT_S = 1.5
 RECONNECT_S = 0.25
@@ -108,6 +112,7 @@ class ChangeFeed:
     _database: asyncpg.Record | None = None
     _position: int | None = None
     _fresh_since: float | None = None
+    _polled_at: float = 0.0
 
     def staleness_ms(self) -> int:
         """Age of the key state in milliseconds. The value is very large before `start`."""
@@ -143,6 +148,7 @@ class ChangeFeed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._wake.wait()
+            await asyncio.sleep(self._polled_at + POLL_MIN_S - monotonic())
             self._wake.clear()
             try:
                 if self._connection is None or self._connection.is_closed():
@@ -179,7 +185,7 @@ class ChangeFeed:
         connection = self._connection
         if connection is None:
             raise ConnectionError
-        queried_at = monotonic()
+        queried_at = self._polled_at = monotonic()
         last = await connection.fetchval(_LAST)
         if last != self._position:
             await self._read_changes(connection, last)

@@ -1,6 +1,7 @@
 """Key lookups and the change feed."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -59,6 +60,24 @@ async def test_confirmed_revocation_is_in_effect(rows: Any, worker: Any) -> None
     assert (await worker.keys.find(key_id)).state is KeyState.ACTIVE
     await confirmed(rows, "worker-1", await rows.revoke(key_id))
     assert worker.cache.find(key_id).state is KeyState.REVOKED
+
+
+async def test_many_changes_are_read_together(
+    rows: Any, worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every worker of every gateway reads each change."""
+    monkeypatch.setattr(feeds, "POLL_MIN_S", 1.0)
+    await rows.add_key("changes00000")
+    reads = list[int]()
+    monkeypatch.setattr(
+        worker.changes, "imported_ids", SimpleNamespace(add=lambda _, id: reads.append(id))
+    )
+    for _ in range(60):
+        seq = await rows.pool.fetchval(
+            "UPDATE api_key SET name = name WHERE id = 'changes00000' RETURNING change_seq"
+        )
+    await confirmed(rows, "worker-1", seq)
+    assert 0 < len(reads) < 10
 
 
 async def test_concurrent_lookups_share_one_query(rows: Any, worker: Any) -> None:
