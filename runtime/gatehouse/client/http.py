@@ -9,6 +9,7 @@ error instead.
 from __future__ import annotations
 
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 IDEMPOTENCY_KEY = "Idempotency-Key"
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _RETRYABLE_STATUSES = frozenset({429, 502, 503, 504})
+_LOCAL = re.compile(r"https?://(localhost|127\.[0-9.]+|\[::1\])(:|/|\Z)")
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 _Response = TypeVar("_Response")
@@ -60,6 +62,11 @@ class Retries:
         )
 
 
+def uses_proxy(url: str) -> bool:
+    """False for a server on this machine, whose credential must reach no proxy."""
+    return _LOCAL.match(url) is None
+
+
 def backoff_s(failures: int, jitter: float, *, wait_s: float, wait_s_max: float) -> float:
     """Return the seconds to wait after consecutive failures. `wait_s` doubles up to `wait_s_max`.
     `jitter` is from 0 to 1.
@@ -85,18 +92,25 @@ class Client:
         self._service = service
         self.url = url.rstrip("/")
         self._retries = retries or Retries()
-        self._client = httpx.Client(
-            base_url=self.url,
-            headers={
-                "User-Agent": f"gatehouse-client/{__version__}",
-                "Accept-Encoding": "identity",
-                **headers,
-            },
-            timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            follow_redirects=False,  # a redirect must not send the credential to another host
-            verify=tls_context(self.url, trust_env=True),
-            transport=transport,
-        )
+        try:
+            self._client = httpx.Client(
+                base_url=self.url,
+                headers={
+                    "User-Agent": f"gatehouse-client/{__version__}",
+                    "Accept-Encoding": "identity",
+                    **headers,
+                },
+                timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+                follow_redirects=False,  # a redirect must not send the credential to another host
+                verify=tls_context(self.url, trust_env=True),
+                transport=transport,
+                trust_env=uses_proxy(self.url),
+            )
+        except (httpx.InvalidURL, ImportError, OSError, ValueError) as exc:
+            raise BadRequest(
+                "a variable of the environment for proxies or certificates is not valid: "
+                "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE or SSL_CERT_DIR"
+            ) from exc
 
     def __enter__(self) -> Self:
         return self

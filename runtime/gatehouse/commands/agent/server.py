@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from gatehouse.client.http import backoff_s, problem
+from gatehouse.client.http import backoff_s, problem, uses_proxy
 from gatehouse.commands.agent.app import GatewaySecrets, create
 from gatehouse.commands.agent.directory import Directory
 from gatehouse.commands.agent.tunnel import NgrokTunnel
@@ -110,7 +110,7 @@ async def register(registration: Registration, print_line: Print) -> None:
     gateways then send no new requests. Raises the errors of `Lease.keep`.
     """
     stop = _stop_signal()
-    async with httpx.AsyncClient(follow_redirects=False) as client:
+    async with _client(registration) as client:
         lease = Lease(registration, GatewaySecrets(), print_line, client)
         await lease.keep(stop)
         await lease.drain()
@@ -134,9 +134,7 @@ async def run(
     serving.add_done_callback(lambda _: stop.set())
     print_line(f"serving {directory} on {origin(sock)}")
     try:
-        # Uses the proxy settings from the environment, because the gateway may only be reachable
-        # through a corporate proxy.
-        async with httpx.AsyncClient(follow_redirects=False) as client, AsyncExitStack() as stack:
+        async with _client(registration) as client, AsyncExitStack() as stack:
             if tunnel is not None:
                 registration = replace(
                     registration, url=await stack.enter_async_context(tunnel.open(origin(sock)))
@@ -158,6 +156,14 @@ async def run(
     finally:
         server.stop()
         await serving
+
+
+def _client(registration: Registration) -> httpx.AsyncClient:
+    """A client with the proxy settings from the environment, because the gateway may only be
+    reachable through a corporate proxy.
+    """
+    trust_env = uses_proxy(registration.gateway)
+    return httpx.AsyncClient(follow_redirects=False, trust_env=trust_env)
 
 
 class _Lease(msgspec.Struct):

@@ -105,3 +105,10 @@ def test_console_of_make_up_is_the_default(operator: Command, console_url: str) 
     folder.mkdir()
     (folder / "up.json").write_text(json.dumps({"console": console_url, "admin_token": BOOTSTRAP}))
     assert Command(operator.folder, {}).run("keys", "list").code == 0
+
+
+def test_proxy_of_the_environment_gets_no_token_of_this_machine(operator: Command) -> None:
+    assert operator.run("keys", "list", http_proxy="http://127.0.0.1:9").code == 0
+    remote = ("--console", "https://console.test", "--token", "t")
+    refused = operator.run("keys", "list", *remote, https_proxy="ftp://proxy.test")
+    assert (refused.code, "for proxies or certificates is not valid" in refused.err) == (2, True)
