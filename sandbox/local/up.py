@@ -188,7 +188,7 @@ class _Environment:
         exports = deployment.exports
         local = self._start_servers()
         aws = Aws(emulator.endpoint, str(exports["region"]), Credentials(*emulator.credentials))
-        self._enforce_iam(emulator)
+        self._cleanup.callback(lambda: self._write_permissions(emulator))
         self._set_owner_password(aws, exports, local)
         processes = StackProcesses(
             aws, local, self._logs, progress, claim_port=self._port, register=self._register
@@ -274,6 +274,8 @@ class _Environment:
             if self._emulator is None:
                 self._emulator = Emulator.start(self._port("emulator"))
                 self._outer.callback(self._emulator.stop)
+                # Otherwise another user of this machine could create credentials.
+                self._emulator.permissions.enforce(True)
                 # The emulator stops last, after the services that use it.
                 self._cleanup = self._outer.enter_context(ExitStack())
             emulator = self._emulator
@@ -322,13 +324,6 @@ class _Environment:
             f"collector of traces, which writes each span to {self._logs / 'traces.log'}"
         )
         return LocalServers(database, redis_url, {}, traces_url)
-
-    def _enforce_iam(self, emulator: Emulator) -> None:
-        """Evaluate IAM policies for all subsequent calls, and report at the end which permissions
-        were used.
-        """
-        self._cleanup.callback(lambda: self._write_permissions(emulator))
-        emulator.permissions.enforce(True)
 
     def _set_owner_password(
         self, aws: Aws, exports: Mapping[str, Any], local: LocalServers

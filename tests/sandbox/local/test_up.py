@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
@@ -16,16 +16,19 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from botocore.exceptions import ClientError
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.files import write_private
 
 from sandbox.child_processes import Child, ProcessRecord, start
+from sandbox.emulator.server import Emulator
 from sandbox.errors import SandboxError
-from sandbox.local import requests
+from sandbox.local import requests, up
 from sandbox.local.run_state import RunState, RunStateFile, down
 from sandbox.local.stack_processes import StackProcesses
 from sandbox.local.up import Deployed
 from sandbox.paths import REPOSITORY
+from sandbox.progress import Progress
 from tests import processes, requires
 
 _TIMEOUT_S = 120.0
@@ -214,3 +217,18 @@ def test_error_of_up_is_one_line_without_state_file(tmp_path: Path) -> None:
     _title, error = result.stdout.splitlines()
     assert (result.returncode, error.startswith("error: There is no stack 'nope'")) == (2, True)
     assert not (tmp_path / "run.json").exists()
+
+
+def test_others_create_no_credentials_during_the_deployment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def update(_root: Path, _stack: str, emulator: Emulator, *_: object, **__: object) -> None:
+        emulator.clients("key", "secret")("iam", "us-east-1").create_user(UserName="other")
+
+    monkeypatch.setattr(up, "update", update)
+    state = RunStateFile(tmp_path)
+    state.claim("dev")
+    with ExitStack() as cleanup:
+        environment = up._Environment("dev", state, tmp_path / "logs", cleanup, Progress())
+        with pytest.raises(ClientError, match="InvalidClientTokenId"):
+            environment.start((), ())
