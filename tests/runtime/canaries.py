@@ -1,4 +1,4 @@
-"""Tokens of every kind, and the places of requests in which clients can send them by mistake."""
+"""Tokens of every kind, and the places of requests for them."""
 
 import base64
 import itertools

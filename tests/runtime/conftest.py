@@ -1,4 +1,4 @@
-"""One PostgreSQL and one Redis per test session, one database per test module."""
+"""PostgreSQL and Redis per session, a database per module."""
 
 import asyncio
 import itertools
@@ -110,6 +110,13 @@ async def lock_waits(pool: Pool) -> int:
         "wait_event_type = 'Lock'"
     )
     return int(await pool.fetchval(statement))
+
+
+@pytest.fixture
+def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
 
 
 @pytest.fixture

@@ -103,6 +103,10 @@ class Console:
         created: dict[str, Any] = reply.json()
         return created
 
+    async def create_id(self, **properties: Any) -> str:
+        created = await self.create(**properties)
+        return str(created["key"]["id"])
+
     async def import_key(self, token: str) -> str:
         pepper, text = self.pepper, imported_tokens.material(token)
         key_id = imported_tokens.imported_key_id(text, pepper, 1)

@@ -58,7 +58,7 @@ async def register(
     settings: dict[str, Any] | None = None,
 ) -> str:
     """Inserts a registration as a gateway does, and returns the ID of its key."""
-    key_id: str = (await console.create(name="agent"))["key"]["id"]
+    key_id = await console.create_id(name="agent")
     for instance_id in instances or ("default",):
         console.sql(
             "INSERT INTO core (name, instance_id, url, environment, registered_by, lease_id, "  # noqa: S608

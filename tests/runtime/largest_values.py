@@ -1,4 +1,4 @@
-"""The largest valid value of a type of requests, from the bounds that the type declares."""
+"""The largest valid value of a type of requests."""
 
 import base64
 import ipaddress

@@ -1,4 +1,4 @@
-"""Fixture `bucket`: an S3 bucket in moto. Test modules import the fixture."""
+"""Fixture `bucket`: an S3 bucket in moto."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,13 +11,7 @@ BUCKET = "old-deployment"
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "eu-central-1",
-    }.items():
-        monkeypatch.setenv(name, value)
+def bucket(aws_credentials: None) -> Iterator[Any]:
     with mock_aws():
         s3 = boto3.client("s3", region_name="eu-central-1")
         s3.create_bucket(

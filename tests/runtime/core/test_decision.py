@@ -1,4 +1,4 @@
-"""Decision on a key and its explanation: one changed property per case, and the order of checks."""
+"""Decision on a key: one changed property per case."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Counting in workers before Redis, compared with a model of Redis and with an exact count."""
+"""Counting in workers, compared with a model and an exact count."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""URLs and addresses of Cores: no ambiguous paths, and no addresses of internal networks."""
+"""URLs and addresses of Cores that are allowed."""
 
 import ipaddress
 

@@ -1,4 +1,4 @@
-"""Sealed values open only under their purpose, context and pepper generation."""
+"""Sealed values open only under their purpose and context."""
 
 import pytest
 from gatehouse.core.sealing import seal, unseal

@@ -1,4 +1,4 @@
-"""Loads a Lambda function as Lambda does: outside of any package, with its folder on the path."""
+"""Loads a Lambda function as Lambda does, outside of any package."""
 
 import importlib.util
 import sys

@@ -1,4 +1,4 @@
-"""The synthetic probe against local HTTP servers and an emulated CloudWatch."""
+"""The synthetic probe against local servers."""
 
 import socket
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Restart of services after a rotation, against an emulated ECS and Secrets Manager."""
+"""Restart of services after a rotation."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The smoke test of a deployment against local HTTP and HTTPS servers."""
+"""The smoke test against local servers."""
 
 import json
 import logging

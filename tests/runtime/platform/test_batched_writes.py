@@ -1,4 +1,4 @@
-"""Batched writes are in order, before later callbacks, and bounded."""
+"""Batched writes are in order and bounded."""
 
 import asyncio
 

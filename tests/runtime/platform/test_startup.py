@@ -1,4 +1,4 @@
-"""Garbage collection is disabled during imports, and the command of httpx is not imported."""
+"""Imports without garbage collection and the command of httpx."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A directory with files that the agent serves or rejects, and the agent's application."""
+"""A directory, and the agent's application."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The agent process: it listens before it registers and releases its lease at shutdown."""
+"""The agent process listens first, and releases its lease."""
 
 import json
 import os

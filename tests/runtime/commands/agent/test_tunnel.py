@@ -1,4 +1,4 @@
-"""ngrok tunnel of the agent: the SDK fails to connect, or rejects the authtoken."""
+"""ngrok tunnel of the agent, without a network."""
 
 from __future__ import annotations
 

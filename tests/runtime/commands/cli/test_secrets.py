@@ -1,4 +1,4 @@
-"""`gatehouse secrets` against a running console and a running sharing service."""
+"""`gatehouse secrets` with a running console and sharing service."""
 
 import errno
 import io

@@ -1,4 +1,4 @@
-"""Tokens in any argument or option of the command line are not printed."""
+"""Tokens in any argument are not printed."""
 
 import re
 from collections.abc import Iterator

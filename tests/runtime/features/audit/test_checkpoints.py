@@ -39,10 +39,7 @@ BUCKET = "gatehouse-checkpoints"
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("AWS_REGION", "eu-central-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+def aws(aws_credentials: None) -> Iterator[None]:
     with mock_aws():
         yield
 
@@ -265,14 +262,8 @@ async def test_unavailable_archive_delays_the_checkpoint(setup: Setup, tmp_path:
 @pytest.mark.bound("aws.signing_key:_TIMEOUT_S")
 @pytest.mark.requirement("TR-11")
 async def test_silent_kms_delays_the_checkpoint(
-    setup: Setup, silent_port: int, monkeypatch: pytest.MonkeyPatch
+    setup: Setup, silent_port: int, monkeypatch: pytest.MonkeyPatch, aws_credentials: None
 ) -> None:
-    for name, value in (
-        ("AWS_REGION", "eu-central-1"),
-        ("AWS_ACCESS_KEY_ID", "x"),
-        ("AWS_SECRET_ACCESS_KEY", "x"),
-    ):
-        monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
     monkeypatch.setattr(signing_key, "_TIMEOUT_S", 0.1)
     silent = Checkpointer(

@@ -1,4 +1,4 @@
-"""Values of the secrets with the credentials of Cores, and the URLs to which they are sent."""
+"""Secrets with the credentials of Cores, and their URLs."""
 
 import json
 

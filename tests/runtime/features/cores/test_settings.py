@@ -1,4 +1,4 @@
-"""A new setting of a Core is in the API, command line, web UI, stored row and documentation."""
+"""A setting of a Core is in every interface and document."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A local OpenID Connect issuer with any documents, keys and tokens."""
+"""A local OpenID Connect issuer."""
 
 import asyncio
 import json
@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import pytest
 from gatehouse.core.roles import Role
 from gatehouse.features.identity.issuer import Issuer
+from gatehouse.features.identity.models import Identity
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from joserfc import jwt
 from joserfc.errors import SecurityWarning
@@ -116,6 +117,10 @@ class IssuerSetup:
     provider: LocalIssuer
     clock: ManualClock
     identity_provider: OidcIdentityProvider
+
+    async def identify(self, *key: Any, **claims: Any) -> Identity | None:
+        """The user of a token with this key and these claims."""
+        return await self.identity_provider.identify(self.provider.token(*key, **claims))
 
 
 @asynccontextmanager

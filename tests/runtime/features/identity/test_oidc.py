@@ -49,14 +49,10 @@ async def issuer() -> AsyncIterator[IssuerSetup]:
 
 async def test_valid_id_token_has_the_roles_of_its_claim(issuer: IssuerSetup) -> None:
     longest = "alice".ljust(255, "0")  # OpenID Connect Core 1.0, section 2
-    person = await issuer.identity_provider.identify(
-        issuer.provider.token(groups=["on-call", "books", "golf"], sub=longest)
-    )
+    person = await issuer.identify(groups=["on-call", "books", "golf"], sub=longest)
     assert person is not None
     assert (person.subject, person.roles) == (longest, frozenset({Role.OPERATOR, Role.AUDITOR}))
-    assert await issuer.identity_provider.identify(
-        issuer.provider.token(EC, "ES256", aud=["other", "gatehouse"], groups="platform")
-    )
+    assert await issuer.identify(EC, "ES256", aud=["other", "gatehouse"], groups="platform")
     assert issuer.provider.requests == ["/.well-known/openid-configuration", "/keys"]
 
 
@@ -100,7 +96,7 @@ async def test_claim_with_the_roles_can_be_nested_or_have_dots(
 async def test_token_with_invalid_claim_is_denied(
     issuer: IssuerSetup, claims: dict[str, Any]
 ) -> None:
-    assert await issuer.identity_provider.identify(issuer.provider.token(**claims)) is None
+    assert await issuer.identify(**claims) is None
 
 
 async def test_requests_wait_for_one_fetch_of_an_issuer_that_does_not_respond() -> None:
@@ -121,12 +117,7 @@ async def test_requests_wait_for_one_fetch_of_an_issuer_that_does_not_respond() 
 
 
 async def test_clock_skew_is_tolerated(issuer: IssuerSetup) -> None:
-    assert (
-        await issuer.identity_provider.identify(
-            issuer.provider.token(exp=NOW - SKEW_S + 2, nbf=NOW + SKEW_S - 2)
-        )
-        is not None
-    )
+    assert await issuer.identify(exp=NOW - SKEW_S + 2, nbf=NOW + SKEW_S - 2) is not None
 
 
 async def test_token_cannot_choose_its_algorithm_or_key(issuer: IssuerSetup) -> None:
@@ -181,43 +172,41 @@ async def test_malformed_token_header_is_denied(issuer: IssuerSetup, header: byt
 
 
 async def test_new_issuer_key_is_fetched_at_a_bounded_rate(issuer: IssuerSetup) -> None:
-    await issuer.identity_provider.identify(issuer.provider.token())
+    await issuer.identify()
     fresh, private = (RSAKey.generate_key(2048, {"kid": kid, "use": "sig"}) for kid in ("r2", "r3"))
     issuer.provider.keys = [fresh.as_dict(private=False), private.as_dict(private=True)]
     before = len(issuer.provider.requests)
     for _ in range(20):
-        assert await issuer.identity_provider.identify(issuer.provider.token(fresh)) is None
+        assert await issuer.identify(fresh) is None
     assert len(issuer.provider.requests) == before
     issuer.clock.correct(-SKEW_S / 2)
     issuer.clock.advance(REFETCH_S)
-    assert await issuer.identity_provider.identify(issuer.provider.token(fresh)) is not None
-    assert await issuer.identity_provider.identify(issuer.provider.token()) is None
+    assert await issuer.identify(fresh) is not None
+    assert await issuer.identify() is None
     issuer.clock.advance(REFETCH_S)
-    assert await issuer.identity_provider.identify(issuer.provider.token(private)) is None
+    assert await issuer.identify(private) is None
 
 
 async def test_issuer_keys_are_cached_for_a_day(issuer: IssuerSetup) -> None:
-    assert await issuer.identity_provider.identify(issuer.provider.token()) is not None
+    assert await issuer.identify() is not None
     await issuer.identity_provider.documents.metadata()
     assert len(issuer.provider.requests) == 2
     issuer.provider.unavailable = True
     issuer.clock.advance(CACHE_S)
-    assert (
-        await issuer.identity_provider.identify(issuer.provider.token(exp=NOW + 10**6)) is not None
-    )
+    assert await issuer.identify(exp=NOW + 10**6) is not None
     await issuer.identity_provider.documents.metadata()
     issuer.clock.advance(STALE_S)
     with pytest.raises(
         Exception, match="Sign-in with the identity provider is temporarily unavailable"
     ):
-        await issuer.identity_provider.identify(issuer.provider.token(exp=NOW + 10**6))
+        await issuer.identify(exp=NOW + 10**6)
 
 
 @pytest.mark.bound("identity.issuer:TIMEOUT_S")
 async def test_silent_provider_is_unavailable(issuer: IssuerSetup) -> None:
     issuer.provider.silent = True
     with pytest.raises(Unavailable):
-        await issuer.identity_provider.identify(issuer.provider.token())
+        await issuer.identify()
     assert len(issuer.provider.requests) >= 1
 
 
@@ -225,7 +214,7 @@ async def test_silent_provider_is_unavailable(issuer: IssuerSetup) -> None:
 async def test_large_document_of_the_provider_is_rejected(issuer: IssuerSetup) -> None:
     issuer.provider.metadata = {"x": "a" * DOCUMENT_BYTES_MAX}
     with pytest.raises(Unavailable):
-        await issuer.identity_provider.identify(issuer.provider.token())
+        await issuer.identify()
 
 
 async def test_compressed_document_of_the_provider_is_rejected() -> None:

@@ -29,11 +29,9 @@ class StubIdentityProvider(OidcIdentityProvider):
         self.proven_s_ago = 0.0
 
     async def identify(self, token: str) -> Identity | None:
-        known = token == "a.b.c"
+        proven_at = self.clock.now() - self.proven_s_ago
         return (
-            Identity("alice", frozenset({Role.OPERATOR}), self.clock.now() - self.proven_s_ago)
-            if known
-            else None
+            Identity("alice", frozenset({Role.OPERATOR}), proven_at) if token == "a.b.c" else None
         )
 
 
@@ -69,6 +67,13 @@ class Browser:
         present = {name: value for name, value in sent.items() if value is not None}
         return await self.client.request(method, path, headers=present, **more)
 
+    async def status(self, method: str = "GET", path: str = "/v1/keys", **more: Any) -> int:
+        return (await self.send(method, path, **more)).status_code
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        sessions: list[dict[str, Any]] = (await self.send("GET", "/v1/sessions")).json()["sessions"]
+        return sessions
+
 
 @dataclass
 class Setup:
@@ -79,6 +84,11 @@ class Setup:
     def browser(self, **changes: Any) -> Browser:
         changes = {"clock": self.clock, "identity_provider": self.identity_provider, **changes}
         return Browser(self.console.connect(token="", **changes))
+
+    async def signed_in(self, token: str = BOOTSTRAP) -> Browser:
+        browser = self.browser()
+        assert (await browser.sign_in(token)).status_code == 201
+        return browser
 
     @property
     def sessions(self) -> Sessions:
@@ -94,9 +104,7 @@ async def setup(console: Console) -> Setup:
 
 @pytest.fixture
 async def browser(setup: Setup) -> Browser:
-    created = setup.browser()
-    assert (await created.sign_in(BOOTSTRAP)).status_code == 201
-    return created
+    return await setup.signed_in()
 
 
 async def test_session_cookie_is_http_only_and_same_site(setup: Setup) -> None:
@@ -166,7 +174,7 @@ async def test_cross_site_request_reads_nothing(browser: Browser) -> None:
 async def test_origin_defaults_to_the_host_header(setup: Setup) -> None:
     browser = setup.browser(console_url="")
     await browser.sign_in(BOOTSTRAP)
-    assert (await browser.send("POST", "/v1/keys", json={"name": "a"})).status_code == 201
+    assert await browser.status("POST", "/v1/keys", json={"name": "a"}) == 201
     for origin in ("https://elsewhere.test", "http://[a"):
         denied = await browser.send(
             "POST", "/v1/keys", json={"name": "a"}, headers={"Origin": origin}
@@ -175,8 +183,7 @@ async def test_origin_defaults_to_the_host_header(setup: Setup) -> None:
 
 
 async def test_csrf_token_of_another_session_is_denied(setup: Setup, browser: Browser) -> None:
-    other = setup.browser()
-    await other.sign_in(BOOTSTRAP)
+    other = await setup.signed_in()
     reply = await browser.send(
         "POST", "/v1/keys", json={"name": "a"}, headers={"X-CSRF-Token": other.csrf}
     )
@@ -186,7 +193,7 @@ async def test_csrf_token_of_another_session_is_denied(setup: Setup, browser: Br
 async def test_explicit_credential_needs_no_csrf_token(setup: Setup, browser: Browser) -> None:
     reader = (await setup.console.create())["token"]
     both = {"Authorization": f"Bearer {reader}", "X-CSRF-Token": None}
-    assert (await browser.send("GET", "/v1/keys", headers=both)).status_code == 403
+    assert await browser.status("GET", "/v1/keys", headers=both) == 403
     bearer = {"Authorization": f"Bearer {BOOTSTRAP}"}
     assert (
         await browser.client.post("/v1/keys", json={"name": "a"}, headers=bearer)
@@ -211,16 +218,16 @@ async def test_second_sign_in_replaces_the_session(browser: Browser) -> None:
     old = replace(browser)
     await browser.sign_in(BOOTSTRAP)
     assert old.cookie != browser.cookie
-    assert (await old.send("GET", "/v1/keys")).status_code == 401
-    assert len((await browser.send("GET", "/v1/sessions")).json()["sessions"]) == 1
+    assert await old.status() == 401
+    assert len(await browser.sessions()) == 1
 
 
 async def test_session_ends_by_idle_time_and_by_age(setup: Setup, browser: Browser) -> None:
     for _ in range(31):
         setup.clock.advance(899)
-        assert (await browser.send("GET", "/v1/keys")).status_code == 200
+        assert await browser.status() == 200
     setup.clock.advance(28_800 - 31 * 899)
-    assert (await browser.send("GET", "/v1/keys")).status_code == 401
+    assert await browser.status() == 401
     await browser.sign_in(BOOTSTRAP)
     setup.clock.advance(901)
     assert (await browser.send("GET", "/v1/keys")).json()[
@@ -234,40 +241,39 @@ async def test_sign_out_ends_the_session_and_clears_the_cookie(browser: Browser)
     assert reply.status_code == 204
     assert "Max-Age=0" in reply.headers["set-cookie"]
     assert reply.headers["clear-site-data"] == '"cache", "storage"'
-    assert (await browser.send("GET", "/v1/keys")).status_code == 401
+    assert await browser.status() == 401
 
 
 async def test_user_ends_other_and_all_sessions(setup: Setup, browser: Browser) -> None:
-    other = setup.browser()
-    await other.sign_in(BOOTSTRAP)
-    sessions = (await browser.send("GET", "/v1/sessions")).json()["sessions"]
+    other = await setup.signed_in()
+    sessions = await browser.sessions()
     assert [item["current"] for item in sessions].count(True) == 1
     other_id = next(item["id"] for item in sessions if not item["current"])
-    assert (await browser.send("DELETE", f"/v1/sessions/{other_id}")).status_code == 204
-    assert (await other.send("GET", "/v1/keys")).status_code == 401
+    assert await browser.status("DELETE", f"/v1/sessions/{other_id}") == 204
+    assert await other.status() == 401
     await other.sign_in(BOOTSTRAP)
     assert (await browser.send("DELETE", "/v1/sessions")).json() == {"ended": 2}
-    assert (await other.send("GET", "/v1/keys")).status_code == 401
+    assert await other.status() == 401
 
 
 async def test_only_an_owner_manages_sessions_of_others(setup: Setup, browser: Browser) -> None:
-    operator = setup.browser()
-    await operator.sign_in((await setup.console.create(scopes=["role:operator"]))["token"])
-    owners = (await browser.send("GET", "/v1/sessions")).json()["sessions"][0]["id"]
-    assert (await operator.send("DELETE", f"/v1/sessions/{owners}")).status_code == 404
-    assert (await operator.send("DELETE", "/v1/sessions?everybody=true")).status_code == 403
-    assert len((await operator.send("GET", "/v1/sessions")).json()["sessions"]) == 1
-    operators = (await operator.send("GET", "/v1/sessions")).json()["sessions"][0]["id"]
-    assert (await browser.send("DELETE", f"/v1/sessions/{operators}")).status_code == 204
+    operator = await setup.signed_in(
+        (await setup.console.create(scopes=["role:operator"]))["token"]
+    )
+    owners = (await browser.sessions())[0]["id"]
+    assert await operator.status("DELETE", f"/v1/sessions/{owners}") == 404
+    assert await operator.status("DELETE", "/v1/sessions?everybody=true") == 403
+    assert len(await operator.sessions()) == 1
+    operators = (await operator.sessions())[0]["id"]
+    assert await browser.status("DELETE", f"/v1/sessions/{operators}") == 204
     assert (await browser.send("DELETE", "/v1/sessions?everybody=true")).json() == {"ended": 1}
 
 
 async def test_session_follows_changes_of_its_key(setup: Setup) -> None:
     created = await setup.console.create(scopes=["role:operator"])
-    path, browser = f"/v1/keys/{created['key']['id']}", setup.browser()
-    await browser.sign_in(created["token"])
+    path, browser = f"/v1/keys/{created['key']['id']}", await setup.signed_in(created["token"])
     await setup.console.patch(path, json={"scopes": ["role:issuer"]}, headers={"If-Match": "*"})
-    assert (await browser.send("GET", "/v1/audit-events")).status_code == 403
+    assert await browser.status("GET", "/v1/audit-events") == 403
     await setup.console.post(f"{path}/revoke")
     denied = await browser.send("GET", "/v1/keys")
     assert (denied.status_code, denied.json()["detail"]) == (
@@ -282,7 +288,7 @@ async def test_new_bootstrap_token_ends_previous_sessions(setup: Setup, browser:
         browser.cookie,
         browser.csrf,
     )
-    assert (await changed.send("GET", "/v1/keys")).status_code == 401
+    assert await changed.status() == 401
 
 
 async def test_key_signs_in_from_its_allowed_addresses_only(setup: Setup) -> None:
@@ -296,7 +302,7 @@ async def test_invalid_cookies_cause_no_lockout(setup: Setup) -> None:
     browser = setup.browser()
     for cookie in [*("A" * 43 for _ in range(12)), "short", "x" * 500]:
         browser.cookie = cookie
-        assert (await browser.send("GET", "/v1/keys")).status_code == 401
+        assert await browser.status() == 401
     assert (await browser.sign_in(BOOTSTRAP)).status_code == 201
 
 
@@ -316,12 +322,11 @@ async def test_sessions_are_audited(setup: Setup, browser: Browser) -> None:
 
 @pytest.mark.bound("identity.service:SESSIONS_MAX")
 async def test_number_of_sessions_per_actor_is_bounded(setup: Setup) -> None:
-    first = setup.browser()
-    await first.sign_in(BOOTSTRAP)
+    first = await setup.signed_in()
     for _ in range(SESSIONS_MAX):
         setup.clock.advance(1)
         await setup.browser().sign_in(BOOTSTRAP)
-    assert (await first.send("GET", "/v1/keys")).status_code == 401
+    assert await first.status() == 401
     assert setup.console.sql("SELECT count(*) FROM console_session") == str(SESSIONS_MAX)
 
 
@@ -359,14 +364,14 @@ async def test_irreversible_action_requires_step_up(setup: Setup, browser: Brows
         'error="insufficient_user_authentication", max_age="300"'
         in denied.headers["www-authenticate"]
     )
-    assert (await browser.send("POST", f"/v1/keys/{key_id}/disable")).status_code == 200
+    assert await browser.status("POST", f"/v1/keys/{key_id}/disable") == 200
     await browser.sign_in(BOOTSTRAP)
-    assert (await browser.send("DELETE", f"/v1/keys/{key_id}")).status_code == 200
+    assert await browser.status("DELETE", f"/v1/keys/{key_id}") == 200
 
 
 async def test_granting_a_role_requires_step_up(setup: Setup, browser: Browser) -> None:
     setup.clock.advance(301)
-    assert (await browser.send("POST", "/v1/keys", json={"name": "plain"})).status_code == 201
+    assert await browser.status("POST", "/v1/keys", json={"name": "plain"}) == 201
     strong = {"name": "strong", "scopes": ["role:auditor"]}
     denied = await browser.send("POST", "/v1/keys", json=strong)
     assert denied.json()["code"] == "step_up_required"
@@ -383,18 +388,17 @@ async def test_changing_an_admin_key_requires_step_up(setup: Setup, browser: Bro
 
 async def test_user_step_up_uses_the_auth_time_claim(setup: Setup) -> None:
     browser = setup.browser()
-    key_id = (await setup.console.create())["key"]["id"]
+    key_id = await setup.console.create_id()
     setup.identity_provider.proven_s_ago = 3600.0
     signed_in = await browser.sign_in("a.b.c")
     assert (signed_in.status_code, signed_in.json()["roles"]) == (201, ["operator"])
     assert (await browser.send("DELETE", f"/v1/keys/{key_id}")).json()["code"] == "step_up_required"
     setup.identity_provider.proven_s_ago = 0.0
     await browser.sign_in("a.b.c")
-    assert (await browser.send("DELETE", f"/v1/keys/{key_id}")).status_code == 200
+    assert await browser.status("DELETE", f"/v1/keys/{key_id}") == 200
 
 
 async def test_user_session_ends_when_issuer_is_removed(setup: Setup) -> None:
-    browser = setup.browser()
-    await browser.sign_in("a.b.c")
+    browser = await setup.signed_in("a.b.c")
     later = Browser(setup.browser(identity_provider=None).client, browser.cookie, browser.csrf)
-    assert (await later.send("GET", "/v1/keys")).status_code == 401
+    assert await later.status() == 401

@@ -101,7 +101,7 @@ async def test_sorted_pages_contain_every_key_once_in_both_directions(
     """Two keys have no expiry and were never used, and two names differ only in case."""
     owner = f"sorted by {sort}"
     names = {
-        (await console.create(name=name, owner=owner))["key"]["id"]: name
+        await console.create_id(name=name, owner=owner): name
         for name in ("Berta", "anna", "Anna", _LONG)
     }
     ids = {name: key_id for key_id, name in names.items()}
@@ -163,8 +163,8 @@ async def test_key_cursor_of_another_filter_or_order_is_rejected(
 
 async def test_state_filter_selects_keys(console: Console) -> None:
     mark = "states"
-    active, gone = [(await console.create(owner=mark))["key"]["id"] for _ in range(2)]
-    late = (await console.create(owner=mark, ttl_s=60))["key"]["id"]
+    active, gone = [await console.create_id(owner=mark) for _ in range(2)]
+    late = await console.create_id(owner=mark, ttl_s=60)
     console.expire(late)
     await console.post(f"/v1/keys/{gone}/revoke")
     for state, expected in {"active": active, "expired": late, "revoked": gone}.items():

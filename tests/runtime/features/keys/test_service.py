@@ -85,7 +85,7 @@ async def test_empty_update_is_rejected(console: Console, properties: dict[str, 
 
 
 async def test_disable_and_enable_are_idempotent(console: Console) -> None:
-    key_id = (await console.create())["key"]["id"]
+    key_id = await console.create_id()
     for what, state in (
         ("disable", "disabled"),
         ("disable", "disabled"),
@@ -100,7 +100,7 @@ async def test_disable_and_enable_are_idempotent(console: Console) -> None:
 @pytest.mark.requirement("CG-08")
 @pytest.mark.parametrize("before", ["active", "disabled", "revoked"])
 async def test_restored_key_has_its_previous_state(console: Console, before: str) -> None:
-    key_id = (await console.create())["key"]["id"]
+    key_id = await console.create_id()
     if before != "active":
         await act(console, key_id, {"disabled": "disable", "revoked": "revoke"}[before])
     was = (await console.get(f"/v1/keys/{key_id}")).json()
@@ -111,7 +111,7 @@ async def test_restored_key_has_its_previous_state(console: Console, before: str
 
 
 async def test_key_is_not_restored_after_30_days(console: Console) -> None:
-    key_id = (await console.create())["key"]["id"]
+    key_id = await console.create_id()
     await console.delete(f"/v1/keys/{key_id}")
     console.sql(
         f"UPDATE api_key SET deleted_at = now() - interval '31 days' WHERE id = '{key_id}'"  # noqa: S608
@@ -130,7 +130,7 @@ async def test_key_is_not_restored_after_30_days(console: Console) -> None:
     ],
 )
 async def test_action_not_allowed_in_state_is_409(console: Console, first: str, then: str) -> None:
-    key_id = (await console.create())["key"]["id"]
+    key_id = await console.create_id()
     if first == "delete":
         await console.delete(f"/v1/keys/{key_id}")
     elif first:
@@ -197,7 +197,7 @@ async def test_second_rotation_ends_the_first_grace_period(console: Console) -> 
 
 
 async def test_expired_key_is_not_rotated(console: Console) -> None:
-    key_id = (await console.create())["key"]["id"]
+    key_id = await console.create_id()
     console.sql("UPDATE api_key SET expires_at = now()")
     reply = await act(console, key_id, "rotate")
     assert (reply.status_code, "expired" in reply.json()["detail"]) == (409, True)
@@ -215,7 +215,7 @@ async def test_number_of_rotations_is_limited(console: Console) -> None:
 
 
 async def test_only_one_concurrent_rotation_succeeds(console: Console) -> None:
-    key_id = (await console.create())["key"]["id"]
+    key_id = await console.create_id()
     replies = await asyncio.gather(*(act(console, key_id, "rotate") for _ in range(6)))
     assert sorted(reply.status_code for reply in replies) == [201, 409, 409, 409, 409, 409]
     page = (await console.get("/v1/keys", params={"family_id": key_id})).json()["keys"]
@@ -267,7 +267,7 @@ async def test_purge_leaves_only_the_id_and_the_audit_trail(console: Console) ->
 
 
 async def test_purge_of_a_generation_preserves_shared_credits(console: Console) -> None:
-    key_id = (await console.create(credits={"remaining": 5}))["key"]["id"]
+    key_id = await console.create_id(credits={"remaining": 5})
     second = (await act(console, key_id, "rotate")).json()["key"]
     await console.delete(f"/v1/keys/{key_id}")
     await act(console, key_id, "purge", confirm=key_id)
@@ -279,7 +279,7 @@ async def test_purge_of_a_generation_preserves_shared_credits(console: Console) 
 
 async def only_admin(console: Console) -> str:
     console.sql("UPDATE api_key SET state = 'disabled' WHERE state = 'active'")
-    return str((await console.create(scopes=["admin"]))["key"]["id"])
+    return await console.create_id(scopes=["admin"])
 
 
 @pytest.mark.requirement("CG-08")
@@ -306,7 +306,7 @@ async def test_earlier_expiry_of_last_admin_key_is_rejected(console: Console) ->
 
 async def test_admin_key_expiring_within_a_day_does_not_count(console: Console) -> None:
     key_id = await only_admin(console)
-    other = (await console.create(scopes=["admin"], ttl_s=3600))["key"]["id"]
+    other = await console.create_id(scopes=["admin"], ttl_s=3600)
     assert (await act(console, key_id, "disable")).status_code == 409
     await patch(console, other, expires_at=None)
     assert (await act(console, key_id, "disable")).status_code == 200
@@ -320,14 +320,14 @@ async def test_expired_admin_key_can_be_deleted(console: Console) -> None:
 
 async def test_concurrent_disables_leave_one_admin_key(console: Console) -> None:
     first = await only_admin(console)
-    second = (await console.create(scopes=["admin"]))["key"]["id"]
+    second = await console.create_id(scopes=["admin"])
     replies = await asyncio.gather(act(console, first, "disable"), act(console, second, "disable"))
     assert sorted(reply.status_code for reply in replies) == [200, 409]
 
 
 async def test_list_filters_by_expiry_and_last_use(console: Console) -> None:
     soon, used, idle = [
-        (await console.create(owner="report", tags=["r"], **properties))["key"]["id"]
+        await console.create_id(owner="report", tags=["r"], **properties)
         for properties in ({"ttl_s": 3600}, {}, {})
     ]
     console.sql(
@@ -346,7 +346,7 @@ async def test_list_filters_by_expiry_and_last_use(console: Console) -> None:
 
 async def test_search_finds_part_of_the_name_or_owner_literally(console: Console) -> None:
     names = {
-        (await console.create(name=name, owner=owner, tags=["search"]))["key"]["id"]: name
+        await console.create_id(name=name, owner=owner, tags=["search"]): name
         for name, owner in (
             ("Nightly export", "Billing"),
             ("nightly_50%", "ops"),
@@ -435,7 +435,7 @@ async def test_explanation_lists_every_check_and_is_free(console: Console) -> No
 
 
 async def test_explanation_lists_headers_that_a_core_does_not_receive(console: Console) -> None:
-    key_id = (await console.create())["key"]["id"]
+    key_id = await console.create_id()
     settings: dict[str, Any] = {"remove_headers": ["x-internal-*"], "key_header": "A"}
     settings |= {"forward_authorization": True}
     await register(console, "explained", settings=settings)

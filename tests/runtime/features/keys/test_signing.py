@@ -39,7 +39,7 @@ async def test_invalid_public_key_is_rejected(console: Any, text: str) -> None:
 
 
 async def test_successor_has_its_own_copy_of_the_public_key(console: Any) -> None:
-    key_id = (await console.create(public_key=TEXT))["key"]["id"]
+    key_id = await console.create_id(public_key=TEXT)
     successor = (await console.post(f"/v1/keys/{key_id}/rotate", json={})).json()["key"]
     assert successor["public_key"] == TEXT
     await patch(console, successor["id"], public_key="")

@@ -38,12 +38,9 @@ class Receiver:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
-            headers = {
-                line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in lines
-            }
-            self.entries.append(
-                (start, headers, await reader.readexactly(int(headers["content-length"])))
-            )
+            headers = {name.lower(): value for name, value in (line.split(": ") for line in lines)}
+            body = await reader.readexactly(int(headers["content-length"]))
+            self.entries.append((start, headers, body))
             if self.slow:
                 writer.write(b"HTTP/1.1 200 x\r\nx: ")
                 await reader.read()  # until the sender closes the connection
@@ -67,12 +64,18 @@ class Setup:
     def dispatcher(
         self, *, topic: SnsTopic | None = None, networks: Any = LOOPBACK
     ) -> NotificationDispatcher:
-        upstreams = (
-            self.upstreams if networks == LOOPBACK else UpstreamClients(SystemResolver(), networks)
-        )
+        upstreams = self.upstreams
+        if networks != LOOPBACK:
+            upstreams = UpstreamClients(SystemResolver(), networks)
         return NotificationDispatcher(
             self.repository, upstreams, topic, self.clock, self.console.pepper
         )
+
+    async def follow(self) -> int:
+        return await self.repository.follow(now=self.clock.now(), topic=False)
+
+    async def deliver(self) -> int:
+        return await self.dispatcher().run_once()
 
     def advance_days(self, days: float) -> None:
         behind_s = max(0.0, self.console.clock.now() - self.clock.now())
@@ -87,7 +90,7 @@ class Setup:
         return created["webhook"]["id"], base64.b64decode(created["secret"].removeprefix("whsec_"))
 
     async def revoke(self) -> str:
-        key_id: str = (await self.console.create())["key"]["id"]
+        key_id = await self.console.create_id()
         await self.client.post(f"/v1/keys/{key_id}/revoke", json={"reason": "no longer used"})
         return key_id
 
@@ -118,7 +121,7 @@ async def setup(console: Console) -> AsyncIterator[Setup]:
 async def test_revocation_is_delivered_with_signature(setup: Setup) -> None:
     _, secret = await setup.create_webhook()
     key_id = await setup.revoke()
-    assert await setup.dispatcher().run_once() == 1
+    assert await setup.deliver() == 1
     start, headers, body = setup.receiver.entries[0]
     document = json.loads(body)
     assert start == "POST /hook?x=1 HTTP/1.1"
@@ -127,7 +130,7 @@ async def test_revocation_is_delivered_with_signature(setup: Setup) -> None:
     assert headers["webhook-signature"] == webhook_signature(
         secret, headers["webhook-id"], int(headers["webhook-timestamp"]), body
     )
-    assert await setup.dispatcher().run_once() == 0
+    assert await setup.deliver() == 0
 
 
 @pytest.mark.bound("notifications.repository:WEBHOOKS_MAX")
@@ -141,8 +144,8 @@ async def test_webhooks_and_the_deliveries_of_a_transaction_are_bounded(
     reply = await setup.client.post("/v1/webhooks", json={"url": "http://127.0.0.1:1"})
     assert reply.status_code == 409
     await setup.revoke()
-    assert await setup.repository.follow(now=setup.clock.now(), topic=False) == 2
-    assert await setup.dispatcher().run_once() == 2
+    assert await setup.follow() == 2
+    assert await setup.deliver() == 2
 
 
 @pytest.mark.requirement("TR-08")
@@ -180,7 +183,7 @@ async def test_webhook_that_does_not_respond_does_not_delay_others(
     await setup.create_webhook()
     for _ in range(3):
         await setup.revoke()
-    await setup.repository.follow(now=setup.clock.now(), topic=False)
+    await setup.follow()
     setup.clock.advance(1)
     other, slow = Receiver(), setup.receiver
     async with await asyncio.start_server(other.serve, "127.0.0.1", 0) as server:
@@ -188,7 +191,7 @@ async def test_webhook_that_does_not_respond_does_not_delay_others(
         await replace(setup, receiver=other).create_webhook()
         for _ in range(fast):
             await setup.revoke()
-        running = asyncio.create_task(setup.dispatcher().run_once())
+        running = asyncio.create_task(setup.deliver())
         async with asyncio.timeout(60):
             while len(slow.entries) < 2 or len(other.entries) < fast:
                 await asyncio.sleep(0)
@@ -206,10 +209,10 @@ async def test_slow_webhook_is_retried(setup: Setup, monkeypatch: pytest.MonkeyP
     setup.receiver.slow = True
     with monkeypatch.context() as changed:
         changed.setattr(service, "TIMEOUT_S", 0.2)
-        assert await setup.dispatcher().run_once() == 1
+        assert await setup.deliver() == 1
     setup.receiver.slow = False
     setup.clock.advance(BACKOFF_S[0])
-    assert await setup.dispatcher().run_once() == 1
+    assert await setup.deliver() == 1
     assert len(setup.receiver.entries) == 2
     assert [delivery["attempts"] for delivery in await setup.deliveries("delivered")] == [2]
 
@@ -242,12 +245,12 @@ async def test_retried_dead_letter_is_delivered(setup: Setup) -> None:
 async def test_delivery_of_a_killed_process_is_resumed(setup: Setup) -> None:
     await setup.create_webhook()
     await setup.revoke()
-    await setup.repository.follow(now=setup.clock.now(), topic=False)
+    await setup.follow()
     claim = setup.repository.claim(now=setup.clock.now(), size=5, each=5, busy=(), lease_s=60)
     assert len(await claim) == 1
-    assert await setup.dispatcher().run_once() == 0
+    assert await setup.deliver() == 0
     setup.clock.advance(60)
-    assert await setup.dispatcher().run_once() == 1
+    assert await setup.deliver() == 1
     assert len(setup.receiver.entries) == 1
 
 
@@ -255,8 +258,8 @@ async def test_concurrent_processes_deliver_each_event_once(setup: Setup) -> Non
     await setup.create_webhook()
     for _ in range(6):
         await setup.revoke()
-    counts = await asyncio.gather(*(setup.dispatcher().run_once() for _ in range(3)))
-    assert sum(counts) + await setup.dispatcher().run_once() == len(setup.receiver.entries) == 6
+    counts = await asyncio.gather(*(setup.deliver() for _ in range(3)))
+    assert sum(counts) + await setup.deliver() == len(setup.receiver.entries) == 6
 
 
 @pytest.mark.requirement("TR-08")
@@ -300,9 +303,9 @@ async def test_webhook_is_listed_without_secret_and_deleted(setup: Setup) -> Non
     )
     assert base64.b64encode(secret).decode() not in listed.text
     await setup.revoke()
-    await setup.repository.follow(now=setup.clock.now(), topic=False)
+    await setup.follow()
     assert (await setup.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 204
-    assert await setup.dispatcher().run_once() == 0
+    assert await setup.deliver() == 0
     assert (await setup.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 404
     actions = {
         event["action"] for event in (await setup.client.get("/v1/audit-events")).json()["events"]
@@ -314,7 +317,7 @@ async def test_webhook_is_listed_without_secret_and_deleted(setup: Setup) -> Non
 async def test_expiry_is_announced_30_7_and_1_days_before(setup: Setup) -> None:
     setup.console.sql("DELETE FROM api_key")
     await setup.create_webhook(events=["key.expires_soon"])
-    key_id = (await setup.console.create(ttl_s=90 * 86_400))["key"]["id"]
+    key_id = await setup.console.create_id(ttl_s=90 * 86_400)
     setup.advance_days(0)
     dispatcher = setup.dispatcher()
     expected = []
@@ -333,7 +336,7 @@ async def test_expiry_is_announced_30_7_and_1_days_before(setup: Setup) -> None:
 
 async def test_changed_expiry_is_announced_again(setup: Setup) -> None:
     setup.console.sql("DELETE FROM api_key")
-    key_id = (await setup.console.create(ttl_s=90 * 86_400))["key"]["id"]
+    key_id = await setup.console.create_id(ttl_s=90 * 86_400)
     setup.advance_days(89.5)
     dispatcher = setup.dispatcher()
     assert (await dispatcher.remind(), await dispatcher.remind()) == (1, 0)
@@ -354,13 +357,6 @@ async def test_expiry_of_a_short_lived_or_not_usable_key_is_not_announced(
     setup.console.sql(f"UPDATE api_key SET state = '{state}'")  # noqa: S608
     setup.advance_days(days)
     assert await setup.dispatcher().remind() == 0
-
-
-@pytest.fixture
-def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_REGION", "eu-central-1")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "x")
 
 
 @pytest.mark.bound("notifications.service:_SNS_TIMEOUT_S")
@@ -387,10 +383,9 @@ async def test_sns_publication_is_retried_if_topic_is_missing(
         sns, sqs = boto3.client("sns", "eu-central-1"), boto3.client("sqs", "eu-central-1")
         arn = sns.create_topic(Name="notifications")["TopicArn"]
         queue = sqs.create_queue(QueueName="notifications")["QueueUrl"]
-        queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])[
-            "Attributes"
-        ]["QueueArn"]
-        sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue_arn)
+        named = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+        endpoint = named["Attributes"]["QueueArn"]
+        sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=endpoint)
         key_id = await setup.revoke()
         await setup.dispatcher(topic=SnsTopic(arn)).run_once()
         message = json.loads(sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"])

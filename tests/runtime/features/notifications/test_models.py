@@ -1,4 +1,4 @@
-"""Webhook signatures, compared with the vector of the Standard Webhooks libraries."""
+"""Webhook signatures (vector of Standard Webhooks)."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""Fixture `sharing`: the secret sharing services on the AWS emulator, with one clock."""
+"""The secret sharing services on the AWS emulator."""
 
 import os
 from collections.abc import Iterator

@@ -67,6 +67,10 @@ class Sharing:
     async def text(self, opened: Opened, number: int = 0) -> bytes:
         return (await self.links.read(opened, opened.items[number]))[0]
 
+    async def read(self, token: LinkToken, **options: Any) -> bytes:
+        """Open a link. Returns the text of the secret."""
+        return await self.text(await self.open(token, **options))
+
     def console(self, url: str) -> dict[str, Any]:
         """Composition of a console that manages the secrets. `url`: public URL of the sharing
         service.

@@ -63,7 +63,7 @@ async def test_opening_waits_for_the_audit_trail_and_revoking_does_not(
     events = await pending(sharing, secret)
     await sharing.backend.table.settle(secret.id, events, next_at=None)
     assert (len(events), await pending(sharing, secret)) == (4, [])
-    assert await sharing.text(await sharing.open(tokens[0])) == TEXT
+    assert await sharing.read(tokens[0]) == TEXT
     await store_events(sharing, secret, 3)
     assert (await sharing.secrets.revoke(secret.id, ACTOR)).state == SecretState.ENDED
 
@@ -78,7 +78,7 @@ async def test_denied_attempts_leave_room_for_openings(
     for _ in range(2):
         await sharing.backend.table.record(secret.id, event)
     assert len(await pending(sharing, secret)) == 2
-    assert await sharing.text(await sharing.open(token)) == TEXT
+    assert await sharing.read(token) == TEXT
 
 
 async def test_events_that_were_added_since_the_item_was_read_remain(sharing: Sharing) -> None:

@@ -1,4 +1,4 @@
-"""Processes that are killed while they open a link, or whose clocks differ by two minutes."""
+"""Killed processes, and processes with different clocks."""
 
 import asyncio
 import multiprocessing
@@ -42,7 +42,7 @@ async def test_process_killed_between_claim_and_decryption_loses_one_use_at_most
     with pytest.raises(LinkNotFound):
         await sharing.open(token)
     # The same client repeats its request, until the claim is too old.
-    assert await sharing.text(await sharing.open(token, claim=CLAIM)) == TEXT
+    assert await sharing.read(token, claim=CLAIM) == TEXT
     assert (await sharing.secrets.get(secret.id)).links[token.link_id].uses == 1
     sharing.clock.advance(CLAIM_S)
     with pytest.raises(LinkNotFound):
@@ -75,7 +75,7 @@ async def test_clocks_that_differ_neither_add_uses_nor_open_ended_links(
     # A process with a fast clock denies a link too soon. A process with a slow clock opens the
     # link, once.
     assert await attempts("expiring") == [TEXT, b"denied"]
-    assert await sharing.text(await sharing.open(tokens["used"])) == TEXT
+    assert await sharing.read(tokens["used"]) == TEXT
     assert await attempts("used") == [b"denied", b"denied"]
     await sharing.secrets.revoke(tokens["revoked"].secret_id, ACTOR)
     assert await attempts("revoked") == [b"denied", b"denied"]

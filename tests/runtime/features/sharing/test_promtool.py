@@ -1,4 +1,4 @@
-"""`make references`: Prometheus accepts the metrics of the console and of the sharing service."""
+"""`make references`: Prometheus accepts the metrics."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""Quotas are exact for concurrent requests to several processes, and separate for each owner."""
+"""Quotas of owners are exact and separate."""
 
 import asyncio
 import os

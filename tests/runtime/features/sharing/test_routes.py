@@ -62,7 +62,7 @@ async def test_secret_is_created_opened_changed_and_revoked(
     assert secret["expires_at"] == rfc3339(sharing.clock.now() + 259_200)
     assert [link["recipient"] for link in secret["links"]] == ["Grace", "Alan"]
 
-    assert await sharing.text(await sharing.open(first)) == TEXT.encode()
+    assert await sharing.read(first) == TEXT.encode()
     listed = (await sender.send("GET", "")).json()
     assert [
         (item["id"], [link["uses"] for link in item["links"]]) for item in listed["secrets"]
@@ -76,7 +76,7 @@ async def test_secret_is_created_opened_changed_and_revoked(
         '"2"',
         "db",
     )
-    assert await sharing.text(await sharing.open(first)) == TEXT.encode()
+    assert await sharing.read(first) == TEXT.encode()
 
     assert (
         await sender.send("POST", f"/{secret['id']}/links/{second.link_id}/revoke")
@@ -104,7 +104,7 @@ async def test_new_version_is_opened_and_an_earlier_one_restored(
         "PUT", f"{path}/content", {"text": "second"}, **{"If-Match": '"1"'}
     )
     assert [version["number"] for version in replaced.json()["versions"]] == [2, 1]
-    assert await sharing.text(await sharing.open(token)) == b"second"
+    assert await sharing.read(token) == b"second"
     assert (
         await sender.send("PUT", f"{path}/content", {"text": "third"}, **{"If-Match": '"1"'})
     ).status_code == 412
@@ -112,7 +112,7 @@ async def test_new_version_is_opened_and_an_earlier_one_restored(
         "POST", f"{path}/restore-version", {"version": 1}, **{"If-Match": replaced.headers["etag"]}
     )
     assert [version["number"] for version in restored.json()["versions"]] == [1, 2]
-    assert await sharing.text(await sharing.open(token)) == TEXT.encode()
+    assert await sharing.read(token) == TEXT.encode()
 
 
 async def test_end_to_end_content_is_stored_as_it_was_sent(
@@ -124,7 +124,7 @@ async def test_end_to_end_content_is_stored_as_it_was_sent(
         text=None, ciphertext_base64=base64.b64encode(ciphertext).decode()
     )
     assert secret["end_to_end"] is True
-    assert await sharing.text(await sharing.open(token)) == ciphertext
+    assert await sharing.read(token) == ciphertext
     reply = await sender.send(
         "PUT", f"/{secret['id']}/content", {"text": "plain"}, **{"If-Match": "*"}
     )
@@ -209,10 +209,7 @@ async def test_api_key_is_accepted_as_content_only(console: Console, sharing: Sh
     head = "gtk_admin_" + "a" * 43
     key = head + checksum(head)
     _, (token,) = await sender.create(text=f"the key is {key}", passphrase=key)
-    assert (
-        await sharing.text(await sharing.open(token, passphrase=key))
-        == f"the key is {key}".encode()
-    )
+    assert await sharing.read(token, passphrase=key) == f"the key is {key}".encode()
     for field in ("label", "sender"):
         reply = await sender.send("POST", "", {"text": "x", field: key})
         assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, f"body.{field}")
@@ -317,7 +314,7 @@ async def test_failed_create_is_repeated_and_ends_in_one_secret(
         assert [item["id"] for item in listed] == secrets
         token = parse(created["links"][0]["url"])
         assert token is not None
-        assert await sharing.text(await sharing.open(token)) == TEXT.encode()
+        assert await sharing.read(token) == TEXT.encode()
         if not fault.occurred:
             break
     assert 4 <= occurred < CALLS_MAX - 1, "the sweep covers every call"
@@ -346,7 +343,7 @@ async def test_token_of_a_key_is_delivered_by_link(console: Console, sharing: Sh
         assert "token" not in reply
         link = parse(reply["link"])
         assert link is not None
-        delivered = (await sharing.text(await sharing.open(link))).decode()
+        delivered = (await sharing.read(link)).decode()
         assert delivered.startswith(reply["key"]["start"])
         with pytest.raises(LinkNotFound):
             await sharing.open(link)

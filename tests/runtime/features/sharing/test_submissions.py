@@ -59,7 +59,7 @@ async def test_repeated_submission_counts_once(sharing: Sharing) -> None:
     await submit(sharing, token, b"changed", submission_id="a" * 32)
     with pytest.raises(LinkNotFound):
         await submit(sharing, token, b"another")
-    assert await sharing.text(await sharing.open(link)) == TEXT
+    assert await sharing.read(link) == TEXT
     await sharing.secrets.revoke(created.id, ACTOR)
     await submit(sharing, token, submission_id="a" * 32)
 
@@ -83,7 +83,7 @@ async def test_requested_secret_cannot_be_changed(sharing: Sharing) -> None:
     with pytest.raises(Conflict):
         await sharing.secrets.replace_content(created.id, [NewItem(b"owner")], None, ACTOR)
     await submit(sharing, token)
-    assert await sharing.text(await sharing.open(link)) == TEXT
+    assert await sharing.read(link) == TEXT
 
 
 async def test_concurrent_submissions_become_one_content(sharing: Sharing) -> None:
@@ -93,7 +93,7 @@ async def test_concurrent_submissions_become_one_content(sharing: Sharing) -> No
         return_exceptions=True,
     )
     assert [result for result in results if not isinstance(result, LinkNotFound)] == [None]
-    assert await sharing.text(await sharing.open(link)) == f"{results.index(None)}".encode()
+    assert await sharing.read(link) == f"{results.index(None)}".encode()
     assert len((await sharing.secrets.get(created.id)).versions) == 1
 
 
@@ -122,7 +122,7 @@ async def test_request_cannot_take_the_id_of_another_secret(sharing: Sharing) ->
         await request(sharing, retrieval_link=retrieval_links.parameters(stolen))
     with pytest.raises(LinkNotFound):
         await submit(sharing, LinkToken(secret.id, owner_link.secret))
-    assert await sharing.text(await sharing.open(owner_link)) == b"theirs"
+    assert await sharing.read(owner_link) == b"theirs"
 
 
 @pytest.mark.requirement("SS-03")
@@ -153,7 +153,7 @@ async def test_failed_submission_is_not_counted_or_received_as_a_whole(
             with pytest.raises(LinkNotFound):
                 await sharing.open(link)
         await submit(sharing, token, submission_id="a" * 32 if at % 2 or count else "b" * 32)
-        assert await sharing.text(await sharing.open(link)) == TEXT
+        assert await sharing.read(link) == TEXT
         if not fault.occurred:
             break
     assert 4 <= occurred < CALLS_MAX - 1

@@ -1,4 +1,4 @@
-"""Lost responses to writes, counters, and reads that DynamoDB does not process completely."""
+"""Lost responses, counters, and partial reads of the table."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Published test vectors for links and encryption (docs/sharing-vectors.json)."""
+"""Published test vectors (docs/sharing-vectors.json)."""
 
 import base64
 import json

@@ -59,12 +59,18 @@ class Work:
     ) -> SecretWorker:
         backend = self.sharing.backend
         backend = replace(backend, content=content or backend.content, clock=clock or backend.clock)
-        return SecretWorker(
-            backend,
-            self.pool,
-            self.signer,
-            Observer("console", "info", "test", Stream(self.log), namespace="Gatehouse/test"),
-        )
+        observer = Observer("console", "info", "test", Stream(self.log), namespace="Gatehouse/test")
+        return SecretWorker(backend, self.pool, self.signer, observer)
+
+    @property
+    def clock(self) -> ManualClock:
+        return self.sharing.clock
+
+    async def revoke(self, secret_id: str) -> None:
+        await self.sharing.secrets.revoke(secret_id, OWNER)
+
+    async def state(self, secret_id: str) -> SecretState:
+        return (await self.sharing.secrets.get(secret_id)).state
 
     async def run(self) -> None:
         for _ in range(50):
@@ -137,7 +143,7 @@ async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(
         secret.id, [NewItem(TEXT, f"new-{n}") for n in range(10)], None, OWNER
     )
     objects = work.objects(secret.id)
-    await work.sharing.secrets.revoke(secret.id, OWNER)
+    await work.revoke(secret.id)
     await work.run()
 
     assert (len(objects), work.objects(secret.id)) == (40, [])
@@ -200,12 +206,12 @@ def _verify(folder: Path, receipt: Receipt, public_keys: bytes) -> Result:
 async def test_ended_secret_is_purged(work: Work, reason: EndReason) -> None:
     secret, (token,) = await work.sharing.create()
     if reason is EndReason.EXPIRED:
-        work.sharing.clock.advance(3600)
+        work.clock.advance(3600)
     else:
         await work.sharing.open(token)
         await work.run()
         assert work.objects(secret.id) != []  # the recipient can still repeat the claim
-        work.sharing.clock.advance(CLAIM_S)
+        work.clock.advance(CLAIM_S)
     await work.run()
     purged = await work.sharing.secrets.get(secret.id)
     assert (purged.state, purged.end_reason, work.objects(secret.id)) == (
@@ -235,18 +241,16 @@ async def test_a_full_batch_of_failures_does_not_starve_other_secrets(
     monkeypatch.setattr(worker_module, "BATCH", batch)
     secrets = [(await work.sharing.create())[0] for _ in range(batch + 1)]
     for secret in secrets:
-        await work.sharing.secrets.revoke(secret.id, OWNER)
-        work.sharing.clock.advance(0.001)
+        await work.revoke(secret.id)
+        work.clock.advance(0.001)
     worker = work.worker(content=FailingContentStore(*(secret.id for secret in secrets[:-1])))
     with pytest.raises(Unavailable):
         await worker.run_once()
     await worker.run_once()
-    assert (await work.sharing.secrets.get(secrets[-1].id)).state == SecretState.PURGED
-    work.sharing.clock.advance(RETRY_S_MIN)
+    assert await work.state(secrets[-1].id) == SecretState.PURGED
+    work.clock.advance(RETRY_S_MIN)
     await work.run()
-    assert {(await work.sharing.secrets.get(secret.id)).state for secret in secrets} == {
-        SecretState.PURGED
-    }
+    assert {await work.state(secret.id) for secret in secrets} == {SecretState.PURGED}
 
 
 async def test_an_unreadable_item_does_not_delay_other_secrets(work: Work) -> None:
@@ -267,19 +271,19 @@ async def test_an_unreadable_item_does_not_delay_other_secrets(work: Work) -> No
 
 async def test_repeated_failures_are_retried_less_often_and_reported(work: Work) -> None:
     secret, _ = await work.sharing.create()
-    await work.sharing.secrets.revoke(secret.id, OWNER)
-    revoked_at = work.sharing.clock.now()
+    await work.revoke(secret.id)
+    revoked_at = work.clock.now()
     content = FailingContentStore(secret.id)
     worker = work.worker(content=content)
     assert await work.reported_s(worker) == 0
     attempts = []
-    while work.sharing.clock.now() < revoked_at + 1000:
+    while work.clock.now() < revoked_at + 1000:
         try:
             assert await worker.run_once() == 0
         except Unavailable:
-            attempts.append(work.sharing.clock.now() - revoked_at)
-        assert await work.reported_s(worker) == work.sharing.clock.now() - revoked_at
-        work.sharing.clock.advance(5)
+            attempts.append(work.clock.now() - revoked_at)
+        assert await work.reported_s(worker) == work.clock.now() - revoked_at
+        work.clock.advance(5)
     assert attempts == [0, 5, 10, 20, 40, 80, 160, 320, 560, 800]
     assert {
         later - earlier for earlier, later in zip(attempts[-3:], attempts[-2:], strict=False)
@@ -287,7 +291,7 @@ async def test_repeated_failures_are_retried_less_often_and_reported(work: Work)
 
     # A hanging worker is visible too.
     hanging = work.worker()
-    work.sharing.clock.advance(120)
+    work.clock.advance(120)
     assert await work.reported_s(hanging) == 120
     restarted = work.worker(content=content)
     with pytest.raises(Unavailable):
@@ -297,13 +301,13 @@ async def test_repeated_failures_are_retried_less_often_and_reported(work: Work)
     await _after(work, restarted)
     await work.run()
     await restarted.run_once()
-    assert (await work.sharing.secrets.get(secret.id)).state == SecretState.PURGED
+    assert await work.state(secret.id) == SecretState.PURGED
     assert await work.reported_s(restarted) == 0
 
 
 async def _after(work: Work, worker: SecretWorker) -> None:
     """Runs a worker after the longest time between two attempts."""
-    work.sharing.clock.advance(RETRY_S_MAX)
+    work.clock.advance(RETRY_S_MAX)
     await worker.run_once()
 
 
@@ -319,18 +323,18 @@ async def test_objects_without_a_secret_are_deleted_when_they_are_old(work: Work
     assert work.objects(orphan) != []
     assert await work.worker().remove_orphans() == 1  # the clock of this worker is months later
     assert work.objects(orphan) == []
-    assert await work.sharing.text(await work.sharing.open(token)) == TEXT
+    assert await work.sharing.read(token) == TEXT
 
 
 async def test_receivers_are_notified_of_openings_denials_and_deletions(work: Work) -> None:
-    notifications, clock = NotificationRepository(work.pool), work.sharing.clock
+    notifications, clock = NotificationRepository(work.pool), work.clock
     while await notifications.follow(now=clock.now(), topic=True):
         pass
     secret, (token,) = await work.sharing.create()
     opened_secret = await work.sharing.open(token)
     with pytest.raises(LinkNotFound):
         await work.sharing.open(token)
-    await work.sharing.secrets.revoke(secret.id, OWNER)
+    await work.revoke(secret.id)
     await work.run()
     with pytest.raises(LinkNotFound):
         await work.sharing.text(opened_secret)
@@ -354,7 +358,7 @@ async def test_link_of_a_secret_that_is_purged_while_it_is_opened_is_not_found(
 
     async def purge_first(*arguments: Any) -> Any:
         monkeypatch.setattr(work.sharing.backend.table, "change", change)
-        await work.sharing.secrets.revoke(secret.id, OWNER)
+        await work.revoke(secret.id)
         await work.run()
         return await change(*arguments)
 
@@ -390,12 +394,12 @@ async def test_submission_is_audited_and_purged(work: Work) -> None:
 
 async def test_request_without_submission_ends_and_is_purged(work: Work) -> None:
     created, token, _ = await request(work.sharing)
-    work.sharing.clock.advance(LIFETIME_S)
+    work.clock.advance(LIFETIME_S)
     await work.run()
-    assert (await work.sharing.secrets.get(created.id)).state == "purged"
+    assert await work.state(created.id) == "purged"
     assert await work.actions(created.id) == ["request.create", "secret.end", "secret.purge"]
     with pytest.raises(LinkNotFound):
         await submit(work.sharing, token)
     await work.run()
-    due = await work.sharing.backend.table.due(work.sharing.clock.now() + 86_400, BATCH)
+    due = await work.sharing.backend.table.due(work.clock.now() + 86_400, BATCH)
     assert not [item_id for item_id, _ in due if item_id == created.id]

@@ -162,5 +162,5 @@ async def test_unreadable_legacy_file_is_unchanged(
 
 
 async def test_native_key_is_not_removed_from_legacy_files(console: Console) -> None:
-    await purge(console, (await console.create())["key"]["id"])
+    await purge(console, await console.create_id())
     assert console.sql("SELECT count(*) FROM legacy_file_removal") == "0"

@@ -54,6 +54,9 @@ class Counting:
         for _ in range(times):
             self.counter.count(key, core, code)
 
+    async def flush(self) -> bool:
+        return await self.flusher.flush()
+
     async def total(self, width_s: int = 60, **filters: Any) -> list[tuple[float, int]]:
         points = await self.repository.series(
             width_s=width_s, since=0, until=NOON + 10**7, **filters
@@ -99,7 +102,7 @@ async def test_requests_are_counted_by_minute_hour_and_day(counting: Counting) -
     for _ in range(3):
         counting.use(2)
         counting.use(1, code="RATE_LIMITED")
-        assert await counting.flusher.flush()
+        assert await counting.flush()
         counting.clock.advance(1800)
     # A batch belongs to the minute in which it started.
     assert await counting.total(60) == [
@@ -113,28 +116,28 @@ async def test_requests_are_counted_by_minute_hour_and_day(counting: Counting) -
 
 async def test_second_belongs_to_the_minute_of_its_start(counting: Counting) -> None:
     counting.clock.advance(59.5)
-    await counting.flusher.flush()
+    await counting.flush()
     counting.use(1)
     counting.clock.advance(1)
-    await counting.flusher.flush()
+    await counting.flush()
     counting.use(1)
     counting.clock.advance(1)
-    await counting.flusher.flush()
+    await counting.flush()
     assert await counting.total() == [(0, 1), (60, 1)]
 
 
 async def test_unwritten_counts_keep_their_minute(counting: Counting) -> None:
     counting.repository.unavailable = True
     counting.use(5)
-    assert not await counting.flusher.flush()
+    assert not await counting.flush()
     counting.clock.advance(120)
     counting.use(2)
-    assert not await counting.flusher.flush()
+    assert not await counting.flush()
     counting.clock.advance(1)
     counting.use(1)
     counting.repository.unavailable = False
-    assert await counting.flusher.flush()
-    assert await counting.flusher.flush()
+    assert await counting.flush()
+    assert await counting.flush()
     assert await counting.total() == [(0, 7), (120, 1)]
 
 
@@ -142,16 +145,16 @@ async def test_repeated_batch_is_counted_once(counting: Counting) -> None:
     counting.use(5)
     counting.repository.loses_confirmations = True
     for _ in range(3):
-        assert not await counting.flusher.flush()
+        assert not await counting.flush()
     counting.repository.loses_confirmations = False
-    assert await counting.flusher.flush()
+    assert await counting.flush()
     assert await counting.total() == [(0, 5)]
 
 
 async def test_stop_after_an_outage_loses_nothing(counting: Counting) -> None:
     counting.repository.unavailable = True
     counting.use(5)
-    assert not await counting.flusher.flush()
+    assert not await counting.flush()
     counting.repository.unavailable = False
     counting.use(2)
     await counting.flusher.close()
@@ -167,7 +170,7 @@ async def test_workers_share_buckets(counting: Counting) -> None:
         observer=counting.observer,
     )
     counting.use(3)
-    await counting.flusher.flush()
+    await counting.flush()
     counting.use(4)
     await other.flush()
     assert await counting.total() == [(0, 7)]
@@ -176,7 +179,7 @@ async def test_workers_share_buckets(counting: Counting) -> None:
 async def test_unregistered_core_has_no_row(counting: Counting) -> None:
     counting.use(1, core="docs")
     counting.use(1, core="x' OR 1=1")
-    await counting.flusher.flush()
+    await counting.flush()
     points = await counting.repository.series(
         width_s=60, since=0, until=NOON + 60, by=frozenset({"core"})
     )
@@ -195,10 +198,10 @@ async def test_name_that_a_client_invents_takes_no_memory(counting: Counting) ->
 
 async def test_denied_request_is_not_the_last_use(counting: Counting) -> None:
     counting.use(1)
-    await counting.flusher.flush()
+    await counting.flush()
     counting.clock.advance(5)
     counting.use(1, code="EXPIRED")
-    await counting.flusher.flush()
+    await counting.flush()
     assert await last_used(counting) == {KEY: NOON}
 
 
@@ -208,7 +211,7 @@ async def test_prune_deletes_old_minutes_only(
     monkeypatch.setattr(repository, "PRUNE_ROWS", 2)
     for number in range(5):
         counting.use(1, code=f"CODE_{number}")
-    await counting.flusher.flush()
+    await counting.flush()
     assert await counting.repository.prune(now=NOON + RETENTION_S[60] + 60) == 5
     assert (
         await counting.total(60),
@@ -228,7 +231,7 @@ async def test_use_after_a_purge_is_counted_for_no_key(
         "= '', created_by = '', scopes = '{}', limits = '[]', digest = decode(repeat('00', 32), "
         f"'hex') WHERE id = '{KEY}'"
     )
-    await counting.flusher.flush()
+    await counting.flush()
     assert await counting.pool.fetch(
         "SELECT key_id, count FROM usage_count WHERE width_s = 60"
     ) == [("", 2)]
@@ -251,7 +254,7 @@ def test_purge_reads_the_use_of_the_key(database: Database) -> None:
 async def test_counts_are_written_in_batches(counting: Counting) -> None:
     for number in range(2 * BATCH_ROWS + 1):
         counting.use(key=f"{number:012d}")
-    assert await counting.flusher.flush()
+    assert await counting.flush()
     assert await counting.total() == [(0, 2 * BATCH_ROWS + 1)]
     assert len(await last_used(counting)) == 2 * BATCH_ROWS + 1
     assert await counting.pool.fetchval("SELECT number FROM usage_batch") == 3
@@ -267,12 +270,12 @@ async def test_memory_is_bounded_and_every_request_counted(
     for keys in (8, 8, 12):
         for number in range(keys):
             counting.use(key=f"{number:012d}", core="")
-        assert not await counting.flusher.flush()
+        assert not await counting.flush()
         counting.clock.advance(60)
     # 8 and 2 keys, and the other requests of the second and the third minute
     assert counting.flusher.pending == 8 + 3 + 1
     counting.repository.unavailable = False
-    assert await counting.flusher.flush()
+    assert await counting.flush()
     assert await counting.total(60) == [(0, 16), (60, 12)]
     others = "SELECT sum(count) FROM usage_count WHERE width_s = 60 AND key_id = ''"
     assert await counting.pool.fetchval(others) == 6 + 12

@@ -17,7 +17,7 @@ MINUTE = int(NOW // 60) * 60
 async def used_key(console: Console) -> str:
     """A key with five valid and two denied requests for Core docs, and a key with one request."""
     console.sql("TRUNCATE usage_count, usage_batch, key_activity")
-    key_id: str = (await console.create())["key"]["id"]
+    key_id = await console.create_id()
     rows = (
         UsageRow(key_id, "docs", "VALID", MINUTE, 5),
         UsageRow(key_id, "docs", "RATE_LIMITED", MINUTE, 2),

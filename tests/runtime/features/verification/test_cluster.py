@@ -1,4 +1,4 @@
-"""Rate limits in a cluster of three Redis processes, with one hash tag per shard."""
+"""Rate limits in a cluster of three Redis processes."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Rate limits with and without Redis, several workers, and failures of Redis and of workers."""
+"""Rate limits, also with failures of Redis and workers."""
 
 import asyncio
 import os

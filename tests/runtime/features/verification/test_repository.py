@@ -1,4 +1,4 @@
-"""Migration of keys to a new pepper generation, and the prefilter of key IDs."""
+"""Pepper migration of keys, and the prefilter of IDs."""
 
 import asyncio
 from typing import Any

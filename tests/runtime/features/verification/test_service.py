@@ -1,4 +1,4 @@
-"""The work of a denial does not depend on whether the key exists."""
+"""The work of a denial is the same for unknown keys."""
 
 from dataclasses import replace
 

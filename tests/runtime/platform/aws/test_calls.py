@@ -51,10 +51,8 @@ async def test_cancelled_call_is_cancelled() -> None:
     complete.set()
 
 
-def test_calls_name_the_product_and_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+@pytest.mark.usefixtures("aws_credentials")
+def test_calls_name_the_product_and_its_version() -> None:
     client = aws.create_client("sts", timeout_s=1, attempts=1)
     headers: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Secrets Manager that does not respond, or does not let the role read a secret."""
+"""Secrets Manager that is silent or denies."""
 
 import pytest
 from gatehouse.core.errors import NotFound, Unavailable
@@ -8,12 +8,7 @@ from moto import mock_aws
 
 from tests.runtime.silent_servers import silent_server
 
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+pytestmark = pytest.mark.usefixtures("aws_credentials")
 
 
 @pytest.mark.bound("aws.secrets_manager:_TIMEOUT_S")

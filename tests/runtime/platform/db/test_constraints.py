@@ -1,4 +1,4 @@
-"""Constraints on `api_key` that hold regardless of the application."""
+"""Constraints on `api_key`."""
 
 from contextlib import suppress
 

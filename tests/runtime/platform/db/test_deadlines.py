@@ -1,6 +1,4 @@
-"""Changes that a gateway writes during a request end at their deadline, also while a statement
-waits.
-"""
+"""Changes of a gateway end at their deadline."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -76,6 +76,16 @@ class Running:
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
         return await asyncio.open_connection(sock=sock, limit=2**16)
 
+    @asynccontextmanager
+    async def connection(
+        self, data: bytes = b""
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await self.connect()
+        writer.write(data)
+        async with asyncio.timeout(PATIENCE_S):
+            yield reader, writer
+        writer.close()
+
     async def send(self, data: bytes) -> bytes:
         """The bytes until the server closes the connection. The client does not close its side
         first.
@@ -141,21 +151,11 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
         await send_stream(receive, send, StreamedResponse(200, [], _parts()), head=False)
         return
     if scope["path"] == "/large":
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-length", str(LARGE).encode())],
-            }
-        )
-        for number in range(LARGE // 50_000):
-            await send(
-                {
-                    "type": "http.response.body",
-                    "body": b"x" * 50_000,
-                    "more_body": number + 1 < LARGE // 50_000,
-                }
-            )
+        headers = [(b"content-length", str(LARGE).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        part = {"type": "http.response.body", "body": b"x" * 50_000}
+        for number in range(LARGE // 50_000, 0, -1):
+            await send({**part, "more_body": number > 1})
         return
     if scope["path"] == "/unread":
         await running.resume.wait()
@@ -260,18 +260,12 @@ async def test_trickled_body_is_408(hasty: Running) -> None:
     """Each byte extends the deadline by a fixed time, which is less than the interval of the
     client.
     """
-    reader, writer = await hasty.connect()
-    writer.write(POST + b"Content-Length: 100000\r\n\r\n")
-
-    async def trickle() -> None:
+    head = POST + b"Content-Length: 100000\r\n\r\n"
+    async with hasty.connection(head) as (reader, writer):
         while not hasty.rejected:
             writer.write(b" ")
             await asyncio.sleep(0.01)
-
-    async with asyncio.timeout(PATIENCE_S):
-        await trickle()
         assert code_of(await reader.read()) == (408, "request_timeout")
-    writer.close()
 
 
 async def test_steady_body_outlasts_the_deadline() -> None:
@@ -296,20 +290,16 @@ async def test_client_that_does_not_read_is_closed(hasty: Running) -> None:
     # The kernel buffers a few kilobytes and the stream twice its limit; nothing reads the rest.
     _, writer = await hasty.connect(receive_buffer=4096)
     writer.write(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
-    async with asyncio.timeout(PATIENCE_S):
-        while hasty.connections.total == 0:
-            await asyncio.sleep(0.01)
-        while hasty.connections.total > 0:
-            await asyncio.sleep(0.01)
+    await _until(lambda: hasty.connections.total > 0)
+    await _until(lambda: hasty.connections.total == 0)
     writer.close()
 
 
 @pytest.mark.bound("http.protocol:_LINGER_BYTES_MAX", "sharing.submitted_form:DISCARDED_BYTES_MAX")
 async def test_early_response_ends_an_endless_body(patient: Running) -> None:
     """The response arrives, and the rest of the body is discarded only up to a bound."""
-    reader, writer = await patient.connect()
-    writer.write(b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")
-    async with asyncio.timeout(PATIENCE_S):
+    head = b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n"
+    async with patient.connection(head) as (reader, writer):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401 ")
         with pytest.raises(ConnectionError):
             await _write_forever(writer)
@@ -320,11 +310,9 @@ async def test_response_before_the_end_of_the_body_is_followed_by_no_reset(
 ) -> None:
     """RFC 9112, section 9.6: a reset could delete the response before the client has read it."""
     size = 200_000
-    reader, writer = await patient.connect()
-    writer.write(
+    async with patient.connection(
         b"POST /early HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size
-    )
-    async with asyncio.timeout(PATIENCE_S):
+    ) as (reader, writer):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401 ")
         for _ in range(4):
             writer.write(b"x" * (size // 4))
@@ -332,7 +320,6 @@ async def test_response_before_the_end_of_the_body_is_followed_by_no_reset(
             # The server has received this part, or reset the connection.
             assert await patient.is_healthy()
         assert await reader.read() == b"{}"
-    writer.close()
 
 
 async def _write_forever(writer: asyncio.StreamWriter) -> None:
@@ -367,24 +354,20 @@ async def test_head_without_an_end_is_rejected(patient: Running, start: bytes) -
 
 async def test_small_chunks_with_short_extensions_are_accepted(patient: Running) -> None:
     chunks = b"1;a=b\r\nx\r\n" * 5_000 + b"0\r\n\r\n"
-    head = POST + b"Transfer-Encoding: chunked\r\n"
     last = b"GET /y HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     pipelined = b"GET /y HTTP/1.1\r\nHost: a\r\n\r\n" * 300 + last
-    response = await patient.send(head + b"\r\n" + chunks + pipelined)
+    response = await patient.send(POST + CHUNKED + chunks + pipelined)
     assert response.count(b"/x 5000") == 1
     assert response.count(b"/y 0") == 301
 
 
 async def test_name_of_another_protocol_in_a_request_is_accepted(patient: Running) -> None:
-    reader, writer = await patient.connect()
     body = b"POST /a RTSP/1.0\n"
     head = b"POST /a HTTP/1.1\r\nHost: a\r\nUser-Agent: b RTSP/1.0\r\nContent-Length: %d\r\n\r\n"
-    writer.write(head % len(body) + body + b"GE")
-    async with asyncio.timeout(PATIENCE_S):
+    async with patient.connection(head % len(body) + body + b"GE") as (reader, writer):
         assert (await reader.readuntil(b"/a 17")).startswith(b"HTTP/1.1 200 ")
         writer.write(b"T /b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         assert (await reader.read()).endswith(b"/b 0")
-    writer.close()
 
 
 @pytest.mark.parametrize(
@@ -402,14 +385,10 @@ async def test_name_of_another_protocol_in_a_request_is_accepted(patient: Runnin
 async def test_request_line_of_another_protocol_is_rejected(
     patient: Running, start: bytes, rest: bytes
 ) -> None:
-    reader, writer = await patient.connect()
-    writer.write(start)
-    assert await patient.is_healthy()  # so that each part arrives on its own
-    writer.write(rest)
-    async with asyncio.timeout(PATIENCE_S):
-        response = await reader.read()
-        assert code_of(response[response.rindex(b"HTTP/1.1 ") :]) == (400, "bad_request")
-    writer.close()
+    async with patient.connection(start) as (reader, writer):
+        assert await patient.is_healthy()  # so that each part arrives on its own
+        writer.write(rest)
+        assert code_of(await reader.read()) == (400, "bad_request")
 
 
 async def test_trailers_are_discarded(patient: Running) -> None:
@@ -425,15 +404,12 @@ async def test_only_clients_with_http_1_1_receive_status_100(
     patient: Running, version: bytes
 ) -> None:
     head = POST.replace(b"1.1", version) + b"Connection: close\r\nExpect: 100-continue\r\n"
-    reader, writer = await patient.connect()
-    writer.write(head + b"Content-Length: 1\r\n\r\n")
-    async with asyncio.timeout(PATIENCE_S):
+    async with patient.connection(head + b"Content-Length: 1\r\n\r\n") as (reader, writer):
         if version == b"1.1":
             assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         assert await patient.is_healthy()  # the application waits for the body
         writer.write(b"a")
         assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
-    writer.close()
 
 
 @pytest.mark.parametrize("path", [b"/early", b"/stream"])
@@ -446,9 +422,7 @@ async def test_body_that_was_not_asked_for_ends_the_connection(
     assert (response.count(b"HTTP/1.1 "), response.count(b"connection: close\r\n")) == (1, 1)
 
 
-@pytest.mark.parametrize(
-    "bad", [b"nonsense\r\n\r\n", POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n"]
-)
+@pytest.mark.parametrize("bad", [b"nonsense\r\n\r\n", POST + CHUNKED + b"ZZ\r\n"])
 async def test_error_follows_earlier_responses(patient: Running, bad: bytes) -> None:
     response = await patient.send(
         b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n" + bad
@@ -467,14 +441,12 @@ LAST = b"GET /now HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 async def test_parts_of_a_request_arrive_separately(patient: Running) -> None:
     for cut in range(1, len(NOW), 5):
-        reader, writer = await patient.connect()
-        async with asyncio.timeout(PATIENCE_S):
+        async with patient.connection() as (reader, writer):
             for part in (NOW, NOW[:cut], NOW[cut:] + LAST):
                 writer.write(part)
                 await writer.drain()
                 assert await patient.is_healthy()  # so that each part arrives on its own
             response = await reader.read()
-        writer.close()
         assert re.findall(rb"/now ([04])", response) == [b"4", b"4", b"0"], cut
 
 
@@ -484,14 +456,11 @@ async def test_idle_connection_is_closed(mode: str) -> None:
     limits = ConnectionSettings.model_construct(
         request_timeout_s=600, response_timeout_s=600, load_balancer_idle_timeout_s=2
     )
-    async with running(limits, mode=mode) as server:
-        reader, writer = await server.connect()
-        async with asyncio.timeout(PATIENCE_S):
-            for _ in range(3):
-                writer.write(NOW)
-                await reader.readuntil(b"/now 4")
-            assert await reader.read() == b""
-        writer.close()
+    async with running(limits, mode=mode) as server, server.connection() as (reader, writer):
+        for _ in range(3):
+            writer.write(NOW)
+            await reader.readuntil(b"/now 4")
+        assert await reader.read() == b""
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -499,31 +468,26 @@ async def test_many_pipelined_requests_are_answered_in_order(mode: str) -> None:
     """Their data arrives in one read, and is parsed in slices."""
     numbers = range(600)
     post = b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n" + b"a" * 50
-    last = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     async with running(NEVER, mode=mode) as server:
-        data = b"".join(post % number for number in numbers) + last
+        data = b"".join(post % number for number in numbers) + LAST
         assert len(data) > 5 * _SLICE_BYTES
         response = await server.send(data)
     bodies = [part.partition(b"\r\n\r\n")[2] for part in response.split(b"HTTP/1.1 200 OK")[1:]]
-    assert bodies == [*(b"/%d 50" % number for number in numbers), b"/last 0"]
+    assert bodies == [*(b"/%d 50" % number for number in numbers), b"/now 0"]
 
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_idle_connection_outlasts_the_deadline_of_a_request(mode: str) -> None:
     limits = ConnectionSettings(request_timeout_s=1)
-    async with running(limits, mode=mode) as server:
-        reader, writer = await server.connect()
+    async with running(limits, mode=mode) as server, server.connection(NOW) as (reader, writer):
+        await reader.readuntil(b"/now 4")
+        # The deadline of this unfinished request starts later but ends first.
+        assert code_of(await server.send(b"GET /now HTTP/1.1\r\n")) == (408, "request_timeout")
+        assert code_of(await server.send(b"GET /now HTTP/1.1\r\n")) == (408, "request_timeout")
         writer.write(NOW)
-        async with asyncio.timeout(PATIENCE_S):
-            await reader.readuntil(b"/now 4")
-            # The deadline of this unfinished request starts later but ends first.
-            assert code_of(await server.send(b"GET /now HTTP/1.1\r\n")) == (408, "request_timeout")
-            assert code_of(await server.send(b"GET /now HTTP/1.1\r\n")) == (408, "request_timeout")
-            writer.write(NOW)
-            await reader.readuntil(b"/now 4")
-            writer.write(b"GET /now")
-            assert code_of(await reader.read()) == (408, "request_timeout")
-        writer.close()
+        await reader.readuntil(b"/now 4")
+        writer.write(b"GET /now")
+        assert code_of(await reader.read()) == (408, "request_timeout")
 
 
 async def test_request_after_connection_close_is_not_served(patient: Running) -> None:
@@ -736,13 +700,10 @@ async def test_networks_with_most_bytes_leave_memory_to_others(size: int) -> Non
             body = head % (size + 1, number * size // 80_000) + b"a" * size
             await clients.enter_async_context(opened(server, 1, body))
         await _until(lambda: server.connections.body_bytes_total >= size * count)
-        reader, writer = await server.connect()
-        writer.write(head % (15_000, 255) + b"a" * 12_000)
-        await _until(lambda: server.rejected == ["unavailable"])
-        writer.write(b"a" * 3_000)
-        async with asyncio.timeout(PATIENCE_S):
+        async with server.connection(head % (15_000, 255) + b"a" * 12_000) as (reader, writer):
+            await _until(lambda: server.rejected == ["unavailable"])
+            writer.write(b"a" * 3_000)
             assert (await reader.readuntil(b"/x 15000")).startswith(b"HTTP/1.1 200 ")
-        writer.close()
 
 
 async def test_body_counts_until_its_response_if_a_later_request_is_rejected() -> None:
@@ -797,11 +758,7 @@ async def test_bytes_of_pipelined_requests_are_bounded() -> None:
 @pytest.mark.bound("http.protocol:_SLICE_BYTES")
 @pytest.mark.parametrize(
     "request_",
-    [
-        b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n",
-        NOW,
-        POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
-    ],
+    [b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n", NOW, POST + CHUNKED + b"2\r\nab\r\n0\r\n\r\n"],
     ids=["no body", "body", "chunked"],
 )
 async def test_other_clients_are_served_between_pipelined_requests(
@@ -869,13 +826,12 @@ async def test_large_body_of_a_response_is_not_copied(
 
 async def test_head_of_an_upgrade_does_not_count_after_it_was_received(patient: Running) -> None:
     connections = patient.connections
-    _, writer = await patient.connect()
-    writer.write(b"GET /unread HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 5000)
-    await _until(lambda: connections.body_bytes_total > 0)
-    writer.write(b"\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
-    await _until(lambda: bool(connections.running))
-    assert connections.body_bytes_total == 0
-    writer.close()
+    start = b"GET /unread HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 5000
+    async with patient.connection(start) as (_, writer):
+        await _until(lambda: connections.body_bytes_total > 0)
+        writer.write(b"\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        await _until(lambda: bool(connections.running))
+        assert connections.body_bytes_total == 0
 
 
 async def test_connection_is_freed_after_an_error_without_garbage_collection(
@@ -900,11 +856,9 @@ async def freed_connections() -> AsyncIterator[None]:
 @pytest.mark.bound("request_timeout_s")
 async def test_body_that_stops_after_many_bytes_is_408(hasty: Running) -> None:
     """The time for a body does not grow with the bytes that were received before."""
-    reader, writer = await hasty.connect()
-    writer.write(POST + b"Content-Length: 2000000\r\n\r\n" + b"x" * 1_000_000)
-    async with asyncio.timeout(PATIENCE_S):
+    head = POST + b"Content-Length: 2000000\r\n\r\n"
+    async with hasty.connection(head + b"x" * 1_000_000) as (reader, _):
         assert code_of(await reader.read()) == (408, "request_timeout")
-    writer.close()
 
 
 @pytest.mark.bound("http.exchange:_WAITING_BYTES_MAX", "http.exchange:_PARTS_MAX")

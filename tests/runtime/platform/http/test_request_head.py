@@ -1,4 +1,4 @@
-"""Rules for the head of a request, without a connection (see also test_protocol.py)."""
+"""Rules for the head of a request, without a connection."""
 
 import pytest
 from gatehouse.core.errors import BadRequest

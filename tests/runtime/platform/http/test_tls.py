@@ -1,4 +1,4 @@
-"""TLS of a service, with the client of the Python standard library."""
+"""TLS of a service."""
 
 import asyncio
 import os

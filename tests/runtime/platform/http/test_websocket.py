@@ -1,4 +1,4 @@
-"""WebSocket handshakes and frames, with the library `websockets` as second implementation."""
+"""WebSocket handshakes and frames, compared with `websockets`."""
 
 import itertools
 from collections.abc import Sequence

@@ -37,6 +37,7 @@ LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 PATIENCE_S = 60
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -59,10 +60,11 @@ class Core:
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     after: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]] | None = None
     clients: UpstreamClients = field(default_factory=lambda: upstream_clients())
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
-        return f"http://core.test:{self.port}"
+        return f"{self.scheme}://core.test:{self.port}"
 
     def send(self, sent: UpstreamRequest | None = None) -> AbstractAsyncContextManager[Any]:
         return self.clients.send(self.url, sent or request())
@@ -71,6 +73,10 @@ class Core:
         async with asyncio.timeout(PATIENCE_S), self.send(sent) as response:
             names = [name for name, _ in response.headers]
             return response.status, names, await response.read_all()
+
+    async def until_closed(self) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            await self.closed.wait()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened += 1
@@ -137,6 +143,10 @@ def request(
     return UpstreamRequest(method, "/x?y=z", fields, body)
 
 
+def sized(length: str, body: bytes | AsyncIterator[bytes]) -> UpstreamRequest:
+    return UpstreamRequest("POST", "/", [("content-length", length)], body)
+
+
 def hasty() -> UpstreamRequest:
     return msgspec.structs.replace(request(), timeout_s=0.2)
 
@@ -148,10 +158,8 @@ async def test_request_is_sent_unchanged(core: Core) -> None:
         b"hello",
     )
     assert core.heads == [
-        (
-            f"POST /x?y=z HTTP/1.1\r\nhost: core.test:{core.port}\r\nx-a: 1\r\ncontent-length: "
-            f"4\r\n\r\n"
-        )
+        f"POST /x?y=z HTTP/1.1\r\nhost: core.test:{core.port}\r\nx-a: 1\r\n"
+        "content-length: 4\r\n\r\n"
     ]
     assert core.bodies == [b"body"]
 
@@ -173,10 +181,7 @@ async def test_header_that_cannot_be_sent_is_rejected(core: Core, value: str) ->
     ("response", "body"),
     [
         (
-            (
-                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: "
-                b"chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: 1\r\n\r\n"
-            ),
+            CHUNKED + b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: 1\r\n\r\n",
             b"abcde",
         ),
         (
@@ -185,7 +190,7 @@ async def test_header_that_cannot_be_sent_is_rejected(core: Core, value: str) ->
         ),
         (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
         (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", b""),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b""),
+        (LENGTH % 0, b""),
     ],
     ids=["chunked", "informational", "204", "304", "empty"],
 )
@@ -234,7 +239,7 @@ def receive(connection: Connection, method: str, parts: list[bytes]) -> Received
 
 
 HEADS = [
-    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n",
+    LENGTH,
     b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-A: 1\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n",
     b"HTTP/1.1 404 Not Found\r\nContent-Length: 0%d\r\n\r\n",
@@ -275,7 +280,7 @@ async def test_used_connection_reads_a_response_like_a_new_connection(
 async def test_response_that_is_not_read_does_not_delay_the_next_one(core: Core) -> None:
     """Reading is paused when the last part of the response arrives."""
     size = READ_BYTES + 1
-    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
+    core.response = LENGTH % size + bytes(size)
     async with asyncio.timeout(PATIENCE_S), core.send():
         (pinned,) = core.clients._pinned.values()
         (connection,) = pinned.pool._in_use
@@ -301,13 +306,13 @@ async def test_body_can_end_with_the_connection(core: Core) -> None:
 @pytest.mark.parametrize(
     "response",
     [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello",
+        LENGTH % 50 + b"hello",
         b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\nConnection: close\r\n\r\nhello",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        CHUNKED + b"5\r\nhello\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\nContent-Length: " + b"0" * 5_000 + b"5\r\n\r\nhello",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello",
+        CHUNKED + b"hello",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: " + b"a" * 70_000 + b"\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\n" + b"x: a\r\n" * 300 + b"Content-Length: 5\r\n\r\nhello",
@@ -349,7 +354,7 @@ async def test_invalid_or_incomplete_response_is_an_error(core: Core, response: 
 
 
 async def test_connection_with_more_than_one_response_is_not_reused(core: Core) -> None:
-    core.response = OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+    core.response = OK + LENGTH % 4 + b"evil"
     for _ in range(3):
         assert (await core.fetch())[2] == b"hello"
     assert core.opened == 3
@@ -517,26 +522,20 @@ async def test_silent_core_is_a_timeout(core: Core) -> None:
     async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
 
-    core.response, core.after = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", wait
+    core.response, core.after = LENGTH % 50 + b"hello", wait
     with pytest.raises(CoreTimeout):
         await core.fetch(hasty())
-    async with asyncio.timeout(PATIENCE_S):
-        await core.closed.wait()
+    await core.until_closed()
 
 
 async def test_slow_client_is_no_timeout_of_the_core(core: Core) -> None:
-    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + bytes(20_000_000)
+    core.response = LENGTH % 20_000_000 + bytes(20_000_000)
 
     async def wait(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read(1)
 
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n"
-    silent = Core(head, after=wait, clients=core.clients)
-    async with (
-        listening(silent),
-        asyncio.timeout(PATIENCE_S),
-        core.send(hasty()) as response,
-    ):
+    silent = Core(LENGTH % 50, after=wait, clients=core.clients)
+    async with listening(silent), asyncio.timeout(PATIENCE_S), core.send(hasty()) as response:
         for _ in range(2):  # each takes as long as the read timeout, while nothing is read
             with pytest.raises(CoreTimeout):
                 await silent.fetch(hasty())
@@ -547,7 +546,7 @@ async def test_slow_client_is_no_timeout_of_the_core(core: Core) -> None:
     "http_client.connections:_PARTS_MAX", "http_client.connections:_SMALL_READ_BYTES"
 )
 async def test_small_chunks_are_read_in_small_parts(core: Core) -> None:
-    """The event loop parses all chunks of a read before it serves other core.clients."""
+    """The event loop parses all chunks of a read before it serves other clients."""
     number = 100_000
     core.response = CHUNKED + b"1\r\na\r\n" * number + b"0\r\n\r\n"
     async with asyncio.timeout(PATIENCE_S), core.send() as response:
@@ -566,7 +565,7 @@ async def parts_of(response: UpstreamResponse) -> AsyncIterator[bytes]:
 
 @pytest.mark.bound("http_client.connections:READ_BYTES")
 async def test_response_that_is_not_read_is_bounded(core: Core) -> None:
-    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n" + bytes(50_000_000)
+    core.response = LENGTH % 50_000_000 + bytes(50_000_000)
     async with asyncio.timeout(PATIENCE_S), core.send() as response:
         while not response._paused:
             await asyncio.sleep(0)
@@ -586,9 +585,7 @@ async def test_streamed_body_is_chunked_or_has_its_length(core: Core) -> None:
     async def rest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         core.bodies.append(await reader.readuntil(b"0\r\n\r\n"))
 
-    assert (await core.fetch(UpstreamRequest("POST", "/", [("content-length", "5")], parts())))[
-        0
-    ] == 200
+    assert (await core.fetch(sized("5", parts())))[0] == 200
     assert core.bodies == [b"abcde"]
     core.after = rest
     assert (await core.fetch(request("POST", parts())))[0] == 200
@@ -598,9 +595,8 @@ async def test_streamed_body_is_chunked_or_has_its_length(core: Core) -> None:
     assert "transfer-encoding: chunked\r\n" in core.heads[1]
     assert core.bodies[2] == b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
     for length in "46":
-        body = UpstreamRequest("POST", "/", [("content-length", length)], parts())
         with pytest.raises(BadRequest):
-            await core.fetch(body)
+            await core.fetch(sized(length, parts()))
 
 
 async def test_body_is_taken_as_fast_as_the_core_reads(core: Core) -> None:
@@ -612,8 +608,7 @@ async def test_body_is_taken_as_fast_as_the_core_reads(core: Core) -> None:
             waits.append(connection._writable is not None)
             yield bytes(size // 20)
 
-    body = UpstreamRequest("POST", "/", [("content-length", str(size))], parts())
-    assert (await core.fetch(body))[0] == 200
+    assert (await core.fetch(sized(str(size), parts())))[0] == 200
     assert (len(core.bodies[0]), waits) == (size, [False] * 20)
 
 
@@ -630,13 +625,12 @@ async def test_response_before_the_end_of_the_body_closes_the_connection(core: C
     assert (await core.fetch(request("POST", endless())))[2] == b"hello"
     async with asyncio.timeout(PATIENCE_S):
         await ended.wait()
-        await core.closed.wait()
+    await core.until_closed()
 
 
 async def test_connection_whose_core_does_not_read_is_not_reused(core: Core) -> None:
     core.after = lambda *_: asyncio.Event().wait()  # type: ignore[assignment]
-    body = UpstreamRequest("POST", "/", [("content-length", "0")], bytes(20_000_000))
-    assert (await core.fetch(body))[2] == b"hello"
+    assert (await core.fetch(sized("0", bytes(20_000_000))))[2] == b"hello"
     assert not core.clients._pinned[core.url].pool._idle
 
 
@@ -648,12 +642,11 @@ async def test_error_of_a_streamed_body_ends_the_request(core: Core) -> None:
         yield b"abc"
         raise GoneError
 
-    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello"
+    core.response = LENGTH % 50 + b"hello"
     core.after = lambda reader, _: reader.read()  # type: ignore[assignment, return-value]
     with pytest.raises(GoneError):
         await core.fetch(request("POST", broken()))
-    async with asyncio.timeout(PATIENCE_S):
-        await core.closed.wait()
+    await core.until_closed()
 
 
 async def test_cancelled_request_closes_its_connection(core: Core) -> None:
@@ -668,12 +661,11 @@ async def test_cancelled_request_closes_its_connection(core: Core) -> None:
 
 
 async def test_replaced_pool_serves_the_requests_in_progress(core: Core) -> None:
-    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + bytes(20_000_000)
+    core.response = LENGTH % 20_000_000 + bytes(20_000_000)
     async with asyncio.timeout(PATIENCE_S), core.send() as response:
         core.clients.forget(core.url)
         assert len(await response.read_all()) == 20_000_000
-    async with asyncio.timeout(PATIENCE_S):
-        await core.closed.wait()
+    await core.until_closed()
 
 
 @pytest.mark.bound("http_client.upstream:POOLS_MAX")
@@ -708,13 +700,12 @@ async def test_tls_verifies_the_name_at_the_checked_address(
     monkeypatch: pytest.MonkeyPatch,
     limited: bool,
 ) -> None:
-    core = Core()
+    core = Core(clients=clients, scheme="https")
     if not limited:  # as with a Python that does not call it
         monkeypatch.delattr(tls_records.LimitedTls, "_create")
     async with listening(core, certificate), asyncio.timeout(PATIENCE_S):
         for _ in range(2):
-            async with clients.send(f"https://core.test:{core.port}", request()) as response:
-                assert await response.read_all() == b"hello"
+            assert (await core.fetch())[2] == b"hello"
         assert core.opened == 1
         with pytest.raises(CoreUnreachable) as raised:
             async with clients.send(f"https://other.test:{core.port}", request()):
@@ -728,11 +719,10 @@ async def test_tls_records_without_data_are_bounded(
 ) -> None:
     """A session ticket stands for a KeyUpdate message, which Python cannot send."""
     certificate.num_tickets = tls_records._RECORDS_MAX + 1
-    core = Core()
-    async with listening(core, certificate), asyncio.timeout(PATIENCE_S):
+    core = Core(clients=clients, scheme="https")
+    async with listening(core, certificate):
         with pytest.raises(CoreUnreachable) as raised:
-            async with clients.send(f"https://core.test:{core.port}", request()):
-                pass
+            await core.fetch()
         assert raised.value.sent
     assert self_signed_context().sslobject_class is tls_records.LimitedTls
 
@@ -741,7 +731,7 @@ async def test_tls_records_without_data_are_bounded(
 async def test_others_are_served_between_tls_records(
     clients: UpstreamClients, certificate: ssl.SSLContext
 ) -> None:
-    core, sizes = Core(b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n"), []
+    core, sizes = Core(LENGTH % 2000, clients=clients, scheme="https"), []
 
     async def after(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(2000):
@@ -751,7 +741,7 @@ async def test_others_are_served_between_tls_records(
     async with (
         listening(core, certificate),
         asyncio.timeout(PATIENCE_S),
-        clients.send(f"https://core.test:{core.port}", request()) as response,
+        core.send() as response,
     ):
         while part := await response.read():
             sizes.append(len(part))
@@ -776,22 +766,21 @@ class Upgraded(asyncio.Protocol):
         self.lost.set()
 
 
+UPGRADE = UpstreamRequest("GET", "/", [], None, upgrade=True)
+
+
 async def upgrade(scheme: str, context: ssl.SSLContext | None) -> tuple[bytes, bytes, int]:
     """Data beside the 101 response, data after it, and connections after another request."""
-    server = Core(SWITCHING + b"early")
+    server = Core(SWITCHING + b"early", scheme=scheme)
 
     async def after(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if server.response is not OK:
             writer.write(await reader.readexactly(4) + b", end")
 
     server.after = after
-    clients = server.clients
+    protocol = Upgraded()
     async with listening(server, context), asyncio.timeout(PATIENCE_S):
-        url = f"{scheme}://core.test:{server.port}"
-        protocol = Upgraded()
-        async with clients.send(
-            url, UpstreamRequest("GET", "/", [], None, upgrade=True)
-        ) as response:
+        async with server.send(UPGRADE) as response:
             assert response.status == 101
             early = response.upgrade(protocol)
             protocol.transport.write(b"ping")
@@ -799,9 +788,8 @@ async def upgrade(scheme: str, context: ssl.SSLContext | None) -> tuple[bytes, b
             await protocol.complete.wait()
         await protocol.lost.wait()
         server.response = OK
-        async with clients.send(url, request()) as response:
-            assert await response.read_all() == b"hello"
-        await clients.close()
+        assert (await server.fetch())[2] == b"hello"
+        await server.clients.close()
     return early, protocol.received, server.opened
 
 
@@ -820,6 +808,6 @@ async def test_upgraded_connection_is_passed_to_another_protocol(
 
 
 async def test_response_to_an_upgrade_request_can_be_ordinary(core: Core) -> None:
-    assert (await core.fetch(UpstreamRequest("GET", "/", [], None, upgrade=True)))[2] == b"hello"
+    assert (await core.fetch(UPGRADE))[2] == b"hello"
     assert (await core.fetch())[2] == b"hello"
     assert core.opened == 1

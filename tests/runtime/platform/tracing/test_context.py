@@ -1,4 +1,4 @@
-"""Examples of W3C Trace Context and of the AWS X-Ray Developer Guide, and invalid values."""
+"""Trace context: examples of W3C and AWS X-Ray, invalid values."""
 
 import re
 import time

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.runtime.console_client import Console
+from tests.runtime.features.sharing.conftest import aws, module_services, sharing
 from tests.runtime.services.sharing.chromium import browser, serving
 
-__all__ = ["browser"]
+__all__ = ["aws", "browser", "module_services", "sharing"]
 
 
 @pytest.fixture

@@ -54,13 +54,6 @@ async def test_admin_key_manages_keys_in_its_own_name(console: Console) -> None:
     assert reply.json()["key"]["created_by"] == f"key:{admin['key']['id']}"
 
 
-async def test_key_without_admin_scope_is_denied(console: Console) -> None:
-    created = await console.create(scopes=["cores:read"])
-    reply = await console.get("/v1/keys", headers=console.as_(created["token"]))
-    assert reply.status_code == 403
-    assert 'error="insufficient_scope"' in reply.headers["www-authenticate"]
-
-
 @pytest.mark.requirement("TR-04", "TR-05")
 @pytest.mark.parametrize(
     ("properties", "change"),

@@ -7,8 +7,11 @@ from playwright.async_api import Browser, expect
 from tests.runtime.console_client import BOOTSTRAP, Console
 from tests.runtime.services.console.web_pages import (
     MARKS,
+    enter_credential,
     navigate,
     page_of,
+    shows,
+    shows_heading,
     sign_in,
     sign_in_by_keyboard,
     tab_to,
@@ -33,7 +36,7 @@ async def test_key_is_created_and_revoked_by_keyboard(
         assert re.fullmatch(r"gtk_test_[0-9A-Za-z]{40,}", token)
         await tab_to(page, "I have stored the token")
         await page.keyboard.press("Enter")
-        await expect(page.get_by_role("heading", name="nightly export", exact=True)).to_be_visible()
+        await shows_heading(page, "nightly export", exact=True)
         key_id = page.url.rpartition("/")[2]
         assert token not in await page.content()
         await tab_to(page, "Revoke")
@@ -41,7 +44,7 @@ async def test_key_is_created_and_revoked_by_keyboard(
         await expect(page.get_by_label("Reason")).to_be_focused()
         await page.keyboard.type("end of the test")
         await page.keyboard.press("Enter")
-        await expect(page.get_by_text("Revoked", exact=True)).to_be_visible()
+        await shows(page, "Revoked", exact=True)
     key = (await console.get(f"/v1/keys/{key_id}")).json()
     assert (key["state"], key["revoke_reason"]) == ("revoked", "end of the test")
 
@@ -52,13 +55,13 @@ async def test_nothing_of_a_session_remains_after_sign_out(
     created = await console.create(name="canary-of-the-list", notes="canary-of-the-notes")
     async with page_of(browser, origin) as page:
         await sign_in_by_keyboard(page, f"/keys/{created['key']['id']}")
-        await expect(page.get_by_text("canary-of-the-notes")).to_be_visible()
+        await shows(page, "canary-of-the-notes")
         other = await page.context.new_page()
         await other.goto("/keys")
         await expect(other.get_by_role("link", name="canary-of-the-list")).to_be_visible()
         await page.get_by_role("button", name="Sign out").click()
-        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-        await expect(other.get_by_role("heading", name="Sign in")).to_be_visible()
+        await shows_heading(page, "Sign in")
+        await shows_heading(other, "Sign in")
         assert "canary" not in await other.content()
         remaining = await page.evaluate(
             "document.documentElement.outerHTML + JSON.stringify([{...localStorage}, "
@@ -67,7 +70,7 @@ async def test_nothing_of_a_session_remains_after_sign_out(
         assert not re.search(f"canary|{BOOTSTRAP}|gtk_", remaining + page.url)
         assert await page.context.cookies() == []
         await page.reload()
-        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        await shows_heading(page, "Sign in")
 
 
 async def test_sign_in_link_works_once(browser: Browser, origin: str, console: Console) -> None:
@@ -77,7 +80,7 @@ async def test_sign_in_link_works_once(browser: Browser, origin: str, console: C
         await expect(page.get_by_role("button", name="Sign in")).to_be_focused()
         assert page.url == f"{origin}/keys"
         await page.keyboard.press("Enter")
-        await expect(page.get_by_role("heading", name="API keys")).to_be_visible()
+        await shows_heading(page, "API keys")
         await page.goto("about:blank")
         await page.goto(path)
         assert await violations_in_both_themes(page) == []
@@ -99,8 +102,7 @@ async def test_one_step_up_continues_all_selected_changes(
         await page.get_by_role("button", name="Revoke").click()
         await page.get_by_label("Reason").press("Enter")
         await expect(page.get_by_role("heading", name="Confirm your identity")).to_have_count(1)
-        await page.get_by_label("Credential").fill(BOOTSTRAP)
-        await page.keyboard.press("Enter")
+        await enter_credential(page, BOOTSTRAP)
         # And the option of the filter.
         await expect(page.get_by_text("Revoked", exact=True)).to_have_count(7 + 1)
 
@@ -119,8 +121,7 @@ async def test_wrong_credential_is_explained(
         await page.goto("/keys")
         await expect(page.get_by_label("Credential")).to_be_focused()
         assert await denied() == before
-        await page.get_by_label("Credential").fill("wrong")
-        await page.keyboard.press("Enter")
+        await enter_credential(page, "wrong")
         await expect(page.get_by_role("alert")).to_contain_text("invalid")
         assert await page.get_by_label("Credential").input_value() == ""
 
@@ -131,12 +132,11 @@ async def test_auditor_sees_no_action_that_is_denied(
     auditor = await console.create(name="auditor", scopes=["role:auditor"])
     async with page_of(browser, origin) as page:
         await page.goto("/keys")
-        await page.get_by_label("Credential").fill(auditor["token"])
-        await page.keyboard.press("Enter")
+        await enter_credential(page, auditor["token"])
         await expect(page.get_by_role("link", name="auditor")).to_be_visible()
         assert await page.get_by_role("link", name="Create key").count() == 0
         await page.goto(f"/keys/{auditor['key']['id']}")
-        await expect(page.get_by_role("heading", name="auditor")).to_be_visible()
+        await shows_heading(page, "auditor")
         assert (
             await page.get_by_role("button", name=re.compile("Revoke|Rotate|Edit|Delete")).count()
             == 0

@@ -13,6 +13,7 @@ from tests.runtime.core_records import register
 from tests.runtime.services.console.web_pages import (
     MARKS,
     page_of,
+    shows,
     sign_in,
     violations_in_both_themes,
 )
@@ -42,23 +43,21 @@ async def test_circuit_breakers_and_traffic_are_shown_and_updated(
     async with page_of(browser, origin) as page:
         await page.clock.install()
         await sign_in(page, "/cores")
-        await expect(page.get_by_text("No gateway")).to_be_visible()
-        await expect(page.get_by_text("No requests")).to_be_visible()
+        await shows(page, "No gateway")
+        await shows(page, "No requests")
         await write_report(console, "a", CircuitState.CLOSED)
         await write_report(console, "b", CircuitState.OPEN)
         await page.clock.fast_forward(REFRESH_MS)
-        await expect(page.get_by_text("Open in 1 of 2 workers")).to_be_visible()
-        await expect(page.get_by_text("Requests: 2,400, failed: 6")).to_be_visible()
-        await expect(
-            page.get_by_text("Mean 12.4\u00a0ms, 95\u00a0% within 13.3\u00a0ms")
-        ).to_be_visible()
+        await shows(page, "Open in 1 of 2 workers")
+        await shows(page, "Requests: 2,400, failed: 6")
+        await shows(page, "Mean 12.4\u00a0ms, 95\u00a0% within 13.3\u00a0ms")
         assert await violations_in_both_themes(page) == []
         await write_report(console, "b", CircuitState.HALF_OPEN)
         await page.clock.fast_forward(REFRESH_MS)
-        await expect(page.get_by_text("Half open in 1 of 2 workers")).to_be_visible()
+        await shows(page, "Half open in 1 of 2 workers")
         await write_report(console, "b", CircuitState.CLOSED)
         await page.clock.fast_forward(REFRESH_MS)
-        await expect(page.get_by_text("Closed", exact=True)).to_be_visible()
+        await shows(page, "Closed", exact=True)
 
 
 async def test_command_for_the_registration_has_real_values(

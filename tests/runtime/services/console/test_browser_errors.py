@@ -9,6 +9,7 @@ from tests.runtime.console_client import Console
 from tests.runtime.services.console.web_pages import (
     MARKS,
     page_of,
+    shows,
     sign_in,
     violations_in_both_themes,
 )
@@ -137,12 +138,12 @@ async def test_application_that_does_not_start_shows_a_message(
         )
         await page.goto("/")
         await page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")
-        await expect(page.get_by_text("reload the page")).to_be_visible()
+        await shows(page, "reload the page")
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_dialog_gives_the_focus_back(browser: Browser, origin: str, console: Console) -> None:
-    key_id = (await console.create(name="nightly export"))["key"]["id"]
+    key_id = await console.create_id(name="nightly export")
     async with page_of(browser, origin) as page:
         await sign_in(page, f"/keys/{key_id}")
         for name, closing in (

@@ -17,20 +17,21 @@ from playwright.async_api import Browser, Locator, Page, Request, Route, expect
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import BOOTSTRAP, Console
-from tests.runtime.features.sharing.conftest import aws, module_services
-from tests.runtime.features.sharing.conftest import sharing as limited_sharing
 from tests.runtime.features.sharing.services import Sharing, of_backend
 from tests.runtime.services.console.test_browser_pages import create_data
 from tests.runtime.services.console.test_browser_screens import console
 from tests.runtime.services.console.web_pages import (
     MARKS,
+    enter_credential,
     navigate,
     page_of,
+    shows,
+    shows_heading,
     sign_in,
     violations_in_both_themes,
 )
 
-__all__ = ["aws", "console", "limited_sharing", "module_services"]
+__all__ = ["console"]
 
 pytestmark = MARKS
 SOURCES = Path(__file__).resolve().parents[4] / "runtime/web/src"
@@ -50,7 +51,7 @@ _VALUES = """() => [...document.querySelectorAll('#main, dialog')].flatMap((part
     `${control.value} ${control.checked}`))"""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Act:
     """One change. `source`: file with the form. `open`: buttons that open it. `select`: boxes that
     are checked first. `values`: text by label. `send`: button that sends the request.
@@ -76,12 +77,7 @@ class Act:
 def key_act(name: str, key: str = "key", **values: str) -> Act:
     values = {"Reason": "a typed reason", **values}
     return Act(
-        source="KeyScreen",
-        operation=f"{name.lower()}_key",
-        path=f"/keys/{{{key}}}",
-        open=(name,),
-        values=values,
-        send=name,
+        "KeyScreen", f"{name.lower()}_key", f"/keys/{{{key}}}", name, open=(name,), values=values
     )
 
 
@@ -90,52 +86,33 @@ def bulk_act(name: str) -> Act:
     values = {"Reason": "a typed reason"}
     operation = f"{name.lower()}_key"
     path = "/keys?search={key}"
-    return Act(
-        source="KeyListScreen",
-        operation=operation,
-        path=path,
-        select=select,
-        open=(name,),
-        values=values,
-        send=name,
-    )
+    return Act("KeyListScreen", operation, path, name, select=select, open=(name,), values=values)
 
 
 def secret_act(name: str, *select: str, **values: str) -> Act:
     path, send = "/secrets/new", "Share a secret"
     return Act(
-        source="SecretCreateScreen",
-        operation="create_secret",
-        path=path,
-        select=select,
-        values=values,
-        send=send,
-        name=name,
+        "SecretCreateScreen", "create_secret", path, send, select=select, values=values, name=name
     )
 
 
 ACTS = [
     Act(
-        source="KeyCreateScreen",
-        operation="create_key",
-        path="/keys/new",
+        "KeyCreateScreen",
+        "create_key",
+        "/keys/new",
+        "Create key",
         values={"Name": "typed", "Tags": "a b"},
-        send="Create key",
     ),
     Act(
-        source="CoreRegistration",
-        operation="create_key",
-        path="/cores",
+        "CoreRegistration",
+        "create_key",
+        "/cores",
+        "Create a key for this Core",
         values={"Name of the Core": "typed"},
-        send="Create a key for this Core",
     ),
     Act(
-        source="KeyScreen",
-        operation="update_key",
-        path="/keys/{key}",
-        open=("Edit",),
-        values={"Owner": "typed"},
-        send="Save",
+        "KeyScreen", "update_key", "/keys/{key}", "Save", open=("Edit",), values={"Owner": "typed"}
     ),
     key_act("Rotate"),
     key_act("Disable"),
@@ -150,66 +127,42 @@ ACTS = [
     secret_act("end to end", "Encrypt end to end", Text="typed"),
     secret_act("files", Files="typed content", Label="typed"),
     Act(
-        source="SecretScreen",
-        operation="update_secret",
-        path="/secrets/{secret}",
+        "SecretScreen",
+        "update_secret",
+        "/secrets/{secret}",
+        "Save",
         open=("Edit",),
         values={"Label": "typed"},
-        send="Save",
     ),
+    Act("SecretScreen", "revoke_secret", "/secrets/{secret}", "Revoke", open=("Revoke",)),
     Act(
-        source="SecretScreen",
-        operation="revoke_secret",
-        path="/secrets/{secret}",
-        open=("Revoke",),
-        send="Revoke",
-    ),
-    Act(
-        source="SecretScreen",
-        operation="revoke_secret_link",
-        path="/secrets/{secret}",
+        "SecretScreen",
+        "revoke_secret_link",
+        "/secrets/{secret}",
+        "Revoke link",
         open=("Revoke link",),
-        send="Revoke link",
     ),
     Act(
-        source="RequestCreateScreen",
-        operation="create_secret_request",
-        path="/secrets/request",
+        "RequestCreateScreen",
+        "create_secret_request",
+        "/secrets/request",
+        "Request a secret",
         values={"Purpose": "typed"},
-        send="Request a secret",
     ),
     Act(
-        source="WebhookScreen",
-        operation="create_webhook",
-        path="/webhooks",
+        "WebhookScreen",
+        "create_webhook",
+        "/webhooks",
+        "Add webhook",
         open=("Add webhook",),
         select=("key.revoked",),
         values={"URL": "https://hooks.example.com/typed"},
-        send="Add webhook",
     ),
-    Act(
-        source="WebhookScreen",
-        operation="delete_webhook",
-        path="/webhooks",
-        open=("Delete",),
-        send="Delete",
-    ),
-    Act(source="WebhookScreen", operation="retry_delivery", path="/webhooks", send="Retry"),
-    Act(
-        source="CoreListScreen",
-        operation="end_core",
-        path="/cores",
-        open=("Drain",),
-        send="Drain",
-    ),
-    Act(
-        source="SettingsScreen",
-        operation="set_log_level",
-        path="/settings",
-        values={"Duration": "600"},
-        send="Change",
-    ),
-    Act(source="SessionScreen", operation="end_session", path="/sessions", send="End session"),
+    Act("WebhookScreen", "delete_webhook", "/webhooks", "Delete", open=("Delete",)),
+    Act("WebhookScreen", "retry_delivery", "/webhooks", "Retry"),
+    Act("CoreListScreen", "end_core", "/cores", "Drain", open=("Drain",)),
+    Act("SettingsScreen", "set_log_level", "/settings", "Change", values={"Duration": "600"}),
+    Act("SessionScreen", "end_session", "/sessions", "End session"),
 ]
 #: Acts whose requests contain generated values or files, that send several requests, or that send a
 #: version. `api/client.ts` and `App.vue` treat all acts alike otherwise.
@@ -225,10 +178,10 @@ _SHOWN_ONCE = [
 
 
 @pytest.fixture
-def sharing(limited_sharing: Sharing) -> Sharing:
+def sharing(sharing: Sharing) -> Sharing:
     """Without the limit for new secrets, which all tests of this file share."""
-    backend = replace(limited_sharing.backend, creates_per_minute=10_000)
-    return of_backend(backend, limited_sharing.clock, limited_sharing.s3, limited_sharing.dynamodb)
+    backend = replace(sharing.backend, creates_per_minute=10_000)
+    return of_backend(backend, sharing.clock, sharing.s3, sharing.dynamodb)
 
 
 def test_list_contains_every_change() -> None:
@@ -248,7 +201,7 @@ async def prepare(console: Console, act: Act) -> dict[str, str]:
     """The data of an act: the IDs by the parameter of the path, and another session."""
     ids = await create_data(console)
     for state, change in (("disabled", ("POST", "/disable")), ("deleted", ("DELETE", ""))):
-        ids[state] = (await console.create(name=state))["key"]["id"]
+        ids[state] = await console.create_id(name=state)
         changed = await console.request(change[0], f"/v1/keys/{ids[state]}{change[1]}")
         assert changed.status_code == 200, changed.text
     if act.operation == "retry_delivery":
@@ -355,12 +308,11 @@ async def _end_session(page: Page, console: Console, act: Act) -> None:
     typed = await page.evaluate(_VALUES)
     await end_sessions(console)
     await send_button(page, act).click()
-    await expect(page.get_by_text("The session has ended.")).to_be_visible()
+    await shows(page, "The session has ended.")
     assert "typed" not in await page.evaluate(
         "document.documentElement.outerHTML + JSON.stringify({...localStorage})"
     )
-    await page.get_by_label("Credential").fill(BOOTSTRAP)
-    await page.keyboard.press("Enter")
+    await enter_credential(page, BOOTSTRAP)
     await expect(page.locator("#main h1")).to_be_visible()
     assert await page.title() != "Sign in – Gatehouse console"
     assert await page.evaluate(_VALUES) == typed
@@ -376,7 +328,7 @@ async def _change_concurrently(page: Page, console: Console, act: Act, ids: dict
     changed = await console.patch(url, json=_other_change(act), headers=headers)
     assert changed.status_code == 200
     await send_button(page, act).click()
-    await expect(page.get_by_text("This was changed in the meantime.")).to_be_visible()
+    await shows(page, "This was changed in the meantime.")
     assert await page.evaluate(_VALUES) == typed
 
 
@@ -445,7 +397,7 @@ async def _leave_in_every_way(page: Page, part: Locator) -> None:
     assert await part.locator("input").evaluate_all(read) == values
     await page.get_by_role("link", name="Usage", exact=True).click()
     await leave.click()
-    await expect(page.get_by_role("heading", name="Usage", level=1)).to_be_visible()
+    await shows_heading(page, "Usage", level=1)
 
 
 async def test_another_user_sees_nothing_of_the_page(
@@ -457,17 +409,15 @@ async def test_another_user_sees_nothing_of_the_page(
         await page.get_by_label("Text", exact=True).fill("canary of the first user")
         console.sql("DELETE FROM console_session")
         await page.get_by_role("button", name="Share a secret").click()
-        await page.get_by_label("Credential").fill(auditor["token"])
-        await page.keyboard.press("Enter")
-        await expect(page.get_by_role("heading", name="Access denied")).to_be_visible()
+        await enter_credential(page, auditor["token"])
+        await shows_heading(page, "Access denied")
         everything = (
             "document.documentElement.outerHTML + "
             "[...document.querySelectorAll('textarea')].map(({ value }) => value)"
         )
         assert "canary" not in await page.evaluate(everything)
         await page.get_by_role("button", name="Sign out").click()
-        await page.get_by_label("Credential").fill(BOOTSTRAP)
-        await page.keyboard.press("Enter")
+        await enter_credential(page, BOOTSTRAP)
         await expect(page.get_by_label("Text", exact=True)).to_have_value("")
 
 
@@ -481,9 +431,8 @@ async def test_list_continues_after_the_sign_in(
         console.sql("DELETE FROM console_session")
         await page.get_by_label("Search", exact=True).fill("nightly")
         await page.keyboard.press("Enter")
-        await expect(page.get_by_text("The session has ended.")).to_be_visible()
-        await page.get_by_label("Credential").fill(BOOTSTRAP)
-        await page.keyboard.press("Enter")
+        await shows(page, "The session has ended.")
+        await enter_credential(page, BOOTSTRAP)
         await expect(page.locator("[aria-busy=true]")).to_have_count(0)
         await expect(page.get_by_role("link", name="nightly export").first).to_be_visible()
         assert page.url.endswith("/keys?search=nightly")
@@ -491,7 +440,7 @@ async def test_list_continues_after_the_sign_in(
 
 
 async def test_lost_response_to_a_sign_out_ends_the_session_at_the_second_press(
-    browser: Browser, origin: str, console: Console
+    browser: Browser, origin: str
 ) -> None:
     async with page_of(browser, origin, LOST) as page:
         await sign_in(page, "/settings")
@@ -504,5 +453,5 @@ async def test_lost_response_to_a_sign_out_ends_the_session_at_the_second_press(
         await page.get_by_role("button", name="Sign out").click()
         await expect(page.get_by_role("button", name="Sign out")).to_be_enabled()
         await page.get_by_role("button", name="Sign out").click()
-        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        await shows_heading(page, "Sign in")
         await expect(page.get_by_text("The session has ended.")).to_be_hidden()

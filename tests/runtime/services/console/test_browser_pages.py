@@ -9,7 +9,6 @@ from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from tests.runtime.console_client import Console
 from tests.runtime.core_records import register
-from tests.runtime.features.sharing.conftest import aws, module_services, sharing
 from tests.runtime.services.console.test_browser_screens import console
 from tests.runtime.services.console.web_pages import (
     MARKS,
@@ -20,7 +19,7 @@ from tests.runtime.services.console.web_pages import (
     violations_in_both_themes,
 )
 
-__all__ = ["aws", "console", "module_services", "sharing"]
+__all__ = ["console"]
 
 pytestmark = MARKS
 FIRST_LOAD_BYTES_MAX, FIRST_LOAD_REQUESTS_MAX = 75 * 1024, 8

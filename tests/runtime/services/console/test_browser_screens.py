@@ -14,11 +14,8 @@ from playwright.async_api import Browser, Page, expect
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, open_console
 from tests.runtime.features.audit.test_checkpoints import kms_signer
-from tests.runtime.features.sharing.conftest import aws, module_services, sharing
 from tests.runtime.features.sharing.services import CLIENT, TEXT, Sharing
-from tests.runtime.services.console.web_pages import MARKS, page_of, sign_in, violations
-
-__all__ = ["aws", "module_services", "sharing"]
+from tests.runtime.services.console.web_pages import MARKS, page_of, shows, sign_in, violations
 
 pytestmark = MARKS
 SHARING_URL = "https://sharing.test"
@@ -60,7 +57,7 @@ async def test_secret_is_requested_submitted_and_opened(
         await expect(heading).to_be_visible()
         assert link.secret not in await page.content()
         assert await violations(page) == []
-    assert await sharing.text(await sharing.open(link)) == TEXT
+    assert await sharing.read(link) == TEXT
 
 
 @pytest.mark.requirement("SS-12")
@@ -82,11 +79,11 @@ async def test_text_is_encrypted_end_to_end_in_the_browser(
         assert len(key) == 43
         assert not [line for line in sent if key in line or text in line]
         await page.get_by_role("button", name="I have sent the links").click()
-        await expect(page.get_by_text("End to end", exact=True)).to_be_visible()
+        await shows(page, "End to end", exact=True)
     token = parse(link)
     assert token is not None
     assert (await sharing.secrets.get(token.secret_id)).sender == "Grace"
-    assert end_to_end.decrypt(await sharing.text(await sharing.open(token)), key).decode() == text
+    assert end_to_end.decrypt(await sharing.read(token), key).decode() == text
 
 
 async def test_overview_shows_the_last_checkpoint(
@@ -98,7 +95,7 @@ async def test_overview_shows_the_last_checkpoint(
     async with page_of(browser, origin) as page:
         await page.clock.install()
         await sign_in(page)
-        await expect(page.get_by_text("No checkpoint has been created yet.")).to_be_visible()
+        await shows(page, "No checkpoint has been created yet.")
         archive = CheckpointArchive(f"file:{tmp_path}")
         checkpointer = Checkpointer(trail, signer, archive, console.clock, 0)
         assert await checkpointer.take() is not None

@@ -18,7 +18,14 @@ from playwright.async_api import Browser, Page, expect
 from pydantic import SecretStr
 
 from tests.runtime.console_client import BOOTSTRAP, Console
-from tests.runtime.services.console.web_pages import MARKS, page_of, violations_in_both_themes
+from tests.runtime.services.console.web_pages import (
+    MARKS,
+    enter_credential,
+    page_of,
+    shows,
+    shows_heading,
+    violations_in_both_themes,
+)
 from tests.runtime.services.sharing.chromium import serving
 from tools import nodejs
 
@@ -104,7 +111,7 @@ async def sign_in(page: Page, origins: Origins, path: str = "/", account: str = 
 async def sign_out(page: Page, origins: Origins, console: Console) -> None:
     """Confirms that the user also signs out at the provider."""
     await page.get_by_role("button", name="Yes, sign me out").click()
-    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await shows_heading(page, "Sign in")
     assert page.url == f"{origins.console}/"
     assert console.sql("SELECT count(*) FROM console_session") == "0"
     await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
@@ -124,11 +131,11 @@ async def test_user_signs_in_twice_and_out(
         assert await violations_in_both_themes(page) == []
         await page.keyboard.press("Enter")
         await sign_in_at_provider(page, "on-call")
-        await expect(page.get_by_role("heading", name="nightly export")).to_be_visible()
+        await shows_heading(page, "nightly export")
         assert page.url == f"{origins.console}/keys/{created['key']['id']}?tab=usage"
         await expect(page.get_by_role("link", name="on-call")).to_be_visible()
         await page.reload()
-        await expect(page.get_by_role("heading", name="nightly export")).to_be_visible()
+        await shows_heading(page, "nightly export")
         addresses = await page.evaluate(
             "performance.getEntries().map((entry) => entry.name).join() + document.referrer"
         )
@@ -139,7 +146,7 @@ async def test_user_signs_in_twice_and_out(
         await page.get_by_label("Name", exact=True).fill("typed")
         console.sql("DELETE FROM console_session")
         await page.get_by_role("button", name="Create key").click()
-        await expect(page.get_by_text("The session has ended.")).to_be_visible()
+        await shows(page, "The session has ended.")
         async with page.context.expect_page() as opened:
             await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
         await expect(
@@ -147,7 +154,7 @@ async def test_user_signs_in_twice_and_out(
         ).to_be_visible()
         await expect(page.get_by_label("Name", exact=True)).to_have_value("typed")
         await page.get_by_role("button", name="Create key").click()
-        await expect(page.get_by_role("heading", name="Key typed created")).to_be_visible()
+        await shows_heading(page, "Key typed created")
         await page.goto("/sessions")
         navigation = page.get_by_role("navigation").locator("..")
         await navigation.get_by_role("button", name="Sign out", exact=True).click()
@@ -174,9 +181,9 @@ async def test_step_up_in_a_new_tab_continues_the_action(
         tab = await opened.value
         # The provider asks for the password, although the user has a session there.
         await sign_in_at_provider(tab, "on-call", consents=False)
-        await expect(tab.get_by_role("heading", name="Identity confirmed")).to_be_visible()
+        await shows_heading(tab, "Identity confirmed")
         assert await violations_in_both_themes(tab) == []
-        await expect(page.get_by_text("Deleted", exact=True)).to_be_visible()
+        await shows(page, "Deleted", exact=True)
         await page.get_by_role("button", name="Restore").click()
         await page.get_by_role("dialog").get_by_role("button", name="Restore").click()
         await expect(page.get_by_text("Deleted", exact=True)).to_be_hidden()
@@ -198,8 +205,7 @@ async def test_every_failure_has_a_text_and_a_credential_can_be_used(
             assert await page.evaluate("document.documentElement.scrollWidth") <= 320, failure
         assert await violations_in_both_themes(page) == []
         await page.get_by_text("Use a credential instead").click()
-        await page.get_by_label("Credential").fill(BOOTSTRAP)
-        await page.keyboard.press("Enter")
-        await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+        await enter_credential(page, BOOTSTRAP)
+        await shows_heading(page, "Overview")
     assert texts.pop("Call 555-0100") == texts["response"]
     assert len(set(texts.values())) == len(Failure)

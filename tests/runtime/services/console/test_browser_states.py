@@ -1,4 +1,4 @@
-"""Background updates, errors, empty lists, lost connections and ended sessions in the web UI."""
+"""Updates, errors, lost connections and ended sessions in the web UI."""
 
 import re
 
@@ -9,7 +9,10 @@ from playwright.async_api import Browser, Route, expect
 from tests.runtime.console_client import Console
 from tests.runtime.services.console.web_pages import (
     MARKS,
+    enter_credential,
     page_of,
+    shows,
+    shows_heading,
     sign_in,
     violations_in_both_themes,
 )
@@ -44,7 +47,7 @@ async def test_overview_is_updated_without_a_reload(
         await expect(status).not_to_have_text(updated)
         await page.context.set_offline(True)
         await page.clock.fast_forward(OVERVIEW_MS)
-        await expect(page.get_by_text("The last update failed.")).to_be_visible()
+        await shows(page, "The last update failed.")
         await expect(event).to_be_visible()
         assert await violations_in_both_themes(page) == []
         await page.context.set_offline(False)
@@ -59,23 +62,21 @@ async def test_filters_apply_to_events_until_the_session_ends(
         await page.clock.install()
         await sign_in(page, "/audit?action=key.create")
         await expect(page.locator("[aria-busy=true]")).to_have_count(0)
-        created = (await console.create())["key"]["id"]
+        created = await console.create_id()
         await page.clock.fast_forward(AUDIT_MS)
         await expect(page.locator("details", has_text=created)).to_be_attached()
         actions = await page.locator("summary .action").all_inner_texts()
         assert {*actions} == {"key.create"}
         console.sql("DELETE FROM console_session")
         await page.clock.fast_forward(AUDIT_MS)
-        await expect(page.get_by_text("The session has ended.")).to_be_visible()
+        await shows(page, "The session has ended.")
 
 
-async def test_hidden_and_unattended_tabs_send_no_requests(
-    browser: Browser, origin: str, console: Console
-) -> None:
+async def test_hidden_and_unattended_tabs_send_no_requests(browser: Browser, origin: str) -> None:
     async with page_of(browser, origin) as page:
         await page.clock.install()
         await sign_in(page)
-        await expect(page.get_by_text("Updated ")).to_be_visible()
+        await shows(page, "Updated ")
         await expect(page.locator("[aria-busy=true]")).to_have_count(0)
         sent: list[str] = []
         page.on("request", lambda request: sent.append(request.url))
@@ -90,7 +91,7 @@ async def test_hidden_and_unattended_tabs_send_no_requests(
         async with page.expect_response(re.compile("/v1/usage")):
             await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         await page.clock.fast_forward(PAUSE_AFTER_MS)
-        await expect(page.get_by_text("Updates paused.")).to_be_visible()
+        await shows(page, "Updates paused.")
         sent.clear()
         await page.clock.run_for(2 * OVERVIEW_MS)
         assert sent == []
@@ -117,23 +118,20 @@ async def test_errors_and_empty_lists_are_accessible(
     async with page_of(browser, origin, LOST, viewport={"width": 320, "height": 640}) as page:
         await page.route("**/operations.json", lambda route: route.abort())
         await page.goto("/")
-        await expect(page.get_by_text("The console cannot be reached.")).to_be_visible()
+        await shows(page, "The console cannot be reached.")
         found["unreachable"] = await violations_in_both_themes(page)
         await page.unroute("**/operations.json")
         await page.get_by_role("button", name="Retry").click()
-        await page.get_by_label("Credential").fill(auditor["token"])
-        await page.keyboard.press("Enter")
-        await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+        await enter_credential(page, auditor["token"])
+        await shows_heading(page, "Overview")
         await page.goto("/keys/new")
-        await expect(page.get_by_role("heading", name="Access denied")).to_be_visible()
-        await expect(
-            page.get_by_text(
-                "one of these roles: issuer, operator, owner, service. Your role: auditor."
-            )
-        ).to_be_visible()
+        await shows_heading(page, "Access denied")
+        await shows(
+            page, "one of these roles: issuer, operator, owner, service. Your role: auditor."
+        )
         found["denied"] = await violations_in_both_themes(page)
         await page.goto("/keys?owner=nobody")
-        await expect(page.get_by_text("Nothing matches these filters.")).to_be_visible()
+        await shows(page, "Nothing matches these filters.")
         found["empty"] = await violations_in_both_themes(page)
         await page.route("**/v1/keys?*", fail)
         await page.route("**/v1/keys", fail)
@@ -148,13 +146,13 @@ async def test_errors_and_empty_lists_are_accessible(
         await expect(page.get_by_role("button", name="Retry")).to_be_hidden()
         found["not found"] = await violations_in_both_themes(page)
         await page.get_by_role("alert").get_by_role("link", name="Show API keys").click()
-        await expect(page.get_by_role("heading", name="API keys")).to_be_visible()
+        await shows_heading(page, "API keys")
         answer = await page.goto("/key/000000000000")
         assert answer is not None
         assert answer.status == 404
-        await expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
+        await shows_heading(page, "Page not found")
         assert await page.title() == "Page not found – Gatehouse console"
         found["no page"] = await violations_in_both_themes(page)
         await page.get_by_role("link", name="Go to the overview").click()
-        await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+        await shows_heading(page, "Overview")
     assert {state: problems for state, problems in found.items() if problems} == {}

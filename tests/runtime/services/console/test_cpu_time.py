@@ -1,4 +1,4 @@
-"""The CPU time of the handlers of the console with the largest requests and responses."""
+"""The CPU time of the console with the largest requests."""
 
 import base64
 import ipaddress
@@ -25,14 +25,11 @@ from gatehouse.services.console.asgi import ENDPOINTS
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import BOOTSTRAP, Console, open_console
-from tests.runtime.features.sharing.conftest import aws, module_services
 from tests.runtime.features.sharing.members import URL
 from tests.runtime.features.sharing.services import Sharing
 from tests.runtime.largest_values import largest
 from tests.runtime.services.costs import ADDRESS, Reply, cheapest, costly_heads, send
 from tools.fuzz.cpu_time import BUDGET_S
-
-__all__ = ["aws", "module_services"]
 
 #: Rows of a table, of which a page contains the maximum.
 ROWS = PAGE_SIZE_MAX + 5

@@ -1,4 +1,4 @@
-"""Conformance of the console with its OpenAPI document, with credentials of several kinds."""
+"""Conformance of the console with its OpenAPI document."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Issued tokens appear in no log, audit event, problem document, metric or table."""
+"""Issued tokens appear in no log, event, metric or table."""
 
 import json
 import re

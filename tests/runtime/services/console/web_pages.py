@@ -1,5 +1,7 @@
 """The web UI in headless Chromium: a server, sign-in and navigation."""
 
+from typing import Any
+
 import pytest
 from playwright.async_api import Page, expect
 
@@ -14,8 +16,11 @@ from tests.runtime.services.sharing.chromium import (
 __all__ = [
     "MARKS",
     "PAGES",
+    "enter_credential",
     "navigate",
     "page_of",
+    "shows",
+    "shows_heading",
     "sign_in",
     "sign_in_by_keyboard",
     "tab_to",
@@ -86,6 +91,19 @@ async def navigate(page: Page, path: str) -> None:
     await page.evaluate(_NAVIGATE, path)
     await expect(page.locator("h1").first).to_be_visible()
     await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
+
+
+async def shows(page: Page, text: str, *, exact: bool = False) -> None:
+    await expect(page.get_by_text(text, exact=exact)).to_be_visible()
+
+
+async def shows_heading(page: Page, name: str, **options: Any) -> None:
+    await expect(page.get_by_role("heading", name=name, **options)).to_be_visible()
+
+
+async def enter_credential(page: Page, credential: str) -> None:
+    await page.get_by_label("Credential").fill(credential)
+    await page.keyboard.press("Enter")
 
 
 async def tab_to(page: Page, name: str) -> None:

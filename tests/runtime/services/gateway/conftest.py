@@ -1,4 +1,4 @@
-"""A gateway process, a recording Core, and a client that sends raw bytes."""
+"""A gateway process, a recording Core, and a raw client."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,9 +16,13 @@ from typing import Any
 
 import asyncpg
 import pytest
-from gatehouse.core.keys import KeyEnvironment
+from gatehouse.core.actor import Actor, RequestId
+from gatehouse.core.clock import Clock
+from gatehouse.core.keys import KeyEnvironment, RateLimit
 from gatehouse.core.token import Pepper, build
 from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.features.keys.service import KeyService
+from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.settings import Settings
 
 from sandbox import child_processes
@@ -27,6 +31,9 @@ from tests.runtime.platform.tracing.collector import Collector, running_collecto
 from tests.runtime.services.gateway import fork_server
 
 PEPPER = bytes(range(32))
+OPERATOR = Actor(
+    type="bootstrap", id="bootstrap", request_id=RequestId("req_test"), source_address="192.0.2.1"
+)
 SERVE = (
     "from gatehouse.platform import settings; "
     "from gatehouse.platform.http import server; server.serve(['gateway'], settings.load())"
@@ -36,6 +43,28 @@ WORK = SERVE.replace("serve(['gateway'], settings.load())", "work('gateway', set
 
 
 Start = Callable[..., tuple[child_processes.Child, int, Path]]
+
+
+def limit(quota: int, window_s: int = 3600) -> dict[str, Any]:
+    return {"name": "requests", "quota": quota, "window_s": window_s, "burst": quota}
+
+
+def header_fields(lines: Iterable[str]) -> list[tuple[str, str]]:
+    fields = (line.partition(":") for line in lines)
+    return [(name.lower(), value.strip()) for name, _, value in fields]
+
+
+def key_service(pool: Pool, confirmation_timeout_s: float = 30.0) -> KeyService:
+    """Key management on the database of the gateway, as in the console."""
+    return KeyService(
+        KeyRepository(pool, staleness_s=3.0),
+        Clock(),
+        Pepper({1: PEPPER}, 1),
+        "gtk",
+        confirmation_timeout_s,
+        KeyEnvironment.TEST,
+        RateLimit("requests", 600, 60, 600),
+    )
 
 
 @dataclass(frozen=True)
@@ -57,6 +86,10 @@ class Reply:
     def json(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(self.body)
         return document
+
+    @property
+    def outcome(self) -> tuple[int, str]:
+        return self.status, self.json["code"]
 
 
 @dataclass
@@ -101,6 +134,16 @@ class Gateway:
             + (body or b"")
         )
 
+    @asynccontextmanager
+    async def connection(
+        self, data: bytes = b""
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(data)
+        async with asyncio.timeout(60):
+            yield reader, writer
+        writer.close()
+
     async def send(self, raw: bytes) -> Reply:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
@@ -124,9 +167,7 @@ class Gateway:
         random = secrets.token_bytes(9), secrets.token_bytes(32)
         token = build("gtk", environment, *random, pepper=self.pepper, generation=1)
         assert token is not None
-        limits = columns.pop(
-            "limits", [{"name": "requests", "quota": 1000, "window_s": 1, "burst": 1000}]
-        )
+        limits = columns.pop("limits", [limit(1000, 1)])
         values = {
             "id": token.id,
             "digest": self.pepper.digest(token.text, 1),
@@ -229,7 +270,7 @@ async def read_reply(reader: asyncio.StreamReader, *, head: bool = False) -> Rep
     async with asyncio.timeout(60):
         start = await reader.readuntil(b"\r\n\r\n")
         first, *lines = start.decode("latin-1").split("\r\n")[:-2]
-        headers = [(line.split(":", 1)[0].lower(), line.split(":", 1)[1].strip()) for line in lines]
+        headers = header_fields(lines)
         status = int(first.split(" ")[1])
         length = next((int(value) for name, value in headers if name == "content-length"), None)
         if head or status in (204, 304):
@@ -275,10 +316,7 @@ class Core:
             while True:
                 start = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 line, *rest = start.split("\r\n")[:-2]
-                headers = [
-                    (entry.split(":", 1)[0].lower(), entry.split(":", 1)[1].strip())
-                    for entry in rest
-                ]
+                headers = header_fields(rest)
                 named = dict(headers)
                 if named.get("transfer-encoding") == "chunked":
                     body = await _chunks(reader)

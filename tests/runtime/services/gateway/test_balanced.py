@@ -1,4 +1,4 @@
-"""Three gateways behind nginx share limits and state, and are restarted one by one under load."""
+"""Three gateways behind nginx, also while they restart."""
 
 import asyncio
 import itertools
@@ -22,12 +22,11 @@ from tests.runtime.services.gateway.conftest import (
     Key,
     Reply,
     gateway_environment,
+    limit,
     read_reply,
     start_gateway,
 )
-from tests.runtime.services.gateway.test_response_cache import file_core
 
-__all__ = ["file_core"]
 pytestmark = requires.program("nginx")
 
 GATEWAYS = 3
@@ -219,7 +218,7 @@ async def test_rolling_restart_fails_no_request(
     gateway: Gateway, gateways: Gateways, balanced: Gateway, core: Core
 ) -> None:
     await gateway.register(core.url, name="restarted", ttl_s=300)
-    unlimited = [{"name": "requests", "quota": 10**9, "window_s": 1, "burst": 10**9}]
+    unlimited = [limit(10**9, 1)]
     key = await gateway.create_key(limits=unlimited)
     through_nginx, direct = Clients(key), Clients(key)
     for port in gateways.ports:  # every gateway has received the registration of the Core

@@ -1,4 +1,4 @@
-"""Cores that are reached by host name, whose URL has a path, or that receive the client's Host."""
+"""Cores with a host name, a path, or the client's Host."""
 
 import base64
 from collections.abc import AsyncIterator
@@ -47,9 +47,7 @@ async def test_core_is_reached_by_its_host_name(
     assert logged["route"] == "/cores/{name}/{path}"
 
 
-async def test_redirects_and_cookies_have_the_paths_of_the_host(
-    gateway: Gateway, core: Core, key: Any
-) -> None:
+async def test_redirects_and_cookies_have_the_paths_of_the_host(gateway: Gateway, key: Any) -> None:
     reply = await get(gateway, key, "/login")
     assert reply.header("location") == "/home?from=login"
     assert reply.header("set-cookie") == "session=1; Path=/"
@@ -112,9 +110,7 @@ async def test_target_with_another_host_is_rejected(
     assert len(core.requests) == (status == 200)
 
 
-async def test_host_of_a_core_has_no_endpoint_without_the_proxy(
-    gateway: Gateway, key: Any, another: Any
-) -> None:
+async def test_host_of_a_core_has_no_endpoint_without_the_proxy(key: Any, another: Any) -> None:
     other = another(GATEHOUSE_FEATURES="proxy=off")
     for path in ("/v1/keys/verify", "/healthz", "/x"):
         assert (await get(other, key, path)).status == 404

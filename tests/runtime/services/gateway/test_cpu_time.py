@@ -1,4 +1,4 @@
-"""The CPU time of the handlers of the gateway, with the largest requests, keys and Cores."""
+"""The CPU time of the gateway with the largest requests."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Health checks of a running gateway, and the reservation of checks by several workers."""
+"""Health checks, and their reservation by workers."""
 
 import asyncio
 import secrets
@@ -12,7 +12,13 @@ import pytest
 from gatehouse.features.cores.repository import HealthCheckRepository
 from gatehouse.platform.db.pool import Pool
 
-from tests.runtime.services.gateway.conftest import Gateway, Key, running_gateway, serving
+from tests.runtime.services.gateway.conftest import (
+    Gateway,
+    Key,
+    header_fields,
+    running_gateway,
+    serving,
+)
 
 pytestmark = pytest.mark.requirement("CG-11")
 
@@ -35,12 +41,7 @@ class CheckedCore:
                 lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
                 status = 200
                 if lines[0] == CHECK:
-                    self.checks.append(
-                        {
-                            line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip()
-                            for line in lines[1:]
-                        }
-                    )
+                    self.checks.append(dict(header_fields(lines[1:])))
                     status = self.status
                 else:
                     self.requests += 1

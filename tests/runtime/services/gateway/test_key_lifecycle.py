@@ -9,26 +9,28 @@ from typing import Any
 
 import asyncpg
 import pytest
-from gatehouse.core.actor import Actor, RequestId
-from gatehouse.core.clock import Clock
-from gatehouse.core.keys import KeyEnvironment, KeyId, RateLimit
+from gatehouse.core.keys import KeyEnvironment, KeyId
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.roles import OWNERS
-from gatehouse.core.token import Pepper, build
-from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.core.token import build
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.redis.connection import Redis
 
-from tests.runtime.services.gateway.conftest import PEPPER, Gateway, Start, applied, read_reply
+from tests.runtime.services.gateway.conftest import (
+    OPERATOR,
+    Gateway,
+    Start,
+    applied,
+    key_service,
+    limit,
+    read_reply,
+)
 from tests.runtime.tokens import unknown_token
 
-OPERATOR = Actor(
-    type="bootstrap", id="bootstrap", request_id=RequestId("req_test"), source_address="192.0.2.1"
-)
-TWO = {"name": "requests", "quota": 2, "window_s": 3600, "burst": 2}
+TWO = limit(2)
 
 
 async def add_credits(
@@ -47,19 +49,8 @@ async def remaining_credits(gateway: Any, key: Any) -> int:
 
 @pytest.fixture
 async def keys(database: Any) -> AsyncIterator[KeyService]:
-    """Key management on the database of the gateway, as in the console."""
     pool = Pool(database.app, application="tests", size_max=4)
-    store = KeyRepository(pool, staleness_s=3.0)
-    limit = RateLimit("requests", 600, 60, 600)
-    yield KeyService(
-        store,
-        Clock(),
-        Pepper({1: PEPPER}, 1),
-        "gtk",
-        30.0,
-        KeyEnvironment.TEST,
-        limit,
-    )
+    yield key_service(pool)
     await pool.close()
 
 
@@ -187,7 +178,7 @@ async def test_registration_ends_with_its_key(
     async with asyncio.timeout(60):
         while (reply := await gateway.get("/cores/ended/x", reader.header)).status == 200:
             await asyncio.sleep(0.005)
-    assert (reply.status, reply.json["code"]) == (503, "core_not_registered")
+    assert reply.outcome == (503, "core_not_registered")
     outgoing.write(late)  # of a registration that began when the key was valid
     assert (await read_reply(incoming)).status == 409
     outgoing.close()
@@ -234,7 +225,7 @@ async def test_request_that_a_core_received_before_it_stopped_uses_credits(gatew
     key = await gateway.create_key(has_credits=True)
     await add_credits(gateway, key, 10)
     reply = await gateway.get("/cores/stops/x", key.header)
-    assert (reply.status, reply.json["code"]) == (502, "core_unreachable")
+    assert reply.outcome == (502, "core_unreachable")
     assert await remaining_credits(gateway, key) == 9
 
 
@@ -270,7 +261,7 @@ async def test_self_revocation_is_audited(gateway: Any) -> None:
     )
     assert await gateway.code(key.token) == "NOT_FOUND"
     again = await gateway.post("/v1/keys/revoke-self", body)
-    assert (again.status, again.json["code"]) == (401, "unauthorized")
+    assert again.outcome == (401, "unauthorized")
     events = await gateway.pool.fetch(
         "SELECT action, actor_id, details::text FROM audit_event WHERE target_id = $1", key.id
     )
@@ -331,9 +322,7 @@ async def test_key_whose_mark_cannot_be_verified_is_found(empty_gateway: Any) ->
 
 @pytest.mark.requirement("CG-15", "TR-08")
 async def test_rotation_under_load_fails_no_request(gateway: Any, keys: KeyService) -> None:
-    key = await gateway.create_key(
-        limits=[{"name": "requests", "quota": 10**6, "window_s": 1, "burst": 10**6}]
-    )
+    key = await gateway.create_key(limits=[limit(10**6, 1)])
     tokens, ended = [key.token], False
     failures: list[str] = []
     done = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Conformance of the gateway with its OpenAPI document, with several keys."""
+"""Conformance of the gateway with its OpenAPI document."""
 
 from typing import Any
 
@@ -15,6 +15,7 @@ from tests.runtime.openapi_conformance import (
     validate,
     without_security,
 )
+from tests.runtime.services.gateway.conftest import limit
 
 #: Scopes of the keys.
 _KINDS = {"reader": ["cores:read"], "agent": ["cores:register"]}
@@ -22,7 +23,7 @@ _KINDS = {"reader": ["cores:read"], "agent": ["cores:register"]}
 
 @pytest.fixture
 async def tokens(gateway: Any) -> dict[str, str]:
-    limits = [{"name": "requests", "quota": 1_000_000, "window_s": 1, "burst": 1_000_000}]
+    limits = [limit(1_000_000, 1)]
     created = {
         kind: (await gateway.create_key(scopes=scopes, limits=limits)).token
         for kind, scopes in _KINDS.items()

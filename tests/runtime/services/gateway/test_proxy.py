@@ -11,6 +11,7 @@ from gatehouse.features.cores.service import core_secret
 from gatehouse.platform.http.connections import NETWORK_BODIES_BYTES_MAX
 from gatehouse.platform.tracing.context import RequestTrace, trace_id_of
 
+from tests.runtime.services.gateway.conftest import limit
 from tools.attack.corpora import AMBIGUOUS_HEADERS, AMBIGUOUS_PATHS
 
 
@@ -129,12 +130,12 @@ async def test_method_for_proxies_is_405(gateway: Any, core: Any, key: Any) -> N
     assert core.requests == []
 
 
-async def test_head_has_length_without_body(gateway: Any, core: Any, key: Any) -> None:
+async def test_head_has_length_without_body(gateway: Any, key: Any) -> None:
     reply = await get(gateway, key, "/cores/docs/x", method="HEAD")
     assert (reply.status, reply.header("content-length"), reply.body) == (200, "5", b"")
 
 
-async def test_response_is_forwarded_unchanged(gateway: Any, core: Any, key: Any) -> None:
+async def test_response_is_forwarded_unchanged(gateway: Any, key: Any) -> None:
     reply = await get(gateway, key, "/cores/docs/odd")
     assert (reply.status, reply.body) == (301, b"\x1f\x8b\x08\x00")
     assert reply.header("location") == "http://elsewhere.example/"
@@ -149,21 +150,20 @@ async def test_response_is_forwarded_unchanged(gateway: Any, core: Any, key: Any
 
 
 @pytest.mark.parametrize("status", [204, 304, 401, 404, 429, 500, 503])
-async def test_status_of_core_is_forwarded(gateway: Any, core: Any, key: Any, status: int) -> None:
+async def test_status_of_core_is_forwarded(gateway: Any, key: Any, status: int) -> None:
     reply = await get(gateway, key, f"/cores/docs/status/{status}")
     assert reply.status == status
     assert reply.body == (b"" if status in (204, 304) else f"core says {status}".encode())
 
 
 async def test_slow_response_is_streamed(gateway: Any, core: Any, key: Any) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(f"GET /cores/docs/slow HTTP/1.1\r\nHost: g\r\n{key.header}\r\n\r\n".encode())
-    async with asyncio.timeout(60):
+    async with gateway.connection(
+        f"GET /cores/docs/slow HTTP/1.1\r\nHost: g\r\n{key.header}\r\n\r\n".encode()
+    ) as (reader, _):
         # The Core waits for `resume`, so a gateway that buffers would block.
         await reader.readuntil(b"first")
         core.resume.set()
         await reader.readuntil(b"second")
-    writer.close()
 
 
 async def test_http_1_0_client_receives_no_chunks(gateway: Any, core: Any, key: Any) -> None:
@@ -187,7 +187,7 @@ async def test_client_disconnect_ends_core_request(
 
 
 async def test_client_disconnect_before_the_decision_ends_the_request(
-    gateway: Any, core: Any, key: Any
+    gateway: Any, key: Any
 ) -> None:
     key = await gateway.create_key()  # is read from the database
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
@@ -196,18 +196,18 @@ async def test_client_disconnect_before_the_decision_ends_the_request(
     assert (await gateway.lines_with(key_id=key.id))[0]["status"] == 499
 
 
-async def test_large_response_is_complete(gateway: Any, core: Any, key: Any) -> None:
+async def test_large_response_is_complete(gateway: Any, key: Any) -> None:
     reply = await get(gateway, key, "/cores/docs/big")
     assert (reply.status, len(reply.body)) == (200, 3_000_000)
 
 
-async def test_incomplete_response_is_aborted(gateway: Any, core: Any, key: Any) -> None:
+async def test_incomplete_response_is_aborted(gateway: Any, key: Any) -> None:
     reply = await get(gateway, key, "/cores/docs/half")
     assert (reply.status, reply.whole) == (200, False)
 
 
 @pytest.mark.requirement("CG-11")
-async def test_core_with_expired_lease_is_503(gateway: Any, core: Any, key: Any) -> None:
+async def test_core_with_expired_lease_is_503(gateway: Any, key: Any) -> None:
     await gateway.pool.execute(
         "UPDATE core SET expires_at = now() - interval '1 second' WHERE name = 'docs'"
     )
@@ -231,9 +231,7 @@ async def test_unknown_core_is_404_for_valid_key_only(gateway: Any, key: Any) ->
 
 @pytest.mark.requirement("CG-06")
 async def test_rate_limited_request_does_not_reach_core(gateway: Any, core: Any, key: Any) -> None:
-    small = await gateway.create_key(
-        limits=[{"name": "requests", "quota": 2, "window_s": 3600, "burst": 2}]
-    )
+    small = await gateway.create_key(limits=[limit(2)])
     assert [(await get(gateway, small, "/cores/docs/x")).status for _ in range(3)] == [
         200,
         200,
@@ -251,7 +249,7 @@ async def test_rate_limited_request_does_not_reach_core(gateway: Any, core: Any,
 @pytest.mark.parametrize("raw", [raw for raw, _ in AMBIGUOUS_PATHS])
 async def test_ambiguous_path_is_400(gateway: Any, core: Any, key: Any, raw: bytes) -> None:
     reply = await get(gateway, key, raw.decode("utf-8"))
-    assert (reply.status, reply.json["code"]) == (400, "bad_request")
+    assert reply.outcome == (400, "bad_request")
     assert core.requests == []
 
 
@@ -264,12 +262,12 @@ async def test_ambiguous_request_is_400(
     assert core.requests == []
 
 
-async def test_token_in_query_is_ignored(gateway: Any, core: Any, key: Any) -> None:
+async def test_token_in_query_is_ignored(gateway: Any, key: Any) -> None:
     assert (await gateway.get(f"/cores/docs/x?api_key={key.token}&key={key.token}")).status == 401
 
 
 @pytest.mark.requirement("CG-12")
-async def test_request_line_has_no_token_or_query(gateway: Any, core: Any, key: Any) -> None:
+async def test_request_line_has_no_token_or_query(gateway: Any, key: Any) -> None:
     reply = await get(gateway, key, f"/cores/docs/files/report.txt?token={key.token}")
     await get(gateway, key, f"/cores/docs/{key.token}")
     (line,) = await gateway.lines_with(request_id=reply.header("x-request-id"))
@@ -304,7 +302,7 @@ async def test_requests_in_progress_of_a_key_are_bounded(
         while len(core.requests) < 3:
             await asyncio.sleep(0.005)
     reply = await get(client, key, "/cores/docs/x")
-    assert (reply.status, reply.json["code"]) == (429, "too_many_requests")
+    assert reply.outcome == (429, "too_many_requests")
     assert (await get(client, other, "/cores/docs/x")).status == 200
     core.resume.set()
     assert [reply.body for reply in await asyncio.gather(*pending)] == [b"firstsecond"] * 3
@@ -337,7 +335,7 @@ async def test_bodies_of_requests_in_progress_do_not_count_in_memory(
 @pytest.mark.requirement("CG-11")
 @pytest.mark.bound("core_requests_max")
 async def test_request_is_rejected_if_the_core_has_too_many_in_progress(
-    gateway: Any, core: Any, key: Any, another: Any
+    core: Any, key: Any, another: Any
 ) -> None:
     """The gateway sends one request at a time to a Core."""
     client = another(GATEHOUSE_CORE_REQUESTS_MAX="1")
@@ -346,7 +344,7 @@ async def test_request_is_rejected_if_the_core_has_too_many_in_progress(
         while not core.requests:
             await asyncio.sleep(0.005)
     second = await get(client, key, "/cores/docs/second")
-    assert (second.status, second.json["code"]) == (503, "core_overloaded")
+    assert second.outcome == (503, "core_overloaded")
     assert (second.header("retry-after"), second.header("ratelimit") is None) == ("1", False)
     assert await client.metric('gatehouse_core_errors_total{code="core_overloaded"}') == 1
     core.resume.set()

@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.services.gateway.conftest import Gateway, Key, Reply, serving
+from tests.runtime.services.gateway.conftest import Gateway, Key, Reply, header_fields, serving
 
 
 @dataclass
 class FileCore:
     """A Core with changing files, which returns 304 for the current version."""
 
+    gateway: Gateway
     port: int = 0
+    #: A key with scopes cores:read and cores:register.
+    key: Any = None
     body: bytes = b"first edition"
     etag: str = '"1"'
     more: str = "Cache-Control: public, no-cache\r\n"
@@ -26,10 +29,7 @@ class FileCore:
         try:
             while True:
                 lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
-                headers = {
-                    line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip()
-                    for line in lines[1:]
-                }
+                headers = dict(header_fields(lines[1:]))
                 self.requests.append({":": lines[0], **headers})
                 status = self.status
                 if status == 200 and headers.get("if-none-match") == self.etag:
@@ -48,43 +48,37 @@ class FileCore:
         finally:
             writer.close()
 
+    async def register(self) -> None:
+        scopes = ["cores:read", "cores:register"]
+        self.key = self.key or await self.gateway.create_key(scopes=scopes)
+        url = f"http://127.0.0.1:{self.port}"
+        reply = await self.gateway.put_core(self.key, self.name, {"url": url})
+        assert reply.status == 200, reply.body
+
+    @property
+    def name(self) -> str:
+        return f"files-{self.port}"
+
+    async def read(
+        self, *headers: str, path: str = "file", method: str = "GET", key: Key | None = None
+    ) -> Reply:
+        header = (key or self.key).header
+        return await self.gateway.request(method, f"/cores/{self.name}/{path}", header, *headers)
+
 
 @pytest.fixture
-async def file_core() -> AsyncIterator[FileCore]:
-    created = FileCore()
+async def file_core(gateway: Gateway) -> AsyncIterator[FileCore]:
+    created = FileCore(gateway)
     async with serving(created.serve) as created.port:
+        await created.register()
         yield created
 
 
-@pytest.fixture
-async def reader(gateway: Gateway, file_core: FileCore) -> Key:
-    _, reply = await gateway.register(
-        f"http://127.0.0.1:{file_core.port}", name=f"files-{file_core.port}"
-    )
-    assert reply.status in {200, 201}, reply.body
-    return await gateway.create_key()
-
-
-async def read(
-    gateway: Gateway,
-    file_core: FileCore,
-    key: Key,
-    *headers: str,
-    path: str = "file",
-    method: str = "GET",
-) -> Reply:
-    return await gateway.request(
-        method, f"/cores/files-{file_core.port}/{path}", key.header, *headers
-    )
-
-
 @pytest.mark.requirement("CG-10")
-async def test_unchanged_file_is_revalidated(
-    gateway: Gateway, file_core: FileCore, reader: Key
-) -> None:
+async def test_unchanged_file_is_revalidated(gateway: Gateway, file_core: FileCore) -> None:
     hits = 'gatehouse_core_cache_total{outcome="hit"}'
     before = await gateway.metric(hits)
-    replies = [await read(gateway, file_core, reader) for _ in range(3)]
+    replies = [await file_core.read() for _ in range(3)]
     assert [(reply.status, reply.body, reply.header("etag")) for reply in replies] == [
         (200, b"first edition", '"1"')
     ] * 3
@@ -95,33 +89,27 @@ async def test_unchanged_file_is_revalidated(
 
 
 async def test_host_of_a_client_has_no_effect_on_the_responses_to_others(
-    gateway: Gateway, file_core: FileCore, reader: Key
+    gateway: Gateway, file_core: FileCore
 ) -> None:
     """A Core can use X-Forwarded-Host in a public response (cache poisoning)."""
-    path = f"/cores/files-{file_core.port}/page"
+    path = f"/cores/{file_core.name}/page"
     for _ in range(
         3
     ):  # then the connection to the Core is idle, and the requests are sent without a task
         for host in ("evil.example", "gateway.test"):
-            assert (await gateway.get(path, reader.header, host=host)).status == 200
+            assert (await gateway.get(path, file_core.key.header, host=host)).status == 200
     assert file_core.sent == [200, 200, 304, 304, 304, 304]
     assert [request["x-forwarded-host"] for request in file_core.requests] == ["gateway.test"] * 6
 
 
 async def test_responses_to_http_and_https_are_cached_separately(
-    gateway: Gateway, file_core: FileCore, reader: Key, another: Any
+    file_core: FileCore, another: Any
 ) -> None:
     settings = {"GATEHOUSE_TRUSTED_PROXIES": "127.0.0.0/8", "GATEHOUSE_GATEWAY_URL": ""}
-    client = another(**settings)
+    file_core.gateway = another(**settings)
     for _ in range(3):
         for scheme in ("http", "https"):
-            await read(
-                client,
-                file_core,
-                reader,
-                f"X-Forwarded-Proto: {scheme}",
-                "X-Forwarded-For: 192.0.2.1",
-            )
+            await file_core.read(f"X-Forwarded-Proto: {scheme}", "X-Forwarded-For: 192.0.2.1")
     assert file_core.sent == [200, 200, 304, 304, 304, 304]
     assert [request["x-forwarded-proto"] for request in file_core.requests] == ["http", "https"] * 3
     # The gateway does not know its host.
@@ -129,59 +117,53 @@ async def test_responses_to_http_and_https_are_cached_separately(
 
 
 @pytest.mark.requirement("CG-10")
-async def test_changed_file_is_served_at_once(
-    gateway: Gateway, file_core: FileCore, reader: Key
-) -> None:
-    await read(gateway, file_core, reader)
+async def test_changed_file_is_served_at_once(file_core: FileCore) -> None:
+    await file_core.read()
     file_core.body, file_core.etag = b"second edition", '"2"'
-    assert (await read(gateway, file_core, reader)).body == b"second edition"
-    assert (await read(gateway, file_core, reader)).body == b"second edition"
+    assert (await file_core.read()).body == b"second edition"
+    assert (await file_core.read()).body == b"second edition"
     assert file_core.sent == [200, 200, 304]
 
 
 @pytest.mark.parametrize("status", [404, 503])
 async def test_denied_revalidation_is_not_served_from_cache(
-    gateway: Gateway, file_core: FileCore, reader: Key, status: int
+    file_core: FileCore, status: int
 ) -> None:
-    await read(gateway, file_core, reader)
+    await file_core.read()
     file_core.status = status
-    assert (await read(gateway, file_core, reader)).status == status
+    assert (await file_core.read()).status == status
 
 
 @pytest.mark.requirement("CG-10")
-async def test_denied_key_gets_nothing_from_cache(
-    gateway: Gateway, file_core: FileCore, reader: Key
-) -> None:
-    await read(gateway, file_core, reader)
+async def test_denied_key_gets_nothing_from_cache(gateway: Gateway, file_core: FileCore) -> None:
+    await file_core.read()
     other = await gateway.create_key(cores=["another"])
-    await gateway.revoke(reader)
-    assert [(await read(gateway, file_core, key)).status for key in (reader, other)] == [401, 403]
+    await gateway.revoke(file_core.key)
+    assert [(await file_core.read(key=key)).status for key in (file_core.key, other)] == [401, 403]
     assert len(file_core.requests) == 1
 
 
 @pytest.mark.requirement("CG-10")
-async def test_response_is_not_shared_between_keys(
-    gateway: Gateway, file_core: FileCore, reader: Key
-) -> None:
+async def test_response_is_not_shared_between_keys(gateway: Gateway, file_core: FileCore) -> None:
     """A Core may return another response to each key with the same ETag, such as the version of a
     row.
     """
     other = await gateway.create_key()
     file_core.more = ""
     file_core.body = b"data of the first key"
-    await read(gateway, file_core, reader)
+    await file_core.read()
     file_core.body = b"data of the other key"
-    assert (await read(gateway, file_core, other)).body == b"data of the other key"
+    assert (await file_core.read(key=other)).body == b"data of the other key"
 
 
 @pytest.mark.requirement("CG-10")
 @pytest.mark.parametrize("control", ["public", "public, max-age=0, must-revalidate", "s-maxage=60"])
 async def test_response_is_shared_between_keys_if_the_core_allows_it(
-    gateway: Gateway, file_core: FileCore, reader: Key, control: str
+    gateway: Gateway, file_core: FileCore, control: str
 ) -> None:
     other = await gateway.create_key()
     file_core.more = f"Cache-Control: {control}\r\n"
-    assert [(await read(gateway, file_core, key)).body for key in (reader, other)] == [
+    assert [(await file_core.read(key=key)).body for key in (file_core.key, other)] == [
         b"first edition"
     ] * 2
     assert file_core.sent == [200, 304]
@@ -196,14 +178,14 @@ async def test_response_is_shared_between_keys_if_the_core_allows_it(
     ],
 )
 async def test_304_for_one_client_is_not_stored_for_others(
-    gateway: Gateway, file_core: FileCore, reader: Key, more: str, body: bytes
+    gateway: Gateway, file_core: FileCore, more: str, body: bytes
 ) -> None:
     public, other = file_core.more, await gateway.create_key()
-    await read(gateway, file_core, reader)
+    await file_core.read()
     file_core.more, file_core.body = f"Cache-Control: {more}\r\n", b"other"
-    assert (await read(gateway, file_core, other)).body == body
+    assert (await file_core.read(key=other)).body == body
     file_core.more = public
-    reply = await read(gateway, file_core, reader)
+    reply = await file_core.read()
     assert (reply.header("set-cookie"), reply.header("vary")) == (None, None)
 
 
@@ -216,11 +198,9 @@ async def test_304_for_one_client_is_not_stored_for_others(
         "Cache-Control: no-store",
     ],
 )
-async def test_conditional_request_is_forwarded_unchanged(
-    gateway: Gateway, file_core: FileCore, reader: Key, header: str
-) -> None:
-    await read(gateway, file_core, reader)
-    await read(gateway, file_core, reader, header)
+async def test_conditional_request_is_forwarded_unchanged(file_core: FileCore, header: str) -> None:
+    await file_core.read()
+    await file_core.read(header)
     name, _, value = header.partition(": ")
     assert file_core.requests[1][name.lower()] == value
     assert file_core.requests[1].get("if-none-match") == (
@@ -228,35 +208,26 @@ async def test_conditional_request_is_forwarded_unchanged(
     )
 
 
-async def test_cache_key_separates_variants(
-    gateway: Gateway, file_core: FileCore, reader: Key
-) -> None:
-    await read(gateway, file_core, reader)
-    assert (await read(gateway, file_core, reader, method="HEAD")).body == b""
+async def test_cache_key_separates_variants(file_core: FileCore) -> None:
+    await file_core.read()
+    assert (await file_core.read(method="HEAD")).body == b""
     for path in ("file?a", "File"):
-        await read(gateway, file_core, reader, path=path)
-    await read(gateway, file_core, reader, "Accept-Encoding: br")
+        await file_core.read(path=path)
+    await file_core.read("Accept-Encoding: br")
     assert file_core.sent == [200] * 5
 
 
-async def test_streamed_file_is_cached_up_to_one_mebibyte(
-    gateway: Gateway, file_core: FileCore, reader: Key
-) -> None:
+async def test_streamed_file_is_cached_up_to_one_mebibyte(file_core: FileCore) -> None:
     file_core.body = bytes(range(256)) * 2000  # larger than INLINE_BYTES_MAX
     for _ in range(2):
-        assert (await read(gateway, file_core, reader)).body == file_core.body
+        assert (await file_core.read()).body == file_core.body
     file_core.body, file_core.etag = b"x" * 1_048_577, '"3"'
-    assert [len((await read(gateway, file_core, reader)).body) for _ in range(2)] == [1_048_577] * 2
+    assert [len((await file_core.read()).body) for _ in range(2)] == [1_048_577] * 2
     assert file_core.sent == [200, 304, 200, 200]
 
 
-async def test_new_registration_starts_with_empty_cache(
-    gateway: Gateway, file_core: FileCore
-) -> None:
-    name = f"files-{file_core.port}"
-    agent, _ = await gateway.register(f"http://127.0.0.1:{file_core.port}", name=name)
-    key = await gateway.create_key()
-    await read(gateway, file_core, key)
-    await gateway.put_core(agent, name, {"url": f"http://127.0.0.1:{file_core.port}"})
-    await read(gateway, file_core, key)
+async def test_new_registration_starts_with_empty_cache(file_core: FileCore) -> None:
+    await file_core.read()
+    await file_core.register()
+    await file_core.read()
     assert file_core.sent == [200, 200]

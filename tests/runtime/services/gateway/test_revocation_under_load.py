@@ -18,13 +18,9 @@ from typing import Any
 
 import asyncpg
 import pytest
-from gatehouse.core.actor import Actor, RequestId
-from gatehouse.core.clock import Clock
-from gatehouse.core.keys import KeyEnvironment, KeyId, RateLimit
+from gatehouse.core.keys import KeyId
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.roles import OWNERS
-from gatehouse.features.keys.repository import KeyRepository
-from gatehouse.features.keys.service import KeyService
 from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import Pool, login
 
@@ -32,15 +28,12 @@ from sandbox import child_processes
 from sandbox.errors import SandboxError
 from sandbox.local import servers
 from tests.runtime.server_processes import postgres_pid, redis_pid
-from tests.runtime.services.gateway.conftest import Gateway, Key, read_reply
+from tests.runtime.services.gateway.conftest import OPERATOR, Gateway, Key, key_service, read_reply
 
 GATEWAYS = 3
 CLIENTS = 2  # per gateway
 KEYS = 75
 BOUND_MS = 3000
-OPERATOR = Actor(
-    type="bootstrap", id="bootstrap", request_id=RequestId("req_load"), source_address="192.0.2.1"
-)
 
 
 @dataclass(frozen=True)
@@ -129,17 +122,7 @@ async def test_confirmed_revocations_hold_on_every_gateway(
     ]
     keys = [await gateway.create_key() for _ in range(KEYS)]
     pool = Pool(database.app, application="load", size_max=12)
-    store = KeyRepository(pool, staleness_s=BOUND_MS / 1000)
-    limit = RateLimit("requests", 600, 60, 600)
-    service = KeyService(
-        store,
-        Clock(),
-        gateway.pepper,
-        "gtk",
-        BOUND_MS / 1000,
-        KeyEnvironment.TEST,
-        limit,
-    )
+    service = key_service(pool, BOUND_MS / 1000)
     load = Load(ports, keys)
     confirmed_at: dict[str, float] = {}
     effective: set[str] = set()

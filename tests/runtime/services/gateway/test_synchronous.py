@@ -1,4 +1,4 @@
-"""Requests that the gateway answers without a task have the same effects as those in a task."""
+"""Requests without a task have the same effects as those in a task."""
 
 import asyncio
 import json
@@ -15,6 +15,7 @@ from tests.runtime.services.gateway.conftest import (
     Gateway,
     Key,
     gateway_pair,
+    limit,
     read_reply,
     serving,
 )
@@ -213,7 +214,7 @@ async def pair(running: Pair) -> Pair:
 async def key(pair: Pair) -> Key:
     """A key whose requests the gateway forwards without a task."""
     key = await pair.synchronous.create_key(
-        limits=[{"name": "requests", "quota": 100_000, "window_s": 60, "burst": 100_000}],
+        limits=[limit(100_000, 60)],
         owner="team-a",
     )
     before = pair.count()

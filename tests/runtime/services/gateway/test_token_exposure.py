@@ -1,4 +1,4 @@
-"""Tokens in any part of a request to the gateway appear in no response, log, metric or store."""
+"""Tokens in any part of a request appear nowhere."""
 
 import json
 import re

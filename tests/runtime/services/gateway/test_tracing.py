@@ -1,4 +1,4 @@
-"""Spans at a collector, trace context from clients and to Cores, IDs in logs and problems."""
+"""Spans, trace context, and IDs in logs and problems."""
 
 import json
 import re

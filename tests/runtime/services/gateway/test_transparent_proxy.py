@@ -1,4 +1,4 @@
-"""Clients and applications that know nothing of the gateway work through it."""
+"""Clients and applications that do not know the gateway."""
 
 import asyncio
 import shutil
@@ -230,23 +230,18 @@ async def test_curl_with_http2_receives_http_1_1(
 async def test_expectation_is_answered_by_the_gateway(
     gateway: Gateway, core: Application, key: Key
 ) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(
+    async with gateway.connection(
         f"PUT /cores/docs/x HTTP/1.1\r\nHost: g\r\n{key.header}\r\n"
         f"Expect: 100-continue\r\nContent-Length: 5\r\n{_CLOSE}".encode()
-    )
-    async with asyncio.timeout(60):
+    ) as (reader, writer):
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         writer.write(b"order")
         assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
-    writer.close()
     assert core.last[2] == b"order"
     assert "expect" not in core.last[1]
 
 
-async def test_names_of_removed_headers_are_logged(
-    gateway: Gateway, core: Application, key: Key, another: Any
-) -> None:
+async def test_names_of_removed_headers_are_logged(key: Key, another: Any) -> None:
     client = another(GATEHOUSE_LOG_LEVEL="debug")
     reply = await client.get(
         "/cores/docs/x",

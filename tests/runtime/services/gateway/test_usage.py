@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.services.gateway.conftest import Gateway
+from tests.runtime.services.gateway.conftest import Gateway, limit
 
 
 async def written(gateway: Gateway, key_id: str) -> int:
@@ -26,9 +26,7 @@ async def until_written(gateway: Gateway, key_id: str, count: int) -> None:
 @pytest.mark.requirement("TR-13")
 async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any) -> None:
     await gateway.register(core.url, "counted")
-    key = await gateway.create_key(
-        limits=[{"name": "requests", "quota": 4, "window_s": 3600, "burst": 4}]
-    )
+    key = await gateway.create_key(limits=[limit(4)])
     header = key.header
     await gateway.verify(key.token)
     await gateway.get("/v1/keys/verify?core=counted", header)
@@ -75,7 +73,7 @@ async def test_stopped_gateway_loses_no_count(gateway: Gateway, another: Any) ->
 
 
 @pytest.mark.requirement("CG-22", "TR-14")
-async def test_usage_lines_ignore_log_level(gateway: Gateway, another: Any) -> None:
+async def test_usage_lines_ignore_log_level(another: Any) -> None:
     expected = {"GATEHOUSE_LOG_LEVEL": "error", "GATEHOUSE_METRICS_NAMESPACE": "Gatehouse/test"}
     client = another(**expected)
     key = await client.create_key()

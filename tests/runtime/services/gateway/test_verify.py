@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.runtime.services.gateway.conftest import limit
+
 NULL_FIELDS = ("key_id", "name", "owner", "environment", "scopes", "expires_at")
-ONE = {"name": "requests", "quota": 3, "window_s": 3600, "burst": 3}
+ONE = limit(3)
 
 
 @pytest.mark.requirement("TR-07")
@@ -100,7 +102,7 @@ async def test_rate_limited_response_has_retry_after(gateway: Any) -> None:
     for _ in range(3):
         assert (await gateway.verify(key.token)).json["valid"]
     reply = await gateway.verify(key.token)
-    assert (reply.status, reply.json["code"]) == (200, "RATE_LIMITED")
+    assert reply.outcome == (200, "RATE_LIMITED")
     assert reply.json["limits"][0]["exceeded"]
     assert reply.header("retry-after") == "1200"
     assert reply.header("ratelimit") == '"requests";r=0;t=1200'
@@ -131,7 +133,7 @@ async def test_revoked_key_looks_unknown_on_next_request(gateway: Any) -> None:
 @pytest.mark.bound("body_max_bytes")
 async def test_too_large_body_is_rejected(gateway: Any) -> None:
     reply = await gateway.request("POST", "/v1/keys/verify", body=b" " * 70_000)
-    assert (reply.status, reply.json["code"]) == (413, "body_too_large")
+    assert reply.outcome == (413, "body_too_large")
 
 
 @pytest.mark.requirement("TR-07")

@@ -1,4 +1,4 @@
-"""A gateway responds to /healthz while requests wait for clients, Cores, Redis and PostgreSQL."""
+"""/healthz responds while requests wait for anything."""
 
 import asyncio
 import dataclasses
@@ -12,7 +12,7 @@ from gatehouse.platform.db.pool import login
 
 from sandbox.local import servers
 from tests.runtime.server_processes import postgres_pids, redis_pid, suspended
-from tests.runtime.services.gateway.conftest import Gateway
+from tests.runtime.services.gateway.conftest import Gateway, limit
 
 CLIENTS = 30
 PATIENT = {
@@ -22,7 +22,7 @@ PATIENT = {
     "GATEHOUSE_MAX_STALENESS_MS": "60000",
 }
 SLOW = {"response_timeout_s": 600}
-UNLIMITED = [{"name": "requests", "quota": 10**9, "window_s": 1, "burst": 10**9}]
+UNLIMITED = [limit(10**9, 1)]
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""WebSockets, with the library `websockets` as the client and as the Core, and with raw sockets."""
+"""WebSockets, with the library `websockets` and raw sockets."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
-from tests.runtime.services.gateway.conftest import Gateway, Reply, applied, serving
+from tests.runtime.services.gateway.conftest import Gateway, Reply, applied, limit, serving
 from tests.runtime.services.gateway.test_key_lifecycle import add_credits, remaining_credits
 from tests.runtime.services.gateway.test_usage import until_written, written
 
@@ -203,7 +203,7 @@ async def test_malformed_handshake_is_rejected(
     if index == 0:
         headers.append("Connection: close")
     reply = await attempt(gateway, *headers)
-    assert (reply.status, reply.json["code"]) == (status, code)
+    assert reply.outcome == (status, code)
     assert sockets.requests == []
     if status == 426:
         assert (reply.header("sec-websocket-version"), reply.header("upgrade")) == (
@@ -217,7 +217,7 @@ async def test_handshake_is_a_get_request_with_http_1_1(
     gateway: Gateway, key: Any, method: str, version: str
 ) -> None:
     reply = await attempt(gateway, *HANDSHAKE, key.header, method=method, version=version)
-    assert (reply.status, reply.json["code"]) == (400, "bad_request")
+    assert reply.outcome == (400, "bad_request")
 
 
 async def test_handshake_is_authorized_like_any_request(
@@ -225,9 +225,7 @@ async def test_handshake_is_authorized_like_any_request(
 ) -> None:
     no_scope = await gateway.create_key(scopes=[])
     other_core = await gateway.create_key(cores=["docs"])
-    limited = await gateway.create_key(
-        limits=[{"name": "requests", "quota": 1, "window_s": 3600, "burst": 1}]
-    )
+    limited = await gateway.create_key(limits=[limit(1)])
     async with opened(gateway, limited):
         pass
     expected = [
@@ -323,7 +321,7 @@ async def test_invalid_acceptance_is_502(gateway: Gateway, head: bytes) -> None:
 
     async with raw_core(gateway, behavior) as key:
         reply = await attempt(gateway, *HANDSHAKE, key.header)
-    assert (reply.status, reply.json["code"]) == (502, "core_unreachable")
+    assert reply.outcome == (502, "core_unreachable")
 
 
 async def test_data_beside_the_handshake_is_not_lost(gateway: Gateway) -> None:
@@ -337,14 +335,13 @@ async def test_data_beside_the_handshake_is_not_lost(gateway: Gateway) -> None:
         await accept(reader, writer, hello)
         received.put_nowait(await reader.readexactly(len(early)))
 
-    async with raw_core(gateway, behavior) as key:
-        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(handshake(key) + early)
-        async with asyncio.timeout(PATIENCE_S):
-            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
-            assert await reader.readexactly(len(hello)) == hello
-            assert await received.get() == early
-        writer.close()
+    async with (
+        raw_core(gateway, behavior) as key,
+        gateway.connection(handshake(key) + early) as (reader, _),
+    ):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        assert await reader.readexactly(len(hello)) == hello
+        assert await received.get() == early
 
 
 async def test_handshake_can_follow_other_requests_on_a_connection(
@@ -367,17 +364,12 @@ async def test_handshake_can_follow_other_requests_on_a_connection(
     assert await sockets.close_code() == 1001
 
 
-async def test_timeouts_of_requests_do_not_apply_to_websockets(
-    gateway: Gateway, sockets: SocketCore, key: Any, another: Any
-) -> None:
+async def test_timeouts_of_requests_do_not_apply_to_websockets(key: Any, another: Any) -> None:
     client = another(GATEHOUSE_REQUEST_TIMEOUT_S="1")
     async with opened(client, key) as connection:
         for _ in range(2):  # these connections, which are opened later, reach their timeouts first
-            reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
-            writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n")
-            async with asyncio.timeout(PATIENCE_S):
+            async with client.connection(b"GET /healthz HTTP/1.1\r\nHost: a\r\n") as (reader, _):
                 assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
-            writer.close()
         await connection.send("open")
         assert await connection.recv() == "open"
 
@@ -392,16 +384,15 @@ async def test_flood_before_the_acceptance_is_cut_off(gateway: Gateway) -> None:
         await reader.read()  # the gateway closes the connection; the handshake is never accepted
         ended.set()
 
-    async with raw_core(gateway, behavior) as key:
-        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(handshake(key))
-        async with asyncio.timeout(PATIENCE_S):
-            await began.wait()
-            writer.write(bytes(1_000_000))
-            with suppress(ConnectionError):
-                assert await reader.read() == b""
-            await ended.wait()
-        writer.close()
+    async with (
+        raw_core(gateway, behavior) as key,
+        gateway.connection(handshake(key)) as (reader, writer),
+    ):
+        await began.wait()
+        writer.write(bytes(1_000_000))
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+        await ended.wait()
 
 
 # Frames
@@ -622,9 +613,7 @@ async def test_key_that_is_revoked_during_the_handshake_is_rejected(gateway: Gat
         assert await remaining_credits(gateway, key) == 9
 
 
-async def test_change_that_permits_the_websocket_keeps_it_open(
-    gateway: Gateway, sockets: SocketCore, key: Any
-) -> None:
+async def test_change_that_permits_the_websocket_keeps_it_open(gateway: Gateway, key: Any) -> None:
     async with opened(gateway, key) as client:
         seq = await gateway.pool.fetchval(
             "UPDATE api_key SET name = 'renamed' WHERE id = $1 RETURNING change_seq", key.id
@@ -638,12 +627,7 @@ async def test_change_that_permits_the_websocket_keeps_it_open(
 
 
 @pytest.mark.bound("websockets_max")
-async def test_open_websockets_are_bounded(
-    gateway: Gateway,
-    sockets: SocketCore,
-    key: Any,
-    another: Any,
-) -> None:
+async def test_open_websockets_are_bounded(key: Any, another: Any) -> None:
     client = another(GATEHOUSE_WEBSOCKETS_MAX="2")
     async with opened(client, key), opened(client, key):
         reply = await attempt(client, *HANDSHAKE, key.header)
@@ -661,9 +645,7 @@ async def test_open_websockets_are_bounded(
         pass
 
 
-async def test_idle_websocket_is_closed(
-    gateway: Gateway, sockets: SocketCore, key: Any, another: Any
-) -> None:
+async def test_idle_websocket_is_closed(sockets: SocketCore, key: Any, another: Any) -> None:
     client = another(GATEHOUSE_LOAD_BALANCER_IDLE_TIMEOUT_S="2")
     async with opened(client, key) as client:
         assert await closed(client) == (1001, "idle timeout")
@@ -679,13 +661,13 @@ async def test_core_declares_a_shorter_idle_timeout(gateway: Gateway, sockets: S
 
 
 async def test_websocket_is_a_request_in_progress_until_the_gateway_stops(
-    gateway: Gateway, sockets: SocketCore, key: Any, another: Any
+    sockets: SocketCore, key: Any, another: Any
 ) -> None:
     client = another(GATEHOUSE_CORE_REQUESTS_MAX="1")
     for _ in range(2):
         async with opened(client, key):
             reply = await client.get("/cores/live/x", key.header)
-            assert (reply.status, reply.json["code"]) == (503, "core_overloaded")
+            assert reply.outcome == (503, "core_overloaded")
         assert await sockets.close_code() == 1000
     async with opened(client, key) as connection:
         client.child.process.send_signal(signal.SIGTERM)
@@ -694,9 +676,7 @@ async def test_websocket_is_a_request_in_progress_until_the_gateway_stops(
     assert await asyncio.to_thread(client.child.process.wait, 30) == 0
 
 
-async def test_feature_disables_websockets(
-    gateway: Gateway, sockets: SocketCore, key: Any, another: Any
-) -> None:
+async def test_feature_disables_websockets(sockets: SocketCore, key: Any, another: Any) -> None:
     client = another(GATEHOUSE_FEATURES="websocket=off")
     reply = await attempt(client, *HANDSHAKE, key.header)
     assert reply.status == 426  # of the Core, which received a request without an upgrade
@@ -704,9 +684,7 @@ async def test_feature_disables_websockets(
 
 
 @pytest.mark.requirement("CG-12")
-async def test_websocket_is_logged_and_counted_once(
-    gateway: Gateway, sockets: SocketCore, key: Any
-) -> None:
+async def test_websocket_is_logged_and_counted_once(gateway: Gateway, key: Any) -> None:
     counters = (
         'gatehouse_websockets_closed_total{code="application"}',
         'gatehouse_websocket_bytes_total{sender="core"}',

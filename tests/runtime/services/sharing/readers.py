@@ -1,6 +1,4 @@
-"""Concurrent clients that open links and submit to requests, over every route of both deployment
-forms.
-"""
+"""Concurrent clients of every route in both deployment forms."""
 
 import asyncio
 import base64

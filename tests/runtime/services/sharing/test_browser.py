@@ -262,4 +262,4 @@ async def test_secret_is_submitted_without_javascript(
         await page.fill("#link", token.url(origin))
         await page.click("button[type=submit]")
         await expect(page.locator("h1")).to_have_text("Vielen Dank")
-    assert await sharing.text(await sharing.open(link)) == b"erste Zeile\nzweite"
+    assert await sharing.read(link) == b"erste Zeile\nzweite"

@@ -1,4 +1,4 @@
-"""The CPU time of the handlers with the largest requests and secrets."""
+"""The CPU time with the largest requests and secrets."""
 
 import ipaddress
 from collections.abc import Awaitable, Callable

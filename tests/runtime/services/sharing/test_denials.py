@@ -1,4 +1,4 @@
-"""Outsiders cannot distinguish why a link is denied, and nobody can lock out another user."""
+"""Denials look alike, and nobody locks out another user."""
 
 import asyncio
 import json

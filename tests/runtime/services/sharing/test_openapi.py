@@ -1,4 +1,4 @@
-"""Conformance of the sharing service, and of the secret endpoints of the console."""
+"""Conformance of the sharing service and its console endpoints."""
 
 import asyncio
 from typing import Any

@@ -73,7 +73,7 @@ async def test_clients_of_all_routes_get_and_submit_content_as_often_as_allowed(
         link = (await sharing.secrets.get(token.secret_id)).links[token.link_id]
         assert (link.uses, len(link.claims)) == (limit, limit)
     for _, _, link_token in requests:
-        assert (await sharing.text(await sharing.open(link_token))).startswith(CANARY.encode())
+        assert (await sharing.read(link_token)).startswith(CANARY.encode())
 
 
 def test_every_route_is_in_the_race_or_returns_no_content(sharing: Sharing) -> None:
@@ -126,7 +126,7 @@ async def test_changes_during_openings_neither_add_uses_nor_mix_versions(sharing
 
     async def read() -> None:
         with suppress(LinkNotFound):
-            texts.append(await sharing.text(await sharing.open(token)))
+            texts.append(await sharing.read(token))
 
     changes = await asyncio.gather(
         *(read() for _ in range(4)),

@@ -1,4 +1,4 @@
-"""Waits for AWS, memory and clients end, and the service responds to /healthz meanwhile."""
+"""Waits for AWS, memory and clients end."""
 
 import asyncio
 import io
