@@ -24,6 +24,7 @@ from tests.components.settings.stack_settings import (
 STATE_KEY = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 SECRET = CORE["token_secret_arn"]
+SECRET_OF_PROD = SECRET.replace("/dev/", "/prod/")
 OIDC = {
     "issuer": "https://login.example.com",
     "audience": "gatehouse",
@@ -194,26 +195,25 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         for name in ("dev.gatehouse.example.com", "example.com", "cores.example.com", "x.dev.org")
     ),
     ("recovery", {"recovery.stack": "dev"}, "recovery.stack"),
-    (
-        "existing_resources",
-        {"existing_resources": {"vpc_id": "vpc-0123456789abcdef0"}},
-        "existing_resources.internet_gateway_id",
-    ),
-    (
-        "existing_resources",
-        {"existing_resources": {"internet_gateway_id": "igw-0123456789abcdef0"}},
-        "existing_resources.internet_gateway_id",
+    *(
+        (
+            "existing_resources",
+            {"existing_resources": one},
+            "existing_resources.internet_gateway_id",
+        )
+        for one in (
+            {"vpc_id": "vpc-0123456789abcdef0"},
+            {"internet_gateway_id": "igw-0123456789abcdef0"},
+        )
     ),
     ("internet_access", {"network.nat": "none"}, "network.nat"),
-    (
-        "internet_access",
-        {"network.nat": "none", "notifications": {"public_webhooks": False}, "oidc": OIDC},
-        "network.nat",
-    ),
-    (
-        "internet_access",
-        {"network.nat": "none", "notifications": {"public_webhooks": False}, "cores": [CORE]},
-        "network.nat",
+    *(
+        (
+            "internet_access",
+            {"network.nat": "none", "notifications": {"public_webhooks": False}, **more},
+            "network.nat",
+        )
+        for more in ({"oidc": OIDC}, {"cores": [CORE]})
     ),
     (
         "operators",
@@ -255,7 +255,7 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ("cores", {"cores": [CORE, {**CORE, "name": "b"}]}, "cores.1.port"),
     (
         "cores",
-        {"cores": [{**CORE, "token_secret_arn": SECRET.replace("/dev/", "/prod/")}]},
+        {"cores": [{**CORE, "token_secret_arn": SECRET_OF_PROD}]},
         "cores.0.token_secret_arn",
     ),
     (
@@ -276,29 +276,16 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ("oidc", {"oidc": {**OIDC, "client_secret_arn": SECRET}}, "oidc.client_secret_arn"),
     (
         "oidc",
-        {
-            "oidc": {
-                **OIDC,
-                "client_id": "c",
-                "client_secret_arn": SECRET.replace("/dev/", "/prod/"),
-            }
-        },
+        {"oidc": {**OIDC, "client_id": "c", "client_secret_arn": SECRET_OF_PROD}},
         "oidc.client_secret_arn",
     ),
-    (
-        "environment_variables",
-        {"environment_variables": ["GATEHOUSE_OIDC_CLAIM=groups"]},
-        "environment_variables.0",
-    ),
-    (
-        "environment_variables",
-        {"environment_variables": ["GATEHOUSE_BIND=127.0.0.1"]},
-        "environment_variables.0",
-    ),
-    (
-        "environment_variables",
-        {"environment_variables": ["GATEHOUSE_NOTHING=1"]},
-        "environment_variables.0",
+    *(
+        ("environment_variables", {"environment_variables": [line]}, "environment_variables.0")
+        for line in (
+            "GATEHOUSE_OIDC_CLAIM=groups",
+            "GATEHOUSE_BIND=127.0.0.1",
+            "GATEHOUSE_NOTHING=1",
+        )
     ),
     (
         "environment_variables",
