@@ -60,31 +60,21 @@ _PRIMARY = {
 
 def ephemeral() -> list[Declared]:
     """A bucket with expiring data, without replica, backup and protection of versions."""
-    bucket = declared(
-        "s3.Bucket", "links", bucket="acme-links", tags={**TAGS, "gatehouse:purpose": "ephemeral"}
-    )
-    open_policy = document(*tls_only("acme-links")[:-1])
-    return [
-        *s3(),
-        bucket,
-        *(side for side in _sides("links", open_policy)),
-        *_encrypted_and_logged("links"),
-    ]
+    return _with_bucket("links", "ephemeral", tls_only("acme-links")[:-1])
 
 
 def static_files() -> list[Declared]:
     """A bucket with files that each deployment uploads, without replica and backup."""
-    bucket = declared(
-        "s3.Bucket",
-        "pages",
-        bucket="acme-pages",
-        tags={**TAGS, "gatehouse:purpose": "static-files"},
-    )
+    return _with_bucket("pages", "static-files", tls_only("acme-pages"))
+
+
+def _with_bucket(name: str, purpose: str, statements: list[dict[str, Any]]) -> list[Declared]:
+    tags = {**TAGS, "gatehouse:purpose": purpose}
     return [
         *s3(),
-        bucket,
-        *_sides("pages", document(*tls_only("acme-pages"))),
-        *_encrypted_and_logged("pages"),
+        declared("s3.Bucket", name, bucket=f"acme-{name}", tags=tags),
+        *_sides(name, document(*statements)),
+        *_encrypted_and_logged(name),
     ]
 
 
@@ -94,11 +84,8 @@ def s3() -> list[Declared]:
         declared(
             "s3.Bucket", "sink", bucket="acme-sink", tags={**TAGS, "gatehouse:purpose": "log-sink"}
         ),
-        *(
-            side
-            for name in ("files", "sink")
-            for side in _sides(name, document(*tls_only(f"acme-{name}")))
-        ),
+        *_sides("files", document(*tls_only("acme-files"))),
+        *_sides("sink", document(*tls_only("acme-sink"))),
         *_encrypted_and_logged("files"),
         declared("cfg.DeliveryChannel", "recorder-channel", s3BucketName=Ref("sink", "bucket")),
         declared(
