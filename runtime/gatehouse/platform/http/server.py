@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -312,12 +313,17 @@ def _was_killed(child: SpawnProcess) -> bool:
 
 
 def _log_restart(child: SpawnProcess, settings: Settings, metrics_folder: str) -> None:
-    """Logs that a killed worker is replaced, and deletes its gauges."""
+    """Logs that a killed worker is replaced. Deletes its gauges, and files that it had created but
+    not written, which prometheus_client cannot read.
+    """
     from prometheus_client.multiprocess import mark_process_dead
 
     _logger(child.name, settings).error("worker restarted", signal=-(child.exitcode or 0))
     if metrics_folder:
         mark_process_dead(child.pid, metrics_folder)  # type: ignore[no-untyped-call]
+        for file in Path(metrics_folder).glob(f"*_{child.pid}.db"):
+            if not file.stat().st_size:
+                file.unlink()
 
 
 def work(service: str, settings: Settings, metrics_folder: str = "", restarts: int = 0) -> None:

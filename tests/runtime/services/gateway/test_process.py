@@ -129,16 +129,21 @@ def worker_processes(pid: int) -> list[psutil.Process]:
 
 @pytest.mark.requirement("TR-12")
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_killed_worker_is_replaced_and_counted(another: Any, workers: int) -> None:
-    client = another(GATEHOUSE_WORKERS=str(workers))
+async def test_killed_worker_is_replaced_and_counted(
+    another: Any, workers: int, tmp_path: Path
+) -> None:
+    client = another(GATEHOUSE_WORKERS=str(workers), TMPDIR=str(tmp_path))
     for restarts in (1, 2):
         before = worker_processes(client.child.pid)
+        for file in tmp_path.glob(f"*/counter_{before[0].pid}.db"):
+            file.with_name(f"summary_{before[0].pid}.db").touch()  # killed while it creates a file
         before[0].kill()
         counted = 0.0
-        while counted != restarts:
-            # The connections of the killed worker are reset.
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                counted = await client.metric("gatehouse_worker_restarts")
+        async with asyncio.timeout(30):
+            while counted != restarts:
+                # The connections of the killed worker are reset.
+                with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                    counted = await client.metric("gatehouse_worker_restarts")
         assert len(worker_processes(client.child.pid)) == len(before) == workers
     lines = [line for line in log_lines(client.log) if line["event"] == "worker restarted"]
     assert [(line["service"], line["signal"]) for line in lines] == [("gateway", 9)] * 2
