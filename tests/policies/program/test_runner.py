@@ -104,7 +104,7 @@ def test_registration_has_its_source_line(deployment: Deployment) -> None:
         "application": "__main__.py:8",
         DEFAULT_PROVIDER.rpartition("::")[2]: "",
         "alerts": "__main__.py:10",
-        "storage": "parts.py:17",
+        "storage": "parts.py:15",
     }
 
 

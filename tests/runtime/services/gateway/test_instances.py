@@ -13,6 +13,7 @@ from tests.runtime.services.gateway.conftest import (
     Gateway,
     Key,
     Reply,
+    applied,
     running_gateway,
     serving,
 )
@@ -53,6 +54,7 @@ async def agent(gateway: Gateway) -> AsyncIterator[Key]:
     await gateway.pool.execute(
         "UPDATE core SET draining = true, expires_at = now() WHERE name = 'docs'"
     )
+    await applied(gateway.pool, await gateway.pool.fetchval("SELECT seq FROM last_change"))
 
 
 async def register(
