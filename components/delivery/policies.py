@@ -79,6 +79,7 @@ def policies(args: Delivery) -> dict[str, Document]:
     documents = {
         "deploy-read": document(
             _read_configuration(args),
+            *_read_own_resources(args),
             *_read_web_ui(args),
             *_read_chat(args),
         ),
@@ -238,12 +239,13 @@ def _denied_actions(args: Delivery) -> list[Statement]:
 
 
 def _read_configuration(args: Delivery) -> Statement:
-    """Allow reading the configuration of resources, but no object, item, message, log event or
-    secret value.
+    """Allow reading the configuration of resources, but no object, item, message, log event,
+    sampled request, user data or secret value. The statement also covers the variables of ECS task
+    definitions and the origin headers of CloudFront distributions of others in the account:
+    ecs:DescribeTaskDefinition supports no ARNs, and CloudFront generates its IDs.
     """
     reads = {
         "acm": "Describe* ListTags*",
-        "apigateway": "GET",
         "application-autoscaling": "Describe* List*",
         "backup": "Describe* Get* List*",
         "budgets": "View* ListTags*",
@@ -251,7 +253,12 @@ def _read_configuration(args: Delivery) -> Statement:
         "cloudtrail": "DescribeTrails GetTrail* GetEventSelectors GetInsightSelectors ListTags",
         "cloudwatch": "Describe* GetDashboard ListTags*",
         "dynamodb": "Describe* ListTags* GetResourcePolicy",
-        "ec2": "Describe* GetManagedPrefixList* GetSecurityGroups*",
+        "ec2": (
+            "DescribeAddresses* DescribeFlowLogs DescribeInternetGateways DescribeManagedPrefix* "
+            "DescribeNatGateways DescribeNetworkAcls DescribeNetworkInterfaces "
+            "DescribePrefixLists DescribeRouteTables DescribeSecurityGroup* DescribeSubnets "
+            "DescribeTags DescribeVpc* GetManagedPrefixList* GetSecurityGroups*"
+        ),
         "ecr": "Describe* GetLifecyclePolicy GetRepositoryPolicy ListTags*",
         "ecs": "Describe* List*",
         "elasticache": "Describe* ListTags*",
@@ -262,7 +269,6 @@ def _read_configuration(args: Delivery) -> Statement:
             "ListRole* ListInstanceProfilesForRole"
         ),
         "kms": "Describe* GetKey* GetPublicKey ListAliases ListKeyPolicies ListResourceTags",
-        "lambda": "GetAlias GetFunction* GetPolicy ListTags ListVersions*",
         "logs": (
             f"Describe* GetDataProtectionPolicy "
             f"ListTags*{' GetDelivery*' if args.cloudfront else ''}"
@@ -280,12 +286,35 @@ def _read_configuration(args: Delivery) -> Statement:
         "servicediscovery": "Get* List*",
         "sns": "Get* ListSubscriptionsByTopic ListTags*",
         "sqs": "GetQueueAttributes GetQueueUrl ListQueueTags",
-        "wafv2": "Get* List*",
+        "wafv2": "GetIPSet GetLogging* GetWebACL* ListTags*",
     }
     actions = [
         action for service, verbs in reads.items() for action in action_list(f"{service}:{verbs}")
     ]
     return allow("ReadConfiguration", actions, ["*"], conditions=args.region_condition)
+
+
+def _read_own_resources(args: Delivery) -> list[Statement]:
+    """Allow reading the functions of the stack, and the REST APIs of the account, whose IDs are
+    generated, but not its API keys (`/apikeys` and `/usageplans`; API Gateway Developer Guide,
+    "Amazon Resource Name (ARN) reference").
+    """
+    paths = ("/restapis/*", "/domainnames/*", "/account", "/tags/*")
+    names = args.names
+    return [
+        args.grant(
+            "ReadFunctions",
+            "lambda",
+            "GetAlias GetFunction* GetPolicy ListTags ListVersions*",
+            f"function:{names.name('*')}",
+        ),
+        args.regional(
+            "ReadRestApis",
+            "apigateway",
+            "GET",
+            *(names.any_arn("apigateway", path, names.region, "") for path in paths),
+        ),
+    ]
 
 
 def _read_chat(args: Delivery) -> list[Statement]:

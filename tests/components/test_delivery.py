@@ -58,6 +58,8 @@ API_GATEWAY = "ops.apigateway.amazonaws.com"
 REPOSITORY = NAMES.arn("ecr", "repository/gatehouse-prod-runtime")
 KEY = NAMES.arn("kms", "key/1")
 PEPPER = NAMES.arn("secretsmanager", "secret:gatehouse/prod/pepper-a1B2c3")
+FUNCTION = NAMES.arn("lambda", "function:gatehouse-prod-rotate")
+REST_API = "arn:aws:apigateway:eu-west-1::"
 SERVICE = NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway")
 
 
@@ -169,6 +171,10 @@ ALLOWED: dict[str, list[tuple[Any, ...]]] = {
         ("iam:GetRolePolicy", GATEWAY, IN_US_EAST_1),
         ("kms:GetKeyPolicy", KEY, {"aws:RequestedRegion": "eu-central-1"}),
         ("ecs:DescribeServices", "*"),
+        ("lambda:GetFunction lambda:GetPolicy", FUNCTION),
+        ("lambda:GetFunctionConfiguration lambda:GetAlias", f"{FUNCTION}:1"),
+        ("apigateway:GET", f"{REST_API}/restapis/x/resources/y/methods/GET/integration"),
+        ("apigateway:GET", f"{REST_API}/tags/arn%3Aaws%3Aapigateway"),
     ],
     IMAGE: [
         ("ecr:PutImage", REPOSITORY),
@@ -263,8 +269,20 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
         ("logs:FilterLogEvents", NAMES.log_group_arn("/gatehouse/prod/gateway:*")),
         ("kms:Decrypt", KEY),
         ("rds-db:connect", NAMES.arn("rds-db", "dbuser:db-1/gatehouse_app")),
-        ("ec2:GetConsoleOutput", "*"),
-        ("lambda:InvokeFunction", NAMES.arn("lambda", "function:gatehouse-prod-rotate")),
+        (
+            "ec2:GetConsoleOutput ec2:DescribeInstanceAttribute ec2:DescribeVpnConnections "
+            "ec2:DescribeLaunchTemplateVersions wafv2:GetSampledRequests",
+            "*",
+        ),
+        ("lambda:InvokeFunction", FUNCTION),
+        # Variables, values of API keys and headers of requests of the whole account.
+        (
+            "lambda:GetFunction lambda:GetFunctionConfiguration",
+            NAMES.arn("lambda", "function:billing"),
+        ),
+        ("lambda:ListFunctions", "*"),
+        *(("apigateway:GET", f"{REST_API}/{path}") for path in ("apikeys", "apikeys/x")),
+        ("apigateway:GET", f"{REST_API}/usageplans/x/keys/y"),
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json"),
         ("s3:GetObject", f"{STATE}/.pulumi/stacks/gatehouse/dev.json"),
         ("ecs:UpdateService", SERVICE),

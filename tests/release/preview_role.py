@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from components.delivery.deploy_permissions import GLOBAL_REGION
-from tests.components.settings.test_matrix import ACTIONS, GLOBAL_SERVICES, READS, actions
+from components.naming import Naming
+from tests.components.settings.test_matrix import (
+    ACTIONS,
+    GLOBAL_SERVICES,
+    READS,
+    actions,
+    read_arn,
+)
 from tests.iam_evaluation import Call, RawDocument, decide
 
 
@@ -43,6 +50,7 @@ class PreviewRole:
             if type_.endswith("Policy") and "policy" in row and not type_.startswith("aws:iam/")
         ]
         self._principal, self._region = str(role["arn"]), region
+        self._names = Naming("", self._principal.split(":")[4], region)
         self._actions: dict[str, str] = tomllib.loads(ACTIONS.read_text(encoding="utf-8"))
         self.calls = 0
 
@@ -63,7 +71,8 @@ class PreviewRole:
     def _allows(self, action: str, module: str, row: dict[str, Any]) -> bool:
         inputs = row["inputs"]
         home = GLOBAL_REGION if module in GLOBAL_SERVICES else self._region
-        arn = row["arn"] or "*"
+        arn = read_arn(action, row["type"], inputs, self._names)
+        arn = (row["arn"] or "*") if arn == "*" else arn
         if "/bucketObjectv2:" in row["type"]:
             arn = f"arn:aws:s3:::{inputs['bucket']}/{inputs['key']}"
         context = {"aws:RequestedRegion": inputs.get("region", home), "aws:SecureTransport": "true"}

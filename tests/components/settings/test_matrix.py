@@ -20,7 +20,7 @@ from pydantic import BeforeValidator
 from components.delivery.deploy_permissions import GLOBAL_REGION, Delivery
 from components.delivery.policies import attached_policies, boundary, policies
 from components.iam.documents import Document
-from components.naming import DEPLOY, PREVIEW, WEB_UI_BUCKET
+from components.naming import DEPLOY, PREVIEW, WEB_UI_BUCKET, Naming
 from components.network.network_acls import inbound_rules, outbound_rules
 from components.network.security_groups import connections
 from components.settings.fields import Allowed, Section
@@ -77,6 +77,23 @@ ACTIONS = Path(__file__).with_name("provider_actions.toml")
 READS = re.compile(r"[\w-]+:(Describe|Get|GET|List|View)")
 GLOBAL_SERVICES = ("budgets", "cloudfront", "iam", "route53")
 """Modules of the provider whose API is in GLOBAL_REGION."""
+REST_API_PATHS = {
+    "account": "account",
+    "basePathMapping": "domainnames/x/basepathmappings/y",
+    "deployment": "restapis/x/deployments/y",
+    "domainName": "domainnames/x",
+    "integration": "restapis/x/resources/y/methods/GET/integration",
+    "method": "restapis/x/resources/y/methods/GET",
+    "methodSettings": "restapis/x/stages/live",
+    "model": "restapis/x/models/y",
+    "requestValidator": "restapis/x/requestvalidators/y",
+    "resource": "restapis/x/resources/y",
+    "response": "restapis/x/gatewayresponses/y",
+    "restApi": "restapis/x",
+    "stage": "restapis/x/stages/live",
+}
+"""Path in the ARN of what the provider reads for each type (API Gateway Developer Guide, "ARN
+reference")."""
 ADMINISTRATOR = frozenset(
     actions(
         # Roles and policies of the pipeline.
@@ -236,6 +253,20 @@ def called_actions(program: Program) -> Iterator[tuple[str, Registration]]:
                 yield action, resource
 
 
+def read_arn(action: str, type_: str, inputs: dict[str, Any], names: Naming) -> str:
+    """The ARN that AWS compares with the policies in a read, or "*" for actions that the policies
+    do not limit to resources.
+    """
+    service = action.partition(":")[0]
+    if service == "lambda":
+        function = inputs.get("functionName") or inputs.get("function") or inputs["name"]
+        return names.arn("lambda", f"function:{function}")
+    if service == "apigateway":
+        path = REST_API_PATHS[type_.split(":")[1].partition("/")[2]]
+        return names.any_arn("apigateway", f"/{path}", names.region, "")
+    return "*"
+
+
 def unreadable_resources(program: Program, delivery: Delivery) -> Iterator[str]:
     """The calls of `pulumi preview --refresh` that AWS denies to a role of the pipeline."""
     documents, limits = policies(delivery), [boundary(delivery)]
@@ -245,8 +276,10 @@ def unreadable_resources(program: Program, delivery: Delivery) -> Iterator[str]:
         module = resource.type.split(":")[1].partition("/")[0]
         home = GLOBAL_REGION if module in GLOBAL_SERVICES else delivery.names.region
         region = resource.inputs.get("region", home)
-        target = web_ui if resource.type == "aws:s3/bucketObjectv2:BucketObjectv2" else "*"
         if READS.match(action):
+            target = read_arn(action, resource.type, resource.inputs, delivery.names)
+            if resource.type == "aws:s3/bucketObjectv2:BucketObjectv2":
+                target = web_ui
             calls.add((action, target, region))
     for role in (PREVIEW, DEPLOY):
         identity = [documents[name] for name in attached_policies(role, documents)]
@@ -254,7 +287,7 @@ def unreadable_resources(program: Program, delivery: Delivery) -> Iterator[str]:
             context = {"aws:RequestedRegion": region}
             call = Call(delivery.names.role_arn(role), action, target, context)
             if not decide(call, identity=identity, limits=limits).allowed:
-                yield f"{role}: {action} in {region}"
+                yield f"{role}: {action} on {target} in {region}"
 
 
 def unchangeable_resources(program: Program, delivery: Delivery) -> set[str]:
