@@ -98,6 +98,8 @@ _SET_SETTINGS = (
     f"RETURNING {COLUMNS}"
 )
 
+_HAVE_SETTINGS = f"SELECT EXISTS (SELECT FROM core WHERE {_LIVE} AND settings = $1)"
+
 _REGISTER = (
     f"{LEASE.insert('core')} ON CONFLICT (name, instance_id) DO UPDATE "
     "SET draining = false, healthy = true, "
@@ -106,14 +108,11 @@ _REGISTER = (
 
 _LEASE_OF_FAMILY = f"name = $2 AND lease_id = $3 AND {_OF_FAMILY}"
 
-# A lease that had expired receives the settings of the live instances.
+# A lease that has expired is not renewed: another key may have registered the name since then.
 _RENEW = (
-    "UPDATE core SET settings = coalesce((SELECT other.settings FROM core AS other "
-    "WHERE other.name = $2 AND NOT other.draining AND other.expires_at > now() "
-    "AND other.lease_id <> $3 LIMIT 1), settings), "
-    "url = CASE WHEN $5 = '' THEN url ELSE $5 END, healthy = healthy "
-    "OR $5 NOT IN ('', url), registered_by = $4, expires_at = $6 "
-    f"WHERE {_LEASE_OF_FAMILY} AND NOT draining RETURNING {COLUMNS}"
+    "UPDATE core SET url = CASE WHEN $5 = '' THEN url ELSE $5 END, healthy = healthy "
+    "OR $5 NOT IN ('', url), registered_by = $4, expires_at = $6 WHERE "
+    f"{_LEASE_OF_FAMILY} AND NOT draining AND expires_at > clock_timestamp() RETURNING {COLUMNS}"
 )
 
 _IS_DRAINED = f"SELECT EXISTS (SELECT FROM core WHERE {_LEASE_OF_FAMILY} AND draining)"
@@ -297,6 +296,9 @@ class CoreRegistry:
                 )
             values = LEASE.values(record)
             settings = values[LEASE.columns.index("settings")]
+            if await connection.fetchval(_HAVE_SETTINGS, settings, record.name, at):
+                details = {**event.details, "settings": "unchanged"}
+                event = msgspec.structs.replace(event, details=details)
             changed += await connection.fetch(
                 _SET_SETTINGS, record.instance_id, record.name, at, settings
             )

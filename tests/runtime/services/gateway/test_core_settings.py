@@ -203,17 +203,13 @@ async def test_every_setting_is_stored_and_read(gateway: Gateway, core: Core) ->
     assert msgspec.json.decode(msgspec.json.encode(core_record(row).settings)) == settings
 
 
-@pytest.mark.parametrize("has_expired", [False, True])
 async def test_last_registration_sets_the_settings_of_all_instances(
-    gateway: Gateway, core: Core, has_expired: bool
+    gateway: Gateway, core: Core
 ) -> None:
-    """Those of an instance whose lease had expired when it is renewed."""
     agent, reply = await gateway.register(core.url, instance_id="a", settings=BASIC)
     assert reply.status == 200
     key = await gateway.create_key()
     assert (await get(gateway, basic(key.token))).status == 200
-    if has_expired:
-        await gateway.pool.execute("UPDATE core SET expires_at = now() WHERE NOT draining")
     other = {"url": "http://127.0.0.1:1", "instance_id": "b", "settings": {"key_header": "API-Key"}}
     assert (await gateway.put_core(agent, "docs", other)).status == 200
     assert (await get(gateway, basic(key.token))).status == 401

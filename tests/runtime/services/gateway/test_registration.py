@@ -67,10 +67,13 @@ async def test_renewal_may_change_url(gateway: Any, core: Any, agent: Any) -> No
 
 
 async def test_name_with_expired_lease_can_be_taken(gateway: Any, core: Any, agent: Any) -> None:
-    await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})
+    lease = (await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})).json
     await gateway.pool.execute("UPDATE core SET expires_at = now() - interval '1 second'")
     other = await gateway.create_key(scopes=["cores:register"])
-    assert (await gateway.put_core(other, "docs", {"url": core.url})).status == 200
+    new = {"url": core.url, "instance_id": "other"}
+    assert (await gateway.put_core(other, "docs", new)).status == 200
+    renewal = await gateway.put_core(agent, "docs", {"lease_id": lease["lease_id"]})
+    assert renewal.outcome == (409, "conflict")
 
 
 @pytest.mark.parametrize(
@@ -142,22 +145,24 @@ async def test_registration_needs_scope_and_name(gateway: Any, core: Any, agent:
 async def test_registrations_are_audited(
     gateway: Any, core: Any, agent: Any, database: Any
 ) -> None:
-    lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
+    """Settings that are those of the live instances are not repeated."""
+    for settings in ({"basic_auth": True}, {}, {}):
+        new = {"url": core.url, "settings": settings}
+        lease = (await gateway.put_core(agent, "docs", new)).json
     await gateway.request("DELETE", f"/v1/cores/docs?lease_id={lease['lease_id']}", agent.header)
     pool = Pool(database.app, application="test", size_max=1)
     trail = AuditRepository(pool)
-    events, _ = await trail.page(before=None, size=2, only=SearchAudit(target_id="docs"))
+    events, _ = await trail.page(before=None, size=4, only=SearchAudit(target_id="docs"))
     checked = await trail.uncheckpointed(None)
     await pool.close()
     assert [(row.event.action, row.event.actor_id, row.event.source_address) for row in events] == [
         ("core.drain", agent.id, "127.0.0.1"),
-        ("core.register", agent.id, "127.0.0.1"),
+        *3 * [("core.register", agent.id, "127.0.0.1")],
     ]
-    assert events[1].event.details == {
-        "instance_id": "default",
-        "url": core.url,
-        "settings": "{}",
-    }
+    assert [row.event.details for row in events[1:]] == [
+        {"instance_id": "default", "url": core.url, "settings": settings}
+        for settings in ("unchanged", "{}", '{"basic_auth":true}')
+    ]
     assert checked.rows >= 2
     assert checked.broken is None
     stored = await gateway.pool.fetchval(
