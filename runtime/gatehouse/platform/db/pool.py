@@ -219,6 +219,8 @@ class Pool:
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        #: Of transactions with a subject, which wait for each other's locks.
+        self._changes = asyncio.Semaphore(max(1, size_max // 2))
 
     async def open(self) -> None:
         """Opens a connection. If the login fails, raises Unavailable with a message that states
@@ -237,13 +239,14 @@ class Pool:
 
     @asynccontextmanager
     async def connection(
-        self, *, timeout_s: float | None = None, subject: str = ""
+        self, *, timeout_s: float | None = None, subject: str = "", is_change: bool = False
     ) -> AsyncIterator[Connection]:
         """A connection without a transaction. `timeout_s`: maximum wait for the connection. Raises
         Unavailable.
 
         subject: has one connection at a time, so that the requests of one subject leave connections
-            to others. Empty: any number of connections.
+            to others. Empty: any number of connections. is_change: all changes together have half
+            of the connections.
         """
         try:
             pool = self._pool or await self._opened()
@@ -252,6 +255,8 @@ class Pool:
                     if subject:
                         turn = self._turns.setdefault(subject, asyncio.Lock())
                         await stack.enter_async_context(turn)
+                    if is_change:
+                        await stack.enter_async_context(self._changes)
                     connection = await pool.acquire()
                 try:
                     yield connection
@@ -284,11 +289,11 @@ class Pool:
         timeout_s: maximum wait for a connection. deadline_s: the same, and the maximum duration of
             the transaction. At the deadline, the connection is closed, and a statement that is
             waiting for the server raises Unavailable.
-        subject: see `connection`.
+        subject: of a change, see `connection`.
         """
         isolation = "repeatable_read" if snapshot else "read_committed"
         async with self.connection(
-            timeout_s=deadline_s or timeout_s, subject=subject
+            timeout_s=deadline_s or timeout_s, subject=subject, is_change=bool(subject)
         ) as connection:
             deadline = (
                 None
