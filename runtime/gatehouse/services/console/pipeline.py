@@ -122,9 +122,10 @@ class ConsolePipeline(Pipeline):
 
         async def handle() -> Reply:
             arguments = {} if endpoint.body is None else {"body": body}
-            if endpoint.query is None:
+            if endpoint.query is not None:
+                arguments["query"] = decode_query(request.scope["query_string"], endpoint.query)
+            if endpoint.query is None or endpoint.changes_state:
                 return await call(request, **arguments)
-            arguments["query"] = decode_query(request.scope["query_string"], endpoint.query)
             async with self.lists.hold(request.authenticated.owner):
                 return await call(request, **arguments)
 

@@ -62,6 +62,7 @@ async def test_lists_leave_connections_to_other_requests(console: Console) -> No
             while await lock_waits(console.pool) < 2:
                 await asyncio.sleep(0.001)
             assert (await client.post("/v1/keys", json={"name": "a"})).status_code == 201
+            assert (await client.delete("/v1/cores/none")).status_code == 404
         assert {reply.status_code for reply in await asyncio.gather(*reads)} == {200}
 
 
