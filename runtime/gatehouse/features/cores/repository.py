@@ -112,7 +112,7 @@ _LEASE_OF_FAMILY = f"name = $2 AND lease_id = $3 AND {_OF_FAMILY}"
 _RENEW = (
     "UPDATE core SET url = CASE WHEN $5 = '' THEN url ELSE $5 END, healthy = healthy "
     "OR $5 NOT IN ('', url), registered_by = $4, expires_at = $6 WHERE "
-    f"{_LEASE_OF_FAMILY} AND NOT draining AND expires_at > clock_timestamp() RETURNING {COLUMNS}"
+    f"{_LEASE_OF_FAMILY} AND NOT draining AND expires_at > $7 RETURNING {COLUMNS}"
 )
 
 _IS_DRAINED = f"SELECT EXISTS (SELECT FROM core WHERE {_LEASE_OF_FAMILY} AND draining)"
@@ -317,7 +317,8 @@ class CoreRegistry:
         async with self._changing(renewal.key) as (connection, family):
             lease = (family, renewal.name, renewal.lease_id)
             values = (renewal.key, renewal.url, to_datetime(renewal.expires_at))
-            row = await connection.fetchrow(_RENEW, *lease, *values)
+            now = to_datetime(self._now())  # after the wait for other changes
+            row = await connection.fetchrow(_RENEW, *lease, *values, now)
             if row is None:
                 if await connection.fetchval(_IS_DRAINED, *lease):
                     raise CoreDrained
