@@ -198,6 +198,7 @@ async def caller(
         1,
         GATEHOUSE_TRUSTED_PROXIES=f"{ADDRESS}/32",
         GATEHOUSE_LOG_LEVEL="debug",
+        GATEHOUSE_MAX_STALENESS_MS="60000",  # the requests leave no time for the change feed
     )
     settings = {name: value for name, value in environment.items() if name[:10] == "GATEHOUSE_"}
     app = gateway.build(load(settings))
