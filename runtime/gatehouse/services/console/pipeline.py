@@ -127,6 +127,7 @@ class ConsolePipeline(Pipeline):
             if endpoint.query is None or endpoint.changes_state:
                 return await call(request, **arguments)
             async with self.lists.hold(request.authenticated.owner):
+                await self._authorize(endpoint, request)  # the request may have waited
                 return await call(request, **arguments)
 
         reply = await self._run_once(endpoint, request, content, handle)

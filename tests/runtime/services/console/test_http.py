@@ -50,7 +50,7 @@ async def test_requests_of_one_caller_leave_connections_to_others(
 
 
 async def test_lists_leave_connections_to_other_requests(console: Console) -> None:
-    """Several callers can read many rows, for seconds."""
+    """Several callers can read many rows, for seconds, in which a key that waits is revoked."""
     created = [await console.create(scopes=["role:auditor"]) for _ in range(3)]
     async with console.connect(database_pool_size=4) as client:
         async with locked(console.database, "usage_count"):
@@ -63,7 +63,10 @@ async def test_lists_leave_connections_to_other_requests(console: Console) -> No
                 await asyncio.sleep(0.001)
             assert (await client.post("/v1/keys", json={"name": "a"})).status_code == 201
             assert (await client.delete("/v1/cores/none")).status_code == 404
-        assert {reply.status_code for reply in await asyncio.gather(*reads)} == {200}
+            revocation = f"/v1/keys/{created[2]['key']['id']}/revoke"
+            assert (await client.post(revocation, json={"reason": "a"})).status_code == 200
+        statuses = [reply.status_code for reply in await asyncio.gather(*reads)]
+        assert statuses == [200, 200, 200, 200, 401, 401]
 
 
 async def test_request_ends_with_its_response(
