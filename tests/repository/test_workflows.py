@@ -56,7 +56,8 @@ def test_workflows_have_least_privilege() -> None:
         "image/build": {"id-token": "write", "attestations": "write"},
         "image/promote": {"id-token": "write"},
         "policies/check": {"security-events": "write"},
-        "preview/preview": {"id-token": "write", "pull-requests": "write"},
+        "preview/comment": {"pull-requests": "write"},
+        "preview/preview": {"id-token": "write"},
         "preview/reviewers": {"actions": "read"},
         "release/release": {"actions": "read", "id-token": "write"},
     }
@@ -122,9 +123,8 @@ def test_forks_get_no_role_and_no_secret() -> None:
     }
     assert with_secrets == {"preview"}
     for name, job in WORKFLOWS["preview"]["jobs"].items():
-        assert job["if"].endswith(
-            "github.event.pull_request.head.repo.full_name == github.repository"
-        ), name
+        condition = "github.event.pull_request.head.repo.full_name == github.repository"
+        assert job["if"].rstrip(" }").endswith(condition), name
 
 
 def test_workflows_that_need_settings_do_nothing_without_them() -> None:
@@ -287,6 +287,9 @@ def test_engine_does_not_change_the_lock_file() -> None:
     assert job["env"]["UV_LOCKED"] == "1"
 
 
+COMMENT = "Write or update the comment of each stack"
+
+
 def fake_gh(folder: Path, existing: str) -> dict[str, str]:
     """The environment of a script whose `gh` records `calls` and finds `existing`."""
     processes.executable(
@@ -312,15 +315,15 @@ def fake_gh(folder: Path, existing: str) -> dict[str, str]:
             "issue create --repo acme/gatehouse --title Drift in dev",
         ),
         ("drift", "Open or update the issue of the stack", "12", "issue edit 12"),
-        ("preview", "Comment", "", "pr comment 7"),
-        ("preview", "Comment", "34", "api --method PATCH repos/acme/gatehouse/issues/comments/34"),
+        ("preview", COMMENT, "", "pr comment 7"),
+        ("preview", COMMENT, "34", "api --method PATCH repos/acme/gatehouse/issues/comments/34"),
     ],
 )
 def test_existing_issue_or_comment_is_updated(
     tmp_path: Path, workflow: str, step: str, existing: str, call: str
 ) -> None:
     (script,) = (entry["run"] for entry in steps(workflow) if entry.get("name") == step)
-    (tmp_path / "preview.txt").write_text("no changes\n")
+    (tmp_path / "dev.md").write_text("no changes\n")
     env = fake_gh(tmp_path, existing)
     processes.run(["bash", "-e", "-c", script], env=env, cwd=tmp_path, check=True)
     calls = (tmp_path / "calls").read_text().splitlines()
