@@ -153,6 +153,7 @@ def types_with(inputs: str, *, nested: bool = False) -> set[str]:
 def test_every_type_that_runs_tasks_of_ecs_has_rules() -> None:
     names = "assignPublicIp|enableExecuteCommand"
     assert types_with(names, nested=True) == set(catalogue.rule("GH-ECS-010").types)
+    assert types_with("containerDefinitions") == set(catalogue.rule("GH-ECS-002").types)
 
 
 def test_every_property_with_user_data_has_a_rule() -> None:

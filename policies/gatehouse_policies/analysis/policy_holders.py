@@ -93,7 +93,10 @@ PRINCIPALS = by_token(
         "opensearch.ServerlessAccessPolicy": "policy",
         "ram.PrincipalAssociation": "principal",
         "ram.ResourceShareAssociationsExclusive": "principals",
+        "redshift.DataShareAuthorization": "consumerIdentifier",
         "redshift.EndpointAuthorization": "account",
+        "s3control.AccessGrant": "grantee",
+        "securitylake.Subscriber": "subscriberIdentity",
         "servicecatalog.PortfolioShare": "principalId",
         "signer.SigningProfilePermission": "principal",
     }

@@ -171,6 +171,11 @@ def fake_result(token: str, args: dict[str, Any], location: AwsLocation) -> dict
     for key in ("ids", "names"):
         if key in result:
             result[key] = [f"{item}-{number}" for item in result[key] for number in (1, 2, 3)]
+    if path == "iam/getPolicy":
+        # The name of a policy of AWS, such as AdministratorAccess. Rules need its ARN.
+        managed = (str(policy.value) for policy in getattr(module, "ManagedPolicy", ()))
+        names = (arn for arn in managed if arn.endswith(f"/{args.get('name')}"))
+        result["arn"] = next(names, result["arn"])
     if kind in _EC2_PREFIXES:
         result["id"] = f"{_EC2_PREFIXES[kind]}-{_digits(lookup, 17)}"
     return result | {

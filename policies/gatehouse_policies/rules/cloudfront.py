@@ -25,6 +25,8 @@ from gatehouse_policies.engine.rule import (
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide"
 _distribution_rule = partial(resource_rule, types=aws("cloudfront.Distribution"))
+_DISTRIBUTIONS = aws("cloudfront.Distribution", "cloudfront.MultitenantDistribution")
+_any_distribution_rule = partial(resource_rule, types=_DISTRIBUTIONS)
 
 _BEHAVIORS = ("defaultCacheBehavior", "orderedCacheBehaviors[]")
 _PROTOCOLS, _TLS_1_2 = "originSslProtocols", {"TLSv1.2"}
@@ -40,7 +42,7 @@ _HSTS = "securityHeadersConfig.strictTransportSecurity"
 _YEAR_S = 31_536_000
 
 
-viewers_use_https = _distribution_rule(
+viewers_use_https = _any_distribution_rule(
     "GH-CF-001",
     title="CloudFront distributions accept viewer requests over HTTPS only",
     severity=Severity.HIGH,
@@ -54,7 +56,7 @@ viewers_use_https = _distribution_rule(
             "https-only",
             message="allows HTTP",
         )
-        for behavior in _BEHAVIORS
+        for behavior in (*_BEHAVIORS, "cacheBehaviors[]")
     )
 )
 
@@ -64,7 +66,7 @@ viewers_use_https = _distribution_rule(
     title="CloudFront connects to origins over HTTPS with TLS 1.2",
     remedy='set originProtocolPolicy="https-only" and originSslProtocols to TLSv1.2',
     severity=Severity.HIGH,
-    types=aws("cloudfront.Distribution", "cloudfront.VpcOrigin"),
+    types=_DISTRIBUTIONS + aws("cloudfront.VpcOrigin"),
     upstream="CloudFront.9 CloudFront.10 CKV2_AWS_72 CKV2_AWS_54 CFR5",
     url=f"{_GUIDE}/using-https-cloudfront-to-custom-origin.html",
 )
@@ -85,6 +87,10 @@ def _is_vpc_origin(resource: Resource) -> bool:
     return resource.type in aws("cloudfront.VpcOrigin")
 
 
+# Multi-tenant distributions have a list.
+_CUSTOM_ORIGINS = ("customOriginConfig", "customOriginConfigs")
+
+
 def _custom_origins(resource: Resource) -> Iterator[Properties]:
     """The connection settings of the origins that are not S3 buckets. A VPC origin is a separate
     resource.
@@ -93,11 +99,11 @@ def _custom_origins(resource: Resource) -> Iterator[Properties]:
         yield resource.props.block("vpcOriginEndpointConfig")
         return
     for origin in resource.props.blocks("origins"):
-        if origin.has("customOriginConfig"):
-            yield origin.block("customOriginConfig")
+        for name in _CUSTOM_ORIGINS:
+            yield from origin.blocks(name)
 
 
-viewer_tls_is_current = _distribution_rule(
+viewer_tls_is_current = _any_distribution_rule(
     "GH-CF-003",
     title="CloudFront distributions require TLS 1.2 and current ciphers",
     severity=Severity.HIGH,
@@ -120,7 +126,7 @@ viewer_tls_is_current = _distribution_rule(
         "and remove s3OriginConfig"
     ),
     severity=Severity.HIGH,
-    types=aws("cloudfront.Distribution", "cloudfront.OriginAccessControl"),
+    types=_DISTRIBUTIONS + aws("cloudfront.OriginAccessControl"),
     upstream="CloudFront.13 CKV2_AWS_46 CFR7",
     url=f"{_GUIDE}/private-content-restricting-access-to-s3.html",
 )
@@ -130,13 +136,13 @@ def buckets_use_origin_access_control(resource: Resource) -> CheckResults:
             yield "signingBehavior is not always, so requests can reach the bucket unsigned"
         return
     for origin in resource.props.blocks("origins"):
-        if origin.has("customOriginConfig") or origin.has("vpcOriginConfig"):
+        if any(map(origin.has, (*_CUSTOM_ORIGINS, "vpcOriginConfig", "vpcOriginConfigs"))):
             continue
         if not origin.has("originAccessControlId"):
             yield f"{origin.path_of('originAccessControlId')} is not set"
 
 
-web_acl_is_attached = _distribution_rule(
+web_acl_is_attached = _any_distribution_rule(
     "GH-CF-005",
     title="CloudFront distributions have a web ACL",
     severity=Severity.HIGH,

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 import zlib
 from collections.abc import Iterator
 
@@ -194,6 +195,9 @@ def user_data_has_no_secrets(launcher: Resource) -> CheckResults:
                 yield f"{launch.path_of(prop)} probably contains a secret"
 
 
+_ASSIGNMENT = re.compile(r"""["']?(\w+)["']?(?:=|:\s)\s*(?:"([^"]*)".*|'([^']*)'.*|([^"'].*))""")
+
+
 def _decoded(text: str) -> str:
     """The user data, which launch templates and userDataBase64 contain in base64, with or without
     line breaks, and which cloud-init decompresses.
@@ -210,9 +214,9 @@ def _decoded(text: str) -> str:
 
 
 def _assigns_secret(line: str) -> bool:
-    """True for a line such as `export DB_PASSWORD=...` or `curl --token=...`."""
-    name, _, value = line.strip().removeprefix("export ").partition("=")
-    assigns = name.replace("_", "").isalnum() and looks_secret(name, value.strip("'\""))
+    """True for a line such as `export DB_PASSWORD=...`, `password: ...` or `curl --token=...`."""
+    match = _ASSIGNMENT.fullmatch(line.lstrip(" \t-{").rstrip().removeprefix("export "))
+    assigns = match is not None and looks_secret(match[1], match[2] or match[3] or match[4] or "")
     return assigns or arguments_look_secret(line.split())
 
 
@@ -255,7 +259,11 @@ def termination_protection_is_enabled(instance: Resource, stack: Stack) -> Check
     title="Machine images and snapshots are not shared publicly or with unknown accounts",
     remedy="share it with accounts in the list `accounts` of the rule, or with an organization",
     severity=Severity.CRITICAL,
-    types=aws("ec2.AmiLaunchPermission", "ec2.SnapshotCreateVolumePermission"),
+    types=aws(
+        "ec2.AmiLaunchPermission",
+        "ec2.SnapshotCreateVolumePermission",
+        "imagebuilder.DistributionConfiguration",
+    ),
     lists=ACCOUNTS,
     upstream="CKV_AWS_205",
     url=f"{_GUIDE}/sharing-amis.html",
@@ -263,7 +271,11 @@ def termination_protection_is_enabled(instance: Resource, stack: Stack) -> Check
 def image_is_not_public(permission: Resource) -> CheckResults:
     if permission.props.text("group") == "all":
         yield "the image is public"
-    if permission.props.has("accountId"):
-        yield from foreign_accounts(
-            frozenset({permission.props.text("accountId")}), permission, "the permission"
-        )
+    accounts = [permission.props.text("accountId")]
+    for distribution in permission.props.blocks("distributions"):
+        image = distribution.block("amiDistributionConfiguration")
+        launch = image.block("launchPermission")
+        if "all" in launch.texts("userGroups"):
+            yield "the image is public"
+        accounts += [*launch.texts("userIds"), *image.texts("targetAccountIds")]
+    yield from foreign_accounts(frozenset(filter(None, accounts)), permission, "the permission")

@@ -45,7 +45,8 @@ _UNKNOWN_ALLOWED = {
     )
 }
 _task_rule = partial(resource_rule, types=aws("ecs.TaskDefinition"))
-_container_rule = partial(_task_rule, unknown_allowed=_UNKNOWN_ALLOWED)
+_CONTAINERS = aws("ecs.TaskDefinition", "ecs.DaemonTaskDefinition")
+_container_rule = partial(resource_rule, types=_CONTAINERS, unknown_allowed=_UNKNOWN_ALLOWED)
 _container_stack_rule = partial(
     stack_rule, types=aws("ecs.TaskDefinition"), unknown_allowed=_UNKNOWN_ALLOWED
 )
@@ -112,13 +113,13 @@ containers_are_unprivileged = resource_rule(
     "GH-ECS-001",
     title="Containers of Amazon ECS and AWS Batch are not privileged",
     severity=Severity.CRITICAL,
-    types=aws("ecs.TaskDefinition", "batch.JobDefinition"),
+    types=_CONTAINERS + aws("batch.JobDefinition"),
     unknown_allowed=_UNKNOWN_ALLOWED,
     exemptible=False,
     upstream="ECS.4",
     url=f"{_PARAMETERS}#container_definition_security",
 ).requires(
-    for_types(aws("ecs.TaskDefinition"), is_not_true("containerDefinitions[].privileged")),
+    for_types(_CONTAINERS, is_not_true("containerDefinitions[].privileged")),
     for_types(
         aws("batch.JobDefinition"),
         *(

@@ -161,7 +161,13 @@ def _restricts_service(condition: Condition) -> bool:
     source = condition.key in (*_SOURCE_KEYS, "kms:viaservice", "kms:calleraccount")
     source = source or condition.key.startswith("kms:encryptioncontext:")
     positive = condition.operator in iam_document.POSITIVE_OPERATORS
-    return source and positive and is_narrowing(condition)
+    # An ARN without an account, such as arn:aws:logs:*:*:*, is that of any account.
+    is_specific = (
+        iam_document.is_specific("aws:sourcearn", value)
+        for value in condition.values
+        if value.startswith("arn:")
+    )
+    return source and positive and is_narrowing(condition) and all(is_specific)
 
 
 @resource_rule(

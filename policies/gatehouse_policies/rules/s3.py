@@ -269,10 +269,14 @@ def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
             yield "targetBucket is the bucket itself"
 
 
+_ACLS = aws("s3.BucketAcl", "s3.BucketObject", "s3.BucketObjectv2", "s3.ObjectCopy")
+_PRIVATE = ("", "private", "bucket-owner-read", "bucket-owner-full-control")
+
+
 @stack_rule(
     "GH-S3-011",
     title="S3 buckets enforce object ownership and use no ACLs",
-    types=aws("s3.Bucket", "s3.BucketOwnershipControls", "s3.BucketAcl"),
+    types=aws("s3.Bucket", "s3.BucketOwnershipControls") + _ACLS,
     remedy=(
         'set objectOwnership="BucketOwnerEnforced" in an aws.s3.BucketOwnershipControls and '
         "remove every BucketAcl, and acl and grants of the bucket"
@@ -282,9 +286,12 @@ def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
     url=f"{_GUIDE}/about-object-ownership.html",
 )
 def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults:
-    if bucket.type in aws("s3.BucketAcl"):
-        if not is_of_program(bucket, stack, "bucket", aws("s3.Bucket")):
-            yield "a bucket that the program does not manage has an ACL"
+    if bucket.type in _ACLS:
+        # Enforced ownership of a bucket of the program disables the ACLs of its objects.
+        is_private = bucket.props.text("acl") in _PRIVATE and not bucket.props.has("grants")
+        is_set = bucket.type in aws("s3.BucketAcl") or not is_private
+        if is_set and not is_of_program(bucket, stack, "bucket", aws("s3.Bucket")):
+            yield "a bucket that the program does not manage, or an object in it, has an ACL"
         return
     yield from _OWNER_ENFORCED.check(bucket, stack)
     for acl in stack.referencing(bucket, aws("s3.BucketAcl"), "bucket"):

@@ -28,7 +28,7 @@ def parameter_has_no_secret(parameter: Resource) -> CheckResults:
     leaf = (parameter.props.known_text("name") or parameter.name).rpartition("/")[2]
     if parameter.props.text("type") == "SecureString" or leaf in parameter.lists["harmless"]:
         return
-    for prop in ("value", "insecureValue"):
+    for prop in ("value", "insecureValue", "valueWo"):
         if parameter.props.has(prop) and looks_secret(leaf, parameter.props.text(prop)):
             yield f"{prop} probably contains a secret"
 

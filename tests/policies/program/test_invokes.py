@@ -129,13 +129,16 @@ def test_lookups_have_fake_results_and_are_recorded() -> None:
     subnets = invoke_or_fake("aws:ec2/getSubnets:getSubnets", {}, faked)
     zone = invoke_or_fake("aws:route53/getZone:getZone", {"name": "example.com"}, faked)
     caller = invoke_or_fake("aws:index/getCallerIdentity:getCallerIdentity", {}, faked)
+    policy = invoke_or_fake("aws:iam/getPolicy:getPolicy", {"name": "AdministratorAccess"}, faked)
     assert vpc["default"] is True
     assert vpc["id"].startswith("vpc-")
     assert vpc["arn"].startswith("arn:aws:ec2:eu-west-1:123456789012:")
     assert isinstance(subnets["ids"], list)
     assert zone["name"] == "example.com"
     assert caller["accountId"] == ACCOUNT
+    assert policy["arn"] == "arn:aws:iam::aws:policy/AdministratorAccess"
     assert faked == {
+        "aws:iam/getPolicy:getPolicy",
         "aws:ec2/getVpc:getVpc",
         "aws:ec2/getSubnets:getSubnets",
         "aws:route53/getZone:getZone",

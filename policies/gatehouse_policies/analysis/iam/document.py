@@ -304,9 +304,11 @@ _SHARED_ISSUERS = (
     "oidc.vercel.com",
     "api.pulumi.com",
 )
-# The subject begins with the group, organization or team. Patterns of other formats are rejected.
+# The subject begins with the group, organization or team, or names the namespace of a service
+# account of Amazon EKS. Patterns of other formats are rejected.
 _TENANT = re.compile(
-    r"(?:project_path|organization|org|owner|pulumi:\w+:org)[:/][^:/*?]+[:/].*|[^*?]+"
+    r"(?:project_path|organization|org|owner|pulumi:\w+:org)[:/][^:/*?]+[:/].*"
+    r"|system:serviceaccount:[^:*?].*|[^*?]+"
 )
 
 
@@ -349,12 +351,12 @@ def federation_defects(document: Document) -> tuple[str, ...]:
                     f"the trust policy does not require the audience ({audience}) of the "
                     f"identity provider"
                 )
-            elif issuer.partition("/")[0].endswith(_SHARED_ISSUERS) and not _names_tenant(
-                allow, f"{issuer}:sub".lower()
-            ):
+            elif (
+                issuer.partition("/")[0].endswith(_SHARED_ISSUERS) or issuer.startswith("oidc.eks.")
+            ) and not _names_tenant(allow, f"{issuer}:sub".lower()):
                 defects.append(
                     f"the trust policy does not require a subject (sub) of {issuer} that names a "
-                    f"group, organization or team"
+                    f"group, organization, team or namespace"
                 )
             elif not audience and not exact & claims:
                 defects.append(

@@ -11,6 +11,11 @@ from functools import lru_cache
 from typing import Any
 
 from gatehouse_policies.analysis.properties import DuplicateKeyError, unique_keys
+from gatehouse_policies.lists import name_set
+
+_ELEMENTS = name_set(
+    "Sid Effect Principal NotPrincipal Action NotAction Resource NotResource Condition"
+)
 
 
 class DocumentError(ValueError):
@@ -108,6 +113,8 @@ def parse(document: Any) -> Document:
             raise DocumentError("the policy document is not JSON") from None
     if not isinstance(document, Mapping):
         raise DocumentError("the policy document must be an object")
+    if not document.keys() <= {"Version", "Id", "Statement"}:
+        raise DocumentError("the policy document has an element that a policy cannot have")
     statements = document.get("Statement")
     if isinstance(statements, Mapping):
         statements = [statements]
@@ -133,6 +140,9 @@ def listed(value: Any) -> list[Any]:
 def _statement(raw: Any, path: str) -> Statement:
     if not isinstance(raw, Mapping):
         raise DocumentError(f"{path} must be an object")
+    # Such as `action` in addition to `Action`, which would not be evaluated.
+    if not _ELEMENTS.issuperset(raw):
+        raise DocumentError(f"{path} has an element that a policy cannot have")
     if raw.get("Effect") not in ("Allow", "Deny"):
         raise DocumentError(f"{path}.Effect must be Allow or Deny")
     for element, negation in (

@@ -96,6 +96,14 @@ def test_arbitrary_json_is_parsed_or_rejected(value: Any) -> None:
         ),
         ({"Statement": [statement(Action=None)]}, "Statement[0] has neither Action nor NotAction"),
         (
+            {"Statement": [statement(action="*")]},
+            "Statement[0] has an element that a policy cannot have",
+        ),
+        (
+            {"Statement": [statement()], "statement": []},
+            "the policy document has an element that a policy cannot have",
+        ),
+        (
             {"Statement": [statement(Action=[1])]},
             "Statement[0].Action must be a string or a list of strings",
         ),
