@@ -376,11 +376,9 @@ def _rate_limit(
 
 
 def _at_host(hosts: Sequence[str]) -> Any:
-    """Match the Host header with or without the port, which a client can add,
-    case-insensitively.
-    """
+    """Match the Host header with or without a port, which a client chooses, case-insensitively."""
     names = "|".join(re.escape(host).replace(r"\*", "[^:]+") for host in hosts)
-    return _regex_match({"single_header": {"name": "host"}}, f"^({names})(:443)?$", "LOWERCASE")
+    return _regex_match({"single_header": {"name": "host"}}, f"^({names})(:[0-9]*)?$", "LOWERCASE")
 
 
 def _at_path(paths: Collection[str]) -> Any:

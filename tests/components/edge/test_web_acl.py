@@ -114,7 +114,8 @@ def test_console_accepts_addresses_of_its_networks_only(name: str) -> None:
         for service in services:
             blocked = service == "console" and not accepted
             for path in ("/openapi.json", *HEALTH):
-                request = Request(host=host(name, service), path=path, ip_sets=ip_sets)
+                at = f"{host(name, service)}:8443"
+                request = Request(host=at, path=path, ip_sets=ip_sets)
                 rule = "console-networks" if blocked and path not in HEALTH else None
                 assert acl.blocked_by(request) == rule
     assert acl.capacity() <= 1500
