@@ -6,6 +6,7 @@ from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     contains,
+    for_types,
     is_at_least,
     is_true,
     sets_no_secret,
@@ -17,23 +18,31 @@ _GUIDE = "https://docs.aws.amazon.com/documentdb/latest/developerguide"
 _cluster_rule = partial(resource_rule, types=aws("docdb.Cluster"))
 
 
-cluster_uses_customer_key = _cluster_rule(
+cluster_uses_customer_key = resource_rule(
     "GH-DOC-001",
-    title="DocumentDB clusters are encrypted with a customer managed key",
+    title="DocumentDB and Neptune clusters are encrypted with a customer managed key",
     severity=Severity.HIGH,
+    types=aws("docdb.Cluster", "neptune.Cluster"),
     upstream="DocumentDB.1 CKV_AWS_74 CKV_AWS_182 DOC1",
     url=f"{_GUIDE}/encryption-at-rest.html",
-).requires(uses_customer_key("kmsKeyId", "storageEncrypted"))
+).requires(
+    for_types(aws("docdb.Cluster"), uses_customer_key("kmsKeyId", "storageEncrypted")),
+    for_types(aws("neptune.Cluster"), uses_customer_key("kmsKeyArn", "storageEncrypted")),
+)
 
 
 global_cluster_is_encrypted = resource_rule(
     "GH-DOC-002",
-    title="DocumentDB global clusters are encrypted",
+    title="Global clusters of DocumentDB, Neptune and RDS are encrypted",
     severity=Severity.HIGH,
-    types=aws("docdb.GlobalCluster"),
+    types=aws("docdb.GlobalCluster", "neptune.GlobalCluster", "rds.GlobalCluster"),
     upstream="CKV_AWS_292",
     url=f"{_GUIDE}/global-clusters.html",
-).requires(is_true("storageEncrypted"))
+).requires(
+    is_true("storageEncrypted"),
+    # A global cluster of an existing cluster has the encryption of that cluster.
+    when=lambda cluster: not cluster.props.has("sourceDbClusterIdentifier"),
+)
 
 
 @resource_rule(

@@ -12,6 +12,7 @@ from gatehouse_policies.engine.requirements import (
     is_at_least,
     is_customer_key,
     is_exactly,
+    is_not,
     is_not_false,
     is_not_set,
     is_set,
@@ -57,17 +58,22 @@ cache_uses_customer_key = resource_rule(
 )
 
 
-tls_is_required = _group_rule(
+tls_is_required = resource_rule(
     "GH-EC-002",
-    title="ElastiCache replication groups require TLS",
+    title="ElastiCache replication groups and MemoryDB clusters require TLS",
     severity=Severity.HIGH,
+    types=aws("elasticache.ReplicationGroup", "memorydb.Cluster"),
     upstream="ElastiCache.5 CKV_AWS_30 AEC3",
     url=f"{_GUIDE}/in-transit-encryption.html",
 ).requires(
-    in_order(
-        is_true("transitEncryptionEnabled"),
-        is_exactly("transitEncryptionMode", "required", default="required"),
-    )
+    for_types(
+        aws("elasticache.ReplicationGroup"),
+        in_order(
+            is_true("transitEncryptionEnabled"),
+            is_exactly("transitEncryptionMode", "required", default="required"),
+        ),
+    ),
+    for_types(aws("memorydb.Cluster"), is_not_false("tlsEnabled")),
 )
 
 
@@ -84,13 +90,14 @@ def _is_off(access: str) -> bool:
 
 users_authenticate = resource_rule(
     "GH-EC-003",
-    title="ElastiCache caches authenticate individual users and use no shared token",
+    title="ElastiCache and MemoryDB authenticate individual users and use no shared token",
     severity=Severity.HIGH,
     types=aws(
         "elasticache.ReplicationGroup",
         "elasticache.ServerlessCache",
         "elasticache.User",
         "elasticache.UserGroup",
+        "memorydb.Cluster",
     ),
     upstream="ElastiCache.6 CKV_AWS_31",
     url=f"{_GUIDE}/Clusters.RBAC.html",
@@ -103,6 +110,10 @@ users_authenticate = resource_rule(
             "enables the user, who needs no password",
             'set authenticationMode.type="iam", or accessString="off -@all" for the default user',
         ),
+    ),
+    for_types(
+        aws("memorydb.Cluster"),
+        is_not("aclName", "open-access", effect="clients are not authenticated"),
     ),
     for_types(
         aws("elasticache.UserGroup"),

@@ -17,7 +17,7 @@ from gatehouse_policies.analysis.secret_detection import (
     looks_secret,
     name_indicates_secret,
 )
-from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.analysis.type_tokens import AWS_PROVIDER, aws
 from gatehouse_policies.engine.requirements import (
     allows_known_accounts,
     for_types,
@@ -174,7 +174,9 @@ program_sets_no_password = resource_rule(
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",
 ).requires(
     where(
-        lambda resource: resource.type.startswith("aws:") and resource.type not in _WITH_RULES,
+        lambda resource: (
+            resource.type.startswith(("aws:", AWS_PROVIDER)) and resource.type not in _WITH_RULES
+        ),
         sets_no_secret(),
     )
 )
