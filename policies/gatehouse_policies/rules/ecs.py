@@ -131,7 +131,10 @@ containers_are_unprivileged = resource_rule(
             )
             for prop in _JOBS
         ),
-        is_not_true("eksProperties.podProperties.containers[].securityContext.privileged"),
+        *(
+            is_not_true(f"eksProperties.podProperties.{name}[].securityContext.privileged")
+            for name in ("containers", "initContainers")
+        ),
     ),
 )
 
