@@ -97,6 +97,7 @@ users_authenticate = resource_rule(
         "elasticache.ServerlessCache",
         "elasticache.User",
         "elasticache.UserGroup",
+        "elasticache.UserGroupAssociation",
         "memorydb.Cluster",
     ),
     upstream="ElastiCache.6 CKV_AWS_31",
@@ -111,6 +112,7 @@ users_authenticate = resource_rule(
             'set authenticationMode.type="iam", or accessString="off -@all" for the default user',
         ),
     ),
+    for_types(aws("elasticache.UserGroupAssociation"), is_not("userId", "default")),
     for_types(
         aws("memorydb.Cluster"),
         is_not("aclName", "open-access", effect="clients are not authenticated"),

@@ -25,12 +25,16 @@ _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
         "aws:SecureTransport is false, in an "
         "aws.sns.TopicPolicy"
     ),
-    types=aws("sns.Topic", "sns.TopicPolicy"),
+    types=aws("sns.Topic", "sns.TopicPolicy", "sns.TopicSubscription"),
     lists=ACCOUNTS,
     upstream="SNS.1 SNS.4 2.21 CKV_AWS_26 CKV_AWS_169 CKV_AWS_385 SNS3",
     url=f"{_GUIDE}/sns-security-best-practices.html",
 )
 def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResults:
+    if topic.type in aws("sns.TopicSubscription"):
+        if topic.props.text("protocol") == "http":
+            yield Violation("protocol is http", 'set protocol="https"')
+        return
     policies = aws("sns.TopicPolicy")
     if is_evaluated_elsewhere(topic, stack, policies, "arn", aws("sns.Topic")):
         return
