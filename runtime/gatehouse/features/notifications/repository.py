@@ -17,7 +17,7 @@ from gatehouse.features.keys.conditions import EXPIRES_AT, usable
 from gatehouse.features.notifications.models import EVENTS, TOPIC, Delivery, Webhook
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
-from gatehouse.platform.db.statements import RowMapping
+from gatehouse.platform.db.statements import RowMapping, prune
 
 #: Maximum number of reminders, or of deliveries of several audit rows, per transaction.
 BATCH_ROWS = 500
@@ -190,9 +190,8 @@ class NotificationRepository:
 
     async def prune(self, *, finished_before: float) -> int:
         """Delete delivered and dead deliveries. Returns their number."""
-        return await self._pool.execute(
-            "DELETE FROM delivery WHERE finished_at < $1", to_datetime(finished_before)
-        )
+        before = to_datetime(finished_before)
+        return await prune(self._pool, "delivery", "finished_at", before=before)
 
     async def add_webhook(self, webhook: Webhook, event: AuditEvent) -> None:
         """Raises Conflict if there are WEBHOOKS_MAX."""

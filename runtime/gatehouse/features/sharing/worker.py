@@ -33,6 +33,7 @@ from gatehouse.features.sharing.models import (
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.db.pool import Pool
+from gatehouse.platform.db.statements import prune
 from gatehouse.platform.observability import Observer
 
 #: Each search for due secrets is a billed query and data event, also without work.
@@ -48,7 +49,7 @@ RETRY_S_MIN = 5.0
 RETRY_S_MAX = 240.0
 #: Interval in seconds at which the age of the oldest due secret is published.
 REPORT_INTERVAL_S = 60.0
-_RECORDED_DAYS = 30
+_RECORDED_BEFORE = "SELECT now() - interval '30 days'"
 _ACTOR = Actor(type="system", id="secrets")
 
 
@@ -126,10 +127,9 @@ class SecretWorker:
 
     async def prune(self) -> None:
         """Delete the IDs of events that were recorded more than 30 days ago."""
-        await self._pool.execute(
-            "DELETE FROM sharing_event WHERE recorded_at < now() - make_interval(days => $1)",
-            _RECORDED_DAYS,
-        )
+        # By the clock of the database, because an event without its ID would be recorded again.
+        before = await self._pool.fetchval(_RECORDED_BEFORE)
+        await prune(self._pool, "sharing_event", "recorded_at", before=before)
 
     def _postpone(self, item_id: str, work_at: float) -> None:
         """Schedule another attempt for an item."""

@@ -12,13 +12,10 @@ from gatehouse.core.verification import Code
 from gatehouse.features.usage.models import UsageBatch
 from gatehouse.features.usage.schemas import UsagePointView
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.db.statements import Conditions
+from gatehouse.platform.db.statements import Conditions, prune
 
 #: Width of the stored buckets in seconds -> retention in seconds.
 RETENTION_S = {60: 2 * 86_400, 3600: 90 * 86_400, 86_400: 3 * 366 * 86_400}
-
-#: Number of buckets that a statement deletes, in 0.1 s, so that it ends before its timeout.
-PRUNE_ROWS = 10_000
 
 #: Maximum number of points in a report.
 POINTS_MAX = 10_000
@@ -53,12 +50,6 @@ SELECT key_id, $2 FROM unnest($1::text[]) AS row (key_id) ORDER BY key_id
 ON CONFLICT (key_id)
     DO UPDATE SET last_used_at = greatest(key_activity.last_used_at, EXCLUDED.last_used_at)
 """
-
-# In this order, PostgreSQL reads only the index of the times.
-_DELETE_EXPIRED = (
-    "DELETE FROM usage_count WHERE ctid = ANY (ARRAY(SELECT ctid FROM usage_count "
-    "WHERE width_s = $1 AND starts_at < $2 ORDER BY starts_at LIMIT $3))"
-)
 
 
 class UsageRepository:
@@ -139,15 +130,15 @@ class UsageRepository:
         ]
 
     async def prune(self, *, now: float) -> int:
-        """Delete buckets older than RETENTION_S, in batches whose duration does not depend on the
-        number of buckets, and batch numbers of ended workers. Returns the number of deleted
-        buckets.
+        """Delete buckets older than RETENTION_S, and batch numbers of ended workers. Returns the
+        number of deleted buckets.
         """
         deleted, instant = 0, to_datetime(now)
         for width_s, retention_s in RETENTION_S.items():
             before = instant - timedelta(seconds=retention_s)
-            while count := await self._pool.execute(_DELETE_EXPIRED, width_s, before, PRUNE_ROWS):
-                deleted += count
+            deleted += await prune(
+                self._pool, "usage_count", "starts_at", before=before, width_s=width_s
+            )
         # A worker that has sent no batch for a day has ended and will not repeat a batch.
         await self._pool.execute(
             "DELETE FROM usage_batch WHERE seen_at < $1", instant - timedelta(days=1)

@@ -1,5 +1,5 @@
-"""Builds parts of SQL statements: the columns and values of structs, and conditions that are
-composed at run time.
+"""Builds SQL statements: columns and values of structs, conditions that are composed at run
+time, and the deletion of expired rows.
 
 The columns of a table are declared once, as the fields of a struct. The type of a field determines
 how it is stored: a float as a time (timestamptz), a tuple of strings as an array, a tuple of
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Collection
+from datetime import datetime
 from enum import Enum
 from functools import lru_cache
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
@@ -18,12 +19,15 @@ from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
 import msgspec
 
 from gatehouse.core.clock import to_datetime, to_seconds
-from gatehouse.platform.db.pool import Row
+from gatehouse.platform.db.pool import Pool, Row
 
 T = TypeVar("T", bound=msgspec.Struct)
 V = TypeVar("V", str, tuple[str, ...])
 
 Convert = Callable[[Any], Any]
+
+#: Number of expired rows that a statement deletes, in 0.1 s, so that it ends before its timeout.
+PRUNE_ROWS = 10_000
 
 
 class RowMapping(Generic[T]):
@@ -138,3 +142,19 @@ class Conditions:
     def __str__(self) -> str:
         """The WHERE clause, or an empty string if there are no conditions."""
         return f" WHERE {' AND '.join(self._conditions)}" if self._conditions else ""
+
+
+async def prune(pool: Pool, table: str, column: str, *, before: datetime, **equal: Any) -> int:
+    """Deletes the rows whose time in `column`, which has an index, is before a time, the oldest
+    first. Returns their number.
+
+    equal: further columns and their values.
+    """
+    where, deleted = Conditions(), 0
+    where.add_equal(**equal)
+    where.add(f"{column} < {{}}", before)
+    rows = f"SELECT ctid FROM {table}{where} ORDER BY {column} LIMIT {where.bind(PRUNE_ROWS)}"
+    statement = f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({rows}))"
+    while count := await pool.execute(statement, *where.values):
+        deleted += count
+    return deleted

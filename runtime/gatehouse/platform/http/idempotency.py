@@ -31,7 +31,7 @@ from gatehouse.core.errors import (
 from gatehouse.core.sealing import seal, unseal
 from gatehouse.core.token import Pepper
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.db.statements import RowMapping
+from gatehouse.platform.db.statements import RowMapping, prune
 from gatehouse.platform.http.endpoint import Header
 from gatehouse.platform.http.validation import invalid
 
@@ -166,9 +166,7 @@ class IdempotencyStore:
 
     async def prune(self, *, now: float) -> int:
         """Delete expired rows. Returns the number of deleted rows."""
-        return await self._pool.execute(
-            "DELETE FROM idempotent_request WHERE expires_at <= $1", to_datetime(now)
-        )
+        return await prune(self._pool, "idempotent_request", "expires_at", before=to_datetime(now))
 
 
 def _values(claim: Claim) -> tuple[object, ...]:

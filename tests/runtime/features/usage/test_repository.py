@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.usage import repository, service
+from gatehouse.features.usage import service
 from gatehouse.features.usage.models import UsageBatch
 from gatehouse.features.usage.repository import RETENTION_S, UsageRepository
 from gatehouse.features.usage.service import BATCH_ROWS, UsageCounter, UsageFlusher
+from gatehouse.platform.db import statements
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.observability import Observer
 
@@ -208,7 +209,7 @@ async def test_denied_request_is_not_the_last_use(counting: Counting) -> None:
 async def test_prune_deletes_old_minutes_only(
     counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repository, "PRUNE_ROWS", 2)
+    monkeypatch.setattr(statements, "PRUNE_ROWS", 2)
     for number in range(5):
         counting.use(1, code=f"CODE_{number}")
     await counting.flush()

@@ -160,3 +160,21 @@ def test_conditions_bind_values() -> None:
     assert str(where) == " WHERE owner = $1 AND created_at >= $2 AND created_at < $3"
     assert where.bind(10) == "$4"
     assert where.values == ["' OR true --", 1, 2, 10]
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("usage_count", "width_s = 60 AND starts_at"),
+        ("delivery", "finished_at"),
+        ("sharing_event", "recorded_at"),
+        ("idempotent_request", "expires_at"),
+    ],
+)
+async def test_expired_rows_are_found_by_an_index(
+    database: Database, table: str, column: str
+) -> None:
+    async with opened(database.app) as pool, pool.connection() as connection:
+        await connection.execute("SET enable_seqscan = off")
+        plan = await connection.fetch(f"EXPLAIN SELECT FROM {table} WHERE {column} < now()")
+    assert "Seq Scan" not in "".join(row[0] for row in plan)

@@ -265,6 +265,7 @@ CREATE TABLE delivery (
 );
 CREATE INDEX delivery_due ON delivery (target, next_at) WHERE state = 'waiting';
 CREATE INDEX delivery_state ON delivery (state, notification_id);
+CREATE INDEX delivery_finished ON delivery (finished_at);
 """
 
 _IMPORTS = """
@@ -327,6 +328,7 @@ CREATE TABLE sharing_event (
     id          text        PRIMARY KEY,  -- ID of a secret event that is in the audit trail
     recorded_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX sharing_event_time ON sharing_event (recorded_at);
 
 CREATE TABLE log_level (
     sole   boolean     PRIMARY KEY DEFAULT true CHECK (sole),
