@@ -112,10 +112,11 @@ class SessionRepository:
         """
         where = _conditions(actor)
         async with self._pool.transaction() as connection:
+            # First the links, so that the sessions that they are starting are found.
+            await connection.execute(f"DELETE FROM sign_in_link{where}", *where.values)
             deleted = row_count(
                 await connection.execute(f"DELETE FROM console_session{where}", *where.values)
             )
-            await connection.execute(f"DELETE FROM sign_in_link{where}", *where.values)
             await append(connection, event)
         return deleted
 

@@ -431,12 +431,9 @@ async def _write_credits(connection: Connection, subject: str, plan: Credits | N
 async def _purge_traces(connection: Connection, key_id: KeyId, subject: str) -> None:
     """Erases a key from the other tables. Credits remain while another generation can use them."""
     await connection.execute("SELECT forget_key_use($1)", key_id)
-    await connection.execute(
-        "DELETE FROM console_session WHERE actor_type = 'key' AND actor_id = $1", key_id
-    )
-    await connection.execute(
-        "DELETE FROM sign_in_link WHERE actor_type = 'key' AND actor_id = $1", key_id
-    )
+    for table in ("sign_in_link", "console_session"):  # the order in which a sign-in locks
+        statement = f"DELETE FROM {table} WHERE actor_type = 'key' AND actor_id = $1"
+        await connection.execute(statement, key_id)
     await connection.execute(
         (
             "UPDATE core SET url = '', lease_id = '', draining = true, expires_at = now() "

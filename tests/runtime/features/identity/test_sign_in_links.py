@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 
 import pytest
 from gatehouse.core.token_scanner import RANDOM_CHARS
@@ -96,6 +97,23 @@ async def test_sign_out_everywhere_ends_the_link(setup: Setup, browser: Browser)
     sign_in = partial(setup.browser().client.post, "/v1/sessions", headers=headers)
     assert (await sign_in(content=body())).status_code == 401
     assert (await sign_in()).status_code == 401
+
+
+async def test_sign_out_everywhere_ends_a_session_that_is_starting(setup: Setup) -> None:
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    code, started = await create_link(setup), setup.browser()
+    async with setup.console.pool.transaction() as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock(7126502)")  # of audit events
+        requests: list[asyncio.Task[Any]] = []
+        for request in (started.sign_in(code), setup.console.delete("/v1/sessions")):
+            requests.append(asyncio.create_task(request))
+            while await setup.console.pool.fetchval(waiting) < len(requests):
+                await asyncio.sleep(0)
+    assert [reply.status_code for reply in await asyncio.gather(*requests)] == [201, 200]
+    assert await started.status() == 401
 
 
 async def test_link_does_not_extend_the_step_up(setup: Setup) -> None:
