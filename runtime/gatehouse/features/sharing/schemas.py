@@ -236,7 +236,7 @@ class UpdateSecret(Input, kw_only=True):
         Uses | UnsetType,
         Meta(
             description="New number of times that each link can be opened. Must not be less "
-            "than the current uses of any link.",
+            "than the current uses of any link. A link whose uses are all confirmed stays used.",
         ),
     ] = UNSET
     label: Label | UnsetType = UNSET

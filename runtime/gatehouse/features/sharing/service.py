@@ -355,7 +355,7 @@ class SecretService:
             raise invalid("body.expires_at", message, "send a time between these limits")
 
     def _with_uses(self, link: Link, uses: int) -> Link:
-        if link.state != LinkState.ACTIVE:
+        if not link.wrapped_keys:  # revoked, or all uses are confirmed
             return link
         if uses < link.uses:
             raise invalid(
