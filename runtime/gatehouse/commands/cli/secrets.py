@@ -303,7 +303,7 @@ def verify_receipt(
     if not is_signed(deletion.statement, signature, deletion.algorithm, keys):
         stop(f"the proof in {file} has no valid signature from a trusted key")
     statement = msgspec.json.decode(deletion.statement)
-    objects = count(len(statement["objects"]), "object version")
+    objects = count(statement["object_versions"], "object version")
     print_text(
         f"valid: {objects} of secret {statement['secret']} deleted at {statement['deleted_at']}"
     )

@@ -11,6 +11,8 @@ from gatehouse.core.clock import rfc3339
 from gatehouse.features.sharing.models import Secret
 
 RECEIPT_TYPE = "gatehouse-deletion-receipt-v1"
+#: Maximum number of object versions that a statement lists, so that it fits in the table item.
+LISTED_MAX = 1000
 
 
 def statement_of(secret: Secret, deleted: Sequence[tuple[str, str]], at: float) -> str:
@@ -22,7 +24,10 @@ def statement_of(secret: Secret, deleted: Sequence[tuple[str, str]], at: float) 
             "reason": secret.end_reason or "",
             "ended_at": rfc3339(secret.ended_at or at),
             "deleted_at": rfc3339(at),
-            "objects": [{"key": key, "version_id": version} for key, version in deleted],
+            "object_versions": len(deleted),
+            "objects": [
+                {"key": key, "version_id": version} for key, version in deleted[:LISTED_MAX]
+            ],
         },
         sort_keys=True,
     )

@@ -22,6 +22,7 @@ from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.sharing import worker as worker_module
 from gatehouse.features.sharing.backend import ContentStore
+from gatehouse.features.sharing.deletion_receipt import LISTED_MAX, statement_of
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.models import CLAIM_S, EndReason, SecretState
@@ -129,6 +130,14 @@ async def test_events_reach_the_audit_trail_and_the_receipt_once(work: Work) -> 
     assert grace.claims == [ClaimView(rfc3339(now - 2), rfc3339(now))]
     checked = await audit.uncheckpointed(None)
     assert (checked.rows >= 3, checked.broken) == (True, None)
+
+
+@pytest.mark.bound("sharing.deletion_receipt:LISTED_MAX")
+async def test_statement_about_many_object_versions_is_bounded(work: Work) -> None:
+    secret, _ = await work.sharing.create()
+    deleted = [("key", str(number)) for number in range(LISTED_MAX + 1)]
+    statement = json.loads(statement_of(secret, deleted, 0.0))
+    assert (len(statement["objects"]), statement["object_versions"]) == (LISTED_MAX, len(deleted))
 
 
 @pytest.mark.requirement("SS-02")
