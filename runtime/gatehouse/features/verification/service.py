@@ -12,7 +12,7 @@ import msgspec
 from gatehouse.core import http_signatures
 from gatehouse.core.clock import Clock
 from gatehouse.core.decision import evaluate, evaluate_limits
-from gatehouse.core.errors import Unavailable
+from gatehouse.core.errors import Unauthorized, Unavailable
 from gatehouse.core.http_signatures import SignatureError
 from gatehouse.core.keys import (
     KeyEnvironment,
@@ -120,6 +120,18 @@ class VerificationService:
             if record.has_credits
             else None
         )
+
+    async def authorize(self, key_id: KeyId, request: VerificationRequest) -> None:
+        """Raises Unauthorized if the key no longer permits a request in progress, and
+        Unavailable.
+        """
+        record = await self.keys.find(key_id)
+        now, staleness_ms = self._decision_time()
+        if staleness_ms > self.max_staleness_ms:
+            raise Unavailable("API keys cannot be verified temporarily.")
+        code = evaluate(record, request, possession=True, environment=self.environment, now=now)
+        if code is not Code.VALID:
+            raise Unauthorized("The API key no longer permits this request")
 
     async def refund(self, record: KeyRecord, cost: int) -> None:
         """Refunds the credits for a request that was allowed but not performed. The request still

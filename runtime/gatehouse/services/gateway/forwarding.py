@@ -11,7 +11,14 @@ from dataclasses import dataclass
 import msgspec
 
 from gatehouse.core.cores import CoreRecord
-from gatehouse.core.errors import BadRequest, BodyTooLarge, CoreTimeout, CoreUnreachable
+from gatehouse.core.errors import (
+    BadRequest,
+    BodyTooLarge,
+    CoreTimeout,
+    CoreUnreachable,
+    Unauthorized,
+    Unavailable,
+)
 from gatehouse.core.origin import parse_base_url
 from gatehouse.core.verification import RateLimitState
 from gatehouse.features.cores.credentials import Credential
@@ -35,6 +42,9 @@ INLINE_BYTES_MAX = 65_536
 #: Opens a WebSocket after a 101 response, and returns when it is closed. Last argument: headers of
 #: the response to the client.
 OpenWebSocket = Callable[[CoreRecord, UpstreamResponse, list[asgi.Header]], Awaitable[None]]
+
+#: Raises Unauthorized if the key no longer permits a request in progress, and Unavailable.
+Authorize = Callable[[], Awaitable[None]]
 
 #: Statuses of responses without a body.
 _NO_BODY = (204, 304)
@@ -73,7 +83,8 @@ class Forwarding:
 
     instances: live instances of the Core. request: without the secret of an instance and the
         credential.
-    open_websocket: only for a WebSocket handshake.
+    authorize: called before each part of the response. open_websocket: only for a WebSocket
+        handshake.
     """
 
     context: RequestContext
@@ -82,6 +93,7 @@ class Forwarding:
     request: UpstreamRequest
     limits: tuple[RateLimitState, ...]
     credential: Credential | None
+    authorize: Authorize
     open_websocket: OpenWebSocket | None = None
     #: True if an instance may have received a part of the request.
     is_sent: bool = False
@@ -187,7 +199,8 @@ class Forwarding:
         except CoreUnreachable as exc:
             self.is_sent = self.is_sent or exc.sent
             raise
-        except (CoreTimeout, BodyTooLarge):  # a body that becomes too large is sent in part
+        # A body that becomes too large, or whose key was revoked, is sent in part.
+        except (CoreTimeout, BodyTooLarge, Unauthorized, Unavailable):
             self.is_sent = True
             raise
         except asyncio.CancelledError:
@@ -235,6 +248,7 @@ class Forwarding:
             if revalidation is not None:
                 revalidation.store(response.headers, body)
         own_headers = self._returned(core, headers, status)
+        await self.authorize()
         if body is not None:
             await context.send_response(asgi.Response(status, own_headers, body))
             return
@@ -250,6 +264,7 @@ class Forwarding:
                     received += chunk
                     if len(received) == length:
                         revalidation.store(response.headers, bytes(received))
+                await self.authorize()
                 await context.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await context.send({"type": "http.response.body", "body": b""})
 

@@ -51,6 +51,7 @@ from gatehouse.services.gateway.credentials import (
 )
 from gatehouse.services.gateway.forwarding import (
     INLINE_BYTES_MAX,
+    Authorize,
     Forwarding,
     public_host,
     sentence,
@@ -59,6 +60,11 @@ from gatehouse.services.gateway.forwarding import (
 SCOPE = "cores:read"
 
 PATH = "/cores/{name}/{path}"
+
+#: A request that has been in progress for longer than this number of seconds is authorized again
+#: before each part of its body or response. A revocation takes effect sooner, so that a Core can
+#: respond to a request that revokes its own key.
+AUTHORIZED_S = 5.0
 
 #: Body of a request, and the header that declares the length or framing of the body.
 FramedBody = tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]
@@ -115,27 +121,34 @@ async def _forward_verified(
     """
     dependencies, started = context.service, time.perf_counter()
     sending: Forwarding | None = None
+
+    async def authorize() -> None:
+        if time.perf_counter() - started > AUTHORIZED_S:
+            await dependencies.verification.authorize(key.id, request)
+
     try:
-        instances = live_instances(
-            dependencies.cores.instances(path.name),
-            dependencies.verification.environment,
-            dependencies.pepper,
-            now=dependencies.clock.now(),
-        )
-        credential = await dependencies.credentials.find(path.name, context.settings)
         with (
             dependencies.key_requests.hold(key.subject),
             nullcontext() if handshake is None else dependencies.websockets.hold(),
         ):
-            framed = framed or await _received_body(context)
+            framed = framed or await _received_body(context, authorize)
             context.release()  # the number of requests of a key is limited instead
+            instances = live_instances(
+                dependencies.cores.instances(path.name),
+                dependencies.verification.environment,
+                dependencies.pepper,
+                now=dependencies.clock.now(),
+            )
+            credential = await dependencies.credentials.find(path.name, context.settings)
             upstream = _upstream_request(context, path, token, key, framed, handshake)
             on_upgrade = (
                 None
                 if handshake is None
                 else partial(_WebSocket(handshake, key, request).run, context)
             )
-            sending = Forwarding(context, path, instances, upstream, limits, credential, on_upgrade)
+            sending = Forwarding(
+                context, path, instances, upstream, limits, credential, authorize, on_upgrade
+            )
             await sending.run()
             context.waited_for_core(started)
     except asgi.ClientGone:
@@ -354,21 +367,27 @@ def _framed_body(body: bytes | None) -> FramedBody:
     return body, [] if body is None else [("content-length", str(len(body)))]
 
 
-async def _received_body(context: RequestContext) -> FramedBody:
+async def _received_body(context: RequestContext, authorize: Authorize) -> FramedBody:
     """The request body (nothing, bytes for a small body, or a stream) and the header that declares
     the length or framing.
     """
     length = context.values(b"content-length")
     if not length:
-        return (_chunks(context), []) if context.values(b"transfer-encoding") else (None, [])
+        has_body = bool(context.values(b"transfer-encoding"))
+        return (_chunks(context, authorize) if has_body else None), []
     size = int(length[0])
     if size > INLINE_BYTES_MAX:
-        return _chunks(context), [("content-length", str(size))]
+        return _chunks(context, authorize), [("content-length", str(size))]
+    body = await context.body(INLINE_BYTES_MAX)
+    await authorize()
     # Content-Length is sent even if it is zero, because some servers return 411 for a POST request
     # without the header.
-    return _framed_body(await context.body(INLINE_BYTES_MAX))
+    return _framed_body(body)
 
 
-def _chunks(context: RequestContext) -> AsyncIterator[bytes]:
+async def _chunks(context: RequestContext, authorize: Authorize) -> AsyncIterator[bytes]:
     bytes_max = context.settings.body_max_bytes or sys.maxsize
-    return asgi.body_chunks(context.scope, context.receive, bytes_max)
+    async for chunk in asgi.body_chunks(context.scope, context.receive, bytes_max):
+        await authorize()
+        yield chunk
+    await authorize()  # the end of a body in chunks

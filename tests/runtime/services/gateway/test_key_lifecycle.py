@@ -5,6 +5,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -21,12 +22,14 @@ from gatehouse.platform.redis.connection import Redis
 
 from tests.runtime.services.gateway.conftest import (
     OPERATOR,
+    WORK,
     Gateway,
     Start,
     applied,
     key_service,
     limit,
     read_reply,
+    running_gateway,
 )
 from tests.runtime.tokens import unknown_token
 
@@ -210,6 +213,51 @@ async def test_request_that_reaches_no_core_uses_no_credits(
         while (reply := await gateway.get(path, key.header)).json["code"] != code:
             await asyncio.sleep(0.01)  # the registration reaches the gateway
     assert await remaining_credits(gateway, key) == 10
+
+
+@pytest.mark.parametrize(
+    ("request_line", "length", "first", "rest", "status", "left"),
+    [
+        # A small body is sent to the Core when it has been received.
+        ("POST /cores/docs/x", "Content-Length: 3", b"", b"abc", 401, 10),
+        ("POST /cores/docs/x", "Transfer-Encoding: chunked", b"3\r\nabc\r\n", b"0\r\n\r\n", 401, 9),
+        ("GET /cores/docs/slow", "Accept: text/event-stream", b"", b"", 200, 9),
+    ],
+)
+async def test_request_in_progress_ends_with_its_key(
+    gateway: Gateway,
+    core: Any,
+    database: Any,
+    redis_url: str,
+    tmp_path: Path,
+    request_line: str,
+    length: str,
+    first: bytes,
+    rest: bytes,
+    status: int,
+    left: int,
+) -> None:
+    at_once = f"from gatehouse.services.gateway import proxy; proxy.AUTHORIZED_S = 0; {WORK}"
+    with running_gateway(database, redis_url, tmp_path, at_once) as (port, *_):
+        client = gateway.on_port(port)
+        async with client.core(core.url):
+            key = await client.create_key(has_credits=True)
+            await add_credits(gateway, key, 10)
+            lines = (f"{request_line} HTTP/1.1", "Host: a", key.header, length)
+            head = "\r\n".join((*lines, "Expect: 100-continue", "", "")).encode()
+            async with client.connection(head) as (reader, writer):
+                start = await reader.readuntil(b"\r\n\r\n")
+                writer.write(first)
+                await gateway.revoke(key)
+                core.resume.set()
+                writer.write(rest)
+                if status == 200:
+                    assert b"second" not in await reader.read()
+                else:
+                    assert (await read_reply(reader)).status == status
+            assert start.startswith(b"HTTP/1.1 %d" % (200 if status == 200 else 100))
+            assert len(core.requests) == (status == 200)
+            assert await remaining_credits(gateway, key) == left
 
 
 async def test_request_that_a_core_received_before_it_stopped_uses_credits(gateway: Any) -> None:
