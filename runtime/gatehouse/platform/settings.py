@@ -296,9 +296,9 @@ class GatewaySettings(_Settings):
     circuit_breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
     """Number of consecutive failures after which a worker opens the circuit breaker of an instance
     of a Core: failed connections, and requests of more than one key to which the instance responds
-    with 502, 503 or 504. While the circuit breaker is open, the instance receives no requests. If
-    the circuit breakers of all instances are open, requests are rejected with status 503 and the
-    code `core_circuit_open`. 0 disables the circuit breaker."""
+    with 502, 503 or 504. While the circuit breaker is open, other instances receive the requests.
+    If connections to all instances have failed, requests are rejected with status 503 and the code
+    `core_circuit_open`. 0 disables the circuit breaker."""
     circuit_breaker_reset_s: Annotated[float, Field(ge=0.5, le=300)] = 5.0
     """Time in seconds until an open circuit breaker allows a trial request."""
     retry_budget_percent: Annotated[int, Field(ge=0, le=100)] = 10

@@ -7,8 +7,9 @@ a failed connection opens it again. If a trial has no outcome within the reset t
 is sent.
 
 Failures are failed connections, and requests to which the instance responds with 502, 503 or 504
-or closes the connection. A client can cause the latter, so they open a circuit breaker only if they
-happen to more than one client. A response timeout is no failure: clients can request slow things.
+or closes the connection. Clients can cause the latter, so they open a circuit breaker only if they
+happen to more than one client, and without a failed connection, requests are not denied: they are
+sent to other instances. A response timeout is no failure: clients can request slow things.
 Sources: M. Nygard, Release It!, chapter "Stability Patterns"; RFC 9110, section 9.2.2 and "The Tail
 at Scale" for the retry budget.
 """
@@ -51,7 +52,9 @@ class CircuitBreaker:
 
     def wait_s(self, now: float) -> float:
         """Seconds until the next request is allowed, or 0 if a request is allowed now."""
-        return 0.0 if self._open_until is None else max(0.0, self._open_until - now)
+        if self._open_until is None or "" not in self._clients:
+            return 0.0
+        return max(0.0, self._open_until - now)
 
     def begin(self, now: float, *, is_whole: bool = True) -> bool:
         """Records a request that is sent now. Requires that `wait_s` is 0. Returns True if the
@@ -85,6 +88,7 @@ class CircuitBreaker:
                 return None
             if not client:
                 self._open_until = now + self.reset_s
+                self._clients.add(client)
                 return None
             self._open_until, self._failures = None, self.failures_max - 1
             self._clients = {client}

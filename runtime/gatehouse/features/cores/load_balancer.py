@@ -3,8 +3,9 @@ of the instance, per worker.
 
 A request is sent to the instance with the fewest requests in progress in this worker. Ties are
 broken at random, so that several workers do not select the same instance. Instances with an open
-circuit breaker are not selected. Instances that fail their health checks are selected only if no
-other instance is available, because the checks can fail for a reason that affects all instances.
+circuit breaker are not selected after a failed connection. Other instances with an open circuit
+breaker, and instances that fail their health checks, are selected only if no other instance is
+available, because clients can cause such failures, or a reason that affects all instances.
 
 A new registration or a new URL starts with a closed circuit breaker. The retry budget belongs to
 the Core, so that the number of retries does not increase with the number of instances. If the only
@@ -96,7 +97,7 @@ class LoadBalancer:
         instances: the live instances of a Core, at least one. failed: the instance that failed to
         respond to the request, which is selected only if no other instance is available.
 
-        Raises CoreCircuitOpen if the circuit breakers of all instances are open.
+        Raises CoreCircuitOpen if connections to all instances have failed.
         """
         now, wait_s = self.monotonic(), math.inf
         candidates: list[CoreRecord] = []
@@ -107,8 +108,10 @@ class LoadBalancer:
             if circuit_breaker.wait_s(now) > 0:
                 wait_s = min(wait_s, circuit_breaker.wait_s(now))
                 continue
-            trial = 0
-            if circuit_breaker.state(now) is CircuitState.HALF_OPEN:
+            trial, circuit_state = 0, circuit_breaker.state(now)
+            if circuit_state is CircuitState.OPEN:
+                trial = 2  # clients may have caused the failures
+            elif circuit_state is CircuitState.HALF_OPEN:
                 # A request that can be retried on another instance is the trial. Other requests
                 # avoid the instance.
                 trial = -1 if _is_safe(request) else 1

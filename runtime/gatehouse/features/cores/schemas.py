@@ -55,9 +55,7 @@ class CircuitBreakers(View):
             description="Number of gateway workers that report the state of their circuit breakers."
         ),
     ]
-    open: Annotated[
-        int, Meta(description="Number of workers that send no requests to the instance.")
-    ]
+    open: Annotated[int, Meta(description="Number of workers that avoid the instance.")]
     half_open: Annotated[
         int, Meta(description="Number of workers whose next request to the instance is a trial.")
     ]

@@ -31,12 +31,13 @@ class Upstream:
     """Responds to every request, except on the instances in `down`."""
 
     down: set[str] = field(default_factory=set)
+    status: int = 200
 
     @asynccontextmanager
     async def send(self, url: str, request: UpstreamRequest, subject: str) -> AsyncIterator[Any]:
         if url in self.down:
             raise CoreUnreachable(sent=False)
-        yield SimpleNamespace(status=200)
+        yield SimpleNamespace(status=self.status)
 
 
 @dataclass
@@ -59,8 +60,8 @@ class Harness:
             on_retry=self.retries.append,
         )
 
-    async def request(self, core: CoreRecord) -> None:
-        async with self.balancer.send(core, GET):
+    async def request(self, core: CoreRecord, request: UpstreamRequest = GET) -> None:
+        async with self.balancer.send(core, request):
             pass
 
     async def open(self, core: CoreRecord) -> None:
@@ -107,6 +108,18 @@ async def test_instance_with_an_open_circuit_breaker_is_not_selected() -> None:
         harness.balancer.select((A, B), GET)
     assert error.value.retry_after_s == 5
     assert harness.transitions == [("a", CircuitState.OPEN), ("b", CircuitState.OPEN)]
+
+
+async def test_instance_whose_clients_failed_is_selected_only_if_no_other_is_available() -> None:
+    harness = Harness()
+    harness.upstream.status = 503
+    for client in "ab":
+        await harness.request(A, msgspec.structs.replace(GET, client=client))
+    assert harness.transitions == [("a", CircuitState.OPEN)]
+    assert (harness.selected(A, B), harness.selected(A)) == ({"b"}, {"a"})
+    harness.upstream.status = 200
+    await harness.request(A)
+    assert harness.selected(A, B) == {"a", "b"}
 
 
 async def test_trial_request_to_a_half_open_instance_can_be_retried() -> None:
