@@ -138,9 +138,14 @@ class Exchange(Execution):
             self._changed.set()
 
     def reject_unfinished(self, error: GatehouseError) -> bool:
-        """Rejects the request if its body has not been received."""
+        """Rejects the request if its body has not been received. The application, which may be
+        waiting for something else, is cancelled, so that its part of the body is freed.
+        """
         is_unfinished = not (self.is_received or self.disconnected)
-        return is_unfinished and self.connection.reject_unfinished(error)
+        is_rejected = is_unfinished and self.connection.reject_unfinished(error)
+        if is_rejected:
+            self.cancel()
+        return is_rejected
 
     def disconnect(self) -> None:
         """Ends the exchange without a response. The application receives a disconnect event."""
@@ -150,8 +155,9 @@ class Exchange(Execution):
             self.cancel()
 
     def end(self) -> None:
-        """The application can use ASGI messages only."""
+        """The application can use ASGI messages only. What it has not read is freed."""
         self.scope.pop(_EXCHANGE, None)  # refers to this object
+        self._parts, self.waiting_bytes = [], 0
         if self._changed is not None:
             self._changed.set()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from weakref import WeakMethod
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
@@ -56,17 +58,16 @@ class MultipartForm:
         self._header = bytearray()
         self._value = bytearray()
         self._headers: dict[str, str] = {}
+        header, content, parts = self._header, self._value, self.parts
         self._parser = MultipartParser(
             boundary,
             {
-                "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
-                "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
-                "on_header_end": self._end_header,
-                "on_headers_finished": self._begin_part,
-                "on_part_data": lambda data, start, end: self.parts[-1].content.extend(
-                    data[start:end]
-                ),
-                "on_end": self._end,
+                "on_header_field": lambda data, start, end: header.extend(data[start:end]),
+                "on_header_value": lambda data, start, end: content.extend(data[start:end]),
+                "on_header_end": _weak(self._end_header),
+                "on_headers_finished": _weak(self._begin_part),
+                "on_part_data": lambda data, start, end: parts[-1].content.extend(data[start:end]),
+                "on_end": _weak(self._end),
             },
             max_header_count=_HEADERS_MAX,
             max_header_size=_HEADER_BYTES_MAX,
@@ -112,6 +113,17 @@ class MultipartForm:
 
     def _end(self) -> None:
         self.complete = True
+
+
+def _weak(method: Callable[[], None]) -> Callable[[], None]:
+    """The method of a form, whose content is freed without garbage collection."""
+    reference = WeakMethod(method)
+
+    def call() -> None:
+        if found := reference():
+            found()
+
+    return call
 
 
 def decoded(value: bytes | bytearray) -> str:

@@ -1,5 +1,7 @@
 """multipart/form-data forms."""
 
+from weakref import ref
+
 import pytest
 from gatehouse.core.errors import BadRequest
 from gatehouse.platform.http.multipart import MultipartForm, Part
@@ -40,6 +42,9 @@ def test_unfinished_part_has_the_content_received_so_far() -> None:
     assert bytes(form.parts[0].content[:5]) == b"first"
     assert not form.complete
     assert "first" not in repr(form.parts)
+    form_in_memory = ref(form)
+    del form
+    assert form_in_memory() is None  # without garbage collection
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,8 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
             async for chunk in body_chunks(scope, receive, 10_000_000):
                 body += chunk
                 keep(len(chunk))
+                if scope["path"] == "/waits":
+                    await asyncio.Event().wait()
             if scope["path"] == "/held":
                 await running.resume.wait()
     except ClientGone:
@@ -298,9 +300,11 @@ async def test_client_that_does_not_read_is_closed(hasty: Running) -> None:
 @pytest.mark.bound("http.protocol:_LINGER_BYTES_MAX", "sharing.submitted_form:DISCARDED_BYTES_MAX")
 async def test_early_response_ends_an_endless_body(patient: Running) -> None:
     """The response arrives, and the rest of the body is discarded only up to a bound."""
-    head = b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n"
+    head = b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\nx"
     async with patient.connection(head) as (reader, writer):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401 ")
+        (connection,) = patient.connections.protocols
+        assert not connection._receiving._parts
         with pytest.raises(ConnectionError):
             await _write_forever(writer)
 
@@ -704,6 +708,14 @@ async def test_networks_with_most_bytes_leave_memory_to_others(size: int) -> Non
             await _until(lambda: server.rejected == ["unavailable"])
             writer.write(b"a" * 3_000)
             assert (await reader.readuntil(b"/x 15000")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_application_of_a_rejected_body_does_not_wait() -> None:
+    head = b"POST /waits HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n"
+    async with running(NEVER) as server, opened(server, 1, head + b"a"):
+        await _until(lambda: server.connections.body_bytes_total > 0)
+        server.connections._make_room("192.0.2.1")
+        await _until(lambda: not server.connections.running)
 
 
 async def test_body_counts_until_its_response_if_a_later_request_is_rejected() -> None:
