@@ -27,8 +27,11 @@ BODIES_BYTES_MAX = 32 * 1024 * 1024
 #: which most bytes wait.
 UNSENT_BYTES_MAX = 128 * 1024 * 1024
 
-#: Maximum size of a read.
+#: Maximum size of a read. If the workers of a service receive many bodies, each read of a body has
+#: an equal share of BODY_PARTS_BYTES_MAX, but at least PART_BYTES.
 _READ_BYTES = 131_072
+BODY_PARTS_BYTES_MAX = 32 * 1024 * 1024
+PART_BYTES = 16_384
 
 #: Counts bytes of a body that are kept in memory. Raises TooManyRequests or Unavailable if a limit
 #: is exceeded; the bytes count even then.
@@ -68,6 +71,7 @@ class Connections:
         self._by_network = asgi.Uses()
         #: Unfinished bodies by network, and the number of their bytes in memory.
         self.bodies = asgi.Uses()
+        self.bodies_total = 0
         self.body_bytes = asgi.Uses()
         self.body_bytes_total = 0
         #: The same bytes by network and connection or exchange, beginning with the longest wait for
@@ -117,14 +121,25 @@ class Connections:
         ]
         return network_of(self.addresses.client(peer, forwarded))
 
+    @property
+    def part_bytes(self) -> int:
+        """Maximum size of a part of a body that is read."""
+        share = BODY_PARTS_BYTES_MAX // self._workers // max(self.bodies_total, 1)
+        return max(min(share, _READ_BYTES), PART_BYTES)
+
     def open_body(self, network: str) -> None:
         """Counts an unfinished body. Raises TooManyRequests if the limit is exceeded. The body must
         be removed even then.
         """
+        self.bodies_total += 1
         if self.bodies.add(network) > self.settings.address_bodies_max:
             raise TooManyRequests(
                 "This address is sending too many request bodies at the same time."
             )
+
+    def close_body(self, network: str) -> None:
+        self.bodies_total -= 1
+        self.bodies.remove(network)
 
     @contextmanager
     def of_body(self, scope: asgi.Scope, exchange: Any = None) -> Iterator[KeepBytes]:

@@ -127,7 +127,7 @@ class Exchange(Execution):
         if len(self._parts) > _PARTS_MAX:
             self._parts = [b"".join(self._parts)]
         self.waiting_bytes += len(data)
-        if self.waiting_bytes > _WAITING_BYTES_MAX:
+        if self.waiting_bytes > min(_WAITING_BYTES_MAX, self.connection.worker.part_bytes):
             self._transport.pause_reading()
         if self._changed is not None:
             self._changed.set()

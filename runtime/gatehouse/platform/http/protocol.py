@@ -27,7 +27,7 @@ from gatehouse.core.errors import (
     Unavailable,
 )
 from gatehouse.platform.http import asgi, request_head
-from gatehouse.platform.http.connections import Connections
+from gatehouse.platform.http.connections import PART_BYTES, Connections
 from gatehouse.platform.http.exchange import (
     CLOSE_LINE,
     Connection,
@@ -74,7 +74,7 @@ _HEADER_BYTES_MAX = 16_384
 _HEAD_BYTES_MAX = 65_536
 
 #: Maximum size of a body without which a request does not begin.
-_FIRST_BYTES_MAX = 16_384
+_FIRST_BYTES_MAX = PART_BYTES
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
@@ -184,8 +184,10 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         del self._parser  # refers to this object, which is freed without garbage collection then
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        is_head = self._receiving is None and self._upgraded is None
-        return self.worker.buffer[:_HEAD_READ_BYTES] if is_head else self.worker.buffer
+        if self._upgraded is not None:
+            return self.worker.buffer
+        is_head = self._receiving is None
+        return self.worker.buffer[: _HEAD_READ_BYTES if is_head else self.worker.part_bytes]
 
     def buffer_updated(self, nbytes: int) -> None:
         self.data_received(bytes(self.worker.buffer[:nbytes]))
@@ -494,7 +496,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
 
     def _end_body(self) -> None:
         if self._body_network is not None:
-            self.worker.bodies.remove(self._body_network)
+            self.worker.close_body(self._body_network)
             self._body_network = None
             if self._timer is not None:
                 self._timer.cancel()

@@ -36,7 +36,6 @@ from gatehouse.platform.http.connections import (
 from gatehouse.platform.http.exchange import (
     _COPIED_BYTES,
     _PARTS_MAX,
-    _WAITING_BYTES_MAX,
     Exchange,
     body_memory,
     exchange_of,
@@ -873,25 +872,32 @@ async def test_body_that_stops_after_many_bytes_is_408(hasty: Running) -> None:
         assert code_of(await reader.read()) == (408, "request_timeout")
 
 
-@pytest.mark.bound("http.exchange:_WAITING_BYTES_MAX", "http.exchange:_PARTS_MAX")
+@pytest.mark.bound(
+    "http.connections:BODY_PARTS_BYTES_MAX",
+    "http.exchange:_WAITING_BYTES_MAX",
+    "http.exchange:_PARTS_MAX",
+)
 @pytest.mark.parametrize(
-    ("framing", "data"),
+    ("framing", "data", "bodies", "bytes_max"),
     [
-        (b"Content-Length: 5000000\r\n\r\n", bytes(5_000_000)),
-        (CHUNKED, b"2\r\nab\r\n" * 100_000 + b"0\r\n\r\n"),
+        (b"Content-Length: 5000000\r\n\r\n", bytes(5_000_000), 0, 65_536 + 131_072),
+        (b"Content-Length: 5000000\r\n\r\n", bytes(5_000_000), 1600, 2 * 20_972),
+        (CHUNKED, b"2\r\nab\r\n" * 100_000 + b"0\r\n\r\n", 0, 65_536 + 131_072),
     ],
 )
 async def test_body_that_the_application_does_not_read_is_bounded(
-    framing: bytes, data: bytes
+    framing: bytes, data: bytes, bodies: int, bytes_max: int
 ) -> None:
+    """If there are many such bodies, each has a part of the memory."""
     head = b"POST /unread HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + framing
     async with running(NEVER) as server:
+        server.connections.bodies_total = bodies
         response = asyncio.create_task(server.send(head + data))
         await _until(
             lambda: any(each.transport.read_paused for each in server.connections.protocols)
         )
         (connection,) = server.connections.protocols
-        assert connection._receiving.waiting_bytes <= _WAITING_BYTES_MAX + 262_144  # and one read
+        assert connection._receiving.waiting_bytes <= bytes_max
         assert len(connection._receiving._parts) <= _PARTS_MAX
         server.resume.set()
         assert (await response).endswith(
