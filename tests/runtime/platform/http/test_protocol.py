@@ -874,6 +874,7 @@ async def test_body_that_stops_after_many_bytes_is_408(hasty: Running) -> None:
 
 @pytest.mark.bound(
     "http.connections:BODY_PARTS_BYTES_MAX",
+    "http.connections:PART_BYTES",
     "http.exchange:_WAITING_BYTES_MAX",
     "http.exchange:_PARTS_MAX",
 )
@@ -882,6 +883,7 @@ async def test_body_that_stops_after_many_bytes_is_408(hasty: Running) -> None:
     [
         (b"Content-Length: 5000000\r\n\r\n", bytes(5_000_000), 0, 65_536 + 131_072),
         (b"Content-Length: 5000000\r\n\r\n", bytes(5_000_000), 1600, 2 * 20_972),
+        (b"Content-Length: 5000000\r\n\r\n", bytes(5_000_000), 9999, 2 * 16_384),
         (CHUNKED, b"2\r\nab\r\n" * 100_000 + b"0\r\n\r\n", 0, 65_536 + 131_072),
     ],
 )
