@@ -12,6 +12,11 @@ import sys
 
 BACKLOG = 2048
 
+#: Maximum number of bytes of a connection that the kernel keeps in addition to those that it has
+#: sent and the peer has not acknowledged. Without a bound, a peer that does not read makes the
+#: kernel keep up to 4 MB, which count as memory of the task (net.ipv4.tcp_wmem).
+UNSENT_BYTES = 65_536
+
 #: SO_ATTACH_FILTER on x86-64 and ARM (linux/include/uapi/asm-generic/socket.h). Python has no name
 #: for it.
 _SO_ATTACH_FILTER = 26
@@ -45,11 +50,19 @@ def bound_socket(bind: str, port: int, *, shared: bool = False) -> socket.socket
         # this socket, and a body that is written after its head would wait for the delayed
         # acknowledgement of the client (40 ms on Linux).
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        limit_unsent(sock)
         sock.bind((bind, port))
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def limit_unsent(sock: socket.socket) -> None:
+    """Sets the maximum UNSENT_BYTES, which the connections of a listening socket inherit."""
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", 0)
+    if option and sock.fileno() >= 0:  # not closed
+        sock.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
 
 
 def listen(bind: str, port: int, *, shared: bool = False) -> socket.socket:

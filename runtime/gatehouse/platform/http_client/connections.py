@@ -21,6 +21,7 @@ import httptools
 
 from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
 from gatehouse.platform.batched_writes import BatchedWrites
+from gatehouse.platform.http.listening import limit_unsent
 from gatehouse.platform.http.request_head import CHUNK_FRAMING_BYTES, LENGTH_DIGITS_MAX
 from gatehouse.platform.tls_records import LimitedTls, end_turns, take_turns
 
@@ -237,6 +238,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(0)  # those of the kernel are sufficient
         take_turns(transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -501,13 +503,14 @@ class ConnectionPool:
         context, host = (_tls_context(), self._host) if self._tls else (None, None)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, connection = await loop.create_connection(
+                transport, connection = await loop.create_connection(
                     lambda: Connection(self._writes, self._buffer),
                     self._address,
                     self._port,
                     ssl=context,
                     server_hostname=host,
                 )
+                limit_unsent(transport.get_extra_info("socket"))
         except (OSError, TimeoutError) as exc:
             raise CoreUnreachable(
                 detail=f"no connection: {type(exc).__name__}", sent=False

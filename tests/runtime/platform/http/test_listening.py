@@ -3,11 +3,12 @@
 import asyncio
 import resource
 import socket
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import uvloop
-from gatehouse.platform.http.listening import listen, reject_handshakes
+from gatehouse.platform.http.listening import UNSENT_BYTES, listen, reject_handshakes
 from gatehouse.platform.http.server import _ACCEPTED_MAX, serve
 from gatehouse.platform.settings import load
 
@@ -35,6 +36,21 @@ def test_check_of_the_port_accepts_no_connection(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(SystemExit):  # the worker stops before it listens
         serve(["gateway"], settings)
     assert listening == []
+
+
+@requires.LINUX
+def test_kernel_keeps_little_that_it_has_not_sent() -> None:
+    """A client that does not read makes the kernel keep up to 4 MB otherwise."""
+    with listen("127.0.0.1", 0) as server, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(server.getsockname())
+        with server.accept()[0] as accepted:
+            accepted.setblocking(False)
+            sent = 0
+            with suppress(BlockingIOError):
+                while sent < 10_000_000:
+                    sent += accepted.send(bytes(100_000))
+    assert sent < 4 * UNSENT_BYTES
 
 
 @pytest.mark.bound("http.server:_HANDSHAKE_S")

@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,6 +18,7 @@ import uvloop
 from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
 from gatehouse.platform import tls_records
 from gatehouse.platform.batched_writes import BatchedWrites
+from gatehouse.platform.http.listening import UNSENT_BYTES
 from gatehouse.platform.http.tls import self_signed_context
 from gatehouse.platform.http_client import connections
 from gatehouse.platform.http_client import upstream as upstreams
@@ -212,6 +214,9 @@ class Received(NamedTuple):
 
 
 class MemoryTransport(asyncio.Transport):
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
     def write(self, data: object) -> None:
         pass
 
@@ -604,6 +609,14 @@ async def test_body_is_taken_as_fast_as_the_core_reads(core: Core) -> None:
 
     async def parts() -> AsyncIterator[bytes]:
         (connection,) = core.clients._pinned[core.url].pool._in_use
+        transport = connection._transport
+        assert transport is not None
+        assert transport.get_write_buffer_limits() == (0, 0)
+        if sys.platform == "linux":
+            unsent = transport.get_extra_info("socket").getsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT
+            )
+            assert unsent == UNSENT_BYTES
         for _ in range(20):
             waits.append(connection._writable is not None)
             yield bytes(size // 20)
