@@ -99,7 +99,12 @@ class OidcIdentityProvider:
         )
 
     def _roles(self, claims: Mapping[str, Any]) -> frozenset[Role]:
-        value = _member(claims, self.issuer.claim)
+        # Users can enter the address of others (OpenID Connect Core 1.0, section 5.1). Some issuers
+        # send a string.
+        is_verified = claims.get("email_verified", True) in (True, "true")
+        value = None
+        if self.issuer.claim != "email" or is_verified:
+            value = _member(claims, self.issuer.claim)
         named = [value] if isinstance(value, str) else value if isinstance(value, list) else []
         return frozenset(
             self.issuer.roles[name]

@@ -75,6 +75,20 @@ async def test_claim_with_the_roles_can_be_nested_or_have_dots(
     assert person.roles == frozenset({Role.AUDITOR})
 
 
+async def test_address_that_is_not_verified_grants_no_role(issuer: IssuerSetup) -> None:
+    provider, roles = issuer.identity_provider, list[set[Role]]()
+    named = dataclasses.replace(
+        provider, issuer=dataclasses.replace(provider.issuer, claim="email")
+    )
+    for verified in (None, True, "true", False, "false"):
+        token = issuer.provider.token(email="books", email_verified=verified)
+        person = await named.identify(token)
+        assert person is not None
+        roles.append({*person.roles})
+    assert roles == [{Role.AUDITOR}] * 3 + [set()] * 2
+    assert await issuer.identify(email_verified=False) == await issuer.identify()
+
+
 @pytest.mark.parametrize(
     "claims",
     [
