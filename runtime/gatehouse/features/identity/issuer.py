@@ -164,10 +164,10 @@ class IssuerDocuments:
 
     async def _load_keys(self) -> dict[str, Key]:
         status, document = await request("GET", (await self.metadata()).jwks_uri)
-        keys = _parse_keys(document)
-        if status != 200 or not keys:
-            raise ValueError("the document contains no usable key")
-        return keys
+        entries = document.get("keys")
+        if status != 200 or not isinstance(entries, list):
+            raise ValueError("the document is not a JWK set")
+        return _parse_keys(entries)
 
 
 async def request(
@@ -218,13 +218,12 @@ def _find(keys: Mapping[str, Key], key_id: str) -> Key | None:
     return keys.get(key_id)
 
 
-def _parse_keys(document: dict[str, Any]) -> dict[str, Key]:
+def _parse_keys(entries: list[Any]) -> dict[str, Key]:
     """Return the signing keys in a JWK set (RFC 7517). Unsupported and malformed keys are
     ignored.
     """
     keys: dict[str, Key] = {}
-    entries = document.get("keys")
-    for entry in entries if isinstance(entries, list) else []:
+    for entry in entries:
         # A private key ("d") is not for others, and reading one can take minutes.
         if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or "d" in entry:
             continue

@@ -216,6 +216,13 @@ async def test_issuer_keys_are_cached_for_a_day(issuer: IssuerSetup) -> None:
         await issuer.identify(exp=NOW + 10**6)
 
 
+async def test_withdrawn_issuer_keys_are_not_used(issuer: IssuerSetup) -> None:
+    assert await issuer.identify() is not None
+    issuer.provider.keys = []
+    issuer.clock.advance(CACHE_S)
+    assert await issuer.identify(exp=NOW + 10**6) is None
+
+
 @pytest.mark.bound("identity.issuer:TIMEOUT_S")
 async def test_silent_provider_is_unavailable(issuer: IssuerSetup) -> None:
     issuer.provider.silent = True
