@@ -4,10 +4,12 @@ server.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated, Any
 
 import msgspec
@@ -93,13 +95,17 @@ def export(
     """Download the audit trail, oldest first. An export without filters can be verified offline."""
     with connect(console, token) as client:
         try:
-            with file.open("xb") as out:
-                for piece in client.stream("/v1/audit-export", **request(filters)):
-                    out.write(piece)
+            # Other users cannot read the file, which appears when it is complete.
+            with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.") as out:
+                if file.exists():
+                    raise FileExistsError
+                out.writelines(client.stream("/v1/audit-export", **request(filters)))
+                out.flush()
+                os.link(out.name, file)
         except FileExistsError:
             stop(f"{file} exists: choose another name", code=USAGE)
         except OSError as exc:
-            stop(f"{exc.filename} cannot be written: {exc.strerror}", code=USAGE)
+            stop(f"{file} cannot be written: {exc.strerror}", code=USAGE)
     note(f"Wrote {file}.")
 
 

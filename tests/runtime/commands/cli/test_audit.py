@@ -1,12 +1,15 @@
 """`gatehouse audit` offline."""
 
 import json
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from gatehouse.client.services import ConsoleClient
 from gatehouse.core.audit_chain import (
     ECDSA_P256,
     GENESIS,
@@ -16,6 +19,7 @@ from gatehouse.core.audit_chain import (
     signed_bytes,
 )
 from gatehouse.core.audit_events import AuditEvent
+from gatehouse.core.errors import Unavailable
 from gatehouse.features.audit.schemas import audit_view, checkpoint_view
 
 from tests.runtime.commands.cli.conftest import Command
@@ -72,6 +76,27 @@ def offline(bare: Command) -> Command:
 def verify(command: Command, *more: str) -> tuple[int, str]:
     result = command.run("audit", "verify", "--file", "audit.ndjson", *more)
     return result.code, result.out.strip() or result.err.strip()
+
+
+def test_interrupted_export_leaves_no_file(bare: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts: list[bytes] = []
+
+    def stream(*_: object) -> Iterator[bytes]:
+        yield from parts
+        if not parts:
+            yield b"{}"
+            raise Unavailable("the download was interrupted")
+
+    def export() -> int:
+        console = {"GATEHOUSE_CONSOLE_URL": "https://console.test", "GATEHOUSE_ADMIN_TOKEN": "t"}
+        return bare.run("audit", "export", "trail.ndjson", **console).code
+
+    monkeypatch.setattr(ConsoleClient, "stream", stream)
+    assert (export(), [*bare.folder.iterdir()]) == (1, [])
+    parts += (b"{}\n", b"{}\n")
+    assert (export(), export()) == (0, 2)
+    [file] = bare.folder.iterdir()
+    assert (file.read_bytes(), stat.S_IMODE(file.stat().st_mode)) == (b"{}\n{}\n", 0o600)
 
 
 @pytest.mark.requirement("TR-11")
