@@ -54,10 +54,15 @@ async def test_new_key_is_found_after_a_miss(rows: Any, worker: Any) -> None:
 
 
 @pytest.mark.requirement("TR-08")
-async def test_confirmed_revocation_is_in_effect(rows: Any, worker: Any) -> None:
-    key_id = KeyId("revoked00000")
+@pytest.mark.parametrize("copied", [False, True], ids=["", "tables copied without the sequence"])
+async def test_confirmed_revocation_is_in_effect(
+    database: Database, rows: Any, worker: Any, copied: bool
+) -> None:
+    key_id = KeyId(f"revoked0000{copied:d}")
     await rows.add_key(key_id)
     assert (await worker.keys.find(key_id)).state is KeyState.ACTIVE
+    if copied:
+        database.sql("ALTER SEQUENCE change_seq RESTART")
     await confirmed(rows, "worker-1", await rows.revoke(key_id))
     assert worker.cache.find(key_id).state is KeyState.REVOKED
 

@@ -339,10 +339,16 @@ CREATE TABLE log_level (
 """
 
 _FUNCTIONS = """
-CREATE FUNCTION number_change() RETURNS trigger LANGUAGE plpgsql AS $$
+-- If the tables were copied without the sequence, it continues after their numbers. Otherwise,
+-- gateways would miss changes. Only the owner can set a sequence.
+CREATE FUNCTION number_change() RETURNS trigger LANGUAGE plpgsql
+    SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(7126501);
     NEW.change_seq := nextval('change_seq');
+    IF NEW.change_seq <= (SELECT seq FROM last_change) THEN
+        NEW.change_seq := setval('change_seq', (SELECT seq + 1 FROM last_change));
+    END IF;
     IF TG_OP = 'UPDATE' THEN
         NEW.version := OLD.version + 1;
     END IF;
