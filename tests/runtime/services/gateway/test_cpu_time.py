@@ -44,7 +44,7 @@ _LARGEST = largest(LeaseRequest)["settings"]
 SETTINGS = {
     **_LARGEST,
     "cors_origins": _LARGEST["cors_origins"][:2],
-    "remove_headers": ["*" + "a" * 60 + "b*"] * 40,
+    "remove_headers": ["*" + "a" * 57 + "baa*"] * 55,
     "key_header": "X-API-Key",
     "basic_auth": False,
     "forward_authorization": True,
