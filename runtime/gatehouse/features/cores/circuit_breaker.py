@@ -4,7 +4,8 @@ A circuit breaker is closed while the instance responds. Consecutive failures op
 are then denied immediately instead of waiting for an instance that is down. After the reset time,
 the circuit breaker is half open: one trial request is sent. A response closes the circuit breaker;
 a failed connection opens it again. If a trial has no outcome within the reset time, another trial
-is sent.
+is sent. When a connection is established, requests are no longer denied, because a client can
+request something slow.
 
 Failures are failed connections, and requests to which the instance responds with 502, 503 or 504
 or closes the connection. Clients can cause the latter, so they open a circuit breaker only if they
@@ -68,6 +69,11 @@ class CircuitBreaker:
         if is_whole:
             self._open_until = now + self.reset_s
         return True
+
+    def connected(self) -> None:
+        """Records that a new connection was established."""
+        if self._open_until is not None:
+            self._clients.discard("")
 
     def succeeded(self) -> bool:
         """Records a response. Returns True if the response closed the circuit breaker."""

@@ -250,8 +250,10 @@ class Attempt:
         balancer = self._balancer
         self._sent_at = balancer.monotonic()
         self._state, self._trial = balancer.begin(self._core, self._request, self._sent_at)
-        core = self._core
-        self._sending = balancer.upstream.send(core.url, self._request, core.registered_by)
+        core, connected = self._core, self._state.circuit_breaker.connected
+        self._sending = balancer.upstream.send(
+            core.url, self._request, core.registered_by, connected
+        )
         try:
             self._response = response = await self._sending.__aenter__()
         except BaseException as exc:

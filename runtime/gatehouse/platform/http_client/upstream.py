@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -157,14 +157,21 @@ class UpstreamClients:
         for pool in pools:
             pool.close()
 
-    def send(self, url: str, request: UpstreamRequest, subject: str = "") -> Sending:
+    def send(
+        self,
+        url: str,
+        request: UpstreamRequest,
+        subject: str = "",
+        on_connect: Callable[[], None] = lambda: None,
+    ) -> Sending:
         """Sends a request below a URL when the context is entered. The request ends when the
-        context exits. subject: for which a lookup of the host name counts.
+        context exits. subject: for which a lookup of the host name counts. on_connect: called when
+        a new connection is established.
 
         Raises CoreUnreachable, CoreTimeout (no data for `timeout_s`), the errors of a streamed
         body, and BadRequest for a request that cannot be sent.
         """
-        return Sending(self, url, request, subject)
+        return Sending(self, url, request, subject, on_connect)
 
     async def find(self, url: str, subject: str = "") -> _Pinned:
         """The pool of a URL. Raises CoreUnreachable."""
@@ -245,13 +252,19 @@ class UpstreamClients:
 class Sending:
     """A request to a URL: a context, see `UpstreamClients.send`."""
 
-    __slots__ = ("_clients", "_connection", "_pool", "_request", "_subject", "_url")
+    __slots__ = ("_clients", "_connection", "_on_connect", "_pool", "_request", "_subject", "_url")
 
     def __init__(
-        self, clients: UpstreamClients, url: str, request: UpstreamRequest, subject: str
+        self,
+        clients: UpstreamClients,
+        url: str,
+        request: UpstreamRequest,
+        subject: str,
+        on_connect: Callable[[], None],
     ) -> None:
         self._clients = clients
         self._subject = subject
+        self._on_connect = on_connect
         self._url = url
         self._request = request
 
@@ -270,6 +283,7 @@ class Sending:
             except CoreUnreachable:
                 self._clients.forget(self._url)
                 raise
+            self._on_connect()
         self._connection = connection
         try:
             connection.start(

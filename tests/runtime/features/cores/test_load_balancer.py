@@ -1,7 +1,7 @@
 """Selection of an instance."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -34,7 +34,9 @@ class Upstream:
     status: int = 200
 
     @asynccontextmanager
-    async def send(self, url: str, request: UpstreamRequest, subject: str) -> AsyncIterator[Any]:
+    async def send(
+        self, url: str, request: UpstreamRequest, subject: str, on_connect: Callable[[], None]
+    ) -> AsyncIterator[Any]:
         if url in self.down:
             raise CoreUnreachable(sent=False)
         yield SimpleNamespace(status=self.status)

@@ -107,10 +107,10 @@ def transitions(gateway: Gateway) -> list[tuple[str, str, str]]:
     return [(line["core"], line["state"], line["level"]) for line in lines]
 
 
-async def first_trial(gateway: Gateway, key: Key) -> Reply:
+async def first_trial(gateway: Gateway, key: Key, path: str) -> Reply:
     """The first response after the reset time."""
     async with asyncio.timeout(60):
-        while (reply := await get(gateway, key)).status == 503:
+        while (reply := await get(gateway, key, path)).status == 503:
             await asyncio.sleep(0.05)
     return reply
 
@@ -142,14 +142,21 @@ async def test_failures_open_the_circuit(breaking: Gateway, closed_port: int) ->
     await until_logged(breaking, ("docs", "open", "warning"))
 
 
-async def test_successful_trial_closes_the_circuit(recovering: Gateway, core: Core) -> None:
+@pytest.mark.parametrize(("path", "status"), [("x", 200), ("silent", 504)])
+async def test_connection_of_a_trial_closes_the_circuit(
+    recovering: Gateway, core: Core, path: str, status: int
+) -> None:
     port = free_port()
     before = await recovering.metric(transitions_metric("closed"))
     _, key = await registered(recovering, f"http://127.0.0.1:{port}")
     await codes(recovering, key, 2)
     async with await asyncio.start_server(core.serve, "127.0.0.1", port):
-        assert (await first_trial(recovering, key)).body == b"hello"
-        assert (await get(recovering, key)).status == 200
+        trial = asyncio.create_task(first_trial(recovering, key, path))
+        async with asyncio.timeout(60):
+            while not core.requests:
+                await asyncio.sleep(0.01)
+        assert (await get(recovering, key)).body == b"hello"
+        assert (await trial).status == status
     assert await recovering.metric(transitions_metric("closed")) == before + 1
     assert await recovering.metric("gatehouse_circuit_breakers_open") == 0
     await until_logged(recovering, ("docs", "open", "warning"), ("docs", "closed", "warning"))
