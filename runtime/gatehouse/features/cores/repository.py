@@ -50,6 +50,12 @@ ENDED_S = 3600.0
 #: A worker that misses the end of an instance knows the end of its lease (LEASE_S_MAX).
 ENDED_OF_CORE_S = 600.0
 
+#: A worker removes the settings of instances that ended this time ago, which take more memory than
+#: the rest. An instance could be live again if the clock is set back.
+_SETTINGS_S = 60.0
+#: Number of instances that a worker checks at each change.
+_CHECKED = 8
+
 # A change of a key locks the rows of the key and then takes the lock of the change trigger. Changes
 # of Cores take the locks in the same order, so that they cannot deadlock. The second lock also
 # makes the checks below exact.
@@ -210,12 +216,12 @@ class CoreRegistry:
 
     def settings(self, name: str) -> CoreSettings:
         """The settings of a Core, which all its live instances have."""
-        now, last = self._now(), DEFAULT_SETTINGS
+        now, last = self._now(), None
         for core in reversed(self._cores.get(name, {}).values()):
-            last = core.settings
             if core.is_live(now):
-                break
-        return last
+                return core.settings
+            last = last or core.settings
+        return last or DEFAULT_SETTINGS
 
     def find(self, name: str, instance_id: str) -> CoreRecord | None:
         """An instance of a Core, even if its lease has expired."""
@@ -227,8 +233,8 @@ class CoreRegistry:
         return any(core.settings.health_path for core in cores)
 
     def change(self, record: CoreRecord) -> None:
-        """Applies a committed row, unless a newer version is known. Removes this instance and two
-        others if they ended more than ENDED_S ago.
+        """Applies a committed row, unless a newer version is known. Removes this instance and some
+        others if they ended long ago.
         """
         instances = self._cores.setdefault(record.name, {})
         current, turn = instances.get(record.instance_id), (record.name, record.instance_id)
@@ -237,14 +243,18 @@ class CoreRegistry:
         instances.pop(record.instance_id, None)
         instances[record.instance_id] = record
         self._turns[turn] = None
-        ended_at = self._now() - ENDED_S
-        for name, instance_id in {turn, *islice(self._turns, 2)}:
+        now = self._now()
+        for name, instance_id in {turn, *islice(self._turns, _CHECKED)}:
             self._turns.move_to_end((name, instance_id))  # so that all are checked in turn
-            if self._cores[name][instance_id].expires_at >= ended_at:
-                continue
-            del self._cores[name][instance_id], self._turns[name, instance_id]
-            if not self._cores[name]:
-                del self._cores[name]
+            instances = self._cores[name]
+            core, is_last = instances[instance_id], instance_id == next(reversed(instances))
+            if core.expires_at < now - (ENDED_S if is_last else ENDED_OF_CORE_S):
+                del instances[instance_id], self._turns[name, instance_id]
+                if not instances:
+                    del self._cores[name]
+            elif not (is_last or core.is_live(now - _SETTINGS_S)):
+                ended = msgspec.structs.replace(core, settings=DEFAULT_SETTINGS)
+                instances[instance_id] = ended
 
     def empty(self) -> CoreRegistry:
         """A registry without instances, for `replace`."""

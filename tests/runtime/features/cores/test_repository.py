@@ -10,7 +10,13 @@ import pytest
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
-from gatehouse.core.cores import IMPORTED_INSTANCE, CoreName, CoreRecord
+from gatehouse.core.cores import (
+    DEFAULT_SETTINGS,
+    IMPORTED_INSTANCE,
+    CoreName,
+    CoreRecord,
+    CoreSettings,
+)
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import Key, KeyEnvironment, KeyId
 from gatehouse.features.cores.repository import COLUMNS, ENDED_S, CoreRegistry, core_record
@@ -50,6 +56,22 @@ def test_ended_cores_are_removed_in_turn_as_others_change() -> None:
     assert len(cores) == 2
     change("live", clock[0] - ENDED_S - 1)
     assert "live" not in cores
+
+
+def test_ended_instances_take_little_memory() -> None:
+    """A key can register 256 instances of 100 Cores in ten minutes."""
+    pool: Any = None
+    clock = [NOW]
+    cores = CoreRegistry(pool, now=lambda: clock[0])
+    for number in range(1, 1001):
+        clock[0] += 10
+        settings = {"settings": CoreSettings(idle_timeout_s=number), "expires_at": clock[0] + 5}
+        cores.change(msgspec.structs.replace(instance(f"i{number}"), **settings))
+    clock[0] += 10
+    assert cores.settings("docs").idle_timeout_s == 1000
+    kept = cores.instances("docs")
+    assert len(kept) < 100
+    assert sum(core.settings != DEFAULT_SETTINGS for core in kept) < 20
 
 
 async def test_instances_share_their_settings_in_memory(module_pool: Pool, rows: Rows) -> None:
