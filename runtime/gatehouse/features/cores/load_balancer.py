@@ -5,7 +5,8 @@ A request is sent to the instance with the fewest requests in progress in this w
 broken at random, so that several workers do not select the same instance. Instances with an open
 circuit breaker are not selected after a failed connection. Other instances with an open circuit
 breaker, and instances that fail their health checks, are selected only if no other instance is
-available, because clients can cause such failures, or a reason that affects all instances.
+available or the others have too many requests in progress, because clients can cause such failures,
+or a reason that affects all instances.
 
 A new registration or a new URL starts with a closed circuit breaker. The retry budget belongs to
 the Core, so that the number of retries does not increase with the number of instances. If the only
@@ -101,7 +102,7 @@ class LoadBalancer:
         """
         now, wait_s = self.monotonic(), math.inf
         candidates: list[CoreRecord] = []
-        lowest: tuple[bool, bool, int, int] | None = None
+        lowest: tuple[bool, bool, bool, int, int] | None = None
         for core in instances:
             state = self._state_of(core, instances)
             circuit_breaker = state.circuit_breaker
@@ -115,7 +116,8 @@ class LoadBalancer:
                 # A request that can be retried on another instance is the trial. Other requests
                 # avoid the instance.
                 trial = -1 if _is_safe(request) else 1
-            rank = (core is failed, not core.healthy, trial, state.requests)
+            is_full = state.requests >= self.requests_max
+            rank = (is_full, core is failed, not core.healthy, trial, state.requests)
             if lowest is None or rank < lowest:
                 candidates, lowest = [core], rank
             elif rank == lowest:

@@ -23,6 +23,8 @@ GET = UpstreamRequest("GET", "/x", [], None)
 POST = UpstreamRequest("POST", "/x", [], b"question")
 
 
+REQUESTS_MAX = 4
+
 A, B, C = instance("a"), instance("b"), instance("c")
 
 
@@ -53,7 +55,7 @@ class Harness:
     def __post_init__(self) -> None:
         self.balancer = LoadBalancer(
             cast("UpstreamClients", self.upstream),
-            100,
+            REQUESTS_MAX,
             lambda: self.now,
             failures_max=2,
             reset_s=5.0,
@@ -95,8 +97,11 @@ async def test_instance_with_fewest_requests_is_selected() -> None:
 
 async def test_unhealthy_instance_is_selected_only_if_no_other_is_available() -> None:
     harness, unhealthy = Harness(), instance("b", healthy=False)
-    async with harness.balancer.send(A, GET):
-        assert harness.selected(A, unhealthy) == {"a"}
+    async with AsyncExitStack() as stack:
+        for _ in range(REQUESTS_MAX):
+            assert harness.selected(A, unhealthy) == {"a"}
+            await stack.enter_async_context(harness.balancer.send(A, GET))
+        assert harness.selected(A, unhealthy) == {"b"}
     assert harness.selected(unhealthy) == {"b"}
     assert harness.selected(instance("a", healthy=False), unhealthy) == {"a", "b"}
 
