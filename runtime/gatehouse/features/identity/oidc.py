@@ -101,7 +101,7 @@ class OidcIdentityProvider:
     def _roles(self, claims: Mapping[str, Any]) -> frozenset[Role]:
         # Users can enter the address of others (OpenID Connect Core 1.0, section 5.1). Some issuers
         # send a string.
-        is_verified = claims.get("email_verified", True) in (True, "true")
+        is_verified = claims.get("email_verified") in (True, "true")
         value = None
         if self.issuer.claim != "email" or is_verified:
             value = _member(claims, self.issuer.claim)
