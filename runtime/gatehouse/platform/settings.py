@@ -295,12 +295,13 @@ class GatewaySettings(_Settings):
     gateways share the checks. 0 disables the checks."""
     circuit_breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
     """Number of consecutive failures after which a worker opens the circuit breaker of an instance
-    of a Core: failed connections, and requests of more than one key to which the instance responds
-    with 502, 503 or 504. While the circuit breaker is open, other instances receive the requests.
-    If connections to all instances have failed, requests are rejected with status 503 and the code
-    `core_circuit_open`. 0 disables the circuit breaker."""
+    of a Core. After failures to connect, the instance receives no requests; if this is the case for
+    all instances, requests are rejected with status 503 and the code `core_circuit_open`. After
+    responses with 502, 503 or 504 and connections that the instance closed, requests are sent to
+    other instances, if there are any. 0 disables the circuit breaker."""
     circuit_breaker_reset_s: Annotated[float, Field(ge=0.5, le=300)] = 5.0
-    """Time in seconds until an open circuit breaker allows a trial request."""
+    """Time in seconds for which a circuit breaker is open. After failures to connect, a trial
+    request follows."""
     retry_budget_percent: Annotated[int, Field(ge=0, le=100)] = 10
     """Maximum percentage of requests to a Core that are retried after a failed connection. 0
     disables retries.

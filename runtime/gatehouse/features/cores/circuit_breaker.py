@@ -1,23 +1,22 @@
 """Circuit breaker of an instance of a Core, and retry budget of a Core. Both are per worker. Pure.
 
-A circuit breaker is closed while the instance responds. Consecutive failures open it, and requests
-are then denied immediately instead of waiting for an instance that is down. After the reset time,
-the circuit breaker is half open: one trial request is sent. A response closes the circuit breaker;
-a failed connection opens it again. If a trial has no outcome within the reset time, another trial
-is sent. When a connection is established, requests are no longer denied, because a client can
-request something slow.
+A circuit breaker is closed while connections to the instance are established. Consecutive failures
+open it, and requests are then denied immediately instead of waiting for an instance that is down.
+After the reset time, the circuit breaker is half open: one trial request is sent. A connection
+closes the circuit breaker; a failure opens it again. If a trial has no outcome within the reset
+time, another trial is sent.
 
-Failures are failed connections, and requests to which the instance responds with 502, 503 or 504
-or closes the connection. Clients can cause the latter, so they open a circuit breaker only if they
-happen to more than one client, and without a failed connection, requests are not denied: they are
-sent to other instances. A response timeout is no failure: clients can request slow things.
+Consecutive requests to which the instance responds with 502, 503 or 504 or closes the connection
+also open it, for the reset time. Clients can cause such failures, so other instances are preferred
+meanwhile, but no request is denied. A response timeout is no failure: clients can request slow
+things.
 Sources: M. Nygard, Release It!, chapter "Stability Patterns"; RFC 9110, section 9.2.2 and "The Tail
 at Scale" for the retry budget.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 #: Maximum and initial value of a retry budget. The initial value permits retries for a Core with
@@ -42,78 +41,56 @@ class CircuitBreaker:
     failures_max: int
     reset_s: float
     _failures: int = 0
-    _open_until: float | None = None
-    #: Clients of the counted failures. An empty string stands for a failed connection.
-    _clients: set[str] = field(default_factory=set)
+    _failed_responses: int = 0
+    #: Until these times, requests are denied, and other instances are preferred.
+    _denied_until: float | None = None
+    _avoided_until: float = 0.0
 
     def state(self, now: float) -> CircuitState:
-        if self._open_until is None:
-            return CircuitState.CLOSED
-        return CircuitState.OPEN if now < self._open_until else CircuitState.HALF_OPEN
+        if self.wait_s(now) > 0 or now < self._avoided_until:
+            return CircuitState.OPEN
+        return CircuitState.CLOSED if self._denied_until is None else CircuitState.HALF_OPEN
 
     def wait_s(self, now: float) -> float:
         """Seconds until the next request is allowed, or 0 if a request is allowed now."""
-        if self._open_until is None or "" not in self._clients:
-            return 0.0
-        return max(0.0, self._open_until - now)
+        return 0.0 if self._denied_until is None else max(0.0, self._denied_until - now)
 
-    def begin(self, now: float, *, is_whole: bool = True) -> bool:
-        """Records a request that is sent now. Requires that `wait_s` is 0. Returns True if the
-        request is a trial.
-
-        is_whole: the client has sent the whole request. Otherwise, it can delay the response, so
-        that other requests do not wait for the outcome of the trial.
+    def begin(self, now: float) -> None:
+        """Records a request that is sent now, which is a trial if the circuit breaker is half open.
+        Requires that `wait_s` is 0.
         """
-        if self._open_until is None:
-            return False
-        if is_whole:
-            self._open_until = now + self.reset_s
-        return True
+        if self._denied_until is not None:
+            self._denied_until = now + self.reset_s
 
-    def connected(self) -> None:
-        """Records that a new connection was established."""
-        if self._open_until is not None:
-            self._clients.discard("")
-
-    def succeeded(self) -> bool:
-        """Records a response. Returns True if the response closed the circuit breaker."""
-        closed = self._open_until is not None
-        self._failures, self._open_until = 0, None
-        self._clients.clear()
+    def connected(self) -> bool:
+        """Records that a request has a connection. Returns True if the circuit breaker closed."""
+        closed = self._denied_until is not None
+        self._failures, self._denied_until = 0, None
         return closed
 
-    def failed(self, now: float, *, trial: bool, client: str = "") -> CircuitState | None:
-        """Records a failure. Returns the new state if it changed. While the circuit breaker is
-        open, only a failed trial counts.
-
-        client: the client whose request failed after the connection was established. If this
-        request was the trial, the failure of another client opens the circuit breaker again.
+    def not_connected(self, now: float) -> bool:
+        """Records that no connection was established. Returns True if the circuit breaker
+        opened.
         """
-        if self._open_until is not None:
-            if not trial:
-                return None
-            if not client:
-                self._open_until = now + self.reset_s
-                self._clients.add(client)
-                return None
-            self._open_until, self._failures = None, self.failures_max - 1
-            self._clients = {client}
-            return CircuitState.CLOSED
-        if not self.failures_max:
-            return None
         self._failures += 1
-        self._clients.add(client)
-        is_confirmed = "" in self._clients or len(self._clients) > 1
-        if self._failures < self.failures_max or not is_confirmed:
-            return None
-        self._open_until = now + self.reset_s
-        return CircuitState.OPEN
+        if not self.failures_max or self._failures < self.failures_max:
+            return False
+        opened = self._denied_until is None
+        self._denied_until = now + self.reset_s
+        return opened
 
-    def abandoned(self, now: float, *, trial: bool) -> None:
-        """Records a request that ended without an outcome because the client disconnected. If that
-        request was the trial, the next request becomes the new trial."""
-        if trial and self._open_until is not None:
-            self._open_until = now
+    def responded(self, now: float, *, failed: bool) -> None:
+        """Records the outcome of a request that had a connection."""
+        self._failed_responses = self._failed_responses + 1 if failed else 0
+        if self._failed_responses == self.failures_max > 0:
+            self._failed_responses, self._avoided_until = 0, now + self.reset_s
+
+    def abandoned(self, now: float) -> None:
+        """Records a request that ended without a connection because the client disconnected. The
+        next request is a trial.
+        """
+        if self._denied_until is not None:
+            self._denied_until = now
 
 
 class RetryBudget:

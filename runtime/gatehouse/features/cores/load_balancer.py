@@ -2,11 +2,11 @@
 of the instance, per worker.
 
 A request is sent to the instance with the fewest requests in progress in this worker. Ties are
-broken at random, so that several workers do not select the same instance. Instances with an open
-circuit breaker are not selected after a failed connection. Other instances with an open circuit
-breaker, and instances that fail their health checks, are selected only if no other instance is
-available or the others have too many requests in progress, because clients can cause such failures,
-or a reason that affects all instances.
+broken at random, so that several workers do not select the same instance. Instances to which
+connections failed are not selected. Other instances with an open circuit breaker, and instances
+that fail their health checks, are selected only if no other instance is available or the others
+have too many requests in progress, because clients can cause such failures, or a reason that
+affects all instances.
 
 A new registration or a new URL starts with a closed circuit breaker. The retry budget belongs to
 the Core, so that the number of retries does not increase with the number of instances. If the only
@@ -133,11 +133,9 @@ class LoadBalancer:
         """
         return Attempt(self, core, request)
 
-    def begin(
-        self, core: CoreRecord, request: UpstreamRequest, now: float
-    ) -> tuple[_Instance, bool]:
-        """Counts a request to an instance. Returns the state of the instance, and whether the
-        request is a trial of the circuit breaker. Raises CoreOverloaded and CoreCircuitOpen.
+    def begin(self, core: CoreRecord, now: float) -> _Instance:
+        """Counts a request to an instance. Returns its state. Raises CoreOverloaded and
+        CoreCircuitOpen.
         """
         state = self._state_of(core)
         if state.requests >= self.requests_max:
@@ -147,7 +145,8 @@ class LoadBalancer:
             raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
         self._cores[core.name].budget.earn()
         state.requests += 1
-        return state, state.circuit_breaker.begin(now, is_whole=_is_whole(request))
+        state.circuit_breaker.begin(now)
+        return state
 
     def select_for_retry(
         self,
@@ -239,7 +238,6 @@ class Attempt:
         "_sending",
         "_sent_at",
         "_state",
-        "_trial",
     )
 
     def __init__(self, balancer: LoadBalancer, core: CoreRecord, request: UpstreamRequest) -> None:
@@ -251,10 +249,10 @@ class Attempt:
     async def __aenter__(self) -> UpstreamResponse:
         balancer = self._balancer
         self._sent_at = balancer.monotonic()
-        self._state, self._trial = balancer.begin(self._core, self._request, self._sent_at)
-        core, connected = self._core, self._state.circuit_breaker.connected
+        core = self._core
+        self._state = balancer.begin(core, self._sent_at)
         self._sending = balancer.upstream.send(
-            core.url, self._request, core.registered_by, connected
+            core.url, self._request, core.registered_by, self._connected
         )
         try:
             self._response = response = await self._sending.__aenter__()
@@ -275,36 +273,32 @@ class Attempt:
         finally:
             self._end(exc)
 
-    def _responded(self, status: int) -> None:
-        """Records that the instance sent the head of a response."""
-        self._state.recent.current.responded(self._balancer.monotonic() - self._sent_at)
-        if status in _FAILURES:
-            self._failed(self._request.client)
-        elif self._state.circuit_breaker.succeeded():
+    def _connected(self) -> None:
+        if self._state.circuit_breaker.connected():
             self._balancer.on_transition(self._core, CircuitState.CLOSED)
 
-    def _failed(self, client: str) -> None:
-        """client: empty if no connection was established."""
-        changed = self._state.circuit_breaker.failed(
-            self._balancer.monotonic(), trial=self._trial, client=client
-        )
-        if changed is not None:
-            self._balancer.on_transition(self._core, changed)
+    def _responded(self, status: int) -> None:
+        """Records that the instance sent the head of a response."""
+        now = self._balancer.monotonic()
+        self._state.recent.current.responded(now - self._sent_at)
+        self._state.circuit_breaker.responded(now, failed=status in _FAILURES)
 
     def _end(self, exc: BaseException | None) -> None:
-        state, request = self._state, self._request
+        state, now = self._state, self._balancer.monotonic()
         state.requests -= 1
         if exc is None or self._response is not None:
             return
-        is_whole = _is_whole(request)
-        if isinstance(exc, CoreUnreachable) and (is_whole or not exc.sent):
+        circuit_breaker = state.circuit_breaker
+        if isinstance(exc, CoreUnreachable) and not exc.sent:
             state.recent.current.failed()
-            self._failed(request.client if exc.sent else "")
-            return
-        if isinstance(exc, CoreTimeout) and is_whole:
+            if circuit_breaker.not_connected(now):
+                self._balancer.on_transition(self._core, CircuitState.OPEN)
+        elif isinstance(exc, CoreUnreachable | CoreTimeout) and _is_whole(self._request):
             state.recent.current.failed()
-        trial = self._trial and is_whole
-        state.circuit_breaker.abandoned(self._balancer.monotonic(), trial=trial)
+            if isinstance(exc, CoreUnreachable):
+                circuit_breaker.responded(now, failed=True)
+        else:
+            circuit_breaker.abandoned(now)
 
 
 def _is_whole(request: UpstreamRequest) -> bool:

@@ -40,7 +40,6 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
 
     host: value of the header Host. Empty for the host of the URL.
     timeout_s: maximum time in seconds without data from the Core, before and during the response.
-    client: identifies the client to the circuit breaker.
     """
 
     method: str
@@ -50,7 +49,6 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     upgrade: bool = False
     host: str = ""
     timeout_s: float = 60.0
-    client: str = ""
 
     def __repr__(self) -> str:
         return f"UpstreamRequest({self.method})"
@@ -283,9 +281,9 @@ class Sending:
             except CoreUnreachable:
                 self._clients.forget(self._url)
                 raise
-            self._on_connect()
         self._connection = connection
         try:
+            self._on_connect()
             connection.start(
                 request.method,
                 head,

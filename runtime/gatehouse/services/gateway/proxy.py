@@ -204,7 +204,6 @@ def _upstream_request(
         handshake is not None,
         host=context.header(b"host") if settings.forward_host else "",
         timeout_s=settings.response_timeout_s,
-        client=key.subject,
     )
 
 

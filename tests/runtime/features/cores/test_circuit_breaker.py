@@ -15,90 +15,75 @@ from hypothesis import strategies as st
 pytestmark = pytest.mark.requirement("CG-11")
 
 
-def opened(at: float = 100.0) -> CircuitBreaker:
-    """Opened at `at` by three failures, with a reset time of five seconds."""
+def opened() -> CircuitBreaker:
+    """Opened at 100 by three failures, with a reset time of five seconds."""
     circuit = CircuitBreaker(3, 5.0)
-    for _ in range(3):
-        circuit.failed(at, trial=circuit.begin(at))
+    assert [circuit.not_connected(100.0) for _ in range(3)] == [False, False, True]
     return circuit
 
 
-def test_consecutive_failures_open_circuit() -> None:
-    circuit = CircuitBreaker(3, 5.0)
-    assert [circuit.failed(100.0, trial=circuit.begin(100.0)) for _ in range(3)] == [
-        None,
-        None,
-        CircuitState.OPEN,
-    ]
-    assert (circuit.state(100.0), circuit.wait_s(100.0), circuit.wait_s(103.0)) == (
+def test_consecutive_failures_to_connect_open_circuit() -> None:
+    circuit = opened()
+    assert (circuit.state(104.0), circuit.wait_s(100.0), circuit.wait_s(103.0)) == (
         CircuitState.OPEN,
         5.0,
         2.0,
     )
+    assert (circuit.state(105.0), circuit.wait_s(105.0)) == (CircuitState.HALF_OPEN, 0.0)
 
 
-def test_failures_of_one_client_never_open_circuit() -> None:
+def test_failed_responses_open_circuit_but_deny_no_request() -> None:
     circuit = CircuitBreaker(3, 5.0)
-    assert not any(circuit.failed(100.0, trial=False, client="a") for _ in range(100))
-    assert circuit.failed(100.0, trial=False, client="b") is CircuitState.OPEN
-    circuit.succeeded()
-    assert not any(circuit.failed(106.0, trial=False, client="b") for _ in range(100))
-    assert circuit.failed(106.0, trial=False) is CircuitState.OPEN
+    for failed in (True, True, False, True, True):
+        circuit.responded(100.0, failed=failed)
+        assert circuit.state(100.0) is CircuitState.CLOSED
+    circuit.responded(100.0, failed=True)
+    assert (circuit.state(104.0), circuit.wait_s(104.0)) == (CircuitState.OPEN, 0.0)
+    assert circuit.state(105.0) is CircuitState.CLOSED
 
 
-def test_failed_trial_of_one_client_is_confirmed_by_another() -> None:
-    circuit = opened()
-    assert circuit.failed(105.0, trial=circuit.begin(105.0), client="a") is CircuitState.CLOSED
-    assert not any(circuit.failed(106.0, trial=False, client="a") for _ in range(100))
-    assert circuit.failed(106.0, trial=False, client="b") is CircuitState.OPEN
-
-
-def test_response_resets_failure_count() -> None:
+def test_connection_resets_failure_count() -> None:
     circuit = CircuitBreaker(3, 5.0)
-    for outcome in "ffaffaff":
-        trial = circuit.begin(100.0)
-        if outcome == "a":
-            assert not circuit.succeeded()
-        else:
-            assert not circuit.failed(100.0, trial=trial)
+    for outcome in "ffcffcff":
+        assert not (circuit.connected() if outcome == "c" else circuit.not_connected(100.0))
     assert circuit.state(100.0) is CircuitState.CLOSED
 
 
 @pytest.mark.parametrize(
     ("outcome", "wait_s"),
     [
-        (lambda circuit, trial: circuit.succeeded(), 0.0),
-        (lambda circuit, trial: circuit.failed(107.0, trial=trial), 5.0),
-        (lambda circuit, trial: circuit.abandoned(107.0, trial=trial), 0.0),
-        (lambda circuit, trial: None, 3.0),  # no outcome yet: another trial is allowed at 110.0
+        (lambda circuit: circuit.connected(), 0.0),
+        (lambda circuit: circuit.not_connected(107.0), 5.0),
+        (lambda circuit: circuit.abandoned(107.0), 0.0),
+        (lambda circuit: None, 3.0),  # no outcome yet: another trial is allowed at 110.0
     ],
-    ids=["succeeded", "failed", "abandoned", "pending"],
+    ids=["connected", "not connected", "abandoned", "pending"],
 )
 def test_trial_decides_the_next_state(
-    outcome: Callable[[CircuitBreaker, bool], object], wait_s: float
+    outcome: Callable[[CircuitBreaker], bool | None], wait_s: float
 ) -> None:
     circuit = opened()
-    outcome(circuit, circuit.begin(105.0))
+    circuit.begin(105.0)
+    is_closed = outcome(circuit) is True
     assert circuit.wait_s(107.0) == wait_s
     assert circuit.wait_s(112.0) == 0.0
-    assert circuit.begin(112.0) == (circuit.state(112.0) is not CircuitState.CLOSED)
-
-
-def test_earlier_requests_do_not_extend_open_state() -> None:
-    circuit = opened()
-    circuit.failed(104.0, trial=False)
-    circuit.abandoned(104.0, trial=False)
-    assert circuit.wait_s(104.0) == 1.0
+    assert (circuit.state(112.0) is CircuitState.CLOSED) == is_closed
 
 
 def test_zero_failures_max_never_opens() -> None:
     circuit = CircuitBreaker(0, 5.0)
-    assert not any(circuit.failed(100.0, trial=circuit.begin(100.0)) for _ in range(1000))
+    for _ in range(1000):
+        circuit.begin(100.0)
+        circuit.responded(100.0, failed=True)
+        assert not circuit.not_connected(100.0)
+    assert circuit.state(100.0) is CircuitState.CLOSED
 
 
-@given(st.lists(st.tuples(st.floats(0, 2), st.sampled_from("fag")), max_size=200))
+@given(st.lists(st.tuples(st.floats(0, 2), st.sampled_from("fcag")), max_size=200))
 def test_open_circuit_allows_one_request_per_reset_time(events: list[tuple[float, str]]) -> None:
-    """Failures (f), responses (a) and abandoned requests (g) at random times."""
+    """Failures to connect (f), connections (c), abandoned (a) and failed (g) requests at random
+    times.
+    """
     circuit, now, failures = CircuitBreaker(3, 1.0), 0.0, 0
     last_failure = 0.0
     for seconds, outcome in events:
@@ -107,16 +92,16 @@ def test_open_circuit_allows_one_request_per_reset_time(events: list[tuple[float
             assert failures >= 3
             assert now - last_failure < 1.0
             continue
-        trial = circuit.begin(now)
-        assert trial == (failures >= 3)
+        circuit.begin(now)
         if outcome == "f":
-            circuit.failed(now, trial=trial)
+            assert circuit.not_connected(now) == (failures == 2)
             failures, last_failure = failures + 1, now
         elif outcome == "a":
-            circuit.succeeded()
-            failures = 0
+            circuit.abandoned(now)
         else:
-            circuit.abandoned(now, trial=trial)
+            assert circuit.connected() == (failures >= 3)
+            circuit.responded(now, failed=outcome == "g")
+            failures = 0
 
 
 def test_initial_budget_allows_retries() -> None:
