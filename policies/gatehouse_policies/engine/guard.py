@@ -1,6 +1,6 @@
 """Evaluates one rule on one resource. The outcome is pass, violation, undecided or broken."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gatehouse_policies.analysis.iam.grammar import DocumentError
@@ -50,7 +50,9 @@ def evaluate(rule: Rule, resource: Resource, stack: Stack) -> Decision:
         violations[Violation(str(error), "follow the IAM policy grammar")] = None
     except Exception as error:
         return Decision(tuple(violations), tuple(undecided), broken=type(error).__name__)
-    violations |= dict.fromkeys(_certain_violations(rule, resource, stack, errors, _Budget()))
+    violations |= dict.fromkeys(
+        _certain_violations(rule, resource, stack, errors, iter(range(EVALUATIONS_MAX)))
+    )
     reasons = {path: _reason(path, rule) for path in undecided}
     return Decision(
         violations=tuple(violations),
@@ -73,40 +75,27 @@ def _record(
         violations[Violation(result, rule.remedy) if isinstance(result, str) else result] = None
 
 
-class _Budget:
-    """The remaining evaluations of one rule on one resource with assumed values."""
-
-    def __init__(self) -> None:
-        self._remaining = EVALUATIONS_MAX
-
-    def take(self) -> bool:
-        """Uses one evaluation. False if none remains."""
-        self._remaining -= 1
-        return self._remaining >= 0
-
-
 def _certain_violations(
     rule: Rule,
     resource: Resource,
     stack: Stack,
     errors: Sequence[UnknownPropertyError],
-    budget: _Budget,
+    budget: Iterator[int],
 ) -> list[Violation]:
     """The violations that a rule reports for every assumed value of the unknown properties, for
     example a public port that is listed after an unknown one.
 
     Both values of a flag are assumed, so its violations are certain. Assumed elements of a list are
     examples: a violation that names the list is ignored, because another element can be compliant.
+
+    budget: the remaining evaluations with assumed values.
     """
-    error = next(
-        (error for error in errors if error.candidates),
-        None,
-    )
+    error = next((error for error in errors if error.candidates), None)
     if error is None:
         return []
     certain: list[Violation] | None = None
     for candidate in error.candidates:
-        if not budget.take():
+        if next(budget, None) is None:
             return []
         with error.assume(candidate):
             violations = _assumed_violations(rule, resource, stack, budget)
@@ -125,7 +114,7 @@ def _certain_violations(
 
 
 def _assumed_violations(
-    rule: Rule, resource: Resource, stack: Stack, budget: _Budget
+    rule: Rule, resource: Resource, stack: Stack, budget: Iterator[int]
 ) -> list[Violation]:
     violations: dict[Violation, None] = {}
     errors: list[UnknownPropertyError] = []
