@@ -1,5 +1,6 @@
 """Private, encrypted, versioned and logged S3 buckets, and the arguments of a stack's buckets."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,9 @@ from components.iam.documents import Document, Statement, render
 from components.naming import REPLICATION_RULE, WEB_UI_BUCKET, DataClass, Naming, tags
 from components.settings.data import ProtectionSettings
 from components.settings.model import Settings
+
+Target = Mapping[str, Any]
+"""Name and region of a bucket, as arguments of its resources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +101,18 @@ class Bucket(Component):
         )
         # A bucket that `pulumi destroy` cannot delete keeps its configuration.
         part = pulumi.ResourceOptions(parent=self, deleted_with=bucket)
-        policy = self._access(name, bucket.id, args, part)
-        self._encryption(name, bucket.id, args, part)
-        versioning = self._versioning(name, bucket.id, args)
+        target: Target = {"bucket": bucket.id, "region": args.region}
+        policy = self._access(name, target, args, part)
+        self._encryption(name, target, args, part)
+        versioning = self._versioning(name, target, args)
         after = pulumi.ResourceOptions.merge(part, self.after(versioning))
-        self._lifecycle(name, bucket.id, args, after)
+        self._lifecycle(name, target, args, after)
         if args.replica is not None:
-            self._replication(name, bucket.id, args, args.replica, after)
+            self._replication(name, target, args.replica, after)
         if args.log_bucket is not None:
             aws.s3.BucketLogging(
                 name,
-                bucket=bucket.id,
-                region=args.region,
+                **target,
                 target_bucket=args.log_bucket,
                 target_prefix=f"s3/{args.bucket_name}/",
                 opts=part,
@@ -129,15 +133,14 @@ class Bucket(Component):
     def _access(
         self,
         name: str,
-        bucket: pulumi.Output[str],
+        target: Target,
         args: BucketArgs,
         part: pulumi.ResourceOptions,
     ) -> aws.s3.BucketPolicy:
         """Block public access, disable ACLs and set the bucket policy."""
         public_access_block = aws.s3.BucketPublicAccessBlock(
             name,
-            bucket=bucket,
-            region=args.region,
+            **target,
             block_public_acls=True,
             block_public_policy=True,
             ignore_public_acls=True,
@@ -146,8 +149,7 @@ class Bucket(Component):
         )
         ownership_controls = aws.s3.BucketOwnershipControls(
             name,
-            bucket=bucket,
-            region=args.region,
+            **target,
             rule={"object_ownership": "BucketOwnerEnforced"},
             opts=part,
         )
@@ -155,18 +157,15 @@ class Bucket(Component):
         opts = self.protected_by(
             args.protection, depends_on=[public_access_block, ownership_controls]
         )
-        return aws.s3.BucketPolicy(
-            name, bucket=bucket, region=args.region, policy=render(args.policy), opts=opts
-        )
+        return aws.s3.BucketPolicy(name, **target, policy=render(args.policy), opts=opts)
 
     def _encryption(
-        self, name: str, bucket: pulumi.Output[str], args: BucketArgs, opts: pulumi.ResourceOptions
+        self, name: str, target: Target, args: BucketArgs, opts: pulumi.ResourceOptions
     ) -> None:
         algorithm = "AES256" if args.key_arn is None else "aws:kms"
         aws.s3.BucketServerSideEncryptionConfiguration(
             name,
-            bucket=bucket,
-            region=args.region,
+            **target,
             rules=[
                 {
                     "apply_server_side_encryption_by_default": {
@@ -179,34 +178,29 @@ class Bucket(Component):
             opts=opts,
         )
 
-    def _versioning(
-        self, name: str, bucket: pulumi.Output[str], args: BucketArgs
-    ) -> aws.s3.BucketVersioning:
+    def _versioning(self, name: str, target: Target, args: BucketArgs) -> aws.s3.BucketVersioning:
         """Enable versioning and object lock."""
         versioning = aws.s3.BucketVersioning(
             name,
-            bucket=bucket,
-            region=args.region,
+            **target,
             versioning_configuration={"status": "Enabled"},
             opts=self.protected_by(args.protection),
         )
         if args.lock_days is not None:
             aws.s3.BucketObjectLockConfiguration(
                 name,
-                bucket=bucket,
-                region=args.region,
+                **target,
                 rule={"default_retention": {"mode": args.lock_mode, "days": args.lock_days}},
                 opts=self.protected_by(args.protection, depends_on=[versioning]),
             )
         return versioning
 
     def _lifecycle(
-        self, name: str, bucket: pulumi.Output[str], args: BucketArgs, opts: pulumi.ResourceOptions
+        self, name: str, target: Target, args: BucketArgs, opts: pulumi.ResourceOptions
     ) -> None:
         aws.s3.BucketLifecycleConfiguration(
             name,
-            bucket=bucket,
-            region=args.region,
+            **target,
             rules=[
                 {
                     "id": "expiration",
@@ -233,16 +227,14 @@ class Bucket(Component):
     def _replication(
         self,
         name: str,
-        bucket: pulumi.Output[str],
-        args: BucketArgs,
+        target: Target,
         replica: BucketReplica,
         opts: pulumi.ResourceOptions,
     ) -> None:
         """Replicate all objects and delete markers with S3 Replication Time Control."""
         aws.s3.BucketReplicationConfig(
             name,
-            bucket=bucket,
-            region=args.region,
+            **target,
             role=replica.role_arn,
             rules=[
                 {
