@@ -129,9 +129,7 @@ class WebAcl(StackComponent):
             for service, limit in waf.service_requests_max().items()
             if service in hosts
         }
-        metrics: Any = _byte_match(
-            {"uri_path": {}}, "STARTS_WITH", "/metrics", "URL_DECODE", "NORMALIZE_PATH", "LOWERCASE"
-        )
+        metrics = _at_metrics()
         if wildcards := [host for service in hosts.values() for host in service if "*" in host]:
             metrics = {"and_statement": {"statements": [metrics, _not(_at_host(wildcards))]}}
         self._region, self._scope = region, "CLOUDFRONT" if region else "REGIONAL"
@@ -155,11 +153,7 @@ class WebAcl(StackComponent):
                     _rate_limit(names, 2 + index, f"rate-{service}", limit, hosts[service])
                     for index, (service, limit) in enumerate(limits.items())
                 ),
-                *(
-                    [_accept_only(names, 5, "console-networks", hosts[CONSOLE], ip_sets, health)]
-                    if ip_sets
-                    else []
-                ),
+                *([_accept_only(names, hosts[CONSOLE], ip_sets, health)] if ip_sets else []),
                 *(
                     _managed_rule_group(names, 10 + index, rule, group, hosts, health)
                     for index, (rule, group) in enumerate(MANAGED.items())
@@ -296,19 +290,14 @@ def _managed_rule_group(
 
 
 def _accept_only(
-    names: Naming,
-    priority: int,
-    rule: str,
-    hosts: Sequence[str],
-    ip_sets: Sequence[pulumi.Output[str]],
-    health: Any,
+    names: Naming, hosts: Sequence[str], ip_sets: Sequence[pulumi.Output[str]], health: Any
 ) -> Rule:
     """Block requests to the host names from addresses that are in none of the IP sets, except
     health checks.
     """
     accepted = _any([health, *({"ip_set_reference_statement": {"arn": arn}} for arn in ip_sets)])
     statement: Any = {"and_statement": {"statements": [_at_host(hosts), _not(accepted)]}}
-    return _block(names, priority, rule, statement, 403)
+    return _block(names, 5, "console-networks", statement, 403)
 
 
 def _block_labels(
@@ -396,15 +385,16 @@ def _regex_match(field_to_match: dict[str, Any], expression: str, transformation
     }
 
 
-def _byte_match(
-    field_to_match: dict[str, Any], constraint: str, text: str, *transformations: str
-) -> Any:
-    """Return a statement for any nesting level. pulumi-aws has a separate type for each level."""
+def _at_metrics() -> Any:
+    """Match paths that begin with /metrics, for any nesting level. pulumi-aws has a separate type
+    for each level.
+    """
+    transformations = ("URL_DECODE", "NORMALIZE_PATH", "LOWERCASE")
     return {
         "byte_match_statement": {
-            "search_string": text,
-            "positional_constraint": constraint,
-            "field_to_match": field_to_match,
+            "search_string": "/metrics",
+            "positional_constraint": "STARTS_WITH",
+            "field_to_match": {"uri_path": {}},
             "text_transformations": [
                 {"priority": index, "type": kind} for index, kind in enumerate(transformations)
             ],
