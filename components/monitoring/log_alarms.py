@@ -66,10 +66,10 @@ class LogAlarms(StackComponent):
         for filters, runbook, group in (
             (account_filters(), "account-activity", "trail"),
             (gateway, "rejected-keys", "gateway"),
-            (usage_filters(), "database", "gateway"),
+            ([USAGE_NOT_WRITTEN], "database", "gateway"),
             (links, "links", "sharing"),
-            (audit_filters(), "audit-chain", "console"),
-            (secret_filters(), "tokens", "console"),
+            ([AUDIT_CHAIN_BROKEN], "audit-chain", "console"),
+            ([SECRETS_NOT_DELETED], "tokens", "console"),
         ):
             for log_filter in filters if group in log_groups else ():
                 self._alarm(log_filter, runbook, log_groups[group], topic_arn)
@@ -185,43 +185,29 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
     )
 
 
-def usage_filters() -> Iterator[LogFilter]:
-    """Yield the filter for usage counts. A gateway repeats a failed write every second."""
-    yield LogFilter(
-        "usage-not-written",
-        "Gateways fail to write usage counts to the database. The counts wait in memory and are "
-        "lost if a task stops.",
-        '{ $.event = "usage not written" }',
-        threshold=60,
-    )
-
-
-def audit_filters() -> Iterator[LogFilter]:
-    """Yield the filter for the audit trail."""
-    yield LogFilter(
-        "audit-chain-broken",
-        "An event of the audit trail was changed or removed, so no further checkpoint is signed. "
-        "Treat this alarm as a security incident.",
-        '{ $.event = "audit trail broken" }',
-    )
-
-
-def secret_filters() -> Iterator[LogFilter]:
-    """Yield the filter for the jobs of the console that delete secrets and record the events of
-    secrets.
-    """
-    yield LogFilter(
-        SECRET_FAILURES,
-        (
-            "The console fails to delete used or expired secrets or to record their events. Links "
-            "to these secrets no longer work."
-        ),
-        (
-            '{ ($.event = "background job failed") && (($.job = "secrets") || ($.job = "orphaned '
-            'secrets")) }'
-        ),
-        threshold=5,
-    )
+# A gateway repeats a failed write every second.
+USAGE_NOT_WRITTEN = LogFilter(
+    "usage-not-written",
+    "Gateways fail to write usage counts to the database. The counts wait in memory and are lost "
+    "if a task stops.",
+    '{ $.event = "usage not written" }',
+    threshold=60,
+)
+AUDIT_CHAIN_BROKEN = LogFilter(
+    "audit-chain-broken",
+    "An event of the audit trail was changed or removed, so no further checkpoint is signed. Treat "
+    "this alarm as a security incident.",
+    '{ $.event = "audit trail broken" }',
+)
+# The jobs delete secrets and record the events of secrets.
+SECRETS_NOT_DELETED = LogFilter(
+    SECRET_FAILURES,
+    "The console fails to delete used or expired secrets or to record their events. Links to these "
+    "secrets no longer work.",
+    '{ ($.event = "background job failed") && '
+    '(($.job = "secrets") || ($.job = "orphaned secrets")) }',
+    threshold=5,
+)
 
 
 ACCOUNT_CHANGES = {
