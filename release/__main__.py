@@ -89,14 +89,11 @@ def _command(options: argparse.Namespace) -> int:
         if options.command == "logs" and not options.env:
             return _print(follow_files())
         project = _project(options)
-        options.root /= project.folder
-        stack = read_stack(options.env, options.root, project)
+        stack = read_stack(options.env, options.root / project.folder, project)
         _check_settings(options.command, stack)
     except (ValueError, SettingsError) as exc:
         return _reject(options.command, str(exc).splitlines())
-    messages = missing_prerequisites(
-        options.command, stack, unsigned=options.unsigned, root=options.root
-    )
+    messages = missing_prerequisites(options.command, stack, unsigned=options.unsigned)
     if messages:
         return _reject(options.command, messages)
     try:
@@ -136,8 +133,8 @@ def _check_settings(command: str, stack: Stack) -> None:
         raise ValueError("\n".join(messages))
 
 
-def _bootstrap(stack: Stack, root: Path) -> int:
-    state = bootstrap(stack, lambda line: print(f"> {line}", flush=True), root)
+def _bootstrap(stack: Stack) -> int:
+    state = bootstrap(stack, lambda line: print(f"> {line}", flush=True))
     if stack.project == ACCOUNT:
         return _print(["", *account_instructions(stack)])
     _print(["", *pipeline_instructions(stack, state)])
@@ -146,8 +143,8 @@ def _bootstrap(stack: Stack, root: Path) -> int:
     return 0
 
 
-def _image(stack: Stack, root: Path) -> int:
-    digest = push_image(stack, root)
+def _image(stack: Stack) -> int:
+    digest = push_image(stack)
     print(
         f"> {stack.file}: image.digest {digest}. Commit the change, then run: make deploy "
         f"{stack.target}"
@@ -158,23 +155,23 @@ def _image(stack: Stack, root: Path) -> int:
 def _run(options: argparse.Namespace, stack: Stack) -> int:
     match options.command:
         case "bootstrap":
-            return _bootstrap(stack, options.root)
+            return _bootstrap(stack)
         case "image":
-            return _image(stack, options.root)
+            return _image(stack)
         case "logs":
             return _logs(stack, options.process)
         case "verify":
-            return verify(stack, root=options.root)
+            return verify(stack)
         case "deploy":
             return _deploy(options, stack)
         case "rollback":
             return _rollback(options, stack)
-    code = pulumi_cli.run(command_line(options.command, stack, diff=options.diff), options.root)
+    code = pulumi_cli.run(command_line(options.command, stack, diff=options.diff), stack.root)
     if options.command == "preview" or code:
         return code
     if not _confirm(stack, "destroys"):
         return _reject("destroy", ["not confirmed; nothing was changed"])
-    return pulumi_cli.run(command_line("destroy", stack, yes=True), options.root)
+    return pulumi_cli.run(command_line("destroy", stack, yes=True), stack.root)
 
 
 def _logs(stack: Stack, process: str) -> int:
@@ -208,7 +205,7 @@ def _causes(options: argparse.Namespace, stack: Stack) -> list[str]:
     """Why a command failed, and what to type, if no other command can succeed before."""
     if message := missing_credentials(stack):
         return [f"{message}. Then run: make {options.command} {stack.target}"]
-    return unfinished_updates(stack, options.root)
+    return unfinished_updates(stack)
 
 
 def _rollback(options: argparse.Namespace, stack: Stack) -> int:
@@ -218,18 +215,18 @@ def _rollback(options: argparse.Namespace, stack: Stack) -> int:
     Schema changes are backward compatible, so the previous image runs with the newer schema
     (docs/guides/deploy.md).
     """
-    digest = options.digest or _previous_digest(stack, options.root)
+    digest = options.digest or _previous_digest(stack)
     if digest == stack.image_digest:
         raise ValueError(
             f"{stack.file} already contains {digest}. To deploy it, run: make deploy {stack.target}"
         )
-    file = options.root / f"Pulumi.{stack.name}.yaml"
+    file = stack.root / f"Pulumi.{stack.name}.yaml"
     write_digest(file, digest)
     print(
         f"> {file.name}: image.digest {stack.image_digest} -> {digest}. Commit the change.",
         flush=True,
     )
-    target = read_stack(stack.name, options.root)
+    target = read_stack(stack.name, stack.root)
     try:
         # The previous image was verified before its deployment; another one may never have been.
         if options.digest and not options.unsigned and (problem := unverified_signature(target)):
@@ -248,12 +245,11 @@ def _confirmed_deployment(
         stack,
         confirm=lambda: options.yes or _confirm(stack, "changes"),
         with_migration=with_migration,
-        root=options.root,
     )
 
 
-def _previous_digest(stack: Stack, root: Path) -> str:
-    services = stack_output(stack, "services", root)
+def _previous_digest(stack: Stack) -> str:
+    services = stack_output(stack, "services")
     definition = str(next(iter(services.values()))["taskDefinition"])
     ecs = boto3.client("ecs", region_name=stack.region)
     with translated("cannot read the previous image ({}). Use DIGEST=sha256:...", ValueError):

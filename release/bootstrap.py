@@ -12,10 +12,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from components.delivery.policies import IMAGE, github_environments
 from components.iam.documents import deny_insecure_transport, document, render
-from components.naming import DEPLOY, PREVIEW, PROJECT, Naming
+from components.naming import DEPLOY, PREVIEW, PROJECT
 from release import pulumi_cli
 from release.errors import CommandFailed
-from release.stack_file import ACCOUNT, ROOT, Stack
+from release.stack_file import ACCOUNT, Stack
 
 BUCKET = f"{PROJECT}-pulumi-state"
 """Prefix of the default name of the bucket. The name ends with the account and the region."""
@@ -56,7 +56,7 @@ def without_key(stack: Stack) -> str:
     return f"{cause}. To use the KMS key, run: {change}"
 
 
-def bootstrap(stack: Stack, report: Callable[[str], None], root: Path = ROOT) -> str:
+def bootstrap(stack: Stack, report: Callable[[str], None]) -> str:
     """Create what is missing, and log in to the backend. Returns the ARN of the KMS key. report:
     receives a line for each step. Raises CommandFailed.
     """
@@ -77,9 +77,9 @@ def bootstrap(stack: Stack, report: Callable[[str], None], root: Path = ROOT) ->
             f"AWS did not respond ({type(exc).__name__}). Run the command again"
         ) from exc
     url = backend_url(stack)
-    _query("login", url, root=root)
+    _query("login", url, root=stack.root)
     report(f"logged in: pulumi login '{url}'")
-    _init_stack(stack, report, root)
+    _init_stack(stack, report)
     return key_arn
 
 
@@ -200,7 +200,7 @@ def _github(path: str, fields: str) -> list[str]:
 
 def github_variables(stack: Stack) -> dict[str, dict[str, str]]:
     """The variables of each GitHub environment of the stack."""
-    names = Naming(stack.name, stack.account, stack.region)
+    names = stack.names
     common = {
         "AWS_ACCOUNT": stack.account,
         "AWS_REGION": stack.region,
@@ -359,7 +359,7 @@ def _check_existing(s3: Any, owned: dict[str, str], key_arn: str, stack: Stack) 
 
 def _policy(s3: Any, owned: dict[str, str], stack: Stack) -> str:
     """The bucket policy: TLS is required. Statements of an existing policy stay."""
-    arn = Naming(stack.name, stack.account, stack.region).s3_arn(owned["Bucket"])
+    arn = stack.names.s3_arn(owned["Bucket"])
     statement = deny_insecure_transport("s3:*", [arn, f"{arn}/*"])
     try:
         present = json.loads(s3.get_bucket_policy(**owned)["Policy"])["Statement"]
@@ -372,7 +372,8 @@ def _policy(s3: Any, owned: dict[str, str], stack: Stack) -> str:
     )
 
 
-def _init_stack(stack: Stack, report: Callable[[str], None], root: Path) -> None:
+def _init_stack(stack: Stack, report: Callable[[str], None]) -> None:
+    root = stack.root
     if pulumi_cli.query("stack", "--show-name", "--stack", stack.name, root=root).returncode == 0:
         report(f"the stack {stack.name} exists")
         if not stack.secrets_provider:

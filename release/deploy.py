@@ -24,7 +24,7 @@ from release.errors import (
 from release.image import mark_deployed
 from release.migrate import migrate
 from release.pulumi_cli import command_line, deployment, excluded_urns, stack_output
-from release.stack_file import ACCOUNT, ROOT, Stack
+from release.stack_file import ACCOUNT, Stack
 from release.traffic import FunctionVersion, shift_traffic
 from release.update_plan import mark_executed
 from release.verify import (
@@ -39,9 +39,7 @@ from release.verify import (
 SUCCESS = 0
 
 
-def deploy(
-    stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = True, root: Path = ROOT
-) -> int:
+def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = True) -> int:
     """Deploy a stack and verify it. Returns 0. Raises CommandFailed if it is not confirmed,
     ServicesFailed if the last update or the verification fails, and DeploymentFailed if another
     step fails. A stack of the project `account` has no services, and is only updated.
@@ -52,57 +50,54 @@ def deploy(
     """
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         plan = Path(folder) / "plan.json"
-        state = _state(stack, root)
-        _pulumi(stack, command_line("preview", stack, save_plan=plan), root)
+        state = _state(stack)
+        _pulumi(stack, command_line("preview", stack, save_plan=plan))
         if not confirm():
             raise CommandFailed("not confirmed; nothing was changed")
         if stack.project == ACCOUNT:
-            _check_unchanged(stack, state, root)
-            _pulumi(stack, command_line("deploy", stack, yes=True, plan=plan), root)
+            _check_unchanged(stack, state)
+            _pulumi(stack, command_line("deploy", stack, yes=True, plan=plan))
             return SUCCESS
-        before = _current_services(stack, root)
+        before = _current_services(stack)
         if not before:
-            _print_name_servers(stack, root)
-        _check_unchanged(stack, state, root)
+            _print_name_servers(stack)
+        _check_unchanged(stack, state)
         if with_migration:
             _step("deploying everything except the ECS services")
-            functions = _gradual_functions(stack, root)
+            functions = _gradual_functions(stack)
             _pulumi(
                 stack,
                 command_line(
                     "deploy", stack, yes=True, without_services=True, without_aliases=functions
                 ),
-                root,
             )
-            state = _state(stack, root)
+            state = _state(stack)
             mark_executed(
                 plan, lambda urn: urn.endswith(excluded_urns(functions)), state["resources"]
             )
             _step("running the migration task")
             with _services_unchanged():
-                cluster = str(stack_output(stack, "cluster", root))
-                task = migrate(stack, _ecs(stack), cluster, stack_output(stack, "migration", root))
+                cluster = str(stack_output(stack, "cluster"))
+                task = migrate(stack, _ecs(stack), cluster, stack_output(stack, "migration"))
                 _step(f"migration task {task} succeeded")
                 for name in functions:
-                    _shift_traffic(stack, name, root)
-            _check_unchanged(stack, state, root)
+                    _shift_traffic(stack, name)
+            _check_unchanged(stack, state)
         _step("deploying the ECS services")
-        _pulumi(stack, command_line("deploy", stack, yes=True, plan=plan), root, ServicesFailed)
-    status = verify(stack, before, root=root)
+        _pulumi(stack, command_line("deploy", stack, yes=True, plan=plan), ServicesFailed)
+    status = verify(stack, before)
     _mark_image(stack)
     return status
 
 
-def verify(
-    stack: Stack, before: dict[str, ServiceState] | None = None, *, root: Path = ROOT
-) -> int:
+def verify(stack: Stack, before: dict[str, ServiceState] | None = None) -> int:
     """Compare the running ECS services with the stack, then check the health of every URL. Raises
     ServicesFailed, and DeploymentFailed if ECS cannot be queried."""
     _step("verifying")
-    cluster = str(stack_output(stack, "cluster", root))
+    cluster = str(stack_output(stack, "cluster"))
     services = {
         str(row["service"]): str(row["taskDefinition"])
-        for row in stack_output(stack, "services", root).values()
+        for row in stack_output(stack, "services").values()
     }
     with translated("cannot describe the ECS services ({})", DeploymentFailed):
         after = wait_for_rollouts(_ecs(stack), cluster, list(services))
@@ -110,7 +105,7 @@ def verify(
     # Even if a deployment failed, check the health of the services to report whether they are
     # available to clients.
     errors += check_health(
-        stack_output(stack, "urls", root), attempts=1 if errors else HEALTH_CHECK_ATTEMPTS
+        stack_output(stack, "urls"), attempts=1 if errors else HEALTH_CHECK_ATTEMPTS
     )
     if errors:
         raise ServicesFailed("\n".join(errors))
@@ -121,13 +116,13 @@ def verify(
     return SUCCESS
 
 
-def _current_services(stack: Stack, root: Path) -> dict[str, ServiceState]:
+def _current_services(stack: Stack) -> dict[str, ServiceState]:
     """The ECS services before the deployment; empty on the first deployment. Raises
     DeploymentFailed.
     """
     try:
-        cluster = str(stack_output(stack, "cluster", root))
-        services = [str(row["service"]) for row in stack_output(stack, "services", root).values()]
+        cluster = str(stack_output(stack, "cluster"))
+        services = [str(row["service"]) for row in stack_output(stack, "services").values()]
     except ValueError:
         return {}
     message = "cannot describe the ECS services ({}). Nothing was changed."
@@ -135,7 +130,7 @@ def _current_services(stack: Stack, root: Path) -> dict[str, ServiceState]:
         return describe_services(_ecs(stack), cluster, services)
 
 
-def _print_name_servers(stack: Stack, root: Path) -> None:
+def _print_name_servers(stack: Stack) -> None:
     """Print what the owner of the domain must do before the certificate can be issued. Nothing for
     an existing zone.
     """
@@ -146,7 +141,7 @@ def _print_name_servers(stack: Stack, root: Path) -> None:
     if existing.get("zone_id"):
         return
     try:
-        servers = ", ".join(stack_output(stack, "nameServers", root))
+        servers = ", ".join(stack_output(stack, "nameServers"))
     except ValueError:
         servers = "the name servers of its hosted zone (Route 53 > Hosted zones)"
     _step(f"the deployment waits for the certificate until {domain} is delegated to {servers}")
@@ -170,7 +165,7 @@ def _services_unchanged() -> Iterator[None]:
         raise DeploymentFailed(f"{exc}\nThe ECS services were not changed.") from exc
 
 
-def _gradual_functions(stack: Stack, root: Path) -> tuple[str, ...]:
+def _gradual_functions(stack: Stack) -> tuple[str, ...]:
     """The functions that are already deployed and remain in the stack. Traffic shifts to their new
     versions gradually.
     """
@@ -178,17 +173,17 @@ def _gradual_functions(stack: Stack, root: Path) -> tuple[str, ...]:
         return ()
     try:
         return tuple(
-            name for name, row in stack_output(stack, "functions", root).items() if "alias" in row
+            name for name, row in stack_output(stack, "functions").items() if "alias" in row
         )
     except ValueError:
         return ()  # the first deployment
 
 
-def _shift_traffic(stack: Stack, name: str, root: Path) -> None:
+def _shift_traffic(stack: Stack, name: str) -> None:
     """Shift the requests of a function to its newly published version. The next update declares the
     alias with this version.
     """
-    new = FunctionVersion.of(stack_output(stack, "functions", root)[name])
+    new = FunctionVersion.of(stack_output(stack, "functions")[name])
     service = contract.read(functions=(name,)).functions[name].service
     _step(f"shifting the traffic of {new.function} to version {new.version}")
     functions = boto3.client("lambda", region_name=stack.region)
@@ -198,16 +193,16 @@ def _shift_traffic(stack: Stack, name: str, root: Path) -> None:
     _step(f"version {new.version} of {new.function} receives all requests{change}")
 
 
-def _state(stack: Stack, root: Path) -> dict[str, Any]:
+def _state(stack: Stack) -> dict[str, Any]:
     try:
-        return deployment(stack, root)
+        return deployment(stack)
     except ValueError as exc:
         raise DeploymentFailed(str(exc)) from exc
 
 
-def _check_unchanged(stack: Stack, state: dict[str, Any], root: Path) -> None:
+def _check_unchanged(stack: Stack, state: dict[str, Any]) -> None:
     """Raise DeploymentFailed if the stack was updated after `state` was read."""
-    if _state(stack, root)["manifest"]["time"] != state["manifest"]["time"]:
+    if _state(stack)["manifest"]["time"] != state["manifest"]["time"]:
         raise DeploymentFailed(
             f"another command updated the stack {stack.name} after the preview. To deploy your "
             f"changes, run: make deploy {stack.target}"
@@ -217,10 +212,9 @@ def _check_unchanged(stack: Stack, state: dict[str, Any], root: Path) -> None:
 def _pulumi(
     stack: Stack,
     arguments: list[str],
-    root: Path,
     error: type[DeploymentFailed] = DeploymentFailed,
 ) -> None:
-    code = pulumi_cli.run(arguments, root)
+    code = pulumi_cli.run(arguments, stack.root)
     if code != 0:
         raise error(
             f"pulumi {arguments[1]} exited with {code}; see its output above. To repeat, run: "

@@ -12,7 +12,6 @@ from typing import Any
 
 import boto3
 
-from components.naming import Naming
 from release.errors import CommandFailed, translated
 from release.pulumi_cli import last_line
 from release.rollback import write_digest
@@ -45,12 +44,11 @@ def missing_builder() -> str | None:
     return None
 
 
-def push_image(stack: Stack, root: Path = ROOT) -> str:
+def push_image(stack: Stack) -> str:
     """Build and push the image, and write its digest into the stack file. Returns the digest.
     Raises CommandFailed.
     """
-    names = Naming(stack.name, stack.account, stack.region)
-    repository, registry = names.name("runtime"), names.registry
+    repository, registry = stack.names.name("runtime"), stack.names.registry
     _log_in(stack, repository, registry)
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         metadata = Path(folder) / "built.json"
@@ -64,7 +62,7 @@ def push_image(stack: Stack, root: Path = ROOT) -> str:
         if subprocess.run(build, check=False).returncode:
             raise CommandFailed("docker buildx build failed; see its output above")
         digest = str(json.loads(metadata.read_text(encoding="utf-8"))["containerimage.digest"])
-    write_digest(root / f"Pulumi.{stack.name}.yaml", digest)
+    write_digest(stack.root / f"Pulumi.{stack.name}.yaml", digest)
     return digest
 
 
@@ -75,7 +73,7 @@ def mark_deployed(stack: Stack) -> None:
     Raises ClientError and BotoCoreError.
     """
     ecr = _ecr(stack)
-    repository = Naming(stack.name, stack.account, stack.region).name("runtime")
+    repository = stack.names.name("runtime")
     images = ecr.batch_get_image(
         repositoryName=repository, imageIds=[{"imageDigest": stack.image_digest}]
     )["images"]
@@ -96,7 +94,7 @@ def is_deployed(stack: Stack, digest: str) -> bool:
     and BotoCoreError.
     """
     tagged = _ecr(stack).batch_get_image(
-        repositoryName=Naming(stack.name, stack.account, stack.region).name("runtime"),
+        repositoryName=stack.names.name("runtime"),
         imageIds=[{"imageTag": _deployed_tag(digest)}],
     )
     return bool(tagged["images"])

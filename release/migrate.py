@@ -23,9 +23,6 @@ def migrate(
     ecs: Any,
     cluster: str,
     output: Mapping[str, Any],
-    *,
-    poll_s: int = POLL_S,
-    timeout_s: int = TIMEOUT_S,
 ) -> str:
     """Run the task and wait until it stops. Returns the task ID.
 
@@ -38,11 +35,11 @@ def migrate(
         ecs.get_waiter("tasks_stopped").wait(
             cluster=cluster,
             tasks=[arn],
-            WaiterConfig={"Delay": poll_s, "MaxAttempts": max(1, timeout_s // poll_s)},
+            WaiterConfig={"Delay": POLL_S, "MaxAttempts": TIMEOUT_S // POLL_S},
         )
     except WaiterError as exc:
         raise DeploymentFailed(
-            f"the migration task {task_id} is still running after {timeout_s} s; check it before "
+            f"the migration task {task_id} is still running after {TIMEOUT_S} s; check it before "
             f"you retry"
         ) from exc
     (task,) = ecs.describe_tasks(cluster=cluster, tasks=[arn])["tasks"]

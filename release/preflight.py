@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +20,7 @@ from release.errors import AWS_ERRORS, code_of
 from release.image import missing_builder
 from release.quotas import exceeded_quotas
 from release.signature import unverified_signature
-from release.stack_file import GATEHOUSE, ROOT, Stack
+from release.stack_file import GATEHOUSE, Stack
 
 CLI_MIN = (3, 249, 0)
 """Oldest supported Pulumi CLI: `pulumi policy analyze --file` was added in 3.249."""
@@ -38,30 +37,28 @@ UPDATING_COMMANDS = ("deploy", "rollback", "destroy")
 """Commands that lock the stack."""
 
 
-def missing_prerequisites(
-    command: str, stack: Stack, *, unsigned: bool = False, root: Path = ROOT
-) -> list[str]:
+def missing_prerequisites(command: str, stack: Stack, *, unsigned: bool = False) -> list[str]:
     """One message for each missing prerequisite of a command, with its fix. unsigned: accept an
     image that the pipeline has not signed."""
-    messages = [message for message in _missing(command, stack, root) if message]
+    messages = [message for message in _missing(command, stack) if message]
     if not messages and command == "deploy" and stack.project == GATEHOUSE:
         # The deployment creates the trust in the environments, and their rules can be removed.
         messages = unprotected_environments(stack)
         if not messages and not unsigned:
             messages += filter(None, [unverified_signature(stack)])
     if not messages and command in UPDATING_COMMANDS:
-        return unfinished_updates(stack, root)
+        return unfinished_updates(stack)
     return messages
 
 
-def _missing(command: str, stack: Stack, root: Path) -> Iterator[str | None]:
+def _missing(command: str, stack: Stack) -> Iterator[str | None]:
     account = missing_credentials(stack)
     if command == "bootstrap":
         yield from (_check_cli(), _check_backend_variable(stack))
     elif command == "image":
         yield missing_builder()
     elif command != "logs":  # only CloudWatch is needed
-        yield _check_pulumi(stack, root, with_stack=not account)
+        yield _check_pulumi(stack, with_stack=not account)
     yield account
     if command not in ("preview", "deploy"):
         return
@@ -74,18 +71,18 @@ def _missing(command: str, stack: Stack, root: Path) -> Iterator[str | None]:
             yield from exceeded_quotas(stack)
 
 
-def unfinished_updates(stack: Stack, root: Path = ROOT) -> list[str]:
+def unfinished_updates(stack: Stack) -> list[str]:
     """One message for each lock of the stack, otherwise one message if an earlier update was
     stopped during operations. Each message contains the fix."""
     try:
-        if locks := _locks(stack, root):
+        if locks := _locks(stack):
             return [
                 f"the stack {stack.name} is locked by {lock['username']}@{lock['hostname']} "
                 f"(process {lock['pid']}) since {lock['timestamp'][:19]}. Wait until that update "
                 f"has ended. If its process no longer exists, run: pulumi cancel {stack.options}"
                 for lock in locks
             ]
-        operations = pulumi_cli.deployment(stack, root).get("pending_operations") or []
+        operations = pulumi_cli.deployment(stack).get("pending_operations") or []
     except (ValueError, *AWS_ERRORS) as exc:
         return [f"cannot read the state of the stack {stack.name} ({exc})"]
     if not operations:
@@ -100,13 +97,13 @@ def unfinished_updates(stack: Stack, root: Path = ROOT) -> list[str]:
     ]
 
 
-def _locks(stack: Stack, root: Path) -> list[dict[str, Any]]:
+def _locks(stack: Stack) -> list[dict[str, Any]]:
     """The locks of a stack whose state is in S3. Other backends report a lock when an update
     starts.
 
     Source: pkg/backend/diy/lock.go in github.com/pulumi/pulumi.
     """
-    url = urlsplit(_backend(root))
+    url = urlsplit(_backend(stack))
     if url.scheme != "s3":
         return []
     s3 = boto3.client("s3", region_name=stack.region)
@@ -144,7 +141,7 @@ def _check_backend_variable(stack: Stack) -> str | None:
     )
 
 
-def _check_pulumi(stack: Stack, root: Path, *, with_stack: bool) -> str | None:
+def _check_pulumi(stack: Stack, *, with_stack: bool) -> str | None:
     """Return a message if the CLI is missing or cannot read the stack, otherwise None.
 
     with_stack: False without AWS credentials, which the CLI needs to read the stack.
@@ -153,25 +150,25 @@ def _check_pulumi(stack: Stack, root: Path, *, with_stack: bool) -> str | None:
     if message or not with_stack:
         return message
     try:
-        return _check_backend(stack, _backend(root), root)
+        return _check_backend(stack, _backend(stack))
     except ValueError as exc:
         return f"{exc}. {_log_in(stack)}, or pulumi login (Pulumi Cloud)"
 
 
-def _backend(root: Path) -> str:
+def _backend(stack: Stack) -> str:
     """The URL of the backend to which the CLI is logged in. Raises ValueError."""
-    login = pulumi_cli.query("whoami", "--json", root=root)
+    login = pulumi_cli.query("whoami", "--json", root=stack.root)
     if login.returncode:
         problem = pulumi_cli.last_line(login.stderr)
         raise ValueError(f"the Pulumi CLI is not logged in to a backend that responds ({problem})")
     return str(json.loads(login.stdout).get("url", ""))
 
 
-def _check_backend(stack: Stack, url: str, root: Path) -> str | None:
+def _check_backend(stack: Stack, url: str) -> str | None:
     """Return a message if the stack does not exist in the backend or the passphrase for its secrets
     is missing, otherwise None."""
     # `pulumi stack ls` would read the state of other stacks, which the delivery roles must not do.
-    result = pulumi_cli.query("stack", "--show-name", "--stack", stack.name, root=root)
+    result = pulumi_cli.query("stack", "--show-name", "--stack", stack.name, root=stack.root)
     if result.returncode and "no stack named" not in result.stderr:
         return (
             f"the Pulumi CLI cannot read the stack {stack.name}: "

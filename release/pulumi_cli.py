@@ -85,7 +85,7 @@ def excluded_urns(aliases: Sequence[str] = ()) -> tuple[str, ...]:
     )
 
 
-def run(arguments: list[str], root: Path = ROOT) -> int:
+def run(arguments: list[str], root: Path) -> int:
     """Run a command line of the CLI. Returns its exit code. After SIGINT, SIGTERM or the end of the
     terminal (SIGHUP), waits for the end of the CLI and raises KeyboardInterrupt.
 
@@ -140,7 +140,7 @@ def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[No
             signal.signal(number, old)
 
 
-def query(*arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def query(*arguments: str, root: Path) -> subprocess.CompletedProcess[str]:
     """Run a non-interactive CLI command and return the exit code and the output."""
     command = ["pulumi", *arguments, "--non-interactive"]
     try:
@@ -168,12 +168,12 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "UV_LOCKED": "1"}
 
 
-def deployment(stack: Stack, root: Path = ROOT) -> dict[str, Any]:
+def deployment(stack: Stack) -> dict[str, Any]:
     """The state of a stack: `resources` and `pending_operations`. Raises ValueError.
 
     Source: DeploymentV3 in sdk/go/common/apitype/core.go.
     """
-    result = query("stack", "export", "--stack", stack.name, root=root)
+    result = query("stack", "export", "--stack", stack.name, root=stack.root)
     if result.returncode != 0:
         raise ValueError(
             f"the Pulumi CLI cannot read the state of the stack {stack.name}: "
@@ -188,13 +188,13 @@ def last_line(errors: str) -> str:
     return (errors.strip().splitlines() or ["no message"])[-1]
 
 
-def stack_output(stack: Stack, name: str, root: Path = ROOT) -> Any:
+def stack_output(stack: Stack, name: str) -> Any:
     """An output of the deployed stack.
 
     Raises ValueError if the stack or the output does not exist, or if a part of the output is not
     deployed yet.
     """
-    result = query("stack", "output", name, "--json", "--stack", stack.name, root=root)
+    result = query("stack", "output", name, "--json", "--stack", stack.name, root=stack.root)
     if result.returncode != 0:
         raise ValueError(
             f"the stack {stack.name} has no output {name!r}. Is it deployed? Run: make deploy "

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 
 import boto3
 
-from components.naming import Naming
 from release.errors import AWS_ERRORS, code_of
 from release.pulumi_cli import last_line
 from release.stack_file import Stack
@@ -39,9 +38,8 @@ def unverified_signature(stack: Stack) -> str | None:
             f"cosign is not on PATH, so the signature of the image cannot be verified. "
             f"Install it: {_INSTALL}"
         )
-    names = Naming(stack.name, stack.account, stack.region)
-    registry = names.registry
-    image = f"{registry}/{names.name('runtime')}@{stack.image_digest}"
+    registry = stack.names.registry
+    image = f"{registry}/{stack.names.name('runtime')}@{stack.image_digest}"
     identity = f"https://github.com/{repository}/{WORKFLOW}"
     try:
         ecr = boto3.client("ecr", region_name=stack.region)

@@ -8,6 +8,8 @@ from typing import Any
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.yaml_file import read_stack_file
 
+from components.naming import Naming
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -49,6 +51,7 @@ class Stack:
     secrets_provider: URL of the KMS key that encrypts the secrets of the stack, or "".
     has_salt: True if the secrets of the stack are encrypted with a passphrase.
     project: project of the stack.
+    root: folder of the project, in which the Pulumi CLI runs.
     """
 
     name: str
@@ -59,6 +62,12 @@ class Stack:
     secrets_provider: str = ""
     has_salt: bool = False
     project: Project = GATEHOUSE
+    root: Path = ROOT
+
+    @property
+    def names(self) -> Naming:
+        """The names of the resources of the stack."""
+        return Naming(self.name, self.account, self.region)
 
     @property
     def file(self) -> str:
@@ -120,4 +129,5 @@ def read_stack(name: str, root: Path = ROOT, project: Project = GATEHOUSE) -> St
         secrets_provider=str(document.get("secretsprovider", "")),
         has_salt="encryptionsalt" in document,
         project=project,
+        root=root,
     )

@@ -124,7 +124,6 @@ def check_health(
     urls: Mapping[str, str],
     *,
     attempts: int = HEALTH_CHECK_ATTEMPTS,
-    timeout_s: float = HEALTH_CHECK_TIMEOUT_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[str]:
     """One message for each service whose health path does not return 200. urls: public URL by
@@ -136,7 +135,7 @@ def check_health(
         for attempt in range(attempts):
             if attempt:
                 sleep(POLL_S)
-            problem = _request(url.rstrip("/") + HEALTH_PATH, timeout_s)
+            problem = _request(url.rstrip("/") + HEALTH_PATH)
             if not problem:
                 break
         if problem:
@@ -156,10 +155,10 @@ _OPENER = urllib.request.build_opener(
 )
 
 
-def _request(url: str, timeout_s: float) -> str:
+def _request(url: str) -> str:
     """Request a URL. Returns the problem, or "" if the response is 200."""
     try:
-        with _OPENER.open(url, timeout=timeout_s) as response:
+        with _OPENER.open(url, timeout=HEALTH_CHECK_TIMEOUT_S) as response:
             return "" if response.status == 200 else f"returned {response.status}"
     except urllib.error.HTTPError as error:
         return f"returned {error.code}"

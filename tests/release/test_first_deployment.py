@@ -76,7 +76,7 @@ def test_name_servers_are_printed_before_the_certificate_is_awaited(
 
     monkeypatch.setattr(deploy, "stack_output", stack_output)
     settings = {"domain": "acme.dev", "existing_resources": {"zone_id": zone_id}}
-    deploy._print_name_servers(replace(STACK, settings=settings), ROOT)
+    deploy._print_name_servers(replace(STACK, settings=settings))
     printed = capsys.readouterr().out
     assert message in printed
     assert bool(printed) == bool(message)
