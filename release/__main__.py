@@ -7,8 +7,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-import boto3
-
 from components import contract
 from components.settings.loader import SettingsError, parse, parse_account
 from release import pulumi_cli
@@ -251,7 +249,7 @@ def _confirmed_deployment(
 def _previous_digest(stack: Stack) -> str:
     services = stack_output(stack, "services")
     definition = str(next(iter(services.values()))["taskDefinition"])
-    ecs = boto3.client("ecs", region_name=stack.region)
+    ecs = stack.client("ecs")
     with translated("cannot read the previous image ({}). Use DIGEST=sha256:...", ValueError):
         return previous_digest(ecs, definition, stack.image_digest, partial(is_deployed, stack))
 

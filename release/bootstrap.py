@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components.delivery.policies import IMAGE, github_environments
@@ -62,9 +61,9 @@ def bootstrap(stack: Stack, report: Callable[[str], None]) -> str:
     """
     bucket = state_bucket(stack)
     try:
-        key_arn = _key(boto3.client("kms", region_name=stack.region), report)
-        _bucket(boto3.client("s3", region_name=stack.region), bucket, key_arn, stack, report)
-        _service_linked_role(boto3.client("iam", region_name=stack.region), stack, report)
+        key_arn = _key(stack.client("kms"), report)
+        _bucket(stack.client("s3"), bucket, key_arn, stack, report)
+        _service_linked_role(stack.client("iam"), stack, report)
     except ClientError as exc:
         problem = (
             f"AWS rejected {exc.operation_name}: {exc.response['Error'].get('Message') or exc}"

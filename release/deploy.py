@@ -9,8 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import boto3
-
 from components import contract
 from release import pulumi_cli
 from release.errors import (
@@ -78,7 +76,8 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
             _step("running the migration task")
             with _services_unchanged():
                 cluster = str(stack_output(stack, "cluster"))
-                task = migrate(stack, _ecs(stack), cluster, stack_output(stack, "migration"))
+                output = stack_output(stack, "migration")
+                task = migrate(stack, stack.client("ecs"), cluster, output)
                 _step(f"migration task {task} succeeded")
                 for name in functions:
                     _shift_traffic(stack, name)
@@ -100,7 +99,7 @@ def verify(stack: Stack, before: dict[str, ServiceState] | None = None) -> int:
         for row in stack_output(stack, "services").values()
     }
     with translated("cannot describe the ECS services ({})", DeploymentFailed):
-        after = wait_for_rollouts(_ecs(stack), cluster, list(services))
+        after = wait_for_rollouts(stack.client("ecs"), cluster, list(services))
     errors = deployment_errors(before or {}, after, services)
     # Even if a deployment failed, check the health of the services to report whether they are
     # available to clients.
@@ -127,7 +126,7 @@ def _current_services(stack: Stack) -> dict[str, ServiceState]:
         return {}
     message = "cannot describe the ECS services ({}). Nothing was changed."
     with translated(message, DeploymentFailed):
-        return describe_services(_ecs(stack), cluster, services)
+        return describe_services(stack.client("ecs"), cluster, services)
 
 
 def _print_name_servers(stack: Stack) -> None:
@@ -186,8 +185,7 @@ def _shift_traffic(stack: Stack, name: str) -> None:
     new = FunctionVersion.of(stack_output(stack, "functions")[name])
     service = contract.read(functions=(name,)).functions[name].service
     _step(f"shifting the traffic of {new.function} to version {new.version}")
-    functions = boto3.client("lambda", region_name=stack.region)
-    alarms = boto3.client("cloudwatch", region_name=stack.region)
+    functions, alarms = stack.client("lambda"), stack.client("cloudwatch")
     previous = shift_traffic(functions, alarms, new, service.ready)
     change = f"; the previous version is {previous}" if previous != new.version else " already"
     _step(f"version {new.version} of {new.function} receives all requests{change}")
@@ -220,10 +218,6 @@ def _pulumi(
             f"pulumi {arguments[1]} exited with {code}; see its output above. To repeat, run: "
             f"make deploy {stack.target}"
         )
-
-
-def _ecs(stack: Stack) -> Any:
-    return boto3.client("ecs", region_name=stack.region)
 
 
 def _step(text: str) -> None:

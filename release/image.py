@@ -8,9 +8,6 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import boto3
 
 from release.errors import CommandFailed, translated
 from release.pulumi_cli import last_line
@@ -72,7 +69,7 @@ def mark_deployed(stack: Stack) -> None:
 
     Raises ClientError and BotoCoreError.
     """
-    ecr = _ecr(stack)
+    ecr = stack.client("ecr")
     repository = stack.names.name("runtime")
     images = ecr.batch_get_image(
         repositoryName=repository, imageIds=[{"imageDigest": stack.image_digest}]
@@ -93,7 +90,7 @@ def is_deployed(stack: Stack, digest: str) -> bool:
     """Whether an image was deployed successfully to the stack (`mark_deployed`). Raises ClientError
     and BotoCoreError.
     """
-    tagged = _ecr(stack).batch_get_image(
+    tagged = stack.client("ecr").batch_get_image(
         repositoryName=stack.names.name("runtime"),
         imageIds=[{"imageTag": _deployed_tag(digest)}],
     )
@@ -108,7 +105,7 @@ def _log_in(stack: Stack, repository: str, registry: str) -> None:
     """Log in to the registry. Raises CommandFailed if the repository does not exist or a call
     fails.
     """
-    ecr = _ecr(stack)
+    ecr = stack.client("ecr")
     with translated("AWS rejected the request for the registry ({})"):
         try:
             ecr.describe_repositories(repositoryNames=[repository])
@@ -136,7 +133,3 @@ def _run(*command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, input=stdin, capture_output=True, text=True, check=False, timeout=_QUERY_TIMEOUT_S
     )
-
-
-def _ecr(stack: Stack) -> Any:
-    return boto3.client("ecr", region_name=stack.region)

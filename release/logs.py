@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from release.stack_file import ROOT, Stack
 
 POLL_S = 2.0
@@ -17,7 +15,7 @@ def follow_cloudwatch(stack: Stack, process: str) -> Iterator[str]:
     """Lines of the log group `/gatehouse/<env>/<process>`, starting ten minutes ago. Never ends.
     Raises ClientError.
     """
-    client = boto3.client("logs", region_name=stack.region)
+    client = stack.client("logs")
     since_ms = int((time.time() - HISTORY_S) * 1000)
     printed: set[str] = set()
     while True:

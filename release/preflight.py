@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 from botocore.exceptions import NoCredentialsError
 
 from components.naming import PROJECT
@@ -106,7 +105,7 @@ def _locks(stack: Stack) -> list[dict[str, Any]]:
     url = urlsplit(_backend(stack))
     if url.scheme != "s3":
         return []
-    s3 = boto3.client("s3", region_name=stack.region)
+    s3 = stack.client("s3")
     prefix = f"{url.path}/.pulumi/locks/organization/{stack.project.name}/{stack.name}/".lstrip("/")
     rows = s3.list_objects_v2(Bucket=url.netloc, Prefix=prefix).get("Contents", [])
     return [
@@ -196,8 +195,7 @@ def _log_in(stack: Stack) -> str:
 def missing_credentials(stack: Stack) -> str | None:
     """A message if the AWS credentials are missing or those of another account, with the fix."""
     try:
-        sts = boto3.client("sts", region_name=stack.region or None)
-        account = sts.get_caller_identity()["Account"]
+        account = stack.client("sts").get_caller_identity()["Account"]
     except NoCredentialsError:
         return "no AWS credentials. Run: aws sso login, or set AWS_PROFILE"
     except AWS_ERRORS as exc:
@@ -236,7 +234,7 @@ def _check_zone(stack: Stack) -> str | None:
     would wait for the delegation of a second zone."""
     domain = str(stack.settings.get("domain", ""))
     zone_id = (stack.settings.get("existing_resources") or {}).get("zone_id")
-    route53 = boto3.client("route53", region_name=stack.region)
+    route53 = stack.client("route53")
     try:
         if zone_id:
             return _zone_mistake(route53.get_hosted_zone(Id=zone_id)["HostedZone"], domain)

@@ -7,8 +7,6 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import boto3
-
 from release.errors import AWS_ERRORS, code_of
 from release.pulumi_cli import last_line
 from release.stack_file import Stack
@@ -42,15 +40,14 @@ def unverified_signature(stack: Stack) -> str | None:
     image = f"{registry}/{stack.names.name('runtime')}@{stack.image_digest}"
     identity = f"https://github.com/{repository}/{WORKFLOW}"
     try:
-        ecr = boto3.client("ecr", region_name=stack.region)
-        token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+        grants = stack.client("ecr").get_authorization_token()["authorizationData"]
     except AWS_ERRORS as exc:
         return (
             f"AWS rejected the request for the registry ({code_of(exc)}), so the signature of the "
             f"image was not verified"
         )
     with TemporaryDirectory(prefix="gatehouse-") as folder:
-        credentials = {"auths": {registry: {"auth": token}}}
+        credentials = {"auths": {registry: {"auth": grants[0]["authorizationToken"]}}}
         (Path(folder) / "config.json").write_text(json.dumps(credentials), encoding="utf-8")
         options = ["--certificate-identity", identity, "--certificate-oidc-issuer", ISSUER]
         command = ["cosign", "verify", *options, image]

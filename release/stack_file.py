@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.yaml_file import read_stack_file
 
@@ -68,6 +69,11 @@ class Stack:
     def names(self) -> Naming:
         """The names of the resources of the stack."""
         return Naming(self.name, self.account, self.region)
+
+    def client(self, service: str) -> Any:
+        """A client of an AWS service in the region of the stack."""
+        create: Any = boto3.client
+        return create(service, region_name=self.region or None)
 
     @property
     def file(self) -> str:
