@@ -88,18 +88,9 @@ class Postgres:
         """The command that runs statements from standard input as superuser over the local socket,
         and exits after an error.
         """
-        command = [str(self.binaries / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1"]
-        return [
-            *command,
-            "-h",
-            str(self.folder),
-            "-p",
-            str(self.port),
-            "-U",
-            "postgres",
-            "-d",
-            database,
-        ]
+        server = (f"--host={self.folder}", f"--port={self.port}", "--username=postgres")
+        options = ("-XAtq", "--set=ON_ERROR_STOP=1", *server, f"--dbname={database}")
+        return [str(self.binaries / "psql"), *options]
 
     def sql(self, statements: str, database: str = "postgres") -> str:
         """Run statements as superuser. Returns the rows as text with columns separated by `|`."""
@@ -140,21 +131,9 @@ def postgres(log: Path | None = None, servers: Path | None = None) -> Iterator[P
         servers = servers or binaries
         log = log or owned / "postgres.log"
         data = folder / "data"
-        initdb = [
-            str(servers / "initdb"),
-            "-D",
-            str(data),
-            "-U",
-            "postgres",
-            "--encoding=UTF8",
-            "--no-locale",
-        ]
-        initdb += [
-            "--no-sync",
-            "--no-instructions",
-            "--auth-local=trust",
-            "--auth-host=scram-sha-256",
-        ]
+        initdb = [str(servers / "initdb"), f"--pgdata={data}", "--username=postgres"]
+        initdb += ["--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"]
+        initdb += ["--auth-local=trust", "--auth-host=scram-sha-256"]
         env = child_processes.plain_environment()
         child_processes.run("initdb", initdb, log=log, env=env, cwd=folder, user=user)
         port = free_port()
