@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from gatehouse_policies.program.providers import ProviderInputs
+from gatehouse_policies.program.providers import ProviderConfigs
 from gatehouse_policies.program.runner import run
 from gatehouse_policies.program.types import Deployment, Provider, Registration, Resource
 
@@ -92,7 +92,7 @@ class Updater:
         self._previous = checkpoint.begin()
         self._old = by_urn(self._previous)
         self._deleted, self._replaced = set[str](), set[str]()
-        self._old_providers, self._new_providers = ProviderInputs(), ProviderInputs()
+        self._old_providers, self._new_providers = ProviderConfigs(), ProviderConfigs()
         for entry in self._previous:
             self._old_providers.declare(entry.registration)
 

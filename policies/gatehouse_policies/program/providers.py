@@ -18,12 +18,16 @@ PROVIDER_PREFIX = "pulumi:providers:"
 STACK_REFERENCE = "pulumi:pulumi:StackReference"
 
 
-class ProviderInputs:
+class ProviderConfigs:
     """The inputs of the declared providers, which determine the Region and the merged tags of a
-    resource.
+    resource, and the allowed accounts.
+
+    account: the only account of the run; "" if resources are created in the account that the
+        provider allows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, account: str = "") -> None:
+        self._account = account
         self._inputs: dict[str, dict[str, Any]] = {}
 
     def declare(self, registration: Registration) -> None:
@@ -66,18 +70,6 @@ class ProviderInputs:
             **merged,
             **place,
         }
-
-
-class ProviderConfigs(ProviderInputs):
-    """The configuration of the declared providers: region, default tags and allowed accounts.
-
-    account: the only account of the run; "" if resources are created in the account that the
-        provider allows.
-    """
-
-    def __init__(self, account: str = "") -> None:
-        super().__init__()
-        self._account = account
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         """Declare a provider. Returns its ID and outputs. Raises CheckError if the provider does
