@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from gatehouse_policies.program.aws_location import AwsLocation
 from gatehouse_policies.program.invokes import invoke
 from gatehouse_policies.program.runner import run as run_program
 from gatehouse_policies.program.types import Deployment, Registration
@@ -260,4 +261,4 @@ class _Provider:
             raise SandboxError(
                 f"The program calls {token}, although every other value is in the stack file."
             )
-        return invoke(token, args)
+        return invoke(token, args, AwsLocation())

@@ -34,9 +34,6 @@ class AwsLocation:
         return replace(self, region=str(region)) if region and region != UNKNOWN else self
 
 
-DEFAULT_LOCATION: Final = AwsLocation()
-
-
 def from_json(value: Any) -> Any:
     """Parse a nested setting, which the SDK passes to providers as JSON text."""
     if isinstance(value, str) and value[:1] in ("[", "{"):

@@ -9,13 +9,11 @@ from typing import Any
 from gatehouse_policies.analysis.iam.grammar import DocumentError
 from gatehouse_policies.analysis.iam.rendering import policy_document
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program.aws_location import DEFAULT_LOCATION, AwsLocation
+from gatehouse_policies.program.aws_location import AwsLocation
 from gatehouse_policies.program.fake_outputs import fake_result
 
 
-def invoke(
-    token: str, args: dict[str, Any], location: AwsLocation = DEFAULT_LOCATION
-) -> dict[str, Any]:
+def invoke(token: str, args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
     """The result of a provider function. Raises CheckError for any other function."""
     function = _INVOKES.get(token)
     if function is None:
@@ -28,10 +26,7 @@ def invoke(
 
 
 def invoke_or_fake(
-    token: str,
-    args: dict[str, Any],
-    faked_functions: set[str],
-    location: AwsLocation = DEFAULT_LOCATION,
+    token: str, args: dict[str, Any], faked_functions: set[str], location: AwsLocation
 ) -> dict[str, Any]:
     """The result of a provider function. If the result depends on an account, a fake result is
     returned and the token is added to `faked_functions`.

@@ -7,11 +7,13 @@ import pytest
 from gatehouse_policies.analysis.iam.grammar import parse
 from gatehouse_policies.analysis.iam.rendering import policy_document
 from gatehouse_policies.errors import CheckError
+from gatehouse_policies.program.aws_location import AwsLocation
 from gatehouse_policies.program.invokes import invoke, invoke_or_fake
 from hypothesis import given
 from hypothesis import strategies as st
 
 ACCOUNT = "123456789012"
+LOCATION = AwsLocation()
 TOKEN = "aws:iam/getPolicyDocument:getPolicyDocument"
 
 
@@ -108,7 +110,7 @@ def test_source_and_override_documents() -> None:
 )
 def test_invalid_document_is_rejected(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(CheckError) as caught:
-        invoke(TOKEN, arguments)
+        invoke(TOKEN, arguments, LOCATION)
     assert caught.value.message == message
 
 
@@ -125,11 +127,13 @@ def test_documents_are_parsed_by_the_policies(statements: list[dict[str, Any]]) 
 @pytest.mark.requirement("PP-02")
 def test_lookups_have_fake_results_and_are_recorded() -> None:
     faked: set[str] = set()
-    vpc = invoke_or_fake("aws:ec2/getVpc:getVpc", {"default": True}, faked)
-    subnets = invoke_or_fake("aws:ec2/getSubnets:getSubnets", {}, faked)
-    zone = invoke_or_fake("aws:route53/getZone:getZone", {"name": "example.com"}, faked)
-    caller = invoke_or_fake("aws:index/getCallerIdentity:getCallerIdentity", {}, faked)
-    policy = invoke_or_fake("aws:iam/getPolicy:getPolicy", {"name": "AdministratorAccess"}, faked)
+    vpc = invoke_or_fake("aws:ec2/getVpc:getVpc", {"default": True}, faked, LOCATION)
+    subnets = invoke_or_fake("aws:ec2/getSubnets:getSubnets", {}, faked, LOCATION)
+    zone = invoke_or_fake("aws:route53/getZone:getZone", {"name": "example.com"}, faked, LOCATION)
+    caller = invoke_or_fake("aws:index/getCallerIdentity:getCallerIdentity", {}, faked, LOCATION)
+    policy = invoke_or_fake(
+        "aws:iam/getPolicy:getPolicy", {"name": "AdministratorAccess"}, faked, LOCATION
+    )
     assert vpc["default"] is True
     assert vpc["id"].startswith("vpc-")
     assert vpc["arn"].startswith("arn:aws:ec2:eu-west-1:123456789012:")
@@ -156,10 +160,10 @@ def test_lookups_have_fake_results_and_are_recorded() -> None:
 )
 def test_unknown_function_is_rejected(token: str) -> None:
     with pytest.raises(CheckError, match=r"the function .* is not supported"):
-        invoke_or_fake(token, {}, set())
+        invoke_or_fake(token, {}, set(), LOCATION)
 
 
 def test_deployment_has_no_fake_results() -> None:
     with pytest.raises(CheckError, match="the function aws:ec2/getVpc:getVpc is not supported"):
-        invoke("aws:ec2/getVpc:getVpc", {})
-    assert "json" in invoke(TOKEN, {"statements": []})
+        invoke("aws:ec2/getVpc:getVpc", {}, LOCATION)
+    assert "json" in invoke(TOKEN, {"statements": []}, LOCATION)
