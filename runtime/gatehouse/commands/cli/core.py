@@ -145,7 +145,7 @@ def core(
             code=USAGE,
         )
     tunnel = _tunnel(ngrok_domain, url, url_file) if ngrok else None
-    secret = read_token(token, "--token", "GATEHOUSE_CORE_TOKEN")
+    secret = read_token(token, "GATEHOUSE_CORE_TOKEN")
     sock = None if directory is None else server.open_socket(bind, port)
 
     def current() -> str:

@@ -161,23 +161,21 @@ def connect(console: str, token: str) -> ConsoleClient:
         )
     if not is_url(console):
         stop("--console must be a URL such as https://console.example.com", code=USAGE)
-    return ConsoleClient(
-        console, read_token(token, "--token", "GATEHOUSE_ADMIN_TOKEN"), retries=RETRIES
-    )
+    return ConsoleClient(console, read_token(token, "GATEHOUSE_ADMIN_TOKEN"), retries=RETRIES)
 
 
-def read_token(value: str, option: str, variable: str) -> str:
+def read_token(value: str, variable: str) -> str:
     """Returns the token. If `value` is `-`, reads one line from standard input. Exits with a usage
     error if the token is missing or malformed."""
     token = sys.stdin.readline().strip() if value == "-" else value.strip()
     if not token:
         stop(
-            f"no token: set {variable}, or use {option} - and write it to standard input",
+            f"no token: set {variable}, or use --token - and write it to standard input",
             code=USAGE,
         )
     if len(token) > TOKEN_CHARS_MAX or not is_visible_ascii(token):
         stop(
-            f"the value of {option} or {variable} contains characters that are not allowed in "
+            f"the value of --token or {variable} contains characters that are not allowed in "
             f"a token",
             code=USAGE,
         )
