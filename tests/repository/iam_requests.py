@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.iam_evaluation import ALLOW_ALL, Call, Effect, decide
 from tools.docs.iam_documents import NAMES, SETTINGS, documents
@@ -46,6 +47,12 @@ def source(account: str, arn: str) -> dict[str, str]:
     return {"aws:SourceAccount": account, "aws:SourceArn": arn}
 
 
+def _resource_policy(kind: str, name: str) -> dict[str, Any]:
+    """The policy of a resource. Raises KeyError if there is none."""
+    policies = {(each.kind, each.name): each.document for each in documents().resource_policies}
+    return policies[kind, name]
+
+
 def decision(request: Request) -> Effect:
     """The decision for `request` under the stack's policy documents."""
     policies = documents()
@@ -55,12 +62,12 @@ def decision(request: Request) -> Effect:
     identity = role.policies if role else [ALLOW_ALL] if principal.startswith("arn:") else []
     limits = [role.boundary] if role and role.boundary else []
     if request.endpoint:
-        limits.append(policies.resource_policy("endpoint", request.endpoint))
+        limits.append(_resource_policy("endpoint", request.endpoint))
     kind, name = request.on or ("", "")
     resource_policy = (
         policies.roles[NAMES.name(name)].trust
         if kind == "role"
-        else policies.resource_policy(kind, name)
+        else _resource_policy(kind, name)
         if kind
         else None
     )

@@ -75,13 +75,6 @@ class PolicyDocuments:
     managed: dict[str, dict[str, Any]]
     resource_policies: tuple[ResourcePolicy, ...]
 
-    def resource_policy(self, kind: str, name: str) -> dict[str, Any]:
-        """The policy of a resource. Raises KeyError if there is none."""
-        for policy in self.resource_policies:
-            if (policy.kind, policy.name) == (kind, name):
-                return policy.document
-        raise KeyError(f"{kind} {name} has no policy")
-
 
 @cache
 def documents() -> PolicyDocuments:
