@@ -83,15 +83,8 @@ def start(
     """
     if shutil.which(command[0], path=(env or os.environ).get("PATH")) is None:
         raise CheckError(f"The command {command[0]} for {name} does not exist. Run: make init")
-    launcher = [
-        sys.executable,
-        "-I",
-        "-S",
-        str(_LAUNCHER),
-        str(os.getpid()),
-        str(int(death_signal)),
-    ]
-    launcher += [str(user.uid), str(user.gid), *command]
+    numbers = (os.getpid(), int(death_signal), user.uid, user.gid)
+    launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), *map(str, numbers), *command]
     with ExitStack() as files:
         if log is not None:
             log.parent.mkdir(parents=True, exist_ok=True)
