@@ -8,6 +8,7 @@ import gc
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from gatehouse_policies import command, configuration
@@ -110,24 +111,17 @@ def _check(options: argparse.Namespace) -> int:
 
     variables = policy_check.exemptions(options.exemptions, options.ignore_exemptions)
     folders = (*policy_check.PACKS, *options.pack)
-    config = configuration.read(options.config)
-    if options.state is not None:
-        result = policy_check.check_state(
-            options.state,
-            levels=options.levels,
-            folders=folders,
-            variables=variables,
-            configuration=config,
-        )
-    else:
-        result = policy_check.check(
-            options.program.resolve(),
-            options.env or "dev",
-            levels=options.levels,
-            folders=folders,
-            variables=variables,
-            configuration=config,
-        )
+    run_check = (
+        partial(policy_check.check_state, options.state)
+        if options.state is not None
+        else partial(policy_check.check, options.program.resolve(), options.env or "dev")
+    )
+    result = run_check(
+        levels=options.levels,
+        folders=folders,
+        variables=variables,
+        configuration=configuration.read(options.config),
+    )
     subject = Path.cwd() if options.state is not None else options.program
     policy_check.write(result, options.home or policy_check.reports_folder(subject.resolve()))
     policy_check.show(result)
