@@ -58,9 +58,9 @@ class CreateRequest:
         self._type_name = normalized(registration.type.rpartition(":")[2])
         self._reject_unknown(registration.inputs, "")
 
-    def peek(self, name: str, default: Any = None) -> Any:
+    def peek(self, name: str) -> Any:
         """Return an input without marking it as used."""
-        return self.registration.inputs.get(name, default)
+        return self.registration.inputs.get(name)
 
     def take(self, name: str, default: Any = None) -> Any:
         """Return an input and mark it as used."""

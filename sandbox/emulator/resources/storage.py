@@ -40,11 +40,9 @@ def _update_bucket(request: ChangeRequest) -> None:
         )
 
 
-def _delete_versions(request: ChangeRequest, bucket: str, prefix: str = "", key: str = "") -> None:
-    """Delete all versions of the objects with a prefix, or of one object, and their delete
-    markers.
-    """
-    rows = request.call("s3.list_object_versions", Bucket=bucket, Prefix=prefix or key)
+def _delete_versions(request: ChangeRequest, bucket: str, key: str = "") -> None:
+    """Delete all versions of all objects, or of one object, and their delete markers."""
+    rows = request.call("s3.list_object_versions", Bucket=bucket, Prefix=key)
     for row in (*rows.get("Versions", []), *rows.get("DeleteMarkers", [])):
         if key in ("", row["Key"]):
             parameters = {"Bucket": bucket, "Key": row["Key"], "VersionId": row["VersionId"]}
