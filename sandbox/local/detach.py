@@ -16,13 +16,13 @@ from gatehouse_policies.files import private_folder
 from sandbox.errors import SandboxError
 from sandbox.local.requests import relay
 from sandbox.local.run_state import RunStateFile
-from sandbox.paths import HOME, REPOSITORY
+from sandbox.paths import REPOSITORY
 
 _READY_S = 300.0
 _STOP_S = 40.0
 
 
-def up_detached(stack: str, changes: Sequence[str] = (), home: Path = HOME) -> int:
+def up_detached(stack: str, changes: Sequence[str], home: Path) -> int:
     """Return 0 when Gatehouse is ready. Otherwise, return the exit code of `up`, which has printed
     the error.
     """

@@ -13,7 +13,7 @@ from gatehouse_policies.files import private_folder, write_private
 from sandbox.child_processes import ProcessRecord
 from sandbox.errors import SandboxError
 from sandbox.local import servers
-from sandbox.paths import HOME, is_own_file
+from sandbox.paths import is_own_file
 
 _DOWN_S = 40.0
 
@@ -32,7 +32,7 @@ class RunState:
 class RunStateFile:
     """The state file in a `.gatehouse` folder. Written only by the process that claimed it."""
 
-    def __init__(self, home: Path = HOME) -> None:
+    def __init__(self, home: Path) -> None:
         self._file = home / "run.json"
         self.home = home
         self._state: RunState | None = None
@@ -110,7 +110,7 @@ class RunStateFile:
         write_private(self._file, json.dumps(asdict(state), indent=2))
 
 
-def down(home: Path = HOME) -> str:
+def down(home: Path) -> str:
     """Stop a running `up`, or clean up after a crash. Idempotent. Returns a one-line summary."""
     file = RunStateFile(home)
     running = file.running()
