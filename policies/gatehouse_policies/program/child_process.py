@@ -55,12 +55,12 @@ class Child:
         send_signal(self.pid, signal.SIGKILL, group=True)
         return self.process.wait()
 
-    def tail(self, lines: int = _TAIL_LINES) -> str:
+    def tail(self) -> str:
         """The last lines of the log, indented, for an error message."""
         if self.log is None or not self.log.exists():
             return "  (no output)"
         text = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        return "\n".join(f"  {line[:400]}" for line in text[-lines:]) or "  (no output)"
+        return "\n".join(f"  {line[:400]}" for line in text[-_TAIL_LINES:]) or "  (no output)"
 
 
 def start(

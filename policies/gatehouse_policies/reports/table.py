@@ -52,9 +52,9 @@ def table(findings: Sequence[Finding], run: Run) -> Group:
     return Group(*blocks, line, total, *_legend(findings))
 
 
-def text(findings: Sequence[Finding], run: Run, width: int = WIDTH) -> str:
+def text(findings: Sequence[Finding], run: Run) -> str:
     """The table without colors, for output to a file."""
-    console = Console(width=width, color_system=None, force_terminal=False, legacy_windows=False)
+    console = Console(width=WIDTH, color_system=None, force_terminal=False, legacy_windows=False)
     with console.capture() as captured:
         console.print(table(findings, run))
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
