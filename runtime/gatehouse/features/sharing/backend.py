@@ -112,8 +112,8 @@ class Backend:
         self, token: LinkToken, passphrase: str, salt: bytes, *subjects: str
     ) -> encryption.LinkKeys:
         """Return the keys of a link. `salt`: empty for a link without a passphrase. `subjects`: the
-        link and its owner, for whom the keys with a passphrase are computed one after the other.
-        Raises Unavailable if too many others with a passphrase are being computed.
+        link, the network of the client and the owner, for whom keys with a passphrase are computed
+        one after the other. Raises Unavailable if too many others are being computed.
         """
         if not salt:
             return encryption.link_keys(token.secret, token.path)

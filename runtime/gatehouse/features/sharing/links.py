@@ -238,7 +238,8 @@ class LinkService:
                     message = f"Too many wrong passphrases. Try again in {wait_s} s."
                     raise TooManyAttempts(message, retry_after_s=wait_s)
                 taken.append(counter)
-            keys = await self._backend.link_keys(token, passphrase, link.salt, token.path, owner)
+            subjects = token.path, client.network, owner
+            keys = await self._backend.link_keys(token, passphrase, link.salt, *subjects)
             if not hmac.compare_digest(keys.public_key, link.public_key):
                 taken.clear()
                 event = self._denials.event(token, client, "wrong passphrase")

@@ -27,6 +27,7 @@ from gatehouse.features.sharing.models import (
     TTL_S_MIN,
     USES_DEFAULT,
     VERSIONS_MAX,
+    Client,
     ContentItem,
     EndReason,
     Link,
@@ -82,7 +83,7 @@ class SecretService:
         """
         await self._backend.take_create("secret", owner)
         secret_id = new_id()
-        tokens, links = await self._links(secret_id, new, owner)
+        tokens, links = await self._links(secret_id, new, owner, actor)
         secret = self._secret(
             secret_id,
             links,
@@ -254,14 +255,15 @@ class SecretService:
         )
 
     async def _links(
-        self, secret_id: str, new: CreateSecret, owner: str
+        self, secret_id: str, new: CreateSecret, owner: str, actor: Actor
     ) -> tuple[list[LinkToken], list[Link]]:
+        subjects = Client(actor.source_address, actor.request_id).network, owner
         tokens: list[LinkToken] = []
         links: list[Link] = []
         for recipient in new.recipients or ("",):
             token = LinkToken.create(secret_id + new_id(LINK_CHARS))
             salt = secrets.token_bytes(encryption.SALT_BYTES) if new.passphrase else b""
-            keys = await self._backend.link_keys(token, new.passphrase or "", salt, owner)
+            keys = await self._backend.link_keys(token, new.passphrase or "", salt, *subjects)
             tokens.append(token)
             links.append(
                 Link(

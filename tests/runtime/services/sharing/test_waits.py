@@ -13,13 +13,14 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.core.actor import RequestId
+from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing import backend, encryption, table
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.models import Client, ContentItem
+from gatehouse.features.sharing.schemas import CreateSecret
 from gatehouse.platform import executions
 from gatehouse.platform.aws import CALLS_MAX
 from gatehouse.platform.http.asgi import BODY_MEMORY
@@ -326,9 +327,11 @@ async def test_passphrase_checks_wait_for_memory(
     slow = SlowKeys()
     monkeypatch.setattr(encryption, "link_keys", slow.compute)
     waiting = of_backend(sharing.backend, sharing.clock, sharing.s3, sharing.dynamodb)
-    async with client_of(waiting) as client:
-        opened = (*[first_link] * 4, other_link, another_owner)
-        first = [asyncio.create_task(_open(client, link)) for link in opened]
+    second, third = (waiting.client(address=address) for address in ("203.0.113.7", "192.0.2.7"))
+    async with client_of(waiting) as client, second, third:
+        opened = [(client, link) for link in (*[first_link] * 4, token)]
+        opened += [(second, other_link), (third, another_owner)]
+        first = [asyncio.create_task(_open(*each)) for each in opened]
         while len(slow.started) < backend.ARGON2_PARALLEL:
             await asyncio.sleep(0.005)
         of_owner = {first_link.path: 1, other_link.path: 1, another_owner.path: 2}
@@ -343,7 +346,29 @@ async def test_passphrase_checks_wait_for_memory(
         assert len(slow.started) == backend.ARGON2_PARALLEL
         slow.complete.set()
         statuses = Counter(reply.status_code for reply in await asyncio.gather(*first))
-        assert statuses == {200: 2, 503: 4}
+        assert statuses == {200: 2, 503: 5}
+
+
+async def test_new_passphrases_of_a_network_leave_memory_to_others(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = SlowKeys()
+    monkeypatch.setattr(encryption, "link_keys", slow.compute)
+    sharing = of_backend(sharing.backend, sharing.clock, sharing.s3, sharing.dynamodb)
+    actors = [
+        Actor("key", str(number), source_address=address)
+        for number, address in enumerate((*["198.51.100.7"] * 3, "203.0.113.7"))
+    ]
+    new = CreateSecret(text="x", passphrase=PASSPHRASE)
+    creating = [
+        asyncio.create_task(sharing.secrets.create(new, actor.label, actor)) for actor in actors
+    ]
+    async with asyncio.timeout(PATIENCE_S):
+        while len(slow.started) < backend.ARGON2_PARALLEL:
+            await asyncio.sleep(0.005)
+    slow.complete.set()
+    *_, (_, [link]) = await asyncio.gather(*creating)
+    assert link.path in slow.started[: backend.ARGON2_PARALLEL]
 
 
 async def _open(client: httpx.AsyncClient, token: LinkToken) -> httpx.Response:
