@@ -1,9 +1,8 @@
 """Limits on denied attempts to use a link or a submission link.
 
-An attempt with an unknown link makes the same DynamoDB calls as an attempt with an existing link.
-Neither the response nor the response time therefore reveals which links exist. A correct link is
-never denied because of other attempts: the limits change only the response to attempts that are
-denied anyway. A client therefore cannot lock out other clients.
+An attempt with an unknown link makes the same DynamoDB calls as one with an existing link, so
+neither the response nor its time reveals which links exist. The limits change only the response to
+attempts that are denied anyway, so a client cannot lock out other clients.
 """
 
 from __future__ import annotations

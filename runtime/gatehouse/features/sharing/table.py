@@ -1,11 +1,9 @@
 """Stores secrets in DynamoDB: conditional writes with audit events, pending work, and counters.
 
-A secret is one item that contains its whole state, such as the links and their uses, and its
-unrecorded events, so every stored change has an event. Every change is one conditional update,
-which is made only if nobody else has changed the item since it was read. DynamoDB therefore
-resolves concurrent changes; those of one process wait for each other. Reads are consistent. No
-decision depends on an index or on DynamoDB's TTL: the service compares the expiry with the current
-time, and therefore denies expired items before DynamoDB deletes them.
+A secret is one item with its whole state and its unrecorded events, so every stored change has an
+event. Every change is one conditional update, which is made only if nobody else has changed the
+item since it was read; changes of one process wait for each other. Reads are consistent. No
+decision depends on an index or on DynamoDB's TTL: the service compares the expiry with the time.
 """
 
 from __future__ import annotations
@@ -226,9 +224,9 @@ class Table:
         with suppress(ConditionNotMet):
             await self._call(self._client.update_item, **write)
 
-    async def due(self, now: float, size: int) -> list[tuple[str, float]]:
+    async def due(self, now: float, size: int, *, newest: bool = False) -> list[tuple[str, float]]:
         """Return the IDs of secrets that have unrecorded events or a due purge, each with its
-        `work_at`, earliest first.
+        `work_at`, earliest first, or the `newest` first.
         """
         reply = await self._call(
             self._client.query,
@@ -236,6 +234,7 @@ class Table:
             KeyConditionExpression="#work = :work AND work_at <= :now",
             ExpressionAttributeNames={"#work": "work"},
             ExpressionAttributeValues={":work": {"S": _WORK}, ":now": _number(now)},
+            ScanIndexForward=not newest,
             Limit=size,
         )
         return [(item["id"]["S"], float(item["work_at"]["N"])) for item in reply["Items"]]

@@ -1,8 +1,8 @@
-"""Background work for secrets: writes events to the audit trail, deletes content that is due, and
-deletes orphaned objects.
+"""Background work for secrets: writes events to the audit trail, and deletes content that is due
+and orphaned objects.
 
-Several processes can run the worker concurrently. Every step is conditional or idempotent. Failed
-steps are repeated.
+Several processes can run the worker. Every step is conditional or idempotent, and repeated after a
+failure.
 """
 
 from __future__ import annotations
@@ -79,16 +79,17 @@ class SecretWorker:
         # Failed work, which waits for its next attempt, does not delay other work.
         size = BATCH + len(self._failed)
         due = await self._table.due(started_at, size)
+        if len(due) == size:  # the newest ones do not wait for many others, such as of one owner
+            newest = await self._table.due(started_at, BATCH, newest=True)
+            due += [each for each in newest if each not in due]
         self._failed = {
             item_id: self._failed[item_id] for item_id, _ in due if item_id in self._failed
         }
-        attempts = [
-            (item_id, work_at)
-            for item_id, work_at in due
-            if self._failed.get(item_id, (0.0, 0.0))[1] <= started_at
-        ]
-        failures = []
-        for item_id, work_at in attempts:
+        attempts, failures = 0, []
+        for item_id, work_at in due:
+            if self._failed.get(item_id, (0.0, 0.0))[1] > started_at:
+                continue
+            attempts += 1
             try:
                 await self._handle(item_id)
                 self._failed.pop(item_id, None)
@@ -103,7 +104,7 @@ class SecretWorker:
         self._done_until = min(waiting, default=started_at)
         if failures:
             raise failures[0]
-        return len(attempts)
+        return attempts
 
     async def report(self) -> None:
         """Publish the time for which the oldest due secret has been due. A CloudWatch alarm detects

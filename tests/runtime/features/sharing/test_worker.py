@@ -262,6 +262,21 @@ async def test_a_full_batch_of_failures_does_not_starve_other_secrets(
     assert {await work.state(secret.id) for secret in secrets} == {SecretState.PURGED}
 
 
+async def test_many_due_secrets_do_not_delay_a_new_one(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "BATCH", 1)
+    secrets = [(await work.sharing.create())[0] for _ in range(3)]
+    for secret in secrets:
+        await work.revoke(secret.id)
+        work.clock.advance(0.001)
+    await work.worker().run_once()
+    states = [await work.state(secret.id) for secret in secrets]
+    assert states == [SecretState.PURGED, SecretState.ENDED, SecretState.PURGED]
+    await work.run()
+    assert await work.state(secrets[1].id) == SecretState.PURGED
+
+
 async def test_an_unreadable_item_does_not_delay_other_secrets(work: Work) -> None:
     broken, _ = await work.sharing.create()
     other, _ = await work.sharing.create()
