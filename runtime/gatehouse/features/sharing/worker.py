@@ -39,8 +39,7 @@ from gatehouse.platform.observability import Observer
 #: Each search for due secrets is a billed query and data event, also without work.
 INTERVAL_S = 5.0
 ORPHAN_INTERVAL_S = 3600.0
-#: Age in seconds after which objects without a secret are deleted. A secret is stored within
-#: seconds of its objects.
+#: Age in seconds of deleted objects without a secret, which is stored seconds after its objects.
 ORPHAN_AGE_S = 3600.0
 BATCH = 125
 #: Bounds of the retry interval in seconds. The interval equals the time for which the work has been
@@ -74,7 +73,7 @@ class SecretWorker:
         self._done_until = self._clock.now()
 
     async def run_once(self) -> int:
-        """Process the secrets that are due. Returns the number of processed secrets."""
+        """Process due secrets. Returns their number."""
         started_at = self._clock.now()
         # Failed work, which waits for its next attempt, does not delay other work.
         size = BATCH + len(self._failed)
@@ -93,9 +92,7 @@ class SecretWorker:
             try:
                 await self._handle(item_id)
                 self._failed.pop(item_id, None)
-            except (
-                Exception
-            ) as exc:  # includes unreadable items, which must not block other secrets
+            except Exception as exc:  # also of unreadable items, which must not block others
                 failures.append(exc)
                 self._postpone(item_id, work_at)
         waiting = [due_since for due_since, _ in self._failed.values()]
@@ -152,8 +149,7 @@ class SecretWorker:
         if secret.state == SecretState.ENDED:
             secret = await self._purge(secret)
         next_at = next_due(secret, self._clock.now())
-        # The next run records the events from these steps, because `settle` leaves the item due if
-        # events were added.
+        # The next run records the events of these steps: `settle` leaves the item due.
         await self._table.settle(item_id, events, next_at=next_at)
 
     async def _record(self, events: Sequence[SharingEvent]) -> None:
