@@ -5,7 +5,7 @@ and clock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Self
@@ -17,6 +17,7 @@ from gatehouse.core.audit_events import AuditAction, Outcome
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import RateLimited, Unavailable
 from gatehouse.features.sharing import encryption
+from gatehouse.features.sharing.deletion_receipt import LISTED_MAX, ObjectVersion
 from gatehouse.features.sharing.link_token import LinkToken, fingerprint, new_id
 from gatehouse.features.sharing.models import Client, ContentItem, Secret, SharingEvent
 from gatehouse.features.sharing.table import Table
@@ -226,14 +227,20 @@ class ContentStore:
             newest[secret_id] = max(newest.get(secret_id, 0.0), entry["LastModified"].timestamp())
         return [secret_id for secret_id, written_at in newest.items() if written_at < older_than]
 
-    async def delete_all(self, secret_id: str) -> list[tuple[str, str]]:
-        """Delete every version and delete marker of the objects of a secret. Returns the key and
-        version ID of each.
+    async def delete_all(
+        self, secret_id: str, known: Sequence[ObjectVersion] = ()
+    ) -> tuple[int, list[ObjectVersion]]:
+        """Delete every version and delete marker of the objects of a secret. Returns their number
+        and the first LISTED_MAX of them, beginning with `known`, which S3 no longer lists if an
+        earlier attempt deleted them.
         """
-        return await call(self._delete_all, "S3", prefix=f"{PREFIX}{secret_id}/")
+        return await call(self._delete_all, "S3", prefix=f"{PREFIX}{secret_id}/", known=known)
 
-    def _delete_all(self, *, prefix: str) -> list[tuple[str, str]]:
-        deleted: list[tuple[str, str]] = []
+    def _delete_all(
+        self, *, prefix: str, known: Sequence[ObjectVersion]
+    ) -> tuple[int, list[ObjectVersion]]:
+        # A secret can have millions of versions, so they are not collected.
+        count, listed = len(known), [*known]
         for page in self._pages(prefix):
             versions = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in page]
             if versions:
@@ -245,8 +252,11 @@ class ContentStore:
                         "Objects could not be deleted.",
                         detail=f"S3 {reply['Errors'][0].get('Code', '')}",
                     )
-                deleted += [(entry["Key"], entry["VersionId"]) for entry in versions]
-        return deleted
+            pairs = [(entry["Key"], entry["VersionId"]) for entry in versions]
+            others = [pair for pair in pairs if pair not in known]
+            count += len(others)
+            listed = (listed + others)[:LISTED_MAX]
+        return count, listed
 
     def _pages(self, prefix: str) -> Iterator[list[dict[str, Any]]]:
         """The versions and delete markers of the objects below a prefix."""

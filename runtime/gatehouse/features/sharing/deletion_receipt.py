@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from gatehouse.core.audit_chain import PublicKey, verifies
 from gatehouse.core.clock import rfc3339
 from gatehouse.features.sharing.models import Secret
 
 RECEIPT_TYPE = "gatehouse-deletion-receipt-v1"
+#: Key and version ID of an object.
+ObjectVersion: TypeAlias = tuple[str, str]
 #: Maximum number of object versions that a statement lists, so that it fits in the table item.
 LISTED_MAX = 1000
 
 
-def statement_of(secret: Secret, deleted: Sequence[tuple[str, str]], at: float) -> str:
-    """Return the statement in JSON. `deleted`: key and version ID of each object."""
+def statement_of(secret: Secret, count: int, listed: Sequence[ObjectVersion], at: float) -> str:
+    """Return the statement in JSON. count, listed: see `delete_all`."""
     return json.dumps(
         {
             "type": RECEIPT_TYPE,
@@ -24,10 +27,8 @@ def statement_of(secret: Secret, deleted: Sequence[tuple[str, str]], at: float) 
             "reason": secret.end_reason or "",
             "ended_at": rfc3339(secret.ended_at or at),
             "deleted_at": rfc3339(at),
-            "object_versions": len(deleted),
-            "objects": [
-                {"key": key, "version_id": version} for key, version in deleted[:LISTED_MAX]
-            ],
+            "object_versions": count,
+            "objects": [{"key": key, "version_id": version} for key, version in listed],
         },
         sort_keys=True,
     )

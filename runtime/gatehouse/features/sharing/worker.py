@@ -16,7 +16,7 @@ import msgspec
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.features.sharing.backend import Backend
-from gatehouse.features.sharing.deletion_receipt import signed_text, statement_of
+from gatehouse.features.sharing.deletion_receipt import ObjectVersion, signed_text, statement_of
 from gatehouse.features.sharing.models import (
     CLAIM_S,
     RECEIPT_S,
@@ -120,7 +120,7 @@ class SecretWorker:
         ):
             secret = await self._table.get(secret_id)
             if secret is None or secret.state == SecretState.PURGED:
-                removed += len(await self._content.delete_all(secret_id))
+                removed += (await self._content.delete_all(secret_id))[0]
         return removed
 
     async def prune(self) -> None:
@@ -188,14 +188,12 @@ class SecretWorker:
         """Delete every object version of an ended secret, and store a deletion receipt. Returns the
         current secret.
         """
-        found = await self._content.delete_all(secret.id)
-        # S3 no longer lists what an earlier attempt, which failed afterwards, has deleted.
         stored = [
             (item.key, item.object_version) for version in secret.versions for item in version.items
         ]
-        deleted = list(dict.fromkeys([*stored, *found]))
-        event = self._event(AuditAction.SECRET_PURGE, secret.id, {"object_versions": len(deleted)})
-        receipt = await self._receipt(secret, deleted, event.at)
+        count, listed = await self._content.delete_all(secret.id, stored)
+        event = self._event(AuditAction.SECRET_PURGE, secret.id, {"object_versions": count})
+        receipt = await self._receipt(secret, count, listed, event.at)
 
         def purged(secret: Secret) -> Secret:
             if secret.state != SecretState.ENDED:
@@ -212,12 +210,12 @@ class SecretWorker:
         return await self._table.change(secret, event, purged, waits=False)
 
     async def _receipt(
-        self, secret: Secret, deleted: Sequence[tuple[str, str]], at: float
+        self, secret: Secret, count: int, listed: Sequence[ObjectVersion], at: float
     ) -> dict[str, str]:
         """Return a statement about the deleted objects, signed with the checkpoint signing key if
         one is configured.
         """
-        statement = statement_of(secret, deleted, at)
+        statement = statement_of(secret, count, listed, at)
         if self._signer is None:
             return {"statement": statement}
         signature = base64.b64encode(await self._signer.sign(signed_text(statement))).decode()

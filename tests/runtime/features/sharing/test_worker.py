@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,13 @@ from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.notifications.repository import NotificationRepository
+from gatehouse.features.sharing import backend as backend_module
 from gatehouse.features.sharing import worker as worker_module
 from gatehouse.features.sharing.backend import ContentStore
-from gatehouse.features.sharing.deletion_receipt import LISTED_MAX, statement_of
+from gatehouse.features.sharing.deletion_receipt import ObjectVersion
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken
-from gatehouse.features.sharing.models import CLAIM_S, EndReason, SecretState
+from gatehouse.features.sharing.models import CLAIM_S, VERSIONS_MAX, EndReason, SecretState
 from gatehouse.features.sharing.schemas import ClaimView, Receipt, receipt_view
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.features.sharing.worker import (
@@ -133,11 +134,23 @@ async def test_events_reach_the_audit_trail_and_the_receipt_once(work: Work) -> 
 
 
 @pytest.mark.bound("sharing.deletion_receipt:LISTED_MAX")
-async def test_statement_about_many_object_versions_is_bounded(work: Work) -> None:
+async def test_statement_about_many_object_versions_is_bounded(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_module, "LISTED_MAX", 7)
     secret, _ = await work.sharing.create()
-    deleted = [("key", str(number)) for number in range(LISTED_MAX + 1)]
-    statement = json.loads(statement_of(secret, deleted, 0.0))
-    assert (len(statement["objects"]), statement["object_versions"]) == (LISTED_MAX, len(deleted))
+    items = [NewItem(TEXT, f"file-{number}") for number in range(9)]
+    for _ in range(VERSIONS_MAX):
+        current = await work.sharing.secrets.replace_content(secret.id, items, None, OWNER)
+    kept = [item.key for version in current.versions for item in version.items]
+    count = len(work.objects(secret.id))
+    await work.revoke(secret.id)
+    await work.run()
+    receipt = (await work.sharing.secrets.get(secret.id)).receipt
+    assert receipt is not None
+    statement = json.loads(receipt["statement"])
+    assert statement["object_versions"] == count > len(kept)
+    assert [each["key"] for each in statement["objects"]] == kept[:7]
 
 
 @pytest.mark.requirement("SS-02")
@@ -237,10 +250,12 @@ class FailingContentStore(ContentStore):
         super().__init__(BUCKET)
         self.failing = set(secret_ids)
 
-    async def delete_all(self, secret_id: str) -> list[tuple[str, str]]:
+    async def delete_all(
+        self, secret_id: str, known: Sequence[ObjectVersion] = ()
+    ) -> tuple[int, list[ObjectVersion]]:
         if secret_id in self.failing:
             raise Unavailable("S3 is not available")
-        return await super().delete_all(secret_id)
+        return await super().delete_all(secret_id, known)
 
 
 async def test_a_full_batch_of_failures_does_not_starve_other_secrets(
