@@ -19,6 +19,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 
 from gatehouse.core.cores import CoreName, CoreRecord
@@ -148,6 +149,11 @@ class LoadBalancer:
         state.circuit_breaker.begin(now)
         return state
 
+    def connected(self, core: CoreRecord, state: _Instance) -> None:
+        """Records that a request has a connection."""
+        if state.circuit_breaker.connected():
+            self.on_transition(core, CircuitState.CLOSED)
+
     def select_for_retry(
         self,
         instances: Sequence[CoreRecord],
@@ -178,16 +184,14 @@ class LoadBalancer:
         """
         now = self.monotonic()
         self._remove_ended(find)
-        states = (
-            state.circuit_breaker.state(now)
+        return sum(
+            state.circuit_breaker.state(now) is not CircuitState.CLOSED
             for core in self._cores.values()
             for state in core.instances.values()
         )
-        return sum(state is not CircuitState.CLOSED for state in states)
 
     def end_interval(self, find: Callable[[str], Sequence[CoreRecord]]) -> list[InstanceReport]:
-        """Begins a new interval of the request counts. Returns the reports about the last minute.
-        Removes the state of instances that `find` no longer returns."""
+        """Begins a new interval of request counts. Returns the reports about the last minute."""
         now = self.monotonic()
         self._remove_ended(find)
         reports = []
@@ -251,15 +255,18 @@ class Attempt:
         self._sent_at = balancer.monotonic()
         core = self._core
         self._state = balancer.begin(core, self._sent_at)
+        on_connect = partial(balancer.connected, core, self._state)
         self._sending = balancer.upstream.send(
-            core.url, self._request, core.registered_by, self._connected
+            core.url, self._request, core.registered_by, on_connect
         )
         try:
             self._response = response = await self._sending.__aenter__()
         except BaseException as exc:
             self._end(exc)
             raise
-        self._responded(response.status)
+        now = balancer.monotonic()
+        self._state.recent.current.responded(now - self._sent_at)
+        self._state.circuit_breaker.responded(now, failed=response.status in _FAILURES)
         return response
 
     async def __aexit__(
@@ -272,16 +279,6 @@ class Attempt:
             await self._sending.__aexit__(kind, exc, traceback)
         finally:
             self._end(exc)
-
-    def _connected(self) -> None:
-        if self._state.circuit_breaker.connected():
-            self._balancer.on_transition(self._core, CircuitState.CLOSED)
-
-    def _responded(self, status: int) -> None:
-        """Records that the instance sent the head of a response."""
-        now = self._balancer.monotonic()
-        self._state.recent.current.responded(now - self._sent_at)
-        self._state.circuit_breaker.responded(now, failed=status in _FAILURES)
 
     def _end(self, exc: BaseException | None) -> None:
         state, now = self._state, self._balancer.monotonic()

@@ -115,7 +115,7 @@ class Exchange(Execution):
 
     def take_body(self) -> bytes:
         """The part of the body that has been received and not been read."""
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        body = b"".join(self._parts)
         self._parts, self.waiting_bytes = [], 0
         self._end_read = self.is_received
         return body

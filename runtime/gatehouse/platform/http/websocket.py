@@ -211,7 +211,11 @@ class FrameChecker:
             exc.forwarded = b"".join((*forwarded, data[start:position]))
             raise
         self._held = data[position:]
-        return b"".join((*forwarded, data[start:position])) if forwarded else data[start:position]
+        return b"".join((*forwarded, data[start:position]))
+
+    def discard(self) -> None:
+        """Frees the data that waits, which otherwise waits for garbage collection."""
+        self._held, self.is_waiting = b"", False
 
     def _continue(self, data: bytes, position: int, forwarded: list[bytes]) -> int:
         """Forwards the received part of an incomplete data frame as a fragment. Returns the

@@ -156,11 +156,11 @@ class Connection(asyncio.BufferedProtocol):
         parts = []
         while (part := await self.read()) is not None:
             parts.append(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(parts)
 
     def take(self) -> bytes:
         """The part of the body that has been received and not been read."""
-        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        data = b"".join(self._chunks)
         self._chunks.clear()
         self._waiting_bytes = 0
         if self._paused and self._transport is not None:
@@ -200,6 +200,7 @@ class Connection(asyncio.BufferedProtocol):
             self._upload = None
         if not reusable:
             self.close()
+            self._error = None  # refers to this object
         return reusable
 
     @property
@@ -232,7 +233,6 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.write(b"0\r\n\r\n")
         except Exception as exc:
             self._fail(exc)
-            self.close()
 
     # asyncio
 
@@ -270,7 +270,6 @@ class Connection(asyncio.BufferedProtocol):
                 if isinstance(cause, CoreUnreachable)
                 else CoreUnreachable(detail="invalid response")
             )
-            self.close()
         if self.status != 101 and not self._complete:
             chunks = len(self._chunks) - chunks
             body_bytes = self._waiting_bytes - waiting_bytes
@@ -283,7 +282,6 @@ class Connection(asyncio.BufferedProtocol):
         self._framing_bytes = max(self._framing_bytes + size, 0)
         if self._framing_bytes > _FRAMING_BYTES_MAX:
             self._fail(CoreUnreachable(detail="the framing of the response is too large"))
-            self.close()
         elif len(self._chunks) >= _PARTS_MAX and self._transport is not None:
             self._is_fragmented = True
             if not self._paused:
@@ -294,6 +292,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             end_turns(self._transport)
         self._transport = None
+        self.__dict__.pop("_parser", None)  # refers to this object
         self._cancel_timer()
         if self._in_use and not self._complete:
             if self._has_head and self._until_close and exc is None:
@@ -390,9 +389,9 @@ class Connection(asyncio.BufferedProtocol):
             self._waiter.set_result(None)
 
     def _fail(self, error: BaseException) -> None:
-        if self._error is None:
-            self._error = error
+        self._error = self._error or error
         self._wake()
+        self.close()
 
     def _raise_error(self) -> None:
         if self._error is not None:
@@ -418,7 +417,6 @@ class Connection(asyncio.BufferedProtocol):
             self._timer = self._loop.call_later(remaining, self._check_timeout)
         else:
             self._fail(CoreTimeout(detail="no data from the Core"))
-            self.close()
 
 
 class ConnectionPool:

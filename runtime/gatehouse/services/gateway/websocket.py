@@ -110,6 +110,7 @@ class _Side(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._relay.queue.remove(self)
+        self.checker.discard()
         self._relay.lost(self)
 
     def forward(self, data: bytes, frames_max: int) -> int:

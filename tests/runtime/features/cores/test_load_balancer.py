@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,10 +12,15 @@ import pytest
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.errors import CoreCircuitOpen, CoreUnreachable
 from gatehouse.features.cores.circuit_breaker import CircuitState
-from gatehouse.features.cores.load_balancer import LoadBalancer
-from gatehouse.platform.http_client.upstream import UpstreamClients, UpstreamRequest
+from gatehouse.features.cores.load_balancer import Attempt, LoadBalancer
+from gatehouse.platform.http_client.upstream import (
+    SystemResolver,
+    UpstreamClients,
+    UpstreamRequest,
+)
 
 from tests.runtime.core_records import instance
+from tests.runtime.platform.http.test_protocol import freed_connections
 
 pytestmark = pytest.mark.requirement("CG-11")
 
@@ -190,3 +195,12 @@ async def test_requests_are_reported_with_the_state_of_the_circuit_breaker() -> 
     assert [report.instance_id for report in harness.balancer.end_interval(lambda name: (B,))] == [
         "b"
     ]
+
+
+async def test_request_is_freed_without_garbage_collection() -> None:
+    upstream: Any = UpstreamClients(SystemResolver(), ())
+    balancer = Harness(upstream=upstream).balancer
+    async with freed_connections(Attempt):
+        with suppress(CoreUnreachable):
+            async with balancer.send(msgspec.structs.replace(A, url="http://127.0.0.1"), GET):
+                pass

@@ -853,15 +853,20 @@ async def test_connection_is_freed_after_an_error_without_garbage_collection(
 
 
 @asynccontextmanager
-async def freed_connections() -> AsyncIterator[None]:
-    """The connections of the block are freed without garbage collection."""
+async def freed_connections(kind: type = HttpProtocol) -> AsyncIterator[None]:
+    """The objects of the block with this type are freed without garbage collection."""
     gc.collect()
     gc.disable()
+    before = _number_of(kind)
     try:
         yield
-        await _until(lambda: not any(type(each) is HttpProtocol for each in gc.get_objects()))
+        await _until(lambda: _number_of(kind) <= before)
     finally:
         gc.enable()
+
+
+def _number_of(kind: type) -> int:
+    return sum(type(each) is kind for each in gc.get_objects())
 
 
 @pytest.mark.bound("request_timeout_s")

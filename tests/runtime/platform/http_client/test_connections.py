@@ -7,7 +7,7 @@ import ssl
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -33,6 +33,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.certificates import server_context
+from tests.runtime.platform.http.test_protocol import freed_connections
 from tests.runtime.silent_servers import full_server
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -647,19 +648,33 @@ async def test_connection_whose_core_does_not_read_is_not_reused(core: Core) -> 
     assert not core.clients._pinned[core.url].pool._idle
 
 
+class GoneError(Exception):
+    pass
+
+
+async def broken() -> AsyncIterator[bytes]:
+    yield b"abc"
+    raise GoneError
+
+
 async def test_error_of_a_streamed_body_ends_the_request(core: Core) -> None:
-    class GoneError(Exception):
-        pass
-
-    async def broken() -> AsyncIterator[bytes]:
-        yield b"abc"
-        raise GoneError
-
     core.response = LENGTH % 50 + b"hello"
     core.after = lambda reader, _: reader.read()  # type: ignore[assignment, return-value]
     with pytest.raises(GoneError):
         await core.fetch(request("POST", broken()))
     await core.until_closed()
+
+
+@pytest.mark.parametrize("upload", [False, True])
+async def test_connection_is_freed_without_garbage_collection(core: Core, upload: bool) -> None:
+    """The client disconnects."""
+    core.response = LENGTH % 50 + b"hello"
+    core.after = lambda reader, _: reader.read()  # type: ignore[assignment, return-value]
+    async with freed_connections(Connection):
+        with suppress(GoneError):
+            async with core.send():
+                if upload:
+                    await core.fetch(request("POST", broken()))
 
 
 async def test_cancelled_request_closes_its_connection(core: Core) -> None:

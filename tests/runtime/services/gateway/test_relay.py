@@ -233,6 +233,7 @@ async def test_revoked_key_ends_a_websocket_whose_frames_wait() -> None:
         assert (sides.client.closes, sides.core.closes) == ([1008], [1001])
         assert len(sides.core.written) == before + 2 + 4 + 2
         assert sides.client.reading  # so that the end of the connection is noticed
+    assert not sides.relay.client.checker._held
 
 
 async def test_each_side_receives_one_close_frame() -> None:
