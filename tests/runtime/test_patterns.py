@@ -23,11 +23,14 @@ SHORT_S = 0.002
 ALPHABET = "a0A-_.:/ ~\x01"
 CATEGORIES = {"CATEGORY_DIGIT": "0", "CATEGORY_WORD": "a", "CATEGORY_SPACE": " "}
 #: An expression that is an argument of a function, and the modules with one: the patterns of
-#: fields, settings and links are also found where they are declared.
+#: fields, settings and links are also found where they are declared, and those of names of headers
+#: are plain text.
 LOCAL = "<local>"
 LOCAL_MODULES = {
-    f"gatehouse.{name}"
-    for name in ("platform.http.validation", "platform.settings", "features.sharing.link_token")
+    "gatehouse.platform.http.header_names",
+    "gatehouse.platform.http.validation",
+    "gatehouse.platform.settings",
+    "gatehouse.features.sharing.link_token",
 }
 #: Functions whose first argument is an expression, and the method with which it is compared.
 FUNCTIONS = {
