@@ -329,13 +329,13 @@ async def test_passphrase_checks_wait_for_memory(
     waiting = of_backend(sharing.backend, sharing.clock, sharing.s3, sharing.dynamodb)
     second, third = (waiting.client(address=address) for address in ("203.0.113.7", "192.0.2.7"))
     async with client_of(waiting) as client, second, third:
-        opened = [(client, link) for link in (*[first_link] * 4, token)]
-        opened += [(second, other_link), (third, another_owner)]
+        opened = [*[(client, first_link)] * 4, (second, other_link), (third, another_owner)]
         first = [asyncio.create_task(_open(*each)) for each in opened]
         while len(slow.started) < backend.ARGON2_PARALLEL:
             await asyncio.sleep(0.005)
         of_owner = {first_link.path: 1, other_link.path: 1, another_owner.path: 2}
         assert sorted(of_owner[path] for path in slow.started) == [1, 2]
+        first.append(asyncio.create_task(_open(client, token)))
         further = asyncio.create_task(_open(client, token))
         for _ in range(5):
             assert (await client.get("/healthz")).status_code == 200
