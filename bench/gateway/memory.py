@@ -12,10 +12,9 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench.gateway.environment import Environment, environment, limit
+from bench.gateway.environment import Environment, cpu_s, environment, limit, memory_bytes
 
 CONNECTIONS, HEADS, READERS = 10_000, 2_000, 200
 HEAD_BYTES = 60_000
@@ -23,7 +22,7 @@ HEAD_BYTES = 60_000
 KEYS = 4
 #: Number of networks of the clients.
 NETWORKS = 8
-INCREASE_MB_MAX = 150
+INCREASE_MIB_MAX = 150
 _SETTINGS = {
     "GATEHOUSE_CONNECTIONS_MAX": str(2 * CONNECTIONS),
     "GATEHOUSE_ADDRESS_CONNECTIONS_MAX": str(2 * CONNECTIONS),
@@ -34,21 +33,21 @@ _SETTINGS = {
 
 def main() -> None:
     """Measures and prints the memory. Raises SystemExit if it increases by more than
-    INCREASE_MB_MAX.
+    INCREASE_MIB_MAX.
     """
     limits = (4 * CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits), limits[1]))
     with environment(1, **_SETTINGS) as env, ExitStack() as stack:
         tokens = env.create_keys([[limit(1_000_000)]] * KEYS)
-        before = _megabytes(env)
-        print(f"empty process: {before:.0f} MB")
+        before = _settled(env)
+        print(f"empty process: {before:.0f} MiB")
         for name, requests in _loads(tokens):
             for number, request in enumerate(requests):
                 stack.enter_context(_connection(env, number % NETWORKS, request))
-            print(f"{name}: +{_settled(env) - before:.0f} MB")
+            print(f"{name}: +{_settled(env) - before:.0f} MiB")
         increase = _settled(env) - before
-    if increase > INCREASE_MB_MAX:
-        raise SystemExit(f"The memory increases by more than {INCREASE_MB_MAX} MB.")
+    if increase > INCREASE_MIB_MAX:
+        raise SystemExit(f"The memory increases by more than {INCREASE_MIB_MAX} MiB.")
 
 
 def _loads(tokens: Sequence[str]) -> Iterator[tuple[str, Sequence[bytes]]]:
@@ -78,18 +77,8 @@ def _connection(env: Environment, network: int, start: bytes) -> socket.socket:
 
 
 def _settled(env: Environment) -> float:
-    """The memory when the gateway is idle."""
-    ticks = -1
-    while abs(ticks - (ticks := _cpu_ticks(env))) > 10:
+    """The memory in MiB when the gateway is idle."""
+    used_s = -1.0
+    while abs(used_s - (used_s := cpu_s(env.pids["gateway"]))) > 0.1:
         time.sleep(2)
-    return _megabytes(env)
-
-
-def _cpu_ticks(env: Environment) -> int:
-    stat = Path(f"/proc/{env.pids['gateway']}/stat").read_text().rpartition(") ")[2].split()
-    return int(stat[11]) + int(stat[12])
-
-
-def _megabytes(env: Environment) -> float:
-    pages = int(Path(f"/proc/{env.pids['gateway']}/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
+    return memory_bytes(env.pids["gateway"]) / 2**20

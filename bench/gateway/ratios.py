@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -25,7 +25,14 @@ from gatehouse.core.token import Pepper, build
 from rich.console import Console
 from rich.table import Table
 
-from bench.gateway.environment import FILES, Environment, environment, limit
+from bench.gateway.environment import (
+    FILES,
+    Environment,
+    cpu_s,
+    environment,
+    limit,
+    memory_bytes,
+)
 from bench.gateway.load import Requests, Result, measure
 from bench.gateway.unkey import create_keys
 
@@ -37,7 +44,6 @@ KEYS, MANY_KEYS, NEW_KEYS = 5_000, 100_000, 40_000
 REQUESTS = 50_000
 CORE = "/cores/docs/"
 _STATIC, _PROXY, _UNKEY = "nginx, return 200", "nginx, proxy_pass", "Unkey, JSON"
-_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 #: A ratio below this part of the stored ratio is a regression. The ratios of two runs on one
 #: machine differ by up to a tenth.
@@ -198,20 +204,20 @@ def _measure(
     key_bytes, files = 0.0, {}
     for name, row in table.items():
         files[name] = row.requests()
-        before = _memory_bytes(row.pid) if row.pid else 0
+        before = memory_bytes(row.pid) if row.pid else 0
         measure(row.url, files[name], row.warm_up_s, connections=row.connections)
         if row.expected and row.expected not in _response(row.url, files[name]):
             raise SystemExit(f"{name}: the response does not contain {row.expected}")
         if row.warm_up_s > 2 and row.pid:
-            key_bytes = (_memory_bytes(row.pid) - before) / MANY_KEYS
+            key_bytes = (memory_bytes(row.pid) - before) / MANY_KEYS
     rounds = []
     for _ in range(ROUNDS):
         each = {}
         for name, row in table.items():
             file = row.requests() if row.is_new else files[name]
-            before_s = _cpu_s(row.pid) if row.pid else 0
+            before_s = cpu_s(row.pid) if row.pid else 0
             result = measure(row.url, file, SECONDS, connections=row.connections)
-            used_s = _cpu_s(row.pid) - before_s if row.pid else 0
+            used_s = cpu_s(row.pid) - before_s if row.pid else 0
             each[name] = Measurement(result, used_s / result.requests * 1e6)
             if row.is_new:
                 file.unlink()
@@ -278,30 +284,3 @@ def _response(url: str, file: Path) -> str:
             response.begin()
             text = f"{response.status} {response.read(1000).decode('latin-1')}"
     return text
-
-
-def _processes(pid: int) -> Iterator[int]:
-    """A process and its child processes."""
-    yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from _processes(int(child))
-
-
-def _cpu_s(pid: int) -> float:
-    """User and system time of processes in seconds."""
-    fields = [
-        Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-        for each in _processes(pid)
-    ]
-    return sum(int(each[11]) + int(each[12]) for each in fields) * _TICK_S
-
-
-def _memory_bytes(pid: int) -> int:
-    """Proportional set size of processes (proc_pid_smaps_rollup(5))."""
-    lines = [
-        line
-        for each in _processes(pid)
-        for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
-    ]
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
