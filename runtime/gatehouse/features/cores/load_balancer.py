@@ -110,15 +110,15 @@ class LoadBalancer:
             if circuit_breaker.wait_s(now) > 0:
                 wait_s = min(wait_s, circuit_breaker.wait_s(now))
                 continue
-            trial, circuit_state = 0, circuit_breaker.state(now)
+            avoidance, circuit_state = 0, circuit_breaker.state(now)
             if circuit_state is CircuitState.OPEN:
-                trial = 2  # clients may have caused the failures
+                avoidance = 2  # clients may have caused the failures
             elif circuit_state is CircuitState.HALF_OPEN:
                 # A request that can be retried on another instance is the trial. Other requests
                 # avoid the instance.
-                trial = -1 if _is_safe(request) else 1
+                avoidance = -1 if _is_safe(request) else 1
             is_full = state.requests >= self.requests_max
-            rank = (is_full, core is failed, not core.healthy, trial, state.requests)
+            rank = (is_full, core is failed, not core.healthy, avoidance, state.requests)
             if lowest is None or rank < lowest:
                 candidates, lowest = [core], rank
             elif rank == lowest:

@@ -39,7 +39,8 @@ from gatehouse.platform.observability import Observer
 #: Each search for due secrets is a billed query and data event, also without work.
 INTERVAL_S = 5.0
 ORPHAN_INTERVAL_S = 3600.0
-#: Age in seconds of deleted objects without a secret, which is stored seconds after its objects.
+#: Age in seconds at which objects without a secret are deleted. A secret is stored seconds after
+#: its objects.
 ORPHAN_AGE_S = 3600.0
 BATCH = 125
 #: Bounds of the retry interval in seconds. The interval equals the time for which the work has been

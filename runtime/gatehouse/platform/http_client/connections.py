@@ -238,7 +238,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(0)  # those of the kernel are sufficient
+        self._transport.set_write_buffer_limits(0)  # the kernel has a buffer
         take_turns(transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
