@@ -22,7 +22,7 @@ HEAD_BYTES = 60_000
 KEYS = 4
 #: Number of networks of the clients.
 NETWORKS = 8
-INCREASE_MIB_MAX = 150
+INCREASE_MB_MAX = 150
 _SETTINGS = {
     "GATEHOUSE_CONNECTIONS_MAX": str(2 * CONNECTIONS),
     "GATEHOUSE_ADDRESS_CONNECTIONS_MAX": str(2 * CONNECTIONS),
@@ -33,21 +33,21 @@ _SETTINGS = {
 
 def main() -> None:
     """Measures and prints the memory. Raises SystemExit if it increases by more than
-    INCREASE_MIB_MAX.
+    INCREASE_MB_MAX.
     """
     limits = (4 * CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits), limits[1]))
     with environment(1, **_SETTINGS) as env, ExitStack() as stack:
         tokens = env.create_keys([[limit(1_000_000)]] * KEYS)
         before = _settled(env)
-        print(f"empty process: {before:.0f} MiB")
+        print(f"empty process: {before:.0f} MB")
         for name, requests in _loads(tokens):
             for number, request in enumerate(requests):
                 stack.enter_context(_connection(env, number % NETWORKS, request))
-            print(f"{name}: +{_settled(env) - before:.0f} MiB")
+            print(f"{name}: +{_settled(env) - before:.0f} MB")
         increase = _settled(env) - before
-    if increase > INCREASE_MIB_MAX:
-        raise SystemExit(f"The memory increases by more than {INCREASE_MIB_MAX} MiB.")
+    if increase > INCREASE_MB_MAX:
+        raise SystemExit(f"The memory increases by more than {INCREASE_MB_MAX} MB.")
 
 
 def _loads(tokens: Sequence[str]) -> Iterator[tuple[str, Sequence[bytes]]]:
@@ -77,8 +77,8 @@ def _connection(env: Environment, network: int, start: bytes) -> socket.socket:
 
 
 def _settled(env: Environment) -> float:
-    """The memory in MiB when the gateway is idle."""
+    """The memory in MB when the gateway is idle."""
     used_s = -1.0
     while abs(used_s - (used_s := cpu_s(env.pids["gateway"]))) > 0.1:
         time.sleep(2)
-    return memory_bytes(env.pids["gateway"]) / 2**20
+    return memory_bytes(env.pids["gateway"]) / 1e6

@@ -41,12 +41,11 @@ RESPONSE_HEADERS_MAX = 200
 #: trailers) as of the body, CHUNK_FRAMING_BYTES for each chunk, and about _FRAMING_BYTES_MAX.
 _FRAMING_BYTES_MAX = 131_072
 
-#: Maximum size of a read. Reading pauses when this number of bytes waits for the client, until the
-#: client reads.
+#: Maximum size of a read. Reading then pauses until the client has read the data.
 READ_BYTES = 131_072
 
-#: Reading also pauses when this number of chunks waits, and further reads of the response are
-#: small: the event loop parses all chunks of a read before it serves other clients.
+#: After a read with this number of chunks, further reads of the response are small: the event loop
+#: parses all chunks of a read before it serves other clients.
 _PARTS_MAX = 1000
 _SMALL_READ_BYTES = 8192
 
@@ -163,10 +162,6 @@ class Connection(asyncio.BufferedProtocol):
         data = b"".join(self._chunks)
         self._chunks.clear()
         self._waiting_bytes = 0
-        if self._paused and self._transport is not None:
-            self._paused = False
-            self._active_at = self._loop.time()
-            self._transport.resume_reading()
         return data
 
     def upgrade(self, protocol: asyncio.Protocol) -> bytes:
@@ -274,19 +269,19 @@ class Connection(asyncio.BufferedProtocol):
             chunks = len(self._chunks) - chunks
             body_bytes = self._waiting_bytes - waiting_bytes
             self._check_framing(nbytes - 2 * body_bytes - CHUNK_FRAMING_BYTES * chunks)
+            if self._chunks and self._transport is not None:
+                self._paused = True
+                self._transport.pause_reading()
 
     def _check_framing(self, size: int) -> None:
-        """Limits the framing of a response, and the number of chunks that wait. size: bytes of a
+        """Limits the framing of a response, and the number of chunks of a read. size: bytes of a
         read, without those that its body allows.
         """
         self._framing_bytes = max(self._framing_bytes + size, 0)
         if self._framing_bytes > _FRAMING_BYTES_MAX:
             self._fail(CoreUnreachable(detail="the framing of the response is too large"))
-        elif len(self._chunks) >= _PARTS_MAX and self._transport is not None:
+        elif len(self._chunks) >= _PARTS_MAX:
             self._is_fragmented = True
-            if not self._paused:
-                self._paused = True
-                self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._transport is not None:
@@ -358,9 +353,6 @@ class Connection(asyncio.BufferedProtocol):
         self._check_incomplete()
         self._chunks.append(body)
         self._waiting_bytes += len(body)
-        if self._waiting_bytes >= READ_BYTES and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
         self._wake()
 
     def on_message_complete(self) -> None:
@@ -378,6 +370,10 @@ class Connection(asyncio.BufferedProtocol):
     # Waiting
 
     async def _wait(self) -> None:
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._active_at = self._loop.time()
+            self._transport.resume_reading()
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
