@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import multiprocessing
 import os
 import re
@@ -149,20 +150,29 @@ async def service_with_costs(post_s: float, *, closes: bool = False) -> AsyncIte
 
 
 @pytest.mark.parametrize(
-    ("post_s", "closes", "found"),
-    [(0.0, False, []), (2 * CPU_S_MAX, False, ["CPU time"]), (0.0, True, ["WebSocket"])],
+    ("post_s", "closes", "p99_s_max", "found"),
+    [
+        (0.0, False, math.inf, []),
+        (2 * CPU_S_MAX, False, math.inf, ["CPU time"]),
+        (0.0, False, 0.0, ["p99"]),
+        (0.0, True, math.inf, ["WebSocket"]),
+    ],
 )
 async def test_flood_that_stops_a_service_is_found(
-    post_s: float, closes: bool, found: list[str]
+    post_s: float,
+    closes: bool,
+    p99_s_max: float,
+    found: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever other processes do, because the attack compares CPU times."""
+    monkeypatch.setattr(sandbox_attacks, "P99_S_MAX", p99_s_max)
     outcome = Outcome("floods")
     async with service_with_costs(post_s, closes=closes) as service:
         target = Target(service, usage=THIS_PROCESS)
         flood = partial(sandbox_attacks._repeat, service, connection.request(b"POST", b"/"))
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
             await sandbox_attacks._flood(target, outcome, other, "flood", service, flood)
-    assert outcome.cases == 4
+    assert outcome.cases == 5
     assert len(outcome.failures) == len(found)
     assert all(text in failure for text, failure in zip(found, outcome.failures, strict=True))
 

@@ -164,6 +164,8 @@ def show(outcomes: Sequence[Outcome], target: str) -> int:
     table = Table("attacks", "cases", "result", title=f"Attacks against {target}")
     for row in outcomes:
         result = f"[red]{len(row.failures)} failed[/]" if row.failures else "[green]held[/]"
+        if row.p99_s:
+            result += f" (p99 of another client: {row.p99_s * 1000:.0f} ms)"
         table.add_row(row.name, str(row.cases), result)
     console.print(table)
     for row in outcomes:

@@ -51,11 +51,14 @@ COSTLY_PATH, ORDINARY_PATH = b"/" + b"eyJ" * 5_000, b"/" + b"aaa" * 5_000
 
 @dataclass(slots=True)
 class Outcome:
-    """Number of attacks in a group, and a sentence for each successful attack."""
+    """Number of attacks in a group, and a sentence for each successful attack. p99_s: highest 99th
+    percentile of the waiting time of another client beside the attacks.
+    """
 
     name: str
     cases: int = 0
     failures: list[str] = field(default_factory=list)
+    p99_s: float = 0.0
 
     def check(self, holds: bool, failure: str) -> None:
         """Count an attack. `failure`: what is wrong if the attack succeeds; contains no secret."""
