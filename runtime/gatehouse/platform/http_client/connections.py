@@ -21,7 +21,7 @@ import httptools
 
 from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
 from gatehouse.platform.batched_writes import BatchedWrites
-from gatehouse.platform.http.listening import limit_unsent
+from gatehouse.platform.http.listening import limit_unsent, reset_at_close
 from gatehouse.platform.http.request_head import CHUNK_FRAMING_BYTES, LENGTH_DIGITS_MAX
 from gatehouse.platform.tls_records import LimitedTls, end_turns, take_turns
 
@@ -194,6 +194,8 @@ class Connection(asyncio.BufferedProtocol):
             self._upload.cancel()
             self._upload = None
         if not reusable:
+            if self._transport is not None and self.status != 101:
+                reset_at_close(self._transport.get_extra_info("socket"))
             self.close()
             self._error = None  # refers to this object
         return reusable

@@ -215,6 +215,10 @@ class Received(NamedTuple):
 
 
 class MemoryTransport(asyncio.Transport):
+    def __init__(self) -> None:
+        super().__init__({"socket": socket.socket()})
+        self.get_extra_info("socket").close()
+
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
 
@@ -683,6 +687,24 @@ async def test_cancelled_request_closes_its_connection(core: Core) -> None:
             await asyncio.sleep(0)
         task.cancel()
         await core.closed.wait()
+
+
+@pytest.mark.parametrize(
+    "response", [OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), LENGTH % 9]
+)
+async def test_connection_that_is_not_reused_leaves_its_port_to_others(
+    core: Core, response: bytes
+) -> None:
+    ends = asyncio.Queue[object]()
+
+    async def read(reader: asyncio.StreamReader, _: object) -> None:
+        ends.put_nowait((await asyncio.gather(reader.read(), return_exceptions=True))[0])
+
+    core.response, core.after = response, read
+    async with core.send():
+        pass
+    async with asyncio.timeout(PATIENCE_S):
+        assert isinstance(await ends.get(), ConnectionResetError)  # not FIN, after which it waits
 
 
 async def test_replaced_pool_serves_the_requests_in_progress(core: Core) -> None:
