@@ -4,6 +4,7 @@ server has not accepted.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import socket
@@ -65,12 +66,13 @@ def limit_unsent(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
 
 
-def reset_at_close(sock: socket.socket) -> None:
-    """The local port can be used again when the socket is closed. Otherwise it waits for a minute
-    (RFC 9293, section 3.6.1): 470 connections to a peer in a second would need all 28,000 ports,
-    and connecting takes milliseconds if half of them wait.
+def reset_at_close(transport: asyncio.BaseTransport) -> None:
+    """The local port can be used again when the connection is closed. Otherwise it waits for a
+    minute (RFC 9293, section 3.6.1): 470 connections to a peer in a second would need all 28,000
+    ports, and connecting takes milliseconds if half of them wait.
     """
-    if sock.fileno() >= 0:  # not closed
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.fileno() >= 0:  # not closed
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 

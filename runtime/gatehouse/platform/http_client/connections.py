@@ -195,7 +195,7 @@ class Connection(asyncio.BufferedProtocol):
             self._upload = None
         if not reusable:
             if self._transport is not None and self.status != 101:
-                reset_at_close(self._transport.get_extra_info("socket"))
+                reset_at_close(self._transport)
             self.close()
             self._error = None  # refers to this object
         return reusable

@@ -25,6 +25,7 @@ from gatehouse.core.decision import evaluate
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import KeyEnvironment, KeyId, KeyRecord
 from gatehouse.core.verification import Code, VerificationRequest
+from gatehouse.platform.http.listening import reset_at_close
 from gatehouse.platform.http.websocket import CloseCode, FrameChecker, FrameError, close_frame
 from gatehouse.platform.observability import WebSocketUse
 from gatehouse.platform.settings import BYTES_PER_S_MIN
@@ -189,7 +190,9 @@ class _Side(asyncio.Protocol):
         self._update_reading()
         if self._transport is None or not self.is_open:
             return
-        if self._is_client and self.checker.close_code is None and self._transport.can_write_eof():
+        if not self._is_client:
+            pass  # the Core ends it (RFC 6455, section 7.1.1), so that the local port is free
+        elif self.checker.close_code is None and self._transport.can_write_eof():
             self._transport.write_eof()
         else:
             self._transport.close()
@@ -198,6 +201,8 @@ class _Side(asyncio.Protocol):
 
     def abort(self) -> None:
         if self._transport is not None:
+            if not self._is_client:
+                reset_at_close(self._transport)
             self._transport.abort()
 
     def _abort_later(self, transport: asyncio.Transport) -> None:
@@ -212,7 +217,7 @@ class _Side(asyncio.Protocol):
         if self._unsent and sent >= min(self._unsent, _END_S * BYTES_PER_S_MIN):
             self._abort_later(transport)
         else:
-            transport.abort()
+            self.abort()
 
 
 class FrameQueue:

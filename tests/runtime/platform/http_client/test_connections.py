@@ -215,10 +215,6 @@ class Received(NamedTuple):
 
 
 class MemoryTransport(asyncio.Transport):
-    def __init__(self) -> None:
-        super().__init__({"socket": socket.socket()})
-        self.get_extra_info("socket").close()
-
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
 

@@ -1,6 +1,8 @@
 """Relays of WebSockets on recorded transports."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -42,6 +44,10 @@ class Transport(asyncio.Transport):
         self.reading = True
         self.ended = ""
         self.side: asyncio.Protocol | None = None
+        self.socket: socket.socket | None = None
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return self.socket if name == "socket" else default
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
@@ -241,7 +247,7 @@ async def test_each_side_receives_one_close_frame() -> None:
         sides.relay.client.data_received(CLOSE.serialize(mask=True))
         sides.relay.close(client=(CloseCode.POLICY_VIOLATION, ""))
         assert (sides.client.closes, sides.core.closes) == ([1008], [1000])
-        assert (sides.client.ended, sides.core.ended) == ("close", "close")
+        assert (sides.client.ended, sides.core.ended) == ("close", "")  # the Core ends it
     assert sides.relay.use.close_code == 1000
 
 
@@ -260,7 +266,7 @@ async def test_client_that_ends_after_the_close_frame_of_the_core() -> None:
         sides.relay.core.data_received(HELLO.serialize(mask=False) + CLOSE.serialize(mask=False))
         assert (sides.client.closes, sides.client.ended) == ([1000], "")
         sides.lose(sides.client)
-        assert (sides.core.closes, sides.core.ended) == ([1000], "close")
+        assert (sides.core.closes, sides.core.ended) == ([1000], "")
 
 
 async def test_data_after_the_end_is_discarded() -> None:
@@ -269,7 +275,7 @@ async def test_data_after_the_end_is_discarded() -> None:
         before = sides.core.written
         sides.relay.client.data_received(HELLO.serialize(mask=True))
         assert sides.core.written == before
-        assert (sides.client.ended, sides.core.ended) == ("eof", "close")
+        assert (sides.client.ended, sides.core.ended) == ("eof", "")
 
 
 @pytest.mark.bound("gateway.websocket:_HANDSHAKE_S")
@@ -281,9 +287,9 @@ async def test_close_frame_that_is_not_confirmed_ends_both_connections(
         sides.relay.client.data_received(CLOSE.serialize(mask=True))
         assert (sides.core.closes, sides.core.ended) == ([1000], "")
         async with asyncio.timeout(PATIENCE_S):
-            while not sides.core.ended:
+            while not sides.client.ended:
                 await asyncio.sleep(0)
-        assert (sides.client.ended, sides.core.ended) == ("close", "close")
+        assert (sides.client.ended, sides.core.ended) == ("close", "")
         assert sides.client.closes == []  # not closed by the idle timeout
 
 
@@ -300,6 +306,17 @@ async def test_connection_that_does_not_end_is_aborted() -> None:
             sides.relay.client._check_end(sides.client)
             ended.append(sides.client.ended)
         assert ended == ["eof", "eof", "abort"]
+
+
+@pytest.mark.bound("gateway.websocket:_END_S")
+async def test_core_that_does_not_end_leaves_the_local_port_to_others() -> None:
+    async with relaying() as sides:
+        with socket.socket() as sock:
+            sides.core.socket = sock
+            sides.relay.shutdown()
+            sides.relay.core._check_end(sides.core)
+            linger = sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)
+        assert (sides.core.ended, linger) == ("abort", struct.pack("ii", 1, 0))
 
 
 @pytest.mark.bound("gateway.websocket:_END_S")
