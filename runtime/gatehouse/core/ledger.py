@@ -17,6 +17,7 @@ Times are microseconds.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from functools import lru_cache
 
@@ -167,7 +168,9 @@ class Family(msgspec.Struct, gc=False, eq=False):
         """Finds the counters for a charge. Removes other counters that have no effect any more."""
         known, found = {counter.name: counter for counter in self.counters}, []
         for limit in charge.limits:
-            counter = known.pop(limit.name, None) or Counter(limit.name)
+            # A limit with another window has another counter: it could be ahead by 31 days.
+            name = sys.intern(f"{limit.name}:{limit.window_s}")
+            counter = known.pop(name, None) or Counter(name)
             counter.share = share_us(limit)
             found.append(counter)
         kept = [

@@ -40,6 +40,10 @@ def passed(worker: Family, request: Charge, now: float, *, degraded: bool = Fals
         count += 1
 
 
+def name_of(limit: RateLimit) -> str:
+    return f"{limit.name}:{limit.window_s}"
+
+
 class Redis:
     """Model of the script: theoretical arrival times by name of the limit, on another clock."""
 
@@ -56,11 +60,11 @@ class Redis:
 
     def decide(self, request: Charge, now: float) -> tuple[list[float], bool]:
         """The states before the request, and whether it is allowed."""
-        ahead = [self.ahead(limit.name, now) for limit in request.limits]
+        ahead = [self.ahead(name_of(limit), now) for limit in request.limits]
         allows = gcra.allows(request.limits, ahead, request.cost)
         for limit in request.limits:
             if allows:
-                self.count(limit.name, gcra.move_us(limit, request.cost), now)
+                self.count(name_of(limit), gcra.move_us(limit, request.cost), now)
         return ahead, allows
 
 
@@ -175,7 +179,7 @@ def test_workers_exceed_a_limit_by_one_share_each(
         worker.exchange(redis, now)
     for limit, arrival in zip(several, exact.arrivals, strict=True):
         # Redis counts every request, and none earlier than it was allowed.
-        assert redis.ahead(limit.name, now) >= arrival - now - 1
+        assert redis.ahead(name_of(limit), now) >= arrival - now - 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=20))
@@ -186,7 +190,7 @@ def test_every_allowed_request_is_sent_once(sequence: list[tuple[int, bool]]) ->
         if sends:
             worker.exchange(redis, 0.0)
     worker.exchange(redis, 0.0)
-    assert redis.ahead("requests", 0.0) == pytest.approx(allowed * gcra.interval_us(DAY))
+    assert redis.ahead("requests:86400", 0.0) == pytest.approx(allowed * gcra.interval_us(DAY))
     assert not any(counter.unsent or counter.sent for counter in worker.family.counters)
 
 
@@ -267,15 +271,22 @@ def test_changed_limit_keeps_its_counter() -> None:
     assert states is not None
     assert states[0].exceeded
     [(counter, move)] = worker.send(0.0)
-    assert counter.name == "requests"
+    assert counter.name == "requests:86400"
     assert move == pytest.approx(100 * gcra.interval_us(DAY))
+
+
+def test_limit_with_a_shorter_window_is_not_used_up() -> None:
+    """A key whose limit of a day is used up would be denied for a day."""
+    worker, minute = family(), RateLimit(name="requests", quota=1000, window_s=60, burst=1000)
+    assert passed(worker, charge(DAY), 0.0, degraded=True) == 1000
+    assert passed(worker, charge(minute), 0.0) == 100
 
 
 def test_renamed_limit_is_still_sent() -> None:
     worker, second = family(), RateLimit(name="second", quota=1000, window_s=1, burst=1000)
     worker.take(charge(second), 0.0, degraded=False)
     worker.take(charge(DAY), 10e6, degraded=False)  # the first counter has no effect any more
-    assert {counter.name for counter, _ in worker.send(10e6)} == {"second", "requests"}
+    assert {counter.name for counter, _ in worker.send(10e6)} == {"second:1", "requests:86400"}
     assert worker.send(10e6) == []
 
 

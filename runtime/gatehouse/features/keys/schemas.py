@@ -60,7 +60,11 @@ class RateLimitInput(Input):
     quota: Quota
     window_s: Window
     burst: Annotated[
-        Quota | None, Meta(description="Units that can be used at once. Default: `quota`.")
+        Quota | None,
+        Meta(
+            description="Units that can be used at once, before those that become available "
+            "evenly over the window. Default: `quota`."
+        ),
     ] = None
     cost: Cost = 1
 

@@ -4,9 +4,9 @@ Redis or Valkey afterwards, across workers.
 A worker reports what it has allowed after EXCHANGE_S at most, and earlier if that is half of its
 share of a limit. One script call reports many key families, and the reply contains the counters,
 from which the next decisions continue. A request that Redis must decide joins the next call. The
-script uses the clock of the server. The name of a counter consists of the name of the limit and the
-ID of the key family. The name contains neither the token nor a configuration version, which would
-split the counter between workers after each change.
+script uses the clock of the server. The name of a counter consists of the name and the window of
+the limit and the ID of the key family. The name contains neither the token nor a configuration
+version, which would split the counter between workers after each change.
 
 A call whose reply is missing is repeated with the same sequence number, so that its requests count
 once. While Redis is unavailable, the setting determines the fallback. With `deny`, requests are

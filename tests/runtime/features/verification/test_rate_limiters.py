@@ -317,7 +317,7 @@ async def test_counters_continue_if_the_clock_of_redis_is_set_back(
 ) -> None:
     request, hour_us = charge(FIVE), 3_600_000_000
     await redis_limits.take(request)
-    counter, clock = f"{KEY_PREFIX}{{0}}:requests:{request.subject}", f"{CLOCK_PREFIX}{{0}}"
+    counter, clock = f"{KEY_PREFIX}{{0}}:requests:3600:{request.subject}", f"{CLOCK_PREFIX}{{0}}"
     arrival_us = float(command(redis_url, "GET", counter)) + hour_us
     before_us, lead_us = msgpack.decode(command(redis_url, "GET", clock))
     command(redis_url, "SET", counter, str(arrival_us))
@@ -380,7 +380,7 @@ async def test_counter_name_has_limit_and_subject_and_expires(
 ) -> None:
     request = charge(FIVE)
     await redis_limits.take(request)
-    left = command(redis_url, "PTTL", f"{KEY_PREFIX}{{0}}:requests:{request.subject}")
+    left = command(redis_url, "PTTL", f"{KEY_PREFIX}{{0}}:requests:3600:{request.subject}")
     assert isinstance(left, int)
     assert 0 < left <= 722_000
 
