@@ -21,11 +21,28 @@ def monotonic() -> float:
     return time.clock_gettime(_MONOTONIC)
 
 
+#: Seconds by which a clock may differ from the clock that it follows.
+_TOLERANCE_S = 0.5
+
+
 class Clock:
-    """The system clock. Services take it as an argument, so that tests can set the time."""
+    """The system clock, unless `follow` is called. Services take it as an argument, so that tests
+    can set the time.
+    """
+
+    #: Seconds by which the followed clock is ahead of `monotonic`. None: the system clock is used.
+    _ahead: float | None = None
 
     def now(self) -> float:
-        return time.time()
+        return time.time() if self._ahead is None else monotonic() + self._ahead
+
+    def follow(self, now: float, asked_at: float) -> None:
+        """Follows the clock of a server, which several processes share. now: its time when it
+        responded. asked_at: `monotonic` before that.
+        """
+        low, high, ahead = now - monotonic(), now - asked_at, self._ahead
+        if ahead is None or not low - _TOLERANCE_S <= ahead <= high + _TOLERANCE_S:
+            self._ahead = low
 
     def monotonic(self) -> float:
         """See `monotonic`."""

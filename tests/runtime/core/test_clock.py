@@ -1,7 +1,15 @@
 """Time conversions."""
 
 import pytest
-from gatehouse.core.clock import rfc3339, timestamp, to_datetime, to_microseconds, to_seconds
+from gatehouse.core.clock import (
+    Clock,
+    monotonic,
+    rfc3339,
+    timestamp,
+    to_datetime,
+    to_microseconds,
+    to_seconds,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,3 +33,13 @@ def test_timestamp_has_microseconds(microseconds: int) -> None:
         assert timestamp(microseconds * 1000 + nanosecond) == rfc3339(
             microseconds / 1_000_000, "microseconds"
         )
+
+
+def test_clock_follows_the_clock_of_a_server() -> None:
+    clock, hour_s = Clock(), 3600
+    for start in (1000.0, 5000.0, 2000.0):
+        clock.follow(start, monotonic())
+        assert start <= clock.now() < start + hour_s
+    ahead = clock.now() - monotonic()
+    clock.follow(1990.0, monotonic() - 60)  # the response took up to a minute
+    assert clock.now() - monotonic() == pytest.approx(ahead)

@@ -23,7 +23,7 @@ from typing import TypeAlias
 
 import asyncpg
 
-from gatehouse.core.clock import monotonic
+from gatehouse.core.clock import Clock, monotonic, to_seconds
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import KeyId, KeyRecord
@@ -78,7 +78,7 @@ _HEARTBEAT = (
     "INSERT INTO gateway_worker (id, confirmed_seq, seen_at, generations) "
     "VALUES ($1, $2, clock_timestamp(), $3) ON CONFLICT (id) DO UPDATE "
     "SET confirmed_seq = excluded.confirmed_seq, seen_at = excluded.seen_at, "
-    "generations = excluded.generations"
+    "generations = excluded.generations RETURNING seen_at"
 )
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -89,6 +89,7 @@ class ChangeFeed:
     """Change feed of one worker, on a separate connection.
 
     generations: pepper generations that this worker can read.
+    clock: follows the clock of PostgreSQL, so that all gateways agree on leases and expiries.
     watched_keys: returns the IDs of the keys with open WebSockets, which are read even if they are
         not cached.
     on_key_change: called with the ID and the row of a key that may have changed, before the change
@@ -103,6 +104,7 @@ class ChangeFeed:
     prefilter: Prefilter
     imported_ids: ImportedKeyIds
     generations: Sequence[int]
+    clock: Clock = field(default_factory=Clock)
     watched_keys: Callable[[], Collection[KeyId]] = tuple
     on_key_change: Callable[[KeyId, KeyRecord | None], None] = lambda *_: None
     on_interrupted: Callable[[str], None] = lambda _: None
@@ -190,7 +192,9 @@ class ChangeFeed:
         if last != self._position:
             await self._read_changes(connection, last)
             self._position = last
-        await connection.execute(_HEARTBEAT, self.worker_id, last, list(self.generations))
+        asked_at, row = monotonic(), (self.worker_id, last, list(self.generations))
+        seen_at = await connection.fetchval(_HEARTBEAT, *row)
+        self.clock.follow(to_seconds(seen_at), asked_at)
         self._fresh_since = queried_at
 
     async def _read_changes(self, connection: Connection, last: int) -> None:

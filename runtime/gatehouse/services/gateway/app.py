@@ -104,7 +104,7 @@ class _Gateway:
         stack.push_async_callback(pool.close)
         stack.callback(self.observer.metrics.flush)
         await pool.open()
-        cache, cores = KeyCache(settings.key_cache_size), CoreRegistry(pool)
+        cache, cores = KeyCache(settings.key_cache_size), CoreRegistry(pool, self.clock.now)
         websockets = self._websockets()
         changes, keys, finder = await self._keys(stack, pool, worker_id, cache, cores, websockets)
         repository = KeyRepository(pool, staleness_s=settings.max_staleness_ms / 1000)
@@ -211,6 +211,7 @@ class _Gateway:
             prefilter=prefilter,
             imported_ids=imported_ids,
             generations=self.pepper.generations,
+            clock=self.clock,
             watched_keys=websockets.key_ids,
             on_key_change=websockets.key_changed,
             on_interrupted=self._on_feed_interrupted,

@@ -4,6 +4,7 @@ import base64
 import hmac
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from gatehouse.core.token_scanner import CORE_PREFIX
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.schemas import SearchAudit
 from gatehouse.platform.db.pool import Pool
+
+from tests.runtime.services.gateway.conftest import WORK, running_gateway
 
 
 @pytest.fixture
@@ -139,6 +142,19 @@ async def test_registration_needs_scope_and_name(gateway: Any, core: Any, agent:
     other = await gateway.create_key(scopes=["cores:register"], cores=["wiki"])
     assert (await gateway.put_core(other, "docs", {"url": core.url})).json["code"] == "FORBIDDEN"
     assert (await gateway.request("PUT", "/v1/cores/docs", body=b"{}")).status == 401
+
+
+async def test_gateways_agree_on_leases_although_their_clocks_differ(
+    gateway: Any, core: Any, agent: Any, database: Any, redis_url: str, tmp_path: Path
+) -> None:
+    await gateway.put_core(agent, "docs", {"url": core.url})
+    for hours in (-2, 2):
+        script = f"import time; now = time.time; time.time = lambda: now() + {hours * 3600}\n{WORK}"
+        with running_gateway(database, redis_url, tmp_path, script) as (port, *_):
+            other = gateway.on_port(port)
+            assert (await other.register(core.url))[1].status == 409
+            assert (await other.put_core(agent, "docs", {"url": core.url})).status == 200
+    assert (await gateway.register(core.url))[1].status == 409
 
 
 @pytest.mark.requirement("TR-11")
