@@ -18,6 +18,12 @@ FILES = dict(
     re.findall(r"^`([\w.]+)`:\n\n```\w*\n(.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
 )
 
+#: The key ID as CGI, WSGI and PHP read it.
+AS_CGI = """def as_cgi(headers):
+    fields = [(name.lower().replace("_", "-"), value) for name, value in headers.items()]
+    return ", ".join(value for name, value in fields if name == "gatehouse-key-id")
+"""
+
 pytestmark = [pytest.mark.slow, pytest.mark.requirement("TR-16")]
 
 
@@ -47,7 +53,12 @@ def test_reverse_proxy(
     for name in (*names, "service.py"):
         text = FILES[name].replace("127.0.0.1:8080", f"127.0.0.1:{gateway}")
         text = text.replace("127.0.0.1:9000", f"127.0.0.1:{service}")
+        text = text.replace("self.headers['Gatehouse-Key-Id']", "as_cgi(self.headers)")
         (tmp_path / name).write_text(text.replace(port, str(own)))
+    with (tmp_path / "service.py").open("r+") as file:
+        text = file.read()
+        file.seek(0)
+        file.write(AS_CGI + text)
     log = tmp_path / "log"
     children = [
         child_processes.start(name, arguments, log=log, cwd=tmp_path)
@@ -65,12 +76,13 @@ def test_reverse_proxy(
     def request(method: str = "GET", *keys: str) -> httpx.Response:
         headers = [("X-API-Key", key) for key in keys]
         url = f"http://127.0.0.1:{own}/orders"
-        forged = ("Gatehouse-Key-Id", "forged")
-        return httpx.request(method, url, headers=[*headers, forged], timeout=30, verify=PLAIN_HTTP)
+        headers += [(name, "forged") for name in ("Gatehouse-Key-Id", "Gatehouse_Key_Id")]
+        headers.append(("Connection", "close, Gatehouse-Key-Id"))
+        return httpx.request(method, url, headers=headers, timeout=30, verify=PLAIN_HTTP)
 
     def is_ready() -> bool:
         try:
-            return request().status_code == 401
+            return request().status_code == 401 and "service ready" in log.read_text()
         except httpx.HTTPError:
             return False
 
