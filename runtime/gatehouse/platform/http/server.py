@@ -9,6 +9,7 @@ import importlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import resource
 import signal
 import socket
 import sys
@@ -331,6 +332,10 @@ def work(service: str, settings: Settings, metrics_folder: str = "", restarts: i
     an invalid setting in one line. Exits with status 1 if the service does not start.
     """
     _end_with_parent()
+    _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # a system can have a lower maximum
+        # By default, systemd and containerd allow 1,024 files, as many as a client has connections.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
     os.environ.pop(METRICS_FOLDER_VARIABLE, None)
     if metrics_folder:
         os.environ[METRICS_FOLDER_VARIABLE] = metrics_folder

@@ -100,6 +100,21 @@ async def test_error_outside_of_a_request_is_logged_without_its_text(
     assert not any(text in log.read_text() for text in ("canary", "Traceback"))
 
 
+async def test_connections_of_a_client_leave_file_descriptors_to_others(
+    database: Any, redis_url: str, tmp_path: Path
+) -> None:
+    few = "resource.setrlimit(files, (64, resource.getrlimit(files)[1]))"
+    script = f"import resource\nfiles = resource.RLIMIT_NOFILE\n{few}\n{WORK}"
+    with running_gateway(database, redis_url, tmp_path, script) as (port, *_):
+        connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(64)]
+        async with asyncio.timeout(60):
+            for reader, writer in connections:
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: g\r\n\r\n")
+                assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        for _, writer in connections:
+            writer.close()
+
+
 @pytest.mark.bound("http.server:_CLOSE_S")
 def test_worker_that_does_not_stop_is_killed(database: Any, redis_url: str, tmp_path: Path) -> None:
     environment = gateway_environment(
