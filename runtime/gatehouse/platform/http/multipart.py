@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from weakref import WeakMethod
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import parse_options_header
 
 from gatehouse.core.errors import BadRequest
 
@@ -20,8 +20,8 @@ _HEADERS_MAX = 8
 _HEADER_BYTES_MAX = 2048
 #: Maximum length of a boundary (RFC 2046, section 5.1.1).
 _BOUNDARY_CHARS_MAX = 70
-#: Maximum length of the media type with its boundary. A longer one takes long to parse.
-_CONTENT_TYPE_CHARS_MAX = 256
+#: A parameter of a header. A quoted value can contain backslashes before quotes and backslashes.
+_PARAMETER = re.compile(r';[ \t]*+([^\s;="]++)=(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"|([^\s;"]*+))')
 
 # The messages of the parser contain bytes of the body.
 logging.getLogger("python_multipart.multipart").disabled = True
@@ -46,12 +46,9 @@ class MultipartForm:
 
     def __init__(self, content_type: str) -> None:
         """Raises BadRequest if the media type is different or has no boundary."""
-        media_type, parameters = parse_options_header(content_type[:_CONTENT_TYPE_CHARS_MAX])
-        boundary = parameters.get(b"boundary", b"")
-        if (
-            media_type.decode("latin-1") != MEDIA_TYPE
-            or not 0 < len(boundary) <= _BOUNDARY_CHARS_MAX
-        ):
+        media_type, parameters = _parameters(content_type)
+        boundary = parameters.get("boundary", b"")
+        if media_type != MEDIA_TYPE or not 0 < len(boundary) <= _BOUNDARY_CHARS_MAX:
             raise BadRequest(f"The request is not {MEDIA_TYPE} with a boundary.")
         self.parts: list[Part] = []
         self.complete = False
@@ -95,14 +92,12 @@ class MultipartForm:
 
     def _begin_part(self) -> None:
         headers, self._headers = self._headers, {}
-        disposition, parameters = parse_options_header(
-            headers.get("content-disposition", "").encode("latin-1")
-        )
-        if disposition != b"form-data" or b"name" not in parameters:
+        disposition, parameters = _parameters(headers.get("content-disposition", ""))
+        if disposition != "form-data" or "name" not in parameters:
             raise BadRequest("A part of the form has no name.")
         if len(self.parts) == _PARTS_MAX:
             raise BadRequest(f"The form has more than {_PARTS_MAX} parts.")
-        name, file_name = parameters[b"name"], parameters.get(b"filename")
+        name, file_name = parameters["name"], parameters.get("filename")
         self.parts.append(
             Part(
                 decoded(name),
@@ -113,6 +108,15 @@ class MultipartForm:
 
     def _end(self) -> None:
         self.complete = True
+
+
+def _parameters(header: str) -> tuple[str, dict[str, bytes]]:
+    """The value of a header in lowercase, and its parameters, in linear time."""
+    found = {
+        name.lower(): (text or quoted.replace('\\"', '"').replace(r"\\", "\\")).encode("latin-1")
+        for name, quoted, text in _PARAMETER.findall(header)
+    }
+    return header.partition(";")[0].strip(" \t").lower(), found
 
 
 def _weak(method: Callable[[], None]) -> Callable[[], None]:

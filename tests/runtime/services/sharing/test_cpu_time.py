@@ -148,3 +148,11 @@ async def test_any_head_takes_at_most_20_ms(app: Any, method: str, template: str
         if reply.cpu_s > BUDGET_S:
             slow.append((target[:40], headers[-1][0], headers[-1][1][:10], reply.cpu_s))
     assert slow == []
+
+
+async def test_costly_headers_of_a_form_take_at_most_20_ms(app: Any) -> None:
+    disposition = b'form-data; name="file"; filename="%b"' % (b";" * 1_900)
+    body = b"--X\r\ncontent-disposition: %b\r\n\r\n\r\n" % disposition * 60
+    headers = [(b"content-type", b"multipart/form-data; boundary=X")]
+    reply = await cheapest(partial(send, app, "POST", "/v1/requests/submit", headers, body))
+    assert (reply.status, reply.cpu_s <= BUDGET_S) == (400, True), reply.cpu_s
