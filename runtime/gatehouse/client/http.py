@@ -193,7 +193,7 @@ class Client:
     def _decode(self, response: type[_Response], reply: httpx.Response) -> _Response:
         try:
             return msgspec.json.decode(reply.content or b"null", type=response)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
             text = (
                 f"{self.url} returned an unexpected response: is it a {self._service} of "
                 f"this version?"
@@ -220,7 +220,7 @@ def problem(reply: httpx.Response, service: str) -> GatehouseError:
     general = kinds[0] if kinds and status < 500 else Unavailable
     try:
         document = msgspec.json.decode(reply.content, type=_Problem)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return general(f"the {service} returned {status} without a problem document: check its URL")
     kind = next((kind for kind in kinds if kind.code == document.code), general)
     return kind(document.detail, detail=document.request_id, errors=document.errors)

@@ -61,6 +61,8 @@ def main() -> NoReturn:
     """Runs the command line. Exit codes: 0 success, 1 failure, 2 usage error. An error is one line
     on standard error.
     """
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        stop("standard input, standard output and standard error must be open", code=USAGE)
     arguments = sys.argv[1:]
     if not arguments or arguments in GROUPS:
         arguments = [*arguments, "--help"]
@@ -81,6 +83,10 @@ def main() -> NoReturn:
         # The reader has closed the pipe (`| head`). Python must not write to it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
+    except UnicodeEncodeError as exc:  # its text contains the output
+        stop(f"the output cannot be written: the locale does not support UTF-8 ({exc.encoding})")
+    except OSError as exc:
+        stop(f"the output cannot be written: {exc.strerror}")
     except Exception as exc:
         # The location is enough to find the defect; the message may contain a secret and is not
         # printed.

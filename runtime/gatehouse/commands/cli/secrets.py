@@ -407,7 +407,8 @@ def _read_text() -> str:
         note("Type the secret, then press Ctrl-D on a new line:")
     try:
         text = sys.stdin.read()
-    except UnicodeDecodeError:
+        text.encode()  # in some locales, Python reads any bytes as text
+    except UnicodeError:
         stop("standard input is not UTF-8 text: to share a binary file, use --file", code=USAGE)
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:

@@ -1,9 +1,15 @@
 """Usage errors: one line, a fix, and the exit code."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import httpx
 import pytest
+from gatehouse.client.http import problem
+from gatehouse.core.errors import Unavailable
 
 from tests import requires
 from tests.runtime.commands.cli.conftest import Command
@@ -134,3 +140,24 @@ def test_console_in_a_file_of_another_user_is_ignored(bare: Command, foreign: st
 
 def test_version_is_printed_as_json(bare: Command) -> None:
     assert '"gatehouse"' in bare.run("version", "--json").out
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("version --json >&-", "standard output and standard error must be open"),
+        ("version --json 2>&-", "standard output and standard error must be open"),
+        ("version --json >/dev/full", "the output cannot be written: No space left on device"),
+        ("secrets create --console http://127.0.0.1:1 --token x", "input is not UTF-8 text"),
+    ],
+)
+def test_unusable_input_or_output_is_an_error(command: str, message: str) -> None:
+    program = f"{sys.executable} -c 'import gatehouse.commands.cli as cli; cli.main()'"
+    run, environment = ["sh", "-c", f"{program} {command}"], {**os.environ, "LC_ALL": "C.UTF-8"}
+    result = subprocess.run(run, env=environment, input=b"\xff", capture_output=True, check=False)
+    assert (result.returncode > 0, message in str(result)) == (True, True)
+
+
+def test_answer_that_is_nested_too_deeply_is_one_error() -> None:
+    reply = httpx.Response(500, content=b'{"x":' + b"[" * 100_000)
+    assert isinstance(problem(reply, "console"), Unavailable)
