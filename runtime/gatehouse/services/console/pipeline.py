@@ -10,7 +10,6 @@ or stolen session. Sources: OWASP ASVS 5.0, 7.5.3 (sensitive operations); RFC 94
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,8 @@ from functools import partial
 from itertools import accumulate
 from typing import Any
 from weakref import WeakValueDictionary
+
+import msgspec
 
 from gatehouse.core import token_scanner
 from gatehouse.core.errors import (
@@ -255,9 +256,9 @@ class ConsolePipeline(Pipeline):
             )
 
         path = request.scope["path"]
-        fingerprint = json.dumps(
-            [endpoint.method, path, sorted(request.query), content], sort_keys=True
-        ).encode()
+        fingerprint = msgspec.json.encode(
+            [endpoint.method, path, sorted(request.query), content], order="sorted"
+        )
         stored = await self.idempotency.run(
             request.actor.label, key, request.request_id, fingerprint, store
         )

@@ -69,6 +69,7 @@ class Caller:
             (b"content-type", b"application/json"),
             (b"authorization", f"Bearer {BOOTSTRAP}".encode()),
             (b"if-match", b"*"),
+            (b"idempotency-key", b"%d" % next(_numbers)),
         ]
 
     async def send(self, endpoint: Endpoint, *, query: str = "") -> Reply:
