@@ -91,7 +91,8 @@ class CheckpointArchive:
     """Write-once storage outside the database: `s3://bucket/prefix/` with object lock, or a
     directory `file:/path`.
 
-    Each checkpoint is one JSON file. `aws s3 sync` of the bucket produces the same files as the
+    Each checkpoint is one JSON file, whose name contains the hash: after a restore of the database,
+    other events have the same numbers. `aws s3 sync` of the bucket produces the same files as the
     directory. S3 requires s3:PutObject: `If-None-Match: *` prevents an object from being
     overwritten, and the object lock prevents it from being deleted.
     """
@@ -104,7 +105,8 @@ class CheckpointArchive:
         """Store a checkpoint. Idempotent; a stored checkpoint is never overwritten. Raises
         Unavailable.
         """
-        location = f"{self.prefix}{checkpoint.seq:020d}.json".removeprefix("file:")
+        name = f"{checkpoint.seq:020d}-{checkpoint.hash.hex()[:16]}.json"
+        location = f"{self.prefix}{name}".removeprefix("file:")
         content = msgspec.json.encode(checkpoint_view(checkpoint)) + b"\n"
         try:
             await asyncio.to_thread(

@@ -38,7 +38,7 @@ _START = (
 )
 
 _NEW = (
-    "SELECT seq, occurred_at, actor_type, actor_id, action, target_id, outcome, details "
+    "SELECT seq, occurred_at, actor_type, actor_id, action, target_id, outcome, details, hash "
     "FROM audit_event WHERE seq > $1 ORDER BY seq LIMIT $2"
 )
 
@@ -242,9 +242,9 @@ def _deliveries(
             webhook.id for webhook in webhooks if not webhook.events or event in webhook.events
         ]
         targets += [TOPIC] if topic else []
-        deliveries += [
-            (f"msg_{row['seq']:012d}", target, event, body, to_datetime(now)) for target in targets
-        ]
+        # After a restore of the database, other events have the same numbers.
+        id = f"msg_{row['seq']:012d}{row['hash'].hex()[:12]}"
+        deliveries += [(id, target, event, body, to_datetime(now)) for target in targets]
     return deliveries
 
 

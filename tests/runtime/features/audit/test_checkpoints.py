@@ -104,6 +104,15 @@ async def test_archive_does_not_overwrite_a_checkpoint(archive: CheckpointArchiv
     assert stored(archive) == (checkpoint(7),)
 
 
+async def test_archive_contains_checkpoints_from_before_and_after_a_restore(
+    archive: CheckpointArchive,
+) -> None:
+    lost, new = checkpoint(7), msgspec.structs.replace(checkpoint(7), hash=b"r" * 32)
+    for each in (lost, new):
+        await archive.put(each)
+    assert stored(archive) == (lost, new)
+
+
 async def test_missing_archive_or_key_is_unavailable(aws: None, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for location in ("s3://nowhere", f"file:{tmp_path}/file/below"):

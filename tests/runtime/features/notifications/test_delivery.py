@@ -127,6 +127,9 @@ async def test_revocation_is_delivered_with_signature(setup: Setup) -> None:
     assert start == "POST /hook?x=1 HTTP/1.1"
     assert (document["type"], document["data"]["key_id"]) == ("key.revoked", key_id)
     assert document["data"]["details"] == {"reason": "no longer used"}
+    [event] = (await setup.client.get("/v1/audit-events?limit=1")).json()["events"]
+    # After a restore of the database, another event has the same number.
+    assert headers["webhook-id"] == f"msg_{event['seq']:012d}{event['hash'][:12]}"
     assert headers["webhook-signature"] == webhook_signature(
         secret, headers["webhook-id"], int(headers["webhook-timestamp"]), body
     )
