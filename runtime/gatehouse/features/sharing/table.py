@@ -199,7 +199,8 @@ class Table:
         trail yet.
         """
         values, pending_max = {":read": _number(before.writes)}, PENDING_MAX if waits else None
-        write = append(after.id, _state(after), event, "writes = :read", values, pending_max)
+        state = {**_state(after), "event_id": {"S": event.id}}
+        write = append(after.id, state, event, "writes = :read", values, pending_max)
         try:
             await self._call(
                 self._client.update_item, **write, ReturnValuesOnConditionCheckFailure="ALL_OLD"
@@ -330,6 +331,7 @@ def new_item(secret: Secret, *events: SharingEvent) -> Item:
         "created_at": _number(secret.created_at),
         **_state(secret),
         "events": encoded(*events),
+        "event_id": {"S": events[-1].id},
         "work": {"S": _WORK},
         "work_at": _number(events[0].at),
     }
@@ -389,7 +391,9 @@ def _events(item: Item | None) -> list[bytes]:
 
 
 def _contains(item: Item | None, event: SharingEvent) -> bool:
-    return msgspec.msgpack.encode(event) in _events(item)
+    """True if the change with this event is stored, also if the event is in the audit trail."""
+    is_last = item is not None and item.get("event_id") == {"S": event.id}
+    return is_last or msgspec.msgpack.encode(event) in _events(item)
 
 
 def _key(item_id: str) -> Item:
