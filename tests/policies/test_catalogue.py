@@ -244,7 +244,9 @@ QUALIFIED = {
 # Maps whose keys are those of other products.
 MAPS = {"connectorConfiguration", "credentialsMap", "providerDetails"}
 # Texts and options with environments, and inputs with other environments and variables.
-OPTIONS = name_set("containerProperties definition ecsProperties input nodeProperties settings")
+OPTIONS = name_set(
+    "buildSpec buildspec containerProperties definition ecsProperties input nodeProperties settings"
+)
 OTHER_VARIABLES = name_set(
     "agentcoreRuntimeEnvironments createEnvironment hostingEnvironments inputVariables "
     "policyVariables ruleVariables"

@@ -180,7 +180,7 @@ def _blocks_at(block: Properties, path: Sequence[str]) -> Iterator[Properties]:
         yield from _blocks_at(inner, path[1:])
 
 
-# Path of the Regions of replicas, keyed by resource type.
+# Path of the Regions of replicas and copies, keyed by resource type.
 _REPLICAS = by_token(
     {
         "dynamodb.Table": "replicas.regionName",
@@ -188,6 +188,10 @@ _REPLICAS = by_token(
         "secretsmanager.Secret": "replicas.region",
         "ecr.ReplicationConfiguration": "replicationConfiguration.rules.destinations.region",
         "efs.ReplicationConfiguration": "destination.region",
+        "dlm.LifecyclePolicy": "policyDetails.schedules.crossRegionCopyRules.target",
+        "imagebuilder.DistributionConfiguration": "distributions.region",
+        "rds.ClusterSnapshotCopy": "destinationRegion",
+        "rds.SnapshotCopy": "destinationRegion",
         "redshift.SnapshotCopy": "destinationRegion",
     }
 )

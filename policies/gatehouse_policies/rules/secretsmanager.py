@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import yaml
+
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
     resource_documents,
@@ -185,7 +187,8 @@ program_sets_no_password = resource_rule(
 # Blocks of pulumi-aws that contain environments at any depth, and text.
 # tests/policies/test_catalogue.py compares them with the schema.
 ENVIRONMENT_BLOCKS = name_set(
-    "applicationConfiguration autoBranchCreationConfig batchJobParameters canarySettings "
+    "applicationConfiguration autoBranchCreationConfig batchJobParameters buildSpec buildspec "
+    "canarySettings "
     "codeConfiguration codeConfigurationValues codeEditorAppImageConfig codeRepository "
     "containerConfig containerDefinitions containerOverrides containerProperties containers "
     "dataQualityAppSpecification definition ecsProperties ecsTaskParameters eksProperties "
@@ -205,7 +208,7 @@ ENVIRONMENT_BLOCKS = name_set(
     types=(),
     lists={"harmless": ()},
     unknown_allowed=dict.fromkeys(
-        ("definition", "input", "target.input"),
+        ("buildSpec", "definition", "input", "source.buildspec", "target.input"),
         "the value contains ARNs that AWS assigns to other resources",
     ),
     decided_by_name=r".+\.variables\.",
@@ -234,17 +237,16 @@ _WITH_ENVIRONMENT_RULES = aws("ecs.TaskDefinition", "lambda.Function")
 
 
 def _environments(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """The path and value of the environments at any depth, also in JSON text, and the unknown
-    blocks that can contain one.
+    """The path and value of the environments at any depth, also in JSON text and build
+    specifications, and the unknown blocks that can contain one.
     """
     if is_unknown(value):
         if path.rpartition(".")[2].partition("[")[0] in ENVIRONMENT_BLOCKS:
             yield path, value
-    elif isinstance(value, str) and value[:1] in ("{", "["):
-        try:
-            yield from _environments(json.loads(value), path)
-        except ValueError:
-            return
+    elif isinstance(value, str):
+        decoded = _decoded(value, path)
+        if isinstance(decoded, list | Mapping):
+            yield from _environments(decoded, path)
     elif isinstance(value, list):
         for index, element in enumerate(value):
             yield from _environments(element, f"{path}[{index}]")
@@ -257,6 +259,17 @@ def _environments(value: Any, path: str) -> Iterator[tuple[str, Any]]:
                 yield location, inner
             else:
                 yield from _environments(inner, location)
+
+
+def _decoded(text: str, path: str) -> Any:
+    """The value of JSON text, or of a build specification in YAML; None for other text."""
+    is_json = text.lstrip()[:1] in ("{", "[")
+    if not is_json and not path.lower().endswith("buildspec"):
+        return None
+    try:
+        return json.loads(text) if is_json else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError):
+        return None
 
 
 def _settings(value: Any) -> Iterator[tuple[str, str]]:

@@ -195,6 +195,7 @@ HARMLESS: tuple[tuple[str, str], ...] = (
     ("SECRETS_STORE", "acme-secrets-3f2a1b4"),
     ("TOKEN_ENDPOINT", "login-1.acme2.example.com:5215"),
     ("PUBLIC_TOKEN", _text("public", 40)),
+    ("STRIPE_PUBLISHABLE_KEY", "pk_live_" + _text("stripe", 40)),
     ("BUCKET", "acmegatewayproductionlogs123456789012"),
     ("COMMIT", "a" * 7 + _hex("commit", 33)),
     # A client token of a browser, which is public by design and has the name of a secret.

@@ -91,10 +91,10 @@ def administers_iam(statements: Iterable[Statement]) -> bool:
 
 
 def is_service_wildcard(pattern: str) -> bool:
-    """True if the pattern matches all actions of a service, such as `s3:*` and `s3:?*`."""
-    service, _, name = pattern.partition(":")
-    if not name or "*" not in name:
-        return False
+    """True if the pattern matches all actions of a service, such as `s3:*`, `s3:?*` and `*`."""
+    service, separator, name = pattern.partition(":")
+    if not separator or "*" not in name:
+        return "*" in service
     actions = _actions_of(service.lower())
     if not actions:
         return not name.strip("*?")

@@ -200,9 +200,15 @@ def allows_iam_administration(document: Document) -> bool:
 
 
 def service_wildcards(document: Document) -> tuple[str, ...]:
-    """The allowed actions that match all actions of a service, such as `service:*`, sorted."""
+    """The allowed actions that match all actions of a service, such as `service:*`, sorted, and
+    the complement of NotAction.
+    """
     actions = {action for allow in document.allows for action in allow.actions or ()}
-    return tuple(sorted(filter(is_service_wildcard, actions)))
+    complement = any(allow.not_actions is not None for allow in document.allows)
+    return (
+        *sorted(filter(is_service_wildcard, actions)),
+        *(["all actions except those in NotAction"] if complement else []),
+    )
 
 
 def actions_on_all_resources(document: Document) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ def statement(**elements: Any) -> Statement:
         ("s3:GetObject", False),
         ("no-such-service:*", True),
         ("no-such-service:Get*", False),
-        ("*", False),
+        ("*", True),
     ],
 )
 def test_pattern_matches_all_actions_of_a_service(pattern: str, wildcard: bool) -> None:
