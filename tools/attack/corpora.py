@@ -137,6 +137,7 @@ def costly_forms(link: bytes) -> tuple[Body, ...]:
         Body(b"", link_part, _END),
         Body(_PART % b"link", b"\r\n--", _END),
         Body(b"", file, _END),
+        Body(b"", _PART % (b'file"; filename="' + b";" * 1_900) + b"\r\n", _END),
         Body(b"--b\r\n", b"X: a\r\n", _END),
         Body(b"--b\r\nContent-Disposition: form-data;", b'a="b";', b"\r\n\r\n" + _END),
         Body(b"", b"\r\n", b""),
