@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -55,6 +56,7 @@ _SNS_TIMEOUT_S = 3
 #: delivery is dead.
 BACKOFF_S = (5, 30, 120, 600, 1800, 3600, 10_800, 21_600, 43_200)
 #: Maximum number of deliveries that are attempted at the same time, in total and for a target.
+#: Targets whose last attempt failed have at most half of them.
 BATCH_SIZE, TARGET_MAX = 20, 5
 
 #: Maximum time in seconds until new deliveries are read while others are attempted.
@@ -152,6 +154,7 @@ class NotificationDispatcher:
     upstreams: connect to the checked IP address of a host name. Redirects are not followed.
     topic: None if not configured.
     pepper: HMAC secret from which webhook secrets are derived.
+    failing: targets whose last attempt failed.
     """
 
     repository: NotificationRepository
@@ -159,6 +162,7 @@ class NotificationDispatcher:
     topic: SnsTopic | None
     clock: Clock
     pepper: Pepper
+    failing: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, settings: Settings, pool: Pool, clock: Clock, pepper: Pepper) -> Self:
@@ -189,14 +193,14 @@ class NotificationDispatcher:
         return await self.repository.prune(finished_before=self.clock.now() - KEEP_S)
 
     async def run_once(self) -> int:
-        """Read new audit rows and attempt the deliveries that are due, until there are none. A
-        target that does not respond does not delay others. Returns the number of attempts. Raises
+        """Read new audit rows and attempt the deliveries that are due, until there are none.
+        Targets that do not respond do not delay others. Returns the number of attempts. Raises
         Unavailable.
         """
         attempts, running = 0, dict[asyncio.Task[None], str]()
         try:
             while True:
-                for delivery in await self._due({*running.values()}, BATCH_SIZE - len(running)):
+                for delivery in await self._due(running.values()):
                     running[asyncio.create_task(self._attempt(delivery))] = delivery.target
                     attempts += 1
                 if not running:
@@ -211,16 +215,20 @@ class NotificationDispatcher:
             for task in running:
                 task.cancel()
 
-    async def _due(self, busy: Collection[str], size: int) -> tuple[Delivery, ...]:
+    async def _due(self, running: Collection[str]) -> tuple[Delivery, ...]:
         now = self.clock.now()
         while await self.repository.follow(now=now, topic=self.topic is not None):
             pass
-        return await self.repository.claim(
-            now=now, size=size, each=TARGET_MAX, busy=busy, lease_s=LEASE_S
-        )
+        claim = partial(self.repository.claim, now=now, each=TARGET_MAX, lease_s=LEASE_S)
+        due = await claim(size=BATCH_SIZE - len(running), busy={*running, *self.failing})
+        size = BATCH_SIZE // 2 - len(running) - len(due)
+        if self.failing and size > 0:
+            due += await claim(size=size, busy={*running, *(each.target for each in due)})
+        return due
 
     async def _attempt(self, delivery: Delivery) -> None:
         problem = await self._send(delivery)
+        (self.failing.add if problem else self.failing.discard)(delivery.target)
         now, retry_at = self.clock.now(), None
         if problem and delivery.attempts <= len(BACKOFF_S):
             retry_at = now + BACKOFF_S[delivery.attempts - 1]

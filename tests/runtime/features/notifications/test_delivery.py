@@ -205,6 +205,33 @@ async def test_webhook_that_does_not_respond_does_not_delay_others(
     assert (len(slow.entries), len(other.entries)) == (2, fast)
 
 
+async def test_webhooks_that_do_not_respond_leave_attempts_to_others(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "BATCH_SIZE", 4)
+    monkeypatch.setattr(service, "TIMEOUT_S", 0.01)
+    dispatcher, other = setup.dispatcher(), Receiver()
+    setup.receiver.slow = True
+    for _ in range(4):
+        await setup.create_webhook()
+    await setup.revoke()
+    assert await dispatcher.run_once() == 4
+    monkeypatch.setattr(service, "TIMEOUT_S", 60)
+    await setup.revoke()
+    await setup.follow()
+    setup.clock.advance(1)
+    async with await asyncio.start_server(other.serve, "127.0.0.1", 0) as server:
+        other.port = server.sockets[0].getsockname()[1]
+        await replace(setup, receiver=other).create_webhook()
+        await setup.revoke()
+        running = asyncio.create_task(dispatcher.run_once())
+        async with asyncio.timeout(10):
+            while not other.entries:
+                await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 @pytest.mark.bound("notifications.service:TIMEOUT_S")
 async def test_slow_webhook_is_retried(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     await setup.create_webhook()
