@@ -242,12 +242,12 @@ class Table:
 
     async def settle(
         self, secret_id: str, events: Sequence[SharingEvent], *, next_at: float | None
-    ) -> None:
+    ) -> bool:
         """Remove the events of a secret, which are in the audit trail, and set the time `next_at`
         at which the secret is due again. None: never.
 
-        If the events have changed in the meantime, this method does nothing and the secret stays
-        due.
+        If the events have changed in the meantime, this method does nothing and returns False, and
+        the secret stays due.
         """
         values: Item = {":count": _number(len(events)), ":none": {"L": []}}
         conditions, due = ["size(events) = :count"], "REMOVE #work, work_at"
@@ -257,7 +257,7 @@ class Table:
             (values[":first"],) = encoded(events[0])["L"]
         if next_at is not None:
             due, names, values[":next"] = ", work_at = :next", {}, _number(next_at)
-        with suppress(ConditionNotMet):
+        try:
             await self._call(
                 self._client.update_item,
                 Key=_key(secret_id),
@@ -266,6 +266,9 @@ class Table:
                 ExpressionAttributeValues=values,
                 **({"ExpressionAttributeNames": names} if names else {}),
             )
+        except ConditionNotMet:
+            return False
+        return True
 
     async def take_attempt(
         self, counter: str, *, limit: int, window_s: float, now: float

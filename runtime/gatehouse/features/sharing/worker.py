@@ -49,6 +49,8 @@ RETRY_S_MIN = 5.0
 RETRY_S_MAX = 240.0
 #: Interval in seconds at which the age of the oldest due secret is published.
 REPORT_INTERVAL_S = 60.0
+#: Maximum number of times that a run reads a secret whose events change in the meantime.
+_READS = 5
 _RECORDED_BEFORE = "SELECT now() - interval '30 days'"
 _ACTOR = Actor(type="system", id="secrets")
 
@@ -141,21 +143,27 @@ class SecretWorker:
         )
 
     async def _handle(self, item_id: str) -> None:
-        found = await self._table.with_events(item_id)
-        if found is None:
-            return
-        secret, events = found
-        await self._record(events)
-        secret = await self._end(secret)
-        if secret.state == SecretState.ENDED:
-            secret = await self._purge(secret)
-        next_at = next_due(secret, self._clock.now())
-        # The next run records the events of these steps: `settle` leaves the item due.
-        await self._table.settle(item_id, events, next_at=next_at)
+        for _ in range(_READS):
+            found = await self._table.with_events(item_id)
+            if found is None:
+                return
+            secret, events = found
+            await self._record(events)
+            secret = await self._end(secret)
+            if secret.state == SecretState.ENDED:
+                secret = await self._purge(secret)
+            next_at = next_due(secret, self._clock.now())
+            # Events that were added since then, also by these steps, are recorded at once, so that
+            # those of frequent uses do not accumulate.
+            if await self._table.settle(item_id, events, next_at=next_at):
+                return
 
     async def _record(self, events: Sequence[SharingEvent]) -> None:
         """Write each event to the audit trail exactly once."""
-        for event in events:
+        known = "SELECT id FROM sharing_event WHERE id = ANY ($1)"
+        rows = await self._pool.fetch(known, [event.id for event in events]) if events else []
+        recorded = {row["id"] for row in rows}
+        for event in [each for each in events if each.id not in recorded]:
             async with self._pool.transaction() as connection:
                 statement = (
                     "INSERT INTO sharing_event (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id"

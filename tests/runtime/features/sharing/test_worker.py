@@ -106,6 +106,14 @@ async def work(database: Database, sharing: Sharing) -> AsyncIterator[Work]:
         yield work
 
 
+async def test_events_that_are_added_during_a_run_are_recorded_in_it(work: Work) -> None:
+    secret, _ = await work.sharing.create()
+    await work.revoke(secret.id)
+    await work.worker().run_once()  # which adds an event, as other processes do
+    assert await work.actions(secret.id) == ["secret.create", "secret.revoke", "secret.purge"]
+    assert (await work.sharing.backend.table.with_events(secret.id) or (None, None))[1] == []
+
+
 @pytest.mark.requirement("SS-10")
 async def test_events_reach_the_audit_trail_and_the_receipt_once(work: Work) -> None:
     sharing = work.sharing
