@@ -153,6 +153,8 @@ async def _forward_verified(
             context.waited_for_core(started)
     except asgi.ClientGone:
         context.waited_for_core(started)
+        if sending is None:
+            await dependencies.verification.refund(key, request.cost)
         raise
     except GatehouseError as exc:
         is_core_error = isinstance(

@@ -215,6 +215,20 @@ async def test_request_that_reaches_no_core_uses_no_credits(
     assert await remaining_credits(gateway, key) == 10
 
 
+async def test_client_that_leaves_before_its_body_uses_no_credits(
+    gateway: Gateway, core: Any
+) -> None:
+    async with gateway.core(core.url):
+        key = await gateway.create_key(has_credits=True)
+        await add_credits(gateway, key, 10)
+        lines = ("POST /cores/docs/x HTTP/1.1", "Host: g", key.header, "Content-Length: 3")
+        head = "\r\n".join((*lines, "Expect: 100-continue", "", "")).encode()
+        async with gateway.connection(head) as (reader, _):
+            assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"
+        await gateway.lines_with(key_id=key.id, status=499)
+        assert await remaining_credits(gateway, key) == 10
+
+
 @pytest.mark.parametrize(
     ("request_line", "length", "first", "rest", "status", "left"),
     [
