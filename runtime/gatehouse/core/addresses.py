@@ -17,6 +17,9 @@ _IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
 #: Addresses are kept in memory, and a zone ID can have any length.
 _CHARS_MAX = 64
 
+#: Maximum number of entries of X-Forwarded-For that are read, beginning with the last.
+HOPS_MAX = 32
+
 
 class ClientAddresses:
     """Determines client addresses behind trusted proxies from the X-Forwarded-For header.
@@ -43,8 +46,8 @@ class ClientAddresses:
         """
         if not self._trusted or not self.trusts(peer):
             return peer
-        hops = [hop.strip() for value in forwarded_for for hop in value.split(",") if hop.strip()]
-        for hop in reversed(hops):
+        hops = ",".join(forwarded_for).rsplit(",", HOPS_MAX)[-HOPS_MAX:]
+        for hop in filter(None, map(str.strip, reversed(hops))):
             # An IPv4 address has only this form, and parsing it takes longer.
             address = hop if _IPV4.fullmatch(hop) else parse_address(hop[:_CHARS_MAX])
             if address is None:

@@ -117,6 +117,8 @@ class Routes:
                 for name in names
                 if name in segment.following
             ]
+            if not segments:
+                raise NotFound
         routes = {
             method: route
             for segment in reversed(segments)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Any, cast
-from urllib.parse import unquote
 
 import httptools
 
@@ -406,7 +405,6 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         values = dict(fields)
         request_head.check(version, self._url, fields, values)
         path, query = request_head.target(self._url, fields)
-        text = path.decode("ascii")
         scope: asgi.Scope = {
             "type": "http",
             "asgi": _ASGI,
@@ -416,7 +414,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             "scheme": self._scheme,
             "method": method.decode("ascii"),
             "root_path": "",
-            "path": unquote(text) if "%" in text else text,
+            "path": path.decode("ascii"),  # as received: no application needs it decoded
             "raw_path": path,
             "query_string": query,
             "headers": fields,

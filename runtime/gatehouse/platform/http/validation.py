@@ -45,6 +45,9 @@ NAME_CHARS_MAX = 20
 #: reported. Bodies with up to twice as many strings may be accepted.
 STRINGS_MAX = 10_000
 
+#: Maximum number of parameters in a query.
+PARAMETERS_MAX = 100
+
 #: Maximum size of a body of which all problems are reported; of a larger one, the first. Larger
 #: bodies are decoded in a thread.
 _SMALL_BYTES_MAX = 65_536
@@ -147,6 +150,8 @@ def check_query(query: bytes) -> None:
     message, _, fix = query_flaw(query).partition("; ")
     if message:
         raise invalid("query", message, fix)
+    if query.count(b"&") >= PARAMETERS_MAX:
+        raise invalid("query", f"has more than {PARAMETERS_MAX} parameters", "send fewer")
 
 
 def invalid(location: str, message: str, fix: str) -> BadRequest:

@@ -10,6 +10,7 @@ import pytest
 from gatehouse.core.errors import PROBLEMS_MAX, BadRequest, Problem
 from gatehouse.platform.http.endpoint import Endpoint
 from gatehouse.platform.http.validation import (
+    PARAMETERS_MAX,
     STRINGS_MAX,
     checked,
     decode_body,
@@ -217,6 +218,13 @@ def test_large_body_that_cannot_be_accepted_has_one_problem(body: bytes, message
         decode_json(body, _Large)
     assert [problem.message for problem in error.value.errors] == [message]
     assert len(str(error.value.errors)) < 1000
+
+
+@pytest.mark.bound("http.validation:PARAMETERS_MAX")
+async def test_number_of_parameters_is_bounded(console: Console) -> None:
+    reply = await console.get("/v1/keys?" + "&" * PARAMETERS_MAX)
+    message = f"has more than {PARAMETERS_MAX} parameters"
+    assert_problem(reply, 400, "query", message, "send fewer")
 
 
 @pytest.mark.bound("http.validation:_SMALL_BYTES_MAX")
