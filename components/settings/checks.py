@@ -272,7 +272,8 @@ def existing_resources(settings: Settings) -> Iterator[Mistake]:
 
 def delivery(settings: Settings) -> Iterator[Mistake]:
     """The delivery settings require `delivery.repository`, `delivery.state_key_arn` requires
-    `delivery.state_bucket`, and an ID on GitHub requires the other one.
+    `delivery.state_bucket`, and an ID on GitHub requires the other one. The name of the state
+    bucket does not begin with those of the stack's buckets, whose policies the pipeline changes.
     """
     roles = settings.delivery
     without_repository = "without delivery.repository"
@@ -289,6 +290,8 @@ def delivery(settings: Settings) -> Iterator[Mistake]:
         yield Mistake("delivery.owner_id", "the ID of the owner", "with delivery.repository_id")
     if roles.state_key_arn and not roles.state_bucket:
         yield Mistake("delivery.state_key_arn", "empty", "without delivery.state_bucket")
+    if (roles.state_bucket or "").startswith(prefix := f"gatehouse-{settings.stack}-"):
+        yield Mistake("delivery.state_bucket", f"a name that does not begin with {prefix}")
 
 
 def oidc(settings: Settings) -> Iterator[Mistake]:

@@ -11,14 +11,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, mod
 
 PROD = "prod"
 ENVIRONMENTS = ("dev", "staging", PROD)
-STACK_NAME = r"(?!account$)[a-z][a-z0-9]{1,7}"
+STACK_NAME = r"(?!(account|pulumi)$)[a-z][a-z0-9]{1,7}"
 """The maximum length follows from the names of target groups, such as
 `gatehouse-<stack>-green-gateway`, for which AWS allows 32 characters. Stack names contain no
 hyphens, so that a pattern such as `gatehouse-dev-*` in an IAM policy does not match the resources
-of another stack. The resources of the project `account` have the names of a stack `account`."""
+of another stack. The resources of the project `account` have the names of a stack `account`, and
+the state bucket and its key those of a stack `pulumi`."""
 STACK_NAME_WORDS = (
     "2 to 8 lowercase letters and digits, starting with a letter, such as alice "
-    "or pr12, but not account"
+    "or pr12, but not account or pulumi"
 )
 
 ARN = "arn:aws"

@@ -84,11 +84,11 @@ def test_stack_of_its_own_name_follows_the_rules_of_prod() -> None:
     assert mistakes("eu", raw) == ["protection.protect is false; allowed in prod: true"]
 
 
-@pytest.mark.parametrize("stack", ["pr-12", "Alice", "a", "ninechars", "1a", "account"])
+@pytest.mark.parametrize("stack", ["pr-12", "Alice", "a", "ninechars", "1a", "account", "pulumi"])
 def test_invalid_stack_name_is_rejected(stack: str) -> None:
     words = (
         "2 to 8 lowercase letters and digits, starting with a letter, such as alice or "
-        "pr12, but not account"
+        "pr12, but not account or pulumi"
     )
     assert mistakes(stack, raw_settings("dev")) == [
         f"the name of the stack is {stack!r}; allowed: {words}"
@@ -265,6 +265,11 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("delivery", {"delivery": {"create_oidc_provider": True}}, "delivery.create_oidc_provider"),
     ("delivery", {"delivery": {"state_bucket": "state"}}, "delivery.state_bucket"),
+    (
+        "delivery",
+        {"delivery": {"repository": "acme/app", "state_bucket": "gatehouse-dev-state"}},
+        "delivery.state_bucket",
+    ),
     (
         "delivery",
         {"delivery": {"repository": "example/gatehouse", "state_key_arn": STATE_KEY}},
