@@ -350,7 +350,7 @@ def _state(args: Delivery, *, writes: bool) -> list[Statement]:
         args.names.s3_arn(args.settings.delivery.state_bucket),
         f"{PROJECT}/{args.names.stack}",
     )
-    objects = [f"{bucket}/.pulumi/*{stack}{end}" for end in (".*", "/*")]
+    objects = [f"{bucket}/.pulumi/*/{stack}{end}" for end in (".*", "/*")]
     verbs = "DeleteObject GetObject PutObject" if writes else "GetObject"
     statements = [
         allow("ListState", "s3:ListBucket", [bucket]),

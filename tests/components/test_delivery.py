@@ -238,6 +238,7 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
         # Resources of other stacks.
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/dev.json"),
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod-2.json"),
+        ("s3:PutObject", f"{STATE}/.pulumi/stacks/acme-gatehouse/prod.json"),
         ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-dev-main/gatehouse-dev-gateway")),
         (
             "ec2:DeleteSubnet",
