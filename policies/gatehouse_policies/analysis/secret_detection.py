@@ -155,9 +155,10 @@ _OTHER_SECRET = re.compile(
     r"(source)?customerkey|datakey|hostkey(body)?|plaintext|servicejson|tokenkey", re.IGNORECASE
 )
 
-# Inputs with the environment variables, arguments or options of an application.
+# Inputs with the environment variables, arguments or options of an application, or with the headers
+# of the requests to it.
 ENVIRONMENT = re.compile(
-    r"environments?|\w*environmentvariables|environmentproperties|envs|(stage)?variables"
+    r"customheaders|environments?|\w*environmentvariables|environmentproperties|envs|(stage)?variables"
     r"|stagevariableoverrides|defaultarguments",
     re.IGNORECASE,
 )

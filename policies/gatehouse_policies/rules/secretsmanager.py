@@ -193,7 +193,7 @@ ENVIRONMENT_BLOCKS = name_set(
     "containerConfig containerDefinitions containerOverrides containerProperties containers "
     "dataQualityAppSpecification definition ecsProperties ecsTaskParameters eksProperties "
     "imageConfiguration imageRepository inferenceSpecification initContainers input "
-    "jupyterLabImageConfig monitoringJobDefinition monitoringScheduleConfig nodeProperties "
+    "jupyterLabImageConfig monitoringJobDefinition monitoringScheduleConfig nodeProperties origins "
     "overrides podProperties primaryContainer runConfig settings sourceConfiguration "
     "targetParameters trainingJobDefinition trainingJobDefinitions transformJobDefinition "
     "validationProfiles validationSpecification"
@@ -202,8 +202,11 @@ ENVIRONMENT_BLOCKS = name_set(
 
 @resource_rule(
     "GH-SM-008",
-    title="Environments of builds, jobs and applications do not contain secrets",
-    remedy="refer to a secret in Secrets Manager, or read the value from it at run time",
+    title="Environments of applications and headers of requests to origins do not contain secrets",
+    remedy=(
+        "refer to a secret in Secrets Manager, or read the value from it at run time; use a VPC "
+        "origin instead of a secret header"
+    ),
     severity=Severity.CRITICAL,
     types=(),
     lists={"harmless": ()},
