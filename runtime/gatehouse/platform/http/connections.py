@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
@@ -32,6 +34,9 @@ UNSENT_BYTES_MAX = 128 * 1024 * 1024
 _READ_BYTES = 131_072
 BODY_PARTS_BYTES_MAX = 32 * 1024 * 1024
 PART_BYTES = 16_384
+
+#: Time in seconds for which requests begin in an iteration of the event loop.
+TURN_S = 0.003
 
 #: Counts bytes of a body that are kept in memory. Raises TooManyRequests or Unavailable if a limit
 #: is exceeded; the bytes count even then.
@@ -86,6 +91,39 @@ class Connections:
         self.running: set[Cancellable] = set()
         self._date_s = 0
         self._date_line = b""
+        #: Requests that have not begun, by network, and the end of the current turn, if there is
+        #: one.
+        self._waiting: dict[str, deque[Callable[[], None]]] = {}
+        self._turn_end = 0.0
+
+    def start(self, peer: str, headers: Iterable[asgi.Header], begin: Callable[[], None]) -> None:
+        """Begins a request. If many requests have been received at the same time, the networks of
+        their clients take turns, and the server also serves PostgreSQL, Redis and new connections
+        in the meantime.
+        """
+        if not self._waiting:
+            now = time.perf_counter()
+            if not self._turn_end:
+                self._turn_end = now + TURN_S
+                asyncio.get_running_loop().call_soon(self._next_turn)
+            if now < self._turn_end:
+                begin()
+                return
+        self._waiting.setdefault(self.network(peer, headers), deque()).append(begin)
+
+    def _next_turn(self) -> None:
+        self._turn_end = time.perf_counter() + TURN_S if self._waiting else 0.0
+        if self._turn_end:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        while self._waiting:
+            network = next(iter(self._waiting))
+            requests = self._waiting.pop(network)
+            begin = requests.popleft()
+            if requests:
+                self._waiting[network] = requests
+            begin()
+            if time.perf_counter() >= self._turn_end:
+                break
 
     def open(self, address: str) -> None:
         """Counts a connection. Raises Unavailable or TooManyRequests if a limit is exceeded.

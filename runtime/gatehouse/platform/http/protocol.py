@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import httptools
@@ -522,6 +523,12 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             return
         exchange = self._exchanges[0]
         if not (exchange.is_started or (exchange.begins_with_body and not exchange.is_received)):
+            exchange.is_started = True
+            self.worker.start(self._peer, exchange.scope["headers"], partial(self._call, exchange))
+
+    def _call(self, exchange: Exchange) -> None:
+        """Starts the first request, unless it has ended while it waited for others."""
+        if exchange in self._exchanges[:1] and not self.transport.is_closing:
             is_not_ready = self.worker.draining and exchange.scope["path"] == asgi.READY_PATH
             exchange.call(_not_ready if is_not_ready else self._app)
 

@@ -16,6 +16,7 @@ import pytest
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
 from gatehouse.platform.batched_writes import BatchedWrites
+from gatehouse.platform.http import connections
 from gatehouse.platform.http.asgi import (
     JSON,
     ClientGone,
@@ -795,6 +796,29 @@ async def test_other_clients_are_served_between_pipelined_requests(
         response = await server.send(request_ * 50 + LAST)
     assert response.count(b"HTTP/1.1 200 ") == 51
     assert len(set(begun)) == 51
+
+
+@pytest.mark.bound("http.connections:TURN_S")
+async def test_networks_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "TURN_S", 0.0)
+    begun, call = list[bytes](), Exchange.call
+
+    def begin(exchange: Exchange, app: Any) -> None:
+        begun.append(exchange.values[b"x-forwarded-for"])
+        call(exchange, app)
+
+    monkeypatch.setattr(Exchange, "call", begin)
+    networks = [b"192.0.2.1"] * 18 + [b"192.0.2.2", b"192.0.2.1"]
+    async with running(NEVER, "127.0.0.0/8", "immediate") as server:
+        streams = [await server.connect() for _ in networks]
+        for network, (_, writer) in zip(networks, streams, strict=True):
+            writer.write(LAST.replace(b"Host", b"X-Forwarded-For: " + network + b"\r\nHost"))
+        streams[-1][1].close()  # a request of a client that has left does not begin
+        for reader, writer in streams[:-1]:
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+            writer.close()
+    assert begun.index(b"192.0.2.2") <= 2
+    assert len(begun) == 19
 
 
 @pytest.mark.bound("http.protocol:_SLICE_BYTES")
