@@ -239,19 +239,19 @@ class ContentStore:
     def _delete_all(
         self, *, prefix: str, known: Sequence[ObjectVersion]
     ) -> tuple[int, list[ObjectVersion]]:
-        # A secret can have millions of versions, so they are not collected.
+        # A secret can have millions of versions, so they are not collected. The first page is
+        # listed until it is empty, which includes versions that are written in the meantime.
         count, listed = len(known), [*known]
-        for page in self._pages(prefix):
+        while page := next(self._pages(prefix)):
             versions = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in page]
-            if versions:
-                reply = self._client.delete_objects(
-                    Bucket=self._bucket, Delete={"Objects": versions, "Quiet": True}
+            reply = self._client.delete_objects(
+                Bucket=self._bucket, Delete={"Objects": versions, "Quiet": True}
+            )
+            if reply.get("Errors"):
+                raise Unavailable(
+                    "Objects could not be deleted.",
+                    detail=f"S3 {reply['Errors'][0].get('Code', '')}",
                 )
-                if reply.get("Errors"):
-                    raise Unavailable(
-                        "Objects could not be deleted.",
-                        detail=f"S3 {reply['Errors'][0].get('Code', '')}",
-                    )
             pairs = [(entry["Key"], entry["VersionId"]) for entry in versions]
             others = [pair for pair in pairs if pair not in known]
             count += len(others)

@@ -161,6 +161,30 @@ async def test_statement_about_many_object_versions_is_bounded(
     assert [each["key"] for each in statement["objects"]] == kept[:7]
 
 
+async def test_many_object_versions_do_not_delay_other_secrets(work: Work) -> None:
+    large, other = [(await work.sharing.create())[0] for _ in range(2)]
+    for _ in range(VERSIONS_MAX):
+        await work.sharing.secrets.replace_content(large.id, [NewItem(TEXT)], None, OWNER)
+    small = asyncio.Event()
+
+    class Content(ContentStore):
+        async def delete_all(self, secret_id: str, known: Any = ()) -> Any:
+            if secret_id == large.id:
+                await small.wait()
+            return await super().delete_all(secret_id, known)
+
+    worker = work.worker(Content(BUCKET))
+    await work.revoke(large.id)
+    await work.revoke(other.id)
+    async with asyncio.timeout(10):
+        await worker.run_once()
+        assert await work.state(other.id) == SecretState.PURGED
+        small.set()
+        while await work.state(large.id) != SecretState.PURGED:
+            await worker.run_once()
+    assert work.objects(large.id) == []
+
+
 @pytest.mark.requirement("SS-02")
 async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(
     work: Work, tmp_path: Path
