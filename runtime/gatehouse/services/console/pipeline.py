@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from gatehouse.core import token_scanner
+from gatehouse.core.addresses import network_of
 from gatehouse.core.errors import (
     BadRequest,
     Forbidden,
@@ -65,6 +66,9 @@ _STORED_HEADERS = (b"etag", b"location")
 #: the number of connections to the database. Further requests wait for up to WAIT_S.
 REQUESTS_MAX = 3
 WAIT_S = 10.0
+#: The same for the callers of a network, such as with many keys. Exports, which clients can read
+#: slowly, do not count.
+NETWORK_REQUESTS_MAX = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +116,7 @@ class ConsolePipeline(Pipeline):
                 reject_tokens(endpoint, {"body": small_value(request.content)})
                 raise
         reject_tokens(endpoint, {"query": request.query, "body": content})
-        if await self._take_turn(request) or waits:
+        if await self._take_turn(request, is_export=bool(endpoint.content)) or waits:
             # The credential, its roles or the target may have changed.
             await self._authorize(endpoint, request)
         try:
@@ -150,19 +154,23 @@ class ConsolePipeline(Pipeline):
             await self._authorize(endpoint, request)
             yield part
 
-    async def _take_turn(self, request: Request) -> bool:
-        """Waits until fewer than REQUESTS_MAX requests of the caller are processed, so that others
-        are served in the meantime. A request ends with its response. Returns True if the request
-        had to wait. Raises TooManyRequests.
+    async def _take_turn(self, request: Request, *, is_export: bool) -> bool:
+        """Waits until fewer than REQUESTS_MAX requests of the caller, and NETWORK_REQUESTS_MAX of
+        its network, are processed, so that others are served in the meantime. A request ends with
+        its response. Returns True if the request had to wait. Raises TooManyRequests.
         """
-        turn = self.turns.setdefault(request.authenticated.owner, asyncio.Semaphore(REQUESTS_MAX))
-        waits = turn.locked()
+        numbers, waits = {request.authenticated.owner: REQUESTS_MAX}, False
+        if not is_export:
+            numbers[f"network {network_of(request.client)}"] = NETWORK_REQUESTS_MAX
         try:
             async with asyncio.timeout(WAIT_S):
-                await turn.acquire()
+                for subject, number in numbers.items():
+                    turn = self.turns.setdefault(subject, asyncio.Semaphore(number))
+                    waits |= turn.locked()
+                    await turn.acquire()
+                    request.at_end(turn.release)
         except TimeoutError:
             raise TooManyRequests("Wait for the responses to your earlier requests.") from None
-        request.at_end(turn.release)
         return waits
 
     async def _authorize(self, endpoint: Endpoint, request: Request) -> None:

@@ -147,9 +147,9 @@ async def test_rights_are_those_after_the_wait_for_other_requests(
 ) -> None:
     take, began = ConsolePipeline._take_turn, asyncio.Semaphore(0)
 
-    async def counted(self: ConsolePipeline, request: Request) -> bool:
+    async def counted(self: ConsolePipeline, request: Request, **options: Any) -> bool:
         began.release()
-        return await take(self, request)
+        return await take(self, request, **options)
 
     monkeypatch.setattr(pipeline, "REQUESTS_MAX", 1)
     monkeypatch.setattr(ConsolePipeline, "_take_turn", counted)

@@ -49,6 +49,28 @@ async def test_requests_of_one_caller_leave_connections_to_others(
     assert statuses == {200: pipeline.REQUESTS_MAX, 429: 10}
 
 
+@pytest.mark.bound("console.pipeline:NETWORK_REQUESTS_MAX")
+async def test_many_callers_of_a_network_leave_the_console_to_others(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "WAIT_S", 0.1)
+    monkeypatch.setattr(pipeline, "NETWORK_REQUESTS_MAX", 2)
+    callers = [console.as_((await console.create(scopes=["admin"]))["token"]) for _ in range(3)]
+    app = console.application()
+    near, far = (
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app, client=(address, 1)), base_url="https://a"
+        )
+        for address in ("192.0.2.7", "198.51.100.7")
+    )
+    async with locked(console.database, "usage_count"):
+        reads = [asyncio.create_task(near.get("/v1/usage", headers=caller)) for caller in callers]
+        denied = await next(asyncio.as_completed(reads))
+        statuses = [(await far.get("/v1/keys", headers=caller)).status_code for caller in callers]
+    assert (denied.status_code, statuses) == (429, [200, 200, 200])
+    await asyncio.gather(*reads)
+
+
 async def test_lists_leave_connections_to_other_requests(console: Console) -> None:
     """Several callers can read many rows, for seconds, in which a key that waits is revoked."""
     created = [await console.create(scopes=["role:auditor"]) for _ in range(3)]
