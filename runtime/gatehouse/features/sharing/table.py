@@ -29,7 +29,8 @@ _WORK = "pending"
 _TIMEOUT_S = 2.0
 _PROBE_TIMEOUT_S = 1.0
 _ATTEMPTS = 3
-_BATCH = 100
+#: Secrets that are read in one call. Their items have up to 130 KB, which take 1 ms each.
+_BATCH = 10
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 #: Maximum number of events of an item that are not in the audit trail yet. With the bounds of the
 #: other attributes, an item is smaller than 400 KB, the limit of DynamoDB. Denied attempts leave

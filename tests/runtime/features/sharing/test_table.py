@@ -9,7 +9,7 @@ from gatehouse.core.audit_events import AuditAction
 from gatehouse.features.sharing.link_token import new_id
 from gatehouse.features.sharing.table import ConditionNotMet
 
-from tests.runtime.features.sharing.aws_calls import rejected
+from tests.runtime.features.sharing.aws_calls import recorded, rejected
 from tests.runtime.features.sharing.services import ACTOR, TABLE, Sharing
 
 pytestmark = pytest.mark.requirement("SS-03")
@@ -73,3 +73,13 @@ async def test_keys_that_dynamodb_does_not_process_are_read_again(sharing: Shari
         {secret.id for secret in secrets},
         2,
     )
+
+
+async def test_page_of_large_secrets_is_read_in_parts(sharing: Sharing) -> None:
+    table, (secret, _) = sharing.backend.table, await sharing.create(owner="large")
+    for _ in range(10):
+        event = sharing.backend.event(ACTOR, AuditAction.SECRET_CREATE, "test")
+        await table.create(msgspec.structs.replace(secret, id=new_id()), event)
+    with recorded(sharing) as calls:
+        page, _ = await table.of_owner("large", after=None, size=100)
+    assert (len(page), calls.count("BatchGetItem")) == (11, 2)
