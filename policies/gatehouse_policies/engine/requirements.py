@@ -18,6 +18,7 @@ from gatehouse_policies.analysis.policy_holders import (
 from gatehouse_policies.analysis.properties import UNKNOWN, Properties, is_unknown, leaves
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import ENVIRONMENT, is_secret_input, looks_secret
+from gatehouse_policies.analysis.token_formats import has_secret_format
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.rule import (
@@ -131,7 +132,7 @@ def sets_no_secret() -> Requirement:
                 qualified = f"{parent}.{name}"
                 if location.endswith((".value", ".access.key")):
                     name = qualified
-                if _is_secret(name, value):
+                if _is_secret(name, value) or _is_token(value):
                     yield f"{path} is set by the program"
                 elif is_unknown(value) and {name, qualified} & SECRET_BLOCKS:
                     yield Undecided(path)
@@ -142,6 +143,11 @@ def sets_no_secret() -> Requirement:
 def _is_secret(name: str, value: str) -> bool:
     is_password = "password" in name.lower() and value[:2] not in ("", "${", "{{")
     return is_secret_input(name) and (is_password or is_unknown(value) or looks_secret(name, value))
+
+
+def _is_token(value: str) -> bool:
+    """True for one word in the format of a token, or a URL with a password, under any name."""
+    return re.fullmatch(r"[^\s{[]\S*", value) is not None and has_secret_format(value)
 
 
 def is_not(path: str, *values: str, default: str = "", effect: str = "") -> Requirement:
