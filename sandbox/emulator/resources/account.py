@@ -95,7 +95,7 @@ def _notification(request: CreateRequest, notification: dict[str, Any]) -> dict[
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:guardduty/detector:Detector": ResourceType(
+    "guardduty.Detector": ResourceType(
         call="guardduty.create_detector",
         id="{DetectorId}",
         outputs={
@@ -103,48 +103,44 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
             "accountId": "{account}",
         },
     ),
-    "aws:guardduty/detectorFeature:DetectorFeature": ResourceType(
-        create=_enable_feature, update=AGAIN, delete=KEPT
-    ),
+    "guardduty.DetectorFeature": ResourceType(create=_enable_feature, update=AGAIN, delete=KEPT),
     # moto's Security Hub does not store autoEnableControls and controlFindingGenerator.
-    "aws:securityhub/account:Account": ResourceType(
+    "securityhub.Account": ResourceType(
         call="securityhub.enable_security_hub",
         id="{account}",
         finish=_update_hub,
         outputs={"arn": "arn:aws:securityhub:{region}:{account}:hub/default"},
     ),
-    "aws:cfg/recorder:Recorder": ResourceType(
+    "cfg.Recorder": ResourceType(
         call="config.put_configuration_recorder", id="{name}", body="ConfigurationRecorder"
     ),
-    "aws:cfg/deliveryChannel:DeliveryChannel": ResourceType(
+    "cfg.DeliveryChannel": ResourceType(
         call="config.put_delivery_channel", id="{name}", body="DeliveryChannel"
     ),
-    "aws:cfg/recorderStatus:RecorderStatus": ResourceType(
-        create=_start_recorder, update=AGAIN, delete=_stop_recorder
-    ),
-    "aws:accessanalyzer/analyzer:Analyzer": ResourceType(
+    "cfg.RecorderStatus": ResourceType(create=_start_recorder, update=AGAIN, delete=_stop_recorder),
+    "accessanalyzer.Analyzer": ResourceType(
         call="accessanalyzer.create_analyzer",
         id="{analyzerName}",
         outputs={"arn": "arn:aws:access-analyzer:{region}:{account}:analyzer/{analyzerName}"},
         modelled="moto has no Access Analyzer",
     ),
-    "aws:ebs/encryptionByDefault:EncryptionByDefault": ResourceType(
+    "ebs.EncryptionByDefault": ResourceType(
         create=_set_ebs_encryption,
         update=AGAIN,
         delete=lambda request: request.call("ec2.disable_ebs_encryption_by_default"),
     ),
-    "aws:ec2/instanceMetadataDefaults:InstanceMetadataDefaults": ResourceType(
+    "ec2.InstanceMetadataDefaults": ResourceType(
         call="ec2.modify_instance_metadata_defaults",
         id="{region}",
         modelled="moto has no ModifyInstanceMetadataDefaults",
     ),
-    "aws:iam/accountPasswordPolicy:AccountPasswordPolicy": ResourceType(
+    "iam.AccountPasswordPolicy": ResourceType(
         call="iam.update_account_password_policy",
         id="iam-account-password-policy",
         delete="iam.delete_account_password_policy",
         finish=lambda request, _policy: {"expirePasswords": bool(request.peek("maxPasswordAge"))},
     ),
-    "aws:cloudtrail/trail:Trail": ResourceType(
+    "cloudtrail.Trail": ResourceType(
         call="cloudtrail.create_trail",
         id="{TrailARN}",
         names={"cloudWatchLogsGroupArn": "CloudWatchLogsLogGroupArn"},
@@ -153,7 +149,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
             Setting("cloudtrail.put_event_selectors", ("advancedEventSelectors", "eventSelectors")),
         ),
     ),
-    "aws:budgets/budget:Budget": ResourceType(
+    "budgets.Budget": ResourceType(
         call="budgets.create_budget",
         id="{account}:{name}",
         body="Budget",

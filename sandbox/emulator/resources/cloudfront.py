@@ -99,7 +99,7 @@ def _published(request: CreateRequest) -> dict[str, Any]:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:cloudfront/distribution:Distribution": ResourceType(
+    "cloudfront.Distribution": ResourceType(
         call="cloudfront.create_distribution_with_tags",
         id="{Distribution[Id]}",
         prepare=_with_tags,
@@ -112,7 +112,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
             "hostedZoneId": HOSTED_ZONE,
         },
     ),
-    "aws:cloudfront/function:Function": ResourceType(
+    "cloudfront.Function": ResourceType(
         call="cloudfront.create_function",
         id="{name}",
         body="FunctionConfig",
@@ -123,31 +123,29 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         delete=_delete_function,
         outputs={"arn": "arn:aws:cloudfront::{account}:function/{name}"},
     ),
-    "aws:cloudfront/originAccessControl:OriginAccessControl": ResourceType(
+    "cloudfront.OriginAccessControl": ResourceType(
         call="cloudfront.create_origin_access_control",
         id="{OriginAccessControl[Id]}",
         body="OriginAccessControlConfig",
         outputs={"arn": "arn:aws:cloudfront::{account}:origin-access-control/{id}"},
     ),
-    "aws:cloudfront/responseHeadersPolicy:ResponseHeadersPolicy": ResourceType(
+    "cloudfront.ResponseHeadersPolicy": ResourceType(
         call="cloudfront.create_response_headers_policy",
         id="{name}",
         body="ResponseHeadersPolicyConfig",
         outputs={"arn": "arn:aws:cloudfront::{account}:response-headers-policy/{name}"},
         modelled="moto has no CreateResponseHeadersPolicy",
     ),
-    "aws:cloudfront/vpcOrigin:VpcOrigin": ResourceType(
+    "cloudfront.VpcOrigin": ResourceType(
         call="cloudfront.create_vpc_origin",
         id="vo_{vpcOriginEndpointConfig[name]}",
         outputs={"arn": "arn:aws:cloudfront::{account}:vpcorigin/{id}"},
         modelled="moto has no CreateVpcOrigin",
     ),
-    "aws:cloudwatch/logDeliverySource:LogDeliverySource": ResourceType(
-        call="logs.put_delivery_source", id="{name}"
-    ),
-    "aws:cloudwatch/logDeliveryDestination:LogDeliveryDestination": ResourceType(
+    "cloudwatch.LogDeliverySource": ResourceType(call="logs.put_delivery_source", id="{name}"),
+    "cloudwatch.LogDeliveryDestination": ResourceType(
         call="logs.put_delivery_destination",
         id="{name}",
     ),
-    "aws:cloudwatch/logDelivery:LogDelivery": ResourceType(call="logs.create_delivery", id="{id}"),
+    "cloudwatch.LogDelivery": ResourceType(call="logs.create_delivery", id="{id}"),
 }

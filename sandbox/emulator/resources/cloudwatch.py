@@ -70,7 +70,7 @@ def _remove_target(request: ChangeRequest) -> None:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:cloudwatch/logGroup:LogGroup": ResourceType(
+    "cloudwatch.LogGroup": ResourceType(
         call="logs.create_log_group",
         id="{name}",
         settings=(
@@ -83,43 +83,41 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         ),
         outputs={"arn": "arn:aws:logs:{region}:{account}:log-group:{name}"},
     ),
-    "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": ResourceType(
+    "cloudwatch.LogResourcePolicy": ResourceType(
         call="logs.put_resource_policy", id="{policyName}"
     ),
-    "aws:cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy": ResourceType(
+    "cloudwatch.LogDataProtectionPolicy": ResourceType(
         call="logs.put_data_protection_policy",
         id="{logGroupName}",
         names={"logGroupName": "logGroupIdentifier"},
         modelled="moto has no PutDataProtectionPolicy",
     ),
-    "aws:cloudwatch/logMetricFilter:LogMetricFilter": ResourceType(
+    "cloudwatch.LogMetricFilter": ResourceType(
         call="logs.put_metric_filter",
         id="{name}",
         names={"name": "metricName", "namespace": "metricNamespace", "value": "metricValue"},
     ),
-    "aws:cloudwatch/metricAlarm:MetricAlarm": ResourceType(
+    "cloudwatch.MetricAlarm": ResourceType(
         call="cloudwatch.put_metric_alarm",
         id="{name}",
         prepare=_metrics,
         delete="cloudwatch.delete_alarms",
         outputs={"arn": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}"},
     ),
-    "aws:cloudwatch/compositeAlarm:CompositeAlarm": ResourceType(
+    "cloudwatch.CompositeAlarm": ResourceType(
         call="cloudwatch.put_composite_alarm",
         id="{alarmName}",
         outputs={"arn": "arn:aws:cloudwatch:{region}:{account}:alarm:{alarmName}"},
         modelled="moto has no PutCompositeAlarm",
     ),
-    "aws:cloudwatch/dashboard:Dashboard": ResourceType(
+    "cloudwatch.Dashboard": ResourceType(
         call="cloudwatch.put_dashboard",
         id="{dashboardName}",
         delete="cloudwatch.delete_dashboards",
         outputs={"dashboardArn": "arn:aws:cloudwatch::{account}:dashboard/{dashboardName}"},
     ),
-    "aws:cloudwatch/eventRule:EventRule": ResourceType(
+    "cloudwatch.EventRule": ResourceType(
         call="events.put_rule", id="{name}", prepare=_validate_pattern
     ),
-    "aws:cloudwatch/eventTarget:EventTarget": ResourceType(
-        create=_put_target, update=AGAIN, delete=_remove_target
-    ),
+    "cloudwatch.EventTarget": ResourceType(create=_put_target, update=AGAIN, delete=_remove_target),
 }

@@ -55,8 +55,8 @@ def _delete_repository(request: ChangeRequest) -> None:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:ecs/cluster:Cluster": ResourceType(call="ecs.create_cluster", id="{clusterArn}"),
-    "aws:ecs/taskDefinition:TaskDefinition": ResourceType(
+    "ecs.Cluster": ResourceType(call="ecs.create_cluster", id="{clusterArn}"),
+    "ecs.TaskDefinition": ResourceType(
         call="ecs.register_task_definition",
         id="{family}",
         # The provider takes the container definitions as JSON text.
@@ -65,19 +65,19 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         },
         delete=_deregister_task,
     ),
-    "aws:ecs/service:Service": ResourceType(
+    "ecs.Service": ResourceType(
         call="ecs.create_service",
         id="{serviceArn}",
         prepare=_service_parameters,
         delete=_delete_service,
     ),
-    "aws:appautoscaling/target:Target": ResourceType(
+    "appautoscaling.Target": ResourceType(
         call="application-autoscaling.register_scalable_target", id="{resourceId}"
     ),
-    "aws:appautoscaling/policy:Policy": ResourceType(
+    "appautoscaling.Policy": ResourceType(
         call="application-autoscaling.put_scaling_policy", id="{name}"
     ),
-    "aws:ecr/repository:Repository": ResourceType(
+    "ecr.Repository": ResourceType(
         call="ecr.create_repository",
         id="{repositoryName}",
         settings=(
@@ -91,12 +91,12 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         delete=_delete_repository,
         outputs={"repositoryUrl": "{repositoryUri}"},
     ),
-    "aws:ecr/lifecyclePolicy:LifecyclePolicy": ResourceType(
+    "ecr.LifecyclePolicy": ResourceType(
         call="ecr.put_lifecycle_policy",
         id="{repository}",
         names={"policy": "lifecyclePolicyText"},
     ),
-    "aws:ecr/repositoryPolicy:RepositoryPolicy": ResourceType(
+    "ecr.RepositoryPolicy": ResourceType(
         call="ecr.set_repository_policy",
         id="{repository}",
         names={"policy": "policyText"},

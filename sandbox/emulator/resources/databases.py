@@ -142,7 +142,7 @@ def _delete_replication_group(request: ChangeRequest) -> None:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:rds/instance:Instance": ResourceType(
+    "rds.Instance": ResourceType(
         call="rds.create_db_instance",
         id="{DbiResourceId}",
         names=_INSTANCE_NAMES,
@@ -158,24 +158,24 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         update=_modify_instance,
         delete=_delete_instance,
     ),
-    "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication": ResourceType(
+    "rds.InstanceAutomatedBackupsReplication": ResourceType(
         create=_replicate_backups,
         modelled="moto has no StartDBInstanceAutomatedBackupsReplication",
     ),
-    "aws:rds/subnetGroup:SubnetGroup": ResourceType(
+    "rds.SubnetGroup": ResourceType(
         call="rds.create_db_subnet_group",
         id="{DBSubnetGroupName}",
         outputs={"name": "{DBSubnetGroupName}"},
     ),
-    "aws:rds/parameterGroup:ParameterGroup": ResourceType(
+    "rds.ParameterGroup": ResourceType(
         call="rds.create_db_parameter_group",
         id="{DBParameterGroupName}",
         settings=(Setting("rds.modify_db_parameter_group", ("parameters",), _PARAMETER),),
     ),
-    "aws:rds/eventSubscription:EventSubscription": ResourceType(
+    "rds.EventSubscription": ResourceType(
         call="rds.create_event_subscription", id="{CustSubscriptionId}"
     ),
-    "aws:dynamodb/table:Table": ResourceType(
+    "dynamodb.Table": ResourceType(
         call="dynamodb.create_table",
         id="{TableName}",
         prepare=_table_parameters,
@@ -196,7 +196,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
             ),
         ),
     ),
-    "aws:elasticache/subnetGroup:SubnetGroup": ResourceType(
+    "elasticache.SubnetGroup": ResourceType(
         call="elasticache.create_cache_subnet_group",
         id="{CacheSubnetGroupName}",
         # moto has no DeleteCacheSubnetGroup.
@@ -205,20 +205,20 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         ),
         outputs={"name": "{CacheSubnetGroupName}"},
     ),
-    "aws:elasticache/user:User": ResourceType(
+    "elasticache.User": ResourceType(
         call="elasticache.create_user",
         id="{UserId}",
         # moto completes a deletion when the resource is described.
         delete=("elasticache.delete_user", "elasticache.describe_users"),
     ),
-    "aws:elasticache/userGroup:UserGroup": ResourceType(
+    "elasticache.UserGroup": ResourceType(
         call="elasticache.create_user_group",
         id="{userGroupId}",
         finish=_require_users,
         outputs={"arn": "arn:aws:elasticache:{region}:{account}:usergroup:{userGroupId}"},
         modelled="moto has no CreateUserGroup",
     ),
-    "aws:elasticache/parameterGroup:ParameterGroup": ResourceType(
+    "elasticache.ParameterGroup": ResourceType(
         call="elasticache.create_cache_parameter_group",
         id="{name}",
         settings=(
@@ -233,7 +233,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     ),
     # AWS returns engineVersion, parameterGroupName, securityGroupIds, subnetGroupName and
     # maintenanceWindow with the member clusters, which moto does not create.
-    "aws:elasticache/replicationGroup:ReplicationGroup": ResourceType(
+    "elasticache.ReplicationGroup": ResourceType(
         call="elasticache.create_replication_group",
         id="{ReplicationGroupId}",
         names={

@@ -113,18 +113,12 @@ def _delete_namespace(request: ChangeRequest) -> None:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:route53/zone:Zone": ResourceType(
-        create=_create_zone, update=_update_zone, delete=_delete_zone
-    ),
-    "aws:route53/record:Record": ResourceType(
-        create=_put_record, update=AGAIN, delete=_delete_record
-    ),
-    "aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace": ResourceType(
+    "route53.Zone": ResourceType(create=_create_zone, update=_update_zone, delete=_delete_zone),
+    "route53.Record": ResourceType(create=_put_record, update=AGAIN, delete=_delete_record),
+    "servicediscovery.PrivateDnsNamespace": ResourceType(
         create=_create_namespace,
         delete=_delete_namespace,
         service="servicediscovery",
     ),
-    "aws:servicediscovery/service:Service": ResourceType(
-        call="servicediscovery.create_service", id="{Id}"
-    ),
+    "servicediscovery.Service": ResourceType(call="servicediscovery.create_service", id="{Id}"),
 }

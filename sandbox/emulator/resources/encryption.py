@@ -100,7 +100,7 @@ def _configure_rotation(request: CreateRequest) -> Created:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:kms/key:Key": ResourceType(
+    "kms.Key": ResourceType(
         call="kms.create_key",
         id="{KeyId}",
         names={"customerMasterKeySpec": "KeySpec"},
@@ -116,18 +116,18 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         delete=_delete_key,
     ),
     # moto does not store the tags of a replica key.
-    "aws:kms/replicaKey:ReplicaKey": ResourceType(
+    "kms.ReplicaKey": ResourceType(
         create=_create_replica,
         settings=_key_settings(created=False),
         delete=_delete_key,
         service="kms",
     ),
-    "aws:kms/alias:Alias": ResourceType(
+    "kms.Alias": ResourceType(
         call="kms.create_alias",
         id="{name}",
         outputs={"arn": "arn:aws:kms:{region}:{account}:{name}"},
     ),
-    "aws:secretsmanager/secret:Secret": ResourceType(
+    "secretsmanager.Secret": ResourceType(
         call="secretsmanager.create_secret",
         id="{ARN}",
         prepare=_replicas,
@@ -137,13 +137,13 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         update=_update_secret,
         delete=_delete_secret,
     ),
-    "aws:secretsmanager/secretPolicy:SecretPolicy": ResourceType(
+    "secretsmanager.SecretPolicy": ResourceType(
         call="secretsmanager.put_resource_policy",
         id="{secretArn}",
         names={"secretArn": "SecretId", "policy": "ResourcePolicy"},
     ),
     # moto stores the number of days, but no schedule or duration.
-    "aws:secretsmanager/secretRotation:SecretRotation": ResourceType(
+    "secretsmanager.SecretRotation": ResourceType(
         create=_configure_rotation, update=AGAIN, delete="secretsmanager.cancel_rotate_secret"
     ),
 }

@@ -34,7 +34,7 @@ def _delete_policy(request: ChangeRequest) -> None:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:iam/role:Role": ResourceType(
+    "iam.Role": ResourceType(
         call="iam.create_role",
         id="{RoleName}",
         settings=(
@@ -59,15 +59,15 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         ),
         outputs={"name": "{RoleName}", "uniqueId": "{RoleId}"},
     ),
-    "aws:iam/rolePolicy:RolePolicy": ResourceType(call="iam.put_role_policy", id="{role}:{name}"),
-    "aws:iam/policy:Policy": ResourceType(
+    "iam.RolePolicy": ResourceType(call="iam.put_role_policy", id="{role}:{name}"),
+    "iam.Policy": ResourceType(
         call="iam.create_policy",
         id="{Arn}",
         update=_update_policy,
         delete=_delete_policy,
         outputs={"name": "{PolicyName}"},
     ),
-    "aws:iam/openIdConnectProvider:OpenIdConnectProvider": ResourceType(
+    "iam.OpenIdConnectProvider": ResourceType(
         call="iam.create_open_id_connect_provider",
         id="{OpenIDConnectProviderArn}",
         settings=(
@@ -78,7 +78,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
             ),
         ),
     ),
-    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ResourceType(
+    "iam.RolePolicyAttachment": ResourceType(
         call="iam.attach_role_policy", id="{role}/{policyArn}"
     ),
 }

@@ -126,7 +126,7 @@ def _of_waf(kind: str, **options: Any) -> ResourceType:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:lb/loadBalancer:LoadBalancer": ResourceType(
+    "lb.LoadBalancer": ResourceType(
         call="elbv2.create_load_balancer",
         id="{LoadBalancerArn}",
         names={"loadBalancerType": "Type"},
@@ -143,7 +143,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         },
         outputs={"zoneId": "{CanonicalHostedZoneId}"},
     ),
-    "aws:lb/targetGroup:TargetGroup": ResourceType(
+    "lb.TargetGroup": ResourceType(
         call="elbv2.create_target_group",
         id="{TargetGroupArn}",
         prepare=_health_check,
@@ -155,33 +155,33 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         ),
         finish=lambda request, group: {"arnSuffix": group["TargetGroupArn"].rpartition(":")[2]},
     ),
-    "aws:lb/listener:Listener": ResourceType(
+    "lb.Listener": ResourceType(
         call="elbv2.create_listener",
         id="{ListenerArn}",
         names=_ACTION,
         prepare=_certificate,
         settings=(Setting("elbv2.modify_listener_attributes", attributes=_LISTENER_ATTRIBUTES),),
     ),
-    "aws:lb/listenerRule:ListenerRule": ResourceType(
+    "lb.ListenerRule": ResourceType(
         call="elbv2.create_rule", id="{RuleArn}", names=_ACTION, prepare=_conditions
     ),
     # moto does not store keyAlgorithm: it returns RSA_2048 for every certificate.
-    "aws:acm/certificate:Certificate": ResourceType(
+    "acm.Certificate": ResourceType(
         call="acm.request_certificate",
         id="{CertificateArn}",
         finish=lambda request, row: {
             "domainValidationOptions": _validation_records(request, row["CertificateArn"])
         },
     ),
-    "aws:acm/certificateValidation:CertificateValidation": ResourceType(
+    "acm.CertificateValidation": ResourceType(
         create=_validate_certificate, update=AGAIN, delete=KEPT
     ),
-    "aws:wafv2/ipSet:IpSet": _of_waf("ip_set", names={"ipAddressVersion": "IPAddressVersion"}),
-    "aws:wafv2/webAcl:WebAcl": _of_waf("web_acl"),
-    "aws:wafv2/webAclAssociation:WebAclAssociation": ResourceType(
+    "wafv2.IpSet": _of_waf("ip_set", names={"ipAddressVersion": "IPAddressVersion"}),
+    "wafv2.WebAcl": _of_waf("web_acl"),
+    "wafv2.WebAclAssociation": ResourceType(
         call="wafv2.associate_web_acl", id="{webAclArn},{resourceArn}"
     ),
-    "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": ResourceType(
+    "wafv2.WebAclLoggingConfiguration": ResourceType(
         call="wafv2.put_logging_configuration", id="{resourceArn}", body="LoggingConfiguration"
     ),
 }

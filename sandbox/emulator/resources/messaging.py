@@ -15,13 +15,13 @@ def _delete_queue_policy(request: ChangeRequest) -> None:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration": ResourceType(
+    "chatbot.SlackChannelConfiguration": ResourceType(
         call="chatbot.create_slack_channel_configuration",
         id="arn:aws:chatbot::{account}:chat-configuration/slack-channel/{configurationName}",
         outputs={"chatConfigurationArn": "{id}"},
         modelled="moto has no AWS Chatbot",
     ),
-    "aws:sns/topic:Topic": ResourceType(
+    "sns.Topic": ResourceType(
         call="sns.create_topic",
         id="{TopicArn}",
         settings=(
@@ -29,7 +29,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         ),
         outputs={"owner": "{account}"},
     ),
-    "aws:sns/topicPolicy:TopicPolicy": ResourceType(
+    "sns.TopicPolicy": ResourceType(
         call="sns.set_topic_attributes",
         id="{arn}",
         names={"arn": "TopicArn"},
@@ -40,19 +40,19 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         delete=KEPT,
         outputs={"owner": "{account}"},
     ),
-    "aws:sns/topicSubscription:TopicSubscription": ResourceType(
+    "sns.TopicSubscription": ResourceType(
         call="sns.subscribe",
         id="{SubscriptionArn}",
         prepare=lambda request: {"ReturnSubscriptionArn": True},
         delete="sns.unsubscribe",
     ),
-    "aws:sqs/queue:Queue": ResourceType(
+    "sqs.Queue": ResourceType(
         call="sqs.create_queue",
         id="{QueueUrl}",
         settings=(Setting("sqs.set_queue_attributes", attributes=_QUEUE_ATTRIBUTES),),
         outputs={"arn": "arn:aws:sqs:{region}:{account}:{QueueName}", "url": "{QueueUrl}"},
     ),
-    "aws:sqs/queuePolicy:QueuePolicy": ResourceType(
+    "sqs.QueuePolicy": ResourceType(
         call="sqs.set_queue_attributes",
         id="{queueUrl}",
         prepare=lambda request: {"Attributes": {"Policy": request.take("policy")}},

@@ -106,7 +106,7 @@ def _replace(path: str, value: Any) -> dict[str, str]:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:lambda/function:Function": ResourceType(
+    "lambda.Function": ResourceType(
         call="lambda.create_function",
         id="{FunctionName}",
         body="Code",
@@ -120,7 +120,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         ),
         update=_update_function,
     ),
-    "aws:lambda/alias:Alias": ResourceType(
+    "lambda.Alias": ResourceType(
         call="lambda.create_alias",
         id="{AliasArn}",
         # The URI with which API Gateway invokes the alias.
@@ -129,11 +129,11 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
             "{AliasArn}/invocations"
         },
     ),
-    "aws:lambda/permission:Permission": ResourceType(
+    "lambda.Permission": ResourceType(
         call="lambda.add_permission",
         id="{StatementId}",
     ),
-    "aws:apigateway/restApi:RestApi": ResourceType(
+    "apigateway.RestApi": ResourceType(
         call="apigateway.create_rest_api",
         id="{id}",
         outputs={
@@ -141,28 +141,26 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
             "executionArn": "arn:aws:execute-api:{region}:{account}:{id}",
         },
     ),
-    "aws:apigateway/resource:Resource": ResourceType(call="apigateway.create_resource", id="{id}"),
-    "aws:apigateway/requestValidator:RequestValidator": ResourceType(
+    "apigateway.Resource": ResourceType(call="apigateway.create_resource", id="{id}"),
+    "apigateway.RequestValidator": ResourceType(
         call="apigateway.create_request_validator", id="{id}"
     ),
-    "aws:apigateway/model:Model": ResourceType(call="apigateway.create_model", id="{id}"),
-    "aws:apigateway/method:Method": ResourceType(
+    "apigateway.Model": ResourceType(call="apigateway.create_model", id="{id}"),
+    "apigateway.Method": ResourceType(
         call="apigateway.put_method",
         id="agm-{restApi}-{resourceId}-{httpMethod}",
         names={"authorization": "authorizationType"},
     ),
-    "aws:apigateway/integration:Integration": ResourceType(
+    "apigateway.Integration": ResourceType(
         call="apigateway.put_integration",
         id="agi-{restApi}-{resourceId}-{httpMethod}",
         names={"timeoutMilliseconds": "timeoutInMillis"},
     ),
-    "aws:apigateway/response:Response": ResourceType(
+    "apigateway.Response": ResourceType(
         call="apigateway.put_gateway_response", id="aggr-{restApiId}-{responseType}"
     ),
-    "aws:apigateway/deployment:Deployment": ResourceType(
-        call="apigateway.create_deployment", id="{id}"
-    ),
-    "aws:apigateway/stage:Stage": ResourceType(
+    "apigateway.Deployment": ResourceType(call="apigateway.create_deployment", id="{id}"),
+    "apigateway.Stage": ResourceType(
         call="apigateway.create_stage",
         id="ags-{restApi}-{stageName}",
         names={"xrayTracingEnabled": "tracingEnabled"},
@@ -170,11 +168,11 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         update=_update_stage,
         outputs={"arn": "arn:aws:apigateway:{region}::/restapis/{restApi}/stages/{stageName}"},
     ),
-    "aws:apigateway/methodSettings:MethodSettings": ResourceType(
+    "apigateway.MethodSettings": ResourceType(
         create=_put_method_settings, update=AGAIN, delete=KEPT
     ),
     # moto does not store endpointAccessMode.
-    "aws:apigateway/domainName:DomainName": ResourceType(
+    "apigateway.DomainName": ResourceType(
         call="apigateway.create_domain_name",
         id="{domainName}",
         outputs={
@@ -182,14 +180,12 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
             "arn": "arn:aws:apigateway:{region}::/domainnames/{domainName}",
         },
     ),
-    "aws:apigateway/basePathMapping:BasePathMapping": ResourceType(
+    "apigateway.BasePathMapping": ResourceType(
         call="apigateway.create_base_path_mapping",
         id="{domainName}/",
         names={"stageName": "stage"},
         defaults={"basePath": "(none)"},
         delete=_delete_mapping,
     ),
-    "aws:apigateway/account:Account": ResourceType(
-        create=_update_account, update=AGAIN, delete=KEPT
-    ),
+    "apigateway.Account": ResourceType(create=_update_account, update=AGAIN, delete=KEPT),
 }

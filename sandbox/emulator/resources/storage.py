@@ -122,69 +122,62 @@ def _delete_plan(request: ChangeRequest) -> None:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock": ResourceType(
+    "s3.AccountPublicAccessBlock": ResourceType(
         create=_set_account_public_access_block,
         update=AGAIN,
         delete=lambda request: moto_patches.delete_account_public_access_block(request.old.id),
     ),
-    "aws:s3/bucket:Bucket": ResourceType(
-        create=_create_bucket, update=_update_bucket, delete=_delete_bucket
-    ),
-    "aws:s3/bucketReplicationConfig:BucketReplicationConfig": _setting(
+    "s3.Bucket": ResourceType(create=_create_bucket, update=_update_bucket, delete=_delete_bucket),
+    "s3.BucketReplicationConfig": _setting(
         "put_bucket_replication", body="ReplicationConfiguration"
     ),
-    "aws:s3/bucketVersioning:BucketVersioning": _setting(
-        "put_bucket_versioning", delete=_suspend_versioning
-    ),
-    "aws:s3/bucketServerSideEncryptionConfiguration:"
-    "BucketServerSideEncryptionConfiguration": _setting(
+    "s3.BucketVersioning": _setting("put_bucket_versioning", delete=_suspend_versioning),
+    "s3.BucketServerSideEncryptionConfiguration": _setting(
         "put_bucket_encryption", body="ServerSideEncryptionConfiguration"
     ),
-    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": _setting(
+    "s3.BucketPublicAccessBlock": _setting(
         "put_public_access_block", body="PublicAccessBlockConfiguration"
     ),
-    "aws:s3/bucketOwnershipControls:BucketOwnershipControls": _setting(
+    "s3.BucketOwnershipControls": _setting(
         "put_bucket_ownership_controls", body="OwnershipControls"
     ),
-    "aws:s3/bucketObjectv2:BucketObjectv2": ResourceType(
-        create=_put_object, update=AGAIN, delete=_delete_object
-    ),
-    "aws:s3/bucketPolicy:BucketPolicy": _setting("put_bucket_policy"),
-    "aws:s3/bucketLogging:BucketLogging": _setting(
+    "s3.BucketObjectv2": ResourceType(create=_put_object, update=AGAIN, delete=_delete_object),
+    "s3.BucketPolicy": _setting("put_bucket_policy"),
+    "s3.BucketLogging": _setting(
         "put_bucket_logging", body="BucketLoggingStatus.LoggingEnabled", delete=_disable_logging
     ),
-    "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": _setting(
+    "s3.BucketLifecycleConfiguration": _setting(
         "put_bucket_lifecycle_configuration",
         body="LifecycleConfiguration",
         delete="s3.delete_bucket_lifecycle",
     ),
-    "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration": _setting(
+    "s3.BucketObjectLockConfiguration": _setting(
         "put_object_lock_configuration",
         body="ObjectLockConfiguration",
         defaults={"objectLockEnabled": "Enabled"},
         delete=KEPT,
     ),
-    "aws:backup/vault:Vault": ResourceType(
+    "backup.Vault": ResourceType(
         call="backup.create_backup_vault", id="{name}", names={"kmsKeyArn": "EncryptionKeyArn"}
     ),
-    "aws:backup/vaultLockConfiguration:VaultLockConfiguration": ResourceType(
+    "backup.VaultLockConfiguration": ResourceType(
         call="backup.put_backup_vault_lock_configuration",
         id="{backupVaultName}",
         finish=_describe_vault,
     ),
-    "aws:backup/vaultPolicy:VaultPolicy": ResourceType(
+    "backup.VaultPolicy": ResourceType(
         call="backup.put_backup_vault_access_policy",
         id="{backupVaultName}",
         finish=_describe_vault,
         modelled="moto has no PutBackupVaultAccessPolicy",
     ),
-    "aws:backup/vaultNotifications:VaultNotifications": ResourceType(
+    "backup.VaultNotifications": ResourceType(
         call="backup.put_backup_vault_notifications",
         id="{backupVaultName}",
         finish=_describe_vault,
         modelled="moto has no PutBackupVaultNotifications",
     ),
-    "aws:backup/plan:Plan": ResourceType(
+    "backup.Plan": ResourceType(
         call="backup.create_backup_plan",
         id="{BackupPlanId}",
         delete=_delete_plan,
@@ -193,7 +186,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         prepare=lambda request: {"BackupPlanTags": request.tags},
         outputs={"version": "{VersionId}"},
     ),
-    "aws:backup/selection:Selection": ResourceType(
+    "backup.Selection": ResourceType(
         call="backup.create_backup_selection",
         id="{planId}-{name}",
         body="BackupSelection",
@@ -201,7 +194,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         finish=_require_plan,
         modelled="moto has no CreateBackupSelection",
     ),
-    "aws:backup/regionSettings:RegionSettings": ResourceType(
+    "backup.RegionSettings": ResourceType(
         call="backup.update_region_settings",
         id="{region}",
         modelled="moto has no UpdateRegionSettings",

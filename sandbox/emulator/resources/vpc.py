@@ -130,7 +130,7 @@ def _rule(direction: str) -> ResourceType:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:ec2/vpc:Vpc": ResourceType(
+    "ec2.Vpc": ResourceType(
         call="ec2.create_vpc",
         id="{VpcId}",
         tag_kind="vpc",
@@ -140,40 +140,40 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
             Setting("ec2.modify_vpc_attribute", ("enableDnsHostnames",)),
         ),
     ),
-    "aws:ec2/subnet:Subnet": ResourceType(
+    "ec2.Subnet": ResourceType(
         call="ec2.create_subnet",
         id="{SubnetId}",
         tag_kind="subnet",
         settings=(Setting("ec2.modify_subnet_attribute", ("mapPublicIpOnLaunch",)),),
     ),
-    "aws:ec2/internetGateway:InternetGateway": ResourceType(
+    "ec2.InternetGateway": ResourceType(
         call="ec2.create_internet_gateway",
         id="{InternetGatewayId}",
         tag_kind="internet-gateway",
         settings=(Setting("ec2.attach_internet_gateway", ("vpcId",)),),
         delete=("ec2.detach_internet_gateway", "ec2.delete_internet_gateway"),
     ),
-    "aws:ec2/eip:Eip": ResourceType(
+    "ec2.Eip": ResourceType(
         call="ec2.allocate_address",
         id="{AllocationId}",
         tag_kind="elastic-ip",
         delete="ec2.release_address",
     ),
-    "aws:ec2/natGateway:NatGateway": ResourceType(
+    "ec2.NatGateway": ResourceType(
         call="ec2.create_nat_gateway", id="{NatGatewayId}", tag_kind="natgateway"
     ),
-    "aws:ec2/routeTable:RouteTable": ResourceType(
+    "ec2.RouteTable": ResourceType(
         call="ec2.create_route_table", id="{RouteTableId}", tag_kind="route-table"
     ),
-    "aws:ec2/route:Route": ResourceType(
+    "ec2.Route": ResourceType(
         call="ec2.create_route",
         id="r-{routeTableId}-{destinationCidrBlock}",
         update="ec2.replace_route",
     ),
-    "aws:ec2/routeTableAssociation:RouteTableAssociation": ResourceType(
+    "ec2.RouteTableAssociation": ResourceType(
         call="ec2.associate_route_table", id="{AssociationId}"
     ),
-    "aws:ec2/vpcEndpoint:VpcEndpoint": ResourceType(
+    "ec2.VpcEndpoint": ResourceType(
         call="ec2.create_vpc_endpoint",
         id="{VpcEndpointId}",
         tag_kind="vpc-endpoint",
@@ -181,41 +181,41 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         delete="ec2.delete_vpc_endpoints",
         outputs={"state": "available"},
     ),
-    "aws:ec2/flowLog:FlowLog": ResourceType(
+    "ec2.FlowLog": ResourceType(
         call="ec2.create_flow_logs",
         id="{FlowLogIds[0]}",
         names={"iamRoleArn": "DeliverLogsPermissionArn"},
         tag_kind="vpc-flow-log",
         prepare=_flow_log_source,
     ),
-    "aws:ec2/networkAcl:NetworkAcl": ResourceType(
+    "ec2.NetworkAcl": ResourceType(
         call="ec2.create_network_acl",
         id="{NetworkAclId}",
         tag_kind="network-acl",
         finish=_configure_network_acl,
         delete=_delete_network_acl,
     ),
-    "aws:ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion": ResourceType(
+    "ec2.VpcBlockPublicAccessExclusion": ResourceType(
         call="ec2.create_vpc_block_public_access_exclusion",
         id="vpcbpa-exclude-{subnetId}",
         tag_kind="vpc-block-public-access-exclusion",
         modelled=_NO_BLOCKING,
     ),
-    "aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions": ResourceType(
+    "ec2.VpcBlockPublicAccessOptions": ResourceType(
         call="ec2.modify_vpc_block_public_access_options",
         id="{region}",
         modelled=_NO_BLOCKING,
     ),
-    "aws:ec2/securityGroup:SecurityGroup": ResourceType(
+    "ec2.SecurityGroup": ResourceType(
         call="ec2.create_security_group",
         id="{GroupId}",
         tag_kind="security-group",
         # The provider removes the default egress rule.
         finish=lambda request, group: _revoke_rules(request, group["GroupId"], "egress"),
     ),
-    "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": ResourceType(
+    "ec2.DefaultSecurityGroup": ResourceType(
         create=_adopt_default_security_group, update=AGAIN, delete=KEPT
     ),
-    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _rule("ingress"),
-    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _rule("egress"),
+    "vpc.SecurityGroupIngressRule": _rule("ingress"),
+    "vpc.SecurityGroupEgressRule": _rule("egress"),
 }
