@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.program.types import Registration
 
 from tools.docs import markdown
@@ -44,23 +45,23 @@ def notices(stack: str) -> Iterator[Notice]:
     filters = {
         resource.registration.name
         for resource in deployed(stack).resources
-        if resource.registration.type == "aws:cloudwatch/logMetricFilter:LogMetricFilter"
+        if resource.registration.type in aws("cloudwatch.LogMetricFilter")
     }
     targets = {
         str(resource.registration.inputs["rule"]): str(resource.registration.inputs["arn"])
         for resource in deployed(stack).resources
-        if resource.registration.type == "aws:cloudwatch/eventTarget:EventTarget"
+        if resource.registration.type in aws("cloudwatch.EventTarget")
     }
     for resource in deployed(stack).resources:
         row = resource.registration
-        if row.type == "aws:cloudwatch/metricAlarm:MetricAlarm":
+        if row.type in aws("cloudwatch.MetricAlarm"):
             yield Notice(
                 row.name,
                 _kind(row, filters),
                 _metric(row.inputs),
                 _runbook(row.inputs["alarmDescription"]),
             )
-        elif row.type == "aws:cloudwatch/eventRule:EventRule" and "eventPattern" in row.inputs:
+        elif row.type in aws("cloudwatch.EventRule") and "eventPattern" in row.inputs:
             kind = "event" if ":sns:" in targets[row.inputs["name"]] else "invocation"
             description = row.inputs["description"]
             yield Notice(row.name, kind, _sentences(description), _runbook(description))
@@ -163,8 +164,10 @@ def _budget(row: Registration) -> Notice:
     )
 
 
-_SUBSCRIPTIONS: dict[str, Callable[[Registration], Notice]] = {
-    "aws:rds/eventSubscription:EventSubscription": _rds,
-    "aws:backup/vaultNotifications:VaultNotifications": _vault,
-    "aws:budgets/budget:Budget": _budget,
-}
+_SUBSCRIPTIONS: dict[str, Callable[[Registration], Notice]] = by_token(
+    {
+        "rds.EventSubscription": _rds,
+        "backup.VaultNotifications": _vault,
+        "budgets.Budget": _budget,
+    }
+)

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import yaml
+from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.program.types import Deployment, Registration
 
 from components.naming import Naming
@@ -24,19 +25,21 @@ SETTINGS["delivery"] = {
 }
 """The settings of the stack file, with the roles of a pipeline."""
 NAMES = Naming(STACK, SETTINGS["account"], SETTINGS["region"])
-_RESOURCE_POLICIES = {
-    "aws:kms/key:Key": ("key", "policy"),
-    "aws:s3/bucketPolicy:BucketPolicy": ("bucket", "policy"),
-    "aws:secretsmanager/secretPolicy:SecretPolicy": ("secret", "policy"),
-    "aws:ec2/vpcEndpoint:VpcEndpoint": ("endpoint", "policy"),
-    "aws:sns/topicPolicy:TopicPolicy": ("topic", "policy"),
-    "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": ("logs", "policyDocument"),
-    "aws:ecr/repositoryPolicy:RepositoryPolicy": ("repository", "policy"),
-    "aws:dynamodb/resourcePolicy:ResourcePolicy": ("table", "policy"),
-    "aws:backup/vaultPolicy:VaultPolicy": ("vault", "policy"),
-    "aws:apigateway/restApi:RestApi": ("api", "policy"),
-    "aws:sqs/queuePolicy:QueuePolicy": ("queue", "policy"),
-}
+_RESOURCE_POLICIES = by_token(
+    {
+        "kms.Key": ("key", "policy"),
+        "s3.BucketPolicy": ("bucket", "policy"),
+        "secretsmanager.SecretPolicy": ("secret", "policy"),
+        "ec2.VpcEndpoint": ("endpoint", "policy"),
+        "sns.TopicPolicy": ("topic", "policy"),
+        "cloudwatch.LogResourcePolicy": ("logs", "policyDocument"),
+        "ecr.RepositoryPolicy": ("repository", "policy"),
+        "dynamodb.ResourcePolicy": ("table", "policy"),
+        "backup.VaultPolicy": ("vault", "policy"),
+        "apigateway.RestApi": ("api", "policy"),
+        "sqs.QueuePolicy": ("queue", "policy"),
+    }
+)
 """For each resource type, the kind of resource that the policy protects, and the property that
 contains the document.
 """
@@ -104,21 +107,18 @@ def collect(deployment: Deployment) -> PolicyDocuments:
     boundaries: dict[str, str] = {}
     for resource in deployment.resources:
         inputs, type_ = resource.registration.inputs, resource.registration.type
-        if type_ == "aws:iam/role:Role":
+        if type_ in aws("iam.Role"):
             name = str(resource.outputs.get("name", resource.registration.name))
             trust = json.loads(inputs["assumeRolePolicy"])
             roles[name] = Role(
                 name, str(resource.outputs["arn"]), str(inputs.get("description", "")), trust
             )
             boundaries[name] = str(inputs.get("permissionsBoundary") or "")
-        elif type_ == "aws:iam/policy:Policy":
+        elif type_ in aws("iam.Policy"):
             managed[str(resource.outputs["arn"])] = json.loads(inputs["policy"])
-        elif type_ == "aws:iam/rolePolicy:RolePolicy":
+        elif type_ in aws("iam.RolePolicy"):
             roles[str(inputs["role"])].policies.append(json.loads(inputs["policy"]))
-        elif (
-            type_ == "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
-            and str(inputs["policyArn"]) in managed
-        ):
+        elif type_ in aws("iam.RolePolicyAttachment") and str(inputs["policyArn"]) in managed:
             roles[str(inputs["role"])].policies.append(managed[str(inputs["policyArn"])])
     for name, arn in boundaries.items():
         roles[name].boundary = managed.get(arn)

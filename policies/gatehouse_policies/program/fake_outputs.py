@@ -12,6 +12,7 @@ import typing
 import uuid
 from typing import Any
 
+from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.program.aws_location import AwsLocation
 from gatehouse_policies.program.schema import Schema, properties, provider_module
 from gatehouse_policies.program.types import UNKNOWN, Registration
@@ -47,58 +48,53 @@ _EC2_PREFIXES = {
 _BALANCING = "arn:aws:elasticloadbalancing:{region}:{account}:"
 _DEFAULT_ARN = "arn:aws:{module}:{region}:{account}:{kind}/{name}"
 _OIDC_PROVIDER = "arn:aws:iam::{account}:oidc-provider/{issuer}"
-_ARNS = {
-    "aws:s3/bucket:Bucket": "arn:aws:s3:::{name}",
-    "aws:kms/alias:Alias": "arn:aws:kms:{region}:{account}:{name}",
-    "aws:iam/role:Role": "arn:aws:iam::{account}:role/{name}",
-    "aws:iam/policy:Policy": "arn:aws:iam::{account}:policy/{name}",
-    "aws:iam/openIdConnectProvider:OpenIdConnectProvider": _OIDC_PROVIDER,
-    "aws:iam/getOpenIdConnectProvider:getOpenIdConnectProvider": _OIDC_PROVIDER,
-    "aws:iam/samlProvider:SamlProvider": "arn:aws:iam::{account}:saml-provider/{name}",
-    "aws:secretsmanager/secret:Secret": (
-        "arn:aws:secretsmanager:{region}:{account}:secret:{name}-{digits:.6}"
-    ),
-    "aws:rds/instance:Instance": "arn:aws:rds:{region}:{account}:db:{name}",
-    "aws:ecs/taskDefinition:TaskDefinition": (
-        "arn:aws:ecs:{region}:{account}:task-definition/{name}:1"
-    ),
-    "aws:lb/loadBalancer:LoadBalancer": _BALANCING + "loadbalancer/app/{name}/{digits:.16}",
-    "aws:lb/targetGroup:TargetGroup": _BALANCING + "targetgroup/{name}/{digits:.16}",
-    "aws:acm/certificate:Certificate": "arn:aws:acm:{region}:{account}:certificate/{uuid}",
-    "aws:wafv2/ipSet:IpSet": "arn:aws:wafv2:{region}:{account}:regional/ipset/{name}/{uuid}",
-    "aws:wafv2/webAcl:WebAcl": "arn:aws:wafv2:{region}:{account}:regional/webacl/{name}/{uuid}",
-    "aws:cloudwatch/logGroup:LogGroup": "arn:aws:logs:{region}:{account}:log-group:{name}",
-    "aws:cloudwatch/metricAlarm:MetricAlarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}",
-    "aws:sns/topic:Topic": "arn:aws:sns:{region}:{account}:{name}",
-    "aws:lambda/function:Function": "arn:aws:lambda:{region}:{account}:function:{name}",
-}
+_ARNS = by_token(
+    {
+        "s3.Bucket": "arn:aws:s3:::{name}",
+        "kms.Alias": "arn:aws:kms:{region}:{account}:{name}",
+        "iam.Role": "arn:aws:iam::{account}:role/{name}",
+        "iam.Policy": "arn:aws:iam::{account}:policy/{name}",
+        "iam.OpenIdConnectProvider": _OIDC_PROVIDER,
+        "iam.getOpenIdConnectProvider": _OIDC_PROVIDER,
+        "iam.SamlProvider": "arn:aws:iam::{account}:saml-provider/{name}",
+        "secretsmanager.Secret": (
+            "arn:aws:secretsmanager:{region}:{account}:secret:{name}-{digits:.6}"
+        ),
+        "rds.Instance": "arn:aws:rds:{region}:{account}:db:{name}",
+        "ecs.TaskDefinition": ("arn:aws:ecs:{region}:{account}:task-definition/{name}:1"),
+        "lb.LoadBalancer": _BALANCING + "loadbalancer/app/{name}/{digits:.16}",
+        "lb.TargetGroup": _BALANCING + "targetgroup/{name}/{digits:.16}",
+        "acm.Certificate": "arn:aws:acm:{region}:{account}:certificate/{uuid}",
+        "wafv2.IpSet": "arn:aws:wafv2:{region}:{account}:regional/ipset/{name}/{uuid}",
+        "wafv2.WebAcl": "arn:aws:wafv2:{region}:{account}:regional/webacl/{name}/{uuid}",
+        "cloudwatch.LogGroup": "arn:aws:logs:{region}:{account}:log-group:{name}",
+        "cloudwatch.MetricAlarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}",
+        "sns.Topic": "arn:aws:sns:{region}:{account}:{name}",
+        "lambda.Function": "arn:aws:lambda:{region}:{account}:function:{name}",
+    }
+)
 """The ARN format of types that do not use `_DEFAULT_ARN`."""
 
 _DATABASE_ADDRESS = "{name}.{digits:.12}.{region}.rds.amazonaws.com"
-_OUTPUTS = {
-    ("aws:rds/instance:Instance", "address"): _DATABASE_ADDRESS,
-    ("aws:rds/instance:Instance", "endpoint"): _DATABASE_ADDRESS + ":{port}",
-    ("aws:lb/loadBalancer:LoadBalancer", "arnSuffix"): "app/{name}/{digits:.16}",
-    ("aws:lb/targetGroup:TargetGroup", "arnSuffix"): "targetgroup/{name}/{digits:.16}",
-    ("aws:lb/loadBalancer:LoadBalancer", "dnsName"): "{name}-{number}.{region}.elb.amazonaws.com",
-    ("aws:elasticache/replicationGroup:ReplicationGroup", "primaryEndpointAddress"): (
-        "master.{name}.{digits:.6}.cache.amazonaws.com"
-    ),
-    (
-        "aws:ecr/repository:Repository",
-        "repositoryUrl",
-    ): "{account}.dkr.ecr.{region}.amazonaws.com/{name}",
-    ("aws:kms/alias:Alias", "targetKeyArn"): "arn:aws:kms:{region}:{account}:key/{target}",
-}
-"""The format of other outputs, keyed by type and property."""
+_OUTPUTS = by_token(
+    {
+        "rds.Instance": {"address": _DATABASE_ADDRESS, "endpoint": _DATABASE_ADDRESS + ":{port}"},
+        "lb.LoadBalancer": {
+            "arnSuffix": "app/{name}/{digits:.16}",
+            "dnsName": "{name}-{number}.{region}.elb.amazonaws.com",
+        },
+        "lb.TargetGroup": {"arnSuffix": "targetgroup/{name}/{digits:.16}"},
+        "elasticache.ReplicationGroup": {
+            "primaryEndpointAddress": "master.{name}.{digits:.6}.cache.amazonaws.com"
+        },
+        "ecr.Repository": {"repositoryUrl": "{account}.dkr.ecr.{region}.amazonaws.com/{name}"},
+        "kms.Alias": {"targetKeyArn": "arn:aws:kms:{region}:{account}:key/{target}"},
+    }
+)
+"""The format of other outputs of a type."""
 
 _REGISTRY_TOKEN = base64.b64encode(b"AWS:fake-password").decode()
 """User name and password of a registry. Programs decode and split them."""
-_RESULTS = {
-    ("aws:ecr/getAuthorizationToken:getAuthorizationToken", "authorizationToken"): _REGISTRY_TOKEN,
-    ("aws:ecr/getCredentials:getCredentials", "authorizationToken"): _REGISTRY_TOKEN,
-}
-"""Fake results of functions with a format, keyed by function and property."""
 
 
 def fake_outputs(
@@ -165,7 +161,8 @@ def fake_result(token: str, args: dict[str, Any], location: AwsLocation) -> dict
     result = {
         key: _output(key, type_, lookup, kind.lower(), location) for key, type_ in types.items()
     }
-    result |= {key: value for (function, key), value in _RESULTS.items() if function == token}
+    if token in aws("ecr.getAuthorizationToken", "ecr.getCredentials"):
+        result["authorizationToken"] = _REGISTRY_TOKEN
     # Lists of IDs usually have one item per availability zone: a single item would look like an
     # error in the program.
     for key in ("ids", "names"):
@@ -201,7 +198,7 @@ def _physical_name(registration: Registration) -> str:
         value = registration.inputs.get(key)
         if isinstance(value, str) and value != UNKNOWN:
             return value
-    if registration.type == "aws:kms/key:Key":
+    if registration.type in aws("kms.Key"):
         return _uuid(registration)
     prefix = _EC2_PREFIXES.get(registration.type.rpartition(":")[2])
     return (
@@ -218,11 +215,11 @@ def _is_name(key: str) -> bool:
 def _output(
     key: str, type_: Any, registration: Registration, name: str, location: AwsLocation
 ) -> Any:
-    if (registration.type, key) in _OUTPUTS:
-        return _fill(_OUTPUTS[registration.type, key], registration, name, location)
-    if (registration.type, key) == ("aws:acm/certificate:Certificate", "domainValidationOptions"):
+    if form := _OUTPUTS.get(registration.type, {}).get(key):
+        return _fill(form, registration, name, location)
+    if key == "domainValidationOptions" and registration.type in aws("acm.Certificate"):
         return _validation_records(registration)
-    if (registration.type, key) == ("aws:rds/instance:Instance", "masterUserSecrets"):
+    if key == "masterUserSecrets" and registration.type in aws("rds.Instance"):
         return _database_secrets(registration, location)
     if key == "region":
         return location.region

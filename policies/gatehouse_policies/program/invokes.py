@@ -8,6 +8,7 @@ from typing import Any
 
 from gatehouse_policies.analysis.iam.grammar import DocumentError
 from gatehouse_policies.analysis.iam.rendering import policy_document
+from gatehouse_policies.analysis.type_tokens import by_token
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.aws_location import AwsLocation
 from gatehouse_policies.program.fake_outputs import fake_result
@@ -107,11 +108,13 @@ def _managed_prefix_list(args: dict[str, Any], location: AwsLocation) -> dict[st
     }
 
 
-_INVOKES: dict[str, Callable[[dict[str, Any], AwsLocation], dict[str, Any]]] = {
-    "aws:index/getCallerIdentity:getCallerIdentity": _caller,
-    "aws:index/getRegion:getRegion": _region,
-    "aws:index/getPartition:getPartition": _partition,
-    "aws:index/getAvailabilityZones:getAvailabilityZones": _zones,
-    "aws:ec2/getManagedPrefixList:getManagedPrefixList": _managed_prefix_list,
-    "aws:iam/getPolicyDocument:getPolicyDocument": _policy_document,
-}
+_INVOKES: dict[str, Callable[[dict[str, Any], AwsLocation], dict[str, Any]]] = by_token(
+    {
+        "index.getCallerIdentity": _caller,
+        "index.getRegion": _region,
+        "index.getPartition": _partition,
+        "index.getAvailabilityZones": _zones,
+        "ec2.getManagedPrefixList": _managed_prefix_list,
+        "iam.getPolicyDocument": _policy_document,
+    }
+)
