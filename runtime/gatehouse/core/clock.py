@@ -26,19 +26,17 @@ _TOLERANCE_S = 0.5
 
 
 class Clock:
-    """The system clock, unless `follow` is called. Services take it as an argument, so that tests
-    can set the time.
-    """
+    """The system clock, unless `follow` is called. An argument, so that tests can set the time."""
 
-    #: Seconds by which the followed clock is ahead of `monotonic`. None: the system clock is used.
+    #: Seconds by which the followed clock is ahead of `monotonic`.
     _ahead: float | None = None
 
     def now(self) -> float:
         return time.time() if self._ahead is None else monotonic() + self._ahead
 
     def follow(self, now: float, asked_at: float) -> None:
-        """Follows the clock of a server, which several processes share. now: its time when it
-        responded. asked_at: `monotonic` before that.
+        """Follows the clock of a server. now: its response at a time after `monotonic` was
+        `asked_at`.
         """
         low, high, ahead = now - monotonic(), now - asked_at, self._ahead
         if ahead is None or not low - _TOLERANCE_S <= ahead <= high + _TOLERANCE_S:

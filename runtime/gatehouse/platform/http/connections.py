@@ -91,15 +91,13 @@ class Connections:
         self.running: set[Cancellable] = set()
         self._date_s = 0
         self._date_line = b""
-        #: Requests that have not begun, by network, and the end of the current turn, if there is
-        #: one.
+        #: Requests that have not begun, by network, and the end of the current turn or 0.
         self._waiting: dict[str, deque[Callable[[], None]]] = {}
         self._turn_end = 0.0
 
     def start(self, peer: str, headers: Iterable[asgi.Header], begin: Callable[[], None]) -> None:
-        """Begins a request. If many requests have been received at the same time, the networks of
-        their clients take turns, and the server also serves PostgreSQL, Redis and new connections
-        in the meantime.
+        """Begins a request. If many arrive at the same time, the networks of their clients take
+        turns, and PostgreSQL, Redis and new connections are served in the meantime.
         """
         if not self._waiting:
             now = time.perf_counter()

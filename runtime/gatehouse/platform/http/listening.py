@@ -67,9 +67,8 @@ def limit_unsent(sock: socket.socket) -> None:
 
 
 def reset_at_close(transport: asyncio.BaseTransport) -> None:
-    """The local port can be used again when the connection is closed. Otherwise it waits for a
-    minute (RFC 9293, section 3.6.1): 470 connections to a peer in a second would need all 28,000
-    ports, and connecting takes milliseconds if half of them wait.
+    """Otherwise the local port waits for a minute when the connection is closed (RFC 9293, section
+    3.6.1), and 470 connections to a peer in a second would use all 28,000 ports.
     """
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.fileno() >= 0:  # not closed
