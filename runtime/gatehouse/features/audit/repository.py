@@ -22,6 +22,8 @@ from gatehouse.platform.http.fields import unix_seconds
 
 #: Number of rows that are read and hashed at a time.
 BATCH_ROWS = 200
+#: Maximum number of events of a target that are counted.
+COUNTED_MAX = 10_000
 ALL_EVENTS = SearchAudit()
 _SELECT = f"SELECT {COLUMNS} FROM audit_event"
 
@@ -75,17 +77,15 @@ class AuditRepository:
     async def count_by_detail(
         self, target_id: str, action: AuditAction, detail: str
     ) -> dict[str, int]:
-        """Number of events for a target, by the value of a detail, such as the denied attempts by
-        link.
+        """Number of events for a target, of the first COUNTED_MAX, by the value of a detail, such
+        as the denied attempts by link.
         """
         statement = (
-            "SELECT coalesce(details ->> $3, '') AS value, count(*) AS number FROM audit_event"
-            " WHERE target_id = $1 AND action = $2 GROUP BY 1"
+            "SELECT value, count(*) AS number FROM (SELECT coalesce(details ->> $3, '') AS value "
+            "FROM audit_event WHERE target_id = $1 AND action = $2 LIMIT $4) AS first GROUP BY 1"
         )
-        return {
-            row["value"]: row["number"]
-            for row in await self._pool.fetch(statement, target_id, action.value, detail)
-        }
+        values = target_id, action.value, detail, COUNTED_MAX
+        return {row["value"]: row["number"] for row in await self._pool.fetch(statement, *values)}
 
     async def uncheckpointed(self, last: Checkpoint | None) -> UncheckpointedRange:
         """Read and verify all rows after checkpoint `last`, or all rows if `last` is None.

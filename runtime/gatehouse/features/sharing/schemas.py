@@ -401,8 +401,8 @@ class LinkReceipt(View, kw_only=True):
     denied_attempts: Annotated[
         int,
         Meta(
-            description="Number of denied attempts in the audit trail. Repeated attempts are "
-            "recorded up to a limit.",
+            description="Number of denied attempts in the audit trail, up to 10,000 for a secret. "
+            "Repeated attempts are recorded up to a limit.",
         ),
     ]
 
