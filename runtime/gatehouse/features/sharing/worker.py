@@ -53,6 +53,7 @@ RETRY_S_MAX = 240.0
 REPORT_INTERVAL_S = 60.0
 #: Maximum number of times that a run reads a secret whose events change in the meantime.
 _READS = 5
+_LOCK = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
 _RECORDED_BEFORE = "SELECT now() - interval '30 days'"
 _ACTOR = Actor(type="system", id="secrets")
 
@@ -171,8 +172,10 @@ class SecretWorker:
 
     async def _delete(self, item_id: str, work_at: float) -> None:
         try:
-            async with self._turn:
-                await self._handle(item_id, work_at)
+            async with self._turn, self._pool.connection() as connection:
+                # Of several processes, one deletes and counts the object versions.
+                if await connection.fetchval(_LOCK, item_id):
+                    await self._handle(item_id, work_at)
         except Exception:
             self._postpone(item_id, work_at)
         finally:
