@@ -90,8 +90,8 @@ LARGE_STARTS = (
 
 
 class Body(NamedTuple):
-    """A body of any size, in which a text is repeated. `%x` in the text is the number of the
-    repetition.
+    """A body of any size, in which a text is repeated. `{n}` in the text is the number of the
+    repetition, in hexadecimal.
     """
 
     before: bytes
@@ -100,17 +100,20 @@ class Body(NamedTuple):
 
     def of_size(self, size: int) -> bytes:
         size -= len(self.before) + len(self.after)
-        if b"%x" not in self.unit:
+        if b"{n}" not in self.unit:
             return self.before + self.unit * (size // len(self.unit)) + self.after
-        count = size // (len(self.unit) + 4)
-        return self.before + b"".join(self.unit % number for number in range(count)) + self.after
+        units: list[bytes] = []
+        while size > 0:
+            units.append(self.unit.replace(b"{n}", b"%x" % len(units)))
+            size -= len(units[-1])
+        return self.before + b"".join(units[:-1]) + self.after
 
 
 #: A JSON body that is rejected and not expensive, and bodies that are expensive to decode or to
 #: explain.
 ORDINARY_JSON = Body(b'{"a":"', b"a", b'"}')
 COSTLY_JSON = (
-    Body(b'{"a":1', b',"%x":1', b"}"),
+    Body(b'{"a":1', b',"{n}":1', b"}"),
     Body(b"{", b'"link":"",', b'"link":""}'),
     Body(b'{"', b"a", b'":1}'),
     Body(b"", b"[", b""),

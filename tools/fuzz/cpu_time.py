@@ -42,13 +42,14 @@ from gatehouse.services.gateway import routes as gateway
 from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.sharing import routes as sharing
 
+from tools.attack.corpora import Body
+
 _RANDOM = random.Random()  # noqa: S311 - not for secrets
 STORED = Path(__file__).with_suffix(".json")
 #: Maximum CPU time of one input, on a processor that runs `_reference` in this time.
 BUDGET_S, _REFERENCE_S = 0.020, 0.009
 BODY_BYTES, TARGET_BYTES, FIELD_BYTES, HEAD_BYTES = 65_536, 16_384, 16_384, 65_536
 _KEPT, _STORED_MAX = 4, 12
-_NUMBER = b"{n}"
 #: The data before and after an input that a client sends on a connection.
 _HEAD = "GET /x HTTP/1.1\r\nHost: a\r\n"
 _CONNECTIONS = {
@@ -78,23 +79,15 @@ _TEXTS = (
 
 
 class Shape(NamedTuple):
-    """An input of any size. `{n}` in the unit is the number of the repetition, in hexadecimal."""
+    """The texts of a `Body`."""
 
     before: str
     unit: str
     after: str
 
     def of_size(self, size: int) -> bytes:
-        unit = self.unit.encode() or b"a"
-        before, after = self.before.encode(), self.after.encode()
-        size -= len(before) + len(after)
-        if _NUMBER not in unit:
-            return before + unit * max(size // len(unit), 0) + after
-        units: list[bytes] = []
-        while size > 0:
-            units.append(unit.replace(_NUMBER, b"%x" % len(units)))
-            size -= len(units[-1])
-        return before + b"".join(units[:-1]) + after
+        before, unit, after = (text.encode() for text in self)
+        return Body(before, unit or b"a", after).of_size(size)
 
 
 class Target(NamedTuple):
