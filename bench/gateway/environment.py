@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import asyncpg
+import psutil
 from gatehouse.core.keys import KeyEnvironment
 from gatehouse.core.token import Pepper, build
 from gatehouse.platform.db.migrations import runner
@@ -203,28 +204,18 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _processes(pid: int) -> Iterator[int]:
+def _processes(pid: int) -> list[psutil.Process]:
     """A process and its child processes."""
-    yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from _processes(int(child))
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
 
 
 def cpu_s(pid: int) -> float:
     """User and system time of processes in seconds."""
-    fields = [
-        Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-        for each in _processes(pid)
-    ]
-    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
+    times = [each.cpu_times() for each in _processes(pid)]
+    return sum(each.user + each.system for each in times)
 
 
 def memory_bytes(pid: int) -> int:
-    """Proportional set size of processes (proc_pid_smaps_rollup(5))."""
-    lines = [
-        line
-        for each in _processes(pid)
-        for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
-    ]
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    """Proportional set size of processes."""
+    return sum(each.memory_full_info().pss for each in _processes(pid))
