@@ -15,11 +15,10 @@ from sandbox import child_processes
 from sandbox.errors import SandboxError
 from sandbox.local.api_gateway import Api
 from sandbox.local.ecs_task import Aws
-from sandbox.local.services import LocalServers, function_environment, returns_200
+from sandbox.local.services import LocalServers, function_environment
 from sandbox.paths import REPOSITORY
 
 _TARGET = re.compile(r":function:(?P<name>[^:/]+):(?P<alias>[^:/]+)/invocations$")
-_READY_S = 45.0
 _FUNCTIONS = REPOSITORY / "runtime" / "functions"
 # AWS Secrets Manager User Guide, "Rotation by Lambda function": the four steps, in this order.
 _ROTATION_STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
@@ -91,13 +90,6 @@ def start(aws: Aws, deployed: LambdaService, *, port: int, logs: Path) -> child_
     command = [sys.executable, "-m", "sandbox.local.api_gateway", str(port), deployed.command[-1]]
     return child_processes.start(
         name, command, env=environment, cwd=REPOSITORY, log=logs / f"{name}.log"
-    )
-
-
-def wait_ready(child: child_processes.Child, url: str) -> None:
-    """Wait until the readiness path of the service returns 200."""
-    child_processes.wait_until(
-        child, lambda: returns_200(f"{url}/readyz"), f"ready at {url}/readyz", _READY_S
     )
 
 

@@ -131,11 +131,9 @@ def migrate(task: EcsTask, env: Mapping[str, str], log: Path) -> None:
     child_processes.run("the migration", task.command, env=env, log=log, timeout_s=_MIGRATE_S)
 
 
-def wait_ready(child: child_processes.Child, contract: Contract, local: LocalServers) -> None:
-    """Wait until the readiness path of each service of a process returns 200."""
-    for service in contract.processes[child.name].services:
-        url = local.url(service.name) + service.ready
-        child_processes.wait_until(child, partial(returns_200, url), f"ready at {url}", _READY_S)
+def wait_ready(child: child_processes.Child, url: str) -> None:
+    """Wait until the readiness path of a service returns 200."""
+    child_processes.wait_until(child, partial(returns_200, url), f"ready at {url}", _READY_S)
 
 
 def returns_200(url: str, headers: Mapping[str, str] | None = None) -> bool:

@@ -143,9 +143,11 @@ class StackProcesses:
         self._children[name] = self._register(child)
 
     def _wait_ready(self, name: str, task: EcsTask) -> None:
-        services.wait_ready(self._children[name], self._contract, self.local)
-        names = [service.name for service in self._contract.processes[name].services]
-        urls = ", ".join(f"{name} at {self.local.url(name)}" for name in names)
+        provided = self._contract.processes[name].services
+        for service in provided:
+            url = self.local.url(service.name)
+            services.wait_ready(self._children[name], url + service.ready)
+        urls = ", ".join(f"{each.name} at {self.local.url(each.name)}" for each in provided)
         self._progress.done(f"{' '.join(task.command)}: {urls}")
 
     def _start_function(self, service: str, function: LambdaService) -> None:
@@ -158,11 +160,9 @@ class StackProcesses:
             self.aws, function, port=self.local.ports[service], logs=self._logs
         )
         self._children[name] = self._register(started)
-        lambda_functions.wait_ready(started, self.local.url(service))
-        self._progress.done(
-            f"{' '.join(function.command)}: {service} at {self.local.url(service)}, behind API "
-            f"Gateway"
-        )
+        url = self.local.url(service)
+        services.wait_ready(started, f"{url}/readyz")
+        self._progress.done(f"{' '.join(function.command)}: {service} at {url}, behind API Gateway")
 
     def _stop(self, names: Iterable[str]) -> None:
         for name in names:

@@ -216,7 +216,7 @@ def archive(home: HomeStack, folder: Path) -> Archive:
         "console", home.tasks["console"].command, env=env, log=folder / "console.log"
     )
     try:
-        services.wait_ready(console, home.contract, home.local)
+        services.wait_ready(console, f"{home.local.url('console')}/readyz")
         headers = {"Authorization": f"Bearer {env['GATEHOUSE_BOOTSTRAP_TOKEN'].strip()}"}
         url = f"{home.local.url('console')}/v1/keys"
         response = httpx.post(
