@@ -233,12 +233,9 @@ def allows_known_accounts(prop: str, subject: str) -> Requirement:
     )
 
 
-def uses_customer_key(key_path: str, enabled: str | Requirement) -> Requirement:
-    """Encryption is enabled and uses a customer managed key. enabled: path of the flag, or another
-    requirement.
-    """
-    first = is_true(enabled) if isinstance(enabled, str) else enabled
-    return in_order(first, is_customer_key(key_path))
+def uses_customer_key(key_path: str, enabled: str) -> Requirement:
+    """Encryption is enabled and uses a customer managed key. enabled: path of the flag."""
+    return in_order(is_true(enabled), is_customer_key(key_path))
 
 
 def in_order(*requirements: Requirement) -> Requirement:
