@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.program.aws_location import AwsLocation
 from gatehouse_policies.program.invokes import invoke
 from gatehouse_policies.program.runner import run as run_program
@@ -22,40 +23,38 @@ POLICY_CHARACTERS_MAX = 6144
 quotas").
 """
 PROVIDER_OUTPUTS: dict[str, dict[str, Any]] = {
-    "aws:rds/instance:Instance": {
+    "rds.Instance": {
         "address": "db.example.internal",
         "endpoint": "db.example.internal:5432",
         "masterUserSecrets": [
             {"secretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds!db-1-abcdef"}
         ],
     },
-    "aws:elasticache/replicationGroup:ReplicationGroup": {
-        "primaryEndpointAddress": "cache.example.internal"
-    },
-    "aws:ec2/vpcEndpoint:VpcEndpoint": {"prefixListId": "pl-1"},
-    "aws:lb/loadBalancer:LoadBalancer": {
+    "elasticache.ReplicationGroup": {"primaryEndpointAddress": "cache.example.internal"},
+    "ec2.VpcEndpoint": {"prefixListId": "pl-1"},
+    "lb.LoadBalancer": {
         "dnsName": "load-balancer.example.internal",
         "arnSuffix": "app/edge/50dc6c495c0c9188",
     },
-    "aws:lb/targetGroup:TargetGroup": {"arnSuffix": "targetgroup/service/73e2d6bc24d8a067"},
-    "aws:route53/zone:Zone": {
+    "lb.TargetGroup": {"arnSuffix": "targetgroup/service/73e2d6bc24d8a067"},
+    "route53.Zone": {
         "zoneId": "Z1",
         "nameServers": ["ns-1.example.net", "ns-2.example.net"],
     },
-    "aws:lambda/function:Function": {"version": "8"},
-    "aws:lambda/alias:Alias": {
+    "lambda.Function": {"version": "8"},
+    "lambda.Alias": {
         "invokeArn": "arn:aws:apigateway:mock:lambda:path/functions/sharing:live/invocations"
     },
-    "aws:apigateway/restApi:RestApi": {
+    "apigateway.RestApi": {
         "executionArn": "arn:aws:execute-api:mock::a1b2c3d4e5",
         "rootResourceId": "root",
     },
-    "aws:apigateway/domainName:DomainName": {
+    "apigateway.DomainName": {
         "regionalDomainName": "d-1.execute-api.mock",
         "regionalZoneId": "Z1",
     },
 }
-"""Outputs of some resource types. Every resource also gets an ARN."""
+"""Outputs of some resource types, keyed by class. Every resource also gets an ARN."""
 ZONE = "Z0123456789ABCDEFGHIJ"
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 VPC = {"vpc_id": "vpc-0123456789abcdef0", "internet_gateway_id": "igw-0123456789abcdef0"}
@@ -135,7 +134,7 @@ class Program:
         return cls([row.registration for row in deployment.resources], deployment.exports)
 
     def of_type(self, kind: str) -> list[Registration]:
-        return [resource for resource in self.resources if resource.type == f"aws:{kind}"]
+        return [resource for resource in self.resources if resource.type in aws(kind)]
 
     def inputs(self, kind: str) -> dict[str, dict[str, Any]]:
         return {resource.name: resource.inputs for resource in self.of_type(kind)}
@@ -153,21 +152,19 @@ class Program:
 
     def permissions(self, role: str) -> dict[str, dict[str, Any]]:
         """The statements of a role's permissions, by Sid."""
-        return self.statements("iam/rolePolicy:RolePolicy", role)
+        return self.statements("iam.RolePolicy", role)
 
     def variables(self, task: str) -> dict[str, str]:
         """The environment variables of a task's first container."""
         return {entry["name"]: entry["value"] for entry in self.containers(task)[0]["environment"]}
 
     def containers(self, task: str) -> list[dict[str, Any]]:
-        definitions = self.get("ecs/taskDefinition:TaskDefinition", task).inputs[
-            "containerDefinitions"
-        ]
+        definitions = self.get("ecs.TaskDefinition", task).inputs["containerDefinitions"]
         return list(json.loads(definitions))
 
     def alarms(self) -> dict[str, dict[str, Any]]:
         """The inputs of every metric alarm, keyed by resource name."""
-        return self.inputs("cloudwatch/metricAlarm:MetricAlarm")
+        return self.inputs("cloudwatch.MetricAlarm")
 
     def documents(self) -> list[tuple[str, dict[str, Any]]]:
         """Every policy document, by name of its resource. Raises an error for an unknown one."""
@@ -250,14 +247,14 @@ class _Provider:
         outputs = {
             "arn": f"arn:aws:mock:::{name}",
             **registration.inputs,
-            **PROVIDER_OUTPUTS.get(registration.type, {}),
+            **by_token(PROVIDER_OUTPUTS).get(registration.type, {}),
         }
         return f"{name}-id", outputs
 
     def invoke(
         self, token: str, args: dict[str, Any], provider: Mapping[str, Any]
     ) -> dict[str, Any]:
-        if token != "aws:ec2/getManagedPrefixList:getManagedPrefixList":
+        if token not in aws("ec2.getManagedPrefixList"):
             raise SandboxError(
                 f"The program calls {token}, although every other value is in the stack file."
             )

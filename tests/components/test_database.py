@@ -9,31 +9,26 @@ from tests.components.settings.stack_settings import STACKS
 
 def test_cache_evicts_nothing() -> None:
     """Evicting a counter would reset a limit, and evicting a nonce would allow a replay."""
-    (parameters,) = run("prod").of_type("elasticache/parameterGroup:ParameterGroup")
+    (parameters,) = run("prod").of_type("elasticache.ParameterGroup")
     assert parameters.inputs["family"] == "valkey8"
     assert parameters.inputs["parameters"] == [{"name": "maxmemory-policy", "value": "noeviction"}]
-    (cache,) = run("prod").of_type("elasticache/replicationGroup:ReplicationGroup")
+    (cache,) = run("prod").of_type("elasticache.ReplicationGroup")
     assert cache.inputs["parameterGroupName"] == parameters.inputs["name"]
 
 
 def test_major_version_has_its_own_parameter_group() -> None:
     program = run("dev", changes=OPTIONS)
     for deployed, family in ((run("dev"), "postgres17"), (program, "postgres18")):
-        group = deployed.get("rds/parameterGroup:ParameterGroup", "database").inputs
+        group = deployed.get("rds.ParameterGroup", "database").inputs
         assert (group["name"], group["family"]) == (f"gatehouse-dev-main-{family}", family)
-    assert (
-        program.get("rds/instance:Instance", "database").inputs["allowMajorVersionUpgrade"] is True
-    )
-    assert (
-        run("dev").get("rds/instance:Instance", "database").inputs["allowMajorVersionUpgrade"]
-        is False
-    )
+    assert program.get("rds.Instance", "database").inputs["allowMajorVersionUpgrade"] is True
+    assert run("dev").get("rds.Instance", "database").inputs["allowMajorVersionUpgrade"] is False
 
 
 def test_connections_are_logged_with_a_value_that_the_version_accepts() -> None:
     """RDS rejects the whole group for one unknown value, and the stack would have no database."""
     for program, value in ((run("dev"), "1"), (run("dev", changes=OPTIONS), "all")):
-        group = program.get("rds/parameterGroup:ParameterGroup", "database").inputs
+        group = program.get("rds.ParameterGroup", "database").inputs
         assert {"name": "log_connections", "value": value, "applyMethod": "immediate"} in group[
             "parameters"
         ]
@@ -49,9 +44,7 @@ def test_recreated_stack_has_another_final_snapshot() -> None:
         "gatehouse-prod-main-final-0a1b2c3d4e5f60718",
         "gatehouse-prod-main-final-0a1b2c3d4e5f60719",
     ]
-    identifier = (
-        run("prod").get("rds/instance:Instance", "database").inputs["finalSnapshotIdentifier"]
-    )
+    identifier = run("prod").get("rds.Instance", "database").inputs["finalSnapshotIdentifier"]
     assert identifier.startswith("gatehouse-prod-main-final-")
 
 
@@ -59,8 +52,8 @@ def test_recreated_stack_has_another_final_snapshot() -> None:
 def test_updates_reach_staging_before_prod_and_do_not_replace_the_cache() -> None:
     windows = {}
     for stack in STACKS:
-        cache = run(stack).get("elasticache/replicationGroup:ReplicationGroup", "cache")
-        database = run(stack).get("rds/instance:Instance", "database").inputs
+        cache = run(stack).get("elasticache.ReplicationGroup", "cache")
+        database = run(stack).get("rds.Instance", "database").inputs
         assert cache.inputs["maintenanceWindow"] == database["maintenanceWindow"]
         assert cache.inputs["autoMinorVersionUpgrade"] is True
         assert cache.ignore_changes == ("engineVersion",)
@@ -68,6 +61,4 @@ def test_updates_reach_staging_before_prod_and_do_not_replace_the_cache() -> Non
     assert windows["staging"] == "tue:03:30-tue:04:30"
     assert windows["prod"] == "wed:03:30-wed:04:30"
     upgraded = run("dev", changes=OPTIONS)
-    assert (
-        upgraded.get("elasticache/replicationGroup:ReplicationGroup", "cache").ignore_changes == ()
-    )
+    assert upgraded.get("elasticache.ReplicationGroup", "cache").ignore_changes == ()

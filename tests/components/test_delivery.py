@@ -128,7 +128,7 @@ def test_stack_files_trust_no_repository(stack: str) -> None:
     program = run(stack)
     assert not [
         role.name
-        for role in program.of_type("iam/role:Role")
+        for role in program.of_type("iam.Role")
         if "Federated" in role.inputs["assumeRolePolicy"]
     ]
     assert program.exports["deliveryRoles"] == {}

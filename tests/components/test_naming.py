@@ -18,23 +18,23 @@ HOSTED = {"services.console.hosting": "cloudfront"}
 
 # Longest name that AWS accepts, for the types with short limits (API references of the services).
 LIMITS = {
-    ("lb/targetGroup:TargetGroup", "name"): 32,
-    ("lb/loadBalancer:LoadBalancer", "name"): 32,
-    ("elasticache/replicationGroup:ReplicationGroup", "replicationGroupId"): 40,
-    ("elasticache/user:User", "userId"): 40,
-    ("elasticache/userGroup:UserGroup", "userGroupId"): 40,
-    ("backup/vault:Vault", "name"): 50,
-    ("backup/selection:Selection", "name"): 50,
-    ("s3/bucket:Bucket", "bucket"): 63,
-    ("rds/instance:Instance", "identifier"): 63,
-    ("iam/role:Role", "name"): 64,
-    ("lambda/function:Function", "name"): 64,
-    ("cloudwatch/eventRule:EventRule", "name"): 64,
-    ("sqs/queue:Queue", "name"): 80,
-    ("budgets/budget:Budget", "name"): 100,
-    ("iam/policy:Policy", "name"): 128,
-    ("cloudtrail/trail:Trail", "name"): 128,
-    ("wafv2/webAcl:WebAcl", "name"): 128,
+    ("lb.TargetGroup", "name"): 32,
+    ("lb.LoadBalancer", "name"): 32,
+    ("elasticache.ReplicationGroup", "replicationGroupId"): 40,
+    ("elasticache.User", "userId"): 40,
+    ("elasticache.UserGroup", "userGroupId"): 40,
+    ("backup.Vault", "name"): 50,
+    ("backup.Selection", "name"): 50,
+    ("s3.Bucket", "bucket"): 63,
+    ("rds.Instance", "identifier"): 63,
+    ("iam.Role", "name"): 64,
+    ("lambda.Function", "name"): 64,
+    ("cloudwatch.EventRule", "name"): 64,
+    ("sqs.Queue", "name"): 80,
+    ("budgets.Budget", "name"): 100,
+    ("iam.Policy", "name"): 128,
+    ("cloudtrail.Trail", "name"): 128,
+    ("wafv2.WebAcl", "name"): 128,
 }
 
 
@@ -67,7 +67,7 @@ def test_names_are_within_aws_length_limits(
 
 def test_stack_of_its_own_name_has_values_of_its_environment(longest: Program) -> None:
     assert longest.exports["environment"] == "prod"
-    service = longest.get("ecs/service:Service", "gateway").inputs
+    service = longest.get("ecs.Service", "gateway").inputs
     assert service["name"] == f"gatehouse-{STACK}-gateway"
     assert longest.variables("gateway")["GATEHOUSE_ENVIRONMENT"] == STACK
     names = {resource.name for resource in longest.resources}

@@ -6,7 +6,7 @@ from tests.components.program import run
 
 
 def test_secrets_rotate_in_a_window_at_night() -> None:
-    rotations = run("prod").of_type("secretsmanager/secretRotation:SecretRotation")
+    rotations = run("prod").of_type("secretsmanager.SecretRotation")
     assert rotations
     assert {json.dumps(rotation.inputs["rotationRules"]) for rotation in rotations} == {
         '{"duration": "3h", "scheduleExpression": "rate(30 days)"}'

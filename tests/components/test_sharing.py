@@ -84,7 +84,7 @@ NOBODY = {
 
 
 def is_allowed(role: str, action: str, resource: str, **changed: str) -> bool:
-    identity = [json.loads(inputs("iam/rolePolicy:RolePolicy", role)["policy"])]
+    identity = [json.loads(inputs("iam.RolePolicy", role)["policy"])]
     principal, context = NAMES.role_arn(role), {"aws:RequestedRegion": NAMES.region}
     if resource != "sharing":
         return (
@@ -96,7 +96,7 @@ def is_allowed(role: str, action: str, resource: str, **changed: str) -> bool:
     }
     context |= {"kms:EncryptionContext:environment": STACK}
     context |= {f"kms:EncryptionContext:{key}": value for key, value in changed.items()}
-    key = json.loads(inputs("kms/key:Key", "sharing")["policy"])
+    key = json.loads(inputs("kms.Key", "sharing")["policy"])
     return (
         decide(
             Call(principal, action, "*", context),
@@ -126,7 +126,7 @@ def test_content_keys_require_the_encryption_context(changed: dict[str, str]) ->
 
 
 def test_container_form_opens_links_with_console_role() -> None:
-    statements = run("dev").statements("kms/key:Key", "sharing")
+    statements = run("dev").statements("kms.Key", "sharing")
     console = Naming("dev", "123456789012", "eu-west-1").role_arn("console-task")
     assert {
         sid: s["Principal"]["AWS"]
@@ -145,16 +145,16 @@ def test_deployment_knows_alias_and_alarms_of_the_function() -> None:
     alarms = ("errors-5m", "latency-5m", "throttles", "function-errors")
     assert (output["function"], output["alias"]) == (
         NAMES.name("sharing"),
-        inputs("lambda/alias:Alias")["name"],
+        inputs("lambda.Alias")["name"],
     )
     assert set(output["alarms"]) == {NAMES.name(f"sharing-{alarm}") for alarm in alarms}
-    alias = program().get("lambda/alias:Alias", "sharing")
+    alias = program().get("lambda.Alias", "sharing")
     assert excluded_urns(("sharing",))[-1] == f"{alias.type}::{alias.name}"
 
 
 def test_api_change_triggers_new_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
     before = rest_api.definition_hash(NAMES)
-    assert inputs("apigateway/deployment:Deployment")["triggers"] == {"definition": before}
+    assert inputs("apigateway.Deployment")["triggers"] == {"definition": before}
     assert len(before) == len(hashlib.sha256().hexdigest())
     monkeypatch.delitem(rest_api.METHODS, "root-get")
     assert rest_api.definition_hash(NAMES) != before
@@ -182,8 +182,8 @@ def request(auth_type: str, **values: str) -> Call:
     ],
 )
 def test_requests_for_content_require_tls_and_are_not_presigned(call: Call, effect: Effect) -> None:
-    identity = [json.loads(inputs("iam/rolePolicy:RolePolicy", "sharing-function")["policy"])]
-    bucket = json.loads(inputs("s3/bucketPolicy:BucketPolicy", "secrets")["policy"])
+    identity = [json.loads(inputs("iam.RolePolicy", "sharing-function")["policy"])]
+    bucket = json.loads(inputs("s3.BucketPolicy", "secrets")["policy"])
     assert decide(call, identity=identity, resource=bucket) is effect
 
 
@@ -198,7 +198,7 @@ def test_image_change_updates_function_but_not_api() -> None:
         for deployment in (program(), after)
     ]
     assert apis[0] == apis[1] != {}
-    assert "sha256:1" in after.get("lambda/function:Function", "sharing").inputs["imageUri"]
+    assert "sha256:1" in after.get("lambda.Function", "sharing").inputs["imageUri"]
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])

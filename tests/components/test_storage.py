@@ -25,9 +25,7 @@ def test_destroy_leaves_protected_buckets_with_their_configuration() -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_deletion_from_secrets_bucket_is_final(stack: str) -> None:
     program = run(stack)
-    rules = program.get(
-        "s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", "secrets"
-    ).inputs["rules"]
+    rules = program.get("s3.BucketLifecycleConfiguration", "secrets").inputs["rules"]
     assert [rule["status"] for rule in rules] == ["Enabled", "Enabled"]
     assert rules[0]["noncurrentVersionExpiration"] == {"noncurrentDays": 1}
     assert rules[0]["abortIncompleteMultipartUpload"] == {"daysAfterInitiation": 1}
@@ -36,15 +34,12 @@ def test_deletion_from_secrets_bucket_is_final(stack: str) -> None:
         {"days": 31},
         {"expiredObjectDeleteMarker": True},
     )
-    bucket = program.get("s3/bucket:Bucket", "secrets")
+    bucket = program.get("s3.Bucket", "secrets")
     assert bucket.inputs["objectLockEnabled"] is False
-    assert {
-        a.name
-        for a in program.of_type("s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration")
-    } == {"trail"}
-    copied = {a.name for a in program.of_type("s3/bucketReplicationConfig:BucketReplicationConfig")}
+    assert {a.name for a in program.of_type("s3.BucketObjectLockConfiguration")} == {"trail"}
+    copied = {a.name for a in program.of_type("s3.BucketReplicationConfig")}
     assert copied == ({"data"} if stack == "prod" else set())
-    (selection,) = program.of_type("backup/selection:Selection")
+    (selection,) = program.of_type("backup.Selection")
     assert len(selection.inputs["resources"]) == 3
     assert not [arn for arn in selection.inputs["resources"] if "secrets" in arn]
 
@@ -53,6 +48,6 @@ def test_deletion_from_secrets_bucket_is_final(stack: str) -> None:
 @pytest.mark.parametrize("bucket", ["data", "replica-data"])
 def test_replication_waits_for_versioning_of_both_buckets(bucket: str) -> None:
     program = run("prod")
-    (replication,) = program.of_type("s3/bucketReplicationConfig:BucketReplicationConfig")
-    versioning = program.get("s3/bucketVersioning:BucketVersioning", bucket)
+    (replication,) = program.of_type("s3.BucketReplicationConfig")
+    versioning = program.get("s3.BucketVersioning", bucket)
     assert versioning.urn in replication.dependencies

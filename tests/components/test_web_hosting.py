@@ -30,7 +30,7 @@ def program() -> Program:
 
 
 def distribution() -> dict[str, Any]:
-    return program().get("cloudfront/distribution:Distribution", "console").inputs
+    return program().get("cloudfront.Distribution", "console").inputs
 
 
 def behavior(path: str) -> dict[str, Any]:
@@ -70,10 +70,7 @@ def page_paths() -> list[str]:
 def test_switch_keeps_the_priorities_of_listener_rules() -> None:
     """AWS rejects a rule with the priority of a rule that the update deletes later."""
     before, after = (
-        {
-            rule.name: rule.inputs["priority"]
-            for rule in deployed.of_type("lb/listenerRule:ListenerRule")
-        }
+        {rule.name: rule.inputs["priority"] for rule in deployed.of_type("lb.ListenerRule")}
         for deployed in (run(STACK), program())
     )
     assert before.keys() - after.keys() == {"forward-console", "test-console"}
@@ -130,9 +127,7 @@ def test_function_serves_the_index_for_pages_only() -> None:
 
 
 def test_security_headers_are_those_of_the_console() -> None:
-    policy = (
-        program().get("cloudfront/responseHeadersPolicy:ResponseHeadersPolicy", "console").inputs
-    )
+    policy = program().get("cloudfront.ResponseHeadersPolicy", "console").inputs
     security = policy["securityHeadersConfig"]
     transport = security["strictTransportSecurity"]
     assert transport["includeSubdomains"]
@@ -160,10 +155,7 @@ def test_header_that_cloudfront_cannot_represent_is_rejected() -> None:
 
 
 def test_every_built_file_is_uploaded() -> None:
-    objects = {
-        item.inputs["key"]: item.inputs
-        for item in program().of_type("s3/bucketObjectv2:BucketObjectv2")
-    }
+    objects = {item.inputs["key"]: item.inputs for item in program().of_type("s3.BucketObjectv2")}
     built = {
         f"assets/{path.name}"
         for path in (web_ui.FOLDER / "assets").iterdir()
@@ -186,7 +178,7 @@ def test_missing_web_ui_is_reported(tmp_path: Any) -> None:
 
 
 def test_load_balancer_of_the_console_is_internal() -> None:
-    balancers = program().inputs("lb/loadBalancer:LoadBalancer")
+    balancers = program().inputs("lb.LoadBalancer")
     assert {name: item["internal"] for name, item in balancers.items()} == {
         "edge": False,
         "origin": True,
@@ -196,7 +188,7 @@ def test_load_balancer_of_the_console_is_internal() -> None:
     assert balancers["origin"]["xffHeaderProcessingMode"] == "preserve"
     hosts = {
         rule.name: rule.inputs["conditions"][0]["hostHeader"]["values"]
-        for rule in program().of_type("lb/listenerRule:ListenerRule")
+        for rule in program().of_type("lb.ListenerRule")
         if "hostHeader" in rule.inputs["conditions"][0]
     }
     assert hosts["forward-origin"] == [HOST]
@@ -206,7 +198,7 @@ def test_load_balancer_of_the_console_is_internal() -> None:
     ]
     assert [
         item.inputs["port"]
-        for item in program().of_type("lb/listener:Listener")
+        for item in program().of_type("lb.Listener")
         if item.name == "origin-https"
     ] == [443]
 
@@ -219,9 +211,7 @@ def test_console_trusts_both_load_balancers() -> None:
 
 
 def test_switching_updates_the_record_in_place() -> None:
-    before, after = (
-        form.get("route53/record:Record", "console") for form in (run(STACK), program())
-    )
+    before, after = (form.get("route53.Record", "console") for form in (run(STACK), program()))
     assert (
         (before.inputs["name"], before.inputs["type"])
         == (after.inputs["name"], after.inputs["type"])
@@ -236,7 +226,7 @@ def test_switching_creates_new_target_groups() -> None:
     names = [
         {
             group.inputs["name"]
-            for group in form.of_type("lb/targetGroup:TargetGroup")
+            for group in form.of_type("lb.TargetGroup")
             if group.inputs["port"] == 8081
         }
         for form in (run(STACK), program())
@@ -247,7 +237,7 @@ def test_switching_creates_new_target_groups() -> None:
 
 
 def test_access_log_contains_no_cookies_or_query_strings() -> None:
-    fields = program().get("cloudwatch/logDelivery:LogDelivery", "console").inputs["recordFields"]
+    fields = program().get("cloudwatch.LogDelivery", "console").inputs["recordFields"]
     assert "cs-uri-stem" in fields
     assert not [
         field for field in fields if re.search("cookie|query|referer", field, re.IGNORECASE)

@@ -182,7 +182,7 @@ def test_nat_gateways_of_a_zone_and_event_subscriptions_are_counted() -> None:
     nats, subscriptions = exceeded_quotas(stack(), account(nats=5, subscriptions=18))
     assert "NAT gateways in eu-west-1a" in nats
     assert "18 of 20" in subscriptions
-    rows = run("prod").of_type("rds/eventSubscription:EventSubscription")
+    rows = run("prod").of_type("rds.EventSubscription")
     assert f"needs {len(rows)} of the RDS event subscriptions" in subscriptions
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from gatehouse.features.sharing.worker import INTERVAL_S
 from gatehouse.platform.observability import Metrics
+from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.program.types import Registration
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -202,12 +203,12 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     # Item, resource types, and a function that returns the quantity and the cost in USD a month.
     (
         "NAT gateways with Elastic IPs",
-        ("ec2/natGateway:NatGateway",),
+        ("ec2.NatGateway",),
         lambda n: _each(n, (NETWORK["nat"] + NETWORK["address"]) * HOURS),
     ),
     (
         "interface endpoints, per zone",
-        ("ec2/vpcEndpoint:VpcEndpoint",),
+        ("ec2.VpcEndpoint",),
         lambda endpoints: (
             str(_endpoints(endpoints)),
             _endpoints(endpoints) * NETWORK["endpoint"] * HOURS,
@@ -215,12 +216,12 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     ),
     (
         "load balancer",
-        ("lb/loadBalancer:LoadBalancer",),
+        ("lb.LoadBalancer",),
         lambda n: (str(len(n)), balancers_usd(n)),
     ),
     (
         "web ACL with rules",
-        ("wafv2/webAcl:WebAcl",),
+        ("wafv2.WebAcl",),
         lambda n: (
             str(len(n)),
             sum(FIXED["acl"] + FIXED["rule"] * len(a.inputs["rules"]) for a in n),
@@ -228,7 +229,7 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     ),
     (
         "ECS tasks (Fargate, ARM)",
-        ("ecs/service:Service", "ecs/taskDefinition:TaskDefinition"),
+        ("ecs.Service", "ecs.TaskDefinition"),
         lambda services, definitions: (
             str(sum(resource.inputs["desiredCount"] for resource in services)),
             sum(_tasks(services, definitions)),
@@ -236,26 +237,26 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     ),
     (
         "Container Insights, metrics",
-        ("ecs/service:Service", "ecs/taskDefinition:TaskDefinition"),
+        ("ecs.Service", "ecs.TaskDefinition"),
         lambda services, definitions: _each_metric(
             insights_metrics(services, definitions), METRICS["insights"]
         ),
     ),
     (
         "collector, metrics without traffic",
-        ("ecs/service:Service", "ecs/taskDefinition:TaskDefinition"),
+        ("ecs.Service", "ecs.TaskDefinition"),
         lambda services, definitions: _each_metric(
             collector_metrics(services, definitions), METRICS["custom"]
         ),
     ),
     (
         "database with storage and Database Insights",
-        ("rds/instance:Instance",),
+        ("rds.Instance",),
         lambda n: (", ".join(_named(resource.inputs) for resource in n), _databases(n)),
     ),
     (
         "cache",
-        ("elasticache/replicationGroup:ReplicationGroup",),
+        ("elasticache.ReplicationGroup",),
         lambda n: (
             ", ".join(
                 f"{resource.inputs['numCacheClusters']} {resource.inputs['nodeType']}"
@@ -269,34 +270,34 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     ),
     (
         "KMS keys",
-        ("kms/key:Key", "kms/replicaKey:ReplicaKey"),
+        ("kms.Key", "kms.ReplicaKey"),
         lambda keys, replicas: _each([*keys, *replicas], FIXED["key"]),
     ),
     (
         "secrets",
-        ("secretsmanager/secret:Secret", "rds/instance:Instance"),
+        ("secretsmanager.Secret", "rds.Instance"),
         # RDS creates a secret for the password of an instance.
         lambda secrets, instances: _each([*secrets, *instances], FIXED["secret"]),
     ),
     (
         "metrics of alarms, also of auto scaling",
-        ("cloudwatch/metricAlarm:MetricAlarm", "appautoscaling/policy:Policy"),
+        ("cloudwatch.MetricAlarm", "appautoscaling.Policy"),
         lambda alarms, policies: _each_metric(
             len(alarm_metrics(alarms)) + SCALING_ALARMS * len(policies), FIXED["alarm"]
         ),
     ),
     (
         "custom metrics of the alarms",
-        ("cloudwatch/metricAlarm:MetricAlarm",),
+        ("cloudwatch.MetricAlarm",),
         lambda n: _each_metric(_custom_metrics(n), METRICS["custom"]),
     ),
     (
         "search for due secrets, data events",
-        ("ecs/service:Service", "cloudtrail/trail:Trail"),
+        ("ecs.Service", "cloudtrail.Trail"),
         lambda services, trails: ("", _polling(services, trails)),
     ),
-    ("dashboard", ("cloudwatch/dashboard:Dashboard",), lambda n: _each(n, FIXED["dashboard"])),
-    ("hosted zone", ("route53/zone:Zone",), lambda n: _each(n, FIXED["zone"])),
+    ("dashboard", ("cloudwatch.Dashboard",), lambda n: _each(n, FIXED["dashboard"])),
+    ("hosted zone", ("route53.Zone",), lambda n: _each(n, FIXED["zone"])),
 )
 
 
@@ -305,7 +306,7 @@ def estimate(stack: str) -> tuple[tuple[str, str, float], ...]:
     """Item, quantity and USD a month. Raises KeyError for an instance class without a price."""
     resources = [resource.registration for resource in deployed(stack).resources]
     by_type = {
-        kind: [resource for resource in resources if resource.type == f"aws:{kind}"]
+        kind: [resource for resource in resources if resource.type in aws(kind)]
         for _, kinds, _ in ROWS
         for kind in kinds
     }

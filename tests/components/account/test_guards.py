@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from gatehouse_policies.analysis.type_tokens import aws
 
 from tests.components.program import Program, run, run_account
 from tests.components.settings.stack_settings import (
@@ -16,23 +17,16 @@ from tests.components.settings.stack_settings import (
 pytestmark = pytest.mark.requirement("CG-21")
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 TYPES = {
-    "s3_public_access_block": {"aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock"},
-    "ebs_encryption": {"aws:ebs/encryptionByDefault:EncryptionByDefault"},
-    "imdsv2": {"aws:ec2/instanceMetadataDefaults:InstanceMetadataDefaults"},
-    "password_policy": {"aws:iam/accountPasswordPolicy:AccountPasswordPolicy"},
-    "backup_opt_in": {"aws:backup/regionSettings:RegionSettings"},
-    "block_public_vpcs": {"aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions"},
-    "access_analyzer": {"aws:accessanalyzer/analyzer:Analyzer"},
-    "config_recorder": {
-        "aws:cfg/recorder:Recorder",
-        "aws:cfg/deliveryChannel:DeliveryChannel",
-        "aws:cfg/recorderStatus:RecorderStatus",
-    },
-    "guardduty": {
-        "aws:guardduty/detector:Detector",
-        "aws:guardduty/detectorFeature:DetectorFeature",
-    },
-    "security_hub": {"aws:securityhub/account:Account"},
+    "s3_public_access_block": aws("s3.AccountPublicAccessBlock"),
+    "ebs_encryption": aws("ebs.EncryptionByDefault"),
+    "imdsv2": aws("ec2.InstanceMetadataDefaults"),
+    "password_policy": aws("iam.AccountPasswordPolicy"),
+    "backup_opt_in": aws("backup.RegionSettings"),
+    "block_public_vpcs": aws("ec2.VpcBlockPublicAccessOptions"),
+    "access_analyzer": aws("accessanalyzer.Analyzer"),
+    "config_recorder": aws("cfg.Recorder", "cfg.DeliveryChannel", "cfg.RecorderStatus"),
+    "guardduty": aws("guardduty.Detector", "guardduty.DetectorFeature"),
+    "security_hub": aws("securityhub.Account"),
 }
 """Resource types of each guard. The bucket for AWS Config is not a guard."""
 GUARD_TYPES = set().union(*TYPES.values())
@@ -58,8 +52,8 @@ def test_every_guard_is_off_by_default() -> None:
 @pytest.mark.parametrize("guard", GUARDS)
 def test_each_guard_has_a_setting(guard: str) -> None:
     program = account(**{f"guards.{guard}": True})
-    assert {row.type for row in guards(program).values()} == TYPES[guard]
-    assert len(program.of_type("s3/bucket:Bucket")) == (guard == "config_recorder")
+    assert {row.type for row in guards(program).values()} == set(TYPES[guard])
+    assert len(program.of_type("s3.Bucket")) == (guard == "config_recorder")
 
 
 def test_guards_stay_in_aws() -> None:
@@ -67,16 +61,12 @@ def test_guards_stay_in_aws() -> None:
     program = account(guards=True)
     assert {row.type for row in guards(program).values()} == GUARD_TYPES
     assert [key for key, row in guards(program).items() if not row.retain_on_delete] == []
-    buckets = [
-        row
-        for row in program.resources
-        if row.type in ("aws:s3/bucket:Bucket", "aws:s3/bucketPolicy:BucketPolicy")
-    ]
+    buckets = [row for row in program.resources if row.type in aws("s3.Bucket", "s3.BucketPolicy")]
     assert [(row.protect, row.retain_on_delete) for row in buckets] == [(True, True)] * 2
 
 
 def test_backup_preferences_of_other_services_are_not_changed() -> None:
-    settings = account(guards=True).get("backup/regionSettings:RegionSettings", "guards")
+    settings = account(guards=True).get("backup.RegionSettings", "guards")
     assert settings.ignore_changes == (
         "resourceTypeOptInPreference",
         "resourceTypeManagementPreference",
@@ -85,13 +75,13 @@ def test_backup_preferences_of_other_services_are_not_changed() -> None:
 
 def test_config_recorder_uses_the_shared_role_and_its_bucket() -> None:
     program = account(guards=True)
-    role = program.get("cfg/recorder:Recorder", "guards").inputs["roleArn"]
+    role = program.get("cfg.Recorder", "guards").inputs["roleArn"]
     name = "aws-service-role/config.amazonaws.com/AWSServiceRoleForConfig"
     assert role == f"arn:aws:iam::{ACCOUNT}:role/{name}"
-    channel = program.get("cfg/deliveryChannel:DeliveryChannel", "guards").inputs
+    channel = program.get("cfg.DeliveryChannel", "guards").inputs
     bucket = f"gatehouse-account-config-{ACCOUNT}-{REGION}"
-    assert program.get("s3/bucket:Bucket", "config").inputs["bucket"] == bucket
-    statement = program.statements("s3/bucketPolicy:BucketPolicy", "config")["AllowConfigWrite"]
+    assert program.get("s3.Bucket", "config").inputs["bucket"] == bucket
+    statement = program.statements("s3.BucketPolicy", "config")["AllowConfigWrite"]
     assert statement["Resource"] == [
         f"arn:aws:s3:::{bucket}/{channel['s3KeyPrefix']}/AWSLogs/{ACCOUNT}/Config/*"
     ]
@@ -99,7 +89,7 @@ def test_config_recorder_uses_the_shared_role_and_its_bucket() -> None:
 
 def test_budget_covers_the_whole_account() -> None:
     budget = account(budget={"monthly_usd": 300, "emails": ["finance@acme.dev"]}).get(
-        "budgets/budget:Budget", "guards"
+        "budgets.Budget", "guards"
     )
     assert (budget.inputs["limitAmount"], "filterExpression" in budget.inputs) == ("300", False)
     assert {row["notificationType"] for row in budget.inputs["notifications"]} == {

@@ -9,8 +9,8 @@ from tests.components.settings.stack_settings import rejected_keys
 from tests.iam_evaluation import Call, decide
 
 ACCOUNT = "123456789012"
-INSTANCE = "rds/instance:Instance"
-REPLICATION = "rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication"
+INSTANCE = "rds.Instance"
+REPLICATION = "rds.InstanceAutomatedBackupsReplication"
 READER = f"arn:aws:iam::{ACCOUNT}:role/gatehouse-proddr-rotate"
 
 
@@ -28,17 +28,15 @@ def test_stack_without_the_setting_keeps_nothing_for_another_stack() -> None:
     program = run("prod")
     assert program.of_type(REPLICATION) == []
     assert [
-        row.name
-        for row in program.of_type("secretsmanager/secret:Secret")
-        if "replicas" in row.inputs
+        row.name for row in program.of_type("secretsmanager.Secret") if "replicas" in row.inputs
     ] == []
     assert "recovery" not in program.exports
-    assert "recovery" not in {row.name for row in program.of_type("kms/key:Key")}
+    assert "recovery" not in {row.name for row in program.of_type("kms.Key")}
 
 
 def test_recovery_requires_no_other_copy() -> None:
     program = run("dev", changes=CLOSED)
-    assert program.get("kms/key:Key", "backup").inputs["multiRegion"] is True
+    assert program.get("kms.Key", "backup").inputs["multiRegion"] is True
     assert program.exports["recovery"]["stack"] == "dev"
 
 
@@ -56,7 +54,7 @@ def test_only_the_rotation_function_of_the_named_stack_reads_the_replica(
     home: Program, reader: str, allowed: bool
 ) -> None:
     """The replica has the resource policy of its source (Secrets Manager User Guide)."""
-    policy = home.policy("secretsmanager/secretPolicy:SecretPolicy", "pepper")
+    policy = home.policy("secretsmanager.SecretPolicy", "pepper")
     identity = {"Statement": [{"Effect": "Allow", "Action": "secretsmanager:*", "Resource": "*"}]}
     context = {"aws:PrincipalArn": reader, "aws:PrincipalAccount": ACCOUNT}
     arn = f"arn:aws:secretsmanager:{SECOND}:{ACCOUNT}:secret:gatehouse/prod/pepper-a1B2c3"
@@ -80,13 +78,11 @@ def test_database_is_restored_under_the_key_of_its_backups(restored: Program) ->
 
 @pytest.mark.requirement("ECS-13")
 def test_records_of_the_lost_stack_are_replaced(restored: Program) -> None:
-    records = restored.of_type("route53/record:Record")
+    records = restored.of_type("route53.Record")
     assert len(records) == 6  # a record and a validation record for each host name
     assert all(row.inputs.get("allowOverwrite") is True for row in records)
     assert not [
-        row
-        for row in run("prod").of_type("route53/record:Record")
-        if row.inputs.get("allowOverwrite")
+        row for row in run("prod").of_type("route53.Record") if row.inputs.get("allowOverwrite")
     ]
 
 

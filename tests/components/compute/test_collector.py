@@ -65,6 +65,6 @@ def test_guide_lists_spans_of_every_process_and_function() -> None:
     )
     deployed = {
         function.name: function.inputs["tracingConfig"]
-        for function in run("staging").of_type("lambda/function:Function")
+        for function in run("staging").of_type("lambda.Function")
     }
     assert deployed == {name: {"mode": "Active"} for name in ("sharing", *functions)}

@@ -50,7 +50,7 @@ def test_core_gets_registration_variables() -> None:
 
 @pytest.mark.requirement("ECS-14")
 def test_core_has_no_public_address() -> None:
-    service = program().get("ecs/service:Service", "core-files").inputs
+    service = program().get("ecs.Service", "core-files").inputs
     assert "loadBalancers" not in service
     assert service["serviceRegistries"]["registryArn"] == "arn:aws:mock:::files"
     assert service["networkConfiguration"]["assignPublicIp"] is False
@@ -64,7 +64,7 @@ def test_core_has_no_public_address() -> None:
     ids=["Core", "console"],
 )
 def test_secret_of_a_process_is_decrypted_for_it_only(secret: str, process: str) -> None:
-    key = program().statements("kms/key:Key", "secrets")
+    key = program().statements("kms.Key", "secrets")
     decrypt = [s for s in key.values() if secret in str(s)]
     assert [s["Principal"]["AWS"] for s in decrypt] == [
         [f"arn:aws:iam::123456789012:role/gatehouse-dev-{process}-execution"]
@@ -73,9 +73,7 @@ def test_secret_of_a_process_is_decrypted_for_it_only(secret: str, process: str)
 
 def test_gateway_allows_app_subnets_as_core_networks() -> None:
     tier = {
-        a.inputs["cidrBlock"]
-        for a in program().of_type("ec2/subnet:Subnet")
-        if a.name.startswith("app-")
+        a.inputs["cidrBlock"] for a in program().of_type("ec2.Subnet") if a.name.startswith("app-")
     }
     assert set(program().variables("gateway")["GATEHOUSE_CORE_NETWORKS"].split(",")) == tier
     assert run("dev").variables("gateway")["GATEHOUSE_CORE_NETWORKS"] == ""
@@ -84,18 +82,15 @@ def test_gateway_allows_app_subnets_as_core_networks() -> None:
 @pytest.mark.requirement("ECS-14")
 def test_cores_have_host_names() -> None:
     wildcard, gateway = f"*.{CORES_DOMAIN}", "gateway.dev.gatehouse.example.com"
-    certificate = program().get("acm/certificate:Certificate", "certificate").inputs
+    certificate = program().get("acm.Certificate", "certificate").inputs
     assert certificate["subjectAlternativeNames"].count(wildcard) == 1
-    validation = program().get("acm/certificateValidation:CertificateValidation", "certificate")
+    validation = program().get("acm.CertificateValidation", "certificate")
     names = {certificate["domainName"], *certificate["subjectAlternativeNames"]}
     assert len(validation.inputs["validationRecordFqdns"]) == len(names)
-    records = program().inputs("route53/record:Record")
+    records = program().inputs("route53.Record")
     assert records["cores"]["name"] == wildcard
     assert records["cores"]["aliases"] == records["gateway"]["aliases"]
-    rules = {
-        rule.name: rule.inputs["conditions"]
-        for rule in program().of_type("lb/listenerRule:ListenerRule")
-    }
+    rules = {rule.name: rule.inputs["conditions"] for rule in program().of_type("lb.ListenerRule")}
     for name in ("forward-gateway", "test-gateway"):
         assert rules[name][0]["hostHeader"]["values"] == [gateway, wildcard]
     # Quotas of a rule: five values, three for each condition.
@@ -109,12 +104,12 @@ def test_cores_have_host_names() -> None:
 
 def test_cores_have_no_host_names_by_default() -> None:
     assert run("dev").variables("gateway")["GATEHOUSE_CORES_DOMAIN"] == ""
-    assert "*" not in str(run("dev").get("acm/certificate:Certificate", "certificate").inputs)
+    assert "*" not in str(run("dev").get("acm.Certificate", "certificate").inputs)
 
 
 @pytest.mark.requirement("ECS-04")
 def test_web_acl_treats_hosts_of_cores_like_the_gateway() -> None:
-    acl = WebAcl(program().get("wafv2/webAcl:WebAcl", "web-acl").inputs)
+    acl = WebAcl(program().get("wafv2.WebAcl", "web-acl").inputs)
     for name in (f"docs.{CORES_DOMAIN}", f"Docs.{CORES_DOMAIN}:443"):
         for path in ("/metrics", "/app.log", "/v1/x/../../etc/hosts", "/" + "x" * 2_000):
             assert acl.blocked_by(Request(host=name, path=path)) is None
@@ -126,7 +121,7 @@ def test_web_acl_treats_hosts_of_cores_like_the_gateway() -> None:
 
 def test_domain_of_cores_can_be_in_an_existing_zone() -> None:
     changes = {"cores_domain": "apps.example.com", "existing_resources": {"zone_id": ZONE}}
-    records = run("dev", changes=changes).of_type("route53/record:Record")
+    records = run("dev", changes=changes).of_type("route53.Record")
     assert ("*.apps.example.com", ZONE) in [
         (item.inputs["name"], item.inputs["zoneId"]) for item in records
     ]

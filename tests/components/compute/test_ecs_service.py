@@ -13,11 +13,11 @@ SERVICES = ("gateway", "console")
 
 
 def service(stack: str, name: str) -> dict[str, Any]:
-    return run(stack).get("ecs/service:Service", name).inputs
+    return run(stack).get("ecs.Service", name).inputs
 
 
 def checks(stack: str, name: str, changes: dict[str, Any]) -> list[dict[str, Any]]:
-    inputs = run(stack, changes=changes).get("ecs/service:Service", name).inputs
+    inputs = run(stack, changes=changes).get("ecs.Service", name).inputs
     (hook,) = inputs["deploymentConfiguration"]["lifecycleHooks"]
     return list(json.loads(hook["hookDetails"])["checks"])
 
@@ -52,12 +52,12 @@ def test_smoke_test_runs_before_production_traffic_shifts(stack: str) -> None:
         assert {host.partition(".")[0] for host in hosts} == set(services)
         assert {check["status"] for check in details["checks"]} == {200, 401}
         for balanced, target in zip(service(stack, name)["loadBalancers"], services, strict=True):
-            rule = program.get("lb/listenerRule:ListenerRule", f"test-{target}")
+            rule = program.get("lb.ListenerRule", f"test-{target}")
             assert (
                 balanced["advancedConfiguration"]["testListenerRule"]
                 == f"arn:aws:mock:::test-{target}"
             )
-            production = program.get("lb/listenerRule:ListenerRule", f"forward-{target}").inputs
+            production = program.get("lb.ListenerRule", f"forward-{target}").inputs
             assert rule.inputs["priority"] < production["priority"]
             assert rule.inputs["actions"] == production["actions"], (
                 "the first deployment has only one group of tasks"
@@ -73,7 +73,7 @@ def test_stack_without_smoke_test_has_no_test_traffic() -> None:
     program = run("dev", changes=CLOSED)
     names = {resource.name for resource in program.resources}
     assert not {"smoke", "ecs-hooks", "test-gateway"} & names
-    inputs = program.get("ecs/service:Service", "gateway").inputs
+    inputs = program.get("ecs.Service", "gateway").inputs
     assert "lifecycleHooks" not in inputs["deploymentConfiguration"]
     assert "testListenerRule" not in inputs["loadBalancers"][0]["advancedConfiguration"]
 
@@ -114,7 +114,7 @@ def test_functions_reserve_concurrency_by_setting() -> None:
     reserved, unreserved = (
         {
             function.name: function.inputs.get("reservedConcurrentExecutions")
-            for function in program.of_type("lambda/function:Function")
+            for function in program.of_type("lambda.Function")
         }
         for program in (run("dev"), run("dev", changes=CLOSED))
     )

@@ -60,6 +60,5 @@ def test_services_behind_the_load_balancer_serve_tls(process: str) -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_previous_task_definition_revision_is_retained(stack: str) -> None:
     assert [
-        task.inputs.get("skipDestroy")
-        for task in run(stack).of_type("ecs/taskDefinition:TaskDefinition")
+        task.inputs.get("skipDestroy") for task in run(stack).of_type("ecs.TaskDefinition")
     ] == [True] * 3

@@ -11,7 +11,7 @@ from tests.components.settings.stack_settings import STACKS, raw_settings
 
 
 def waf_rules(stack: str) -> dict[str, dict[str, Any]]:
-    (acl,) = run(stack).of_type("wafv2/webAcl:WebAcl")
+    (acl,) = run(stack).of_type("wafv2.WebAcl")
     rules = {rule["name"]: rule for rule in acl.inputs["rules"]}
     assert len({rule["priority"] for rule in rules.values()}) == len(rules)
     return rules
@@ -37,7 +37,7 @@ def test_waf_limits_requests_per_service(stack: str, service: str) -> None:
 
 
 def test_metrics_path_returns_404_before_other_rules() -> None:
-    rules = run("prod").inputs("lb/listenerRule:ListenerRule")
+    rules = run("prod").inputs("lb.ListenerRule")
     assert rules["metrics"]["priority"] < min(
         rules[f"forward-{service}"]["priority"] for service in ("gateway", "console", "sharing")
     )

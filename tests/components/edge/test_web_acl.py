@@ -95,7 +95,7 @@ OTHERS = [
 
 def web_acl(name: str) -> WebAcl:
     stack, changes, resource, _ = WEB_ACLS[name]
-    return WebAcl(run(stack, changes=changes).get("wafv2/webAcl:WebAcl", resource).inputs)
+    return WebAcl(run(stack, changes=changes).get("wafv2.WebAcl", resource).inputs)
 
 
 @pytest.mark.parametrize("name", ["staging", "cloudfront"])
@@ -103,9 +103,9 @@ def test_console_accepts_addresses_of_its_networks_only(name: str) -> None:
     stack, changes, resource, services = WEB_ACLS[name]
     networks = ["192.0.2.0/24", "2001:db8::/32"]
     program = run(stack, changes={**changes, "waf.console_networks": networks})
-    inputs = program.get("wafv2/webAcl:WebAcl", resource).inputs
+    inputs = program.get("wafv2.WebAcl", resource).inputs
     arns = re.findall(r'"ipSetReferenceStatement": {"arn": "([^"]+)"}', json.dumps(inputs))
-    resources = program.of_type("wafv2/ipSet:IpSet")
+    resources = program.of_type("wafv2.IpSet")
     addresses = {arn: one.inputs["addresses"] for arn, one in zip(arns, resources, strict=True)}
     acl = WebAcl(inputs)
     for address in ("192.0.2.9", "2001:db8::9", "198.51.100.1", "2001:db9::1"):

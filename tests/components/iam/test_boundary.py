@@ -30,10 +30,10 @@ def effect(
 @pytest.mark.parametrize("stack", STACKS)
 def test_boundary_allows_every_granted_action(stack: str) -> None:
     program = run(stack)
-    policy = program.get("iam/policy:Policy", "permissions-boundary")
+    policy = program.get("iam.Policy", "permissions-boundary")
     granted = {
         (action, resource)
-        for role in program.of_type("iam/rolePolicy:RolePolicy")
+        for role in program.of_type("iam.RolePolicy")
         for statement in json.loads(role.inputs["policy"])["Statement"]
         for action in statement["Action"]
         for resource in statement["Resource"]

@@ -19,12 +19,12 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "options": ("dev", OPTIONS),
 }
 """Stack and changed settings of each form."""
-POLICIES = {"iam/rolePolicy:RolePolicy": "role", "ec2/vpcEndpoint:VpcEndpoint": "endpoint"}
+POLICIES = {"iam.RolePolicy": "role", "ec2.VpcEndpoint": "endpoint"}
 
 
 def lines(program: Program) -> Iterator[tuple[str, str]]:
     """The owner and the text of each statement, secret and rule."""
-    for role in program.of_type("iam/role:Role"):
+    for role in program.of_type("iam.Role"):
         yield f"role {role.name}", f"boundary {role.inputs.get('permissionsBoundary')}"
     for kind, owner in POLICIES.items():
         for policy in program.of_type(kind):
@@ -32,14 +32,12 @@ def lines(program: Program) -> Iterator[tuple[str, str]]:
                 text = f"{row['Effect']} {row['Action']} on {row['Resource']}"
                 condition = f" if {row['Condition']}" if "Condition" in row else ""
                 yield f"{owner} {policy.name}", text + condition
-    for task in program.of_type("ecs/taskDefinition:TaskDefinition"):
+    for task in program.of_type("ecs.TaskDefinition"):
         for container in program.containers(task.name):
             for secret in container.get("secrets", ()):
                 yield f"secrets {task.name} {container['name']}", str(secret)
     for direction in ("Ingress", "Egress"):
-        for rule in program.of_type(
-            f"vpc/securityGroup{direction}Rule:SecurityGroup{direction}Rule"
-        ):
+        for rule in program.of_type(f"vpc.SecurityGroup{direction}Rule"):
             left_out = ("description", "tags", "securityGroupId")
             allowed = {key: value for key, value in rule.inputs.items() if key not in left_out}
             yield f"group {rule.inputs['securityGroupId']}", f"{direction} {allowed}"

@@ -29,7 +29,7 @@ SERVICE_METRICS = (
 )
 ACCOUNT, REGION, OTHER = events.ACCOUNT, events.REGION, "999999999999"
 TOPIC = "arn:aws:mock:::alarms"
-EVENT_RULE, EVENT_TARGET = "cloudwatch/eventRule:EventRule", "cloudwatch/eventTarget:EventTarget"
+EVENT_RULE, EVENT_TARGET = "cloudwatch.EventRule", "cloudwatch.EventTarget"
 TRAIL_EVENTS: dict[str, dict[str, Any]] = {
     # CloudTrail User Guide, "CloudTrail record contents" and "AWS Management Console sign-in
     # events".
@@ -175,15 +175,12 @@ def test_alarm_metric_is_documented(stack: str) -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_own_metric_has_a_publisher(stack: str) -> None:
     program = run(stack)
-    groups = {group.inputs["name"] for group in program.of_type("cloudwatch/logGroup:LogGroup")}
+    groups = {group.inputs["name"] for group in program.of_type("cloudwatch.LogGroup")}
     filters = {
         (row["metricTransformation"]["namespace"], row["metricTransformation"]["name"]): row[
             "logGroupName"
         ]
-        for row in (
-            resource.inputs
-            for resource in program.of_type("cloudwatch/logMetricFilter:LogMetricFilter")
-        )
+        for row in (resource.inputs for resource in program.of_type("cloudwatch.LogMetricFilter"))
     }
     probed = json.loads(program.get(EVENT_TARGET, "probe").inputs["input"])
     names = set()
@@ -210,8 +207,7 @@ def test_own_metric_has_a_publisher(stack: str) -> None:
 @pytest.mark.parametrize("name", TRAIL_EVENTS)
 def test_account_filter_matches_documented_trail_event(name: str) -> None:
     filters = {
-        row.name: row.inputs["pattern"]
-        for row in run("prod").of_type("cloudwatch/logMetricFilter:LogMetricFilter")
+        row.name: row.inputs["pattern"] for row in run("prod").of_type("cloudwatch.LogMetricFilter")
     }
     assert {row for row in filters if row.startswith("cis-")} == set(TRAIL_EVENTS)
     harmless = {
@@ -301,7 +297,7 @@ def test_only_the_rule_of_an_event_matches_it(name: str) -> None:
 def test_restart_rules_may_invoke_the_function() -> None:
     program = run("prod")
     for rule in ("restart-rotated", "restart-deployed"):
-        permission = program.get("lambda/permission:Permission", rule).inputs
+        permission = program.get("lambda.Permission", rule).inputs
         assert (
             permission["sourceArn"]
             == f"arn:aws:events:{REGION}:{ACCOUNT}:rule/gatehouse-prod-{rule}"
@@ -317,9 +313,9 @@ def publishers(program: Program) -> Iterator[tuple[str, str]]:
         if target.inputs["arn"] == TOPIC:
             yield "events", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{target.inputs['rule']}"
     for service, kind in (
-        ("events.rds", "rds/eventSubscription:EventSubscription"),
-        ("backup", "backup/vaultNotifications:VaultNotifications"),
-        ("budgets", "budgets/budget:Budget"),
+        ("events.rds", "rds.EventSubscription"),
+        ("backup", "backup.VaultNotifications"),
+        ("budgets", "budgets.Budget"),
     ):
         for resource in program.of_type(kind):
             assert TOPIC in json.dumps(resource.inputs), resource.name
@@ -341,14 +337,14 @@ def test_publisher_may_use_topic_and_key(stack: str) -> None:
         "backup",
         "budgets",
     }
-    (topic,) = program.of_type("sns/topic:Topic")
+    (topic,) = program.of_type("sns.Topic")
     (key,) = (
         row
-        for row in program.of_type("kms/key:Key")
+        for row in program.of_type("kms.Key")
         if f"arn:aws:mock:::{row.name}" == topic.inputs["kmsMasterKeyId"]
     )
     topic_arn = f"arn:aws:sns:{REGION}:{ACCOUNT}:{topic.inputs['name']}"
-    policy = program.policy("sns/topicPolicy:TopicPolicy", topic.name)
+    policy = program.policy("sns.TopicPolicy", topic.name)
     for service, arn in sources:
         context = {
             "aws:SourceArn": arn,
@@ -381,19 +377,19 @@ def test_publisher_may_use_topic_and_key(stack: str) -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_subscription_watches_existing_resources(stack: str) -> None:
     program = run(stack)
-    instances = {row.inputs["identifier"] for row in program.of_type("rds/instance:Instance")}
-    groups = {row.inputs["name"] for row in program.of_type("rds/parameterGroup:ParameterGroup")}
+    instances = {row.inputs["identifier"] for row in program.of_type("rds.Instance")}
+    groups = {row.inputs["name"] for row in program.of_type("rds.ParameterGroup")}
     watched = {
         row.inputs["sourceType"]: set(row.inputs.get("sourceIds") or ())
-        for row in program.of_type("rds/eventSubscription:EventSubscription")
+        for row in program.of_type("rds.EventSubscription")
     }
     assert watched == {
         "db-instance": instances,
         "db-parameter-group": groups,
         "db-security-group": set(),
     }
-    vaults = {row.inputs["name"] for row in program.of_type("backup/vault:Vault")}
-    (notifications,) = program.of_type("backup/vaultNotifications:VaultNotifications")
+    vaults = {row.inputs["name"] for row in program.of_type("backup.Vault")}
+    (notifications,) = program.of_type("backup.VaultNotifications")
     assert notifications.inputs["backupVaultName"] in vaults
     assert all(
         re.fullmatch(r"[A-Z0-9_]+", event) for event in notifications.inputs["backupVaultEvents"]

@@ -16,12 +16,12 @@ def descriptions(stack: str) -> dict[str, str]:
     program = run(stack)
     texts = {
         a.inputs["name"]: a.inputs["alarmDescription"]
-        for a in program.of_type("cloudwatch/metricAlarm:MetricAlarm")
+        for a in program.of_type("cloudwatch.MetricAlarm")
     }
     # Rules with a schedule send no notifications.
     return texts | {
         a.inputs["name"]: a.inputs["description"]
-        for a in program.of_type("cloudwatch/eventRule:EventRule")
+        for a in program.of_type("cloudwatch.EventRule")
         if "eventPattern" in a.inputs
     }
 
@@ -51,7 +51,7 @@ def test_alarm_description_links_to_its_runbook(stack: str) -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
     program = run(stack)
-    (board,) = program.of_type("cloudwatch/dashboard:Dashboard")
+    (board,) = program.of_type("cloudwatch.Dashboard")
     searches = re.findall(
         r"SEARCH\('\{([^,]+),(\w+)\} MetricName=\\\"(\w+)\\\"'",
         board.inputs["dashboardBody"].replace("\\\\", "\\"),
@@ -68,7 +68,7 @@ def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
 def test_dashboard_shows_existing_alarms(stack: str) -> None:
     program = run(stack)
     names = {alarm["name"] for alarm in program.alarms().values()}
-    (board,) = program.of_type("cloudwatch/dashboard:Dashboard")
+    (board,) = program.of_type("cloudwatch.Dashboard")
     document = json.loads(board.inputs["dashboardBody"])
     (states,) = (widget for widget in document["widgets"] if widget["type"] == "alarm")
     assert {arn.rpartition(":")[2] for arn in states["properties"]["alarms"]} <= names
@@ -95,11 +95,11 @@ def test_memory_of_instance_classes(instance_class: str, memory: int) -> None:
 def test_pager_and_slack_channel_receive_the_notifications_of_the_topic() -> None:
     program = run("dev", changes=OPTIONS)
     url = OPTIONS["monitoring.pager_url"]
-    subscriptions = program.of_type("sns/topicSubscription:TopicSubscription")
+    subscriptions = program.of_type("sns.TopicSubscription")
     assert [(row.inputs["protocol"], row.inputs["endpoint"]) for row in subscriptions] == [
         ("https", url)
     ]
-    (channel,) = program.of_type("chatbot/slackChannelConfiguration:SlackChannelConfiguration")
+    (channel,) = program.of_type("chatbot.SlackChannelConfiguration")
     workspace, _, channel_id = OPTIONS["monitoring.slack_channel"].partition("/")
     assert (channel.inputs["slackTeamId"], channel.inputs["slackChannelId"]) == (
         workspace,
@@ -107,7 +107,5 @@ def test_pager_and_slack_channel_receive_the_notifications_of_the_topic() -> Non
     )
     assert channel.inputs["snsTopicArns"] == [subscriptions[0].inputs["topic"]]
     assert channel.inputs["guardrailPolicyArns"] == ["arn:aws:iam::aws:policy/AWSDenyAll"]
-    assert [policy.name for policy in program.of_type("iam/rolePolicy:RolePolicy")].count(
-        "chat"
-    ) == 0
-    assert not run("dev").of_type("chatbot/slackChannelConfiguration:SlackChannelConfiguration")
+    assert [policy.name for policy in program.of_type("iam.RolePolicy")].count("chat") == 0
+    assert not run("dev").of_type("chatbot.SlackChannelConfiguration")

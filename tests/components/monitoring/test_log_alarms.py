@@ -140,7 +140,7 @@ async def test_failed_deletions_are_counted(job: str, alarms: set[str]) -> None:
     ("stack", "process"), [("dev", "console"), ("staging", "sharing"), ("prod", "console")]
 )
 def test_link_alarms_follow_the_form_of_the_service(stack: str, process: str) -> None:
-    filters = run(stack).inputs("cloudwatch/logMetricFilter:LogMetricFilter")
+    filters = run(stack).inputs("cloudwatch.LogMetricFilter")
     for name in ("links-denied", "links-locked"):
         assert filters[name]["logGroupName"] == f"/gatehouse/{stack}/{process}"
         assert run(stack).alarms()[name]["treatMissingData"] == "notBreaching"

@@ -9,5 +9,5 @@ def test_interval_0_disables_the_probe() -> None:
         a for a in program.resources if a.name == "probe" or a.name.endswith("-unreachable")
     ]
     assert "probe" not in program.exports
-    (dashboard,) = program.of_type("cloudwatch/dashboard:Dashboard")
+    (dashboard,) = program.of_type("cloudwatch.Dashboard")
     assert "Synthetic probe" not in str(dashboard.inputs["dashboardBody"])

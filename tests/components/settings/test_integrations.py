@@ -17,10 +17,7 @@ def with_options() -> Program:
 
 
 def egress(program: Program) -> set[tuple[str, int]]:
-    rules = (
-        resource.inputs
-        for resource in program.of_type("vpc/securityGroupEgressRule:SecurityGroupEgressRule")
-    )
+    rules = (resource.inputs for resource in program.of_type("vpc.SecurityGroupEgressRule"))
     return {
         (rule["cidrIpv4"], rule["toPort"])
         for rule in rules

@@ -177,10 +177,10 @@ def matrix() -> list[tuple[str, dict[str, Any]]]:
 
 
 def trusted_sources(program: Program, stack: Stack) -> Iterator[str]:
-    for instance in program.of_type("rds/instance:Instance"):
+    for instance in program.of_type("rds.Instance"):
         role = str(instance.inputs.get("monitoringRoleArn", "")).removeprefix(OUTPUT)
         if role:
-            trust = json.loads(program.get("iam/role:Role", role).inputs["assumeRolePolicy"])
+            trust = json.loads(program.get("iam.Role", role).inputs["assumeRolePolicy"])
             arn = stack.names.arn("rds", f"db:{instance.inputs['identifier']}")
             context = {"aws:SourceArn": arn, "aws:SourceAccount": "123456789012"}
             call = Call("monitoring.rds.amazonaws.com", "sts:AssumeRole", context=context)
@@ -218,14 +218,14 @@ def rejected_connections(stack: Stack) -> Iterator[str]:
 
 def unreadable_environments(program: Program, stack: Stack) -> Iterator[str]:
     """The roles that cannot read the environment of a function which they start or preview."""
-    boundary: Document = program.policy("iam/policy:Policy", "deploy-boundary")
-    for function in program.of_type("lambda/function:Function"):
+    boundary: Document = program.policy("iam.Policy", "deploy-boundary")
+    for function in program.of_type("lambda.Function"):
         inputs = function.inputs
         if "kmsKeyArn" not in inputs or "environment" not in inputs:
             continue
-        policy = program.policy("kms/key:Key", inputs["kmsKeyArn"].removeprefix(OUTPUT))
+        policy = program.policy("kms.Key", inputs["kmsKeyArn"].removeprefix(OUTPUT))
         arn = stack.names.arn("lambda", f"function:{inputs['name']}")
-        role = program.get("iam/role:Role", inputs["role"].removeprefix(OUTPUT)).inputs["name"]
+        role = program.get("iam.Role", inputs["role"].removeprefix(OUTPUT)).inputs["name"]
         readers = (
             (role, []),
             *((stack.names.name(reader), [boundary]) for reader in (PREVIEW, DEPLOY)),
@@ -307,15 +307,15 @@ def unchangeable_resources(program: Program, delivery: Delivery) -> set[str]:
 
 
 def oversized_policies(program: Program) -> Iterator[str]:
-    for policy in program.of_type("iam/policy:Policy"):
+    for policy in program.of_type("iam.Policy"):
         if len(policy.inputs["policy"]) > POLICY_CHARACTERS_MAX:
             yield f"{policy.name}: {len(policy.inputs['policy'])} characters"
 
 
 def key_errors(program: Program) -> Iterator[str]:
-    statement = program.statements("kms/key:Key", "logs")["LogGroups"]
+    statement = program.statements("kms.Key", "logs")["LogGroups"]
     arns = statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
-    groups = [group.inputs for group in program.of_type("cloudwatch/logGroup:LogGroup")]
+    groups = [group.inputs for group in program.of_type("cloudwatch.LogGroup")]
     assert {group["kmsKeyId"] for group in groups} == {f"{OUTPUT}logs"}
     yield from {arn.split(":log-group:")[1] for arn in arns} ^ {group["name"] for group in groups}
 
