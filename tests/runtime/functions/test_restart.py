@@ -64,23 +64,21 @@ def rotated(stub: Stubber, **secrets: datetime | None) -> None:
         stub.add_response("describe_secret", response, {"SecretId": name.replace("_", "-")})
 
 
-def test_console_is_restarted_before_the_gateway(clients: dict[str, Stubber]) -> None:
-    describe(clients["ecs"], console=[deployment(BEFORE)], gateway=[deployment(BEFORE)])
-    rotated(clients["secretsmanager"], pepper=ROTATED, session_key=None)
+@pytest.mark.parametrize(
+    ("console", "session_key", "restarted"),
+    [(BEFORE, None, "console"), (AFTER, BEFORE, "gateway")],
+)
+def test_services_are_restarted_one_after_the_other(
+    clients: dict[str, Stubber], console: datetime, session_key: datetime | None, restarted: str
+) -> None:
+    describe(clients["ecs"], console=[deployment(console)], gateway=[deployment(BEFORE)])
+    rotated(clients["secretsmanager"], pepper=ROTATED, session_key=session_key)
+    if restarted == "gateway":
+        rotated(clients["secretsmanager"], pepper=ROTATED)
     clients["ecs"].add_response(
-        "update_service", {}, {"cluster": "main", "service": "console", "forceNewDeployment": True}
+        "update_service", {}, {"cluster": "main", "service": restarted, "forceNewDeployment": True}
     )
-    assert restart.handler(EVENT, None) == {"restarted": "console"}
-
-
-def test_gateway_is_restarted_after_the_console(clients: dict[str, Stubber]) -> None:
-    describe(clients["ecs"], console=[deployment(AFTER)], gateway=[deployment(BEFORE)])
-    rotated(clients["secretsmanager"], pepper=ROTATED, session_key=BEFORE)
-    rotated(clients["secretsmanager"], pepper=ROTATED)
-    clients["ecs"].add_response(
-        "update_service", {}, {"cluster": "main", "service": "gateway", "forceNewDeployment": True}
-    )
-    assert restart.handler(EVENT, None) == {"restarted": "gateway"}
+    assert restart.handler(EVENT, None) == {"restarted": restarted}
 
 
 @pytest.mark.parametrize(
@@ -97,15 +95,13 @@ def test_nothing_is_restarted_during_a_deployment(
     assert restart.handler(EVENT, None) == {"reason": "a deployment is in progress"}
 
 
-def test_current_services_are_not_restarted(clients: dict[str, Stubber]) -> None:
-    describe(clients["ecs"], console=[deployment(ROTATED)], gateway=[deployment(AFTER)])
-    rotated(clients["secretsmanager"], pepper=ROTATED, session_key=ROTATED)
-    rotated(clients["secretsmanager"], pepper=ROTATED)
-    assert restart.handler(EVENT, None) == {"reason": "all services use the current secrets"}
-
-
-def test_rotation_before_the_services_exist_is_ignored(clients: dict[str, Stubber]) -> None:
-    describe(clients["ecs"])
+@pytest.mark.parametrize(
+    "services", [{"console": [deployment(ROTATED)], "gateway": [deployment(AFTER)]}, {}]
+)
+def test_current_and_missing_services_are_not_restarted(
+    clients: dict[str, Stubber], services: dict[str, Any]
+) -> None:
+    describe(clients["ecs"], **services)
     rotated(clients["secretsmanager"], pepper=ROTATED, session_key=ROTATED)
     rotated(clients["secretsmanager"], pepper=ROTATED)
     assert restart.handler(EVENT, None) == {"reason": "all services use the current secrets"}
