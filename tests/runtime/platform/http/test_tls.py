@@ -7,6 +7,7 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -139,14 +140,9 @@ async def test_connections_without_a_handshake_are_bounded(limit: str, trusted: 
 
 @pytest.mark.bound("http.tls:SHUTDOWN_TIMEOUT_S")
 async def test_client_that_does_not_confirm_the_end_is_disconnected() -> None:
-    async with running(LIMITS) as server:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as sock:
-            tls = client().wrap_bio(incoming := ssl.MemoryBIO(), outgoing := ssl.MemoryBIO())
-            sock.setblocking(False)
-            await _handshake(tls, incoming, outgoing, sock)
-            async with asyncio.timeout(PATIENCE_S):
-                while server.connections.total:  # the head timeout closes the connection
-                    await asyncio.sleep(0.01)
+    async with running(LIMITS) as server, unconfirmed(server.port):
+        while server.connections.total:  # the head timeout closes the connection
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.bound("http.transport:_TLS_PART_BYTES", "platform.tls_records:_WRITE_BYTES")
@@ -199,32 +195,33 @@ async def test_client_that_reads_slowly_receives_all_of_the_last_response(
 
 
 async def test_server_stops_while_the_end_of_a_connection_is_not_confirmed() -> None:
-    async with running(TLS) as server:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as sock:
-            tls = client().wrap_bio(incoming := ssl.MemoryBIO(), outgoing := ssl.MemoryBIO())
-            sock.setblocking(False)
-            await _handshake(tls, incoming, outgoing, sock)
-            async with asyncio.timeout(PATIENCE_S):
-                while not server.connections.protocols:
-                    await asyncio.sleep(0)
-            for connection in server.connections.protocols:
-                connection.shutdown()
-                connection.shutdown()
+    async with running(TLS) as server, unconfirmed(server.port):
+        while not server.connections.protocols:
+            await asyncio.sleep(0)
+        for connection in server.connections.protocols:
+            connection.shutdown()
+            connection.shutdown()
 
 
-async def _handshake(
-    tls: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, sock: socket.socket
-) -> None:
+@asynccontextmanager
+async def unconfirmed(port: int) -> AsyncIterator[None]:
+    """A connection whose client completes the handshake, and then does not read."""
     loop = asyncio.get_running_loop()
-    while True:
-        try:
-            tls.do_handshake()
-        except ssl.SSLWantReadError:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as sock:
+        tls = client().wrap_bio(incoming := ssl.MemoryBIO(), outgoing := ssl.MemoryBIO())
+        sock.setblocking(False)
+        is_open = False
+        while not is_open:
+            try:
+                tls.do_handshake()
+                is_open = True
+            except ssl.SSLWantReadError:
+                pass
             await loop.sock_sendall(sock, outgoing.read())
-            incoming.write(await loop.sock_recv(sock, 65_536))
-        else:
-            await loop.sock_sendall(sock, outgoing.read())
-            return
+            if not is_open:
+                incoming.write(await loop.sock_recv(sock, 65_536))
+        async with asyncio.timeout(PATIENCE_S):
+            yield
 
 
 async def test_draining_server_completes_connections_of_the_backlog(server: Running) -> None:
