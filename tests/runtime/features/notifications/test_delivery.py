@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -101,20 +102,25 @@ class Setup:
         return deliveries
 
 
+@asynccontextmanager
+async def receiving() -> AsyncIterator[Receiver]:
+    receiver = Receiver()
+    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
+    receiver.port = server.sockets[0].getsockname()[1]
+    yield receiver
+    server.close()
+
+
 @pytest.fixture
 async def setup(console: Console) -> AsyncIterator[Setup]:
     console.sql("TRUNCATE webhook, delivery, notification_position, key_alert")
     repository, clock = NotificationRepository(console.pool), ManualClock(Clock().now())
     # Events before the first run are not delivered.
     await repository.follow(now=clock.now(), topic=False)
-    receiver = Receiver()
-    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
-    receiver.port = server.sockets[0].getsockname()[1]
     upstreams = UpstreamClients(SystemResolver(), LOOPBACK)
-    async with console.connect(webhook_networks=LOOPBACK) as client:
+    async with receiving() as receiver, console.connect(webhook_networks=LOOPBACK) as client:
         yield Setup(console, client, repository, upstreams, clock, receiver)
-    await upstreams.close()
-    server.close()
+        await upstreams.close()
 
 
 @pytest.mark.requirement("TR-08")
@@ -188,9 +194,8 @@ async def test_webhook_that_does_not_respond_does_not_delay_others(
         await setup.revoke()
     await setup.follow()
     setup.clock.advance(1)
-    other, slow = Receiver(), setup.receiver
-    async with await asyncio.start_server(other.serve, "127.0.0.1", 0) as server:
-        other.port = server.sockets[0].getsockname()[1]
+    slow = setup.receiver
+    async with receiving() as other:
         await replace(setup, receiver=other).create_webhook()
         for _ in range(fast):
             await setup.revoke()
@@ -210,7 +215,7 @@ async def test_webhooks_that_do_not_respond_leave_attempts_to_others(
 ) -> None:
     monkeypatch.setattr(service, "BATCH_SIZE", 4)
     monkeypatch.setattr(service, "TIMEOUT_S", 0.01)
-    dispatcher, other = setup.dispatcher(), Receiver()
+    dispatcher = setup.dispatcher()
     setup.receiver.slow = True
     for _ in range(4):
         await setup.create_webhook()
@@ -220,8 +225,7 @@ async def test_webhooks_that_do_not_respond_leave_attempts_to_others(
     await setup.revoke()
     await setup.follow()
     setup.clock.advance(1)
-    async with await asyncio.start_server(other.serve, "127.0.0.1", 0) as server:
-        other.port = server.sockets[0].getsockname()[1]
+    async with receiving() as other:
         await replace(setup, receiver=other).create_webhook()
         await setup.revoke()
         running = asyncio.create_task(dispatcher.run_once())

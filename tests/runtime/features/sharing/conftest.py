@@ -1,7 +1,7 @@
 """The secret sharing services on the AWS emulator."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -14,6 +14,9 @@ from gatehouse.features.sharing.table import OWNER_INDEX, WORK_INDEX
 from sandbox.emulator.server import Emulator
 from tests.references.minio import MINIO_VARIABLE, running_minio
 from tests.runtime.clocks import ManualClock
+from tests.runtime.conftest import Database
+from tests.runtime.console_client import Console, open_console
+from tests.runtime.features.sharing.members import URL
 from tests.runtime.features.sharing.services import (
     BUCKET,
     REGION,
@@ -116,3 +119,9 @@ def sharing(module_services: Sharing, monkeypatch: pytest.MonkeyPatch) -> Sharin
         module_services.s3,
         module_services.dynamodb,
     )
+
+
+@pytest.fixture
+async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console]:
+    async with open_console(database, **sharing.console(URL)) as started:
+        yield started

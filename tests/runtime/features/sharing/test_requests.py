@@ -1,6 +1,5 @@
 """Secret requests at the console."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,8 +14,7 @@ from gatehouse.features.sharing.service import NewItem
 from gatehouse.platform.http.fields import multi_line
 from gatehouse.platform.http.validation import validate
 
-from tests.runtime.conftest import Database
-from tests.runtime.console_client import Console, open_console
+from tests.runtime.console_client import Console
 from tests.runtime.features.sharing.members import URL, Member
 from tests.runtime.features.sharing.services import CLIENT, TEXT, Sharing
 
@@ -40,12 +38,6 @@ class Requester(Member):
 
 def parameters(link: LinkToken, **body: Any) -> dict[str, Any]:
     return {"purpose": PURPOSE, "retrieval_link": retrieval_links.parameters(link), **body}
-
-
-@pytest.fixture
-async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console]:
-    async with open_console(database, **sharing.console(URL)) as started:
-        yield started
 
 
 async def requester(console: Console, *scopes: str) -> Requester:

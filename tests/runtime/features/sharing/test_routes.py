@@ -1,7 +1,6 @@
 """Management of secrets at the console."""
 
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -20,7 +19,7 @@ from gatehouse.platform.http.validation import validate
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, assert_problem, open_console
 from tests.runtime.features.sharing.faults import CALLS_MAX, faults
-from tests.runtime.features.sharing.members import ALL, URL, Member
+from tests.runtime.features.sharing.members import ALL, Member
 from tests.runtime.features.sharing.services import Sharing
 
 TEXT = "correct horse battery staple \N{HORSE FACE}"
@@ -34,12 +33,6 @@ class Sender(Member):
         tokens = [token for link in created["links"] if (token := parse(link["url"])) is not None]
         assert len(tokens) == len(created["links"])
         return created["secret"], tokens
-
-
-@pytest.fixture
-async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console]:
-    async with open_console(database, **sharing.console(URL)) as started:
-        yield started
 
 
 async def member(console: Console, *scopes: str) -> Sender:

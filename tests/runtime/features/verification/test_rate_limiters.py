@@ -12,7 +12,7 @@ from unittest.mock import AsyncMock
 import pytest
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import RateLimit
-from gatehouse.core.verification import Charge
+from gatehouse.core.verification import Charge, RateLimitState
 from gatehouse.features.verification import rate_limiters
 from gatehouse.features.verification.rate_limiters import (
     BATCH_MAX,
@@ -129,12 +129,16 @@ async def test_concurrent_requests_never_exceed_limit(limits: RateLimits) -> Non
     assert sum(not state.exceeded for (state,) in states) == 100
 
 
-async def remaining(redis_url: str, request: Charge) -> int:
-    """The number of units that Redis still allows, seen by another worker."""
+async def stored_state(redis_url: str, request: Charge) -> RateLimitState:
+    """The state of the limit in Redis, seen by another worker."""
     other = limiter(redis_url, "deny")
     (state,) = await other.take(Charge(subject=request.subject, limits=request.limits, cost=0))
     await close(other)
-    return state.remaining
+    return state
+
+
+async def remaining(redis_url: str, request: Charge) -> int:
+    return (await stored_state(redis_url, request)).remaining
 
 
 @pytest.mark.requirement("CG-06")
@@ -205,7 +209,7 @@ async def test_worker_that_stops_reports_the_allowed_requests(redis_url: str) ->
 WORKER = """
 import asyncio, os, sys
 from gatehouse.core.keys import RateLimit
-from gatehouse.core.verification import Charge
+from gatehouse.core.verification import Charge, RateLimitState
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.platform.redis.connection import Redis
 
@@ -261,9 +265,7 @@ async def test_requests_during_interruptions_of_redis_count_once(
         assert allowed == 25 + 8 * 20
         allowed += await take(100)
         await close(worker)
-        other = limiter(url, "deny")
-        (state,) = await other.take(Charge(request.subject, request.limits, 0))
-        await close(other)
+        state = await stored_state(url, request)
     assert allowed == 200
     assert state.exceeded
     assert state.reset_s <= 86_400  # 200 requests
@@ -281,9 +283,7 @@ async def test_requests_that_wait_for_an_interrupted_redis_count_once(
             states = await asyncio.gather(*(worker.take(request) for _ in range(8)))
         await _until(worker, degraded=False)
         await close(worker)
-        other = limiter(url, "deny")
-        (state,) = await other.take(Charge(request.subject, request.limits, 0))
-        await close(other)
+        state = await stored_state(url, request)
     assert sum(not each.exceeded for (each,) in states) == 5
     assert state.exceeded
     assert state.reset_s <= 3600  # 5 requests
