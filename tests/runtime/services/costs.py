@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,3 +127,16 @@ def costly_heads(template: str, *fixed: asgi.Header) -> Iterator[tuple[bytes, li
         size = FIELD_BYTES - len(name)
         for unit in UNITS:
             yield path, [*others, (name, unit * (size // len(unit)))]
+
+
+async def slow_heads(
+    app: asgi.App, method: str, template: str, *fixed: asgi.Header
+) -> list[tuple[bytes, bytes, bytes, float]]:
+    """The costly heads whose requests take more than the budget."""
+    slow = []
+    for target, headers in costly_heads(template, *fixed):
+        reply = await cheapest(partial(send, app, method, target, headers, b"{}"))
+        assert reply.status < 500
+        if reply.cpu_s > BUDGET_S:
+            slow.append((target[:80], headers[-1][0], headers[-1][1][:10], reply.cpu_s))
+    return slow

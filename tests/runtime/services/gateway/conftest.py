@@ -161,6 +161,12 @@ class Gateway:
     async def get(self, target: str, *headers: str, host: str | None = "gateway.test") -> Reply:
         return await self.request("GET", target, *headers, host=host)
 
+    async def forward(
+        self, key: Key, path: str = "x", method: str = "GET", body: bytes | None = None
+    ) -> Reply:
+        """Sends a request to the Core `docs`."""
+        return await self.request(method, f"/cores/docs/{path}", key.header, body=body)
+
     async def create_key(self, **columns: Any) -> Key:
         """Stores a key with scope cores:read and a high rate limit."""
         environment = KeyEnvironment(columns.pop("environment", "test"))

@@ -91,14 +91,8 @@ async def registered(gateway: Gateway, url: str) -> tuple[Key, Key]:
     return agent, await gateway.create_key()
 
 
-async def get(
-    gateway: Gateway, key: Key, path: str = "x", method: str = "GET", body: bytes | None = None
-) -> Reply:
-    return await gateway.request(method, f"/cores/docs/{path}", key.header, body=body)
-
-
 async def codes(gateway: Gateway, key: Key, times: int, path: str = "x") -> list[tuple[int, str]]:
-    replies = [await get(gateway, key, path) for _ in range(times)]
+    replies = [await gateway.forward(key, path) for _ in range(times)]
     return [reply.outcome for reply in replies]
 
 
@@ -110,7 +104,7 @@ def transitions(gateway: Gateway) -> list[tuple[str, str, str]]:
 async def first_trial(gateway: Gateway, key: Key, path: str) -> Reply:
     """The first response after the reset time."""
     async with asyncio.timeout(60):
-        while (reply := await get(gateway, key, path)).status == 503:
+        while (reply := await gateway.forward(key, path)).status == 503:
             await asyncio.sleep(0.05)
     return reply
 
@@ -133,7 +127,7 @@ async def test_failures_open_the_circuit(breaking: Gateway, closed_port: int) ->
         await breaking.metric("gatehouse_circuit_breakers_open"),
     )
     assert await codes(breaking, key, 2) == [(502, "core_unreachable")] * 2
-    reply = await get(breaking, key)
+    reply = await breaking.forward(key)
     assert reply.outcome == (503, "core_circuit_open")
     assert 200 < int(reply.header("retry-after") or "") <= 300
     assert reply.header("ratelimit") is not None
@@ -155,7 +149,7 @@ async def test_connection_of_a_trial_closes_the_circuit(
         async with asyncio.timeout(60):
             while not core.requests:
                 await asyncio.sleep(0.01)
-        assert (await get(recovering, key)).body == b"hello"
+        assert (await recovering.forward(key)).body == b"hello"
         assert (await trial).status == status
     assert await recovering.metric(transitions_metric("closed")) == before + 1
     assert await recovering.metric("gatehouse_circuit_breakers_open") == 0
@@ -164,10 +158,10 @@ async def test_connection_of_a_trial_closes_the_circuit(
 
 async def test_response_timeouts_never_open_circuit(breaking: Gateway, core: Core) -> None:
     _, key = await registered(breaking, core.url)
-    requests = [get(breaking, key, "silent") for _ in range(4)]
+    requests = [breaking.forward(key, "silent") for _ in range(4)]
     replies = await asyncio.gather(*requests)
     assert {reply.outcome for reply in replies} == {(504, "core_timeout")}
-    assert (await get(breaking, key)).status == 200
+    assert (await breaking.forward(key)).status == 200
 
 
 @pytest.mark.parametrize("path", ["status/502", "status/503", "status/504", "drop"])
@@ -175,9 +169,9 @@ async def test_keys_do_not_deny_a_core_to_others(breaking: Gateway, core: Core, 
     _, key = await registered(breaking, core.url)
     for client in (key, await breaking.create_key()):
         for _ in range(3):
-            await get(breaking, client, path)
+            await breaking.forward(client, path)
     assert len(core.requests) == 6
-    assert (await get(breaking, await breaking.create_key())).status == 200
+    assert (await breaking.forward(await breaking.create_key())).status == 200
 
 
 async def test_stalled_upload_is_no_core_failure(breaking: Gateway, core: Core) -> None:
@@ -188,7 +182,7 @@ async def test_stalled_upload_is_no_core_failure(breaking: Gateway, core: Core) 
     )
     for _ in range(3):
         assert (await breaking.send(head.encode())).status == 504
-    assert (await get(breaking, key)).status == 200
+    assert (await breaking.forward(key)).status == 200
 
 
 async def test_retries_stop_when_budget_is_used_up(retrying: Gateway, core: Core) -> None:
@@ -199,7 +193,7 @@ async def test_retries_stop_when_budget_is_used_up(retrying: Gateway, core: Core
     ]
     before = await retrying.metric(sent), await retrying.metric(denied)
     for _ in range(40):
-        assert (await get(retrying, key, "drop")).status == 502
+        assert (await retrying.forward(key, "drop")).status == 502
     retries = len(core.requests) - 40
     assert 10 <= retries <= 10 + len(core.requests) / 10
     assert await retrying.metric(sent) == before[0] + retries
@@ -223,14 +217,14 @@ async def test_only_safe_requests_are_retried(
     retrying: Gateway, core: Core, method: str, path: str, body: bytes | None, sent: int
 ) -> None:
     _, key = await registered(retrying, core.url)
-    await get(retrying, key, path, method, body)
+    await retrying.forward(key, path, method, body)
     assert len(core.requests) == sent
 
 
 async def test_worker_reports_its_circuit_breakers(breaking: Gateway, closed_port: int) -> None:
     _, key = await registered(breaking, f"http://127.0.0.1:{closed_port}")
     for _ in range(2):
-        assert (await get(breaking, key)).status == 502
+        assert (await breaking.forward(key)).status == 502
     repository = CoreRepository(cast("Pool", breaking.pool))
     cores, _ = await repository.page(after=None, size=100)
     (core,) = [record for record in cores if record.name == "docs" and not record.draining]

@@ -66,12 +66,6 @@ async def register(
     return reply
 
 
-async def get(
-    gateway: Gateway, key: Key, path: str = "x", method: str = "GET", body: bytes | None = None
-) -> Reply:
-    return await gateway.request(method, f"/cores/docs/{path}", key.header, body=body)
-
-
 async def live(gateway: Gateway) -> list[str]:
     statement = (
         "SELECT instance_id FROM core WHERE name = 'docs' AND NOT draining AND "
@@ -91,7 +85,7 @@ async def test_key_adds_instances(gateway: Gateway, agent: Key, start_core: Star
     assert await live(gateway) == ["i0", "i1", "i2"]
     key = await gateway.create_key()
     for _ in range(60):
-        assert (await get(gateway, key)).status == 200
+        assert (await gateway.forward(key)).status == 200
     # The probability that an instance receives none of 60 requests is below 1e-9.
     assert all(core.requests for core in cores)
     for core, reply in zip(cores, replies, strict=True):
@@ -152,7 +146,7 @@ async def test_registration_replaces_instance_with_same_url(
     ] == "core_drained"
     key = await gateway.create_key()
     for _ in range(10):
-        await get(gateway, key)
+        await gateway.forward(key)
     assert {dict(headers)["authorization"] for _, headers, _ in core.requests} == {
         f"Bearer {new['core_secret']}"
     }
@@ -243,7 +237,7 @@ async def test_ended_instances_are_removed_and_can_return(
         "UPDATE core SET draining = true, expires_at = now() WHERE instance_id = 'new'"
     )
     await register(gateway, agent, core.url, "old")
-    assert (await get(gateway, await gateway.create_key())).body == b"hello"
+    assert (await gateway.forward(await gateway.create_key())).body == b"hello"
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "HEAD"])
@@ -256,7 +250,7 @@ async def test_request_is_retried_on_another_instance(
     await register(gateway, agent, core.url, "up")
     key = await gateway.create_key()
     for _ in range(20):
-        assert (await get(gateway, key, method=method)).status == 200
+        assert (await gateway.forward(key, method=method)).status == 200
     assert len(core.requests) == 20
 
 
@@ -269,7 +263,7 @@ async def test_open_circuit_breaker_affects_only_its_instance(
     key = await gateway.create_key()
     before = await gateway.metric('gatehouse_core_retries_total{outcome="sent"}')
     for _ in range(40):
-        assert (await get(gateway, key)).status == 200
+        assert (await gateway.forward(key)).status == 200
     retries = await gateway.metric('gatehouse_core_retries_total{outcome="sent"}') - before
     # GATEHOUSE_CIRCUIT_BREAKER_FAILURES, after which no request is sent to the instance.
     assert retries == 5
@@ -287,7 +281,7 @@ async def test_drained_instance_receives_no_requests(
     assert (await gateway.request("DELETE", target, agent.header)).status == 204
     key = await gateway.create_key()
     for _ in range(20):
-        assert (await get(gateway, key)).status == 200
+        assert (await gateway.forward(key)).status == 200
     assert (len(first.requests), len(second.requests)) == (0, 20)
     assert (await gateway.put_core(agent, "docs", {"lease_id": lease["lease_id"]})).json[
         "code"
