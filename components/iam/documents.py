@@ -27,7 +27,16 @@ def allow(
     actions: A list of actions, or the actions of one service as text: "s3:GetObject PutObject".
     principal: Principals of a resource policy.
     """
-    return _statement("Allow", sid, actions, resources, principal, conditions)
+    statement: Statement = {"Sid": sid, "Effect": "Allow"}
+    if principal is not None:
+        statement["Principal"] = principal
+    statement |= {
+        "Action": action_list(actions) if isinstance(actions, str) else list(actions),
+        "Resource": list(resources),
+    }
+    if conditions:
+        statement["Condition"] = {operator: dict(keys) for operator, keys in conditions.items()}
+    return statement
 
 
 def deny(
@@ -41,7 +50,8 @@ def deny(
     """Return a Deny statement for every principal that meets the conditions. `principal` is None in
     an identity-based policy.
     """
-    return _statement("Deny", sid, actions, resources, principal, conditions)
+    allowed = allow(sid, actions, resources, principal=principal, conditions=conditions)
+    return {**allowed, "Effect": "Deny"}
 
 
 def deny_insecure_transport(actions: str | Sequence[str], resources: Sequence[str]) -> Statement:
@@ -133,23 +143,3 @@ def _source(account: str, source_arn: str | Sequence[str]) -> Conditions:
         **({"StringEquals": {"aws:SourceAccount": account}} if account else {}),
         **({"ArnLike": {"aws:SourceArn": source_arn}} if source_arn else {}),
     }
-
-
-def _statement(
-    effect: str,
-    sid: str,
-    actions: str | Sequence[str],
-    resources: Sequence[str],
-    principal: str | Mapping[str, str | Sequence[str]] | None,
-    conditions: Conditions | None,
-) -> Statement:
-    statement: Statement = {"Sid": sid, "Effect": effect}
-    if principal is not None:
-        statement["Principal"] = principal
-    statement |= {
-        "Action": action_list(actions) if isinstance(actions, str) else list(actions),
-        "Resource": list(resources),
-    }
-    if conditions:
-        statement["Condition"] = {operator: dict(keys) for operator, keys in conditions.items()}
-    return statement
