@@ -57,7 +57,7 @@ from gatehouse.features.audit.schemas import (
 def register(app: typer.Typer) -> None:
     audit = typer.Typer(help="Read and verify the audit trail.")
     filters = parameters(SearchAudit)
-    console_command(audit, "list", options=filters)(list_)
+    console_command(audit, list_, options=filters)
     file, *others = own_parameters(export)
     audit.command()(with_options(export, [file, *filters, *others]))
     audit.command()(verify)

@@ -155,10 +155,10 @@ def register(app: typer.Typer) -> None:
     )
     for command, shape, omitted in commands:
         options = parameters(shape, *omitted, forms=_FORMS) if shape else []
-        name = command.__name__.rstrip("_").replace("_", "-")
-        console_command(keys, name, options=options)(command)
+        console_command(keys, command, options=options)
     for name, done, help in _ACTIONS:
-        console_command(keys, name, help=help, options=parameters(ReasonBody))(_action(name, done))
+        options = parameters(ReasonBody)
+        console_command(keys, _action(name, done), name, help=help, options=options)
     app.add_typer(keys, name="keys")
 
 

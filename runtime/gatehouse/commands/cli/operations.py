@@ -25,15 +25,15 @@ _BAR_WIDTH = 30
 
 
 def register(app: typer.Typer) -> None:
-    console_command(app, "log-level")(log_level)
-    console_command(app, "usage", options=parameters(ReadUsage, "since", "until"))(usage)
+    console_command(app, log_level)
+    console_command(app, usage, options=parameters(ReadUsage, "since", "until"))
     cores = typer.Typer(help="List and drain the instances of Cores.")
-    console_command(cores, "list")(list_cores)
-    console_command(cores, "drain")(drain_core)
+    console_command(cores, list_cores, "list")
+    console_command(cores, drain_core, "drain")
     app.add_typer(cores, name="cores")
     sessions = typer.Typer(help="Start browser sessions of the console.")
     sessions.callback()(lambda: None)
-    console_command(sessions, "link")(create_sign_in_link)
+    console_command(sessions, create_sign_in_link, "link")
     app.add_typer(sessions, name="sessions")
 
 

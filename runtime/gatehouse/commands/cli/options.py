@@ -68,35 +68,36 @@ Output = tuple[object, Callable[[], None]]
 
 
 def console_command(
-    app: typer.Typer, name: str = "", *, help: str = "", options: Sequence[inspect.Parameter] = ()
-) -> Callable[[Callable[..., Output]], None]:
-    """Decorator that registers a command of the console, with the options --console, --token and
-    --json.
+    app: typer.Typer,
+    command: Callable[..., Output],
+    name: str = "",
+    *,
+    help: str = "",
+    options: Sequence[inspect.Parameter] = (),
+) -> None:
+    """Registers a command of the console, with the options --console, --token and --json.
 
-    The command receives a client as its first argument. options: parameters that the command
-    receives as `**settings`.
+    The command receives a client as its first argument. name: by default, that of the function.
+    options: parameters that the command receives as `**settings`.
     """
 
-    def register(command: Callable[..., Output]) -> None:
-        def run(
-            console: ConsoleOption = "",
-            token: TokenOption = "",
-            as_json: JsonOption = False,
-            **arguments: Any,
-        ) -> None:
-            with connect(console, token) as client:
-                value, show = command(client, **arguments)
-            if as_json:
-                print_json(value)
-            else:
-                show()
+    def run(
+        console: ConsoleOption = "",
+        token: TokenOption = "",
+        as_json: JsonOption = False,
+        **arguments: Any,
+    ) -> None:
+        with connect(console, token) as client:
+            value, show = command(client, **arguments)
+        if as_json:
+            print_json(value)
+        else:
+            show()
 
-        parameters = [*options, *own_parameters(command)[1:], *own_parameters(run)]
-        run.__doc__ = command.__doc__
-        registered = app.command(name=name or command.__name__, help=help or None)
-        registered(with_options(run, parameters))
-
-    return register
+    parameters = [*options, *own_parameters(command)[1:], *own_parameters(run)]
+    run.__doc__ = command.__doc__
+    name = name or command.__name__.rstrip("_").replace("_", "-")
+    app.command(name=name, help=help or None)(with_options(run, parameters))
 
 
 def with_options(

@@ -91,8 +91,7 @@ def register(app: typer.Typer) -> None:
         (request, parameters(CreateSecretRequest, "retrieval_link")),
     )
     for command, options in commands:
-        name = command.__name__.rstrip("_").replace("_", "-")
-        console_command(secrets, name, options=options)(command)
+        console_command(secrets, command, options=options)
     secrets.command(name="open")(open_)
     secrets.command(name="verify-receipt")(verify_receipt)
     app.add_typer(secrets, name="secrets")
