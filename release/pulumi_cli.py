@@ -12,14 +12,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from gatehouse_policies.analysis.properties import UNKNOWN
+
 from components import contract
 from release.stack_file import ROOT, Stack
 
 PACKS = ("policies/security", "policies/resilience")
 QUERY_TIMEOUT_S = 120
 _UV = ROOT / ".gatehouse" / "tools" / "bin"
-_UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-"""Pulumi's text for a value that is not known yet (`pulumi.runtime.rpc.UNKNOWN`)."""
 
 
 def command_line(
@@ -217,4 +217,4 @@ def _has_unknown(value: Any) -> bool:
         return any(_has_unknown(item) for item in value.values())
     if isinstance(value, list):
         return any(_has_unknown(item) for item in value)
-    return value is None or value == _UNKNOWN
+    return value is None or value == UNKNOWN
