@@ -101,18 +101,15 @@ class Updater:
         self._new_providers.declare(registration)
         old = self._find(registration)
         if registration.type.startswith("pulumi:"):  # a provider
-            identity, outputs = self._provider.create(registration)
-            self._add(registration, identity, outputs, old)
-            return identity, outputs
+            return self._add(registration, *self._provider.create(registration), old)
         if old is None:
             urns = {registration.urn, *registration.aliases}
             self._deleted -= urns
             if self._replaced & urns:
                 self._replaced.add(registration.urn)
-            identity, outputs = self._provider.create(registration)
-            self._add(registration, identity, outputs, None)
+            created = self._add(registration, *self._provider.create(registration), None)
             self._done("create", registration, ())
-            return identity, outputs
+            return created
         if option := replaced_by_option(old.registration, registration, self._replaced):
             return self._replace(registration, old, option, provider_order=False)
         registration = with_ignored_changes(old.registration, registration)
@@ -124,8 +121,7 @@ class Updater:
         if kind != "replace" and names & set(changed):
             return self._replace(registration, old, changed, provider_order=False)
         if kind == "same":
-            self._add(registration, old.resource.id, old.resource.outputs, old)
-            return old.resource.id, old.resource.outputs
+            return self._add(registration, old.resource.id, old.resource.outputs, old)
         if kind == "update":
             return self._update(registration, old, changed)
         unknown = "it is not known whether AWS changes this in place" if kind == "unknown" else ""
@@ -227,13 +223,12 @@ class Updater:
             for entry in (*reversed(dependents), old):
                 self._old.pop(entry.registration.urn, None)
                 self._delete(entry)
-            identity, outputs = self._provider.create(registration)
-            self._add(registration, identity, outputs, None)
+            previous = None
         else:
-            identity, outputs = self._provider.create(registration)
-            self._add(registration, identity, outputs, old, replaced=True)
+            previous = old
+        created = self._add(registration, *self._provider.create(registration), previous, True)
         self._done("replace", registration, changed, note)
-        return identity, outputs
+        return created
 
     def _replaced_dependents(self, old: Entry) -> list[Entry]:
         """The resources that are replaced if an input that comes from the resource, or from one of
@@ -272,12 +267,11 @@ class Updater:
         identity: str,
         outputs: dict[str, Any],
         old: Entry | None,
-        *,
         replaced: bool = False,
-    ) -> None:
-        self._checkpoint.register(
-            Resource(registration, identity, outputs), old, keep_replaced=replaced
-        )
+    ) -> tuple[str, dict[str, Any]]:
+        resource = Resource(registration, identity, outputs)
+        self._checkpoint.register(resource, old, keep_replaced=replaced)
+        return identity, outputs
 
     def _delete(self, entry: Entry) -> None:
         registration = entry.registration
