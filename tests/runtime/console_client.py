@@ -94,6 +94,11 @@ class Console:
     async def delete(self, path: str, **options: Any) -> httpx.Response:
         return await self.client.delete(path, **options)
 
+    async def events(self, **query: object) -> list[dict[str, Any]]:
+        """The audit events that match a query, newest first."""
+        reply = await self.get("/v1/audit-events", params=query)
+        return list(reply.json()["events"])
+
     def sql(self, statements: str) -> str:
         return self.database.sql(statements)
 

@@ -13,9 +13,7 @@ from tests.runtime.console_client import Console
 @pytest.mark.requirement("TR-11")
 async def test_every_change_is_audited_with_actor_and_address(console: Console) -> None:
     key = (await console.create(name="audited"))["key"]
-    event = (await console.get("/v1/audit-events", params={"target_id": key["id"]})).json()[
-        "events"
-    ][0]
+    event = (await console.events(target_id=key["id"]))[0]
     assert {
         name: event[name]
         for name in ("actor_type", "action", "target_type", "outcome", "source_address")

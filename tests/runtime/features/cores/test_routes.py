@@ -20,9 +20,7 @@ async def test_operator_ends_a_registration(console: Console) -> None:
         core for core in (await console.get("/v1/cores")).json()["cores"] if core["name"] == "docs"
     )
     assert (core["draining"], core["live"]) == (True, False)
-    events = (await console.get("/v1/audit-events", params={"action": "core.drain"})).json()[
-        "events"
-    ]
+    events = await console.events(action="core.drain")
     assert (events[0]["target_id"], events[0]["details"]) == (
         "docs",
         {"instance_ids": ["default"], "registered_by": [key_id]},
@@ -47,9 +45,7 @@ async def test_operator_drains_one_instance(console: Console) -> None:
         ("a", True, False),
         ("b", False, True),
     ]
-    events = (await console.get("/v1/audit-events", params={"action": "core.drain"})).json()[
-        "events"
-    ]
+    events = await console.events(action="core.drain")
     assert (events[0]["target_id"], events[0]["details"]) == (
         "wiki",
         {"instance_ids": ["a"], "registered_by": [key_id]},

@@ -579,8 +579,8 @@ async def test_failures_lock_out_nobody(setup: Setup, visitor: Visitor) -> None:
     for _ in range(FAILURES_MAX + 1):
         reply = await visitor.return_from_provider(await visitor.start())
         assert failure(reply) == Failure.RESPONSE
-    audit = await setup.console.get("/v1/audit-events", params={"outcome": "denied"})
-    assert audit.json()["events"][0]["details"]["reason"] == "sign_in_restart"
+    denied = await setup.console.events(outcome="denied")
+    assert denied[0]["details"]["reason"] == "sign_in_restart"
     assert (await visitor.sign_in()).headers["location"] == "/keys?owner=a"
 
 

@@ -311,7 +311,7 @@ async def test_sessions_are_audited(setup: Setup, browser: Browser) -> None:
     await browser.sign_in(BOOTSTRAP)
     await browser.send("DELETE", "/v1/sessions/current")
     await setup.console.delete("/v1/sessions")
-    events = (await setup.console.get("/v1/audit-events")).json()["events"]
+    events = await setup.console.events()
     assert [event["action"] for event in events] == [
         "session.end-all",
         "session.end",

@@ -58,9 +58,7 @@ async def test_second_revocation_keeps_first_date_and_reason(console: Console) -
         "bootstrap",
     )
     assert second["key"] == first["key"]
-    events = (await console.get("/v1/audit-events", params={"target_id": key["id"]})).json()[
-        "events"
-    ]
+    events = await console.events(target_id=key["id"])
     assert [event["action"] for event in events] == ["key.revoke", "key.create"]
 
 

@@ -27,7 +27,7 @@ async def patch(
 
 
 async def actions(console: Console, key_id: str) -> list[str]:
-    events = (await console.get("/v1/audit-events", params={"target_id": key_id})).json()["events"]
+    events = await console.events(target_id=key_id)
     return [event["action"] for event in reversed(events)]
 
 

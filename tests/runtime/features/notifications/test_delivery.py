@@ -341,9 +341,7 @@ async def test_webhook_is_listed_without_secret_and_deleted(setup: Setup) -> Non
     assert (await setup.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 204
     assert await setup.deliver() == 0
     assert (await setup.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 404
-    actions = {
-        event["action"] for event in (await setup.client.get("/v1/audit-events")).json()["events"]
-    }
+    actions = {event["action"] for event in await setup.console.events()}
     assert {"webhook.create", "webhook.delete"} <= actions
 
 

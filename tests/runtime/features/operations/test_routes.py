@@ -89,7 +89,7 @@ async def test_log_level_is_unchanged_while_the_database_does_not_respond(
 
 async def test_log_level_change_is_audited_with_actor(console: Console) -> None:
     await console.request("PUT", "/v1/log-level", json={"level": "error"})
-    event = (await console.get("/v1/audit-events")).json()["events"][0]
+    event = (await console.events())[0]
     assert (event["action"], event["details"]) == (
         "log-level.set",
         {"level": "error", "for_s": 900},

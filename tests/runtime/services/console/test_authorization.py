@@ -66,7 +66,7 @@ async def test_denial_by_role_is_audited(console: Console) -> None:
     console.sql("TRUNCATE audit_event")
     await console.get("/v1/audit-events", headers=console.as_(token))
     await console.get("/v1/audit-events", headers=console.as_(token))
-    events = (await console.get("/v1/audit-events")).json()["events"]
+    events = await console.events()
     assert [(event["action"], event["outcome"]) for event in events] == [
         ("access.denied", "denied")
     ]

@@ -47,7 +47,7 @@ async def test_configured_console_creates_checkpoints(
     await console.create()
     clock.advance(600)
     await jobs[0].action()
-    events = (await console.get("/v1/audit-events", params={"limit": 100})).json()["events"]
+    events = await console.events(limit=100)
     hashes = {event["seq"]: bytes.fromhex(event["hash"]) for event in events}
     files = (tmp_path / "checkpoints").glob("*.json")
     views = [msgspec.json.decode(file.read_bytes(), type=CheckpointView) for file in files]

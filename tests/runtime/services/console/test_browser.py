@@ -113,8 +113,7 @@ async def test_wrong_credential_is_explained(
     """Opening the console without a session is not a denied request."""
 
     async def denied() -> int:
-        events = await console.get("/v1/audit-events", params={"outcome": "denied"})
-        return len(events.json()["events"])
+        return len(await console.events(outcome="denied"))
 
     before = await denied()
     async with page_of(browser, origin, "status of 401") as page:
