@@ -230,9 +230,10 @@ def _rollback(options: argparse.Namespace, stack: Stack) -> int:
         if options.digest and not options.unsigned and (problem := unverified_signature(target)):
             raise CommandFailed(problem)
         return _confirmed_deployment(options, target, with_migration=False)
-    except (CommandFailed, KeyboardInterrupt) as exc:
-        if not isinstance(exc, DeploymentFailed):
-            write_digest(file, stack.image_digest)
+    except (CommandFailed, KeyboardInterrupt):
+        # Otherwise, the next rollback would take the image that this one replaces.
+        write_digest(file, stack.image_digest)
+        print(f"> {file.name}: image.digest {digest} -> {stack.image_digest}", flush=True)
         raise
 
 
@@ -243,6 +244,7 @@ def _confirmed_deployment(
         stack,
         confirm=lambda: options.yes or _confirm(stack, "changes"),
         with_migration=with_migration,
+        again=f"make {'deploy' if with_migration else 'rollback'} {stack.target}",
     )
 
 

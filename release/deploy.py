@@ -42,10 +42,14 @@ _PROGRAM = (
 """Files that the program consists of. The first update is not limited to the update plan."""
 
 
-def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = True) -> int:
+def deploy(
+    stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = True, again: str
+) -> int:
     """Deploy a stack and verify it. Returns 0. Raises CommandFailed if it is not confirmed,
     ServicesFailed if the last update or the verification fails, and DeploymentFailed if another
     step fails. A stack of the project `account` has no services, and is only updated.
+
+    again: the command that repeats the deployment, for messages.
 
     The last update executes only operations from the confirmed preview. Pulumi locks the stack
     during each update, not between them, so that the deployment stops if another command has
@@ -54,22 +58,23 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         plan = Path(folder) / "plan.json"
         state = _state(stack)
-        _pulumi(stack, command_line("preview", stack, save_plan=plan))
+        _pulumi(stack, again, command_line("preview", stack, save_plan=plan))
         if not confirm():
             raise CommandFailed("not confirmed; nothing was changed")
         if stack.project == ACCOUNT:
-            _check_unchanged(stack, state)
-            _pulumi(stack, command_line("deploy", stack, yes=True, plan=plan))
+            _check_unchanged(stack, again, state)
+            _pulumi(stack, again, command_line("deploy", stack, yes=True, plan=plan))
             return SUCCESS
         before = _current_services(stack)
         if not before:
             _print_name_servers(stack)
-        _check_unchanged(stack, state)
+        _check_unchanged(stack, again, state)
         if with_migration:
             _step("deploying everything except the ECS services")
             functions = _gradual_functions(stack)
             _pulumi(
                 stack,
+                again,
                 command_line(
                     "deploy", stack, yes=True, without_services=True, without_aliases=functions
                 ),
@@ -86,9 +91,9 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
                 _step(f"migration task {task} succeeded")
                 for name in functions:
                     _shift_traffic(stack, name)
-            _check_unchanged(stack, state)
+            _check_unchanged(stack, again, state)
         _step("deploying the ECS services")
-        _pulumi(stack, command_line("deploy", stack, yes=True, plan=plan), ServicesFailed)
+        _pulumi(stack, again, command_line("deploy", stack, yes=True, plan=plan), ServicesFailed)
     status = verify(stack, before)
     _mark_image(stack)
     return status
@@ -206,7 +211,7 @@ def _state(stack: Stack) -> dict[str, Any]:
     return state | {"program": [file.read_bytes() for file in sorted(files)]}
 
 
-def _check_unchanged(stack: Stack, state: dict[str, Any]) -> None:
+def _check_unchanged(stack: Stack, again: str, state: dict[str, Any]) -> None:
     """Raise DeploymentFailed if the stack was updated, or the program changed, after `state` was
     read.
     """
@@ -217,13 +222,12 @@ def _check_unchanged(stack: Stack, state: dict[str, Any]) -> None:
         cause = "the program or its settings changed"
     else:
         return
-    raise DeploymentFailed(
-        f"{cause} after the preview. To deploy your changes, run: make deploy {stack.target}"
-    )
+    raise DeploymentFailed(f"{cause} after the preview. To deploy your changes, run: {again}")
 
 
 def _pulumi(
     stack: Stack,
+    again: str,
     arguments: list[str],
     error: type[DeploymentFailed] = DeploymentFailed,
 ) -> None:
@@ -231,7 +235,7 @@ def _pulumi(
     if code != 0:
         raise error(
             f"pulumi {arguments[1]} exited with {code}; see its output above. To repeat, run: "
-            f"make deploy {stack.target}"
+            f"{again}"
         )
 
 

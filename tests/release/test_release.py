@@ -249,10 +249,12 @@ def test_changed_program_is_not_deployed_without_another_preview(account: FakeAc
     assert "deploy: the program or its settings changed after the preview." in result.stderr
 
 
-def test_failed_rollback_is_reported(account: FakeAccount) -> None:
+@pytest.mark.parametrize("words", [("deploy", "--yes", "--rollback"), ("rollback", "--yes")])
+def test_failed_rollback_can_be_repeated(account: FakeAccount, words: tuple[str, ...]) -> None:
+    """Another rollback from the previous image would deploy the failed one."""
     account.rolls_back = True
-    result = account.release("deploy", "--yes", "--rollback")
-    assert (result.returncode, account.digest()) == (1, OLD)
+    result = account.release(*words)
+    assert (result.returncode, account.digest()) == (1, NEW)
     assert "runs the previous image again" not in result.stderr
 
 
