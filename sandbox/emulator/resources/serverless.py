@@ -55,44 +55,42 @@ def _update_stage(request: ChangeRequest) -> None:
         "xrayTracingEnabled": "tracingEnabled",
         "description": "description",
     }
-    patch = [
-        _replace(f"/{names[name]}", request.take(name))
-        for name in names
-        if name in request.unused_changes
-    ]
+    patch = {
+        f"/{names[name]}": request.take(name) for name in names if name in request.unused_changes
+    }
     if patch:
-        request.call(
-            "apigateway.update_stage",
-            restApiId=request.peek("restApi"),
-            stageName=request.peek("stageName"),
-            patchOperations=patch,
-        )
+        _patch_stage(request, patch)
     if "accessLogSettings" in request.unused_changes and request.peek("accessLogSettings"):
         _set_access_log(request, {})
 
 
 def _set_access_log(request: CreateRequest, _stage: dict[str, Any]) -> None:
-    api, name = request.peek("restApi"), request.peek("stageName")
-    patch = [
-        _replace(f"/accessLogSettings/{key}", value)
-        for key, value in request.take("accessLogSettings").items()
-    ]
-    request.call("apigateway.update_stage", restApiId=api, stageName=name, patchOperations=patch)
+    settings = request.take("accessLogSettings")
+    _patch_stage(request, {f"/accessLogSettings/{key}": settings[key] for key in settings})
 
 
 def _put_method_settings(request: CreateRequest) -> Created:
-    api, stage, path, settings = (
-        request.take(name) for name in ("restApi", "stageName", "methodPath", "settings")
-    )
+    path, settings = request.take("methodPath"), request.take("settings")
     unknown = sorted(set(settings) - set(_METHOD_SETTINGS))
     if unknown:
         raise request.error(
             f"property settings.{unknown[0]} is not emulated. Add it to _METHOD_SETTINGS in "
             f"sandbox/emulator/resources/."
         )
-    patch = [_replace(f"/{path}/{_METHOD_SETTINGS[key]}", value) for key, value in settings.items()]
-    request.call("apigateway.update_stage", restApiId=api, stageName=stage, patchOperations=patch)
-    return f"{api}-{stage}-{path}", {}
+    _patch_stage(
+        request, {f"/{path}/{_METHOD_SETTINGS[key]}": value for key, value in settings.items()}
+    )
+    return f"{request.take('restApi')}-{request.take('stageName')}-{path}", {}
+
+
+def _patch_stage(request: CreateRequest, values: dict[str, Any]) -> None:
+    """Change members of the stage, keyed by path."""
+    request.call(
+        "apigateway.update_stage",
+        restApiId=request.peek("restApi"),
+        stageName=request.peek("stageName"),
+        patchOperations=[_replace(path, value) for path, value in values.items()],
+    )
 
 
 def _update_account(request: CreateRequest) -> Created:
