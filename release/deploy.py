@@ -22,7 +22,7 @@ from release.errors import (
 from release.image import mark_deployed
 from release.migrate import migrate
 from release.pulumi_cli import command_line, deployment, excluded_urns, stack_output
-from release.stack_file import ACCOUNT, ROOT, Stack
+from release.stack_file import ACCOUNT, Stack
 from release.traffic import FunctionVersion, shift_traffic
 from release.update_plan import mark_executed
 from release.verify import (
@@ -35,11 +35,6 @@ from release.verify import (
 )
 
 SUCCESS = 0
-_PROGRAM = (
-    *("Pulumi*.yaml", "__main__.py", "components/**/*.py"),
-    *("runtime/contract.toml", "runtime/functions/*.py"),
-)
-"""Files that the program consists of. The first update is not limited to the update plan."""
 
 
 def deploy(
@@ -53,7 +48,7 @@ def deploy(
 
     The last update executes only operations from the confirmed preview. Pulumi locks the stack
     during each update, not between them, so that the deployment stops if another command has
-    updated the stack in the meantime, or if the program was changed.
+    updated the stack in the meantime.
     """
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         plan = Path(folder) / "plan.json"
@@ -202,27 +197,19 @@ def _shift_traffic(stack: Stack, name: str) -> None:
 
 
 def _state(stack: Stack) -> dict[str, Any]:
-    """The state of the stack, and the content of the files of the program."""
     try:
-        state = deployment(stack)
+        return deployment(stack)
     except ValueError as exc:
         raise DeploymentFailed(str(exc)) from exc
-    files = (file for root in {stack.root, ROOT} for name in _PROGRAM for file in root.glob(name))
-    return state | {"program": [file.read_bytes() for file in sorted(files)]}
 
 
 def _check_unchanged(stack: Stack, again: str, state: dict[str, Any]) -> None:
-    """Raise DeploymentFailed if the stack was updated, or the program changed, after `state` was
-    read.
-    """
-    current = _state(stack)
-    if current["manifest"]["time"] != state["manifest"]["time"]:
-        cause = f"another command updated the stack {stack.name}"
-    elif current["program"] != state["program"]:
-        cause = "the program or its settings changed"
-    else:
-        return
-    raise DeploymentFailed(f"{cause} after the preview. To deploy your changes, run: {again}")
+    """Raise DeploymentFailed if the stack was updated after `state` was read."""
+    if _state(stack)["manifest"]["time"] != state["manifest"]["time"]:
+        raise DeploymentFailed(
+            f"another command updated the stack {stack.name} after the preview. To deploy your "
+            f"changes, run: {again}"
+        )
 
 
 def _pulumi(

@@ -237,18 +237,6 @@ def test_update_by_another_command_stops_the_deployment_without_a_rollback(
     )
 
 
-def test_changed_program_is_not_deployed_without_another_preview(account: FakeAccount) -> None:
-    def change(call: str, result: dict[str, Any]) -> dict[str, Any]:
-        if account.steps[-1:] == ["preview"]:
-            (account.folder / "__main__.py").write_text("# another branch")
-        return result
-
-    account.intercept = change
-    result = account.release("deploy", "--yes")
-    assert (result.returncode, account.steps) == (1, ["preview"])
-    assert "deploy: the program or its settings changed after the preview." in result.stderr
-
-
 @pytest.mark.parametrize("words", [("deploy", "--yes", "--rollback"), ("rollback", "--yes")])
 def test_failed_rollback_can_be_repeated(account: FakeAccount, words: tuple[str, ...]) -> None:
     """Another rollback from the previous image would deploy the failed one."""
