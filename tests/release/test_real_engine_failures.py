@@ -41,11 +41,16 @@ def test_failed_migration_changes_no_service(project: Project) -> None:
 
 
 def test_failed_verification_deploys_the_previous_image(project: Project) -> None:
+    def recover(call: str) -> str:
+        if call == "preview create TaskDefinition gateway":  # first of the deployment
+            project.account.rolls_back = project.account.calls.count(call) == 1
+        return ""
+
     previous = project.digest
     project.write_settings({})
-    project.account.rolls_back = True
-    code, output = project.make("deploy", YES=1, ROLLBACK=1)
-    project.account.rolls_back = False
+    project.account.calls.clear()
+    with project.account.each(recover):
+        code, output = project.make("deploy", YES=1, ROLLBACK=1)
     assert (code, "ECS rolled the deployment back" in output) == (2, True)
     assert project.digest == previous
     assert_deployed(project)
