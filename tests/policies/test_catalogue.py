@@ -215,7 +215,8 @@ def test_type_tokens_exist_in_pulumi_aws() -> None:
     tokens = {token for token in tokens if token.startswith("aws:")}
     package = Path(pulumi_aws.__file__).parent
     services = {token.split(":")[1].split("/")[0] for token in tokens}
-    folders = [package / ("lambda_" if service == "lambda" else service) for service in services]
+    names = {"lambda": "lambda_", "index": ""}
+    folders = [package / names.get(service, service) for service in services]
     known = {
         token
         for folder in folders
