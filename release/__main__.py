@@ -244,7 +244,6 @@ def _confirmed_deployment(
         stack,
         confirm=lambda: options.yes or _confirm(stack, "changes"),
         with_migration=with_migration,
-        again=f"make {'deploy' if with_migration else 'rollback'} {stack.target}",
     )
 
 

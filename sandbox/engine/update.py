@@ -226,7 +226,9 @@ class Updater:
             previous = None
         else:
             previous = old
-        created = self._add(registration, *self._provider.create(registration), previous, True)
+        created = self._add(
+            registration, *self._provider.create(registration), previous, replaced=True
+        )
         self._done("replace", registration, changed, note)
         return created
 
@@ -267,6 +269,7 @@ class Updater:
         identity: str,
         outputs: dict[str, Any],
         old: Entry | None,
+        *,
         replaced: bool = False,
     ) -> tuple[str, dict[str, Any]]:
         resource = Resource(registration, identity, outputs)

@@ -61,7 +61,7 @@ _ARNS = by_token(
             "arn:aws:secretsmanager:{region}:{account}:secret:{name}-{digits:.6}"
         ),
         "rds.Instance": "arn:aws:rds:{region}:{account}:db:{name}",
-        "ecs.TaskDefinition": ("arn:aws:ecs:{region}:{account}:task-definition/{name}:1"),
+        "ecs.TaskDefinition": "arn:aws:ecs:{region}:{account}:task-definition/{name}:1",
         "lb.LoadBalancer": _BALANCING + "loadbalancer/app/{name}/{digits:.16}",
         "lb.TargetGroup": _BALANCING + "targetgroup/{name}/{digits:.16}",
         "acm.Certificate": "arn:aws:acm:{region}:{account}:certificate/{uuid}",

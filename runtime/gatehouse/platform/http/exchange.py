@@ -80,8 +80,9 @@ class Exchange(Execution):
 
     scope: ASGI scope. values: the last value of each header. is_received: the whole request has
     been received. disconnected: the client has disconnected. is_cancelled_on_disconnect: then the
-    application is cancelled. is_started: `call` was called. begins_with_body: the application is
-    called when the body has been received. keep_alive: the connection is kept after the response.
+    application is cancelled. is_started: the application was called, or the request waits for its
+    turn. begins_with_body: the application is called when the body has been received. keep_alive:
+    the connection is kept after the response.
     """
 
     # Attributes of the class are the initial values, which saves most of the time of `__init__`.
@@ -193,7 +194,6 @@ class Exchange(Execution):
         """Lets an ASGI application respond. An application with a method `begin`, which has the
         same parameters, calls `in_task` itself.
         """
-        self.is_started = True
         begin = getattr(app, "begin", None) or partial(_in_task, app)
         work = begin(self.scope, self._receive, self._send)
         self.execute(work, self.connection.worker.running)

@@ -184,18 +184,17 @@ class _Side(asyncio.Protocol):
 
         A client that has not sent a Close frame ends the connection itself: closing it immediately
         would reset it, and the client could lose the Close frame of the gateway (RFC 6455, section
-        7.1.1).
+        7.1.1). A Core always does, so that no local port waits.
         """
         self.is_closing = True
         self._update_reading()
         if self._transport is None or not self.is_open:
             return
-        if not self._is_client:
-            pass  # the Core ends it (RFC 6455, section 7.1.1), so that the local port is free
-        elif self.checker.close_code is None and self._transport.can_write_eof():
-            self._transport.write_eof()
-        else:
-            self._transport.close()
+        if self._is_client:
+            if self.checker.close_code is None and self._transport.can_write_eof():
+                self._transport.write_eof()
+            else:
+                self._transport.close()
         if self._timer is None:
             self._abort_later(self._transport)
 
