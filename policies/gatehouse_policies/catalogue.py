@@ -54,7 +54,7 @@ def of_pack(pack: str) -> tuple[Rule, ...]:
 
 def enabled(environment: str) -> tuple[Rule, ...]:
     """The rules that are enabled in an environment."""
-    return tuple(rule for rule in RULES if rule.levels[environment] is not Level.DISABLED)
+    return tuple(rule for rule in RULES if rule.level(environment) is not Level.DISABLED)
 
 
 def level_config(pack: str, environment: str) -> dict[str, Any]:
@@ -67,11 +67,10 @@ def level_config(pack: str, environment: str) -> dict[str, Any]:
     for rule in of_pack(pack):
         lists = {name: list(values) for name, values in rule.lists.items()}
         config[rule.id] = {
-            "enforcementLevel": rule.levels[environment].value,
+            "enforcementLevel": rule.level(environment).value,
             **rule.defaults(environment),
             **lists,
         }
     return config | {
-        policy.id: {"enforcementLevel": policy.levels[environment].value}
-        for policy in META_POLICIES
+        policy.id: {"enforcementLevel": policy.level(environment).value} for policy in META_POLICIES
     }

@@ -203,7 +203,7 @@ class Evaluation:
     def diagnostics(self) -> list[Diagnostic]:
         """The violations, and a diagnostic of a meta policy for each other result."""
         return [
-            Diagnostic(policy, resource.name, rule.levels["prod"].value, text)
+            Diagnostic(policy, resource.name, rule.level("prod").value, text)
             for rule, resource, decision in self.decisions()
             for policy, text in (
                 *((rule.id, violation_text(each, rule)) for each in decision.violations),

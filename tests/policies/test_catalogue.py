@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -26,10 +27,10 @@ from tests.policies.pack_process import Pack
 
 
 def test_critical_controls_are_mandatory_everywhere() -> None:
-    levels = [rule.levels for rule in RULES if rule.severity is Severity.CRITICAL]
+    rules = [rule for rule in RULES if rule.severity is Severity.CRITICAL]
 
-    assert len(levels) > 20
-    assert {level for row in levels for level in row.values()} == {Level.MANDATORY}
+    assert len(rules) > 20
+    assert {rule.level(name) for rule in rules for name in ENVIRONMENTS} == {Level.MANDATORY}
 
 
 @pytest.mark.parametrize("pack", PACKS)
@@ -62,16 +63,21 @@ def test_metadata_is_complete() -> None:
             rule.types
             or rule.id in ("GH-PUL-003", "GH-PUL-006", "GH-PUL-008", "GH-SM-008", "GH-SM-009")
         )  # for every type
-        or set(rule.levels) != set(ENVIRONMENTS)
     ]
 
     assert incomplete == []
 
 
+@pytest.mark.parametrize("levels", ["M", "MMMM", "XMM"])
+def test_invalid_levels_are_rejected(levels: str) -> None:
+    with pytest.raises(ValueError, match=r"GH-S3-001: levels must be"):
+        replace(RULES[0], id="GH-S3-001", levels=levels)
+
+
 def test_levels_do_not_decrease_towards_prod() -> None:
     strength = {"disabled": 0, "advisory": 1, "mandatory": 2}
     levels = {
-        rule.id: [strength[rule.levels[environment]] for environment in ENVIRONMENTS]
+        rule.id: [strength[rule.level(environment)] for environment in ENVIRONMENTS]
         for rule in RULES
     }
 

@@ -54,7 +54,7 @@ def test_levels_of_an_environment_override_the_common_levels(file: Path) -> None
         for name in ENVIRONMENTS
     }
     assert levels == {"dev": "advisory", "staging": "advisory", "prod": "disabled"}
-    default = catalogue.rule("GH-RDS-003").levels["prod"]
+    default = catalogue.rule("GH-RDS-003").level("prod")
     assert config.of_pack("resilience", "prod")["GH-RDS-003"] == {
         "enforcementLevel": default,
         "days_min": 14,

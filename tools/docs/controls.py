@@ -37,7 +37,7 @@ def _table(controls: Iterable[Control]) -> str:
             f"`{control.id}`",
             prose(control.title),
             control.severity.value,
-            "/".join(control.levels[environment].value[0] for environment in ENVIRONMENTS),
+            "/".join(control.level(environment).value[0] for environment in ENVIRONMENTS),
         )
         for control in controls
     )

@@ -3,12 +3,12 @@ contains its rules and the meta policies."""
 
 from functools import partial
 
-from gatehouse_policies.engine.rule import Control, Severity, levels
+from gatehouse_policies.engine.rule import Control, Severity
 
 _meta_policy = partial(
     Control, types=(), url="https://www.pulumi.com/docs/iac/using-pulumi/crossguard"
 )
-_notice = partial(_meta_policy, severity=Severity.LOW, levels=levels("A", "A", "A"))
+_notice = partial(_meta_policy, severity=Severity.LOW, levels="AAA")
 
 BROKEN = _meta_policy(
     "GH-BROKEN",
@@ -37,7 +37,7 @@ UNDECIDED = _meta_policy(
     "GH-UNDECIDED",
     title="Every rule is decided at preview",
     remedy="use a value that is known at preview",
-    levels=levels("A", "A", "M"),
+    levels="AAM",
 )
 UNDECIDED_ALLOWED = _notice(
     "GH-UNDECIDED-ALLOWED",

@@ -174,7 +174,7 @@ def _metadata(control: Control, env: str) -> dict[str, Any]:
         "name": control.id,
         "description": control.title,
         "display_name": control.title,
-        "enforcement_level": EnforcementLevel(control.levels[env].value),
+        "enforcement_level": EnforcementLevel(control.level(env).value),
         "config_schema": PolicyConfigSchema(schema) if schema else None,
         "severity": Severity(control.severity.value),
         "tags": control.upstream_ids(),

@@ -35,22 +35,7 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
-Levels = Mapping[str, Level]
-
-
-def levels(dev: str, staging: str, prod: str) -> Levels:
-    """Enforcement level for each environment: M is mandatory, A is advisory, and - is disabled."""
-    letter = {"M": Level.MANDATORY, "A": Level.ADVISORY, "-": Level.DISABLED}
-    return {"dev": letter[dev], "staging": letter[staging], "prod": letter[prod]}
-
-
-_DEFAULT_LEVELS = {
-    Severity.CRITICAL: levels("M", "M", "M"),
-    Severity.HIGH: levels("M", "M", "M"),
-    Severity.MEDIUM: levels("A", "M", "M"),
-    Severity.LOW: levels("A", "M", "M"),
-}
-
+_LEVELS = {"M": Level.MANDATORY, "A": Level.ADVISORY, "-": Level.DISABLED}
 _CIS = re.compile(r"\d+(\.\d+)+")  # CIS AWS Foundations, version 7.0 of the benchmark
 
 
@@ -90,8 +75,9 @@ class Control:
     severity: impact of a violation. Default: medium.
     types: type tokens of the resources to evaluate, one at a time. If empty, the rule evaluates
         every resource.
-    levels: enforcement level per environment. Default: mandatory, except in dev, where severities
-        medium and low are advisory.
+    levels: enforcement levels in dev, staging and prod, such as "-AM": M is mandatory, A is
+        advisory, and - is disabled. Default: mandatory, except in dev, where severities medium and
+        low are advisory.
     url: documentation of the AWS or Pulumi feature.
     upstream: space-separated IDs of the same control in other catalogues (Security Hub, CIS,
         Checkov, cdk-nag).
@@ -114,7 +100,7 @@ class Control:
     severity: Severity = Severity.MEDIUM
     types: tuple[str, ...]
     url: str
-    levels: Levels = field(default_factory=dict)
+    levels: str = ""
     upstream: str = ""
     pack: Literal["security", "resilience"] = "security"
     exemptible: bool = True
@@ -124,8 +110,13 @@ class Control:
     decided_by_name: str = ""
 
     def __post_init__(self) -> None:
-        if not self.levels:
-            object.__setattr__(self, "levels", _DEFAULT_LEVELS[self.severity])
+        if not re.fullmatch("([MA-]{3})?", self.levels):
+            raise ValueError(f'{self.id}: levels must be three of M, A and -, such as "-AM"')
+
+    def level(self, environment: str) -> Level:
+        """The enforcement level in an environment."""
+        default = "MMM" if self.severity in {Severity.CRITICAL, Severity.HIGH} else "AMM"
+        return _LEVELS[(self.levels or default)[ENVIRONMENTS.index(environment)]]
 
     def upstream_ids(self) -> list[str]:
         """All upstream IDs, with CIS numbers as "CIS 3.1.4"."""

@@ -41,9 +41,7 @@ def _add_suite(
         for finding in findings
         if finding.rule not in cases
     }
-    disabled = {
-        policy.id for policy in policies if policy.levels.get(run.environment) is Level.DISABLED
-    }
+    disabled = {policy.id for policy in policies if policy.level(run.environment) is Level.DISABLED}
     suite = ElementTree.SubElement(root, "testsuite", name=name, tests=str(len(cases)), errors="0")
     # A pack evaluates all rules on a resource together, so a test case has no time of its own.
     suite.set("time", f"{run.pack_seconds.get(name, 0.0):.3f}")

@@ -83,7 +83,7 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
 
 
 def _rule(policy: Control, environment: str) -> dict[str, Any]:
-    level = policy.levels[environment]
+    level = policy.level(environment)
     return {
         "id": policy.id,
         "shortDescription": {"text": policy.title},

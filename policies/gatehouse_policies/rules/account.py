@@ -20,7 +20,6 @@ from gatehouse_policies.engine.requirements import (
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
-    levels,
     resource_rule,
     stack_rule,
 )
@@ -47,7 +46,7 @@ def guards_are_external(root: Resource) -> bool:
         f'{GUARDS_OUTPUT} to the stack that manages it, or to "external"'
     ),
     severity=Severity.HIGH,
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     upstream="S3.1 3.1.4",
     url="https://docs.aws.amazon.com/AmazonS3/latest/userguide/configuring-block-public-access-account.html",
 )
@@ -78,7 +77,7 @@ _BASELINE = {
         f'manages it, or to "external"'
     ),
     severity=Severity.HIGH,
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     upstream="Config.1 GuardDuty.1 EC2.7 4.3 5.16 2.18 6.1.1",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/fsbp-standard.html",
 )
@@ -105,7 +104,7 @@ protections_are_enabled = resource_rule(
         "emr.BlockPublicAccessConfiguration",
         "ssm.ServiceSetting",
     ),
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     upstream="CKV_AWS_106",
     url="https://docs.aws.amazon.com/ebs/latest/userguide/block-public-access-snapshots.html",
 ).requires(

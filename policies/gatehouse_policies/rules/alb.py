@@ -19,7 +19,6 @@ from gatehouse_policies.engine.requirements import (
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
-    levels,
     resource_rule,
     stack_rule,
 )
@@ -153,7 +152,7 @@ tls_policy_is_current = _listener_rule(
 invalid_headers_are_dropped = _balancer_rule(
     "GH-ALB-003",
     title="Application Load Balancers drop invalid header fields",
-    levels=levels("M", "M", "M"),
+    levels="MMM",
     upstream="ELB.4 CKV_AWS_131",
     url=_ATTRIBUTES,
 ).requires(is_true("dropInvalidHeaderFields"), when=_is_application_load_balancer)
@@ -174,7 +173,7 @@ access_logging_is_enabled = _balancer_rule(
 deletion_protection_is_enabled = _balancer_rule(
     "GH-ALB-005",
     title="Load balancers have deletion protection enabled",
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     upstream="ELB.6 CKV_AWS_150",
     url=_ATTRIBUTES,
@@ -184,7 +183,7 @@ deletion_protection_is_enabled = _balancer_rule(
 desync_mitigation_is_enabled = _balancer_rule(
     "GH-ALB-006",
     title="Application Load Balancers use defensive or strictest desync mitigation",
-    levels=levels("M", "M", "M"),
+    levels="MMM",
     upstream="ELB.12 CKV_AWS_328",
     url=f"{_GUIDE}/edit-load-balancer-attributes.html#desync-mitigation-mode",
 ).requires(
@@ -219,7 +218,7 @@ web_acl_is_associated = stack_rule(
     title="Internet-facing load balancers have a web ACL that fails closed",
     severity=Severity.HIGH,
     types=aws("lb.LoadBalancer"),
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     upstream="ELB.16 CKV2_AWS_28",
     url="https://docs.aws.amazon.com/waf/latest/developerguide/web-acl-associating-aws-resource.html",
 ).requires(
@@ -243,7 +242,7 @@ web_acl_is_associated = stack_rule(
     types=aws("lb.TargetGroup"),
     # "The load balancer does not validate these certificates":
     # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html
-    levels=levels("A", "A", "M"),
+    levels="AAM",
     settings={"tls_required": {"dev": 0, "staging": 0, "prod": 1}},
     upstream="ELB.22 CKV_AWS_261 CKV_AWS_378",
     url=f"{_GUIDE}/target-group-health-checks.html",
@@ -301,7 +300,7 @@ responses_have_security_headers = _listener_rule(
     "GH-ALB-010",
     title="HTTPS listeners add security headers to every response",
     severity=Severity.LOW,
-    levels=levels("A", "A", "M"),
+    levels="AAM",
     url=f"{_GUIDE}/header-modification.html",
 ).requires(
     satisfies(

@@ -19,7 +19,6 @@ from gatehouse_policies.engine.rule import (
     CheckResults,
     Requirement,
     Severity,
-    levels,
     resource_rule,
     stack_rule,
 )
@@ -148,7 +147,7 @@ def _authorizes(scheme: Properties) -> bool:
     ),
     severity=Severity.HIGH,
     types=aws("apigateway.Stage", "apigatewayv2.Api"),
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     upstream="APIGateway.4 CKV2_AWS_29 APIG3",
     url=f"{_GUIDE}/apigateway-control-access-aws-waf.html",
 )

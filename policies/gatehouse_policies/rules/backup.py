@@ -12,7 +12,6 @@ from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
     Undecided,
-    levels,
     resource_rule,
     stack_rule,
 )
@@ -42,7 +41,7 @@ vault_uses_customer_key = resource_rule(
     ),
     severity=Severity.HIGH,
     types=aws("backup.Vault"),
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     url=f"{_GUIDE}/vault-lock.html",
 )
 def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
@@ -64,7 +63,7 @@ def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
     ),
     severity=Severity.HIGH,
     types=aws("backup.Plan"),
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
     url=f"{_GUIDE}/creating-a-backup-plan.html",
@@ -135,7 +134,7 @@ _ARN_OF_ALL = by_token(
     ),
     severity=Severity.HIGH,
     types=_STORES,
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     upstream="RDS.26 DynamoDB.4 EFS.2 CKV2_AWS_8 CKV2_AWS_18",
     url=f"{_GUIDE}/assigning-resources.html",
@@ -244,7 +243,7 @@ def vault_events_are_sent(notifications: Resource) -> CheckResults:
         "aws.dlm.LifecyclePolicy"
     ),
     types=aws("ebs.Volume"),
-    levels=levels("-", "A", "A"),
+    levels="-AA",
     pack="resilience",
     upstream="CKV2_AWS_9",
     url="https://docs.aws.amazon.com/ebs/latest/userguide/snapshot-lifecycle.html",

@@ -18,7 +18,6 @@ from gatehouse_policies.engine.requirements import (
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
-    levels,
     resource_rule,
     stack_rule,
 )
@@ -146,7 +145,7 @@ web_acl_is_attached = _any_distribution_rule(
     "GH-CF-005",
     title="CloudFront distributions have a web ACL",
     severity=Severity.HIGH,
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     upstream="CloudFront.6 CKV_AWS_68 CFR2",
     url=f"{_GUIDE}/distribution-web-awswaf.html",
 ).requires(is_set("webAclId"))

@@ -8,7 +8,7 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_not_false, is_set, is_true
-from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/awscloudtrail/latest/userguide"
 _trail_rule = partial(resource_rule, types=aws("cloudtrail.Trail"))
@@ -18,7 +18,7 @@ trail_covers_all_regions = _trail_rule(
     "GH-CT-001",
     title="CloudTrail trails record all Regions and global service events",
     severity=Severity.HIGH,
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     upstream="CloudTrail.1 4.1 CKV_AWS_67 CKV_AWS_251",
     url=f"{_GUIDE}/receive-cloudtrail-log-files-from-multiple-regions.html",
 ).requires(
@@ -60,7 +60,7 @@ trail_delivers_to_cloudwatch_logs = _trail_rule(
         "add an advancedEventSelector with eventCategory Data and resources.type "
         "AWS::S3::Object, without a readOnly field"
     ),
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     upstream="S3.22 S3.23 4.8 4.9",
     url=f"{_GUIDE}/logging-data-events-with-cloudtrail.html",
 )
@@ -114,7 +114,7 @@ def _records_objects_basic(selector: Properties) -> bool:
     title="CloudTrail trails record all management events",
     remedy="add an advancedEventSelector with eventCategory Management and no other field",
     severity=Severity.HIGH,
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     url=f"{_GUIDE}/logging-management-events-with-cloudtrail.html",
 )
 def management_events_are_recorded(trail: Resource) -> CheckResults:

@@ -12,7 +12,6 @@ from gatehouse_policies.engine.requirements import is_at_least, is_not_false, is
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
-    levels,
     resource_rule,
     stack_rule,
 )
@@ -79,7 +78,7 @@ _CIS_FILTERS = (
         "aws.cloudwatch.MetricAlarm on its metric"
     ),
     types=aws("cloudtrail.Trail"),
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     upstream=" ".join(
         [
             *(f"CloudWatch.{number}" for number in range(1, 15)),
@@ -129,7 +128,7 @@ _NAMESPACES = by_token(
         "aws.cloudwatch.Dashboard"
     ),
     types=tuple(_NAMESPACES),
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     unknown_allowed={
         "dashboardBody": "the value contains names that AWS assigns when the resources are created"
@@ -200,7 +199,7 @@ def _names(dimensions: Properties, resource: Resource) -> bool:
         "statement for a credential (AwsSecretKey, ...) or a custom data identifier"
     ),
     types=aws("ecs.TaskDefinition"),
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     unknown_allowed={
         "containerDefinitions": (
             "the value contains addresses that AWS assigns to the database and the cache"

@@ -10,7 +10,7 @@ from gatehouse_policies.engine.requirements import (
     is_true,
     where,
 )
-from gatehouse_policies.engine.rule import Severity, levels, resource_rule
+from gatehouse_policies.engine.rule import Severity, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/cognito/latest/developerguide"
 _pool_rule = partial(resource_rule, types=aws("cognito.UserPool"))
@@ -58,7 +58,7 @@ pool_is_protected = _pool_rule(
     "GH-COG-004",
     title="Cognito user pools have threat protection and deletion protection",
     severity=Severity.LOW,
-    levels=levels("-", "A", "A"),
+    levels="-AA",
     upstream="Cognito.1 COG8",
     url=f"{_GUIDE}/cognito-user-pool-settings-threat-protection.html",
 ).requires(

@@ -12,7 +12,7 @@ from gatehouse_policies.engine.requirements import (
     sets_no_secret,
     uses_customer_key,
 )
-from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule
+from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/documentdb/latest/developerguide"
 _cluster_rule = partial(resource_rule, types=aws("docdb.Cluster"))
@@ -81,7 +81,7 @@ logs_are_exported = _cluster_rule(
 backups_are_retained = _cluster_rule(
     "GH-DOC-005",
     title="DocumentDB clusters retain backups and have deletion protection enabled",
-    levels=levels("-", "M", "M"),
+    levels="-MM",
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 7, "prod": 7}},
     upstream="DocumentDB.2 DocumentDB.5 CKV_AWS_360 DOC4",

@@ -10,7 +10,7 @@ from gatehouse_policies.engine.requirements import (
     is_true,
     uses_customer_key,
 )
-from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule, stack_rule
 from gatehouse_policies.rules.s3 import EPHEMERAL, purpose
 
 _GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
@@ -23,7 +23,7 @@ point_in_time_recovery_is_enabled = _replicated_rule(
     "GH-DDB-001",
     title="DynamoDB tables and their replicas have point-in-time recovery enabled",
     severity=Severity.HIGH,
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     pack="resilience",
     upstream="DynamoDB.2 CKV_AWS_28 DDB3",
     url=f"{_GUIDE}/Point-in-time-recovery.html",
@@ -56,7 +56,7 @@ deletion_protection_is_enabled = _replicated_rule(
     "GH-DDB-003",
     title="DynamoDB tables and their replicas have deletion protection enabled",
     severity=Severity.HIGH,
-    levels=levels("-", "M", "M"),
+    levels="-MM",
     pack="resilience",
     upstream="DynamoDB.6",
     url=f"{_GUIDE}/WorkingWithTables.Basics.html#WorkingWithTables.Basics.DeletionProtection",
@@ -103,7 +103,7 @@ def deletion_does_not_wait_for_ttl(mapping: Resource, stack: Stack) -> CheckResu
     remedy='set billingMode="PAY_PER_REQUEST", or add an aws.appautoscaling.Target for the table',
     severity=Severity.LOW,
     types=aws("dynamodb.Table"),
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     upstream="DynamoDB.1 CKV2_AWS_16",
     url=f"{_GUIDE}/capacity-mode.html",

@@ -11,7 +11,7 @@ from gatehouse_policies.engine.requirements import (
     allows_known_accounts,
     has_resource,
 )
-from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonECR/latest/userguide"
 # A template applies to the repositories that ECR creates itself.
@@ -98,7 +98,7 @@ lifecycle_policy_exists = stack_rule(
     ),
     severity=Severity.HIGH,
     types=(*aws("ecr.LifecyclePolicy"), *_TEMPLATES),
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     pack="resilience",
     url=f"{_GUIDE}/lifecycle_policy_parameters.html",
 )

@@ -29,7 +29,6 @@ from gatehouse_policies.engine.rule import (
     Severity,
     Undecided,
     Violation,
-    levels,
     resource_rule,
     stack_rule,
 )
@@ -389,7 +388,7 @@ failed_deployments_roll_back = _service_rule(
         "at least two subnets"
     ),
     types=aws("ecs.Service"),
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     settings={"tasks_min": {"dev": 1, "staging": 2, "prod": 2}},
     url=f"{_GUIDE}/service-auto-scaling.html",
@@ -423,7 +422,7 @@ images_are_pinned_by_digest = _container_rule(
     "GH-ECS-014",
     title="ECS containers reference images by digest",
     severity=Severity.HIGH,
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     url=f"{_GUIDE}/container-considerations.html",
 ).requires(
     has_format(
@@ -480,7 +479,7 @@ def efs_uses_transit_encryption(task: Resource) -> CheckResults:
     remedy="remove enableExecuteCommand",
     severity=Severity.HIGH,
     types=tuple(_TASK_PARAMETERS),
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     settings={"exec_allowed": {"dev": 1, "staging": 1, "prod": 0}},
     url=f"{_GUIDE}/ecs-exec.html",
 )

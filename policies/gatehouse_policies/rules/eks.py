@@ -7,7 +7,7 @@ from gatehouse_policies.analysis.properties import MalformedError
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import contains, is_set, is_true
-from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule
+from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/eks/latest/userguide"
 # Extended support of 1.30 ended in July 2026. Later versions are accepted.
@@ -78,7 +78,7 @@ deletion_protection_is_enabled = resource_rule(
     "GH-EKS-005",
     title="EKS clusters have deletion protection enabled",
     types=aws("eks.Cluster"),
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     url=f"{_GUIDE}/deletion-protection.html",
 ).requires(is_true("deletionProtection"))

@@ -24,7 +24,6 @@ from gatehouse_policies.engine.requirements import (
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
-    levels,
     resource_rule,
 )
 
@@ -145,7 +144,7 @@ users_authenticate = resource_rule(
 automatic_failover_is_enabled = _group_rule(
     "GH-EC-004",
     title="ElastiCache replication groups have automatic failover and Multi-AZ enabled",
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     upstream="ElastiCache.3 CKV2_AWS_50 AEC4",
     url=f"{_GUIDE}/AutoFailover.html",
@@ -156,7 +155,7 @@ snapshots_are_retained = _group_rule(
     "GH-EC-005",
     title="ElastiCache replication groups retain snapshots",
     severity=Severity.LOW,
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 1}},
     upstream="ElastiCache.1",

@@ -20,7 +20,7 @@ from gatehouse_policies.analysis.policy_holders import (
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule, stack_rule
 from gatehouse_policies.lists import name_set
 
 _GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide"
@@ -147,7 +147,7 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
     ),
     severity=Severity.HIGH,
     types=aws("iam.Role"),
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     lists=ACCOUNTS,
     upstream="CKV_AWS_60 CKV_AWS_61",
     url=f"{_GUIDE}/confused-deputy.html",
@@ -188,7 +188,7 @@ _SERVICES_WITHOUT_SOURCE = _SERVICES_WITHOUT_DOCUMENTED_SOURCE | {
     ),
     severity=Severity.HIGH,
     types=aws("iam.Role"),
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     url=f"{_GUIDE}/confused-deputy.html",
 )
 def trust_policy_requires_documented_source(role: Resource) -> CheckResults:
@@ -281,7 +281,7 @@ def no_iam_users(user: Resource) -> CheckResults:
         "RolePolicyAttachment"
     ),
     types=aws("iam.Role"),
-    levels=levels("M", "M", "M"),
+    levels="MMM",
     url="https://www.pulumi.com/registry/packages/aws/api-docs/iam/role/",
 )
 def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
@@ -302,7 +302,7 @@ def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
         "of the resources of the other actions, or add a condition such as iam:PermissionsBoundary"
     ),
     types=_IDENTITY_POLICIES,
-    levels=levels("A", "A", "M"),
+    levels="AAM",
     url=f"{_GUIDE}/access_policies_boundaries.html",
 )
 def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResults:

@@ -11,7 +11,7 @@ from gatehouse_policies.engine.requirements import (
     is_set,
     is_true,
 )
-from gatehouse_policies.engine.rule import Severity, levels, resource_rule
+from gatehouse_policies.engine.rule import Severity, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/streams/latest/dev"
 
@@ -66,7 +66,7 @@ application_has_checkpoints = resource_rule(
     "GH-KIN-004",
     title="Applications of Managed Service for Apache Flink have checkpoints enabled",
     types=aws("kinesisanalyticsv2.Application"),
-    levels=levels("-", "A", "A"),
+    levels="-AA",
     pack="resilience",
     upstream="KDA3",
     url="https://docs.aws.amazon.com/managed-flink/latest/java/how-fault.html",

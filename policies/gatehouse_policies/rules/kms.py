@@ -29,7 +29,6 @@ from gatehouse_policies.engine.requirements import (
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
-    levels,
     resource_rule,
     stack_rule,
 )
@@ -142,7 +141,7 @@ def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> Check
     ),
     severity=Severity.HIGH,
     types=KEYS + _POLICIES,
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     url=f"{_GUIDE}/least-privilege.html",
 )
 def service_access_has_source_condition(key: Resource) -> CheckResults:
@@ -229,7 +228,7 @@ keys_have_alias_and_description = stack_rule(
     title="KMS keys have an alias and a description, and resources do not use AWS managed keys",
     severity=Severity.LOW,
     types=aws("kms.Key") + tuple(_ENCRYPTED_BY),
-    levels=levels("A", "A", "M"),
+    levels="AAM",
     pack="resilience",
     url=f"{_GUIDE}/kms-alias.html",
 ).requires(
@@ -259,7 +258,7 @@ multi_region_keys_have_replica = stack_rule(
     remedy="add an aws.kms.ReplicaKey, or remove multiRegion",
     severity=Severity.LOW,
     types=aws("kms.Key"),
-    levels=levels("A", "A", "M"),
+    levels="AAM",
     url=f"{_GUIDE}/multi-region-keys-overview.html",
 ).requires(
     has_resource(
@@ -281,7 +280,7 @@ multi_region_keys_have_replica = stack_rule(
     ),
     severity=Severity.HIGH,
     types=aws("sns.Topic"),
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     url="https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services",
 )
 def event_rules_can_use_the_key_of_the_topic(topic: Resource, stack: Stack) -> CheckResults:

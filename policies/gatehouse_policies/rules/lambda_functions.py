@@ -10,7 +10,6 @@ from gatehouse_policies.engine.rule import (
     Severity,
     Undecided,
     Violation,
-    levels,
     resource_rule,
     stack_rule,
 )
@@ -154,7 +153,7 @@ _SYNCHRONOUS = frozenset({"apigateway.amazonaws.com", "elasticloadbalancing.amaz
     ),
     severity=Severity.LOW,
     types=aws("lambda.Function"),
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     upstream="CKV_AWS_116 CKV_AWS_115 CKV_AWS_50",
     url=f"{_GUIDE}/invocation-async-retain-records.html",

@@ -22,7 +22,6 @@ from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
     Undecided,
-    levels,
     resource_rule,
     stack_rule,
 )
@@ -77,7 +76,7 @@ _WITHOUT_REGION = tuple(
     remedy="set ResourceOptions(protect=True)",
     severity=Severity.HIGH,
     types=STATEFUL,
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     url=f"{_OPTIONS}/protect/",
 )
@@ -92,7 +91,7 @@ def stateful_resources_are_protected(resource: Resource) -> CheckResults:
     remedy="create an aws.Provider with allowedAccountIds and pass it to every resource",
     severity=Severity.HIGH,
     types=(AWS_PROVIDER,),
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     url=f"{_OPTIONS}/provider/",
 )
 def provider_restricts_accounts(provider: Resource) -> CheckResults:
@@ -259,7 +258,7 @@ stored_data_is_not_force_deleted = resource_rule(
     title="Backup vaults and ECR repositories are not deleted with their content",
     severity=Severity.HIGH,
     types=aws("backup.Vault", "ecr.Repository"),
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     url="https://www.pulumi.com/docs/iac/concepts/resources/options/protect/",
 ).requires(is_not_true("forceDestroy"), is_not_true("forceDelete"))
@@ -282,7 +281,7 @@ _TEMPLATES = aws(
     ),
     severity=Severity.HIGH,
     types=(),
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     url="https://www.pulumi.com/registry/packages/aws/api-docs/cloudcontrol/resource/",
 )
 def types_have_rules(resource: Resource) -> CheckResults:

@@ -24,7 +24,6 @@ from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
     Violation,
-    levels,
     resource_rule,
     stack_rule,
 )
@@ -80,7 +79,7 @@ def _has_key_of_source(database: Resource) -> bool:
         "deleteAutomatedBackups=False"
     ),
     severity=Severity.HIGH,
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
     upstream="RDS.11 CKV_AWS_133 RDS13",
@@ -100,7 +99,7 @@ multi_az_is_enabled = resource_rule(
     "GH-RDS-004",
     title="RDS instances are Multi-AZ",
     types=aws("rds.Instance"),
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     upstream="RDS.5 3.2.4 CKV_AWS_157 RDS3",
     url=f"{_GUIDE}/Concepts.MultiAZ.html",
@@ -111,7 +110,7 @@ deletion_protection_is_enabled = _database_rule(
     "GH-RDS-005",
     title="RDS databases have deletion protection and a final snapshot",
     severity=Severity.HIGH,
-    levels=levels("-", "M", "M"),
+    levels="-MM",
     pack="resilience",
     upstream="RDS.8 RDS.7 CKV_AWS_293 CKV_AWS_139 RDS10",
     url=f"{_GUIDE}/USER_DeleteInstance.html",
@@ -274,7 +273,7 @@ monitoring_is_enabled = _instance_rule(
     "GH-RDS-009",
     title="RDS instances have enhanced monitoring and Performance Insights enabled",
     severity=Severity.LOW,
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     upstream="RDS.6 CKV_AWS_118 CKV_AWS_353 CKV_AWS_354",
     url=f"{_GUIDE}/USER_PerfInsights.html",
@@ -288,7 +287,7 @@ snapshots_have_tags = _database_rule(
     "GH-RDS-011",
     title="RDS databases copy tags to snapshots",
     severity=Severity.LOW,
-    levels=levels("A", "A", "M"),
+    levels="AAM",
     pack="resilience",
     upstream="RDS.17 RDS.16 CKV2_AWS_60 CKV_AWS_313",
     url=f"{_GUIDE}/USER_Tagging.html",
@@ -305,7 +304,7 @@ _DEFAULT_USERNAMES = frozenset(
     title="RDS databases do not use a default administrator username",
     remedy="set username to a non-default name",
     severity=Severity.LOW,
-    levels=levels("A", "A", "M"),
+    levels="AAM",
     upstream="RDS.25 RDS.24",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-25",
 )
@@ -331,7 +330,7 @@ _DEFAULT_PORTS = {
     title="RDS databases do not use the default port",
     remedy="set port to a non-default number",
     severity=Severity.LOW,
-    levels=levels("-", "-", "A"),
+    levels="--A",
     upstream="RDS.23 RDS11",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-23",
 )
@@ -371,7 +370,7 @@ certificate_is_current = _instance_rule(
     # Security Hub also requires db-security-group events (RDS.22), which belong to EC2-Classic,
     # retired in 2022:
     # https://aws.amazon.com/blogs/aws/ec2-classic-is-retiring-heres-how-to-prepare/
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     upstream="RDS.20 RDS.21",
     url=f"{_GUIDE}/USER_Events.overview.html",
@@ -402,7 +401,7 @@ def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:
         "family to the engine version"
     ),
     types=aws("rds.Instance"),
-    levels=levels("A", "A", "M"),
+    levels="AAM",
     pack="resilience",
     url=f"{_GUIDE}/USER_UpgradeDBInstance.PostgreSQL.html",
 )

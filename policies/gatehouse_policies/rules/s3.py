@@ -28,7 +28,6 @@ from gatehouse_policies.engine.requirements import (
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
-    levels,
     resource_rule,
     stack_rule,
 )
@@ -198,7 +197,7 @@ def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
         "lifecycle rule"
     ),
     severity=Severity.LOW,
-    levels=levels("A", "A", "M"),
+    levels="AAM",
     pack="resilience",
     settings={"days_max": {"dev": 7, "staging": 7, "prod": 7}},
     upstream="CKV_AWS_300",
@@ -357,7 +356,7 @@ bucket_is_not_force_destroyed = resource_rule(
     title="S3 buckets do not use forceDestroy",
     severity=Severity.HIGH,
     types=aws("s3.Bucket"),
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     url="https://www.pulumi.com/docs/iac/concepts/resources/options/protect/",
 ).requires(is_not_true("forceDestroy"))
@@ -383,7 +382,7 @@ def _policies_meet(test: Callable[[Document, str], bool], bucket: Resource, stac
         "s3:x-amz-server-side-encryption-customer-algorithm is present, and if "
         "s3:x-amz-server-side-encryption-aws-kms-key-id is not the key of the bucket"
     ),
-    levels=levels("A", "A", "M"),
+    levels="AAM",
     url=f"{_GUIDE}/UsingKMSEncryption.html#require-sse-kms",
 )
 def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckResults:
@@ -402,7 +401,7 @@ def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckRes
     remedy=(
         "add an aws.s3.BucketReplicationConfig for the bucket with a destination in another Region"
     ),
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     upstream="S3.7 CKV_AWS_144",
     url=f"{_GUIDE}/replication.html",
@@ -451,7 +450,7 @@ _REPLICATED = has_resource(
         "objectLockEnabled=True on the bucket"
     ),
     severity=Severity.HIGH,
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 30}},
     upstream="S3.15",
     url=f"{_GUIDE}/object-lock.html",
@@ -483,7 +482,7 @@ def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults
     # configuration (GH-S3-008):
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/MultiFactorAuthenticationDelete.html
     # Object Lock or a Deny statement therefore counts as well, and the rule is advisory.
-    levels=levels("-", "-", "A"),
+    levels="--A",
     upstream="3.1.2",
     url=f"{_GUIDE}/MultiFactorAuthenticationDelete.html",
 )
@@ -622,7 +621,7 @@ _EXCLUDED_BY_PURPOSE = {
     ),
     severity=Severity.LOW,
     types=(*aws("s3.Bucket", "dynamodb.Table"), STACK),
-    levels=levels("-", "A", "A"),
+    levels="-AA",
     url="https://docs.aws.amazon.com/whitepapers/latest/tagging-best-practices/tagging-best-practices.html",
 )
 def exclusions_are_reviewed(resource: Resource) -> CheckResults:

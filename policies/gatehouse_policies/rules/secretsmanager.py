@@ -35,7 +35,6 @@ from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
     Undecided,
-    levels,
     resource_rule,
     stack_rule,
 )
@@ -113,7 +112,7 @@ secret_policy_is_not_public = resource_rule(
     ),
     severity=Severity.LOW,
     types=aws("secretsmanager.Secret"),
-    levels=levels("-", "A", "A"),
+    levels="-AA",
     url=f"{_GUIDE}/auth-and-access_resource-policies.html",
 )
 def secret_has_resource_policy(secret: Resource, stack: Stack) -> CheckResults:
@@ -172,7 +171,7 @@ program_sets_no_password = resource_rule(
     ),
     severity=Severity.HIGH,
     types=(),
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",
 ).requires(
     where(

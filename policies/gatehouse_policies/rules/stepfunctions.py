@@ -4,7 +4,7 @@ from functools import partial
 
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_exactly, is_true
-from gatehouse_policies.engine.rule import Severity, levels, resource_rule
+from gatehouse_policies.engine.rule import Severity, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/step-functions/latest/dg"
 _machine_rule = partial(resource_rule, types=aws("sfn.StateMachine"))
@@ -22,7 +22,7 @@ executions_are_traced = _machine_rule(
     "GH-SFN-002",
     title="Step Functions state machines have tracing enabled",
     severity=Severity.LOW,
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     pack="resilience",
     upstream="CKV_AWS_284 SF2",
     url=f"{_GUIDE}/concepts-xray-tracing.html",

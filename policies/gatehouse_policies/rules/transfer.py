@@ -2,14 +2,13 @@
 
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import satisfies
-from gatehouse_policies.engine.rule import Severity, levels, resource_rule
+from gatehouse_policies.engine.rule import Severity, resource_rule
 
 server_encrypts_transfers = resource_rule(
     "GH-TRF-001",
     title="Transfer Family servers do not use FTP without encryption",
     severity=Severity.HIGH,
     types=aws("transfer.Server"),
-    levels=levels("M", "M", "M"),
     upstream="Transfer.2",
     url="https://docs.aws.amazon.com/transfer/latest/userguide/tf-server-endpoint.html",
 ).requires(

@@ -26,7 +26,6 @@ from gatehouse_policies.engine.rule import (
     Severity,
     Undecided,
     Violation,
-    levels,
     resource_rule,
     stack_rule,
 )
@@ -93,7 +92,7 @@ public_addresses_are_not_assigned = resource_rule(
     "GH-VPC-003",
     title="Subnets do not assign public IP addresses",
     types=aws("ec2.Subnet", "ec2.DefaultSubnet"),
-    levels=levels("M", "M", "M"),
+    levels="MMM",
     upstream="EC2.15 CKV_AWS_130",
     url=f"{_GUIDE}/subnet-public-ip.html",
 ).requires(
@@ -387,7 +386,7 @@ def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
         "and exclude load balancer subnets"
     ),
     severity=Severity.LOW,
-    levels=levels("-", "A", "A"),
+    levels="-AA",
     upstream="EC2.172",
     url=f"{_GUIDE}/security-vpc-bpa.html",
 )

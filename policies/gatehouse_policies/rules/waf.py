@@ -11,7 +11,6 @@ from gatehouse_policies.engine.requirements import is_not_true, is_true
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Severity,
-    levels,
     resource_rule,
     stack_rule,
 )
@@ -45,7 +44,7 @@ _API_HOST = re.compile(r"api[.-]", re.IGNORECASE)
     ),
     severity=Severity.HIGH,
     types=aws("wafv2.WebAcl"),
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     settings={"requests_max": {"dev": 100_000, "staging": 100_000, "prod": 200_000}},
     upstream="WAF.10 CKV_AWS_192 CKV2_AWS_47 CKV2_AWS_76 CKV2_AWS_77",
     url=f"{_GUIDE}/aws-managed-rule-groups-list.html",
@@ -87,7 +86,7 @@ def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResu
         f"by label where no API receives requests: {', '.join(_WEBSITE_RULES)}"
     ),
     types=aws("wafv2.WebAcl"),
-    levels=levels("A", "A", "A"),
+    levels="AAA",
     url=f"{_GUIDE}/aws-managed-rule-groups-baseline.html",
 )
 def core_rule_set_does_not_block_apis(acl: Resource, stack: Stack) -> CheckResults:
@@ -178,7 +177,7 @@ def _is_api_route(rule: Resource) -> bool:
     ),
     severity=Severity.HIGH,
     types=aws("wafv2.WebAcl"),
-    levels=levels("A", "M", "M"),
+    levels="AMM",
     upstream="WAF.11 CKV2_AWS_31",
     url=f"{_GUIDE}/logging-management.html",
 )
@@ -253,7 +252,7 @@ samples_contain_no_credentials = _web_acl_rule(
         "add a dataProtectionConfig with "
         "SINGLE_HEADER for the headers authorization, cookie and x-api-key"
     ),
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     url=f"{_GUIDE}/web-acl-testing-view-sample.html",
 ).requires(
     is_not_true("visibilityConfig.sampledRequestsEnabled"),
@@ -268,7 +267,7 @@ samples_contain_no_credentials = _web_acl_rule(
     title="Web ACLs neither count nor allow requests that a rule or rule group blocks",
     remedy="remove the action count or allow, or exempt the resource during a trial",
     types=aws("wafv2.WebAcl"),
-    levels=levels("-", "A", "M"),
+    levels="-AM",
     url=f"{_GUIDE}/web-acl-rule-group-override-options.html",
 )
 def rules_do_not_count_only(acl: Resource, stack: Stack) -> CheckResults:

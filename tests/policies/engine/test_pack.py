@@ -31,11 +31,11 @@ from tests.policies.rules.programs import ecs, rds, s3, secrets, stores, watch
 OWN_PACK = """
 from pulumi_policy import PolicyPack
 from gatehouse_policies.engine.pack import guarded
-from gatehouse_policies.engine.rule import Severity, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import Severity, resource_rule, stack_rule
 
 types = ("aws:sns/topic:Topic",)
 metadata = dict(title="t", remedy="r", url="u", severity=Severity.LOW, types=types)
-metadata["levels"] = levels("A", "A", "A")
+metadata["levels"] = "AAA"
 
 
 @resource_rule("X-1", **metadata)

@@ -36,7 +36,7 @@ def check(program: Program, known: bool = False) -> list[Diagnostic]:
 @pytest.mark.requirement("PP-03")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule} {case.message}")
 def test_violation_is_reported_by_one_rule(case: Case) -> None:
-    level = catalogue.rule(case.rule).levels["prod"]
+    level = catalogue.rule(case.rule).level("prod")
     for known in (False, True):
         diagnostics = check(case.program, known)
         on_resource = [

@@ -96,7 +96,7 @@ class Evaluator:
         reads: set[Read] = set()
         recorded = [self._recorded(resource, reads) for resource in self._resources]
         for rule in RULES:
-            if rule.levels[environment] is Level.DISABLED:
+            if rule.level(environment) is Level.DISABLED:
                 continue
             for resource in recorded:
                 if rule.types and resource.type not in rule.types:
