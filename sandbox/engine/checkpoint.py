@@ -62,7 +62,6 @@ class Checkpoint:
         registration = replace(
             resource.registration,
             inputs=encode(resource.registration.inputs, with_hash=True),
-            replacement_trigger=encode(resource.registration.replacement_trigger, with_hash=True),
         )
         self._registered.append(Entry(replace(resource, registration=registration)))
         if replaced is not None and keep_replaced:

@@ -3,7 +3,7 @@ resource.
 """
 
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,8 +22,7 @@ _FACTS = tomllib.loads(Path(__file__).with_name("replacement.toml").read_text())
 @dataclass(frozen=True, slots=True)
 class Step:
     """The operation on one resource. properties: the changed inputs, or the resource option that
-    replaces the resource, such as `replaceWith`. `unknown`: the resource is
-    updated or replaced.
+    replaces the resource. `unknown`: the resource is updated or replaced.
 
     `retain`: the resource is only removed from the state. note: what differs from AWS in the
         emulator; "" if nothing differs.
@@ -81,45 +80,18 @@ def keeps_name(old: Registration, new: Registration) -> bool:
     return any(name in new.inputs and old.inputs.get(name) == new.inputs[name] for name in names)
 
 
-def input_names(
-    option: str, paths: Iterable[str], inputs: Collection[str], registration: Registration
-) -> set[str]:
-    """The inputs that a resource option names, all of them for "*". Raises SandboxError for a path
-    to a part of an input.
-    """
-    names = set[str]()
-    for path in paths:
-        if path != "*" and not path.isidentifier():
-            raise SandboxError(
-                f"{registration.urn}: {option} contains {path!r}. The sandbox supports whole "
-                "inputs only. Name the input."
-            )
-        names |= set(inputs) if path == "*" else {camel(path)}
-    return names
-
-
-def replaced_by_option(
-    old: Registration, new: Registration, replaced: Collection[str]
-) -> tuple[str, ...]:
-    """The resource option that replaces a resource whose inputs need not change, as the engine
-    names it; otherwise ().
-
-    replaced: the URNs of the resources that the run has replaced.
-    Source: shouldTriggerReplace and diff in step_generator.go.
-    """
-    triggers = (old.replacement_trigger, new.replacement_trigger)
-    if None not in triggers and _plain(triggers[0]) != _plain(triggers[1]):
-        return ("replacementTrigger",)
-    if any(urn in replaced for urn in new.replace_with):
-        return ("replaceWith",)
-    return ("deletedWith",) if new.deleted_with in replaced else ()
-
-
 def with_ignored_changes(old: Registration, new: Registration) -> Registration:
     """The registration with the old values of the inputs in `ignore_changes`, as the engine does
     before it compares. Raises SandboxError for a part of an input.
     """
-    names = input_names("ignore_changes", new.ignore_changes, {*old.inputs, *new.inputs}, new)
+    names = set[str]()
+    for path in new.ignore_changes:
+        if path != "*" and not path.isidentifier():
+            raise SandboxError(
+                f"{new.urn}: ignore_changes contains {path!r}. The sandbox supports whole inputs "
+                "only. Name the input."
+            )
+        names |= {*old.inputs, *new.inputs} if path == "*" else {camel(path)}
     kept = {name: value for name, value in old.inputs.items() if name in names}
     changed = {name: value for name, value in new.inputs.items() if name not in names}
     return replace(new, inputs={**changed, **kept})

@@ -19,10 +19,8 @@ from sandbox.engine.steps import (
     Operation,
     Step,
     changed_properties,
-    input_names,
     keeps_name,
     operation,
-    replaced_by_option,
     replaces,
     with_ignored_changes,
 )
@@ -110,16 +108,11 @@ class Updater:
             created = self._add(registration, *self._provider.create(registration), None)
             self._done("create", registration, ())
             return created
-        if option := replaced_by_option(old.registration, registration, self._replaced):
-            return self._replace(registration, old, option, provider_order=False)
+        if registration.deleted_with in self._replaced:
+            return self._replace(registration, old, ("deletedWith",), provider_order=False)
         registration = with_ignored_changes(old.registration, registration)
         changed = self._changed(old, registration)
         kind = operation(registration, changed)
-        names = input_names(
-            "replace_on_changes", registration.replace_on_changes, changed, registration
-        )
-        if kind != "replace" and names & set(changed):
-            return self._replace(registration, old, changed, provider_order=False)
         if kind == "same":
             return self._add(registration, old.resource.id, old.resource.outputs, old)
         if kind == "update":
@@ -136,9 +129,7 @@ class Updater:
         """Store a component, which has no resource of its own in the provider."""
         if not resource.registration.custom:
             old = self._find(resource.registration)
-            if old is not None and replaced_by_option(
-                old.registration, resource.registration, self._replaced
-            ):
+            if old is not None and resource.registration.deleted_with in self._replaced:
                 self._replaced.add(resource.registration.urn)
             self._checkpoint.register(resource, old)
 
@@ -234,11 +225,9 @@ class Updater:
 
     def _replaced_dependents(self, old: Entry) -> list[Entry]:
         """The resources that are replaced if an input that comes from the resource, or from one of
-        them, changes, or that are deleted with one of them; then those that are only replaced with
-        the resource.
+        them, changes, or that are deleted with one of them.
         """
-        root = old.registration.urn
-        replaced, dependents = {root}, []
+        replaced, dependents = {old.registration.urn}, []
         for entry in self._previous:
             registration = entry.registration
             if registration.urn not in self._old or not registration.custom:
@@ -248,20 +237,12 @@ class Updater:
                 for name, urns in registration.property_dependencies.items()
                 if replaced & set(urns)
             }
-            forced = input_names(
-                "replace_on_changes", registration.replace_on_changes, names, registration
-            )
             if registration.deleted_with in replaced or any(
-                name in forced or replaces(registration.type, name) is not False for name in names
+                replaces(registration.type, name) is not False for name in names
             ):
                 replaced.add(registration.urn)
                 dependents.append(entry)
-        with_root = [
-            entry
-            for entry in self._old.values()
-            if root in entry.registration.replace_with and entry.registration.urn not in replaced
-        ]
-        return [*dependents, *with_root]
+        return dependents
 
     def _add(
         self,

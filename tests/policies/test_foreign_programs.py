@@ -76,7 +76,7 @@ invoked = pulumi.InvokeOptions(provider=provider)
 assert aws.get_caller_identity(opts=invoked).account_id == "482912345678"
 assert aws.get_region(opts=invoked).region == "us-west-2"
 east = aws.Provider("east", region="us-east-1", allowed_account_ids=["482912345678"])
-in_east = pulumi.ResourceOptions(provider=east)
+in_east = pulumi.ResourceOptions(provider=east, replace_on_changes=["tags"])
 aws.acm.Certificate(
     "certificate", domain_name="a.example.com", validation_method="DNS", opts=in_east
 )

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from google.protobuf import empty_pb2, struct_pb2
+from google.protobuf import empty_pb2
 from pulumi.runtime.proto import resource_pb2
 
 from gatehouse_policies.errors import CheckError
@@ -21,16 +21,17 @@ from gatehouse_policies.program.values import decode, path_steps, properties
 STACK_TYPE = "pulumi:pulumi:Stack"
 _FIELDS = """
     type name parent custom remote object provider providers dependencies propertyDependencies
-    protect retainOnDelete deletedWith deleteBeforeReplace deleteBeforeReplaceDefined ignoreChanges
-    replaceOnChanges replace_with replacement_trigger aliases aliasURNs additionalSecretOutputs
-    customTimeouts importId hooks sourcePosition stackTrace
-    version pluginDownloadURL pluginChecksums packageRef hideDiffs snippetId parentStackTraceHandle
-    acceptSecrets acceptResources accepts_byte_string aliasSpecs supportsPartialValues
-    supportsResultReporting"""
+    protect retainOnDelete deletedWith deleteBeforeReplace deleteBeforeReplaceDefined
+    ignoreChanges aliases aliasURNs additionalSecretOutputs customTimeouts importId hooks
+    sourcePosition stackTrace version pluginDownloadURL pluginChecksums packageRef hideDiffs
+    snippetId parentStackTraceHandle acceptSecrets acceptResources accepts_byte_string
+    aliasSpecs supportsPartialValues supportsResultReporting"""
 """The fields of RegisterResourceRequest that are read or do not change what is created. A request
 with another field, such as an option that a later SDK adds, is rejected. Hooks are rejected when
 they are registered.
 """
+_REPLACEMENTS = frozenset({"replaceOnChanges", "replace_with", "replacement_trigger"})
+"""Fields that only an update reads. The sandbox, which updates resources, does not support them."""
 _FEATURES = """
     SECRETS RESOURCE_REFERENCES ALIAS_SPECS REPLACEMENT_TRIGGER DELETED_WITH REPLACE_WITH TRANSFORMS
     INVOKE_TRANSFORMS PARAMETERIZATION RESOURCE_HOOKS ERROR_HOOKS"""
@@ -174,7 +175,7 @@ class Monitor:
                 "in Python."
             )
         options = {field.name for field, _ in request.ListFields()} - set(_FIELDS.split())
-        if options:
+        if options := options - (_REPLACEMENTS if self._preview else set()):
             _reject(
                 f"the resource options {', '.join(sorted(options))}",
                 f"Remove them from {urn}.",
@@ -256,7 +257,6 @@ class Monitor:
             for name in ("create", "update", "delete")
             if (value := getattr(request.customTimeouts, name))
         }
-        trigger = struct_pb2.Struct(fields={"value": request.replacement_trigger})
         parent = self._resources_by_urn.get(request.parent)
         return Registration(
             urn=urn,
@@ -283,9 +283,6 @@ class Monitor:
             delete_before_replace=request.deleteBeforeReplace
             if request.deleteBeforeReplaceDefined
             else None,
-            replace_on_changes=tuple(request.replaceOnChanges),
-            replace_with=tuple(request.replace_with),
-            replacement_trigger=decode(trigger)[0].get("value"),
             aliases=self._aliases(request),
             custom_timeouts=timeouts,
             import_id=request.importId,

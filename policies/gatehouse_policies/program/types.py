@@ -29,8 +29,6 @@ class Registration:
         not part of the deployment.
     delete_before_replace: None if the program does not set the option, so that the provider
         determines the order.
-    replace_with: URNs of resources whose replacement also replaces this resource.
-    replacement_trigger: a value whose change replaces the resource; None if it is not set.
     custom_timeouts: durations such as "30m" for "create", "update" and "delete".
     """
 
@@ -50,9 +48,6 @@ class Registration:
     retain_on_delete: bool = False
     deleted_with: str = ""
     delete_before_replace: bool | None = None
-    replace_on_changes: tuple[str, ...] = ()
-    replace_with: tuple[str, ...] = ()
-    replacement_trigger: Any = None
     aliases: tuple[str, ...] = ()
     custom_timeouts: Mapping[str, str] = field(default_factory=dict)
     import_id: str = ""

@@ -39,7 +39,7 @@ def _group(number: int) -> tuple[list[str], list[str]]:
     for index in range(4):
         name = f"g{number}_{index}"
         options = [*parent, *_options(chance, earlier)]
-        triggered, replaced, updated = chance(0.3), chance(0.3), chance(0.3)
+        replaced, updated = chance(0.3), chance(0.3)
         source = earlier[int(draws.random() * len(earlier))] if earlier else ""
         linked, named = bool(source) and chance(0.4), chance(0.3)
         is_queue = chance(0.5)
@@ -48,12 +48,6 @@ def _group(number: int) -> tuple[list[str], list[str]]:
             if removed and version:
                 continue
             chosen = list(options)
-            # In half of the groups, triggers are secret, also those that do not change.
-            trigger = f'["{version if triggered else 0}"]'
-            if number % 2 and (triggered or version):
-                trigger = f"pulumi.Output.secret({trigger})"
-            if number % 2 or triggered:
-                chosen.append(f"replacement_trigger={trigger}")
             logical = f"{name}-new" if renamed and version else name
             if renamed and version:
                 chosen.append(f'aliases=[pulumi.Alias(name="{name}")]')
@@ -74,17 +68,12 @@ def _options(chance: Callable[[float], bool], earlier: list[str]) -> list[str]:
     options = []
     if chance(0.4):
         options.append(f"delete_before_replace={chance(0.7)}")
-    if chance(0.2):
-        options.append(
-            f"replace_on_changes=['{['*', 'display_name', 'policy'][chance(0.5) + chance(0.5)]}']"
-        )
     if chance(0.15):
         options.append(f"ignore_changes=['{['*', 'display_name'][chance(0.5)]}']")
     if chance(0.1):
         options.append("retain_on_delete=True")
-    for name in ("depends_on", "replace_with"):
-        if earlier and chance(0.3):
-            options.append(f"{name}=[{', '.join(earlier[-1 - chance(0.3) :])}]")
+    if earlier and chance(0.3):
+        options.append(f"depends_on=[{', '.join(earlier[-1 - chance(0.3) :])}]")
     if earlier and chance(0.25):
         options.append(f"deleted_with={earlier[-1]}")
     return options

@@ -246,7 +246,7 @@ def test_retained_resource_is_only_removed_from_the_state(stack: Stack) -> None:
     [
         ('aws.Provider("p", opts=O(env_var_mappings={"A": "B"}))', "envVarMappings"),
         (two(options='ignore_changes=["tags.owner"]'), "ignore_changes"),
-        (two(options='replace_on_changes=["tags.owner"]'), "replace_on_changes"),
+        (two(options='replace_on_changes=["tags"]'), "replaceOnChanges"),
     ],
 )
 def test_unsupported_resource_option_is_rejected(stack: Stack, code: str, option: str) -> None:
