@@ -9,9 +9,7 @@ import hashlib
 import importlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -22,7 +20,6 @@ from moto.dynamodb.exceptions import MockValidationException
 from moto.iam.access_control import IAMPolicy, PermissionResult
 
 from sandbox.emulator.request import CreateRequest
-from sandbox.errors import SandboxError
 
 _LOG_DELIVERY_SERVICE = "logging.s3.amazonaws.com"
 #: Maximum size of an expression in bytes. Source: Amazon DynamoDB Developer Guide, "Quotas in
@@ -34,55 +31,37 @@ Patch = Callable[[Any], Any]
 
 
 def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
-    """Patch moto. The returned function restores the original code. Raises SandboxError if this
-    version of moto lacks a name in `CORRECTIONS`; a name in `FASTER` can be absent.
+    """Patch moto. The returned function restores the original code.
 
     authorize: decides each call (request and resource ARN) instead of moto, which ignores resources
         and most conditions.
     """
-    corrections: Mapping[str, Patch] = {
-        **CORRECTIONS,
+    patches: Mapping[str, Patch] = {
+        **_PATCHES,
         "moto.iam.access_control:IAMRequestBase.check_action_permitted": lambda _: (
             lambda request, resource: authorize(request, resource)
         ),
     }
-    places = {path: _place(path) for path in (*corrections, *FASTER)}
-    if missing := [path for path in corrections if places[path] is None]:
-        raise _unsupported(missing[0])
-    patched = [
-        (place, patch(getattr(*place)), place[0].__dict__[place[1]])
-        for path, patch in {**corrections, **FASTER}.items()
-        if (place := places[path]) is not None
-    ]
-    for (owner, name), value, _ in patched:
-        setattr(owner, name, value)
+    places = [(*_place(path), patch) for path, patch in patches.items()]
+    originals = [(owner, name, vars(owner)[name]) for owner, name, _ in places]
+    for owner, name, patch in places:
+        setattr(owner, name, patch(getattr(owner, name)))
 
     def restore() -> None:
-        for (owner, name), _, original in patched:
+        for owner, name, original in originals:
             setattr(owner, name, original)
 
     return restore
 
 
-def _place(path: str) -> tuple[Any, str] | None:
+def _place(path: str) -> tuple[Any, str]:
     """The object that has the attribute of a path such as "module:Class.attribute", and the name of
-    the attribute; None if moto has no such attribute.
+    the attribute.
     """
     module, _, attributes = path.partition(":")
     parents, _, name = attributes.rpartition(".")
-    try:
-        owner = importlib.import_module(module)
-        owner = attrgetter(parents)(owner) if parents else owner
-    except (ImportError, AttributeError):
-        return None
-    return (owner, name) if name in vars(owner) else None
-
-
-def _unsupported(name: str) -> SandboxError:
-    return SandboxError(
-        f"moto {version('moto')} has no {name}, which the emulator changes. Install the version in "
-        f"uv.lock: make init"
-    )
+    owner = importlib.import_module(module)
+    return (attrgetter(parents)(owner) if parents else owner), name
 
 
 def _bucket_permission(bucket: Any, action: str, resource: str) -> Any:
@@ -150,7 +129,7 @@ def _check_expressions(parameters: Any) -> None:
                 _check_expressions(value)
 
 
-CORRECTIONS: Mapping[str, Patch] = {
+_PATCHES: Mapping[str, Patch] = {
     # moto rebuilds signatures from parsed requests, which fails for some paths.
     "moto.iam.access_control:IAMRequestBase.check_signature": lambda _: lambda request: None,
     # moto fails on a target policy with "Principal": "*" and on lists, which AWS accepts.
@@ -164,75 +143,61 @@ CORRECTIONS: Mapping[str, Patch] = {
     # moto evaluates conditions and writes without a lock. Calls run one at a time, so conditional
     # updates are atomic. Expressions above 4 KB are rejected.
     "moto.dynamodb.responses:DynamoHandler.call_action": _one_at_a_time,
-}
-"""Behavior of AWS that moto does not have, keyed by the attribute that is replaced."""
-
-FASTER: Mapping[str, Patch] = {
     # moto lists its folder and the methods of a class for each request.
     "moto.backends:list_of_moto_modules": lambda original: functools.cache(
         lambda: tuple(original())
     ),
     "moto.core.responses:method_names_from_class": functools.cache,
 }
-"""The same results in less time, keyed by the attribute that is replaced."""
+"""Behavior of AWS that moto does not have, and the same results in less time, keyed by the
+attribute that is replaced.
+"""
 
 
-@contextmanager
-def _state(service: str, account: str = ACCOUNT) -> Iterator[Any]:
-    """moto's state of a service, keyed by Region. Raises SandboxError if this version of moto has
-    another form of state.
-    """
-    try:
-        yield get_backend(service)[account]
-    except (AttributeError, LookupError, TypeError) as error:
-        raise _unsupported(f"{service} state: {error!r}") from error
+def _state(service: str, account: str = ACCOUNT) -> Any:
+    """moto's state of a service, keyed by Region."""
+    return get_backend(service)[account]
 
 
 def separate_replica_key(request: CreateRequest, key_id: str) -> None:
     """Give a KMS replica key separate aliases and grants. In moto, the replica shares those of the
     primary key.
     """
-    with _state("kms") as regions:
-        key = regions[request.region].keys[key_id]
-        key.aliases, key.grants = {}, {}
+    key = _state("kms")[request.region].keys[key_id]
+    key.aliases, key.grants = {}, {}
 
 
 def set_secret_rotation(request: CreateRequest, secret: str, function: str, days: int) -> None:
     """Enable the rotation of a secret without invoking the function: moto would need Docker and a
     secret value.
     """
-    with _state("secretsmanager") as regions:
-        record = regions[request.region].secrets[secret]
-        record.rotation_requested = True
-        record.rotation_enabled = True
-        record.rotation_lambda_arn = function
-        record.auto_rotate_after_days = days
+    record = _state("secretsmanager")[request.region].secrets[secret]
+    record.rotation_requested = True
+    record.rotation_enabled = True
+    record.rotation_lambda_arn = function
+    record.auto_rotate_after_days = days
 
 
 def issue_certificate(request: CreateRequest, arn: str) -> None:
     """Set an ACM certificate to ISSUED, as AWS does after validation."""
-    with _state("acm") as regions:
-        regions[request.region].get_certificate(arn).status = "ISSUED"
+    _state("acm")[request.region].get_certificate(arn).status = "ISSUED"
 
 
 def set_account_public_access_block(account: str, configuration: dict[str, Any]) -> None:
     """Store the S3 public access block of the account; botocore cannot address S3 Control at an IP
     address.
     """
-    with _state("s3control", account) as regions:
-        regions["aws"].put_public_access_block(account, configuration)
+    _state("s3control", account)["aws"].put_public_access_block(account, configuration)
 
 
 def delete_account_public_access_block(account: str) -> None:
     """Delete the S3 public access block of the account."""
-    with _state("s3control", account) as regions:
-        regions["aws"].delete_public_access_block(account)
+    _state("s3control", account)["aws"].delete_public_access_block(account)
 
 
 def remove(request: CreateRequest, service: str, collection: str, identity: str) -> None:
     """Remove a resource that moto cannot delete, or keeps after its deletion."""
-    with _state(service) as regions:
-        getattr(regions[request.region], collection).pop(identity, None)
+    getattr(_state(service)[request.region], collection).pop(identity, None)
 
 
 def replicated_backups_arn(source: str, region: str) -> str:
@@ -248,9 +213,8 @@ def replicated_database(backups_arn: str) -> dict[str, Any] | None:
     for unknown backups.
     """
     region = backups_arn.split(":")[3]
-    with _state("rds") as regions:
-        for backend in regions.values():
-            for database in backend.databases.values():
-                if replicated_backups_arn(database.db_instance_arn, region) == backups_arn:
-                    return {"DBName": database.db_name, "MasterUsername": database.master_username}
+    for backend in _state("rds").values():
+        for database in backend.databases.values():
+            if replicated_backups_arn(database.db_instance_arn, region) == backups_arn:
+                return {"DBName": database.db_name, "MasterUsername": database.master_username}
     return None

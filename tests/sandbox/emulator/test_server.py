@@ -7,6 +7,7 @@ import pytest
 import requests
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.types import UNKNOWN, Registration
+from moto.iam.access_control import IAMRequestBase
 
 from sandbox.emulator.request import CreateRequest
 from sandbox.emulator.resource_type import ResourceType, create
@@ -115,3 +116,25 @@ def test_web_pages_cannot_use_the_emulator(
 ) -> None:
     reply = requests.request(method, emulator.endpoint + path, headers=headers, timeout=60)
     assert (reply.status_code, "Access-Control-Allow-Origin" in reply.headers) == (403, False)
+
+
+def test_another_form_of_requests_is_an_error_of_moto(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = IAMRequestBase.__init__
+
+    def without_action(request: Any, *args: Any, **kwargs: Any) -> None:
+        original(request, *args, **kwargs)
+        del request._action
+
+    iam = emulator.client("iam", REGION)
+    iam.create_user(UserName="reader")
+    key = iam.create_access_key(UserName="reader")["AccessKey"]
+    client = emulator.clients(key["AccessKeyId"], key["SecretAccessKey"])
+    registration = declared("aws:sqs/queue:Queue", {})
+    request = CreateRequest(registration, region=REGION, tags={}, client=client)
+    emulator.permissions.enforce(True)
+    monkeypatch.setattr(IAMRequestBase, "__init__", without_action)
+    with pytest.raises(CheckError, match="an error in moto, not in the program"):
+        request.call("sqs.list_queues")
+    emulator.permissions.enforce(False)
