@@ -364,27 +364,6 @@ def show(result: CheckResult) -> None:
         sys.stdout.write(result.text("table"))
 
 
-def is_violated(pack: Pack, findings: Sequence[Finding]) -> bool:
-    """True if a mandatory rule of the pack is violated."""
-    return any(finding.blocks for finding in findings if finding.pack == pack.title)
-
-
-def summary(pack: Pack, findings: Sequence[Finding], deployment: Deployment) -> str:
-    """One line about a pack, such as "security: 24 policies, 180 resources: no violations"."""
-    own = [finding for finding in findings if finding.pack == pack.title]
-    mandatory = sum(finding.blocks for finding in own)
-    advisory = len(own) - mandatory
-    counts = ", ".join(
-        f"{count} {level}"
-        for count, level in ((mandatory, "mandatory"), (advisory, "advisory"))
-        if count
-    )
-    return (
-        f"{pack.name}: {pack.rules} policies, {len(deployment.resources)} resources: "
-        f"{counts or 'no violations'}"
-    )
-
-
 def _root(program: Path) -> str:
     """The folder of the program relative to its repository, for code scanning; "" for the root."""
     folder = program.resolve()

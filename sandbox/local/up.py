@@ -20,7 +20,7 @@ from gatehouse_policies.files import write_private
 from gatehouse_policies.program import analyzer
 from gatehouse_policies.program.project import load
 from gatehouse_policies.program.types import Deployment
-from gatehouse_policies.reports.findings import Run
+from gatehouse_policies.reports.findings import Run, summary
 
 from sandbox.child_processes import Child, raise_file_limit
 from sandbox.emulator.server import Emulator
@@ -292,16 +292,10 @@ class _Environment:
 
     def _check(self, packs: Sequence[analyzer.Pack], deployment: Deployment) -> None:
         findings = policy_check.findings(packs, deployment, "known")
-        result = policy_check.CheckResult(
-            findings, Run(deployment.stack, len(deployment.resources))
-        )
-        for pack in packs:
-            line = policy_check.summary(pack, findings, deployment)
-            (
-                self._progress.fail
-                if policy_check.is_violated(pack, findings)
-                else self._progress.done
-            )(line)
+        run = Run(deployment.stack, len(deployment.resources))
+        result = policy_check.CheckResult(findings, run)
+        show = self._progress.fail if result.exit_code else self._progress.done
+        show(summary(findings, run))
         if result.exit_code:
             policy_check.show(result)
             action = "not started" if self._deployed is None else "not restarted"

@@ -84,7 +84,6 @@ class Pack:
         self._channel: grpc.Channel | None = None
         self._stub: Any = None
         self.levels: dict[str, str] = {}
-        self.rules = 0
         self.seconds = 0.0  # time of all calls of `analyze`, without the start of the pack
         self._child = child_process.start(
             f"policy pack {folder.name}",
@@ -121,7 +120,7 @@ class Pack:
         )
         self._call("ConfigureStack", stack, optional=True)
         info = self._call("GetAnalyzerInfo", empty_pb2.Empty())
-        self.title, self.rules = str(info.name), len(info.policies)
+        self.title = str(info.name)
         config = policy_config.configuration(info, *self._changes)
         self.levels = {
             name: policy_config.level_name(row.enforcementLevel) for name, row in config.items()
