@@ -58,16 +58,3 @@ def test_denials_do_not_depend_on_pauses() -> None:
     found = [denial for page in PAGES for denial in denials(page)]
     assert len(found) == sum(bool(DENIED.search(step.expected)) for step in steps) >= 3
     assert [denial for denial in found if not is_denied(denial[0], denial[1] * PAUSE_S)] == []
-
-
-def test_limit_that_refills_between_commands_is_found() -> None:
-    created = (
-        '$ gatehouse keys create --name "a" --limit 5/60s\nCreated key\ngtk_test_3fGh82kLmQ0a...\n'
-    )
-    page = (
-        f'```console run\n{created}$ KEY=gtk_test_3fGh82kLmQ0a...\n$ curl -H "X-API-Key: '
-        f'$KEY" a\n429\n```\n'
-    )
-    [(limit, commands)] = denials(page)
-    assert (limit, commands) == (RateLimit("requests", 5, 60, 5), 1)
-    assert not is_denied(limit, PAUSE_S)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.guide_reader import File, GuideReader, OutputDiffers, Step, Values, parse
+from tests.journeys.guide_reader import GuideReader, OutputDiffers, Values
 
 EXPECTED = "gtk_test_3fGh82kLmQ0a..."
 ACTUAL = "gtk_test_ZZZZ82kLmQ0aXYZ"
@@ -16,19 +16,6 @@ def read(folder: Path, page: str) -> int:
         return reader.run(page)
     finally:
         reader.close()
-
-
-def test_parse_marked_blocks_and_files() -> None:
-    file = "`a.txt`:\n\n```text\nhello\n```\n\n"
-    page = (
-        f"```console\n$ rm -rf /\n```\n{file}```console run\n$ cat a.txt \\\n  -\nhello\n$ "
-        f"true\n```\n"
-    )
-    assert parse(page) == [
-        File("a.txt", "hello\n"),
-        Step("cat a.txt \\\n  -", "hello"),
-        Step("true", ""),
-    ]
 
 
 def test_output_is_compared(tmp_path: Path) -> None:
@@ -58,18 +45,3 @@ def test_token_and_id_are_replaced() -> None:
     values.learn("id 3fGh82kLmQ0a", "id ZZZZ82kLmQ0a")
     with pytest.raises(OutputDiffers):
         values.learn("id 3fGh82kLmQ0a", "id YYYY82kLmQ0a")
-
-
-def test_link_and_its_ids_are_replaced() -> None:
-    values = Values()
-    actual = "/s/" + "Z1a" * 7 + "Zbcdefg#secret"
-    values.learn("http://x/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#...", f"http://x{actual}")
-    assert (
-        values.replace("/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#... 5tRw0aB9xK2m7HqYc1dZ8e 1dZ8eU")
-        == f"{actual} {actual[3:25]} bcdefg"
-    )
-    with pytest.raises(OutputDiffers):
-        Values().learn(
-            "http://x/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#...",
-            "http://x/s/5tRw0aB9xK2m7HqYc1dZ8e#secret",
-        )

@@ -162,16 +162,14 @@ class ImportedPack(Pack):
     `RunningPack`.
 
     pack: "security" or "resilience", configured with the levels of `environment`.
-    servicer: class of the SDK that handles the requests. By default, the class that a pack uses.
     """
 
-    def __init__(self, pack: str, environment: str = "prod", servicer: Any = None) -> None:
+    def __init__(self, pack: str, environment: str = "prod") -> None:
         sdk: Any = pulumi_policy.policy
         level = pulumi_policy.EnforcementLevel.ADVISORY
         # The first pack installs the selection of policies in the SDK, so policies come first.
         policies = packs.policies(pack)
-        servicer = servicer or sdk._PolicyAnalyzerServicer
-        self._servicer = servicer(PACKS[pack], "0.0.1", policies, level)
+        self._servicer = sdk._PolicyAnalyzerServicer(PACKS[pack], "0.0.1", policies, level)
         self.configure(level_config(pack, environment))
 
     def call(self, method: str, request: Any) -> Any:

@@ -18,7 +18,7 @@ from tests.repository.iam_requests import (
 )
 from tools.docs.iam_documents import NAMES, SETTINGS
 
-READ_SECRET, PUT_SECRET = "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"
+READ_SECRET = "secretsmanager:GetSecretValue"
 DECRYPT, DATA_KEY, REPLICATE = "kms:Decrypt", "kms:GenerateDataKey", "kms:ReplicateKey"
 GET_OBJECT, PUT_OBJECT, ASSUME_ROLE, PULL = (
     "s3:GetObject",
@@ -31,16 +31,9 @@ CLOUDTRAIL, CLOUDWATCH, EVENTBRIDGE, S3_LOGGING, ECS, LAMBDA = (
     for service in ("cloudtrail", "cloudwatch", "events", "logging.s3", "ecs-tasks", "lambda")
 )
 LOGS = f"logs.{NAMES.region}.amazonaws.com"
-TABLE, DATA, LOG_BUCKET = (
-    NAMES.table_arn("tokens"),
-    NAMES.bucket_arn("data"),
-    NAMES.bucket_arn("logs"),
-)
-RUNTIME_IMAGES, OTHER_IMAGES = (
-    NAMES.arn("ecr", f"repository/{name}") for name in (NAMES.name("runtime"), "others")
-)
+DATA = NAMES.bucket_arn("data")
+RUNTIME_IMAGES = NAMES.arn("ecr", f"repository/{NAMES.name('runtime')}")
 TRAIL = NAMES.arn("cloudtrail", f"trail/{NAMES.name('trail')}")
-OTHER_SECRET = f"arn:aws:secretsmanager:{NAMES.region}:{OTHER_ACCOUNT}:secret:x-a1B2c3"
 
 
 def on_secret(
@@ -83,30 +76,6 @@ def on_role(
     )
 
 
-MANAGED_SECRET = NAMES.arn("secretsmanager", "secret:rds!db-0a1b-a1B2c3")
-INSTANCE_TAG = "secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn"
-
-
-def function_arn(function: str) -> str:
-    return NAMES.arn("lambda", f"function:{NAMES.name(function)}")
-
-
-def database_user(name: str) -> str:
-    return NAMES.arn("rds-db", f"dbuser:db-ABC/{name}")
-
-
-def ecs_service_arn(service: str) -> str:
-    return NAMES.arn("ecs", f"service/{NAMES.name('main')}/{NAMES.name(service)}")
-
-
-def by_roles(*rows: tuple[str, str, str, Effect]) -> list[Request]:
-    """Requests that only the policies of a role decide: role, action, resource, decision."""
-    return [
-        Request(f"{role}, {action}, {resource}", role, action, resource, expected)
-        for role, action, resource, expected in rows
-    ]
-
-
 SECRETS = [
     *(
         on_secret(f"{principal.rpartition('/')[2]}, {kind}", principal, kind, expected)
@@ -125,36 +94,6 @@ SECRETS = [
         "pepper",
         EXPLICIT_DENY,
         "secretsmanager:DescribeSecret",
-    ),
-    *by_roles(
-        ("rotate", PUT_SECRET, secret_arn("pepper"), ALLOWED),
-        ("rotate", PUT_SECRET, secret_arn("other"), IMPLICIT_DENY),
-        ("rotate", READ_SECRET, secret_arn("core-credentials/docs"), IMPLICIT_DENY),
-        ("gateway-task", READ_SECRET, secret_arn("core-credentials/docs"), ALLOWED),
-        ("gateway-task", READ_SECRET, secret_arn("core-credentials"), IMPLICIT_DENY),
-        ("gateway-task", READ_SECRET, secret_arn("other"), IMPLICIT_DENY),
-        ("gateway-task", PUT_SECRET, secret_arn("core-credentials/docs"), IMPLICIT_DENY),
-        ("console-task", READ_SECRET, secret_arn("core-credentials/docs"), IMPLICIT_DENY),
-        ("rotate", "secretsmanager:DeleteSecret", secret_arn("pepper"), EXPLICIT_DENY),
-        ("restart", "ecs:UpdateService", ecs_service_arn("gateway"), ALLOWED),
-        ("restart", "ecs:UpdateService", ecs_service_arn("other"), IMPLICIT_DENY),
-        ("ecs-hooks", "lambda:InvokeFunction", function_arn("smoke"), ALLOWED),
-        ("ecs-hooks", "lambda:InvokeFunction", function_arn("rotate"), IMPLICIT_DENY),
-    ),
-    *(
-        Request(
-            f"migration, password of {case}",
-            "migrate-execution",
-            READ_SECRET,
-            MANAGED_SECRET,
-            expected,
-            context,
-        )
-        for case, expected, context in (
-            ("the stack's database", ALLOWED, {INSTANCE_TAG: NAMES.database_arn}),
-            ("another database", IMPLICIT_DENY, {INSTANCE_TAG: NAMES.arn("rds", "db:other")}),
-            ("an untagged secret", IMPLICIT_DENY, {}),
-        )
     ),
 ]
 
@@ -341,25 +280,9 @@ ROLES = [
         )
     ),
     on_role("administrator assumes no task role", ADMINISTRATOR, "gateway-task", IMPLICIT_DENY),
-    *by_roles(
-        ("gateway-task", "rds-db:connect", database_user("gatehouse_app"), ALLOWED),
-        ("gateway-task", "rds-db:connect", database_user("gatehouse_owner"), IMPLICIT_DENY),
-        ("console-task", "dynamodb:GetItem", TABLE, ALLOWED),
-        ("console-task", "dynamodb:GetItem", NAMES.table_arn("others"), IMPLICIT_DENY),
-        ("gateway-execution", PULL, RUNTIME_IMAGES, ALLOWED),
-        ("gateway-execution", PULL, OTHER_IMAGES, IMPLICIT_DENY),
-        *(
-            # AWS Backup copies recovery points to the second region with this permission.
-            ("backup", "backup:CopyFromBackupVault", NAMES.arn(*point), ALLOWED)
-            for point in (("rds", "snapshot:awsbackup:job-1"), ("backup", "recovery-point:1"))
-        ),
-    ),
 ]
 
-SAME_ACCOUNT, FOREIGN_ACCOUNT = (
-    {"aws:ResourceAccount": NAMES.account},
-    {"aws:ResourceAccount": OTHER_ACCOUNT},
-)
+SAME_ACCOUNT = {"aws:ResourceAccount": NAMES.account}
 ENDPOINTS = [
     Request(
         "endpoint passes the pepper",
@@ -372,16 +295,6 @@ ENDPOINTS = [
         "secretsmanager",
     ),
     Request(
-        "endpoint, credentials of another account",
-        OTHER_ACCOUNT_ROLE,
-        READ_SECRET,
-        OTHER_SECRET,
-        IMPLICIT_DENY,
-        FOREIGN_ACCOUNT,
-        endpoint="secretsmanager",
-        owner=OTHER_ACCOUNT,
-    ),
-    Request(
         "endpoint passes an export",
         "console-task",
         PUT_OBJECT,
@@ -390,34 +303,6 @@ ENDPOINTS = [
         {**TLS, **SAME_ACCOUNT},
         ("bucket", "data"),
         "s3",
-    ),
-    *(
-        Request(
-            f"endpoint, {case}",
-            ADMINISTRATOR,
-            action,
-            resource,
-            IMPLICIT_DENY,
-            context,
-            endpoint=endpoint,
-        )
-        for case, action, resource, context, endpoint in (
-            (
-                "bucket of another account",
-                PUT_OBJECT,
-                "arn:aws:s3:::strangers/a",
-                FOREIGN_ACCOUNT,
-                "s3",
-            ),
-            ("scan of the links table", "dynamodb:Scan", TABLE, SAME_ACCOUNT, "dynamodb"),
-            (
-                "deletion of a secret",
-                "secretsmanager:DeleteSecret",
-                secret_arn("pepper"),
-                SAME_ACCOUNT,
-                "secretsmanager",
-            ),
-        )
     ),
 ]
 
@@ -460,13 +345,6 @@ SHARING_FUNCTION = [
             ("the sharing function", FUNCTION_ARN, ALLOWED),
             ("another function", OTHER_FUNCTION, IMPLICIT_DENY),
         )
-    ),
-    Request(
-        "API Gateway logging role, other log group",
-        "api-log",
-        "logs:GetLogEvents",
-        NAMES.arn("logs", "log-group:/aws/cloudtrail/other:log-stream:x"),
-        IMPLICIT_DENY,
     ),
 ]
 

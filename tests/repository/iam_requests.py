@@ -23,7 +23,6 @@ class Request:
         on `*`.
     on: type and name of the resource whose policy applies.
     endpoint: name of the VPC endpoint through which the request passes.
-    owner: account of the resource; the account of the stack by default.
     """
 
     case: str
@@ -34,7 +33,6 @@ class Request:
     context: Mapping[str, str] = field(default_factory=dict)
     on: tuple[str, str] | None = None
     endpoint: str = ""
-    owner: str = NAMES.account
 
 
 def secret_arn(kind: str) -> str:
@@ -82,6 +80,6 @@ def decision(request: Request) -> Effect:
         identity=identity,
         resource=resource_policy,
         limits=limits,
-        owner=request.owner,
+        owner=NAMES.account,
         resource_decides=kind in ("key", "role"),
     )

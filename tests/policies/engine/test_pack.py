@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pulumi_policy.policy
 import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.guard import Decision
@@ -230,20 +229,6 @@ def test_malformed_property_does_not_break_rules(value: Any) -> None:
 
 def is_violation(diagnostic: Diagnostic) -> bool:
     return diagnostic.policy in {rule.id for rule in catalogue.RULES}
-
-
-def test_pack_has_the_same_results_without_private_parts_of_the_sdk(security: Pack) -> None:
-    """As in a version of pulumi_policy whose class for requests has another name."""
-    sdk: Any = pulumi_policy.policy
-    original = sdk._PolicyAnalyzerServicer.__mro__[2]  # the class before it selects the policies
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delattr(sdk, "_PolicyAnalyzerServicer")
-        pack = ImportedPack("security", servicer=original)
-        assert not hasattr(sdk, "_PolicyAnalyzerServicer")
-    programs = [without(s3(), "files-block"), without(s3(), "files-versioning")]
-    results = [security.check(program) for program in programs]
-    assert all(results)
-    assert [pack.check(program) for program in programs] == results
 
 
 @pytest.mark.parametrize("name", catalogue.PACKS)
