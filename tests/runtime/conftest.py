@@ -64,17 +64,14 @@ class Database:
 class Rows:
     pool: Pool
 
-    async def add_key(self, key_id: str, state: str = "active") -> None:
+    async def add_key(self, key_id: str) -> None:
         await self.pool.execute(
             "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "
-            "scopes, cores, limits, created_at, created_by, revoked_at) VALUES ($1, $2, 1, 'test', "
-            "$3, 'n', 'o', '{cores:register}', '{}', $4, now(), 'test', $5::timestamptz) "
-            "ON CONFLICT DO NOTHING",
+            "scopes, cores, limits, created_at, created_by) VALUES ($1, $2, 1, 'test', 'active', "
+            "'n', 'o', '{cores:register}', '{}', $3, now(), 'test') ON CONFLICT DO NOTHING",
             key_id,
             bytes(32),
-            state,
             json.dumps([{"name": "requests", "quota": 5, "window_s": 60, "burst": 5}]),
-            None,
         )
 
     async def revoke(self, key_id: str) -> int:

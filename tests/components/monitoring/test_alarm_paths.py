@@ -242,14 +242,6 @@ def test_alarm_fires_and_recovers(stack: str, delay: int) -> None:
         assert alarm["alarmActions"] == alarm["okActions"] == ["arn:aws:mock:::alarms"], name
 
 
-def test_fill_hides_a_late_metric_from_an_alarm_on_all_minutes() -> None:
-    alarm = run("prod").alarms()["gateway-unhealthy"]
-    values = timeline(alarm, ({"blue": 1.0}, 30))
-    assert alarm_states(alarm, values, delay=1)[-1] == "ALARM"
-    every_minute = {**alarm, "datapointsToAlarm": alarm["evaluationPeriods"]}
-    assert "ALARM" not in alarm_states(every_minute, values, delay=1)
-
-
 @pytest.mark.parametrize("objective", ["errors", "latency"])
 def test_burn_rates_detect_outages_and_permanent_increases(objective: str) -> None:
     alarms = run("prod").alarms()

@@ -18,7 +18,6 @@ from tests.policies.pack_process import (
     Evaluation,
     ImportedPack,
     Pack,
-    Ref,
     RunningPack,
     Unknown,
     urn,
@@ -90,71 +89,6 @@ def test_unknown_property_is_undecided(security: Pack) -> None:
             ),
         )
     ]
-
-
-@pytest.mark.parametrize("order", [1, -1], ids=["unknown first", "unknown last"])
-def test_unknown_property_does_not_hide_other_resource(order: int, security: Pack) -> None:
-    program = [
-        kms_key("first", enableKeyRotation=Unknown()),
-        kms_key("second", enableKeyRotation=False),
-    ][::order]
-
-    diagnostics = {(diagnostic.policy, diagnostic.name) for diagnostic in security.check(program)}
-    assert diagnostics == {("GH-KMS-001", "second"), ("GH-UNDECIDED", "first")}
-
-
-def test_unknown_block_does_not_hide_other_block(security: Pack) -> None:
-    ingress = [
-        {
-            "description": "a",
-            "protocol": "tcp",
-            "fromPort": 1,
-            "toPort": 1,
-            "cidrBlocks": [Unknown()],
-        },
-        {
-            "description": "b",
-            "protocol": "-1",
-            "fromPort": 0,
-            "toPort": 0,
-            "cidrBlocks": ["0.0.0.0/0"],
-        },
-    ]
-    group = Declared(
-        "aws:ec2/securityGroup:SecurityGroup", "group", {"description": "tasks", "ingress": ingress}
-    )
-
-    assert {diagnostic.policy for diagnostic in security.check([group])} == {
-        "GH-VPC-004",
-        "GH-UNDECIDED",
-    }
-
-
-def test_unknown_policy_document_is_undecided(security: Pack) -> None:
-    program = changed(without(s3(), "sink-policy"), "files-policy", policy=Unknown())
-
-    undecided = {
-        rule
-        for diagnostic in security.check(program)
-        if diagnostic.policy == "GH-UNDECIDED"
-        for rule in diagnostic.message.partition(" could not be decided")[0].split(", ")
-    }
-    assert undecided == {
-        "GH-IAM-010",
-        "GH-S3-003",
-        "GH-S3-004",
-        "GH-S3-006",
-        "GH-S3-012",
-        "GH-S3-016",
-        "GH-S3-017",
-    }
-
-
-def test_undecided_rule_is_decided_with_known_outputs(security: Pack) -> None:
-    program = [*kms(), kms_key("other", policy=Ref("key", "policy"))]
-
-    assert {diagnostic.policy for diagnostic in security.check(program)} == {"GH-UNDECIDED"}
-    assert security.check(program, known=True) == []
 
 
 def test_allowed_unknown_property_is_reported(security: Pack) -> None:

@@ -72,14 +72,8 @@ def deployment() -> Deployment:
     return Deployment("shop", "dev", resources, {"size": 1}, preview=True)
 
 
-def analyze(
-    pack: Path, project: Project, deployment: Deployment, **levels: str
-) -> list[Diagnostic]:
-    """levels: levels of rules, with `_` for `-` in their IDs."""
-    changes = {
-        rule.replace("_", "-"): {"enforcementLevel": level} for rule, level in levels.items()
-    }
-    with analyzer.packs([pack], project, "dev", changes=changes) as running:
+def analyze(pack: Path, project: Project, deployment: Deployment) -> list[Diagnostic]:
+    with analyzer.packs([pack], project, "dev") as running:
         return analyzer.analyze(running, deployment)["pack"]
 
 
@@ -98,16 +92,6 @@ def test_rules_get_what_the_engine_passes(tmp_path: Path, project: Project) -> N
         ("T-SECRET", BUCKET): "is pass",
         ("T-STACK", BLOCK): "protects data",
         ("T-STACK", STACK): "4 resources, exports {'size': 1.0}",
-    }
-
-
-def test_changed_levels_override_those_of_the_pack(tmp_path: Path, project: Project) -> None:
-    levels = {"T_RESOURCE": "mandatory", "T_STACK": "disabled"}
-    diagnostics = analyze(write_pack(tmp_path, PACK), project, deployment(), **levels)
-    assert {row.rule: row.level for row in diagnostics} == {
-        "T-RESOURCE": "mandatory",
-        "T-SECRET": "advisory",
-        "T-UNKNOWN": "advisory",
     }
 
 

@@ -114,16 +114,6 @@ def test_second_run_without_changes_makes_no_call(stack: Stack) -> None:
     assert stack.steps == []
 
 
-def test_input_is_updated_in_place(stack: Stack) -> None:
-    stack.up('aws.sns.Topic("topic", name="a", display_name="one")')
-    assert stack.up('aws.sns.Topic("topic", name="a", display_name="two")') == [
-        "update displayName of topic"
-    ]
-    assert [(step.operation, step.properties) for step in stack.steps] == [
-        ("update", ("displayName",))
-    ]
-
-
 def test_default_tags_of_the_provider_update_its_resources(stack: Stack) -> None:
     code = (
         'p = aws.Provider("p", region="eu-west-1", default_tags={{"tags": {{"owner": "{}"}}}})\n'
@@ -172,11 +162,6 @@ def test_explicit_order_of_a_replacement_takes_precedence(stack: Stack) -> None:
     )
     stack.up(group.format("vpc-1"))
     assert stack.up(group.format("vpc-2")) == ["create group", "delete group"]
-
-
-def test_removed_resources_are_deleted_in_reverse_order(stack: Stack) -> None:
-    stack.up(two() + 'aws.sqs.Queue("queue", name="q")')
-    assert stack.up('aws.sqs.Queue("queue", name="q")') == ["delete subscription", "delete topic"]
 
 
 def test_ignored_changes_keep_the_deployed_value(stack: Stack) -> None:
@@ -231,14 +216,6 @@ def test_destroy_is_refused_as_a_whole_while_a_resource_is_protected(stack: Stac
     with pytest.raises(CheckError, match="1 protected resource cannot be deleted"):
         stack.destroy()
     assert sorted(stack.provider.exists.values()) == ["one", "two"]
-
-
-def test_retained_resource_is_only_removed_from_the_state(stack: Stack) -> None:
-    stack.up('aws.sns.Topic("topic", name="a", opts=O(retain_on_delete=True))')
-    assert stack.up("") == []
-    assert [step.operation for step in stack.steps] == ["retain"]
-    assert list(stack.provider.exists.values()) == ["topic"]
-    assert stack.up('aws.sns.Topic("topic", name="a")') == ["create topic"]
 
 
 @pytest.mark.parametrize(

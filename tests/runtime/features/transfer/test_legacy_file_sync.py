@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.errors import Conflict, Unavailable
-from gatehouse.core.imported_tokens import imported_key_id, material
 from gatehouse.core.keys import KeyId
 from gatehouse.features.transfer.legacy_file_sync import LegacyFileSync
 from gatehouse.features.transfer.repository import RemovalRepository
@@ -42,23 +41,6 @@ def file_sync(
     return LegacyFileSync(removals, locations, console.clock, console.pepper, read=read)
 
 
-async def import_key(console: Console, token: str) -> str:
-    text = material(token)
-    key_id = imported_key_id(text, console.pepper, 1)
-    digest = console.pepper.digest(text, 1)
-    assert digest is not None
-    columns = (
-        "id, digest, pepper_generation, id_generation, environment, state, name, owner, "
-        "scopes, cores, limits, created_by, scheme"
-    )
-    values = (
-        f"'{key_id}', decode('{digest.hex()}', 'hex'), 1, 1, 'test', 'active', 'old', '', "
-        f"'{{}}', '{{}}', '[]', 'i', 'sha256'"
-    )
-    console.sql(f"INSERT INTO api_key ({columns}, created_at) VALUES ({values}, now())")  # noqa: S608
-    return key_id
-
-
 async def purge(console: Console, key_id: str) -> None:
     assert (await console.post(f"/v1/keys/{key_id}/revoke")).status_code == 200
     assert (
@@ -83,7 +65,7 @@ async def test_purged_key_is_removed_from_every_legacy_file(console: Console, bu
             ]
         },
     )
-    key_id = await import_key(console, removed)
+    key_id = await console.import_key(removed)
     files = file_sync(console, locations=(KEYS, URLS, f"s3://{BUCKET}/hashes.json", f"{KEYS}.old"))
     assert await files.run_once() == 0
     await purge(console, key_id)
@@ -105,7 +87,7 @@ async def test_concurrent_change_of_legacy_file_is_preserved(console: Console, b
         put(bucket, "api_keys.json", {removed: {}, "added-by-others": {}})
         return result
 
-    key_id = await import_key(console, removed)
+    key_id = await console.import_key(removed)
     await purge(console, key_id)
     with pytest.raises(Conflict):
         await file_sync(console, read_before_change, (KEYS,)).run_once()
@@ -118,7 +100,7 @@ async def test_concurrent_change_of_legacy_file_is_preserved(console: Console, b
 async def test_concurrent_runs_record_a_removal_once(console: Console, bucket: Any) -> None:
     removed = secrets.token_urlsafe(20)
     put(bucket, "api_keys.json", {removed: {}})
-    key_id = await import_key(console, removed)
+    key_id = await console.import_key(removed)
     await purge(console, key_id)
     first, second = file_sync(console), file_sync(console)
     queued = await first.removals.queued()
@@ -147,7 +129,7 @@ async def test_unreadable_legacy_file_is_unchanged(
     token = secrets.token_urlsafe(20)
     put(bucket, "api_keys.json", content)
     put(bucket, "config/ngrok_urls.json", {token: "https://a.example"})
-    await purge(console, await import_key(console, token))
+    await purge(console, await console.import_key(token))
     with pytest.raises(Unavailable) as error:
         await file_sync(console).run_once()
     assert get(bucket, "config/ngrok_urls.json") == {}

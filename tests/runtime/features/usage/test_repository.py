@@ -16,7 +16,7 @@ from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.observability import Observer
 
 from tests.runtime.clocks import ManualClock
-from tests.runtime.conftest import Database
+from tests.runtime.conftest import Database, Rows
 
 NOON = 1_800_014_400.0  # 2027-01-15 12:00:00 UTC
 KEY = "3fGh82kLmQ0a"
@@ -70,14 +70,6 @@ class Counting:
 async def last_used(counting: Counting) -> dict[str, float]:
     rows = await counting.pool.fetch("SELECT key_id, last_used_at FROM key_activity")
     return {row["key_id"]: row["last_used_at"].timestamp() for row in rows}
-
-
-def add_key(database: Database) -> None:
-    database.sql(
-        "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "  # noqa: S608
-        f"scopes, cores, limits, created_at, created_by) VALUES ('{KEY}', decode(repeat('00', 32), "
-        "'hex'), 1, 'test', 'active', 'n', 'o', '{}', '{}', '[]', now(), 'test')"
-    )
 
 
 @pytest.fixture
@@ -225,7 +217,7 @@ async def test_prune_deletes_old_minutes_only(
 async def test_use_after_a_purge_is_counted_for_no_key(
     counting: Counting, database: Database
 ) -> None:
-    add_key(database)
+    await Rows(counting.pool).add_key(KEY)
     counting.use(2)
     database.sql(
         "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes "  # noqa: S608
