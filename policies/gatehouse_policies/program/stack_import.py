@@ -5,6 +5,7 @@ pulumi/pulumi.
 """
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gatehouse_policies.program.values import ARCHIVE, ASSET, RESOURCE, SECRET, 
 # Version 4 adds a list of features to version 3.
 _VERSIONS = (3, 4)
 _STACK = "pulumi:pulumi:Stack"
+_STACK_NAME = re.compile(r"[\w.-]{1,100}", re.ASCII)  # sdk/go/common/tokens/stack_name.go
 _REDACTED = "[secret]"
 _HINT = "Create one with: pulumi stack export --file FILE"
 
@@ -39,12 +41,14 @@ def read(file: Path) -> tuple[Project, Deployment]:
         resources = [_resource(row, known) for row in rows if row["type"] != _STACK]
         exports = [_properties(row, "outputs") for row in rows if row["type"] == _STACK]
         [(stack, project)] = names
+        stack = stack.rpartition(":")[2]
+        if not _STACK_NAME.fullmatch(stack):
+            raise ValueError("name of the stack")
     except OSError as problem:
         raise CheckError(f"{file} cannot be read: {problem.strerror}. {_HINT}") from problem
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as problem:
         reason = " ".join(f"{type(problem).__name__}: {problem}".split())[:100]
         raise CheckError(f"{file} is not an exported stack ({reason}). {_HINT}") from problem
-    stack = stack.rpartition(":")[2]
     deployment = Deployment(project, stack, tuple(resources), dict(*exports[:1]), preview=False)
     return Project(project, stack, file.parent, file.parent, {}), deployment
 

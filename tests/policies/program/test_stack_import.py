@@ -135,6 +135,7 @@ def test_source_position_is_read(tmp_path: Path) -> None:
         '{"version": 3, "deployment": {"resources": [1]}}',
         '{"version": 3, "deployment": {"resources": [{"urn": "x"}]}}',
         '{"version": 3, "deployment": {"resources": []}}',
+        '{"version": 3, "deployment": {"resources": [{"urn": ":../a::b::c::d", "type": ""}]}}',
         *(
             '{"version": 3, "deployment": {"resources": [{"urn": "urn:pulumi:a::b::c::d", '
             f'"type": "{type_}", "outputs": {{"{values.SIGNATURE}": false}}}}]}}}}'
