@@ -20,7 +20,7 @@ PREFIX_LISTS = aws("ec2.ManagedPrefixList")
 PREFIX_LIST_ENTRIES = aws("ec2.ManagedPrefixListEntry")
 
 SUBNETS = aws("ec2.Subnet", "ec2.DefaultSubnet")
-_VPCS = aws("ec2.Vpc", "ec2.DefaultVpc")
+VPCS = aws("ec2.Vpc", "ec2.DefaultVpc")
 _ROUTE_TABLES = aws("ec2.RouteTable", "ec2.DefaultRouteTable")
 
 
@@ -173,7 +173,7 @@ def route_tables(subnet: Resource, stack: Stack) -> list[Resource]:
     associations = stack.referencing(subnet, aws("ec2.RouteTableAssociation"), "subnetId")
     if associations:
         return _associated_tables(associations, stack)
-    vpcs = stack.referenced_by(subnet, "vpcId", _VPCS)
+    vpcs = stack.referenced_by(subnet, "vpcId", VPCS)
     return list(chain.from_iterable(_main_tables(vpc, stack) for vpc in vpcs))
 
 
@@ -190,7 +190,7 @@ def _main_tables(vpc: Resource, stack: Stack) -> list[Resource]:
 def _associated_tables(associations: list[Resource], stack: Stack) -> list[Resource]:
     tables = (
         stack.referenced_by(association, "routeTableId", _ROUTE_TABLES)
-        or stack.outputs_in(association, "routeTableId", _VPCS)
+        or stack.outputs_in(association, "routeTableId", VPCS)
         for association in associations
     )
     return list(chain.from_iterable(tables))
@@ -198,12 +198,12 @@ def _associated_tables(associations: list[Resource], stack: Stack) -> list[Resou
 
 def _separate_routes(table: Resource, stack: Stack) -> list[Resource]:
     routes = aws("ec2.Route")
-    if table.type not in _VPCS:
+    if table.type not in VPCS:
         return stack.referencing(table, routes, "routeTableId")
     return [
         route
         for route in stack.of_type(routes)
-        if table in stack.outputs_in(route, "routeTableId", _VPCS)
+        if table in stack.outputs_in(route, "routeTableId", VPCS)
     ]
 
 

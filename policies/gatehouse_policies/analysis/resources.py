@@ -174,6 +174,12 @@ class Stack:
             if resource.type in tokens and self.references(source, prop, resource)
         ]
 
+    def of_same_owner(self, resource: Resource, prop: str) -> list[Resource]:
+        """The resources of the same type whose property refers to the same resource."""
+        reference = self._reference(resource, prop)
+        index = self._sources_by_key((resource.type,), prop)
+        return _found(index, reference.keys - reference.indirect)
+
     def references(self, source: Resource, prop: str, target: Resource) -> bool:
         """True if a property of the source refers to the target.
 

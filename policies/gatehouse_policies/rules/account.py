@@ -96,6 +96,7 @@ protections_are_enabled = resource_rule(
     title="The program does not disable protections of the account",
     severity=Severity.HIGH,
     types=aws(
+        "cfg.RecorderStatus",
         "guardduty.Detector",
         "ebs.EncryptionByDefault",
         "ebs.SnapshotBlockPublicAccess",
@@ -108,6 +109,7 @@ protections_are_enabled = resource_rule(
     upstream="CKV_AWS_106",
     url="https://docs.aws.amazon.com/ebs/latest/userguide/block-public-access-snapshots.html",
 ).requires(
+    for_types(aws("cfg.RecorderStatus"), is_true("isEnabled")),
     for_types(aws("guardduty.Detector"), is_not_false("enable")),
     for_types(aws("ebs.EncryptionByDefault"), is_not_false("enabled")),
     for_types(

@@ -150,6 +150,7 @@ def _check_encryption_rule(rule: Properties) -> CheckResults:
 versioning_is_enabled = _bucket_rule(
     "GH-S3-007",
     title="S3 buckets have versioning enabled",
+    types=aws("s3.Bucket", "s3.BucketVersioning"),
     upstream="S3.14 CKV_AWS_21",
     url=f"{_GUIDE}/Versioning.html",
 ).requires(
@@ -158,6 +159,7 @@ versioning_is_enabled = _bucket_rule(
         "bucket",
         is_exactly("versioningConfiguration.status", "Enabled"),
         missing="versioning is not enabled",
+        owner="s3.Bucket",
     )
 )
 

@@ -4,7 +4,11 @@ from functools import partial
 
 from gatehouse_policies.analysis import network_reachability as network
 from gatehouse_policies.analysis.iam.actions import is_narrowing, reaches_everything
-from gatehouse_policies.analysis.policy_holders import is_evaluated_elsewhere, resource_documents
+from gatehouse_policies.analysis.policy_holders import (
+    is_evaluated_elsewhere,
+    is_of_program,
+    resource_documents,
+)
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import STACK, aws, by_token
@@ -32,10 +36,13 @@ from gatehouse_policies.engine.rule import (
 from gatehouse_policies.rules.account import guards_are_external
 
 _GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide"
-_GROUPS = aws("ec2.SecurityGroup", "ec2.DefaultSecurityGroup")
+_DEFAULT_GROUPS = aws("ec2.DefaultSecurityGroup")
+_GROUPS = aws("ec2.SecurityGroup") + _DEFAULT_GROUPS
 _SEPARATE_RULES = aws(
     "ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule"
 )
+_ACLS = aws("ec2.NetworkAcl", "ec2.DefaultNetworkAcl")
+_ACL_RULES = aws("ec2.NetworkAclRule")
 _PREFIX_LISTS = network.PREFIX_LISTS + network.PREFIX_LIST_ENTRIES
 _vpc_rule = partial(stack_rule, types=aws("ec2.Vpc"))
 
@@ -56,34 +63,37 @@ flow_logs_are_enabled = _vpc_rule(
 )
 
 
-def _no_separate_rules(vpc: Resource, stack: Stack) -> CheckResults:
-    groups = stack.referencing(vpc, aws("ec2.DefaultSecurityGroup"), "vpcId")
-    for rule in stack.of_type(_SEPARATE_RULES):
-        # The group of the rule is an output of the VPC, or a DefaultSecurityGroup.
-        if vpc in stack.outputs_in(rule, "securityGroupId", (vpc.type,)) or any(
-            stack.references(rule, "securityGroupId", group) for group in groups
-        ):
-            yield f"{rule.name} is a rule of the default security group"
+def _not_of_default_group(rule: Resource, stack: Stack) -> CheckResults:
+    # The group of the rule is an output of the VPC, or a DefaultSecurityGroup.
+    if stack.outputs_in(rule, "securityGroupId", network.VPCS) or stack.referenced_by(
+        rule, "securityGroupId", _DEFAULT_GROUPS
+    ):
+        yield "the rule belongs to the default security group"
 
 
-default_security_group_is_empty = _vpc_rule(
+default_security_group_is_empty = stack_rule(
     "GH-VPC-002",
     title="Default security groups have no rules",
     severity=Severity.HIGH,
+    types=aws("ec2.Vpc") + _DEFAULT_GROUPS + _SEPARATE_RULES,
     upstream="EC2.2 6.5 CKV2_AWS_12",
     url=f"{_GUIDE}/default-security-group.html",
 ).requires(
-    Requirement(_no_separate_rules, "remove the rules of the default security group"),
-    has_resource(
-        "ec2.DefaultSecurityGroup",
-        "vpcId",
-        *(
-            satisfies(
-                name, lambda group, key: not group.size(key), "is not empty", f"remove {name}"
-            )
-            for name in ("ingress", "egress")
+    for_types(_SEPARATE_RULES, Requirement(_not_of_default_group, "remove the rule")),
+    for_types(
+        aws("ec2.Vpc") + _DEFAULT_GROUPS,
+        has_resource(
+            "ec2.DefaultSecurityGroup",
+            "vpcId",
+            *(
+                satisfies(
+                    name, lambda group, key: not group.size(key), "is not empty", f"remove {name}"
+                )
+                for name in ("ingress", "egress")
+            ),
+            missing="the VPC has no DefaultSecurityGroup",
+            owner="ec2.Vpc",
         ),
-        missing="the VPC has no DefaultSecurityGroup",
     ),
 )
 
@@ -161,7 +171,7 @@ def _groups(holder: Resource, stack: Stack) -> list[Resource]:
     """The security group, or the security groups of a rule that is a separate resource."""
     if holder.type in _GROUPS:
         return [holder]
-    return list(stack.referenced_by(holder, "securityGroupId", _GROUPS))
+    return stack.referenced_by(holder, "securityGroupId", _GROUPS)
 
 
 def _is_unknown_group(holder: Resource, stack: Stack) -> bool:
@@ -340,24 +350,29 @@ def _check_description(rule: Properties) -> CheckResults:
         "deny ports 22 and 3389 from 0.0.0.0/0 and ::/0 with a lower rule number than the "
         "rule that allows them"
     ),
-    types=aws("ec2.NetworkAcl", "ec2.DefaultNetworkAcl"),
+    types=_ACLS + _ACL_RULES,
     # The first matching rule applies, so all rules of an ACL are evaluated together:
     # https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html
     upstream="EC2.21 6.2 CKV_AWS_231 CKV_AWS_232",
     url=f"{_GUIDE}/vpc-network-acls.html",
 )
 def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResults:
-    separate = [
-        rule.props for rule in stack.referencing(acl, aws("ec2.NetworkAclRule"), "networkAclId")
-    ]
-    ingress = [
-        *acl.props.blocks("ingress"),
-        *(rule for rule in separate if not rule.flag("egress")),
-    ]
+    if acl.type in _ACLS:
+        separate = stack.referencing(acl, _ACL_RULES, "networkAclId")
+        own = ingress = [*acl.props.blocks("ingress"), *_ingress(separate)]
+    elif is_of_program(acl, stack, "networkAclId", _ACLS):
+        return
+    else:
+        own = _ingress([acl])
+        ingress = [*own, *_ingress(stack.of_same_owner(acl, "networkAclId"))]
     for port in (22, 3389):
         for cidr in ("0.0.0.0/0", "::/0"):
-            if network.acl_allows(ingress, cidr, port):
+            if all(network.acl_allows(rules, cidr, port) for rules in (own, ingress)):
                 yield f"port {port} is open to {cidr}"
+
+
+def _ingress(rules: list[Resource]) -> list[Properties]:
+    return [rule.props for rule in rules if not rule.props.flag("egress")]
 
 
 @_vpc_rule(

@@ -65,6 +65,7 @@ ACCEPTED: dict[tuple[str, str], str] = {
         "GH-SSM-001",
         "name",
     ): "the name of the resource in the program takes the place of an unknown name",
+    ("GH-VPC-002", "securityGroupId"): _OTHER_RESOURCE,
     ("GH-VPC-004", "prefixListIds"): _OTHER_RESOURCE,
     ("GH-VPC-010", "networkConfiguration"): _OTHER_RESOURCE,
     ("GH-VPC-010", "subnetIds"): _OTHER_RESOURCE,
