@@ -124,6 +124,7 @@ class Composition:
         )
         denied = DeniedAttempts(AuditRepository(self.pool), self.clock, service="console")
         store = self.idempotency_store or IdempotencyStore(self.pool)
+        half = max(2, settings.database_pool_size // 2)
         authenticator = Authenticator(
             keys=keys,
             finder=finder_of(keys.store, self.pepper, keys.prefix),
@@ -133,6 +134,7 @@ class Composition:
             origin=_origin(settings.console_url),
             accepts_sessions=accepts_sessions,
             identity_provider=provider,
+            lookups=Slots(half),
         )
         helpers = [] if redis is None else [redis]
         pipeline = ConsolePipeline(
@@ -151,7 +153,7 @@ class Composition:
             denied=denied,
             idempotency=IdempotencyGuard(store, self.clock, self.pepper),
             web_files=WebFiles.read(),
-            lists=Slots(max(2, settings.database_pool_size // 2)),
+            lists=Slots(half),
         )
         # The number of denied requests is written at the end of each window, even if no further
         # request arrives.

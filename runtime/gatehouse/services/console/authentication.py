@@ -17,6 +17,7 @@ import hashlib
 import hmac
 import math
 from collections import OrderedDict
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Literal, NoReturn
 
@@ -43,6 +44,7 @@ from gatehouse.features.identity.service import Sessions
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.verification.rate_limiters import RateLimits
+from gatehouse.platform.executions import Slots
 from gatehouse.platform.http.asgi import Header
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.platform.http.request import Caller, Request
@@ -117,6 +119,8 @@ class Authenticator:
         Host header.
     accepts_sessions: False if the feature is disabled.
     identity_provider: validates JWTs. None when it is not configured.
+    lookups: for the lookups of keys, sessions and links, which need no valid credential. They leave
+        connections to the database to others.
     """
 
     keys: KeyService
@@ -127,6 +131,7 @@ class Authenticator:
     origin: str
     accepts_sessions: bool
     identity_provider: OidcIdentityProvider | None
+    lookups: Slots
 
     async def authenticate(self, request: Request, *, codes: bool = False) -> Caller:
         """Return the caller of a request. Raises Unauthorized, CrossSite, RateLimited, Unavailable,
@@ -166,6 +171,16 @@ class Authenticator:
             self.lockout.succeeded(address, principal, token)
         return caller
 
+    async def session(self, request: Request) -> Session | None:
+        """Return the active session of the browser."""
+        async with self._slot(request):
+            return await self.sessions.find(request.cookie(CONSOLE_COOKIE))
+
+    def _slot(self, request: Request) -> AbstractAsyncContextManager[None]:
+        """A slot for a lookup. A credential that is checked again needs none."""
+        is_proven = request.caller is not None
+        return nullcontext() if is_proven else self.lookups.hold(network_of(request.client))
+
     def _check_site(self, request: Request) -> None:
         """Raise CrossSite if the browser reports another origin, or no origin for a request that
         can change data.
@@ -202,7 +217,8 @@ class Authenticator:
         if is_bootstrap:
             actor = _actor(request, "bootstrap", "bootstrap")
             return Caller(actor, frozenset({Role.OWNER}), "bootstrap", request.now, actor.label)
-        key = await self.finder.proven(token)
+        async with self._slot(request):
+            key = await self.finder.proven(token)
         if key is None or not self._is_usable(request, key):
             raise Unauthorized("The bearer token is invalid.")
         await self._take_limits(request, key)
@@ -211,7 +227,8 @@ class Authenticator:
         )
 
     async def _from_code(self, request: Request, token: str) -> Caller:
-        link = await self.sessions.link(token)
+        async with self._slot(request):
+            link = await self.sessions.link(token)
         caller = None if link is None else await self._holder(request, link)
         if caller is None:
             raise Unauthorized(INVALID_LINK)
@@ -219,7 +236,7 @@ class Authenticator:
 
     async def _from_session(self, request: Request, cookie: str) -> Caller:
         self._check_site(request)
-        session = await self.sessions.find(cookie)
+        session = await self.session(request)
         if session is None:
             raise Unauthorized("The session has ended. Sign in again.")
         self._check_csrf(request, cookie)

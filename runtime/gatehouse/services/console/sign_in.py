@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
-from gatehouse.core.actor import Actor, Session
+from gatehouse.core.actor import Actor
 from gatehouse.core.addresses import network_of
 from gatehouse.core.errors import GatehouseError, Unavailable
 from gatehouse.features.identity.authorization_code import (
@@ -68,7 +68,8 @@ class SignInPages:
         if request.header(b"sec-fetch-site") != "same-origin":
             return _redirect(request, PAGE)
         try:
-            session = await self._session(request)
+            # Browsers send the cookie to this page, but not with the redirect to `callback`.
+            session = await self.pipeline.authenticator.session(request)
             is_step_up = (
                 "step_up" in query and session is not None and session.actor_type == "person"
             )
@@ -133,13 +134,6 @@ class SignInPages:
         )
         request.key_id = "person"
         set_session_cookie(request, sessions, started)
-
-    async def _session(self, request: Request) -> Session | None:
-        """Return the session of the browser. Browsers send its cookie to `start`, but not with the
-        redirect to `callback`.
-        """
-        cookie = request.cookie(CONSOLE_COOKIE)
-        return await self.pipeline.authenticator.sessions.find(cookie) if cookie else None
 
 
 def _failure(request: Request, exc: SignInFailed | GatehouseError) -> Response:

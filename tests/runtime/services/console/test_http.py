@@ -8,13 +8,16 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.core.errors import Unauthorized
+from gatehouse.core.token_scanner import SESSION_PREFIX
 from gatehouse.features.audit import routes
 from gatehouse.platform.http import asgi
+from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.services.console import app, pipeline
 from openapi_spec_validator import validate
 
 from tests.runtime.conftest import lock_waits, locked
 from tests.runtime.console_client import Console
+from tests.runtime.tokens import unknown_token
 
 
 async def test_database_failure_is_503_without_its_message(console: Console) -> None:
@@ -69,6 +72,29 @@ async def test_many_callers_of_a_network_leave_the_console_to_others(
         statuses = [(await far.get("/v1/keys", headers=caller)).status_code for caller in callers]
     assert (denied.status_code, statuses) == (429, [200, 200, 200])
     await asyncio.gather(*reads)
+
+
+@pytest.mark.parametrize(
+    ("table", "credential"),
+    [
+        ("api_key", {"Authorization": f"Bearer {unknown_token().text}"}),
+        ("sign_in_link", {"Authorization": f"Bearer gtk_signin_{43 * 'a'}"}),
+        ("console_session", {"Cookie": f"{CONSOLE_COOKIE}={SESSION_PREFIX}{43 * 'a'}"}),
+    ],
+)
+async def test_guesses_of_a_network_leave_connections_to_others(
+    console: Console, table: str, credential: dict[str, str]
+) -> None:
+    headers = {**credential, "Origin": "https://console.test"}
+    async with console.connect(token="", database_pool_size=4) as client:
+        async with locked(console.database, table):
+            guesses = [
+                asyncio.create_task(client.post("/v1/sessions", headers=headers)) for _ in range(9)
+            ]
+            while await lock_waits(console.pool) < 1:
+                await asyncio.sleep(0.001)
+            assert (await console.get("/v1/webhooks")).status_code == 200
+        assert {reply.status_code for reply in await asyncio.gather(*guesses)} == {401}
 
 
 async def test_lists_leave_connections_to_other_requests(console: Console) -> None:
