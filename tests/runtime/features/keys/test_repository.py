@@ -96,6 +96,20 @@ async def test_lists_use_indexes(
         assert total == TOTAL_MAX or node.get("Rows Removed by Filter", 0) <= KEYS / 5, node
 
 
+@pytest.mark.parametrize(
+    ("filters", "sort"), [({}, "-last_used_at"), ({"unused_for_s": 86_400}, "id")]
+)
+async def test_search_that_reads_all_keys_computes_no_trigrams(
+    module_pool: Pool, many_keys: None, filters: dict[str, Any], sort: Any
+) -> None:
+    pool: Any = ExplainingPool(module_pool)
+    keys = KeyRepository(pool, staleness_s=1)
+    only = msgspec.convert({"search": "key", **filters}, KeyFilter)
+    await keys.page(after=None, size=50, only=only, sort=sort)
+    assert "strpos" in json.dumps(pool.plans)
+    assert "trigrams" not in json.dumps(pool.plans)
+
+
 async def test_token_in_another_format_reads_no_list_of_keys(
     module_pool: Pool, many_keys: None
 ) -> None:
