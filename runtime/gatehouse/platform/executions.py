@@ -22,8 +22,9 @@ from gatehouse.core.errors import Unavailable
 
 T = TypeVar("T")
 
-#: Maximum wait for a slot.
-SLOT_TIMEOUT_S = 10.0
+#: Maximum wait for a slot, and maximum number of operations of a subject that wait. An operation
+#: also waits after its client has disconnected, so the limits of connections do not bound them.
+SLOT_TIMEOUT_S, WAITING_MAX = 10.0, 256
 
 #: Continues the coroutine in a task.
 in_task = partial(asyncio.sleep, 0)
@@ -111,26 +112,38 @@ class SharedRuns(Generic[T]):
         return await asyncio.shield(task)
 
 
+class _Turn(asyncio.Semaphore):
+    """The slots of a subject, and the number of its operations that wait."""
+
+    waiting = 0
+
+
 class Slots:
     """Limits concurrent operations. Those of a subject have at most half of the slots."""
 
     def __init__(self, number: int) -> None:
         self._slots = asyncio.Semaphore(number)
         self._each = number // 2
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
 
     @asynccontextmanager
     async def hold(self, *subjects: str) -> AsyncIterator[None]:
         """A slot for an operation of subjects, the narrower first, so that the operations of one
         link do not wait before those of the other links of its owner. Raises Unavailable if none
-        is free in time.
+        is free in time, or if WAITING_MAX operations wait.
         """
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(SLOT_TIMEOUT_S):
                     for subject in subjects:
-                        turn = self._turns.setdefault(subject, asyncio.Semaphore(self._each))
-                        await stack.enter_async_context(turn)
+                        turn = self._turns.setdefault(subject, _Turn(self._each))
+                        if turn.waiting == WAITING_MAX:
+                            raise TimeoutError
+                        turn.waiting += 1
+                        try:
+                            await stack.enter_async_context(turn)
+                        finally:
+                            turn.waiting -= 1
                     await stack.enter_async_context(self._slots)
             except TimeoutError:
                 raise Unavailable(
