@@ -70,6 +70,7 @@ class Opened:
     secret: Secret
     link: Link
     claim_id: str
+    client: Client
     content_key: bytes
     items: tuple[OpenedItem, ...]
 
@@ -135,7 +136,8 @@ class LinkService:
             raise await self._denials.error(token, client, "ended")
         keys = await self._link_keys(secret.owner, link, token, passphrase, client)
         secret = await self._claim(secret, claim_id, token, client)
-        return await self._decrypt(secret, secret.links[link.id], claim_id, keys)
+        content_key, items = await self._decrypt(secret, link.id, keys)
+        return Opened(secret, secret.links[link.id], claim_id, client, content_key, items)
 
     async def acknowledge(self, token: LinkToken, claim_id: str, client: Client) -> None:
         """Record that the client received the content of a claim. Idempotent. Raises LinkNotFound,
@@ -167,8 +169,8 @@ class LinkService:
         too many others are being read, and LinkNotFound if the content has been deleted in the
         meantime.
         """
-        secret = opened.secret
-        async with self._backend.reads.hold(secret.id, secret.owner):
+        secret, network = opened.secret, opened.client.network
+        async with self._backend.reads.hold(secret.id, network, secret.owner):
             return [await self._read(opened, item) for item in items]
 
     async def _read(self, opened: Opened, item: OpenedItem) -> bytes:
@@ -275,13 +277,14 @@ class LinkService:
             raise await self._denials.error(token, client, "ended") from None
 
     async def _decrypt(
-        self, secret: Secret, link: Link, claim_id: str, keys: encryption.LinkKeys
-    ) -> Opened:
+        self, secret: Secret, link_id: str, keys: encryption.LinkKeys
+    ) -> tuple[bytes, tuple[OpenedItem, ...]]:
+        """Return the content key and the items."""
         version = secret.current
-        wrapped = link.wrapped_keys.get(str(version.number))
+        wrapped = secret.links[link_id].wrapped_keys.get(str(version.number))
         if wrapped is None:
             raise LinkNotFound
-        context = self._backend.context(secret, link.id, version.number)
+        context = self._backend.context(secret, link_id, version.number)
         data_key = await self._backend.data_keys.decrypt(secret.id, version.data_key)
         try:
             content_key = encryption.unwrap(wrapped, keys.private_key, data_key, context)
@@ -291,11 +294,10 @@ class LinkService:
             )
         except encryption.DecryptionFailed as exc:
             raise Unavailable("The content is not available.", detail=str(exc)) from exc
-        items = tuple(
+        return content_key, tuple(
             OpenedItem(number, entry.name, entry.media_type, content)
             for number, (entry, content) in enumerate(zip(manifest, version.items, strict=True))
         )
-        return Opened(secret, link, claim_id, content_key, items)
 
     def _event(
         self,

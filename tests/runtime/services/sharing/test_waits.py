@@ -378,13 +378,20 @@ async def _open(client: httpx.AsyncClient, token: LinkToken) -> httpx.Response:
 
 
 @pytest.mark.bound("sharing.backend:READS_PARALLEL")
+@pytest.mark.parametrize("subject", ["owner", "network"])
 async def test_contents_that_are_read_wait_for_memory(
-    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, subject: str
 ) -> None:
     share = backend.READS_PARALLEL // 2
-    owners = [f"key:{number}" for number in range(3) for _ in range(share + 1)]
-    secrets = [await sharing.create(owner=owner) for owner in owners]
-    opened = [await sharing.open(token) for _, [token] in secrets]
+    subjects = [number for number in range(3) for _ in range(share + 1)]
+    owners, networks = subjects, [*range(len(subjects))]
+    if subject == "network":
+        owners, networks = networks, owners
+    secrets = [await sharing.create(owner=f"key:{number}") for number in owners]
+    opened = [
+        await sharing.open(token, client=Client(f"10.0.{number}.7", RequestId("req_1")))
+        for (_, [token]), number in zip(secrets, networks, strict=True)
+    ]
     started, complete = list[str](), asyncio.Event()
 
     async def slow(_: object, item: ContentItem) -> None:
@@ -397,8 +404,8 @@ async def test_contents_that_are_read_wait_for_memory(
         while len(started) < backend.READS_PARALLEL:
             await asyncio.sleep(0)
     ids = [secret.id for secret, _ in secrets]
-    owned = Counter(owners[ids.index(key.split("/")[1])] for key in started)
-    assert owned == {"key:0": share, "key:1": share}
+    reading_subjects = Counter(subjects[ids.index(key.split("/")[1])] for key in started)
+    assert reading_subjects == {0: share, 1: share}
     complete.set()
     await asyncio.gather(*reading, return_exceptions=True)
 
