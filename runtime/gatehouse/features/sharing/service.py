@@ -280,8 +280,9 @@ class SecretService:
     async def new_version(
         self, secret: Secret, items: Sequence[NewItem]
     ) -> Callable[[Secret], Secret]:
-        """Store the items under a new content key, and encrypt the content key to each active link.
-        Returns a function that adds the version to the secret.
+        """Store the items under a new content key, and encrypt the content key to each active link
+        that has the keys of earlier versions. Returns a function that adds the version to the
+        secret.
 
         If this method fails, the worker deletes the objects that it has written.
         """
@@ -305,7 +306,7 @@ class SecretService:
         wrapped = {
             link.id: encryption.wrap(content_key, link.public_key, data_key, context(link.id))
             for link in secret.links.values()
-            if link.state == LinkState.ACTIVE
+            if link.state == LinkState.ACTIVE and (link.wrapped_keys or not secret.versions)
         }
 
         def with_version(secret: Secret) -> Secret:

@@ -132,11 +132,13 @@ async def test_acknowledged_claim_is_not_repeated_and_takes_no_further_use(
 
 
 async def test_link_without_keys_gets_no_further_uses(sharing: Sharing) -> None:
-    secret, [token] = await sharing.create()
+    secret, [token, other] = await sharing.create(recipients=["a", "b"])
     await sharing.open(token, claim="a" * 32)
     await sharing.links.acknowledge(token, "a" * 32, CLIENT)
+    await sharing.secrets.replace_content(secret.id, [NewItem(b"new")], None, ACTOR)
     updated = await sharing.secrets.update(secret.id, UpdateSecret(uses=3), None, ACTOR)
-    assert updated.links[token.link_id].uses_max == 1
+    assert [link.uses_max for link in updated.links.values()] == [1, 3]
+    assert await sharing.read(other) == b"new"
 
 
 async def test_secret_that_is_revoked_while_its_content_is_replaced_has_no_keys(
