@@ -15,6 +15,7 @@ from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.executions import Cancellable
 from gatehouse.platform.http import asgi
+from gatehouse.platform.reads import Reads
 from gatehouse.platform.settings import ConnectionSettings
 
 #: Maximum number of bytes of unfinished heads, and of bodies that do not arrive with the head, that
@@ -66,8 +67,7 @@ class Connections:
         self.on_reject = on_reject
         self._workers = workers
         self.writes = BatchedWrites()
-        #: The connections read into this buffer, one after another.
-        self.buffer = memoryview(bytearray(_READ_BYTES))
+        self.reads = Reads(_READ_BYTES)
         #: Open connections.
         self.total = 0
         #: True when the server is stopping. The server is then not ready, and closes each

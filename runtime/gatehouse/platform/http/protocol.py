@@ -60,7 +60,8 @@ _UPGRADE_BYTES_MAX = 65_536
 _SLICE_BYTES = 1024
 _HEAD_END = b"\r\n\r\n"
 
-#: Maximum size of a read that begins with a head, and therefore of pipelined requests that wait.
+#: Maximum size of a read that begins with a head or belongs to a chunked body, and therefore of
+#: pipelined requests that wait.
 _HEAD_READ_BYTES = 16_384
 
 #: A client may send as many bytes of framing, such as chunk extensions, as of the body,
@@ -184,13 +185,21 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         del self._parser  # refers to this object, which is freed without garbage collection then
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        if self._upgraded is not None:
-            return self.worker.buffer
-        is_head = self._receiving is None
-        return self.worker.buffer[: _HEAD_READ_BYTES if is_head else self.worker.part_bytes]
+        reads = self.worker.reads
+        if self._upgraded is not None or self._upgrade_data is not None:
+            return reads.buffer
+        is_body = self._receiving is not None and not self._is_chunked
+        size = self.worker.part_bytes if is_body else _HEAD_READ_BYTES
+        return reads.begin(size)
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(bytes(self.worker.buffer[:nbytes]))
+        self.data_received(bytes(self.worker.reads.buffer[:nbytes]))
+        if self._upgraded is None and self._upgrade_data is None:
+            self.worker.reads.end(self.transport.transport, self._continue_reading)
+
+    def _continue_reading(self) -> None:
+        if not (self.transport.read_paused or self.transport.is_closing):
+            self.transport.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         if self._upgraded is not None:

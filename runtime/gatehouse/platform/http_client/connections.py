@@ -23,6 +23,7 @@ from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http.listening import limit_unsent, reset_at_close
 from gatehouse.platform.http.request_head import CHUNK_FRAMING_BYTES, LENGTH_DIGITS_MAX
+from gatehouse.platform.reads import SMALL_READ_BYTES, Reads
 from gatehouse.platform.tls_records import LimitedTls, end_turns, take_turns
 
 CONNECT_TIMEOUT_S = 3.0
@@ -47,7 +48,6 @@ READ_BYTES = 131_072
 #: After a read with this number of chunks, further reads of the response are small: the event loop
 #: parses all chunks of a read before it serves other clients.
 _PARTS_MAX = 1000
-_SMALL_READ_BYTES = 8192
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -55,11 +55,11 @@ class Connection(asyncio.BufferedProtocol):
     the end of the body.
     """
 
-    def __init__(self, writes: BatchedWrites, buffer: memoryview) -> None:
-        """writes: performs the writes of requests. buffer: for reads, shared by connections."""
+    def __init__(self, writes: BatchedWrites, reads: Reads) -> None:
+        """writes: performs the writes of requests. reads: shared by connections."""
         self._timeout_s = 0.0
         self._writes = writes
-        self._buffer = buffer
+        self._reads = reads
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -239,10 +239,10 @@ class Connection(asyncio.BufferedProtocol):
         take_turns(transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer[:_SMALL_READ_BYTES] if self._is_fragmented else self._buffer
+        return self._reads.begin(SMALL_READ_BYTES if self._is_fragmented else READ_BYTES)
 
     def buffer_updated(self, nbytes: int) -> None:
-        data = self._buffer[:nbytes]
+        data = self._reads.buffer[:nbytes]
         self._active_at = self._loop.time()
         if not self._in_use or self._complete:
             self._keep_alive = False
@@ -274,6 +274,13 @@ class Connection(asyncio.BufferedProtocol):
             if self._chunks and self._transport is not None:
                 self._paused = True
                 self._transport.pause_reading()
+        if self.status != 101 and self._transport is not None:
+            self._reads.end(self._transport, self._continue_reading)
+
+    def _continue_reading(self) -> None:
+        transport = self._transport
+        if transport is not None and not (self._paused or transport.is_closing()):
+            transport.resume_reading()
 
     def _check_framing(self, size: int) -> None:
         """Limits the framing of a response, and the number of chunks of a read. size: bytes of a
@@ -428,10 +435,10 @@ class ConnectionPool:
         tls: bool,
         host: str,
         writes: BatchedWrites,
-        buffer: memoryview,
+        reads: Reads,
         idle: OrderedDict[Connection, ConnectionPool],
     ) -> None:
-        """writes, buffer: see `Connection`. idle: the idle connections of the worker with their
+        """writes, reads: see `Connection`. idle: the idle connections of the worker with their
         pools, beginning with the longest idle time.
         """
         self._address = address
@@ -439,7 +446,7 @@ class ConnectionPool:
         self._tls = tls
         self._host = host
         self._writes = writes
-        self._buffer = buffer
+        self._reads = reads
         self._all_idle = idle
         self._idle: dict[Connection, None] = {}
         self._in_use: set[Connection] = set()
@@ -500,7 +507,7 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 transport, connection = await loop.create_connection(
-                    lambda: Connection(self._writes, self._buffer),
+                    lambda: Connection(self._writes, self._reads),
                     self._address,
                     self._port,
                     ssl=context,

@@ -27,6 +27,7 @@ from gatehouse.core.origin import BaseUrl, parse_base_url, rejection
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.executions import in_task
 from gatehouse.platform.http_client.connections import READ_BYTES, Connection, ConnectionPool
+from gatehouse.platform.reads import Reads
 
 #: A connection, of which a caller uses the response: `status` and `headers`, with names in
 #: lowercase, `is_complete`, `read`, `read_all`, and `upgrade` after status 101.
@@ -140,7 +141,7 @@ class UpstreamClients:
     resolver: SystemResolver
     networks: Sequence[Network]
     _writes: BatchedWrites = field(default_factory=BatchedWrites)
-    _buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(READ_BYTES)))
+    _reads: Reads = field(default_factory=lambda: Reads(READ_BYTES))
     _idle: OrderedDict[Connection, ConnectionPool] = field(default_factory=OrderedDict)
     _pinned: dict[str, _Pinned] = field(default_factory=dict)
     #: Pools that were replaced while requests were in progress.
@@ -242,7 +243,7 @@ class UpstreamClients:
             tls=url.scheme == "https",
             host=url.host,
             writes=self._writes,
-            buffer=self._buffer,
+            reads=self._reads,
             idle=self._idle,
         )
 

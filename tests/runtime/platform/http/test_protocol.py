@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ from gatehouse.platform.http.transport import ClientTransport
 from gatehouse.platform.settings import ConnectionSettings
 
 from tools.attack.corpora import MALFORMED_REQUESTS, UNFINISHED_BODIES, UNFINISHED_HEADS
+from tools.fuzz.cpu_time import adjusted
 
 #: Much longer than any deadline below.
 PATIENCE_S = 60
@@ -796,6 +798,36 @@ async def test_other_clients_are_served_between_pipelined_requests(
         response = await server.send(request_ * 50 + LAST)
     assert response.count(b"HTTP/1.1 200 ") == 51
     assert len(set(begun)) == 51
+
+
+@pytest.mark.bound("platform.reads:READ_TURN_S", "platform.reads:SMALL_READ_BYTES")
+async def test_other_clients_are_served_between_costly_reads() -> None:
+    async with running(NEVER) as server:
+        streams = [await server.connect() for _ in range(60)]
+        for _, writer in streams:
+            writer.write(POST + b"Connection: close\r\n" + CHUNKED)
+        await _until(lambda: len(server.connections.running) == len(streams))
+        for _, writer in streams:
+            writer.write(b"1\r\na\r\n" * 10_000 + b"0\r\n\r\n")
+        responses = asyncio.gather(*(reader.read() for reader, _ in streams))
+        assert await longest_iteration(responses) <= ITERATION_S
+        assert all(response.endswith(b" 10000") for response in await responses)
+        for _, writer in streams:
+            writer.close()
+
+
+#: CPU time of an iteration of the event loop, which is several times shorter.
+ITERATION_S = 0.06
+
+
+async def longest_iteration(until: asyncio.Future[Any]) -> float:
+    """CPU time of the longest iteration of the event loop until a future is done."""
+    longest = 0.0
+    while not until.done():
+        started = time.thread_time()
+        await asyncio.sleep(0)
+        longest = max(longest, time.thread_time() - started)
+    return adjusted(longest)
 
 
 @pytest.mark.bound("http.connections:TURN_S")

@@ -29,11 +29,16 @@ from gatehouse.platform.http_client.upstream import (
     UpstreamRequest,
     UpstreamResponse,
 )
+from gatehouse.platform.reads import SMALL_READ_BYTES, Reads
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.certificates import server_context
-from tests.runtime.platform.http.test_protocol import freed_connections
+from tests.runtime.platform.http.test_protocol import (
+    ITERATION_S,
+    freed_connections,
+    longest_iteration,
+)
 from tests.runtime.silent_servers import full_server
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -271,10 +276,10 @@ RESPONSES = st.tuples(
 async def test_used_connection_reads_a_response_like_a_new_connection(
     responses: list[tuple[str, bytes, int]],
 ) -> None:
-    used = Connection(BatchedWrites(), memoryview(bytearray(READ_BYTES)))
+    used = Connection(BatchedWrites(), Reads(READ_BYTES))
     used.connection_made(MemoryTransport())
     for method, response, size in responses:
-        new = Connection(BatchedWrites(), memoryview(bytearray(READ_BYTES)))
+        new = Connection(BatchedWrites(), Reads(READ_BYTES))
         new.connection_made(MemoryTransport())
         parts = [response[start : start + size] for start in range(0, len(response), size)]
         expected = receive(new, method, parts)
@@ -546,9 +551,7 @@ async def test_slow_client_is_no_timeout_of_the_core(core: Core) -> None:
         assert len(await response.read_all()) == 20_000_000
 
 
-@pytest.mark.bound(
-    "http_client.connections:_PARTS_MAX", "http_client.connections:_SMALL_READ_BYTES"
-)
+@pytest.mark.bound("http_client.connections:_PARTS_MAX")
 async def test_small_chunks_are_read_in_small_parts(core: Core) -> None:
     """The event loop parses all chunks of a read before it serves other clients."""
     number = 100_000
@@ -557,9 +560,16 @@ async def test_small_chunks_are_read_in_small_parts(core: Core) -> None:
         sizes = [len(part) async for part in parts_of(response)]
     assert sum(sizes) == number
     first = next(index for index, size in enumerate(sizes) if size >= connections._PARTS_MAX)
-    chunks_max = connections._PARTS_MAX + connections._SMALL_READ_BYTES // 6 + 1
+    chunks_max = connections._PARTS_MAX + SMALL_READ_BYTES // 6 + 1
     assert sizes[first] <= READ_BYTES
     assert max(sizes[first + 1 :]) <= chunks_max
+
+
+async def test_clients_are_served_between_costly_reads_of_responses(core: Core) -> None:
+    core.response = CHUNKED + b"1\r\na\r\n" * 10_000 + b"0\r\n\r\n"
+    responses = asyncio.gather(*(core.fetch() for _ in range(60)))
+    assert await longest_iteration(responses) <= ITERATION_S
+    assert {len(body) for _, _, body in await responses} == {10_000}
 
 
 async def parts_of(response: UpstreamResponse) -> AsyncIterator[bytes]:
