@@ -4,20 +4,19 @@
 configured, Unkey. `--check` fails if a ratio is lower than the stored ratio. `check` measures the
 CPU time and the memory of a policy check of a large program. `workers` simulates the rate limits of
 up to 200 workers. `memory` measures a gateway under a flood of connections.
-`denials` compares the times of denials of issued and unknown key IDs.
 """
 
 import argparse
 
 from bench import workers
-from bench.gateway import denials, memory, ratios
+from bench.gateway import memory, ratios
 from bench.policies import check_time
 
 parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
 parser.add_argument(
     "name",
     nargs="?",
-    choices=("gateway", "check", "workers", "memory", "denials"),
+    choices=("gateway", "check", "workers", "memory"),
     default="gateway",
     help="benchmark (default: %(default)s)",
 )
@@ -40,8 +39,6 @@ elif options.name == "workers":
     workers.main()
 elif options.name == "memory":
     memory.main()
-elif options.name == "denials":
-    denials.main()
 elif missing := ratios.missing():
     parser.exit(2, f"The benchmark requires {' and '.join(missing)} on PATH.\n")
 else:
