@@ -24,17 +24,9 @@ def test_request_is_decided_as_expected(request_: Request) -> None:
     assert decision(request_) is request_.expected
 
 
-def test_every_policy_document_can_be_parsed() -> None:
-    policies = documents()
-    assert len(policies.roles) >= 10
-    for document in (
-        *(role.trust for role in policies.roles.values()),
-        *(policy.document for policy in policies.resource_policies),
-    ):
-        assert raw_statements(document)
-    assert {policy.kind for policy in policies.resource_policies} <= set(RESOURCE_POLICIES), (
-        "describe the new type in RESOURCE_POLICIES"
-    )
+def test_every_resource_policy_is_described() -> None:
+    kinds = {policy.kind for policy in documents().resource_policies}
+    assert kinds <= set(RESOURCE_POLICIES), "describe the new type in RESOURCE_POLICIES"
 
 
 @pytest.mark.requirement("CG-18")

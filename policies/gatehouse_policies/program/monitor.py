@@ -135,10 +135,6 @@ class Monitor:
     def RegisterPackage(self, request: Any) -> Any:
         return resource_pb2.RegisterPackageResponse(ref=request.name)
 
-    def SupportsFeature(self, request: Any) -> Any:
-        """The question of SDKs that do not know `GetDeploymentInfo`."""
-        return resource_pb2.SupportsFeatureResponse(hasSupport=request.id != "outputValues")
-
     def GetDeploymentInfo(self, _request: Any) -> Any:
         features = resource_pb2.ResourceMonitorFeature.items()
         return resource_pb2.DeploymentInfo(

@@ -65,24 +65,6 @@ def test_only_newer_versions_of_cached_and_loading_keys_are_read() -> None:
     assert cache.announce(loading, 1)
 
 
-@pytest.mark.requirement("TR-06")
-def test_load_during_which_the_cache_was_cleared_is_repeated() -> None:
-    cache = KeyCache(10)
-    cache.begin_load([RECORD.id])
-    assert cache.is_loading([RECORD.id])
-    cache.clear()
-    assert not cache.is_loading([RECORD.id])
-
-
-def test_new_key_clears_absence() -> None:
-    cache = KeyCache(10)
-    cache.begin_load([RECORD.id])
-    assert cache.end_load(RECORD.id, None) is None
-    assert cache.absent(RECORD.id)
-    cache.announce(RECORD.id, 1)
-    assert not cache.absent(RECORD.id)
-
-
 def test_abandoned_load_leaves_nothing() -> None:
     cache = KeyCache(10)
     cache.begin_load([RECORD.id])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.keys import KeyId, KeyRecord, KeyState, RateLimit
+from gatehouse.core.keys import KeyId, KeyRecord, KeyState
 from gatehouse.features.verification import change_feed as feeds
 from gatehouse.features.verification import repository
 from gatehouse.features.verification.cache import KeyCache
@@ -28,19 +28,6 @@ from tests.runtime.conftest import (
 )
 from tests.runtime.features.verification.conftest import change_feed, confirmed
 from tests.runtime.server_processes import postgres_pids, suspended
-
-
-async def test_key_is_read_with_all_fields(rows: Any, worker: Any) -> None:
-    await rows.add_key("whole0000000")
-    record = await worker.keys.find(KeyId("whole0000000"))
-    assert record is not None
-    assert (record.state, record.scopes, record.expires_at, record.version) == (
-        KeyState.ACTIVE,
-        ("cores:register",),
-        None,
-        1,
-    )
-    assert record.limits == (RateLimit(name="requests", quota=5, window_s=60, burst=5),)
 
 
 async def test_new_key_is_found_after_a_miss(rows: Any, worker: Any) -> None:
