@@ -14,7 +14,6 @@ _FEATURES = [
     "RDS_LOGIN_EVENTS",
     "LAMBDA_NETWORK_LOGS",
 ]
-_COST_EXPRESSION = {"dimension": "Dimensions", "ands": "And"}
 
 
 def _enable_feature(request: CreateRequest) -> Created:
@@ -145,15 +144,13 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{TrailARN}",
         names={"cloudWatchLogsGroupArn": "CloudWatchLogsLogGroupArn"},
         finish=_configure_trail,
-        settings=(
-            Setting("cloudtrail.put_event_selectors", ("advancedEventSelectors", "eventSelectors")),
-        ),
+        settings=(Setting("cloudtrail.put_event_selectors", ("advancedEventSelectors",)),),
     ),
     "budgets.Budget": ResourceType(
         call="budgets.create_budget",
         id="{account}:{name}",
         body="Budget",
-        names=_COST_EXPRESSION,
+        names={"ands": "And"},
         prepare=_limit_and_notifications,
         update=REPLACED,
         outputs={"arn": "arn:aws:budgets::{account}:budget/{name}", "accountId": "{account}"},

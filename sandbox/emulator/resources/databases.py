@@ -8,7 +8,6 @@ from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType, Setting
 
 _INSTANCE_NAMES = {
     "username": "MasterUsername",
-    "password": "MasterUserPassword",
     "instanceClass": "DBInstanceClass",
     "parameterGroupName": "DBParameterGroupName",
     "backupWindow": "PreferredBackupWindow",

@@ -70,13 +70,6 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "iam.OpenIdConnectProvider": ResourceType(
         call="iam.create_open_id_connect_provider",
         id="{OpenIDConnectProviderArn}",
-        settings=(
-            Setting(
-                "iam.update_open_id_connect_provider_thumbprint",
-                ("thumbprintLists",),
-                created=True,
-            ),
-        ),
     ),
     "iam.RolePolicyAttachment": ResourceType(
         call="iam.attach_role_policy", id="{role}/{policyArn}"
