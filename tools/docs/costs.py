@@ -1,5 +1,6 @@
 """docs/costs.md: estimated fixed monthly cost of each stack, computed from its resources."""
 
+import asyncio
 import json
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
@@ -151,7 +152,7 @@ def standard_insights(services: int) -> float:
 def series(metrics: Metrics) -> int:
     """Number of metrics that CloudWatch creates from those of a service: one for each combination
     of labels. The collector sends the buckets of a histogram as one metric."""
-    families = text_string_to_metric_families(metrics.exposition().decode())
+    families = text_string_to_metric_families(asyncio.run(metrics.exposition()).decode())
     return sum(
         len(
             {

@@ -435,16 +435,16 @@ class Metrics:
         self.websocket_bytes.labels("client").inc(use.bytes_from_client)
         self.websocket_bytes.labels("core").inc(use.bytes_from_core)
 
-    def exposition(self) -> bytes:
+    async def exposition(self) -> bytes:
         """The response from /metrics: metrics of this process, or of all workers of the service if
-        they share a directory.
+        they share a directory. Computed in a thread, which takes up to a quarter of a second.
         """
         self.flush()
         registry = self.registry
         if self._shared:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        return await asyncio.to_thread(generate_latest, registry)
 
 
 def embedded_metrics(

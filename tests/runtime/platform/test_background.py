@@ -31,5 +31,5 @@ async def test_job_runs_again_after_a_failure_and_the_log_has_no_message(
     assert "canary" not in log.out + log.err
     assert (
         'gatehouse_background_job_failures_total{job="sessions"} 1.0'
-        in observer.metrics.exposition().decode()
+        in (await observer.metrics.exposition()).decode()
     )

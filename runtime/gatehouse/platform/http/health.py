@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -53,7 +53,7 @@ class ServiceHealth:
     optional: Probes = ()
     features_off: frozenset[str] = frozenset()
     refresh_gauges: Callable[[], None] = lambda: None
-    runs: SharedRuns[tuple[Readiness, str]] = field(default_factory=SharedRuns)
+    runs: SharedRuns[Any] = field(default_factory=SharedRuns)
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -90,7 +90,8 @@ class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
 
 async def readiness(checks: ServiceHealth) -> tuple[Readiness, str]:
     """Run all probes concurrently. The second value describes the failures, for the log."""
-    return await checks.runs.result("readiness", lambda: _run(checks))
+    report: tuple[Readiness, str] = await checks.runs.result("readiness", lambda: _run(checks))
+    return report
 
 
 async def _run(checks: ServiceHealth) -> tuple[Readiness, str]:
@@ -147,7 +148,7 @@ async def metrics(request: Request, checks: ServiceHealth) -> asgi.Response:
     balancer does not route this path.
     """
     checks.refresh_gauges()
-    body = request.service.observer.metrics.exposition()
+    body = await checks.runs.result("metrics", request.service.observer.metrics.exposition)
     return request.response(200, body, content_type=METRICS_TYPE.encode("ascii"))
 
 

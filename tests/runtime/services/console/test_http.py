@@ -1,6 +1,7 @@
 """Properties of all responses."""
 
 import asyncio
+import threading
 from collections import Counter
 from itertools import islice
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from gatehouse.core.errors import Unauthorized
 from gatehouse.core.token_scanner import SESSION_PREFIX
 from gatehouse.features.audit import routes
+from gatehouse.platform import observability
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.services.console import app, pipeline
@@ -206,6 +208,26 @@ async def test_liveness_readiness_and_metrics_are_served(console: Console) -> No
         'gatehouse_request_seconds_count{route="/readyz",service="console"'
         in (await console.get("/metrics")).text
     )
+
+
+async def test_metrics_are_computed_once_beside_other_requests(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed, complete = list[object](), threading.Event()
+
+    def compute(registry: object) -> bytes:
+        computed.append(registry)
+        assert complete.wait(10)
+        return b"metrics"
+
+    monkeypatch.setattr(observability, "generate_latest", compute)
+    reading = [asyncio.create_task(console.get("/metrics")) for _ in range(3)]
+    while not computed:
+        await asyncio.sleep(0.001)
+    assert (await console.get("/healthz")).status_code == 200
+    complete.set()
+    assert [reply.text for reply in await asyncio.gather(*reading)] == ["metrics"] * 3
+    assert len(computed) == 1
 
 
 @pytest.mark.requirement("TR-12")
