@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 #: Maximum wait for a slot, and maximum number of operations of a subject that wait. An operation
 #: also waits after its client has disconnected, so the limits of connections do not bound them.
-SLOT_TIMEOUT_S, WAITING_MAX = 10.0, 256
+SLOT_TIMEOUT_S, WAITING_MAX = 10.0, 1024
 
 #: Continues the coroutine in a task.
 in_task = partial(asyncio.sleep, 0)
