@@ -15,7 +15,7 @@ from gatehouse.core.clock import rfc3339, to_datetime, to_seconds
 from gatehouse.core.errors import Conflict
 from gatehouse.features.keys.conditions import EXPIRES_AT, usable
 from gatehouse.features.notifications.models import EVENTS, TOPIC, Delivery, Webhook
-from gatehouse.platform.audit_log import append
+from gatehouse.platform.audit_log import append, append_all
 from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
 from gatehouse.platform.db.statements import RowMapping, prune
 
@@ -108,17 +108,7 @@ class NotificationRepository:
             await connection.executemany(
                 _REMINDED, [(row["id"], f"{action}:{days}", row["expires_at"]) for row in rows]
             )
-            for row in rows:
-                details: Details = {
-                    "name": row["name"],
-                    "owner": row["owner"],
-                    "expires_at": to_seconds(row["expires_at"]),
-                    "within_days": days,
-                }
-                event = Actor("system", "reminder").event(
-                    action, target_id=row["id"], at=now, details=details
-                )
-                await append(connection, event)
+            await append_all(connection, (_reminder(row, now, days) for row in rows))
         return len(rows)
 
     async def follow(self, *, now: float, topic: bool) -> int:
@@ -228,6 +218,18 @@ async def _webhooks(connection: Connection | Pool) -> tuple[Webhook, ...]:
     """Webhooks, oldest first."""
     rows = await connection.fetch(f"SELECT {_WEBHOOK.select} FROM webhook ORDER BY created_at, id")
     return tuple(_WEBHOOK.read(row) for row in rows)
+
+
+def _reminder(row: Row, now: float, days: int) -> AuditEvent:
+    details: Details = {
+        "name": row["name"],
+        "owner": row["owner"],
+        "expires_at": to_seconds(row["expires_at"]),
+        "within_days": days,
+    }
+    return Actor("system", "reminder").event(
+        AuditAction.KEY_EXPIRES_SOON, target_id=row["id"], at=now, details=details
+    )
 
 
 def _deliveries(

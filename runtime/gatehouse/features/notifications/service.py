@@ -183,9 +183,10 @@ class NotificationDispatcher:
         """
         count = 0
         for position, days in enumerate(REMINDER_DAYS):
-            count += await self.repository.remind(
+            while sent := await self.repository.remind(
                 now=self.clock.now(), days=days, covered=REMINDER_DAYS[: position + 1]
-            )
+            ):
+                count += sent
         return count
 
     async def prune(self) -> int:

@@ -366,6 +366,18 @@ async def test_expiry_is_announced_30_7_and_1_days_before(setup: Setup) -> None:
     ]
 
 
+async def test_expiries_of_many_keys_are_announced_at_once(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that expire last would otherwise be announced too late."""
+    monkeypatch.setattr(repository, "BATCH_ROWS", 2)
+    setup.console.sql("DELETE FROM api_key")
+    for _ in range(5):
+        await setup.console.create(ttl_s=90 * 86_400)
+    setup.advance_days(89.5)
+    assert await setup.dispatcher().remind() == 5
+
+
 async def test_changed_expiry_is_announced_again(setup: Setup) -> None:
     setup.console.sql("DELETE FROM api_key")
     key_id = await setup.console.create_id(ttl_s=90 * 86_400)
