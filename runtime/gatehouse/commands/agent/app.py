@@ -18,7 +18,7 @@ from gatehouse.commands.agent.directory import Directory, Entry, OpenFile, decod
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock, rfc3339
 from gatehouse.core.errors import MethodNotAllowed, NotFound, Unauthorized
-from gatehouse.platform.executions import SharedRuns
+from gatehouse.platform.executions import SharedRuns, Slots
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.application import Application, Reply, Routes
 from gatehouse.platform.http.asgi import Response, StreamedResponse
@@ -27,6 +27,8 @@ from gatehouse.platform.observability import Observer
 
 #: Maximum number of entries of a listing.
 MAX_ENTRIES = 5000
+#: Number of listings that are read at the same time. Those of a key have at most half of them.
+LISTINGS_PARALLEL = 2
 #: Path of the health checks.
 HEALTH_PATH = "/healthz"
 _PREFIX = b"/files/"
@@ -69,6 +71,7 @@ class Files:
     directory: Directory
     secrets: GatewaySecrets
     listings: SharedRuns[bytes] = field(default_factory=SharedRuns)
+    slots: Slots = field(default_factory=lambda: Slots(LISTINGS_PARALLEL))
 
     async def healthz(self, request: Request) -> Response:
         return request.response(200, b'{"status":"ok"}')
@@ -94,12 +97,17 @@ class Files:
         return file_response(file, request)
 
     async def _listing(self, request: Request, path: tuple[str, ...]) -> Response:
-        body = await self.listings.result(path, lambda: self._encoded_listing(path))
+        key_id = request.header(b"gatehouse-key-id")
+        body = await self.listings.result((key_id, path), lambda: self._read(key_id, path))
         headers = [(b"cache-control", b"public, no-cache")]
         return request.response(200, body, headers=headers)
 
-    async def _encoded_listing(self, path: tuple[str, ...]) -> bytes:
-        listing = await asyncio.to_thread(self.directory.listing, path, max_entries=MAX_ENTRIES)
+    async def _read(self, key_id: str, path: tuple[str, ...]) -> bytes:
+        async with self.slots.hold(key_id):
+            return await asyncio.to_thread(self._encoded_listing, path)
+
+    def _encoded_listing(self, path: tuple[str, ...]) -> bytes:
+        listing = self.directory.listing(path, max_entries=MAX_ENTRIES)
         body = {
             "path": "/".join(path),
             "entries": [_entry(entry) for entry in listing.entries],

@@ -10,6 +10,7 @@ Sources: openat(2), open(2); CWE-22, CWE-59, CWE-367.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -30,9 +31,6 @@ _DIRECTORY_FLAGS = _FLAGS | os.O_DIRECTORY
 MAX_NAME_BYTES = 255
 MAX_LEVELS = 128
 _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-#: Maximum number of directory entries that are searched for another Unicode normalization form of a
-#: name.
-_MAX_NORMALIZATION_ENTRIES = 10_000
 #: Maximum number of names that are read, and of levels that are opened, for a listing. This many
 #: take about 0.3 s and 5 MB of memory.
 STEPS_MAX = 50_000
@@ -173,31 +171,21 @@ class Directory:
 
 
 def _stat(fd: int, name: str) -> tuple[str, os.stat_result]:
-    """Stored name and status of an entry. Does not follow symbolic links. Matches names in any
-    Unicode normalization form. Raises NotFound, Forbidden."""
-    if name.startswith("."):
-        raise NotFound("The file does not exist.")
-    for stored_name in _normalization_forms(fd, name):
-        try:
-            return stored_name, os.stat(stored_name, dir_fd=fd, follow_symlinks=False)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as exc:
-            raise _inaccessible(exc) from exc
+    """Stored name and status of an entry. Does not follow symbolic links. Raises NotFound,
+    Forbidden.
+
+    The name can be stored unchanged, in NFC or in NFD. A search for other forms would read the
+    whole directory for each request.
+    """
+    if not name.startswith("."):
+        forms = (unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))
+        for stored_name in dict.fromkeys((name, *forms)):
+            try:
+                return stored_name, os.stat(stored_name, dir_fd=fd, follow_symlinks=False)
+            except OSError as exc:
+                if exc.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+                    raise _inaccessible(exc) from exc
     raise NotFound("The file does not exist.")
-
-
-def _normalization_forms(fd: int, name: str) -> Iterator[str]:
-    yield name
-    if name.isascii():
-        return
-    form = unicodedata.normalize("NFC", name)
-    with os.scandir(fd) as entries:
-        for count, entry in enumerate(entries):
-            if count > _MAX_NORMALIZATION_ENTRIES:
-                return
-            if not entry.name.isascii() and unicodedata.normalize("NFC", entry.name) == form:
-                yield entry.name
 
 
 def _open(name: str, flags: int, fd: int) -> int:

@@ -36,7 +36,7 @@ from gatehouse.core.errors import (
 )
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.listening import listen
-from gatehouse.platform.http.server import Server
+from gatehouse.platform.http.server import Server, allow_files
 from gatehouse.platform.settings import ConnectionSettings
 
 #: Time within which every gateway worker stops sending new requests to a draining instance. Until
@@ -125,6 +125,7 @@ async def run(
 ) -> None:
     """Serves on a listening socket until SIGTERM or SIGINT, or until an operator drains the
     instance. Raises the errors of `Lease.keep`."""
+    allow_files()
     gateway_secrets, stop = GatewaySecrets(), _stop_signal()
     connections = Connections(ConnectionSettings(), ClientAddresses(()))
     app = create(Directory(directory), gateway_secrets)

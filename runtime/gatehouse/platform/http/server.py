@@ -327,15 +327,21 @@ def _log_restart(child: SpawnProcess, settings: Settings, metrics_folder: str) -
                 file.unlink()
 
 
+def allow_files() -> None:
+    """Allows the process as many open files as the system permits. By default, systemd, containerd
+    and shells allow 1,024, as many as a client has connections.
+    """
+    _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # a system can have a lower maximum
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
+
+
 def work(service: str, settings: Settings, metrics_folder: str = "", restarts: int = 0) -> None:
     """Runs one worker. `restarts`: workers of the service that were replaced. Prints the error for
     an invalid setting in one line. Exits with status 1 if the service does not start.
     """
     _end_with_parent()
-    _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):  # a system can have a lower maximum
-        # By default, systemd and containerd allow 1,024 files, as many as a client has connections.
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
+    allow_files()
     os.environ.pop(METRICS_FOLDER_VARIABLE, None)
     if metrics_folder:
         os.environ[METRICS_FOLDER_VARIABLE] = metrics_folder

@@ -83,6 +83,14 @@ async def test_name_matches_any_unicode_normalization(agent: Agent, form: str) -
     assert (await agent.get(f"/files/{quote(requested)}")).text == "coffee"
 
 
+@pytest.mark.parametrize("name", ["é", "é" * 127])
+async def test_name_that_does_not_exist_is_not_searched(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delattr(os, "scandir")
+    assert (await agent.get(f"/files/{quote(name)}")).status_code == 404
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -277,3 +285,26 @@ async def test_requests_at_the_same_time_share_a_listing(
     release.set()
     assert {reply.status_code for reply in await asyncio.gather(*requests)} == {200}
     assert paths == [()]
+
+
+async def test_listings_of_a_key_do_not_delay_those_of_others(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, release, listing = list[object](), threading.Event(), Directory.listing
+
+    def waits(directory: Directory, path: tuple[str, ...], *, max_entries: int) -> Listing:
+        paths.append(path)
+        if path:
+            release.wait(60)
+        return listing(directory, path, max_entries=max_entries)
+
+    monkeypatch.setattr(Directory, "listing", waits)
+    folders = [f"/files/{FOLDER}", f"/files/{FOLDER}/tief", "/files/empty"]
+    key = {"Gatehouse-Key-Id": "first"}
+    requests = [asyncio.create_task(agent.get(path, **key)) for path in folders]
+    while not paths:
+        await asyncio.sleep(0)
+    other = await agent.get("/files", **{"Gatehouse-Key-Id": "second"})
+    assert (other.status_code, len(paths)) == (200, 2)
+    release.set()
+    assert {reply.status_code for reply in await asyncio.gather(*requests)} == {200}

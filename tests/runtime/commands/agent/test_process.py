@@ -4,8 +4,10 @@ import json
 import os
 import queue
 import signal
+import socket
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,27 @@ def test_agent_registers_serves_and_releases_its_lease(
     ]
     assert "t0ken" not in (tmp_path / "log").read_text()
     assert "s3cret" not in (tmp_path / "log").read_text()
+
+
+def test_connections_leave_file_descriptors_to_others(
+    root: Path, gateway: tuple[str, Seen], tmp_path: Path
+) -> None:
+    address, received = gateway
+    files = "import resource\nfiles = resource.RLIMIT_NOFILE"
+    few = f"{files}\nresource.setrlimit(files, (64, resource.getrlimit(files)[1]))\n{CLI[2]}"
+    port = ports.free_port()
+    command = [*CLI[:2], few, *_command(root, address, port)[len(CLI) :]]
+    environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": "t0ken"}
+    child = child_processes.start("core", command, log=tmp_path / "log", env=environment)
+    try:
+        received.get(timeout=60)
+        with ExitStack() as stack:
+            for _ in range(64):
+                client = socket.create_connection(("127.0.0.1", port), timeout=60)
+                stack.enter_context(client).sendall(b"GET /healthz HTTP/1.1\r\nHost: c\r\n\r\n")
+                assert client.recv(12) == b"HTTP/1.1 200"
+    finally:
+        child.stop()
 
 
 @pytest.mark.requirement("CG-03")
