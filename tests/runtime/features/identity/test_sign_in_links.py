@@ -12,6 +12,7 @@ from gatehouse.features.identity.service import LINK_S
 from gatehouse.services.console.authentication import FAILURES_MAX
 from pydantic import SecretStr
 
+from tests.runtime.conftest import lock_waits
 from tests.runtime.console_client import BOOTSTRAP, assert_problem
 from tests.runtime.features.identity.test_sessions import Browser, Setup, browser, setup
 
@@ -100,17 +101,13 @@ async def test_sign_out_everywhere_ends_the_link(setup: Setup, browser: Browser)
 
 
 async def test_sign_out_everywhere_ends_a_session_that_is_starting(setup: Setup) -> None:
-    waiting = (
-        "SELECT count(*) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
     code, started = await create_link(setup), setup.browser()
     async with setup.console.pool.transaction() as connection:
         await connection.execute("SELECT pg_advisory_xact_lock(7126502)")  # of audit events
         requests: list[asyncio.Task[Any]] = []
         for request in (started.sign_in(code), setup.console.delete("/v1/sessions")):
             requests.append(asyncio.create_task(request))
-            while await setup.console.pool.fetchval(waiting) < len(requests):
+            while await lock_waits(setup.console.pool) < len(requests):
                 await asyncio.sleep(0)
     assert [reply.status_code for reply in await asyncio.gather(*requests)] == [201, 200]
     assert await started.status() == 401

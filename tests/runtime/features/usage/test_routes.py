@@ -117,11 +117,6 @@ async def test_number_of_points_is_bounded(console: Console, used_key: str) -> N
     [
         ({"width": "week"}, "query.width", "is not one of the allowed values"),
         ({"by": "owner"}, "query.by", "does not match the required pattern"),
-        (
-            {"since": "yesterday"},
-            "query.since",
-            'must be an RFC 3339 timestamp with a time zone, such as "2031-01-01T00:00:00Z"',
-        ),
         ({"since": "2031-01-01T00:00:00Z"}, "query.since", "is not before `until`"),
         (
             {"width": "minute", "since": "2020-01-01T00:00:00Z"},

@@ -198,14 +198,6 @@ async def test_allowed_requests_are_reported_without_another_request(
                 await asyncio.sleep(0.001)
 
 
-async def test_worker_that_stops_reports_the_allowed_requests(redis_url: str) -> None:
-    worker, request = limiter(redis_url), charge(THOUSAND)
-    for _ in range(40):
-        await worker.take(request)
-    await close(worker)
-    assert await remaining(redis_url, request) == 960
-
-
 WORKER = """
 import asyncio, os, sys
 from gatehouse.core.keys import RateLimit
