@@ -1,6 +1,5 @@
 """`check` with unknown and known outputs."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -133,17 +132,6 @@ def test_missing_exemptions_file_is_rejected(tmp_path: Path) -> None:
         policy_check.exemptions(tmp_path / "no.toml", ignore=False)
     assert error.value.message.endswith(
         "no.toml does not exist. Specify a file with [[exemption]] entries: --exemptions FILE"
-    )
-
-
-def test_sarif_paths_start_at_the_repository(program: Path, pack: Path) -> None:
-    (program.parent / ".git").mkdir()
-    (program / "__main__.py").write_text(PROGRAM.replace(', kms_master_key_id="alias/own"', ""))
-    log = json.loads(policy_check.check(program, "dev", folders=[pack]).text("sarif"))
-    [sarif_result] = log["runs"][0]["results"]
-    assert (
-        sarif_result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
-        == "program/__main__.py"
     )
 
 

@@ -1,7 +1,5 @@
 """Findings."""
 
-from dataclasses import replace
-
 import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.reports.findings import Finding, exit_code, merge
@@ -63,18 +61,6 @@ def test_broken_rule_blocks_and_exemption_does_not() -> None:
         "exempted",
         False,
     )
-
-
-def test_equal_findings_of_two_passes_are_merged() -> None:
-    unknown = replace(violation(), passes=("unknown",))
-
-    assert [finding.passes for finding in merge([unknown, violation()])] == [("unknown", "known")]
-
-
-def test_violation_replaces_undecided_finding() -> None:
-    decided = violation(policy="GH-S3-003", message="no policy. Fix: write one")
-
-    assert [finding.outcome for finding in merge([undecided(), decided])] == ["violation"]
 
 
 def test_findings_are_sorted_by_severity() -> None:

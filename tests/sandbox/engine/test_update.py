@@ -108,12 +108,6 @@ def two(topic: str = "a", endpoint: str = "x", options: str = "") -> str:
     return TWO.format(topic=topic, endpoint=endpoint, options=options)
 
 
-def test_second_run_without_changes_makes_no_call(stack: Stack) -> None:
-    assert stack.up(two()) == ["create topic", "create subscription"]
-    assert stack.up(two()) == []
-    assert stack.steps == []
-
-
 def test_default_tags_of_the_provider_update_its_resources(stack: Stack) -> None:
     code = (
         'p = aws.Provider("p", region="eu-west-1", default_tags={{"tags": {{"owner": "{}"}}}})\n'
