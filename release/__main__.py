@@ -164,6 +164,7 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
             return _deploy(options, stack)
         case "rollback":
             return _rollback(options, stack)
+    pulumi_cli.deployment(stack)
     code = pulumi_cli.run(command_line(options.command, stack, diff=options.diff), stack.root)
     if options.command == "preview" or code:
         return code

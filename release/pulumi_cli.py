@@ -4,10 +4,12 @@ stack.
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,6 +22,7 @@ from release.stack_file import ROOT, Stack
 PACKS = ("policies/security", "policies/resilience")
 QUERY_TIMEOUT_S = 120
 _UV = ROOT / ".gatehouse" / "tools" / "bin"
+_PROVIDER = re.compile(r"pulumi:providers:([^:]+)::")
 
 
 def command_line(
@@ -169,7 +172,8 @@ def environment() -> dict[str, str]:
 
 
 def deployment(stack: Stack) -> dict[str, Any]:
-    """The state of a stack: `resources` and `pending_operations`. Raises ValueError.
+    """The state of a stack: `resources` and `pending_operations`. Raises ValueError, also for a
+    state with other plugins than those of the program: the engine would download and run them.
 
     Source: DeploymentV3 in sdk/go/common/apitype/core.go.
     """
@@ -180,7 +184,28 @@ def deployment(stack: Stack) -> dict[str, Any]:
             f"{last_line(result.stderr)}"
         )
     state: dict[str, Any] = json.loads(result.stdout)["deployment"]
+    for row in state.get("resources", ()):
+        provider = _PROVIDER.search(row["urn"])
+        if provider and not _is_of_program(provider[1], row.get("inputs") or {}):
+            raise ValueError(
+                f"the state of the stack {stack.name} names the plugin {provider[1]}, which is not "
+                f"one of this repository and which the Pulumi CLI would run. Find out who changed "
+                f"the state, and restore an earlier version of it"
+            )
     return state
+
+
+def _is_of_program(package: str, inputs: dict[str, Any]) -> bool:
+    """True if the package of a provider is installed, and its plugin is that of the package.
+
+    Source: gatherPackagesFromSnapshot in pkg/engine/plugins.go, pkg/resource/deploy/providers.
+    """
+    try:
+        version(f"pulumi-{package}")
+    except PackageNotFoundError:
+        return False
+    named = {"name", "parameterization", "pluginDownloadURL"} & inputs.keys()
+    return not named and not inputs.get("__internal")
 
 
 def last_line(errors: str) -> str:

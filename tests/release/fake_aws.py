@@ -116,6 +116,7 @@ class FakeAccount:
     failures: error message of the CLI, keyed by command.
     replaced: resources that an update has replaced after the last preview.
     pending: replaced resources that the engine has not deleted yet.
+    resources: resources in the state, in addition to those in `pending`.
     unfinished: operations during which an earlier update was stopped.
     locks: locks of the stack in the S3 backend.
     failed_updates: number of complete updates that fail.
@@ -150,6 +151,7 @@ class FakeAccount:
     platforms: str = "linux/amd64, linux/arm64"
     replaced: set[str] = field(default_factory=set)
     pending: list[str] = field(default_factory=list)
+    resources: list[dict[str, Any]] = field(default_factory=list)
     unfinished: list[dict[str, Any]] = field(default_factory=list)
     locks: list[dict[str, Any]] = field(default_factory=list)
     failed_updates: int = 0
@@ -194,7 +196,10 @@ class FakeAccount:
         if words[:2] == ["stack", "export"]:
             state = {
                 "manifest": {"time": str(sum(step.startswith("up") for step in self.steps))},
-                "resources": [{"urn": urn, "delete": True} for urn in self.pending],
+                "resources": [
+                    *self.resources,
+                    *({"urn": urn, "delete": True} for urn in self.pending),
+                ],
                 "pending_operations": self.unfinished,
             }
             return {"code": 0, "text": json.dumps({"deployment": state})}

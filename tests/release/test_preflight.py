@@ -1,6 +1,7 @@
 """Prerequisites of `make preview` and `make deploy`."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from gatehouse_policies.program.types import ACCOUNT as EMULATED_ACCOUNT
@@ -147,6 +148,30 @@ def test_preview_takes_no_lock(account: FakeAccount) -> None:
     account.locks, account.unfinished = [LOCK], [OPERATION]
     result = account.release("preview")
     assert (result.returncode, account.steps) == (0, ["preview"])
+
+
+@pytest.mark.parametrize("command", ["preview", "deploy", "rollback", "destroy"])
+@pytest.mark.parametrize(
+    ("package", "inputs"),
+    [
+        ("command", {}),
+        ("pulumi-python", {}),
+        ("aws", {"__internal": {"pluginDownloadURL": "https://acme.dev"}}),
+        ("aws", {"pluginDownloadURL": "https://acme.dev"}),
+    ],
+)
+def test_plugins_of_others_in_the_state_are_not_run(
+    account: FakeAccount, command: str, package: str, inputs: dict[str, Any]
+) -> None:
+    urn = f"urn:pulumi:dev::gatehouse::pulumi:providers:{package}::default"
+    account.resources = [{"urn": urn, "inputs": inputs}]
+    assert f"the state of the stack dev names the plugin {package}, " in account.refusal(command)
+
+
+def test_plugin_of_the_program_is_accepted(account: FakeAccount) -> None:
+    urn = "urn:pulumi:dev::gatehouse::pulumi:providers:aws::aws"
+    account.resources = [{"urn": urn, "inputs": {"__internal": {}, "version": "7.51.0"}}]
+    assert account.release("preview").returncode == 0
 
 
 def test_engine_uses_uv_lock_unchanged() -> None:
