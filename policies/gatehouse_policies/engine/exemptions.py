@@ -37,10 +37,11 @@ class Exemption:
     expires: date
 
     def covers(self, control: str, urn: str) -> bool:
-        """True if the entry exempts this resource from this control. `*` in the entry's URN matches
-        any characters.
+        """True if the entry exempts this resource from this control. `*` in the last part of the
+        entry's URN matches characters of the name only.
         """
-        return control == self.control and fnmatchcase(urn, self.urn)
+        parts = zip(urn.rpartition("::"), self.urn.rpartition("::"), strict=True)
+        return control == self.control and all(fnmatchcase(*part) for part in parts)
 
     def applies_to_stack(self, stack_urn: str) -> bool:
         """True unless the entry's URN names a different Pulumi stack than `stack_urn`."""

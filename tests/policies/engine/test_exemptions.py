@@ -40,6 +40,12 @@ def test_valid_entry_matches_control_and_urn(tmp_path: Path) -> None:
     assert exemptions.find("GH-S3-010", urn.replace("dev", "prod")) is None
 
 
+@pytest.mark.parametrize("pattern", ["urn:pulumi:*::*aws*", "*::*:*"])
+def test_last_part_matches_the_name_only(pattern: str, tmp_path: Path) -> None:
+    [entry] = read(tmp_path, urn=f'"{pattern}"').active
+    assert not entry.covers("GH-S3-010", "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::logs")
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"first_created": "2026-01-02"}, {"first_created": "2026-01-01", "renewed_by": '"security"'}],
