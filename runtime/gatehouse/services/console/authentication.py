@@ -2,8 +2,7 @@
 session.
 
 Credentials are bearer tokens (RFC 6750), compared in constant time. A session has the current
-permissions of its credential and ends when the underlying key is revoked, expires or loses its
-role.
+permissions of its credential.
 
 Browsers can send the session cookie with cross-site requests. `SameSite=Strict` prevents most of
 these requests. The console rejects the others by checking the origin that the browser reports
