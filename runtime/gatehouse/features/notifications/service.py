@@ -56,10 +56,11 @@ _SNS_TIMEOUT_S = 3
 #: delivery is dead.
 BACKOFF_S = (5, 30, 120, 600, 1800, 3600, 10_800, 21_600, 43_200)
 #: Maximum number of deliveries that are attempted at the same time, in total and for a target.
-#: Targets whose last attempt failed have at most half of them.
+#: Targets whose last attempt failed or was slow have at most half of them.
 BATCH_SIZE, TARGET_MAX = 20, 5
 
-#: Maximum time in seconds until new deliveries are read while others are attempted.
+#: Maximum time in seconds until new deliveries are read while others are attempted. An attempt that
+#: takes longer is slow.
 FOLLOW_S = 1.0
 
 #: Seconds after which a delivery is attempted again if the process was killed during an attempt.
@@ -154,7 +155,7 @@ class NotificationDispatcher:
     upstreams: connect to the checked IP address of a host name. Redirects are not followed.
     topic: None if not configured.
     pepper: HMAC secret from which webhook secrets are derived.
-    failing: targets whose last attempt failed.
+    failing: targets whose last attempt failed or was slow.
     """
 
     repository: NotificationRepository
@@ -228,8 +229,10 @@ class NotificationDispatcher:
         return due
 
     async def _attempt(self, delivery: Delivery) -> None:
+        began_at = self.clock.monotonic()
         problem = await self._send(delivery)
-        (self.failing.add if problem else self.failing.discard)(delivery.target)
+        is_slow = self.clock.monotonic() - began_at > FOLLOW_S
+        (self.failing.add if problem or is_slow else self.failing.discard)(delivery.target)
         now, retry_at = self.clock.now(), None
         if problem and delivery.attempts <= len(BACKOFF_S):
             retry_at = now + BACKOFF_S[delivery.attempts - 1]

@@ -210,18 +210,20 @@ async def test_webhook_that_does_not_respond_does_not_delay_others(
     assert (len(slow.entries), len(other.entries)) == (2, fast)
 
 
-async def test_webhooks_that_do_not_respond_leave_attempts_to_others(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("bound", "exceeded"), [("TIMEOUT_S", 0.01), ("FOLLOW_S", -1.0)])
+async def test_webhooks_that_do_not_respond_in_time_leave_attempts_to_others(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, bound: str, exceeded: float
 ) -> None:
     monkeypatch.setattr(service, "BATCH_SIZE", 4)
-    monkeypatch.setattr(service, "TIMEOUT_S", 0.01)
     dispatcher = setup.dispatcher()
-    setup.receiver.slow = True
+    setup.receiver.slow = bound == "TIMEOUT_S"
     for _ in range(4):
         await setup.create_webhook()
     await setup.revoke()
-    assert await dispatcher.run_once() == 4
-    monkeypatch.setattr(service, "TIMEOUT_S", 60)
+    with monkeypatch.context() as changed:
+        changed.setattr(service, bound, exceeded)
+        assert await dispatcher.run_once() == 4
+    setup.receiver.slow = True
     await setup.revoke()
     await setup.follow()
     setup.clock.advance(1)
