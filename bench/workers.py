@@ -6,8 +6,6 @@ distributes a fixed rate among all workers (balanced). The load of Valkey follow
 of a real server per counter, and the keys that a worker uses between two reports.
 """
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import random

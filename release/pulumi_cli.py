@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from gatehouse_policies.analysis.properties import UNKNOWN
+from gatehouse_policies.analysis.properties import UNKNOWN, leaves
 
 from components import contract
 from release.stack_file import ROOT, Stack
@@ -226,20 +226,10 @@ def stack_output(stack: Stack, name: str) -> Any:
             f"{stack.target}"
         )
     value = json.loads(result.stdout)
-    if _has_unknown(value):
+    # null stands for an output of an excluded resource.
+    if any(leaf is None or leaf == UNKNOWN for _, leaf in leaves(value, name)):
         raise ValueError(
             f"the output {name!r} of the stack {stack.name} is not deployed yet. Run: make "
             f"deploy {stack.target}"
         )
     return value
-
-
-def _has_unknown(value: Any) -> bool:
-    """True if a value contains null, which stands for an output of an excluded resource, or
-    Pulumi's text for unknown values.
-    """
-    if isinstance(value, dict):
-        return any(_has_unknown(item) for item in value.values())
-    if isinstance(value, list):
-        return any(_has_unknown(item) for item in value)
-    return value is None or value == UNKNOWN

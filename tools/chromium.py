@@ -5,8 +5,6 @@ it below .gatehouse/tools if no Chromium is installed. `python -m tools.chromium
 calls, prints the path of Chromium, with exit code 1 if there is none.
 """
 
-from __future__ import annotations
-
 import asyncio
 import fcntl
 import os

@@ -4,8 +4,6 @@ At the same time, clients keep connections open without a request, send large he
 others, and do not read large responses.
 """
 
-from __future__ import annotations
-
 import contextlib
 import resource
 import socket

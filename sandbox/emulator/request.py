@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from botocore.parsers import ResponseParserError
 from botocore.validate import ParamValidator
+from gatehouse_policies.analysis.properties import leaves
 from gatehouse_policies.program.types import ACCOUNT, UNKNOWN, Registration, Resource
 
 from sandbox.errors import SandboxError
@@ -56,7 +57,13 @@ class CreateRequest:
         self._unused = set(registration.inputs)
         self._input_of: dict[str, str] = {}
         self._type_name = normalized(registration.type.rpartition(":")[2])
-        self._reject_unknown(registration.inputs, "")
+        for name, value in registration.inputs.items():
+            for path, leaf in leaves(value, name):
+                if leaf == UNKNOWN:
+                    raise self.error(
+                        f"property {path} is unknown: the resource that it comes from has no such "
+                        "output."
+                    )
 
     def peek(self, name: str) -> Any:
         """Return an input without marking it as used."""
@@ -163,7 +170,7 @@ class CreateRequest:
                     )
                     self._unused.discard(key)
                     break
-        return {**parameters, **self._tag_parameters(shape, tag_kind)}
+        return {**parameters, **self.tag_parameters(shape, tag_kind)}
 
     def part(
         self, call: str, member: str, value: Any, names: Mapping[str, str] | None = None
@@ -336,7 +343,7 @@ class CreateRequest:
             )
         return text(value)
 
-    def _tag_parameters(self, shape: StructureShape, tag_kind: str) -> dict[str, Any]:
+    def tag_parameters(self, shape: StructureShape, tag_kind: str = "") -> dict[str, Any]:
         """The merged tags in the format of the operation; none if the operation accepts no tags."""
         if not self.tags:
             return {}
@@ -365,18 +372,6 @@ class CreateRequest:
         return self.error(
             f"{where}invalid parameters for {operation} of the AWS API: {' '.join(report.split())}"
         )
-
-    def _reject_unknown(self, value: Any, path: str) -> None:
-        if value == UNKNOWN:
-            raise self.error(
-                f"property {path} is unknown: the resource that it comes from has no such output."
-            )
-        if isinstance(value, dict):
-            for key, item in value.items():
-                self._reject_unknown(item, f"{path}.{key}" if path else key)
-        elif isinstance(value, list):
-            for index, item in enumerate(value):
-                self._reject_unknown(item, f"{path}[{index}]")
 
 
 class ChangeRequest(CreateRequest):
@@ -412,10 +407,6 @@ class ChangeRequest(CreateRequest):
         """True if botocore knows "service.operation"."""
         service, _, operation = call.partition(".")
         return operation in self._client(service, self.region).meta.method_to_api_mapping
-
-    def tag_parameters(self, call: str) -> dict[str, Any]:
-        """The merged tags as a parameter of the operation."""
-        return self._tag_parameters(self.input_shape(call), "")
 
 
 def _of_form(shape: Shape, value: Any) -> Any:

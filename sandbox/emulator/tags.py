@@ -41,7 +41,7 @@ def change(request: ChangeRequest) -> None:
 
 def _send(request: ChangeRequest, call: str, removed: list[str]) -> None:
     shape = request.input_shape(call)
-    parameters = request.tag_parameters(call) if not removed else {}
+    parameters = request.tag_parameters(shape) if not removed else {}
     for name, member in shape.members.items():
         if removed and normalized(name) in ("tagkeys", "tags", "tagslist"):
             structures = isinstance(member, ListShape) and isinstance(member.member, StructureShape)

@@ -7,7 +7,7 @@ role, the endpoint of the emulator and `_local_settings` are added.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,6 @@ class LocalServers:
     redis_url: str
     ports: Mapping[str, int]
     traces_url: str = ""
-
-    def with_ports(self, ports: Mapping[str, int]) -> "LocalServers":
-        """The same servers, with the ports of further services."""
-        return replace(self, ports={**self.ports, **ports})
 
     def url(self, service: str) -> str:
         return f"http://{HOST}:{self.ports[service]}"

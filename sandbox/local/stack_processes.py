@@ -4,6 +4,7 @@ changes.
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ class StackProcesses:
             for name in (*self._contract.services, *functions)
             if name not in self.local.ports
         }
-        self.local = self.local.with_ports(ports)
+        self.local = replace(self.local, ports={**self.local.ports, **ports})
         if (code := code_digest()) != self._code:
             # The checkout replaces the image, so its content is a part of each definition.
             self._tasks, self._functions, self._code = {}, {}, code

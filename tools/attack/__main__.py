@@ -3,8 +3,6 @@
 Exit codes: 0 every attack was rejected, 1 an attack succeeded, 2 the attacks could not run.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

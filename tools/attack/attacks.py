@@ -7,8 +7,6 @@ status 501 or 505, or no response counts as a rejection. The tests of the runtim
 inputs and expect the exact responses.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

@@ -2,8 +2,6 @@
 records requests.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 import ssl

@@ -3,8 +3,6 @@
 Raw requests contain `HOST`, which the runner replaces with the host of the target.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 HOST = b"gateway.test"

@@ -2,8 +2,6 @@
 a sandbox only: floods beside another client, IPv6 networks, memory and hostile repositories.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import ipaddress

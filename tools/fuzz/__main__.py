@@ -5,8 +5,6 @@ Each target starts with its corpus in `tools/fuzz/corpus`. New inputs are writte
 the corpus, together with the correction.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import subprocess

@@ -5,8 +5,6 @@ beginning and an end. The search changes the best inputs of each endpoint at ran
 are stored in `cpu_time.json`, which the tests replay for every endpoint.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import io

@@ -4,8 +4,6 @@ parser breaks a property.
 The documented exceptions of a parser are results. All other exceptions are defects.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import json
 import posixpath

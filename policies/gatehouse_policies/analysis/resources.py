@@ -13,6 +13,7 @@ from gatehouse_policies.analysis.properties import (
     Properties,
     UnknownPropertyError,
     is_unknown,
+    leaves,
 )
 
 Value = TypeVar("Value")
@@ -298,19 +299,9 @@ def _found(index: _Index, keys: Iterable[str]) -> list[Resource]:
 
 def _strings(props: Properties, prop: str) -> tuple[frozenset[str], bool]:
     """All known strings at any depth of a property, and whether any part of it is unknown."""
-    strings: set[str] = set()
-    unknown = False
     if not props.has(prop):
         return frozenset(), False
-    pending: list[Any] = [props.value(prop)] if props.known(prop) else [UNKNOWN]
-    while pending:
-        value = pending.pop()
-        if is_unknown(value):
-            unknown = True
-        elif isinstance(value, str):
-            strings.add(value)
-        elif isinstance(value, list):
-            pending += value
-        elif isinstance(value, Mapping):
-            pending += value.values()
-    return frozenset(strings), unknown
+    value = props.value(prop) if props.known(prop) else UNKNOWN
+    texts = {leaf for _, leaf in leaves(value, "") if isinstance(leaf, str)}
+    known = frozenset(text for text in texts if not is_unknown(text))
+    return known, len(known) < len(texts)
