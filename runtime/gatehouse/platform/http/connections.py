@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
+from functools import partial
 from typing import Any
 
 from gatehouse.core.addresses import ClientAddresses, network_of
@@ -15,8 +15,8 @@ from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.executions import Cancellable
 from gatehouse.platform.http import asgi
-from gatehouse.platform.reads import Reads
 from gatehouse.platform.settings import ConnectionSettings
+from gatehouse.platform.turns import Reads, Turns
 
 #: Maximum number of bytes of unfinished heads, and of bodies that do not arrive with the head, that
 #: the workers of a service keep in memory, for a network and in total. Each worker has an equal
@@ -36,7 +36,7 @@ _READ_BYTES = 131_072
 BODY_PARTS_BYTES_MAX = 32 * 1024 * 1024
 PART_BYTES = 16_384
 
-#: Time in seconds for which requests begin in an iteration of the event loop.
+#: Time in seconds for which requests begin or continue in an iteration of the event loop.
 TURN_S = 0.003
 
 #: Counts bytes of a body that are kept in memory. Raises TooManyRequests or Unavailable if a limit
@@ -91,37 +91,25 @@ class Connections:
         self.running: set[Cancellable] = set()
         self._date_s = 0
         self._date_line = b""
-        #: Requests that have not begun, by network, and the end of the current turn or 0.
-        self._waiting: dict[str, deque[Callable[[], None]]] = {}
-        self._turn_end = 0.0
+        self._beginning, self._continuing = Turns(TURN_S), Turns(TURN_S)
 
-    def start(self, peer: str, headers: Iterable[asgi.Header], begin: Callable[[], None]) -> None:
-        """Begins a request. If many arrive at the same time, the networks of their clients take
-        turns, and PostgreSQL, Redis and new connections are served in the meantime.
-        """
-        if not self._waiting:
-            now = time.perf_counter()
-            if not self._turn_end:
-                self._turn_end = now + TURN_S
-                asyncio.get_running_loop().call_soon(self._next_turn)
-            if now < self._turn_end:
-                begin()
-                return
-        self._waiting.setdefault(self.network(peer, headers), deque()).append(begin)
-
-    def _next_turn(self) -> None:
-        self._turn_end = time.perf_counter() + TURN_S if self._waiting else 0.0
-        if self._turn_end:
-            asyncio.get_running_loop().call_soon(self._next_turn)
-        while self._waiting:
-            network = next(iter(self._waiting))
-            requests = self._waiting.pop(network)
-            begin = requests.popleft()
-            if requests:
-                self._waiting[network] = requests
+    def start(self, scope: asgi.Scope, begin: Callable[[], None], network: str = "") -> None:
+        """Begins a request in the next turn. network: of its client, if it is known."""
+        if self._beginning.check():
+            network = network or self.network_of(scope)
+            self._beginning.wait(network, partial(self.start, scope, begin, network))
+        else:
             begin()
-            if time.perf_counter() >= self._turn_end:
-                break
+
+    async def turn(self, scope: asgi.Scope) -> None:
+        """Waits for the next turn of a request that has waited for its body or for a Core: many can
+        end their wait at the same time.
+        """
+        network = ""
+        while self._continuing.check():
+            network, turn = network or self.network_of(scope), asyncio.Event()
+            self._continuing.wait(network, turn.set)
+            await turn.wait()
 
     def open(self, address: str) -> None:
         """Counts a connection. Raises Unavailable or TooManyRequests if a limit is exceeded.
@@ -157,6 +145,10 @@ class Connections:
         ]
         return network_of(self.addresses.client(peer, forwarded))
 
+    def network_of(self, scope: asgi.Scope) -> str:
+        """The network of the client of a request. Empty if it is not known."""
+        return self.network(scope["client"][0], scope["headers"]) if scope["client"] else ""
+
     @property
     def part_bytes(self) -> int:
         """Maximum size of a part of a body that is read."""
@@ -182,7 +174,7 @@ class Connections:
         """The memory of the body of a request. At the end of the block, its bytes no longer
         count. exchange: see `count_bytes`.
         """
-        network = self.network(scope["client"][0], scope["headers"]) if scope["client"] else ""
+        network = self.network_of(scope)
         kept = 0
 
         def keep(size: int) -> None:

@@ -162,6 +162,10 @@ class Exchange(Execution):
         if self._changed is not None:
             self._changed.set()
 
+    async def turn(self) -> None:
+        """Waits until the request continues, see `Connections.turn`."""
+        await self.connection.worker.turn(self.scope)
+
     # Response
 
     @property
@@ -215,7 +219,10 @@ class Exchange(Execution):
         if self.expects_continue and has_to_wait:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.expects_continue = False
-        while not (self.disconnected or self.response_complete):
+        while True:
+            await self.turn()
+            if self.disconnected or self.response_complete:
+                return {"type": "http.disconnect"}
             self._transport.resume_reading()
             if self.waiting_bytes or (self.is_received and not self._end_read):
                 more_body = not self.is_received
@@ -223,7 +230,6 @@ class Exchange(Execution):
             self._changed = self._changed or asyncio.Event()
             self._changed.clear()
             await self._changed.wait()
-        return {"type": "http.disconnect"}
 
     async def _send(self, message: asgi.Message) -> None:
         if self._transport.write_paused and not self.disconnected:

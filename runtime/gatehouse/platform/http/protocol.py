@@ -195,7 +195,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
     def buffer_updated(self, nbytes: int) -> None:
         self.data_received(bytes(self.worker.reads.buffer[:nbytes]))
         if self._upgraded is None and self._upgrade_data is None:
-            self.worker.reads.end(self.transport.transport, self._continue_reading)
+            self.worker.reads.end(nbytes, self.transport.transport, self._continue_reading)
 
     def _continue_reading(self) -> None:
         if not (self.transport.read_paused or self.transport.is_closing):
@@ -533,7 +533,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         exchange = self._exchanges[0]
         if not (exchange.is_started or (exchange.begins_with_body and not exchange.is_received)):
             exchange.is_started = True
-            self.worker.start(self._peer, exchange.scope["headers"], partial(self._call, exchange))
+            self.worker.start(exchange.scope, partial(self._call, exchange))
 
     def _call(self, exchange: Exchange) -> None:
         """Starts the first request, unless it has ended while it waited for others."""

@@ -23,8 +23,8 @@ from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http.listening import limit_unsent, reset_at_close
 from gatehouse.platform.http.request_head import CHUNK_FRAMING_BYTES, LENGTH_DIGITS_MAX
-from gatehouse.platform.reads import SMALL_READ_BYTES, Reads
 from gatehouse.platform.tls_records import LimitedTls, end_turns, take_turns
+from gatehouse.platform.turns import SMALL_READ_BYTES, Reads
 
 CONNECT_TIMEOUT_S = 3.0
 
@@ -275,7 +275,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._paused = True
                 self._transport.pause_reading()
         if self.status != 101 and self._transport is not None:
-            self._reads.end(self._transport, self._continue_reading)
+            self._reads.end(nbytes, self._transport, self._continue_reading)
 
     def _continue_reading(self) -> None:
         transport = self._transport

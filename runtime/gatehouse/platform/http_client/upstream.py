@@ -27,7 +27,7 @@ from gatehouse.core.origin import BaseUrl, parse_base_url, rejection
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.executions import in_task
 from gatehouse.platform.http_client.connections import READ_BYTES, Connection, ConnectionPool
-from gatehouse.platform.reads import Reads
+from gatehouse.platform.turns import Reads
 
 #: A connection, of which a caller uses the response: `status` and `headers`, with names in
 #: lowercase, `is_complete`, `read`, `read_all`, and `upgrade` after status 101.

@@ -189,6 +189,8 @@ class Forwarding:
         try:
             async with sending as response:
                 status, self.is_sent = response.status, True
+                if exchange is not None:
+                    await exchange.turn()
                 if status == 101 and self.open_websocket is not None:
                     if exchange is not None:
                         exchange.is_cancelled_on_disconnect = False

@@ -29,7 +29,7 @@ from gatehouse.platform.http_client.upstream import (
     UpstreamRequest,
     UpstreamResponse,
 )
-from gatehouse.platform.reads import SMALL_READ_BYTES, Reads
+from gatehouse.platform.turns import SMALL_READ_BYTES, Reads
 from hypothesis import given
 from hypothesis import strategies as st
 

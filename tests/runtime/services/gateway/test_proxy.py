@@ -5,14 +5,16 @@ import os
 import re
 from typing import Any
 
+import psutil
 import pytest
 from gatehouse.features.cores.repository import COLUMNS, core_record
 from gatehouse.features.cores.service import core_secret
 from gatehouse.platform.http.connections import NETWORK_BODIES_BYTES_MAX
 from gatehouse.platform.tracing.context import RequestTrace, trace_id_of
 
-from tests.runtime.services.gateway.conftest import limit
+from tests.runtime.services.gateway.conftest import Gateway, limit, serving
 from tools.attack.corpora import AMBIGUOUS_HEADERS, AMBIGUOUS_PATHS
+from tools.fuzz.cpu_time import adjusted
 
 
 @pytest.fixture
@@ -194,6 +196,30 @@ async def test_client_disconnect_before_the_decision_ends_the_request(
     writer.write(f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\n{key.header}\r\n\r\n".encode())
     writer.close()
     assert (await gateway.lines_with(key_id=key.id))[0]["status"] == 499
+
+
+async def test_other_clients_are_served_between_responses(gateway: Gateway) -> None:
+    cookie = b"Set-Cookie: a=b" + b";path=/" * 2_400
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n%b\r\n\r\n" % cookie
+    process, writers, longest_s = psutil.Process(gateway.pid), list[asyncio.StreamWriter](), 0.0
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writers.append(writer)
+        if len(writers) == 60:
+            for each in writers:
+                each.write(response)
+        await reader.read()
+        writer.close()
+
+    async with serving(respond) as port, gateway.core(f"http://127.0.0.1:{port}", "at-once") as key:
+        replies = asyncio.gather(*(gateway.get("/cores/at-once/", key.bearer) for _ in range(60)))
+        while not replies.done():
+            before_s = sum(process.cpu_times())
+            assert (await gateway.verify(key.token)).status == 200
+            longest_s = max(longest_s, sum(process.cpu_times()) - before_s)
+        assert adjusted(longest_s) <= 0.1
+        assert {reply.status for reply in await replies} == {200}
 
 
 async def test_large_response_is_complete(gateway: Any, key: Any) -> None:
