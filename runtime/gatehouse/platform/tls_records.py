@@ -18,7 +18,7 @@ from typing import Any, cast
 _RECORDS_MAX = 64
 
 #: Number of records that are processed before other connections are served.
-_TURN_RECORDS = 128
+_TURN_RECORDS = 32
 
 #: Number of bytes to write at which a protocol pauses, as without TLS.
 _WRITE_BYTES = 65_536

@@ -798,7 +798,7 @@ async def test_others_are_served_between_tls_records(
     ):
         while part := await response.read():
             sizes.append(len(part))
-    assert (sum(sizes), max(sizes) <= 512) == (2000, True)
+    assert (sum(sizes), max(sizes) <= 128) == (2000, True)
 
 
 class Upgraded(asyncio.Protocol):
