@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import Context, copy_context
 from functools import partial
 from types import coroutine
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from gatehouse.core.errors import Unavailable
@@ -112,10 +112,20 @@ class SharedRuns(Generic[T]):
         return await asyncio.shield(task)
 
 
-class _Turn(asyncio.Semaphore):
-    """The slots of a subject, and the number of its operations that wait."""
+class Turn(asyncio.Semaphore):
+    """Limits the concurrent operations of a subject. waiting: number of operations that wait."""
 
     waiting = 0
+
+    async def acquire(self) -> Literal[True]:
+        """Raises TimeoutError if WAITING_MAX operations wait."""
+        if self.waiting == WAITING_MAX:
+            raise TimeoutError
+        self.waiting += 1
+        try:
+            return await super().acquire()
+        finally:
+            self.waiting -= 1
 
 
 class Slots:
@@ -124,7 +134,7 @@ class Slots:
     def __init__(self, number: int) -> None:
         self._slots = asyncio.Semaphore(number)
         self._each = number // 2
-        self._turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
 
     @asynccontextmanager
     async def hold(self, *subjects: str) -> AsyncIterator[None]:
@@ -136,14 +146,8 @@ class Slots:
             try:
                 async with asyncio.timeout(SLOT_TIMEOUT_S):
                     for subject in subjects:
-                        turn = self._turns.setdefault(subject, _Turn(self._each))
-                        if turn.waiting == WAITING_MAX:
-                            raise TimeoutError
-                        turn.waiting += 1
-                        try:
-                            await stack.enter_async_context(turn)
-                        finally:
-                            turn.waiting -= 1
+                        turn = self._turns.setdefault(subject, Turn(self._each))
+                        await stack.enter_async_context(turn)
                     await stack.enter_async_context(self._slots)
             except TimeoutError:
                 raise Unavailable(
