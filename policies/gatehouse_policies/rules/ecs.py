@@ -203,9 +203,10 @@ def environment_has_no_secrets(task: Resource) -> CheckResults:
             for name in filter(block.known, block.names()):
                 if looks_secret(name, block.text(name)):
                     yield f"probably has a secret in {name}"
-        for prop in ("command", "entryPoint"):
-            if arguments_look_secret(container.texts(prop)):
-                yield f"probably has a secret in {prop}"
+        health = container.block("healthCheck")
+        for block, prop in ((container, "command"), (container, "entryPoint"), (health, "command")):
+            if arguments_look_secret(block.texts(prop)):
+                yield f"probably has a secret in {block.path_of(prop)}"
 
     return _check_containers(task, check)
 
