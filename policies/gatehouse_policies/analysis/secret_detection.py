@@ -159,7 +159,7 @@ _OTHER_SECRET = re.compile(
 # of the requests to it.
 ENVIRONMENT = re.compile(
     r"customheaders|environments?|\w*environmentvariables|environmentproperties|envs|(stage)?variables"
-    r"|stagevariableoverrides|defaultarguments",
+    r"|stagevariableoverrides|defaultarguments|requestparameters",
     re.IGNORECASE,
 )
 

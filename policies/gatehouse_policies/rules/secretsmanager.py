@@ -230,10 +230,12 @@ def settings_have_no_secrets(resource: Resource) -> CheckResults:
             elif is_unknown(value):
                 if name_indicates_secret(name):
                     yield Undecided(f"{path}.variables.{name}")
-            elif name and looks_secret(name, value):
+            elif name and looks_secret(name, value) and not _MAPPED.match(value):
                 yield f"{path} probably contains a secret in {name}"
 
 
+# A part of the request that API Gateway forwards.
+_MAPPED = re.compile(r"\$?(context|method|request|stageVariables)\.")
 # GH-ECS-005 and GH-LAM-003 evaluate tasks and functions.
 _WITH_ENVIRONMENT_RULES = aws("ecs.TaskDefinition", "lambda.Function")
 
@@ -255,6 +257,7 @@ def _environments(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             location = f"{path}.{key}" if path else key
+            inner = (isinstance(inner, str) and _decoded(inner, location)) or inner
             nested = isinstance(inner, Mapping) and any(map(ENVIRONMENT.fullmatch, inner))
             options = key == "settings" and isinstance(inner, list)  # AWS Elastic Beanstalk
             if options or (ENVIRONMENT.fullmatch(key) and not nested):

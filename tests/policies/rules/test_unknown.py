@@ -57,6 +57,7 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-RS-005", "clusterParameterGroupName"): _PRESENCE,
     ("GH-S3-019", "bucket"): _OTHER_RESOURCE,
     ("GH-S3-019", "rules"): _OTHER_RESOURCE,
+    ("GH-SM-008", "stages"): "most actions have no variables, and a later preview decides",
     ("GH-SM-009", "source"): "the name of the property does not indicate a secret",
     ("GH-SNS-001", "arn"): _OTHER_RESOURCE,
     ("GH-SNS-001", "name"): _OWN_ARN,
