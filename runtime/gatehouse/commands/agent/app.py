@@ -47,10 +47,7 @@ class GatewaySecrets:
     """Secrets that are accepted from the gateway: the secret of the current registration and, for
     requests in flight, the secret of the previous registration."""
 
-    _digests: list[bytes] = field(default_factory=list)
-
-    def __repr__(self) -> str:
-        return f"GatewaySecrets({len(self._digests)})"
+    _digests: list[bytes] = field(default_factory=list, repr=False)
 
     def accept(self, secret: str) -> None:
         """Accepts the secret of a new registration."""

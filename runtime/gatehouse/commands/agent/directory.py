@@ -36,10 +36,14 @@ _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 STEPS_MAX = 50_000
 
 
+#: Last time that a listing and the header Last-Modified can contain, whose years have four digits.
+_MODIFIED_NS_MAX = 253_402_300_799 * 10**9
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A file or directory. `size`: bytes, or 0 for a directory. `modified_ns`: nanoseconds since
-    1970-01-01 UTC.
+    1970-01-01 UTC, at most _MODIFIED_NS_MAX.
     """
 
     path: str
@@ -119,7 +123,7 @@ class Directory:
         ):
             os.close(fd)
             raise NotFound("The file was replaced while it was opened.")
-        return OpenFile(fd, status.st_size, status.st_mtime_ns, status.st_ino, name)
+        return OpenFile(fd, status.st_size, _modified_ns(status), status.st_ino, name)
 
     def listing(self, names: tuple[str, ...], *, max_entries: int) -> Listing:
         """Lists a directory and its subdirectories level by level, until a bound is reached. Raises
@@ -229,11 +233,16 @@ def _read(fd: int, prefix: str, walk: _Walk) -> list[str]:
         path = f"{prefix}/{name}" if prefix else name
         size = 0 if directory else status.st_size
         walk.entries.append(
-            Entry(path, "directory" if directory else "file", size, status.st_mtime_ns)
+            Entry(path, "directory" if directory else "file", size, _modified_ns(status))
         )
         if directory:
             subdirectories.append(name)
     return subdirectories
+
+
+def _modified_ns(status: os.stat_result) -> int:
+    """Some file systems store any number of 64 bits."""
+    return min(max(status.st_mtime_ns, 0), _MODIFIED_NS_MAX)
 
 
 def _is_text(name: str) -> bool:

@@ -61,16 +61,13 @@ class Registration:
     """
 
     gateway: str
-    token: str
+    token: str = field(repr=False)
     name: str
     instance_id: str
     ttl_s: int
     drain_s: int
     url: Callable[[], str]
     settings: dict[str, Any] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        return f"Registration({self.name} at {self.gateway})"
 
     @property
     def instance(self) -> str:

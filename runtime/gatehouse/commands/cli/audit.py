@@ -222,7 +222,7 @@ def _rows(lines: bytes, source: str) -> Iterator[AuditRow]:
         if line.strip():
             try:
                 view = msgspec.json.decode(line, type=AuditEventView)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 stop(
                     f"line {number} of {source} is not an audit event; create the file with: "
                     f"gatehouse audit export FILE"

@@ -107,11 +107,14 @@ class DatabaseLogin:
 def login(url: str, auth: DatabaseAuth, password: str | None = None) -> DatabaseLogin:
     """Login from the values of GATEHOUSE_DATABASE_URL, _AUTH and _PASSWORD. Raises SettingsError,
     whose message does not contain the URL."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port or 5432
     except ValueError:
-        raise SettingsError(f"{VARIABLE} has a port that is not a number from 1 to 65535") from None
+        raise SettingsError(
+            f"{VARIABLE} has a port that is not a number from 1 to 65535, or a user or password "
+            "that is not percent-encoded"
+        ) from None
     query = dict(parse_qsl(parts.query))
     host = query.pop("host", "") or unquote(parts.hostname or "")
     mode = query.pop("sslmode", "prefer")

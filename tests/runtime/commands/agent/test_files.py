@@ -5,10 +5,13 @@ import os
 import threading
 import unicodedata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
+import httpx
 import pytest
 from gatehouse.commands.agent import directory
+from gatehouse.commands.agent.app import GatewaySecrets, create
 from gatehouse.commands.agent.directory import (
     MAX_LEVELS,
     MAX_NAME_BYTES,
@@ -22,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import requires
-from tests.runtime.commands.agent.conftest import Agent
+from tests.runtime.commands.agent.conftest import SECRET, Agent
 
 FOLDER = quote("Ordner mit Ümlaut")
 GREETING = f"/files/{FOLDER}/{quote('Grüße & 100%.txt')}"
@@ -202,6 +205,22 @@ def test_name_with_invalid_utf8_is_omitted_and_counted(root: Path) -> None:
     before = Directory(root).listing((), max_entries=100).omitted
     Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9")).write_text("latin-1")
     assert Directory(root).listing((), max_entries=100).omitted == before + 1
+
+
+@requires.LINUX
+async def test_file_with_an_impossible_time_is_listed_and_served() -> None:
+    with TemporaryDirectory(dir="/dev/shm") as folder:  # tmpfs stores any time
+        for name, time_s in (("past", -(10**11)), ("future", 10**12)):
+            Path(folder, name).write_text("x")
+            os.utime(Path(folder, name), (time_s, time_s))
+        secrets = GatewaySecrets()
+        secrets.accept(SECRET)
+        app = create(Directory(Path(folder)), secrets)
+        agent = Agent(Path(folder), app, httpx.AsyncClient(), secrets)
+        entries = (await agent.get("/files")).json()["entries"]
+        times = {entry["path"]: entry["modified_at"] for entry in entries}
+        assert times == {"past": "1970-01-01T00:00:00Z", "future": "9999-12-31T23:59:59Z"}
+        assert (await agent.get("/files/future")).text == "x"
 
 
 def test_errors_leave_no_descriptor_open(root: Path) -> None:

@@ -141,6 +141,16 @@ def test_changed_checkpoint_is_detected(offline: Command) -> None:
     )
 
 
+def test_hostile_files_are_reported(offline: Command) -> None:
+    file = offline.folder / "checkpoints" / f"{9:020d}.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "seq": 2**70}))
+    code, text = verify(offline, *PROOF)
+    assert (code, "contains an invalid checkpoint" in text) == (1, True)
+    (offline.folder / "audit.ndjson").write_text('{"details":' + "[" * 100_000)
+    code, text = verify(offline)
+    assert (code, "line 1 of audit.ndjson is not an audit event" in text) == (1, True)
+
+
 def test_rows_after_the_last_checkpoint_are_reported(offline: Command) -> None:
     result = json.loads(
         offline.run("audit", "verify", "--file", "audit.ndjson", *PROOF, "--json").out

@@ -36,6 +36,8 @@ def test_separate_password_replaces_the_one_in_the_url() -> None:
         ("postgresql://h/d", "must contain a user, a host and a database"),
         ("postgresql://a@h", "must contain a user, a host and a database"),
         ("postgresql://a@h:x/d", "has a port that is not a number"),
+        ("postgresql://a:b[c@h/d", "password that is not percent-encoded"),
+        ("postgresql://a:b\N{ACCOUNT OF}c@h/d", "password that is not percent-encoded"),
         ("postgresql://a@h/d?sslmode=maybe", "has an unknown sslmode; use one of disable, prefer"),
         ("postgresql://a@h/d?sslmode=require&x=1", "has unknown parameters: x"),
     ],
