@@ -327,8 +327,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._head_bytes > _RESPONSE_HEAD_BYTES_MAX or len(self.headers) >= RESPONSE_HEADERS_MAX:
             raise CoreUnreachable(detail="the headers of the response are too large")
         text = name.decode("ascii").lower()
-        if text == "content-length" and len(value) > LENGTH_DIGITS_MAX:
-            raise CoreUnreachable(detail="invalid response")
+        if text == "content-length":
+            if len(value) > LENGTH_DIGITS_MAX:
+                raise CoreUnreachable(detail="invalid response")
+            value = b"%d" % int(value)  # without zeros at the beginning and spaces at the end
         self.headers.append((text, value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:

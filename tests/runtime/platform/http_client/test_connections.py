@@ -300,6 +300,15 @@ async def test_response_that_is_not_read_does_not_delay_the_next_one(core: Core)
     assert core.opened == 1
 
 
+async def test_length_is_returned_in_one_form(core: Core) -> None:
+    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 05 \r\n\r\nhello"
+    async with asyncio.timeout(PATIENCE_S), core.send() as response:
+        assert (response.headers, await response.read_all()) == (
+            [("content-length", "5")],
+            b"hello",
+        )
+
+
 async def test_body_can_end_with_the_connection(core: Core) -> None:
     core.response, core.close = b"HTTP/1.1 200 OK\r\n\r\nhello", True
     assert [(await core.fetch())[2] for _ in range(2)] == [b"hello"] * 2
