@@ -220,9 +220,9 @@ ENVIRONMENT_BLOCKS = name_set(
 def settings_have_no_secrets(resource: Resource) -> CheckResults:
     if not resource.type.startswith("aws:") or resource.type in _WITH_ENVIRONMENT_RULES:
         return
-    for path, environment in _environments(resource.props.plain(), ""):
+    for path, environment in _environments(resource.props.plain(), "", {}):
         is_block = isinstance(environment, list | Mapping)
-        for name, value in _settings(environment) if is_block else (("", environment),):
+        for name, value in _settings(environment, {}) if is_block else (("", environment),):
             if name in resource.lists["harmless"]:
                 continue
             if is_unknown(name) or (is_unknown(value) and (not name or name in ENVIRONMENT_BLOCKS)):
@@ -240,9 +240,11 @@ _MAPPED = re.compile(r"\$?(context|method|request|stageVariables)\.")
 _WITH_ENVIRONMENT_RULES = aws("ecs.TaskDefinition", "lambda.Function")
 
 
-def _environments(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+def _environments(value: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, Any]]:
     """The path and value of the environments at any depth, also in JSON text and build
     specifications, and the unknown blocks that can contain one.
+
+    seen: lists and mappings that were evaluated, by identity. An alias in YAML is the same object.
     """
     if is_unknown(value):
         if path.rpartition(".")[2].partition("[")[0] in ENVIRONMENT_BLOCKS:
@@ -250,11 +252,15 @@ def _environments(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, str):
         decoded = _decoded(value, path)
         if isinstance(decoded, list | Mapping):
-            yield from _environments(decoded, path)
+            yield from _environments(decoded, path, seen)
+    elif id(value) in seen:
+        return
     elif isinstance(value, list):
+        seen[id(value)] = value
         for index, element in enumerate(value):
-            yield from _environments(element, f"{path}[{index}]")
+            yield from _environments(element, f"{path}[{index}]", seen)
     elif isinstance(value, Mapping):
+        seen[id(value)] = value
         for key, inner in value.items():
             location = f"{path}.{key}" if path else key
             inner = (isinstance(inner, str) and _decoded(inner, location)) or inner
@@ -263,7 +269,7 @@ def _environments(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             if options or (ENVIRONMENT.fullmatch(key) and not nested):
                 yield location, inner
             else:
-                yield from _environments(inner, location)
+                yield from _environments(inner, location, seen)
 
 
 def _decoded(text: str, path: str) -> Any:
@@ -277,15 +283,20 @@ def _decoded(text: str, path: str) -> Any:
         return None
 
 
-def _settings(value: Any) -> Iterator[tuple[str, str]]:
-    """The names and values of the texts at any depth, except references to secrets."""
+def _settings(value: Any, seen: dict[int, Any]) -> Iterator[tuple[str, str]]:
+    """The names and values of the texts at any depth, except references to secrets. seen: as for
+    `_environments`.
+    """
+    if id(value) in seen:
+        return
+    seen[id(value)] = value
     if isinstance(value, list):
         for element in value:
-            yield from ((element, ""),) if is_unknown(element) else _settings(element)
+            yield from ((element, ""),) if is_unknown(element) else _settings(element, seen)
     elif isinstance(value, Mapping):
         lower = {key.lower(): inner for key, inner in value.items()}
         if {"name", "value"} <= lower.keys():
             is_plain = lower.get("type", "PLAINTEXT") == "PLAINTEXT"
             value = {str(lower["name"]): lower["value"]} if is_plain else {}
         for name, inner in value.items():
-            yield from ((name, inner),) if isinstance(inner, str) else _settings(inner)
+            yield from ((name, inner),) if isinstance(inner, str) else _settings(inner, seen)

@@ -110,6 +110,13 @@ def workload(number: int) -> Program:
     ]
 
 
+def test_aliases_in_yaml_take_no_exponential_time() -> None:
+    nested = "\n".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 50))
+    text = f"a0: &a0 {{DB_PASSWORD: hunter2hunter2}}\n{nested}\nenv: {{variables: *a49}}"
+    diagnostics = check([declared("amplify.App", "website", buildSpec=text)])
+    assert "GH-SM-008" in {diagnostic.policy for diagnostic in diagnostics}
+
+
 def test_alb_tokens_are_evaluated_like_lb_tokens() -> None:
     program = retyped(edge(), lambda token: token.replace("aws:lb/", "aws:alb/"))
 
