@@ -201,7 +201,8 @@ def _is_of_program(package: str, inputs: dict[str, Any]) -> bool:
     Source: gatherPackagesFromSnapshot in pkg/engine/plugins.go, pkg/resource/deploy/providers.
     """
     try:
-        version(f"pulumi-{package}")
+        # The provider of stack references is part of the engine.
+        version("pulumi" if package == "pulumi" else f"pulumi-{package}")
     except PackageNotFoundError:
         return False
     named = {"name", "parameterization", "pluginDownloadURL"} & inputs.keys()

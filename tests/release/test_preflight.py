@@ -168,8 +168,9 @@ def test_plugins_of_others_in_the_state_are_not_run(
     assert f"the state of the stack dev names the plugin {package}, " in account.refusal(command)
 
 
-def test_plugin_of_the_program_is_accepted(account: FakeAccount) -> None:
-    urn = "urn:pulumi:dev::gatehouse::pulumi:providers:aws::aws"
+@pytest.mark.parametrize("package", ["aws", "pulumi"])
+def test_plugin_of_the_program_is_accepted(account: FakeAccount, package: str) -> None:
+    urn = f"urn:pulumi:dev::gatehouse::pulumi:providers:{package}::default"
     account.resources = [{"urn": urn, "inputs": {"__internal": {}, "version": "7.51.0"}}]
     assert account.release("preview").returncode == 0
 
