@@ -31,7 +31,7 @@ from gatehouse.core.errors import Conflict, CoreDrained
 from gatehouse.core.keys import KeyId
 from gatehouse.features.cores.reports import LIFETIME_S, InstanceReport, Reports
 from gatehouse.platform.audit_log import append
-from gatehouse.platform.db.pool import Connection, Pool
+from gatehouse.platform.db.pool import Connection, Pool, Row
 from gatehouse.platform.db.statements import Conditions, RowMapping
 
 _CORE = RowMapping(CoreRecord)
@@ -175,7 +175,13 @@ _REPORTS = (
     "WHERE core_reports_at > now() - make_interval(secs => $1)"
 )
 
-core_record = _CORE.read
+
+def core_record(row: Row) -> CoreRecord:
+    """Decodes a row. An instance whose settings only a later version knows receives no requests."""
+    try:
+        return _CORE.read(row)
+    except msgspec.ValidationError:
+        return _CORE.read({**row, "settings": "{}", "draining": True})
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,12 @@ class KeyPosition(msgspec.Struct, frozen=True):
 
 def key_record(row: Row) -> KeyRecord:
     """Decodes a row with RECORD_COLUMNS. The code is not generic, because a gateway worker calls
-    this function for every key that it loads and generic code is slower."""
+    this function for every key that it loads and generic code is slower. A key whose state or
+    limits only a later version knows is denied."""
+    try:
+        state, limits = _states[row["state"]], _limits(row["limits"])
+    except (KeyError, msgspec.ValidationError):
+        state, limits = KeyState.DISABLED, ()
     expires_at = row["expires_at"]
     key_id, family_id = row["id"], row["family_id"]
     return KeyRecord(
@@ -178,12 +183,12 @@ def key_record(row: Row) -> KeyRecord:
         digest=row["digest"],
         pepper_generation=row["pepper_generation"],
         environment=_environments[row["environment"]],
-        state=_states[row["state"]],
+        state=state,
         name=row["name"],
         owner=shared(row["owner"]),
         scopes=shared(tuple(row["scopes"])),
         cores=shared(tuple(row["cores"])),
-        limits=_limits(row["limits"]),
+        limits=limits,
         expires_at=None if expires_at is None else expires_at.timestamp(),
         version=row["version"],
         family_id=key_id

@@ -156,7 +156,7 @@ class ChangeFeed:
                 if self._connection is None or self._connection.is_closed():
                     await self._connect()
                 await self._poll()
-            except DRIVER_ERRORS as exc:
+            except Exception as exc:  # without the feed, every request is denied
                 self.on_interrupted(type(exc).__name__)
                 await self._disconnect()
                 await asyncio.sleep(RECONNECT_S)

@@ -215,6 +215,51 @@ async def test_lost_connection_is_replaced_and_catches_up(rows: Any, database: A
     assert result.state is KeyState.REVOKED
 
 
+async def test_row_of_a_later_version_affects_only_its_key_or_core(rows: Any, worker: Any) -> None:
+    known, later = KeyId("known0000000"), KeyId("future000000")
+    for key_id in (known, later):
+        await rows.add_key(key_id)
+        assert (await worker.keys.find(key_id)).state is KeyState.ACTIVE
+    core = (
+        "INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, "
+        "expires_at, settings) VALUES ($1, 'http://127.0.0.1', 'test', 'L', $2, 1, "
+        "now() + interval '1 hour', $3)"
+    )
+    await rows.pool.execute(core, "known", known, "{}")
+    await rows.pool.execute(core, "future", known, '{"error_format": "future"}')
+    await rows.pool.execute("UPDATE api_key SET limits = '[{}]' WHERE id = $1", later)
+    await confirmed(rows, "worker-1", await rows.revoke(known))
+    states = [(await worker.keys.find(key_id)).state for key_id in (known, later)]
+    assert states == [KeyState.REVOKED, KeyState.DISABLED]
+    instances = [worker.cores.instances(name)[0] for name in ("known", "future")]
+    assert [instance.draining for instance in instances] == [False, True]
+
+
+async def test_change_is_read_again_after_an_error(rows: Any, database: Any) -> None:
+    errors, changed, watched = list[str](), list[KeyId](), list[KeyId]()
+
+    def fails_once(key_id: KeyId, _: KeyRecord | None) -> None:
+        changed.append(key_id)
+        if len(changed) == 1:
+            raise ValueError
+
+    changes = change_feed(
+        database.app,
+        rows.pool,
+        "again",
+        watched_keys=lambda: watched,
+        on_key_change=fails_once,
+        on_interrupted=errors.append,
+    )
+    await changes.start()
+    watched.append(KeyId("repeat000000"))
+    await rows.add_key(watched[0])
+    await confirmed(rows, "again", await rows.revoke(watched[0]))
+    await changes.close()
+    assert errors == ["ValueError"]
+    assert {*changed} == {watched[0]}
+
+
 @pytest.mark.requirement("TR-08")
 async def test_changes_of_a_restored_database_are_read(
     postgres_server: servers.Postgres, migrated_database: Database
