@@ -54,7 +54,7 @@ class HealthChecks:
             instances = [
                 core
                 for core in (self.cores.find(*instance) for instance in reserved)
-                if core is not None
+                if core is not None and not core.draining
             ]
             await asyncio.gather(*(self._check(core) for core in instances))
             if len(reserved) < BATCH:

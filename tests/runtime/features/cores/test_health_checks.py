@@ -84,6 +84,20 @@ async def test_silent_instance_is_unhealthy(
     assert [(core.instance_id, core.healthy) for core in started.changes] == [("0", False)]
 
 
+async def test_instance_with_settings_of_a_later_version_is_not_checked(
+    rows: Rows, closed_port: int
+) -> None:
+    async with checked(rows, closed_port, instances=2) as started:
+        later = """UPDATE core SET settings = settings || '{"error_format": "future"}' """
+        await rows.pool.execute(f"{later} WHERE instance_id = '0'")
+        records, _ = await CoreRepository(rows.pool).page(after=None, size=2)
+        for record in records:
+            started.checks.cores.change(record)
+        await started.checks.run_once()
+    assert (started.reservations.sizes, len(records)) == ([2], 2)
+    assert [core.instance_id for core in started.changes] == ["1"]
+
+
 @pytest.mark.bound("cores.health_checks:BATCH")
 async def test_number_of_concurrent_checks_is_bounded(
     rows: Rows, monkeypatch: pytest.MonkeyPatch, closed_port: int
