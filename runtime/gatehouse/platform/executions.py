@@ -112,7 +112,7 @@ class SharedRuns(Generic[T]):
         return await asyncio.shield(task)
 
 
-class Turn(asyncio.Semaphore):
+class SubjectLimit(asyncio.Semaphore):
     """Limits the concurrent operations of a subject. waiting: number of operations that wait."""
 
     waiting = 0
@@ -134,7 +134,7 @@ class Slots:
     def __init__(self, number: int) -> None:
         self._slots = asyncio.Semaphore(number)
         self._each = number // 2
-        self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[str, SubjectLimit] = WeakValueDictionary()
 
     @asynccontextmanager
     async def hold(self, *subjects: str) -> AsyncIterator[None]:
@@ -146,7 +146,7 @@ class Slots:
             try:
                 async with asyncio.timeout(SLOT_TIMEOUT_S):
                     for subject in subjects:
-                        turn = self._turns.setdefault(subject, Turn(self._each))
+                        turn = self._turns.setdefault(subject, SubjectLimit(self._each))
                         await stack.enter_async_context(turn)
                     await stack.enter_async_context(self._slots)
             except TimeoutError:

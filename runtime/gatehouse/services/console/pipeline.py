@@ -35,7 +35,7 @@ from gatehouse.core.keys import KeyId, no_key
 from gatehouse.core.roles import Role, check, check_reach, manages
 from gatehouse.core.token import key_id
 from gatehouse.features.audit.service import DeniedAttempts
-from gatehouse.platform.executions import Slots, Turn
+from gatehouse.platform.executions import Slots, SubjectLimit
 from gatehouse.platform.http.application import Handler, Reply
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.endpoint import SIGN_IN_CODE, Endpoint, StepUp
@@ -82,7 +82,7 @@ class ConsolePipeline(Pipeline):
     idempotency: IdempotencyGuard
     web_files: WebFiles
     lists: Slots
-    turns: WeakValueDictionary[str, Turn] = field(default_factory=WeakValueDictionary)
+    turns: WeakValueDictionary[str, SubjectLimit] = field(default_factory=WeakValueDictionary)
 
     def error_response(self, request: Request, refused: Refused) -> Response:
         """A problem document. Browsers receive a page at an unknown address."""
@@ -165,7 +165,7 @@ class ConsolePipeline(Pipeline):
         try:
             async with asyncio.timeout(WAIT_S):
                 for subject, number in numbers.items():
-                    turn = self.turns.setdefault(subject, Turn(number))
+                    turn = self.turns.setdefault(subject, SubjectLimit(number))
                     waits |= turn.locked()
                     await turn.acquire()
                     request.at_end(turn.release)
