@@ -102,8 +102,8 @@ class Connections:
             begin()
 
     async def turn(self, scope: asgi.Scope) -> None:
-        """Waits for the next turn of a request that has waited for its body or for a Core: many can
-        end their wait at the same time.
+        """Waits for the next turn of a request that has waited for its task, its body or a Core:
+        many can end their wait at the same time.
         """
         network = ""
         while self._continuing.check():

@@ -1,6 +1,7 @@
 """Routing, error responses and the log of an application."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,11 +12,14 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.platform.http.application import Application, Routes
 from gatehouse.platform.http.asgi import BODY_MEMORY, Response, StreamedResponse
 from gatehouse.platform.http.connections import Connections
+from gatehouse.platform.http.protocol import HttpProtocol
 from gatehouse.platform.http.request import Request, Service
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.settings import ConnectionSettings
 
 from tests.runtime.console_client import LogRecorder
+from tests.runtime.platform.http.test_protocol import ITERATION_S, longest_iteration
+from tools.fuzz.cpu_time import _Transport
 
 TEMPLATES = {
     "/": ("GET", "HEAD"),
@@ -180,3 +184,25 @@ async def test_body_counts_in_memory_until_the_response() -> None:
     client.app.routes.add("/body", measure, "POST")
     await client.send("POST", "/body", "http.request", body=b"content", connections=connections)
     assert (counted, connections.body_bytes_total) == ([7], 0)
+
+
+async def test_other_clients_are_served_between_requests_in_tasks() -> None:
+    remaining, done = 60, asyncio.get_running_loop().create_future()
+
+    async def costly(request: Request) -> Response:
+        nonlocal remaining
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 10_000)
+        remaining -= 1
+        if not remaining:
+            done.set_result(None)
+        return request.response(204)
+
+    app = Client().app
+    assert app.routes is not None
+    app.routes.add("/costly", costly, "GET")
+    worker = Connections(ConnectionSettings(), ClientAddresses(()))
+    for _ in range(remaining):
+        protocol = HttpProtocol(app, worker, {})
+        protocol.connection_made(_Transport())
+        protocol.data_received(b"GET /costly HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert await longest_iteration(done) <= ITERATION_S
