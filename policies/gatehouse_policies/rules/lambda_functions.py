@@ -77,7 +77,8 @@ def invocation_is_restricted(resource: Resource, stack: Stack) -> CheckResults:
     yield from foreign_accounts(accounts, resource, "the permission")
     if iam_document.account_of(principal):
         return  # A principal that is the ARN or ID of an account needs no source condition.
-    if any(resource.props.has(name) for name in ("sourceAccount", "principalOrgId")):
+    # An event source token is the ID of an Alexa skill.
+    if any(map(resource.props.has, ("sourceAccount", "principalOrgId", "eventSourceToken"))):
         return
     if not resource.props.has("sourceArn"):
         yield "the permission has no sourceArn, sourceAccount or principalOrgId"
