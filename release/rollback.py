@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from gatehouse_policies.files import write_private
+
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LINE = re.compile(r"^(\s+digest:\s*[\"']?)sha256:[0-9a-f]{64}", re.MULTILINE)
 REVISIONS_MAX = 50
@@ -52,7 +54,7 @@ def write_digest(file: Path, digest: str) -> None:
             f"{file.name}: expected one line `digest: sha256:...`, got {count}; set "
             f"image.digest manually"
         )
-    file.write_text(changed, encoding="utf-8")
+    write_private(file, changed)
 
 
 def _revisions(ecs: Any, family: str) -> Iterator[str]:

@@ -1,10 +1,12 @@
 """Mistakes in a stack file, before the Pulumi CLI runs."""
 
+import resource
 from pathlib import Path
 
 import pytest
 
 from release.__main__ import main
+from release.rollback import write_digest
 
 SETTINGS = "config:\n  gatehouse:settings:\n"
 
@@ -30,3 +32,17 @@ def test_mistake_is_one_message(
     assert main(["preview", "--env", "dev", "--root", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"preview: {message}")
+
+
+def test_full_disk_keeps_the_stack_file(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.dev.yaml"
+    text = f"{SETTINGS}    image:\n      digest: sha256:{'0' * 64}\n"
+    file.write_text(text)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            write_digest(file, f"sha256:{'1' * 64}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert file.read_text() == text
