@@ -211,7 +211,9 @@ class SharingSettings(_Settings):
 
 
 class ConnectionSettings(_Settings):
-    """Timeouts and limits for the connections of one worker. The Core agent uses the defaults."""
+    """Timeouts and limits for the connections of one worker. The Core agent uses the defaults,
+    except for the limit for an address.
+    """
 
     request_timeout_s: float = Field(
         default=10.0,

@@ -124,7 +124,10 @@ async def run(
     instance. Raises the errors of `Lease.keep`."""
     allow_files()
     gateway_secrets, stop = GatewaySecrets(), _stop_signal()
-    connections = Connections(ConnectionSettings(), ClientAddresses(()))
+    # All gateways can have the same address, such as that of a tunnel.
+    per_address = ConnectionSettings().connections_max
+    settings = ConnectionSettings(address_connections_max=per_address)
+    connections = Connections(settings, ClientAddresses(()))
     app = create(Directory(directory), gateway_secrets)
     server = Server(app, connections, handle_signals=False)
     # Requests that arrive before the server has started wait in the socket's backlog.

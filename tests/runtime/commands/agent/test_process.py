@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from gatehouse.platform.http.server import allow_files
 
 from sandbox import child_processes, ports
 from tests import http_servers
@@ -118,7 +119,8 @@ def test_connections_leave_file_descriptors_to_others(
     try:
         received.get(timeout=60)
         with ExitStack() as stack:
-            for _ in range(64):
+            allow_files()
+            for _ in range(1025):
                 client = socket.create_connection(("127.0.0.1", port), timeout=60)
                 stack.enter_context(client).sendall(b"GET /healthz HTTP/1.1\r\nHost: c\r\n\r\n")
                 assert client.recv(12) == b"HTTP/1.1 200"
