@@ -8,10 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
-import httpx
 import pytest
 from gatehouse.commands.agent import directory
-from gatehouse.commands.agent.app import GatewaySecrets, create
 from gatehouse.commands.agent.directory import (
     MAX_LEVELS,
     MAX_NAME_BYTES,
@@ -20,12 +18,13 @@ from gatehouse.commands.agent.directory import (
     OpenFile,
     decode_path,
 )
+from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadRequest, NotFound
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import requires
-from tests.runtime.commands.agent.conftest import SECRET, Agent
+from tests.runtime.commands.agent.conftest import Agent
 
 FOLDER = quote("Ordner mit Ümlaut")
 GREETING = f"/files/{FOLDER}/{quote('Grüße & 100%.txt')}"
@@ -208,19 +207,17 @@ def test_name_with_invalid_utf8_is_omitted_and_counted(root: Path) -> None:
 
 
 @requires.LINUX
-async def test_file_with_an_impossible_time_is_listed_and_served() -> None:
+def test_file_with_an_impossible_time_is_listed_and_served() -> None:
     with TemporaryDirectory(dir="/dev/shm") as folder:  # tmpfs stores any time
         for name, time_s in (("past", -(10**11)), ("future", 10**12)):
-            Path(folder, name).write_text("x")
+            Path(folder, name).touch()
             os.utime(Path(folder, name), (time_s, time_s))
-        secrets = GatewaySecrets()
-        secrets.accept(SECRET)
-        app = create(Directory(Path(folder)), secrets)
-        agent = Agent(Path(folder), app, httpx.AsyncClient(), secrets)
-        entries = (await agent.get("/files")).json()["entries"]
-        times = {entry["path"]: entry["modified_at"] for entry in entries}
-        assert times == {"past": "1970-01-01T00:00:00Z", "future": "9999-12-31T23:59:59Z"}
-        assert (await agent.get("/files/future")).text == "x"
+        tree = Directory(Path(folder))
+        file, entries = tree.open(("future",)), tree.listing((), max_entries=9).entries
+    assert file is not None
+    times = [entry.modified_ns for entry in entries] + [file.modified_ns]
+    end = "9999-12-31T23:59:59Z"
+    assert [rfc3339(ns // 10**9) for ns in times] == [end, "1970-01-01T00:00:00Z", end]
 
 
 def test_errors_leave_no_descriptor_open(root: Path) -> None:
@@ -285,31 +282,9 @@ def test_valid_names_survive_an_encoding_round_trip(parts: list[str]) -> None:
     assert decode_path("/".join(quote(part, safe="") for part in parts).encode()) == tuple(parts)
 
 
-async def test_requests_at_the_same_time_share_a_listing(
-    agent: Agent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths, release, listing = list[object](), threading.Event(), Directory.listing
-
-    def waits(directory: Directory, path: tuple[str, ...], *, max_entries: int) -> Listing:
-        paths.append(path)
-        release.wait(60)
-        return listing(directory, path, max_entries=max_entries)
-
-    monkeypatch.setattr(Directory, "listing", waits)
-    requests = [asyncio.create_task(agent.get("/files")) for _ in range(20)]
-    while not paths:
-        await asyncio.sleep(0)
-    for _ in range(100):
-        await asyncio.sleep(0)
-    release.set()
-    assert {reply.status_code for reply in await asyncio.gather(*requests)} == {200}
-    assert paths == [()]
-
-
-async def test_listings_of_a_key_do_not_delay_those_of_others(
-    agent: Agent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths, release, listing = list[object](), threading.Event(), Directory.listing
+def slow_listings(monkeypatch: pytest.MonkeyPatch, release: threading.Event) -> list[object]:
+    """The paths of the listings that have begun. Those below /files wait for `release`."""
+    paths, listing = list[object](), Directory.listing
 
     def waits(directory: Directory, path: tuple[str, ...], *, max_entries: int) -> Listing:
         paths.append(path)
@@ -318,9 +293,29 @@ async def test_listings_of_a_key_do_not_delay_those_of_others(
         return listing(directory, path, max_entries=max_entries)
 
     monkeypatch.setattr(Directory, "listing", waits)
-    folders = [f"/files/{FOLDER}", f"/files/{FOLDER}/tief", "/files/empty"]
-    key = {"Gatehouse-Key-Id": "first"}
-    requests = [asyncio.create_task(agent.get(path, **key)) for path in folders]
+    return paths
+
+
+async def test_requests_at_the_same_time_share_a_listing(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = slow_listings(monkeypatch, release := threading.Event())
+    requests = [asyncio.create_task(agent.get("/files/empty")) for _ in range(20)]
+    while not paths:
+        await asyncio.sleep(0)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    release.set()
+    assert {reply.status_code for reply in await asyncio.gather(*requests)} == {200}
+    assert paths == [("empty",)]
+
+
+async def test_listings_of_a_key_do_not_delay_those_of_others(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = slow_listings(monkeypatch, release := threading.Event())
+    folders, key = (FOLDER, f"{FOLDER}/tief", "empty"), {"Gatehouse-Key-Id": "first"}
+    requests = [asyncio.create_task(agent.get(f"/files/{name}", **key)) for name in folders]
     while not paths:
         await asyncio.sleep(0)
     other = await agent.get("/files", **{"Gatehouse-Key-Id": "second"})
