@@ -184,7 +184,7 @@ def returned(
         if encoded in dropped:
             continue
         if name == "set-cookie":
-            value = urls.cookie(value)
+            value = urls.cookie(value, target)
         elif name in _LOCATIONS:
             value = urls.location(value, target)
             dropped.add(encoded)  # one value is valid, and each takes the time of a long target
@@ -282,10 +282,11 @@ class CoreUrls(msgspec.Struct, frozen=True, gc=False):
         path = self._core_prefix + path.removeprefix(self.client_prefix)
         return path if path.startswith("/") else f"/{path}"
 
-    def cookie(self, value: str) -> str:
+    def cookie(self, value: str, target: str) -> str:
         """The value of Set-Cookie for clients: without Domain, so that no other host receives the
-        cookie, and with the path that clients use. A path outside of the Core becomes the prefix.
-        Empty for a cookie of the console.
+        cookie, and with the path that clients use. A path outside of the Core becomes the prefix,
+        and so does the default path of a cookie from `/cores/{name}`, which is `/cores` (RFC 6265,
+        section 5.1.4). Empty for a cookie of the console.
         """
         pair, separator, attributes = value.partition(";")
         # Some browsers send the value of a cookie without a name (`=a`) like a name.
@@ -303,7 +304,12 @@ class CoreUrls(msgspec.Struct, frozen=True, gc=False):
                 path = self.client_prefix
             return f"; Path={path.removesuffix('/') or '/'}"
 
-        return pair + _COOKIE_ATTRIBUTE.sub(translated, separator + attributes)
+        result = pair + _COOKIE_ATTRIBUTE.sub(translated, separator + attributes)
+        if target.partition("?")[0].removeprefix(self.kept_prefix) not in ("", "/") or any(
+            attribute[1] for attribute in _COOKIE_ATTRIBUTE.finditer(value)
+        ):
+            return result
+        return f"{result}; Path={self.client_prefix or '/'}"
 
     @property
     def _base_path(self) -> str:

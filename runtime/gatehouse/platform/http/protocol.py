@@ -51,7 +51,7 @@ _TARGET_BYTES_MAX = 16_384
 _LINE_BYTES_MAX = _TARGET_BYTES_MAX + 1024
 
 #: Maximum size of the data that a client sends after an upgrade request, before the response.
-_UPGRADE_BYTES_MAX = 65_536
+_UPGRADE_BYTES_MAX = 4096
 
 #: Heads and chunked bodies are parsed in slices. The first request in a slice is followed by others
 #: only if it has a chunked body. When a slice contains a request, the next slices wait for the

@@ -385,6 +385,24 @@ def test_cookie_has_the_path_of_clients_and_no_domain(
     assert received(("set-cookie", value), urls=urls) == fields
 
 
+@pytest.mark.parametrize(
+    ("urls", "target", "value", "expected"),
+    [
+        (STRIPPED, "/", "a=1", "a=1; Path=/cores/docs"),
+        (KEPT, "/cores/docs?b", "a=1; Secure; Path=b", "a=1; Secure; Path=b; Path=/cores/docs"),
+        (STRIPPED, "/", "a=1; Path=/x", "a=1; Path=/cores/docs/x"),
+        (STRIPPED, "/x", "a=1", "a=1"),
+        (HOST, "/", "a=1", "a=1; Path=/"),
+    ],
+)
+def test_cookie_without_a_path_is_not_sent_to_other_cores(
+    urls: CoreUrls, target: str, value: str, expected: str
+) -> None:
+    """The default path of a cookie from `/cores/docs` is `/cores` (RFC 6265, section 5.1.4)."""
+    result = returned([("set-cookie", value)], urls, target)
+    assert result == [(b"set-cookie", expected.encode())]
+
+
 @given(st.text(max_size=40), st.sampled_from([STRIPPED, KEPT, BASE, HOST, HOST_BASE]))
 @example("ftp://[", STRIPPED)
 def test_location_never_contains_the_address_of_the_core(text: str, urls: CoreUrls) -> None:
