@@ -15,18 +15,22 @@ from collections.abc import Callable
 READ_TURN_S = 0.005
 SMALL_READ_BYTES = 1024
 
+#: Number of functions that are resumed in an iteration. Tasks check their turn again, because they
+#: take time only later.
+_RESUMED = 64
+
 
 class Turns:
     """The time that something takes in an iteration: a turn.
 
-    is_over: the turn of this iteration has ended.
+    is_over: the turn of this iteration has ended. waiting: what waits for a turn, by network.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.is_over = False
+        self.is_over = self._is_scheduled = False
         self._seconds, self._clock = seconds, clock
         self._end = 0.0
-        self._waiting: dict[str, deque[Callable[[], None]]] = {}
+        self.waiting: dict[str, deque[Callable[[], None]]] = {}
 
     def check(self) -> bool:
         """Begins the turn, or returns True if it has ended."""
@@ -35,22 +39,33 @@ class Turns:
             self.is_over = now >= self._end
         else:
             self._end = now + self._seconds
-            asyncio.get_running_loop().call_soon(self._next)
+            self._schedule()
         return self.is_over
 
     def wait(self, network: str, resume: Callable[[], None]) -> None:
-        """Calls `resume` in the next iteration. The networks of clients take turns."""
-        self._waiting.setdefault(network, deque()).append(resume)
+        """Calls `resume` in a later iteration. The networks of clients take turns."""
+        self.waiting.setdefault(network, deque()).append(resume)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
-        self._end, self.is_over, waiting = 0.0, False, self._waiting
-        if waiting:
-            self._waiting = {}
-        while waiting:
-            for network in tuple(waiting):
-                waiting[network].popleft()()
-                if not waiting[network]:
-                    del waiting[network]
+        self._end, self.is_over, self._is_scheduled = 0.0, False, False
+        if self.waiting:
+            self._schedule()  # before tasks that are resumed, so that a new turn begins with them
+        end = self._clock() + self._seconds
+        for _ in range(_RESUMED if self.waiting else 0):
+            network = next(iter(self.waiting))
+            functions = self.waiting.pop(network)
+            resume = functions.popleft()
+            if functions:
+                self.waiting[network] = functions
+            resume()
+            if not self.waiting or self._clock() >= end:
+                break
 
 
 class Reads:
@@ -59,15 +74,19 @@ class Reads:
     def __init__(self, size: int) -> None:
         self.buffer = memoryview(bytearray(size))
         self._turns = Turns(READ_TURN_S, time.thread_time)
+        self._size = 0
 
     def begin(self, size: int) -> memoryview:
         """The buffer for a read of at most this size."""
-        return self.buffer[: min(size, SMALL_READ_BYTES) if self._turns.is_over else size]
+        self._size = min(size, SMALL_READ_BYTES) if self._turns.is_over else size
+        return self.buffer[: self._size]
 
     def end(self, size: int, transport: asyncio.ReadTransport, resume: Callable[[], None]) -> None:
-        """Ends a read. After the turn, the connection is paused, and `resume` is called in the next
-        iteration. size: number of bytes that were read.
+        """Ends a read. After the turn, a connection that can have more data is paused, and `resume`
+        is called in a later iteration. size: number of bytes that were read.
         """
-        if self._turns.is_over or (size > SMALL_READ_BYTES and self._turns.check()):
+        if size > SMALL_READ_BYTES:
+            self._turns.check()
+        if self._turns.is_over and size == self._size:
             transport.pause_reading()
             self._turns.wait("", resume)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
-from functools import partial
 from typing import Any
 
 from gatehouse.core.addresses import ClientAddresses, network_of
@@ -93,11 +92,10 @@ class Connections:
         self._date_line = b""
         self._beginning, self._continuing = Turns(TURN_S), Turns(TURN_S)
 
-    def start(self, scope: asgi.Scope, begin: Callable[[], None], network: str = "") -> None:
-        """Begins a request in the next turn. network: of its client, if it is known."""
-        if self._beginning.check():
-            network = network or self.network_of(scope)
-            self._beginning.wait(network, partial(self.start, scope, begin, network))
+    def start(self, scope: asgi.Scope, begin: Callable[[], None]) -> None:
+        """Begins a request in the next turn."""
+        if self._beginning.waiting or self._beginning.check():
+            self._beginning.wait(self.network_of(scope), begin)
         else:
             begin()
 
