@@ -10,8 +10,6 @@ fail. Requests contain no credentials, and redirects are not followed.
 Source: docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
 """
 
-from __future__ import annotations
-
 import http.client
 import json
 import logging

@@ -12,8 +12,6 @@ Source: docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateService.html
     (forceNewDeployment), API_Deployment.html
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Mapping, Sequence

@@ -10,8 +10,6 @@ never contain a secret value.
 Source: docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import logging

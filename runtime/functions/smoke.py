@@ -15,8 +15,6 @@ attempts, which rolls the deployment back before production traffic shifts, and 
 Source: ECS Developer Guide, "Lambda hooks for Amazon ECS service deployments".
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Mapping

@@ -2,6 +2,4 @@
 one container.
 """
 
-from __future__ import annotations
-
 __version__ = "0.1.0"

@@ -8,8 +8,6 @@ padding. The ciphertext consists of a 12-byte nonce and the AES-GCM output for t
 the associated data `gatehouse-e2e-v1`.
 """
 
-from __future__ import annotations
-
 import base64
 import os
 

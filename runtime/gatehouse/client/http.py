@@ -6,8 +6,6 @@ Retry-After (RFC 9110, section 10.2.3). If Retry-After exceeds `wait_s_max`, the
 error instead.
 """
 
-from __future__ import annotations
-
 import random
 import re
 import time

@@ -5,8 +5,6 @@ The link secret does not leave the client until the link is opened, so nobody el
 submitted secrets.
 """
 
-from __future__ import annotations
-
 import base64
 
 from gatehouse.features.sharing.encryption import link_keys

@@ -8,8 +8,6 @@ auth = SignedAuth(token, Path("private.pem").read_text())
 httpx.get("https://gateway.example.com/cores/docs/report.txt", auth=auth)
 """
 
-from __future__ import annotations
-
 import secrets
 import time
 from collections.abc import Generator

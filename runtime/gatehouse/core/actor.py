@@ -1,7 +1,5 @@
 """Who acts: the principal of a request or of a job."""
 
-from __future__ import annotations
-
 from typing import Literal, NewType
 
 import msgspec

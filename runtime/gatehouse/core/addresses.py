@@ -2,8 +2,6 @@
 a key allows. Pure.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence

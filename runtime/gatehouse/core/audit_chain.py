@@ -9,8 +9,6 @@ end, or a trail that was rewritten as a whole. Signed checkpoints outside the da
 for all rows up to the last checkpoint.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping
 

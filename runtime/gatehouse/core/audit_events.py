@@ -1,7 +1,5 @@
 """Actions and events of the audit trail."""
 
-from __future__ import annotations
-
 import json
 import math
 from enum import StrEnum

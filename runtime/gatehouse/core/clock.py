@@ -2,8 +2,6 @@
 RFC 3339.
 """
 
-from __future__ import annotations
-
 import time
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Registered Cores, and the settings that they declare."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Literal, NewType
 
 import msgspec

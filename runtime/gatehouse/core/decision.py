@@ -5,8 +5,6 @@ caller that does not prove possession of a key learns nothing about the key: mal
 wrong and (in public responses) revoked tokens have the same outcome.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ are not raised. `public` is the message that is sent to the caller, in full sent
 only logged. Neither contains a token, key or secret.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import msgspec

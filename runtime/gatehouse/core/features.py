@@ -1,7 +1,5 @@
 """Features that a deployment can disable with GATEHOUSE_FEATURES."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 #: Browsers sign in and use a session cookie. If this feature is disabled, every request must

@@ -9,8 +9,6 @@ module, the argument `cost` is the cost of the request.
 Source: ITU-T I.371, annex A (virtual scheduling algorithm).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from gatehouse.core.keys import RateLimit

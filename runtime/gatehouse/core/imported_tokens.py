@@ -6,8 +6,6 @@ The database stores an HMAC of the hash, so guesses cannot be verified with a co
 even for short tokens.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hashlib

@@ -5,8 +5,6 @@ Each field of `keys.Key` is annotated with one `Field`. Two things are not decis
 request sets is always searched for tokens before it is stored, and an export contains every column.
 """
 
-from __future__ import annotations
-
 from enum import Enum
 from typing import Any, Literal, get_args, get_type_hints
 

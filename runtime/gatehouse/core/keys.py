@@ -3,8 +3,6 @@
 Times are Unix seconds (UTC). Field names include the unit.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, NewType

@@ -15,8 +15,6 @@ later than it was allowed, so the delay never makes a limit larger.
 Times are microseconds.
 """
 
-from __future__ import annotations
-
 import sys
 from collections import OrderedDict
 from functools import lru_cache

@@ -5,8 +5,6 @@ Every action on a key is checked against the table of transitions. An action wit
 current state is rejected. An idempotent action that leads to the current state writes nothing.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Any
 

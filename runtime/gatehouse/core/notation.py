@@ -2,8 +2,6 @@
 text of URLs and tokens.
 """
 
-from __future__ import annotations
-
 import base64
 import re
 

@@ -6,8 +6,6 @@ that the operator allows. An IPv6 address that embeds an IPv4 address (IPv4-mapp
 Teredo) is checked as both. This module does not resolve host names.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence

@@ -5,8 +5,6 @@ grants the same role as `role:owner`. A role therefore expires or is revoked tog
 and the audit trail contains all role changes (docs/decisions/0009).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from enum import StrEnum
 

@@ -5,8 +5,6 @@ RFC 5869). A value sealed for one purpose cannot be opened for another, and no v
 the database can be opened without the pepper.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag

@@ -6,8 +6,6 @@ beginning or, in links, a fixed structure. Tokens of imported keys have arbitrar
 lookup can recognize them.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import operator

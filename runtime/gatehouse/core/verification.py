@@ -3,8 +3,6 @@
 Times are Unix seconds (UTC). Field names include the unit.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 import msgspec

@@ -4,8 +4,6 @@ The application's database role can insert and read rows, but cannot change or d
 trigger assigns the sequence number and the hashes, so no process can break the chain.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

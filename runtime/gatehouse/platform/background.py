@@ -1,7 +1,5 @@
 """Runs background tasks: a task that runs until it is stopped, and jobs that run periodically."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack

@@ -7,8 +7,6 @@ interpreter also stay in the caches of the processor while it handles several re
 calling the kernel.
 """
 
-from __future__ import annotations
-
 import asyncio
 
 #: Number of waiting writes at which they are performed immediately, so that the first one does not

@@ -6,8 +6,6 @@ callbacks of the futures that it waits for. Functions that need a task, such as 
 call `in_task` first.
 """
 
-from __future__ import annotations
-
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable

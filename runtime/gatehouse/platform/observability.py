@@ -5,8 +5,6 @@ Lines are written to standard output. Several workers aggregate their metrics th
 folder. http/server.py specifies the folder before a worker imports prometheus_client.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sys

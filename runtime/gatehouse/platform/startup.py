@@ -1,7 +1,5 @@
 """Imports without garbage collection."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import gc

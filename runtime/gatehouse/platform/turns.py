@@ -2,8 +2,6 @@
 event loop, so that PostgreSQL, Redis, new connections and other clients are served in the meantime.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import deque

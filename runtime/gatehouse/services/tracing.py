@@ -3,8 +3,6 @@
 OpenTelemetry is imported only if traces are exported, because the import takes 80 ms.
 """
 
-from __future__ import annotations
-
 import os
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit

@@ -1,8 +1,6 @@
 """ASGI application of the Core agent. Serves listings and files (RFC 9110), but only for requests
 that contain the gateway's secret."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import hmac

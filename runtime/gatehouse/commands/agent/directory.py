@@ -8,8 +8,6 @@ listed nor served. URL paths are decoded exactly once.
 Sources: openat(2), open(2); CWE-22, CWE-59, CWE-367.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import re

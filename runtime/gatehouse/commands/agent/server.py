@@ -5,8 +5,6 @@ The agent then drains the instance: the gateways send no new requests, requests 
 completed, and the registration ends. If an operator drains the instance, the agent does the same.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 import signal

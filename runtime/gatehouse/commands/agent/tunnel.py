@@ -1,7 +1,5 @@
 """Opens an ngrok tunnel to the agent with the official SDK (option `--ngrok`)."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The `gatehouse` command. Imports only the module of the requested command."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """`gatehouse core`: runs the Core agent, which serves a directory or registers a service."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

@@ -6,8 +6,6 @@ Run both commands as one-off tasks from the task definition of the console, like
 migrate`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 import sys

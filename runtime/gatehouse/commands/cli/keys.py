@@ -1,7 +1,5 @@
 """`gatehouse keys`: creates, shows and changes API keys through the console."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any

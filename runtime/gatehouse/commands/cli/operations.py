@@ -1,7 +1,5 @@
 """Commands that inspect and adjust a running deployment: log level, Cores, sessions and usage."""
 
-from __future__ import annotations
-
 import re
 import time
 from types import NoneType

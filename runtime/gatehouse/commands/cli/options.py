@@ -2,8 +2,6 @@
 parses option values.
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 import os

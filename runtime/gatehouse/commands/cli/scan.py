@@ -1,7 +1,5 @@
 """`gatehouse scan`: finds Gatehouse tokens in files before the files are committed or published."""
 
-from __future__ import annotations
-
 import os
 import stat
 import sys

@@ -2,8 +2,6 @@
 command argument.
 """
 
-from __future__ import annotations
-
 import base64
 import getpass
 import mimetypes

@@ -2,8 +2,6 @@
 module imports little.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import ssl

@@ -1,7 +1,5 @@
 """Derives the options of commands from the shapes of requests and queries."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import Parameter

@@ -4,8 +4,6 @@ chain, and also reads it.
 The application's database role can insert and read rows, but cannot change or delete them.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 

@@ -1,7 +1,5 @@
 """Endpoints of the audit trail."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator
 from functools import partial

@@ -2,8 +2,6 @@
 without trusting the server.
 """
 
-from __future__ import annotations
-
 import base64
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal

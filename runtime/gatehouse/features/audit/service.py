@@ -1,7 +1,5 @@
 """Records denied requests at a bounded rate, and creates checkpoints."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import re

@@ -14,8 +14,6 @@ Sources: M. Nygard, Release It!, chapter "Stability Patterns"; RFC 9110, section
 at Scale" for the retry budget.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

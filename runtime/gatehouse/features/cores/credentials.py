@@ -5,8 +5,6 @@ sent. A Core only declares the header for the credential, so a registration cann
 send another secret, or send the secret to another place.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 from collections.abc import Callable

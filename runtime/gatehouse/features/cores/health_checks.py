@@ -6,8 +6,6 @@ is shared too, because every worker reads `healthy` from the change feed. The fa
 in the database, so consecutive checks can be sent by different workers.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ buckets, because percentiles of several workers cannot be added. The width of a 
 eighth of its lower bound.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence

@@ -12,8 +12,6 @@ Sources: RFC 9111, sections 3 (storing), 3.2 and 4.3.4 (update by a 304 response
     (Authorization), 4.1 (Vary).
 """
 
-from __future__ import annotations
-
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence

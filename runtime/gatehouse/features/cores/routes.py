@@ -1,7 +1,5 @@
 """Console endpoints for Cores."""
 
-from __future__ import annotations
-
 import asyncio
 from functools import partial
 from typing import NewType

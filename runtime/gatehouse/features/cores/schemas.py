@@ -2,8 +2,6 @@
 gateway.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 import msgspec

@@ -2,8 +2,6 @@
 that the gateway calls.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import secrets
 from collections.abc import Sequence

@@ -9,8 +9,6 @@ Sources: OpenID Connect Core 1.0, section 3.1; RFC 7636 (PKCE); RFC 9207 (`iss`)
 best current practice); OpenID Connect RP-Initiated Logout 1.0.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

@@ -6,8 +6,6 @@ per REFETCH_S, so forged tokens cannot overload the issuer. While the issuer is 
 documents are used for up to STALE_S. Redirects and proxy environment variables are ignored.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping

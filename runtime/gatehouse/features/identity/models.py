@@ -1,7 +1,5 @@
 """Identities from the identity provider, sessions of the console, and one-time sign-in links."""
 
-from __future__ import annotations
-
 import msgspec
 
 from gatehouse.core.actor import ActorType

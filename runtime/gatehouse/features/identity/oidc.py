@@ -4,8 +4,6 @@ One claim contains the roles.
 Accepts only RS256 and ES256, and requires `iss`, `aud`, `exp` and `sub`. `issuer.py` fetches the
 keys."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -2,8 +2,6 @@
 a cookie.
 """
 
-from __future__ import annotations
-
 from gatehouse.core.actor import Session
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import to_datetime

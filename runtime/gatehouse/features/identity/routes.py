@@ -1,7 +1,5 @@
 """Endpoints for browser sessions."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from gatehouse.core.actor import ActorType, Session

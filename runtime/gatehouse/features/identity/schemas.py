@@ -1,7 +1,5 @@
 """Request and response shapes of browser sessions."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from msgspec import Meta

@@ -13,8 +13,6 @@ Source: OWASP Session Management Cheat Sheet; OWASP ASVS 5.0, chapter V7 (sessio
 3.5 (browser origin separation).
 """
 
-from __future__ import annotations
-
 import base64
 import hmac
 from collections.abc import Callable

@@ -4,8 +4,6 @@
 one field per line. The decisions on each field are in `core/keys.py`.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from msgspec import Meta

@@ -3,8 +3,6 @@
 The gateways, the sign-in at the console and self-revocation use this module.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Endpoints for API keys."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -2,8 +2,6 @@
 `fields.KeySettings`.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import msgspec

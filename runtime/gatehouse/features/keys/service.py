@@ -5,8 +5,6 @@ of the token (verification/self_revocation.py). The method checks the life cycle
 the audit event in one transaction, and waits until the gateways have confirmed the change.
 """
 
-from __future__ import annotations
-
 import math
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -6,8 +6,6 @@ and is written in base64, prefixed with `whsec_`.
 Source: github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

@@ -1,7 +1,5 @@
 """Endpoints for webhooks and deliveries."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from gatehouse.core.features import WEBHOOKS

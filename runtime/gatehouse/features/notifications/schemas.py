@@ -1,7 +1,5 @@
 """Request and response shapes of webhooks and deliveries."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 

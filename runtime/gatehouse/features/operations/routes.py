@@ -1,7 +1,5 @@
 """Endpoints for the log level."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from gatehouse.core.clock import rfc3339

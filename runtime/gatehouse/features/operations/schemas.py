@@ -1,7 +1,5 @@
 """Request and response shapes of the log level."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import Meta

@@ -1,7 +1,5 @@
 """Temporary log level of all gateway and console workers, stored in PostgreSQL."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The statement about the deletion of a secret, and its signature. Pure."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Sequence

@@ -5,8 +5,6 @@ neither the response nor its time reveals which links exist. The limits change o
 attempts that are denied anyway, so a client cannot lock out other clients.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from gatehouse.core.audit_events import AuditAction

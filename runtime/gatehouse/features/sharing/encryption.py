@@ -15,8 +15,6 @@ can be encrypted to existing links.
 The content key encrypts the manifest and each item with AES-256-GCM, each under a key of its own.
 """
 
-from __future__ import annotations
-
 import hmac
 import json
 import secrets

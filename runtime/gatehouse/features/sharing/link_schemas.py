@@ -2,8 +2,6 @@
 secrets.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar
 
 import msgspec

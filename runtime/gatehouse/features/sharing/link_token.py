@@ -11,8 +11,6 @@ The path contains only the IDs, so access logs, traces and referrers never conta
 secret> (docs/decisions/0023).
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import secrets

@@ -2,8 +2,6 @@
 decryption.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from collections.abc import Mapping

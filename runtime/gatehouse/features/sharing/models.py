@@ -1,7 +1,5 @@
 """Types of secrets and links. Times are Unix seconds."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Any, Literal, Self
 

@@ -3,8 +3,6 @@
 No response contains a retrieval link.
 """
 
-from __future__ import annotations
-
 import base64
 from typing import Annotated, ClassVar
 

@@ -3,8 +3,6 @@
 No endpoint returns content. Recipients open links at the sharing service.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

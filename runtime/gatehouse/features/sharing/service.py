@@ -2,8 +2,6 @@
 `submissions.py` receives requested secrets.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress

@@ -1,7 +1,5 @@
 """Receives requested secrets. The content is encrypted to the retrieval link of the requester."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import msgspec

@@ -6,8 +6,6 @@ item since it was read; changes of one process wait for each other. Reads are co
 decision depends on an index or on DynamoDB's TTL: the service compares the expiry with the time.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import random

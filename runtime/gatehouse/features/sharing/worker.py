@@ -5,8 +5,6 @@ Several processes can run the worker. Every step is conditional or idempotent, a
 failure.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 from collections.abc import Sequence

@@ -13,8 +13,6 @@ encrypted with AES-256-GCM, which can be opened only with the pepper:
 The encryption covers the first line, so no part of the file can be changed or removed unnoticed.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import secrets

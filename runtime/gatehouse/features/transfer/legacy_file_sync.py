@@ -4,8 +4,6 @@ A file is written only if its entity tag is unchanged since it was read, so a co
 another writer is not lost. Keys whose removal fails stay in the queue for the next run.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Types and PostgreSQL queries for imports, exports and the queue of legacy file updates."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 

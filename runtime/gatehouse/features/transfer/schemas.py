@@ -4,8 +4,6 @@ that these systems use.
 Fields have the same bounds as in POST /v1/keys. Messages never repeat a token or a hash.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime

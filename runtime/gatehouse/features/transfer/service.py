@@ -7,8 +7,6 @@ is not inserted again, so a repeated import inserts only what is missing, for ex
 interruption.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """Counted requests of API keys: rows and batches of gateway workers."""
 
-from __future__ import annotations
-
 import msgspec
 
 

@@ -1,8 +1,6 @@
 """Stores the usage of API keys in PostgreSQL. Adds batches from gateway workers to the counters,
 and reads the points of reports."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from msgspec.structs import astuple, replace

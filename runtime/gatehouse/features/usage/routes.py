@@ -1,7 +1,5 @@
 """Endpoints for usage."""
 
-from __future__ import annotations
-
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.roles import READERS
 from gatehouse.features.usage.repository import POINTS_MAX, UsageRepository

@@ -1,7 +1,5 @@
 """Request and response shapes of usage."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta

@@ -11,8 +11,6 @@ the cache was cleared is repeated for the same reason.
 A limited number of unknown IDs is cached too, each until a row with the ID is announced.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -2,8 +2,6 @@
 or consume credits.
 """
 
-from __future__ import annotations
-
 import contextlib
 from dataclasses import dataclass
 

@@ -19,8 +19,6 @@ tag. With several shards, a worker needs one RateLimits per shard, each with its
 which the key families are divided.
 """
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 import time

@@ -5,8 +5,6 @@ After a restart or under an attack with random IDs, a single query for all waiti
 ANY($1)`, replaces one query per ID, which saves a round trip for each ID.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import time

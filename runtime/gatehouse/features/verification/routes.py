@@ -1,7 +1,5 @@
 """Endpoint that explains the decision on a key."""
 
-from __future__ import annotations
-
 from gatehouse.core.roles import KEY_READERS
 from gatehouse.features.verification.explanation import ExplanationService
 from gatehouse.features.verification.schemas import ExplainKey, Explanation

@@ -2,8 +2,6 @@
 every decision.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import math

@@ -1,7 +1,5 @@
 """Revocation of a key by its holder, who sends the token to a gateway."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from gatehouse.core import lifecycle

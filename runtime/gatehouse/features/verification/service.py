@@ -2,8 +2,6 @@
 `VerificationService.verify`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

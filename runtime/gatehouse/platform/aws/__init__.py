@@ -4,8 +4,6 @@ boto3 is imported with the first client, because the import takes 80 ms, and not
 AWS.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import Callable

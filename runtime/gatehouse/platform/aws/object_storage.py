@@ -1,8 +1,6 @@
 """Reads and writes local files and S3 objects. A location is a path or `s3://bucket/key`. Objects
 have an entity tag, which makes conditional writes possible."""
 
-from __future__ import annotations
-
 import os
 import re
 import tempfile

@@ -1,7 +1,5 @@
 """Reads secrets in AWS Secrets Manager."""
 
-from __future__ import annotations
-
 import threading
 from typing import Any
 

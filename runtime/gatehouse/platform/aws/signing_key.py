@@ -1,7 +1,5 @@
 """Signs checkpoints and deletion receipts with a key in AWS KMS."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization

@@ -7,8 +7,6 @@ structs, a struct or a dict as JSON (jsonb), and an enum as its value. Any other
 unchanged. Values are always bound as numbered parameters and are never part of the text.
 """
 
-from __future__ import annotations
-
 import types
 from collections.abc import Callable, Collection
 from datetime import datetime

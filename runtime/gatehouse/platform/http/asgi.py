@@ -2,8 +2,6 @@
 request bodies.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time

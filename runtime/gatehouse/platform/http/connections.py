@@ -1,7 +1,5 @@
 """The connections of a worker, and their limits."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator

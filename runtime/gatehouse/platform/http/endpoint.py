@@ -2,8 +2,6 @@
 documents are derived.
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Callable, Mapping, Set

@@ -4,8 +4,6 @@ The attribute `example` of a shape contains the values that do not follow from t
 fields and their names.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

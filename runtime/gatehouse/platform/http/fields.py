@@ -1,7 +1,5 @@
 """Field types, views, versions and page cursors that several APIs share."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import re

@@ -4,8 +4,6 @@ All other fields pass in both directions. Sources: RFC 9110, section 7.6.1 (fiel
 connection); the Fetch, HTML and Service Workers standards (fields that apply to a whole origin).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """The operational endpoints of a service: health, readiness of its dependencies, and metrics."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

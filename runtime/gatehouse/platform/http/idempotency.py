@@ -9,8 +9,6 @@ determines the outcome. Audit events are written in the transaction of the chang
 without an audit event changed nothing and can be processed again. A request with an audit event can
 still be in progress, because the response is stored after the change."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import secrets

@@ -2,8 +2,6 @@
 server has not accepted.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ctypes

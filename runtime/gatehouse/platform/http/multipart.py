@@ -1,7 +1,5 @@
 """Parses forms of type multipart/form-data (RFC 7578) while they are received."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable

@@ -8,8 +8,6 @@ sends at the same time.
 Sources: RFC 9110, section 15.5.9 (408); RFC 9112, section 9.6 (closing); RFC 6585 (429, 431).
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from functools import partial

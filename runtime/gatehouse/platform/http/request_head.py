@@ -5,8 +5,6 @@ Sources: RFC 9112, sections 3.2 (request target and Host) and 6.1 (framing); RFC
     (hosts).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache

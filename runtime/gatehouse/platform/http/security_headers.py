@@ -2,8 +2,6 @@
 `security_headers.toml`.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Mapping
 from importlib import resources

@@ -1,8 +1,6 @@
 """Runs the server processes. Each service listens on a separate port, and the gateway has one or
 more workers. A worker that is killed is replaced; otherwise, all processes stop together."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import importlib

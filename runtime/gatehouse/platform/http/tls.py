@@ -6,8 +6,6 @@ target. Source: Elastic Load Balancing, "Target groups for your Application Load
 configuration.
 """
 
-from __future__ import annotations
-
 import os
 import ssl
 from collections.abc import Iterator

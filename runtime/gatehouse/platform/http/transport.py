@@ -2,8 +2,6 @@
 client to read.
 """
 
-from __future__ import annotations
-
 import asyncio
 import select
 

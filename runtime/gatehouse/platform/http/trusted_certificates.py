@@ -2,8 +2,6 @@
 reads them once.
 """
 
-from __future__ import annotations
-
 import ssl
 from functools import lru_cache
 

@@ -9,8 +9,6 @@ description of the type. A body is then decoded one level at a time, so that the
 its size, whatever it contains.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json

@@ -10,8 +10,6 @@ the fragment.
 Sources: RFC 6455, sections 4 (handshake), 5 (frames) and 7.4 (close codes).
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hashlib

@@ -5,8 +5,6 @@ repeated. If Redis hangs, it does not close connections, so the client closes th
 call that has failed.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import Awaitable

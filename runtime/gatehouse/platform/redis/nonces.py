@@ -5,8 +5,6 @@ Fails closed: every failure raises Unavailable, because without Redis a replayed
 detected.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 

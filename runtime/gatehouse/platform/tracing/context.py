@@ -8,8 +8,6 @@ Sources: W3C Trace Context, sections 3.2 (traceparent) and 3.3 (tracestate); AWS
 Guide, "Tracing header" and "Sending trace data to AWS X-Ray", section "Generating trace IDs".
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import lru_cache

@@ -8,8 +8,6 @@ Source of the format for the X-Ray daemon: AWS Distro for OpenTelemetry Python,
 `OTLPUdpSpanExporter`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import logging

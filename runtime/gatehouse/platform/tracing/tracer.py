@@ -4,8 +4,6 @@ A request that is not sampled costs one comparison of strings. The span of a req
 its end.
 """
 
-from __future__ import annotations
-
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping

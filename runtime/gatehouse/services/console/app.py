@@ -1,7 +1,5 @@
 """Composition root of the console."""
 
-from __future__ import annotations
-
 import secrets
 from contextlib import AsyncExitStack
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The console's ASGI application with endpoints, web UI and health checks."""
 
-from __future__ import annotations
-
 from typing import Any
 from urllib.parse import urlsplit
 

@@ -10,8 +10,6 @@ these requests. The console rejects the others by checking the origin that the b
 Cross-Site Request Forgery Prevention Cheat Sheet; RFC 6265bis, section 4.1.3.2 (`__Host-`).
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import math

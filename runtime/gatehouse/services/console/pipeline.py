@@ -7,8 +7,6 @@ operations in a browser session require a recent sign-in, which limits the misus
 or stolen session. Sources: OWASP ASVS 5.0, 7.5.3 (sensitive operations); RFC 9470 (challenge).
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping

@@ -5,8 +5,6 @@ page of the web UI, which explains the failure (docs/decisions/0032). No respons
 contains the code or a token.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 

@@ -2,8 +2,6 @@
 which they start.
 """
 
-from __future__ import annotations
-
 import gc
 import os
 import secrets

@@ -1,7 +1,5 @@
 """Authenticates requests with API keys, and creates the HTTP responses for verification results."""
 
-from __future__ import annotations
-
 import base64
 import re
 

@@ -2,8 +2,6 @@
 in the API reference.
 """
 
-from __future__ import annotations
-
 from gatehouse.core.actor import Actor
 from gatehouse.core.cores import CoreSettings
 from gatehouse.core.decision import for_public

@@ -2,8 +2,6 @@
 operational endpoints.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -2,8 +2,6 @@
 and in the form.
 """
 
-from __future__ import annotations
-
 import hmac
 import secrets
 

@@ -9,8 +9,6 @@ HEAD requests.
 Source:
     docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html"""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import Callable

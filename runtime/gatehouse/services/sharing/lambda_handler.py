@@ -4,8 +4,6 @@ The application is built on import, before the first request. If a setting is in
 fails with an error that names the setting.
 """
 
-from __future__ import annotations
-
 from gatehouse.platform import settings as configuration
 from gatehouse.services.sharing import app as sharing
 from gatehouse.services.sharing.lambda_adapter import lambda_handler

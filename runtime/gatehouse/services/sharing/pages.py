@@ -3,8 +3,6 @@
 The pages work without JavaScript, and load one style sheet and one script from the same origin.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from importlib import resources

@@ -1,7 +1,5 @@
 """Handlers of the recipient pages. GET and HEAD requests never change anything."""
 
-from __future__ import annotations
-
 import base64
 import math
 import re

@@ -1,7 +1,5 @@
 """Endpoints with which programs open links and submit secrets, without an account."""
 
-from __future__ import annotations
-
 import secrets
 from functools import partial
 from typing import Any

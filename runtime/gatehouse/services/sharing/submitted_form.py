@@ -2,8 +2,6 @@
 only in memory.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import AsyncIterator
 

@@ -2,8 +2,6 @@
 anything.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack

@@ -4,8 +4,6 @@ A revision is a module in `versions`, named after its number. `SQL` contains its
 docstring begins with its title. The table `schema_revision` contains the applied revisions.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
