@@ -54,7 +54,9 @@ def write_digest(file: Path, digest: str) -> None:
             f"{file.name}: expected one line `digest: sha256:...`, got {count}; set "
             f"image.digest manually"
         )
-    write_private(file, changed)
+    mode = file.stat().st_mode
+    write_private(file.resolve(), changed)
+    file.chmod(mode)  # it contains no secret, and others read it
 
 
 def _revisions(ecs: Any, family: str) -> Iterator[str]:

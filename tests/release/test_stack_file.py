@@ -46,3 +46,13 @@ def test_full_disk_keeps_the_stack_file(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert file.read_text() == text
+
+
+def test_stack_file_keeps_its_mode_and_its_link(tmp_path: Path) -> None:
+    file, link = tmp_path / "shared.yaml", tmp_path / "Pulumi.dev.yaml"
+    file.write_text(f"image:\n  digest: sha256:{'0' * 64}\n")
+    file.chmod(0o664)
+    link.symlink_to(file)
+    write_digest(link, f"sha256:{'1' * 64}")
+    assert file.read_text().endswith(f"{'1' * 64}\n")
+    assert (link.is_symlink(), file.stat().st_mode & 0o777) == (True, 0o664)
