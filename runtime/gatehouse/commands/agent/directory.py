@@ -32,8 +32,6 @@ _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 #: Maximum number of names that are read, and of levels that are opened, for a listing. This many
 #: take about 0.3 s and 5 MB of memory.
 STEPS_MAX = 50_000
-
-
 #: Last time that a listing and the header Last-Modified can contain, whose years have four digits.
 _MODIFIED_NS_MAX = 253_402_300_799 * 10**9
 

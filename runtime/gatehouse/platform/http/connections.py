@@ -33,7 +33,8 @@ _READ_BYTES = 131_072
 BODY_PARTS_BYTES_MAX = 32 * 1024 * 1024
 PART_BYTES = 16_384
 
-#: Time in seconds for which requests begin or continue in an iteration of the event loop.
+#: Time in seconds for which requests that waited begin in an iteration of the event loop, and for
+#: which further requests begin, and others continue.
 TURN_S = 0.003
 
 #: Counts bytes of a body that are kept in memory. Raises TooManyRequests or Unavailable if a limit
@@ -91,7 +92,9 @@ class Connections:
         self._beginning, self._continuing = Turns(TURN_S), Turns(TURN_S)
 
     def start(self, scope: asgi.Scope, begin: Callable[[], None]) -> None:
-        """Begins a request in the next turn."""
+        """Begins a request. If many arrive at the same time, the networks of their clients take
+        turns.
+        """
         if self._beginning.waiting or self._beginning.check():
             self._beginning.wait(self.network_of(scope), begin)
         else:
