@@ -190,7 +190,7 @@ USAGE_NOT_WRITTEN = LogFilter(
     "usage-not-written",
     "Gateways fail to write usage counts to the database. The counts wait in memory and are lost "
     "if a task stops.",
-    '{ $.event = "usage not written" }',
+    '{ ($.event = "background job failed") && ($.job = "usage counts") }',
     threshold=60,
 )
 AUDIT_CHAIN_BROKEN = LogFilter(

@@ -350,10 +350,6 @@ class Metrics:
         self.usage_written = self._counter(
             "gatehouse_usage_written_total", "Verifications that are counted in the database."
         )
-        self.usage_write_failures = self._counter(
-            "gatehouse_usage_write_failures_total",
-            "Failed writes of usage counts. Failed writes are retried.",
-        )
         self.usage_pending = self._gauge(
             "gatehouse_usage_pending",
             (
@@ -366,7 +362,7 @@ class Metrics:
     def _create_console_metrics(self) -> None:
         self.background_job_failures = self._counter(
             "gatehouse_background_job_failures_total",
-            "Failed runs of the console's background jobs, by job.",
+            "Failed runs of background jobs, by job.",
             "job",
         )
         self.secrets_due = self._gauge(

@@ -112,12 +112,17 @@ def test_denied_links_are_counted_by_error_code(
     assert raised(logged(request(error), "console"), filters) == set()
 
 
-@pytest.mark.alarm_triggered("secrets-not-deleted")
+@pytest.mark.alarm_triggered("secrets-not-deleted", "usage-not-written")
 @pytest.mark.requirement("SS-10")
 @pytest.mark.parametrize(
-    ("job", "alarms"), [("secrets", {"secrets-not-deleted"}), ("sessions", set())]
+    ("job", "alarms"),
+    [
+        ("secrets", {"secrets-not-deleted"}),
+        ("usage counts", {"usage-not-written"}),
+        ("sessions", set()),
+    ],
 )
-async def test_failed_deletions_are_counted(job: str, alarms: set[str]) -> None:
+async def test_failed_jobs_are_counted(job: str, alarms: set[str]) -> None:
     out, failed = io.BytesIO(), asyncio.Event()
 
     async def action() -> None:
@@ -132,7 +137,7 @@ async def test_failed_deletions_are_counted(job: str, alarms: set[str]) -> None:
     await asyncio.wait_for(failed.wait(), 30)
     task.cancel()
     (line,) = out.getvalue().splitlines()
-    assert raised(line, [log_alarms.SECRETS_NOT_DELETED]) == alarms
+    assert raised(line, [log_alarms.SECRETS_NOT_DELETED, log_alarms.USAGE_NOT_WRITTEN]) == alarms
 
 
 @pytest.mark.requirement("SS-10")

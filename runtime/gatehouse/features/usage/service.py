@@ -11,6 +11,7 @@ available, these are the requests from about FLUSH_S seconds.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,8 +21,7 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.usage.models import UsageBatch, UsageRow
 from gatehouse.features.usage.repository import UsageRepository
-from gatehouse.platform.background import Background
-from gatehouse.platform.observability import Observer, embedded_metrics
+from gatehouse.platform.observability import Metrics, embedded_metrics
 
 FLUSH_S = 1.0
 
@@ -90,21 +90,20 @@ class UsageFlusher:
     """Writes the counts of a counter to the database.
 
     worker_id: unique among all processes that ever wrote counts.
-    observer: logs and counts failures, and counts the written requests.
-    metrics: receives each written batch. None: no CloudWatch metrics are written.
+    metrics: counts the written requests.
+    cloudwatch: receives each written batch. None: no CloudWatch metrics are written.
     """
 
     counter: UsageCounter
     repository: UsageRepository
     clock: Clock
     worker_id: str
-    observer: Observer
-    metrics: UsageMetrics | None = None
+    metrics: Metrics
+    cloudwatch: UsageMetrics | None = None
     _counting_since: float = field(init=False)
     _number: int = 0
     _sent: UsageBatch | None = None
     _pending: deque[_Pending] = field(default_factory=deque)
-    _background: Background = field(default_factory=Background)
     _flushing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
@@ -116,48 +115,33 @@ class UsageFlusher:
         sent = 0 if self._sent is None else len(self._sent.rows)
         return sent + sum(len(pending.counts) for pending in self._pending)
 
-    def start(self) -> None:
-        self._background.start(self._run(), "usage")
-
     async def close(self) -> None:
         """Write the remaining counts, with STOP_ATTEMPTS attempts. Counts that are not written are
         lost.
         """
-        await self._background.stop()
         for attempt in range(STOP_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(STOP_INTERVAL_S)
             # If earlier counts of the minute are pending, the first call leaves later counts in the
             # counter.
-            if await self.flush() and await self.flush():
+            with contextlib.suppress(Unavailable):
+                await self.flush()
+                await self.flush()
                 return
 
-    async def flush(self) -> bool:
-        """Write the counts, in batches. Returns False if the database is not available, in which
-        case the next call writes the other counts.
+    async def flush(self) -> None:
+        """Write the counts, in batches. Raises Unavailable if the database is not available. The
+        next call writes the counts that are not confirmed, also after a cancellation.
         """
         async with self._flushing:
             self._collect()
             while (batch := self._sent or self._batch()) is not None:
                 self._sent = batch
-                try:
-                    await self.repository.add(batch)
-                except Unavailable as exc:
-                    self.observer.metrics.usage_write_failures.inc()
-                    self.observer.log.warning("usage not written", reason=exc.detail or exc.code)
-                    return False
+                await self.repository.add(batch)
                 self._sent = None
-                self.observer.metrics.usage_written.inc(sum(row.count for row in batch.rows))
-                if self.metrics is not None:
-                    self.metrics.add(batch)
-        return True
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_S)
-            # Shielded, because after a cancellation it would be unknown whether the batch was
-            # written.
-            await asyncio.shield(self.flush())
+                self.metrics.usage_written.inc(sum(row.count for row in batch.rows))
+                if self.cloudwatch is not None:
+                    self.cloudwatch.add(batch)
 
     def _collect(self) -> None:
         """Take the counts from the counter. The requests are counted in the minute in which the

@@ -35,7 +35,7 @@ from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.operations.service import POLL_S, LogLevelFollower, LogLevelService
 from gatehouse.features.usage.repository import UsageRepository
-from gatehouse.features.usage.service import UsageCounter, UsageFlusher, UsageMetrics
+from gatehouse.features.usage.service import FLUSH_S, UsageCounter, UsageFlusher, UsageMetrics
 from gatehouse.features.verification.cache import KeyCache, Prefilter
 from gatehouse.features.verification.change_feed import ChangeFeed, FreshnessProbe
 from gatehouse.features.verification.rate_limiters import RateLimits
@@ -132,6 +132,7 @@ class _Gateway:
             ),
             *self._health_checks(pool, cores, credentials, upstream),
             PeriodicJob("core reports", REPORT_S, write_reports),
+            PeriodicJob("usage counts", FLUSH_S, flusher.flush),
             PeriodicJob("log level", POLL_S, follower.run_once),
             PeriodicJob("staleness", PUBLISH_S, publish_staleness),
             PeriodicJob(
@@ -296,10 +297,9 @@ class _Gateway:
             UsageRepository(pool),
             self.clock,
             worker_id=worker_id,
-            observer=self.observer,
-            metrics=cloudwatch if namespace else None,
+            metrics=self.observer.metrics,
+            cloudwatch=cloudwatch if namespace else None,
         )
-        flusher.start()
         stack.push_async_callback(flusher.close)
         return usage, flusher
 
