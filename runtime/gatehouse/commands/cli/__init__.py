@@ -68,6 +68,7 @@ def main() -> NoReturn:
         with no_collection():
             app = build(arguments[0])
         code = app(arguments, prog_name="gatehouse", standalone_mode=False)
+        sys.stdout.flush()
     except GatehouseError as exc:
         fail(exc)
     except typer.TyperException as exc:
@@ -77,13 +78,13 @@ def main() -> NoReturn:
         stop(f"{message}{'' if message.endswith('?') else '.'} See: {command} --help", code=USAGE)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader has closed the pipe (`| head`). Python must not write to it again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has closed the pipe (`| head`)
+        _discard_output()
         sys.exit(FAILED)
     except UnicodeEncodeError as exc:  # its text contains the output
         stop(f"the output cannot be written: the locale does not support UTF-8 ({exc.encoding})")
     except OSError as exc:
+        _discard_output()
         stop(f"the output cannot be written: {exc.strerror}")
     except Exception as exc:
         # The location is enough to find the defect; the message may contain a secret and is not
@@ -94,3 +95,8 @@ def main() -> NoReturn:
             f"{Path(frame.filename).name}:{frame.lineno}. Report this error"
         )
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _discard_output() -> None:
+    """Prevents Python from writing the rest again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,6 +18,8 @@ CORE = ("core", "--dir", ".", "--gateway", "https://gateway.test", "--name", "do
 OPTIONS = ("--console", "https://console.test", "--token", "t")
 DRAIN = ("cores", "drain", *OPTIONS)
 CREATE = ("keys", "create", "--name", "x", *OPTIONS)
+#: Python buffers the output, as on the machines of users.
+BUFFERED = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
 
 
 def write_up_file(folder: Path, console: str = "http://127.0.0.1:1") -> None:
@@ -153,9 +155,24 @@ def test_version_is_printed_as_json(bare: Command) -> None:
 )
 def test_unusable_input_or_output_is_an_error(command: str, message: str) -> None:
     program = f"{sys.executable} -c 'import gatehouse.commands.cli as cli; cli.main()'"
-    run, environment = ["sh", "-c", f"{program} {command}"], {**os.environ, "LC_ALL": "C.UTF-8"}
+    run, environment = ["sh", "-c", f"{program} {command}"], {**BUFFERED, "LC_ALL": "C.UTF-8"}
     result = subprocess.run(run, env=environment, input=b"\xff", capture_output=True, check=False)
     assert (result.returncode > 0, message in str(result)) == (True, True)
+
+
+def test_output_of_a_closed_pipe_is_discarded() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    program = "import gatehouse.commands.cli as cli; cli.main()"
+    result = subprocess.run(
+        [sys.executable, "-c", program, "version"],
+        env=BUFFERED,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write)
+    assert (result.returncode, result.stderr) == (1, b"")
 
 
 def test_answer_that_is_nested_too_deeply_is_one_error() -> None:
