@@ -48,6 +48,7 @@ _PACKAGES = {
     "java": "default-jre-headless",
     "mvn": "maven",
     "promtool": "prometheus",
+    "ps": "procps",
 }
 
 

@@ -12,10 +12,11 @@ import platform
 import shutil
 import subprocess
 import sys
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.async_api import Browser, BrowserType, async_playwright
+from playwright.async_api import Browser, BrowserType, Playwright, async_playwright
 
 from tools import nodejs
 
@@ -58,6 +59,16 @@ class Chromium:
     variables: dict[str, str] = field(default_factory=dict)
 
 
+def playwright() -> AbstractAsyncContextManager[Playwright]:
+    """Playwright with the Node.js of the web UI: its own requires libatomic, which minimal systems
+    do not have.
+    """
+    program = shutil.which("node", path=nodejs.environment()["PATH"])
+    if program:
+        os.environ["PLAYWRIGHT_NODEJS_PATH"] = program
+    return async_playwright()
+
+
 async def launch(chromium: BrowserType) -> Browser:
     """Starts headless Chromium. Raises ChromiumMissingError."""
     program = await asyncio.to_thread(_find, Path(chromium.executable_path))
@@ -69,9 +80,9 @@ async def launch(chromium: BrowserType) -> Browser:
     )
 
 
-def _find(playwright: Path) -> Chromium:
-    """`playwright`: the path at which Playwright installs Chromium."""
-    path = next(filter(None, map(shutil.which, (*_NAMES, str(playwright)))), None)
+def _find(bundled: Path) -> Chromium:
+    """`bundled`: the path at which Playwright installs Chromium."""
+    path = next(filter(None, map(shutil.which, (*_NAMES, str(bundled)))), None)
     if path is not None:
         return Chromium(Path(path))
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
@@ -139,9 +150,9 @@ def _run(*command: str) -> None:
 
 
 async def main() -> int:
-    async with async_playwright() as playwright:
+    async with playwright() as driver:
         try:
-            print(_find(Path(playwright.chromium.executable_path)).path)
+            print(_find(Path(driver.chromium.executable_path)).path)
         except ChromiumMissingError as error:
             print(error, file=sys.stderr)
             return 1

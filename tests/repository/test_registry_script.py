@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import processes
+from tests import processes, requires
+
+pytestmark = requires.program("jq")
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "registry.sh"

@@ -6,9 +6,10 @@ import sys
 import pytest
 
 from sandbox.child_processes import ProcessRecord
-from tests import processes
+from tests import processes, requires
 
 
+@requires.program("ps")
 @pytest.mark.parametrize(
     "variable", [("TZ", "Asia/Tokyo"), ("LC_ALL", "de_DE.UTF-8"), ("LC_TIME", "ja_JP.UTF-8")]
 )

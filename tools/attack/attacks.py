@@ -23,6 +23,7 @@ from tools.attack.corpora import (
     AMBIGUOUS_HEADERS,
     AMBIGUOUS_PATHS,
     COSTLY_JSON,
+    DEEP_BODIES,
     HARMLESS_FRAMING,
     HOST,
     MALFORMED_BODIES,
@@ -191,7 +192,8 @@ async def malformed_protocol(target: Target, outcome: Outcome) -> None:
     services = (target.gateway, *target.services)
     requests = [(service, raw) for service in services for raw, _ in MALFORMED_REQUESTS]
     requests += [
-        (target.gateway, request(b"POST", VERIFY, JSON, body=body)) for body, _ in MALFORMED_BODIES
+        (target.gateway, request(b"POST", VERIFY, JSON, body=body))
+        for body in (*(body for body, _ in MALFORMED_BODIES), *DEEP_BODIES)
     ]
     await target.send_all(outcome, requests, _is_rejection)
 

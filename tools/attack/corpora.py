@@ -314,13 +314,10 @@ MALFORMED_BODIES: tuple[tuple[bytes, tuple[str, str, str]], ...] = (
         b'{"token":"a","core":"Docs\\u0000"}',
         ("body.core", "does not match the required pattern", ""),
     ),
-    (
-        b'{"token":"a","scopes":' + _DEEP + b"}",
-        ("body", "is nested too deeply", "send a flatter document"),
-    ),
-    (
-        b'{"token":"a","deep":' + _DEEP + b"}",
-        ("body", "is nested too deeply", "send a flatter document"),
-    ),
-    (_DEEP, ("body", "is nested too deeply", "send a flatter document")),
+)
+#: How deeply Python parses a document depends on its version.
+DEEP_BODIES = (
+    b'{"token":"a","scopes":' + _DEEP + b"}",
+    b'{"token":"a","deep":' + _DEEP + b"}",
+    _DEEP,
 )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from gatehouse.platform.tracing.context import trace_id_of
 
-from tools.attack.corpora import MALFORMED_BODIES
+from tools.attack.corpora import DEEP_BODIES, MALFORMED_BODIES
 
 VERIFY = "/v1/keys/verify"
 
@@ -85,6 +85,11 @@ async def test_invalid_request_is_explained(
     assert (location, message) == expected[:2]
     assert fix
     assert fix == expected[2] or not expected[2]
+
+
+@pytest.mark.parametrize("body", DEEP_BODIES)
+async def test_deeply_nested_request_is_rejected(gateway: Any, body: bytes) -> None:
+    assert _errors(await gateway.request("POST", VERIFY, body=body))[0].startswith("body")
 
 
 @pytest.mark.parametrize(

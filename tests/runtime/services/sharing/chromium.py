@@ -20,11 +20,10 @@ from playwright.async_api import (
     Page,
     Request,
     WebError,
-    async_playwright,
     expect,
 )
 
-from tools.chromium import ChromiumMissingError, launch
+from tools.chromium import ChromiumMissingError, launch, playwright
 
 # Assertions wait for longer than the default of 5 seconds, for busy test machines.
 expect.set_options(timeout=30_000)
@@ -50,9 +49,9 @@ async def serving(app: Any) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
+    async with playwright() as driver:
         try:
-            chromium = await launch(playwright.chromium)
+            chromium = await launch(driver.chromium)
         except ChromiumMissingError as error:
             pytest.skip(str(error))
         yield chromium
