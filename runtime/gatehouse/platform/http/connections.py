@@ -1,6 +1,7 @@
 """The connections of a worker, and their limits."""
 
 import asyncio
+import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -66,8 +67,6 @@ class Connections:
         self._workers = workers
         self.writes = BatchedWrites()
         self.reads = Reads(_READ_BYTES)
-        #: Open connections.
-        self.total = 0
         #: True when the server is stopping. The server is then not ready, and closes each
         #: connection after the response.
         self.draining = False
@@ -84,7 +83,7 @@ class Connections:
         self.unsent_bytes: dict[Any, int] = {}
         self.unsent_bytes_total = 0
         self._unsent_by_network = asgi.Uses()
-        #: Connections that are open, and requests in progress. The server waits for them.
+        #: Open connections, and requests in progress. The server waits for them.
         self.protocols: set[Any] = set()
         self.running: set[Cancellable] = set()
         self._date_s = 0
@@ -111,14 +110,31 @@ class Connections:
             await turn.wait()
 
     def open(self, address: str) -> None:
-        """Counts a connection. Raises Unavailable or TooManyRequests if a limit is exceeded.
-        `close` must be called even in this case."""
-        self.total += 1
+        """Counts a connection, and closes others if there are too many. Raises Unavailable or
+        TooManyRequests if a limit is exceeded. `close` must be called even in this case."""
         connections = self._by_network.add(network_of(address))
-        if self.total > self.settings.connections_max:
-            raise Unavailable("The server has reached its connection limit.")
         if self.exceeds_limit(address, connections):
             raise TooManyRequests("This address has reached its connection limit.")
+        if len(self.protocols) >= self.settings.connections_max:
+            error = Unavailable("The server has reached its connection limit.")
+            if not self._close_waiting(error):
+                raise error
+
+    def _close_waiting(self, error: GatehouseError) -> bool:
+        """Closes connections without a request in progress, beginning with the networks that have
+        the most connections, and there with those that have waited for the longest time. Returns
+        False if there are none.
+        """
+        closed = heapq.nsmallest(
+            self.settings.connections_max // 64 or 1,  # several, because sorting takes 2 ms
+            (each for each in self.protocols if each.is_waiting),
+            key=lambda each: (-self._by_network[each.transport.network], each.waits_since),
+        )
+        for each in closed:
+            self.protocols.remove(each)
+            self.on_reject(error, each.transport.network)
+            each.transport.transport.abort()
+        return bool(closed)
 
     def exceeds_limit(self, address: str, connections: int) -> bool:
         """True if the network of an address has too many connections."""
@@ -126,7 +142,6 @@ class Connections:
         return connections > limit and not self.addresses.trusts(address)
 
     def close(self, address: str) -> None:
-        self.total -= 1
         self._by_network.remove(network_of(address))
 
     def date_line(self) -> bytes:

@@ -144,7 +144,6 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
     # Connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.worker.protocols.add(self)
         take_turns(transport)
         peer, name = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         if isinstance(peer, tuple):
@@ -159,12 +158,20 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         )
         self._server = name[:2] if isinstance(name, tuple) else None
         self._scheme = "https" if is_tls else "http"
+        self.waits_since = self._loop.time()
         try:
             self.worker.open(self._peer)
         except GatehouseError as exc:
             self._reject(exc)
         else:
             self._set_timer(self._head_timeout)
+        self.worker.protocols.add(self)
+
+    @property
+    def is_waiting(self) -> bool:
+        """True if no request is in progress, except for one that has not begun."""
+        is_started = bool(self._exchanges) and self._exchanges[0].is_started
+        return self._upgraded is None and not is_started
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.worker.protocols.discard(self)
@@ -557,7 +564,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             self.transport.close()
         else:
             loop = self._loop
-            self._idle_since = loop.time()
+            self._idle_since = self.waits_since = loop.time()
             if self._idle_timer is None:
                 self._idle_timer = loop.call_later(self._settings.idle_timeout_s, self._end_idle)
         if self.transport.read_paused:

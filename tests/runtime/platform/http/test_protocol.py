@@ -298,8 +298,8 @@ async def test_client_that_does_not_read_is_closed(hasty: Running) -> None:
     # The kernel buffers a few kilobytes and the stream twice its limit; nothing reads the rest.
     _, writer = await hasty.connect(receive_buffer=4096)
     writer.write(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
-    await _until(lambda: hasty.connections.total > 0)
-    await _until(lambda: hasty.connections.total == 0)
+    await _until(lambda: bool(hasty.connections.protocols))
+    await _until(lambda: not hasty.connections.protocols)
     writer.close()
 
 
@@ -527,20 +527,59 @@ async def _until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)
 
 
+FEW = ConnectionSettings.model_construct(connections_max=3)
+BUSY = b"GET /unread HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
 @pytest.mark.bound("connections_max")
 async def test_connections_of_a_worker_are_bounded() -> None:
-    async with running(ConnectionSettings.model_construct(connections_max=3)) as server:
-        async with opened(server, 3):
-            await _until(lambda: server.connections.total == 3)
+    async with running(FEW) as server:
+        async with opened(server, 3, BUSY):
+            await _until(lambda: len(server.connections.running) == 3)
             assert code_of(await server.send(b"")) == (503, "unavailable")
-        await _until(lambda: server.connections.total == 0)
+        await _until(lambda: not server.connections.protocols)
         assert await server.is_healthy()
+
+
+@pytest.mark.parametrize(
+    ("data", "start"),
+    [
+        (b"", b""),
+        (b"GET", b""),
+        (POST + b"Content-Length: 9\r\n\r\n", b""),
+        (NOW, b"HTTP"),
+        (b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n", b"HTTP"),
+    ],
+)
+async def test_connections_without_a_request_make_room(data: bytes, start: bytes) -> None:
+    async with running(FEW) as server, server.connection(BUSY) as (reader, _):
+        await _until(lambda: bool(server.connections.running))
+        async with opened(server, 2, data) as readers:
+            await _until(lambda: len(server.connections.protocols) == 3)
+            assert [await each.readexactly(len(start)) for each in readers] == [start] * 2
+            assert await server.is_healthy()
+        assert server.rejected == ["unavailable"]
+        server.resume.set()
+        assert (await reader.readuntil(b"/unread 0")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_network_with_the_most_connections_makes_room_for_others() -> None:
+    worker = Connections(FEW, ClientAddresses(()))
+    addresses = ["192.0.2.1", "2001:db8::1", "2001:db8::2", "192.0.2.2"]
+    transports = [UnreadTransport(0, address) for address in addresses]
+    for transport in transports:
+        HttpProtocol(_not_called, worker, {}).connection_made(transport)
+    assert [transport.is_aborted for transport in transports] == [False, True, False, False]
+
+
+async def _not_called(scope: Any, receive: Any, send: Any) -> None:
+    raise AssertionError
 
 
 @pytest.mark.bound("address_connections_max")
 async def test_connections_of_an_address_are_bounded() -> None:
     async with running(ConnectionSettings(address_connections_max=3)) as server, opened(server, 3):
-        await _until(lambda: server.connections.total == 3)
+        await _until(lambda: len(server.connections.protocols) == 3)
         assert code_of(await server.send(b"")) == (429, "too_many_requests")
 
 
@@ -549,7 +588,7 @@ async def test_connections_of_a_trusted_proxy_are_not_bounded() -> None:
         running(ConnectionSettings(address_connections_max=3), trusted="127.0.0.0/8") as server,
         opened(server, 3),
     ):
-        await _until(lambda: server.connections.total == 3)
+        await _until(lambda: len(server.connections.protocols) == 3)
         assert await server.is_healthy()
 
 
@@ -611,8 +650,8 @@ def test_bytes_of_unfinished_bodies_of_a_service_are_bounded(workers: int) -> No
 class UnreadTransport(asyncio.Transport):
     """A connection whose client reads nothing."""
 
-    def __init__(self, unsent: int) -> None:
-        super().__init__()
+    def __init__(self, unsent: int, address: str = "192.0.2.1") -> None:
+        super().__init__({"peername": (address, 1)})
         self.unsent = unsent
         self.is_aborted = False
 

@@ -141,7 +141,7 @@ async def test_connections_without_a_handshake_are_bounded(limit: str, trusted: 
 @pytest.mark.bound("http.tls:SHUTDOWN_TIMEOUT_S")
 async def test_client_that_does_not_confirm_the_end_is_disconnected() -> None:
     async with running(LIMITS) as server, unconfirmed(server.port):
-        while server.connections.total:  # the head timeout closes the connection
+        while server.connections.protocols:  # the head timeout closes the connection
             await asyncio.sleep(0.01)
 
 
@@ -158,7 +158,7 @@ async def test_response_that_the_client_does_not_read_is_bounded(is_read: bool) 
         if is_read:
             connection.transport.close()
             assert len(await reader.read()) == size
-        await _until(lambda: not server.connections.total)
+        await _until(lambda: not server.connections.protocols)
         assert server.connections.unsent_bytes_total == 0
         writer.close()
 
