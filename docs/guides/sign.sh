@@ -19,7 +19,7 @@ if [ -n "$body" ]; then
     digest="sha-256=:$(printf %s "$body" | openssl dgst -sha256 -binary | openssl base64 -A):"
     covered+=' "content-digest"'
     base+=$'\n'"\"content-digest\": $digest"
-    sent=(--header "Content-Digest: $digest" --data-binary "$body")
+    sent=(--header "Content-Digest: $digest" --data-raw "$body")
 fi
 params="($covered);created=$(date +%s);nonce=\"$(openssl rand -hex 16)\";keyid=\"$key_id\";tag=\"gatehouse\""
 base+=$'\n'"\"@signature-params\": $params"

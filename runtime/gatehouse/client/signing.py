@@ -73,8 +73,8 @@ def sign(
 
 @dataclass(frozen=True, repr=False)
 class SignedAuth(httpx.Auth):
-    """Adds the token and signs every request, including redirected requests. Reads a streamed body
-    completely before signing.
+    """Adds the token and signs a request. httpx redirects it with the same signature, which is then
+    not valid. Reads a streamed body completely before signing.
     """
 
     token: str

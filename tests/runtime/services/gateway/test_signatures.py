@@ -323,7 +323,7 @@ async def test_signing_script_of_guide_works(
     own.write_text(PRIVATE_KEY)
     other.write_text(OTHER)
     token = (await signing_key(gateway)).token
-    url, body = f"http://127.0.0.1:{gateway.port}/cores/docs", "a 'body' with \"quotes\""
+    url, body = f"http://127.0.0.1:{gateway.port}/cores/docs", "@a 'body' with \"quotes\""
     signed = await run("GET", f"{url}/status/200?x=%20y", token=token, private_key=own)
     assert signed == (0, "core says 200")
     assert (await run("POST", f"{url}/a", body, token=token, private_key=own))[0] == 0
