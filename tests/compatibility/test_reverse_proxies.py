@@ -9,7 +9,7 @@ import pytest
 
 from sandbox import child_processes
 from sandbox.ports import PLAIN_HTTP, free_port
-from tests import requires
+from tests import http_servers, requires
 from tests.journeys.conftest import Running
 
 GUIDE = Path(__file__).parents[2] / "docs/guides/integrate.md"
@@ -99,4 +99,27 @@ def test_reverse_proxy(
         assert request().headers.get_list("www-authenticate", split_commas=True)
     finally:
         for child in children:
+            child.stop()
+
+
+@requires.program("haproxy")
+def test_haproxy_denies_all_requests_if_the_script_fails(tmp_path: Path) -> None:
+    class Service(http_servers.Handler):
+        def do_GET(self) -> None:
+            self.respond(200, b"")
+
+    own = free_port()
+    script = 'core.register_action("gatehouse", { "http-req" }, function() error() end)'
+    (tmp_path / "gatehouse.lua").write_text(script)
+    with http_servers.serving(Service) as service:
+        text = FILES["haproxy.cfg"].replace("8092", str(own))
+        text = text.replace("127.0.0.1:9000", service.partition("//")[2])
+        (tmp_path / "haproxy.cfg").write_text(text)
+        command = ("haproxy", "-f", "haproxy.cfg")
+        child = child_processes.start("proxy", command, log=tmp_path / "log", cwd=tmp_path)
+        try:
+            transport = httpx.HTTPTransport(verify=PLAIN_HTTP, retries=8)
+            with httpx.Client(transport=transport, timeout=30) as client:
+                assert client.get(f"http://127.0.0.1:{own}/").status_code == 503
+        finally:
             child.stop()
