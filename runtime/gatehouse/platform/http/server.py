@@ -141,12 +141,12 @@ class Server:
                 loop.call_later(_ACCEPT_RETRY_S, self._listen, sock)
                 return
             opening = _Opening(self._opening_by_network, network_of(address))
-            if len(self._opening) >= self._connections.settings.connections_max or (
-                self._connections.exceeds_limit(address, opening.number)
-            ):
+            if self._connections.exceeds_limit(address, opening.number):
                 connection.close()  # clients that do not complete the TLS handshake
                 opening.ended()
                 continue
+            if len(self._opening) >= self._connections.settings.connections_max:
+                self._opening.pop().cancel()  # any, because a handshake is soon completed
             connection.setblocking(False)
             opening.execute(self._open(connection), self._opening)
 
