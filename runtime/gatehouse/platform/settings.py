@@ -212,7 +212,7 @@ class SharingSettings(_Settings):
 
 class ConnectionSettings(_Settings):
     """Timeouts and limits for the connections of one worker. The Core agent uses the defaults,
-    except for the limit for an address.
+    except for the numbers of connections.
     """
 
     request_timeout_s: float = Field(

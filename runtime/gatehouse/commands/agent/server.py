@@ -120,11 +120,11 @@ async def run(
 ) -> None:
     """Serves on a listening socket until SIGTERM or SIGINT, or until an operator drains the
     instance. Raises the errors of `Lease.keep`."""
-    allow_files()
     gateway_secrets, stop = GatewaySecrets(), _stop_signal()
-    # All gateways can have the same address, such as that of a tunnel.
-    per_address = ConnectionSettings().connections_max
-    settings = ConnectionSettings(address_connections_max=per_address)
+    # Each connection can have an open file. An address has no limit of its own, because all
+    # gateways can have the same, such as that of a tunnel.
+    number = min(ConnectionSettings().connections_max, allow_files() // 2)
+    settings = ConnectionSettings(connections_max=number, address_connections_max=65_536)
     connections = Connections(settings, ClientAddresses(()))
     app = create(Directory(directory), gateway_secrets)
     server = Server(app, connections, handle_signals=False)

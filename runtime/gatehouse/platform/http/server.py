@@ -325,13 +325,14 @@ def _log_restart(child: SpawnProcess, settings: Settings, metrics_folder: str) -
                 file.unlink()
 
 
-def allow_files() -> None:
-    """Allows the process as many open files as the system permits. By default, systemd, containerd
-    and shells allow 1,024, as many as a client has connections.
+def allow_files() -> int:
+    """Allows the process as many open files as the system permits, and returns their number. By
+    default, systemd, containerd and shells allow 1,024, as many as a client has connections.
     """
     _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):  # a system can have a lower maximum
         resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def work(service: str, settings: Settings, metrics_folder: str = "", restarts: int = 0) -> None:

@@ -106,12 +106,13 @@ def test_agent_registers_serves_and_releases_its_lease(
     assert "s3cret" not in (tmp_path / "log").read_text()
 
 
+@pytest.mark.parametrize(("limit", "clients"), [("resource.getrlimit(files)[1]", 1025), (64, 128)])
 def test_connections_leave_file_descriptors_to_others(
-    root: Path, gateway: tuple[str, Seen], tmp_path: Path
+    root: Path, gateway: tuple[str, Seen], tmp_path: Path, limit: str | int, clients: int
 ) -> None:
     address, received = gateway
     files = "import resource\nfiles = resource.RLIMIT_NOFILE"
-    few = f"{files}\nresource.setrlimit(files, (64, resource.getrlimit(files)[1]))\n{CLI[2]}"
+    few = f"{files}\nresource.setrlimit(files, (64, {limit}))\n{CLI[2]}"
     port = ports.free_port()
     command = [*CLI[:2], few, *_command(root, address, port)[len(CLI) :]]
     environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": "t0ken"}
@@ -120,10 +121,13 @@ def test_connections_leave_file_descriptors_to_others(
         received.get(timeout=60)
         with ExitStack() as stack:
             allow_files()
-            for _ in range(1025):
+            for _ in range(clients):
                 client = socket.create_connection(("127.0.0.1", port), timeout=60)
                 stack.enter_context(client).sendall(b"GET /healthz HTTP/1.1\r\nHost: c\r\n\r\n")
                 assert client.recv(12) == b"HTTP/1.1 200"
+            own = {"Authorization": "Bearer s3cret"}
+            file = httpx.get(f"http://127.0.0.1:{port}/files/%2541.txt", headers=own, timeout=60)
+            assert file.text == "percent"
     finally:
         child.stop()
 
