@@ -64,17 +64,15 @@ def health(
 
 
 def _port(service: Service) -> int:
-    text = os.environ.get(f"GATEHOUSE_{service.upper()}_PORT") or _default_port(service)
+    text = os.environ.get(f"GATEHOUSE_{service.upper()}_PORT")
+    if not text:
+        # Takes longer to import than all other modules of a health check.
+        from gatehouse.platform.settings import Settings
+
+        text = str(Settings.model_fields[f"{service}_port"].default)
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         stop(f"GATEHOUSE_{service.upper()}_PORT must be a port from 1 to 65535", code=USAGE)
     return int(text)
-
-
-def _default_port(service: Service) -> str:
-    # Takes longer to import than all other modules of a health check.
-    from gatehouse.platform.settings import Settings
-
-    return str(Settings.model_fields[f"{service}_port"].default)
 
 
 def _check(service: Service, port: int) -> None:

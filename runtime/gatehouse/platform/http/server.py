@@ -152,7 +152,11 @@ class Server:
 
     async def _open(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        await loop.connect_accepted_socket(self._protocol, sock, **self._tls)
+        await loop.connect_accepted_socket(
+            lambda: HttpProtocol(self._application, self._connections, self._state),
+            sock,
+            **self._tls,
+        )
 
     async def _accept_last(self, sockets: Sequence[socket.socket]) -> None:
         """Rejects clients, and accepts the connections that the kernel has established. Otherwise,
@@ -181,9 +185,6 @@ class Server:
         except TimeoutError:
             for request in tuple(running):
                 request.cancel()
-
-    def _protocol(self) -> asyncio.BaseProtocol:
-        return HttpProtocol(self._application, self._connections, self._state)
 
 
 class _Opening(Execution):
@@ -288,7 +289,8 @@ def _serve_together(workers: Sequence[str], settings: Settings, metrics_folder: 
         child.join()
         now = time.monotonic()
         recent = [at for _, at in restarted if at > now - _RESTART_WINDOW_S]
-        if stopping or not _was_killed(child) or len(recent) >= _RESTARTS_MAX:
+        was_killed = (child.exitcode or 0) < 0  # by a signal, such as of the kernel's OOM killer
+        if stopping or not was_killed or len(recent) >= _RESTARTS_MAX:
             break
         _log_restart(child, settings, metrics_folder)
         children.remove(child)
@@ -304,11 +306,6 @@ def _serve_together(workers: Sequence[str], settings: Settings, metrics_folder: 
             child.kill()
     if failed:
         sys.exit(1)
-
-
-def _was_killed(child: SpawnProcess) -> bool:
-    """True if a signal, such as that of the kernel's OOM killer, ended the process."""
-    return child.exitcode is not None and child.exitcode < 0
 
 
 def _log_restart(child: SpawnProcess, settings: Settings, metrics_folder: str) -> None:
