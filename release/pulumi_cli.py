@@ -4,7 +4,6 @@ stack.
 
 import json
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,14 @@ from release.stack_file import ROOT, Stack
 PACKS = ("policies/security", "policies/resilience")
 QUERY_TIMEOUT_S = 120
 _UV = ROOT / ".gatehouse" / "tools" / "bin"
-_PROVIDER = re.compile(r"pulumi:providers:([^:]+)::")
+_PROVIDER_INPUTS = {
+    *("allowedAccountIds", "defaultTags", "region"),
+    *("skipCredentialsValidation", "skipRegionValidation", "version", "__internal"),
+}
+"""Inputs of the providers of the program. Others, such as `endpoints` and
+`assumeRoleWithWebIdentity`, make a provider send credentials and local files elsewhere, also during
+a preview.
+"""
 
 
 def command_line(
@@ -173,9 +179,10 @@ def environment() -> dict[str, str]:
 
 def deployment(stack: Stack) -> dict[str, Any]:
     """The state of a stack: `resources` and `pending_operations`. Raises ValueError, also for a
-    state with other plugins than those of the program: the engine would download and run them.
+    state with other plugins than those of the program, or with other inputs: the engine would
+    download and run them.
 
-    Source: DeploymentV3 in sdk/go/common/apitype/core.go.
+    Sources: DeploymentV3 in sdk/go/common/apitype/core.go, URN in sdk/go/common/resource/urn.
     """
     result = query("stack", "export", "--stack", stack.name, root=stack.root)
     if result.returncode != 0:
@@ -185,18 +192,19 @@ def deployment(stack: Stack) -> dict[str, Any]:
         )
     state: dict[str, Any] = json.loads(result.stdout)["deployment"]
     for row in state.get("resources", ()):
-        provider = _PROVIDER.search(row["urn"])
-        if provider and not _is_of_program(provider[1], row.get("inputs") or {}):
+        # The names of the stack and of the project can contain a type as well.
+        module, _, package = row["urn"].split("::")[2].rpartition("$")[2].rpartition(":")
+        if module == "pulumi:providers" and not _is_of_program(package, row.get("inputs") or {}):
             raise ValueError(
-                f"the state of the stack {stack.name} names the plugin {provider[1]}, which is not "
-                f"one of this repository and which the Pulumi CLI would run. Find out who changed "
-                f"the state, and restore an earlier version of it"
+                f"the state of the stack {stack.name} configures the plugin {package} in another "
+                f"way than the program, and the Pulumi CLI would run it. Find out who changed the "
+                f"state, and restore an earlier version of it"
             )
     return state
 
 
 def _is_of_program(package: str, inputs: dict[str, Any]) -> bool:
-    """True if the package of a provider is installed, and its plugin is that of the package.
+    """True if the package of a provider is installed, and the program can set these inputs.
 
     Source: gatherPackagesFromSnapshot in pkg/engine/plugins.go, pkg/resource/deploy/providers.
     """
@@ -205,8 +213,7 @@ def _is_of_program(package: str, inputs: dict[str, Any]) -> bool:
         version("pulumi" if package == "pulumi" else f"pulumi-{package}")
     except PackageNotFoundError:
         return False
-    named = {"name", "parameterization", "pluginDownloadURL"} & inputs.keys()
-    return not named and not inputs.get("__internal")
+    return inputs.keys() <= _PROVIDER_INPUTS and not inputs.get("__internal")
 
 
 def last_line(errors: str) -> str:

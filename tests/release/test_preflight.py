@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from gatehouse_policies.analysis.type_tokens import AWS_PROVIDER
 from gatehouse_policies.program.types import ACCOUNT as EMULATED_ACCOUNT
 
 from release import pulumi_cli
 from release.pulumi_cli import environment
 from sandbox.emulator.server import Emulator
+from tests.components.program import run
 from tests.release.fake_aws import (
     ACCOUNT,
     LOCK,
@@ -152,26 +154,33 @@ def test_preview_takes_no_lock(account: FakeAccount) -> None:
 
 @pytest.mark.parametrize("command", ["preview", "deploy", "rollback", "destroy"])
 @pytest.mark.parametrize(
-    ("package", "inputs"),
+    ("stack", "package", "inputs"),
     [
-        ("command", {}),
-        ("pulumi-python", {}),
-        ("aws", {"__internal": {"pluginDownloadURL": "https://acme.dev"}}),
-        ("aws", {"pluginDownloadURL": "https://acme.dev"}),
+        ("dev", "command", {}),
+        ("dev", "pulumi-python", {}),
+        # The engine reads the type of a URN only.
+        ("pulumi:providers:aws", "pulumi-python", {}),
+        ("dev", "aws", {"__internal": {"pluginDownloadURL": "https://acme.dev"}}),
+        ("dev", "aws", {"pluginDownloadURL": "https://acme.dev"}),
+        ("dev", "aws", {"endpoints": '[{"sts": "https://acme.dev"}]'}),
+        ("dev", "aws", {"assumeRoleWithWebIdentity": '{"webIdentityTokenFile": "/home/ada/key"}'}),
     ],
 )
 def test_plugins_of_others_in_the_state_are_not_run(
-    account: FakeAccount, command: str, package: str, inputs: dict[str, Any]
+    account: FakeAccount, command: str, stack: str, package: str, inputs: dict[str, Any]
 ) -> None:
-    urn = f"urn:pulumi:dev::gatehouse::pulumi:providers:{package}::default"
+    urn = f"urn:pulumi:{stack}::gatehouse::pulumi:providers:{package}::default"
     account.resources = [{"urn": urn, "inputs": inputs}]
-    assert f"the state of the stack dev names the plugin {package}, " in account.refusal(command)
+    error = account.refusal(command)
+    assert f"the state of the stack dev configures the plugin {package} " in error
 
 
 @pytest.mark.parametrize("package", ["aws", "pulumi"])
 def test_plugin_of_the_program_is_accepted(account: FakeAccount, package: str) -> None:
     urn = f"urn:pulumi:dev::gatehouse::pulumi:providers:{package}::default"
-    account.resources = [{"urn": urn, "inputs": {"__internal": {}, "version": "7.51.0"}}]
+    (provider,) = (row for row in run("dev").resources if row.type == AWS_PROVIDER)
+    inputs = {"__internal": {}, "version": "7.51.0", **provider.inputs}
+    account.resources = [{"urn": urn, "inputs": inputs}]
     assert account.release("preview").returncode == 0
 
 
