@@ -18,7 +18,7 @@ TOTAL_DAYS_MAX = 180
 REASON_WORDS_MIN = 4
 _META_POLICIES = frozenset(policy.id for policy in META_POLICIES)
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_WILDCARD = re.compile(r"\[[^\]]*\]|[*?]")
+_WILDCARD = re.compile(r"\[!?\]?[^\]]*\]|[*?]")
 _OPTIONAL_KEYS = ("first_created", "renewed_by")
 _KEYS = ("control", "urn", "owner", "reason", "ticket", "created", "expires")
 

@@ -78,6 +78,7 @@ def test_owner_cannot_renew_its_own_entry(tmp_path: Path) -> None:
             "has a reason with fewer than 4 words. Fix: explain why the control cannot be met",
         ),
         ({"urn": '"urn:*"'}, EVERY_RESOURCE),
+        ({"urn": '"urn:pulumi:*::[!]]*"'}, EVERY_RESOURCE),
         ({"urn": '"?*"'}, EVERY_RESOURCE),
         ({"urn": '"urn:pulumi:dev::shop::*::[a-z]*"'}, EVERY_RESOURCE),
         (

@@ -164,7 +164,7 @@ def _accounts_of_statement(allow: Statement) -> frozenset[str]:
     if any(condition.key not in _ACCOUNT_KEYS for condition in restricting):
         return frozenset()
     principals = (value for kind, value in allow.principals or () if kind == "AWS")
-    named = frozenset(account for principal in principals if (account := account_of(principal)))
+    named = frozenset(map(account_of, principals)) - {""}
     limits = [frozenset(map(account_of, condition.values)) - {""} for condition in restricting]
     # All conditions must hold. A principal of another account than the conditions name has no
     # access.
@@ -299,6 +299,8 @@ _AUDIENCES = {
     ":saml-provider/": "saml:aud",
     "cognito-identity.amazonaws.com": "cognito-identity.amazonaws.com:aud",
 }
+# The audience of all tokens for AWS, which says nothing about their holders.
+_AWS_AUDIENCE = "sts.amazonaws.com"
 # Issuers whose tokens name the customer in the subject (sub). Without a subject that names one, any
 # customer of the issuer matches.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_oidc_secure-by-default.html
@@ -344,7 +346,11 @@ def federation_defects(document: Document) -> tuple[str, ...]:
     """
     defects: list[str] = []
     for allow in document.allows:
-        exact = {condition.key for condition in allow.conditions if is_narrowing(condition)}
+        exact = {
+            condition.key
+            for condition in allow.conditions
+            if is_narrowing(condition) and _AWS_AUDIENCE not in condition.values
+        }
         for kind, provider in allow.principals or ():
             if kind != "Federated" or f"oidc-provider/{GITHUB}" in provider:
                 continue
@@ -366,8 +372,8 @@ def federation_defects(document: Document) -> tuple[str, ...]:
                 )
             elif not audience and not exact & claims:
                 defects.append(
-                    f"the trust policy requires neither a subject (sub) nor an audience (aud) "
-                    f"of {issuer}"
+                    f"the trust policy requires neither a subject (sub) of {issuer} nor an "
+                    f"audience (aud) other than {_AWS_AUDIENCE}"
                 )
     return tuple(defects)
 
@@ -398,7 +404,7 @@ def github_trust_defects(document: Document) -> tuple[str, ...]:
         ]
         if not issuers:
             continue
-        if _exact_values(allow, f"{issuers[0]}:aud") != ("sts.amazonaws.com",):
+        if _exact_values(allow, f"{issuers[0]}:aud") != (_AWS_AUDIENCE,):
             defects.append(
                 "the trust policy does not require the audience (aud) sts.amazonaws.com with "
                 "StringEquals"
