@@ -17,7 +17,13 @@ from release.bootstrap import (
     unprotected_environments,
 )
 from release.deploy import deploy, verify
-from release.errors import CommandFailed, DeploymentFailed, ServicesFailed, translated
+from release.errors import (
+    AWS_ERRORS,
+    CommandFailed,
+    DeploymentFailed,
+    ServicesFailed,
+    translated,
+)
 from release.image import is_deployed, push_image
 from release.logs import follow_cloudwatch, follow_files
 from release.preflight import missing_credentials, missing_prerequisites, unfinished_updates
@@ -89,7 +95,7 @@ def _command(options: argparse.Namespace) -> int:
         project = _project(options)
         stack = read_stack(options.env, options.root / project.folder, project)
         _check_settings(options.command, stack)
-    except (ValueError, SettingsError) as exc:
+    except (ValueError, SettingsError, *AWS_ERRORS) as exc:
         return _reject(options.command, str(exc).splitlines())
     messages = missing_prerequisites(options.command, stack, unsigned=options.unsigned)
     if messages:

@@ -8,6 +8,9 @@ from components.settings.fields import PROD, Mistake
 from components.settings.model import Settings
 from components.settings.workloads import ScalingSettings, TaskSize
 
+_PRIVATE = [
+    ipaddress.IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+]
 ROLLOUT_MAX_MINUTES = 720
 """Maximum duration of a rollout, during which the stack's state is locked."""
 DELIVERY_ROLLOUT_MAX_MINUTES = 75
@@ -42,7 +45,7 @@ def zones(settings: Settings) -> Iterator[Mistake]:
 
 def private_networks(settings: Settings) -> Iterator[Mistake]:
     """`network.cidr`, `network.core_networks` and `notifications.webhook_networks` are private
-    networks.
+    networks (RFC 1918).
     """
     lists = {
         "network.core_networks": settings.network.core_networks,
@@ -53,7 +56,8 @@ def private_networks(settings: Settings) -> Iterator[Mistake]:
         networks |= {f"{key}.{index}": cidr for index, cidr in enumerate(cidrs)}
     for key, cidr in networks.items():
         try:
-            private = ipaddress.IPv4Network(cidr).is_private
+            # Link-local addresses include the credentials of a task.
+            private = any(map(ipaddress.IPv4Network(cidr).subnet_of, _PRIVATE))
         except ValueError:
             private = False
         if not private:

@@ -1,5 +1,8 @@
 """Prerequisites of `make preview` and `make deploy`."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,6 +72,16 @@ def test_expired_credentials_are_one_message(account: FakeAccount, command: str)
         f"{command}: AWS rejected the credentials (ExpiredToken). Run: aws sso login, or "
         f"set AWS_PROFILE\n"
     )
+
+
+def test_unknown_profile_is_one_message() -> None:
+    command = [sys.executable, "-m", "release", "preview", "--env", "dev"]
+    variables = {**os.environ, "AWS_PROFILE": "staff"}
+    result = subprocess.run(
+        command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False
+    )
+    error = "preview: The config profile (staff) could not be found\n"
+    assert (result.returncode, result.stderr) == (2, error)
 
 
 @pytest.mark.parametrize(

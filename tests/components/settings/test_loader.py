@@ -179,7 +179,10 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ("zones", {"network.zones": ["eu-west-1a", "eu-central-1b"]}, "network.zones.1"),
     ("private_networks", {"network.cidr": "10.20.1.0/16"}, "network.cidr"),
     ("private_networks", {"network.cidr": "8.8.0.0/16"}, "network.cidr"),
-    ("private_networks", {"network.core_networks": ["10.0.0.0/99"]}, "network.core_networks.0"),
+    *(
+        ("private_networks", {"network.core_networks": [network]}, "network.core_networks.0")
+        for network in ("10.0.0.0/99", "169.254.0.0/16", "127.0.0.0/8")
+    ),
     (
         "private_networks",
         {"notifications.webhook_networks": ["8.8.8.0/24"]},
