@@ -17,14 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gatehouse.platform.tls_records import LimitedTls
+from gatehouse.platform.tls_records import limit
 
 #: Time for a client to confirm that a TLS connection is closed.
 SHUTDOWN_TIMEOUT_S = 2.0
-
-#: Cipher suites of TLS 1.2: forward secrecy and authenticated encryption. All suites of TLS 1.3
-#: have both.
-_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 _VALIDITY = timedelta(days=3650)
 _CLOCK_SKEW = timedelta(days=1)
@@ -35,11 +31,8 @@ def self_signed_context() -> ssl.SSLContext:
     certificate.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(_CIPHERS)
-    context.set_alpn_protocols(["http/1.1"])
+    limit(context)
     context.options |= ssl.OP_NO_RENEGOTIATION
-    context.sslobject_class = LimitedTls
     _load(context, *_key_and_certificate())
     return context
 

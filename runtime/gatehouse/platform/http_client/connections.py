@@ -23,7 +23,7 @@ from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http.listening import limit_unsent, reset_at_close
 from gatehouse.platform.http.request_head import CHUNK_FRAMING_BYTES, LENGTH_DIGITS_MAX
-from gatehouse.platform.tls_records import LimitedTls, end_turns, take_turns
+from gatehouse.platform.tls_records import end_turns, limit, take_turns
 from gatehouse.platform.turns import SMALL_READ_BYTES, Reads
 
 CONNECT_TIMEOUT_S = 3.0
@@ -527,7 +527,5 @@ class ConnectionPool:
 @cache
 def _tls_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    context.sslobject_class = LimitedTls
+    limit(context)
     return context

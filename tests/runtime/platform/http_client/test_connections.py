@@ -775,6 +775,18 @@ async def test_tls_verifies_the_name_at_the_checked_address(
         assert not raised.value.sent
 
 
+@pytest.mark.parametrize("create", [connections._tls_context, self_signed_context])
+def test_peer_cannot_choose_a_costly_key_exchange(create: Callable[[], ssl.SSLContext]) -> None:
+    context = create()
+    exchanges = {str(cast("Any", suite)["kea"]) for suite in context.get_ciphers()}
+    assert exchanges <= {"kx-any", "kx-ecdhe"}  # kx-any: TLS 1.3
+    if create is connections._tls_context:
+        sent = ssl.MemoryBIO()
+        with pytest.raises(ssl.SSLWantReadError):
+            context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname="core.test").do_handshake()
+        assert b"\x01\x03\x01\x04" not in sent.read()  # the groups ffdhe6144 and ffdhe8192
+
+
 @pytest.mark.bound("platform.tls_records:_RECORDS_MAX")
 async def test_tls_records_without_data_are_bounded(
     clients: UpstreamClients, certificate: ssl.SSLContext
