@@ -90,7 +90,7 @@ UPGRADE = "gatehouse.upgrade"
 #: Sends a 101 response with these headers, and from then on passes the events of the connection to
 #: the protocol. Returns the data that the client sent after the request. The last argument is
 #: called when the server stops. Raises ClientGone, Unavailable.
-AcceptUpgrade = Callable[[list[Header], asyncio.Protocol, Callable[[], None]], bytes]
+AcceptUpgrade = Callable[[list[Header], asyncio.BufferedProtocol, Callable[[], None]], bytes]
 
 
 class ProblemDocument(msgspec.Struct, omit_defaults=True):

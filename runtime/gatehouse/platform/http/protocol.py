@@ -124,7 +124,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
     #: Data after an upgrade request; None if there is no such request.
     _upgrade_data: bytearray | None = None
     #: Protocol of the connection after an accepted upgrade.
-    _upgraded: asyncio.Protocol | None = None
+    _upgraded: asyncio.BufferedProtocol | None = None
     _on_shutdown: Callable[[], None] | None = None
 
     def __init__(self, app: asgi.App, worker: Connections, app_state: dict[str, Any]) -> None:
@@ -190,16 +190,18 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         del self._parser  # refers to this object, which is freed without garbage collection then
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        reads = self.worker.reads
-        if self._upgraded is not None or self._upgrade_data is not None:
-            return reads.buffer
+        if self._upgraded is not None:
+            return cast("memoryview", self._upgraded.get_buffer(sizehint))
         is_body = self._receiving is not None and not self._is_chunked
         size = self.worker.part_bytes if is_body else _HEAD_READ_BYTES
-        return reads.begin(size)
+        return self.worker.reads.begin(size)
 
     def buffer_updated(self, nbytes: int) -> None:
+        if self._upgraded is not None:
+            self._upgraded.buffer_updated(nbytes)
+            return
         self.data_received(bytes(self.worker.reads.buffer[:nbytes]))
-        if self._upgraded is None and self._upgrade_data is None:
+        if self._upgrade_data is None:
             self.worker.reads.end(nbytes, self.transport.transport, self._continue_reading)
 
     def _continue_reading(self) -> None:
@@ -207,9 +209,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             self.transport.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        if self._upgraded is not None:
-            self._upgraded.data_received(data)
-        elif self._closing or self._error is not None or self.transport.is_closing:
+        if self._closing or self._error is not None or self.transport.is_closing:
             self._discard(len(data))
         elif self._upgrade_data is not None:
             self._add_upgrade_data(data)
@@ -623,7 +623,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
     def _accept_upgrade(
         self,
         headers: list[asgi.Header],
-        protocol: asyncio.Protocol,
+        protocol: asyncio.BufferedProtocol,
         on_shutdown: Callable[[], None],
     ) -> bytes:
         """Implements asgi.AcceptUpgrade."""

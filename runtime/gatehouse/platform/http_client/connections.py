@@ -164,7 +164,7 @@ class Connection(asyncio.BufferedProtocol):
         self._waiting_bytes = 0
         return data
 
-    def upgrade(self, protocol: asyncio.Protocol) -> bytes:
+    def upgrade(self, protocol: asyncio.BaseProtocol) -> bytes:
         """Passes the connection to another protocol after a 101 response, with reading paused.
         Returns the data that the Core sent after the response. Raises CoreUnreachable."""
         self._raise_error()

@@ -5,9 +5,9 @@ Each direction has its own back-pressure: reading pauses while the other side do
 are checked (http/websocket.py) and forwarded as they arrive. The gateway negotiates no extensions,
 so a message has the same size on both connections.
 
-A frame costs the same time whatever its size, and a read of a socket can contain 100,000 frames.
-Frames beyond a number wait in a queue that all WebSockets of the worker share, so that other
-requests are answered between them.
+A frame costs the same time whatever its size, and a read of a socket can contain 40,000 frames.
+Frames beyond a number wait in a queue that all WebSockets of the worker share, and their reads take
+turns, so that other requests are answered between them.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from gatehouse.core.keys import KeyEnvironment, KeyId, KeyRecord
 from gatehouse.core.verification import Code, VerificationRequest
 from gatehouse.platform.http.listening import reset_at_close
 from gatehouse.platform.http.websocket import CloseCode, FrameChecker, FrameError, close_frame
+from gatehouse.platform.http_client.connections import READ_BYTES
 from gatehouse.platform.observability import WebSocketUse
 from gatehouse.platform.settings import BYTES_PER_S_MIN
 from gatehouse.platform.tls_records import end_turns
+from gatehouse.platform.turns import Reads
 
 #: Interval at which open WebSockets are checked for expired keys and outdated key state.
 CHECK_S = 1.0
@@ -57,7 +59,7 @@ _REVOKED = "the API key no longer permits this connection"
 _DRAINED = "the instance of the Core was drained"
 
 
-class _Side(asyncio.Protocol):
+class _Side(asyncio.BufferedProtocol):
     """The connection to the client, or to the Core."""
 
     def __init__(self, relay: Relay, message_max_bytes: int, *, is_client: bool) -> None:
@@ -86,6 +88,19 @@ class _Side(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self.is_open = True
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._relay.queue.reads.begin(READ_BYTES)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        reads = self._relay.queue.reads
+        self.data_received(bytes(reads.buffer[:nbytes]))
+        if self._transport is not None:
+            reads.end(nbytes, self._transport, self._continue_reading)
+
+    def _continue_reading(self) -> None:
+        if not (self._paused or self._transport is None or self._transport.is_closing()):
+            self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         if self.is_closing:
@@ -221,10 +236,11 @@ class _Side(asyncio.Protocol):
 
 class FrameQueue:
     """Forwards the frames that wait, a bounded number in each interval. The sides of all WebSockets
-    of a worker take turns.
+    of a worker take turns. reads: of these WebSockets.
     """
 
     def __init__(self) -> None:
+        self.reads = Reads(READ_BYTES)
         self._sides: dict[_Side, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 

@@ -13,7 +13,10 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.cores import CoreSettings
 from gatehouse.core.keys import KeyEnvironment
 from gatehouse.core.verification import VerificationRequest
+from gatehouse.platform import turns
 from gatehouse.platform.http.websocket import CloseCode, FrameChecker
+from gatehouse.platform.http_client.connections import READ_BYTES
+from gatehouse.platform.turns import SMALL_READ_BYTES
 from gatehouse.services.gateway import websocket
 from gatehouse.services.gateway.websocket import FrameQueue, Relay, WebSockets
 from websockets.frames import Close, Frame, Opcode
@@ -43,7 +46,7 @@ class Transport(asyncio.Transport):
         self.buffered = 0
         self.reading = True
         self.ended = ""
-        self.side: asyncio.Protocol | None = None
+        self.side: asyncio.BaseProtocol | None = None
         self.socket: socket.socket | None = None
 
     def get_extra_info(self, name: str, default: object = None) -> object:
@@ -142,6 +145,24 @@ async def test_data_beside_the_handshake_can_fill_the_buffer() -> None:
         assert not sides.core.reading
         sides.relay.client.resume_writing()
         assert sides.core.reading
+
+
+@pytest.mark.parametrize("sender", ["client", "core"])
+async def test_reads_of_large_frames_take_turns(
+    sender: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "READ_TURN_S", 0.0)
+    data, sizes = Frame(Opcode.BINARY, bytes(90_000)).serialize(mask=sender == "client"), []
+    async with relaying() as sides, asyncio.timeout(PATIENCE_S):
+        source, side = getattr(sides, sender), getattr(sides.relay, sender)
+        for size in (60_000, 20_000, SMALL_READ_BYTES):
+            buffer = side.get_buffer(-1)
+            sizes.append(len(buffer))
+            buffer[:size], data = data[:size], data[size:]
+            side.buffer_updated(size)
+        assert (sizes, source.reading) == ([READ_BYTES, READ_BYTES, SMALL_READ_BYTES], False)
+        while not source.reading:
+            await asyncio.sleep(0)
 
 
 def floods(count: int) -> dict[str, bytes]:
