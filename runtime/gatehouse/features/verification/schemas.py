@@ -159,7 +159,13 @@ class VerifyQuery(Input):
         CoreName | None,
         Meta(description="Core that the key must be allowed to access.", examples=["docs"]),
     ] = None
-    method: Annotated[Method | None, Meta(examples=["GET"])] = None
+    method: Annotated[
+        Method | None,
+        Meta(
+            description="HTTP method in uppercase. Default: the header `X-Forwarded-Method`.",
+            examples=["GET"],
+        ),
+    ] = None
 
 
 class LimitReply(View):
@@ -337,13 +343,18 @@ def decode(body: bytes, client: Callable[[], str]) -> tuple[str, VerificationReq
     )
 
 
-def decode_parameters(query: bytes, client: str) -> VerificationRequest:
-    """The verification request in the query string of GET /v1/keys/verify. Raises BadRequest."""
+def decode_parameters(query: bytes, client: str, method: str | None = None) -> VerificationRequest:
+    """The verification request in the query string of GET /v1/keys/verify. `method`: without one
+    in the query. Raises BadRequest.
+    """
     if not query:
-        return VerificationRequest(address=client)
+        return VerificationRequest(address=client, method=method)
     parameters = decode_query(query, VerifyQuery)
     return VerificationRequest(
-        scopes=parameters.scope, core=parameters.core, address=client, method=parameters.method
+        scopes=parameters.scope,
+        core=parameters.core,
+        address=client,
+        method=parameters.method or method,
     )
 
 

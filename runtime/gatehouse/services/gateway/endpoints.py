@@ -78,7 +78,8 @@ async def verify_key_header(request: RequestContext) -> asgi.Response:
     if request.has(b"origin"):
         request.use(_OF_PAGES)
     token = presented_token(request)
-    parameters = schemas.decode_parameters(request.scope["query_string"], request.client)
+    query, method = request.scope["query_string"], request.header(b"x-forwarded-method")
+    parameters = schemas.decode_parameters(query, request.client, method or None)
     key, limits = await authenticate(request, token, parameters, parameters.core)
     key_id = (b"gatehouse-key-id", key.id.encode())
     return request.response(200, headers=[*schemas.limit_headers(limits), key_id])

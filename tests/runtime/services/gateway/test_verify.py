@@ -158,6 +158,23 @@ async def test_header_verification_returns_the_decision_as_the_status(gateway: A
     assert {reply.header("content-type") for reply in denied} == {"application/problem+json"}
 
 
+@pytest.mark.parametrize(
+    ("query", "method", "status"),
+    [
+        ("", "GET", 200),
+        ("", "DELETE", 403),
+        ("?scope=cores:read", "DELETE", 403),
+        ("?method=GET", "DELETE", 200),
+    ],
+)
+async def test_forwarded_method_is_verified(
+    gateway: Any, query: str, method: str, status: int
+) -> None:
+    key = await gateway.create_key(methods=["GET"])
+    headers = (key.header, f"X-Forwarded-Method: {method}")
+    assert (await gateway.get(f"/v1/keys/verify{query}", *headers)).status == status
+
+
 async def test_same_token_in_both_headers_is_accepted(gateway: Any) -> None:
     token = (await gateway.create_key()).token
     for other, status in ((token, 200), (f"{token}x", 400)):
