@@ -80,6 +80,7 @@ def _request(event: Event) -> Event:
             headers = {
                 name: ["; ".join(values)] if name.lower() == "cookie" else values
                 for name, values in (event.get("multiValueHeaders") or {}).items()
+                if name.lower() != "x-forwarded-port"  # Mangum reads it as a number
             }
             return {**event, "headers": None, "multiValueHeaders": _with_trace_context(headers)}
     raise UnsupportedEvent("the event is not a proxy event of a REST API")

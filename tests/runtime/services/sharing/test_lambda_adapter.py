@@ -65,6 +65,10 @@ def test_cookies_of_several_header_fields_are_joined() -> None:
     assert echo(event(headers={"Cookie": ["a=1", "b=2"]}))["cookies"] == {"a": "1", "b": "2"}
 
 
+def test_port_that_a_client_sends_is_not_read() -> None:
+    assert echo(event(headers={"X-Forwarded-Port": ["443, none"]}))["peer"] == CALLER
+
+
 def test_repeated_header_has_all_values() -> None:
     assert echo(event(headers={"X-Twice": ["one", "two"]}))["twice"] == "one, two"
 
