@@ -188,11 +188,14 @@ def _fields(
     """The members of an entry that are not ignored, with the field names of Gatehouse."""
     if not isinstance(value, dict):
         raise invalid("", f"must be {shape}", "see docs/guides/migrate.md")
-    return {
-        aliases.get(name, name): item
-        for name, item in value.items()
-        if name not in ignored and item is not None
-    }
+    fields = dict[str, Any]()
+    for name, item in value.items():
+        if name not in ignored and item is not None:
+            field = aliases.get(name, name)
+            if field in fields:
+                raise invalid(field, "is specified twice", f"ignore one of them: --ignore {name}")
+            fields[field] = item
+    return fields
 
 
 def _validated(fields: dict[str, Any], shape: type[_Row]) -> _Row:

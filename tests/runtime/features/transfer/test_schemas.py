@@ -85,6 +85,7 @@ def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
         ('"addresses": "10.0.0.1/8"', "addresses", None),
         ('"metadata": {"a": {"b": 1}}', "metadata.a", None),
         ('"colour": "red"', "colour", "is not a known field"),
+        ('"enabled": false, "active": true', "enabled", "is specified twice"),
     ],
 )
 def test_invalid_setting_has_location_and_reason(
