@@ -326,9 +326,11 @@ def allow_files() -> int:
     """Allows the process as many open files as the system permits, and returns their number. By
     default, systemd, containerd and shells allow 1,024, as many as a client has connections.
     """
-    _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS has no hard limit, and accepts 10,240 (OPEN_MAX in sys/syslimits.h).
+    number = 10_240 if hard == resource.RLIM_INFINITY else hard
     with contextlib.suppress(OSError, ValueError):  # a system can have a lower maximum
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 

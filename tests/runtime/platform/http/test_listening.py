@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import uvloop
 from gatehouse.platform.http.listening import UNSENT_BYTES, listen, reject_handshakes
-from gatehouse.platform.http.server import _ACCEPTED_MAX, serve
+from gatehouse.platform.http.server import _ACCEPTED_MAX, allow_files, serve
 from gatehouse.platform.settings import load
 
 from sandbox.ports import free_port
@@ -111,3 +111,16 @@ async def test_connection_without_a_free_file_descriptor_is_accepted_later() -> 
             assert not server.connections.protocols
             while not server.connections.protocols:
                 await asyncio.sleep(0)
+
+
+def test_files_without_a_hard_limit_are_those_of_macos(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = [(256, resource.RLIM_INFINITY)]
+
+    def set_limits(_: int, new: tuple[int, int]) -> None:
+        if new[0] == resource.RLIM_INFINITY:
+            raise ValueError
+        limits.append(new)
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", set_limits)
+    assert allow_files() == 10_240
