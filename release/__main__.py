@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         message = (
             f"interrupted. To continue, run: make {options.command} {project}ENV={options.env}"
         )
-        return _reject(options.command, [message], INTERRUPTED)
+        return _reject(options.command, message, INTERRUPTED)
 
 
 def _command(options: argparse.Namespace) -> int:
@@ -96,17 +96,17 @@ def _command(options: argparse.Namespace) -> int:
         stack = read_stack(options.env, options.root / project.folder, project)
         _check_settings(options.command, stack)
     except (ValueError, SettingsError, *AWS_ERRORS) as exc:
-        return _reject(options.command, str(exc).splitlines())
+        return _reject(options.command, str(exc))
     messages = missing_prerequisites(options.command, stack, unsigned=options.unsigned)
     if messages:
-        return _reject(options.command, messages)
+        return _reject(options.command, "\n".join(messages))
     try:
         return _run(options, stack)
     except ValueError as exc:
-        return _reject(options.command, [str(exc)])
+        return _reject(options.command, str(exc))
     except CommandFailed as exc:
         causes = _causes(options, stack) if isinstance(exc, DeploymentFailed) else []
-        return _reject(options.command, [*str(exc).splitlines(), *causes], FAILED)
+        return _reject(options.command, "\n".join([str(exc), *causes]), FAILED)
 
 
 def _project(options: argparse.Namespace) -> Project:
@@ -175,7 +175,7 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
     if options.command == "preview" or code:
         return code
     if not _confirm(stack, "destroys"):
-        return _reject("destroy", ["not confirmed; nothing was changed"])
+        return _reject("destroy", "not confirmed; nothing was changed")
     return pulumi_cli.run(command_line("destroy", stack, yes=True), stack.root)
 
 
@@ -196,12 +196,12 @@ def _deploy(options: argparse.Namespace, stack: Stack) -> int:
         if not options.rollback:
             command = f"make rollback {stack.target}"
             raise ServicesFailed(f"{exc}\nTo deploy the previous image, run: {command}") from exc
-        _reject("deploy", str(exc).splitlines())
+        _reject("deploy", str(exc))
     print("> the services were not deployed; deploying the previous image", flush=True)
     _rollback(options, stack)
     return _reject(
         "deploy",
-        [f"the services were not deployed; the stack {stack.name} runs the previous image again"],
+        f"the services were not deployed; the stack {stack.name} runs the previous image again",
         FAILED,
     )
 
@@ -227,12 +227,12 @@ def _rollback(options: argparse.Namespace, stack: Stack) -> int:
         )
     file = stack.root / f"Pulumi.{stack.name}.yaml"
     write_digest(file, digest)
-    print(
-        f"> {file.name}: image.digest {stack.image_digest} -> {digest}. Commit the change.",
-        flush=True,
-    )
-    target = read_stack(stack.name, stack.root)
     try:
+        print(
+            f"> {file.name}: image.digest {stack.image_digest} -> {digest}. Commit the change.",
+            flush=True,
+        )
+        target = read_stack(stack.name, stack.root)
         # The previous image was verified before its deployment; another one may never have been.
         if options.digest and not options.unsigned and (problem := unverified_signature(target)):
             raise CommandFailed(problem)
@@ -277,9 +277,11 @@ def _print(lines: Iterable[str]) -> int:
     return 0
 
 
-def _reject(command: str, messages: list[str], status: int = REJECTED) -> int:
-    for message in messages:
-        print(f"{command}: {message}", file=sys.stderr)
+def _reject(command: str, text: str, status: int = REJECTED) -> int:
+    """Print an error, which can contain text of others, such as the owner of a lock."""
+    for line in text.splitlines():
+        printable = "".join(char if char.isprintable() else "\ufffd" for char in line)
+        print(f"{command}: {printable}", file=sys.stderr)
     return status
 
 
