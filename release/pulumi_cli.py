@@ -25,10 +25,8 @@ _PROVIDER_INPUTS = {
     *("allowedAccountIds", "defaultTags", "region"),
     *("skipCredentialsValidation", "skipRegionValidation", "version", "__internal"),
 }
-"""Inputs of the providers of the program. Others, such as `endpoints` and
-`assumeRoleWithWebIdentity`, make a provider send credentials and local files elsewhere, also during
-a preview.
-"""
+"""Inputs of the program's providers. With others, such as `endpoints`, even a preview can send
+local files elsewhere."""
 
 
 def command_line(
@@ -178,9 +176,8 @@ def environment() -> dict[str, str]:
 
 
 def deployment(stack: Stack) -> dict[str, Any]:
-    """The state of a stack: `resources` and `pending_operations`. Raises ValueError, also for a
-    state with other plugins than those of the program, or with other inputs: the engine would
-    download and run them.
+    """The state of a stack: `resources` and `pending_operations`. Raises ValueError, also for
+    plugins or inputs that are not those of the program: the engine would run them.
 
     Sources: DeploymentV3 in sdk/go/common/apitype/core.go, URN in sdk/go/common/resource/urn.
     """
@@ -196,9 +193,8 @@ def deployment(stack: Stack) -> dict[str, Any]:
         module, _, package = row["urn"].split("::")[2].rpartition("$")[2].rpartition(":")
         if module == "pulumi:providers" and not _is_of_program(package, row.get("inputs") or {}):
             raise ValueError(
-                f"the state of the stack {stack.name} configures the plugin {package} in another "
-                f"way than the program, and the Pulumi CLI would run it. Find out who changed the "
-                f"state, and restore an earlier version of it"
+                f"the state of the stack {stack.name} configures the plugin {package} otherwise "
+                "than the program. Find out who changed the state, and restore an earlier version"
             )
     return state
 

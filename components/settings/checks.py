@@ -8,9 +8,7 @@ from components.settings.fields import PROD, Mistake
 from components.settings.model import Settings
 from components.settings.workloads import ScalingSettings, TaskSize
 
-_PRIVATE = [
-    ipaddress.IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
-]
+_PRIVATE = [*map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))]
 ROLLOUT_MAX_MINUTES = 720
 """Maximum duration of a rollout, during which the stack's state is locked."""
 DELIVERY_ROLLOUT_MAX_MINUTES = 75
@@ -51,20 +49,16 @@ def private_networks(settings: Settings) -> Iterator[Mistake]:
         "network.core_networks": settings.network.core_networks,
         "notifications.webhook_networks": settings.notifications.webhook_networks,
     }
-    networks = {"network.cidr": settings.network.cidr}
-    for key, cidrs in lists.items():
-        networks |= {f"{key}.{index}": cidr for index, cidr in enumerate(cidrs)}
-    for key, cidr in networks.items():
+    rows = [(f"{key}.{index}", cidr) for key in lists for index, cidr in enumerate(lists[key])]
+    for key, cidr in (("network.cidr", settings.network.cidr), *rows):
         try:
             # Link-local addresses include the credentials of a task.
             private = any(map(ipaddress.IPv4Network(cidr).subnet_of, _PRIVATE))
         except ValueError:
             private = False
         if not private:
-            yield Mistake(
-                key,
-                "a private network (RFC 1918), written with the first address of the network",
-            )
+            allowed = "a private network (RFC 1918), written with the first address of the network"
+            yield Mistake(key, allowed)
 
 
 def console_networks(settings: Settings) -> Iterator[Mistake]:

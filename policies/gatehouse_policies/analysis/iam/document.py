@@ -299,7 +299,7 @@ _AUDIENCES = {
     ":saml-provider/": "saml:aud",
     "cognito-identity.amazonaws.com": "cognito-identity.amazonaws.com:aud",
 }
-# The audience of all tokens for AWS, which says nothing about their holders.
+# The audience of all tokens for AWS.
 _AWS_AUDIENCE = "sts.amazonaws.com"
 # Issuers whose tokens name the customer in the subject (sub). Without a subject that names one, any
 # customer of the issuer matches.
