@@ -64,7 +64,9 @@ def notices(stack: str) -> Iterator[Notice]:
         elif row.type in aws("cloudwatch.EventRule") and "eventPattern" in row.inputs:
             kind = "event" if ":sns:" in targets[row.inputs["name"]] else "invocation"
             description = row.inputs["description"]
-            yield Notice(row.name, kind, _sentences(description), _runbook(description))
+            yield Notice(
+                row.name, kind, prose(description.rpartition(" ")[0]), _runbook(description)
+            )
         elif row.type in _SUBSCRIPTIONS:
             yield _SUBSCRIPTIONS[row.type](row)
 
@@ -127,10 +129,6 @@ def _metric(alarm: Mapping[str, Any]) -> str:
     comparison = f"{_COMPARISONS[alarm['comparisonOperator']]} {float(alarm['threshold']):.12g}"
     missing = ", or no data" if alarm["treatMissingData"] == "breaching" else ""
     return f"{text} {first['stat']} {comparison} for {share}{duration}{missing}"
-
-
-def _sentences(description: str) -> str:
-    return prose(description.rpartition(" ")[0])
 
 
 def _runbook(description: str) -> str:

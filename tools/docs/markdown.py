@@ -27,10 +27,6 @@ def prose(text: str) -> str:
     """
     pieces = enumerate(_CODE.split(" ".join(text.split())))
     return "".join(
-        _code(piece) if index % 2 else re.sub(r"([*<\\]|__)", r"\\\1", piece)
+        f"`{piece.strip('`')}`" if index % 2 else re.sub(r"([*<\\]|__)", r"\\\1", piece)
         for index, piece in pieces
     )
-
-
-def _code(piece: str) -> str:
-    return piece if piece.startswith("`") else f"`{piece}`"

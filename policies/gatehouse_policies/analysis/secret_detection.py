@@ -107,7 +107,7 @@ def looks_secret(name: str, value: str) -> bool:
         return True
     if name_indicates_secret(name):
         return not _refutes(name, value)
-    if _is_public(name):
+    if not _PUBLIC_WORDS.isdisjoint(_words(name)):
         return False
     return _is_random_hex(value) or _is_random_text(value) or _is_secret_together(name, value)
 
@@ -208,10 +208,6 @@ def _refutes(name: str, value: str) -> bool:
         and len(value) <= _NAME_CHARS_MAX
         and _NAMES_A_SECRET.fullmatch(value) is not None
     )
-
-
-def _is_public(name: str) -> bool:
-    return not _PUBLIC_WORDS.isdisjoint(_words(name))
 
 
 def _is_random_hex(value: str) -> bool:

@@ -61,7 +61,7 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
             f"{stack_file.name}: `environment` imports values from Pulumi ESC, which only the "
             f"Pulumi engine reads. Set the values in `config`."
         )
-    protect = _reject_secret if examples is None else _unknown_secret
+    protect = _reject_secret if examples is None else lambda _: UNKNOWN
     config = _stack_config(name, stack_document, stack_file.name, protect)
     config |= {
         _full_key(name, key): _value(value, key, protect) for key, value in (examples or {}).items()
@@ -222,7 +222,3 @@ def _reject_secret(place: str) -> str:
         f"{place} is encrypted (`secure:`), and only the Pulumi engine can decrypt it. "
         "Use a plain value, or let the stack create the secret in Secrets Manager."
     )
-
-
-def _unknown_secret(place: str) -> str:
-    return UNKNOWN

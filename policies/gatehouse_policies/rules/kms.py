@@ -188,7 +188,7 @@ def administration_and_use_are_separate(key: Resource) -> CheckResults:
         principals = {
             value
             for kind, value in allow.principals or ()
-            if kind == "AWS" and not _is_account(value)
+            if kind == "AWS" and not (value.endswith(":root") or value.isdigit())
         }
         if allow.covers_action("kms:Decrypt"):
             users |= principals
@@ -202,10 +202,6 @@ def administration_and_use_are_separate(key: Resource) -> CheckResults:
 
 def _allow_statements(key: Resource) -> tuple[Statement, ...]:
     return tuple(allow for document in own_documents(key) for allow in document.allows)
-
-
-def _is_account(principal: str) -> bool:
-    return principal.endswith(":root") or principal.isdigit()
 
 
 # Property that contains the encryption key, keyed by resource type.

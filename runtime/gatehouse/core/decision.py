@@ -21,10 +21,6 @@ from gatehouse.core.verification import (
 )
 
 
-def _nothing(_request: VerificationRequest, _environment: KeyEnvironment) -> str:
-    return ""
-
-
 class Row(NamedTuple):
     """A check of a key that needs no counter.
 
@@ -40,7 +36,7 @@ class Row(NamedTuple):
     code: Code
     passes: Callable[[KeyRecord, VerificationRequest, KeyEnvironment, float], bool]
     actual: Callable[[KeyRecord, float], str]
-    required: Callable[[VerificationRequest, KeyEnvironment], str] = _nothing
+    required: Callable[[VerificationRequest, KeyEnvironment], str] = lambda *_: ""
     depends_on_signature: bool = False
 
 

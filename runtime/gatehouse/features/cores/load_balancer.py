@@ -116,7 +116,8 @@ class LoadBalancer:
             elif circuit_state is CircuitState.HALF_OPEN:
                 # A request that can be retried on another instance is the trial. Other requests
                 # avoid the instance.
-                avoidance = -1 if _is_safe(request) else 1
+                is_safe = request.body is None and request.method in _SAFE_METHODS
+                avoidance = -1 if is_safe else 1
             is_full = state.requests >= self.requests_max
             rank = (is_full, core is failed, not core.healthy, avoidance, state.requests)
             if lowest is None or rank < lowest:
@@ -301,7 +302,3 @@ class Attempt:
 def _is_whole(request: UpstreamRequest) -> bool:
     """False if the client may stall the body."""
     return request.body is None or isinstance(request.body, bytes)
-
-
-def _is_safe(request: UpstreamRequest) -> bool:
-    return request.body is None and request.method in _SAFE_METHODS

@@ -481,7 +481,7 @@ class WebSockets:
         find: the current record of an instance, by the name of the Core and the ID of the instance.
         """
         is_stale, now = staleness_ms() > self.max_staleness_ms, self.clock.now()
-        for relay in self._all():
+        for relay in [relay for relays in self._relays.values() for relay in relays]:
             if not self.permits(relay, relay.record):
                 relay.close(client=(CloseCode.POLICY_VIOLATION, _REVOKED))
             elif is_stale:
@@ -492,9 +492,6 @@ class WebSockets:
                 relay.close(
                     client=(CloseCode.GOING_AWAY, _DRAINED), core=(CloseCode.GOING_AWAY, _DRAINED)
                 )
-
-    def _all(self) -> tuple[Relay, ...]:
-        return tuple(relay for relays in self._relays.values() for relay in relays)
 
 
 def _has_ended(
