@@ -143,7 +143,8 @@ def test_certificate_is_verified_for_the_host_name() -> None:
     with http_servers.running(server):
         url = check(server.server_port, 200, 200, "https")["url"]
         assert smoke.request(url, {}, "127.0.0.1") == (0, "SSLCertVerificationError")
-    assert names == ["gateway.example.com"]
+    # A server without the first curve of the client reads the name twice.
+    assert set(names) == {"gateway.example.com"}
 
 
 @pytest.mark.parametrize(
