@@ -14,6 +14,7 @@ import ssl
 import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from functools import cache
 from typing import cast
 
@@ -502,12 +503,15 @@ class ConnectionPool:
         del self._idle[connection], self._all_idle[connection]
         connection.close()
 
-    async def connect(self) -> Connection:
-        """A new connection. Raises CoreUnreachable."""
+    async def connect(self, handshakes: asyncio.Semaphore) -> Connection:
+        """A new connection. handshakes: limits those with TLS. Raises CoreUnreachable."""
         loop = asyncio.get_running_loop()
         context, host = (_tls_context(), self._host) if self._tls else (None, None)
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with (
+                asyncio.timeout(CONNECT_TIMEOUT_S),
+                handshakes if self._tls else nullcontext(),
+            ):
                 transport, connection = await loop.create_connection(
                     lambda: Connection(self._writes, self._reads),
                     self._address,

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -59,6 +60,10 @@ RESOLVE_TIMEOUT_S = 3.0
 
 #: Maximum number of lookups in progress of a resolver, in total and for a subject, such as a key.
 LOOKUPS_MAX, SUBJECT_LOOKUPS_MAX = 64, 16
+
+#: Maximum number of TLS handshakes in progress of a subject, each of which takes up to 20 ms of CPU
+#: time. Further ones wait.
+HANDSHAKES_MAX = 16
 
 #: Maximum number of addresses of a name. Further ones, of which a response of a name server can
 #: contain thousands, are neither checked nor used.
@@ -144,6 +149,10 @@ class UpstreamClients:
     _reads: Reads = field(default_factory=lambda: Reads(READ_BYTES))
     _idle: OrderedDict[Connection, ConnectionPool] = field(default_factory=OrderedDict)
     _pinned: dict[str, _Pinned] = field(default_factory=dict)
+    #: The handshakes of each subject, or of a URL without one.
+    _handshakes: WeakValueDictionary[str, asyncio.Semaphore] = field(
+        default_factory=WeakValueDictionary
+    )
     #: Pools that were replaced while requests were in progress.
     _retired: list[ConnectionPool] = field(default_factory=list)
 
@@ -164,8 +173,8 @@ class UpstreamClients:
         on_connect: Callable[[], None] = lambda: None,
     ) -> Sending:
         """Sends a request below a URL when the context is entered. The request ends when the
-        context exits. subject: for which a lookup of the host name counts. on_connect: called when
-        a new connection is established.
+        context exits. subject: for which a lookup of the host name and a handshake count.
+        on_connect: called when a new connection is established.
 
         Raises CoreUnreachable, CoreTimeout (no data for `timeout_s`), the errors of a streamed
         body, and BadRequest for a request that cannot be sent.
@@ -179,6 +188,15 @@ class UpstreamClients:
             await in_task()
             pinned = await self._pin(url, subject)
         return pinned
+
+    async def connect(self, pool: ConnectionPool, url: str, subject: str) -> Connection:
+        """A new connection of the pool of a URL. Raises CoreUnreachable."""
+        limit = asyncio.Semaphore(HANDSHAKES_MAX)
+        try:
+            return await pool.connect(self._handshakes.setdefault(subject or url, limit))
+        except CoreUnreachable:
+            self.forget(url)
+            raise
 
     def _find_now(self, url: str) -> _Pinned | None:
         """The pool of a URL, or None if its address has to be checked."""
@@ -277,11 +295,7 @@ class Sending:
         connection = pool.acquire_idle(pinned.used_at)
         if connection is None:
             await in_task()
-            try:
-                connection = await pool.connect()
-            except CoreUnreachable:
-                self._clients.forget(self._url)
-                raise
+            connection = await self._clients.connect(pool, self._url, self._subject)
         self._connection = connection
         try:
             self._on_connect()

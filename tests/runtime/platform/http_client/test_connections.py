@@ -801,6 +801,44 @@ async def test_tls_records_without_data_are_bounded(
     assert self_signed_context().sslobject_class is tls_records.LimitedTls
 
 
+@pytest.mark.bound("http_client.upstream:HANDSHAKES_MAX")
+async def test_handshakes_of_a_subject_are_bounded(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstreams, "HANDSHAKES_MAX", 2)
+
+    async def fetch(subject: str) -> None:
+        async with core.clients.send(f"https://core.test:{core.port}", request(), subject):
+            pass
+
+    async with asyncio.timeout(PATIENCE_S):  # the Core has no TLS, and waits for a request
+        fetching = [asyncio.create_task(fetch(subject)) for subject in ("a", "a", "a", "a", "b")]
+        while core.opened < 3:
+            await asyncio.sleep(0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert core.opened == 3
+        for task in fetching:
+            task.cancel()
+        await asyncio.wait(fetching)
+
+
+@pytest.mark.bound("platform.tls_records:_RECORD_BYTES")
+@pytest.mark.parametrize("size", [10_000, 20_000])
+async def test_size_of_a_chain_of_certificates_is_bounded(
+    clients: UpstreamClients, certificate: ssl.SSLContext, tmp_path: Path, size: int
+) -> None:
+    pem = (tmp_path / "certificate.pem").read_text()
+    chain, number = tmp_path / "chain.pem", size // len(ssl.PEM_cert_to_DER_cert(pem))
+    chain.write_text(pem * number)
+    certificate.load_cert_chain(chain, tmp_path / "key.pem")
+    core = Core(clients=clients, scheme="https")
+    async with listening(core, certificate):
+        with suppress(CoreUnreachable):
+            await core.fetch()
+    assert len(core.heads) == (size < 16_384)
+
+
 @pytest.mark.bound("platform.tls_records:_TURN_RECORDS")
 async def test_others_are_served_between_tls_records(
     clients: UpstreamClients, certificate: ssl.SSLContext
