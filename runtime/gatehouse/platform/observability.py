@@ -12,6 +12,7 @@ import time
 from bisect import bisect_left
 from collections import Counter as Counts
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, BinaryIO, ClassVar, Literal
 
 import msgspec
@@ -149,8 +150,9 @@ class Stream:
             self._timer = None
         if self._waiting:
             lines, self._waiting = self._waiting, []
-            self._out.write(b"".join(lines))
-            self._out.flush()
+            with suppress(OSError):  # such as a full disk, with which requests succeed
+                self._out.write(b"".join(lines))
+                self._out.flush()
 
 
 class Logger:

@@ -3,7 +3,9 @@
 import asyncio
 import io
 import json
+import os
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,6 +37,11 @@ class Out(io.BytesIO):
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.getvalue().splitlines()]
+
+
+def test_line_that_cannot_be_written_affects_no_caller() -> None:
+    with Path(os.devnull).open("rb") as out:  # `write` raises OSError
+        Logger("info", Stream(out)).info("lost")
 
 
 def log_request(observer: Observer, status: int = 200, **changes: Any) -> None:
