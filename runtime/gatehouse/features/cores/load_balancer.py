@@ -27,6 +27,7 @@ from gatehouse.core.errors import CoreCircuitOpen, CoreOverloaded, CoreTimeout, 
 from gatehouse.features.cores.circuit_breaker import CircuitBreaker, CircuitState, RetryBudget
 from gatehouse.features.cores.reports import InstanceReport, RecentRequests, most_relevant
 from gatehouse.platform.http_client.upstream import (
+    Sending,
     UpstreamClients,
     UpstreamRequest,
     UpstreamResponse,
@@ -232,24 +233,17 @@ class LoadBalancer:
         return state
 
 
+@dataclass(slots=True, eq=False)
 class Attempt:
     """A request to an instance, which ends when the context exits. Records the outcome."""
 
-    __slots__ = (
-        "_balancer",
-        "_core",
-        "_request",
-        "_response",
-        "_sending",
-        "_sent_at",
-        "_state",
-    )
-
-    def __init__(self, balancer: LoadBalancer, core: CoreRecord, request: UpstreamRequest) -> None:
-        self._balancer = balancer
-        self._core = core
-        self._request = request
-        self._response: UpstreamResponse | None = None
+    _balancer: LoadBalancer
+    _core: CoreRecord
+    _request: UpstreamRequest
+    _response: UpstreamResponse | None = None
+    _sending: Sending = field(init=False)
+    _sent_at: float = field(init=False)
+    _state: _Instance = field(init=False)
 
     async def __aenter__(self) -> UpstreamResponse:
         balancer = self._balancer

@@ -266,24 +266,17 @@ class UpstreamClients:
         )
 
 
+@dataclass(slots=True, eq=False)
 class Sending:
     """A request to a URL: a context, see `UpstreamClients.send`."""
 
-    __slots__ = ("_clients", "_connection", "_on_connect", "_pool", "_request", "_subject", "_url")
-
-    def __init__(
-        self,
-        clients: UpstreamClients,
-        url: str,
-        request: UpstreamRequest,
-        subject: str,
-        on_connect: Callable[[], None],
-    ) -> None:
-        self._clients = clients
-        self._subject = subject
-        self._on_connect = on_connect
-        self._url = url
-        self._request = request
+    _clients: UpstreamClients
+    _url: str
+    _request: UpstreamRequest
+    _subject: str
+    _on_connect: Callable[[], None]
+    _pool: ConnectionPool = field(init=False)
+    _connection: Connection = field(init=False)
 
     async def __aenter__(self) -> UpstreamResponse:
         request = self._request
