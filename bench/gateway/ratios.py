@@ -177,16 +177,15 @@ def rows(env: Environment, requests: Requests) -> dict[str, Row]:
         "proxy": row(to_core, _PROXY),
     }
     for name in FILES:
-        file, baseline = cache(partial(_file, requests, drawn, name)), f"{_PROXY}, {name}"
+        file, baseline = (
+            cache(partial(requests.proxied, drawn[:1000], f"{CORE}files/{name}")),
+            f"{_PROXY}, {name}",
+        )
         result[baseline] = Row(env.nginx, file, connections=16)
         result[f"proxy, {name}"] = row(file, baseline, connections=16)
     if unkey := create_keys(KEYS):
         result[_UNKEY] = Row(unkey.url, lambda: unkey.verifications(requests, REQUESTS))
     return result
-
-
-def _file(requests: Requests, tokens: Sequence[str], name: str) -> Path:
-    return requests.proxied(tokens[:1000], f"{CORE}files/{name}")
 
 
 def _limits(rank: int) -> list[dict[str, object]]:

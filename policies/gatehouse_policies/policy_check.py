@@ -319,7 +319,7 @@ def _remote_component(pack: Pack, registration: Registration, pass_name: str) ->
             "Pulumi engine creates them"
         ),
         remedy=f"run pulumi preview with the packs, or check the deployed stack: {EXPORT_HINT}",
-        severity=str(UNDECIDED.severity),
+        severity=UNDECIDED.severity,
         outcome="undecided",
         passes=(pass_name,),
         source=registration.source,

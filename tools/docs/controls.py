@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import get_args
 
 from gatehouse_policies.catalogue import PACKS, RULES
 from gatehouse_policies.engine.meta_policies import META_POLICIES
@@ -15,7 +16,7 @@ def page() -> str:
     """One table of the controls of each pack."""
     by_severity = Counter(rule.severity for rule in RULES)
     severities = ", ".join(
-        f"{by_severity[severity]} {severity.value}" for severity in reversed(Severity)
+        f"{by_severity[severity]} {severity}" for severity in reversed(get_args(Severity))
     )
     tables = (
         f"## Pack `{name}`\n\n{_table([rule for rule in RULES if rule.pack == name])}"
@@ -36,7 +37,7 @@ def _table(controls: Iterable[Control]) -> str:
         (
             f"`{control.id}`",
             prose(control.title),
-            control.severity.value,
+            control.severity,
             "/".join(control.level(environment).value[0] for environment in ENVIRONMENTS),
         )
         for control in controls

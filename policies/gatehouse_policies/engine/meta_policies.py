@@ -3,12 +3,12 @@ contains its rules and the meta policies."""
 
 from functools import partial
 
-from gatehouse_policies.engine.rule import Control, Severity
+from gatehouse_policies.engine.rule import Control
 
 _meta_policy = partial(
     Control, types=(), url="https://www.pulumi.com/docs/iac/using-pulumi/crossguard"
 )
-_notice = partial(_meta_policy, severity=Severity.LOW, levels="AAA")
+_notice = partial(_meta_policy, severity="low", levels="AAA")
 
 BROKEN = _meta_policy(
     "GH-BROKEN",
@@ -17,7 +17,7 @@ BROKEN = _meta_policy(
         "fix the rule in policies/gatehouse_policies/rules; the resource is not evaluated "
         "until then"
     ),
-    severity=Severity.HIGH,
+    severity="high",
 )
 EXEMPTION_USED = _notice(
     "GH-EXEMPT-USED",
@@ -31,7 +31,7 @@ EXEMPTION_INVALID = _meta_policy(
     "GH-EXEMPT-INVALID",
     title="Exemptions are valid",
     remedy="correct the entry in the exemptions file",
-    severity=Severity.HIGH,
+    severity="high",
 )
 UNDECIDED = _meta_policy(
     "GH-UNDECIDED",

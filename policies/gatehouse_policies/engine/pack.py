@@ -176,7 +176,7 @@ def _metadata(control: Control, env: str) -> dict[str, Any]:
         "display_name": control.title,
         "enforcement_level": EnforcementLevel(control.level(env).value),
         "config_schema": PolicyConfigSchema(schema) if schema else None,
-        "severity": Severity(control.severity.value),
+        "severity": Severity(control.severity),
         "tags": control.upstream_ids(),
         "remediation_steps": control.remedy,
         "url": control.url,

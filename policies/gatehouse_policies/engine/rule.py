@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from gatehouse_policies.analysis.properties import UnknownPropertyError
 from gatehouse_policies.analysis.resources import Resource, Stack
@@ -24,15 +24,8 @@ class Level(StrEnum):
     DISABLED = "disabled"
 
 
-class Severity(StrEnum):
-    """Severity of a violation. The severity determines the order of findings in reports and does
-    not affect enforcement.
-    """
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-    CRITICAL = "critical"
+#: Severity of a violation. It determines the order of findings in reports and the default levels.
+Severity = Literal["low", "medium", "high", "critical"]
 
 
 _LEVELS = {"M": Level.MANDATORY, "A": Level.ADVISORY, "-": Level.DISABLED}
@@ -97,7 +90,7 @@ class Control:
     _: KW_ONLY
     title: str
     remedy: str = ""
-    severity: Severity = Severity.MEDIUM
+    severity: Severity = "medium"
     types: tuple[str, ...]
     url: str
     levels: str = ""
@@ -112,10 +105,12 @@ class Control:
     def __post_init__(self) -> None:
         if not re.fullmatch("([MA-]{3})?", self.levels):
             raise ValueError(f'{self.id}: levels must be three of M, A and -, such as "-AM"')
+        if self.severity not in get_args(Severity):
+            raise ValueError(f"{self.id}: severity must be {', '.join(get_args(Severity))}")
 
     def level(self, environment: str) -> Level:
         """The enforcement level in an environment."""
-        default = "MMM" if self.severity in {Severity.CRITICAL, Severity.HIGH} else "AMM"
+        default = "MMM" if self.severity in {"critical", "high"} else "AMM"
         return _LEVELS[(self.levels or default)[ENVIRONMENTS.index(environment)]]
 
     def upstream_ids(self) -> list[str]:

@@ -143,7 +143,7 @@ def from_diagnostic(
             resource_type=_type_of(urn),
             message=defect,
             remedy=fix or (reporter.remedy if reporter else ""),
-            severity=str(subject.severity) if subject else "medium",
+            severity=subject.severity if subject else "medium",
             outcome=outcome,
             passes=tuple(passes),
             source=source,

@@ -19,7 +19,6 @@ from gatehouse_policies.engine.requirements import (
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    Severity,
     resource_rule,
     stack_rule,
 )
@@ -45,7 +44,7 @@ def guards_are_external(root: Resource) -> bool:
         "output "
         f'{GUARDS_OUTPUT} to the stack that manages it, or to "external"'
     ),
-    severity=Severity.HIGH,
+    severity="high",
     levels="AMM",
     upstream="S3.1 3.1.4",
     url="https://docs.aws.amazon.com/AmazonS3/latest/userguide/configuring-block-public-access-account.html",
@@ -76,7 +75,7 @@ _BASELINE = {
         f"add the resource, or set the stack output {GUARDS_OUTPUT} to the stack that "
         f'manages it, or to "external"'
     ),
-    severity=Severity.HIGH,
+    severity="high",
     levels="-AM",
     upstream="Config.1 GuardDuty.1 EC2.7 4.3 5.16 2.18 6.1.1",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/fsbp-standard.html",
@@ -94,7 +93,7 @@ _PUBLIC_SHARING = "/ssm/documents/console/public-sharing-permission"
 protections_are_enabled = resource_rule(
     "GH-ACC-003",
     title="The program does not disable protections of the account",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws(
         "cfg.RecorderStatus",
         "guardduty.Detector",
@@ -154,7 +153,7 @@ def recorder_is_complete(recorder: Resource, stack: Stack) -> CheckResults:
     "GH-COST-001",
     title="Budgets notify people of actual and forecasted cost",
     remedy="add an aws.budgets.Budget that notifies subscribers of ACTUAL and FORECASTED cost",
-    severity=Severity.LOW,
+    severity="low",
     pack="resilience",
     url="https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-managing-costs.html",
 )

@@ -18,7 +18,6 @@ from gatehouse_policies.engine.requirements import (
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    Severity,
     resource_rule,
     stack_rule,
 )
@@ -60,7 +59,7 @@ def _is_public_application_load_balancer(balancer: Resource) -> bool:
         'set every defaultAction of the HTTP listener to a redirect with protocol="HTTPS" '
         'and statusCode="HTTP_301"'
     ),
-    severity=Severity.HIGH,
+    severity="high",
     upstream="ELB.1 ELB.18 CKV2_AWS_20 CKV_AWS_2",
     url=f"{_GUIDE}/create-http-listener.html",
 )
@@ -83,7 +82,7 @@ def http_redirects_to_https(listener: Resource) -> CheckResults:
         'set every action of the rule to a redirect with protocol="HTTPS", or move the rule '
         "to the HTTPS listener"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("lb.ListenerRule"),
     url=f"{_GUIDE}/listener-rules.html",
 )
@@ -117,7 +116,7 @@ _PLAINTEXT_PORTS = ("21", "23", "25", "80", "110", "143", "389", "1883", "8000",
     remedy=(
         'set protocol="TLS" with a certificate, or use a port of an encrypted protocol, such as 443'
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("lb.Listener"),
     lists={"ports": _PLAINTEXT_PORTS},
     url="https://docs.aws.amazon.com/elasticloadbalancing/latest/network/create-tls-listener.html",
@@ -135,7 +134,7 @@ def tcp_listeners_use_encrypted_protocols(listener: Resource, stack: Stack) -> C
 tls_policy_is_current = _listener_rule(
     "GH-ALB-002",
     title="HTTPS listeners accept TLS 1.2 and 1.3 only",
-    severity=Severity.HIGH,
+    severity="high",
     upstream="ELB.17 CKV_AWS_103 CKV2_AWS_74",
     url=f"{_GUIDE}/describe-ssl-policies.html",
 ).requires(
@@ -216,7 +215,7 @@ def load_balancer_spans_zones(balancer: Resource) -> CheckResults:
 web_acl_is_associated = stack_rule(
     "GH-ALB-008",
     title="Internet-facing load balancers have a web ACL that fails closed",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("lb.LoadBalancer"),
     levels="AMM",
     upstream="ELB.16 CKV2_AWS_28",
@@ -275,7 +274,7 @@ def _passes_tls_through(group: Resource, stack: Stack) -> bool:
 classic_load_balancers_use_tls = resource_rule(
     "GH-ALB-014",
     title="Internet-facing Classic Load Balancers use HTTPS or TLS",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("elb.LoadBalancer"),
     upstream="ELB.3",
     url="https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/elb-listener-config.html",
@@ -299,7 +298,7 @@ def _max_age_s(header: str) -> int:
 responses_have_security_headers = _listener_rule(
     "GH-ALB-010",
     title="HTTPS listeners add security headers to every response",
-    severity=Severity.LOW,
+    severity="low",
     levels="AAM",
     url=f"{_GUIDE}/header-modification.html",
 ).requires(

@@ -18,7 +18,6 @@ from gatehouse_policies.engine.requirements import (
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Requirement,
-    Severity,
     resource_rule,
     stack_rule,
 )
@@ -46,7 +45,7 @@ _SHARING_METHODS = tuple(
     "GH-API-002",
     title="API Gateway routes have an authorizer",
     remedy="set an authorizer, or add the route to `public_routes` in the configuration file",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("apigateway.Method", "apigatewayv2.Route"),
     lists={"public": _SHARING_METHODS},
     upstream="APIGateway.8 CKV_AWS_59 CKV_AWS_309 APIG4",
@@ -99,7 +98,7 @@ _BODY_METHODS = frozenset(
         "has x-amazon-apigateway-authtype or x-amazon-apigateway-authorizer; replace target with "
         "Route and Integration resources"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("apigateway.RestApi", "apigatewayv2.Api"),
     lists={"public": ()},
     url=f"{_GUIDE}/api-gateway-swagger-extensions.html",
@@ -145,7 +144,7 @@ def _authorizes(scheme: Properties) -> bool:
         "associate a web ACL with the stage; for an HTTP API, add an "
         "aws.cloudfront.Distribution with webAclId"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("apigateway.Stage", "apigatewayv2.Api"),
     levels="AMM",
     upstream="APIGateway.4 CKV2_AWS_29 APIG3",
@@ -221,7 +220,7 @@ stage_settings_are_secure = resource_rule(
 apis_use_no_api_keys = resource_rule(
     "GH-API-007",
     title="AppSync APIs do not authenticate clients with API keys",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("appsync.GraphQLApi", "appsync.Api"),
     upstream="AppSync.5",
     url="https://docs.aws.amazon.com/appsync/latest/devguide/security-authz.html",

@@ -10,7 +10,6 @@ from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import is_customer_key
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    Severity,
     Undecided,
     resource_rule,
     stack_rule,
@@ -39,7 +38,7 @@ vault_uses_customer_key = resource_rule(
         "add an aws.backup.VaultLockConfiguration with minRetentionDays, and an "
         "aws.backup.VaultPolicy that denies backup:DeleteRecoveryPoint to everyone"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("backup.Vault"),
     levels="-AM",
     url=f"{_GUIDE}/vault-lock.html",
@@ -61,7 +60,7 @@ def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
         "add a rule with a daily schedule, a sufficient lifecycle.deleteAfter, and "
         "copyActions to another Region"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("backup.Plan"),
     levels="-AM",
     pack="resilience",
@@ -132,7 +131,7 @@ _ARN_OF_ALL = by_token(
         "add the resource or one of its tags to an aws.backup.Selection, or enable an "
         "aws.efs.BackupPolicy for a file system"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=_STORES,
     levels="-AM",
     pack="resilience",

@@ -17,7 +17,6 @@ from gatehouse_policies.engine.requirements import (
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    Severity,
     resource_rule,
     stack_rule,
 )
@@ -44,7 +43,7 @@ _YEAR_S = 31_536_000
 viewers_use_https = _any_distribution_rule(
     "GH-CF-001",
     title="CloudFront distributions accept viewer requests over HTTPS only",
-    severity=Severity.HIGH,
+    severity="high",
     upstream="CloudFront.3 CKV_AWS_34",
     url=f"{_GUIDE}/using-https-viewers-to-cloudfront.html",
 ).requires(
@@ -64,7 +63,7 @@ viewers_use_https = _any_distribution_rule(
     "GH-CF-002",
     title="CloudFront connects to origins over HTTPS with TLS 1.2",
     remedy='set originProtocolPolicy="https-only" and originSslProtocols to TLSv1.2',
-    severity=Severity.HIGH,
+    severity="high",
     types=_DISTRIBUTIONS + aws("cloudfront.VpcOrigin"),
     upstream="CloudFront.9 CloudFront.10 CKV2_AWS_72 CKV2_AWS_54 CFR5",
     url=f"{_GUIDE}/using-https-cloudfront-to-custom-origin.html",
@@ -105,7 +104,7 @@ def _custom_origins(resource: Resource) -> Iterator[Properties]:
 viewer_tls_is_current = _any_distribution_rule(
     "GH-CF-003",
     title="CloudFront distributions require TLS 1.2 and current ciphers",
-    severity=Severity.HIGH,
+    severity="high",
     upstream="CloudFront.15 CKV_AWS_174 CFR4",
     url=f"{_GUIDE}/secure-connections-supported-viewer-protocols-ciphers.html",
 ).requires(
@@ -124,7 +123,7 @@ viewer_tls_is_current = _any_distribution_rule(
         'set originAccessControlId of an OriginAccessControl with signingBehavior="always", '
         "and remove s3OriginConfig"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=_DISTRIBUTIONS + aws("cloudfront.OriginAccessControl"),
     upstream="CloudFront.13 CKV2_AWS_46 CFR7",
     url=f"{_GUIDE}/private-content-restricting-access-to-s3.html",
@@ -144,7 +143,7 @@ def buckets_use_origin_access_control(resource: Resource) -> CheckResults:
 web_acl_is_attached = _any_distribution_rule(
     "GH-CF-005",
     title="CloudFront distributions have a web ACL",
-    severity=Severity.HIGH,
+    severity="high",
     levels="AMM",
     upstream="CloudFront.6 CKV_AWS_68 CFR2",
     url=f"{_GUIDE}/distribution-web-awswaf.html",
@@ -176,7 +175,7 @@ def access_logging_is_enabled(distribution: Resource, stack: Stack) -> CheckResu
 default_root_object_is_set = _distribution_rule(
     "GH-CF-007",
     title="CloudFront distributions have a default root object",
-    severity=Severity.LOW,
+    severity="low",
     upstream="CloudFront.1 CKV_AWS_305",
     url=f"{_GUIDE}/DefaultRootObject.html",
 ).requires(is_set("defaultRootObject"))

@@ -8,7 +8,7 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_not_false, is_set, is_true
-from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/awscloudtrail/latest/userguide"
 _trail_rule = partial(resource_rule, types=aws("cloudtrail.Trail"))
@@ -17,7 +17,7 @@ _trail_rule = partial(resource_rule, types=aws("cloudtrail.Trail"))
 trail_covers_all_regions = _trail_rule(
     "GH-CT-001",
     title="CloudTrail trails record all Regions and global service events",
-    severity=Severity.HIGH,
+    severity="high",
     levels="AMM",
     upstream="CloudTrail.1 4.1 CKV_AWS_67 CKV_AWS_251",
     url=f"{_GUIDE}/receive-cloudtrail-log-files-from-multiple-regions.html",
@@ -39,7 +39,7 @@ trail_uses_customer_key = _trail_rule(
 log_file_validation_is_enabled = _trail_rule(
     "GH-CT-003",
     title="CloudTrail trails have log file validation enabled",
-    severity=Severity.HIGH,
+    severity="high",
     upstream="CloudTrail.4 4.2 CKV_AWS_36",
     url=f"{_GUIDE}/cloudtrail-log-file-validation-intro.html",
 ).requires(is_true("enableLogFileValidation"))
@@ -113,7 +113,7 @@ def _records_objects_basic(selector: Properties) -> bool:
     "GH-CT-007",
     title="CloudTrail trails record all management events",
     remedy="add an advancedEventSelector with eventCategory Management and no other field",
-    severity=Severity.HIGH,
+    severity="high",
     levels="AMM",
     url=f"{_GUIDE}/logging-management-events-with-cloudtrail.html",
 )
@@ -124,14 +124,9 @@ def management_events_are_recorded(trail: Resource) -> CheckResults:
     )
     if not advanced and not basic:
         return  # A trail without event selectors records all management events.
-    if not any(map(_records_management, advanced)) and not any(
-        map(_records_management_basic, basic)
-    ):
+    management = {"eventCategory": ["Management"]}
+    if management not in map(_fields, advanced) and not any(map(_records_management_basic, basic)):
         yield "no event selector records both reads and writes of the management plane"
-
-
-def _records_management(selector: Properties) -> bool:
-    return _fields(selector) == {"eventCategory": ["Management"]}
 
 
 def _records_management_basic(selector: Properties) -> bool:

@@ -11,7 +11,6 @@ from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import is_at_least, is_not_false, is_set
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    Severity,
     resource_rule,
     stack_rule,
 )
@@ -208,7 +207,10 @@ def _names(dimensions: Properties, resource: Resource) -> bool:
     url=f"{_GUIDE}/logs/mask-sensitive-log-data.html",
 )
 def credentials_are_masked(task: Resource, stack: Stack) -> CheckResults:
-    names = {_log_group(container) for container in task.props.json_blocks("containerDefinitions")}
+    names = {
+        container.block("logConfiguration").block("options").known_text("awslogs-group")
+        for container in task.props.json_blocks("containerDefinitions")
+    }
     for group in stack.of_type(aws("cloudwatch.LogGroup")):
         if not group.identifiers & names:
             continue
@@ -250,10 +252,6 @@ def _masks(policy: Properties) -> bool:
     )
 
 
-def _log_group(container: Properties) -> str:
-    return container.block("logConfiguration").block("options").known_text("awslogs-group")
-
-
 @resource_rule(
     "GH-CW-007",
     title=(
@@ -263,7 +261,7 @@ def _log_group(container: Properties) -> str:
         "name the principals, and add conditions on aws:SourceAccount and aws:SourceArn for "
         "AWS services"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("cloudwatch.LogResourcePolicy"),
     lists=ACCOUNTS,
     url=f"{_GUIDE}/logs/iam-access-control-overview-cwl.html",

@@ -10,7 +10,7 @@ from gatehouse_policies.engine.requirements import (
     is_true,
     where,
 )
-from gatehouse_policies.engine.rule import Severity, resource_rule
+from gatehouse_policies.engine.rule import resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/cognito/latest/developerguide"
 _pool_rule = partial(resource_rule, types=aws("cognito.UserPool"))
@@ -47,7 +47,7 @@ mfa_is_required = _pool_rule(
 identity_pool_requires_authentication = resource_rule(
     "GH-COG-003",
     title="Cognito identity pools do not allow unauthenticated identities",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("cognito.IdentityPool"),
     upstream="Cognito.2 CKV_AWS_366 COG7",
     url=f"{_GUIDE}/identity-pools.html",
@@ -57,7 +57,7 @@ identity_pool_requires_authentication = resource_rule(
 pool_is_protected = _pool_rule(
     "GH-COG-004",
     title="Cognito user pools have threat protection and deletion protection",
-    severity=Severity.LOW,
+    severity="low",
     levels="-AA",
     upstream="Cognito.1 COG8",
     url=f"{_GUIDE}/cognito-user-pool-settings-threat-protection.html",

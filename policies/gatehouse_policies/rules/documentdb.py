@@ -12,7 +12,7 @@ from gatehouse_policies.engine.requirements import (
     sets_no_secret,
     uses_customer_key,
 )
-from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule
+from gatehouse_policies.engine.rule import CheckResults, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/documentdb/latest/developerguide"
 _cluster_rule = partial(resource_rule, types=aws("docdb.Cluster"))
@@ -21,7 +21,7 @@ _cluster_rule = partial(resource_rule, types=aws("docdb.Cluster"))
 cluster_uses_customer_key = resource_rule(
     "GH-DOC-001",
     title="DocumentDB and Neptune clusters are encrypted with a customer managed key",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("docdb.Cluster", "neptune.Cluster"),
     upstream="DocumentDB.1 CKV_AWS_74 CKV_AWS_182 DOC1",
     url=f"{_GUIDE}/encryption-at-rest.html",
@@ -34,7 +34,7 @@ cluster_uses_customer_key = resource_rule(
 global_cluster_is_encrypted = resource_rule(
     "GH-DOC-002",
     title="Global clusters of DocumentDB, Neptune and RDS are encrypted",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("docdb.GlobalCluster", "neptune.GlobalCluster", "rds.GlobalCluster"),
     upstream="CKV_AWS_292",
     url=f"{_GUIDE}/global-clusters.html",
@@ -52,7 +52,7 @@ global_cluster_is_encrypted = resource_rule(
         "set dbClusterParameterGroupName to an aws.docdb.ClusterParameterGroup without the "
         "parameter tls and with the parameter audit_logs set to enabled"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("docdb.ClusterParameterGroup", "docdb.Cluster"),
     upstream="CKV_AWS_90 CKV_AWS_104",
     url=f"{_GUIDE}/security.encryption.ssl.html",
@@ -93,7 +93,7 @@ program_sets_no_password = _cluster_rule(
     "GH-DOC-006",
     title="The program does not set passwords of DocumentDB",
     remedy="remove the password, and set manageMasterUserPassword=True",
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=aws("docdb.Cluster", "docdb.ElasticCluster"),
     upstream="DOC3",
     url=f"{_GUIDE}/docdb-secrets-manager.html",

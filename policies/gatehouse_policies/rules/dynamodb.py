@@ -10,7 +10,7 @@ from gatehouse_policies.engine.requirements import (
     is_true,
     uses_customer_key,
 )
-from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 from gatehouse_policies.rules.s3 import EPHEMERAL, purpose
 
 _GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
@@ -22,7 +22,7 @@ _replicated_rule = partial(resource_rule, types=(*_TABLE, *_REPLICA))
 point_in_time_recovery_is_enabled = _replicated_rule(
     "GH-DDB-001",
     title="DynamoDB tables and their replicas have point-in-time recovery enabled",
-    severity=Severity.HIGH,
+    severity="high",
     levels="AMM",
     pack="resilience",
     upstream="DynamoDB.2 CKV_AWS_28 DDB3",
@@ -55,7 +55,7 @@ table_uses_customer_key = _replicated_rule(
 deletion_protection_is_enabled = _replicated_rule(
     "GH-DDB-003",
     title="DynamoDB tables and their replicas have deletion protection enabled",
-    severity=Severity.HIGH,
+    severity="high",
     levels="-MM",
     pack="resilience",
     upstream="DynamoDB.6",
@@ -81,7 +81,7 @@ _TTL_PRINCIPAL = "dynamodb.amazonaws.com"
     title="Deletion of expiring data does not wait for TTL",
     remedy="delete expired data with a scheduled job that compares the expiry time with the clock, "
     "and remove the event source mapping",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("lambda.EventSourceMapping"),
     url=f"{_GUIDE}/TTL.html",
 )
@@ -101,7 +101,7 @@ def deletion_does_not_wait_for_ttl(mapping: Resource, stack: Stack) -> CheckResu
     "GH-DDB-004",
     title="DynamoDB tables scale with demand",
     remedy='set billingMode="PAY_PER_REQUEST", or add an aws.appautoscaling.Target for the table',
-    severity=Severity.LOW,
+    severity="low",
     types=aws("dynamodb.Table"),
     levels="-AM",
     pack="resilience",

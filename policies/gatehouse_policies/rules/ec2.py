@@ -23,7 +23,6 @@ from gatehouse_policies.engine.requirements import (
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Requirement,
-    Severity,
     Violation,
     resource_rule,
     stack_rule,
@@ -61,7 +60,7 @@ def _templates(launcher: Resource, stack: Stack) -> list[Resource]:
 metadata_requires_tokens = stack_rule(
     "GH-EC2-001",
     title="EC2 instances require version 2 of the Instance Metadata Service",
-    severity=Severity.HIGH,
+    severity="high",
     types=_LAUNCHERS,
     upstream="EC2.8 CKV_AWS_79",
     url=f"{_GUIDE}/configuring-instance-metadata-service.html",
@@ -76,7 +75,7 @@ metadata_requires_tokens = stack_rule(
 metadata_hop_limit_is_one = resource_rule(
     "GH-EC2-002",
     title="Instance metadata is not available to containers of the instance",
-    severity=Severity.LOW,
+    severity="low",
     types=_LAUNCHERS,
     levels="-AA",
     upstream="CKV_AWS_341",
@@ -91,7 +90,7 @@ metadata_hop_limit_is_one = resource_rule(
         "set encrypted=True, and kmsKeyId on volumes and copies; or add an "
         "aws.ebs.EncryptionByDefault to the program"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=(*_LAUNCHERS, *_FLEETS, *_COPIES, *aws("ec2.Ami")),
     upstream=(
         "EC2.3 CKV_AWS_3 CKV_AWS_8 CKV_AWS_183 CKV_AWS_189 CKV_AWS_204 CKV_AWS_235 "
@@ -152,7 +151,7 @@ def _launches(holder: Resource) -> list[Properties]:
 instance_has_no_public_address = resource_rule(
     "GH-EC2-004",
     title="EC2 instances have no public IP address",
-    severity=Severity.HIGH,
+    severity="high",
     types=_LAUNCHERS + _FLEETS + _ADDRESSES,
     upstream="EC2.9 EC2.25 CKV_AWS_88 CKV_AWS_389",
     url=f"{_GUIDE}/using-instance-addressing.html",
@@ -181,7 +180,7 @@ instance_has_no_public_address = resource_rule(
     "GH-EC2-005",
     title="User data of instances does not contain secrets",
     remedy="read the value from Secrets Manager when the instance starts",
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=_LAUNCHERS + _FLEETS + aws("imagebuilder.ImageRecipe", "lightsail.Instance"),
     upstream="CKV_AWS_46",
     url=f"{_GUIDE}/user-data.html",
@@ -222,7 +221,7 @@ def _assigns_secret(line: str) -> bool:
 detailed_monitoring_is_enabled = stack_rule(
     "GH-EC2-006",
     title="EC2 instances have detailed monitoring enabled",
-    severity=Severity.LOW,
+    severity="low",
     types=_LAUNCHERS,
     levels="-AA",
     pack="resilience",
@@ -239,7 +238,7 @@ detailed_monitoring_is_enabled = stack_rule(
     "GH-EC2-007",
     title="EC2 instances have termination protection enabled",
     remedy="set disableApiTermination=True",
-    severity=Severity.LOW,
+    severity="low",
     types=aws("ec2.Instance"),
     levels="-AM",
     pack="resilience",
@@ -257,7 +256,7 @@ def termination_protection_is_enabled(instance: Resource, stack: Stack) -> Check
     "GH-EC2-008",
     title="Machine images and snapshots are not shared publicly or with unknown accounts",
     remedy="share it with accounts in the list `accounts` of the rule, or with an organization",
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=aws(
         "ec2.AmiLaunchPermission",
         "ec2.SnapshotCreateVolumePermission",

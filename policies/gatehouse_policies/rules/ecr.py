@@ -11,7 +11,7 @@ from gatehouse_policies.engine.requirements import (
     allows_known_accounts,
     has_resource,
 )
-from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonECR/latest/userguide"
 # A template applies to the repositories that ECR creates itself.
@@ -77,7 +77,7 @@ def tags_are_immutable(repository: Resource) -> CheckResults:
 lifecycle_policy_exists = stack_rule(
     "GH-ECR-003",
     title="ECR repositories have a lifecycle policy",
-    severity=Severity.LOW,
+    severity="low",
     types=aws("ecr.Repository"),
     pack="resilience",
     upstream="ECR.3",
@@ -96,7 +96,7 @@ lifecycle_policy_exists = stack_rule(
         'use tagStatus="tagged" with tagPatternList for releases, and a rule with higher '
         "priority for tags of deployed images"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=(*aws("ecr.LifecyclePolicy"), *_TEMPLATES),
     levels="AMM",
     pack="resilience",
@@ -123,7 +123,7 @@ repository_policy_is_not_public = resource_rule(
     "GH-ECR-006",
     title="ECR repository policies do not allow public or unknown cross-account access",
     remedy="name the principals, or add a condition on aws:PrincipalOrgID or aws:SourceArn",
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=(*aws("ecr.RepositoryPolicy", "ecr.RegistryPolicy"), *_TEMPLATES),
     lists=ACCOUNTS,
     upstream="2.21 CKV_AWS_32 ECR1",
@@ -138,7 +138,7 @@ repository_policy_is_not_public = resource_rule(
     "GH-ECR-004",
     title="ECR repositories are encrypted with a customer managed key",
     remedy='set encryptionConfigurations to [{encryptionType: "KMS", kmsKey: the key\'s ARN}]',
-    severity=Severity.LOW,
+    severity="low",
     upstream="CKV_AWS_136",
     url=f"{_GUIDE}/encryption-at-rest.html",
 )

@@ -26,7 +26,6 @@ from gatehouse_policies.engine.requirements import (
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    Severity,
     Undecided,
     Violation,
     resource_rule,
@@ -111,7 +110,7 @@ def _has_no_privileged_container(job: Properties, key: str) -> bool:
 containers_are_unprivileged = resource_rule(
     "GH-ECS-001",
     title="Containers of Amazon ECS and AWS Batch are not privileged",
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=_CONTAINERS + aws("batch.JobDefinition"),
     unknown_allowed=_UNKNOWN_ALLOWED,
     exemptible=False,
@@ -141,7 +140,7 @@ containers_are_unprivileged = resource_rule(
 root_filesystem_is_read_only = _container_rule(
     "GH-ECS-002",
     title="ECS containers have a read-only root filesystem",
-    severity=Severity.HIGH,
+    severity="high",
     upstream="ECS.5 CKV_AWS_336",
     url=f"{_PARAMETERS}#container_definition_storage",
 ).requires(is_true("containerDefinitions[].readonlyRootFilesystem"))
@@ -150,7 +149,7 @@ root_filesystem_is_read_only = _container_rule(
 containers_run_as_non_root = _container_rule(
     "GH-ECS-003",
     title="ECS containers run as a numeric non-root user",
-    severity=Severity.HIGH,
+    severity="high",
     upstream="ECS.20",
     url=f"{_PARAMETERS}#container_definition_security",
 ).requires(
@@ -166,7 +165,7 @@ containers_run_as_non_root = _container_rule(
 tasks_use_own_namespaces = _task_rule(
     "GH-ECS-004",
     title="ECS tasks do not share namespaces or directories of the host",
-    severity=Severity.HIGH,
+    severity="high",
     upstream="ECS.3",
     url=f"{_PARAMETERS}#network_mode",
 ).requires(
@@ -181,7 +180,7 @@ tasks_use_own_namespaces = _task_rule(
     "GH-ECS-005",
     title="ECS container environments do not contain secrets",
     remedy="move the value to secrets, with valueFrom set to a Secrets Manager secret",
-    severity=Severity.CRITICAL,
+    severity="critical",
     lists={"harmless": ()},
     decided_by_name=r"containerDefinitions\[\d+\]\.environment\.",
     upstream="ECS.8",
@@ -221,7 +220,7 @@ _LOCAL_DRIVERS = ("none", "json-file", "local", "journald")
         'set logConfiguration with logDriver "awslogs", mode "non-blocking" and the name of '
         "a log group in the stack"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     upstream="ECS.9 ECS7",
     url=f"{_GUIDE}/using_awslogs.html",
 )
@@ -253,7 +252,7 @@ _DEFINITIONS = by_token({"sfn.StateMachine": ("definition",), "batch.JobDefiniti
     "GH-ECS-007",
     title="ECS services and tasks, and jobs of AWS Batch, do not assign public IP addresses",
     remedy="remove assignPublicIp",
-    severity=Severity.HIGH,
+    severity="high",
     types=(*_TASK_PARAMETERS, *_DEFINITIONS),
     unknown_allowed=_UNKNOWN_DEFINITION,
     upstream="ECS.2 CKV_AWS_333",
@@ -306,7 +305,7 @@ def container_insights_is_enabled(cluster: Resource) -> CheckResults:
     "GH-ECS-011",
     title="ECS tasks use different task and execution roles",
     remedy="set taskRoleArn and executionRoleArn to two different roles",
-    severity=Severity.HIGH,
+    severity="high",
     upstream="CKV_AWS_249",
     types=(*aws("ecs.TaskDefinition"), *_OVERRIDES),
     unknown_allowed=_UNKNOWN_DEFINITION,
@@ -422,7 +421,7 @@ def _scales(target: Resource, service: Resource) -> bool:
 images_are_pinned_by_digest = _container_rule(
     "GH-ECS-014",
     title="ECS containers reference images by digest",
-    severity=Severity.HIGH,
+    severity="high",
     levels="AMM",
     url=f"{_GUIDE}/container-considerations.html",
 ).requires(
@@ -463,7 +462,7 @@ def capabilities_are_dropped(task: Resource, stack: Stack) -> CheckResults:
     "GH-ECS-016",
     title="EFS volumes of ECS tasks use encryption in transit",
     remedy='set efsVolumeConfiguration.transitEncryption="ENABLED"',
-    severity=Severity.HIGH,
+    severity="high",
     upstream="ECS.18 CKV_AWS_97",
     url=f"{_GUIDE}/efs-volumes.html",
 )
@@ -478,7 +477,7 @@ def efs_uses_transit_encryption(task: Resource) -> CheckResults:
     "GH-ECS-010",
     title="ECS Exec is disabled, or its sessions are encrypted and logged",
     remedy="remove enableExecuteCommand",
-    severity=Severity.HIGH,
+    severity="high",
     types=tuple(_TASK_PARAMETERS),
     levels="AMM",
     settings={"exec_allowed": {"dev": 1, "staging": 1, "prod": 0}},

@@ -2,7 +2,7 @@
 
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_set, satisfies, uses_customer_key
-from gatehouse_policies.engine.rule import Severity, resource_rule
+from gatehouse_policies.engine.rule import resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/efs/latest/ug"
 
@@ -10,7 +10,7 @@ _GUIDE = "https://docs.aws.amazon.com/efs/latest/ug"
 file_system_uses_customer_key = resource_rule(
     "GH-EFS-001",
     title="EFS file systems are encrypted with a customer managed key",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("efs.FileSystem"),
     upstream="EFS.1 CKV_AWS_42 CKV_AWS_184 EFS1",
     url=f"{_GUIDE}/encryption-at-rest.html",

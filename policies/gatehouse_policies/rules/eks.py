@@ -7,7 +7,7 @@ from gatehouse_policies.analysis.properties import MalformedError
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import contains, is_set, is_true
-from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule
+from gatehouse_policies.engine.rule import CheckResults, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/eks/latest/userguide"
 # Extended support of 1.30 ended in July 2026. Later versions are accepted.
@@ -24,7 +24,7 @@ _LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
         "set vpcConfig.endpointPublicAccess=False and endpointPrivateAccess=True, or limit "
         "publicAccessCidrs"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("eks.Cluster"),
     upstream="EKS.1 CKV_AWS_38 CKV_AWS_39 EKS1",
     url=f"{_GUIDE}/cluster-endpoint.html",
@@ -64,7 +64,7 @@ nodes_do_not_allow_ssh = resource_rule(
     remedy=(
         "remove remoteAccess and use Session Manager, or set remoteAccess.sourceSecurityGroupIds"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("eks.NodeGroup"),
     upstream="CKV_AWS_100",
     url="https://docs.aws.amazon.com/eks/latest/APIReference/API_RemoteAccessConfig.html",

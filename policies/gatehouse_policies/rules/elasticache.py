@@ -23,7 +23,6 @@ from gatehouse_policies.engine.requirements import (
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    Severity,
     resource_rule,
 )
 
@@ -38,7 +37,7 @@ cache_uses_customer_key = resource_rule(
         "set atRestEncryptionEnabled=True and kmsKeyId, and use an "
         "aws.elasticache.ReplicationGroup instead of a standalone cluster"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("elasticache.ReplicationGroup", "elasticache.Cluster", "elasticache.ServerlessCache"),
     upstream="ElastiCache.4 CKV_AWS_29 CKV_AWS_191 AEC3",
     url=f"{_GUIDE}/at-rest-encryption.html",
@@ -60,7 +59,7 @@ cache_uses_customer_key = resource_rule(
 tls_is_required = resource_rule(
     "GH-EC-002",
     title="ElastiCache replication groups and MemoryDB clusters require TLS",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("elasticache.ReplicationGroup", "memorydb.Cluster"),
     upstream="ElastiCache.5 CKV_AWS_30 AEC3",
     url=f"{_GUIDE}/in-transit-encryption.html",
@@ -90,7 +89,7 @@ def _is_off(access: str) -> bool:
 users_authenticate = resource_rule(
     "GH-EC-003",
     title="ElastiCache and MemoryDB authenticate individual users and use no shared token",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws(
         "elasticache.ReplicationGroup",
         "elasticache.ServerlessCache",
@@ -154,7 +153,7 @@ automatic_failover_is_enabled = _group_rule(
 snapshots_are_retained = _group_rule(
     "GH-EC-005",
     title="ElastiCache replication groups retain snapshots",
-    severity=Severity.LOW,
+    severity="low",
     levels="-AM",
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 1}},
@@ -182,7 +181,7 @@ minor_upgrades_are_automatic = _group_rule(
         "set subnetGroupName to an aws.elasticache.SubnetGroup of private subnets "
         "(GH-VPC-010 checks the subnets)"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     upstream="ElastiCache.7 AEC1",
     url=f"{_GUIDE}/SubnetGroups.html",
 )

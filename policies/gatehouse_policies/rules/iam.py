@@ -20,7 +20,7 @@ from gatehouse_policies.analysis.policy_holders import (
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 from gatehouse_policies.lists import name_set
 
 _GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide"
@@ -62,7 +62,7 @@ _LAMBDA_IN_VPC = re.compile(
     "GH-IAM-001",
     title="IAM policies do not allow full administrative privileges",
     remedy="list the required actions and the ARNs of their resources",
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=(*_IDENTITY_POLICIES, *aws("ssoadmin.PermissionSetInlinePolicy")),
     exemptible=False,
     upstream="IAM.1 2.14 CKV_AWS_62 CKV_AWS_63 CKV2_AWS_40 IAM5",
@@ -98,16 +98,12 @@ def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
             if (
                 action not in wildcards
                 and not _LAMBDA_IN_VPC.fullmatch(action)
-                and not _is_evaluated_elsewhere(action)
+                and action.lower() not in _EVALUATED_ELSEWHERE
             ):
                 yield f"a statement allows {action} on all resources without a condition"
 
 
-def _is_evaluated_elsewhere(action: str) -> bool:
-    """True for an action that GH-KMS-007 or GH-IAM-007 evaluates."""
-    return action.lower() in _EVALUATED_ELSEWHERE
-
-
+#: Actions that GH-KMS-007 or GH-IAM-007 evaluates.
 _EVALUATED_ELSEWHERE = frozenset(
     action.lower()
     for action in (*iam_document.DECRYPTION, *iam_document.PRIVILEGE_ESCALATION, "iam:PassRole")
@@ -118,7 +114,7 @@ _EVALUATED_ELSEWHERE = frozenset(
     "GH-IAM-003",
     title="Roles and permission sets use AWS managed policies of limited scope only",
     remedy="replace the attachment with an aws.iam.RolePolicy with the required actions and ARNs",
-    severity=Severity.HIGH,
+    severity="high",
     types=tuple(ATTACHED_POLICIES),
     upstream="2.14 CKV_AWS_274 CKV2_AWS_56 IAM4",
     url=f"{_GUIDE}/access_policies_managed-vs-inline.html",
@@ -145,7 +141,7 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
         "aws:SourceAccount or aws:SourceArn (or sts:ExternalId for Amazon Cognito) to statements "
         "for AWS services whose documented trust policies have these keys"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("iam.Role"),
     levels="AMM",
     lists=ACCOUNTS,
@@ -186,7 +182,7 @@ _SERVICES_WITHOUT_SOURCE = _SERVICES_WITHOUT_DOCUMENTED_SOURCE | {
         "remove aws:SourceAccount and aws:SourceArn from the statement, and restrict who "
         "can pass the role with iam:PassRole"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("iam.Role"),
     levels="AMM",
     url=f"{_GUIDE}/confused-deputy.html",
@@ -216,7 +212,7 @@ def trust_policy_requires_documented_source(role: Resource) -> CheckResults:
     # Repositories (owner/name) that roles may trust. Empty: every repository except those of
     # examples.
     lists={"repositories": ()},
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=aws("iam.Role"),
     exemptible=False,
     upstream="CKV_AWS_393 CKV_AWS_358",
@@ -249,7 +245,7 @@ _WITH_USERS = aws("iam.GroupMembership", "iam.PolicyAttachment")
     "GH-IAM-006",
     title="The program does not create IAM users or their credentials",
     remedy="remove the resource; use IAM Identity Center for people and roles for workloads",
-    severity=Severity.HIGH,
+    severity="high",
     # All types with a property that names users.
     types=aws(
         "iam.User",
@@ -362,7 +358,7 @@ def service_access_has_source(holder: Resource) -> CheckResults:
         "name the principals, add a condition on their account or organization, or add the "
         "account to the list `accounts` of the rule"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=(*RESOURCE_POLICIES, *PRINCIPALS, *aws("ram.ResourceShare")),
     lists=ACCOUNTS,
     upstream="2.21",

@@ -11,7 +11,7 @@ from gatehouse_policies.engine.requirements import (
     is_set,
     is_true,
 )
-from gatehouse_policies.engine.rule import Severity, resource_rule
+from gatehouse_policies.engine.rule import resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/streams/latest/dev"
 
@@ -19,7 +19,7 @@ _GUIDE = "https://docs.aws.amazon.com/streams/latest/dev"
 stream_uses_customer_key = resource_rule(
     "GH-KIN-001",
     title="Kinesis data streams are encrypted with a customer managed key",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("kinesis.Stream"),
     upstream="Kinesis.1 CKV_AWS_43 CKV_AWS_185 KDS1",
     url=f"{_GUIDE}/server-side-encryption.html",

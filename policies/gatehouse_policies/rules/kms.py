@@ -28,7 +28,6 @@ from gatehouse_policies.engine.requirements import (
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    Severity,
     resource_rule,
     stack_rule,
 )
@@ -40,7 +39,7 @@ _POLICIES = aws("kms.KeyPolicy")
 rotation_is_enabled = resource_rule(
     "GH-KMS-001",
     title="Symmetric KMS keys rotate at least once a year",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("kms.Key"),
     settings={"days_max": {"dev": 365, "staging": 365, "prod": 365}},
     upstream="KMS.4 4.6 CKV_AWS_7 KMS5",
@@ -64,7 +63,7 @@ rotation_is_enabled = resource_rule(
         "set a key policy that names its principals, and add kms:CallerAccount to "
         'statements with the principal "*"'
     ),
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=KEYS + _POLICIES + aws("kms.Grant"),
     exemptible=False,
     lists=ACCOUNTS,
@@ -109,7 +108,7 @@ deletion_window_is_sufficient = resource_rule(
 lockout_check_is_enabled = resource_rule(
     "GH-KMS-004",
     title="KMS keys use the policy lockout safety check",
-    severity=Severity.HIGH,
+    severity="high",
     types=KEYS + _POLICIES,
     url=f"{_GUIDE}/key-policy-default.html#prevent-unmanageable-key",
 ).requires(is_not_true("bypassPolicyLockoutSafetyCheck"))
@@ -119,7 +118,7 @@ lockout_check_is_enabled = resource_rule(
     "GH-KMS-007",
     title="IAM policies do not allow decryption with all KMS keys",
     remedy="set Resource of the kms:Decrypt statement to the ARN of the key",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role"),
     upstream="KMS.1 KMS.2 IAM5",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html#kms-1",
@@ -139,7 +138,7 @@ def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> Check
         "add kms:EncryptionContext:... or kms:ViaService to the statement of the service, or "
         "aws:SourceAccount or aws:SourceArn if the service sends it (GH-KMS-010)"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=KEYS + _POLICIES,
     levels="AMM",
     url=f"{_GUIDE}/least-privilege.html",
@@ -222,7 +221,7 @@ _ENCRYPTED_BY = by_token(
 keys_have_alias_and_description = stack_rule(
     "GH-KMS-008",
     title="KMS keys have an alias and a description, and resources do not use AWS managed keys",
-    severity=Severity.LOW,
+    severity="low",
     types=aws("kms.Key") + tuple(_ENCRYPTED_BY),
     levels="AAM",
     pack="resilience",
@@ -252,7 +251,7 @@ multi_region_keys_have_replica = stack_rule(
     "GH-KMS-009",
     title="Multi-Region KMS keys have a replica in the program",
     remedy="add an aws.kms.ReplicaKey, or remove multiRegion",
-    severity=Severity.LOW,
+    severity="low",
     types=aws("kms.Key"),
     levels="AAM",
     url=f"{_GUIDE}/multi-region-keys-overview.html",
@@ -274,7 +273,7 @@ multi_region_keys_have_replica = stack_rule(
         "with StringEquals "
         "kms:EncryptionContext:aws:sns:topicArn, and restrict the source in the topic policy"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("sns.Topic"),
     levels="AMM",
     url="https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services",

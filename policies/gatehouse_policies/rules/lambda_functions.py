@@ -7,7 +7,6 @@ from gatehouse_policies.analysis.secret_detection import looks_secret, name_indi
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    Severity,
     Undecided,
     Violation,
     resource_rule,
@@ -25,7 +24,7 @@ _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
         "read the value from Secrets Manager in the function, and pass the ARN of the "
         "secret as an environment variable"
     ),
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=aws("lambda.Function"),
     lists={"harmless": ()},
     decided_by_name=r"environment\.variables\.",
@@ -55,7 +54,7 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
         'set sourceArn or sourceAccount on the permission, and authorizationType="AWS_IAM" '
         "on the function URL"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("lambda.Permission", "lambda.FunctionUrl"),
     lists=ACCOUNTS,
     upstream="Lambda.1 2.21 CKV_AWS_301 CKV_AWS_364 CKV_AWS_258",
@@ -152,7 +151,7 @@ _SYNCHRONOUS = frozenset({"apigateway.amazonaws.com", "elasticloadbalancing.amaz
         "set deadLetterConfig or an on-failure destination, reservedConcurrentExecutions, "
         'and tracingConfig.mode="Active"'
     ),
-    severity=Severity.LOW,
+    severity="low",
     types=aws("lambda.Function"),
     levels="-AM",
     pack="resilience",

@@ -12,7 +12,7 @@ from gatehouse_policies.engine.requirements import (
     is_set,
     is_true,
 )
-from gatehouse_policies.engine.rule import Severity, resource_rule
+from gatehouse_policies.engine.rule import resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/msk/latest/developerguide"
 _cluster_rule = partial(resource_rule, types=aws("msk.Cluster"))
@@ -22,7 +22,7 @@ _DESTINATIONS = ("cloudwatchLogs", "firehose", "s3")
 traffic_is_encrypted = _cluster_rule(
     "GH-MSK-001",
     title="MSK clusters encrypt traffic of clients and between brokers",
-    severity=Severity.HIGH,
+    severity="high",
     upstream="MSK.1 CKV_AWS_81 MSK2 MSK3",
     url=f"{_GUIDE}/msk-encryption.html",
 ).requires(
@@ -54,7 +54,7 @@ broker_logs_are_delivered = _cluster_rule(
 brokers_are_private = _cluster_rule(
     "GH-MSK-004",
     title="MSK brokers are private and require authentication",
-    severity=Severity.HIGH,
+    severity="high",
     upstream="MSK.4 MSK.6 CKV_AWS_291",
     url=f"{_GUIDE}/public-access.html",
 ).requires(

@@ -21,7 +21,7 @@ from gatehouse_policies.engine.requirements import (
     uses_customer_key,
     where,
 )
-from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/opensearch-service/latest/developerguide"
 _DOMAINS = aws("opensearch.Domain", "elasticsearch.Domain")
@@ -39,7 +39,7 @@ _LOGS = ("AUDIT_LOGS", "ES_APPLICATION_LOGS", "SEARCH_SLOW_LOGS", "INDEX_SLOW_LO
 domain_uses_customer_key = _domain_rule(
     "GH-OS-001",
     title="OpenSearch domains are encrypted with a customer managed key",
-    severity=Severity.HIGH,
+    severity="high",
     upstream="Opensearch.1 CKV_AWS_5 CKV_AWS_247 OS8",
     url=f"{_GUIDE}/encryption-at-rest.html",
 ).requires(uses_customer_key("encryptAtRest.kmsKeyId", "encryptAtRest.enabled"))
@@ -56,7 +56,7 @@ nodes_encrypt_traffic = _domain_rule(
 domain_requires_tls = _domain_rule(
     "GH-OS-003",
     title="OpenSearch domains require HTTPS with TLS 1.2",
-    severity=Severity.HIGH,
+    severity="high",
     upstream="Opensearch.8 CKV_AWS_83 CKV_AWS_228",
     url=f"{_GUIDE}/infrastructure-security.html",
 ).requires(
@@ -72,7 +72,7 @@ domain_requires_tls = _domain_rule(
 domain_is_in_vpc = resource_rule(
     "GH-OS-004",
     title="OpenSearch domains are in a VPC with a security group, and collections are private",
-    severity=Severity.HIGH,
+    severity="high",
     types=(*_DOMAINS, *aws("opensearch.ServerlessSecurityPolicy")),
     upstream="Opensearch.2 CKV_AWS_137 CKV_AWS_248 OS1",
     url=f"{_GUIDE}/vpc.html",
@@ -93,7 +93,7 @@ domain_is_in_vpc = resource_rule(
         "name the principals, and enable fine-grained access control with "
         "advancedSecurityOptions.enabled=True and without anonymousAuthEnabled"
     ),
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=(*_DOMAINS, *_POLICIES),
     lists=ACCOUNTS,
     upstream="Opensearch.7 CKV2_AWS_52 OS5",

@@ -20,7 +20,6 @@ from gatehouse_policies.engine.environment import regions_of_process
 from gatehouse_policies.engine.requirements import is_not_true
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    Severity,
     Undecided,
     resource_rule,
     stack_rule,
@@ -74,7 +73,7 @@ _WITHOUT_REGION = tuple(
     "GH-PUL-001",
     title="Resources with data are protected from deletion",
     remedy="set ResourceOptions(protect=True)",
-    severity=Severity.HIGH,
+    severity="high",
     types=STATEFUL,
     levels="-AM",
     pack="resilience",
@@ -89,7 +88,7 @@ def stateful_resources_are_protected(resource: Resource) -> CheckResults:
     "GH-PUL-002",
     title="AWS providers set allowedAccountIds",
     remedy="create an aws.Provider with allowedAccountIds and pass it to every resource",
-    severity=Severity.HIGH,
+    severity="high",
     types=(AWS_PROVIDER,),
     levels="AMM",
     url=f"{_OPTIONS}/provider/",
@@ -106,7 +105,7 @@ def provider_restricts_accounts(provider: Resource) -> CheckResults:
     "GH-TAG-001",
     title="Resources have the required tags",
     remedy="set the tag on the resource or in defaultTags of the provider",
-    severity=Severity.LOW,
+    severity="low",
     types=_TAGGED_WITH_DATA_CLASS
     + aws(
         "elasticache.ReplicationGroup",
@@ -132,7 +131,7 @@ def required_tags_are_set(resource: Resource) -> CheckResults:
     "GH-PUL-003",
     title="Resources are in an allowed Region",
     remedy="use an allowed Region, or add the Region to `regions` in the configuration file",
-    severity=Severity.HIGH,
+    severity="high",
     types=(),
     lists={"regions": tuple(ALLOWED_REGIONS)},
     url="https://www.pulumi.com/registry/packages/aws/how-to-guides/enhanced-region-support/",
@@ -225,7 +224,7 @@ _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = by_token(
         "use a key or destination in an account of allowedAccountIds, or add the account to "
         "the list `accounts` of the rule"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=(),
     lists=ACCOUNTS,
     url="https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-modifying-external-accounts.html",
@@ -256,7 +255,7 @@ def keys_and_destinations_are_in_own_accounts(resource: Resource) -> CheckResult
 stored_data_is_not_force_deleted = resource_rule(
     "GH-PUL-007",
     title="Backup vaults and ECR repositories are not deleted with their content",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("backup.Vault", "ecr.Repository"),
     levels="-AM",
     pack="resilience",
@@ -279,7 +278,7 @@ _TEMPLATES = aws(
     remedy=(
         "declare the resources with pulumi-aws, or exempt this one after a review of its template"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=(),
     levels="AMM",
     url="https://www.pulumi.com/registry/packages/aws/api-docs/cloudcontrol/resource/",
@@ -304,7 +303,7 @@ _BUCKET_INPUTS = name_set(
         "use classes without the suffix V2, separate resources instead of bucket inputs, "
         "and aws.lb instead of aws.alb"
     ),
-    severity=Severity.LOW,
+    severity="low",
     types=S3_DEPRECATED + aws("s3.Bucket", "lb.LoadBalancer", "lb.Listener", "lb.TargetGroup"),
     pack="resilience",
     url="https://www.pulumi.com/registry/packages/aws/how-to-guides/7-0-migration/",
@@ -331,7 +330,7 @@ _SECRET_OUTPUT = re.compile(
     "GH-PUL-005",
     title="Stack outputs do not contain secrets",
     remedy="export the ARN or name of the secret, and read the value from Secrets Manager",
-    severity=Severity.CRITICAL,
+    severity="critical",
     # The SDK passes outputs without secret marks. Readers of the stack can decrypt marked outputs
     # as well: https://www.pulumi.com/docs/iac/concepts/secrets/
     types=(STACK,),

@@ -22,7 +22,6 @@ from gatehouse_policies.engine.requirements import (
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    Severity,
     Violation,
     resource_rule,
     stack_rule,
@@ -38,7 +37,7 @@ _instance_rule = partial(resource_rule, types=aws("rds.Instance", "rds.ClusterIn
 database_is_not_public = resource_rule(
     "GH-RDS-001",
     title="RDS databases are not publicly accessible",
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=aws("rds.Instance", "rds.ClusterInstance", "rds.Cluster", "rds.ShardGroup"),
     exemptible=False,
     upstream="RDS.2 3.2.3 CKV_AWS_17",
@@ -49,7 +48,7 @@ database_is_not_public = resource_rule(
 storage_uses_customer_key = _database_rule(
     "GH-RDS-002",
     title="RDS storage is encrypted with a customer managed key",
-    severity=Severity.HIGH,
+    severity="high",
     upstream="RDS.3 RDS.27 3.2.1 CKV_AWS_16 CKV_AWS_96 CKV_AWS_327 RDS2",
     url=f"{_GUIDE}/Overview.Encryption.html",
 ).requires(
@@ -78,7 +77,7 @@ def _has_key_of_source(database: Resource) -> bool:
         "set backupRetentionPeriod to at least the minimum for this environment, and "
         "deleteAutomatedBackups=False"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     levels="AMM",
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
@@ -109,7 +108,7 @@ multi_az_is_enabled = resource_rule(
 deletion_protection_is_enabled = _database_rule(
     "GH-RDS-005",
     title="RDS databases have deletion protection and a final snapshot",
-    severity=Severity.HIGH,
+    severity="high",
     levels="-MM",
     pack="resilience",
     upstream="RDS.8 RDS.7 CKV_AWS_293 CKV_AWS_139 RDS10",
@@ -151,7 +150,7 @@ def _force_tls(engine: str) -> str:
         "attach a parameter group of the stack that sets rds.force_ssl (MySQL: "
         "require_secure_transport) to 1"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     upstream="RDS.38 CKV2_AWS_69",
     url=f"{_GUIDE}/PostgreSQL.Concepts.General.SSL.html",
 )
@@ -199,7 +198,7 @@ minor_upgrades_are_automatic = _instance_rule(
 master_password_is_managed = _database_rule(
     "GH-RDS-012",
     title="RDS manages the master user password",
-    severity=Severity.CRITICAL,
+    severity="critical",
     exemptible=False,
     url=f"{_GUIDE}/rds-secrets-manager.html",
 ).requires(
@@ -219,7 +218,7 @@ master_password_is_managed = _database_rule(
         "use private subnets, and ingress rules with referencedSecurityGroupId instead of "
         "address ranges"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     upstream="RDS.46",
     url=f"{_GUIDE}/Overview.RDSSecurityGroups.html",
 )
@@ -253,7 +252,7 @@ def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResult
 snapshots_are_private = resource_rule(
     "GH-RDS-018",
     title="RDS snapshots are not shared",
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=aws("rds.Snapshot", "rds.SnapshotCopy", "rds.ClusterSnapshot", "rds.ClusterSnapshotCopy"),
     upstream="RDS.1 CKV_AWS_302",
     url=f"{_GUIDE}/USER_ShareSnapshot.html",
@@ -272,7 +271,7 @@ def is_read_replica(database: Resource) -> bool:
 monitoring_is_enabled = _instance_rule(
     "GH-RDS-009",
     title="RDS instances have enhanced monitoring and Performance Insights enabled",
-    severity=Severity.LOW,
+    severity="low",
     levels="-AM",
     pack="resilience",
     upstream="RDS.6 CKV_AWS_118 CKV_AWS_353 CKV_AWS_354",
@@ -286,7 +285,7 @@ monitoring_is_enabled = _instance_rule(
 snapshots_have_tags = _database_rule(
     "GH-RDS-011",
     title="RDS databases copy tags to snapshots",
-    severity=Severity.LOW,
+    severity="low",
     levels="AAM",
     pack="resilience",
     upstream="RDS.17 RDS.16 CKV2_AWS_60 CKV_AWS_313",
@@ -303,7 +302,7 @@ _DEFAULT_USERNAMES = frozenset(
     "GH-RDS-013",
     title="RDS databases do not use a default administrator username",
     remedy="set username to a non-default name",
-    severity=Severity.LOW,
+    severity="low",
     levels="AAM",
     upstream="RDS.25 RDS.24",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-25",
@@ -329,7 +328,7 @@ _DEFAULT_PORTS = {
     "GH-RDS-014",
     title="RDS databases do not use the default port",
     remedy="set port to a non-default number",
-    severity=Severity.LOW,
+    severity="low",
     levels="--A",
     upstream="RDS.23 RDS11",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-23",
@@ -366,7 +365,7 @@ certificate_is_current = _instance_rule(
         "add an aws.rds.EventSubscription with an SNS topic and this sourceType, or without "
         "a sourceType for all events"
     ),
-    severity=Severity.LOW,
+    severity="low",
     # Security Hub also requires db-security-group events (RDS.22), which belong to EC2-Classic,
     # retired in 2022:
     # https://aws.amazon.com/blogs/aws/ec2-classic-is-retiring-heres-how-to-prepare/
@@ -422,7 +421,7 @@ def major_version_can_be_upgraded(instance: Resource, stack: Stack) -> CheckResu
 proxy_requires_tls = resource_rule(
     "GH-RDS-020",
     title="RDS proxies require TLS",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("rds.Proxy"),
     upstream="RDS.43",
     url=f"{_GUIDE}/rds-proxy.howitworks.html",

@@ -21,7 +21,6 @@ from gatehouse_policies.engine.requirements import (
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Requirement,
-    Severity,
     resource_rule,
     stack_rule,
 )
@@ -48,7 +47,7 @@ def _names_own_group(prop: str) -> Requirement:
 cluster_uses_customer_key = _cluster_rule(
     "GH-RS-001",
     title="Redshift clusters are encrypted with a customer managed key",
-    severity=Severity.HIGH,
+    severity="high",
     upstream="Redshift.10 CKV_AWS_64 CKV_AWS_142 RS6",
     url=f"{_GUIDE}/working-with-db-encryption.html",
 ).requires(uses_customer_key("kmsKeyId", "encrypted"))
@@ -69,7 +68,7 @@ namespace_uses_customer_key = resource_rule(
 cluster_is_private = resource_rule(
     "GH-RS-003",
     title="Redshift clusters and workgroups are private and use enhanced VPC routing",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("redshift.Cluster") + _WORKGROUPS,
     upstream="Redshift.1 Redshift.7 CKV_AWS_87 CKV_AWS_154 CKV_AWS_321 CKV_AWS_391 RS2 RS8",
     url=f"{_GUIDE}/managing-clusters-vpc.html",
@@ -138,7 +137,7 @@ names_are_not_default = _cluster_rule(
     "GH-RS-007",
     title="Redshift clusters do not use the default administrator and database names",
     remedy="set masterUsername and databaseName to other names than awsuser, admin and dev",
-    severity=Severity.LOW,
+    severity="low",
     upstream="Redshift.8 Redshift.9 CKV_AWS_320 RS3",
     url=f"{_GUIDE}/create-cluster.html",
 ).requires(
@@ -153,7 +152,7 @@ program_sets_no_password = resource_rule(
         "remove the password, and set manageMasterPassword=True (cluster) or "
         "manageAdminPassword=True (namespace)"
     ),
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=aws("redshift.Cluster", "redshiftserverless.Namespace"),
     url=f"{_GUIDE}/redshift-secrets-manager-integration.html",
 ).requires(sets_no_secret())

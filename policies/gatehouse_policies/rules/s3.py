@@ -27,7 +27,6 @@ from gatehouse_policies.engine.requirements import (
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    Severity,
     resource_rule,
     stack_rule,
 )
@@ -62,7 +61,7 @@ PUBLIC_ACCESS_FLAGS = (
 public_access_is_blocked = stack_rule(
     "GH-S3-001",
     title="S3 buckets block public access",
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=aws("s3.Bucket", "s3.BucketPublicAccessBlock"),
     exemptible=False,
     upstream="S3.8 3.1.4 CKV2_AWS_6 CKV_AWS_53 CKV_AWS_54 CKV_AWS_55 CKV_AWS_56 S2",
@@ -85,7 +84,7 @@ public_access_is_blocked = stack_rule(
         'deny s3:* to "*" on the bucket and its objects if aws:SecureTransport is false, in '
         "an aws.s3.BucketPolicy"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     upstream="S3.5 3.1.1 S10",
     url=f"{_GUIDE}/example-bucket-policies.html#example-bucket-policies-HTTP-HTTPS",
 )
@@ -171,7 +170,7 @@ versioning_is_enabled = _bucket_rule(
         "add an enabled rule with noncurrentVersionExpiration to an "
         "aws.s3.BucketLifecycleConfiguration for the bucket"
     ),
-    severity=Severity.LOW,
+    severity="low",
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 7}},
     upstream="S3.10 S3.13 CKV2_AWS_61",
@@ -198,7 +197,7 @@ def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
         "set abortIncompleteMultipartUpload.daysAfterInitiation to 7 or less in an enabled "
         "lifecycle rule"
     ),
-    severity=Severity.LOW,
+    severity="low",
     levels="AAM",
     pack="resilience",
     settings={"days_max": {"dev": 7, "staging": 7, "prod": 7}},
@@ -282,7 +281,7 @@ _PRIVATE = ("", "private", "bucket-owner-read", "bucket-owner-full-control")
         'set objectOwnership="BucketOwnerEnforced" in an aws.s3.BucketOwnershipControls and '
         "remove every BucketAcl, and acl and grants of the bucket"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     upstream="S3.12 CKV2_AWS_65 CKV_AWS_20 CKV_AWS_57 CKV_AWS_375",
     url=f"{_GUIDE}/about-object-ownership.html",
 )
@@ -317,7 +316,7 @@ _OWNER_ENFORCED = has_resource(
         "name the principals, or add a condition on aws:SourceArn, aws:SourceAccount or "
         "aws:PrincipalOrgID"
     ),
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=_POLICY_HOLDERS,
     exemptible=False,
     lists=ACCOUNTS,
@@ -343,7 +342,7 @@ def bucket_policy_is_not_public(holder: Resource) -> CheckResults:
         "exclude s3:PutBucketPolicy and s3:DeleteBucketPolicy, or the deployment role, from "
         "the Deny statement"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=_POLICY_HOLDERS,
     upstream="CKV_AWS_93",
     url="https://repost.aws/knowledge-center/s3-accidentally-denied-access",
@@ -356,7 +355,7 @@ def bucket_policy_can_be_changed(holder: Resource) -> CheckResults:
 bucket_is_not_force_destroyed = resource_rule(
     "GH-S3-015",
     title="S3 buckets do not use forceDestroy",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("s3.Bucket"),
     levels="-AM",
     pack="resilience",
@@ -451,7 +450,7 @@ _REPLICATED = has_resource(
         "add an aws.s3.BucketObjectLockConfiguration with rule.defaultRetention, and set "
         "objectLockEnabled=True on the bucket"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     levels="-AM",
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 30}},
     upstream="S3.15",
@@ -479,7 +478,7 @@ def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults
     "GH-S3-017",
     title="S3 buckets restrict the deletion of object versions",
     remedy="deny s3:DeleteObjectVersion to everyone in the bucket policy, or enable Object Lock",
-    severity=Severity.LOW,
+    severity="low",
     # CIS requires MFA delete, which needs the root user's device and allows no lifecycle
     # configuration (GH-S3-008):
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/MultiFactorAuthenticationDelete.html
@@ -512,7 +511,7 @@ def version_deletion_is_restricted(bucket: Resource, stack: Stack) -> CheckResul
         "remove Object Lock and replication, and set "
         "noncurrentVersionExpiration.noncurrentDays to 7 or less"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     settings={"noncurrent_days_max": {"dev": 7, "staging": 7, "prod": 7}},
     url=f"{_GUIDE}/object-lock.html",
 )
@@ -621,7 +620,7 @@ _EXCLUDED_BY_PURPOSE = {
     remedy=(
         "confirm in a review that the tag or output is correct; the finding remains as a reminder"
     ),
-    severity=Severity.LOW,
+    severity="low",
     types=(*aws("s3.Bucket", "dynamodb.Table"), STACK),
     levels="-AA",
     url="https://docs.aws.amazon.com/whitepapers/latest/tagging-best-practices/tagging-best-practices.html",

@@ -2,12 +2,12 @@
 
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_exactly
-from gatehouse_policies.engine.rule import Severity, resource_rule
+from gatehouse_policies.engine.rule import resource_rule
 
 notebook_is_restricted = resource_rule(
     "GH-SGM-001",
     title="SageMaker notebook instances have no direct internet access and no root access",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("sagemaker.NotebookInstance"),
     levels="AMM",
     upstream="SageMaker.1 SageMaker.3",

@@ -33,7 +33,6 @@ from gatehouse_policies.engine.requirements import (
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    Severity,
     Undecided,
     resource_rule,
     stack_rule,
@@ -91,7 +90,7 @@ def rotation_is_frequent(rotation: Resource) -> CheckResults:
 secret_policy_is_not_public = resource_rule(
     "GH-SM-004",
     title="Secret resource policies do not allow public or unknown cross-account access",
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=aws("secretsmanager.SecretPolicy", "secretsmanager.Secret"),
     exemptible=False,
     lists=ACCOUNTS,
@@ -110,7 +109,7 @@ secret_policy_is_not_public = resource_rule(
         "add an aws.secretsmanager.SecretPolicy that denies secretsmanager:GetSecretValue "
         "to all other principals"
     ),
-    severity=Severity.LOW,
+    severity="low",
     types=aws("secretsmanager.Secret"),
     levels="-AA",
     url=f"{_GUIDE}/auth-and-access_resource-policies.html",
@@ -138,7 +137,7 @@ program_sets_no_secret_value = resource_rule(
         "remove the value; let RDS manage the value, or create the value in the rotation "
         "function of the secret; import key material with the API of KMS"
     ),
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=aws("secretsmanager.SecretVersion", "kms.ExternalKey", "kms.ReplicaExternalKey"),
     exemptible=False,
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",
@@ -169,7 +168,7 @@ program_sets_no_password = resource_rule(
         "refer to a secret in Secrets Manager, such as with secretsManagerArn of an "
         "aws.dms.Endpoint, or exempt the resource if AWS requires the value"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=(),
     levels="AMM",
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",
@@ -206,7 +205,7 @@ ENVIRONMENT_BLOCKS = name_set(
         "refer to a secret in Secrets Manager, or read the value from it at run time; use a VPC "
         "origin instead of a secret header"
     ),
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=(),
     lists={"harmless": ()},
     unknown_allowed=dict.fromkeys(

@@ -14,7 +14,6 @@ from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import any_of, is_not_false, is_set
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    Severity,
     resource_rule,
     stack_rule,
 )
@@ -44,7 +43,7 @@ queue_is_encrypted = resource_rule(
     "GH-SQS-002",
     title="SQS queue policies do not allow public or unknown cross-account access",
     remedy="name the principals, or add a condition on aws:SourceArn or aws:SourceAccount",
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=aws("sqs.Queue", "sqs.QueuePolicy"),
     lists=ACCOUNTS,
     upstream="SQS.3 2.21 CKV_AWS_168 CKV_AWS_387",
@@ -79,7 +78,7 @@ def queue_requires_tls(queue: Resource, stack: Stack) -> CheckResults:
         "set redrivePolicy with deadLetterTargetArn and maxReceiveCount, or add an "
         "aws.sqs.RedrivePolicy"
     ),
-    severity=Severity.LOW,
+    severity="low",
     pack="resilience",
     upstream="SQS3",
     url=f"{_GUIDE}/sqs-dead-letter-queues.html",

@@ -6,7 +6,7 @@ from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.secret_detection import looks_secret
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_customer_key
-from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule
+from gatehouse_policies.engine.rule import CheckResults, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/systems-manager/latest/userguide"
 
@@ -18,7 +18,7 @@ _GUIDE = "https://docs.aws.amazon.com/systems-manager/latest/userguide"
         "store the value in Secrets Manager, or in a parameter of type SecureString that is "
         "created outside the program"
     ),
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=aws("ssm.Parameter"),
     lists={"harmless": ()},
     upstream="CKV2_AWS_34",
@@ -51,7 +51,7 @@ parameter_uses_customer_key = resource_rule(
     remedy=(
         "remove permissions, or share the document with accounts in the list `accounts` of the rule"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("ssm.Document"),
     lists=ACCOUNTS,
     upstream="SSM.4 CKV_AWS_303",

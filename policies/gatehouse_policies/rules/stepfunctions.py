@@ -4,7 +4,7 @@ from functools import partial
 
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_exactly, is_true
-from gatehouse_policies.engine.rule import Severity, resource_rule
+from gatehouse_policies.engine.rule import resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/step-functions/latest/dg"
 _machine_rule = partial(resource_rule, types=aws("sfn.StateMachine"))
@@ -21,7 +21,7 @@ executions_are_logged = _machine_rule(
 executions_are_traced = _machine_rule(
     "GH-SFN-002",
     title="Step Functions state machines have tracing enabled",
-    severity=Severity.LOW,
+    severity="low",
     levels="-AM",
     pack="resilience",
     upstream="CKV_AWS_284 SF2",

@@ -27,7 +27,6 @@ from gatehouse_policies.engine.requirements import (
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Requirement,
-    Severity,
     Undecided,
     Violation,
     resource_rule,
@@ -50,7 +49,7 @@ _vpc_rule = partial(stack_rule, types=aws("ec2.Vpc"))
 flow_logs_are_enabled = _vpc_rule(
     "GH-VPC-001",
     title="VPCs have flow logs for all traffic",
-    severity=Severity.HIGH,
+    severity="high",
     upstream="EC2.6 4.7 CKV2_AWS_11 VPC7",
     url=f"{_GUIDE}/flow-logs.html",
 ).requires(
@@ -74,7 +73,7 @@ def _not_of_default_group(rule: Resource, stack: Stack) -> CheckResults:
 default_security_group_is_empty = stack_rule(
     "GH-VPC-002",
     title="Default security groups have no rules",
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("ec2.Vpc") + _DEFAULT_GROUPS + _SEPARATE_RULES,
     upstream="EC2.2 6.5 CKV2_AWS_12",
     url=f"{_GUIDE}/default-security-group.html",
@@ -126,7 +125,7 @@ public_addresses_are_not_assigned = resource_rule(
         "use referencedSecurityGroupId instead of 0.0.0.0/0 or ::/0; if the load balancer is in "
         "another stack, add the name of the group to load_balancer_groups in the configuration file"
     ),
-    severity=Severity.CRITICAL,
+    severity="critical",
     types=(
         *_GROUPS,
         *_PREFIX_LISTS,
@@ -274,7 +273,7 @@ _SUBNET_GROUPS = aws(
         "use subnets without a route to an internet gateway; for data stores, also without "
         "a route to a NAT gateway"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=_SUBNET_GROUPS + aws("ec2.DefaultVpc", "ecs.Service", "lambda.Function"),
     upstream="CKV_AWS_148",
     url=f"{_GUIDE}/VPC_Route_Tables.html",
@@ -324,7 +323,7 @@ def _rules(holder: Resource, direction: str) -> list[Properties]:
     "GH-VPC-006",
     title="Security group rules have a description and are separate resources",
     remedy="set description, and use SecurityGroupIngressRule and SecurityGroupEgressRule only",
-    severity=Severity.LOW,
+    severity="low",
     types=aws("ec2.SecurityGroup") + _SEPARATE_RULES,
     upstream="CKV_AWS_23 EC27",
     url="https://www.pulumi.com/registry/packages/aws/api-docs/ec2/securitygroup/",
@@ -400,7 +399,7 @@ def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
         'add aws.ec2.VpcBlockPublicAccessOptions (internetGatewayBlockMode="block-ingress") '
         "and exclude load balancer subnets"
     ),
-    severity=Severity.LOW,
+    severity="low",
     levels="-AA",
     upstream="EC2.172",
     url=f"{_GUIDE}/security-vpc-bpa.html",
@@ -422,7 +421,7 @@ def vpc_public_access_is_blocked(vpc: Resource, stack: Stack) -> CheckResults:
 resource_is_not_public = resource_rule(
     "GH-VPC-013",
     title="Brokers, replication instances and other data stores are not publicly accessible",
-    severity=Severity.HIGH,
+    severity="high",
     # The types with this property that GH-RDS-001 and GH-RS-003 do not evaluate.
     types=aws(
         "dms.InstanceProfile",

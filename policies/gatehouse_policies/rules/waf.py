@@ -10,7 +10,6 @@ from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_not_true, is_true
 from gatehouse_policies.engine.rule import (
     CheckResults,
-    Severity,
     resource_rule,
     stack_rule,
 )
@@ -42,7 +41,7 @@ _API_HOST = re.compile(r"api[.-]", re.IGNORECASE)
         "AWSManagedRulesAmazonIpReputationList, a "
         "rateBasedStatement, and, for websites, AWSManagedRulesCommonRuleSet"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("wafv2.WebAcl"),
     levels="AMM",
     settings={"requests_max": {"dev": 100_000, "staging": 100_000, "prod": 200_000}},
@@ -175,7 +174,7 @@ def _is_api_route(rule: Resource) -> bool:
         "add a WebAclLoggingConfiguration with redactedFields for the headers "
         "authorization, cookie and x-api-key, whose loggingFilter keeps the action BLOCK"
     ),
-    severity=Severity.HIGH,
+    severity="high",
     types=aws("wafv2.WebAcl"),
     levels="AMM",
     upstream="WAF.11 CKV2_AWS_31",
@@ -216,7 +215,7 @@ def _drops_blocked_requests(logging_filter: Properties) -> bool:
 metrics_are_enabled = resource_rule(
     "GH-WAF-003",
     title="Web ACLs, rule groups and their rules have CloudWatch metrics enabled",
-    severity=Severity.LOW,
+    severity="low",
     types=aws("wafv2.WebAcl", "wafv2.WebAclRule", "wafv2.RuleGroup"),
     pack="resilience",
     upstream="WAF.12",

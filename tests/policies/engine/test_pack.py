@@ -29,10 +29,10 @@ from tests.policies.rules.programs import ecs, rds, s3, secrets, stores, watch
 OWN_PACK = """
 from pulumi_policy import PolicyPack
 from gatehouse_policies.engine.pack import guarded
-from gatehouse_policies.engine.rule import Severity, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import resource_rule, stack_rule
 
 types = ("aws:sns/topic:Topic",)
-metadata = dict(title="t", remedy="r", url="u", severity=Severity.LOW, types=types)
+metadata = dict(title="t", remedy="r", url="u", severity="low", types=types)
 metadata["levels"] = "AAA"
 
 

@@ -204,16 +204,15 @@ def parse_conditions(raw: Any, path: str = "Statement") -> tuple[Condition, ...]
                 Condition(
                     operator=operator.removesuffix("ifexists"),
                     key=key.lower(),
-                    values=tuple(map(_scalar, [None] if values is None else listed(values))),
+                    values=tuple(
+                        str(value).lower() if isinstance(value, bool) else str(value)
+                        for value in ([None] if values is None else listed(values))
+                    ),
                     if_exists=operator.endswith("ifexists"),
                     quantifier=quantifier,
                 )
             )
     return tuple(conditions)
-
-
-def _scalar(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def matches(text: str, pattern: str) -> bool:

@@ -5,6 +5,7 @@ neither the response nor its time reveals which links exist. The limits change o
 attempts that are denied anyway, so a client cannot lock out other clients.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 from gatehouse.core.audit_events import AuditAction
@@ -38,17 +39,15 @@ class TooManyDenied(TooManyRequests):
     )
 
 
+@dataclass(slots=True, eq=False)
 class Denials:
     """Denied attempts of recipients or of submitters. Methods raise Unavailable if DynamoDB cannot
     be reached.
     """
 
-    def __init__(
-        self, backend: Backend, kind: Literal["recipient", "submitter"], action: AuditAction
-    ) -> None:
-        self._backend = backend
-        self._kind = kind
-        self._action = action
+    _backend: Backend
+    _kind: Literal["recipient", "submitter"]
+    _action: AuditAction
 
     async def error(
         self, token: LinkToken, client: Client, reason: str, *, exists: bool = True

@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from functools import cache
 from typing import cast
 
@@ -427,33 +428,24 @@ class Connection(asyncio.BufferedProtocol):
             self._fail(CoreTimeout(detail="no data from the Core"))
 
 
+@dataclass(slots=True, eq=False)
 class ConnectionPool:
-    """Connections to one address. With TLS, the certificate must be valid for `host`."""
+    """Connections to one address. With TLS, the certificate must be valid for the host.
 
-    def __init__(
-        self,
-        address: str,
-        port: int,
-        *,
-        tls: bool,
-        host: str,
-        writes: BatchedWrites,
-        reads: Reads,
-        idle: OrderedDict[Connection, ConnectionPool],
-    ) -> None:
-        """writes, reads: see `Connection`. idle: the idle connections of the worker with their
-        pools, beginning with the longest idle time.
-        """
-        self._address = address
-        self._port = port
-        self._tls = tls
-        self._host = host
-        self._writes = writes
-        self._reads = reads
-        self._all_idle = idle
-        self._idle: dict[Connection, None] = {}
-        self._in_use: set[Connection] = set()
-        self._retired = False
+    _writes, _reads: see `Connection`. _all_idle: the idle connections of the worker with their
+    pools, beginning with the longest idle time.
+    """
+
+    _address: str
+    _port: int
+    _tls: bool
+    _host: str
+    _writes: BatchedWrites
+    _reads: Reads
+    _all_idle: OrderedDict[Connection, ConnectionPool]
+    _idle: dict[Connection, None] = field(default_factory=dict)
+    _in_use: set[Connection] = field(default_factory=set)
+    _retired: bool = False
 
     def acquire_idle(self, now: float) -> Connection | None:
         """An idle connection, or None if there is none. `release` is valid even if no request was

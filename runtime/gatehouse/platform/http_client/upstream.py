@@ -255,14 +255,9 @@ class UpstreamClients:
             self.forget(url)
 
     def _pool(self, url: BaseUrl, address: str) -> ConnectionPool:
+        tls = url.scheme == "https"
         return ConnectionPool(
-            address,
-            url.port,
-            tls=url.scheme == "https",
-            host=url.host,
-            writes=self._writes,
-            reads=self._reads,
-            idle=self._idle,
+            address, url.port, tls, url.host, self._writes, self._reads, self._idle
         )
 
 

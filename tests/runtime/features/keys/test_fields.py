@@ -105,7 +105,8 @@ async def test_audit_trail_records_only_values_without_personal_data(console: Co
     assert set(update) - {"changed", "version"} == RECORDED.intersection(UPDATED)
     assert update["changed"] == sorted(UPDATED)
     for name in set(SETTABLE) - RECORDED:
-        assert [text for text in _texts(name) if text in events.text] == [], name
+        texts = [text for _, text in strings(EXAMPLES[name], name)]
+        assert [text for text in texts if text in events.text] == [], name
 
 
 @pytest.mark.requirement("CG-08")
@@ -203,7 +204,3 @@ def _keys(now: float) -> Any:
                 if state is KeyState.ACTIVE
                 else state_change(key, action, state, now, by="test", reason="").key
             )
-
-
-def _texts(name: str) -> list[str]:
-    return [text for _, text in strings(EXAMPLES[name], name)]

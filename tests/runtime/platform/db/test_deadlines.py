@@ -41,16 +41,12 @@ def _registration(pool: Pool) -> Awaitable[Any]:
     return CoreRegistry(pool).register(record, now=0.0, event=EVENT)
 
 
-def _drain(pool: Pool) -> Awaitable[Any]:
-    return CoreRegistry(pool).drain("docs", "lease-a", until=0.0, key=KEY, event=EVENT)
-
-
-def _end(pool: Pool) -> Awaitable[Any]:
-    return CoreRepository(pool).end(CoreName("docs"), None, until=0.0, event=EVENT)
-
-
-def _health(pool: Pool) -> Awaitable[Any]:
-    return HealthCheckRepository(pool).set_healthy(instance("a"), False)
+CORE_WRITES: list[Write] = [
+    _registration,
+    lambda pool: CoreRegistry(pool).drain("docs", "lease-a", until=0.0, key=KEY, event=EVENT),
+    lambda pool: CoreRepository(pool).end(CoreName("docs"), None, until=0.0, event=EVENT),
+    lambda pool: HealthCheckRepository(pool).set_healthy(instance("a"), False),
+]
 
 
 @pytest.mark.bound(
@@ -60,10 +56,7 @@ def _health(pool: Pool) -> Awaitable[Any]:
     ("write", "module", "bound", "table"),
     [
         (_self_revocation, self_revocation, "REVOKE_TIMEOUT_S", "api_key"),
-        (_registration, core_repository, "WRITE_TIMEOUT_S", "core"),
-        (_drain, core_repository, "WRITE_TIMEOUT_S", "core"),
-        (_end, core_repository, "WRITE_TIMEOUT_S", "core"),
-        (_health, core_repository, "WRITE_TIMEOUT_S", "core"),
+        *((write, core_repository, "WRITE_TIMEOUT_S", "core") for write in CORE_WRITES),
     ],
 )
 async def test_write_that_waits_for_a_lock_is_unavailable(

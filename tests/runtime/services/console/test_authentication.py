@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from gatehouse.platform.http.endpoint import Endpoint
 from gatehouse.services.console.asgi import ENDPOINTS
 
 from tests.runtime.console_client import BOOTSTRAP, Console
@@ -11,15 +10,12 @@ from tests.runtime.console_client import BOOTSTRAP, Console
 WITH_CREDENTIAL = [endpoint for endpoint in ENDPOINTS if endpoint.roles]
 
 
-def _path(endpoint: Endpoint) -> str:
-    return endpoint.path.replace("{id}", "000000000000")
-
-
 async def test_request_without_credential_is_401(console: Console) -> None:
     assert len(WITH_CREDENTIAL) > 30
     async with console.connect(token="") as client:  # they are no guesses, which are limited
         for endpoint in WITH_CREDENTIAL:
-            reply = await client.request(endpoint.method, _path(endpoint))
+            path = endpoint.path.replace("{id}", "000000000000")
+            reply = await client.request(endpoint.method, path)
             assert (reply.status_code, reply.json()["code"]) == (401, "unauthorized"), endpoint.path
             assert reply.headers["www-authenticate"] == 'Bearer realm="gatehouse"'
 
