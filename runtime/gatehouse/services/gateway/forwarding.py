@@ -163,10 +163,12 @@ class Forwarding:
         key = (core.name, core.lease_id, uri, encodings)
         return Revalidation(cache, key, cache.find(key))
 
-    def _returned(
+    async def _returned(
         self, core: CoreRecord, headers: list[tuple[str, str]], status: int
     ) -> list[asgi.Header]:
-        """Headers of the response to the client."""
+        """Headers of the response to the client, which are costly. Waits for a turn."""
+        if self.context.exchange is not None:
+            await self.context.exchange.turn()
         own = [*limit_headers(self.limits), *self.context.response_headers]
         replaced = [name for name, _ in own if name != b"vary"]
         if status in _NO_BODY:
@@ -189,12 +191,10 @@ class Forwarding:
         try:
             async with sending as response:
                 status, self.is_sent = response.status, True
-                if exchange is not None:
-                    await exchange.turn()
                 if status == 101 and self.open_websocket is not None:
                     if exchange is not None:
                         exchange.is_cancelled_on_disconnect = False
-                    headers = self._returned(core, response.headers, status)
+                    headers = await self._returned(core, response.headers, status)
                     await self.open_websocket(core, response, headers)
                 else:
                     await self._send_response(core, response)
@@ -249,7 +249,7 @@ class Forwarding:
             body = await response.read_all()
             if revalidation is not None:
                 revalidation.store(response.headers, body)
-        own_headers = self._returned(core, headers, status)
+        own_headers = await self._returned(core, headers, status)
         await self.authorize()
         if body is not None:
             await context.send_response(asgi.Response(status, own_headers, body))

@@ -198,22 +198,24 @@ async def test_client_disconnect_before_the_decision_ends_the_request(
     assert (await gateway.lines_with(key_id=key.id))[0]["status"] == 499
 
 
-async def test_other_clients_are_served_between_responses(gateway: Gateway) -> None:
+@pytest.mark.parametrize("at_once", [0, -1], ids=["whole", "body"])
+async def test_other_clients_are_served_between_responses(gateway: Gateway, at_once: int) -> None:
     cookie = b"Set-Cookie: a=b" + b";path=/" * 2_400
-    response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n%b\r\n\r\n" % cookie
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n%b\r\n\r\nx" % cookie
     process, writers, longest_s = psutil.Process(gateway.pid), list[asyncio.StreamWriter](), 0.0
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
+        writer.write(response[:at_once])
         writers.append(writer)
-        if len(writers) == 60:
+        if len(writers) == 120:
             for each in writers:
-                each.write(response)
+                each.write(response[at_once:])
         await reader.read()
         writer.close()
 
     async with serving(respond) as port, gateway.core(f"http://127.0.0.1:{port}", "at-once") as key:
-        replies = asyncio.gather(*(gateway.get("/cores/at-once/", key.bearer) for _ in range(60)))
+        replies = asyncio.gather(*(gateway.get("/cores/at-once/", key.bearer) for _ in range(120)))
         while not replies.done():
             before_s = sum(process.cpu_times())
             assert (await gateway.verify(key.token)).status == 200
