@@ -177,7 +177,7 @@ def environment() -> dict[str, str]:
 
 def deployment(stack: Stack) -> dict[str, Any]:
     """The state of a stack: `resources` and `pending_operations`. Raises ValueError, also for
-    plugins or inputs that are not those of the program: the engine would run them.
+    plugins, their inputs or a KMS key that are not those of the program: the engine would use them.
 
     Sources: DeploymentV3 in sdk/go/common/apitype/core.go, URN in sdk/go/common/resource/urn.
     """
@@ -188,15 +188,28 @@ def deployment(stack: Stack) -> dict[str, Any]:
             f"{last_line(result.stderr)}"
         )
     state: dict[str, Any] = json.loads(result.stdout)["deployment"]
+    if change := next(_changes_of_others(stack, state), None):
+        raise ValueError(
+            f"the state of the stack {stack.name} {change}. Find out who changed the state, and "
+            "restore an earlier version"
+        )
+    return state
+
+
+def _changes_of_others(stack: Stack, state: dict[str, Any]) -> Iterator[str]:
+    secrets = state.get("secrets_providers") or {}
+    # The URL of a KMS key can name a server, to which the CLI sends requests of the administrator.
+    # The CLI ignores the case of the names.
+    if secrets.get("type") == "cloud" and (
+        secrets["state"] | {"encryptedkey": ""}
+        != {"url": stack.secrets_provider, "encryptedkey": ""}
+    ):
+        yield f"names another key for secrets than {stack.file}"
     for row in state.get("resources", ()):
         # The names of the stack and of the project can contain a type as well.
         module, _, package = row["urn"].split("::")[2].rpartition("$")[2].rpartition(":")
         if module == "pulumi:providers" and not _is_of_program(package, row.get("inputs") or {}):
-            raise ValueError(
-                f"the state of the stack {stack.name} configures the plugin {package} otherwise "
-                "than the program. Find out who changed the state, and restore an earlier version"
-            )
-    return state
+            yield f"configures the plugin {package} otherwise than the program"
 
 
 def _is_of_program(package: str, inputs: dict[str, Any]) -> bool:

@@ -117,6 +117,7 @@ class FakeAccount:
     replaced: resources that an update has replaced after the last preview.
     pending: replaced resources that the engine has not deleted yet.
     resources: resources in the state, in addition to those in `pending`.
+    secrets: key for the secrets in the state.
     unfinished: operations during which an earlier update was stopped.
     locks: locks of the stack in the S3 backend.
     failed_updates: number of complete updates that fail.
@@ -152,6 +153,7 @@ class FakeAccount:
     replaced: set[str] = field(default_factory=set)
     pending: list[str] = field(default_factory=list)
     resources: list[dict[str, Any]] = field(default_factory=list)
+    secrets: dict[str, Any] = field(default_factory=dict)
     unfinished: list[dict[str, Any]] = field(default_factory=list)
     locks: list[dict[str, Any]] = field(default_factory=list)
     failed_updates: int = 0
@@ -201,6 +203,7 @@ class FakeAccount:
                     *({"urn": urn, "delete": True} for urn in self.pending),
                 ],
                 "pending_operations": self.unfinished,
+                "secrets_providers": self.secrets,
             }
             return {"code": 0, "text": json.dumps({"deployment": state})}
         if words[0] == "login":

@@ -193,6 +193,24 @@ def test_plugins_of_others_in_the_state_are_not_run(
     assert f"the state of the stack dev configures the plugin {package} " in error
 
 
+@pytest.mark.parametrize("command", ["preview", "deploy", "rollback", "destroy"])
+@pytest.mark.parametrize(
+    "key", [{"url": f"{KMS}&endpoint=https://acme.dev"}, {"url": KMS, "Url": "awskms://x"}]
+)
+def test_key_of_others_in_the_state_is_not_used(
+    account: FakeAccount, command: str, key: dict[str, str]
+) -> None:
+    account.secrets = {"type": "cloud", "state": {**key, "encryptedkey": "x"}}
+    error = account.refusal(command, stack_file=f"secretsprovider: {KMS}\n{own_stack_file()}")
+    assert "the state of the stack dev names another key for secrets than Pulumi.dev.yaml" in error
+
+
+def test_key_of_the_stack_is_accepted(account: FakeAccount) -> None:
+    account.secrets = {"type": "cloud", "state": {"url": KMS, "encryptedkey": "x"}}
+    stack_file = f"secretsprovider: {KMS}\n{own_stack_file()}"
+    assert account.release("preview", stack_file=stack_file).returncode == 0
+
+
 @pytest.mark.parametrize("package", ["aws", "pulumi"])
 def test_plugin_of_the_program_is_accepted(account: FakeAccount, package: str) -> None:
     urn = f"urn:pulumi:dev::gatehouse::pulumi:providers:{package}::default"
