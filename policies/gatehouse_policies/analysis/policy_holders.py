@@ -82,6 +82,7 @@ PRINCIPALS = by_token(
     {
         "cfg.AggregateAuthorization": "accountId",
         "cloudwatch.EventPermission": "principal",
+        "directoryservice.SharedDirectory": "target",
         "ec2.NetworkInterfacePermission": "awsAccountId",
         "ec2.VpcEndpointService": "allowedPrincipals",
         "ec2.VpcEndpointServiceAllowedPrinciple": "principalArn",

@@ -260,6 +260,7 @@ def termination_protection_is_enabled(instance: Resource, stack: Stack) -> Check
     types=aws(
         "ec2.AmiLaunchPermission",
         "ec2.SnapshotCreateVolumePermission",
+        "dlm.LifecyclePolicy",
         "imagebuilder.DistributionConfiguration",
     ),
     lists=ACCOUNTS,
@@ -276,4 +277,6 @@ def image_is_not_public(permission: Resource) -> CheckResults:
         if "all" in launch.texts("userGroups"):
             yield "the image is public"
         accounts += [*launch.texts("userIds"), *image.texts("targetAccountIds")]
+    for schedule in permission.props.block("policyDetails").blocks("schedules"):
+        accounts += schedule.block("shareRule").texts("targetAccounts")
     yield from foreign_accounts(frozenset(filter(None, accounts)), permission, "the permission")

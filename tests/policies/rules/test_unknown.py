@@ -30,6 +30,7 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-IAM-011", "principal"): _OWN_ARN,
     ("GH-IAM-011", "principalArn"): _OWN_ARN,
     ("GH-IAM-011", "subscriberIdentity"): _OWN_ARN,
+    ("GH-IAM-011", "target"): _OWN_ARN,
     ("GH-KMS-002", "granteePrincipal"): _OWN_ARN,
     ("GH-KMS-008", "kmsKeyId"): _PRESENCE,
     ("GH-KMS-010", "kmsMasterKeyId"): _OTHER_RESOURCE,
