@@ -342,7 +342,8 @@ def _state(args: Delivery, *, writes: bool) -> list[Statement]:
     """Return permissions for the stack's Pulumi state in S3. A preview takes no lock, so it needs
     no write access.
 
-    Source: Pulumi's self-managed backend stores files as `.pulumi/<kind>/<project>/<stack>`.
+    Source: Pulumi's self-managed backend stores files as `.pulumi/<kind>/<project>/<stack>`. `*` in
+    place of the kind would match folders of other stacks.
     """
     if not args.settings.delivery.state_bucket:
         return []
@@ -350,7 +351,8 @@ def _state(args: Delivery, *, writes: bool) -> list[Statement]:
         args.names.s3_arn(args.settings.delivery.state_bucket),
         f"{PROJECT}/{args.names.stack}",
     )
-    objects = [f"{bucket}/.pulumi/*/{stack}{end}" for end in (".*", "/*")]
+    folders = [f"{kind}/{stack}/*" for kind in ("backups", "history", "locks/organization")]
+    objects = [f"{bucket}/.pulumi/{path}" for path in (f"stacks/{stack}.*", *folders)]
     verbs = "DeleteObject GetObject PutObject" if writes else "GetObject"
     statements = [
         allow("ListState", "s3:ListBucket", [bucket]),

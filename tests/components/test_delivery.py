@@ -150,6 +150,7 @@ ALLOWED: dict[str, list[tuple[Any, ...]]] = {
     DEPLOY: [
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json"),
         ("s3:PutObject", f"{STATE}/.pulumi/locks/organization/gatehouse/prod/1.json"),
+        ("s3:PutObject", f"{STATE}/.pulumi/history/gatehouse/prod/prod-1.history.json"),
         # ECR grants itself the use of the key for a new repository (ECR User Guide, "Encryption at
         # rest").
         (
@@ -239,6 +240,7 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/dev.json"),
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod-2.json"),
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/acme-gatehouse/prod.json"),
+        ("s3:PutObject", f"{STATE}/.pulumi/locks/organization/gatehouse/dev/gatehouse/prod/1.json"),
         ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-dev-main/gatehouse-dev-gateway")),
         (
             "ec2:DeleteSubnet",
