@@ -286,11 +286,13 @@ COMMENT = "Write or update the comment of each stack"
 
 
 def fake_gh(folder: Path, existing: str) -> dict[str, str]:
-    """The environment of a script whose `gh` records `calls` and finds `existing`."""
+    """The environment of a script whose `gh` records `calls` and finds `existing`. The issue 9 of
+    another author has the same title."""
     processes.executable(
         folder / "gh",
         '#!/bin/sh\nprintf "%s\\n" "$*" >> calls\n'
-        f'case "$*" in "issue list"*|"api --paginate"*) printf "%s" "{existing}" ;; esac\n',
+        f'case "$*" in *"--app github-actions"*|"api --paginate"*) printf "%s" "{existing}" ;;\n'
+        '"issue list"*) printf 9 ;; esac\n',
     )
     return {
         "PATH": f"{folder}:{os.environ['PATH']}",
