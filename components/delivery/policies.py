@@ -1,7 +1,7 @@
 """Policy documents of the pipeline's roles: preview, deployment and image push.
 
-The roles cannot change audit logs, permissions boundaries or account-wide settings. An
-administrator runs the first `pulumi up` of a stack and every later update that changes such a
+The roles cannot change trails and their log files, permissions boundaries or account-wide settings.
+An administrator runs the first `pulumi up` of a stack and every later update that changes such a
 resource (docs/guides/deploy.md).
 """
 
