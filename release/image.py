@@ -20,7 +20,6 @@ RELEASE_TAG, DEPLOYED_TAG = "release-", "deployed-"
 """Prefixes of the tags of a pushed image and of a deployed image
 (components/compute/container_image.py).
 """
-_QUERY_TIMEOUT_S = 60
 
 
 def missing_builder() -> str | None:
@@ -130,6 +129,5 @@ def _tag() -> str:
 
 
 def _run(*command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, input=stdin, capture_output=True, text=True, check=False, timeout=_QUERY_TIMEOUT_S
-    )
+    # No time limit: the first use of buildx downloads its builder.
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
