@@ -14,14 +14,20 @@ import ssl
 import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from typing import cast
 
 import httptools
 
-from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
+from gatehouse.core.errors import (
+    BadRequest,
+    CoreOverloaded,
+    CoreTimeout,
+    CoreUnreachable,
+    Unavailable,
+)
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http.listening import limit_unsent, reset_at_close
 from gatehouse.platform.http.request_head import CHUNK_FRAMING_BYTES, LENGTH_DIGITS_MAX
@@ -495,14 +501,16 @@ class ConnectionPool:
         del self._idle[connection], self._all_idle[connection]
         connection.close()
 
-    async def connect(self, handshakes: asyncio.Semaphore) -> Connection:
-        """A new connection. handshakes: limits those with TLS. Raises CoreUnreachable."""
+    async def connect(self, handshake: AbstractAsyncContextManager[None]) -> Connection:
+        """A new connection. handshake: limits those with TLS. Raises CoreUnreachable, and
+        CoreOverloaded after the wait for others.
+        """
         loop = asyncio.get_running_loop()
         context, host = (_tls_context(), self._host) if self._tls else (None, None)
         try:
             async with (
+                handshake if self._tls else nullcontext(),
                 asyncio.timeout(CONNECT_TIMEOUT_S),
-                handshakes if self._tls else nullcontext(),
             ):
                 transport, connection = await loop.create_connection(
                     lambda: Connection(self._writes, self._reads),
@@ -512,6 +520,8 @@ class ConnectionPool:
                     server_hostname=host,
                 )
                 limit_unsent(transport.get_extra_info("socket"))
+        except Unavailable as exc:
+            raise CoreOverloaded from exc
         except (OSError, TimeoutError) as exc:
             raise CoreUnreachable(
                 detail=f"no connection: {type(exc).__name__}", sent=False

@@ -26,7 +26,7 @@ from gatehouse.core.addresses import Network, is_address
 from gatehouse.core.errors import BadRequest, CoreUnreachable
 from gatehouse.core.origin import BaseUrl, parse_base_url, rejection
 from gatehouse.platform.batched_writes import BatchedWrites
-from gatehouse.platform.executions import in_task
+from gatehouse.platform.executions import Slots, in_task
 from gatehouse.platform.http_client.connections import READ_BYTES, Connection, ConnectionPool
 from gatehouse.platform.turns import Reads
 
@@ -42,6 +42,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
 
     host: value of the header Host. Empty for the host of the URL.
     timeout_s: maximum time in seconds without data from the Core, before and during the response.
+    sender: for which a handshake counts, such as a key, or empty.
     """
 
     method: str
@@ -51,6 +52,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     upgrade: bool = False
     host: str = ""
     timeout_s: float = 60.0
+    sender: str = ""
 
     def __repr__(self) -> str:
         return f"UpstreamRequest({self.method})"
@@ -62,7 +64,7 @@ RESOLVE_TIMEOUT_S = 3.0
 LOOKUPS_MAX, SUBJECT_LOOKUPS_MAX = 64, 16
 
 #: Maximum number of TLS handshakes in progress of a subject, each of which takes up to 20 ms of CPU
-#: time. Further ones wait.
+#: time, and of which a URL and a sender have at most half. Further ones wait.
 HANDSHAKES_MAX = 16
 
 #: Maximum number of addresses of a name. Further ones, of which a response of a name server can
@@ -150,9 +152,7 @@ class UpstreamClients:
     _idle: OrderedDict[Connection, ConnectionPool] = field(default_factory=OrderedDict)
     _pinned: dict[str, _Pinned] = field(default_factory=dict)
     #: The handshakes of each subject, or of a URL without one.
-    _handshakes: WeakValueDictionary[str, asyncio.Semaphore] = field(
-        default_factory=WeakValueDictionary
-    )
+    _handshakes: WeakValueDictionary[str, Slots] = field(default_factory=WeakValueDictionary)
     #: Pools that were replaced while requests were in progress.
     _retired: list[ConnectionPool] = field(default_factory=list)
 
@@ -176,8 +176,8 @@ class UpstreamClients:
         context exits. subject: for which a lookup of the host name and a handshake count.
         on_connect: called when a new connection is established.
 
-        Raises CoreUnreachable, CoreTimeout (no data for `timeout_s`), the errors of a streamed
-        body, and BadRequest for a request that cannot be sent.
+        Raises CoreUnreachable, CoreOverloaded (too many handshakes), CoreTimeout (no data for
+        `timeout_s`), the errors of a streamed body, and BadRequest (cannot be sent).
         """
         return Sending(self, url, request, subject, on_connect)
 
@@ -189,11 +189,13 @@ class UpstreamClients:
             pinned = await self._pin(url, subject)
         return pinned
 
-    async def connect(self, pool: ConnectionPool, url: str, subject: str) -> Connection:
-        """A new connection of the pool of a URL. Raises CoreUnreachable."""
-        limit = asyncio.Semaphore(HANDSHAKES_MAX)
+    async def connect(
+        self, pool: ConnectionPool, url: str, subject: str, sender: str
+    ) -> Connection:
+        """A new connection of the pool of a URL. Raises CoreUnreachable, CoreOverloaded."""
+        slots = self._handshakes.setdefault(subject or url, Slots(HANDSHAKES_MAX))
         try:
-            return await pool.connect(self._handshakes.setdefault(subject or url, limit))
+            return await pool.connect(slots.hold(*filter(None, (sender, url))))
         except CoreUnreachable:
             self.forget(url)
             raise
@@ -283,7 +285,7 @@ class Sending:
         connection = pool.acquire_idle(pinned.used_at)
         if connection is None:
             await in_task()
-            connection = await self._clients.connect(pool, self._url, self._subject)
+            connection = await self._clients.connect(pool, self._url, self._subject, request.sender)
         self._connection = connection
         try:
             self._on_connect()

@@ -206,6 +206,7 @@ def _upstream_request(
         handshake is not None,
         host=context.header(b"host") if settings.forward_host else "",
         timeout_s=settings.response_timeout_s,
+        sender=key.subject,
     )
 
 

@@ -9,14 +9,15 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import msgspec
 import pytest
 import uvloop
-from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
-from gatehouse.platform import tls_records
+from gatehouse.core.errors import BadRequest, CoreOverloaded, CoreTimeout, CoreUnreachable
+from gatehouse.platform import executions, tls_records
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http.listening import UNSENT_BYTES
 from gatehouse.platform.http.tls import self_signed_context
@@ -802,22 +803,30 @@ async def test_tls_records_without_data_are_bounded(
 
 
 @pytest.mark.bound("http_client.upstream:HANDSHAKES_MAX")
+@pytest.mark.parametrize(
+    ("senders", "paths", "opened"), [("abcd", "1111", 2), ("aaaa", "1234", 2), ("abab", "1234", 4)]
+)
 async def test_handshakes_of_a_subject_are_bounded(
-    core: Core, monkeypatch: pytest.MonkeyPatch
+    core: Core, monkeypatch: pytest.MonkeyPatch, senders: str, paths: str, opened: int
 ) -> None:
     monkeypatch.setattr(upstreams, "HANDSHAKES_MAX", 2)
+    monkeypatch.setattr(executions, "SLOT_TIMEOUT_S", 0)
 
-    async def fetch(subject: str) -> None:
-        async with core.clients.send(f"https://core.test:{core.port}", request(), subject):
+    async def fetch(subject: str, sender: str, path: str) -> None:
+        sent = msgspec.structs.replace(request(), sender=sender)
+        async with core.clients.send(f"https://core.test:{core.port}/{path}", sent, subject):
             pass
 
     async with asyncio.timeout(PATIENCE_S):  # the Core has no TLS, and waits for a request
-        fetching = [asyncio.create_task(fetch(subject)) for subject in ("a", "a", "a", "a", "b")]
-        while core.opened < 3:
+        requests = [
+            (*each, path) for each, path in zip(product("xy", senders), 2 * paths, strict=True)
+        ]
+        fetching = [asyncio.create_task(fetch(*each)) for each in requests]
+        while core.opened + len(ended := [each for each in fetching if each.done()]) < 8:
             await asyncio.sleep(0)
-        for _ in range(100):
-            await asyncio.sleep(0)
-        assert core.opened == 3
+        # The others have waited too long, which is no failure of the Core.
+        assert {type(each.exception()) for each in ended} == {CoreOverloaded}
+        assert core.opened == opened
         for task in fetching:
             task.cancel()
         await asyncio.wait(fetching)
