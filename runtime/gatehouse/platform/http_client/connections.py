@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -90,7 +90,7 @@ class Connection(asyncio.BufferedProtocol):
         self._has_head = False
         self._until_close = False
         self._keep_alive = False
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
         self._waiting_bytes = 0
         self._is_fragmented = False
         self._paused = False
@@ -282,6 +282,8 @@ class Connection(asyncio.BufferedProtocol):
             if self._chunks and self._transport is not None:
                 self._paused = True
                 self._transport.pause_reading()
+        if self._chunks:
+            self._chunks = [b"".join(self._chunks)]  # a chunk takes more memory than its bytes
         if self.status != 101 and self._transport is not None:
             self._reads.end(nbytes, self._transport, self._continue_reading)
 
