@@ -205,19 +205,17 @@ def test_key_of_others_in_the_state_is_not_used(
     assert "the state of the stack dev names another key for secrets than Pulumi.dev.yaml" in error
 
 
-def test_key_of_the_stack_is_accepted(account: FakeAccount) -> None:
-    account.secrets = {"type": "cloud", "state": {"url": KMS, "encryptedkey": "x"}}
-    stack_file = f"secretsprovider: {KMS}\n{own_stack_file()}"
-    assert account.release("preview", stack_file=stack_file).returncode == 0
-
-
 @pytest.mark.parametrize("package", ["aws", "pulumi"])
-def test_plugin_of_the_program_is_accepted(account: FakeAccount, package: str) -> None:
+def test_plugin_of_the_program_and_key_of_the_stack_are_accepted(
+    account: FakeAccount, package: str
+) -> None:
+    account.secrets = {"type": "cloud", "state": {"url": KMS, "encryptedkey": "x"}}
     urn = f"urn:pulumi:dev::gatehouse::pulumi:providers:{package}::default"
     (provider,) = (row for row in run("dev").resources if row.type == AWS_PROVIDER)
     inputs = {"__internal": {}, "version": "7.51.0", **provider.inputs}
     account.resources = [{"urn": urn, "inputs": inputs}]
-    assert account.release("preview").returncode == 0
+    stack_file = f"secretsprovider: {KMS}\n{own_stack_file()}"
+    assert account.release("preview", stack_file=stack_file).returncode == 0
 
 
 def test_engine_uses_uv_lock_unchanged() -> None:

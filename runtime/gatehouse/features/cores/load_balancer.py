@@ -285,14 +285,12 @@ class Attempt:
             state.recent.current.failed()
             if circuit_breaker.not_connected(now):
                 self._balancer.on_transition(self._core, CircuitState.OPEN)
-        elif isinstance(exc, CoreUnreachable | CoreTimeout) and _is_whole(self._request):
+        # Otherwise, the client may have stalled the body.
+        elif isinstance(exc, CoreUnreachable | CoreTimeout) and isinstance(
+            self._request.body, bytes | None
+        ):
             state.recent.current.failed()
             if isinstance(exc, CoreUnreachable):
                 circuit_breaker.responded(now, failed=True)
         else:
             circuit_breaker.abandoned(now)
-
-
-def _is_whole(request: UpstreamRequest) -> bool:
-    """False if the client may stall the body."""
-    return request.body is None or isinstance(request.body, bytes)

@@ -186,18 +186,16 @@ async def run(request: Request, routes: Routes) -> None:
 Start = Callable[[AsyncExitStack], Awaitable[Routes | None]]
 
 
+@dataclass(eq=False)
 class Application:
     """ASGI application of a service. A failed start is logged in one line and ends the process.
 
     routes: None if the routes are known when the service has started.
     """
 
-    def __init__(
-        self, observer: Observer, start: Start | None = None, routes: Routes | None = None
-    ) -> None:
-        self.routes = routes
-        self._observer = observer
-        self._start = start
+    _observer: Observer
+    _start: Start | None = None
+    routes: Routes | None = None
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if scope["type"] == "lifespan":
