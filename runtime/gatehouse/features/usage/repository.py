@@ -99,7 +99,8 @@ class UsageRepository:
         rows = await self._pool.fetch(statement, *where.values)
         # Many points have the same time.
         texts = {time: rfc3339(time) for time in {row[0] for row in rows}}
-        return [UsagePointView(texts[time], *rest) for time, *rest in rows]
+        # Takes a third of the time of `*rest`.
+        return [UsagePointView(texts[at], key, core, code, n) for at, key, core, code, n in rows]
 
     async def busiest(
         self, *, width_s: int, since: float, until: float, denied: bool, limit: int
