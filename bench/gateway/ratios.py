@@ -177,10 +177,8 @@ def rows(env: Environment, requests: Requests) -> dict[str, Row]:
         "proxy": row(to_core, _PROXY),
     }
     for name in FILES:
-        file, baseline = (
-            cache(partial(requests.proxied, drawn[:1000], f"{CORE}files/{name}")),
-            f"{_PROXY}, {name}",
-        )
+        file = cache(partial(requests.proxied, drawn[:1000], f"{CORE}files/{name}"))
+        baseline = f"{_PROXY}, {name}"
         result[baseline] = Row(env.nginx, file, connections=16)
         result[f"proxy, {name}"] = row(file, baseline, connections=16)
     if unkey := create_keys(KEYS):

@@ -406,7 +406,7 @@ def github_trust_defects(document: Document) -> tuple[str, ...]:
             continue
         if _exact_values(allow, f"{issuers[0]}:aud") != (_AWS_AUDIENCE,):
             defects.append(
-                "the trust policy does not require the audience (aud) sts.amazonaws.com with "
+                f"the trust policy does not require the audience (aud) {_AWS_AUDIENCE} with "
                 "StringEquals"
             )
         subjects = _exact_values(allow, f"{issuers[0]}:sub")

@@ -285,7 +285,7 @@ class Attempt:
             state.recent.current.failed()
             if circuit_breaker.not_connected(now):
                 self._balancer.on_transition(self._core, CircuitState.OPEN)
-        # Otherwise, the client may have stalled the body.
+        # The client may have stalled a body that it sends during the request.
         elif isinstance(exc, CoreUnreachable | CoreTimeout) and isinstance(
             self._request.body, bytes | None
         ):

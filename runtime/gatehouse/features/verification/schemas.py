@@ -344,8 +344,8 @@ def decode(body: bytes, client: Callable[[], str]) -> tuple[str, VerificationReq
 
 
 def decode_parameters(query: bytes, client: str, method: str | None = None) -> VerificationRequest:
-    """The verification request in the query string of GET /v1/keys/verify. `method`: without one
-    in the query. Raises BadRequest.
+    """The verification request in the query string of GET /v1/keys/verify. `method`: the method if
+    the query has none. Raises BadRequest.
     """
     if not query:
         return VerificationRequest(address=client, method=method)
