@@ -23,7 +23,7 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.errors import (
     BadRequest,
     CoreTimeout,
-    CoreUnreachable,
+    GatehouseError,
     NotFound,
     Problem,
     Unavailable,
@@ -278,7 +278,7 @@ class NotificationDispatcher:
             return f"no response within {TIMEOUT_S:.0f} s"
         except BadRequest:
             return "not sent: the request cannot be built"
-        except CoreUnreachable as exc:
+        except GatehouseError as exc:
             return f"not reached: {exc.detail}" if "address" in exc.detail else "not reached"
 
 

@@ -20,6 +20,8 @@ from gatehouse.features.notifications.service import (
     NotificationDispatcher,
     SnsTopic,
 )
+from gatehouse.platform import executions
+from gatehouse.platform.http_client import upstream
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
 from moto import mock_aws
 
@@ -251,6 +253,17 @@ async def test_slow_webhook_is_retried(setup: Setup, monkeypatch: pytest.MonkeyP
     assert await setup.deliver() == 1
     assert len(setup.receiver.entries) == 2
     assert [delivery["attempts"] for delivery in await setup.deliveries("delivered")] == [2]
+
+
+async def test_delivery_for_which_too_many_tls_handshakes_are_in_progress_is_retried(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await setup.create_webhook(url=f"https://127.0.0.1:{setup.receiver.port}/")
+    await setup.revoke()
+    monkeypatch.setattr(upstream, "HANDSHAKES_MAX", 0)
+    monkeypatch.setattr(executions, "SLOT_TIMEOUT_S", 0)
+    assert await setup.deliver() == 1
+    assert [each["problem"] for each in await setup.deliveries("waiting")] == ["not reached"]
 
 
 async def test_retried_dead_letter_is_delivered(setup: Setup) -> None:
