@@ -3,7 +3,6 @@
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from types import ModuleType
 from typing import Any
 
 from gatehouse_policies import rules
@@ -14,15 +13,12 @@ PACKS = {"security": "gatehouse-security", "resilience": "gatehouse-resilience"}
 """Name of each pack, keyed by folder."""
 PACKS_FOLDER = Path(__file__).with_name("packs")
 
-_MODULES: list[ModuleType] = [
-    import_module(f"{rules.__name__}.{module.name}") for module in iter_modules(rules.__path__)
-]
 RULES: tuple[Rule, ...] = tuple(
     sorted(
         (
             value
-            for module in _MODULES
-            for value in vars(module).values()
+            for module in iter_modules(rules.__path__)
+            for value in vars(import_module(f"{rules.__name__}.{module.name}")).values()
             if isinstance(value, Rule)
         ),
         key=lambda rule: rule.id,
@@ -30,8 +26,7 @@ RULES: tuple[Rule, ...] = tuple(
 )
 """The rules of all modules in `rules`, sorted by ID. A new module needs no registration."""
 
-_POLICIES: tuple[Control, ...] = (*META_POLICIES, *RULES)
-_BY_ID = {policy.id: policy for policy in _POLICIES}
+_BY_ID: dict[str, Control] = {policy.id: policy for policy in (*META_POLICIES, *RULES)}
 
 
 def rule(id: str) -> Rule:

@@ -139,22 +139,16 @@ class Stack:
         return {resource.urn: resource for resource in self.resources}
 
     @cached_property
-    def _by_type(self) -> dict[str, list[tuple[int, Resource]]]:
-        """The resources with their positions. Rules look up a few types many times in programs with
-        thousands of resources.
-        """
-        by_type: dict[str, list[tuple[int, Resource]]] = {}
-        for index, resource in enumerate(self.resources):
-            by_type.setdefault(resource.type, []).append((index, resource))
-        return by_type
+    def _by_type(self) -> "_Index":
+        """Rules look up a few types many times in programs with thousands of resources."""
+        return _index(self.resources, lambda resource: (resource.type,))
 
     def __iter__(self) -> Iterator[Resource]:
         return iter(self.resources)
 
     def of_type(self, types: Iterable[str]) -> list[Resource]:
         """All resources of these type tokens, in program order."""
-        indexed = [entry for type in frozenset(types) for entry in self._by_type.get(type, ())]
-        return [resource for _, resource in sorted(indexed, key=lambda entry: entry[0])]
+        return _found(self._by_type, types)
 
     def referencing(self, target: Resource, types: Iterable[str], prop: str) -> list[Resource]:
         """The resources of these types whose property refers to the target, such as a bucket's
@@ -201,11 +195,9 @@ class Stack:
                 or all_values
                 or bool(reference.values & target.identifiers)
             )
-        if same_type:
-            return False
-        if not reference.values.isdisjoint(target.identifiers):
-            return True
-        return target.urn in reference.indirect
+        return not same_type and (
+            not reference.values.isdisjoint(target.identifiers) or target.urn in reference.indirect
+        )
 
     def _reference(self, source: Resource, prop: str) -> "_Reference":
         """What a property refers to, decoded once for all rules."""
@@ -226,21 +218,15 @@ class Stack:
     def _sources_by_key(self, types: tuple[str, ...], prop: str) -> "_Index":
         """The resources of these types, keyed by what their property refers to."""
         if (types, prop) not in self._sources:
-            index: _Index = {}
-            for position, source in enumerate(self.of_type(types)):
-                for key in self._reference(source, prop).keys:
-                    index.setdefault(key, []).append((position, source))
-            self._sources[types, prop] = index
+            self._sources[types, prop] = _index(
+                self.of_type(types), lambda source: self._reference(source, prop).keys
+            )
         return self._sources[types, prop]
 
     @cached_property
     def _by_key(self) -> "_Index":
         """The resources, keyed by the strings that refer to them."""
-        index: _Index = {}
-        for position, resource in enumerate(self.resources):
-            for key in (resource.urn, *resource.identifiers):
-                index.setdefault(key, []).append((position, resource))
-        return index
+        return _index(self.resources, lambda resource: (resource.urn, *resource.identifiers))
 
     def once(self, derive: Callable[[Resource, "Stack"], Value], resource: Resource) -> Value:
         """The result of a function that reads no flag, computed once for each resource."""
@@ -289,6 +275,14 @@ def _class_name(token: str) -> str:
     equals `lb`.
     """
     return token.rpartition(":")[2].removesuffix("V2")
+
+
+def _index(resources: Iterable[Resource], keys: Callable[[Resource], Iterable[str]]) -> _Index:
+    index: _Index = {}
+    for position, resource in enumerate(resources):
+        for key in keys(resource):
+            index.setdefault(key, []).append((position, resource))
+    return index
 
 
 def _found(index: _Index, keys: Iterable[str]) -> list[Resource]:

@@ -55,7 +55,6 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
     stack_environment = environment.of_process()
     own = frozenset(rule.id for rule in rules)
     everywhere = {rule.id: rule.exemptible for rule in catalogue}
-    known = frozenset(everywhere) | own
     state = DeploymentState(_exemptions(everywhere | {rule.id: rule.exemptible for rule in rules}))
     policies = [
         _resource_policy(rule, state, stack_environment)
@@ -69,7 +68,9 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
         if rule.scope == "stack"
     ]
     policies += _MetaPolicies(
-        state, own, lambda control: control in own or (bool(everywhere) and control not in known)
+        state,
+        own,
+        lambda control: control in own or (bool(everywhere) and control not in everywhere),
     ).policies(stack_environment)
     return ApplicablePolicies(
         policies, {rule.id: rule.types for rule in rules}, state.record_inputs

@@ -189,11 +189,8 @@ _OPERATORS: dict[str, tuple[_Match, bool]] = {
         for name in (affirmation, negation)
     },
     **{
-        f"numeric{name}": (_compares(float, compare), False)
-        for name, compare in _COMPARISONS.items()
-    },
-    **{
-        f"date{name}": (_compares(_seconds, compare), False)
+        f"{kind}{name}": (_compares(convert, compare), False)
+        for kind, convert in (("numeric", float), ("date", _seconds))
         for name, compare in _COMPARISONS.items()
     },
 }
