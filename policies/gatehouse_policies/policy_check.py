@@ -14,7 +14,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,11 +46,12 @@ from gatehouse_policies.reports.markdown import markdown
 
 PACKS: Final = tuple(catalogue.PACKS_FOLDER / name for name in catalogue.PACKS)
 FORMATS: Final[Mapping[str, Callable[[Sequence[Finding], Run], str]]] = {
-    "table": table.text,
+    "txt": table.text,
     "sarif": lambda findings, run: json.dumps(sarif.document(findings, run), indent=2) + "\n",
-    "junit": junit,
-    "markdown": markdown,
+    "xml": junit,
+    "md": markdown,
 }
+"""Reports, keyed by the suffix of their file."""
 PASSES: Final = ("unknown", "known")
 """Runs with the unknown outputs of a first preview, and with fake IDs and ARNs."""
 _COLUMNS_MAX: Final = 120
@@ -64,7 +64,6 @@ _IGNORE_EXEMPTIONS: Final = "GATEHOUSE_IGNORE_EXEMPTIONS"
 _PROVIDER_MAJOR: Final = "7"
 EXPORT_HINT: Final = "pulumi stack export --file state.json, and --state state.json"
 _DEFAULTS: Final = Configuration()
-_SUFFIXES: Final = {"table": "txt", "sarif": "sarif", "junit": "xml", "markdown": "md"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +78,9 @@ class CheckResult:
         """1 if a mandatory rule is violated; otherwise 0."""
         return exit_code(self.findings)
 
-    def text(self, form: str) -> str:
-        """The report in one of `FORMATS`."""
-        return FORMATS[form](self.findings, self.run)
+    def text(self, suffix: str) -> str:
+        """One of the reports in `FORMATS`."""
+        return FORMATS[suffix](self.findings, self.run)
 
 
 def check(
@@ -283,7 +282,7 @@ def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> l
     registrations = {
         resource.registration.urn: resource.registration for resource in deployment.resources
     }
-    diagnostics = chain.from_iterable(analyzer.analyze(packs, deployment).values())
+    diagnostics = analyzer.analyze(packs, deployment)
     levels = {pack.title: pack.levels for pack in packs}  # complete after the packs have answered
     rows = (
         finding if pass_name == PASSES[0] else still_undecided(finding, levels.get(row.pack, {}))
@@ -349,8 +348,8 @@ def write(result: CheckResult, home: Path) -> None:
     name = (
         run.environment if run.stack in ("", run.environment) else f"{run.stack}.{run.environment}"
     )
-    for form, suffix in _SUFFIXES.items():
-        write_private(folder / f"{name}.{suffix}", result.text(form))
+    for suffix in FORMATS:
+        write_private(folder / f"{name}.{suffix}", result.text(suffix))
 
 
 def show(result: CheckResult) -> None:
@@ -361,7 +360,7 @@ def show(result: CheckResult) -> None:
             table.table(result.findings, result.run), width=min(console.width, _COLUMNS_MAX)
         )
     else:
-        sys.stdout.write(result.text("table"))
+        sys.stdout.write(result.text("txt"))
 
 
 def _root(program: Path) -> str:

@@ -312,7 +312,7 @@ def test_report_counts_resources_without_rules(result: CheckResult) -> None:
     assert counted <= set(result.run.without_rules)
     assert "aws:sqs/queue:Queue" not in result.run.without_rules
     assert of_rule(result, "GH-PUL-008", "n")
-    assert re.search(r"no rule for \d+ resources \(", result.text("table").replace("\n", " "))
+    assert re.search(r"no rule for \d+ resources \(", result.text("txt").replace("\n", " "))
 
 
 def test_configuration_of_the_repository_is_applied(write: Write, tmp_path: Path) -> None:

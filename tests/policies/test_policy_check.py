@@ -143,5 +143,5 @@ def test_report_lists_fake_function_results(program: Path, pack: Path) -> None:
     result = policy_check.check(program, "dev", folders=[pack])
     assert (result.findings, result.exit_code, result.run.invented) == ([], 0, ("getVpc",))
     assert 0 < result.run.pack_seconds["tests"] < result.run.seconds
-    assert "; fake results of provider functions: getVpc" in result.text("markdown")
-    assert "getVpc" in result.text("table")
+    assert "; fake results of provider functions: getVpc" in result.text("md")
+    assert "getVpc" in result.text("txt")

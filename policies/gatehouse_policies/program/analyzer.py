@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -230,14 +231,11 @@ def packs(
         yield tuple(started)
 
 
-def analyze(running: Sequence[Pack], deployment: Deployment) -> dict[str, list[Diagnostic]]:
-    """Return each pack's diagnostics for a deployment, keyed by pack name. The packs run in
-    parallel.
-    """
+def analyze(running: Sequence[Pack], deployment: Deployment) -> list[Diagnostic]:
+    """Return the diagnostics of all packs for a deployment. The packs run in parallel."""
     messages = Messages(deployment)
     with ThreadPoolExecutor(max_workers=max(1, len(running))) as pool:
-        results = list(pool.map(lambda pack: pack.analyze(messages), running))
-    return {pack.name: result for pack, result in zip(running, results, strict=True)}
+        return list(chain.from_iterable(pool.map(lambda pack: pack.analyze(messages), running)))
 
 
 def _environment(project: Project) -> dict[str, str]:

@@ -34,9 +34,8 @@ def invoke_or_fake(
 
     Raises CheckError for a function that the installed package does not have.
     """
-    if token in _INVOKES:
-        return invoke(token, args, location)
-    result = fake_result(token, args, location.with_region(args.get("region")))
+    in_region = location.with_region(args.get("region"))
+    result = None if token in _INVOKES else fake_result(token, args, in_region)
     if result is None:
         return invoke(token, args, location)
     faked_functions.add(token)

@@ -78,11 +78,7 @@ class Messages:
             deleteBeforeReplaceDefined=registration.delete_before_replace is not None,
             additionalSecretOutputs=list(registration.additional_secret_outputs),
             aliases=list(registration.aliases),
-            customTimeouts=proto.AnalyzerResourceOptions.CustomTimeouts(
-                create=timeouts.get("create", 0.0),
-                update=timeouts.get("update", 0.0),
-                delete=timeouts.get("delete", 0.0),
-            ),
+            customTimeouts=proto.AnalyzerResourceOptions.CustomTimeouts(**timeouts),
             parent=self._parent(registration),
         )
 

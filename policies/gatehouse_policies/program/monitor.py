@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -104,9 +105,7 @@ class Monitor:
             with self._lock:
                 before = self._resources_by_urn[request.urn]
                 outputs = {**before.outputs, **decode(request.outputs)[0]}
-                self._resources_by_urn[request.urn] = Resource(
-                    before.registration, before.id, outputs
-                )
+                self._resources_by_urn[request.urn] = replace(before, outputs=outputs)
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any) -> Any:

@@ -244,7 +244,7 @@ def _program_environment(project: Project) -> Iterator[None]:
     """Set the working directory, `sys.path`, `sys.argv` and `sys.modules` for the program, and
     restore them.
     """
-    folder, _ = _folders(project)
+    folder = _folder(project)
     if not (project.program / "__main__.py").is_file() and not project.program.is_file():
         raise CheckError(
             f"{folder.name}/ has no __main__.py, the entry point of the program. Add it, or "
@@ -316,11 +316,7 @@ def _is_program_module(module: Any) -> bool:
     has a path but no file.
     """
     locations = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
-    return (
-        any(locations)
-        and not _is_library(module)
-        and not any(is_library(str(path)) for path in locations if path)
-    )
+    return any(locations) and not any(is_library(str(path)) for path in locations)
 
 
 def _is_library(module: Any) -> bool:
@@ -353,7 +349,7 @@ def _text(exc: BaseException, project: Project) -> str:
         return text
     if isinstance(exc, ModuleNotFoundError) and exc.name:
         # The name of a module and the name of the package that contains it can differ.
-        files = [folder / "requirements.txt" for folder in _folders(project)]
+        files = [folder / "requirements.txt" for folder in (_folder(project), project.root)]
         requirements = next((file for file in files if file.is_file()), None)
         package = exc.name.partition(".")[0].replace("_", "-")
         text += (
@@ -363,9 +359,9 @@ def _text(exc: BaseException, project: Project) -> str:
     return f"{type(exc).__name__}: {text}"
 
 
-def _folders(project: Project) -> tuple[Path, Path]:
-    """The folder of the program and the folder of Pulumi.yaml, which can be the same."""
-    return (project.program if project.program.is_dir() else project.program.parent), project.root
+def _folder(project: Project) -> Path:
+    """The folder of the program, which can be the folder of Pulumi.yaml."""
+    return project.program if project.program.is_dir() else project.program.parent
 
 
 def _source_prefix(exc: BaseException, project: Project) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import pulumi
@@ -36,23 +37,16 @@ def unknown_config(project: Project) -> Iterator[None]:
     if not project.unknown:
         yield
         return
-    getters = {
-        f"{verb}{secret}{kind}": (
-            getattr(pulumi.Config, f"{verb}{secret}{kind}"),
-            verb,
-            bool(secret),
-            kind,
-        )
-        for verb in ("get", "require")
-        for secret in ("", "_secret")
-        for kind in _TYPES
-    }
-    for name, (original, verb, secret, kind) in getters.items():
-        setattr(pulumi.Config, name, _getter(original, project, verb == "require", secret, kind))
+    originals: dict[str, Callable[..., Any]] = {}
+    for verb, secret, kind in product(("get", "require"), ("", "_secret"), _TYPES):
+        name = f"{verb}{secret}{kind}"
+        originals[name] = getattr(pulumi.Config, name)
+        getter = _getter(originals[name], project, verb == "require", bool(secret), kind)
+        setattr(pulumi.Config, name, getter)
     try:
         yield
     finally:
-        for name, (original, *_) in getters.items():
+        for name, original in originals.items():
             setattr(pulumi.Config, name, original)
 
 

@@ -170,11 +170,9 @@ def _files(archive: Any, prefix: str) -> dict[str, bytes]:
     if isinstance(archive, AssetArchive):
         files: dict[str, bytes] = {}
         for name, item in archive.assets.items():
-            is_archive = isinstance(item, Archive)
+            path = f"{prefix}{name}"
             files |= (
-                _files(item, f"{prefix}{name}/")
-                if is_archive
-                else {f"{prefix}{name}": asset_bytes(item)}
+                _files(item, f"{path}/") if isinstance(item, Archive) else {path: asset_bytes(item)}
             )
         return files
     raise TypeError(f"{type(archive).__name__} is not a local archive")

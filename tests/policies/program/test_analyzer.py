@@ -74,7 +74,7 @@ def deployment() -> Deployment:
 
 def analyze(pack: Path, project: Project, deployment: Deployment) -> list[Diagnostic]:
     with analyzer.packs([pack], project, "dev") as running:
-        return analyzer.analyze(running, deployment)["pack"]
+        return analyzer.analyze(running, deployment)
 
 
 def messages(diagnostics: list[Diagnostic], rule: str) -> list[str]:
