@@ -21,7 +21,6 @@ from components.iam.role_policies import TRAIL_LOG, RoleDefinition
 from components.iam.roles import PermissionsBoundary, Roles
 from components.monitoring import smoke_test, synthetic_probe
 from components.monitoring.topics import AlarmTopic
-from components.naming import WEB_UI_BUCKET
 from components.stack import Stack
 from components.storage.bucket import Bucket, BucketReplica, Buckets
 
@@ -131,7 +130,7 @@ def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
             names, signers=signers, consoles=roles[sharing_policies.CREATE]
         ),
         sharing_policies.key_statements(names, roles),
-        {"data": (key_policies.distribution_key_statement(names, WEB_UI_BUCKET),)}
+        {"data": (key_policies.distribution_key_statement(names),)}
         if settings.services.cloudfront
         else {},
     )

@@ -10,7 +10,7 @@ from components.iam.documents import (
     allow_key_use,
     document,
 )
-from components.naming import DEPLOY, PREVIEW, Naming
+from components.naming import DEPLOY, PREVIEW, WEB_UI_BUCKET, Naming
 from components.stack import Stack
 
 SERVICES: Mapping[str, tuple[str, ...]] = {
@@ -108,33 +108,11 @@ def bucket_key_use(
     return allow_key_use(sid, actions, {"AWS": principal}, conditions)
 
 
-def topic_key_use(
-    sid: str, names: Naming, topic: str, publishers: Mapping[str, Sequence[str]]
-) -> Statement:
-    """Return a statement that allows AWS services to encrypt messages of one topic.
-
-    SNS sets the topic ARN as the encryption context. The topic policy restricts the source, because
-    key policies with a source condition are not supported for EventBridge (SNS Developer Guide,
-    "Managing Amazon SNS encryption keys and costs").
-
-    topic: Resource name of the topic.
-    publishers: Principals of the services.
-    """
-    context = {
-        "StringEquals": {
-            "kms:EncryptionContext:aws:sns:topicArn": names.arn("sns", names.name(topic))
-        }
-    }
-    return allow_key_use(sid, "kms:Decrypt GenerateDataKey*", publishers, context)
-
-
-def distribution_key_statement(names: Naming, bucket: str) -> Statement:
-    """Allow the account's distributions to decrypt objects of one bucket. Source: CloudFront
+def distribution_key_statement(names: Naming) -> Statement:
+    """Allow the account's distributions to decrypt the files of the web UI. Source: CloudFront
     Developer Guide, "SSE-KMS".
-
-    bucket: Resource name of the bucket.
     """
-    context = {"kms:EncryptionContext:aws:s3:arn": names.bucket_arn(bucket)}
+    context = {"kms:EncryptionContext:aws:s3:arn": names.bucket_arn(WEB_UI_BUCKET)}
     conditions = {"StringEquals": context, "ArnLike": {"aws:SourceArn": names.distributions_arn}}
     return allow_key_use(
         "AllowDistributions", "kms:Decrypt", {"Service": "cloudfront.amazonaws.com"}, conditions

@@ -14,7 +14,7 @@ from components.iam.documents import (
     deny_other_accounts,
     document,
 )
-from components.iam.key_policies import USE, topic_key_use
+from components.iam.key_policies import USE
 from components.iam.sharing_roles import STAGE
 from components.naming import ALARM_TOPIC, Naming
 
@@ -64,6 +64,7 @@ def log_key_statements(
     publishers of the topic to encrypt messages.
     """
     groups = [names.log_group_arn(group) for group in log_groups]
+    topic_arn = names.arn("sns", names.name(ALARM_TOPIC))
     cloud_trail = {"Service": "cloudtrail.amazonaws.com"}
     trail = {
         "StringEquals": {"aws:SourceArn": names.arn("cloudtrail", f"trail/{names.name('trail')}")}
@@ -88,7 +89,15 @@ def log_key_statements(
             {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups}},
         ),
         *(encryption if has_trail else ()),
-        topic_key_use("AllowTopicPublishers", names, ALARM_TOPIC, TOPIC_PUBLISHERS),
+        # The topic policy restricts the source, because key policies with a source condition are
+        # not supported for EventBridge (SNS Developer Guide, "Managing Amazon SNS encryption keys
+        # and costs").
+        allow_key_use(
+            "AllowTopicPublishers",
+            "kms:Decrypt GenerateDataKey*",
+            TOPIC_PUBLISHERS,
+            {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic_arn}},
+        ),
     )
 
 
