@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -477,19 +478,22 @@ def metric_alarm(
 ) -> aws.cloudwatch.MetricAlarm:
     """Create the CloudWatch alarm. The topic receives the states ALARM and OK."""
     metric, (period_s, breaching, periods) = alarm.metric, alarm.evaluation
-    single = metric if isinstance(metric, Metric) else None
+    source: dict[str, Any] = (
+        {"metric_queries": _metric_queries(alarm.name, metric, period_s)}
+        if isinstance(metric, Expression)
+        else {
+            "namespace": metric.namespace,
+            "metric_name": metric.name,
+            "dimensions": dict(metric.dimensions) or None,
+            "statistic": metric.statistic,
+            "period": period_s,
+        }
+    )
     return aws.cloudwatch.MetricAlarm(
         alarm.name,
         name=stack.names.name(alarm.name),
         alarm_description=alarm_description(alarm.description, alarm.runbook, stack),
-        namespace=single.namespace if single else None,
-        metric_name=single.name if single else None,
-        dimensions=dict(single.dimensions) or None if single else None,
-        statistic=single.statistic if single else None,
-        period=period_s if single else None,
-        metric_queries=_metric_queries(alarm.name, metric, period_s)
-        if isinstance(metric, Expression)
-        else None,
+        **source,
         evaluation_periods=periods,
         datapoints_to_alarm=breaching,
         threshold=alarm.threshold,

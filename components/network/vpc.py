@@ -1,5 +1,7 @@
 """The VPC: subnets in three tiers, route tables, NAT gateways, gateway endpoints and flow logs."""
 
+from typing import Any
+
 import pulumi
 import pulumi_aws as aws
 
@@ -124,10 +126,10 @@ class Vpc(StackComponent):
             opts=self.child,
         )
         self._table("data", self.subnets["data"])
-        zones = self.settings.network.zones
+        zones, nat_count = self.settings.network.zones, self.settings.network.nat_count
         self.nat_gateways = {
-            zones[i]: self._nat(zones[i], subnet, internet_route)
-            for i, subnet in enumerate(self.subnets["edge"][: self.settings.network.nat_count])
+            zone: self._nat(zone, subnet, internet_route)
+            for zone, subnet in list(zip(zones, self.subnets["edge"], strict=True))[:nat_count]
         }
         nats = list(self.nat_gateways.values())
         tables = []
@@ -203,7 +205,7 @@ class Vpc(StackComponent):
         stack.
         """
         group = self.create_log_group("flow", self.names.log_group("network"), key_arn)
-        sources: dict[str, dict[str, pulumi.Input[str]]] = {"flow": {"vpc_id": self.vpc_id}}
+        sources: dict[str, dict[str, Any]] = {"flow": {"vpc_id": self.vpc_id}}
         if self.settings.existing_resources.vpc_id:
             sources = {
                 f"flow-{tier}-{zone}": {"subnet_id": subnet}
@@ -213,8 +215,7 @@ class Vpc(StackComponent):
         for name, source in sources.items():
             aws.ec2.FlowLog(
                 name,
-                vpc_id=source.get("vpc_id"),
-                subnet_id=source.get("subnet_id"),
+                **source,
                 traffic_type="ALL",
                 log_destination_type="cloud-watch-logs",
                 log_destination=group.arn,

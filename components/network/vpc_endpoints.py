@@ -87,7 +87,7 @@ def interface_policies(names: Naming) -> dict[str, Document]:
     return {service: document(*of_service) for service, of_service in statements.items()}
 
 
-def s3_policy(names: Naming, legacy_files: Sequence[str] = ()) -> Document:
+def s3_policy(names: Naming, legacy_files: Sequence[str]) -> Document:
     """Return the policy of the S3 gateway endpoint: exports in the data bucket, checkpoints,
     content of secrets, and the ARNs in `legacy_files`.
 
