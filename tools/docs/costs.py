@@ -210,10 +210,7 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     (
         "interface endpoints, per zone",
         ("ec2.VpcEndpoint",),
-        lambda endpoints: (
-            str(_endpoints(endpoints)),
-            _endpoints(endpoints) * NETWORK["endpoint"] * HOURS,
-        ),
+        lambda endpoints: _counted(_endpoints(endpoints), NETWORK["endpoint"] * HOURS),
     ),
     (
         "load balancer",
@@ -239,14 +236,14 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     (
         "Container Insights, metrics",
         ("ecs.Service", "ecs.TaskDefinition"),
-        lambda services, definitions: _each_metric(
+        lambda services, definitions: _counted(
             insights_metrics(services, definitions), METRICS["insights"]
         ),
     ),
     (
         "collector, metrics without traffic",
         ("ecs.Service", "ecs.TaskDefinition"),
-        lambda services, definitions: _each_metric(
+        lambda services, definitions: _counted(
             collector_metrics(services, definitions), METRICS["custom"]
         ),
     ),
@@ -283,14 +280,14 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     (
         "metrics of alarms, also of auto scaling",
         ("cloudwatch.MetricAlarm", "appautoscaling.Policy"),
-        lambda alarms, policies: _each_metric(
+        lambda alarms, policies: _counted(
             len(alarm_metrics(alarms)) + SCALING_ALARMS * len(policies), FIXED["alarm"]
         ),
     ),
     (
         "custom metrics of the alarms",
         ("cloudwatch.MetricAlarm",),
-        lambda n: _each_metric(_custom_metrics(n), METRICS["custom"]),
+        lambda n: _counted(_custom_metrics(n), METRICS["custom"]),
     ),
     (
         "search for due secrets, data events",
@@ -357,10 +354,10 @@ def _price_rows() -> list[tuple[str, ...]]:
 
 
 def _each(resources: list[Registration], usd: float) -> tuple[str, float]:
-    return str(len(resources)), len(resources) * usd
+    return _counted(len(resources), usd)
 
 
-def _each_metric(count: int, usd: float) -> tuple[str, float]:
+def _counted(count: int, usd: float) -> tuple[str, float]:
     return str(count), count * usd
 
 

@@ -1,14 +1,13 @@
 """The IAM and resource policies of the prod stack."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import yaml
 from gatehouse_policies.analysis.type_tokens import aws, by_token
-from gatehouse_policies.program.types import Deployment, Registration
+from gatehouse_policies.program.types import Deployment
 
 from components.naming import Naming
 from sandbox.paths import REPOSITORY
@@ -105,9 +104,14 @@ def collect(deployment: Deployment) -> PolicyDocuments:
     roles: dict[str, Role] = {}
     managed: dict[str, dict[str, Any]] = {}
     boundaries: dict[str, str] = {}
+    policies: list[ResourcePolicy] = []
     for resource in deployment.resources:
         inputs, type_ = resource.registration.inputs, resource.registration.type
-        if type_ in aws("iam.Role"):
+        if type_ in _RESOURCE_POLICIES:
+            kind, key = _RESOURCE_POLICIES[type_]
+            if text := inputs.get(key):
+                policies.append(ResourcePolicy(kind, resource.registration.name, json.loads(text)))
+        elif type_ in aws("iam.Role"):
             name = str(resource.outputs.get("name", resource.registration.name))
             trust = json.loads(inputs["assumeRolePolicy"])
             roles[name] = Role(
@@ -122,16 +126,7 @@ def collect(deployment: Deployment) -> PolicyDocuments:
             roles[str(inputs["role"])].policies.append(managed[str(inputs["policyArn"])])
     for name, arn in boundaries.items():
         roles[name].boundary = managed.get(arn)
-    policies = _resource_policies(resource.registration for resource in deployment.resources)
     return PolicyDocuments(roles, managed, tuple(policies))
-
-
-def _resource_policies(registrations: Iterator[Registration]) -> Iterator[ResourcePolicy]:
-    for registration in registrations:
-        if registration.type in _RESOURCE_POLICIES:
-            kind, key = _RESOURCE_POLICIES[registration.type]
-            if text := registration.inputs.get(key):
-                yield ResourcePolicy(kind, registration.name, json.loads(text))
 
 
 def short_name(role: str) -> str:
