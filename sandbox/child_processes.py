@@ -84,17 +84,16 @@ def run(
     try:
         code = child.process.wait(timeout_s)
     except subprocess.TimeoutExpired as timeout:
-        raise SandboxError(
-            f"{name} did not finish within {timeout_s:.0f} s. Last lines of the "
-            f"log:\n{child.tail()}"
-        ) from timeout
+        raise failure(child, f"did not finish within {timeout_s:.0f} s") from timeout
     finally:
         child.stop(signal.SIGKILL)
     if code != 0:
-        raise SandboxError(
-            f"{name} failed with exit code {code}. Last lines of the log:\n{child.tail()}\n  "
-            f"Log: {log}"
-        )
+        raise SandboxError(f"{failure(child, f'failed with exit code {code}')}\n  Log: {log}")
+
+
+def failure(child: Child, event: str) -> SandboxError:
+    """The error about a child process, with the last lines of its log."""
+    return SandboxError(f"{child.name} {event}. Last lines of the log:\n{child.tail()}")
 
 
 def wait_until(child: Child, ready: Callable[[], bool], state: str, timeout_s: float) -> None:
@@ -105,15 +104,9 @@ def wait_until(child: Child, ready: Callable[[], bool], state: str, timeout_s: f
     while not ready():
         if child.process.poll() is not None:
             code = child.process.returncode
-            raise SandboxError(
-                f"{child.name} exited with code {code} before it was {state}. Last lines of "
-                f"the log:\n{child.tail()}"
-            )
+            raise failure(child, f"exited with code {code} before it was {state}")
         if time.monotonic() > deadline:
-            raise SandboxError(
-                f"{child.name} was not {state} within {timeout_s:.0f} s. Last lines of the "
-                f"log:\n{child.tail()}"
-            )
+            raise failure(child, f"was not {state} within {timeout_s:.0f} s")
         time.sleep(_POLL_S)
 
 

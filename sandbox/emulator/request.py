@@ -109,10 +109,8 @@ class CreateRequest:
             code = str(detail.get("Code"))
             if code == "500":
                 raise self._emulator_error(operation) from exc
-            text_ = self.error(
-                f"AWS (emulated) rejects {operation}: {code}: {detail.get('Message')}"
-            ).message
-            raise AwsError(text_, code) from exc
+            reason = f"AWS (emulated) rejects {operation}: {code}: {detail.get('Message')}"
+            raise AwsError(self.error(reason).message, code) from exc
         except ResponseParserError as exc:
             # An error page of the server, where the protocol of the service is XML.
             raise self._emulator_error(operation) from exc
@@ -259,10 +257,8 @@ class CreateRequest:
         return self._scalar(value, shape, path)
 
     def _emulator_error(self, operation: str) -> AwsError:
-        text_ = self.error(
-            f"the emulator failed in {operation}: an error in moto, not in the program."
-        ).message
-        return AwsError(text_, "500")
+        reason = f"the emulator failed in {operation}: an error in moto, not in the program."
+        return AwsError(self.error(reason).message, "500")
 
     def _json(self, text: str, path: str) -> Any:
         try:

@@ -15,14 +15,12 @@ Versions = Mapping[str, str]
 def versions_at(s3: Any, bucket: str, moment: datetime | None = None) -> dict[str, str]:
     """The versions that are current at a point in time, by default now. The time must have a time
     zone. S3 timestamps are in seconds, so a version from exactly that second is included."""
-    newest: dict[str, tuple[datetime, str]] = {}
+    newest: dict[str, str] = {}
     for row in _versions(s3, bucket):
         if moment is not None and row["LastModified"] > moment:
             continue
-        newest.setdefault(
-            row["Key"], (row["LastModified"], "" if row["deleted"] else row["VersionId"])
-        )
-    return {key: version for key, (_, version) in newest.items() if version}
+        newest.setdefault(row["Key"], "" if row["deleted"] else row["VersionId"])
+    return {key: version for key, version in newest.items() if version}
 
 
 def restore(s3: Any, bucket: str, versions: Versions) -> tuple[int, int]:

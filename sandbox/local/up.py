@@ -22,11 +22,10 @@ from gatehouse_policies.program.project import load
 from gatehouse_policies.program.types import Deployment
 from gatehouse_policies.reports.findings import Run, summary
 
-from sandbox.child_processes import Child, raise_file_limit
+from sandbox.child_processes import Child, failure, raise_file_limit
 from sandbox.emulator.server import Emulator
 from sandbox.engine.checkpoint import Checkpoint
 from sandbox.engine.update import destroy, update
-from sandbox.errors import SandboxError
 from sandbox.local import (
     collector,
     lambda_functions,
@@ -112,10 +111,7 @@ class Deployed:
             self.core = None
         for child in (*self.processes.children, *([self.core] if self.core else [])):
             if child.process.poll() is not None:
-                code = child.process.returncode
-                raise SandboxError(
-                    f"{child.name} exited with code {code}. Last lines of the log:\n{child.tail()}"
-                )
+                raise failure(child, f"exited with code {child.process.returncode}")
 
 
 class _Environment:
@@ -383,13 +379,14 @@ class _Environment:
                 progress.plain("\n".join(f"      {line}" for line in lines))
         progress.plain()
         progress.title(f"Gatehouse is ready after {progress.elapsed_s():.0f} s.")
-        addresses = {
-            **asdict(endpoints),
+        for name, value in {
+            "gateway": endpoints.gateway,
+            "console": endpoints.console,
+            "sharing": endpoints.sharing,
             "AWS": endpoints.emulator,
             "admin token": endpoints.admin_token,
-        }
-        for name in ("gateway", "console", "sharing", "AWS", "admin token"):
-            progress.plain(f"  {name:<12} {addresses[name]}")
+        }.items():
+            progress.plain(f"  {name:<12} {value}")
         console, token = endpoints.console, endpoints.admin_token
         # The link works once and for a few minutes.
         link = console + services.call_console(console, token, "/v1/sign-in-links")["path"]

@@ -82,15 +82,10 @@ def _modify_instance(request: ChangeRequest) -> None:
 
 def _delete_instance(request: ChangeRequest) -> None:
     inputs = request.old.registration.inputs
-    final = (
-        {}
-        if inputs.get("skipFinalSnapshot")
-        else {"FinalDBSnapshotIdentifier": inputs.get("finalSnapshotIdentifier")}
-    )
-    parameters = {
-        "SkipFinalSnapshot": not final,
-        **{name: value for name, value in final.items() if value},
-    }
+    skip, final = bool(inputs.get("skipFinalSnapshot")), inputs.get("finalSnapshotIdentifier")
+    parameters: dict[str, Any] = {"SkipFinalSnapshot": skip}
+    if final and not skip:
+        parameters["FinalDBSnapshotIdentifier"] = final
     request.call(
         "rds.delete_db_instance", parameters, DBInstanceIdentifier=request.old.outputs["identifier"]
     )
