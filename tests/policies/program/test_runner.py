@@ -68,11 +68,9 @@ def resource(deployment: Deployment, urn: str) -> Resource:
     return next(item for item in deployment.resources if item.registration.urn == urn)
 
 
-def failure(
-    program: Path, stack: str = "dev", provider: Provider | None = None, *, preview: bool = False
-) -> str:
+def failure(program: Path, stack: str = "dev", provider: Provider | None = None) -> str:
     with pytest.raises(CheckError) as caught:
-        run(program, stack, provider or FakeProvider(), preview=preview)
+        run(program, stack, provider or FakeProvider(), preview=False)
     return caught.value.message
 
 
@@ -207,15 +205,6 @@ def test_secret_inputs_are_unwrapped_with_paths(write: Write) -> None:
     assert registration.secret_inputs == ("tags.a",)
 
 
-@pytest.mark.parametrize("preview", [True, False])
-def test_program_error_has_line_and_exception(write: Write, preview: bool) -> None:
-    program = write("aws.sns.Topic('t')\n{}['missing']\n")
-    provider: Provider = PreviewProvider() if preview else FakeProvider()
-    assert (
-        failure(program, provider=provider, preview=preview) == "__main__.py:4: KeyError: 'missing'"
-    )
-
-
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -224,6 +213,7 @@ def test_program_error_has_line_and_exception(write: Write, preview: bool) -> No
             "topic = aws.sns.Topic('t', name='t')\ntopic.arn.apply(lambda arn: arn['x'])\n",
             "__main__.py:4: TypeError: string indices must be integers, not 'str'",
         ),
+        ("aws.sns.Topic('t')\n{}['missing']\n", "__main__.py:4: KeyError: 'missing'"),
         ("raise SystemExit(3)\n", "__main__.py:3: the program exited with status 3."),
         (
             "aws.sns.Topic('t')\naws.sns.Topic('t')\n",

@@ -1,8 +1,7 @@
 """Findings."""
 
-import pytest
 from gatehouse_policies import catalogue
-from gatehouse_policies.reports.findings import Finding, exit_code, merge
+from gatehouse_policies.reports.findings import merge
 
 from tests.policies.reports.builders import URN, broken, exempted, findings, undecided, violation
 
@@ -68,20 +67,6 @@ def test_findings_are_sorted_by_severity() -> None:
 
     rules = [finding.rule for finding in merge([exempted(), low, undecided(), violation()])]
     assert rules == ["GH-S3-001", "GH-S3-003", "GH-S3-008", "GH-S3-010"]
-
-
-@pytest.mark.parametrize(
-    ("findings", "status"),
-    [
-        ([], 0),
-        ([exempted()], 0),
-        ([undecided("advisory")], 0),
-        ([undecided()], 1),
-        ([violation()], 1),
-    ],
-)
-def test_exit_code_is_one_for_blocking_findings(findings: list[Finding], status: int) -> None:
-    assert exit_code(findings) == status
 
 
 def test_control_characters_are_replaced() -> None:

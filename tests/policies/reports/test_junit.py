@@ -50,7 +50,3 @@ def test_other_pack_has_its_own_suite() -> None:
         suite.findtext("testcase/failure")
         == f"violation: {URN} (components/bucket.py:88): open. Fix: close it"
     )
-
-
-def test_control_characters_do_not_break_the_xml() -> None:
-    assert suites(violation(message="red\x1b[31m. Fix: go"))

@@ -31,10 +31,6 @@ def test_block_has_resource_source_rule_message_and_remedy() -> None:
     assert shown[-1] == "✗ blocks the deployment: 1 critical"
 
 
-def test_empty_report_has_no_violations() -> None:
-    assert lines()[-1].endswith("on 120 resources: no violations")
-
-
 def test_audit_is_in_the_summary() -> None:
     assert "on 120 resources, exemptions ignored: no violations" in table.text(
         [], replace(RUN, audit=True)
