@@ -319,22 +319,6 @@ def test_every_check_has_a_case() -> None:
     assert {check.__name__ for check in CHECKS} == {check for check, *_ in CONFLICTS}
 
 
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("protection.protect", False),
-        ("kms_keys.deletion_window_days", 7),
-        ("database.backup_retention_days", 34),
-        ("rollout.strategy", "rolling"),
-        ("monitoring.emails", []),
-    ],
-)
-def test_value_that_weakens_prod_is_rejected_in_prod(path: str, value: Any) -> None:
-    (message, *_) = mistakes("prod", raw_settings("prod", {path: value}))
-    assert message.startswith(f"{path} is ")
-    assert "; allowed in prod: " in message
-
-
 @pytest.mark.parametrize("environment", ["dev", "staging"])
 def test_prod_requires_its_own_defaults(environment: str) -> None:
     """Each default of another environment that prod does not accept is rejected."""
@@ -361,12 +345,14 @@ def production_rules(
 
 
 def test_all_mistakes_are_reported_at_once() -> None:
-    changes = {"database.multi_az": False, "cache.replicas": 0, "waf.console_requests_max": 300_000}
-    assert rejected_keys("prod", changes) == [
-        "database.multi_az",
-        "cache.replicas",
-        "waf.console_requests_max",
-    ]
+    changes = {
+        "database.multi_az": False,
+        "database.backup_retention_days": 34,
+        "cache.replicas": 0,
+        "monitoring.emails": [],
+        "waf.console_requests_max": 300_000,
+    }
+    assert sorted(rejected_keys("prod", changes)) == sorted(changes)
 
 
 @pytest.mark.parametrize(

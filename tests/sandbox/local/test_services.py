@@ -2,8 +2,8 @@
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -201,32 +201,19 @@ def test_missing_json_key_error_has_no_secret(deployed: Deployed) -> None:
     assert "canary" not in error.value.message
 
 
-def _undeclared_variable(deployed: Deployed) -> None:
-    deployed.variables["GATEHOUSE_NEW"] = "1"
-
-
-def _missing_secret(deployed: Deployed) -> None:
-    deployed.inject = False
-
-
-def _other_command(deployed: Deployed) -> None:
-    deployed.command = ["gatehouse", "serve", "everything"]
-
-
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (_undeclared_variable, "gateway .*GATEHOUSE_NEW.* runtime/contract.toml"),
-        (_missing_secret, "gateway .*GATEHOUSE_PEPPER.* runtime/contract.toml"),
-        (_other_command, "'gatehouse serve gateway'.*serve everything"),
+        ({"variables": {"GATEHOUSE_NEW": "1"}}, "gateway .*GATEHOUSE_NEW.* runtime/contract.toml"),
+        ({"inject": False}, "gateway .*GATEHOUSE_PEPPER.* runtime/contract.toml"),
+        ({"command": ["serve", "everything"]}, "'gatehouse serve gateway'.*serve everything"),
     ],
 )
 def test_task_that_differs_from_the_contract_is_rejected(
-    deployed: Deployed, change: Callable[[Deployed], None], named: str
+    deployed: Deployed, change: dict[str, Any], named: str
 ) -> None:
-    change(deployed)
     with pytest.raises(SandboxError, match=named):
-        deployed.gateway()
+        replace(deployed, **change).gateway()
 
 
 def test_task_definition_comes_from_the_ecs_service(deployed: Deployed) -> None:

@@ -369,21 +369,14 @@ async def test_irreversible_action_requires_step_up(setup: Setup, browser: Brows
     assert await browser.status("DELETE", f"/v1/keys/{key_id}") == 200
 
 
-async def test_granting_a_role_requires_step_up(setup: Setup, browser: Browser) -> None:
+async def test_changes_of_keys_with_a_role_require_step_up(setup: Setup, browser: Browser) -> None:
+    strong = {"name": "strong", "scopes": ["role:auditor"]}
+    key_id = (await browser.send("POST", "/v1/keys", json=strong)).json()["key"]["id"]
     setup.clock.advance(301)
     assert await browser.status("POST", "/v1/keys", json={"name": "plain"}) == 201
-    strong = {"name": "strong", "scopes": ["role:auditor"]}
-    denied = await browser.send("POST", "/v1/keys", json=strong)
-    assert denied.json()["code"] == "step_up_required"
-
-
-async def test_changing_an_admin_key_requires_step_up(setup: Setup, browser: Browser) -> None:
-    key_id = (
-        await browser.send("POST", "/v1/keys", json={"name": "strong", "scopes": ["role:auditor"]})
-    ).json()["key"]["id"]
-    setup.clock.advance(301)
-    denied = await browser.send("POST", f"/v1/keys/{key_id}/revoke")
-    assert denied.json()["code"] == "step_up_required"
+    for path, body in (("/v1/keys", strong), (f"/v1/keys/{key_id}/revoke", {})):
+        denied = await browser.send("POST", path, json=body)
+        assert denied.json()["code"] == "step_up_required"
 
 
 async def test_user_step_up_uses_the_auth_time_claim(setup: Setup) -> None:
