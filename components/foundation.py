@@ -117,15 +117,11 @@ def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
         for process in object_policies.signing_processes(contract)
     ]
     has_trail = not settings.existing_resources.trail
-    trail = ("trail",) if has_trail else ()
-    log_groups = names.log_groups(
-        (*contract.tasks, *settings.functions, *sharing_roles.log_groups(contract), *trail)
-    )
     sources = (
         role_policies.key_statements(stack),
         backup_roles.key_statements(stack),
         sharing_roles.key_statements(stack),
-        {"logs": resource_policies.log_key_statements(names, log_groups, has_trail=has_trail)},
+        {"logs": resource_policies.log_key_statements(names, has_trail=has_trail)},
         object_policies.key_statements(
             names, signers=signers, consoles=roles[sharing_policies.CREATE]
         ),

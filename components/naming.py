@@ -93,13 +93,10 @@ class Naming:
         # because another name replaces the bucket.
         return name if len(name) <= 63 else name.replace("-edge-", "-")
 
-    def log_groups(self, processes: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the full name of every log group of a stack with these processes and functions."""
-        return (
-            *(self.log_group(process) for process in (*processes, "findings", "network")),
-            self.waf_log_group,
-            *(self.database_log_group(kind) for kind in ("postgresql", "upgrade")),
-        )
+    @property
+    def log_groups(self) -> tuple[str, ...]:
+        """Patterns of the full names of the log groups of the stack."""
+        return self.log_group("*"), self.waf_log_group, self.database_log_group("*")
 
     def dead_letter_queue(self, function: str) -> str:
         """`gatehouse-dev-rotate-failed`"""

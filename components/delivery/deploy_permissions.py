@@ -175,6 +175,12 @@ def keys(args: Delivery) -> list[Statement]:
         for service in args.names.in_region(region).via_services(services)
     ]
     new = args.tag_condition("RequestTag")
+    # Without the key for logs, the trail and the alarm topic stop. ForAllValues also holds for a
+    # key without an alias (KMS Developer Guide, "Use aliases to control access to KMS keys").
+    other: Conditions = {
+        **args.tag_condition(),
+        "ForAllValues:StringNotEquals": {"kms:ResourceAliases": args.names.alias("logs")},
+    }
     use = {"StringEquals": {**args.tag_condition()["StringEquals"], "kms:ViaService": via_services}}
     return [
         args.grant("CreateKeys", "kms", "CreateKey", conditions=new),
@@ -186,7 +192,7 @@ def keys(args: Delivery) -> list[Statement]:
             "TagResource",
             conditions={**new, "Null": {"kms:ResourceAliases": "true"}},
         ),
-        args.grant("ManageKeys", "kms", manage, "key/*", conditions=args.tag_condition()),
+        args.grant("ManageKeys", "kms", manage, "key/*", conditions=other),
         args.grant(
             "ManageAliases",
             "kms",
@@ -451,18 +457,11 @@ def edge(args: Delivery) -> list[Statement]:
 
 
 def monitoring(args: Delivery) -> list[Statement]:
-    """Return permissions for logs, alarms, notifications and budgets."""
+    """Return permissions for logs, alarms and budgets."""
     names, all_names = args.names, args.names.name("*")
-    groups = (
-        names.log_group("*"),
-        names.waf_log_group,
-        f"/aws/rds/*/{all_names}",
-        f"/aws/apigateway/{all_names}",
-    )
-    log_groups = (
-        *(f"log-group:{group}" for group in groups),
-        *(f"log-group:{group}:*" for group in groups),
-    )
+    log_groups = [
+        f"log-group:{group}{suffix}" for suffix in ("", ":*") for group in names.log_groups
+    ]
     change_groups = (
         "AssociateKmsKey CreateLogGroup DeleteMetricFilter PutDataProtectionPolicy "
         "PutLogGroupDeletionProtection PutMetricFilter PutRetentionPolicy TagResource UntagResource"
@@ -475,10 +474,6 @@ def monitoring(args: Delivery) -> list[Statement]:
     events = (
         "DeleteRule DisableRule EnableRule PutRule PutTargets RemoveTargets TagResource "
         "UntagResource"
-    )
-    topics = (
-        "CreateTopic DeleteTopic SetSubscriptionAttributes SetTopicAttributes Subscribe "
-        "TagResource Unsubscribe UntagResource"
     )
     return [
         args.grant("LogGroups", "logs", change_groups, *log_groups),
@@ -494,7 +489,6 @@ def monitoring(args: Delivery) -> list[Statement]:
             global_service=True,
         ),
         args.grant("Events", "events", events, f"rule/{all_names}"),
-        args.grant("Topics", "sns", topics, all_names),
         args.grant(
             "Queues",
             "sqs",

@@ -1,6 +1,7 @@
 """Policy documents of the pipeline's roles: preview, deployment and image push.
 
-The roles cannot change trails and their log files, permissions boundaries or account-wide settings.
+The roles cannot change trails, their log files, log groups, alarms and KMS key, the alarm topic,
+permissions boundaries or account-wide settings.
 An administrator runs the first `pulumi up` of a stack and every later update that changes such a
 resource (docs/guides/deploy.md).
 """
@@ -12,6 +13,7 @@ from functools import partial
 from components.delivery import deploy_permissions
 from components.delivery.deploy_permissions import Delivery
 from components.iam.documents import Document, Statement, action_list, allow, deny, document
+from components.iam.role_policies import TRAIL_LOG
 from components.naming import DEPLOY, PREVIEW, PROJECT, WEB_UI_BUCKET, Naming
 
 ISSUER = "token.actions.githubusercontent.com"
@@ -201,7 +203,7 @@ def _boundary_action(action: str) -> str:
 def _denied_actions(args: Delivery) -> list[Statement]:
     """Return explicit denies, which also apply if another policy of the role is too permissive."""
     names, trail = args.names, args.names.bucket_arn("trail")
-    own_roles = [names.role_arn(role) for role in (PREVIEW, DEPLOY, IMAGE)]
+    own_roles = [names.role_arn(role) for role in (PREVIEW, DEPLOY, IMAGE, TRAIL_LOG)]
     own_policies = args.arns(
         "iam", f"policy/{names.name('*')}", "oidc-provider/*", global_service=True
     )
@@ -214,6 +216,15 @@ def _denied_actions(args: Delivery) -> list[Statement]:
         "s3:Bypass* DeleteBucket* DeleteObject* PutBucket* PutEncryption* "
         "PutLifecycle* PutObject* PutReplication*"
     )
+    trail_group = names.log_group("trail")
+    notice_changes = (
+        *action_list("logs:Associate* Delete* Disassociate* Put* Tag* Untag*"),
+        *action_list("cloudwatch:Delete* Disable* Put* Set* Tag* Untag*"),
+    )
+    notices = [
+        *args.arns("logs", f"log-group:{trail_group}", f"log-group:{trail_group}:*"),
+        *args.arns("cloudwatch", f"alarm:{names.name('cis-*')}"),
+    ]
     trail_changes = action_list("cloudtrail:Create* Delete* Put* Stop* Update*")
     vault_changes = action_list("backup:DeleteBackupVault* DeleteRecovery* PutBackup*")
     deny_action = partial(deny, principal=None)
@@ -228,6 +239,7 @@ def _denied_actions(args: Delivery) -> list[Statement]:
         deny_action("DenyBoundaryRemoval", "iam:DeleteRolePermissionsBoundary", ["*"]),
         deny_action("DenyUnboundedRoles", role_grants, ["*"], conditions=unbounded),
         deny_action("DenyTrailBucketChanges", bucket_changes, [trail, f"{trail}/*"]),
+        deny_action("DenyTrailLogAndAlarmChanges", notice_changes, notices),
         deny_action("DenyTrailAndVaultChanges", [*trail_changes, *vault_changes], ["*"]),
         deny_action(
             "DenyDataDeletion",

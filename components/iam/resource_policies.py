@@ -56,14 +56,13 @@ def alarm_topic_policy(names: Naming) -> Document:
     )
 
 
-def log_key_statements(
-    names: Naming, log_groups: Sequence[str], *, has_trail: bool
-) -> tuple[Statement, ...]:
+def log_key_statements(names: Naming, *, has_trail: bool) -> tuple[Statement, ...]:
     """Return the statements for the policy of the key for logs, which allow CloudWatch Logs to
-    encrypt `log_groups` (full names), CloudTrail to encrypt the trail of the stack, and the
-    publishers of the topic to encrypt messages.
+    encrypt the log groups of the stack, CloudTrail to encrypt its trail, and the publishers of the
+    topic to encrypt messages. Only an administrator can change the policy, so it must not depend on
+    settings that a deployment of the pipeline can change, such as the Cores.
     """
-    groups = [names.log_group_arn(group) for group in log_groups]
+    groups = [names.log_group_arn(group) for group in names.log_groups]
     topic_arn = names.arn("sns", names.name(ALARM_TOPIC))
     cloud_trail = {"Service": "cloudtrail.amazonaws.com"}
     trail = {

@@ -25,13 +25,6 @@ def function_arns(names: Naming, contract: Contract) -> tuple[str, ...]:
     return tuple(names.arn("lambda", f"function:{names.name(name)}") for name in contract.functions)
 
 
-def log_groups(contract: Contract) -> tuple[str, ...]:
-    """Return the log groups of the functions and of their REST APIs (`process` of
-    `Naming.log_group`).
-    """
-    return tuple(group for name in contract.functions for group in (name, access_log(name)))
-
-
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
     """Return the roles of the functions and, if this stack creates it, the role for API Gateway
     access logs, keyed by resource name."""

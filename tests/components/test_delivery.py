@@ -158,6 +158,16 @@ ALLOWED: dict[str, list[tuple[Any, ...]]] = {
             KEY,
             {**IN_REGION, **TAGGED, "kms:ViaService": "ecr.eu-west-1.amazonaws.com"},
         ),
+        (
+            "kms:PutKeyPolicy",
+            KEY,
+            {**IN_REGION, **TAGGED, "kms:ResourceAliases": NAMES.alias("data")},
+        ),
+        ("logs:PutMetricFilter", NAMES.log_group_arn(NAMES.log_group("gateway"))),
+        (
+            "cloudwatch:PutMetricAlarm",
+            NAMES.arn("cloudwatch", "alarm:gatehouse-prod-links"),
+        ),
         # A regional domain name requires the role
         # (https://github.com/amplify-education/serverless-domain-manager/issues/112).
         (
@@ -222,6 +232,23 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
             "cloudtrail:StopLogging cloudtrail:PutEventSelectors",
             NAMES.arn("cloudtrail", "trail/gatehouse-prod-trail"),
         ),
+        (
+            "kms:PutKeyPolicy kms:TagResource kms:UpdateAlias kms:DeleteAlias",
+            KEY,
+            {**IN_REGION, **TAGGED, "kms:ResourceAliases": NAMES.alias("logs")},
+        ),
+        (
+            "logs:DeleteMetricFilter logs:PutMetricFilter logs:PutRetentionPolicy",
+            NAMES.log_group_arn(NAMES.log_group("trail")),
+        ),
+        ("logs:AssociateKmsKey", f"{NAMES.log_group_arn(NAMES.log_group('trail'))}:*"),
+        (
+            "cloudwatch:DeleteAlarms cloudwatch:PutMetricAlarm",
+            NAMES.arn("cloudwatch", "alarm:gatehouse-prod-cis-root"),
+        ),
+        ("iam:DeleteRolePolicy", NAMES.role_arn("trail-log"), {**IN_US_EAST_1, **BOUNDED}),
+        ("iam:DeleteRole", NAMES.role_arn("trail-log"), IN_US_EAST_1),
+        ("sns:Unsubscribe sns:SetTopicAttributes", NAMES.arn("sns", "gatehouse-prod-alarms")),
         ("backup:DeleteRecoveryPoint", NAMES.arn("backup", "recovery-point:1")),
         (
             "backup:PutBackupVaultAccessPolicy",

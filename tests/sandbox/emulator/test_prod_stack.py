@@ -36,10 +36,10 @@ SETTINGS, CLOUDFRONT = (
     json.dumps(raw_settings(STACK, {**ACCOUNT_RESOURCES, **changes}))
     for changes in ({}, {"services.console.hosting": "cloudfront"})
 )
-# Resource types that an administrator deploys: permissions boundaries, audit and exclusions from
-# account-wide settings.
+# Resource types that an administrator deploys: permissions boundaries, audit, the alarm topic and
+# exclusions from account-wide settings.
 ADMINISTRATOR = re.compile(
-    r"aws:(iam/(policy|rolePolicyAttachment|openIdConnectProvider)|cloudtrail/trail|s3/bucketObjectLockConfiguration"
+    r"aws:(iam/(policy|rolePolicyAttachment|openIdConnectProvider)|cloudtrail/trail|sns/\w+|s3/bucketObjectLockConfiguration"
     r"|backup/(vaultLockConfiguration|vaultPolicy|vaultNotifications)|ec2/vpcBlockPublicAccessExclusion):"
 )
 
