@@ -33,9 +33,9 @@ from release.rollback import previous_digest, write_digest
 from release.signature import unverified_signature
 from release.stack_file import ACCOUNT, GATEHOUSE, PROJECTS, ROOT, Project, Stack, read_stack
 
-COMMANDS = ("bootstrap", "image", "preview", "deploy", "verify", "rollback", "destroy", "logs")
-ACCOUNT_COMMANDS = ("bootstrap", "preview", "deploy", "destroy")
+ACCOUNT_COMMANDS = ("bootstrap", "preview", "drift", "deploy", "destroy")
 """Commands of the project `account`."""
+COMMANDS = (*ACCOUNT_COMMANDS, "image", "verify", "rollback", "logs")
 CHANGING_COMMANDS = ("bootstrap", "image", "preview", "deploy", "rollback")
 """Commands that run the program with the settings, or prepare it."""
 FAILED, REJECTED, INTERRUPTED = 1, 2, 130
@@ -172,7 +172,7 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
             return _rollback(options, stack)
     pulumi_cli.deployment(stack)
     code = pulumi_cli.run(command_line(options.command, stack, diff=options.diff), stack.root)
-    if options.command == "preview" or code:
+    if options.command != "destroy" or code:
         return code
     if not _confirm(stack, "destroys"):
         return _reject("destroy", "not confirmed; nothing was changed")

@@ -40,7 +40,8 @@ def command_line(
     save_plan: Path | None = None,
     plan: Path | None = None,
 ) -> list[str]:
-    """A command line for preview, deploy or destroy. preview and deploy run both policy packs.
+    """A command line for preview, drift, deploy or destroy. preview and deploy run both policy
+    packs. drift compares AWS with the program, and fails if there is a difference.
 
     The CLI is not interactive: its display would read Ctrl-C, and this process would not know that
     the user stops the command.
@@ -56,8 +57,10 @@ def command_line(
     save_plan: file to which a preview writes its operations. plan: file with the operations to
         which a deployment is limited.
     """
-    verb = {"preview": "preview", "deploy": "up", "destroy": "destroy"}[command]
+    verb = {"drift": "preview", "deploy": "up"}.get(command, command)
     options = ["--non-interactive", *(["--diff"] if diff else [])]
+    if command == "drift":
+        options += ["--refresh", "--expect-no-changes", "--diff"]
     if command == "destroy":
         # The CLI previews again: `--skip-preview` would delete what protected resources need.
         options.append("--yes" if yes else "--preview-only")
@@ -73,7 +76,7 @@ def command_line(
         # An ECS service depends on its task definition, and auto scaling on the ECS service. A REST
         # API depends on the alias.
         options.append("--exclude-dependents")
-    elif command != "destroy":
+    elif command in ("preview", "deploy"):
         for pack in PACKS:
             options += ["--policy-pack", f"{stack.project.repository}{pack}"]
     return ["pulumi", verb, "--stack", stack.name, *options]

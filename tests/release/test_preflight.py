@@ -170,7 +170,7 @@ def test_preview_takes_no_lock(account: FakeAccount) -> None:
     assert (result.returncode, account.steps) == (0, ["preview"])
 
 
-@pytest.mark.parametrize("command", ["preview", "deploy", "rollback", "destroy"])
+@pytest.mark.parametrize("command", ["preview", "drift", "deploy", "rollback", "destroy"])
 @pytest.mark.parametrize(
     ("stack", "package", "inputs"),
     [
@@ -193,7 +193,7 @@ def test_plugins_of_others_in_the_state_are_not_run(
     assert f"the state of the stack dev configures the plugin {package} " in error
 
 
-@pytest.mark.parametrize("command", ["preview", "deploy", "rollback", "destroy"])
+@pytest.mark.parametrize("command", ["preview", "drift", "deploy", "rollback", "destroy"])
 @pytest.mark.parametrize(
     "key", [{"url": f"{KMS}&endpoint=https://acme.dev"}, {"url": KMS, "Url": "awskms://x"}]
 )

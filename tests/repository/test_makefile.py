@@ -14,7 +14,17 @@ from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-ENV_TARGETS = ("bootstrap", "image", "deploy", "verify", "rollback", "preview", "destroy", "logs")
+ENV_TARGETS = (
+    "bootstrap",
+    "image",
+    "deploy",
+    "verify",
+    "rollback",
+    "preview",
+    "drift",
+    "destroy",
+    "logs",
+)
 
 
 @pytest.mark.requirement("CG-24")
