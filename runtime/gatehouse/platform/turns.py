@@ -14,19 +14,25 @@ READ_TURN_S = 0.005
 SMALL_READ_BYTES = 1024
 
 #: Number of functions that are resumed in an iteration. Tasks check their turn again, because they
-#: take time only later.
+#: take time only later, and one connection resumes, because it also reads only later.
 _RESUMED = 64
 
 
 class Turns:
     """The time that something takes in an iteration: a turn.
 
-    is_over: the turn of this iteration has ended. waiting: what waits for a turn, by network.
+    is_over: the turn of this iteration has ended. waiting: what waits for a turn, by party.
     """
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        clock: Callable[[], float] = time.perf_counter,
+        resumed_max: int = _RESUMED,
+    ) -> None:
+        """resumed_max: number of functions that are resumed in an iteration."""
         self.is_over = self._is_scheduled = False
-        self._seconds, self._clock = seconds, clock
+        self._seconds, self._clock, self._resumed_max = seconds, clock, resumed_max
         self._end = 0.0
         self.waiting: dict[str, deque[Callable[[], None]]] = {}
 
@@ -40,9 +46,9 @@ class Turns:
             self._schedule()
         return self.is_over
 
-    def wait(self, network: str, resume: Callable[[], None]) -> None:
-        """Calls `resume` in a later iteration. The networks of clients take turns."""
-        self.waiting.setdefault(network, deque()).append(resume)
+    def wait(self, party: str, resume: Callable[[], None]) -> None:
+        """Calls `resume` in a later iteration. Parties, such as networks of clients, take turns."""
+        self.waiting.setdefault(party, deque()).append(resume)
         self._schedule()
 
     def _schedule(self) -> None:
@@ -55,12 +61,12 @@ class Turns:
         if self.waiting:
             self._schedule()  # before tasks that are resumed, so that a new turn begins with them
         end = self._clock() + self._seconds
-        for _ in range(_RESUMED if self.waiting else 0):
-            network = next(iter(self.waiting))
-            functions = self.waiting.pop(network)
+        for _ in range(self._resumed_max if self.waiting else 0):
+            party = next(iter(self.waiting))
+            functions = self.waiting.pop(party)
             resume = functions.popleft()
             if functions:
-                self.waiting[network] = functions
+                self.waiting[party] = functions
             resume()
             if not self.waiting or self._clock() >= end:
                 break
@@ -71,7 +77,7 @@ class Reads:
 
     def __init__(self, size: int) -> None:
         self.buffer = memoryview(bytearray(size))
-        self._turns = Turns(READ_TURN_S, time.thread_time)
+        self._turns = Turns(READ_TURN_S, time.thread_time, resumed_max=1)
         self._size = 0
 
     def begin(self, size: int) -> memoryview:
@@ -79,12 +85,15 @@ class Reads:
         self._size = min(size, SMALL_READ_BYTES) if self._turns.is_over else size
         return self.buffer[: self._size]
 
-    def end(self, size: int, transport: asyncio.ReadTransport, resume: Callable[[], None]) -> None:
-        """Ends a read. After the turn, a connection that can have more data is paused, and `resume`
-        is called in a later iteration. size: number of bytes that were read.
+    def end(
+        self, size: int, transport: asyncio.ReadTransport, resume: Callable[[], None], party: str
+    ) -> None:
+        """Ends a read. After the turn, or while others wait, a connection that can have more data
+        is paused, and `resume` is called in a later iteration. size: number of bytes that were
+        read. party: of the connection, see `Turns.wait`.
         """
         if size > SMALL_READ_BYTES:
             self._turns.check()
-        if self._turns.is_over and size == self._size:
+        if size == self._size and (self._turns.is_over or self._turns.waiting):
             transport.pause_reading()
-            self._turns.wait("", resume)
+            self._turns.wait(party, resume)

@@ -1,9 +1,12 @@
 """Turns of what waits in an event loop."""
 
 import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any, cast
 
 import pytest
-from gatehouse.platform.turns import _RESUMED, Turns
+from gatehouse.platform.turns import _RESUMED, READ_TURN_S, Reads, Turns
 
 
 @pytest.mark.parametrize("seconds", [0.0, 60.0])
@@ -35,3 +38,37 @@ async def test_functions_that_are_not_resumed_follow() -> None:
         turns.wait("network", lambda number=number: resumed.put_nowait(number))  # type: ignore[misc]
     async with asyncio.timeout(60):
         assert [await resumed.get() for _ in range(2 * _RESUMED)] == list(range(2 * _RESUMED))
+
+
+@dataclass
+class _Connection:
+    """A connection that always has more data."""
+
+    party: str
+    read: int = 0
+    is_paused: bool = False
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume(self) -> None:
+        self.is_paused = False
+
+
+@pytest.mark.parametrize("floods", [1, 8])
+async def test_large_reads_do_not_wait_for_all_connections_of_others(
+    monkeypatch: pytest.MonkeyPatch, floods: int
+) -> None:
+    now, size = 0.0, 16_384
+    monkeypatch.setattr(time, "thread_time", lambda: now)
+    reads, other = Reads(size), _Connection("other")
+    flood = [_Connection(f"flood {number % floods}") for number in range(60 * floods)]
+    while other.read < 20 * size:
+        for connection in [each for each in (*flood, other) if not each.is_paused]:
+            read = len(reads.begin(size))
+            connection.read += read
+            now += READ_TURN_S / 2 * read / size
+            transport = cast("Any", connection)
+            reads.end(read, transport, connection.resume, connection.party)
+        await asyncio.sleep(0)
+    assert sum(each.read for each in flood) < 4 * floods * other.read

@@ -202,7 +202,8 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             return
         self.data_received(bytes(self.worker.reads.buffer[:nbytes]))
         if self._upgrade_data is None:
-            self.worker.reads.end(nbytes, self.transport.transport, self._continue_reading)
+            network, transport = self._body_network or self.transport.network, self.transport
+            self.worker.reads.end(nbytes, transport.transport, self._continue_reading, network)
 
     def _continue_reading(self) -> None:
         if not (self.transport.read_paused or self.transport.is_closing):

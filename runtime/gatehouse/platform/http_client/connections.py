@@ -65,7 +65,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, writes: BatchedWrites, reads: Reads) -> None:
         """writes: performs the writes of requests. reads: shared by connections."""
-        self._timeout_s = 0.0
+        self._timeout_s, self._sender = 0.0, ""
         self._writes = writes
         self._reads = reads
         self._loop = asyncio.get_running_loop()
@@ -108,12 +108,14 @@ class Connection(asyncio.BufferedProtocol):
         length: int | None = None,
         upgrade: bool = False,
         timeout_s: float,
+        sender: str = "",
     ) -> None:
         """Sends a request. Call `end` after the response, even if this function raises.
 
         length: of a streamed body; None for the chunked transfer coding. upgrade: the response may
         have status 101; then call `upgrade` after `wait_for_head`. timeout_s: maximum time in which
-        neither the Core sends data nor the client sends a part of the body. Raises CoreUnreachable.
+        neither the Core sends data nor the client sends a part of the body. sender: the reads of
+        senders take turns. Raises CoreUnreachable.
         """
         self._in_use, self._is_head, self._upgrade = True, method == "HEAD", upgrade
         self._has_data = self._has_head = self._complete = self._is_fragmented = False
@@ -122,7 +124,7 @@ class Connection(asyncio.BufferedProtocol):
         self._active_at = self._loop.time()
         if timeout_s < self._timeout_s:
             self._cancel_timer()
-        self._timeout_s = timeout_s
+        self._timeout_s, self._sender = timeout_s, sender
         if self._timer is None:
             self._timer = self._loop.call_later(timeout_s, self._check_timeout)
         if self._transport is None:
@@ -285,7 +287,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._chunks:
             self._chunks = [b"".join(self._chunks)]  # a chunk takes more memory than its bytes
         if self.status != 101 and self._transport is not None:
-            self._reads.end(nbytes, self._transport, self._continue_reading)
+            self._reads.end(nbytes, self._transport, self._continue_reading, self._sender)
 
     def _continue_reading(self) -> None:
         transport = self._transport

@@ -42,7 +42,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
 
     host: value of the header Host. Empty for the host of the URL.
     timeout_s: maximum time in seconds without data from the Core, before and during the response.
-    sender: for which a handshake counts, such as a key, or empty.
+    sender: for which a handshake and reads count, such as a key, or empty.
     """
 
     method: str
@@ -296,6 +296,7 @@ class Sending:
                 length=None if declared is None else int(declared),
                 upgrade=request.upgrade,
                 timeout_s=request.timeout_s,
+                sender=request.sender,
             )
             await connection.wait_for_head()
         except BaseException:

@@ -96,7 +96,7 @@ class _Side(asyncio.BufferedProtocol):
         reads = self._relay.queue.reads
         self.data_received(bytes(reads.buffer[:nbytes]))
         if self._transport is not None:
-            reads.end(nbytes, self._transport, self._continue_reading)
+            reads.end(nbytes, self._transport, self._continue_reading, self._relay.subject)
 
     def _continue_reading(self) -> None:
         if not (self._paused or self._transport is None or self._transport.is_closing()):
@@ -283,6 +283,7 @@ class Relay:
         self.request = request
         self.instance = instance
         self.queue = queue
+        self.subject = record.subject
         self.record: KeyRecord | None = record  # as the change feed last reported it
         settings = instance.settings
         self.client = _Side(self, settings.websocket_message_max_bytes, is_client=True)
