@@ -61,7 +61,8 @@ class Execution(ABC):
         """Continues the coroutine. The future raises its result or error."""
         try:
             waits_for = self._context.run(self._coroutine.send, None)
-        except BaseException:
+        except BaseException as exc:
+            exc.__traceback__ = None  # refers to the future, which refers to the error
             self._running.discard(self)
             self.ended()
             return

@@ -121,14 +121,17 @@ class Connections:
                 raise error
 
     def _close_waiting(self, error: GatehouseError) -> bool:
-        """Closes connections without a request in progress, beginning with the networks that have
-        the most connections, and there with those that have waited for the longest time. Returns
-        False if there are none.
+        """Closes connections without a request in progress: of the half that has waited for the
+        longest time, so that new ones have time for a request, first those of the networks with the
+        most connections. Returns False if there are none.
         """
+        waiting = sorted(
+            (each for each in self.protocols if each.is_waiting), key=lambda each: each.waits_since
+        )
         closed = heapq.nsmallest(
             self.settings.connections_max // 64 or 1,  # several, because sorting takes 2 ms
-            (each for each in self.protocols if each.is_waiting),
-            key=lambda each: (-self._by_network[each.transport.network], each.waits_since),
+            waiting[: (len(waiting) + 1) // 2],
+            key=lambda each: -self._by_network[each.transport.network],
         )
         for each in closed:
             self.protocols.remove(each)

@@ -134,7 +134,6 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         self._app_state = app_state
         self._settings = worker.settings
         self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
         #: Fields of the current head or trailers.
         self._headers: list[asgi.Header] = []
         #: Requests without a complete response, in order. The first one has been started, except
@@ -145,6 +144,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         take_turns(transport)
+        self._parser = httptools.HttpRequestParser(self)
         peer, name = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         if isinstance(peer, tuple):
             self._peer = str(parse_address(peer[0]) or peer[0])

@@ -563,13 +563,21 @@ async def test_connections_without_a_request_make_room(data: bytes, start: bytes
         assert (await reader.readuntil(b"/unread 0")).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_network_with_the_most_connections_makes_room_for_others() -> None:
+@pytest.mark.parametrize(
+    ("addresses", "closed"),
+    [
+        (["192.0.2.1", "2001:db8::1", "2001:db8::2", "192.0.2.2"], 1),
+        (["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"], 0),  # the others are new
+    ],
+)
+async def test_network_with_the_most_connections_makes_room_for_others(
+    addresses: list[str], closed: int
+) -> None:
     worker = Connections(FEW, ClientAddresses(()))
-    addresses = ["192.0.2.1", "2001:db8::1", "2001:db8::2", "192.0.2.2"]
     transports = [UnreadTransport(0, address) for address in addresses]
     for transport in transports:
         HttpProtocol(_not_called, worker, {}).connection_made(transport)
-    assert [transport.is_aborted for transport in transports] == [False, True, False, False]
+    assert [each.is_aborted for each in transports] == [n == closed for n in range(4)]
 
 
 async def _not_called(scope: Any, receive: Any, send: Any) -> None:

@@ -94,6 +94,14 @@ async def test_connection_is_freed_without_garbage_collection(server: Running) -
         writer.close()
 
 
+async def test_unfinished_handshake_is_freed_without_garbage_collection(server: Running) -> None:
+    async with freed_connections():
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        await _until(lambda: bool(server.server._opening))
+        writer.transport.abort()
+        await _until(lambda: not server.server._opening)
+
+
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 async def test_older_versions_and_plaintext_are_rejected() -> None:
     async with running(TLS) as server:
