@@ -21,7 +21,7 @@ from gatehouse.commands.cli.output import (
     printable,
     stop,
 )
-from gatehouse.core.token_scanner import Kind, find
+from gatehouse.core.token_scanner import Kind, find, redacted
 
 #: Larger files are skipped with a note. Larger standard input is an error.
 FILE_BYTES_MAX = 10 * 1024 * 1024
@@ -86,7 +86,7 @@ def scan(
         print_json(
             [
                 {
-                    "file": name,
+                    "file": redacted(name),
                     "line": match.line,
                     "kind": match.kind,
                     "key_id": match.key_id,
