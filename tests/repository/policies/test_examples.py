@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from gatehouse_policies.policy_check import CheckResult, check
+from gatehouse_policies.policy_check import FORMATS, CheckResult, check
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 SOURCE = (EXAMPLES / "leaky" / "__main__.py").read_text(encoding="utf-8")
@@ -45,6 +45,6 @@ def test_findings_point_near_the_comment(leaky: CheckResult) -> None:
 
 
 def test_reports_do_not_contain_passwords(leaky: CheckResult) -> None:
-    for form in ("table", "sarif", "junit", "markdown"):
-        assert "correct-horse-battery" not in leaky.text(form)
-        assert "paid-0000" not in leaky.text(form)
+    for suffix in FORMATS:
+        assert "correct-horse-battery" not in leaky.text(suffix)
+        assert "paid-0000" not in leaky.text(suffix)
