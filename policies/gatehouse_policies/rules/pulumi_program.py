@@ -267,9 +267,15 @@ stored_data_is_not_force_deleted = resource_rule(
 _TEMPLATES = aws(
     "cloudcontrol.Resource",
     "cloudformation.Stack",
+    "cloudformation.StackInstances",
     "cloudformation.StackSet",
+    "cloudformation.StackSetInstance",
+    "servicecatalog.ProvisionedProduct",
     "serverlessrepository.CloudFormationStack",
 )
+# The Terraform provider hashicorp/aws is a package `aws` whose types are in the module `index`.
+# https://www.pulumi.com/docs/iac/concepts/providers/any-terraform-provider/
+_OTHER_PACKAGES = ("aws-native:", "awscc:", "aws:index/")
 
 
 @resource_rule(
@@ -284,7 +290,7 @@ _TEMPLATES = aws(
     url="https://www.pulumi.com/registry/packages/aws/api-docs/cloudcontrol/resource/",
 )
 def types_have_rules(resource: Resource) -> CheckResults:
-    if resource.type in _TEMPLATES or resource.type.startswith(("aws-native:", "awscc:")):
+    if resource.type in _TEMPLATES or resource.type.startswith(_OTHER_PACKAGES):
         yield f"the rules do not evaluate the resources of {resource.type}"
 
 
