@@ -51,7 +51,6 @@ class Declared:
     """A resource of a program.
 
     inputs: may contain Ref and Unknown.
-    parent: name of the parent resource.
     computed: outputs that the program does not set.
     depends_on: names of the resources in the option `dependsOn`.
     """
@@ -59,7 +58,6 @@ class Declared:
     type: str
     name: str
     inputs: Mapping[str, Any] = field(default_factory=dict)
-    parent: str = ""
     protect: bool = False
     computed: Mapping[str, Any] = field(default_factory=dict)
     depends_on: tuple[str, ...] = ()
@@ -114,13 +112,11 @@ class RunningPack(Pack):
     """A context manager that starts a pack as the engine does.
 
     pack: "security", "resilience" or the folder of another pack. The first two are configured with
-    the levels of `environment`.
+    the levels of prod.
     env: replaces the environment variables of the process.
     """
 
-    def __init__(
-        self, pack: str | Path, environment: str = "prod", env: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, pack: str | Path, env: Mapping[str, str] | None = None) -> None:
         folder = pack if isinstance(pack, Path) else PACKS_FOLDER / pack
         self.process = subprocess.Popen(
             [sys.executable, "-u", "-m", "pulumi.policy", "127.0.0.1:0", str(folder)],
@@ -136,7 +132,7 @@ class RunningPack(Pack):
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
         self._stub: Any = analyzer_pb2_grpc.AnalyzerStub(self._channel)
         if isinstance(pack, str):
-            self.configure(level_config(pack, environment))
+            self.configure(level_config(pack, "prod"))
 
     def __enter__(self) -> "RunningPack":
         return self
@@ -161,23 +157,23 @@ class ImportedPack(Pack):
     """A pack in this process, for many checks: it evaluates a program in half the CPU time of
     `RunningPack`.
 
-    pack: "security" or "resilience", configured with the levels of `environment`.
+    pack: "security" or "resilience", configured with the levels of prod.
     """
 
-    def __init__(self, pack: str, environment: str = "prod") -> None:
+    def __init__(self, pack: str) -> None:
         sdk: Any = pulumi_policy.policy
         level = pulumi_policy.EnforcementLevel.ADVISORY
         # The first pack installs the selection of policies in the SDK, so policies come first.
         policies = packs.policies(pack)
         self._servicer = sdk._PolicyAnalyzerServicer(PACKS[pack], "0.0.1", policies, level)
-        self.configure(level_config(pack, environment))
+        self.configure(level_config(pack, "prod"))
 
     def call(self, method: str, request: Any) -> Any:
         return getattr(self._servicer, method)(request, None)
 
 
-def urn(resource: Declared, stack: str = "prod") -> str:
-    return f"urn:pulumi:{stack}::gatehouse::{resource.type}::{resource.name}"
+def urn(resource: Declared) -> str:
+    return f"urn:pulumi:prod::gatehouse::{resource.type}::{resource.name}"
 
 
 def _diagnostic(diagnostic: Any) -> Diagnostic:
@@ -246,7 +242,6 @@ class _Requests:
         return analyzer_pb2.AnalyzerResource(
             **_fields(resource),
             properties=_struct(self._outputs(resource)),
-            parent=evaluated.parent,
             dependencies=[
                 *evaluated.dependencies,
                 *(urn for urns in evaluated.property_dependencies.values() for urn in urns),
@@ -260,7 +255,6 @@ class _Requests:
 
     def resource(self, declared: Declared) -> Resource:
         """The resource that a pack evaluates, without the parameters of a rule."""
-        parent = self._by_name.get(declared.parent)
         return Resource(
             urn=urn(declared),
             type=declared.type,
@@ -268,7 +262,6 @@ class _Requests:
             props=Properties(self._resolved(declared.inputs)),
             identifiers=identifiers_of(self._outputs(declared)),
             protect=declared.protect,
-            parent=urn(parent) if parent else "",
             property_dependencies={
                 key: tuple(self._dependencies(value)) for key, value in declared.inputs.items()
             },

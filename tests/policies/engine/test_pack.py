@@ -71,12 +71,12 @@ def own(own_folder: Path) -> Iterator[RunningPack]:
         yield pack
 
 
-def kms_key(name: str, **inputs: Any) -> Declared:
-    return Declared("aws:kms/key:Key", name, {**kms()[0].inputs, **inputs}, protect=True)
+def kms_key(**inputs: Any) -> Declared:
+    return Declared("aws:kms/key:Key", "key", {**kms()[0].inputs, **inputs}, protect=True)
 
 
 def test_unknown_property_is_undecided(security: Pack) -> None:
-    unknown = kms_key("key", enableKeyRotation=Unknown())
+    unknown = kms_key(enableKeyRotation=Unknown())
 
     assert security.check([unknown]) == [
         Diagnostic(
@@ -241,7 +241,7 @@ def test_messages_do_not_contain_secrets(value: str, security: Pack) -> None:
 
 
 def test_configuration_sets_parameters(security: Pack) -> None:
-    program = [kms_key("key", rotationPeriodInDays=180)]
+    program = [kms_key(rotationPeriodInDays=180)]
     security.configure({"GH-KMS-001": {"enforcementLevel": "mandatory", "days_max": 90}})
     diagnostics = security.check(program)
     security.configure(catalogue.level_config("security", "prod"))
@@ -285,7 +285,7 @@ def check_with(
 
 @pytest.mark.requirement("PP-04")
 def test_exemption_suppresses_violation_and_is_reported(tmp_path: Path) -> None:
-    rotated = kms_key("key", enableKeyRotation=False)
+    rotated = kms_key(enableKeyRotation=False)
     dates = dates_from_today(-1, 30)
 
     assert check_with(exemption(**dates), tmp_path, [rotated]) == [
@@ -303,9 +303,7 @@ def test_exemption_suppresses_violation_and_is_reported(tmp_path: Path) -> None:
 def test_expired_exemption_is_a_violation(tmp_path: Path) -> None:
     dates = dates_from_today(-40, -1)
 
-    diagnostics = check_with(
-        exemption(**dates), tmp_path, [kms_key("key", enableKeyRotation=False)]
-    )
+    diagnostics = check_with(exemption(**dates), tmp_path, [kms_key(enableKeyRotation=False)])
     assert [(diagnostic.policy, diagnostic.level) for diagnostic in diagnostics] == [
         ("GH-KMS-001", "mandatory"),
         ("GH-EXEMPT-INVALID", "mandatory"),
@@ -333,7 +331,7 @@ def test_audit_ignores_exemptions(tmp_path: Path) -> None:
     diagnostics = check_with(
         exemption(**dates_from_today(-1, 30)),
         tmp_path,
-        [kms_key("key", enableKeyRotation=False)],
+        [kms_key(enableKeyRotation=False)],
         GATEHOUSE_IGNORE_EXEMPTIONS="1",
     )
 

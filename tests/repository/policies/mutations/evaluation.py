@@ -80,10 +80,9 @@ class RecordedStack(Stack):
 
 
 class Evaluator:
-    """The findings of the rules of an environment, before and after a change of one resource."""
+    """The findings of the rules of prod, before and after a change of one resource."""
 
-    def __init__(self, resources: Iterable[Resource], environment: str = "prod") -> None:
-        self._environment = environment
+    def __init__(self, resources: Iterable[Resource]) -> None:
         self._resources = tuple(resources)
         self._readers: dict[Read, set[Evaluation]] = {}
         self._of_resource: dict[str, set[Evaluation]] = {}
@@ -96,7 +95,7 @@ class Evaluator:
         reads: set[Read] = set()
         recorded = [self._recorded(resource, reads) for resource in self._resources]
         for rule in RULES:
-            if rule.level(environment) is Level.DISABLED:
+            if rule.level("prod") is Level.DISABLED:
                 continue
             for resource in recorded:
                 if rule.types and resource.type not in rule.types:
@@ -161,7 +160,7 @@ class Evaluator:
         )
 
     def _evaluate(self, rule: Rule, resource: Resource, stack: Stack) -> frozenset[Finding]:
-        settings = rule.defaults(self._environment)
+        settings = rule.defaults("prod")
         decision = evaluate(rule, replace(resource, settings=settings, lists=rule.lists), stack)
         assert not decision.broken, (rule.id, resource.name, decision.broken)
         messages = (*(violation.message for violation in decision.violations), *decision.undecided)
