@@ -1,6 +1,5 @@
 """The synthetic probe against local servers."""
 
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -43,20 +42,9 @@ def service() -> Iterator[str]:
 
 @pytest.fixture
 def cloudwatch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name, value in (
-        ("DEFAULT_REGION", "eu-west-1"),
-        ("ACCESS_KEY_ID", "testing"),
-        ("SECRET_ACCESS_KEY", "testing"),
-    ):
-        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     with mock_aws():
         yield boto3.client("cloudwatch")
-
-
-def unused_url() -> str:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{unused.getsockname()[1]}/200"
 
 
 def minimum(cloudwatch: Any, service: str, metric: str = "ServiceUp") -> list[float]:
@@ -75,8 +63,14 @@ def minimum(cloudwatch: Any, service: str, metric: str = "ServiceUp") -> list[fl
 
 @pytest.mark.alarm_triggered("*-unreachable")
 @pytest.mark.requirement("ECS-09")
-def test_probe_publishes_metrics_per_service(cloudwatch: Any, service: str) -> None:
-    services = {"gateway": f"{service}/200", "console": f"{service}/503", "sharing": unused_url()}
+def test_probe_publishes_metrics_per_service(
+    cloudwatch: Any, service: str, closed_port: int
+) -> None:
+    services = {
+        "gateway": f"{service}/200",
+        "console": f"{service}/503",
+        "sharing": f"http://127.0.0.1:{closed_port}/200",
+    }
     assert probe.handler({"namespace": NAMESPACE, "services": services}, None) == {
         "gateway": True,
         "console": False,

@@ -24,8 +24,6 @@ rotate = load("rotate")
 @pytest.fixture
 def manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("GATEHOUSE_KEY_PREFIX", "gtk")
     with mock_aws():
         yield boto3.client("secretsmanager")

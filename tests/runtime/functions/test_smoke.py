@@ -2,7 +2,6 @@
 
 import json
 import logging
-import socket
 import ssl
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
@@ -116,13 +115,9 @@ def test_service_that_recovers_continues_the_deployment(port: int) -> None:
     assert smoke.handler(recovered, None) == {"hookStatus": "SUCCEEDED"}
 
 
-def test_unreachable_address_fails() -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        result = smoke.handler(
-            event(check(closed.getsockname()[1], 200, 200), attempt=smoke.ATTEMPTS - 1), None
-        )
-    assert result == {"hookStatus": "FAILED"}
+def test_unreachable_address_fails(closed_port: int) -> None:
+    unreachable = event(check(closed_port, 200, 200), attempt=smoke.ATTEMPTS - 1)
+    assert smoke.handler(unreachable, None) == {"hookStatus": "FAILED"}
 
 
 def test_certificate_is_verified_for_the_host_name() -> None:

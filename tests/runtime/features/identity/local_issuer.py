@@ -1,6 +1,7 @@
 """A local OpenID Connect issuer."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +26,10 @@ EC = ECKey.generate_key("P-256", {"kid": "e1", "use": "sig"})
 with pytest.warns(SecurityWarning, match="2048"):
     WEAK = RSAKey.generate_key(1024, {"kid": "weak", "use": "sig"})
 ROLES = {"platform": Role.OWNER, "on-call": Role.OPERATOR, "books": Role.AUDITOR}
+
+
+def base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 @dataclass

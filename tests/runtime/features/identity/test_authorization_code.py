@@ -44,6 +44,7 @@ from tests.runtime.features.identity.local_issuer import (
     NOW,
     IssuerSetup,
     LocalIssuer,
+    base64url,
     running_issuer,
 )
 
@@ -53,10 +54,6 @@ CROSS_SITE = {"Sec-Fetch-Site": "cross-site"}
 #: Without the methods in the metadata, the client authenticates with client_secret_basic.
 POST_ONLY = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
 CLIENT = Client(CLIENT_ID, SECRET, "openid groups", ORIGIN)
-
-
-def _base64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def answer(provider: LocalIssuer, sent: dict[str, str], **claims: Any) -> None:
@@ -228,7 +225,7 @@ async def test_sign_in_starts_a_session_with_the_roles_of_the_user(
     reply = await visitor.return_from_provider(sent)
     assert (reply.status_code, reply.headers["location"]) == (303, "/keys?owner=a")
     [(_, form)] = setup.provider.exchanges
-    challenge = _base64(hashlib.sha256(form["code_verifier"].encode()).digest())
+    challenge = base64url(hashlib.sha256(form["code_verifier"].encode()).digest())
     assert (form["grant_type"], form["code"], form["redirect_uri"]) == (
         "authorization_code",
         CODE,
@@ -302,7 +299,7 @@ async def test_changed_return_address_in_the_cookie_is_rejected(sign_in: SignIn)
     generation, _, payload = sign_in.cookie.partition(".")
     fields = json.loads(base64.urlsafe_b64decode(payload + "=="))
     fields[2] = "https://evil.example/"
-    sign_in.cookie = f"{generation}.{_base64(json.dumps(fields).encode())}"
+    sign_in.cookie = f"{generation}.{base64url(json.dumps(fields).encode())}"
     assert await sign_in.complete() == Failure.RESTART
 
 
@@ -375,7 +372,7 @@ async def test_invalid_id_token_is_rejected(sign_in: SignIn, claims: dict[str, A
 
 async def test_further_valid_id_tokens_are_accepted(sign_in: SignIn) -> None:
     access_token = "canary-of-the-access-token"
-    at_hash = _base64(hashlib.sha256(access_token.encode()).digest()[:16])
+    at_hash = base64url(hashlib.sha256(access_token.encode()).digest()[:16])
     shared = {"aud": [CLIENT_ID, "other"], "azp": CLIENT_ID, "at_hash": at_hash}
     sign_in.answer(key=EC, alg="ES256", **shared)
     sign_in.provider.token_response[1]["access_token"] = access_token

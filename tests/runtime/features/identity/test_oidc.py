@@ -1,7 +1,6 @@
 """Users with an ID token from the configured issuer."""
 
 import asyncio
-import base64
 import dataclasses
 import gzip
 import hmac
@@ -33,12 +32,9 @@ from tests.runtime.features.identity.local_issuer import (
     RSA,
     WEAK,
     IssuerSetup,
+    base64url,
     running_issuer,
 )
-
-
-def _base64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 @pytest.fixture
@@ -137,14 +133,16 @@ async def test_clock_skew_is_tolerated(issuer: IssuerSetup) -> None:
 async def test_token_cannot_choose_its_algorithm_or_key(issuer: IssuerSetup) -> None:
     valid = issuer.provider.token()
     # HMAC with the public key as secret; the library rejects this combination.
-    signed = f"{_base64(json.dumps({'alg': 'HS256', 'kid': 'r1'}).encode())}.{valid.split('.')[1]}"
+    signed = (
+        f"{base64url(json.dumps({'alg': 'HS256', 'kid': 'r1'}).encode())}.{valid.split('.')[1]}"
+    )
     mac = hmac.digest(RSA.as_pem(private=False), signed.encode(), "sha256")
     unsigned = (
-        f"{_base64(json.dumps({'alg': 'none', 'kid': 'r1'}).encode())}.{valid.split('.')[1]}."
+        f"{base64url(json.dumps({'alg': 'none', 'kid': 'r1'}).encode())}.{valid.split('.')[1]}."
     )
     other_key = RSAKey.generate_key(2048, {"kid": "r1"})
     for token in (
-        f"{signed}.{_base64(mac)}",
+        f"{signed}.{base64url(mac)}",
         unsigned,
         issuer.provider.token(alg="RS512"),
         issuer.provider.token(other_key),
@@ -164,7 +162,7 @@ async def test_token_cannot_choose_its_algorithm_or_key(issuer: IssuerSetup) -> 
     "nested", ["[" * 4000 + "]" * 4000, '{"a":' * 1500 + "1" + "}" * 1500], ids=["lists", "objects"]
 )
 async def test_deeply_nested_token_header_is_denied(issuer: IssuerSetup, nested: str) -> None:
-    header = _base64(f'{{"alg":"RS256","kid":"r1","x":{nested}}}'.encode())
+    header = base64url(f'{{"alg":"RS256","kid":"r1","x":{nested}}}'.encode())
     assert await issuer.identity_provider.identify(f"{header}.e30.AAAA") is None
     assert issuer.provider.requests == []
 
@@ -182,7 +180,7 @@ async def test_deeply_nested_token_header_is_denied(issuer: IssuerSetup, nested:
     ],
 )
 async def test_malformed_token_header_is_denied(issuer: IssuerSetup, header: bytes) -> None:
-    assert await issuer.identity_provider.identify(f"{_base64(header)}.e30.AAAA") is None
+    assert await issuer.identity_provider.identify(f"{base64url(header)}.e30.AAAA") is None
 
 
 async def test_new_issuer_key_is_fetched_at_a_bounded_rate(issuer: IssuerSetup) -> None:
