@@ -50,6 +50,9 @@ class MultipartForm:
             raise BadRequest(f"The request is not {MEDIA_TYPE} with a boundary.")
         self.parts: list[Part] = []
         self.complete = False
+        #: What begins a part, and what can be the beginning of it at the end of the last piece.
+        self._delimiter, self._before = b"\r\n--" + boundary, b"\r\n"
+        self._delimiters = 0
         self._header = bytearray()
         self._value = bytearray()
         self._headers: dict[str, str] = {}
@@ -70,6 +73,13 @@ class MultipartForm:
 
     def write(self, chunk: bytes) -> None:
         """Parse a piece of the body. Raises BadRequest for a malformed form."""
+        # Content must not contain the delimiter (RFC 2046, section 5.1.1), with whose occurrences
+        # the parser takes 36 ms for 128 KB.
+        text = self._before + chunk
+        self._delimiters += text.count(self._delimiter)
+        self._before = text[1 - len(self._delimiter) :]
+        if self._delimiters > _PARTS_MAX + 1:  # the last one ends the form
+            raise BadRequest(f"The form has more than {_PARTS_MAX} parts.")
         try:
             self._parser.write(chunk)
         except FormParserError:
@@ -93,8 +103,6 @@ class MultipartForm:
         disposition, parameters = _parameters(headers.get("content-disposition", ""))
         if disposition != "form-data" or "name" not in parameters:
             raise BadRequest("A part of the form has no name.")
-        if len(self.parts) == _PARTS_MAX:
-            raise BadRequest(f"The form has more than {_PARTS_MAX} parts.")
         name, file_name = parameters["name"], parameters.get("filename")
         self.parts.append(
             Part(
