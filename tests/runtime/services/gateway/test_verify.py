@@ -163,6 +163,7 @@ async def test_header_verification_returns_the_decision_as_the_status(gateway: A
     [
         ("", "GET", 200),
         ("", "DELETE", 403),
+        ("", "GET\r\nX-Forwarded-Method: DELETE", 403),
         ("?scope=cores:read", "DELETE", 403),
         ("?method=GET", "DELETE", 200),
     ],
