@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,7 @@ import pytest
 from gatehouse.features.cores.repository import HealthCheckRepository
 from gatehouse.platform.db.pool import Pool
 
-from tests.runtime.services.gateway.conftest import (
-    Gateway,
-    Key,
-    header_fields,
-    running_gateway,
-    serving,
-)
+from tests.runtime.services.gateway.conftest import Core, Gateway, Key, running_gateway, serving
 
 pytestmark = pytest.mark.requirement("CG-11")
 
@@ -27,30 +21,22 @@ CHECK = "GET /health?full=1 HTTP/1.1"
 
 
 @dataclass
-class CheckedCore:
+class CheckedCore(Core):
     """A Core that returns `status` to health checks and 200 to every other request."""
 
     status: int = 200
-    port: int = 0
-    checks: list[dict[str, str]] = field(default_factory=list)
-    requests: int = 0
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
-                status = 200
-                if lines[0] == CHECK:
-                    self.checks.append(dict(header_fields(lines[1:])))
-                    status = self.status
-                else:
-                    self.requests += 1
-                writer.write(f"HTTP/1.1 {status} Status\r\nContent-Length: 2\r\n\r\nok".encode())
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionResetError):
-            pass
-        finally:
-            writer.close()
+    async def _respond(
+        self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader
+    ) -> None:
+        status = self.status if path == "/health" else 200
+        writer.write(f"HTTP/1.1 {status} Status\r\nContent-Length: 2\r\n\r\nok".encode())
+        await writer.drain()
+
+    @property
+    def forwarded(self) -> int:
+        """Number of requests other than health checks."""
+        return sum(line != CHECK for line, _, _ in self.requests)
 
 
 @dataclass
@@ -76,10 +62,10 @@ class Setup:
 
     async def send(self, number: int = 20) -> tuple[int, int]:
         """Sends requests. Returns the number of requests to each Core."""
-        before = self.first.requests, self.second.requests
+        before = self.first.forwarded, self.second.forwarded
         for _ in range(number):
             assert (await self.gateway.get(f"/cores/{self.name}/x", self.key.header)).status == 200
-        return self.first.requests - before[0], self.second.requests - before[1]
+        return self.first.forwarded - before[0], self.second.forwarded - before[1]
 
 
 @pytest.fixture(scope="module")
@@ -127,9 +113,8 @@ async def test_unhealthy_instance_receives_no_requests_until_it_recovers(setup: 
     first, second = await setup.send(60)
     assert first > 0
     assert second > 0
-    assert {check["authorization"] for check in setup.first.checks} == {
-        f"Bearer {setup.core_secrets[0]}"
-    }
+    checks = [dict(headers) for line, headers, _ in setup.first.requests if line == CHECK]
+    assert {check["authorization"] for check in checks} == {f"Bearer {setup.core_secrets[0]}"}
 
 
 @pytest.fixture
