@@ -372,11 +372,6 @@ class Core:
                 b"Service-Worker-Allowed: /\r\n"
                 b'RateLimit: "core";r=1\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00'
             )
-        elif kind == "switch":
-            writer.write(
-                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: "
-                b"Upgrade\r\n\r\nother protocol"
-            )
         elif kind == "status":
             status = path.split("/")[2]
             body = b"" if status in ("204", "304") else b"core says " + status.encode()

@@ -1,6 +1,5 @@
 """Cores with a host name, a path, or the client's Host."""
 
-import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,11 +7,8 @@ from typing import Any
 import pytest
 
 from tests.runtime.services.gateway.conftest import Core, Gateway, Reply
-from tests.runtime.services.gateway.test_transparent_proxy import (
-    Application,
-    core,
-    key,
-)
+from tests.runtime.services.gateway.test_core_settings import basic
+from tests.runtime.services.gateway.test_transparent_proxy import Application, core, key
 from tools.attack.corpora import AMBIGUOUS_PATHS
 
 __all__ = ["core", "key"]
@@ -45,12 +41,6 @@ async def test_core_is_reached_by_its_host_name(
         assert "x-forwarded-prefix" not in headers
     (logged, *_) = await gateway.lines_with(path=f"//{HOST}/a%2Fb", key_id=key.id)
     assert logged["route"] == "/cores/{name}/{path}"
-
-
-async def test_redirects_and_cookies_have_the_paths_of_the_host(gateway: Gateway, key: Any) -> None:
-    reply = await get(gateway, key, "/login")
-    assert reply.header("location") == "/home?from=login"
-    assert reply.header("set-cookie") == "session=1; Path=/"
 
 
 @pytest.mark.parametrize(
@@ -121,16 +111,12 @@ async def test_pages_of_another_core_cannot_use_a_password(
     gateway: Gateway, core: Application
 ) -> None:
     async with gateway.core(core.url, basic_auth=True) as key:
-        login = _basic(key.token)
+        login = basic(key.token)
         for origin, status in ((f"http://{HOST}", 200), ("http://other.cores.test", 403)):
             reply = await gateway.request(
                 "POST", "/x", login, f"Origin: {origin}", body=b"", host=HOST
             )
             assert reply.status == status
-
-
-def _basic(token: str) -> str:
-    return "Authorization: Basic " + base64.b64encode(f"user:{token}".encode()).decode()
 
 
 @asynccontextmanager

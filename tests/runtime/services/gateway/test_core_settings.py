@@ -13,7 +13,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 from gatehouse.features.cores.repository import COLUMNS, core_record
@@ -323,9 +322,3 @@ async def test_pip_downloads_with_a_key_in_the_url(
         options = ("--no-deps", "--no-cache-dir", "--disable-pip-version-check", "-i", index)
         await run(sys.executable, "-m", "pip", "download", *options, "sample", cwd=tmp_path)
     assert (tmp_path / wheel).exists()
-
-
-async def test_httpx_sends_the_key_of_a_url(gateway: Gateway, core: Core) -> None:
-    async with gateway.core(core.url, **BASIC) as key, httpx.AsyncClient() as client:
-        reply = await client.get(address(gateway, key, "x"), timeout=60)
-    assert (reply.status_code, reply.text) == (200, "hello")

@@ -122,13 +122,18 @@ async def test_rotated_key_uses_leases_of_its_family(
     assert await live(gateway) == ["a", "b"]  # the renewal moved the lease to the rotated key
 
 
+@pytest.mark.requirement("CG-03")
 async def test_registration_replaces_instance_with_same_id(
     gateway: Gateway, agent: Key, start_core: StartCore
 ) -> None:
     first, second = await start_core(), await start_core()
     old = (await register(gateway, agent, first.url, None)).json
+    key = await gateway.create_key()
+    assert (await gateway.forward(key)).status == 200
     await register(gateway, agent, second.url, None)
     assert await live(gateway) == ["default"]
+    assert (await gateway.forward(key)).status == 200
+    assert (len(first.requests), len(second.requests)) == (1, 1)
     reply = await gateway.put_core(agent, "docs", {"lease_id": old["lease_id"]})
     assert reply.outcome == (409, "conflict")
 

@@ -50,15 +50,6 @@ async def test_heartbeat_extends_lease_only(gateway: Any, core: Any, agent: Any)
     assert await gateway.pool.fetchval("SELECT count(*) FROM audit_event") == rows
 
 
-@pytest.mark.requirement("CG-03")
-async def test_new_url_of_same_key_takes_over(gateway: Any, core: Any, agent: Any) -> None:
-    reader = await gateway.create_key()
-    await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})
-    assert (await gateway.get("/cores/docs/x", reader.header)).status == 502
-    await gateway.put_core(agent, "docs", {"url": core.url})
-    assert (await gateway.get("/cores/docs/x", reader.header)).status == 200
-
-
 async def test_renewal_may_change_url(gateway: Any, core: Any, agent: Any) -> None:
     lease = (await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})).json
     moved = await gateway.put_core(agent, "docs", {"lease_id": lease["lease_id"], "url": core.url})

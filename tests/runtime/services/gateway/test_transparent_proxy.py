@@ -264,19 +264,6 @@ async def test_names_of_removed_headers_are_logged(key: Key, another: Any) -> No
     assert key.token.lower() not in text.lower()
 
 
-async def test_core_keeps_its_prefix(gateway: Gateway, core: Application) -> None:
-    core.prefix = "/cores/docs"
-    async with gateway.core(core.url, strip_prefix=False) as key:
-        await gateway.get("/cores/docs", key.header)
-        assert core.last[0] == "GET /cores/docs HTTP/1.1"
-        reply = await gateway.get("/cores/docs/login?a=b", key.header)
-    line, headers, _ = core.last
-    assert line == "GET /cores/docs/login?a=b HTTP/1.1"
-    assert "x-forwarded-prefix" not in headers
-    assert reply.header("location") == "/cores/docs/home?from=login"
-    assert reply.header("set-cookie") == "session=1; Path=/cores/docs"
-
-
 async def test_core_selects_the_headers_that_it_does_not_receive(
     gateway: Gateway, core: Application
 ) -> None:
