@@ -35,29 +35,16 @@ def start_agent(gateway: Gateway, agent_key: Key, tmp_path: Path) -> Iterator[St
     """Starts `gatehouse core` for a directory with one file, and waits for its registration."""
     started: list[child_processes.Child] = []
 
-    def begin(instance: str, *options: str, name: str = "files") -> child_processes.Child:
+    def begin(instance: str, *options: str) -> child_processes.Child:
         directory, log = tmp_path / instance, tmp_path / f"{instance}.log"
         directory.mkdir(exist_ok=True)
         (directory / "name.txt").write_text(instance)
         with (directory / "large.bin").open("wb") as file:
             file.truncate(FILE_BYTES)
-        arguments = [
-            "core",
-            "--dir",
-            str(directory),
-            "--gateway",
-            f"http://127.0.0.1:{gateway.port}",
-            "--name",
-            name,
-        ]
         command = [
-            sys.executable,
-            "-c",
-            "from gatehouse.commands.cli import main; main()",
-            *arguments,
-            "--instance",
-            instance,
-            *options,
+            *(sys.executable, "-c", "from gatehouse.commands.cli import main; main()", "core"),
+            *("--dir", str(directory), "--gateway", f"http://127.0.0.1:{gateway.port}"),
+            *("--name", "files", "--instance", instance, *options),
         ]
         environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": agent_key.token}
         child = child_processes.start(instance, command, log=log, env=environment)
@@ -76,6 +63,15 @@ async def get(gateway: Gateway, key: Key, path: str = "name.txt") -> Reply:
     return await gateway.get(f"/cores/files/files/{path}", key.header)
 
 
+async def download(gateway: Gateway, key: Key) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection from which the head of the response has been read."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    start = f"GET /cores/files/files/large.bin HTTP/1.1\r\nHost: g\r\n{key.header}\r\n"
+    writer.write(f"{start}Connection: close\r\n\r\n".encode())
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    return reader, writer
+
+
 async def has_ended(child: child_processes.Child) -> int:
     return await asyncio.to_thread(child.process.wait, PATIENCE_S)
 
@@ -88,15 +84,7 @@ async def test_sigterm_drains_an_agent_without_a_failed_request(
     while (await get(gateway, key)).body != b"first":  # the gateway sends requests to both
         pass
     second.stop()
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=2**16)
-    writer.write(
-        (
-            f"GET /cores/files/files/large.bin HTTP/1.1\r\nHost: g\r\nX-API-Key: "
-            f"{key.token}\r\nConnection: close\r\n\r\n"
-        ).encode()
-    )
-    head = await reader.readuntil(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200")
+    reader, writer = await download(gateway, key)
     third = start_agent("third")
     first.process.send_signal(signal.SIGTERM)
     await asyncio.to_thread(
@@ -127,14 +115,7 @@ async def test_drain_timeout_ends_requests_in_progress(
     gateway: Gateway, start_agent: StartAgent, tmp_path: Path
 ) -> None:
     agent, key = start_agent("short", "--drain-timeout", "0"), await gateway.create_key()
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=2**16)
-    writer.write(
-        (
-            f"GET /cores/files/files/large.bin HTTP/1.1\r\nHost: g\r\nX-API-Key: "
-            f"{key.token}\r\n\r\n"
-        ).encode()
-    )
-    await reader.readuntil(b"\r\n\r\n")
+    _, writer = await download(gateway, key)
     agent.process.send_signal(signal.SIGTERM)
     assert await has_ended(agent) == 0
     assert (

@@ -52,13 +52,7 @@ def lines(headers: dict[str, str]) -> list[str]:
 async def send(
     gateway: Any, key: Any, headers: dict[str, str], method: str = "GET", **parts: Any
 ) -> Any:
-    return await gateway.request(
-        method,
-        parts.pop("target", FILE),
-        key.bearer,
-        *lines(headers),
-        **parts,
-    )
+    return await gateway.request(method, FILE, key.bearer, *lines(headers), **parts)
 
 
 def reason(reply: Any) -> str:
@@ -159,16 +153,14 @@ async def test_without_redis_signature_is_unavailable(
     assert (await send(other, plain, {})).status == 200
 
 
-def described(
-    method: str,
-    headers: dict[str, str],
-    body: bytes | None = None,
-    url: str = "https://api.test/v1/x?y=z",
-) -> Any:
+URL = "https://api.test/v1/x?y=z"
+
+
+def described(method: str, headers: dict[str, str], body: bytes | None = None) -> Any:
     digest = None if body is None else base64.b64encode(hashlib.sha256(body).digest()).decode()
     return {
         "method": method,
-        "url": url,
+        "url": URL,
         "headers": [list(pair) for pair in headers.items()],
         "body_sha256": digest,
     }
@@ -177,9 +169,7 @@ def described(
 @pytest.mark.requirement("TR-10")
 async def test_verify_checks_described_request(gateway: Any) -> None:
     key = await signing_key(gateway)
-    signed = sign(
-        "POST", "https://api.test/v1/x?y=z", b"hello", token=key.token, private_key=PRIVATE_KEY
-    )
+    signed = sign("POST", URL, b"hello", token=key.token, private_key=PRIVATE_KEY)
     request = described("POST", signed, b"hello")
     first, second = [(await gateway.verify(key.token, request=request)).json for _ in range(2)]
     assert (first["code"], first["reason"]) == ("VALID", None)
@@ -193,9 +183,7 @@ async def test_verify_checks_described_request(gateway: Any) -> None:
 
 async def test_cost_zero_consumes_no_nonce(gateway: Any) -> None:
     key = await signing_key(gateway)
-    request = described(
-        "GET", sign("GET", "https://api.test/v1/x?y=z", token=key.token, private_key=PRIVATE_KEY)
-    )
+    request = described("GET", sign("GET", URL, token=key.token, private_key=PRIVATE_KEY))
     codes = [await gateway.code(key.token, request=request, cost=cost) for cost in (0, 1, 0)]
     assert codes == ["VALID", "VALID", "SIGNATURE_INVALID"]
 

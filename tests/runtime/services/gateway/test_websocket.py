@@ -374,26 +374,42 @@ async def test_timeouts_of_requests_do_not_apply_to_websockets(key: Any, another
         assert await connection.recv() == "open"
 
 
-@pytest.mark.bound("http.protocol:_UPGRADE_BYTES_MAX")
-async def test_flood_before_the_acceptance_is_cut_off(gateway: Gateway) -> None:
+@asynccontextmanager
+async def unanswered(
+    gateway: Gateway,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """The connection of a client to whose handshake the Core does not respond. Waits until the
+    gateway closes the connection to the Core.
+    """
     began, ended = asyncio.Event(), asyncio.Event()
 
     async def behavior(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         began.set()
         with suppress(ConnectionError):
-            await reader.read()  # the gateway closes the connection; no handshake is accepted
+            await reader.read()
         ended.set()
 
     async with (
         raw_core(gateway, behavior) as key,
-        gateway.connection(handshake(key)) as (reader, writer),
+        gateway.connection(handshake(key)) as connection,
     ):
         await began.wait()
+        yield connection
+        await ended.wait()
+
+
+@pytest.mark.bound("http.protocol:_UPGRADE_BYTES_MAX")
+async def test_flood_before_the_acceptance_is_cut_off(gateway: Gateway) -> None:
+    async with unanswered(gateway) as (reader, writer):
         writer.write(bytes(5_000))
         with suppress(ConnectionError):
             assert await reader.read() == b""
-        await ended.wait()
+
+
+async def test_client_that_leaves_during_the_handshake_cancels_it(gateway: Gateway) -> None:
+    async with unanswered(gateway) as (_, writer):
+        writer.close()
 
 
 # Frames
@@ -538,25 +554,6 @@ async def test_lost_client_closes_the_connection_to_the_core(
     (line,) = await gateway.lines_with(request_id=client.response.headers["X-Request-Id"])
     assert line["websocket"]["close_code"] == 1006
     client.transport.abort()
-
-
-async def test_client_that_leaves_during_the_handshake_cancels_it(gateway: Gateway) -> None:
-    started, ended = asyncio.Event(), asyncio.Event()
-
-    async def behavior(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        started.set()
-        with suppress(ConnectionError):
-            await reader.read()
-        ended.set()
-
-    async with raw_core(gateway, behavior) as key:
-        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(handshake(key))
-        async with asyncio.timeout(PATIENCE_S):
-            await started.wait()
-            writer.close()
-            await ended.wait()
 
 
 async def test_core_that_ends_in_mid_message_closes_with_1011(gateway: Gateway) -> None:
