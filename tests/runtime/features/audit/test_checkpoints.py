@@ -1,8 +1,8 @@
 """Checkpoints of the audit trail."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -130,7 +130,7 @@ class Setup:
     signer: KmsSigner
     clock: ManualClock
     database: Database
-    broken: list[int] = field(default_factory=list)
+    broken: list[int]
 
     async def append(self, rows: int) -> None:
         for _ in range(rows):
@@ -140,27 +140,20 @@ class Setup:
                 )
             )
 
-    async def findings(self) -> Any:
+    async def findings(self, other_keys: bytes = b"") -> Any:
         rows, _ = await self.trail.page(before=None, size=500)
         hashes = {row.seq: row.hash for row in rows}
-        return find_contradiction(
-            hashes, stored(self.archive), public_keys(await self.signer.public_key())
-        )
+        keys = public_keys(await self.signer.public_key() + other_keys)
+        return find_contradiction(hashes, stored(self.archive), keys)
 
 
 @pytest.fixture
-async def setup(database: Database, aws: None, tmp_path: Path) -> AsyncIterator[Setup]:
+def setup(database: Database, module_pool: Pool, aws: None, tmp_path: Path) -> Setup:
     database.sql("TRUNCATE audit_event, audit_checkpoint")
-    pool = Pool(database.app, application="tests", size_max=2)
-    clock, signer, archive = (
-        ManualClock(),
-        kms_signer(),
-        CheckpointArchive(f"file:{tmp_path}"),
-    )
-    trail, broken = AuditRepository(pool), list[int]()
+    clock, signer, archive = ManualClock(), kms_signer(), CheckpointArchive(f"file:{tmp_path}")
+    trail, broken = AuditRepository(module_pool), list[int]()
     checkpointer = Checkpointer(trail, signer, archive, clock, 600, broken.append)
-    yield Setup(checkpointer, trail, archive, signer, clock, database, broken)
-    await pool.close()
+    return Setup(checkpointer, trail, archive, signer, clock, database, broken)
 
 
 @pytest.mark.requirement("TR-11")
@@ -247,10 +240,7 @@ async def test_key_is_replaced(setup: Setup) -> None:
     await setup.append(1)
     assert await checkpointer.run_once()
     assert checkpointer.delay_s == 0
-    keys = await setup.signer.public_key() + await signer.public_key()
-    rows, _ = await setup.trail.page(before=None, size=500)
-    hashes = {row.seq: row.hash for row in rows}
-    assert find_contradiction(hashes, stored(setup.archive), public_keys(keys)) is None
+    assert await setup.findings(await signer.public_key()) is None
 
 
 async def test_unavailable_archive_delays_the_checkpoint(setup: Setup, tmp_path: Path) -> None:
@@ -290,9 +280,7 @@ async def test_silent_kms_delays_the_checkpoint(
 async def test_application_role_cannot_change_checkpoints(setup: Setup) -> None:
     await setup.append(1)
     await setup.checkpointer.take()
-    async with asyncpg.create_pool(
-        **setup.database.app.arguments(), min_size=1, max_size=1
-    ) as pool:
+    async with asyncpg.create_pool(setup.database.app_url, min_size=1, max_size=1) as pool:
         for statement in (
             "UPDATE audit_checkpoint SET seq = 2",
             "DELETE FROM audit_checkpoint",

@@ -1,6 +1,5 @@
 """Denied attempts in the audit trail."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
@@ -11,7 +10,7 @@ from gatehouse.features.audit.service import ADDRESSES_MAX, DeniedAttempts
 from gatehouse.platform.db.pool import Pool, login
 
 from tests.runtime.clocks import ManualClock
-from tests.runtime.conftest import Database
+from tests.runtime.conftest import Database, opened
 
 
 @dataclass
@@ -36,12 +35,10 @@ class Recorder:
 
 
 @pytest.fixture
-async def recorder(database: Database) -> AsyncIterator[Recorder]:
+def recorder(database: Database, module_pool: Pool) -> Recorder:
     database.sql("TRUNCATE audit_event")
-    pool = Pool(database.app, application="tests", size_max=2)
-    trail, clock = AuditRepository(pool), ManualClock()
-    yield Recorder(DeniedAttempts(trail, clock, service="console"), clock, trail)
-    await pool.close()
+    trail, clock = AuditRepository(module_pool), ManualClock()
+    return Recorder(DeniedAttempts(trail, clock, service="console"), clock, trail)
 
 
 async def test_further_denials_of_a_minute_become_one_row(recorder: Recorder) -> None:
@@ -86,9 +83,6 @@ async def test_addresses_beyond_the_limit_share_a_row(recorder: Recorder) -> Non
 
 
 async def test_record_does_not_raise_without_a_database() -> None:
-    pool = Pool(
-        login("postgresql://nobody@127.0.0.1:1/none", "url"), application="tests", size_max=1
-    )
-    denied = DeniedAttempts(AuditRepository(pool), ManualClock(), service="console")
-    await denied.record("192.0.2.1", RequestId("req_1"), "unauthorized")
-    await pool.close()
+    async with opened(login("postgresql://nobody@127.0.0.1:1/none", "url")) as pool:
+        denied = DeniedAttempts(AuditRepository(pool), ManualClock(), service="console")
+        await denied.record("192.0.2.1", RequestId("req_1"), "unauthorized")

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -16,18 +15,16 @@ from gatehouse.platform.db.pool import Pool
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.runtime.conftest import Database
+from tests.runtime.conftest import Database, opened
 
 #: Characters that PostgreSQL can store.
 _CHARACTERS = st.characters(codec="utf-8", exclude_characters="\0")
 
 
 @pytest.fixture
-async def trail(database: Database) -> AsyncIterator[AuditRepository]:
+def trail(database: Database, module_pool: Pool) -> AuditRepository:
     database.sql("TRUNCATE audit_event")
-    pool = Pool(database.app, application="tests", size_max=8)
-    yield AuditRepository(pool)
-    await pool.close()
+    return AuditRepository(module_pool)
 
 
 def event(number: int) -> AuditEvent:
@@ -79,17 +76,14 @@ async def test_concurrent_writers_append_without_gaps(trail: AuditRepository) ->
     assert await verify(trail) == (24, None)
 
 
-async def test_rolled_back_event_leaves_no_gap(database: Database, trail: AuditRepository) -> None:
-    pool = Pool(database.app, application="tests", size_max=1)
-
+async def test_rolled_back_event_leaves_no_gap(module_pool: Pool, trail: AuditRepository) -> None:
     async def append_and_fail() -> None:
-        async with pool.transaction() as connection:
+        async with module_pool.transaction() as connection:
             assert await append(connection, event(0)) == 1
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await append_and_fail()
-    await pool.close()
     await trail.append(event(1))
     assert await verify(trail) == (1, None)
 
@@ -136,13 +130,10 @@ def test_database_calculates_the_hash_that_an_offline_verification_calculates(
     database: Database, details: Details
 ) -> None:
     async def append_and_verify() -> tuple[int, int | None]:
-        pool = Pool(database.app, application="tests", size_max=1)
-        try:
+        async with opened(database.app) as pool:
             trail = AuditRepository(pool)
             await trail.append(msgspec.structs.replace(event(0), details=details))
             return await verify(trail)
-        finally:
-            await pool.close()
 
     database.sql("TRUNCATE audit_event")
     assert asyncio.run(append_and_verify()) == (1, None)
@@ -172,15 +163,14 @@ def test_database_calculates_the_hash_that_an_offline_verification_calculates(
     ],
 )
 async def test_process_with_the_rights_of_the_application_cannot_break_the_chain(
-    trail: AuditRepository, database: Database, occurred_at: str, details: str
+    trail: AuditRepository, module_pool: Pool, occurred_at: str, details: str
 ) -> None:
     """The database assigns sequence number and hashes, or rejects the event."""
     await fill(trail, 2)
-    pool = Pool(database.app, application="tests", size_max=1)
     values = COLUMNS.replace("details", "$1::jsonb")
     values = values.replace("occurred_at", "$2::text::timestamptz")
     with contextlib.suppress(Unavailable):
-        async with pool.transaction() as connection:
+        async with module_pool.transaction() as connection:
             await connection.execute(
                 "CREATE TEMPORARY TABLE audit_event ON COMMIT DROP AS SELECT * FROM audit_event"
             )
@@ -191,7 +181,6 @@ async def test_process_with_the_rights_of_the_application_cannot_break_the_chain
                 details,
                 occurred_at,
             )
-    await pool.close()
     await trail.append(event(7))
     rows, broken = await verify(trail)
     assert (rows in (3, 4), broken) == (True, None)

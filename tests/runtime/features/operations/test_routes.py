@@ -3,8 +3,6 @@
 import asyncio
 import io
 import json
-import socket
-from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +15,7 @@ from gatehouse.features.operations.service import (
     LogLevelOverride,
     LogLevelService,
 )
-from gatehouse.platform.db.pool import Pool, login
+from gatehouse.platform.db.pool import login
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import Level, load
 from hypothesis import given
@@ -177,15 +175,13 @@ async def test_service_without_optional_dependency_is_degraded(console: Console)
 
 
 @pytest.mark.requirement("TR-12")
-async def test_service_without_required_dependency_is_unavailable(console: Console) -> None:
-    with closing(socket.socket()) as refusing:
-        refusing.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{refusing.getsockname()[1]}"
-        pool = Pool(
-            login(f"postgresql://user@{host}/database", "url"), application="tests", size_max=1
-        )
-        async with console.connect(
-            pool=pool, redis_url=f"redis://{host}", redis_auth="url"
-        ) as client:
-            reply = await client.get("/readyz")
+async def test_service_without_required_dependency_is_unavailable(
+    console: Console, closed_port: int
+) -> None:
+    host = f"127.0.0.1:{closed_port}"
+    async with (
+        opened(login(f"postgresql://user@{host}/database", "url")) as pool,
+        console.connect(pool=pool, redis_url=f"redis://{host}", redis_auth="url") as client,
+    ):
+        reply = await client.get("/readyz")
     assert (reply.status_code, reply.json()["status"]) == (503, "unavailable")

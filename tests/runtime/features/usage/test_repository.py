@@ -1,7 +1,6 @@
 """Use of keys in PostgreSQL."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +12,7 @@ from gatehouse.features.usage.repository import RETENTION_S, UsageRepository
 from gatehouse.features.usage.service import BATCH_ROWS, UsageCounter, UsageFlusher
 from gatehouse.platform.db import statements
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.observability import Metrics, Observer
+from gatehouse.platform.observability import Observer
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.conftest import Database, Rows
@@ -41,16 +40,10 @@ class Counting:
     flusher: UsageFlusher
     repository: UnreliableRepository
     clock: ManualClock
-    metrics: Metrics
     pool: Pool
 
     def use(
-        self,
-        times: int = 1,
-        *,
-        key: str = KEY,
-        core: str = "docs",
-        code: str = "VALID",
+        self, times: int = 1, *, key: str = KEY, core: str = "docs", code: str = "VALID"
     ) -> None:
         for _ in range(times):
             self.counter.count(key, core, code)
@@ -77,21 +70,13 @@ async def last_used(counting: Counting) -> dict[str, float]:
 
 
 @pytest.fixture
-async def counting(database: Database) -> AsyncIterator[Counting]:
+def counting(database: Database, module_pool: Pool) -> Counting:
     database.sql("TRUNCATE usage_count, usage_batch, key_activity")
-    pool = Pool(database.app, application="tests", size_max=4)
     clock, counter = ManualClock(NOON), UsageCounter(lambda name: name == "docs")
-    repository = UnreliableRepository(pool)
+    repository = UnreliableRepository(module_pool)
     metrics = Observer("gateway", "error", "test").metrics
-    flusher = UsageFlusher(
-        counter,
-        repository,
-        clock,
-        worker_id="w1",
-        metrics=metrics,
-    )
-    yield Counting(counter, flusher, repository, clock, metrics, pool)
-    await pool.close()
+    flusher = UsageFlusher(counter, repository, clock, worker_id="w1", metrics=metrics)
+    return Counting(counter, flusher, repository, clock, module_pool)
 
 
 @pytest.mark.requirement("TR-13")
@@ -102,10 +87,7 @@ async def test_requests_are_counted_by_minute_hour_and_day(counting: Counting) -
         assert await counting.flush()
         counting.clock.advance(1800)
     # A batch belongs to the minute in which it started.
-    assert await counting.total(60) == [
-        (0, 6),
-        (1800, 3),
-    ]
+    assert await counting.total(60) == [(0, 6), (1800, 3)]
     assert await counting.total(3600) == [(0, 9)]
     assert await counting.total(86_400) == [(-43_200, 9)]
     assert sum(count for _, count in await counting.total(3600, code="RATE_LIMITED")) == 3
@@ -159,13 +141,7 @@ async def test_stop_after_an_outage_loses_nothing(counting: Counting) -> None:
 
 
 async def test_workers_share_buckets(counting: Counting) -> None:
-    other = UsageFlusher(
-        counting.counter,
-        counting.repository,
-        counting.clock,
-        worker_id="w2",
-        metrics=counting.metrics,
-    )
+    other = replace(counting.flusher, worker_id="w2")
     counting.use(3)
     await counting.flush()
     counting.use(4)
