@@ -91,8 +91,8 @@ async def registered(gateway: Gateway, url: str) -> Key:
     return await gateway.create_key()
 
 
-async def codes(gateway: Gateway, key: Key, times: int, path: str = "x") -> list[tuple[int, str]]:
-    replies = [await gateway.forward(key, path) for _ in range(times)]
+async def codes(gateway: Gateway, key: Key, times: int) -> list[tuple[int, str]]:
+    replies = [await gateway.forward(key) for _ in range(times)]
     return [reply.outcome for reply in replies]
 
 

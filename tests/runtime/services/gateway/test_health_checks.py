@@ -118,7 +118,7 @@ async def test_unhealthy_instance_receives_no_requests_until_it_recovers(setup: 
 
 
 @pytest.fixture
-async def repository(database: Any, gateway: Gateway) -> AsyncIterator[HealthCheckRepository]:
+async def repository(module_pool: Pool, gateway: Gateway) -> AsyncIterator[HealthCheckRepository]:
     """The repository, and the instance a of docs, to which the gateway sends no checks."""
     agent = await gateway.create_key(scopes=["cores:register"])
     await gateway.pool.execute(
@@ -132,9 +132,7 @@ async def repository(database: Any, gateway: Gateway) -> AsyncIterator[HealthChe
         "('docs', 'a', 'lease-a', now())"
     )
     await gateway.pool.execute(statement)
-    pool = Pool(database.app, application="test", size_max=4)
-    yield HealthCheckRepository(pool)
-    await pool.close()
+    yield HealthCheckRepository(module_pool)
     await gateway.pool.execute("DELETE FROM core WHERE name = 'docs' AND instance_id = 'a'")
 
 

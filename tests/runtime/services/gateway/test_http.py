@@ -70,8 +70,8 @@ async def test_token_in_path_is_not_logged(gateway: Any, environment: str, under
     assert secret not in gateway.log.read_text()
 
 
-def _errors(reply: Any, status: int = 400) -> tuple[str, str, str]:
-    assert (reply.status, reply.header("content-type")) == (status, "application/problem+json")
+def _errors(reply: Any) -> tuple[str, str, str]:
+    assert (reply.status, reply.header("content-type")) == (400, "application/problem+json")
     (error,) = reply.json["errors"]
     return error["location"], error["message"], error["fix"]
 

@@ -51,10 +51,8 @@ async def remaining_credits(gateway: Any, key: Any) -> int:
 
 
 @pytest.fixture
-async def keys(database: Any) -> AsyncIterator[KeyService]:
-    pool = Pool(database.app, application="tests", size_max=4)
-    yield key_service(pool)
-    await pool.close()
+def keys(module_pool: Pool) -> KeyService:
+    return key_service(module_pool)
 
 
 @pytest.fixture

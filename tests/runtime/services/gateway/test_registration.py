@@ -150,18 +150,16 @@ async def test_gateways_agree_on_leases_although_their_clocks_differ(
 
 @pytest.mark.requirement("TR-11")
 async def test_registrations_are_audited(
-    gateway: Any, core: Any, agent: Any, database: Any
+    gateway: Any, core: Any, agent: Any, module_pool: Pool
 ) -> None:
     """Settings that are those of the live instances are not repeated."""
     for settings in ({"basic_auth": True}, {}, {}):
         new = {"url": core.url, "settings": settings}
         lease = (await gateway.put_core(agent, "docs", new)).json
     await gateway.request("DELETE", f"/v1/cores/docs?lease_id={lease['lease_id']}", agent.header)
-    pool = Pool(database.app, application="test", size_max=1)
-    trail = AuditRepository(pool)
+    trail = AuditRepository(module_pool)
     events, _ = await trail.page(before=None, size=4, only=SearchAudit(target_id="docs"))
     checked = await trail.uncheckpointed(None)
-    await pool.close()
     assert [(row.event.action, row.event.actor_id, row.event.source_address) for row in events] == [
         ("core.drain", agent.id, "127.0.0.1"),
         *3 * [("core.register", agent.id, "127.0.0.1")],

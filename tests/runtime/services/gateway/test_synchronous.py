@@ -100,7 +100,6 @@ _RESPONSES: dict[str, list[bytes]] = {
 class ScriptedCore(Core):
     """Responds with the entry of `_RESPONSES` in the path. `wait` responds when `resume` is set."""
 
-    connections: int = 0
     waiting: int = 0
     at: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -109,10 +108,6 @@ class ScriptedCore(Core):
         self.disconnected.clear()
         self.resume.clear()
         self.waiting = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        await super().serve(reader, writer)
 
     async def _respond(
         self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader
@@ -213,10 +208,7 @@ async def pair(running: Pair) -> Pair:
 @pytest.fixture
 async def key(pair: Pair) -> Key:
     """A key whose requests the gateway forwards without a task."""
-    key = await pair.synchronous.create_key(
-        limits=[limit(100_000, 60)],
-        owner="team-a",
-    )
+    key = await pair.synchronous.create_key(limits=[limit(100_000, 60)])
     before = pair.count()
     async with asyncio.timeout(_PATIENCE_S):
         while pair.count() == before:
