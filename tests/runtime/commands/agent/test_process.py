@@ -19,6 +19,7 @@ from sandbox import child_processes, ports
 from tests import http_servers
 
 CLI = (sys.executable, "-c", "from gatehouse.commands.cli import main; main()")
+ENVIRONMENT = {**os.environ, "GATEHOUSE_CORE_TOKEN": "t0ken"}
 Seen = queue.SimpleQueue[tuple[str, str, Any, int]]
 
 
@@ -30,14 +31,8 @@ def gateway() -> Iterator[tuple[str, Seen]]:
     class Gateway(http_servers.Handler):
         def do_PUT(self) -> None:
             body = json.loads(self.body())
-            received.put(
-                (
-                    "PUT",
-                    self.path,
-                    body,
-                    httpx.get(f"{body['url']}/healthz", timeout=60).status_code,
-                )
-            )
+            health = httpx.get(f"{body['url']}/healthz", timeout=60).status_code
+            received.put(("PUT", self.path, body, health))
             self.respond_json({"lease_id": "L", "core_secret": "s3cret", "heartbeat_s": 1})
 
         def do_DELETE(self) -> None:
@@ -49,19 +44,11 @@ def gateway() -> Iterator[tuple[str, Seen]]:
 
 
 def _command(root: Path, gateway: str, port: int) -> list[str]:
-    arguments = ["core", "--dir", str(root), "--gateway", gateway, "--name", "docs"]
-    arguments += [
-        "--instance",
-        "one",
-        "--port",
-        str(port),
-        "--ttl",
-        "5",
-        "--response-timeout",
-        "10m",
+    return [
+        *(*CLI, "core", "--dir", str(root), "--gateway", gateway, "--name", "docs"),
+        *("--instance", "one", "--port", str(port), "--ttl", "5", "--response-timeout", "10m"),
+        *("--no-strip-prefix", "--cors-origin", "https://a.test"),
     ]
-    arguments += ["--no-strip-prefix", "--cors-origin", "https://a.test"]
-    return [*CLI, *arguments]
 
 
 @pytest.mark.requirement("CG-03")
@@ -70,9 +57,8 @@ def test_agent_registers_serves_and_releases_its_lease(
 ) -> None:
     address, received = gateway
     port = ports.free_port()
-    environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": "t0ken"}
     child = child_processes.start(
-        "core", _command(root, address, port), log=tmp_path / "log", env=environment
+        "core", _command(root, address, port), log=tmp_path / "log", env=ENVIRONMENT
     )
     try:
         registered = received.get(timeout=60)
@@ -89,7 +75,7 @@ def test_agent_registers_serves_and_releases_its_lease(
         assert httpx.get(f"{files}/%2541.txt", headers=own, timeout=60).text == "percent"
         assert httpx.get(files, timeout=60).status_code == 401
         second = child_processes.start(
-            "second", _command(root, address, port), log=tmp_path / "second", env=environment
+            "second", _command(root, address, port), log=tmp_path / "second", env=ENVIRONMENT
         )
         assert second.process.wait(60) == 2
         assert f"cannot listen on 127.0.0.1:{port}" in (tmp_path / "second").read_text()
@@ -115,8 +101,7 @@ def test_connections_leave_file_descriptors_to_others(
     few = f"{files}\nresource.setrlimit(files, (64, {limit}))\n{CLI[2]}"
     port = ports.free_port()
     command = [*CLI[:2], few, *_command(root, address, port)[len(CLI) :]]
-    environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": "t0ken"}
-    child = child_processes.start("core", command, log=tmp_path / "log", env=environment)
+    child = child_processes.start("core", command, log=tmp_path / "log", env=ENVIRONMENT)
     try:
         received.get(timeout=60)
         with ExitStack() as stack:
@@ -139,8 +124,7 @@ def test_agent_registers_a_service_that_runs_already(
     address, received = gateway
     options = ("--url", address, "--health-path", "/up", "--drain-timeout", "7", "--basic-auth")
     command = [*CLI, "core", "--gateway", address, "--name", "pypi", "--instance", "one", *options]
-    environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": "t0ken"}
-    child = child_processes.start("core", command, log=tmp_path / "log", env=environment)
+    child = child_processes.start("core", command, log=tmp_path / "log", env=ENVIRONMENT)
     try:
         registered, renewed = received.get(timeout=60), received.get(timeout=60)
         child.process.send_signal(signal.SIGTERM)

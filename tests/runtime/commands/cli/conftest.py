@@ -127,13 +127,8 @@ def running_services(
         "GATEHOUSE_BIND": "127.0.0.1",
         **variables,
     }
-    command = [
-        sys.executable,
-        "-c",
-        "from gatehouse.commands.cli import main; main()",
-        "serve",
-        *services,
-    ]
+    main_script = "from gatehouse.commands.cli import main; main()"
+    command = [sys.executable, "-c", main_script, "serve", *services]
     child = child_processes.start("console", command, log=folder / "log", env=environment)
     try:
         probe = Command(folder, variables)
@@ -145,15 +140,10 @@ def running_services(
 
 
 def _is_healthy(probe: Command, service: str) -> bool:
-    with (
-        socket.socket() as connection
-    ):  # takes less CPU time than the command, which would run dozens of times
-        if (
-            connection.connect_ex(
-                ("127.0.0.1", int(probe.variables[f"GATEHOUSE_{service.upper()}_PORT"]))
-            )
-            != 0
-        ):
+    port = int(probe.variables[f"GATEHOUSE_{service.upper()}_PORT"])
+    with socket.socket() as connection:
+        # Takes less CPU time than the command, which would run dozens of times.
+        if connection.connect_ex(("127.0.0.1", port)) != 0:
             return False
     return probe.run("health", service).code == 0
 

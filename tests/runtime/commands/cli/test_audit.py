@@ -28,21 +28,11 @@ KEY = ec.generate_private_key(ec.SECP256R1())
 PROOF = ("--checkpoints", "checkpoints", "--public-key", "key.pem")
 
 
-def trail(rows: int, *, name: str = "x") -> list[AuditRow]:
+def trail(rows: int) -> list[AuditRow]:
     previous, events = GENESIS, []
     for seq in range(1, rows + 1):
-        event = AuditEvent(
-            1_800_000_000.0 + seq,
-            "system",
-            "test",
-            "key.create",
-            "key",
-            "k",
-            "success",
-            "",
-            "",
-            {"name": name},
-        )
+        at, fixed = 1_800_000_000.0 + seq, ("key.create", "key", "k", "success", "", "")
+        event = AuditEvent(at, "system", "test", *fixed, {"name": "x"})
         digest = row_hash(previous, seq, event)
         events.append(AuditRow(seq, event, previous, digest))
         previous = digest
