@@ -5,7 +5,6 @@ import html
 import io
 import json
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -21,12 +20,6 @@ from tests.runtime.features.sharing.test_submissions import request
 
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 PASSPHRASE = "a long passphrase"
-
-
-@pytest.fixture
-async def browser(sharing: Sharing) -> AsyncIterator[httpx.AsyncClient]:
-    async with sharing.client() as client:
-        yield client
 
 
 def hidden(page: str) -> dict[str, str]:

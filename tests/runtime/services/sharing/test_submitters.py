@@ -19,12 +19,6 @@ from tests.runtime.services.sharing.test_recipients import SAME_ORIGIN, hidden
 pytestmark = [pytest.mark.requirement("SS-01"), pytest.mark.requirement("SS-13")]
 
 
-@pytest.fixture
-async def browser(sharing: Sharing) -> AsyncIterator[httpx.AsyncClient]:
-    async with sharing.client() as client:
-        yield client
-
-
 def multipart(fields: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
     """Parts in this order. A tuple is a file: name, content and media type."""
     return [(name, value if isinstance(value, tuple) else (None, value)) for name, value in fields]
