@@ -56,10 +56,7 @@ def test_traffic_is_shifted_only_to_a_new_version(
 
 def test_unhealthy_service_fails_verification(account: FakeAccount) -> None:
     # After a rollback, health is checked once only.
-    account.unhealthy, account.rolls_back = (
-        ("sharing",),
-        True,
-    )
+    account.unhealthy, account.rolls_back = ("sharing",), True
     result = account.release("verify")
     assert result.returncode == 1
     assert f"verify: sharing: {account.url}/sharing/healthz returned 503" in result.stderr

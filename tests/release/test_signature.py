@@ -8,8 +8,8 @@ IMAGE = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/gatehouse-dev-runtime@{NEW}"
 IDENTITY = "https://github.com/acme/gatehouse/.github/workflows/image.yml@refs/heads/main"
 
 
-def with_pipeline(repository: str = "acme/gatehouse") -> str:
-    delivery = f"    delivery:\n      repository: {repository}\n"
+def with_pipeline() -> str:
+    delivery = "    delivery:\n      repository: acme/gatehouse\n"
     text = own_stack_file()
     assert "  gatehouse:settings:\n" in text
     return text.replace("  gatehouse:settings:\n", f"  gatehouse:settings:\n{delivery}")
