@@ -1,15 +1,22 @@
 """Records and rejects the AWS calls that services make."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from tests.runtime.features.sharing.services import Sharing
 
 
-def aws_clients(sharing: Sharing) -> list[Any]:
+@contextmanager
+def handling(sharing: Sharing, **handlers: Callable[..., None]) -> Iterator[None]:
+    """Handles events of all clients. handlers: `before` and `after` each call."""
     backend = sharing.backend
-    return [backend.table._client, backend.content._client, backend.data_keys._client]
+    with ExitStack() as stack:
+        for client in (backend.table, backend.content, backend.data_keys):
+            for name, handler in handlers.items():
+                client._client.meta.events.register(f"{name}-call.*", handler)
+                stack.callback(client._client.meta.events.unregister, f"{name}-call.*", handler)
+        yield
 
 
 @contextmanager
@@ -20,14 +27,8 @@ def recorded(sharing: Sharing) -> Iterator[list[str]]:
     def on_call(*, model: Any, **_: Any) -> None:
         calls.append(model.name)
 
-    clients = aws_clients(sharing)
-    for client in clients:
-        client.meta.events.register("before-call.*", on_call)
-    try:
+    with handling(sharing, before=on_call):
         yield calls
-    finally:
-        for client in clients:
-            client.meta.events.unregister("before-call.*", on_call)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import EndpointConnectionError
 
-from tests.runtime.features.sharing.aws_calls import aws_clients
+from tests.runtime.features.sharing.aws_calls import handling
 from tests.runtime.features.sharing.services import Sharing
 
 #: AWS calls of one use case are fewer than this.
@@ -42,13 +42,5 @@ class Faults:
 @contextmanager
 def faults(sharing: Sharing, at: int, *, before: bool) -> Iterator[Faults]:
     fault = Faults(at, before=before)
-    clients = aws_clients(sharing)
-    for client in clients:
-        client.meta.events.register("before-call.*", fault.on_send)
-        client.meta.events.register("after-call.*", fault.on_response)
-    try:
+    with handling(sharing, before=fault.on_send, after=fault.on_response):
         yield fault
-    finally:
-        for client in clients:
-            client.meta.events.unregister("before-call.*", fault.on_send)
-            client.meta.events.unregister("after-call.*", fault.on_response)

@@ -1,6 +1,6 @@
 """Callers of the console with API keys of their own."""
 
-from typing import Any
+from typing import Any, Self
 
 from tests.runtime.console_client import Console
 
@@ -19,7 +19,7 @@ class Member:
         self._console = console
 
     @classmethod
-    async def of(cls, console: Console, *scopes: str) -> Any:
+    async def of(cls, console: Console, *scopes: str) -> Self:
         return cls(console, await console.create(scopes=list(scopes or ALL)))
 
     async def send(self, method: str, path: str = "", body: Any = None, **headers: str) -> Any:

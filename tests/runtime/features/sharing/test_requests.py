@@ -40,11 +40,6 @@ def parameters(link: LinkToken, **body: Any) -> dict[str, Any]:
     return {"purpose": PURPOSE, "retrieval_link": retrieval_links.parameters(link), **body}
 
 
-async def requester(console: Console, *scopes: str) -> Requester:
-    caller: Requester = await Requester.of(console, *scopes)
-    return caller
-
-
 async def submit(sharing: Sharing, link: str, submission_id: str = "a" * 32) -> None:
     token = parse(link, "r")
     assert token is not None
@@ -52,7 +47,7 @@ async def submit(sharing: Sharing, link: str, submission_id: str = "a" * 32) -> 
 
 
 async def test_request_is_created_answered_and_shown(console: Console, sharing: Sharing) -> None:
-    caller = await requester(console)
+    caller = await Requester.of(console)
     created, link, retrieval = await caller.create(label="database", requester="Grace")
     assert link.startswith(f"{URL}/r/{created['id']}#")
     assert (created["state"], created["owner"], created["sender"]) == (
@@ -85,9 +80,9 @@ async def test_request_is_created_answered_and_shown(console: Console, sharing: 
 async def test_requests_of_others_are_hidden_and_administrators_see_metadata(
     console: Console, sharing: Sharing
 ) -> None:
-    owner, other = await requester(console), await requester(console)
-    auditor = await requester(console, Role.AUDITOR.scope)
-    operator = await requester(console, Role.OPERATOR.scope)
+    owner, other = await Requester.of(console), await Requester.of(console)
+    auditor = await Requester.of(console, Role.AUDITOR.scope)
+    operator = await Requester.of(console, Role.OPERATOR.scope)
     created, link, retrieval = await owner.create()
     path = f"/{created['id']}"
     for method, suffix in (("GET", ""), ("POST", "/revoke")):

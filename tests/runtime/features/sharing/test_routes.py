@@ -35,16 +35,11 @@ class Sender(Member):
         return created["secret"], tokens
 
 
-async def member(console: Console, *scopes: str) -> Sender:
-    sender: Sender = await Sender.of(console, *scopes)
-    return sender
-
-
 @pytest.mark.requirement("SS-01")
 async def test_secret_is_created_opened_changed_and_revoked(
     console: Console, sharing: Sharing
 ) -> None:
-    sender = await member(console)
+    sender = await Sender.of(console)
     secret, (first, second) = await sender.create(recipients=["Grace", "Alan"], label="database")
     assert (secret["state"], secret["owner"], secret["sender"]) == (
         "active",
@@ -90,7 +85,7 @@ async def test_secret_is_created_opened_changed_and_revoked(
 async def test_new_version_is_opened_and_an_earlier_one_restored(
     console: Console, sharing: Sharing
 ) -> None:
-    sender = await member(console)
+    sender = await Sender.of(console)
     secret, (token,) = await sender.create(uses=3)
     path = f"/{secret['id']}"
     replaced = await sender.send(
@@ -111,7 +106,7 @@ async def test_new_version_is_opened_and_an_earlier_one_restored(
 async def test_end_to_end_content_is_stored_as_it_was_sent(
     console: Console, sharing: Sharing
 ) -> None:
-    sender = await member(console)
+    sender = await Sender.of(console)
     ciphertext = bytes(range(100))
     secret, (token,) = await sender.create(
         text=None, ciphertext_base64=base64.b64encode(ciphertext).decode()
@@ -134,7 +129,7 @@ async def test_end_to_end_content_is_stored_as_it_was_sent(
 async def test_state_is_shown_before_the_content_is_deleted(
     console: Console, sharing: Sharing
 ) -> None:
-    sender = await member(console)
+    sender = await Sender.of(console)
     used, (token,) = await sender.create()
     expired, _ = await sender.create(ttl_s=300)
     revoked, (other,) = await sender.create()
@@ -180,7 +175,7 @@ def test_invalid_secret_is_rejected(body: dict[str, Any]) -> None:
 
 @pytest.mark.bound("sharing.models:FILES_BYTES_MAX", "sharing.models:CONTENT_JSON_BYTES_MAX")
 async def test_only_content_may_be_large(console: Console) -> None:
-    sender = await member(console)
+    sender = await Sender.of(console)
     secret, _ = await sender.create()
     body = {"label": "x" * 70_000}
     assert (
@@ -198,7 +193,7 @@ async def test_only_content_may_be_large(console: Console) -> None:
 
 
 async def test_api_key_is_accepted_as_content_only(console: Console, sharing: Sharing) -> None:
-    sender = await member(console)
+    sender = await Sender.of(console)
     head = "gtk_admin_" + "a" * 43
     key = head + checksum(head)
     _, (token,) = await sender.create(text=f"the key is {key}", passphrase=key)
@@ -210,10 +205,10 @@ async def test_api_key_is_accepted_as_content_only(console: Console, sharing: Sh
 
 @pytest.mark.requirement("SS-05")
 async def test_role_decides_about_secrets_of_others(console: Console, sharing: Sharing) -> None:
-    sender = await member(console)
+    sender = await Sender.of(console)
     readers = {Role.OWNER, Role.OPERATOR, Role.AUDITOR}
     for role in (*readers, Role.ISSUER, *map(Role, ALL)):
-        other = await member(console, role.scope)
+        other = await Sender.of(console, role.scope)
         secret, (token,) = await sender.create()
         reads = 200 if role in readers else 404 if role is Role.READ_SECRETS else 403
         changes = 403 if role is not Role.CREATE_SECRETS else 404
@@ -249,7 +244,7 @@ async def test_role_decides_about_secrets_of_others(console: Console, sharing: S
 
 
 async def test_pages_contain_every_secret_once(console: Console, sharing: Sharing) -> None:
-    sender = await member(console)
+    sender = await Sender.of(console)
     created = []
     for seconds in (0, 1, 0, 1, 0):  # two pairs with the same creation time
         sharing.clock.advance(seconds)
@@ -267,7 +262,7 @@ async def test_pages_contain_every_secret_once(console: Console, sharing: Sharin
 @pytest.mark.requirement("SS-01")
 async def test_repeated_create_returns_the_same_links(console: Console, sharing: Sharing) -> None:
     sender, once = (
-        await member(console),
+        await Sender.of(console),
         {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'},
     )
     first = await sender.send("POST", "", {"text": TEXT}, **once)
@@ -291,7 +286,7 @@ async def test_repeated_create_returns_the_same_links(console: Console, sharing:
 async def test_failed_create_is_repeated_and_ends_in_one_secret(
     console: Console, sharing: Sharing, *, before: bool
 ) -> None:
-    sender, occurred, secrets = await member(console), 0, list[str]()
+    sender, occurred, secrets = await Sender.of(console), 0, list[str]()
     for at in range(1, CALLS_MAX):
         sharing.clock.advance(60)  # the number of creations per minute is limited
         once = {"Idempotency-Key": f'"create-{before}-{at}"'}
@@ -323,7 +318,7 @@ async def test_unconfigured_console_says_what_is_missing(database: Database) -> 
 
 
 async def test_token_of_a_key_is_delivered_by_link(console: Console, sharing: Sharing) -> None:
-    owner = await member(console, "admin")
+    owner = await Sender.of(console, "admin")
     headers = console.as_(owner.token)
     created = (
         await console.post("/v1/keys", json={"name": "k", "delivery": "link"}, headers=headers)
@@ -348,7 +343,7 @@ async def test_token_of_a_key_is_delivered_by_link(console: Console, sharing: Sh
 
 
 async def test_key_without_a_link_is_not_created(console: Console, sharing: Sharing) -> None:
-    owner = await member(console, "admin")
+    owner = await Sender.of(console, "admin")
     created = await console.create(name="k", owner="limited")
     for _ in range(10):
         await owner.create()
@@ -365,7 +360,7 @@ async def test_key_without_a_link_is_not_created(console: Console, sharing: Shar
 async def test_link_to_a_key_that_is_not_created_is_revoked(
     console: Console, sharing: Sharing
 ) -> None:
-    owner = await member(console, "admin")
+    owner = await Sender.of(console, "admin")
     console.sql("ALTER TABLE api_key ADD CONSTRAINT refused CHECK (name <> 'refused') NOT VALID")
     try:
         reply = await console.post(

@@ -14,7 +14,6 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import Unavailable
@@ -43,10 +42,16 @@ from msgspec import DecodeError
 from tests.runtime.clocks import ManualClock
 from tests.runtime.commands.cli.conftest import Command, Result
 from tests.runtime.conftest import Database, opened
-from tests.runtime.features.sharing.services import BUCKET, CLIENT, REGION, TABLE, TEXT, Sharing
+from tests.runtime.features.sharing.services import (
+    ACTOR,
+    BUCKET,
+    CLIENT,
+    REGION,
+    TABLE,
+    TEXT,
+    Sharing,
+)
 from tests.runtime.features.sharing.test_submissions import LIFETIME_S, request, submit
-
-OWNER = Actor(type="key", id="3fGh82kLmQ0a")
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Work:
         return self.sharing.clock
 
     async def revoke(self, secret_id: str) -> None:
-        await self.sharing.secrets.revoke(secret_id, OWNER)
+        await self.sharing.secrets.revoke(secret_id, ACTOR)
 
     async def state(self, secret_id: str) -> SecretState:
         return (await self.sharing.secrets.get(secret_id)).state
@@ -149,7 +154,7 @@ async def test_statement_about_many_object_versions_is_bounded(
     secret, _ = await work.sharing.create()
     items = [NewItem(TEXT, f"file-{number}") for number in range(9)]
     for _ in range(VERSIONS_MAX):
-        current = await work.sharing.secrets.replace_content(secret.id, items, None, OWNER)
+        current = await work.sharing.secrets.replace_content(secret.id, items, None, ACTOR)
     kept = [item.key for version in current.versions for item in version.items]
     count = len(work.objects(secret.id))
     await work.revoke(secret.id)
@@ -167,7 +172,7 @@ async def test_statement_about_many_object_versions_is_bounded(
 async def test_many_object_versions_do_not_delay_other_secrets(work: Work) -> None:
     large, other = [(await work.sharing.create())[0] for _ in range(2)]
     for _ in range(VERSIONS_MAX):
-        await work.sharing.secrets.replace_content(large.id, [NewItem(TEXT)], None, OWNER)
+        await work.sharing.secrets.replace_content(large.id, [NewItem(TEXT)], None, ACTOR)
     small = asyncio.Event()
 
     class Content(ContentStore):
@@ -197,7 +202,7 @@ async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(
         items=[NewItem(b"x", f"file-{number}") for number in range(30)]
     )
     await work.sharing.secrets.replace_content(
-        secret.id, [NewItem(TEXT, f"new-{n}") for n in range(10)], None, OWNER
+        secret.id, [NewItem(TEXT, f"new-{n}") for n in range(10)], None, ACTOR
     )
     objects = work.objects(secret.id)
     await work.revoke(secret.id)
