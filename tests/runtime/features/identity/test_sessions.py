@@ -283,12 +283,8 @@ async def test_session_follows_changes_of_its_key(setup: Setup) -> None:
 
 
 async def test_new_bootstrap_token_ends_previous_sessions(setup: Setup, browser: Browser) -> None:
-    changed = Browser(
-        setup.browser(bootstrap_token=SecretStr("gtk_admin_new")).client,
-        browser.cookie,
-        browser.csrf,
-    )
-    assert await changed.status() == 401
+    changed = setup.browser(bootstrap_token=SecretStr("gtk_admin_new"))
+    assert await replace(browser, client=changed.client).status() == 401
 
 
 async def test_key_signs_in_from_its_allowed_addresses_only(setup: Setup) -> None:
@@ -393,5 +389,5 @@ async def test_user_step_up_uses_the_auth_time_claim(setup: Setup) -> None:
 
 async def test_user_session_ends_when_issuer_is_removed(setup: Setup) -> None:
     browser = await setup.signed_in("a.b.c")
-    later = Browser(setup.browser(identity_provider=None).client, browser.cookie, browser.csrf)
-    assert await later.status() == 401
+    later = setup.browser(identity_provider=None)
+    assert await replace(browser, client=later.client).status() == 401

@@ -8,6 +8,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tests.runtime.features.keys.test_service import patch
+
 PUBLIC = Ed25519PrivateKey.generate().public_key()
 TEXT = base64.b64encode(PUBLIC.public_bytes_raw()).decode()
 
@@ -15,10 +17,6 @@ TEXT = base64.b64encode(PUBLIC.public_bytes_raw()).decode()
 def pem(key: Any) -> str:
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return str(key.public_bytes(serialization.Encoding.PEM, form).decode())
-
-
-async def patch(console: Any, key_id: str, **changes: Any) -> Any:
-    return await console.patch(f"/v1/keys/{key_id}", json=changes, headers={"If-Match": "*"})
 
 
 @pytest.mark.requirement("TR-10")
