@@ -489,9 +489,12 @@ async def gateway_pair(
 
 @pytest.fixture(scope="module")
 def gateway_process(
-    database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+    request: Any, database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, int, Path, str]]:
-    with running_gateway(database, redis_url, tmp_path_factory.mktemp("gateway")) as process:
+    """With the settings in GATEWAY_SETTINGS of the module, if it has any."""
+    folder = tmp_path_factory.mktemp("gateway")
+    settings = getattr(request.module, "GATEWAY_SETTINGS", {})
+    with running_gateway(database, redis_url, folder, **settings) as process:
         yield process
 
 

@@ -2,21 +2,20 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 from gatehouse.features.cores.repository import HealthCheckRepository
 from gatehouse.platform.db.pool import Pool
 
-from tests.runtime.services.gateway.conftest import Core, Gateway, Key, running_gateway, serving
+from tests.runtime.services.gateway.conftest import Core, Gateway, Key, serving
 
 pytestmark = pytest.mark.requirement("CG-11")
 
-SETTINGS = {"GATEHOUSE_CORE_HEALTH_INTERVAL_S": "0.2"}
+#: No other gateway sends some of the checks.
+GATEWAY_SETTINGS = {"GATEHOUSE_CORE_HEALTH_INTERVAL_S": "0.2"}
 CHECK = "GET /health?full=1 HTTP/1.1"
 
 
@@ -66,17 +65,6 @@ class Setup:
         for _ in range(number):
             assert (await self.gateway.get(f"/cores/{self.name}/x", self.key.header)).status == 200
         return self.first.forwarded - before[0], self.second.forwarded - before[1]
-
-
-@pytest.fixture(scope="module")
-def gateway_process(
-    database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[int, int, Path, str]]:
-    """The only gateway, so that no other one sends some of the checks."""
-    with running_gateway(
-        database, redis_url, tmp_path_factory.mktemp("gateway"), **SETTINGS
-    ) as process:
-        yield process
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """Several instances of a Core."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
-from typing import Any
 
 import pytest
 from gatehouse.core.cores import INSTANCES_MAX, NAMES_MAX, REGISTERED_MAX
@@ -14,25 +12,14 @@ from tests.runtime.services.gateway.conftest import (
     Key,
     Reply,
     applied,
-    running_gateway,
     serving,
 )
 
 pytestmark = pytest.mark.requirement("CG-11")
 
+#: An open circuit breaker stays open for longer than a test.
+GATEWAY_SETTINGS = {"GATEHOUSE_CIRCUIT_BREAKER_RESET_S": "300"}
 StartCore = Callable[[], Awaitable[Core]]
-
-
-@pytest.fixture(scope="module")
-def gateway_process(
-    database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[int, int, Path, str]]:
-    """An open circuit breaker stays open for longer than a test."""
-    folder = tmp_path_factory.mktemp("gateway")
-    with running_gateway(
-        database, redis_url, folder, GATEHOUSE_CIRCUIT_BREAKER_RESET_S="300"
-    ) as process:
-        yield process
 
 
 @pytest.fixture
