@@ -59,11 +59,11 @@ class OidcIdentityProvider:
         subject = claims["sub"]
         if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT_CHARS_MAX:
             return None
-        return (
-            Identity(subject, self._roles(claims), _proven_at(claims))
-            if subject.isascii() and subject.isprintable()
-            else None
-        )
+        if not (subject.isascii() and subject.isprintable()):
+            return None
+        # `auth_time`, or `iat` without it (OpenID Connect Core 1.0, section 2).
+        proven_at = instant(claims.get("auth_time", claims.get("iat")))
+        return Identity(subject, self._roles(claims), proven_at)
 
     async def _claims(
         self, token: str, audience: str, types: Collection[str]
@@ -122,15 +122,6 @@ def _member(claims: Any, path: str) -> Any:
     ends = [index for index, char in enumerate(path) if char == "."]
     members = (_member(claims.get(path[:end]), path[end + 1 :]) for end in ends)
     return next((member for member in members if member is not None), None)
-
-
-def _proven_at(claims: Mapping[str, Any]) -> float:
-    """Return the Unix time of the last authentication: `auth_time`, `iat` if the token has no
-    `auth_time`, or 0 if unknown.
-
-    Source: OpenID Connect Core 1.0, section 2.
-    """
-    return instant(claims.get("auth_time", claims.get("iat")))
 
 
 def instant(value: object) -> float:

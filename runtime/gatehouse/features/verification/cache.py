@@ -73,7 +73,9 @@ class KeyCache:
         announced = self._loading.pop(key_id, None)
         newest = _newer(_newer(self._records.get(key_id), announced), record)
         if newest is None:
-            self._add_absent(key_id)
+            self._absent[key_id] = None
+            if len(self._absent) > self._absent_max:
+                self._absent.popitem(last=False)
             return None
         self._store(newest)
         return newest
@@ -110,11 +112,6 @@ class KeyCache:
         self._records.move_to_end(record.id)
         if len(self._records) > self._records_max:
             self._records.popitem(last=False)
-
-    def _add_absent(self, key_id: KeyId) -> None:
-        self._absent[key_id] = None
-        if len(self._absent) > self._absent_max:
-            self._absent.popitem(last=False)
 
 
 def _newer(current: KeyRecord | None, candidate: KeyRecord | None) -> KeyRecord | None:
