@@ -12,8 +12,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 
-import msgspec
-
 from gatehouse.core.keys import OWN_SCHEME, KeyId
 from gatehouse.core.notation import is_visible_ascii
 from gatehouse.core.token import ALPHABET, STEM_CHARS, Pepper, base62, mark
@@ -23,13 +21,6 @@ SCHEME = "sha256"
 TOKEN_CHARS_MIN = 8
 TOKEN_CHARS_MAX = 512
 _HASH_BYTES = 32
-
-
-class Candidate(msgspec.Struct, frozen=True):
-    """An ID under which a token may be stored, and the input of its HMAC."""
-
-    id: KeyId
-    material: str
 
 
 class ImportedKeyIds:
@@ -49,16 +40,15 @@ class ImportedKeyIds:
         if scheme != OWN_SCHEME:
             self._generations[id_generation] = None
 
-    def candidates(self, token: str) -> list[Candidate]:
-        """Candidates for a token, at most one for each generation in use."""
+    def candidates(self, token: str) -> tuple[str, list[KeyId]]:
+        """The material of a token, and the IDs under which the token may be stored, at most one for
+        each generation in use.
+        """
         if not self._generations or not is_token(token):
-            return []
+            return "", []
         text = material(token)
-        return [
-            Candidate(imported_key_id(text, self._pepper, generation), text)
-            for generation in self._generations
-            if generation in self._pepper.generations
-        ]
+        used = [number for number in self._generations if number in self._pepper.generations]
+        return text, [imported_key_id(text, self._pepper, generation) for generation in used]
 
 
 def is_token(text: str) -> bool:

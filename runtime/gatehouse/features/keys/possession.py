@@ -36,14 +36,13 @@ class KeyFinder(Generic[AnyKey]):
         parsed = parse(token, self.prefix)
         if parsed is not None:
             return await self.find(parsed.id), parsed.text
-        candidates = (await self.imported_ids()).candidates(token)
-        if not candidates:
+        material, ids = (await self.imported_ids()).candidates(token)
+        if not ids:
             return None
-        records = await asyncio.gather(*(self.find(candidate.id) for candidate in candidates))
-        for candidate, record in zip(candidates, records, strict=True):
+        for record in await asyncio.gather(*map(self.find, ids)):
             if record is not None and record.scheme != OWN_SCHEME:
-                return record, candidate.material
-        return None, candidates[0].material
+                return record, material
+        return None, material
 
     async def proven(self, token: str) -> AnyKey | None:
         """The key to which the token belongs, in any state, or None. Raises Unavailable.
