@@ -9,7 +9,6 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -184,17 +183,6 @@ def core_record(row: Row) -> CoreRecord:
         return _CORE.read({**row, "settings": "{}", "draining": True})
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseRenewal:
-    """url: the new URL, or an empty string for the current URL."""
-
-    name: CoreName
-    lease_id: str
-    key: KeyId
-    url: str
-    expires_at: float
-
-
 class CoreRegistry:
     """Instances of Cores that are known to a gateway worker. Reads are served from memory, which
     the change feed keeps current.
@@ -324,15 +312,23 @@ class CoreRegistry:
             self.change(core_record(row))
         return core_record(changed[-1])
 
-    async def renew(self, renewal: LeaseRenewal, *, event: AuditEvent | None) -> CoreRecord | None:
-        """Extends a lease. None if the family of the key does not have this lease. Raises
-        CoreDrained.
+    async def renew(
+        self,
+        name: str,
+        lease_id: str,
+        *,
+        expires_at: float,
+        url: str,
+        key: KeyId,
+        event: AuditEvent | None,
+    ) -> CoreRecord | None:
+        """Extends a lease. None if the family of the key does not have this lease. `url`: the new
+        URL, or an empty string for the current URL. Raises CoreDrained.
 
         `event` is None for a heartbeat, which only extends the lease.
         """
-        async with self._changing(renewal.key) as (connection, family):
-            lease = (family, renewal.name, renewal.lease_id)
-            values = (renewal.key, renewal.url, to_datetime(renewal.expires_at))
+        async with self._changing(key) as (connection, family):
+            lease, values = (family, name, lease_id), (key, url, to_datetime(expires_at))
             now = to_datetime(self._now())  # after the wait for other changes
             row = await connection.fetchrow(_RENEW, *lease, *values, now)
             if row is None:

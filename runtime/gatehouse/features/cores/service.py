@@ -30,7 +30,7 @@ from gatehouse.core.origin import parse_base_url, rejection
 from gatehouse.core.token import Pepper
 from gatehouse.core.token_scanner import CORE_PREFIX
 from gatehouse.features.cores.credentials import Credential
-from gatehouse.features.cores.repository import CoreRegistry, LeaseRenewal
+from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.cores.schemas import URL_FIX, DrainCore, Lease, LeaseRequest
 from gatehouse.platform.http.forwarding import CORE_NAME
 from gatehouse.platform.http.header_names import is_set_by_gateway
@@ -113,8 +113,10 @@ class RegistrationService:
                 event = agent.event(
                     AuditAction.CORE_MOVE, target_id=name, at=now, details={"url": new_url}
                 )
-        lease = LeaseRenewal(core_name, lease_id, KeyId(agent.id), new_url, now + lease_s)
-        stored = await self.cores.renew(lease, event=event)
+        key, expires_at = KeyId(agent.id), now + lease_s
+        stored = await self.cores.renew(
+            core_name, lease_id, expires_at=expires_at, url=new_url, key=key, event=event
+        )
         if stored is None:
             raise _lost(name)
         return _lease(stored, lease_s)
