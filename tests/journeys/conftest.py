@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -101,17 +101,6 @@ class Running:
                 return actions
 
 
-def running_from(home: Path) -> Running:
-    endpoints = json.loads((home / "up.json").read_text())
-    return Running(
-        home,
-        **{
-            name: endpoints[name]
-            for name in ("gateway", "console", "sharing", "emulator", "aws", "admin_token", "stack")
-        },
-    )
-
-
 def sandbox(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sandbox", "--home", str(home), *arguments]
     return processes.run(command, cwd=ROOT, timeout=UP_S_MAX)
@@ -130,7 +119,9 @@ class Environment:
             started = sandbox(self._home, "up", "--env", STACK, "--detach")
             assert started.returncode == 0, started.stdout[-4000:] + started.stderr[-4000:]
             (self._home / UP_OUTPUT).write_text(started.stdout)
-        return running_from(self._home)
+        endpoints = json.loads((self._home / "up.json").read_text())
+        names = [each.name for each in fields(Running) if each.name != "home"]
+        return Running(self._home, **{name: endpoints[name] for name in names})
 
     def stop(self) -> str:
         if self._home is None:
