@@ -180,9 +180,8 @@ async def test_http_1_0_client_receives_no_chunks(gateway: Any, core: Any, key: 
 async def test_client_disconnect_ends_core_request(
     gateway: Any, core: Any, key: Any, end: str
 ) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\n{key.header}\r\n{end}".encode())
-    async with asyncio.timeout(60):
+    head = f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\n{key.header}\r\n{end}"
+    async with gateway.connection(head.encode()) as (reader, writer):
         await reader.readuntil(b"first")
         writer.close()
         await core.disconnected.wait()
@@ -192,9 +191,9 @@ async def test_client_disconnect_before_the_decision_ends_the_request(
     gateway: Any, key: Any
 ) -> None:
     key = await gateway.create_key()  # is read from the database
-    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\n{key.header}\r\n\r\n".encode())
-    writer.close()
+    head = f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\n{key.header}\r\n\r\n"
+    async with gateway.connection(head.encode()):
+        pass
     assert (await gateway.lines_with(key_id=key.id))[0]["status"] == 499
 
 

@@ -195,13 +195,11 @@ async def test_upgrade_other_than_websocket_is_ignored(
         f"Transfer-Encoding: chunked\r\n\r\n{len(body):x}\r\n{body}\r\n0\r\n\r\n"
         f"GET /healthz HTTP/1.1\r\nHost: g\r\n{_CLOSE}"
     ).encode()
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    for end in range(0, len(requests), 50):
-        writer.write(requests[end : end + 50])
-        await writer.drain()
-    async with asyncio.timeout(60):
+    async with gateway.connection() as (reader, writer):
+        for end in range(0, len(requests), 50):
+            writer.write(requests[end : end + 50])
+            await writer.drain()
         response = await reader.read()
-    writer.close()
     assert response.count(b"HTTP/1.1 200 OK\r\n") == response.count(b"HTTP/1.1") == 4
     assert b'"code":"VALID"' in response
     assert [(line, received) for line, _, received in core.requests] == [

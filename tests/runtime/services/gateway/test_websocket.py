@@ -248,17 +248,13 @@ async def test_handshake_is_authorized_like_any_request(
 async def test_nothing_after_a_rejected_handshake_is_a_request(
     gateway: Gateway, sockets: SocketCore, key: Any
 ) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     smuggled = f"GET /cores/live/smuggled HTTP/1.1\r\nHost: a\r\n{key.header}\r\n\r\n"
-    writer.write(
-        "\r\n".join(("GET /cores/live/echo HTTP/1.1", "Host: a", *HANDSHAKE, "", smuggled)).encode()
-    )
-    async with asyncio.timeout(PATIENCE_S):
+    lines = ("GET /cores/live/echo HTTP/1.1", "Host: a", *HANDSHAKE, "", smuggled)
+    async with gateway.connection("\r\n".join(lines).encode()) as (reader, _):
         response = await reader.read()
     assert response.startswith(b"HTTP/1.1 401 ")
     assert response.count(b"HTTP/1.1") == 1
     assert sockets.requests == []
-    writer.close()
 
 
 async def test_other_response_of_the_core_is_relayed(gateway: Gateway, key: Any) -> None:
@@ -347,20 +343,18 @@ async def test_data_beside_the_handshake_is_not_lost(gateway: Gateway) -> None:
 async def test_handshake_can_follow_other_requests_on_a_connection(
     gateway: Gateway, sockets: SocketCore, key: Any
 ) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     ping, pong = (
         Frame(Opcode.PING, b"x").serialize(mask=True),
         Frame(Opcode.PONG, b"x").serialize(mask=False),
     )
-    writer.write(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n" * 2 + handshake(key) + ping)
-    async with asyncio.timeout(PATIENCE_S):
+    data = b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n" * 2 + handshake(key) + ping
+    async with gateway.connection(data) as (reader, _):
         for _ in range(2):
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200 ")
             await reader.readuntil(b"}}")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
         assert await reader.readexactly(len(pong)) == pong
-    writer.close()
     assert await sockets.close_code() == 1001
 
 
