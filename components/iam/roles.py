@@ -8,7 +8,7 @@ import pulumi_aws as aws
 from components.component import StackComponent, with_dependencies
 from components.iam.documents import Document, action_list, allow, deny, document, render
 from components.iam.role_policies import RoleDefinition
-from components.naming import tags
+from components.naming import Naming, tags
 from components.stack import Stack
 
 USED = tuple(
@@ -98,9 +98,9 @@ class PermissionsBoundary(StackComponent):
 
     Why: Effective permissions are the intersection of the role's policies and the boundary. Even
     with an overly permissive policy, a role cannot modify IAM, assume other roles, use other
-    regions, change AWS audit services (such as CloudTrail), delete backups, or weaken the
-    protection of keys, buckets, secrets and logs. The boundary also limits permissions granted by
-    key policies.
+    regions, change AWS audit services (such as CloudTrail), delete backups, weaken the protection
+    of keys, buckets, secrets and logs, or access Pulumi state. The boundary also limits permissions
+    granted by key policies.
     Cost: none. Controls: GH-IAM-007.
     """
 
@@ -111,7 +111,7 @@ class PermissionsBoundary(StackComponent):
             name,
             name=self.names.name("boundary"),
             description="Permissions boundary of all roles in this stack",
-            policy=render(boundary_policy(regions)),
+            policy=render(boundary_policy(self.names, regions)),
             tags=tags("internal"),
             opts=self.child,
         )
@@ -172,15 +172,23 @@ class Roles(StackComponent):
         return with_dependencies(role.arn, policy.id)
 
 
-def boundary_policy(regions: Sequence[str]) -> Document:
-    """Return the boundary document. Source: IAM User Guide, "Permissions boundaries for IAM
-    entities".
+def boundary_policy(names: Naming, regions: Sequence[str]) -> Document:
+    """Return the boundary document. The deploy role creates roles with this boundary, which must
+    not reach what the deploy role cannot: the trail, and the Pulumi state of other stacks. Source:
+    IAM User Guide, "Permissions boundaries for IAM entities".
     """
     regions = list(dict.fromkeys(regions))
+    trail, group = names.bucket_arn("trail"), names.log_group_arn(names.log_group("trail"))
+    trail_changes = (
+        *action_list("s3:DeleteObjectVersion PutBucketNotification PutInventoryConfiguration"),
+        "logs:PutRetentionPolicy",
+    )
     conditions = {"StringEquals": {"aws:RequestedRegion": regions}}
     connections = [f"arn:aws:{service}:{region}:*" for service in CONNECTIONS for region in regions]
     return document(
         allow("AllowUsedActions", USED, ["*"], conditions=conditions),
         allow("AllowConnections", list(CONNECTIONS.values()), connections),
         *(deny(sid, actions, ["*"], principal=None) for sid, actions in DENIED.items()),
+        deny("DenyTrailChanges", trail_changes, [trail, f"{trail}/*", f"{group}*"], principal=None),
+        deny("DenyPulumiState", "s3:*", ["arn:aws:s3:::*/.pulumi/*"], principal=None),
     )
