@@ -191,7 +191,11 @@ def deployment(stack: Stack) -> dict[str, Any]:
             f"{last_line(result.stderr)}"
         )
     state: dict[str, Any] = json.loads(result.stdout)["deployment"]
-    if change := next(_changes_of_others(stack, state), None):
+    try:
+        change = next(_changes_of_others(stack, state), None)
+    except (AttributeError, LookupError, TypeError):
+        change = "is malformed"
+    if change:
         raise ValueError(
             f"the state of the stack {stack.name} {change}. Find out who changed the state, and "
             "restore an earlier version"

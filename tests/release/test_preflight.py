@@ -205,6 +205,11 @@ def test_key_of_others_in_the_state_is_not_used(
     assert "the state of the stack dev names another key for secrets than Pulumi.dev.yaml" in error
 
 
+def test_malformed_state_is_one_message(account: FakeAccount) -> None:
+    account.resources = [{"urn": "x"}]
+    assert "the state of the stack dev is malformed" in account.refusal("destroy")
+
+
 @pytest.mark.parametrize("package", ["aws", "pulumi"])
 def test_plugin_of_the_program_and_key_of_the_stack_are_accepted(
     account: FakeAccount, package: str
