@@ -54,6 +54,9 @@ Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 #: part of the text.
 STATEMENT_CHARS = 160
 
+#: All changes wait for the locks of a transaction whose process or host has stopped.
+_IDLE_TIMEOUT = "idle_in_transaction_session_timeout"
+
 #: Raised by asyncpg and the sockets that it uses when a statement fails or the server cannot be
 #: reached. InternalClientError: the server closed the connection while asyncpg was between two
 #: steps of an operation.
@@ -305,6 +308,8 @@ class Pool:
             )
             try:
                 async with connection.transaction(isolation=isolation, readonly=readonly):
+                    if readonly:  # holds no lock; clients can read an export slowly
+                        await connection.execute(f"SET LOCAL {_IDLE_TIMEOUT} = 0")
                     yield connection
             finally:
                 if deadline is not None:
@@ -343,7 +348,10 @@ class Pool:
                     **self._login.arguments(),
                     min_size=0,
                     max_size=self._size_max,
-                    server_settings={"application_name": self._application},
+                    server_settings={
+                        "application_name": self._application,
+                        _IDLE_TIMEOUT: f"{self._login.statement_s}s",
+                    },
                     init=_trace_queries,
                 )
             return self._pool

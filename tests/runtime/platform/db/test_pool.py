@@ -54,6 +54,30 @@ async def test_slow_statement_is_cancelled(database: Database) -> None:
         assert await pool.fetchval("SELECT 1") == 1
 
 
+async def test_change_of_a_stopped_process_ends(database: Database) -> None:
+    """Others wait for its locks. A transaction that only reads holds none."""
+    changed = []
+
+    async def change(pool: Pool, *others: Pool) -> None:
+        async with pool.transaction() as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(1)")
+            for other in others:
+                await change(other)
+            await connection.execute("SELECT 1")
+        changed.append(pool)
+
+    stopped = replace(database.app, statement_s=0.5)
+    async with (
+        opened(stopped) as first,
+        opened(database.app) as second,
+        first.transaction(readonly=True) as reading,
+    ):
+        with pytest.raises(Unavailable):
+            await change(first, second)
+        assert changed == [second]
+        assert await reading.fetchval("SELECT 1") == 1
+
+
 async def test_transaction_ends_at_its_deadline(database: Database) -> None:
     """The statements together are limited, not each statement."""
 
