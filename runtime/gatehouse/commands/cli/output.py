@@ -64,8 +64,8 @@ def read_file(path: Path, option: str) -> bytes:
 
 
 def note(text: str) -> None:
-    """Prints a note to standard error, so that standard output contains only data."""
-    print(terminal_text(text), file=sys.stderr)
+    """Prints a line to standard error, so that standard output contains only data."""
+    print(terminal_text(text).replace("\n", "\\x0a"), file=sys.stderr)
 
 
 def print_text(text: object) -> None:

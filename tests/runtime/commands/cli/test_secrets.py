@@ -17,7 +17,10 @@ import boto3
 import httpx
 import pytest
 import uvicorn
+from gatehouse.client.http import Client
+from gatehouse.features.sharing.link_schemas import LinkPreview
 from gatehouse.features.sharing.models import ID_CHARS
+from gatehouse.platform.http.examples import example
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing import app as sharing_app
 
@@ -97,6 +100,14 @@ def sender(operator: Command) -> Command:
 @pytest.fixture
 def recipient(tmp_path: Path) -> Command:
     return Command(tmp_path, {})
+
+
+def test_sender_is_shown_in_one_line(recipient: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server of a link could otherwise write a message of the command."""
+    answer = json.dumps({**example(LinkPreview), "sender": "a\ngatehouse: b"})
+    monkeypatch.setattr(Client, "_send", lambda *_, **__: httpx.Response(200, text=answer))
+    shown = recipient.run("secrets", "open", stdin="https://share.example.com/s/a#b")
+    assert "From a\\x0agatehouse: b, created" in shown.err
 
 
 def test_files_are_written_once_and_private(sender: Command, recipient: Command) -> None:
