@@ -246,6 +246,7 @@ class Exchange(Execution):
         if more:
             # The application does not hold the next part while the client does not read this one.
             await self._transport.drain()
+            await self.turn()
             return
         if self._body_left:
             raise RuntimeError("The response is shorter than its Content-Length.")

@@ -140,6 +140,12 @@ async def _parts() -> AsyncIterator[bytes]:
         yield b"{}"
 
 
+async def _costly_parts() -> AsyncIterator[bytes]:
+    for size in (0, 4_000_000, 4_000_000):
+        hashlib.sha256(bytes(size))
+        yield b"{}"
+
+
 async def _application(running: Running, scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         await receive()
@@ -150,8 +156,9 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
     if scope["path"] == "/early":
         await reply(send, 401, b"{}")
         return
-    if scope["path"] == "/stream":
-        await send_stream(receive, send, StreamedResponse(200, [], _parts()), head=False)
+    if scope["path"] in ("/stream", "/costly-stream"):
+        parts = _parts() if scope["path"] == "/stream" else _costly_parts()
+        await send_stream(receive, send, StreamedResponse(200, [], parts), head=False)
         return
     if scope["path"] == "/large":
         headers = [(b"content-length", str(LARGE).encode())]
@@ -877,6 +884,14 @@ async def test_other_clients_are_served_between_requests_that_end_at_once(mode: 
         responses = asyncio.gather(*(reader.read() for reader in readers))
         assert await longest_iteration(responses) <= ITERATION_S
         assert all(response.endswith(b" 17000") for response in await responses)
+
+
+async def test_other_clients_are_served_between_parts_of_responses() -> None:
+    head = b"GET /costly-stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    async with running(NEVER) as server, opened(server, 60, head) as readers:
+        responses = asyncio.gather(*(reader.read() for reader in readers))
+        assert await longest_iteration(responses) <= ITERATION_S
+        assert all(response.endswith(b"0\r\n\r\n") for response in await responses)
 
 
 #: CPU time of an iteration of the event loop, which is several times shorter.
