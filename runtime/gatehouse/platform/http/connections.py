@@ -123,10 +123,12 @@ class Connections:
     def _close_waiting(self, error: GatehouseError) -> bool:
         """Closes connections without a request in progress: of the half that has waited for the
         longest time, so that new ones have time for a request, first those of the networks with the
-        most connections. Returns False if there are none.
+        most connections. Clients that are reading a response wait for the shortest time. Returns
+        False if there are none.
         """
         waiting = sorted(
-            (each for each in self.protocols if each.is_waiting), key=lambda each: each.waits_since
+            (each for each in self.protocols if each.is_waiting),
+            key=lambda each: (each.transport.unsent_bytes() > 0, each.waits_since),
         )
         closed = heapq.nsmallest(
             self.settings.connections_max // 64 or 1,  # several, because sorting takes 2 ms

@@ -143,7 +143,7 @@ class ClientTransport:
         """The client has SHUTDOWN_TIMEOUT_S to confirm the end of TLS, and would lose what it has
         not read by then.
         """
-        if self._is_tls and self._unsent_bytes():
+        if self._is_tls and self.unsent_bytes():
             later, wait_s = asyncio.get_running_loop().call_later, min(wait_s, _LAST_CHECK_S)
             self._closing = later(wait_s, self._close, 2 * wait_s)
         else:
@@ -170,7 +170,7 @@ class ClientTransport:
             self._timer = None
 
     def _watch(self) -> None:
-        unsent = self._unsent_bytes()
+        unsent = self.unsent_bytes()
         self._worker.count_unsent(self, unsent and max(unsent, self._written))
         if unsent and self._timer is None:
             self._sent = self._total - unsent
@@ -178,10 +178,10 @@ class ClientTransport:
                 self._worker.settings.response_timeout_s, self._check
             )
 
-    def _unsent_bytes(self) -> int:
+    def unsent_bytes(self) -> int:
         """TLS does not report what its transport keeps until the kernel takes it."""
         unsent = self.transport.get_write_buffer_size() + sum(map(len, self._rest))
-        return unsent or int(self._ends and self._is_tls and not self._is_writable())
+        return unsent or int(self._is_tls and not self._is_writable())
 
     def _is_writable(self) -> bool:
         poll = select.poll()
@@ -191,7 +191,7 @@ class ClientTransport:
     def _check(self) -> None:
         """Ends the connection if the client has read too little since the last check."""
         self._timer = None
-        unsent, timeout_s = self._unsent_bytes(), self._worker.settings.response_timeout_s
+        unsent, timeout_s = self.unsent_bytes(), self._worker.settings.response_timeout_s
         if unsent and self._total - unsent - self._sent < timeout_s * BYTES_PER_S_MIN:
             self.transport.abort()
         else:

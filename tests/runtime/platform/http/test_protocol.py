@@ -571,17 +571,20 @@ async def test_connections_without_a_request_make_room(data: bytes, start: bytes
 
 
 @pytest.mark.parametrize(
-    ("addresses", "closed"),
+    ("addresses", "unread", "closed"),
     [
-        (["192.0.2.1", "2001:db8::1", "2001:db8::2", "192.0.2.2"], 1),
-        (["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"], 0),  # the others are new
+        (["192.0.2.1", "2001:db8::1", "2001:db8::2", "192.0.2.2"], 0, 1),
+        (["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"], 0, 0),  # the others are new
+        (["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"], 1, 1),
+        (["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"], 4, 0),
     ],
 )
 async def test_network_with_the_most_connections_makes_room_for_others(
-    addresses: list[str], closed: int
+    addresses: list[str], unread: int, closed: int
 ) -> None:
+    """unread: number of the first connections whose client has not read its response."""
     worker = Connections(FEW, ClientAddresses(()))
-    transports = [UnreadTransport(0, address) for address in addresses]
+    transports = [UnreadTransport(n < unread, address) for n, address in enumerate(addresses)]
     for transport in transports:
         HttpProtocol(_not_called, worker, {}).connection_made(transport)
     assert [each.is_aborted for each in transports] == [n == closed for n in range(4)]
