@@ -173,8 +173,15 @@ class CoreUnreachable(GatehouseError):
 
     code, status, title = "core_unreachable", 502, "The Core could not be reached"
 
-    def __init__(self, *, detail: str = "", sent: bool = True) -> None:
-        super().__init__(detail=detail)
+    def __init__(
+        self,
+        public: str = "",
+        *,
+        detail: str = "",
+        errors: tuple[Problem, ...] = (),
+        sent: bool = True,
+    ) -> None:
+        super().__init__(public, detail=detail, errors=errors)
         self.sent = sent
 
 
