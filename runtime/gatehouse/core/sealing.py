@@ -22,7 +22,7 @@ def seal(
     generation: int,
     random_bytes: Callable[[int], bytes],
     *,
-    context: str = "",
+    context: str | None = None,
 ) -> bytes:
     """Encrypts a value under an available pepper generation. Returns the nonce and the ciphertext.
 
@@ -30,11 +30,11 @@ def seal(
         purpose.
     """
     key, nonce = pepper.hmac(f"seal:{purpose}", generation), random_bytes(NONCE_BYTES)
-    return nonce + AESGCM(key).encrypt(nonce, plaintext, (context or purpose).encode("ascii"))
+    return nonce + AESGCM(key).encrypt(nonce, plaintext, _associated_data(purpose, context))
 
 
 def unseal(
-    sealed: bytes, purpose: str, pepper: Pepper, generation: int, *, context: str = ""
+    sealed: bytes, purpose: str, pepper: Pepper, generation: int, *, context: str | None = None
 ) -> bytes | None:
     """Decrypts a value. Returns None if the value was altered, or was sealed for another purpose,
     context or generation.
@@ -44,7 +44,11 @@ def unseal(
         return None
     try:
         return AESGCM(key).decrypt(
-            sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], (context or purpose).encode("ascii")
+            sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _associated_data(purpose, context)
         )
     except (InvalidTag, ValueError):
         return None
+
+
+def _associated_data(purpose: str, context: str | None) -> bytes:
+    return (purpose if context is None else context).encode("ascii")

@@ -34,7 +34,7 @@ def test_sealed_value_is_opened_by_its_generation() -> None:
         (SEALED, PURPOSE, "family", 2),
         (SEALED, PURPOSE, "family", 3),
         (SEALED, PURPOSE, "another", 1),
-        (SEALED, PURPOSE, "", 1),
+        (SEALED, PURPOSE, None, 1),
         (SEALED, "another", "family", 1),
         (SEALED[:-1] + bytes([SEALED[-1] ^ 1]), PURPOSE, "family", 1),
         (SEALED[:5], PURPOSE, "family", 1),
@@ -42,7 +42,7 @@ def test_sealed_value_is_opened_by_its_generation() -> None:
     ],
 )
 def test_altered_or_misplaced_value_is_not_opened(
-    sealed: bytes, purpose: str, context: str, generation: int
+    sealed: bytes, purpose: str, context: str | None, generation: int
 ) -> None:
     assert unseal(sealed, purpose, PEPPER, generation, context=context) is None
 
