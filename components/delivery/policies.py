@@ -1,9 +1,8 @@
 """Policy documents of the pipeline's roles: preview, deployment and image push.
 
-The roles cannot change trails, their log files, log groups, alarms and KMS key, the alarm topic,
-permissions boundaries or account-wide settings.
-An administrator runs the first `pulumi up` of a stack and every later update that changes such a
-resource (docs/guides/deploy.md).
+The roles cannot change a trail, its log files, log group, alarms or KMS key, the alarm topic,
+permissions boundaries or account-wide settings. An administrator runs the first `pulumi up` of a
+stack and every later update that changes such a resource (docs/guides/deploy.md).
 """
 
 import re
@@ -217,11 +216,11 @@ def _denied_actions(args: Delivery) -> list[Statement]:
         "PutLifecycle* PutObject* PutReplication*"
     )
     trail_group = names.log_group("trail")
-    notice_changes = (
+    log_and_alarm_changes = (
         *action_list("logs:Associate* Delete* Disassociate* Put* Tag* Untag*"),
         *action_list("cloudwatch:Delete* Disable* Put* Set* Tag* Untag*"),
     )
-    notices = [
+    logs_and_alarms = [
         *args.arns("logs", f"log-group:{trail_group}", f"log-group:{trail_group}:*"),
         *args.arns("cloudwatch", f"alarm:{names.name('cis-*')}"),
     ]
@@ -239,7 +238,7 @@ def _denied_actions(args: Delivery) -> list[Statement]:
         deny_action("DenyBoundaryRemoval", "iam:DeleteRolePermissionsBoundary", ["*"]),
         deny_action("DenyUnboundedRoles", role_grants, ["*"], conditions=unbounded),
         deny_action("DenyTrailBucketChanges", bucket_changes, [trail, f"{trail}/*"]),
-        deny_action("DenyTrailLogAndAlarmChanges", notice_changes, notices),
+        deny_action("DenyTrailLogAndAlarmChanges", log_and_alarm_changes, logs_and_alarms),
         deny_action("DenyTrailAndVaultChanges", [*trail_changes, *vault_changes], ["*"]),
         deny_action(
             "DenyDataDeletion",

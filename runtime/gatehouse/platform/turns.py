@@ -14,14 +14,14 @@ READ_TURN_S = 0.005
 SMALL_READ_BYTES = 1024
 
 #: Number of functions that are resumed in an iteration. Tasks check their turn again, because they
-#: take time only later, and one connection resumes, because it also reads only later.
+#: take time only later.
 _RESUMED = 64
 
 
 class Turns:
     """The time that something takes in an iteration: a turn.
 
-    is_over: the turn of this iteration has ended. waiting: what waits for a turn, by party.
+    is_over: the turn of this iteration has ended. waiting: what waits for a turn, by subject.
     """
 
     def __init__(
@@ -30,7 +30,9 @@ class Turns:
         clock: Callable[[], float] = time.perf_counter,
         resumed_max: int = _RESUMED,
     ) -> None:
-        """resumed_max: number of functions that are resumed in an iteration."""
+        """resumed_max: number of functions that are resumed in an iteration. 1 for reads, because a
+        connection that is resumed reads only later, and does not check its turn again.
+        """
         self.is_over = self._is_scheduled = False
         self._seconds, self._clock, self._resumed_max = seconds, clock, resumed_max
         self._end = 0.0
@@ -46,9 +48,9 @@ class Turns:
             self._schedule()
         return self.is_over
 
-    def wait(self, party: str, resume: Callable[[], None]) -> None:
-        """Calls `resume` in a later iteration. Parties, such as networks of clients, take turns."""
-        self.waiting.setdefault(party, deque()).append(resume)
+    def wait(self, subject: str, resume: Callable[[], None]) -> None:
+        """Calls `resume` in a later iteration. Subjects, such as networks or keys, take turns."""
+        self.waiting.setdefault(subject, deque()).append(resume)
         self._schedule()
 
     def _schedule(self) -> None:
@@ -62,11 +64,11 @@ class Turns:
             self._schedule()  # before tasks that are resumed, so that a new turn begins with them
         end = self._clock() + self._seconds
         for _ in range(self._resumed_max if self.waiting else 0):
-            party = next(iter(self.waiting))
-            functions = self.waiting.pop(party)
+            subject = next(iter(self.waiting))
+            functions = self.waiting.pop(subject)
             resume = functions.popleft()
             if functions:
-                self.waiting[party] = functions
+                self.waiting[subject] = functions
             resume()
             if not self.waiting or self._clock() >= end:
                 break
@@ -86,14 +88,14 @@ class Reads:
         return self.buffer[: self._size]
 
     def end(
-        self, size: int, transport: asyncio.ReadTransport, resume: Callable[[], None], party: str
+        self, size: int, transport: asyncio.ReadTransport, resume: Callable[[], None], subject: str
     ) -> None:
         """Ends a read. After the turn, or while others wait, a connection that can have more data
         is paused, and `resume` is called in a later iteration. size: number of bytes that were
-        read. party: of the connection, see `Turns.wait`.
+        read. subject: of the connection, see `Turns.wait`.
         """
         if size > SMALL_READ_BYTES:
             self._turns.check()
         if size == self._size and (self._turns.is_over or self._turns.waiting):
             transport.pause_reading()
-            self._turns.wait(party, resume)
+            self._turns.wait(subject, resume)

@@ -44,7 +44,7 @@ async def test_functions_that_are_not_resumed_follow() -> None:
 class _Connection:
     """A connection that always has more data."""
 
-    party: str
+    subject: str
     read: int = 0
     is_paused: bool = False
 
@@ -69,6 +69,6 @@ async def test_large_reads_do_not_wait_for_all_connections_of_others(
             connection.read += read
             now += READ_TURN_S / 2 * read / size
             transport = cast("Any", connection)
-            reads.end(read, transport, connection.resume, connection.party)
+            reads.end(read, transport, connection.resume, connection.subject)
         await asyncio.sleep(0)
     assert sum(each.read for each in flood) < 4 * floods * other.read

@@ -54,7 +54,7 @@ Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 #: part of the text.
 STATEMENT_CHARS = 160
 
-#: All changes wait for the locks of a transaction whose process or host has stopped.
+#: Ends an idle transaction: if its process or host has stopped, all changes wait for its locks.
 _IDLE_TIMEOUT = "idle_in_transaction_session_timeout"
 
 #: Raised by asyncpg and the sockets that it uses when a statement fails or the server cannot be

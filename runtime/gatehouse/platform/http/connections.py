@@ -123,7 +123,7 @@ class Connections:
     def _close_waiting(self, error: GatehouseError) -> bool:
         """Closes connections without a request in progress: of the half that has waited for the
         longest time, so that new ones have time for a request, first those of the networks with the
-        most connections. Clients that are reading a response wait for the shortest time. Returns
+        most connections. Those whose client still reads a response count as the newest. Returns
         False if there are none.
         """
         waiting = sorted(

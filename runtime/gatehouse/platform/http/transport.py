@@ -179,7 +179,9 @@ class ClientTransport:
             )
 
     def unsent_bytes(self) -> int:
-        """TLS does not report what its transport keeps until the kernel takes it."""
+        """Bytes that wait for the client, at least 1 if there are any: TLS does not report what its
+        transport keeps until the kernel takes it.
+        """
         unsent = self.transport.get_write_buffer_size() + sum(map(len, self._rest))
         return unsent or int(self._is_tls and not self._is_writable())
 

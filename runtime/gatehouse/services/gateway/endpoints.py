@@ -78,7 +78,7 @@ async def verify_key_header(request: RequestContext) -> asgi.Response:
     if request.has(b"origin"):
         request.use(_OF_PAGES)
     token = presented_token(request)
-    # A proxy may add the header to that of the client. No key permits several methods at once.
+    # A proxy may add the header to that of the client. Several values match no method of a key.
     query, method = request.scope["query_string"], ",".join(request.values(b"x-forwarded-method"))
     parameters = schemas.decode_parameters(query, request.client, method or None)
     key, limits = await authenticate(request, token, parameters, parameters.core)
