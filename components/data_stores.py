@@ -40,10 +40,9 @@ class DataStores(StackComponent):
         self.rotation_function = RotationFunction(
             role_policies.ROTATION_FUNCTION,
             stack,
+            foundation.function_resources(role_policies.ROTATION_FUNCTION),
+            keys.secrets_arn,
             self.child,
-            role_arn=roles[role_policies.ROTATION_FUNCTION],
-            key_arn=keys.secrets_arn,
-            logs_key_arn=keys.logs_arn,
         )
         self.rotated_secrets = {
             kind: Secret(

@@ -6,6 +6,7 @@ import pulumi
 
 from components.account.cloud_trail import CloudTrail
 from components.component import StackComponent
+from components.compute.python_function import FunctionResources
 from components.encryption.kms_keys import KmsKeys
 from components.iam import (
     backup_roles,
@@ -68,6 +69,10 @@ class Foundation(StackComponent):
             )
             self.trail_log_group = trail.log_group
         self.register_outputs({})
+
+    def function_resources(self, name: str) -> FunctionResources:
+        """Return the resources that the function with this name uses."""
+        return FunctionResources(self.role_arns[name], self.keys.logs_arn, self.topic_arn)
 
     def _buckets(self) -> None:
         buckets = Buckets(self.settings, self.names)

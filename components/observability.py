@@ -56,18 +56,11 @@ class Observability(StackComponent):
         self.alarms = Alarms("alarms", stack, topic_arn, resources, self.child)
         self.probe = {}
         if self.settings.monitoring.probe_interval_minutes:
-            role_arn = foundation.role_arns[synthetic_probe.NAME]
-            probe = SyntheticProbe(
-                synthetic_probe.NAME,
-                stack,
-                topic_arn,
-                self.child,
-                role_arn=role_arn,
-                logs_key_arn=logs_key_arn,
-            )
+            shared = foundation.function_resources(synthetic_probe.NAME)
+            probe = SyntheticProbe(synthetic_probe.NAME, stack, shared, self.child)
             self.probe = {
                 "function": probe.function,
-                "role": role_arn,
+                "role": shared.role_arn,
                 "services": self.contract.health_urls,
             }
         findings = DataProtection("data-protection", stack, logs_key_arn, self.child)

@@ -92,11 +92,9 @@ class Workloads(StackComponent):
             self._smoke_test = SmokeTest(
                 smoke_test.NAME,
                 stack,
-                topic_arn,
+                foundation.function_resources(smoke_test.NAME),
                 roles[smoke_test.HOOK_ROLE],
                 self.child,
-                role_arn=roles[smoke_test.NAME],
-                logs_key_arn=logs_key_arn,
             )
         self.services = {
             key: EcsService(
@@ -119,10 +117,8 @@ class Workloads(StackComponent):
         RestartFunction(
             role_policies.RESTART_FUNCTION,
             stack,
-            topic_arn,
+            foundation.function_resources(role_policies.RESTART_FUNCTION),
             self.child,
-            role_arn=roles[role_policies.RESTART_FUNCTION],
-            logs_key_arn=logs_key_arn,
         )
         log_groups = {
             "gateway": self.tasks["gateway"].log_group,

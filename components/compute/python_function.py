@@ -1,6 +1,7 @@
 """Lambda functions in `runtime/functions`, each with a log group and a dead-letter queue."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -17,12 +18,24 @@ DEAD_LETTER_DAYS = 14
 """Maximum retention period of SQS."""
 
 
+@dataclass(frozen=True, slots=True)
+class FunctionResources:
+    """Resources of the stack that a function uses.
+
+    role_arn: Execution role of the function.
+    logs_key_arn: KMS key of the log group.
+    topic_arn: Topic of the alarms.
+    """
+
+    role_arn: pulumi.Input[str]
+    logs_key_arn: pulumi.Input[str]
+    topic_arn: pulumi.Input[str]
+
+
 class PythonFunction(StackComponent):
     """Base class of the components with a function, whose handler is in
     `runtime/functions/<name>.py`.
 
-    role_arn: Execution role of the function.
-    logs_key_arn: KMS key of the log group.
     key_arn: KMS key for the environment variables and the dead-letter queue; None for the default
         keys of Lambda and SQS.
     data_class: Value of the tag DataClass.
@@ -34,10 +47,9 @@ class PythonFunction(StackComponent):
         token: str,
         name: str,
         stack: Stack,
+        resources: FunctionResources,
         opts: pulumi.ResourceOptions,
         *,
-        role_arn: pulumi.Input[str],
-        logs_key_arn: pulumi.Input[str],
         description: str,
         timeout_s: int,
         memory_mib: int = 128,
@@ -46,8 +58,8 @@ class PythonFunction(StackComponent):
         variables: Mapping[str, str] | None = None,
     ) -> None:
         # SQS rejects a policy that names a role which does not exist yet.
-        super().__init__(token, name, stack, opts, {"roleArn": role_arn})
-        group = self.create_log_group(name, self.names.log_group(name), logs_key_arn)
+        super().__init__(token, name, stack, opts, {"roleArn": resources.role_arn})
+        group = self.create_log_group(name, self.names.log_group(name), resources.logs_key_arn)
         queue = aws.sqs.Queue(
             name,
             name=self.names.dead_letter_queue(name),
@@ -64,7 +76,7 @@ class PythonFunction(StackComponent):
             name,
             name=self.names.name(name),
             description=description,
-            role=role_arn,
+            role=resources.role_arn,
             runtime="python3.12",
             handler=f"{name}.handler",
             code=pulumi.FileArchive(CODE),

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 
 from components.component import TEST_HEADER, DeploymentHook
-from components.compute.python_function import PythonFunction
+from components.compute.python_function import FunctionResources, PythonFunction
 from components.contract import ContractService
 from components.iam.documents import allow, document, trust
 from components.iam.role_policies import RoleDefinition, function_definition
@@ -36,24 +36,20 @@ class SmokeTest(PythonFunction):
         self,
         name: str,
         stack: Stack,
-        topic_arn: pulumi.Input[str],
+        resources: FunctionResources,
         hook_role_arn: pulumi.Input[str],
         opts: pulumi.ResourceOptions,
-        *,
-        role_arn: pulumi.Input[str],
-        logs_key_arn: pulumi.Input[str],
     ) -> None:
         super().__init__(
             "gatehouse:monitoring:SmokeTest",
             name,
             stack,
+            resources,
             opts,
             description=(
                 "Requests the new tasks of a deployment before production traffic reaches them"
             ),
             timeout_s=TIMEOUT_S,
-            role_arn=role_arn,
-            logs_key_arn=logs_key_arn,
         )
         alarm = function_alarm(
             NAME,
@@ -62,7 +58,7 @@ class SmokeTest(PythonFunction):
             "errors",
             self.names,
         )
-        metric_alarm(alarm, stack, topic_arn, self)
+        metric_alarm(alarm, stack, resources.topic_arn, self)
         self._hook_role_arn = hook_role_arn
         self.register_outputs({"function": self.function})
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pulumi
 
-from components.compute.python_function import PythonFunction
+from components.compute.python_function import FunctionResources, PythonFunction
 from components.iam.documents import allow
 from components.iam.role_policies import RoleDefinition, function_definition
 from components.monitoring.metric_alarms import UNDER, Alarm, Metric, function_alarm, metric_alarm
@@ -35,24 +35,20 @@ class SyntheticProbe(PythonFunction):
         self,
         name: str,
         stack: Stack,
-        topic_arn: pulumi.Input[str],
+        resources: FunctionResources,
         opts: pulumi.ResourceOptions,
-        *,
-        role_arn: pulumi.Input[str],
-        logs_key_arn: pulumi.Input[str],
     ) -> None:
         super().__init__(
             "gatehouse:monitoring:SyntheticProbe",
             name,
             stack,
+            resources,
             opts,
             description=(
                 "Requests each service from outside the VPC and records its "
                 "availability and response time"
             ),
             timeout_s=TIMEOUT_S,
-            role_arn=role_arn,
-            logs_key_arn=logs_key_arn,
         )
         minutes = self.settings.monitoring.probe_interval_minutes
         urls = self.contract.health_urls
@@ -64,7 +60,7 @@ class SyntheticProbe(PythonFunction):
             schedule=f"rate({minutes} minute{'s' if minutes > 1 else ''})",
         )
         for alarm in probe_alarms(self.names, tuple(urls), minutes):
-            metric_alarm(alarm, stack, topic_arn, self)
+            metric_alarm(alarm, stack, resources.topic_arn, self)
         self.register_outputs({"function": self.function})
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pulumi
 
-from components.compute.python_function import PythonFunction
+from components.compute.python_function import FunctionResources, PythonFunction
 from components.contract import Contract
 from components.monitoring.events import deployment_pattern, rotation_pattern
 from components.monitoring.metric_alarms import (
@@ -37,21 +37,17 @@ class RestartFunction(PythonFunction):
         self,
         name: str,
         stack: Stack,
-        topic_arn: pulumi.Input[str],
+        resources: FunctionResources,
         opts: pulumi.ResourceOptions,
-        *,
-        role_arn: pulumi.Input[str],
-        logs_key_arn: pulumi.Input[str],
     ) -> None:
         super().__init__(
             "gatehouse:secrets:RestartFunction",
             name,
             stack,
+            resources,
             opts,
             description="Restarts services after the rotation of a secret, one service at a time",
             timeout_s=60,
-            role_arn=role_arn,
-            logs_key_arn=logs_key_arn,
         )
         description = alarm_description(
             "Invokes the function that restarts services after the rotation of a secret.",
@@ -72,7 +68,7 @@ class RestartFunction(PythonFunction):
             self.invoke(name, rule, description, event, pattern=pattern)
             alarms.append(event_rule_alarm(f"{name}-{rule}", self.names))
         for alarm in alarms:
-            metric_alarm(alarm, stack, topic_arn, self)
+            metric_alarm(alarm, stack, resources.topic_arn, self)
         self.register_outputs({"function": self.function})
 
 

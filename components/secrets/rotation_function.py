@@ -3,7 +3,7 @@
 import pulumi
 
 from components.component import with_dependencies
-from components.compute.python_function import PythonFunction
+from components.compute.python_function import FunctionResources, PythonFunction
 from components.iam.role_policies import PEPPER
 from components.stack import Stack
 
@@ -24,11 +24,9 @@ class RotationFunction(PythonFunction):
         self,
         name: str,
         stack: Stack,
-        opts: pulumi.ResourceOptions,
-        *,
-        role_arn: pulumi.Input[str],
+        resources: FunctionResources,
         key_arn: pulumi.Input[str],
-        logs_key_arn: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
     ) -> None:
         restored = stack.settings.recovery.restore.stack
         # An event contains the secret's name, version and rotation step, but no value.
@@ -36,9 +34,8 @@ class RotationFunction(PythonFunction):
             "gatehouse:secrets:RotationFunction",
             name,
             stack,
+            resources,
             opts,
-            role_arn=role_arn,
-            logs_key_arn=logs_key_arn,
             key_arn=key_arn,
             description="Generates and rotates the pepper, the session key and the bootstrap token",
             timeout_s=60,
