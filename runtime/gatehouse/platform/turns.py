@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 #: CPU time in seconds for which connections read in an iteration, and maximum size of further
 #: reads. Parsing 128 KB with chunks of one byte takes 20 ms, and libuv reads from all connections
@@ -36,7 +37,7 @@ class Turns:
         self.is_over = self._is_scheduled = False
         self._seconds, self._clock, self._resumed_max = seconds, clock, resumed_max
         self._end = 0.0
-        self.waiting: dict[str, deque[Callable[[], None]]] = {}
+        self.waiting: dict[str, deque[Callable[[], bool | None]]] = {}
 
     def check(self) -> bool:
         """Begins the turn, or returns True if it has ended."""
@@ -48,8 +49,10 @@ class Turns:
             self._schedule()
         return self.is_over
 
-    def wait(self, subject: str, resume: Callable[[], None]) -> None:
-        """Calls `resume` in a later iteration. Subjects, such as networks or keys, take turns."""
+    def wait(self, subject: str, resume: Callable[[], bool | None]) -> None:
+        """Calls `resume` in a later iteration. Subjects, such as networks or keys, take turns.
+        resume: returns False if nothing was resumed, which takes no turn.
+        """
         self.waiting.setdefault(subject, deque()).append(resume)
         self._schedule()
 
@@ -62,15 +65,17 @@ class Turns:
         self._end, self.is_over, self._is_scheduled = 0.0, False, False
         if self.waiting:
             self._schedule()  # before tasks that are resumed, so that a new turn begins with them
-        end = self._clock() + self._seconds
-        for _ in range(self._resumed_max if self.waiting else 0):
-            subject = next(iter(self.waiting))
-            functions = self.waiting.pop(subject)
+        end, resumed = self._clock() + self._seconds, 0
+        while self.waiting:
+            subject, functions = next(iter(self.waiting.items()))
             resume = functions.popleft()
-            if functions:
-                self.waiting[subject] = functions
-            resume()
-            if not self.waiting or self._clock() >= end:
+            if not functions:
+                del self.waiting[subject]
+            if resume() is not False:
+                resumed += 1
+                if functions:
+                    self.waiting[subject] = self.waiting.pop(subject)
+            if resumed == self._resumed_max or self._clock() >= end:
                 break
 
 
@@ -88,14 +93,25 @@ class Reads:
         return self.buffer[: self._size]
 
     def end(
-        self, size: int, transport: asyncio.ReadTransport, resume: Callable[[], None], subject: str
+        self,
+        size: int,
+        transport: asyncio.Transport,
+        is_paused: Callable[[], bool],
+        subject: str,
     ) -> None:
         """Ends a read. After the turn, or while others wait, a connection that can have more data
-        is paused, and `resume` is called in a later iteration. size: number of bytes that were
-        read. subject: of the connection, see `Turns.wait`.
+        is paused, and reads in a later iteration. size: number of bytes that were read. is_paused:
+        reading was also paused for another reason. subject: of the connection, see `Turns.wait`.
         """
         if size > SMALL_READ_BYTES:
             self._turns.check()
         if size == self._size and (self._turns.is_over or self._turns.waiting):
             transport.pause_reading()
-            self._turns.wait(subject, resume)
+            self._turns.wait(subject, partial(_resume, transport, is_paused))
+
+
+def _resume(transport: asyncio.Transport, is_paused: Callable[[], bool]) -> bool:
+    if transport.is_closing() or is_paused():
+        return False
+    transport.resume_reading()
+    return True

@@ -40,6 +40,15 @@ async def test_functions_that_are_not_resumed_follow() -> None:
         assert [await resumed.get() for _ in range(2 * _RESUMED)] == list(range(2 * _RESUMED))
 
 
+async def test_closed_connections_take_no_turns() -> None:
+    turns, resumed = Turns(60.0, resumed_max=1), asyncio.Event()
+    for _ in range(1_000):
+        turns.wait("network", lambda: False)
+    turns.wait("network", resumed.set)
+    await asyncio.sleep(0)
+    assert resumed.is_set()
+
+
 @dataclass
 class _Connection:
     """A connection that always has more data."""
@@ -51,8 +60,11 @@ class _Connection:
     def pause_reading(self) -> None:
         self.is_paused = True
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         self.is_paused = False
+
+    def is_closing(self) -> bool:
+        return False
 
 
 @pytest.mark.parametrize("floods", [1, 8])
@@ -69,6 +81,6 @@ async def test_large_reads_do_not_wait_for_all_connections_of_others(
             connection.read += read
             now += READ_TURN_S / 2 * read / size
             transport = cast("Any", connection)
-            reads.end(read, transport, connection.resume, connection.subject)
+            reads.end(read, transport, lambda: False, connection.subject)
         await asyncio.sleep(0)
     assert sum(each.read for each in flood) < 4 * floods * other.read

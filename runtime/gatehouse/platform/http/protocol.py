@@ -202,12 +202,12 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             return
         self.data_received(bytes(self.worker.reads.buffer[:nbytes]))
         if self._upgrade_data is None:
-            network, transport = self._body_network or self.transport.network, self.transport
-            self.worker.reads.end(nbytes, transport.transport, self._continue_reading, network)
-
-    def _continue_reading(self) -> None:
-        if not (self.transport.read_paused or self.transport.is_closing):
-            self.transport.transport.resume_reading()
+            transport = self.transport
+            # A client whose connection is closing must not delay others of its network.
+            subject = "" if self._closing else self._body_network or transport.network
+            self.worker.reads.end(
+                nbytes, transport.transport, lambda: transport.read_paused, subject
+            )
 
     def data_received(self, data: bytes) -> None:
         if self._closing or self._error is not None or self.transport.is_closing:

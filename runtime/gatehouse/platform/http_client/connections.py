@@ -287,12 +287,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._chunks:
             self._chunks = [b"".join(self._chunks)]  # a chunk takes more memory than its bytes
         if self.status != 101 and self._transport is not None:
-            self._reads.end(nbytes, self._transport, self._continue_reading, self._sender)
-
-    def _continue_reading(self) -> None:
-        transport = self._transport
-        if transport is not None and not (self._paused or transport.is_closing()):
-            transport.resume_reading()
+            self._reads.end(nbytes, self._transport, lambda: self._paused, self._sender)
 
     def _check_framing(self, size: int) -> None:
         """Limits the framing of a response, and the number of chunks of a read. size: bytes of a

@@ -96,11 +96,7 @@ class _Side(asyncio.BufferedProtocol):
         reads = self._relay.queue.reads
         self.data_received(bytes(reads.buffer[:nbytes]))
         if self._transport is not None:
-            reads.end(nbytes, self._transport, self._continue_reading, self._relay.subject)
-
-    def _continue_reading(self) -> None:
-        if not (self._paused or self._transport is None or self._transport.is_closing()):
-            self._transport.resume_reading()
+            reads.end(nbytes, self._transport, lambda: self._paused, self._relay.subject)
 
     def data_received(self, data: bytes) -> None:
         if self.is_closing:

@@ -897,6 +897,20 @@ async def test_other_clients_are_served_between_parts_of_responses() -> None:
         assert all(response.endswith(b"0\r\n\r\n") for response in await responses)
 
 
+async def test_rejected_clients_do_not_delay_others_of_their_network() -> None:
+    head = LAST.replace(b"Host", b"\r\n".join([b"X: " + b"a" * 10_000] * 4) + b"\r\nHost")
+    iterations = 0
+    async with running(NEVER) as server, opened(server, 100, b"?\r\n" + bytes(250_000)) as readers:
+        for reader in readers:
+            await reader.readuntil(b"\r\n\r\n")
+        response = asyncio.create_task(server.send(head))
+        while not response.done():
+            iterations += 1
+            await asyncio.sleep(0)
+        assert (await response).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert iterations < 100
+
+
 #: CPU time of an iteration of the event loop, which is several times shorter.
 ITERATION_S = 0.06
 
