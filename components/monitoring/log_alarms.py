@@ -88,15 +88,12 @@ class LogAlarms(StackComponent):
             name=self.names.name(name),
             log_group_name=group,
             pattern=log_filter.pattern,
-            metric_transformation={
-                "name": name,
-                "namespace": namespace,
-                "value": "1",
-                "default_value": "0",
-            },
+            metric_transformation={"name": name, "namespace": namespace, "value": "1"},
             opts=self.child,
         )
-        metric = Metric(namespace, name, {})
+        # Each matching line is a sample. Other filters and log lines (embedded metric format) can
+        # add negative values to the metric, but no negative number of samples.
+        metric = Metric(namespace, name, {}, "SampleCount")
         alarm = Alarm(name, log_filter.description, runbook, metric, log_filter.threshold)
         metric_alarm(alarm, self.stack, topic_arn, metric_filter)
 

@@ -26,6 +26,7 @@ the number; the example in its documentation has two.
 _COMPARISONS = {"GreaterThanThreshold": operator.gt, "LessThanThreshold": operator.lt}
 _STATISTICS: Mapping[str, Callable[[list[float]], float]] = {
     "Sum": sum,
+    "SampleCount": sum,
     "Maximum": max,
     "Minimum": min,
     "Average": lambda values: sum(values) / len(values),

@@ -4,7 +4,9 @@ import asyncio
 import io
 import json
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 
+import boto3
 import pytest
 from gatehouse.core.errors import GatehouseError, Unavailable
 from gatehouse.core.verification import Code
@@ -13,6 +15,7 @@ from gatehouse.features.sharing.links import PassphraseRequired, TooManyAttempts
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.tracing.context import RequestTrace
+from moto import mock_aws
 
 from components.monitoring import log_alarms
 from tests.components.monitoring.alarm_evaluation import alarm_states, matches
@@ -20,20 +23,41 @@ from tests.components.program import run
 
 
 def test_filter_patterns_are_within_cloudwatch_limits() -> None:
-    for metric_filter in (
-        *log_alarms.account_filters(),
-        *log_alarms.gateway_filters(1),
-        *log_alarms.link_filters(1),
-        log_alarms.USAGE_NOT_WRITTEN,
-        log_alarms.AUDIT_CHAIN_BROKEN,
-        log_alarms.SECRETS_NOT_DELETED,
-    ):
-        assert metric_filter.pattern.startswith("{ ")
-        assert metric_filter.pattern.endswith(" }")
-        assert metric_filter.pattern.count("(") == metric_filter.pattern.count(")")
-        assert len(metric_filter.pattern) <= 1024, (
-            f"{metric_filter.name}: the maximum is 1024 characters"
-        )
+    filters = run("prod").inputs("cloudwatch.LogMetricFilter")
+    assert len(filters) == 22
+    for name, row in filters.items():
+        pattern = row["pattern"]
+        assert (pattern[:2], pattern[-2:]) == ("{ ", " }")
+        assert pattern.count("(") == pattern.count(")")
+        assert len(pattern) <= 1024, f"{name}: the maximum is 1024 characters"
+
+
+@pytest.mark.requirement("CG-21")
+def test_negative_values_do_not_hide_events() -> None:
+    """The deploy role and tasks can add values to every metric, with a filter or a log line."""
+    program, now = run("prod"), datetime.now(UTC)
+    for name, row in program.inputs("cloudwatch.LogMetricFilter").items():
+        metric, alarm = row["metricTransformation"], program.alarms()[name]
+        statistic, period = alarm["statistic"], timedelta(seconds=alarm["period"])
+        values = {
+            "Values": [float(metric["value"]), -1e9],
+            "Counts": [alarm["threshold"] + 1, 1],
+        }
+        with mock_aws():
+            cloudwatch = boto3.client("cloudwatch", region_name="eu-west-1")
+            data = [{"MetricName": metric["name"], "Timestamp": now, **values}]
+            cloudwatch.put_metric_data(Namespace=metric["namespace"], MetricData=data)
+            (point,) = cloudwatch.get_metric_statistics(
+                Namespace=alarm["namespace"],
+                MetricName=alarm["metricName"],
+                StartTime=now - period,
+                EndTime=now + period,
+                Period=2 * alarm["period"],
+                Statistics=[statistic],
+            )["Datapoints"]
+        assert point[statistic] > alarm["threshold"], name
+        # Otherwise, each minute without events would be a sample.
+        assert "defaultValue" not in metric
 
 
 @pytest.mark.alarm_triggered("keys-rejected", "keys-unavailable")
