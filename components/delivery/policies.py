@@ -1,8 +1,8 @@
 """Policy documents of the pipeline's roles: preview, deployment and image push.
 
 The roles cannot change a trail, its log files, log group, alarms or KMS key, the alarm topic,
-permissions boundaries or account-wide settings. An administrator runs the first `pulumi up` of a
-stack and every later update that changes such a resource (docs/guides/deploy.md).
+permissions boundaries, roles of operators or account-wide settings. An administrator runs the first
+`pulumi up` of a stack and every later update that changes such a resource (docs/guides/deploy.md).
 """
 
 import re
@@ -202,7 +202,11 @@ def _boundary_action(action: str) -> str:
 def _denied_actions(args: Delivery) -> list[Statement]:
     """Return explicit denies, which also apply if another policy of the role is too permissive."""
     names, trail = args.names, args.names.bucket_arn("trail")
-    own_roles = [names.role_arn(role) for role in (PREVIEW, DEPLOY, IMAGE, TRAIL_LOG)]
+    # The roles of the operators have no permissions boundary.
+    administrator_roles = [
+        *(names.role_arn(role) for role in (PREVIEW, DEPLOY, IMAGE, TRAIL_LOG)),
+        *args.settings.secrets.operators,
+    ]
     own_policies = args.arns(
         "iam", f"policy/{names.name('*')}", "oidc-provider/*", global_service=True
     )
@@ -234,7 +238,7 @@ def _denied_actions(args: Delivery) -> list[Statement]:
         "secretsmanager:DeleteSecret",
     )
     return [
-        deny_action("DenySelfEscalation", identity_changes, [*own_roles, *own_policies]),
+        deny_action("DenySelfEscalation", identity_changes, [*administrator_roles, *own_policies]),
         deny_action("DenyBoundaryRemoval", "iam:DeleteRolePermissionsBoundary", ["*"]),
         deny_action("DenyUnboundedRoles", role_grants, ["*"], conditions=unbounded),
         deny_action("DenyTrailBucketChanges", bucket_changes, [trail, f"{trail}/*"]),

@@ -34,6 +34,7 @@ LONGEST = pipeline(
         "domain": f"{'d' * 63}.example.com",
         "services.console.hosting": "cloudfront",
         "monitoring.slack_channel": "T0123ABCD/C0123ABCD",
+        "secrets.operators": [f"arn:aws:iam::123456789012:role/{n}{'r' * 63}" for n in range(10)],
         "delivery": {
             "repository": f"{'o' * 39}/{'r' * 100}",
             "owner_id": "1" * 20,
@@ -201,6 +202,11 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
             {**IN_US_EAST_1, **BOUNDED},
         ),
         ("iam:UpdateAssumeRolePolicy", NAMES.role_arn("deploy"), IN_US_EAST_1),
+        (
+            "iam:UpdateAssumeRolePolicy iam:DeleteRole iam:PassRole",
+            NAMES.role_arn("operator"),
+            {**IN_US_EAST_1, "iam:PassedToService": "lambda.amazonaws.com"},
+        ),
         (
             "iam:CreatePolicyVersion",
             f"arn:aws:iam::{NAMES.account}:policy/gatehouse-prod-deploy-boundary",
