@@ -16,7 +16,7 @@ from release.bootstrap import (
     pipeline_instructions,
     unprotected_environments,
 )
-from release.deploy import deploy, verify
+from release.deploy import check_unchanged, deploy, verify
 from release.errors import (
     AWS_ERRORS,
     CommandFailed,
@@ -170,12 +170,13 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
             return _deploy(options, stack)
         case "rollback":
             return _rollback(options, stack)
-    pulumi_cli.deployment(stack)
+    state = pulumi_cli.deployment(stack)
     code = pulumi_cli.run(command_line(options.command, stack, diff=options.diff), stack.root)
     if options.command != "destroy" or code:
         return code
     if not _confirm(stack, "destroys"):
         return _reject("destroy", "not confirmed; nothing was changed")
+    check_unchanged(stack, f"make destroy {stack.target}", state)
     return pulumi_cli.run(command_line("destroy", stack, yes=True), stack.root)
 
 
@@ -273,16 +274,19 @@ def _confirm(stack: Stack, verb: str) -> bool:
 def _print(lines: Iterable[str]) -> int:
     with suppress(KeyboardInterrupt):
         for line in lines:
-            print(line, flush=True)
+            print(_printable(line), flush=True)
     return 0
 
 
 def _reject(command: str, text: str, status: int = REJECTED) -> int:
-    """Print an error, which can contain text of others, such as the owner of a lock."""
     for line in text.splitlines():
-        printable = "".join(char if char.isprintable() else "\ufffd" for char in line)
-        print(f"{command}: {printable}", file=sys.stderr)
+        print(f"{command}: {_printable(line)}", file=sys.stderr)
     return status
+
+
+def _printable(line: str) -> str:
+    """A line, which can contain text of others, such as the owner of a lock."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in line.expandtabs())
 
 
 if __name__ == "__main__":

@@ -54,13 +54,13 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
         if not confirm():
             raise CommandFailed("not confirmed; nothing was changed")
         if stack.project == ACCOUNT:
-            _check_unchanged(stack, again, state)
+            check_unchanged(stack, again, state)
             _pulumi(stack, again, command_line("deploy", stack, yes=True, plan=plan))
             return SUCCESS
         before = _current_services(stack)
         if not before:
             _print_name_servers(stack)
-        _check_unchanged(stack, again, state)
+        check_unchanged(stack, again, state)
         if with_migration:
             _step("deploying everything except the ECS services")
             functions = _gradual_functions(stack)
@@ -83,7 +83,7 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
                 _step(f"migration task {task} succeeded")
                 for name in functions:
                     _shift_traffic(stack, name)
-            _check_unchanged(stack, again, state)
+            check_unchanged(stack, again, state)
         _step("deploying the ECS services")
         _pulumi(stack, again, command_line("deploy", stack, yes=True, plan=plan), ServicesFailed)
     status = verify(stack, before)
@@ -200,12 +200,12 @@ def _state(stack: Stack) -> dict[str, Any]:
         raise DeploymentFailed(str(exc)) from exc
 
 
-def _check_unchanged(stack: Stack, again: str, state: dict[str, Any]) -> None:
-    """Raise DeploymentFailed if the stack was updated after `state` was read."""
-    if _state(stack)["manifest"]["time"] != state["manifest"]["time"]:
+def check_unchanged(stack: Stack, again: str, state: dict[str, Any]) -> None:
+    """Raise DeploymentFailed if the state of the stack is another one than `state`."""
+    if _state(stack) != state:
         raise DeploymentFailed(
-            f"another command updated the stack {stack.name} after the preview. To deploy your "
-            f"changes, run: {again}"
+            f"another command updated the stack {stack.name} after the preview. To continue, run: "
+            f"{again}"
         )
 
 

@@ -294,6 +294,8 @@ class FakeAccount:
             active = max(self.revisions)
             listed = [active] if request["status"] == "ACTIVE" else {*self.revisions} - {active}
             return {"taskDefinitionArns": [arn(process, revision) for revision in listed]}
+        if action == "FilterLogEvents":
+            return {"__type": "ResourceNotFoundException"}
         assert action == "DescribeTaskDefinition", action
         digest = self.revisions[int(request["taskDefinition"].rpartition(":")[2])]
         containers = [

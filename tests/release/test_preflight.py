@@ -155,6 +155,13 @@ def test_control_characters_of_a_lock_do_not_reach_the_terminal(account: FakeAcc
     assert "by ada\ufffd]0;prod\ufffd@laptop" in account.refusal("destroy")
 
 
+def test_control_characters_of_a_log_do_not_reach_the_terminal(account: FakeAccount) -> None:
+    event = {"eventId": "1", "timestamp": 1, "message": "a\tb\x1b]0;prod\x07\n"}
+    pages = iter([{"events": [event], "nextToken": "2"}])
+    account.intercept = lambda call, result: next(pages, result)
+    assert account.release("logs").stdout == "a       b\ufffd]0;prod\ufffd\n"
+
+
 def test_stopped_operations_are_reported(account: FakeAccount) -> None:
     account.unfinished = [OPERATION]
     error = account.refusal("deploy")

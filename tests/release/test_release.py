@@ -212,25 +212,30 @@ def test_failure_that_a_rollback_would_repeat_is_reported(
     assert f"deploy: {message}" in result.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("step", ["preview", "run gatehouse-dev-migrate:2"])
-def test_update_by_another_command_stops_the_deployment_without_a_rollback(
-    account: FakeAccount, step: str
+@pytest.mark.parametrize(
+    ("words", "step"),
+    [
+        (("deploy", "--rollback"), "preview"),
+        (("deploy", "--rollback"), "run gatehouse-dev-migrate:2"),
+        (("destroy",), "preview of the destruction"),
+    ],
+)
+def test_state_that_others_replace_after_the_preview_is_not_used(
+    account: FakeAccount, words: tuple[str, ...], step: str
 ) -> None:
-    def update(call: str, result: dict[str, Any]) -> dict[str, Any]:
+    """The time in the state can stay the same."""
+
+    def replace(call: str, result: dict[str, Any]) -> dict[str, Any]:
         if account.steps[-1:] == [step]:
-            account.steps.append("up of another command")
+            account.resources = [{"urn": "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::x"}]
         return result
 
-    account.intercept = update
-    result = account.release("deploy", "--yes", "--rollback")
-    assert (result.returncode, account.steps[-2:], account.digest()) == (
-        1,
-        [step, "up of another command"],
-        NEW,
-    )
+    account.intercept = replace
+    result = account.release(*words, stdin="dev\n")
+    assert (result.returncode, account.steps[-1], account.digest()) == (1, step, NEW)
     assert result.stderr == (
-        "deploy: another command updated the stack dev after the preview. To deploy your "
-        "changes, run: make deploy ENV=dev\n"
+        f"{words[0]}: another command updated the stack dev after the preview. To continue, run: "
+        f"make {words[0]} ENV=dev\n"
     )
 
 
