@@ -7,6 +7,7 @@ import pulumi_aws as aws
 
 from components.component import StackComponent, with_dependencies
 from components.iam.documents import Document, action_list, allow, deny, document, render
+from components.iam.object_policies import legacy_file_arns
 from components.iam.role_policies import RoleDefinition
 from components.naming import Naming, tags
 from components.stack import Stack
@@ -16,8 +17,8 @@ USED = tuple(
     for actions in (
         "backup:CopyFromBackupVault CopyIntoBackupVault DescribeBackupVault TagResource",
         "cloudwatch:GetMetricData PutMetricData",
-        "dynamodb:BatchGetItem ConditionCheckItem CreateBackup DeleteBackup DeleteItem Describe* "
-        "GetItem ListTagsOfResource PutItem Query StartAwsBackupJob UpdateItem",
+        "dynamodb:BatchGetItem CreateBackup DeleteBackup Describe* GetItem ListTagsOfResource "
+        "PutItem Query StartAwsBackupJob UpdateItem",
         (
             "ecr:BatchCheckLayerAvailability BatchGetImage GetAuthorizationToken "
             "GetDownloadUrlForLayer"
@@ -42,8 +43,8 @@ USED = tuple(
             "rds:AddTagsToResource CopyDBSnapshot CreateDBSnapshot DeleteDBSnapshot Describe* "
             "ListTagsForResource"
         ),
-        "s3:AbortMultipartUpload DeleteObjectVersion Get* List* PutBucketNotification "
-        "PutInventoryConfiguration PutObject PutObjectRetention PutObjectTagging Replicate*",
+        "s3:DeleteObjectVersion Get* List* PutBucketNotification PutInventoryConfiguration "
+        "PutObject Replicate*",
         "secretsmanager:DescribeSecret GetSecretValue PutSecretValue UpdateSecretVersionStage",
         "sns:Publish",
         "sqs:SendMessage",
@@ -99,8 +100,8 @@ class PermissionsBoundary(StackComponent):
     Why: Effective permissions are the intersection of the role's policies and the boundary. Even
     with an overly permissive policy, a role cannot modify IAM, assume other roles, use other
     regions, change AWS audit services (such as CloudTrail), delete backups, weaken the protection
-    of keys, buckets, secrets and logs, or access Pulumi state. The boundary also limits permissions
-    granted by key policies.
+    of keys, buckets, secrets and logs, or access objects of others. The boundary also limits
+    permissions granted by key policies.
     Cost: none. Controls: GH-IAM-007.
     """
 
@@ -111,7 +112,7 @@ class PermissionsBoundary(StackComponent):
             name,
             name=self.names.name("boundary"),
             description="Permissions boundary of all roles in this stack",
-            policy=render(boundary_policy(self.names, regions)),
+            policy=render(boundary_policy(self.names, regions, self.settings.legacy_files)),
             tags=tags("internal"),
             opts=self.child,
         )
@@ -172,12 +173,12 @@ class Roles(StackComponent):
         return with_dependencies(role.arn, policy.id)
 
 
-def boundary_policy(names: Naming, regions: Sequence[str]) -> Document:
+def boundary_policy(names: Naming, regions: Sequence[str], legacy_files: Sequence[str]) -> Document:
     """Return the boundary document. The deploy role creates roles with this boundary, which must
-    not reach what the deploy role cannot: the trail, and the Pulumi state of other stacks. Source:
-    IAM User Guide, "Permissions boundaries for IAM entities".
+    not reach what the deploy role cannot: the trail, and objects in other buckets, such as states
+    and templates of infrastructure that others deploy. Source: IAM User Guide, "Permissions
+    boundaries for IAM entities".
     """
-    regions = list(dict.fromkeys(regions))
     trail, group = names.bucket_arn("trail"), names.log_group_arn(names.log_group("trail"))
     trail_changes = (
         *action_list("s3:DeleteObjectVersion PutBucketNotification PutInventoryConfiguration"),
@@ -185,10 +186,13 @@ def boundary_policy(names: Naming, regions: Sequence[str]) -> Document:
     )
     conditions = {"StringEquals": {"aws:RequestedRegion": regions}}
     connections = [f"arn:aws:{service}:{region}:*" for service in CONNECTIONS for region in regions]
+    objects = "s3:*Object* Replicate* PutBucketNotification PutInventoryConfiguration"
+    own = [names.s3_arn(names.name("*")), *legacy_file_arns(names, legacy_files)]
+    others = {"Sid": "DenyOtherBuckets", "Effect": "Deny", "Action": action_list(objects)}
     return document(
         allow("AllowUsedActions", USED, ["*"], conditions=conditions),
         allow("AllowConnections", list(CONNECTIONS.values()), connections),
         *(deny(sid, actions, ["*"], principal=None) for sid, actions in DENIED.items()),
         deny("DenyTrailChanges", trail_changes, [trail, f"{trail}/*", f"{group}*"], principal=None),
-        deny("DenyPulumiState", "s3:*", ["arn:aws:s3:::*/.pulumi/*"], principal=None),
+        {**others, "NotResource": own},
     )
