@@ -80,6 +80,13 @@ class Delivery:
         region = "" if global_service else "*"
         return [self.names.any_arn(service, resource, region) for resource in resources]
 
+    def rest_apis(self, *paths: str) -> list[str]:
+        """Return ARNs of REST APIs, but not of API keys (`/apikeys` and `/usageplans`; API Gateway
+        Developer Guide, "Amazon Resource Name (ARN) reference").
+        """
+        paths = ("/restapis/*", "/domainnames/*", "/account", "/tags/*", *paths)
+        return [self.names.any_arn("apigateway", path, self.names.region, "") for path in paths]
+
     def grant(
         self,
         sid: str,
@@ -451,7 +458,7 @@ def edge(args: Delivery) -> list[Statement]:
             # Associating a web ACL with a stage requires SetWebACL (AWS WAF Developer Guide,
             # "Permissions for AssociateWebACL").
             "DELETE PATCH POST PUT SetWebACL",
-            args.names.any_arn("apigateway", "/*", args.names.region, ""),
+            *args.rest_apis("/restapis", "/domainnames"),
         ),
     ]
 

@@ -22,7 +22,6 @@ BOUNDARY = "deploy-boundary"
 """Name of the permissions boundary of these roles. The stack's other roles have
 `Naming.boundary_arn`.
 """
-PASSROLE_ACTION = "iam:PassRole"
 
 
 def trust_policy(args: Delivery, environments: Sequence[str]) -> Document:
@@ -139,11 +138,11 @@ def boundary(args: Delivery) -> Document:
     return document(
         allow(
             "Actions",
-            [action for action in minimal if action != PASSROLE_ACTION],
+            [action for action in minimal if action != "iam:PassRole"],
             ["*"],
             conditions=args.region_condition,
         ),
-        allow("PassRoles", [PASSROLE_ACTION], ["*"], conditions=aws_services),
+        allow("PassRoles", ["iam:PassRole"], ["*"], conditions=aws_services),
         # Granted by the policy of the KMS key.
         args.grant("ReadEnvironments", "kms", "Decrypt", "key/*", conditions=environments),
         *chat,
@@ -295,7 +294,7 @@ def _read_configuration(args: Delivery) -> Statement:
         ),
         "s3": (
             "GetAccelerate* GetBucket* GetEncryption* GetLifecycle* GetReplication* "
-            "ListBucket ListTagsForResource"
+            "ListTagsForResource"
         ),
         "secretsmanager": "DescribeSecret GetResourcePolicy ListSecretVersionIds",
         "servicediscovery": "Get* List*",
@@ -310,25 +309,20 @@ def _read_configuration(args: Delivery) -> Statement:
 
 
 def _read_own_resources(args: Delivery) -> list[Statement]:
-    """Allow reading the functions of the stack, and the REST APIs of the account, whose IDs are
-    generated, but not its API keys (`/apikeys` and `/usageplans`; API Gateway Developer Guide,
-    "Amazon Resource Name (ARN) reference").
+    """Allow reading the functions and the names of the objects of the stack, and the REST APIs of
+    the account, whose IDs are generated.
     """
-    paths = ("/restapis/*", "/domainnames/*", "/account", "/tags/*")
     names = args.names
+    buckets = (names.s3_arn(names.name("*")), names.s3_arn(names.edge_log_bucket))
     return [
+        args.grant("ListBuckets", "s3", "ListBucket", *buckets),
         args.grant(
             "ReadFunctions",
             "lambda",
             "GetAlias GetFunction* GetPolicy ListTags ListVersions*",
             f"function:{names.name('*')}",
         ),
-        args.regional(
-            "ReadRestApis",
-            "apigateway",
-            "GET",
-            *(names.any_arn("apigateway", path, names.region, "") for path in paths),
-        ),
+        args.regional("ReadRestApis", "apigateway", "GET", *args.rest_apis()),
     ]
 
 

@@ -91,8 +91,7 @@ class LogAlarms(StackComponent):
             metric_transformation={"name": name, "namespace": namespace, "value": "1"},
             opts=self.child,
         )
-        # Each matching line is a sample. Other filters and log lines (embedded metric format) can
-        # add negative values to the metric, but no negative number of samples.
+        # Each matching line is a sample. Others can add negative values to the metric.
         metric = Metric(namespace, name, {}, "SampleCount")
         alarm = Alarm(name, log_filter.description, runbook, metric, log_filter.threshold)
         metric_alarm(alarm, self.stack, topic_arn, metric_filter)

@@ -263,6 +263,8 @@ def read_arn(action: str, type_: str, inputs: dict[str, Any], names: Naming) -> 
     if service == "lambda":
         function = inputs.get("functionName") or inputs.get("function") or inputs["name"]
         return names.arn("lambda", f"function:{function}")
+    if action == "s3:ListBucket":
+        return names.s3_arn(inputs["bucket"])
     if service == "apigateway":
         path = REST_API_PATHS[type_.split(":")[1].partition("/")[2]]
         return names.any_arn("apigateway", f"/{path}", names.region, "")
