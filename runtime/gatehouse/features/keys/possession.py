@@ -20,12 +20,13 @@ AnyKey = TypeVar("AnyKey", bound=KeyRecord)
 class KeyFinder(Generic[AnyKey]):
     """Finds keys by tokens.
 
-    find: reads a key by its ID, from the cache of a gateway worker or from PostgreSQL.
+    find_named, find: read a key by the ID in a token, and by any other ID.
     imported_ids: IDs of imported keys, which follow from tokens in other formats.
     """
 
     pepper: Pepper
     prefix: str
+    find_named: Callable[[KeyId], Awaitable[AnyKey | None]]
     find: Callable[[KeyId], Awaitable[AnyKey | None]]
     imported_ids: Callable[[], Awaitable[ImportedKeyIds]]
 
@@ -35,7 +36,7 @@ class KeyFinder(Generic[AnyKey]):
         """
         parsed = parse(token, self.prefix)
         if parsed is not None:
-            return await self.find(parsed.id), parsed.text
+            return await self.find_named(parsed.id), parsed.text
         material, ids = (await self.imported_ids()).candidates(token)
         if not ids:
             return None
@@ -61,4 +62,4 @@ def finder_of(store: KeyRepository, pepper: Pepper, prefix: str) -> KeyFinder[Ke
             ids.add(scheme, generation)
         return ids
 
-    return KeyFinder(pepper, prefix, store.get, imported_ids)
+    return KeyFinder(pepper, prefix, store.get, store.get, imported_ids)

@@ -38,8 +38,7 @@ class KeyLoader:
     """Reads keys for a gateway worker.
 
     staleness_ms: returns the staleness of the change feed.
-    plausible: returns False for an ID that was never issued and requires no query
-        (verification/cache.py).
+    plausible: returns False for an ID in a token that was never issued (verification/cache.py).
     """
 
     pool: Pool
@@ -50,15 +49,16 @@ class KeyLoader:
     _queue: list[KeyId] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def find(self, key_id: KeyId) -> KeyRecord | None:
-        """The record, or None if the key does not exist. Raises Unavailable if the database lookup
-        fails.
-        """
+    async def find_named(self, key_id: KeyId) -> KeyRecord | None:
+        """Like `find`, for the ID in a token."""
         record = self.cache.find(key_id)
-        if record is not None:
+        return await self.find(key_id) if record is None and self.plausible(key_id) else record
+
+    async def find(self, key_id: KeyId) -> KeyRecord | None:
+        """The record, or None if the key does not exist. Raises Unavailable."""
+        record = self.cache.find(key_id)
+        if record is not None or self.cache.absent(key_id):
             return record
-        if not self.plausible(key_id) or self.cache.absent(key_id):
-            return None
         waiter = self._waiting.get(key_id)
         if waiter is None:
             waiter = asyncio.get_running_loop().create_future()
@@ -72,7 +72,7 @@ class KeyLoader:
         return await asyncio.shield(waiter)
 
     async def close(self) -> None:
-        """Cancels running queries. Requests that wait for such a query fail with Unavailable."""
+        """Cancels running queries, for which requests raise Unavailable."""
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -168,19 +168,15 @@ class CreditRepository:
         return CreditState(remaining=row["remaining"], exceeded=exceeded, refills_at=refills_at)
 
     async def refund(self, subject: str, cost: int) -> None:
-        """Reverses the `spend` for a request that was denied. Never raises. Credits that cannot be
-        refunded stay deducted.
-        """
+        """Reverses `spend`, if the database is available. Never raises."""
         if not cost:
             return
-        try:
+        with contextlib.suppress(Unavailable, TimeoutError):
             async with (
                 asyncio.timeout(SPEND_TIMEOUT_S),
                 self._pool.connection(subject=subject) as connection,
             ):
                 await connection.execute(_REFUND, subject, cost)
-        except (Unavailable, TimeoutError):
-            return
 
 
 FLUSH_S = 2.0

@@ -223,7 +223,8 @@ class _Gateway:
         async def known_ids() -> ImportedKeyIds:
             return imported_ids
 
-        return changes, keys, KeyFinder(self.pepper, self.settings.key_prefix, keys.find, known_ids)
+        prefix = self.settings.key_prefix
+        return changes, keys, KeyFinder(self.pepper, prefix, keys.find_named, keys.find, known_ids)
 
     async def _redis_clients(self, stack: AsyncExitStack) -> tuple[RateLimits, RedisNonces | None]:
         if self.redis is not None:
