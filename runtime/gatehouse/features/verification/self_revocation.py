@@ -41,7 +41,7 @@ class SelfRevocationService:
         Raises Unavailable, in which case nothing was revoked.
         """
         record, reason = await self.finder.proven(token), redacted(reason)
-        if record is None or record.state is KeyState.REVOKED:
+        if record is None or record.state not in (KeyState.ACTIVE, KeyState.DISABLED):
             return None
         now = self.clock.now()
         actor = Actor(

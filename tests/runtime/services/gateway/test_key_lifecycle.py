@@ -5,6 +5,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -327,6 +328,14 @@ async def test_self_revocation_is_audited(gateway: Any) -> None:
     )
     assert [tuple(event)[:2] for event in events] == [("key.self-revoke", key.id)]
     assert key.token not in events[0]["details"]
+
+
+async def test_token_of_a_deleted_key_takes_no_locks(gateway: Any) -> None:
+    deleted = {"state_before": "active", "deleted_at": datetime.now(UTC), "deleted_by": "test"}
+    key = await gateway.create_key(state="deleted", **deleted)
+    async with gateway.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM api_key WHERE id = $1 FOR UPDATE", key.id)
+        assert (await gateway.post("/v1/keys/revoke-self", {"token": key.token})).status == 401
 
 
 @pytest.mark.bound("max_staleness_ms")
