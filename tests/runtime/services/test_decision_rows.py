@@ -79,7 +79,7 @@ def service_with(owner: str) -> tuple[VerificationService, str, KeyRecord]:
 
     service = VerificationService(
         keys=keys,
-        finder=KeyFinder(PEPPER, "gtk", keys.find_named, keys.find, imported_ids),
+        finder=KeyFinder(PEPPER, "gtk", keys.find, imported_ids, cache.find),
         limits=RateLimits(),
         credits=_UNUSED,
         nonces=None,

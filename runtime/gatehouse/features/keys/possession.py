@@ -4,7 +4,7 @@ The gateways, the sign-in at the console and self-revocation use this module.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -20,15 +20,18 @@ AnyKey = TypeVar("AnyKey", bound=KeyRecord)
 class KeyFinder(Generic[AnyKey]):
     """Finds keys by tokens.
 
-    find_named, find: read a key by the ID in a token, and by any other ID.
+    find: reads a key by its ID.
     imported_ids: IDs of imported keys, which follow from tokens in other formats.
+    cached: returns a key from the cache of a gateway worker.
+    plausible: returns False for an ID in a token that was never issued (verification/cache.py).
     """
 
     pepper: Pepper
     prefix: str
-    find_named: Callable[[KeyId], Awaitable[AnyKey | None]]
     find: Callable[[KeyId], Awaitable[AnyKey | None]]
     imported_ids: Callable[[], Awaitable[ImportedKeyIds]]
+    cached: Callable[[KeyId], AnyKey | None] = lambda _: None
+    plausible: Callable[[KeyId], bool] = lambda _: True
 
     async def named(self, token: str) -> tuple[AnyKey | None, str] | None:
         """The key that the token names, which does not prove possession, and the input of the HMAC
@@ -36,14 +39,15 @@ class KeyFinder(Generic[AnyKey]):
         """
         parsed = parse(token, self.prefix)
         if parsed is not None:
-            return await self.find_named(parsed.id), parsed.text
+            record = self.cached(parsed.id)
+            if record is None and self.plausible(parsed.id):
+                record = await self.find(parsed.id)
+            return record, parsed.text
         material, ids = (await self.imported_ids()).candidates(token)
         if not ids:
             return None
-        for record in await asyncio.gather(*map(self.find, ids)):
-            if record is not None and record.scheme != OWN_SCHEME:
-                return record, material
-        return None, material
+        imported = _imported(map(self.cached, ids))
+        return imported or _imported(await asyncio.gather(*map(self.find, ids))), material
 
     async def proven(self, token: str) -> AnyKey | None:
         """The key to which the token belongs, in any state, or None. Raises Unavailable.
@@ -55,6 +59,10 @@ class KeyFinder(Generic[AnyKey]):
         return record if proves_possession(self.pepper, material, record) else None
 
 
+def _imported(records: Iterable[AnyKey | None]) -> AnyKey | None:
+    return next((each for each in records if each and each.scheme != OWN_SCHEME), None)
+
+
 def finder_of(store: KeyRepository, pepper: Pepper, prefix: str) -> KeyFinder[Key]:
     async def imported_ids() -> ImportedKeyIds:
         ids = ImportedKeyIds(pepper)
@@ -62,4 +70,4 @@ def finder_of(store: KeyRepository, pepper: Pepper, prefix: str) -> KeyFinder[Ke
             ids.add(scheme, generation)
         return ids
 
-    return KeyFinder(pepper, prefix, store.get, store.get, imported_ids)
+    return KeyFinder(pepper, prefix, store.get, imported_ids)

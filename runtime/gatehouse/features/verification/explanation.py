@@ -9,12 +9,7 @@ from gatehouse.core import decision
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import Credits, Key, KeyEnvironment, KeyRecord, RateLimit
-from gatehouse.core.verification import (
-    Charge,
-    Code,
-    RateLimitState,
-    VerificationRequest,
-)
+from gatehouse.core.verification import Charge, Code, RateLimitState, VerificationRequest
 from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.verification.rate_limiters import RateLimits

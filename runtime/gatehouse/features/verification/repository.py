@@ -38,21 +38,14 @@ class KeyLoader:
     """Reads keys for a gateway worker.
 
     staleness_ms: returns the staleness of the change feed.
-    plausible: returns False for an ID in a token that was never issued (verification/cache.py).
     """
 
     pool: Pool
     cache: KeyCache
     staleness_ms: Callable[[], int]
-    plausible: Callable[[KeyId], bool] = lambda _: True
     _waiting: dict[KeyId, asyncio.Future[KeyRecord | None]] = field(default_factory=dict)
     _queue: list[KeyId] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-    async def find_named(self, key_id: KeyId) -> KeyRecord | None:
-        """Like `find`, for the ID in a token."""
-        record = self.cache.find(key_id)
-        return await self.find(key_id) if record is None and self.plausible(key_id) else record
 
     async def find(self, key_id: KeyId) -> KeyRecord | None:
         """The record, or None if the key does not exist. Raises Unavailable."""

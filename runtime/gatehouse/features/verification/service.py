@@ -12,12 +12,7 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.decision import evaluate, evaluate_limits
 from gatehouse.core.errors import Unauthorized, Unavailable
 from gatehouse.core.http_signatures import SignatureError
-from gatehouse.core.keys import (
-    KeyEnvironment,
-    KeyId,
-    KeyRecord,
-    RateLimit,
-)
+from gatehouse.core.keys import KeyEnvironment, KeyId, KeyRecord, RateLimit
 from gatehouse.core.token import proves_possession
 from gatehouse.core.verification import (
     Charge,
@@ -82,7 +77,7 @@ class VerificationService:
         possession = proves_possession(self.finder.pepper, material, record)
         if record is not None and not possession:
             # A denial of an unknown ID includes this check, and must not take longer.
-            self.keys.plausible(record.id)
+            self.finder.plausible(record.id)
         code = evaluate(
             record, request, possession=possession, environment=self.environment, now=now
         )

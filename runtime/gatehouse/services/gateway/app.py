@@ -217,14 +217,14 @@ class _Gateway:
         )
         await changes.start()
         stack.push_async_callback(changes.close)
-        keys = KeyLoader(pool, cache, changes.staleness_ms, plausible=prefilter.plausible)
+        keys = KeyLoader(pool, cache, changes.staleness_ms)
         stack.push_async_callback(keys.close)
 
         async def known_ids() -> ImportedKeyIds:
             return imported_ids
 
-        prefix = self.settings.key_prefix
-        return changes, keys, KeyFinder(self.pepper, prefix, keys.find_named, keys.find, known_ids)
+        sources = keys.find, known_ids, cache.find, prefilter.plausible
+        return changes, keys, KeyFinder(self.pepper, self.settings.key_prefix, *sources)
 
     async def _redis_clients(self, stack: AsyncExitStack) -> tuple[RateLimits, RedisNonces | None]:
         if self.redis is not None:

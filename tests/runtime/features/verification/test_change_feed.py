@@ -18,14 +18,7 @@ from gatehouse.platform.tracing.tracer import ActiveRequest, FinishedSpan, Trace
 
 from sandbox.local import servers
 from sandbox.ports import free_port
-from tests.runtime.conftest import (
-    Database,
-    Rows,
-    create_database,
-    lock_waits,
-    locked,
-    opened,
-)
+from tests.runtime.conftest import Database, Rows, create_database, lock_waits, locked, opened
 from tests.runtime.features.verification.conftest import change_feed, confirmed
 from tests.runtime.server_processes import postgres_pids, suspended
 

@@ -3,12 +3,15 @@
 from dataclasses import replace
 from unittest.mock import AsyncMock
 
+import msgspec
 import pytest
-from gatehouse.core.imported_tokens import ImportedKeyIds, imported_key_id, material
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.token import Pepper, build, checksum
 from gatehouse.core.verification import Code
 from gatehouse.features.verification.cache import Prefilter
 
+from tests.runtime.key_records import RECORD
 from tests.runtime.services.test_decision_rows import PEPPER, REQUEST, TEST, service_with
 
 SECRET = bytes(reversed(range(32)))
@@ -16,9 +19,7 @@ SECRET = bytes(reversed(range(32)))
 
 class CountingPepper(Pepper):
     def __init__(self, generations: int = 1) -> None:
-        super().__init__(
-            {number: bytes([number - 1] * 32) for number in range(1, generations + 1)}, 1
-        )
+        super().__init__({number + 1: bytes([number] * 32) for number in range(generations)}, 1)
         self.count = 0
 
     def hmac(self, text: str, generation: int | None = None) -> bytes:
@@ -34,25 +35,26 @@ async def test_denial_computes_two_hmacs(*, is_issued: bool) -> None:
         head = wrong[:-6].replace(record.id, "0123456789ab")
         wrong = head + checksum(head)
     pepper = CountingPepper()
-    service.keys.plausible = Prefilter(pepper).plausible
-    service = replace(service, finder=replace(service.finder, pepper=pepper))
+    plausible = Prefilter(pepper).plausible
+    service = replace(service, finder=replace(service.finder, pepper=pepper, plausible=plausible))
     assert (await service.verify(wrong, REQUEST)).code is Code.NOT_FOUND
     assert pepper.count == 2
 
 
-async def test_guess_of_an_imported_token_computes_two_hmacs_per_generation() -> None:
-    service, pepper = service_with("team-a")[0], CountingPepper(generations=50)
+async def test_imported_token_costs_two_hmacs_per_generation_and_one_lookup() -> None:
+    service, pepper, token = service_with("team-a")[0], CountingPepper(50), "imported-token"
     imported = ImportedKeyIds(pepper)
     for generation in pepper.generations:
         imported.add("sha256", generation)
-        service.keys.cache.end_load(
-            imported_key_id(material("wrong-token"), pepper, generation), None
-        )
-    service.keys.plausible, pepper.count = Prefilter(pepper).plausible, 0
-
-    imported_ids = AsyncMock(return_value=imported)
-    finder = replace(service.finder, pepper=pepper, imported_ids=imported_ids)
-    assert (
-        await replace(service, finder=finder).verify("wrong-token", REQUEST)
-    ).code is Code.NOT_FOUND
-    assert pepper.count <= 2 * 50 + 1
+    text, ids = imported.candidates(token)
+    digest, pepper.count = pepper.digest(text, 1), 0
+    for key_id in ids:
+        service.keys.cache.end_load(key_id, None)
+    plausible, imported_ids = Prefilter(pepper).plausible, AsyncMock(return_value=imported)
+    finder = replace(service.finder, pepper=pepper, imported_ids=imported_ids, plausible=plausible)
+    assert not (await replace(service, finder=finder).verify(token, REQUEST)).valid
+    assert pepper.count <= 2 * len(ids) + 1
+    record = msgspec.structs.replace(RECORD, id=ids[-1], digest=digest, scheme="sha256")
+    service.keys.cache.end_load(record.id, record)
+    finder = replace(finder, find=AsyncMock(side_effect=Unavailable))
+    assert (await replace(service, finder=finder).verify(token, REQUEST)).valid

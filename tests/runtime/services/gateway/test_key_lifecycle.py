@@ -362,11 +362,7 @@ async def test_wrong_token_revokes_nothing(gateway: Any) -> None:
         pepper=gateway.pepper,
         generation=1,
     )
-    for token in (
-        "nonsense",
-        forged.text,
-        key.token[:-1] + ("x" if key.token[-1] != "x" else "y"),
-    ):
+    for token in ("nonsense", forged.text, key.token[:-1] + ("x" if key.token[-1] != "x" else "y")):
         reply = await gateway.post("/v1/keys/revoke-self", {"token": token})
         assert reply.status == 401
     assert await gateway.code(key.token) == "VALID"
