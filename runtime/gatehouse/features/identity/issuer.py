@@ -9,6 +9,7 @@ documents are used for up to STALE_S. Redirects and proxy environment variables 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -28,6 +29,8 @@ TIMEOUT_S = 3.0
 DOCUMENT_BYTES_MAX = 262_144
 CACHE_S = 600.0
 REFETCH_S = 5.0
+#: Maximum wait for a new document while the cached document can be used.
+WAIT_S = 0.5
 STALE_S = 86_400.0
 RSA_BITS_MIN = 2048
 
@@ -97,8 +100,11 @@ class _Cache(Generic[_Document]):
         no fetch has ended within REFETCH_S. Raises Unavailable.
         """
         waited = self.clock.monotonic() - self.tried_at >= REFETCH_S
-        if waited and not self._is_current(is_sufficient):
-            await self.fetches.result("document", self._fetch)
+        if waited and not self._is_usable(is_sufficient, CACHE_S):
+            wait_s = WAIT_S if self._is_usable(is_sufficient, STALE_S) else None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self.fetches.result("document", self._fetch)
         if self.document is None or self.clock.monotonic() - self.fetched_at >= STALE_S:
             raise Unavailable(
                 "Sign-in with the identity provider is temporarily unavailable.",
@@ -106,8 +112,8 @@ class _Cache(Generic[_Document]):
             )
         return self.document
 
-    def _is_current(self, is_sufficient: Callable[[_Document], bool]) -> bool:
-        is_recent = self.clock.monotonic() - self.fetched_at < CACHE_S
+    def _is_usable(self, is_sufficient: Callable[[_Document], bool], seconds: float) -> bool:
+        is_recent = self.clock.monotonic() - self.fetched_at < seconds
         return is_recent and self.document is not None and is_sufficient(self.document)
 
     async def _fetch(self) -> None:

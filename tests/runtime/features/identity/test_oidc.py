@@ -126,6 +126,19 @@ async def test_requests_wait_for_one_fetch_of_an_issuer_that_does_not_respond() 
     assert ([type(result) for result in results], len(fetches)) == ([Unavailable] * 9, 1)
 
 
+@pytest.mark.bound("identity.issuer:WAIT_S")
+async def test_cached_keys_do_not_wait_for_an_issuer_that_does_not_respond() -> None:
+    clock, ends = ManualClock(NOW), asyncio.Event()
+    ends.set()
+    cache = _Cache(ends.wait, clock)
+    assert await cache.get()
+    clock.advance(CACHE_S)
+    ends.clear()
+    async with asyncio.timeout(60):
+        assert await cache.get()
+    ends.set()
+
+
 async def test_clock_skew_is_tolerated(issuer: IssuerSetup) -> None:
     assert await issuer.identify(exp=NOW - SKEW_S + 2, nbf=NOW + SKEW_S - 2) is not None
 
