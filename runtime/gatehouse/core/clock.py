@@ -69,8 +69,7 @@ def to_seconds(instant: datetime) -> float:
 
 
 def rfc3339(
-    seconds: float,
-    timespec: Literal["auto", "milliseconds", "microseconds"] = "auto",
+    seconds: float, timespec: Literal["auto", "milliseconds", "microseconds"] = "auto"
 ) -> str:
     """RFC 3339 timestamp in UTC, such as `2031-01-01T00:00:00.123456Z`. `timespec`: precision, as
     in `datetime.isoformat`.

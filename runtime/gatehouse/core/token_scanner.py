@@ -18,13 +18,7 @@ from itertools import islice
 
 import msgspec
 
-from gatehouse.core.token import (
-    ADMIN_BODY_CHARS,
-    BODY_CHARS,
-    CHECKSUM_CHARS,
-    checksum_value,
-    parse,
-)
+from gatehouse.core.token import ADMIN_BODY_CHARS, BODY_CHARS, CHECKSUM_CHARS, checksum_value, parse
 
 PREFIX_CHARS_MAX = 16
 
@@ -191,11 +185,7 @@ def _others(text: bytes, kind: Kind) -> Iterator[Match]:
         elif _is_example(secret):
             continue
         yield Match(
-            position,
-            0,
-            kind,
-            (public + secret).decode("ascii"),
-            public.decode("ascii") + "...",
+            position, 0, kind, (public + secret).decode("ascii"), public.decode("ascii") + "..."
         )
 
 

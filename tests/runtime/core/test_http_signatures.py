@@ -153,9 +153,7 @@ def test_content_digest_must_match_body(field: str, matches: bool) -> None:
 
 
 def signed(
-    covered: tuple[str, ...] = COVERED,
-    request: SignedRequest | None = None,
-    **params: Any,
+    covered: tuple[str, ...] = COVERED, request: SignedRequest | None = None, **params: Any
 ) -> SignedRequest:
     """A correctly signed request with the given changes. Parameters that are None are omitted."""
     request = request or SignedRequest(
@@ -207,8 +205,7 @@ def test_target_may_be_covered_in_parts(covered: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "covered",
-    [*combinations(COVERED, 2), ("@method", "@authority", "@path", "content-digest")],
+    "covered", [*combinations(COVERED, 2), ("@method", "@authority", "@path", "content-digest")]
 )
 def test_uncovered_component_is_rejected(covered: tuple[str, ...]) -> None:
     assert check(signed(covered)) is SignatureError.UNCOVERED

@@ -10,13 +10,7 @@ from gatehouse.core.errors import NotFound
 from gatehouse.core.roles import AUDITORS, OPERATORS
 from gatehouse.features.cores.reports import Reports
 from gatehouse.features.cores.repository import CoreRepository
-from gatehouse.features.cores.schemas import (
-    DRAIN_S_DEFAULT,
-    CorePage,
-    CoreView,
-    EndCore,
-    ListCores,
-)
+from gatehouse.features.cores.schemas import DRAIN_S_DEFAULT, CorePage, CoreView, EndCore, ListCores
 from gatehouse.platform.http.endpoint import Endpoint, StepUp
 from gatehouse.platform.http.fields import view_of
 from gatehouse.platform.http.forwarding import CORE_NAME

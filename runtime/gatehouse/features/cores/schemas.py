@@ -76,7 +76,7 @@ class RecentTraffic(View):
         float | None,
         Meta(
             description="Time within which 95 % of the responses begin, rounded up by at most "
-            "12.5 %. Null if there was none.",
+            "12.5 %. Null if there was none."
         ),
     ]
 
@@ -97,7 +97,7 @@ class CoreView(View, kw_only=True):
         Instant,
         Meta(
             description="Time at which the lease expires. If the instance is draining: time at "
-            "which its WebSockets are closed.",
+            "which its WebSockets are closed."
         ),
     ]
     draining: Annotated[bool, Meta(description="True if the instance receives no new requests.")]
@@ -123,7 +123,7 @@ class CorePage(View):
         str,
         Meta(
             description="URL of the gateway, at which agents register Cores. Empty if "
-            "GATEHOUSE_GATEWAY_URL is not set.",
+            "GATEHOUSE_GATEWAY_URL is not set."
         ),
     ]
 
@@ -164,8 +164,7 @@ class LeaseRequest(Input):
         ),
     ] = None
     ttl_s: Annotated[
-        int,
-        Meta(ge=LEASE_S_MIN, le=LEASE_S_MAX, description="Duration of the lease in seconds."),
+        int, Meta(ge=LEASE_S_MIN, le=LEASE_S_MAX, description="Duration of the lease in seconds.")
     ] = 60
     lease_id: LeaseId | None = None
     instance_id: Annotated[
@@ -215,7 +214,7 @@ class Lease(View):
         str | UnsetType,
         Meta(
             description="Secret that the gateway sends to the Core with each request. Returned "
-            "only when the Core registers.",
+            "only when the Core registers."
         ),
     ] = UNSET
 

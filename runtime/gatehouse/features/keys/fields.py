@@ -72,8 +72,7 @@ Seconds = Annotated[int, Meta(ge=0, le=TTL_S_MAX)]
 #: Scopes of keys for which the request specifies no scopes.
 DEFAULT_SCOPES = ("cores:read",)
 Scopes = Annotated[
-    list[Scope],
-    unique_items(max_length=SCOPES_MAX, description="Scopes of the key."),
+    list[Scope], unique_items(max_length=SCOPES_MAX, description="Scopes of the key.")
 ]
 
 
@@ -164,6 +163,6 @@ Delivery = Annotated[
     Literal["token", "link"],
     Meta(
         description="`token`: the response contains the token. `link`: the response contains a "
-        "link that shows the token once.",
+        "link that shows the token once."
     ),
 ]

@@ -151,10 +151,7 @@ else:
 class UpdateKey(_PatchedSettings, kw_only=True):
     """Changes to a key. Omitted fields keep their values."""
 
-    example: ClassVar = {
-        "owner": "billing",
-        "limits": [RateLimitInput.example],
-    }
+    example: ClassVar = {"owner": "billing", "limits": [RateLimitInput.example]}
 
     scopes: Scopes | UnsetType = UNSET
     limits: Limits | UnsetType = UNSET
@@ -162,7 +159,7 @@ class UpdateKey(_PatchedSettings, kw_only=True):
         Timestamp | UnsetType | None,
         Meta(
             description="Expiry as an RFC 3339 timestamp, at most ten years in the future. "
-            "Null: the key does not expire.",
+            "Null: the key does not expire."
         ),
     ] = UNSET
     credits: Annotated[
@@ -224,7 +221,7 @@ class KeyFilter(Input, kw_only=True):
         StateFilter | None,
         Meta(
             description="Filter by state. `active` excludes expired keys. Default: all keys "
-            "except purged keys.",
+            "except purged keys."
         ),
     ] = None
     environment: Annotated[Environment | None, Meta(description="Filter by environment.")] = None
@@ -292,14 +289,14 @@ class KeyView(KeySettings, forbid_unknown_fields=False, kw_only=True):
         int,
         Meta(
             description="Version number, incremented by every change. Serves as the ETag of "
-            "the key for `If-Match`.",
+            "the key for `If-Match`."
         ),
     ]
     family_id: Annotated[
         str,
         Meta(
             description="ID of the key family: the ID of its first key. All keys in a family "
-            "share limits and credits.",
+            "share limits and credits."
         ),
     ]
     generation: Annotated[int, Meta(description="1 for a new key, incremented by every rotation.")]
@@ -307,7 +304,7 @@ class KeyView(KeySettings, forbid_unknown_fields=False, kw_only=True):
         str | None,
         Meta(
             description="ID of the key that replaces this key. Both keys work until the "
-            "`expires_at` of this key.",
+            "`expires_at` of this key."
         ),
     ]
     rotated_at: Instant | None
@@ -368,7 +365,7 @@ class IssuedToken(View, kw_only=True):
         str | UnsetType,
         Meta(
             description="Link that shows the token once, within three days. Present only with "
-            "the delivery `link`.",
+            "the delivery `link`."
         ),
     ] = UNSET
 

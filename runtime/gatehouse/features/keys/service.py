@@ -18,13 +18,7 @@ from gatehouse.core import lifecycle
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import (
-    BadRequest,
-    Conflict,
-    PreconditionFailed,
-    Problem,
-    Unavailable,
-)
+from gatehouse.core.errors import BadRequest, Conflict, PreconditionFailed, Problem, Unavailable
 from gatehouse.core.keys import (
     OWN_SCHEME,
     Key,
@@ -120,12 +114,7 @@ class KeyService:
 
     @classmethod
     def of(
-        cls,
-        settings: Settings,
-        pool: Pool,
-        clock: Clock,
-        pepper: Pepper,
-        **fields: Any,
+        cls, settings: Settings, pool: Pool, clock: Clock, pepper: Pepper, **fields: Any
     ) -> Self:
         """The service of a deployment. fields: other fields of the class."""
         staleness_s = settings.max_staleness_ms / 1000
@@ -234,12 +223,7 @@ class KeyService:
         return await self.transition(key_id, Action.UPDATE, actor, change, roles)
 
     async def act(
-        self,
-        key_id: KeyId,
-        action: Action,
-        reason: str,
-        actor: Actor,
-        roles: frozenset[Role],
+        self, key_id: KeyId, action: Action, reason: str, actor: Actor, roles: frozenset[Role]
     ) -> Changed:
         """Disables, enables, revokes, deletes or restores a key. See `lifecycle.IDEMPOTENT`.
 
@@ -339,12 +323,7 @@ class KeyService:
         return changed, self.forget is not None and not remaining and await self.forget(subject)
 
     async def transition(
-        self,
-        key_id: KeyId,
-        action: Action,
-        actor: Actor,
-        change: Change,
-        roles: frozenset[Role],
+        self, key_id: KeyId, action: Action, actor: Actor, change: Change, roles: frozenset[Role]
     ) -> Changed:
         """Performs `action` on a key and waits until the gateways have confirmed the change, at
         most `confirmation_timeout_s`. `roles`: of the caller.

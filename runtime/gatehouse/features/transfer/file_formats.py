@@ -118,12 +118,7 @@ class UnreadableExport(ValueError):
     """
 
 
-def export_file(
-    packed: bytes,
-    pepper: Pepper,
-    generation: int,
-    **members: str,
-) -> bytes:
+def export_file(packed: bytes, pepper: Pepper, generation: int, **members: str) -> bytes:
     """Encrypts zlib-compressed lines. `members`: further members of the first line."""
     head = json.dumps({"format": FORMAT, "generation": generation, **members})
     sealed = seal(packed, FORMAT, pepper, generation, secrets.token_bytes, context=head)

@@ -12,11 +12,7 @@ from gatehouse.core.cores import CoreRecord
 from gatehouse.core.errors import CoreCircuitOpen, CoreUnreachable
 from gatehouse.features.cores.circuit_breaker import CircuitState
 from gatehouse.features.cores.load_balancer import Attempt, LoadBalancer
-from gatehouse.platform.http_client.upstream import (
-    SystemResolver,
-    UpstreamClients,
-    UpstreamRequest,
-)
+from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients, UpstreamRequest
 
 from tests.runtime.core_records import instance
 from tests.runtime.platform.http.test_protocol import freed_connections
@@ -179,10 +175,7 @@ async def test_requests_are_reported_with_the_state_of_the_circuit_breaker() -> 
     reports = harness.balancer.end_interval(find)
     assert [
         (report.instance_id, report.state, report.requests, report.failures) for report in reports
-    ] == [
-        ("a", CircuitState.OPEN, 2, 2),
-        ("b", CircuitState.CLOSED, 1, 0),
-    ]
+    ] == [("a", CircuitState.OPEN, 2, 2), ("b", CircuitState.CLOSED, 1, 0)]
     harness.now += 5
     assert harness.balancer.end_interval(find)[0].state is CircuitState.HALF_OPEN
     assert [report.instance_id for report in harness.balancer.end_interval(lambda name: (B,))] == [

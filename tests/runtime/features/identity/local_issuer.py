@@ -139,8 +139,6 @@ async def running_issuer() -> AsyncIterator[IssuerSetup]:
     server = await asyncio.start_server(local.serve, "127.0.0.1", 0)
     local.port = server.sockets[0].getsockname()[1]
     yield IssuerSetup(
-        local,
-        clock,
-        OidcIdentityProvider(Issuer(local.url, "gatehouse", "groups", ROLES), clock),
+        local, clock, OidcIdentityProvider(Issuer(local.url, "gatehouse", "groups", ROLES), clock)
     )
     server.close()

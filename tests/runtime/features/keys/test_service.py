@@ -122,12 +122,7 @@ async def test_key_is_not_restored_after_30_days(console: Console) -> None:
 
 @pytest.mark.parametrize(
     ("first", "then"),
-    [
-        ("", "purge"),
-        ("disable", "rotate"),
-        ("revoke", "enable"),
-        ("delete", "revoke"),
-    ],
+    [("", "purge"), ("disable", "rotate"), ("revoke", "enable"), ("delete", "revoke")],
 )
 async def test_action_not_allowed_in_state_is_409(console: Console, first: str, then: str) -> None:
     key_id = await console.create_id()
@@ -251,11 +246,7 @@ async def test_purge_leaves_only_the_id_and_the_audit_trail(console: Console) ->
         f"WHERE t::text LIKE '%{key_id}%'"
     )
     assert left.count(key_id) == 3  # its row, its key family, and the registration of the Core
-    for word in (
-        "nam3-word",
-        "h0st-word",
-        *(text for _, text in strings(EVERYTHING, "")),
-    ):
+    for word in ("nam3-word", "h0st-word", *(text for _, text in strings(EVERYTHING, ""))):
         assert word not in left
     assert (
         console.sql(f"SELECT count(*) FROM key_credit WHERE family_id = '{key_id}'") == "0"  # noqa: S608

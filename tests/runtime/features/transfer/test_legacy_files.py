@@ -4,12 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse.features.transfer.file_formats import (
-    Entry,
-    MalformedFile,
-    entries,
-    without,
-)
+from gatehouse.features.transfer.file_formats import Entry, MalformedFile, entries, without
 from hypothesis import given
 from hypothesis import strategies as st
 

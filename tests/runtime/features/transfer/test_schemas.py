@@ -21,12 +21,7 @@ from tests.runtime.tokens import unknown_token
 
 TOKEN = "old-token-000001-abcdef"
 NAMES = sorted(
-    {
-        *ALIASES,
-        *CORE_ALIASES,
-        *ImportedKey.__struct_fields__,
-        *ImportedCore.__struct_fields__,
-    }
+    {*ALIASES, *CORE_ALIASES, *ImportedKey.__struct_fields__, *ImportedCore.__struct_fields__}
 )
 ANY = st.recursive(
     st.none()

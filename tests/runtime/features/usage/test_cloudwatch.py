@@ -5,12 +5,7 @@ from typing import Any
 
 import pytest
 from gatehouse.features.usage.models import UsageBatch, UsageRow
-from gatehouse.features.usage.service import (
-    CORES_MAX,
-    METRICS_INTERVAL_S,
-    OTHERS,
-    UsageMetrics,
-)
+from gatehouse.features.usage.service import CORES_MAX, METRICS_INTERVAL_S, OTHERS, UsageMetrics
 from jsonschema import validate  # type: ignore[import-untyped]
 
 from tests.runtime.clocks import ManualClock

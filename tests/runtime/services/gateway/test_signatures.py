@@ -111,12 +111,7 @@ async def test_signed_body_is_verified_before_forwarding(
 async def test_chunked_body_can_be_signed(gateway: Any, docs: Any, core: Any) -> None:
     key = await signing_key(gateway)
     signed = signed_by("POST", key, b"hello world")
-    head = [
-        f"POST {FILE} HTTP/1.1",
-        "Host: gateway.test",
-        key.bearer,
-        *lines(signed),
-    ]
+    head = [f"POST {FILE} HTTP/1.1", "Host: gateway.test", key.bearer, *lines(signed)]
     head += ["Transfer-Encoding: chunked", "Connection: close", "", ""]
     reply = await gateway.send(
         "\r\n".join(head).encode() + b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
@@ -285,11 +280,7 @@ def test_malformed_token_or_private_key_is_rejected(change: dict[str, str]) -> N
 
 
 async def run(*arguments: str, token: str, private_key: Path) -> tuple[int, str]:
-    environment = {
-        **os.environ,
-        "GATEHOUSE_KEY": token,
-        "GATEHOUSE_PRIVATE_KEY": str(private_key),
-    }
+    environment = {**os.environ, "GATEHOUSE_KEY": token, "GATEHOUSE_PRIVATE_KEY": str(private_key)}
     child = await asyncio.create_subprocess_exec(
         SCRIPT,
         *arguments,
