@@ -38,7 +38,7 @@ _IAM_ADMINISTRATION = (
 # Resource types of features that most requests do not use. Metrics in CloudWatch have no ARN, but
 # data sets of OTLP metrics do; costs have no ARN, but billing views do.
 _OPTIONAL_TYPES = frozenset({"dataset", "billingview"})
-# Keys whose condition holds for nearly every request.
+# Keys whose condition holds for nearly every request, or whose value the client chooses.
 _WIDE_KEYS = frozenset(
     {
         "aws:securetransport",
@@ -46,14 +46,28 @@ _WIDE_KEYS = frozenset(
         "aws:epochtime",
         "aws:tokenissuetime",
         "aws:useragent",
+        "aws:referer",
         "aws:principaltype",
     }
 )
 _NARROWING_OPERATORS = re.compile(
-    r"(string|arn)(equals|equalsignorecase|like)|ipaddress|bool|numeric\w+|binaryequals"
+    r"(string|arn)(equals|equalsignorecase|like)|ipaddress|bool|numeric(?!not)\w+|binaryequals"
 )
-# Parts of an ARN that the ARNs of all roles have.
-_ROLE_ARN = re.compile(r"^arn:|\b(aws(-cn|-us-gov)?|iam|sts|role|assumed-role)\b")
+# Values of condition keys, in lowercase. A pattern that matches one matches most values of its key.
+_VALUES = (
+    _NAME,
+    "0" * 12,
+    f"{_NAME}.amazonaws.com",
+    *(
+        f"arn:{partition}:{rest}"
+        for partition in _PARTITIONS
+        for rest in (
+            f"iam::{'0' * 12}:role/{_NAME}",
+            f"sts::{'0' * 12}:assumed-role/{_NAME}/{_NAME}",
+            f"iam::aws:policy/{_NAME}",
+        )
+    ),
+)
 
 
 def reaches_everything(statement: Statement) -> bool:
@@ -135,8 +149,7 @@ def is_narrowing(condition: Condition) -> bool:
 
 def _has_name(value: str) -> bool:
     """True for text, or a pattern, that not every value of a key has."""
-    name = (_ROLE_ARN.sub("", value) if value.startswith("arn:") else value).strip("*?:/-.")
-    return name not in ("", "amazonaws.com")
+    return value.strip("*?:/-.") != "" and not any(matches(other, value) for other in _VALUES)
 
 
 def _limitable(pattern: str) -> tuple[tuple[str, str], ...]:

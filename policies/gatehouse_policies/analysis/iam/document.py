@@ -79,12 +79,13 @@ _ACCOUNT_KEYS = name_set(
     "vpc-lattice-svcs:sourcevpcowneraccount"
 )
 # Keys that have the same value in all requests of an identity, or in all that reach its account.
-# Lambda and EC2 add theirs to the credentials of a function and of an instance.
+# Services such as Lambda and EC2 add theirs to the credentials of a function or an instance.
 # https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html
 _CONSTANT_KEYS = re.compile(
     r"\w+:(principal|resource|caller|sourcefunction|sourceinstance)(account|arn|orgid|orgpaths)"
-    r"|aws:(principaltag/.*|ec2instancesource\w+|federatedprovider|userid|username)"
-    r"|ec2:roledelivery|s3:(authtype|signatureversion|tlsversion)"
+    r"|aws:(principaltag/.*|ec2instancesource\w+|federatedprovider|sourceidentity|userid|username)"
+    r"|ec2:roledelivery|glue:(credentialissuingservice|roleassumedby)"
+    r"|s3:(authtype|signatureversion|tlsversion)"
 )
 # Keys of the Region of a request, which narrow neither who nor what.
 _REGIONS = ("aws:requestedregion", "ec2:region")
