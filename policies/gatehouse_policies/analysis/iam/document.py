@@ -51,7 +51,7 @@ https://docs.aws.amazon.com/prescriptive-guidance/latest/least-privilege-cloudfo
 """
 
 _ACCOUNT = re.compile(r"^\d{12}$")
-_BUCKET_START = re.compile(r"[^*?]{3}|[^*?]+$")
+_BUCKET = re.compile(r"[^*?/]{3}[^/]*|[^*?/]+")
 _ARN_ACCOUNT = re.compile(r"^arn:[^:]*:[^:]*:[^:]*:(\d{12}):")
 
 # Condition keys that restrict a request to an account, organization, network or resource. With such
@@ -69,14 +69,8 @@ _RESTRICTING_KEYS = name_set(
 # https://docs.aws.amazon.com/efs/latest/ug/access-control-block-public-access.html
 _MOUNT_TARGET = "elasticfilesystem:accessedviamounttarget"
 # Keys of the network and of the user. They say nothing about the account of a principal.
-_UNRELATED_KEYS = frozenset(
-    {"aws:sourceip", "aws:sourcevpc", "aws:sourcevpce", "aws:userid", _MOUNT_TARGET}
-)
-# Restricting keys whose values are accounts, or ARNs with an account.
-_ACCOUNT_KEYS = name_set(
-    "aws:principalaccount aws:principalarn aws:sourceaccount aws:sourcearn aws:sourceowner "
-    "aws:vpceaccount kms:calleraccount s3:dataaccesspointaccount "
-    "vpc-lattice-svcs:sourcevpcowneraccount"
+_UNRELATED_KEYS = re.compile(
+    rf"aws:(sourceip|sourcevpce?|userid|vpce\w+)|vpc-lattice-svcs:\w+|{_MOUNT_TARGET}"
 )
 # Keys that have the same value in all requests of an identity, or in all that reach its account.
 # Services such as Lambda and EC2 add theirs to the credentials of a function or an instance.
@@ -150,10 +144,9 @@ def allows_not_principal(document: Document) -> bool:
 
 def allowed_accounts(document: Document) -> frozenset[str]:
     """The accounts that the Allow statements name in principals, or in conditions that restrict the
-    requests to accounts.
+    requests to accounts, and principals that name no account, such as the unique ID of a role.
 
-    Statements with another restricting condition, such as on an organization or a VPC endpoint, are
-    excluded.
+    Statements with another restricting condition, such as on an organization, are excluded.
     """
     return frozenset(
         account for allow in document.allows for account in _accounts_of_statement(allow)
@@ -161,23 +154,18 @@ def allowed_accounts(document: Document) -> frozenset[str]:
 
 
 def _accounts_of_statement(allow: Statement) -> frozenset[str]:
-    restricting = [
-        condition
-        for condition in allow.conditions
-        if _restricts(condition) and condition.key not in _UNRELATED_KEYS
-    ]
-    if any(condition.key not in _ACCOUNT_KEYS for condition in restricting):
-        return frozenset()
     principals = (value for kind, value in allow.principals or () if kind == "AWS")
-    named = frozenset(map(account_of, principals)) - {""}
-    limits = [frozenset(map(account_of, condition.values)) - {""} for condition in restricting]
+    named = frozenset(account_of(value) or value for value in principals) - {"*"}
+    restricting = list(filter(_restricts, allow.conditions))
+    related = [each for each in restricting if not _UNRELATED_KEYS.fullmatch(each.key)]
+    if any(not condition.key.endswith(("account", "arn", "owner")) for condition in related):
+        return frozenset()
+    conditions = related if named or related else restricting
+    limits = [frozenset(map(account_of, condition.values)) - {""} for condition in conditions]
     # All conditions must hold. A principal of another account than the conditions name has no
     # access.
-    return (
-        frozenset.intersection(*filter(None, (named, *limits)))
-        if named or any(limits)
-        else frozenset()
-    )
+    sets = [accounts for accounts in (named, *limits) if accounts]
+    return frozenset.intersection(*sets) if sets else frozenset()
 
 
 def account_of(principal: str) -> str:
@@ -471,12 +459,12 @@ def is_specific(key: str, value: str) -> bool:
     """True if the value of a restricting key names an account, an organization or a resource."""
     if not variables_of(value) <= _RESOURCE_VARIABLES:
         return False  # The request determines the value.
-    if key in ("aws:sourcearn", "aws:principalarn"):
+    if key.endswith("arn"):
         parts = value.split(":", 5)
         # S3 bucket ARNs have no account, so the bucket name must not start with a wildcard.
         return len(parts) == 6 and (
             _ACCOUNT.match(parts[4]) is not None
-            or (parts[2] == "s3" and _BUCKET_START.match(parts[5]) is not None)
+            or (parts[2] == "s3" and _BUCKET.fullmatch(parts[5]) is not None)
         )
     if key.endswith("orgpaths"):
         value = value.partition("/")[0]  # Each path begins with its organization.

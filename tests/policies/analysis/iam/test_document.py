@@ -148,6 +148,7 @@ def test_malformed_document_is_rejected(document: Any, error: str) -> None:
             False,
         ),
         ({"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:::acme"}}}, False),
+        ({"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:*:*:storage-lens/*"}}}, True),
         ({"Condition": {"Bool": {"aws:SecureTransport": "true"}}}, True),
         ({"Condition": {"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}}, True),
         ({"Condition": {"IpAddress": {"aws:SourceIp": ["0.0.0.0/8", "1.0.0.0/8"]}}}, True),
@@ -196,6 +197,22 @@ STRANGERS = {"111111111111", "222222222222"}
         ({"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}}}, set()),
         # The endpoint can be in the network of the principal.
         ({"Condition": {"StringEquals": {"aws:SourceVpce": "vpce-1"}}}, STRANGERS),
+        ({"Condition": {"StringEquals": {"aws:VpceAccount": ACCOUNT}}}, STRANGERS),
+        ({"Condition": {"StringEquals": {"aws:VpceOrgID": "o-a1b2c3d4e5"}}}, STRANGERS),
+        (
+            {"Principal": "*", "Condition": {"StringEquals": {"aws:VpceAccount": "111111111111"}}},
+            {"111111111111"},
+        ),
+        (
+            {
+                "Principal": "*",
+                "Condition": {
+                    "ArnLike": {"s3:DataAccessPointArn": "arn:aws:s3:*:111111111111:accesspoint/*"}
+                },
+            },
+            {"111111111111"},
+        ),
+        ({"Principal": {"AWS": "AROAJQABLZS4A3QDU576Q"}}, {"AROAJQABLZS4A3QDU576Q"}),
         (
             {
                 "Principal": "*",
