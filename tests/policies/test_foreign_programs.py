@@ -149,6 +149,9 @@ aws.kms.KeyPolicy("of-read", key_id=read_key.id, policy=json.dumps({"Statement":
 aws.s3.BucketPublicAccessBlock("of-read", bucket=read.id)
 administrator = aws.iam.Policy.get("read-policy", "arn:aws:iam::aws:policy/AdministratorAccess")
 aws.iam.RolePolicyAttachment("of-read", role="role", policy_arn=administrator.arn)
+own = aws.iam.Policy("own", policy=json.dumps({"Statement": public}))
+chosen = own.arn.apply(lambda _: "arn:aws:iam::aws:policy/AdministratorAccess")
+aws.iam.RolePolicyAttachment("of-own", role="role", policy_arn=chosen)
 aws.ec2.Instance("of-read", launch_template={"id": aws.ec2.LaunchTemplate.get("t", "lt-1").id})
 aws.rds.Instance.get("read-database", "database")
 aws.sqs.Queue.get("read-queue", "q")
@@ -251,6 +254,10 @@ def test_region_of_a_provider_applies_to_regional_resources(result: CheckResult)
 def test_document_can_be_an_object(result: CheckResult) -> None:
     [public] = of_rule(result, "GH-IAM-004", "document")
     assert (public.outcome, public.passes) == ("violation", ("unknown", "known"))
+
+
+def test_known_arn_decides_whatever_its_origin(result: CheckResult) -> None:
+    assert of_rule(result, "GH-IAM-003", "of-own")
 
 
 def test_encrypted_values_are_unknown(result: CheckResult) -> None:

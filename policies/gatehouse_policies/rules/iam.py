@@ -121,7 +121,8 @@ _EVALUATED_ELSEWHERE = frozenset(
 )
 def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckResults:
     prop = ATTACHED_POLICIES[holder.type]
-    if prop == "policyArn" and is_of_program(holder, stack, prop, aws("iam.Policy")):
+    own = is_of_program(holder, stack, "policyArn", aws("iam.Policy"))
+    if own and not holder.props.known("policyArn"):
         return  # Policies in the program are evaluated separately.
     arns = holder.props.texts(prop) if prop.endswith("s") else [holder.props.text(prop)]
     is_person = holder.type in aws("ssoadmin.ManagedPolicyAttachment")
