@@ -67,7 +67,7 @@ def routes_have_authorizer(route: Resource, stack: Stack) -> CheckResults:
         return
     # API keys identify clients for usage plans, and must not be used for authorization:
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-api-usage-plans.html
-    if route.props.text(type_property, "NONE") == "NONE":
+    if route.props.text(type_property).upper() in ("", "NONE"):
         yield f"{type_property} is NONE"
 
 
@@ -131,10 +131,11 @@ def defined_routes_have_authorizer(api: Resource) -> CheckResults:
 
 
 def _authorizes(scheme: Properties) -> bool:
-    """False for a scheme that requires an API key only."""
-    return scheme.has("x-amazon-apigateway-authtype") or scheme.has(
-        "x-amazon-apigateway-authorizer"
-    )
+    """False for a scheme that requires an API key only. Types other than that of IAM have an
+    authorizer.
+    """
+    is_iam = scheme.text("x-amazon-apigateway-authtype").lower() == "awssigv4"
+    return is_iam or scheme.has("x-amazon-apigateway-authorizer")
 
 
 @stack_rule(
