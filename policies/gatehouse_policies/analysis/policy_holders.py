@@ -15,7 +15,9 @@ ATTACHED_POLICIES = {
         aws("iam.RolePolicyAttachment", "iam.PolicyAttachment", "iam.GroupPolicyAttachment"),
         "policyArn",
     ),
-    **dict.fromkeys(aws("iam.Role"), "managedPolicyArns"),
+    **dict.fromkeys(
+        aws("iam.Role", "ssoadmin.ManagedPolicyAttachmentsExclusive"), "managedPolicyArns"
+    ),
     **dict.fromkeys(aws("ssoadmin.ManagedPolicyAttachment"), "managedPolicyArn"),
     **dict.fromkeys(
         aws("iam.RolePolicyAttachmentsExclusive", "iam.GroupPolicyAttachmentsExclusive"),

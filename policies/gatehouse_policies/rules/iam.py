@@ -125,7 +125,7 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
     if own and not holder.props.known("policyArn"):
         return  # Policies in the program are evaluated separately.
     arns = holder.props.texts(prop) if prop.endswith("s") else [holder.props.text(prop)]
-    is_person = holder.type in aws("ssoadmin.ManagedPolicyAttachment")
+    is_person = holder.type.startswith("aws:ssoadmin/")
     for arn in arns:
         managed = _MANAGED.fullmatch(arn)
         if not managed or managed[1] in _MANAGED_ALLOWED:
