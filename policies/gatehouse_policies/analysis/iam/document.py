@@ -154,8 +154,10 @@ def allowed_accounts(document: Document) -> frozenset[str]:
 
 
 def _accounts_of_statement(allow: Statement) -> frozenset[str]:
-    principals = (value for kind, value in allow.principals or () if kind == "AWS")
-    named = frozenset(account_of(value) or value for value in principals) - {"*"}
+    named = {
+        account_of(value) or (value if kind == "AWS" else "")
+        for kind, value in allow.principals or ()
+    } - {"*", ""}
     restricting = list(filter(_restricts, allow.conditions))
     related = [each for each in restricting if not _UNRELATED_KEYS.fullmatch(each.key)]
     if any(not condition.key.endswith(("account", "arn", "owner")) for condition in related):
@@ -164,7 +166,7 @@ def _accounts_of_statement(allow: Statement) -> frozenset[str]:
     limits = [frozenset(map(account_of, condition.values)) - {""} for condition in conditions]
     # All conditions must hold. A principal of another account than the conditions name has no
     # access.
-    sets = [accounts for accounts in (named, *limits) if accounts]
+    sets = [accounts for accounts in (frozenset(named), *limits) if accounts]
     return frozenset.intersection(*sets) if sets else frozenset()
 
 
@@ -339,11 +341,7 @@ def federation_defects(document: Document) -> tuple[str, ...]:
     """
     defects: list[str] = []
     for allow in document.allows:
-        exact = {
-            condition.key
-            for condition in allow.conditions
-            if is_narrowing(condition) and _AWS_AUDIENCE not in condition.values
-        }
+        exact = {condition.key for condition in allow.conditions if _names_customer(condition)}
         for kind, provider in allow.principals or ():
             if kind != "Federated" or f"oidc-provider/{GITHUB}" in provider:
                 continue
@@ -371,10 +369,24 @@ def federation_defects(document: Document) -> tuple[str, ...]:
     return tuple(defects)
 
 
+def _names_customer(condition: Condition) -> bool:
+    """True if a claim is one of those of a customer. A pattern of an audience, or a variable, also
+    matches the tokens of others.
+    """
+    text = "".join(condition.values)
+    is_pattern = "*" in text or "?" in text
+    return (
+        is_narrowing(condition)
+        and _AWS_AUDIENCE not in condition.values
+        and "${" not in text
+        and (not is_pattern or condition.key.startswith("saml:") or condition.key.endswith(":sub"))
+    )
+
+
 def _names_tenant(allow: Statement, key: str) -> bool:
     return any(
         condition.key == key
-        and is_narrowing(condition)
+        and _names_customer(condition)
         and all(map(_TENANT.fullmatch, condition.values))
         for condition in allow.conditions
     )
@@ -406,7 +418,7 @@ def github_trust_defects(document: Document) -> tuple[str, ...]:
         if not subjects:
             defects.append("the trust policy does not require a subject (sub) with StringEquals")
         elif not all(
-            re.match(r"^repo:[^/*?:]+/[^/*?:]+:(?!pull_request$)[^*?]+$", subject)
+            re.match(r"^repo:[^/*?:]+/[^/*?:]+:(?!pull_request$)[^*?$]+$", subject)
             for subject in subjects
         ):
             defects.append(

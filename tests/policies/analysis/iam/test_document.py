@@ -214,6 +214,10 @@ STRANGERS = {"111111111111", "222222222222"}
         ),
         ({"Principal": {"AWS": "AROAJQABLZS4A3QDU576Q"}}, {"AROAJQABLZS4A3QDU576Q"}),
         (
+            {"Principal": {"Federated": "arn:aws:iam::111111111111:saml-provider/a"}},
+            {"111111111111"},
+        ),
+        (
             {
                 "Principal": "*",
                 "Condition": {"StringEquals": {"aws:PrincipalAccount": "111111111111"}},
