@@ -8,6 +8,7 @@ from gatehouse_policies.analysis.iam.grammar import Document, parse
 from gatehouse_policies.analysis.properties import Properties, texts_of
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws, by_token
+from gatehouse_policies.lists import name_set
 
 # Property with the ARNs of the attached policies, keyed by resource type.
 ATTACHED_POLICIES = {
@@ -28,53 +29,35 @@ ATTACHED_POLICIES = {
 
 RESOURCE_POLICIES = by_token(
     {
-        "acmpca.Policy": "policy",
+        **dict.fromkeys(
+            name_set(
+                "acmpca.Policy apigateway.DomainName apigateway.RestApi apigateway.RestApiPolicy "
+                "backup.VaultPolicy bedrock.AgentcoreResourcePolicy cloudwatch.EventBusPolicy "
+                "codebuild.ResourcePolicy dsql.ClusterPolicy dynamodb.ResourcePolicy "
+                "ecrpublic.RepositoryPolicy efs.FileSystemPolicy glacier.VaultLock "
+                "glue.ResourcePolicy kinesis.ResourcePolicy lambda.ResourcePolicy "
+                "mediastore.ContainerPolicy msk.ClusterPolicy networkfirewall.ResourcePolicy "
+                "oam.SinkPolicy opensearchingest.ResourcePolicy pinpoint.Smsvoicev2ResourcePolicy "
+                "redshift.ResourcePolicy redshiftserverless.ResourcePolicy s3.AccessPoint "
+                "s3.FilesFileSystemPolicy s3.VectorsVectorBucketPolicy "
+                "s3control.AccessGrantsInstanceResourcePolicy s3control.AccessPointPolicy "
+                "s3control.BucketPolicy s3control.ObjectLambdaAccessPointPolicy "
+                "schemas.RegistryPolicy ses.IdentityPolicy sesv2.EmailIdentityPolicy "
+                "vpclattice.AuthPolicy vpclattice.ResourcePolicy"
+            ),
+            "policy",
+        ),
         "amp.ResourcePolicy": "policyDocument",
-        "apigateway.DomainName": "policy",
-        "apigateway.RestApi": "policy",
-        "apigateway.RestApiPolicy": "policy",
-        "backup.VaultPolicy": "policy",
-        "bedrock.AgentcoreResourcePolicy": "policy",
         "cloudsearch.DomainServiceAccessPolicy": "accessPolicy",
-        "cloudwatch.EventBusPolicy": "policy",
         "cloudwatch.LogDeliveryDestinationPolicy": "deliveryDestinationPolicy",
         "cloudwatch.LogDestinationPolicy": "accessPolicy",
         "codeartifact.DomainPermissions": "policyDocument",
         "codeartifact.RepositoryPermissionsPolicy": "policyDocument",
-        "codebuild.ResourcePolicy": "policy",
-        "dsql.ClusterPolicy": "policy",
-        "dynamodb.ResourcePolicy": "policy",
-        "ecrpublic.RepositoryPolicy": "policy",
-        "efs.FileSystemPolicy": "policy",
         "glacier.Vault": "accessPolicy",
-        "glacier.VaultLock": "policy",
-        "glue.ResourcePolicy": "policy",
-        "kinesis.ResourcePolicy": "policy",
-        "lambda.ResourcePolicy": "policy",
-        "mediastore.ContainerPolicy": "policy",
-        "msk.ClusterPolicy": "policy",
-        "networkfirewall.ResourcePolicy": "policy",
-        "oam.SinkPolicy": "policy",
-        "opensearchingest.ResourcePolicy": "policy",
-        "pinpoint.Smsvoicev2ResourcePolicy": "policy",
-        "redshift.ResourcePolicy": "policy",
-        "redshiftserverless.ResourcePolicy": "policy",
-        "s3.AccessPoint": "policy",
-        "s3.FilesFileSystemPolicy": "policy",
-        "s3.VectorsVectorBucketPolicy": "policy",
-        "s3control.AccessGrantsInstanceResourcePolicy": "policy",
-        "s3control.AccessPointPolicy": "policy",
-        "s3control.BucketPolicy": "policy",
         "s3control.MultiRegionAccessPointPolicy": "details.policy",
-        "s3control.ObjectLambdaAccessPointPolicy": "policy",
         "s3tables.TableBucketPolicy": "resourcePolicy",
         "s3tables.TablePolicy": "resourcePolicy",
         "sagemaker.ModelPackageGroupPolicy": "resourcePolicy",
-        "schemas.RegistryPolicy": "policy",
-        "ses.IdentityPolicy": "policy",
-        "sesv2.EmailIdentityPolicy": "policy",
-        "vpclattice.AuthPolicy": "policy",
-        "vpclattice.ResourcePolicy": "policy",
         "xray.ResourcePolicy": "policyDocument",
     }
 )

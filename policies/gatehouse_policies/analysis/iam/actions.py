@@ -59,12 +59,12 @@ _VALUES = (
     "0" * 12,
     f"{_NAME}.amazonaws.com",
     *(
-        f"arn:{partition}:{rest}"
+        f"arn:{partition}:{rest}/{_NAME}"
         for partition in _PARTITIONS
         for rest in (
-            f"iam::{'0' * 12}:role/{_NAME}",
-            f"sts::{'0' * 12}:assumed-role/{_NAME}/{_NAME}",
-            f"iam::aws:policy/{_NAME}",
+            "iam::000000000000:role",
+            "sts::000000000000:assumed-role/a",
+            "iam::aws:policy",
         )
     ),
 )

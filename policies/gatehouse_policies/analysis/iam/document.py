@@ -70,7 +70,7 @@ _RESTRICTING_KEYS = name_set(
 _MOUNT_TARGET = "elasticfilesystem:accessedviamounttarget"
 # Keys of the network and of the user. They say nothing about the account of a principal.
 _UNRELATED_KEYS = re.compile(
-    rf"aws:(sourceip|sourcevpce?|userid|vpce\w+)|vpc-lattice-svcs:\w+|{_MOUNT_TARGET}"
+    rf"aws:(source(ip|vpce?)|userid|vpce\w+)|vpc-lattice-svcs:\w+|{_MOUNT_TARGET}"
 )
 # Keys that have the same value in all requests of an identity, or in all that reach its account.
 # Services such as Lambda and EC2 add theirs to the credentials of a function or an instance.
@@ -154,10 +154,8 @@ def allowed_accounts(document: Document) -> frozenset[str]:
 
 
 def _accounts_of_statement(allow: Statement) -> frozenset[str]:
-    named = {
-        account_of(value) or (value if kind == "AWS" else "")
-        for kind, value in allow.principals or ()
-    } - {"*", ""}
+    principals = allow.principals or ()
+    named = {account_of(value) or value * (kind == "AWS") for kind, value in principals} - {"*", ""}
     restricting = list(filter(_restricts, allow.conditions))
     related = [each for each in restricting if not _UNRELATED_KEYS.fullmatch(each.key)]
     if any(not condition.key.endswith(("account", "arn", "owner")) for condition in related):
@@ -356,7 +354,12 @@ def federation_defects(document: Document) -> tuple[str, ...]:
                 )
             elif (
                 issuer.partition("/")[0].endswith(_SHARED_ISSUERS) or issuer.startswith("oidc.eks.")
-            ) and not _names_tenant(allow, f"{issuer}:sub".lower()):
+            ) and not any(
+                condition.key == f"{issuer}:sub".lower()
+                and _names_customer(condition)
+                and all(map(_TENANT.fullmatch, condition.values))
+                for condition in allow.conditions
+            ):
                 defects.append(
                     f"the trust policy does not require a subject (sub) of {issuer} that names a "
                     f"group, organization, team or namespace"
@@ -370,26 +373,11 @@ def federation_defects(document: Document) -> tuple[str, ...]:
 
 
 def _names_customer(condition: Condition) -> bool:
-    """True if a claim is one of those of a customer. A pattern of an audience, or a variable, also
-    matches the tokens of others.
-    """
+    """False for a claim that tokens of other customers have, such as a pattern of an audience."""
     text = "".join(condition.values)
-    is_pattern = "*" in text or "?" in text
-    return (
-        is_narrowing(condition)
-        and _AWS_AUDIENCE not in condition.values
-        and "${" not in text
-        and (not is_pattern or condition.key.startswith("saml:") or condition.key.endswith(":sub"))
-    )
-
-
-def _names_tenant(allow: Statement, key: str) -> bool:
-    return any(
-        condition.key == key
-        and _names_customer(condition)
-        and all(map(_TENANT.fullmatch, condition.values))
-        for condition in allow.conditions
-    )
+    is_exact = re.match("saml:|.*:sub$", condition.key) or not re.search("[*?]", text)
+    is_own = "${" not in text and _AWS_AUDIENCE not in condition.values
+    return is_narrowing(condition) and is_own and bool(is_exact)
 
 
 def github_trust_defects(document: Document) -> tuple[str, ...]:
