@@ -154,8 +154,10 @@ def allowed_accounts(document: Document) -> frozenset[str]:
 
 
 def _accounts_of_statement(allow: Statement) -> frozenset[str]:
-    principals = allow.principals or ()
-    named = {account_of(value) or value * (kind == "AWS") for kind, value in principals} - {"*", ""}
+    named = {
+        account_of(value) or (value if kind == "AWS" else "")
+        for kind, value in allow.principals or ()
+    } - {"*", ""}
     restricting = list(filter(_restricts, allow.conditions))
     related = [each for each in restricting if not _UNRELATED_KEYS.fullmatch(each.key)]
     if any(not condition.key.endswith(("account", "arn", "owner")) for condition in related):
