@@ -138,9 +138,7 @@ class StackComponent(Component):
         self.contract = stack.contract
 
     def protected(
-        self,
-        *depends_on: pulumi.Resource,
-        custom_timeouts: pulumi.CustomTimeouts | None = None,
+        self, *depends_on: pulumi.Resource, custom_timeouts: pulumi.CustomTimeouts | None = None
     ) -> pulumi.ResourceOptions:
         """Return the options for a resource with the stack's protection from deletion."""
         return self.protected_by(

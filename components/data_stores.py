@@ -77,11 +77,7 @@ class DataStores(StackComponent):
             key_arn=keys.backup_arn,
             role_arn=roles[backup_roles.BACKUP],
             topic_arn=foundation.topic_arn,
-            resources=(
-                self.database.arn,
-                self.secret_links_table.arn,
-                foundation.data_bucket.arn,
-            ),
+            resources=(self.database.arn, self.secret_links_table.arn, foundation.data_bucket.arn),
             replica=replica(settings.replica_region if settings.backup.cross_region_copy else ""),
         )
         self.register_outputs({})

@@ -5,15 +5,7 @@ variables. Every composite component takes a `Stack`.
 from dataclasses import dataclass, replace
 from typing import Any
 
-from components.contract import (
-    EXTERNAL,
-    Contract,
-    ContractService,
-    Process,
-    Secret,
-    document,
-    read,
-)
+from components.contract import EXTERNAL, Contract, ContractService, Process, Secret, document, read
 from components.naming import Naming
 from components.settings.model import Settings
 from components.settings.workloads import CoreSettings
@@ -43,10 +35,7 @@ class Stack:
         cores = {core.process_name: _core(core) for core in settings.cores}
         names = Naming(settings.stack, settings.account, settings.region)
         contract = replace(
-            contract,
-            cores=cores,
-            domain=settings.domain,
-            cores_domain=settings.cores_domain or "",
+            contract, cores=cores, domain=settings.domain, cores_domain=settings.cores_domain or ""
         )
         return cls(settings, names, contract)
 

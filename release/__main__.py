@@ -17,13 +17,7 @@ from release.bootstrap import (
     unprotected_environments,
 )
 from release.deploy import check_unchanged, deploy, verify
-from release.errors import (
-    AWS_ERRORS,
-    CommandFailed,
-    DeploymentFailed,
-    ServicesFailed,
-    translated,
-)
+from release.errors import AWS_ERRORS, CommandFailed, DeploymentFailed, ServicesFailed, translated
 from release.image import is_deployed, push_image
 from release.logs import follow_cloudwatch, follow_files
 from release.preflight import missing_credentials, missing_prerequisites, unfinished_updates

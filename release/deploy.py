@@ -210,10 +210,7 @@ def check_unchanged(stack: Stack, again: str, state: dict[str, Any]) -> None:
 
 
 def _pulumi(
-    stack: Stack,
-    again: str,
-    arguments: list[str],
-    error: type[DeploymentFailed] = DeploymentFailed,
+    stack: Stack, again: str, arguments: list[str], error: type[DeploymentFailed] = DeploymentFailed
 ) -> None:
     code = pulumi_cli.run(arguments, stack.root)
     if code != 0:

@@ -90,8 +90,7 @@ def is_deployed(stack: Stack, digest: str) -> bool:
     and BotoCoreError.
     """
     tagged = stack.client("ecr").batch_get_image(
-        repositoryName=stack.names.name("runtime"),
-        imageIds=[{"imageTag": _deployed_tag(digest)}],
+        repositoryName=stack.names.name("runtime"), imageIds=[{"imageTag": _deployed_tag(digest)}]
     )
     return bool(tagged["images"])
 

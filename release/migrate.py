@@ -18,12 +18,7 @@ POLL_S = 5
 TIMEOUT_S = 900
 
 
-def migrate(
-    stack: Stack,
-    ecs: Any,
-    cluster: str,
-    output: Mapping[str, Any],
-) -> str:
+def migrate(stack: Stack, ecs: Any, cluster: str, output: Mapping[str, Any]) -> str:
     """Run the task and wait until it stops. Returns the task ID.
 
     output: the stack output `migration`. Raises ValueError if the output has no task definition,

@@ -127,12 +127,7 @@ class Requests:
 
 
 def measure(
-    url: str,
-    requests: Path,
-    seconds: float,
-    *,
-    connections: int = CONNECTIONS,
-    rate: float = 0,
+    url: str, requests: Path, seconds: float, *, connections: int = CONNECTIONS, rate: float = 0
 ) -> Result:
     """Sends requests for a time. url: origin. rate: mean requests per second; 0: each connection
     sends a request as soon as it has received the response to the previous one.

@@ -25,14 +25,7 @@ from gatehouse.core.token import Pepper, build
 from rich.console import Console
 from rich.table import Table
 
-from bench.gateway.environment import (
-    FILES,
-    Environment,
-    cpu_s,
-    environment,
-    limit,
-    memory_bytes,
-)
+from bench.gateway.environment import FILES, Environment, cpu_s, environment, limit, memory_bytes
 from bench.gateway.load import Requests, Result, measure
 from bench.gateway.unkey import create_keys
 

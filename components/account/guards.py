@@ -85,9 +85,7 @@ class AccountGuards(Component):
             aws.ec2.InstanceMetadataDefaults(name, http_tokens="required", opts=self._retained)
         if guards.block_public_vpcs:
             aws.ec2.VpcBlockPublicAccessOptions(
-                name,
-                internet_gateway_block_mode="block-ingress",
-                opts=self._retained,
+                name, internet_gateway_block_mode="block-ingress", opts=self._retained
             )
 
     def _iam_and_backup(self, name: str, guards: GuardsSettings) -> None:

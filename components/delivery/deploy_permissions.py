@@ -227,10 +227,7 @@ def stores(args: Delivery) -> list[Statement]:
         "Add* Create* Modify* Remove* RebootDBInstance DeleteDBParameterGroup "
         "DeleteDBSubnetGroup DeleteEventSubscription"
     )
-    databases = (
-        *(f"{kind}:{all_names}" for kind in ("db", "pg", "subgrp", "es")),
-        "og:default*",
-    )
+    databases = (*(f"{kind}:{all_names}" for kind in ("db", "pg", "subgrp", "es")), "og:default*")
     table = (
         "CreateTable PutResourcePolicy TagResource UntagResource UpdateContinuousBackups "
         "UpdateTable UpdateTimeToLive"
@@ -412,10 +409,7 @@ def edge(args: Delivery) -> list[Statement]:
     domains = dict.fromkeys((args.settings.domain, args.settings.cores_domain))
     names = [name for domain in domains if domain for name in (domain, f"*.{domain}")]
     # ForAllValues also holds for a request without the key.
-    records = {
-        **regional,
-        "ForAllValues:StringLike": {record_names: names},
-    }
+    records = {**regional, "ForAllValues:StringLike": {record_names: names}}
     protected = (
         *args.arns("wafv2", *(f"regional/{kind}/{all_names}/*" for kind in ("webacl", "ipset"))),
         *args.arns("elasticloadbalancing", f"loadbalancer/app/{all_names}/*"),

@@ -239,10 +239,7 @@ class Distribution(StackComponent):
         ).id
 
     def _access_log(
-        self,
-        name: str,
-        distribution_arn: pulumi.Output[str],
-        log_bucket_arn: pulumi.Input[str],
+        self, name: str, distribution_arn: pulumi.Output[str], log_bucket_arn: pulumi.Input[str]
     ) -> None:
         source = aws.cloudwatch.LogDeliverySource(
             name,

@@ -186,10 +186,7 @@ class LoadBalancer(StackComponent):
         return PRIORITY + list(self.contract.hosts).index(service)
 
     def _target_groups(
-        self,
-        service: ContractService,
-        priority: int,
-        listener: pulumi.Output[str],
+        self, service: ContractService, priority: int, listener: pulumi.Output[str]
     ) -> TargetGroups:
         """Forward requests for the host name to the first target group. During a deployment, ECS
         shifts the traffic to the other group."""

@@ -3,13 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.iam.documents import (
-    Document,
-    Statement,
-    action_list,
-    allow_key_use,
-    document,
-)
+from components.iam.documents import Document, Statement, action_list, allow_key_use, document
 from components.naming import DEPLOY, PREVIEW, WEB_UI_BUCKET, Naming
 from components.stack import Stack
 

@@ -219,10 +219,7 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
     )
     return {
         ROTATION_FUNCTION: function_definition(
-            names,
-            ROTATION_FUNCTION,
-            "Role of the secret rotation function",
-            *_rotation(stack),
+            names, ROTATION_FUNCTION, "Role of the secret rotation function", *_rotation(stack)
         ),
         RESTART_FUNCTION: function_definition(
             names,

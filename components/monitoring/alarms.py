@@ -13,11 +13,7 @@ from components.iam.documents import render
 from components.monitoring import metric_alarms
 from components.monitoring.dashboard import dashboard_body
 from components.monitoring.events import deployment_pattern, rotation_pattern, secret_pattern
-from components.monitoring.metric_alarms import (
-    MonitoredResources,
-    alarm_description,
-    metric_alarm,
-)
+from components.monitoring.metric_alarms import MonitoredResources, alarm_description, metric_alarm
 from components.naming import Naming, tags
 from components.stack import Stack
 

@@ -32,11 +32,7 @@ class SyntheticProbe(PythonFunction):
     """
 
     def __init__(
-        self,
-        name: str,
-        stack: Stack,
-        resources: FunctionResources,
-        opts: pulumi.ResourceOptions,
+        self, name: str, stack: Stack, resources: FunctionResources, opts: pulumi.ResourceOptions
     ) -> None:
         super().__init__(
             "gatehouse:monitoring:SyntheticProbe",

@@ -181,8 +181,7 @@ class Vpc(StackComponent):
         """
         policies = {
             "s3": s3_policy(
-                self.names,
-                object_policies.legacy_file_arns(self.names, self.settings.legacy_files),
+                self.names, object_policies.legacy_file_arns(self.names, self.settings.legacy_files)
             ),
             "dynamodb": dynamodb_policy(self.names),
         }

@@ -34,11 +34,7 @@ class RestartFunction(PythonFunction):
     """
 
     def __init__(
-        self,
-        name: str,
-        stack: Stack,
-        resources: FunctionResources,
-        opts: pulumi.ResourceOptions,
+        self, name: str, stack: Stack, resources: FunctionResources, opts: pulumi.ResourceOptions
     ) -> None:
         super().__init__(
             "gatehouse:secrets:RestartFunction",

@@ -44,9 +44,7 @@ class MonitoringSettings(Section):
     """Alarms, security findings and the synthetic probe."""
 
     emails: Annotated[
-        tuple[str, ...],
-        EMAILS,
-        Production("at least one e-mail address, to receive alarms", bool),
+        tuple[str, ...], EMAILS, Production("at least one e-mail address, to receive alarms", bool)
     ] = ()
     """E-mail addresses that receive notifications about alarms and recoveries. Each recipient must
     confirm the subscription.
@@ -178,10 +176,7 @@ class DeliverySettings(Section):
     state_bucket: Annotated[str | None, STATE_BUCKET] = None
     """S3 bucket for Pulumi's state. Each role can access only the objects of this stack. Create the
     bucket first. If empty, Pulumi Cloud stores the state."""
-    state_key_arn: Annotated[
-        str | None,
-        KMS_KEY,
-    ] = None
+    state_key_arn: Annotated[str | None, KMS_KEY] = None
     """KMS key of the state bucket or of the stack's secrets provider."""
 
 

@@ -131,11 +131,7 @@ class Bucket(Component):
         )
 
     def _access(
-        self,
-        name: str,
-        target: Target,
-        args: BucketArgs,
-        part: pulumi.ResourceOptions,
+        self, name: str, target: Target, args: BucketArgs, part: pulumi.ResourceOptions
     ) -> aws.s3.BucketPolicy:
         """Block public access, disable ACLs and set the bucket policy."""
         public_access_block = aws.s3.BucketPublicAccessBlock(
@@ -148,10 +144,7 @@ class Bucket(Component):
             opts=part,
         )
         ownership_controls = aws.s3.BucketOwnershipControls(
-            name,
-            **target,
-            rule={"object_ownership": "BucketOwnerEnforced"},
-            opts=part,
+            name, **target, rule={"object_ownership": "BucketOwnerEnforced"}, opts=part
         )
         # S3 rejects these calls if they are concurrent (OperationAborted).
         opts = self.protected_by(
@@ -225,11 +218,7 @@ class Bucket(Component):
         )
 
     def _replication(
-        self,
-        name: str,
-        target: Target,
-        replica: BucketReplica,
-        opts: pulumi.ResourceOptions,
+        self, name: str, target: Target, replica: BucketReplica, opts: pulumi.ResourceOptions
     ) -> None:
         """Replicate all objects and delete markers with S3 Replication Time Control."""
         aws.s3.BucketReplicationConfig(

@@ -8,12 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from gatehouse_policies.analysis.iam.conditions import applies_to_resource, holds
-from gatehouse_policies.analysis.iam.grammar import (
-    Condition,
-    listed,
-    parse,
-    raw_statements,
-)
+from gatehouse_policies.analysis.iam.grammar import Condition, listed, parse, raw_statements
 from gatehouse_policies.program.types import ACCOUNT
 from moto import settings
 from moto.core.authorization import ActionAuthenticatorMixin

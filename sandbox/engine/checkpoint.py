@@ -60,8 +60,7 @@ class Checkpoint:
         """
         # Files are stored with the hash of their content, because a file can change between runs.
         registration = replace(
-            resource.registration,
-            inputs=encode(resource.registration.inputs, with_hash=True),
+            resource.registration, inputs=encode(resource.registration.inputs, with_hash=True)
         )
         self._registered.append(Entry(replace(resource, registration=registration)))
         if replaced is not None and keep_replaced:

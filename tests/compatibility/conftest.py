@@ -136,8 +136,7 @@ def application(
         )
         assert reply.status_code == 200, reply.text
         _, token = running.key(
-            scopes=["cores:read"],
-            limits=[{"name": "requests", "quota": 10_000, "window_s": 60}],
+            scopes=["cores:read"], limits=[{"name": "requests", "quota": 10_000, "window_s": 60}]
         )
         return Application(running.gateway, url, tmp_path, token)
 

@@ -37,10 +37,7 @@ PROVIDER_OUTPUTS: dict[str, dict[str, Any]] = {
         "arnSuffix": "app/edge/50dc6c495c0c9188",
     },
     "lb.TargetGroup": {"arnSuffix": "targetgroup/service/73e2d6bc24d8a067"},
-    "route53.Zone": {
-        "zoneId": "Z1",
-        "nameServers": ["ns-1.example.net", "ns-2.example.net"],
-    },
+    "route53.Zone": {"zoneId": "Z1", "nameServers": ["ns-1.example.net", "ns-2.example.net"]},
     "lambda.Function": {"version": "8"},
     "lambda.Alias": {
         "invokeArn": "arn:aws:apigateway:mock:lambda:path/functions/sharing:live/invocations"
@@ -49,10 +46,7 @@ PROVIDER_OUTPUTS: dict[str, dict[str, Any]] = {
         "executionArn": "arn:aws:execute-api:mock::a1b2c3d4e5",
         "rootResourceId": "root",
     },
-    "apigateway.DomainName": {
-        "regionalDomainName": "d-1.execute-api.mock",
-        "regionalZoneId": "Z1",
-    },
+    "apigateway.DomainName": {"regionalDomainName": "d-1.execute-api.mock", "regionalZoneId": "Z1"},
 }
 """Outputs of some resource types, keyed by class. Every resource also gets an ARN."""
 ZONE = "Z0123456789ABCDEFGHIJ"

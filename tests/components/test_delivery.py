@@ -165,10 +165,7 @@ ALLOWED: dict[str, list[tuple[Any, ...]]] = {
             {**IN_REGION, **TAGGED, "kms:ResourceAliases": NAMES.alias("data")},
         ),
         ("logs:PutMetricFilter", NAMES.log_group_arn(NAMES.log_group("gateway"))),
-        (
-            "cloudwatch:PutMetricAlarm",
-            NAMES.arn("cloudwatch", "alarm:gatehouse-prod-links"),
-        ),
+        ("cloudwatch:PutMetricAlarm", NAMES.arn("cloudwatch", "alarm:gatehouse-prod-links")),
         # A regional domain name requires the role
         # (https://github.com/amplify-education/serverless-domain-manager/issues/112).
         (
@@ -188,9 +185,7 @@ ALLOWED: dict[str, list[tuple[Any, ...]]] = {
         ("apigateway:GET", f"{REST_API}/restapis/x/resources/y/methods/GET/integration"),
         ("apigateway:GET", f"{REST_API}/tags/arn%3Aaws%3Aapigateway"),
     ],
-    IMAGE: [
-        ("ecr:PutImage", REPOSITORY),
-    ],
+    IMAGE: [("ecr:PutImage", REPOSITORY)],
 }
 DENIED: dict[str, list[tuple[Any, ...]]] = {
     DEPLOY: [

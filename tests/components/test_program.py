@@ -90,11 +90,7 @@ def test_stateful_resources_follow_protection_settings(stack: str, protected: bo
 
 @pytest.mark.parametrize(
     ("kind", "limit"),
-    [
-        ("iam.RolePolicy", 10_240),
-        ("kms.Key", 32_768),
-        ("ec2.VpcEndpoint", 20_480),
-    ],
+    [("iam.RolePolicy", 10_240), ("kms.Key", 32_768), ("ec2.VpcEndpoint", 20_480)],
 )
 def test_policy_documents_are_within_size_limits(kind: str, limit: int) -> None:
     sizes = [len(row.inputs["policy"]) for row in run("prod").of_type(kind)]

@@ -59,10 +59,7 @@ OPEN = {
     ("s3:GetObjectVersion", OBJECT),
     ("kms:Decrypt", "sharing"),
 }
-RECEIVE = {
-    ("s3:PutObject", OBJECT),
-    ("kms:GenerateDataKey", "sharing"),
-}
+RECEIVE = {("s3:PutObject", OBJECT), ("kms:GenerateDataKey", "sharing")}
 NOBODY = {
     *(
         (f"dynamodb:{action}", TABLE)
@@ -132,10 +129,7 @@ def test_container_form_opens_links_with_console_role() -> None:
         sid: s["Principal"]["AWS"]
         for sid, s in statements.items()
         if sid != "AllowAccountAdministration"
-    } == {
-        "CreateContentKeys": [console],
-        "OpenContentKeys": [console],
-    }
+    } == {"CreateContentKeys": [console], "OpenContentKeys": [console]}
     assert "OpenContent" in run("dev").permissions("console-task")
 
 

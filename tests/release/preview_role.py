@@ -10,13 +10,7 @@ from typing import Any
 
 from components.delivery.deploy_permissions import GLOBAL_REGION
 from components.naming import Naming
-from tests.components.settings.test_matrix import (
-    ACTIONS,
-    GLOBAL_SERVICES,
-    READS,
-    actions,
-    read_arn,
-)
+from tests.components.settings.test_matrix import ACTIONS, GLOBAL_SERVICES, READS, actions, read_arn
 from tests.iam_evaluation import Call, RawDocument, decide
 
 

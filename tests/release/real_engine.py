@@ -27,13 +27,7 @@ from release.pulumi_cli import PACKS
 from sandbox.emulator.server import Emulator
 from tests import processes
 from tests.release import https_services
-from tests.release.fake_aws import (
-    ROOT,
-    FakeAccount,
-    own_stack_file,
-    serving,
-    write_command,
-)
+from tests.release.fake_aws import ROOT, FakeAccount, own_stack_file, serving, write_command
 from tests.runbooks import script
 
 REGION, USER = "eu-west-1", "deployer"

@@ -14,13 +14,7 @@ from release import pulumi_cli
 from release.pulumi_cli import environment
 from sandbox.emulator.server import Emulator
 from tests.components.program import run
-from tests.release.fake_aws import (
-    ACCOUNT,
-    LOCK,
-    ROOT,
-    FakeAccount,
-    own_stack_file,
-)
+from tests.release.fake_aws import ACCOUNT, LOCK, ROOT, FakeAccount, own_stack_file
 
 KMS = "awskms://alias/gatehouse-pulumi-state?region=eu-west-1"
 LOG_IN = (

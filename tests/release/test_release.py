@@ -86,13 +86,7 @@ def test_failed_migration_leaves_services_unchanged(account: FakeAccount) -> Non
             ["preview"],
             "cannot describe the ECS services (AccessDeniedException). Nothing was changed.\n",
         ),
-        (
-            "rollback",
-            {"pushed": {}},
-            2,
-            [],
-            "gateway has no earlier deployment of another image",
-        ),
+        ("rollback", {"pushed": {}}, 2, [], "gateway has no earlier deployment of another image"),
         (
             "verify",
             {"undeployed": ("services",)},

@@ -16,13 +16,7 @@ from mangum.types import LambdaContext
 from release.errors import DeploymentFailed
 from release.pulumi_cli import command_line, excluded_urns
 from release.stack_file import Stack
-from release.traffic import (
-    BAKE_S,
-    CANARY_WEIGHT,
-    POLL_S,
-    FunctionVersion,
-    shift_traffic,
-)
+from release.traffic import BAKE_S, CANARY_WEIGHT, POLL_S, FunctionVersion, shift_traffic
 from sandbox.emulator.server import Emulator
 
 pytestmark = pytest.mark.requirement("SS-06", "SS-09")

@@ -159,11 +159,7 @@ async def service_with_costs(post_s: float, *, closes: bool = False) -> AsyncIte
     ],
 )
 async def test_flood_that_stops_a_service_is_found(
-    post_s: float,
-    closes: bool,
-    p99_s_max: float,
-    found: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    post_s: float, closes: bool, p99_s_max: float, found: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox_attacks, "P99_S_MAX", p99_s_max)
     outcome = Outcome("floods")

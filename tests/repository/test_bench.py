@@ -30,10 +30,7 @@ def test_lower_or_missing_ratio_is_a_regression() -> None:
     stored = {"a": 0.5, "b": 0.1, "c": 0.2}
     assert ratios.regressions(
         {"a": 0.5 * ratios.TOLERANCE, "b": 0.1 * ratios.TOLERANCE - 0.001}, stored
-    ) == [
-        "  b: 0.079, stored: 0.100",
-        "  c: 0.000, stored: 0.200",
-    ]
+    ) == ["  b: 0.079, stored: 0.100", "  c: 0.000, stored: 0.200"]
 
 
 def test_every_row_of_the_gateway_has_a_stored_ratio(table: dict[str, ratios.Row]) -> None:

@@ -6,12 +6,7 @@ from gatehouse_policies.analysis.iam.grammar import raw_statements
 from tests.iam_evaluation import ALLOW_ALL, Call, decide
 from tests.permission_reasons import granted, reasons
 from tests.repository.iam_cases import REQUESTS
-from tests.repository.iam_requests import (
-    ADMINISTRATOR,
-    OTHER_ACCOUNT_ROLE,
-    Request,
-    decision,
-)
+from tests.repository.iam_requests import ADMINISTRATOR, OTHER_ACCOUNT_ROLE, Request, decision
 from tools.docs.iam_documents import NAMES, documents
 from tools.docs.permissions import RESOURCE_POLICIES
 

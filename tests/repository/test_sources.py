@@ -92,11 +92,7 @@ def test_engine_installs_packages_with_uv() -> None:
     """With another toolchain, `pulumi preview` on a fresh clone finds no packages (record 22)."""
     projects = [
         path
-        for pattern in (
-            "Pulumi.yaml",
-            "examples/*/Pulumi.yaml",
-            "policies/*/PulumiPolicy.yaml",
-        )
+        for pattern in ("Pulumi.yaml", "examples/*/Pulumi.yaml", "policies/*/PulumiPolicy.yaml")
         for path in ROOT.glob(pattern)
     ]
     runtimes = {

@@ -47,14 +47,8 @@ TOKENS = [
         (Kind.SESSION, SESSION_PREFIX + secrets.token_urlsafe(32)),
         (Kind.CORE_SECRET, CORE_PREFIX + secrets.token_urlsafe(32)),
         (Kind.WEBHOOK_SECRET, webhook_secret_text(secrets.token_bytes(32))),
-        (
-            Kind.LINK,
-            LinkToken.create("5tRw0aB9xK2m7HqYc1dZ8eabcdef").url("http://127.0.0.1:1"),
-        ),
-        (
-            Kind.LINK,
-            LinkToken.create("2mKq8ZrT4vB6nX0sWc9yEd").url("http://127.0.0.1:1"),
-        ),
+        (Kind.LINK, LinkToken.create("5tRw0aB9xK2m7HqYc1dZ8eabcdef").url("http://127.0.0.1:1")),
+        (Kind.LINK, LinkToken.create("2mKq8ZrT4vB6nX0sWc9yEd").url("http://127.0.0.1:1")),
         (Kind.JSON_WEB_TOKEN, _jwt()),
     )
 ]

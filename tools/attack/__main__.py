@@ -23,15 +23,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sandbox.local.run_state import RunStateFile
-from tools.attack.attacks import (
-    JSON,
-    Attack,
-    Operation,
-    Outcome,
-    Target,
-    attack_all,
-    usage_of,
-)
+from tools.attack.attacks import JSON, Attack, Operation, Outcome, Target, attack_all, usage_of
 from tools.attack.connection import Service, recording_core, request
 from tools.attack.corpora import ORDINARY_FORM, costly_forms
 from tools.attack.sandbox_attacks import SANDBOX_ATTACKS, proxied_service

@@ -26,14 +26,7 @@ from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.protocol import HttpProtocol
 from gatehouse.platform.settings import ConnectionSettings
 
-from tools.attack.attacks import (
-    VERIFY,
-    Attack,
-    Outcome,
-    Target,
-    Usage,
-    ended,
-)
+from tools.attack.attacks import VERIFY, Attack, Outcome, Target, Usage, ended
 from tools.attack.connection import Service, request, statuses
 from tools.attack.corpora import HOST, LARGE_STARTS
 

@@ -163,9 +163,5 @@ def _budget(row: Registration) -> Notice:
 
 
 _SUBSCRIPTIONS: dict[str, Callable[[Registration], Notice]] = by_token(
-    {
-        "rds.EventSubscription": _rds,
-        "backup.VaultNotifications": _vault,
-        "budgets.Budget": _budget,
-    }
+    {"rds.EventSubscription": _rds, "backup.VaultNotifications": _vault, "budgets.Budget": _budget}
 )

@@ -212,11 +212,7 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
         ("ec2.VpcEndpoint",),
         lambda endpoints: _counted(_endpoints(endpoints), NETWORK["endpoint"] * HOURS),
     ),
-    (
-        "load balancer",
-        ("lb.LoadBalancer",),
-        lambda n: (str(len(n)), balancers_usd(n)),
-    ),
+    ("load balancer", ("lb.LoadBalancer",), lambda n: (str(len(n)), balancers_usd(n))),
     (
         "web ACL with rules",
         ("wafv2.WebAcl",),

@@ -15,12 +15,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import pulumi_policy.policy
-from pulumi_policy import (
-    Policy,
-    PolicyResource,
-    StackValidationArgs,
-    StackValidationPolicy,
-)
+from pulumi_policy import Policy, PolicyResource, StackValidationArgs, StackValidationPolicy
 
 _SDK: Any = pulumi_policy.policy
 _SERVICER = "_PolicyAnalyzerServicer"

@@ -51,10 +51,4 @@ UNDECIDED_ALLOWED = _notice(
 UNUSED_REMEDY = "remove the entry from the exemptions file, or correct its urn"
 """The fix for an exemption that no resource uses, which GH-EXEMPT-USED reports too."""
 
-META_POLICIES = (
-    BROKEN,
-    EXEMPTION_USED,
-    EXEMPTION_INVALID,
-    UNDECIDED,
-    UNDECIDED_ALLOWED,
-)
+META_POLICIES = (BROKEN, EXEMPTION_USED, EXEMPTION_INVALID, UNDECIDED, UNDECIDED_ALLOWED)

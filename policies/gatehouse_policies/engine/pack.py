@@ -22,16 +22,8 @@ from pulumi_policy import (
 from gatehouse_policies.analysis.properties import Properties, plain
 from gatehouse_policies.analysis.resources import Resource, Stack, identifiers_of
 from gatehouse_policies.analysis.type_tokens import STACK
-from gatehouse_policies.engine import (
-    applicable_policies,
-    environment,
-    meta_policies,
-)
-from gatehouse_policies.engine.applicable_policies import (
-    ApplicablePolicies,
-    StackPolicy,
-    cached,
-)
+from gatehouse_policies.engine import applicable_policies, environment, meta_policies
+from gatehouse_policies.engine.applicable_policies import ApplicablePolicies, StackPolicy, cached
 from gatehouse_policies.engine.deployment_state import DeploymentState, Report, Result
 from gatehouse_policies.engine.exemptions import Exemptions, load
 from gatehouse_policies.engine.guard import evaluate

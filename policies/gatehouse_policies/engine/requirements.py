@@ -113,8 +113,7 @@ SECRET_BLOCKS = name_set(
 )
 # Environments (GH-SM-008), references to secrets, durations and mappings.
 _NO_SECRETS = re.compile(
-    rf"(^|\.)({ENVIRONMENT.pattern}|tags)[.[]|secrets\b|validity|responseparameters",
-    re.IGNORECASE,
+    rf"(^|\.)({ENVIRONMENT.pattern}|tags)[.[]|secrets\b|validity|responseparameters", re.IGNORECASE
 )
 
 

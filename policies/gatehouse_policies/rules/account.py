@@ -17,11 +17,7 @@ from gatehouse_policies.engine.requirements import (
     is_true,
     where,
 )
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    resource_rule,
-    stack_rule,
-)
+from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 from gatehouse_policies.rules.s3 import GUARDS_OUTPUT, PUBLIC_ACCESS_FLAGS
 
 _STACKS = (STACK,)

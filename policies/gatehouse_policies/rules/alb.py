@@ -16,11 +16,7 @@ from gatehouse_policies.engine.requirements import (
     is_true,
     satisfies,
 )
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    resource_rule,
-    stack_rule,
-)
+from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application"
 _balancer_rule = partial(resource_rule, types=aws("lb.LoadBalancer"))
@@ -310,10 +306,7 @@ responses_have_security_headers = _listener_rule(
     ),
     has_format(_CONTENT_TYPE, "(?i)nosniff", example="nosniff", message="is not nosniff"),
     has_format(
-        _FRAME,
-        "(?i)deny|sameorigin",
-        example="DENY",
-        message="is neither DENY nor SAMEORIGIN",
+        _FRAME, "(?i)deny|sameorigin", example="DENY", message="is neither DENY nor SAMEORIGIN"
     ),
     satisfies(
         _SERVER,

@@ -15,12 +15,7 @@ from gatehouse_policies.engine.requirements import (
     satisfies,
     where,
 )
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    Requirement,
-    resource_rule,
-    stack_rule,
-)
+from gatehouse_policies.engine.rule import CheckResults, Requirement, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/apigateway/latest/developerguide"
 

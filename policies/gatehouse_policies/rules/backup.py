@@ -8,12 +8,7 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import is_customer_key
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    Undecided,
-    resource_rule,
-    stack_rule,
-)
+from gatehouse_policies.engine.rule import CheckResults, Undecided, resource_rule, stack_rule
 from gatehouse_policies.lists import name_set
 from gatehouse_policies.rules.rds import is_read_replica
 from gatehouse_policies.rules.s3 import EPHEMERAL, STATIC_FILES, is_replica, purpose

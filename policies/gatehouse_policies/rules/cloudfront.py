@@ -15,11 +15,7 @@ from gatehouse_policies.engine.requirements import (
     is_set,
     is_true,
 )
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    resource_rule,
-    stack_rule,
-)
+from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide"
 _distribution_rule = partial(resource_rule, types=aws("cloudfront.Distribution"))

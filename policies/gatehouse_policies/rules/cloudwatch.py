@@ -9,11 +9,7 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import is_at_least, is_not_false, is_set
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    resource_rule,
-    stack_rule,
-)
+from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
 

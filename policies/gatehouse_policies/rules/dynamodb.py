@@ -29,9 +29,7 @@ point_in_time_recovery_is_enabled = _replicated_rule(
     url=f"{_GUIDE}/Point-in-time-recovery.html",
 ).requires(
     for_types(
-        _TABLE,
-        is_true("pointInTimeRecovery.enabled"),
-        is_true("replicas[].pointInTimeRecovery"),
+        _TABLE, is_true("pointInTimeRecovery.enabled"), is_true("replicas[].pointInTimeRecovery")
     ),
     for_types(_REPLICA, is_true("pointInTimeRecovery")),
 )

@@ -21,10 +21,7 @@ from gatehouse_policies.engine.requirements import (
     uses_customer_key,
     where,
 )
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    resource_rule,
-)
+from gatehouse_policies.engine.rule import CheckResults, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonElastiCache/latest/dg"
 _group_rule = partial(resource_rule, types=aws("elasticache.ReplicationGroup"))

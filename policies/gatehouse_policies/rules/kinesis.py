@@ -23,12 +23,7 @@ stream_uses_customer_key = resource_rule(
     types=aws("kinesis.Stream"),
     upstream="Kinesis.1 CKV_AWS_43 CKV_AWS_185 KDS1",
     url=f"{_GUIDE}/server-side-encryption.html",
-).requires(
-    in_order(
-        is_exactly("encryptionType", "KMS"),
-        is_customer_key("kmsKeyId"),
-    )
-)
+).requires(in_order(is_exactly("encryptionType", "KMS"), is_customer_key("kmsKeyId")))
 
 
 firehose_uses_customer_key = resource_rule(

@@ -26,11 +26,7 @@ from gatehouse_policies.engine.requirements import (
     is_true,
     satisfies,
 )
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    resource_rule,
-    stack_rule,
-)
+from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
 _POLICIES = aws("kms.KeyPolicy")

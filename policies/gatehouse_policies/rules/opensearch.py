@@ -62,9 +62,7 @@ domain_requires_tls = _domain_rule(
 ).requires(
     is_true("domainEndpointOptions.enforceHttps"),
     is_exactly(
-        "domainEndpointOptions.tlsSecurityPolicy",
-        *_TLS_POLICIES,
-        message="accepts TLS below 1.2",
+        "domainEndpointOptions.tlsSecurityPolicy", *_TLS_POLICIES, message="accepts TLS below 1.2"
     ),
 )
 

@@ -18,12 +18,7 @@ from gatehouse_policies.analysis.type_tokens import (
 )
 from gatehouse_policies.engine.environment import regions_of_process
 from gatehouse_policies.engine.requirements import is_not_true
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    Undecided,
-    resource_rule,
-    stack_rule,
-)
+from gatehouse_policies.engine.rule import CheckResults, Undecided, resource_rule, stack_rule
 from gatehouse_policies.lists import ALLOWED_REGIONS, REQUIRED_TAGS, name_set
 from gatehouse_policies.rules.rds import is_read_replica
 

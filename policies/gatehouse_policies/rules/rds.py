@@ -20,12 +20,7 @@ from gatehouse_policies.engine.requirements import (
     uses_customer_key,
     where,
 )
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    Violation,
-    resource_rule,
-    stack_rule,
-)
+from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide"
 _DATABASES = aws("rds.Instance", "rds.Cluster")

@@ -18,12 +18,7 @@ from gatehouse_policies.engine.requirements import (
     sets_no_secret,
     uses_customer_key,
 )
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    Requirement,
-    resource_rule,
-    stack_rule,
-)
+from gatehouse_policies.engine.rule import CheckResults, Requirement, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/redshift/latest/mgmt"
 _WORKGROUPS = aws("redshiftserverless.Workgroup")

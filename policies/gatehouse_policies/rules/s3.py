@@ -25,11 +25,7 @@ from gatehouse_policies.engine.requirements import (
     is_not_true,
     is_true,
 )
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    resource_rule,
-    stack_rule,
-)
+from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonS3/latest/userguide"
 _POLICY_HOLDERS = aws("s3.BucketPolicy", "s3.Bucket")

@@ -7,10 +7,7 @@ from typing import Any
 
 import yaml
 
-from gatehouse_policies.analysis.policy_holders import (
-    ACCOUNTS,
-    resource_documents,
-)
+from gatehouse_policies.analysis.policy_holders import ACCOUNTS, resource_documents
 from gatehouse_policies.analysis.properties import is_unknown
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.schedules import longest_gap_days
@@ -31,12 +28,7 @@ from gatehouse_policies.engine.requirements import (
     sets_no_secret,
     where,
 )
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    Undecided,
-    resource_rule,
-    stack_rule,
-)
+from gatehouse_policies.engine.rule import CheckResults, Undecided, resource_rule, stack_rule
 from gatehouse_policies.lists import name_set
 
 _GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"

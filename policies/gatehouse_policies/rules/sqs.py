@@ -12,11 +12,7 @@ from gatehouse_policies.analysis.policy_holders import (
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import any_of, is_not_false, is_set
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    resource_rule,
-    stack_rule,
-)
+from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide"
 _queue_rule = partial(stack_rule, types=aws("sqs.Queue"))

@@ -40,8 +40,7 @@ parameter_uses_customer_key = resource_rule(
     upstream="CKV_AWS_337",
     url=f"{_GUIDE}/secure-string-parameter-kms-encryption.html",
 ).requires(
-    is_customer_key("keyId"),
-    when=lambda parameter: parameter.props.text("type") == "SecureString",
+    is_customer_key("keyId"), when=lambda parameter: parameter.props.text("type") == "SecureString"
 )
 
 

@@ -54,10 +54,7 @@ flow_logs_are_enabled = _vpc_rule(
     url=f"{_GUIDE}/flow-logs.html",
 ).requires(
     has_resource(
-        "ec2.FlowLog",
-        "vpcId",
-        is_exactly("trafficType", "ALL"),
-        missing="the VPC has no flow log",
+        "ec2.FlowLog", "vpcId", is_exactly("trafficType", "ALL"), missing="the VPC has no flow log"
     )
 )
 
@@ -126,11 +123,7 @@ public_addresses_are_not_assigned = resource_rule(
         "another stack, add the name of the group to load_balancer_groups in the configuration file"
     ),
     severity="critical",
-    types=(
-        *_GROUPS,
-        *_PREFIX_LISTS,
-        *aws("ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule"),
-    ),
+    types=(*_GROUPS, *_PREFIX_LISTS, *aws("ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule")),
     # Names of security groups, or of their rules, whose load balancers are in another stack.
     lists={"load_balancer_groups": ()},
     upstream=(
@@ -254,10 +247,7 @@ interface_endpoint_is_effective = resource_rule(
 # Property that contains the subnets, keyed by resource type. The property of other types is
 # "subnetIds".
 _SUBNET_PROPERTIES = by_token(
-    {
-        "ecs.Service": "networkConfiguration",
-        "lambda.Function": "vpcConfig",
-    }
+    {"ecs.Service": "networkConfiguration", "lambda.Function": "vpcConfig"}
 )
 _SUBNET_GROUPS = aws(
     *("elasticache.SubnetGroup", "rds.SubnetGroup", "redshift.SubnetGroup", "docdb.SubnetGroup"),

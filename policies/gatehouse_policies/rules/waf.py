@@ -8,11 +8,7 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_not_true, is_true
-from gatehouse_policies.engine.rule import (
-    CheckResults,
-    resource_rule,
-    stack_rule,
-)
+from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/waf/latest/developerguide"
 _web_acl_rule = partial(resource_rule, types=aws("wafv2.WebAcl"))

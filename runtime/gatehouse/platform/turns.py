@@ -93,11 +93,7 @@ class Reads:
         return self.buffer[: self._size]
 
     def end(
-        self,
-        size: int,
-        transport: asyncio.Transport,
-        is_paused: Callable[[], bool],
-        subject: str,
+        self, size: int, transport: asyncio.Transport, is_paused: Callable[[], bool], subject: str
     ) -> None:
         """Ends a read. After the turn, or while others wait, a connection that can have more data
         is paused, and reads in a later iteration. size: number of bytes that were read. is_paused:

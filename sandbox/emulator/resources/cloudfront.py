@@ -144,8 +144,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     ),
     "cloudwatch.LogDeliverySource": ResourceType(call="logs.put_delivery_source", id="{name}"),
     "cloudwatch.LogDeliveryDestination": ResourceType(
-        call="logs.put_delivery_destination",
-        id="{name}",
+        call="logs.put_delivery_destination", id="{name}"
     ),
     "cloudwatch.LogDelivery": ResourceType(call="logs.create_delivery", id="{id}"),
 }

@@ -92,13 +92,9 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         outputs={"repositoryUrl": "{repositoryUri}"},
     ),
     "ecr.LifecyclePolicy": ResourceType(
-        call="ecr.put_lifecycle_policy",
-        id="{repository}",
-        names={"policy": "lifecyclePolicyText"},
+        call="ecr.put_lifecycle_policy", id="{repository}", names={"policy": "lifecyclePolicyText"}
     ),
     "ecr.RepositoryPolicy": ResourceType(
-        call="ecr.set_repository_policy",
-        id="{repository}",
-        names={"policy": "policyText"},
+        call="ecr.set_repository_policy", id="{repository}", names={"policy": "policyText"}
     ),
 }

@@ -153,8 +153,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         delete=_delete_instance,
     ),
     "rds.InstanceAutomatedBackupsReplication": ResourceType(
-        create=_replicate_backups,
-        modelled="moto has no StartDBInstanceAutomatedBackupsReplication",
+        create=_replicate_backups, modelled="moto has no StartDBInstanceAutomatedBackupsReplication"
     ),
     "rds.SubnetGroup": ResourceType(
         call="rds.create_db_subnet_group",
@@ -175,9 +174,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         prepare=_table_parameters,
         settings=(
             Setting(
-                "dynamodb.update_table",
-                ("deletionProtectionEnabled", "billingMode"),
-                created=True,
+                "dynamodb.update_table", ("deletionProtectionEnabled", "billingMode"), created=True
             ),
             Setting("dynamodb.update_time_to_live", ("ttl",), {"ttl": "TimeToLiveSpecification"}),
             Setting(

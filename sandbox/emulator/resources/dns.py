@@ -116,9 +116,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "route53.Zone": ResourceType(create=_create_zone, update=_update_zone, delete=_delete_zone),
     "route53.Record": ResourceType(create=_put_record, update=AGAIN, delete=_delete_record),
     "servicediscovery.PrivateDnsNamespace": ResourceType(
-        create=_create_namespace,
-        delete=_delete_namespace,
-        service="servicediscovery",
+        create=_create_namespace, delete=_delete_namespace, service="servicediscovery"
     ),
     "servicediscovery.Service": ResourceType(call="servicediscovery.create_service", id="{Id}"),
 }

@@ -68,8 +68,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         outputs={"name": "{PolicyName}"},
     ),
     "iam.OpenIdConnectProvider": ResourceType(
-        call="iam.create_open_id_connect_provider",
-        id="{OpenIDConnectProviderArn}",
+        call="iam.create_open_id_connect_provider", id="{OpenIDConnectProviderArn}"
     ),
     "iam.RolePolicyAttachment": ResourceType(
         call="iam.attach_role_policy", id="{role}/{policyArn}"

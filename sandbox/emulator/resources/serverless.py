@@ -127,10 +127,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
             "{AliasArn}/invocations"
         },
     ),
-    "lambda.Permission": ResourceType(
-        call="lambda.add_permission",
-        id="{StatementId}",
-    ),
+    "lambda.Permission": ResourceType(call="lambda.add_permission", id="{StatementId}"),
     "apigateway.RestApi": ResourceType(
         call="apigateway.create_rest_api",
         id="{id}",

@@ -202,9 +202,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         modelled=_NO_BLOCKING,
     ),
     "ec2.VpcBlockPublicAccessOptions": ResourceType(
-        call="ec2.modify_vpc_block_public_access_options",
-        id="{region}",
-        modelled=_NO_BLOCKING,
+        call="ec2.modify_vpc_block_public_access_options", id="{region}", modelled=_NO_BLOCKING
     ),
     "ec2.SecurityGroup": ResourceType(
         call="ec2.create_security_group",

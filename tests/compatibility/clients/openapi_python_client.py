@@ -32,9 +32,7 @@ owner, once = f"owner-{uuid4().hex[:8]}", str(uuid4())
 
 limit = RateLimitInput(name="requests", quota=1, window_s=3600)
 created = create_key.sync(
-    client=console,
-    body=CreateKey(name="first", owner=owner, limits=[limit]),
-    idempotency_key=once,
+    client=console, body=CreateKey(name="first", owner=owner, limits=[limit]), idempotency_key=once
 )
 reused = create_key.sync_detailed(
     client=console, body=CreateKey(name="second", owner=owner), idempotency_key=once

@@ -91,9 +91,7 @@ DELIVERY = {
     "state_bucket": "acme-pulumi-state",
 }
 """The setting `delivery` of a stack with a pipeline. The stack files have none."""
-ACCOUNT_RESOURCES: dict[str, Any] = {
-    "delivery": DELIVERY,
-}
+ACCOUNT_RESOURCES: dict[str, Any] = {"delivery": DELIVERY}
 """Changes with which a stack creates the resources of the account that no stack file enables,
 except the guards.
 """

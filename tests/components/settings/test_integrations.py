@@ -2,14 +2,7 @@
 
 import re
 
-from tests.components.program import (
-    CLOSED,
-    LEGACY_FILES,
-    OPTIONS,
-    TOPIC,
-    Program,
-    run,
-)
+from tests.components.program import CLOSED, LEGACY_FILES, OPTIONS, TOPIC, Program, run
 
 
 def with_options() -> Program:

@@ -72,14 +72,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def findings(program: Path, removed: str) -> list[tuple[Any, ...]]:
-    command = [
-        sys.executable,
-        "-m",
-        "gatehouse_policies",
-        "check",
-        "--env",
-        "dev",
-    ]
+    command = [sys.executable, "-m", "gatehouse_policies", "check", "--env", "dev"]
     env = {**os.environ, "PYTHONPATH": str(program / "lib"), "REMOVED": removed}
     result = subprocess.run(
         command, cwd=program, env=env, capture_output=True, text=True, check=False

@@ -148,10 +148,7 @@ def test_program_runs_in_its_folder_with_its_modules(write: Write) -> None:
         **{"parts.py": "WORD = 'own'\n"},
     )
     deployed()
-    assert deployed(program).exports["values"] == [
-        os.fspath(program),
-        "own",
-    ]
+    assert deployed(program).exports["values"] == [os.fspath(program), "own"]
 
 
 @pytest.mark.skipif(not hasattr(pulumi, "run"), reason="an older SDK has no pulumi.run")

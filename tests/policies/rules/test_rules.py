@@ -12,14 +12,7 @@ from gatehouse_policies.analysis.type_tokens import KEYS, aws
 from gatehouse_policies.engine.guard import evaluate
 
 from tests.policies.pack_process import Diagnostic, Evaluation, Ref
-from tests.policies.rules.builders import (
-    Program,
-    changed,
-    declared,
-    github_trust,
-    retyped,
-    without,
-)
+from tests.policies.rules.builders import Program, changed, declared, github_trust, retyped, without
 from tests.policies.rules.cases import CASES, COMPLIANT, VARIANTS, Case
 from tests.policies.rules.network_programs import edge
 from tests.policies.rules.programs import s3

@@ -65,8 +65,7 @@ def rotated(stub: Stubber, **secrets: datetime | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("console", "session_key", "restarted"),
-    [(BEFORE, None, "console"), (AFTER, BEFORE, "gateway")],
+    ("console", "session_key", "restarted"), [(BEFORE, None, "console"), (AFTER, BEFORE, "gateway")]
 )
 def test_services_are_restarted_one_after_the_other(
     clients: dict[str, Stubber], console: datetime, session_key: datetime | None, restarted: str

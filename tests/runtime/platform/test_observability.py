@@ -11,13 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from gatehouse.platform.observability import (
-    FLUSH_LINES,
-    Logger,
-    Observer,
-    Stream,
-    add_observations,
-)
+from gatehouse.platform.observability import FLUSH_LINES, Logger, Observer, Stream, add_observations
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent
 from gatehouse.platform.tracing.tracer import ActiveRequest, Tracer
 from prometheus_client import CollectorRegistry, Histogram, generate_latest

@@ -118,10 +118,7 @@ def test_new_image_changes_tasks_functions_and_services_only(runs: dict[str, Run
 @pytest.mark.requirement("SS-06", "SS-09")
 @pytest.mark.parametrize(
     ("mode", "created", "deleted"),
-    [
-        ("serverless", "aws:apigateway/", "aws:lb/"),
-        ("container", "aws:lb/", "aws:apigateway/"),
-    ],
+    [("serverless", "aws:apigateway/", "aws:lb/"), ("container", "aws:lb/", "aws:apigateway/")],
 )
 def test_sharing_mode_changes_in_place(
     runs: dict[str, Run], mode: str, created: str, deleted: str

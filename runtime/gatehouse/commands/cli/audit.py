@@ -209,10 +209,7 @@ def trusted_keys(file: Path) -> list[PublicKey]:
     try:
         return public_keys(content)
     except ValueError:
-        stop(
-            f"--public-key {file} contains no ECDSA P-256 public key in PEM format",
-            code=USAGE,
-        )
+        stop(f"--public-key {file} contains no ECDSA P-256 public key in PEM format", code=USAGE)
 
 
 def _rows(lines: bytes, source: str) -> Iterator[AuditRow]:

@@ -49,8 +49,7 @@ def core(
     directory: Annotated[
         Path | None,
         typer.Option(
-            "--dir",
-            help="Directory to serve. Default: the agent registers the service at --url.",
+            "--dir", help="Directory to serve. Default: the agent registers the service at --url."
         ),
     ] = None,
     instance: Annotated[

@@ -77,11 +77,7 @@ def migrate(
 
 def import_(
     location: Annotated[
-        str,
-        typer.Argument(
-            metavar="LOCATION",
-            help="JSON file, or s3://bucket/key of one.",
-        ),
+        str, typer.Argument(metavar="LOCATION", help="JSON file, or s3://bucket/key of one.")
     ],
     cores: Annotated[
         bool, typer.Option("--cores", help="Import Cores with their URLs, as in ngrok_urls.json.")

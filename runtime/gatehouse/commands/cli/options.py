@@ -169,8 +169,7 @@ def read_token(value: str, variable: str) -> str:
     token = sys.stdin.readline().strip() if value == "-" else value.strip()
     if not token:
         stop(
-            f"no token: set {variable}, or use --token - and write it to standard input",
-            code=USAGE,
+            f"no token: set {variable}, or use --token - and write it to standard input", code=USAGE
         )
     if len(token) > TOKEN_CHARS_MAX or not is_visible_ascii(token):
         stop(

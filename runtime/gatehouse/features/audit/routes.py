@@ -30,7 +30,7 @@ _EXPORT = {
     _MEDIA_TYPE: {
         "schema": {"type": "string", "description": "One AuditEventView per line, oldest first."},
         "example": json.dumps(example(AuditEventView)) + "\n",
-    },
+    }
 }
 
 

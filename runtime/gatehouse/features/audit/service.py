@@ -15,10 +15,7 @@ from gatehouse.core.audit_events import AuditAction, Details
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Conflict, NotFound, Unavailable
 from gatehouse.features.audit.repository import AuditRepository
-from gatehouse.features.audit.schemas import (
-    AuditStatus,
-    checkpoint_view,
-)
+from gatehouse.features.audit.schemas import AuditStatus, checkpoint_view
 from gatehouse.platform.aws import object_storage
 from gatehouse.platform.aws.signing_key import KmsSigner
 

@@ -65,7 +65,7 @@ class CreatedWebhook(View):
         str,
         Meta(
             description="Secret with which the receiver verifies signatures (Standard "
-            "Webhooks). Returned only in this response.",
+            "Webhooks). Returned only in this response."
         ),
     ]
     webhook: WebhookView

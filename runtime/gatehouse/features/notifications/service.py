@@ -41,11 +41,7 @@ from gatehouse.features.notifications.models import (
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.platform.aws import call, create_client
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.http_client.upstream import (
-    SystemResolver,
-    UpstreamClients,
-    UpstreamRequest,
-)
+from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients, UpstreamRequest
 from gatehouse.platform.settings import Settings
 
 #: Total timeout of a delivery.

@@ -175,10 +175,7 @@ class ContentStore:
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
         self._client = create_client(
-            "s3",
-            timeout_s=_TIMEOUT_S,
-            attempts=_ATTEMPTS,
-            read_timeout_s=_READ_TIMEOUT_S,
+            "s3", timeout_s=_TIMEOUT_S, attempts=_ATTEMPTS, read_timeout_s=_READ_TIMEOUT_S
         )
 
     @staticmethod

@@ -74,12 +74,7 @@ class Denials:
     def event(self, token: LinkToken, client: Client, reason: str) -> SharingEvent:
         actor, details = client.actor(self._kind, token.link_id or token.path), {"reason": reason}
         return self._backend.event(
-            actor,
-            self._action,
-            token.secret_id,
-            details,
-            link=token.link_id,
-            outcome="denied",
+            actor, self._action, token.secret_id, details, link=token.link_id, outcome="denied"
         )
 
     async def _wait_s(self, counter: str, limit: int) -> int | None:

@@ -118,11 +118,7 @@ class LinkService:
         return secret, link
 
     async def open(
-        self,
-        token: LinkToken,
-        passphrase: str,
-        claim_id: str,
-        client: Client,
+        self, token: LinkToken, passphrase: str, claim_id: str, client: Client
     ) -> Opened:
         """Consume one use of a link and return the content. A repeated claim returns the content
         without consuming another use.

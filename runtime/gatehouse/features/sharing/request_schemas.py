@@ -108,7 +108,7 @@ class CreatedSecretRequest(View):
         str,
         Meta(
             description="Link with which anyone can submit a secret. The link cannot be used "
-            "to read a secret.",
+            "to read a secret."
         ),
     ]
 

@@ -234,7 +234,7 @@ class UpdateSecret(Input, kw_only=True):
         Uses | UnsetType,
         Meta(
             description="New number of times that each link can be opened. Must not be less "
-            "than the current uses of any link. A link whose uses are all confirmed stays used.",
+            "than the current uses of any link. A link whose uses are all confirmed stays used."
         ),
     ] = UNSET
     label: Label | UnsetType = UNSET
@@ -338,7 +338,7 @@ class SecretView(View, kw_only=True):
         int,
         Meta(
             description="Incremented when the secret or the state of a link changes. Serves as "
-            "the ETag for `If-Match`.",
+            "the ETag for `If-Match`."
         ),
     ]
     versions: Annotated[
@@ -400,7 +400,7 @@ class LinkReceipt(View, kw_only=True):
         int,
         Meta(
             description="Number of denied attempts in the audit trail, up to 10,000 for a secret. "
-            "Repeated attempts are recorded up to a limit.",
+            "Repeated attempts are recorded up to a limit."
         ),
     ]
 

@@ -370,10 +370,7 @@ class SecretService:
 def lifetime(now: float, ttl_s: float) -> dict[str, float]:
     """The expiry of a secret whose lifetime begins now, and the latest time to which it can be
     extended."""
-    return {
-        "expires_at": now + ttl_s,
-        "expires_at_max": float(int(now + max(ttl_s, TTL_S_MAX))),
-    }
+    return {"expires_at": now + ttl_s, "expires_at_max": float(int(now + max(ttl_s, TTL_S_MAX)))}
 
 
 def no_secret() -> NotFound:

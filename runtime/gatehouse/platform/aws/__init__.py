@@ -29,11 +29,7 @@ _threads = ThreadPoolExecutor(CALLS_MAX, "aws")
 
 
 def create_client(
-    service: str,
-    *,
-    timeout_s: float,
-    attempts: int,
-    read_timeout_s: float | None = None,
+    service: str, *, timeout_s: float, attempts: int, read_timeout_s: float | None = None
 ) -> Any:
     """Create a client without opening a connection. `timeout_s`: connection timeout.
     `read_timeout_s`: response timeout, by default `timeout_s`.

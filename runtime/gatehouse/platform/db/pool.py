@@ -211,13 +211,7 @@ class Pool:
     """Connection pool of one process. The first statement opens the pool. `open` can be called at
     startup and explains why a login failed."""
 
-    def __init__(
-        self,
-        login: DatabaseLogin,
-        *,
-        application: str,
-        size_max: int,
-    ) -> None:
+    def __init__(self, login: DatabaseLogin, *, application: str, size_max: int) -> None:
         """`application` is the name shown in pg_stat_activity."""
         self._login = login
         self._application = application

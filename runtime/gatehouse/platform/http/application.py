@@ -80,12 +80,7 @@ class Routes:
         self._hosts[suffix] = Route(template, handler, begins_without_task=True)
 
     def add_prefix(
-        self,
-        prefix: bytes,
-        template: str,
-        handler: Handler,
-        *,
-        begins_without_task: bool = False,
+        self, prefix: bytes, template: str, handler: Handler, *, begins_without_task: bool = False
     ) -> None:
         """Adds all paths that begin with a prefix and have no other route, for every method."""
         self.templates.add(template)

@@ -166,10 +166,7 @@ def removed(fields: Fields, headers: Iterable[tuple[str, str]]) -> list[bytes]:
 
 
 def returned(
-    headers: Sequence[tuple[str, str]],
-    urls: CoreUrls,
-    target: str,
-    replaced: Iterable[bytes] = (),
+    headers: Sequence[tuple[str, str]], urls: CoreUrls, target: str, replaced: Iterable[bytes] = ()
 ) -> list[tuple[bytes, bytes]]:
     """Fields of a Core response that are returned to the client, with the URLs that clients use.
 

@@ -78,8 +78,7 @@ class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
         ),
     ]
     checks: Annotated[
-        dict[str, DependencyState],
-        Meta(description="State of each dependency, by name."),
+        dict[str, DependencyState], Meta(description="State of each dependency, by name.")
     ]
     features_off: Annotated[
         tuple[str, ...], Meta(description="Features that are disabled in this deployment.")

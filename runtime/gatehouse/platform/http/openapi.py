@@ -14,11 +14,7 @@ from msgspec import UNSET, inspect
 from gatehouse import __version__
 from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.endpoint import (
-    CREDENTIAL,
-    Endpoint,
-    Header,
-)
+from gatehouse.platform.http.endpoint import CREDENTIAL, Endpoint, Header
 from gatehouse.platform.http.examples import example
 from gatehouse.platform.http.fields import REQUEST_ID
 from gatehouse.platform.http.request import Request

@@ -151,10 +151,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             self._client = (self._peer, peer[1])
         is_tls = transport.get_extra_info("sslcontext") is not None
         self.transport = ClientTransport(
-            cast("asyncio.Transport", transport),
-            self.worker,
-            network_of(self._peer),
-            is_tls=is_tls,
+            cast("asyncio.Transport", transport), self.worker, network_of(self._peer), is_tls=is_tls
         )
         self._server = name[:2] if isinstance(name, tuple) else None
         self._scheme = "https" if is_tls else "http"

@@ -128,11 +128,7 @@ class Request:
     _at_end: ExitStack | None = None
 
     def __init__(
-        self,
-        service: Service,
-        scope: asgi.Scope,
-        receive: asgi.Receive,
-        send: asgi.Send,
+        self, service: Service, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send
     ) -> None:
         self.service = service
         self.scope = scope
@@ -297,11 +293,7 @@ class Request:
         return asgi.Response(status, all_headers, b"" if self.is_head else body)
 
     def stream(
-        self,
-        parts: AsyncIterator[bytes],
-        *,
-        status: int = 200,
-        headers: Iterable[asgi.Header] = (),
+        self, parts: AsyncIterator[bytes], *, status: int = 200, headers: Iterable[asgi.Header] = ()
     ) -> asgi.StreamedResponse:
         """Like `response`, with a body in parts."""
         own = self._own_headers(headers)

@@ -150,9 +150,7 @@ def iam_token(cluster: str, user: str) -> str:
     session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
     # The signed host is the replication group ID in lowercase, not the endpoint.
     request = AWSRequest(
-        method="GET",
-        url=f"http://{cluster.lower()}/",
-        params={"Action": "connect", "User": user},
+        method="GET", url=f"http://{cluster.lower()}/", params={"Action": "connect", "User": user}
     )
     try:
         credentials = session.get_credentials()

@@ -75,10 +75,7 @@ _NO_SHARING = (
 def build(settings: Settings) -> Application:
     """Build the console. Raises SettingsError. Connections are opened on first use."""
     observer = Observer(
-        "console",
-        settings.log_level,
-        settings.environment,
-        namespace=settings.metrics_namespace,
+        "console", settings.log_level, settings.environment, namespace=settings.metrics_namespace
     )
     pool = pool_of(settings, "gatehouse console")
     pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
@@ -308,10 +305,7 @@ class Composition:
         if self.identity_provider is not None or not settings.oidc_issuer:
             return self.identity_provider
         issuer = Issuer(
-            settings.oidc_issuer,
-            settings.oidc_audience,
-            settings.oidc_claim,
-            settings.oidc_roles,
+            settings.oidc_issuer, settings.oidc_audience, settings.oidc_claim, settings.oidc_roles
         )
         return OidcIdentityProvider(issuer, self.clock)
 

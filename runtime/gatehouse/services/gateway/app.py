@@ -24,11 +24,7 @@ from gatehouse.features.cores.credentials import REFRESH_S, Credentials
 from gatehouse.features.cores.health_checks import HealthChecks
 from gatehouse.features.cores.load_balancer import LoadBalancer
 from gatehouse.features.cores.reports import REPORT_S
-from gatehouse.features.cores.repository import (
-    CoreRegistry,
-    CoreRepository,
-    HealthCheckRepository,
-)
+from gatehouse.features.cores.repository import CoreRegistry, CoreRepository, HealthCheckRepository
 from gatehouse.features.cores.response_cache import ResponseCache
 from gatehouse.features.cores.service import RegistrationService
 from gatehouse.features.keys.possession import KeyFinder
@@ -136,9 +132,7 @@ class _Gateway:
             PeriodicJob("log level", POLL_S, follower.run_once),
             PeriodicJob("staleness", PUBLISH_S, publish_staleness),
             PeriodicJob(
-                "websockets",
-                CHECK_S,
-                partial(websockets.check, changes.staleness_ms, cores.find),
+                "websockets", CHECK_S, partial(websockets.check, changes.staleness_ms, cores.find)
             ),
         ):
             job.start(self.observer, stack)
@@ -230,9 +224,7 @@ class _Gateway:
         if self.redis is not None:
             stack.push_async_callback(self.redis.close)
         limits = RateLimits(
-            self.redis,
-            on_error=self.settings.limit_on_error,
-            on_degraded=self._on_limiter_degraded,
+            self.redis, on_error=self.settings.limit_on_error, on_degraded=self._on_limiter_degraded
         )
         await limits.start()
         stack.push_async_callback(limits.close)
@@ -264,11 +256,7 @@ class _Gateway:
         )
 
     def _health_checks(
-        self,
-        pool: Pool,
-        cores: CoreRegistry,
-        credentials: Credentials,
-        upstream: UpstreamClients,
+        self, pool: Pool, cores: CoreRegistry, credentials: Credentials, upstream: UpstreamClients
     ) -> list[PeriodicJob]:
         interval_s = self.settings.core_health_interval_s
         if not interval_s:

@@ -6,11 +6,7 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.cores import CoreSettings
 from gatehouse.core.decision import for_public
 from gatehouse.core.errors import Unauthorized
-from gatehouse.core.verification import (
-    Code,
-    VerificationRequest,
-    VerificationResult,
-)
+from gatehouse.core.verification import Code, VerificationRequest, VerificationResult
 from gatehouse.features.cores.schemas import DrainCore, Lease, decode_lease
 from gatehouse.features.cores.service import RegistrationService
 from gatehouse.features.verification import schemas

@@ -10,13 +10,7 @@ from typing import Any
 
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import (
-    CrossSite,
-    GatehouseError,
-    MethodNotAllowed,
-    NotFound,
-    Unavailable,
-)
+from gatehouse.core.errors import CrossSite, GatehouseError, MethodNotAllowed, NotFound, Unavailable
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.denials import TooManyDenied
 from gatehouse.features.sharing.links import LinkService

@@ -64,10 +64,7 @@ class Pages:
         are escaped.
         """
         html = _TEMPLATES.get_template(f"{template}.html").render(
-            t=self.texts.__getitem__,
-            language=self._language,
-            heading=self.texts[heading],
-            **values,
+            t=self.texts.__getitem__, language=self._language, heading=self.texts[heading], **values
         )
         return self._request.response(
             status,

@@ -161,10 +161,7 @@ class Recipients:
         name = display_name(item.name) or "secret.txt"
         [content] = await self._links.read(opened, item)
         return request.response(
-            200,
-            content,
-            content_type=b"application/octet-stream",
-            headers=download_headers(name),
+            200, content, content_type=b"application/octet-stream", headers=download_headers(name)
         )
 
 

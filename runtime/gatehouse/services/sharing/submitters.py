@@ -119,11 +119,7 @@ class Submitters:
         return submission
 
     async def _request_page(
-        self,
-        request: Request,
-        path: str,
-        fields: Sequence[str] = ("", "", ""),
-        problem: str = "",
+        self, request: Request, path: str, fields: Sequence[str] = ("", "", ""), problem: str = ""
     ) -> Response:
         """The page with the values of _SHOWN_FIELDS. problem: name of the text that explains why
         the form was rejected.

@@ -140,11 +140,7 @@ def test_service_principal_is_matched_by_name() -> None:
     ).allowed
 
 
-@pytest.mark.parametrize(
-    ("condition", "context", "expected"),
-    VECTORS.values(),
-    ids=VECTORS.keys(),
-)
+@pytest.mark.parametrize(("condition", "context", "expected"), VECTORS.values(), ids=VECTORS.keys())
 def test_condition_vectors(condition: dict[str, Any], context: Context, expected: bool) -> None:
     assert holds(parse_conditions(condition), context, variables=True) is expected
 

@@ -15,11 +15,7 @@ from gatehouse.core.clock import Clock
 from gatehouse.features.notifications import repository, service
 from gatehouse.features.notifications.models import webhook_signature
 from gatehouse.features.notifications.repository import NotificationRepository
-from gatehouse.features.notifications.service import (
-    BACKOFF_S,
-    NotificationDispatcher,
-    SnsTopic,
-)
+from gatehouse.features.notifications.service import BACKOFF_S, NotificationDispatcher, SnsTopic
 from gatehouse.platform import executions
 from gatehouse.platform.http_client import upstream
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients

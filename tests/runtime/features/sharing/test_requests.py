@@ -104,11 +104,7 @@ async def test_requests_of_others_are_hidden_and_administrators_see_metadata(
     ("body", "location", "message"),
     [
         ({"purpose": ""}, "body.purpose", "is too short"),
-        (
-            {"purpose": "a\u202eb"},
-            "body.purpose",
-            multi_line("\u202e"),
-        ),
+        ({"purpose": "a\u202eb"}, "body.purpose", multi_line("\u202e")),
         (
             {"retrieval_link": {**retrieval_links.parameters(LINK), "verifier": "AAAA"}},
             "body.retrieval_link.verifier",

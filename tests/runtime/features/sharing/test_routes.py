@@ -185,10 +185,7 @@ async def test_only_content_may_be_large(console: Console) -> None:
     assert (await sender.send("POST", "", body)).status_code == 413
     for size, status in ((FILES_BYTES_MAX, 201), (FILES_BYTES_MAX + 1, 400)):
         content = base64.b64encode(bytes(size - 1)).decode()
-        files = [
-            {"name": "a", "content_base64": content},
-            {"name": "b", "content_base64": "eA=="},
-        ]
+        files = [{"name": "a", "content_base64": content}, {"name": "b", "content_base64": "eA=="}]
         assert (await sender.send("POST", "", {"files": files})).status_code == status
 
 

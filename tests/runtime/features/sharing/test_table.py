@@ -69,10 +69,7 @@ async def test_keys_that_dynamodb_does_not_process_are_read_again(sharing: Shari
 
     with rejected(sharing, "BatchGetItem", 1, unprocessed) as calls:
         listed, _ = await sharing.backend.table.of_owner("unprocessed", after=None, size=2)
-    assert ({secret.id for secret in listed}, len(calls)) == (
-        {secret.id for secret in secrets},
-        2,
-    )
+    assert ({secret.id for secret in listed}, len(calls)) == ({secret.id for secret in secrets}, 2)
 
 
 async def test_page_of_large_secrets_is_read_in_parts(sharing: Sharing) -> None:

@@ -28,12 +28,7 @@ from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.models import CLAIM_S, VERSIONS_MAX, EndReason, SecretState
 from gatehouse.features.sharing.schemas import ClaimView, Receipt, receipt_view
 from gatehouse.features.sharing.service import NewItem
-from gatehouse.features.sharing.worker import (
-    BATCH,
-    RETRY_S_MAX,
-    RETRY_S_MIN,
-    SecretWorker,
-)
+from gatehouse.features.sharing.worker import BATCH, RETRY_S_MAX, RETRY_S_MIN, SecretWorker
 from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.observability import Observer, Stream
@@ -452,11 +447,7 @@ async def test_submission_is_audited_and_purged(work: Work) -> None:
     with pytest.raises(LinkNotFound):
         await submit(work.sharing, LinkToken(token.path, "A" * 43))
     await work.run()
-    assert await work.actions(created.id) == [
-        "request.create",
-        "request.submit",
-        "request.denied",
-    ]
+    assert await work.actions(created.id) == ["request.create", "request.submit", "request.denied"]
     opened = await work.sharing.open(link, claim="a" * 32)
     await work.sharing.links.acknowledge(link, opened.claim_id, CLIENT)
     await work.run()

@@ -141,11 +141,7 @@ async def test_other_method_is_405_with_the_allowed_methods(path: str, allowed: 
 
 async def test_head_has_the_length_and_no_body() -> None:
     get, head = [await Client().send(method, "/v1/keys/a") for method in ("GET", "HEAD")]
-    assert (head[0], head[1][b"content-length"], head[2]) == (
-        200,
-        str(len(get[2])).encode(),
-        b"",
-    )
+    assert (head[0], head[1][b"content-length"], head[2]) == (200, str(len(get[2])).encode(), b"")
     assert (await Client().send("HEAD", "/stream"))[2] == b""
 
 

@@ -58,8 +58,7 @@ async def test_equivalent_json_is_the_same_request(console: Console) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "properties"),
-    [("/v1/keys", {"owner": "other"}), ("/v1/keys?a=b", {})],
+    ("path", "properties"), [("/v1/keys", {"owner": "other"}), ("/v1/keys?a=b", {})]
 )
 async def test_idempotency_key_of_another_request_is_rejected(
     console: Console, path: str, properties: dict[str, Any]

@@ -198,10 +198,7 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
 
 @asynccontextmanager
 async def running(
-    limits: ConnectionSettings,
-    trusted: str = "",
-    mode: str = "task",
-    kind: type[Server] = Server,
+    limits: ConnectionSettings, trusted: str = "", mode: str = "task", kind: type[Server] = Server
 ) -> AsyncIterator[Running]:
     rejected: list[str] = []
 
@@ -815,10 +812,7 @@ async def test_forwarded_addresses_are_not_read_for_each_segment_of_a_body(
     assert read.count("::1") < 10
 
 
-@pytest.mark.bound(
-    "http.connections:NETWORK_BODIES_BYTES_MAX",
-    "http.protocol:_HEAD_READ_BYTES",
-)
+@pytest.mark.bound("http.connections:NETWORK_BODIES_BYTES_MAX", "http.protocol:_HEAD_READ_BYTES")
 async def test_bytes_of_pipelined_requests_are_bounded() -> None:
     async with running(NEVER) as server:
         server.connections._workers = 100  # this worker has a hundredth of the memory

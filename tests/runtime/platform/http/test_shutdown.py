@@ -10,13 +10,7 @@ from gatehouse.platform.http.protocol import _FIRST_BYTES_MAX
 from gatehouse.platform.http.server import Server
 from gatehouse.platform.settings import ConnectionSettings
 
-from tests.runtime.platform.http.test_protocol import (
-    MODES,
-    PATIENCE_S,
-    POST,
-    Running,
-    running,
-)
+from tests.runtime.platform.http.test_protocol import MODES, PATIENCE_S, POST, Running, running
 
 LIMITS = ConnectionSettings(
     request_timeout_s=600, response_timeout_s=600, drain_s=600, stop_timeout_s=600

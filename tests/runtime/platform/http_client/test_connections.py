@@ -189,10 +189,7 @@ async def test_header_that_cannot_be_sent_is_rejected(core: Core, value: str) ->
 @pytest.mark.parametrize(
     ("response", "body"),
     [
-        (
-            CHUNKED + b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: 1\r\n\r\n",
-            b"abcde",
-        ),
+        (CHUNKED + b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: 1\r\n\r\n", b"abcde"),
         (
             b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK,
             b"hello",
@@ -860,11 +857,7 @@ async def test_others_are_served_between_tls_records(
             writer.write(b"x")
 
     core.after = after
-    async with (
-        listening(core, certificate),
-        asyncio.timeout(PATIENCE_S),
-        core.send() as response,
-    ):
+    async with listening(core, certificate), asyncio.timeout(PATIENCE_S), core.send() as response:
         while part := await response.read():
             sizes.append(len(part))
     assert (sum(sizes), max(sizes) <= 128) == (2000, True)

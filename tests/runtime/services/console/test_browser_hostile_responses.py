@@ -10,13 +10,7 @@ from urllib.parse import urlencode
 from gatehouse.services.console.asgi import document
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.runtime.services.console.web_pages import (
-    MARKS,
-    PAGES,
-    navigate,
-    page_of,
-    sign_in,
-)
+from tests.runtime.services.console.web_pages import MARKS, PAGES, navigate, page_of, sign_in
 
 pytestmark = MARKS
 TEXT = "javascript:alert(1)//" + "".join(
@@ -157,11 +151,7 @@ async def test_markup_in_every_field_of_a_response_is_displayed_as_text(
         ids = dict.fromkeys(("key", "secret", "request"), "3fGh82kLmQ0a")
         queries = {
             f"{path}?{name}": f"{path}?{urlencode({name: TEXT})}"
-            for path, name in (
-                ("/keys", "search"),
-                ("/audit", "actor_id"),
-                ("/usage", "core"),
-            )
+            for path, name in (("/keys", "search"), ("/audit", "actor_id"), ("/usage", "core"))
         }
         for name, path in (PAGES | queries).items():
             await navigate(page, path.format(**ids))

@@ -155,10 +155,7 @@ async def search_and_order_are_part_of_the_url(page: Page) -> None:
     await page.reload()
     await expect(page.get_by_label("Search", exact=True)).to_have_value("KEY 0999")
     await expect(page.locator("tbody th a").first).to_have_text("key 09999")
-    assert parse_qs(urlsplit(page.url).query) == {
-        "search": ["KEY 0999"],
-        "sort": ["-expires_at"],
-    }
+    assert parse_qs(urlsplit(page.url).query) == {"search": ["KEY 0999"], "sort": ["-expires_at"]}
 
 
 async def selection_is_bounded(page: Page) -> None:

@@ -94,10 +94,7 @@ def test_list_contains_every_route() -> None:
         if route["name"] != "sign-in"
     ]
     listed = {path.partition("?")[0] for path in PAGES.values()}
-    parameters = {
-        "/keys/:id": "/keys/{key}",
-        "/secrets/:id": "/secrets/{secret}",
-    }
+    parameters = {"/keys/:id": "/keys/{key}", "/secrets/:id": "/secrets/{secret}"}
     assert {parameters.get(path, path.replace(":name", "docs")) for path in routes} <= listed
 
 

@@ -5,12 +5,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 from gatehouse.platform.http.asgi import App
-from gatehouse.services.console.authentication import (
-    FAILURES_MAX,
-    PAIRS_MAX,
-    WINDOW_S,
-    Lockout,
-)
+from gatehouse.services.console.authentication import FAILURES_MAX, PAIRS_MAX, WINDOW_S, Lockout
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import BOOTSTRAP, Console

@@ -7,11 +7,7 @@ from playwright.async_api import Page, expect
 
 from tests import requires
 from tests.runtime.console_client import BOOTSTRAP
-from tests.runtime.services.sharing.chromium import (
-    page_of,
-    violations,
-    violations_in_both_themes,
-)
+from tests.runtime.services.sharing.chromium import page_of, violations, violations_in_both_themes
 
 __all__ = [
     "MARKS",

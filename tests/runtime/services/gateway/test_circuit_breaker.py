@@ -32,10 +32,7 @@ BREAKER_SETTINGS = {
 #: The first trial request is sent after a second.
 RECOVERY_SETTINGS = {**BREAKER_SETTINGS, "CIRCUIT_BREAKER_RESET_S": "1"}
 #: Circuit breakers are disabled.
-RETRY_SETTINGS = {
-    "CIRCUIT_BREAKER_FAILURES": "0",
-    "RETRY_BUDGET_PERCENT": "10",
-}
+RETRY_SETTINGS = {"CIRCUIT_BREAKER_FAILURES": "0", "RETRY_BUDGET_PERCENT": "10"}
 
 
 @pytest.fixture(scope="module")

@@ -299,10 +299,7 @@ def _levels(log: Path) -> list[str]:
 async def test_disabled_features_are_not_served(another: Any) -> None:
     off = "proxy=off,header-verify=off,self-revocation=off"
     client = another(GATEHOUSE_FEATURES=off)
-    for method, path in (
-        ("POST", "/v1/keys/revoke-self"),
-        ("GET", "/cores/docs/a"),
-    ):
+    for method, path in (("POST", "/v1/keys/revoke-self"), ("GET", "/cores/docs/a")):
         assert (await client.request(method, path)).status == 404
     assert (await client.request("PUT", "/v1/cores/docs")).status == 404
     assert (await client.get("/v1/keys/verify")).status == 405

@@ -152,12 +152,7 @@ async def test_tracestate_of_the_client_is_forwarded(gateway: Any, core: Any, do
     key = await gateway.create_key()
     trace_id, header = trace_context("01")
     for _ in range(3):
-        await gateway.get(
-            "/cores/docs/path",
-            header,
-            "tracestate: a=1",
-            key.bearer,
-        )
+        await gateway.get("/cores/docs/path", header, "tracestate: a=1", key.bearer)
         assert core.last[1]["tracestate"] == "a=1"
         assert core.last[1]["traceparent"].startswith(f"00-{trace_id}-2")
 

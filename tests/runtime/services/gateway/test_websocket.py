@@ -303,10 +303,7 @@ async def accept(
 
 @pytest.mark.parametrize(
     "head",
-    [
-        SWITCHING + b"Sec-WebSocket-Accept: c29tZXRoaW5nIGVsc2UgIQ==\r\n",
-        b"nonsense\r\n",
-    ],
+    [SWITCHING + b"Sec-WebSocket-Accept: c29tZXRoaW5nIGVsc2UgIQ==\r\n", b"nonsense\r\n"],
     ids=["wrong accept", "no HTTP"],
 )
 async def test_invalid_acceptance_is_502(gateway: Gateway, head: bytes) -> None:
@@ -384,10 +381,7 @@ async def unanswered(
             await reader.read()
         ended.set()
 
-    async with (
-        raw_core(gateway, behavior) as key,
-        gateway.connection(handshake(key)) as connection,
-    ):
+    async with raw_core(gateway, behavior) as key, gateway.connection(handshake(key)) as connection:
         await began.wait()
         yield connection
         await ended.wait()

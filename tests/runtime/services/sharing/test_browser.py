@@ -72,11 +72,7 @@ async def test_link_is_opened_copied_and_acknowledged(
         link.uses,
         link.wrapped_keys,
         [claim.acknowledged_at is not None for claim in link.claims.values()],
-    ) == (
-        1,
-        {},
-        [True],
-    )
+    ) == (1, {}, [True])
 
 
 async def test_link_is_opened_without_javascript(

@@ -36,13 +36,7 @@ METADATA = {
 }
 PASSPHRASE = "canary-passphrase"
 #: Fields of the bodies and forms of the sharing service.
-FIELDS = sorted(
-    {
-        *OpenLink.__struct_fields__,
-        *PARTS.keys() - {"file"},
-        "unknown",
-    }
-)
+FIELDS = sorted({*OpenLink.__struct_fields__, *PARTS.keys() - {"file"}, "unknown"})
 HEADERS = {
     name: f"canary-{name}"
     for name in ("User-Agent", "Referer", "X-Api-Key", "Accept-Language", "X-Forwarded-For")

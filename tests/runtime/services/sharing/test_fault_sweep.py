@@ -14,11 +14,7 @@ from gatehouse.features.sharing.service import NewItem
 from tests.runtime.features.sharing.faults import CALLS_MAX, faults
 from tests.runtime.features.sharing.services import ACTOR, CLIENT, TEXT, Sharing
 from tests.runtime.features.sharing.test_worker import Work, work
-from tests.runtime.services.sharing.readers import (
-    CANARY,
-    OPENING,
-    in_container,
-)
+from tests.runtime.services.sharing.readers import CANARY, OPENING, in_container
 
 __all__ = ["work"]
 pytestmark = pytest.mark.requirement("SS-03")
@@ -96,8 +92,7 @@ async def test_failed_replacement_and_revocation_are_completed_when_repeated(
 
 
 @pytest.mark.parametrize(
-    ("route", "before"),
-    [*((route, True) for route in OPENING), ("/v1/links/open", False)],
+    ("route", "before"), [*((route, True) for route in OPENING), ("/v1/links/open", False)]
 )
 async def test_failed_opening_is_one_problem_and_never_a_second_reader(
     sharing: Sharing, route: str, *, before: bool

@@ -32,12 +32,7 @@ CONTEXT: Any = LambdaContext
 ORIGIN = f"https://{HOST}"
 ENVIRON = {"GATEHOUSE_ENVIRONMENT": "staging", "GATEHOUSE_SHARING_URL": f"https://{HOST}"}
 # Differ per response or server.
-VARYING_HEADERS = {
-    "x-request-id",
-    "content-length",
-    "date",
-    "server",
-}
+VARYING_HEADERS = {"x-request-id", "content-length", "date", "server"}
 
 
 @pytest.fixture
@@ -53,14 +48,7 @@ def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.mark.requirement("SS-13")
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "/"),
-        ("HEAD", "/"),
-        ("GET", "/s/x"),
-    ],
-)
+@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("HEAD", "/"), ("GET", "/s/x")])
 async def test_function_returns_response_of_container(
     function: Any, method: str, path: str
 ) -> None:

@@ -187,13 +187,7 @@ async def test_text_with_files_is_shown_with_a_download_for_each(
 
 @pytest.mark.bound("sharing.recipients:BODY_BYTES_MAX")
 @pytest.mark.parametrize(
-    "body",
-    [
-        "link=a&link=b&csrf=x&claim=y",
-        "link=%ff%fe",
-        "unknown=1",
-        "x" * 9000,
-    ],
+    "body", ["link=a&link=b&csrf=x&claim=y", "link=%ff%fe", "unknown=1", "x" * 9000]
 )
 async def test_malformed_form_is_rejected_with_a_page(
     browser: httpx.AsyncClient, sharing: Sharing, body: str

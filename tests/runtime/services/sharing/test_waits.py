@@ -91,9 +91,7 @@ async def send(message: Any) -> None:
 
 
 @pytest.mark.bound(
-    "sharing.backend:_TIMEOUT_S",
-    "sharing.backend:_READ_TIMEOUT_S",
-    "sharing.table:_TIMEOUT_S",
+    "sharing.backend:_TIMEOUT_S", "sharing.backend:_READ_TIMEOUT_S", "sharing.table:_TIMEOUT_S"
 )
 @pytest.mark.parametrize(
     ("dependency", "server", "module", "bound", "error"),
