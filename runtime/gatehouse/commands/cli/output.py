@@ -65,7 +65,7 @@ def read_file(path: Path, option: str) -> bytes:
 
 def note(text: str) -> None:
     """Prints a line to standard error, so that standard output contains only data."""
-    print(terminal_text(text).replace("\n", "\\x0a"), file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 def print_text(text: object) -> None:

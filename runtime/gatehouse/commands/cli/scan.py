@@ -143,7 +143,7 @@ def _files(folder: Path) -> Iterator[Path]:
     except OSError as exc:
         _unreadable(exc)
     except RecursionError:
-        stop(f"{printable(str(folder))} has too many levels of directories", code=USAGE)
+        stop(f"{folder} has too many levels of directories", code=USAGE)
 
 
 def _file(path: Path) -> Iterator[Text]:
@@ -152,9 +152,9 @@ def _file(path: Path) -> Iterator[Text]:
     except OSError as exc:
         _unreadable(exc)
     if content is None:
-        stop(f"{printable(str(path))} is not a regular file", code=USAGE)
+        stop(f"{path} is not a regular file", code=USAGE)
     if len(content) > FILE_BYTES_MAX:
-        note(f"skipped {printable(str(path))}: larger than {_FILE_SIZE}")
+        note(f"skipped {path}: larger than {_FILE_SIZE}")
     else:
         yield str(path), content.replace(b"\0", b"")  # also finds keys in UTF-16
 
@@ -173,4 +173,4 @@ def _read_regular(path: Path) -> bytes | None:
 
 def _unreadable(exc: OSError) -> NoReturn:
     reason = exc.strerror or type(exc).__name__
-    stop(f"{printable(str(exc.filename))} cannot be read: {reason}", code=USAGE)
+    stop(f"{exc.filename} cannot be read: {reason}", code=USAGE)

@@ -107,7 +107,7 @@ def test_sender_is_shown_in_one_line(recipient: Command, monkeypatch: pytest.Mon
     answer = json.dumps({**example(LinkPreview), "sender": "a\ngatehouse: b"})
     monkeypatch.setattr(Client, "_send", lambda *_, **__: httpx.Response(200, text=answer))
     shown = recipient.run("secrets", "open", stdin="https://share.example.com/s/a#b")
-    assert "From a\\x0agatehouse: b, created" in shown.err
+    assert "From a\ufffdgatehouse: b, created" in shown.err
 
 
 def test_files_are_written_once_and_private(sender: Command, recipient: Command) -> None:
