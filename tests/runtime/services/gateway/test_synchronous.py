@@ -417,31 +417,6 @@ async def test_responses_and_effects_equal_those_of_the_application(
     assert "failure" not in pair.synchronous.log.read_text()
 
 
-@pytest.mark.requirement("CG-03")
-@pytest.mark.parametrize("limits", [1, 3])
-async def test_responses_to_a_key_with_an_unusual_name_are_equal(pair: Pair, limits: int) -> None:
-    names = ("requests", "per day", "100 %s")[:limits]
-    odd = await pair.synchronous.create_key(
-        name='100 %s "quoted" Größe \\ 1970-01-01T00:00:00.000Z req_0',
-        owner="%d%%",
-        expires_at=datetime(2190, 1, 1, tzinfo=UTC),
-        limits=[
-            {"name": name, "quota": 10_000, "window_s": 60, "burst": 10_000, "cost": cost}
-            for cost, name in enumerate(names, 1)
-        ],
-    )
-    requests = (
-        post({"token": odd.token}),
-        post({"token": odd.token, "cost": 1, "scopes": ["cores:read"], "core": "docs"}),
-        get(odd.header),
-        get(f"Authorization: bearer  {odd.token} ", query="?scope=cores:read"),
-    )
-    before = pair.count()
-    for raw in requests:
-        await pair.compare(raw)
-    assert pair.count() == before + len(requests)
-
-
 @pytest.mark.requirement("CG-04")
 async def test_requests_on_a_connection_are_answered_in_order(pair: Pair, key: Key) -> None:
     """Repeated, different and pipelined requests; the second one waits for the first response."""
