@@ -167,22 +167,7 @@ class UpgradeRequired(GatehouseError):
 
 
 class CoreUnreachable(GatehouseError):
-    """`sent`: True if the Core may have received part of the request; False if no connection was
-    established.
-    """
-
     code, status, title = "core_unreachable", 502, "The Core could not be reached"
-
-    def __init__(
-        self,
-        public: str = "",
-        *,
-        detail: str = "",
-        errors: tuple[Problem, ...] = (),
-        sent: bool = True,
-    ) -> None:
-        super().__init__(public, detail=detail, errors=errors)
-        self.sent = sent
 
 
 class CoreTimeout(GatehouseError):

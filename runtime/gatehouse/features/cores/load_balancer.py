@@ -161,7 +161,8 @@ class LoadBalancer:
         instances: Sequence[CoreRecord],
         request: UpstreamRequest,
         core: CoreRecord,
-        failure: CoreUnreachable,
+        *,
+        is_sent: bool,
     ) -> CoreRecord | None:
         """The instance for the retry of a request that failed on the instance `core`, or None if
         the request must not be retried. If an instance is returned, one retry is taken from the
@@ -170,7 +171,7 @@ class LoadBalancer:
         Only requests without a body are retried, and only if the method is safe or the request was
         not sent.
         """
-        if request.body is not None or (failure.sent and request.method not in _SAFE_METHODS):
+        if request.body is not None or (is_sent and request.method not in _SAFE_METHODS):
             return None
         try:
             selected = self.select(instances, request, failed=core)
@@ -235,11 +236,15 @@ class LoadBalancer:
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """A request to an instance, which ends when the context exits. Records the outcome."""
+    """A request to an instance, which ends when the context exits. Records the outcome.
+
+    is_sent: set at the end; True if the instance may have received a part of the request.
+    """
 
     _balancer: LoadBalancer
     _core: CoreRecord
     _request: UpstreamRequest
+    is_sent: bool = False
     _response: UpstreamResponse | None = None
     _sending: Sending = field(init=False)
     _sent_at: float = field(init=False)
@@ -277,11 +282,12 @@ class Attempt:
 
     def _end(self, exc: BaseException | None) -> None:
         state, now = self._state, self._balancer.monotonic()
+        self.is_sent = self._sending.is_sent
         state.requests -= 1
         if exc is None or self._response is not None:
             return
         circuit_breaker = state.circuit_breaker
-        if isinstance(exc, CoreUnreachable) and not exc.sent:
+        if isinstance(exc, CoreUnreachable) and not self.is_sent:
             state.recent.current.failed()
             if circuit_breaker.not_connected(now):
                 self._balancer.on_transition(self._core, CircuitState.OPEN)

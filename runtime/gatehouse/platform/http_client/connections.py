@@ -522,9 +522,7 @@ class ConnectionPool:
         except Unavailable as exc:
             raise CoreOverloaded from exc
         except (OSError, TimeoutError) as exc:
-            raise CoreUnreachable(
-                detail=f"no connection: {type(exc).__name__}", sent=False
-            ) from exc
+            raise CoreUnreachable(detail=f"no connection: {type(exc).__name__}") from exc
         self._in_use.add(connection)
         return connection
 

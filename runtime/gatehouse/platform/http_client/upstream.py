@@ -174,7 +174,7 @@ class UpstreamClients:
     ) -> Sending:
         """Sends a request below a URL when the context is entered. The request ends when the
         context exits. subject: for which a lookup of the host name and a handshake count.
-        on_connect: called when a new connection is established.
+        on_connect: called when there is a connection for the request.
 
         Raises CoreUnreachable, CoreOverloaded (too many handshakes), CoreTimeout (no data for
         `timeout_s`), the errors of a streamed body, and BadRequest (cannot be sent).
@@ -215,7 +215,7 @@ class UpstreamClients:
         try:
             parsed = parse_base_url(url)
         except ValueError as exc:
-            raise CoreUnreachable(detail=f"the registered URL {exc}", sent=False) from None
+            raise CoreUnreachable(detail=f"the registered URL {exc}") from None
         addresses = await self.resolver.addresses(parsed.host, parsed.port, subject)
         current = self._find_now(url)
         if current is not None:  # another request has resolved the name
@@ -227,7 +227,7 @@ class UpstreamClients:
         error = rejection(candidates, self.networks)
         if error or not addresses:
             self.forget(url)
-            raise CoreUnreachable(detail=f"the registered URL {error}", sent=False)
+            raise CoreUnreachable(detail=f"the registered URL {error}")
         if previous is not None and previous.address in addresses:
             previous.checked_at = previous.used_at = now
             return previous
@@ -265,13 +265,17 @@ class UpstreamClients:
 
 @dataclass(slots=True, eq=False)
 class Sending:
-    """A request to a URL: a context, see `UpstreamClients.send`."""
+    """A request to a URL: a context, see `UpstreamClients.send`.
+
+    is_sent: True if the server may have received a part of the request.
+    """
 
     _clients: UpstreamClients
     _url: str
     _request: UpstreamRequest
     _subject: str
     _on_connect: Callable[[], None]
+    is_sent: bool = False
     _pool: ConnectionPool = field(init=False)
     _connection: Connection = field(init=False)
 
@@ -289,6 +293,7 @@ class Sending:
         self._connection = connection
         try:
             self._on_connect()
+            self.is_sent = True
             connection.start(
                 request.method,
                 head,

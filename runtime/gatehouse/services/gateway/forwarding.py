@@ -5,23 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import msgspec
 
 from gatehouse.core.cores import CoreRecord
-from gatehouse.core.errors import (
-    BadRequest,
-    BodyTooLarge,
-    CoreTimeout,
-    CoreUnreachable,
-    Unauthorized,
-    Unavailable,
-)
+from gatehouse.core.errors import BadRequest, CoreUnreachable
 from gatehouse.core.origin import parse_base_url
 from gatehouse.core.verification import RateLimitState
 from gatehouse.features.cores.credentials import Credential
+from gatehouse.features.cores.load_balancer import Attempt
 from gatehouse.features.cores.response_cache import (
     CachedResponse,
     CacheKey,
@@ -108,10 +102,12 @@ class Forwarding:
         core = load_balancer.select(self.instances, self.request)
         try:
             await self._respond(core, load_balancer.send(core, self.request_to(core)))
-        except CoreUnreachable as exc:
+        except CoreUnreachable:
             if self.context.status:
                 raise
-            other = load_balancer.select_for_retry(self.instances, self.request, core, exc)
+            other = load_balancer.select_for_retry(
+                self.instances, self.request, core, is_sent=self.is_sent
+            )
             if other is None:
                 raise
             request = self.request_to(other, whole=True)
@@ -179,9 +175,7 @@ class Forwarding:
         own.append((b"gatehouse-request-id", request_id))
         return [*result, *own, *asgi.missing([(b"x-request-id", request_id)], result)]
 
-    async def _respond(
-        self, core: CoreRecord, sending: AbstractAsyncContextManager[UpstreamResponse]
-    ) -> None:
+    async def _respond(self, core: CoreRecord, attempt: Attempt) -> None:
         exchange = self.context.exchange
         if exchange is not None:
             if exchange.disconnected:
@@ -189,8 +183,8 @@ class Forwarding:
             exchange.is_cancelled_on_disconnect = True
         started, status = time.perf_counter(), 0
         try:
-            async with sending as response:
-                status, self.is_sent = response.status, True
+            async with attempt as response:
+                status = response.status
                 if status == 101 and self.open_websocket is not None:
                     if exchange is not None:
                         exchange.is_cancelled_on_disconnect = False
@@ -198,18 +192,12 @@ class Forwarding:
                     await self.open_websocket(core, response, headers)
                 else:
                     await self._send_response(core, response)
-        except CoreUnreachable as exc:
-            self.is_sent = self.is_sent or exc.sent
-            raise
-        # A body that becomes too large, or whose key was revoked, is sent in part.
-        except (CoreTimeout, BodyTooLarge, Unauthorized, Unavailable):
-            self.is_sent = True
-            raise
         except asyncio.CancelledError:
             if exchange is not None and exchange.disconnected:
                 raise asgi.ClientGone from None
             raise
         finally:
+            self.is_sent = self.is_sent or attempt.is_sent
             if self.context.trace.sampled:
                 self._add_span(core, status, time.perf_counter() - started)
 

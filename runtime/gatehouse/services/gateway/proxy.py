@@ -153,7 +153,7 @@ async def _forward_verified(
             context.waited_for_core(started)
     except asgi.ClientGone:
         context.waited_for_core(started)
-        if sending is None:
+        if sending is None or not sending.is_sent:
             await dependencies.verification.refund(key, request.cost)
         raise
     except GatehouseError as exc:

@@ -1,10 +1,9 @@
 """Selection of an instance."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import msgspec
 import pytest
@@ -35,14 +34,28 @@ class Upstream:
     down: set[str] = field(default_factory=set)
     status: int = 200
 
-    @asynccontextmanager
-    async def send(
+    def send(
         self, url: str, request: UpstreamRequest, subject: str, on_connect: Callable[[], None]
-    ) -> AsyncIterator[Any]:
-        if url in self.down:
-            raise CoreUnreachable(sent=False)
-        on_connect()
-        yield SimpleNamespace(status=self.status)
+    ) -> Any:
+        return _Sending(self.status, url in self.down, on_connect)
+
+
+@dataclass
+class _Sending:
+    status: int
+    is_down: bool
+    on_connect: Callable[[], None]
+    is_sent: bool = False
+
+    async def __aenter__(self) -> Self:
+        if self.is_down:
+            raise CoreUnreachable
+        self.on_connect()
+        self.is_sent = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
 
 
 @dataclass
@@ -136,18 +149,13 @@ async def test_trial_request_to_a_half_open_instance_can_be_retried() -> None:
 
 async def test_retry_uses_another_instance_and_the_budget() -> None:
     harness = Harness()
-    failure = CoreUnreachable(sent=True)
-    assert harness.balancer.select_for_retry((A, B), GET, A, failure) == B
-    assert harness.balancer.select_for_retry((A, B), POST, A, CoreUnreachable(sent=False)) is None
-    assert (
-        harness.balancer.select_for_retry(
-            (A, B), UpstreamRequest("DELETE", "/x", [], None), A, failure
-        )
-        is None
-    )
+    retry, delete = harness.balancer.select_for_retry, UpstreamRequest("DELETE", "/x", [], None)
+    assert retry((A, B), GET, A, is_sent=True) == B
+    assert retry((A, B), POST, A, is_sent=False) is None
+    assert retry((A, B), delete, A, is_sent=True) is None
     await harness.open(A)
     await harness.open(B)
-    assert harness.balancer.select_for_retry((A, B), GET, A, failure) is None
+    assert retry((A, B), GET, A, is_sent=True) is None
     assert harness.retries == [True]
 
 

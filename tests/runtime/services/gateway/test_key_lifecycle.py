@@ -31,6 +31,7 @@ from tests.runtime.services.gateway.conftest import (
     limit,
     read_reply,
     running_gateway,
+    serving,
 )
 from tests.runtime.tokens import unknown_token
 
@@ -224,6 +225,27 @@ async def test_client_that_leaves_before_its_body_uses_no_credits(
         head = "\r\n".join((*lines, "Expect: 100-continue", "", "")).encode()
         async with gateway.connection(head) as (reader, _):
             assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"
+        await gateway.lines_with(key_id=key.id, status=499)
+        assert await remaining_credits(gateway, key) == 10
+
+
+async def test_client_that_leaves_before_its_core_is_connected_uses_no_credits(
+    gateway: Gateway,
+) -> None:
+    is_connecting = asyncio.Event()
+
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)  # of a TLS handshake
+        is_connecting.set()
+        await reader.read()
+        writer.close()
+
+    async with serving(receive) as port, gateway.core(f"https://127.0.0.1:{port}"):
+        key = await gateway.create_key(has_credits=True)
+        await add_credits(gateway, key, 10)
+        head = f"GET /cores/docs/x HTTP/1.1\r\nHost: g\r\n{key.header}\r\n\r\n"
+        async with gateway.connection(head.encode()):
+            await is_connecting.wait()
         await gateway.lines_with(key_id=key.id, status=499)
         assert await remaining_credits(gateway, key) == 10
 
