@@ -449,26 +449,3 @@ async def test_requests_on_a_connection_are_answered_in_order(pair: Pair, key: K
         assert await bodies("plain") == [b"hello"]
     writer.close()
     assert pair.count() >= before + 8
-
-
-@pytest.mark.requirement("CG-04", "CG-12")
-async def test_client_that_disconnects_cancels_the_request(pair: Pair, key: Key) -> None:
-    connections, header = [], key.header
-    for number in range(3):  # as many as the key may have in progress
-        _, writer = await asyncio.open_connection("127.0.0.1", pair.synchronous.port)
-        writer.write(forwarded(key, "/cores/docs/silent"))
-        connections.append(writer)
-        async with asyncio.timeout(_PATIENCE_S):
-            while sum("/silent" in line for line, _, _ in pair.core.requests) <= number:
-                await asyncio.sleep(0.005)
-    reply = await pair.synchronous.request("GET", "/cores/docs/plain", header)
-    assert reply.status == 429
-    for writer in connections:
-        writer.close()
-    gone = {"status": 499, "detail": "client disconnected", "key_id": key.id}
-    async with asyncio.timeout(_PATIENCE_S):
-        await pair.core.disconnected.wait()
-        while len(await pair.synchronous.lines_with(**gone)) < 3:
-            await asyncio.sleep(0.005)
-    reply = await pair.synchronous.request("GET", "/cores/docs/plain", header)
-    assert reply.status == 200
