@@ -31,8 +31,8 @@ class Turns:
         clock: Callable[[], float] = time.perf_counter,
         resumed_max: int = _RESUMED,
     ) -> None:
-        """resumed_max: number of functions that are resumed in an iteration. 1 for reads, because a
-        connection that is resumed reads only later, and does not check its turn again.
+        """resumed_max: see _RESUMED. 1 for reads, because a connection that is resumed reads only
+        later, and does not check its turn again.
         """
         self.is_over = self._is_scheduled = False
         self._seconds, self._clock, self._resumed_max = seconds, clock, resumed_max
@@ -97,11 +97,13 @@ class Reads:
     ) -> None:
         """Ends a read. After the turn, or while others wait, a connection that can have more data
         is paused, and reads in a later iteration. size: number of bytes that were read. is_paused:
-        reading was also paused for another reason. subject: of the connection, see `Turns.wait`.
+        reading is paused for another reason, which alone ends the pause. subject: of the
+        connection, see `Turns.wait`.
         """
         if size > SMALL_READ_BYTES:
             self._turns.check()
-        if size == self._size and (self._turns.is_over or self._turns.waiting):
+        is_over = self._turns.is_over or self._turns.waiting
+        if size == self._size and is_over and not is_paused():
             transport.pause_reading()
             self._turns.wait(subject, partial(_resume, transport, is_paused))
 

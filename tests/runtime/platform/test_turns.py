@@ -1,6 +1,7 @@
 """Turns of what waits in an event loop."""
 
 import asyncio
+import itertools
 import time
 from dataclasses import dataclass
 from typing import Any, cast
@@ -84,3 +85,19 @@ async def test_large_reads_do_not_wait_for_all_connections_of_others(
             reads.end(read, transport, lambda: False, connection.subject)
         await asyncio.sleep(0)
     assert sum(each.read for each in flood) < 4 * floods * other.read
+
+
+async def test_connection_that_is_also_paused_otherwise_takes_no_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By then, another protocol, such as a WebSocket, can have paused it."""
+    monkeypatch.setattr(time, "thread_time", itertools.count().__next__)
+    reads, is_paused = Reads(2048), True
+    connection, other = _Connection("network"), _Connection("network")
+    for _ in range(9):
+        reads.end(len(reads.begin(2048)), cast("Any", connection), lambda: is_paused, "network")
+    reads.end(len(reads.begin(2048)), cast("Any", other), lambda: False, "network")
+    is_paused, connection.is_paused = False, True
+    for _ in range(2):
+        await asyncio.sleep(0)
+    assert (connection.is_paused, other.is_paused) == (True, False)
