@@ -126,9 +126,7 @@ class ClientTransport:
         if self.write_paused:
             return
         self._release()
-        if self.transport.is_closing():
-            return
-        if not self._ends:
+        if not self.is_closing:
             self._cancel_timer()
 
     def close(self) -> None:

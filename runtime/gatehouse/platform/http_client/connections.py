@@ -287,7 +287,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._chunks:
             self._chunks = [b"".join(self._chunks)]  # a chunk takes more memory than its bytes
         if self.status != 101 and self._transport is not None:
-            self._reads.end(nbytes, self._transport, lambda: self._paused, self._sender)
+            # After a complete response, the next one can be that of another sender.
+            self._reads.end(
+                nbytes, self._transport, lambda: self._paused or self._complete, self._sender
+            )
 
     def _check_framing(self, size: int) -> None:
         """Limits the framing of a response, and the number of chunks of a read. size: bytes of a

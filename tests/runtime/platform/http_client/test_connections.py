@@ -292,6 +292,20 @@ async def test_used_connection_reads_a_response_like_a_new_connection(
             return
 
 
+async def test_connection_of_a_complete_response_takes_no_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next response can be that of another sender."""
+    reads, transport, paused = Reads(READ_BYTES), MemoryTransport(), list[None]()
+    monkeypatch.setattr(transport, "pause_reading", lambda: paused.append(None))
+    reads._turns.wait("other", bool)
+    connection = Connection(BatchedWrites(), reads)
+    connection.connection_made(transport)
+    head = LENGTH % (READ_BYTES - len(LENGTH % READ_BYTES))
+    assert receive(connection, "GET", [head.ljust(READ_BYTES)]).is_complete
+    assert not paused
+
+
 async def test_response_that_is_not_read_does_not_delay_the_next_one(core: Core) -> None:
     core.response = LENGTH % 5 + b"other"
     async with asyncio.timeout(PATIENCE_S), core.send():
