@@ -292,18 +292,14 @@ async def test_used_connection_reads_a_response_like_a_new_connection(
             return
 
 
-async def test_connection_of_a_complete_response_takes_no_turn(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_connection_of_a_complete_response_takes_no_turn() -> None:
     """The next response can be that of another sender."""
-    reads, transport, paused = Reads(READ_BYTES), MemoryTransport(), list[None]()
-    monkeypatch.setattr(transport, "pause_reading", lambda: paused.append(None))
+    reads, head = Reads(READ_BYTES), LENGTH % (READ_BYTES - len(LENGTH % READ_BYTES))
     reads._turns.wait("other", bool)
     connection = Connection(BatchedWrites(), reads)
-    connection.connection_made(transport)
-    head = LENGTH % (READ_BYTES - len(LENGTH % READ_BYTES))
+    connection.connection_made(MemoryTransport())
     assert receive(connection, "GET", [head.ljust(READ_BYTES)]).is_complete
-    assert not paused
+    assert list(reads._turns.waiting) == ["other"]
 
 
 async def test_response_that_is_not_read_does_not_delay_the_next_one(core: Core) -> None:
