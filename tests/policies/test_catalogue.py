@@ -80,10 +80,7 @@ def test_invalid_metadata_is_rejected(name: str, value: Any) -> None:
 
 def test_levels_do_not_decrease_towards_prod() -> None:
     strength = {"disabled": 0, "advisory": 1, "mandatory": 2}
-    levels = {
-        rule.id: [strength[rule.level(environment)] for environment in ENVIRONMENTS]
-        for rule in RULES
-    }
+    levels = {rule.id: [strength[rule.level(name)] for name in ENVIRONMENTS] for rule in RULES}
 
     assert [id for id, strengths in levels.items() if strengths != sorted(strengths)] == []
 
@@ -171,8 +168,9 @@ def test_every_property_with_user_data_has_a_rule() -> None:
 
 
 def test_every_publicly_accessible_type_of_pulumi_aws_has_a_rule() -> None:
-    rules = [catalogue.rule(id) for id in ("GH-RDS-001", "GH-RS-003", "GH-VPC-013")]
-    assert {type_ for rule in rules for type_ in rule.types} == types_with("publiclyAccessible")
+    rules = map(catalogue.rule, ("GH-RDS-001", "GH-RS-003", "GH-VPC-013"))
+    types = types_with("publiclyAccessible|publicConnectivity")
+    assert {type_ for rule in rules for type_ in rule.types} == types
 
 
 def test_every_resource_policy_of_pulumi_aws_has_a_rule_on_foreign_accounts() -> None:

@@ -149,15 +149,12 @@ def _is_token(value: str) -> bool:
     return re.fullmatch(r"[^\s{[]\S*", value) is not None and has_secret_format(value)
 
 
-def is_not(path: str, *values: str, default: str = "", effect: str = "") -> Requirement:
-    """The property has none of these values. default: value of an absent property. effect: the
-    behavior with these values.
-    """
-    message = f"is {' or '.join(values)}"
+def is_not(path: str, *values: str, default: str = "") -> Requirement:
+    """The property has none of these values. default: value of an absent property."""
     return satisfies(
         path,
         lambda block, key: block.text(key, default).lower() not in values,
-        f"{message}, so {effect}" if effect else message,
+        f"is {' or '.join(values)}",
         f"set {path} to another value" if default else f"remove {path}",
     )
 

@@ -7,15 +7,7 @@ from functools import partial
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import (
-    has_format,
-    has_resource,
-    is_exactly,
-    is_not,
-    is_not_true,
-    is_true,
-    satisfies,
-)
+from gatehouse_policies.engine.requirements import has_format, is_exactly, is_true, satisfies
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application"
@@ -44,8 +36,15 @@ def _protocol(resource: Resource, default: str = "HTTP") -> str:
     return resource.props.text("protocol", default).upper()
 
 
-def _is_public_application_load_balancer(balancer: Resource) -> bool:
-    return _is_application_load_balancer(balancer) and not balancer.props.flag("internal")
+def _is_public(balancer: Resource, stack: Stack) -> bool:
+    """True for an internet-facing load balancer, and for one behind AWS Global Accelerator.
+
+    https://docs.aws.amazon.com/global-accelerator/latest/dg/secure-vpc-connections.html
+    """
+    groups = aws("globalaccelerator.EndpointGroup")
+    return not balancer.props.flag("internal") or bool(
+        stack.referencing(balancer, groups, "endpointConfigurations")
+    )
 
 
 @_listener_rule(
@@ -121,7 +120,7 @@ def tcp_listeners_use_encrypted_protocols(listener: Resource, stack: Stack) -> C
     if _protocol(listener) not in ("TCP", "TCP_UDP"):
         return
     balancers = stack.referenced_by(listener, "loadBalancerArn", aws("lb.LoadBalancer"))
-    if balancers and all(balancer.props.flag("internal") for balancer in balancers):
+    if balancers and not any(_is_public(balancer, stack) for balancer in balancers):
         return
     if listener.props.text("port") in listener.lists["ports"]:
         yield f"the TCP listener uses port {listener.props.text('port')}"
@@ -208,23 +207,23 @@ def load_balancer_spans_zones(balancer: Resource) -> CheckResults:
         yield f"the load balancer has fewer than {balancer.settings['zones_min']:g} subnets"
 
 
-web_acl_is_associated = stack_rule(
+@stack_rule(
     "GH-ALB-008",
     title="Internet-facing load balancers have a web ACL that fails closed",
+    remedy="add an aws.wafv2.WebAclAssociation, and remove enableWafFailOpen=True",
     severity="high",
     types=aws("lb.LoadBalancer"),
     levels="AMM",
     upstream="ELB.16 CKV2_AWS_28",
     url="https://docs.aws.amazon.com/waf/latest/developerguide/web-acl-associating-aws-resource.html",
-).requires(
-    has_resource(
-        "wafv2.WebAclAssociation",
-        "resourceArn",
-        missing="no web ACL is associated with this load balancer",
-    ),
-    is_not_true("enableWafFailOpen"),
-    when=_is_public_application_load_balancer,
 )
+def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
+    if not _is_application_load_balancer(balancer) or not _is_public(balancer, stack):
+        return
+    if not stack.referencing(balancer, aws("wafv2.WebAclAssociation"), "resourceArn"):
+        yield "no web ACL is associated with this load balancer"
+    if balancer.props.flag("enableWafFailOpen"):
+        yield "enableWafFailOpen is true"
 
 
 @stack_rule(
@@ -318,12 +317,15 @@ responses_have_security_headers = _listener_rule(
 )
 
 
-client_addresses_are_not_preserved = _balancer_rule(
+@stack_rule(
     "GH-ALB-013",
     title="Internet-facing Application Load Balancers set X-Forwarded-For themselves",
+    remedy="remove xffHeaderProcessingMode",
+    types=aws("lb.LoadBalancer"),
     url=f"{_GUIDE}/x-forwarded-headers.html",
-).requires(
-    is_not("xffHeaderProcessingMode", "preserve", effect="clients choose the address"),
-    # CloudFront sets the header for an internal load balancer behind a VPC origin.
-    when=_is_public_application_load_balancer,
 )
+def client_addresses_are_not_preserved(balancer: Resource, stack: Stack) -> CheckResults:
+    # CloudFront sets the header for an internal load balancer behind a VPC origin.
+    preserves = balancer.props.text("xffHeaderProcessingMode") == "preserve"
+    if preserves and _is_public(balancer, stack):
+        yield "xffHeaderProcessingMode is preserve, so clients choose the address"

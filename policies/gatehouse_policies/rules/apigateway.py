@@ -151,8 +151,9 @@ def web_acl_is_associated(api: Resource, stack: Stack) -> CheckResults:
         if not stack.referencing(api, aws("wafv2.WebAclAssociation"), "resourceArn"):
             yield "no web ACL is associated with this stage"
     elif api.props.text("protocolType", "HTTP") == "HTTP" and not any(
-        distribution.props.has("webAclId")
+        distribution.props.has("webAclId") and origin.has("customOriginConfig")
         for distribution in stack.of_type(aws("cloudfront.Distribution"))
+        for origin in distribution.props.blocks("origins")
     ):
         yield "no CloudFront distribution with a web ACL is in front of this HTTP API"
 

@@ -12,6 +12,7 @@ from gatehouse_policies.engine.requirements import (
     in_order,
     is_at_least,
     is_exactly,
+    is_not,
     is_set,
     is_true,
 )
@@ -136,14 +137,19 @@ def buckets_use_origin_access_control(resource: Resource) -> CheckResults:
             yield f"{origin.path_of('originAccessControlId')} is not set"
 
 
-web_acl_is_attached = _any_distribution_rule(
+web_acl_is_attached = resource_rule(
     "GH-CF-005",
     title="CloudFront distributions have a web ACL",
+    types=_DISTRIBUTIONS + aws("cloudfront.DistributionTenant"),
     severity="high",
     levels="AMM",
     upstream="CloudFront.6 CKV_AWS_68 CFR2",
     url=f"{_GUIDE}/distribution-web-awswaf.html",
-).requires(is_set("webAclId"))
+).requires(
+    for_types(_DISTRIBUTIONS, is_set("webAclId")),
+    # A tenant has the web ACL of its distribution.
+    is_not("customizations.webAcl.action", "disable"),
+)
 
 
 @stack_rule(

@@ -173,6 +173,13 @@ tasks_use_own_namespaces = _task_rule(
     is_not("pidMode", "host"),
     is_not("ipcMode", "host"),
     is_not_set("volumes[].hostPath"),
+    # With o=bind, the local driver of Docker mounts it.
+    satisfies(
+        "volumes[].dockerVolumeConfiguration.driverOpts.device",
+        lambda options, key: not options.text(key).startswith("/"),
+        "is a path of the host",
+        "remove the option device",
+    ),
 )
 
 

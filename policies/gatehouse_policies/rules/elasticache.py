@@ -108,10 +108,7 @@ users_authenticate = resource_rule(
         ),
     ),
     for_types(aws("elasticache.UserGroupAssociation"), is_not("userId", "default")),
-    for_types(
-        aws("memorydb.Cluster"),
-        is_not("aclName", "open-access", effect="clients are not authenticated"),
-    ),
+    for_types(aws("memorydb.Cluster"), is_not("aclName", "open-access")),
     for_types(
         aws("elasticache.UserGroup"),
         satisfies(

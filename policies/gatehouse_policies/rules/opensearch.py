@@ -2,10 +2,10 @@
 
 from functools import partial
 
-from gatehouse_policies.analysis.iam.grammar import parse
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
     is_evaluated_elsewhere,
+    own_documents,
     public_or_foreign_access,
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
@@ -102,10 +102,8 @@ def access_policy_is_not_public(domain: Resource, stack: Stack) -> CheckResults:
         return
     holders = stack.referencing(domain, _POLICIES, "domainName")
     for holder in (domain, *holders):
-        if not holder.props.has("accessPolicies"):
-            continue
-        document = parse(holder.props.value("accessPolicies"))
-        yield from public_or_foreign_access(document, holder, "the access policy")
+        for document in own_documents(holder, "accessPolicies"):
+            yield from public_or_foreign_access(document, holder, "the access policy")
     options = domain.props.block("advancedSecurityOptions")
     if domain.type in _DOMAINS and not options.flag("enabled"):
         yield "advancedSecurityOptions.enabled is not true"

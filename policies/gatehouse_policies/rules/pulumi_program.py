@@ -89,10 +89,7 @@ def stateful_resources_are_protected(resource: Resource) -> CheckResults:
     url=f"{_OPTIONS}/provider/",
 )
 def provider_restricts_accounts(provider: Resource) -> CheckResults:
-    if (
-        not provider.props.has("allowedAccountIds")
-        or provider.props.decoded("allowedAccountIds").size("allowedAccountIds") == 0
-    ):
+    if not provider.props.decoded("allowedAccountIds").size("allowedAccountIds"):
         yield "the provider does not set allowedAccountIds"
 
 
@@ -190,13 +187,14 @@ _REPLICAS = by_token(
 )
 
 
-# Paths, in any resource, of properties that name a KMS key or the destination of data.
-_KEY_OR_DESTINATION = re.compile(r"kms.*key|destination|topicArn|snsTopic", re.IGNORECASE)
+# Path and value, in any resource, of a property that names a KMS key or the destination of data.
+_KEY_OR_DESTINATION = re.compile(
+    r"[^=]*((key|kms).*=arn:[\w-]+:kms:|destination|topicArn|snsTopic)", re.IGNORECASE
+)
 # Such properties with other names, keyed by resource type. Nested values are evaluated as well.
 _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = by_token(
     {
         "cloudtrail.Trail": ("cloudWatchLogsGroupArn",),
-        "ssm.Parameter": ("keyId",),
         "lambda.Function": ("deadLetterConfig",),
         "cloudwatch.EventTarget": ("arn", "deadLetterConfig"),
         "cloudwatch.MetricAlarm": ("alarmActions", "okActions"),
@@ -237,7 +235,7 @@ def keys_and_destinations_are_in_own_accounts(resource: Resource) -> CheckResult
         if resource.type in aws("cloudwatch.LogAccountPolicy") and name == "policyDocument":
             props = props.decoded(name)
         for path, value in texts_of(props, name):
-            if not everything and not _KEY_OR_DESTINATION.search(path):
+            if not everything and not _KEY_OR_DESTINATION.match(f"{path}={value}"):
                 continue
             account = account_of(value)
             if account and account not in resource.own_accounts():

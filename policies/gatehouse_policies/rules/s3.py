@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from gatehouse_policies.analysis.iam import bucket_policy
-from gatehouse_policies.analysis.iam import document as iam_document
 from gatehouse_policies.analysis.iam.grammar import Document
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
-    foreign_access,
     is_of_program,
     own_documents,
     resource_documents,
@@ -18,6 +16,7 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import STACK, aws, by_token
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.requirements import (
+    allows_known_accounts,
     has_elements,
     has_resource,
     is_customer_key,
@@ -305,30 +304,16 @@ _OWNER_ENFORCED = has_resource(
 )
 
 
-@resource_rule(
+bucket_policy_is_not_public = resource_rule(
     "GH-S3-012",
     title="S3 bucket policies do not allow public or unknown cross-account access",
-    remedy=(
-        "name the principals, or add a condition on aws:SourceArn, aws:SourceAccount or "
-        "aws:PrincipalOrgID"
-    ),
     severity="critical",
     types=_POLICY_HOLDERS,
     exemptible=False,
     lists=ACCOUNTS,
     upstream="S3.6 2.21 CKV_AWS_70",
     url=f"{_GUIDE}/access-control-block-public-access.html#access-control-block-public-access-policy-status",
-)
-def bucket_policy_is_not_public(holder: Resource) -> CheckResults:
-    for document in own_documents(holder):
-        if iam_document.allows_not_principal(document):
-            yield "a statement allows access with NotPrincipal"
-        elif iam_document.allows_public(document):
-            yield 'a statement allows everyone ("*") without a restricting condition'
-        principals = (kind for allow in document.allows for kind, _ in allow.principals or ())
-        if "CanonicalUser" in principals:
-            yield "a statement allows a canonical user ID, which does not show the account"
-        yield from foreign_access(document, holder, "a statement")
+).requires(allows_known_accounts("policy", "a statement"))
 
 
 @resource_rule(

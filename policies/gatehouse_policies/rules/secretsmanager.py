@@ -134,10 +134,7 @@ program_sets_no_secret_value = resource_rule(
     exemptible=False,
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",
 ).requires(
-    is_not_set("secretString"),
-    is_not_set("secretBinary"),
-    is_not_set("secretStringWo"),
-    is_not_set("keyMaterialBase64"),
+    *map(is_not_set, ("secretString", "secretBinary", "secretStringWo", "keyMaterialBase64"))
 )
 
 

@@ -60,13 +60,9 @@ def document_is_not_public(document: Resource) -> CheckResults:
     # The provider accepts a map of strings: type is "Share", and account_ids is "All" or a list
     # that is separated by commas.
     permissions = document.props.block("permissions")
-    accounts = {
-        account.strip()
-        for account in (permissions.text("account_ids") or permissions.text("accountIds")).split(
-            ","
-        )
-    }
-    if "all" in {account.lower() for account in accounts}:
+    ids = permissions.text("account_ids") or permissions.text("accountIds")
+    accounts = {account.strip().lower() for account in ids.split(",")}
+    if "all" in accounts:
         yield "the document is public"
     yield from foreign_accounts(frozenset(filter(str.isdigit, accounts)), document, "permissions")
 

@@ -412,7 +412,7 @@ resource_is_not_public = resource_rule(
     "GH-VPC-013",
     title="Brokers, replication instances and other data stores are not publicly accessible",
     severity="high",
-    # The types with this property that GH-RDS-001 and GH-RS-003 do not evaluate.
+    # The types with these properties that GH-RDS-001 and GH-RS-003 do not evaluate.
     types=aws(
         "dms.InstanceProfile",
         "dms.ReplicationInstance",
@@ -420,8 +420,9 @@ resource_is_not_public = resource_rule(
         "m2.Environment",
         "mq.Broker",
         "neptune.ClusterInstance",
+        "neptunegraph.Graph",
         "timestreaminfluxdb.DbCluster",
         "timestreaminfluxdb.DbInstance",
     ),
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/dms-controls.html#dms-1",
-).requires(is_not_true("publiclyAccessible"))
+).requires(is_not_true("publiclyAccessible"), is_not_true("publicConnectivity"))

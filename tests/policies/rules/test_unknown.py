@@ -46,7 +46,7 @@ ACCEPTED: dict[tuple[str, str], str] = {
     **{
         ("GH-PUL-006", name): _OWN_ARN
         for name in (
-            *("kmsKeyArn", "queues", "rules", "target"),
+            *("artifactStores", "keyArn", "kmsKeyArn", "queues", "rules", "target"),
             *("extendedS3Configuration", "replicationConfiguration"),
         )
     },

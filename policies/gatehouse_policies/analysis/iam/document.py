@@ -137,14 +137,10 @@ def _excludes(condition: Condition) -> bool:
     return is_negated and _restricts(positive)
 
 
-def allows_not_principal(document: Document) -> bool:
-    """True if an Allow statement uses NotPrincipal, which AWS advises against."""
-    return any(allow.not_principals is not None for allow in document.allows)
-
-
 def allowed_accounts(document: Document) -> frozenset[str]:
     """The accounts that the Allow statements name in principals, or in conditions that restrict the
-    requests to accounts, and principals that name no account, such as the unique ID of a role.
+    requests to accounts, and principals that name no account, such as the unique ID of a role and
+    a canonical user.
 
     Statements with another restricting condition, such as on an organization, are excluded.
     """
@@ -155,7 +151,7 @@ def allowed_accounts(document: Document) -> frozenset[str]:
 
 def _accounts_of_statement(allow: Statement) -> frozenset[str]:
     named = {
-        account_of(value) or (value if kind == "AWS" else "")
+        account_of(value) or (value if kind in ("AWS", "CanonicalUser") else "")
         for kind, value in allow.principals or ()
     } - {"*", ""}
     restricting = list(filter(_restricts, allow.conditions))
@@ -422,7 +418,11 @@ def github_repositories(document: Document) -> tuple[str, ...]:
     sorted.
     """
     subjects = (
-        subject for allow in document.allows for subject in _exact_values(allow, f"{GITHUB}:sub")
+        subject
+        for allow in document.allows
+        for condition in allow.conditions
+        if condition.key.startswith(GITHUB) and condition.key.endswith(":sub")
+        for subject in condition.values
     )
     return tuple(
         sorted({subject.split(":")[1] for subject in subjects if subject.startswith("repo:")})
