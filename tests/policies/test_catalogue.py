@@ -130,12 +130,12 @@ def modules() -> list[list[tuple[str, str, str]]]:
 
 
 def classes(hint: str) -> set[str]:
-    """The classes of blocks in a type."""
+    """Classes of blocks in a type."""
     return set(re.findall(r"'(\w+Args)", hint))
 
 
 def containing(module: list[tuple[str, str, str]], matches: Callable[[str, str], bool]) -> set[str]:
-    """The classes and tokens with a matching input at any depth."""
+    """Classes and tokens with a matching input at any depth."""
     found = {owner for owner, name, hint in module if matches(name, hint)}
     while more := {owner for owner, _, hint in module if classes(hint) & found} - found:
         found |= more
@@ -143,7 +143,7 @@ def containing(module: list[tuple[str, str, str]], matches: Callable[[str, str],
 
 
 def types_with(inputs: str, *, nested: bool = False) -> set[str]:
-    """The resource types of pulumi-aws with an input that matches the pattern."""
+    """Resource types of pulumi-aws with an input that matches the pattern."""
 
     def matches(name: str, hint: str) -> bool:
         return re.fullmatch(inputs, name) is not None
@@ -169,7 +169,7 @@ def test_every_property_with_user_data_has_a_rule() -> None:
 
 def test_every_publicly_accessible_type_of_pulumi_aws_has_a_rule() -> None:
     rules = map(catalogue.rule, ("GH-RDS-001", "GH-RS-003", "GH-VPC-013"))
-    types = types_with("publiclyAccessible|publicConnectivity")
+    types = types_with("public(lyAccessible|Connectivity)")
     assert {type_ for rule in rules for type_ in rule.types} == types
 
 

@@ -37,7 +37,7 @@ def _protocol(resource: Resource, default: str = "HTTP") -> str:
 
 
 def _is_public(balancer: Resource, stack: Stack) -> bool:
-    """True for an internet-facing load balancer, and for one behind AWS Global Accelerator.
+    """True for an internet-facing load balancer, or one behind AWS Global Accelerator.
 
     https://docs.aws.amazon.com/global-accelerator/latest/dg/secure-vpc-connections.html
     """

@@ -4,7 +4,7 @@ import re
 
 from gatehouse_policies.analysis.iam import document as iam_document
 from gatehouse_policies.analysis.iam.actions import is_narrowing
-from gatehouse_policies.analysis.iam.grammar import Document, parse
+from gatehouse_policies.analysis.iam.grammar import parse
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
     ATTACHED_POLICIES,
@@ -151,13 +151,11 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
 )
 def trust_policy_is_restricted(role: Resource, stack: Stack) -> CheckResults:
     document = parse(role.props.value("assumeRolePolicy"))
-    if iam_document.allows_public(document):
-        yield 'the trust policy allows everyone ("*") to assume the role'
     for service in iam_document.unrestricted_services(document):
         if service not in _SERVICES_WITHOUT_SOURCE:
             yield f"the trust policy allows {service} without aws:SourceAccount or aws:SourceArn"
     yield from iam_document.federation_defects(document)
-    yield from foreign_access(document, role, "the trust policy")
+    yield from public_or_foreign_access(document, role, "the trust policy")
 
 
 # Services whose documented trust policies have no source condition in any feature. A source
@@ -249,17 +247,10 @@ _WITH_USERS = aws("iam.GroupMembership", "iam.PolicyAttachment")
     severity="high",
     # All types with a property that names users.
     types=aws(
-        "iam.User",
-        "iam.AccessKey",
-        "iam.ServiceSpecificCredential",
-        "iam.SigningCertificate",
-        "iam.SshKey",
-        "iam.UserGroupMembership",
-        "iam.UserLoginProfile",
+        *("iam.User", "iam.AccessKey", "iam.ServiceSpecificCredential", "iam.SigningCertificate"),
+        *("iam.SshKey", "iam.UserGroupMembership", "iam.UserLoginProfile", "iam.UserPolicy"),
+        *("iam.UserPolicyAttachment", "iam.UserPolicyAttachmentsExclusive"),
         "iam.UserPoliciesExclusive",
-        "iam.UserPolicy",
-        "iam.UserPolicyAttachment",
-        "iam.UserPolicyAttachmentsExclusive",
     )
     + _WITH_USERS,
     upstream="IAM.2 2.13 2.19 CKV_AWS_273 CKV_AWS_40",
@@ -321,12 +312,8 @@ def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResu
 
 _SERVICE_POLICIES = RESOURCE_POLICIES | dict.fromkeys(
     aws(
-        "sns.TopicPolicy",
-        "sns.Topic",
-        "sqs.QueuePolicy",
-        "sqs.Queue",
-        "s3.BucketPolicy",
-        "s3.Bucket",
+        *("sns.TopicPolicy", "sns.Topic", "sqs.QueuePolicy", "sqs.Queue"),
+        *("s3.BucketPolicy", "s3.Bucket"),
     ),
     "policy",
 )
@@ -370,7 +357,9 @@ def resource_is_not_shared(holder: Resource, stack: Stack) -> CheckResults:
         yield from shared_principals(holder)
     elif holder.type in RESOURCE_POLICIES:
         for document in own_documents(holder, RESOURCE_POLICIES[holder.type]):
-            limited = _is_limited_to_vpc(holder, stack) or _is_limited_api(document, holder, stack)
+            if holder.type in _APIS:
+                document = iam_document.without_denied(document, "execute-api:Invoke")
+            limited = _is_limited_to_vpc(holder, stack) or _is_limited_api(holder, stack)
             access = foreign_access if limited else public_or_foreign_access
             yield from access(document, holder, "the resource policy")
     # Partners in the list `accounts` can be outside the organization.
@@ -390,16 +379,14 @@ def _is_limited_to_vpc(holder: Resource, stack: Stack) -> bool:
 _APIS = aws("apigateway.RestApi", "apigateway.RestApiPolicy", "apigateway.DomainName")
 
 
-def _is_limited_api(document: Document, holder: Resource, stack: Stack) -> bool:
-    """True for the policy of a REST API that denies requests from elsewhere, or whose methods
-    require no identity of AWS: other authorizers do not read the account of the caller.
+def _is_limited_api(holder: Resource, stack: Stack) -> bool:
+    """True for the policy of a REST API whose methods require no identity of AWS: other authorizers
+    do not read the account of the caller.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-authorization-flow.html
     """
     if holder.type not in _APIS:
         return False
-    if iam_document.excludes_the_public(document, "execute-api:Invoke"):
-        return True
     apis = (holder, *stack.referenced_by(holder, "restApiId", aws("apigateway.RestApi")))
     methods = [
         method.props.text("authorization")

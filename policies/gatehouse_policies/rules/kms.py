@@ -5,12 +5,12 @@ from gatehouse_policies.analysis.iam.actions import is_narrowing
 from gatehouse_policies.analysis.iam.grammar import Condition, Statement
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
-    foreign_access,
     foreign_accounts,
     identity_documents,
     is_evaluated_elsewhere,
     is_permissions_boundary,
     own_documents,
+    public_or_foreign_access,
     resource_documents,
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
@@ -76,12 +76,7 @@ def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
     if not documents:
         yield "the key has no key policy, so it has the default key policy"
     for document in documents:
-        if iam_document.allows_public(document):
-            yield (
-                'the key policy allows everyone ("*") without kms:CallerAccount or another '
-                "restricting condition"
-            )
-        yield from foreign_access(document, key, "the key policy")
+        yield from public_or_foreign_access(document, key, "the key policy")
 
 
 def _foreign_grantees(grant: Resource) -> CheckResults:

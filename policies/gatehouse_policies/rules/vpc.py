@@ -414,15 +414,9 @@ resource_is_not_public = resource_rule(
     severity="high",
     # The types with these properties that GH-RDS-001 and GH-RS-003 do not evaluate.
     types=aws(
-        "dms.InstanceProfile",
-        "dms.ReplicationInstance",
-        "lightsail.Database",
-        "m2.Environment",
-        "mq.Broker",
-        "neptune.ClusterInstance",
-        "neptunegraph.Graph",
-        "timestreaminfluxdb.DbCluster",
-        "timestreaminfluxdb.DbInstance",
+        *("dms.InstanceProfile", "dms.ReplicationInstance", "lightsail.Database", "mq.Broker"),
+        *("m2.Environment", "neptune.ClusterInstance", "neptunegraph.Graph"),
+        *("timestreaminfluxdb.DbCluster", "timestreaminfluxdb.DbInstance"),
     ),
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/dms-controls.html#dms-1",
 ).requires(is_not_true("publiclyAccessible"), is_not_true("publicConnectivity"))

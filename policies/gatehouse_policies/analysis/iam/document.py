@@ -104,14 +104,24 @@ def allows_public(document: Document) -> bool:
     )
 
 
-def excludes_the_public(document: Document, action: str) -> bool:
-    """True if the document denies everyone outside known accounts, organizations or networks the
-    action on the resources on which it allows everyone.
+def without_denied(document: Document, action: str) -> Document:
+    """The document with the exceptions of a Deny statement, if they are specific, as conditions of
+    the statements that it limits.
     """
-    return all(
-        any(_excludes_others(deny, action, allow) for deny in document.denies)
-        for allow in document.allows
-        if allow.applies_to_everyone() and not is_restricted(allow)
+    return replace(
+        document,
+        statements=tuple(
+            replace(allow, conditions=(*allow.conditions, *exceptions))
+            for allow in document.allows
+            for exceptions in next(
+                (
+                    [[_exception(condition)] for condition in deny.conditions]
+                    for deny in document.denies
+                    if _excludes_others(deny, action, allow)
+                ),
+                [()],
+            )
+        ),
     )
 
 
@@ -132,9 +142,12 @@ def _excludes_others(deny: Statement, action: str, allow: Statement) -> bool:
 def _excludes(condition: Condition) -> bool:
     """True if a Deny statement with this negated condition admits known requesters only."""
     # ForAnyValue matches no request without the key.
-    positive = replace(condition, operator=condition.operator.replace("not", ""), if_exists=False)
-    is_negated = positive.operator != condition.operator and not condition.quantifier
-    return is_negated and _restricts(positive)
+    is_negated = "not" in condition.operator and not condition.quantifier
+    return is_negated and _restricts(_exception(condition))
+
+
+def _exception(condition: Condition) -> Condition:
+    return replace(condition, operator=condition.operator.replace("not", ""), if_exists=False)
 
 
 def allowed_accounts(document: Document) -> frozenset[str]:
@@ -151,7 +164,7 @@ def allowed_accounts(document: Document) -> frozenset[str]:
 
 def _accounts_of_statement(allow: Statement) -> frozenset[str]:
     named = {
-        account_of(value) or (value if kind in ("AWS", "CanonicalUser") else "")
+        _account_or_id(value, kind in ("AWS", "CanonicalUser"))
         for kind, value in allow.principals or ()
     } - {"*", ""}
     restricting = list(filter(_restricts, allow.conditions))
@@ -159,11 +172,18 @@ def _accounts_of_statement(allow: Statement) -> frozenset[str]:
     if any(not condition.key.endswith(("account", "arn", "owner")) for condition in related):
         return frozenset()
     conditions = related if named or related else restricting
-    limits = [frozenset(map(account_of, condition.values)) - {""} for condition in conditions]
+    limits = [
+        {_account_or_id(value, each.key == "aws:userid") for value in each.values} - {""}
+        for each in conditions
+    ]
     # All conditions must hold. A principal of another account than the conditions name has no
     # access.
-    sets = [accounts for accounts in (frozenset(named), *limits) if accounts]
+    sets = [frozenset(accounts) for accounts in (named, *limits) if accounts]
     return frozenset.intersection(*sets) if sets else frozenset()
+
+
+def _account_or_id(principal: str, is_id: bool) -> str:
+    return account_of(principal) or (principal if is_id else "")
 
 
 def account_of(principal: str) -> str:
