@@ -175,9 +175,9 @@ class Roles(StackComponent):
 
 def boundary_policy(names: Naming, regions: Sequence[str], legacy_files: Sequence[str]) -> Document:
     """Return the boundary document. The deploy role creates roles with this boundary, which must
-    not reach what the deploy role cannot: the trail, and objects in other buckets, such as states
-    and templates of infrastructure that others deploy. Source: IAM User Guide, "Permissions
-    boundaries for IAM entities".
+    not reach what the deploy role cannot: the trail, event rules and backups of others, and objects
+    in other buckets, such as states and templates of infrastructure that others deploy. Source: IAM
+    User Guide, "Permissions boundaries for IAM entities".
     """
     trail, group = names.bucket_arn("trail"), names.log_group_arn(names.log_group("trail"))
     trail_changes = (
@@ -187,8 +187,16 @@ def boundary_policy(names: Naming, regions: Sequence[str], legacy_files: Sequenc
     conditions = {"StringEquals": {"aws:RequestedRegion": regions}}
     connections = [f"arn:aws:{service}:{region}:*" for service in CONNECTIONS for region in regions]
     objects = "s3:*Object* Replicate* PutBucketNotification PutInventoryConfiguration"
-    own = [names.s3_arn(names.name("*")), *legacy_file_arns(names, legacy_files)]
-    others = {"Sid": "DenyOtherBuckets", "Effect": "Deny", "Action": action_list(objects)}
+    backups = ["dynamodb:DeleteBackup", "rds:DeleteDBSnapshot"]
+    denied = [*action_list(objects), *action_list("events:*Rule *Targets"), *backups]
+    own = [
+        *(names.s3_arn(names.name("*")), names.table_arn("*")),
+        *legacy_file_arns(names, legacy_files),
+        # AWS Backup creates these rules and snapshots.
+        names.any_arn("events", "rule/AwsBackupManagedRule*", "*"),
+        names.any_arn("rds", "snapshot:awsbackup:*", "*"),
+    ]
+    others = {"Sid": "DenyResourcesOfOthers", "Effect": "Deny", "Action": denied}
     return document(
         allow("AllowUsedActions", USED, ["*"], conditions=conditions),
         allow("AllowConnections", list(CONNECTIONS.values()), connections),
