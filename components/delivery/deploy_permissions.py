@@ -182,11 +182,13 @@ def keys(args: Delivery) -> list[Statement]:
         for service in args.names.in_region(region).via_services(services)
     ]
     new = args.tag_condition("RequestTag")
-    # Without the key for logs, the trail and the alarm topic stop. ForAllValues also holds for a
-    # key without an alias (KMS Developer Guide, "Use aliases to control access to KMS keys").
+    # Without the key for logs, the trail and the alarm topic stop, and without that for backups,
+    # locked recovery points are unreadable. ForAllValues also holds for a key without an alias (KMS
+    # Developer Guide, "Use aliases to control access to KMS keys").
+    aliases = [args.names.alias(key) for key in ("logs", "backup")]
     other: Conditions = {
         **args.tag_condition(),
-        "ForAllValues:StringNotEquals": {"kms:ResourceAliases": args.names.alias("logs")},
+        "ForAllValues:StringNotEquals": {"kms:ResourceAliases": aliases},
     }
     use = {"StringEquals": {**args.tag_condition()["StringEquals"], "kms:ViaService": via_services}}
     return [

@@ -255,6 +255,11 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
             "backup:PutBackupVaultAccessPolicy",
             NAMES.arn("backup", "backup-vault:gatehouse-prod-backup"),
         ),
+        (
+            "kms:PutKeyPolicy kms:TagResource kms:UntagResource",
+            KEY,
+            {**IN_REGION, **TAGGED, "kms:ResourceAliases": NAMES.alias("backup")},
+        ),
         # Data stores and secrets.
         ("kms:ScheduleKeyDeletion", KEY, {**IN_REGION, **TAGGED}),
         ("rds:DeleteDBInstance", NAMES.database_arn),
