@@ -14,7 +14,7 @@ from components.stack import Stack
 
 RUNTIME = "runtime"
 """Resource name of the repository for the image of Gatehouse."""
-UNTAGGED_DAYS = 7
+UNTAGGED_DAYS, DEPLOYED_DAYS = 7, 3650
 
 
 class ContainerImage(StackComponent):
@@ -67,25 +67,24 @@ class ContainerImage(StackComponent):
 
 
 def lifecycle_policy(images_max: int) -> dict[str, object]:
-    """Return a lifecycle policy that retains the newest `images_max` releases and deployed images,
-    and expires untagged images after a week.
+    """Return a lifecycle policy that retains the newest `images_max` releases and, for ten years,
+    deployed images, and expires untagged images after a week.
 
-    A push creates several images: an index, the image, its attestations and signatures. So each
-    rule counts tags of one kind. An image that a rule matches cannot be expired by a rule with a
+    A push creates several images: an index, the image, its attestations and signatures. So the
+    rules select tags. Whoever pushes images chooses their tags, so the rule for deployed images
+    counts days instead of images. An image that a rule matches cannot be expired by a rule with a
     lower priority, so a deployed image does not expire as a release, and ECR does not expire images
     of an existing index (ECR User Guide, "Lifecycle policy properties"). `make deploy` tags images
     as deployed.
     """
-    untagged = {
-        "tagStatus": "untagged",
-        "countType": "sinceImagePushed",
-        "countUnit": "days",
-        "countNumber": UNTAGGED_DAYS,
-    }
+    newest = {"countType": "imageCountMoreThan", "countNumber": images_max}
     rules = {
-        f"Retain the newest {images_max} deployed images": _newest("deployed-*", images_max),
-        f"Retain the newest {images_max} releases": _newest("release-*", images_max),
-        f"Expire untagged images after {UNTAGGED_DAYS} days": untagged,
+        "Retain deployed images": {**_tagged("deployed-*"), **_older_than(DEPLOYED_DAYS)},
+        f"Retain the newest {images_max} releases": {**_tagged("release-*"), **newest},
+        f"Expire untagged images after {UNTAGGED_DAYS} days": {
+            "tagStatus": "untagged",
+            **_older_than(UNTAGGED_DAYS),
+        },
     }
     return {
         "rules": [
@@ -100,10 +99,9 @@ def lifecycle_policy(images_max: int) -> dict[str, object]:
     }
 
 
-def _newest(pattern: str, images_max: int) -> dict[str, object]:
-    return {
-        "tagStatus": "tagged",
-        "tagPatternList": [pattern],
-        "countType": "imageCountMoreThan",
-        "countNumber": images_max,
-    }
+def _tagged(pattern: str) -> dict[str, object]:
+    return {"tagStatus": "tagged", "tagPatternList": [pattern]}
+
+
+def _older_than(days: int) -> dict[str, object]:
+    return {"countType": "sinceImagePushed", "countUnit": "days", "countNumber": days}

@@ -60,8 +60,8 @@ class ImageSettings(Section):
     """Digest of the image to run. Push the image first. Use the digest of the image, not of an
     image index, because Lambda does not support image indexes."""
     retained_images: Annotated[int, integer(2, 1000, "images")] = by_environment(10, 20, 50)
-    """Number of releases (tags release-*), and of deployed images (tags deployed-*), that the
-    repository retains. A rollback can deploy any of them."""
+    """Number of releases (tags release-*) that the repository retains. It retains deployed images
+    (tags deployed-*), which a rollback can deploy, for ten years."""
 
 
 class TaskSize(Section):
