@@ -83,16 +83,23 @@ class LogAlarms(StackComponent):
         topic_arn: pulumi.Input[str],
     ) -> None:
         name, namespace = log_filter.name, self.names.namespace
+        # Each matching line is a sample. Others can add negative values to the metric, and values
+        # in other units, for which an alarm without a unit is undefined (CloudWatch API Reference,
+        # "PutMetricAlarm").
+        metric = Metric(namespace, name, {}, "SampleCount", "Count")
         metric_filter = aws.cloudwatch.LogMetricFilter(
             name,
             name=self.names.name(name),
             log_group_name=group,
             pattern=log_filter.pattern,
-            metric_transformation={"name": name, "namespace": namespace, "value": "1"},
+            metric_transformation={
+                "name": name,
+                "namespace": namespace,
+                "value": "1",
+                "unit": metric.unit,
+            },
             opts=self.child,
         )
-        # Each matching line is a sample. Others can add negative values to the metric.
-        metric = Metric(namespace, name, {}, "SampleCount")
         alarm = Alarm(name, log_filter.description, runbook, metric, log_filter.threshold)
         metric_alarm(alarm, self.stack, topic_arn, metric_filter)
 

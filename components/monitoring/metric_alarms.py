@@ -71,6 +71,7 @@ class Metric:
     name: str
     dimensions: Mapping[str, Text]
     statistic: str = "Sum"
+    unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -486,6 +487,7 @@ def metric_alarm(
             "metric_name": metric.name,
             "dimensions": dict(metric.dimensions) or None,
             "statistic": metric.statistic,
+            "unit": metric.unit,
             "period": period_s,
         }
     )

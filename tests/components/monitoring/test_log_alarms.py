@@ -30,7 +30,7 @@ def test_filter_patterns_are_within_cloudwatch_limits() -> None:
 
 
 @pytest.mark.requirement("CG-21")
-def test_negative_values_do_not_hide_events() -> None:
+def test_values_of_others_do_not_hide_events() -> None:
     """The deploy role and tasks can add values to every metric, with a filter or a log line."""
     program = run("prod")
     for name, row in program.inputs("cloudwatch.LogMetricFilter").items():
@@ -39,6 +39,7 @@ def test_negative_values_do_not_hide_events() -> None:
         value = sum(values) if alarm["statistic"] == "Sum" else len(values)
         assert value > alarm["threshold"], name
         assert alarm["statistic"] in ("Sum", "SampleCount")
+        assert alarm.get("unit") == metric.get("unit") == "Count", name
         # Otherwise, each minute without events would be a sample.
         assert "defaultValue" not in metric
 
