@@ -32,10 +32,6 @@ _INSTALL = "https://www.pulumi.com/docs/install/"
 _PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
 
-UPDATING_COMMANDS = ("deploy", "rollback", "destroy")
-"""Commands that lock the stack."""
-
-
 def missing_prerequisites(command: str, stack: Stack, *, unsigned: bool = False) -> list[str]:
     """One message for each missing prerequisite of a command, with its fix. unsigned: accept an
     image that the pipeline has not signed."""
@@ -45,7 +41,7 @@ def missing_prerequisites(command: str, stack: Stack, *, unsigned: bool = False)
         messages = unprotected_environments(stack)
         if not messages and not unsigned:
             messages += filter(None, [unverified_signature(stack)])
-    if not messages and command in UPDATING_COMMANDS:
+    if not messages and command in ("deploy", "rollback", "destroy"):
         return unfinished_updates(stack)
     return messages
 
@@ -82,13 +78,14 @@ def unfinished_updates(stack: Stack) -> list[str]:
                 for lock in locks
             ]
         operations = pulumi_cli.deployment(stack).get("pending_operations") or []
-    except (ValueError, *AWS_ERRORS) as exc:
+        listed = ", ".join(
+            f"{row['type']} {row['resource']['urn'].rpartition('::')[2]}" for row in operations
+        )
+    # Others can have written the state and the locks.
+    except (AttributeError, LookupError, TypeError, ValueError, *AWS_ERRORS) as exc:
         return [f"cannot read the state of the stack {stack.name} ({exc})"]
     if not operations:
         return []
-    listed = ", ".join(
-        f"{row['type']} {row['resource']['urn'].rpartition('::')[2]}" for row in operations
-    )
     return [
         f"an earlier update of the stack {stack.name} was stopped during these operations: "
         f"{listed}. Run: pulumi cancel {stack.options}; pulumi refresh {stack.options}. "

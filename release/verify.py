@@ -162,7 +162,7 @@ def _request(url: str) -> str:
             return "" if response.status == 200 else f"returned {response.status}"
     except urllib.error.HTTPError as error:
         return f"returned {error.code}"
-    except (urllib.error.URLError, OSError) as error:
+    except OSError as error:
         return f"did not respond ({getattr(error, 'reason', '') or type(error).__name__})"
 
 

@@ -209,6 +209,10 @@ def test_key_of_others_in_the_state_is_not_used(
 def test_malformed_state_is_one_message(account: FakeAccount) -> None:
     account.resources = [{"urn": "x"}]
     assert "the state of the stack dev is malformed" in account.refusal("destroy")
+    account.resources, account.unfinished = [], [{"type": "creating"}]
+    assert "cannot read the state of the stack dev" in account.refusal("destroy")
+    account.locks = [{"username": "ada"}]
+    assert "cannot read the state of the stack dev" in account.refusal("destroy")
 
 
 @pytest.mark.parametrize("package", ["aws", "pulumi"])
