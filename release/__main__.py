@@ -268,19 +268,14 @@ def _confirm(stack: Stack, verb: str) -> bool:
 def _print(lines: Iterable[str]) -> int:
     with suppress(KeyboardInterrupt):
         for line in lines:
-            print(_printable(line), flush=True)
+            print(pulumi_cli.printable(line), flush=True)
     return 0
 
 
 def _reject(command: str, text: str, status: int = REJECTED) -> int:
     for line in text.splitlines():
-        print(f"{command}: {_printable(line)}", file=sys.stderr)
+        print(f"{command}: {pulumi_cli.printable(line)}", file=sys.stderr)
     return status
-
-
-def _printable(line: str) -> str:
-    """A line, which can contain text of others, such as the owner of a lock."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in line.expandtabs())
 
 
 if __name__ == "__main__":

@@ -221,4 +221,4 @@ def _pulumi(
 
 
 def _step(text: str) -> None:
-    print(f"> {text}", flush=True)
+    print(f"> {pulumi_cli.printable(text)}", flush=True)

@@ -237,6 +237,11 @@ def last_line(errors: str) -> str:
     return (errors.strip().splitlines() or ["no message"])[-1]
 
 
+def printable(line: str) -> str:
+    """A line, which can contain text of others, such as the owner of a lock."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in line.expandtabs())
+
+
 def stack_output(stack: Stack, name: str) -> Any:
     """An output of the deployed stack.
 

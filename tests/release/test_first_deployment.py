@@ -57,7 +57,7 @@ def test_first_step_excludes_services_their_task_definitions_and_their_dns_recor
 @pytest.mark.parametrize(
     ("zone_id", "outputs", "message"),
     [
-        (None, ["ns-1", "ns-2"], "acme.dev is delegated to ns-1, ns-2"),
+        (None, ["ns-1", "ns\x1b2"], "acme.dev is delegated to ns-1, ns\ufffd2"),
         (None, None, "acme.dev is delegated to the name servers of its hosted zone"),
         ("Z1", None, ""),
     ],
