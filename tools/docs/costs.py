@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gatehouse.features.sharing.worker import INTERVAL_S
 from gatehouse.platform.observability import Metrics
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.program.types import Registration
@@ -44,8 +43,8 @@ SCALING_ALARMS = 2
 DATABASE_VCPU = float(PRICES["database_insights"]["usd"]["vcpu"])
 VCPUS_OF_CLASS = 2
 """vCPUs of every instance class with a price."""
-EVENT_KIB, LINE_KIB = 1.8, 0.5
-"""Size of a data event and of a log line for a request."""
+LINE_KIB = 0.5
+"""Size of a log line for a request."""
 KIB_PER_GIB = 1024 * 1024
 
 
@@ -187,14 +186,6 @@ def collector_metrics(services: list[Registration], definitions: list[Registrati
     return series(metrics) + SCRAPE_METRICS
 
 
-def _polling(services: Iterable[Registration], trails: list[Registration]) -> float:
-    """USD a month of the data events of the consoles that look for due secrets."""
-    tasks = sum(service.inputs["desiredCount"] for service in services if service.name == "console")
-    events = tasks * HOURS * 3600 / INTERVAL_S if trails else 0
-    event_usd = REQUESTS["data_event"] / 1e6 + EVENT_KIB / KIB_PER_GIB * LOGS["ingestion"]
-    return float(events * event_usd)
-
-
 def million_requests() -> tuple[float, float]:
     """USD for a million requests to the gateway: AWS WAF and the log of the gateway."""
     return float(REQUESTS["waf"]), 1e6 * LINE_KIB / KIB_PER_GIB * sum(LOGS.values())
@@ -284,11 +275,6 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
         "custom metrics of the alarms",
         ("cloudwatch.MetricAlarm",),
         lambda n: _counted(_custom_metrics(n), METRICS["custom"]),
-    ),
-    (
-        "search for due secrets, data events",
-        ("ecs.Service", "cloudtrail.Trail"),
-        lambda services, trails: ("", _polling(services, trails)),
     ),
     ("dashboard", ("cloudwatch.Dashboard",), lambda n: _each(n, FIXED["dashboard"])),
     ("hosted zone", ("route53.Zone",), lambda n: _each(n, FIXED["zone"])),

@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -267,22 +266,21 @@ def forwarded(
     return "\r\n".join((*lines, "", "")).encode() + (body or b"")
 
 
-def post(document: Any, *headers: str) -> bytes:
+def post(document: Any) -> bytes:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     lines = (
         "POST /v1/keys/verify HTTP/1.1",
         "Host: a",
         "Connection: close",
         f"Content-Length: {len(body)}",
-        *headers,
         "",
         "",
     )
     return "\r\n".join(lines).encode() + body
 
 
-def get(*headers: str, query: str = "", method: str = "GET") -> bytes:
-    target = f"{method} /v1/keys/verify{query} HTTP/1.1"
+def get(*headers: str, method: str = "GET") -> bytes:
+    target = f"{method} /v1/keys/verify HTTP/1.1"
     return "\r\n".join((target, "Host: a", "Connection: close", *headers, "", "")).encode()
 
 
@@ -302,93 +300,35 @@ def forwarding_requests(key: Key) -> list[bytes]:
         forwarded(key, "/cores/docs/plain", method="PUT", body=b"x" * 65_537),
         forwarded(key, "/cores/docs/chunked", version="1.0"),
         forwarded(key, "/cores/docs/plain", version="1.0"),
-        forwarded(
-            key,
-            "/cores/docs/plain?a=b&c=%20",
-            "Accept: text/html",
-            "User-Agent: test",
-            "X-Kept: yes",
-            "X-Forwarded-For: 6.6.6.6",
-        ),
-        forwarded(
-            key,
-            "/cores/docs/plain",
-            "Connection: X-Hop",
-            "X-Hop: 1",
-            "Cookie: __Host-gatehouse=s; a=1",
-            "Gatehouse-Key-Id: x",
-        ),
         forwarded(key, "/cores/docs/public", "Accept-Encoding: gzip"),
         forwarded(key, "/cores/docs/public", 'If-None-Match: "v1"'),
-        forwarded(key, "/cores/docs/plain?a b"),
-        forwarded(key, "/cores/docs/../x"),
         forwarded(key, "/cores/unknown/x"),
         forwarded(key, "/cores/docs/plain", method="TRACE"),
         forwarded(key, "/cores/docs/plain", "Upgrade: h2c"),
-        forwarded(key, "/cores/docs/plain", "Authorization: Bearer second"),
-        forwarded(key, "/cores/docs"),
-        *(
-            forwarded(key, target)
-            for target in (
-                "/cores/docs/plain?a?b",
-                "/cores/docs/plain?",
-                "/cores/docs/%zz",
-                "/cores/docs/%2e%2e/x",
-                "/cores/docs/{x}",
-                "/cores/docs/plain#x",
-                f"/cores/docs/{'x' * 9_000}",
-                f"/cores/docs/{'x' * 17_000}",
-            )
-        ),
-        *(forwarded(key, "/cores/docs/plain", method=method) for method in ("PURGE", "FOO", "get")),
     ]
 
 
 async def verification_requests(pair: Pair) -> list[bytes]:
     create = pair.synchronous.create_key
     valid = (await create()).token
-    unnamed = (await create(limits=[], name="", owner="")).token
-    two = (
-        await create(
-            limits=[
-                {"name": n, "quota": 10_000, "window_s": 60, "burst": 10_000} for n in ("a", "b")
-            ]
-        )
-    ).token
-    denied = [
+    few = (await create(limits=[limit(1, 3600)])).token
+    assert (await pair.application.verify(few)).json["valid"]  # uses up the limit
+    tokens = (
+        *(valid, few, valid[:-1] + ("a" if valid[-1] != "a" else "b")),
         (await create(state="disabled")).token,
-        (await create(state="revoked", revoked_at=datetime(2030, 1, 1, tzinfo=UTC))).token,
-        (await create(expires_at=datetime(2020, 1, 1, tzinfo=UTC))).token,
-        (await create(environment="live")).token,
-        (await create(addresses=["192.0.2.0/24"])).token,
-        (await create(limits=[{"name": "few", "quota": 1, "window_s": 3600, "burst": 1}])).token,
-        valid[:-1] + ("a" if valid[-1] != "a" else "b"),
-    ]
-    assert (await pair.application.verify(denied[5])).json["valid"]  # uses up the limit
+        (await create(limits=[limit(10_000, 60), {**limit(10_000, 60), "name": "b"}])).token,
+    )
     return [
-        *(post({"token": token}) for token in (valid, unnamed, two, *denied)),
-        *(get(f"X-API-Key: {token}") for token in (valid, unnamed, two, *denied)),
+        *(post({"token": token}) for token in tokens),
+        *(get(f"X-API-Key: {token}") for token in tokens),
         get(f"Authorization: Bearer {valid}"),
-        get(f"Authorization: Bearer {valid}", query="?scope=cores:read&core=docs&method=GET"),
-        get(f"Authorization: Bearer {valid}", query="?scope=cores:write"),
-        get(f"Authorization: Bearer {valid}", query="?unknown=1"),
-        get(f"Authorization: Bearer {valid}", f"X-API-Key: {valid}"),
-        get(f"Authorization: Bearer {valid}", f"X-API-Key: {two}"),
         get(f"X-API-Key: {valid}", method="HEAD"),
-        get(f"X-API-Key: {valid}", method="OPTIONS"),
-        get(f"X-API-Key: {valid}", method="DELETE"),
         get(),
         post({"token": valid, "cost": 0}),
         post({"token": valid, "cost": 3, "core": "docs", "address": "192.0.2.7", "method": "GET"}),
-        post({"token": valid, "address": "nonsense"}),
-        post({"token": valid, "unknown": 1}),
         post({"token": 1}),
         post(b"{"),
         post(b""),
-        post({"token": valid}, "Content-Type: application/json"),
-        post({"token": valid}, "Content-Type: text/plain"),
-        post({"token": valid}, "X-Forwarded-For: 192.0.2.9"),
-        post({"token": valid, "scopes": ["x" * 65]}),
         post(json.dumps({"token": valid}).encode() + b" " * 70_000),
     ]
 
