@@ -4,20 +4,12 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.runtime.services.gateway.conftest import (
-    Core,
-    Gateway,
-    Key,
-    gateway_pair,
-    limit,
-    read_reply,
-    serving,
-)
+from tests.runtime.services.gateway.conftest import Core, Gateway, Key, gateway_pair, limit, serving
 
 _SCRIPT = """
 import asyncio
@@ -97,27 +89,12 @@ _RESPONSES: dict[str, list[bytes]] = {
 
 @dataclass
 class ScriptedCore(Core):
-    """Responds with the entry of `_RESPONSES` in the path. `wait` responds when `resume` is set."""
-
-    waiting: int = 0
-    at: asyncio.Condition = field(default_factory=asyncio.Condition)
-
-    def reset(self) -> None:
-        self.requests.clear()
-        self.disconnected.clear()
-        self.resume.clear()
-        self.waiting = 0
+    """Responds with the entry of `_RESPONSES` in the path."""
 
     async def _respond(
         self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader
     ) -> None:
         name = path.split("/")[1]
-        if name == "wait":
-            async with self.at:
-                self.waiting += 1
-                self.at.notify_all()
-            await self.resume.wait()
-            name = "plain"
         if name == "ended":
             writer.write(b"HTTP/1.1 200 OK\r\n\r\nuntil the end")
             raise ConnectionResetError
@@ -131,10 +108,6 @@ class ScriptedCore(Core):
             writer.write(part.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if head else part)
             await writer.drain()
             await asyncio.sleep(0)
-
-    async def wait_for(self, number: int) -> None:
-        async with asyncio.timeout(_PATIENCE_S), self.at:
-            await self.at.wait_for(lambda: self.waiting >= number)
 
 
 @dataclass(frozen=True)
@@ -200,7 +173,7 @@ async def pair(running: Pair) -> Pair:
         async with asyncio.timeout(_PATIENCE_S):
             while (await gateway.get("/cores/docs/plain", key.header)).status != 200:
                 await asyncio.sleep(0.005)
-    running.core.reset()
+    running.core.requests.clear()
     return running
 
 
@@ -355,37 +328,3 @@ async def test_responses_and_effects_equal_those_of_the_application(
     ]
     assert counts[0] == counts[1]
     assert "failure" not in pair.synchronous.log.read_text()
-
-
-@pytest.mark.requirement("CG-04")
-async def test_requests_on_a_connection_are_answered_in_order(pair: Pair, key: Key) -> None:
-    """Repeated, different and pipelined requests; the second one waits for the first response."""
-    before = pair.count()
-    reader, writer = await asyncio.open_connection("127.0.0.1", pair.synchronous.port)
-    keep = f"{key.header}\r\nHost: a\r\n\r\n"
-
-    async def bodies(*names: str) -> list[bytes]:
-        writer.write(
-            "".join(f"GET /cores/docs/{name} HTTP/1.1\r\n{keep}" for name in names).encode()
-        )
-        replies = []
-        for _ in names:
-            replies.append(await read_reply(reader))
-            if replies[-1].header("transfer-encoding"):
-                assert await reader.readexactly(2) == b"\r\n"
-        return [reply.body for reply in replies]
-
-    for _ in range(4):
-        assert await bodies("plain") == [b"hello"]
-    assert await bodies("plain", "chunked", "plain", "large") == [
-        b"hello",
-        b"hello world",
-        b"hello",
-        b"x" * 65_537,
-    ]
-    pair.core.resume.set()
-    assert await bodies("wait", "plain", "slow") == [b"hello", b"hello", b"firstsecond"]
-    for _ in range(3):
-        assert await bodies("plain") == [b"hello"]
-    writer.close()
-    assert pair.count() >= before + 8
