@@ -8,6 +8,8 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import uuid4
 
 from release.errors import CommandFailed, translated
 from release.pulumi_cli import last_line
@@ -64,39 +66,34 @@ def push_image(stack: Stack) -> str:
 
 def mark_deployed(stack: Stack) -> None:
     """Tag the image of the stack as deployed, so that the lifecycle policy of the repository does
-    not expire it. Idempotent.
+    not expire it. Idempotent. The tag is random, because whoever pushes images can take others.
 
     Raises ClientError and BotoCoreError.
     """
+    if is_deployed(stack, stack.image_digest):
+        return
     ecr = stack.client("ecr")
-    repository = stack.names.name("runtime")
-    images = ecr.batch_get_image(
-        repositoryName=repository, imageIds=[{"imageDigest": stack.image_digest}]
-    )["images"]
-    for image in images:
-        try:
-            ecr.put_image(
-                repositoryName=repository,
-                imageManifest=image["imageManifest"],
-                imageManifestMediaType=image["imageManifestMediaType"],
-                imageTag=_deployed_tag(stack.image_digest),
-            )
-        except ecr.exceptions.ImageAlreadyExistsException:
-            continue  # an earlier deployment of the image
+    for image in ecr.batch_get_image(**_image(stack, stack.image_digest))["images"][:1]:
+        ecr.put_image(
+            repositoryName=stack.names.name("runtime"),
+            imageManifest=image["imageManifest"],
+            imageManifestMediaType=image["imageManifestMediaType"],
+            imageTag=f"{DEPLOYED_TAG}{uuid4().hex}",
+        )
 
 
 def is_deployed(stack: Stack, digest: str) -> bool:
-    """Whether an image was deployed successfully to the stack (`mark_deployed`). Raises ClientError
-    and BotoCoreError.
-    """
-    tagged = stack.client("ecr").batch_get_image(
-        repositoryName=stack.names.name("runtime"), imageIds=[{"imageTag": _deployed_tag(digest)}]
-    )
-    return bool(tagged["images"])
+    """Whether an image was deployed (`mark_deployed`). Raises ClientError and BotoCoreError."""
+    ecr = stack.client("ecr")
+    try:
+        (image,) = ecr.describe_images(**_image(stack, digest))["imageDetails"]
+    except ecr.exceptions.ImageNotFoundException:
+        return False
+    return any(tag.startswith(DEPLOYED_TAG) for tag in image.get("imageTags", ()))
 
 
-def _deployed_tag(digest: str) -> str:
-    return f"{DEPLOYED_TAG}{digest.removeprefix('sha256:')[:32]}"
+def _image(stack: Stack, digest: str) -> dict[str, Any]:
+    return {"repositoryName": stack.names.name("runtime"), "imageIds": [{"imageDigest": digest}]}
 
 
 def _log_in(stack: Stack, repository: str, registry: str) -> None:

@@ -321,23 +321,25 @@ class FakeAccount:
         if action == "GetAuthorizationToken":
             token = base64.b64encode(b"AWS:registry-password").decode()
             return {"authorizationData": [{"authorizationToken": token}]}
-        if action == "BatchGetImage":
+        if action == "DescribeImages":
             (image,) = request["imageIds"]
+            if tags := self.pushed.get(image["imageDigest"]):
+                return {"imageDetails": [{"imageTags": tags}]}
+            return {"__type": "ImageNotFoundException", "message": "no image"}
+        if action == "BatchGetImage":
             media_type = "application/vnd.oci.image.manifest.v1+json"
-            digests = [
-                digest for digest, tags in self.pushed.items() if image.get("imageTag") in tags
-            ] or ([image["imageDigest"]] if "imageDigest" in image else [])
             return {
                 "images": [
-                    {"imageManifest": digest, "imageManifestMediaType": media_type}
-                    for digest in digests
+                    {"imageManifest": row["imageDigest"], "imageManifestMediaType": media_type}
+                    for row in request["imageIds"]
+                    if "imageDigest" in row
                 ],
                 "failures": [],
             }
         assert action == "PutImage", action
+        if any(request["imageTag"] in tags for tags in self.pushed.values()):
+            return {"__type": "ImageTagAlreadyExistsException", "message": "exists"}
         tags = self.pushed.setdefault(request["imageManifest"], [])
-        if request["imageTag"] in tags:
-            return {"__type": "ImageAlreadyExistsException", "message": "exists"}
         tags.append(request["imageTag"])
         return {"image": {}}
 
