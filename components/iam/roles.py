@@ -186,7 +186,7 @@ def boundary_policy(names: Naming, regions: Sequence[str], legacy_files: Sequenc
     )
     conditions = {"StringEquals": {"aws:RequestedRegion": regions}}
     connections = [f"arn:aws:{service}:{region}:*" for service in CONNECTIONS for region in regions]
-    objects = "s3:*Object* Replicate* PutBucketNotification PutInventoryConfiguration"
+    objects = "s3:*Object* ListBucket* Replicate* PutBucketNotification PutInventoryConfiguration"
     backups = ["dynamodb:DeleteBackup", "rds:DeleteDBSnapshot"]
     denied = [*action_list(objects), *action_list("events:*Rule *Targets"), *backups]
     own = [

@@ -77,6 +77,7 @@ def test_boundary_allows_every_granted_action(stack: str) -> None:
         "s3:PutObject arn:aws:s3:::cdk-assets/template.json",
         "s3:DeleteObjectVersion arn:aws:s3:::gatehouse-prod-data/x",
         "s3:PutBucketNotification arn:aws:s3:::invoices",
+        "s3:ListBucketVersions arn:aws:s3:::invoices",
         f"rds:DeleteDBSnapshot {NAMES.arn('rds', 'snapshot:gatehouse-dev-main-final')}",
         f"dynamodb:DeleteBackup {NAMES.arn('dynamodb', 'table/invoices/backup/01')}",
         f"events:DisableRule {NAMES.arn('events', 'rule/gatehouse-dev-guardduty-finding')}",
