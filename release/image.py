@@ -66,7 +66,7 @@ def push_image(stack: Stack) -> str:
 
 def mark_deployed(stack: Stack) -> None:
     """Tag the image of the stack as deployed, so that the lifecycle policy of the repository does
-    not expire it. Idempotent. The tag is random, because whoever pushes images can take others.
+    not expire it. The tag is random, because whoever pushes images can take others.
 
     Raises ClientError and BotoCoreError.
     """

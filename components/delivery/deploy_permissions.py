@@ -21,7 +21,6 @@ PASS_ROLE_SERVICES = [
     "monitoring.rds",
     "s3",
     "vpc-flow-logs",
-    "apigateway",
 ]
 """Services to which a deployment may pass a role of the stack."""
 SERVICE_LINKED_ROLES = [
@@ -84,7 +83,7 @@ class Delivery:
         """Return ARNs of REST APIs, but not of API keys (`/apikeys` and `/usageplans`; API Gateway
         Developer Guide, "Amazon Resource Name (ARN) reference").
         """
-        paths = ("/restapis/*", "/domainnames/*", "/account", "/tags/*", *paths)
+        paths = ("/restapis/*", "/domainnames/*", "/tags/*", *paths)
         return [self.names.any_arn("apigateway", path, self.names.region, "") for path in paths]
 
     def grant(
@@ -162,7 +161,7 @@ def keys(args: Delivery) -> list[Statement]:
     """Return permissions for KMS keys and aliases."""
     manage = (
         "CancelKeyDeletion CreateAlias DeleteAlias EnableKey* PutKeyPolicy ReplicateKey "
-        "TagResource UntagResource UpdateAlias UpdateKeyDescription UpdatePrimaryRegion"
+        "TagResource UntagResource UpdateAlias UpdateKeyDescription"
     )
     # Uploads of the files of the web UI use the key of their bucket.
     upload = ("s3",) if args.cloudfront else ()
@@ -453,7 +452,7 @@ def edge(args: Delivery) -> list[Statement]:
             "apigateway",
             # Associating a web ACL with a stage requires SetWebACL (AWS WAF Developer Guide,
             # "Permissions for AssociateWebACL").
-            "DELETE PATCH POST PUT SetWebACL",
+            "DELETE PATCH POST PUT SetWebACL UpdateRestApiPolicy",
             *args.rest_apis("/restapis", "/domainnames"),
         ),
     ]

@@ -322,7 +322,7 @@ def _read_own_resources(args: Delivery) -> list[Statement]:
             "GetAlias GetFunction* GetPolicy ListTags ListVersions*",
             f"function:{names.name('*')}",
         ),
-        args.regional("ReadRestApis", "apigateway", "GET", *args.rest_apis()),
+        args.regional("ReadRestApis", "apigateway", "GET", *args.rest_apis("/account")),
     ]
 
 

@@ -295,6 +295,7 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
         ),
         ("elasticache:DeleteCacheParameterGroup", NAMES.arn("elasticache", "parametergroup:x")),
         ("apigateway:PATCH apigateway:DELETE", f"{REST_API}/usageplans/x"),
+        ("apigateway:PATCH", f"{REST_API}/account"),
         ("guardduty:DeleteDetector", "*"),
     ],
     PREVIEW: [
