@@ -37,13 +37,20 @@ def _protocol(resource: Resource, default: str = "HTTP") -> str:
 
 
 def _is_public(balancer: Resource, stack: Stack) -> bool:
-    """True for an internet-facing load balancer, or one behind AWS Global Accelerator.
+    """True for an internet-facing load balancer, or one behind AWS Global Accelerator or a public
+    Network Load Balancer.
 
     https://docs.aws.amazon.com/global-accelerator/latest/dg/secure-vpc-connections.html
     """
     groups = aws("globalaccelerator.EndpointGroup")
-    return not balancer.props.flag("internal") or bool(
-        stack.referencing(balancer, groups, "endpointConfigurations")
+    if not balancer.props.flag("internal"):
+        return True
+    return bool(stack.referencing(balancer, groups, "endpointConfigurations")) or any(
+        not _is_application_load_balancer(front) and _is_public(front, stack)
+        for attachment in stack.referencing(balancer, aws("lb.TargetGroupAttachment"), "targetId")
+        for group in stack.referenced_by(attachment, "targetGroupArn", aws("lb.TargetGroup"))
+        for listener in stack.referencing(group, aws("lb.Listener"), "defaultActions")
+        for front in stack.referenced_by(listener, "loadBalancerArn", aws("lb.LoadBalancer"))
     )
 
 

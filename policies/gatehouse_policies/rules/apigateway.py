@@ -115,13 +115,13 @@ def defined_routes_have_authorizer(api: Resource) -> CheckResults:
             if method.lower() not in _BODY_METHODS or route in api.lists["public"]:
                 continue
             operation = operations.block(method)
+            own = operation.block("x-amazon-apigateway-auth").text("type").upper()
             required = operation if operation.value("security") is not None else body
             requirements = [set(requirement.names()) for requirement in required.blocks("security")]
             # A request needs to satisfy one requirement only, and an empty requirement accepts
             # every request.
-            if not requirements or not all(
-                requirement & authorizing for requirement in requirements
-            ):
+            open_ = own == "NONE" or not requirements
+            if own != "AWS_IAM" and (open_ or not all(map(authorizing.intersection, requirements))):
                 yield f"the operation {route} has no authorizer"
 
 

@@ -89,11 +89,9 @@ _ContainerCheck = Callable[[Properties], Iterator[str] | Iterator[str | Undecide
 def _check_containers(task: Resource, check: _ContainerCheck) -> CheckResults:
     def check_container(container: Properties) -> CheckResults:
         name = container.known_text("name")
+        subject = f"container {name}" if name else container.path
         for predicate in check(container):
-            if isinstance(predicate, Undecided):
-                yield predicate
-                continue
-            yield f"container {name} {predicate}" if name else f"{container.path} {predicate}"
+            yield predicate if isinstance(predicate, Undecided) else f"{subject} {predicate}"
 
     return check_each(task.props.json_blocks("containerDefinitions"), check_container)
 
@@ -504,22 +502,12 @@ def ecs_exec_is_disabled_or_logged(resource: Resource, stack: Stack) -> CheckRes
     )
     clusters = stack.referenced_by(resource, _TASK_PARAMETERS[resource.type][1], aws("ecs.Cluster"))
     if not clusters:
-        yield Violation(
-            (
-                f"{enabled}, but the cluster is not in the stack, so session logging cannot be "
-                f"verified"
-            ),
-            fix,
-        )
+        missing = "the cluster is not in the stack, so session logging cannot be verified"
+        yield Violation(f"{enabled}, but {missing}", fix)
     for cluster in clusters:
         sessions = cluster.props.block("configuration").block("executeCommandConfiguration")
         if not sessions.has("kmsKeyId"):
-            yield Violation(
-                (
-                    f"ECS Exec sessions are not encrypted with a customer managed key in "
-                    f"{cluster.name}"
-                ),
-                fix,
-            )
+            encrypted = "encrypted with a customer managed key"
+            yield Violation(f"ECS Exec sessions are not {encrypted} in {cluster.name}", fix)
         if sessions.text("logging") != "OVERRIDE" or not sessions.has("logConfiguration"):
             yield Violation(f"ECS Exec sessions are not logged in {cluster.name}", fix)

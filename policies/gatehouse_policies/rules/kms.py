@@ -182,9 +182,7 @@ def administration_and_use_are_separate(key: Resource) -> CheckResults:
         }
         if allow.covers_action("kms:Decrypt"):
             users |= principals
-        if allow.covers_action("kms:PutKeyPolicy") or allow.covers_action(
-            "kms:ScheduleKeyDeletion"
-        ):
+        if any(map(allow.covers_action, ("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion"))):
             administrators |= principals
     for principal in sorted(users & administrators):
         yield f"the key policy allows {principal} to both administer and use the key"
@@ -274,8 +272,7 @@ def event_rules_can_use_the_key_of_the_topic(topic: Resource, stack: Stack) -> C
         for document in resource_documents(key, stack, _POLICIES, "keyId"):
             allows = [allow for allow in document.allows if _allows_event_bridge(allow)]
             if allows and all(
-                any(condition.key in _SOURCE_KEYS for condition in allow.conditions)
-                for allow in allows
+                any(each.key in _SOURCE_KEYS for each in allow.conditions) for allow in allows
             ):
                 yield (
                     f"the policy of the key {key.name} requires a source from "

@@ -189,7 +189,8 @@ _REPLICAS = by_token(
 
 # Path and value, in any resource, of a property that names a KMS key or the destination of data.
 _KEY_OR_DESTINATION = re.compile(
-    r"[^=]*((key|kms).*=arn:[\w-]+:kms:|destination|topicArn|snsTopic)", re.IGNORECASE
+    r"[^=]*((key|kms).*=arn:[\w-]+:kms:|destination|sink|topicArn|snsTopic|(alarm|ok|data)Actions)",
+    re.IGNORECASE,
 )
 # Such properties with other names, keyed by resource type. Nested values are evaluated as well.
 _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = by_token(
@@ -197,8 +198,6 @@ _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = by_token(
         "cloudtrail.Trail": ("cloudWatchLogsGroupArn",),
         "lambda.Function": ("deadLetterConfig",),
         "cloudwatch.EventTarget": ("arn", "deadLetterConfig"),
-        "cloudwatch.MetricAlarm": ("alarmActions", "okActions"),
-        "cloudwatch.CompositeAlarm": ("alarmActions", "okActions"),
         "cloudwatch.MetricStream": ("firehoseArn",),
         "pipes.Pipe": ("target",),
         "scheduler.Schedule": ("target",),
@@ -353,16 +352,12 @@ def _find_secret(name: str, block: Properties) -> CheckResults:
             yield Undecided(f"outputs.{block.path_of(name)}")
         return
     value = block.value(name)
+    if isinstance(value, list):
+        value = {str(index): element for index, element in enumerate(value)}
     if isinstance(value, Mapping):
         nested = Properties(value, block.path_of(name))
         for key in nested.names():
             yield from _find_secret(key, nested)
-    elif isinstance(value, list):
-        nested = Properties(
-            {str(index): element for index, element in enumerate(value)}, block.path_of(name)
-        )
-        for index in nested.names():
-            yield from _find_secret(index, nested)
     elif isinstance(value, str) and value:
         is_named_secret = _SECRET_OUTPUT.search(name) and not value.startswith("arn:")
         if is_named_secret or looks_secret("", value):

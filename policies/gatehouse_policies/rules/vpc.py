@@ -1,5 +1,6 @@
 """Rules for VPCs: security groups, network ACLs, subnets, endpoints and flow logs."""
 
+import re
 from functools import partial
 
 from gatehouse_policies.analysis import network_reachability as network
@@ -187,6 +188,8 @@ def _belongs_to_load_balancer(holder: Resource, stack: Stack) -> bool:
 
 
 _ENDPOINT_POLICIES = aws("ec2.VpcEndpointPolicy")
+# The resources of a type in every account. ARNs of buckets have no account.
+_EVERY_ACCOUNT = re.compile(r"arn:[^:]*:(s3:::|[^:]*:[^:]*:\*:([^:/]*[:/])?)[*?]")
 
 
 def _is_for_aws_service(endpoint: Resource) -> bool:
@@ -217,7 +220,8 @@ def endpoint_policy_is_restrictive(endpoint: Resource, stack: Stack) -> CheckRes
         yield "policy is not set, so the endpoint allows all requests"
     for allow in (allow for document in documents for allow in document.allows):
         narrowed = any(map(is_narrowing, allow.conditions))
-        if allow.applies_to_everyone() and reaches_everything(allow) and not narrowed:
+        wide = reaches_everything(allow) or any(map(_EVERY_ACCOUNT.match, allow.resources or ()))
+        if allow.applies_to_everyone() and wide and not narrowed:
             yield (
                 "a statement of the policy allows everyone to use all resources without a condition"
             )

@@ -46,24 +46,19 @@ _API_HOST = re.compile(r"api[.-]", re.IGNORECASE)
 )
 def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResults:
     statements = [rule.block("statement") for rule in _rules(acl, stack)]
-    managed = [statement for statement in statements if statement.has("managedRuleGroupStatement")]
-    groups = {statement.block("managedRuleGroupStatement").text("name") for statement in managed}
+    managed = [group for each in statements for group in each.blocks("managedRuleGroupStatement")]
+    groups = {group.text("name") for group in managed}
     # The core rule set is written for websites and blocks legitimate requests to APIs (GH-WAF-005).
     required = _GROUPS if _protected_apis(acl, stack) else (_CORE_RULE_SET, *_GROUPS)
     for group in required:
         if group not in groups:
             yield f"no rule uses the managed rule group {group}"
-    for statement in managed:
-        rule_group = statement.block("managedRuleGroupStatement")
+    for rule_group in managed:
         if rule_group.text("name") in required and _selects_requests(rule_group):
             yield (
                 f"{rule_group.path_of('scopeDownStatement')} limits the rule group to some requests"
             )
-    limited = [
-        statement.block("rateBasedStatement")
-        for statement in statements
-        if statement.has("rateBasedStatement")
-    ]
+    limited = [rate for each in statements for rate in each.blocks("rateBasedStatement")]
     if not limited:
         yield "no rule has a rateBasedStatement"
     elif all(map(_selects_requests, limited)):
@@ -96,12 +91,11 @@ def core_rule_set_does_not_block_apis(acl: Resource, stack: Stack) -> CheckResul
             or group.has("scopeDownStatement")
         ):
             continue
-        overrides = (
-            item
+        counted = {
+            item.text("name")
             for item in group.blocks("ruleActionOverrides")
             if not item.block("actionToUse").has("block")
-        )
-        counted = {override.text("name") for override in overrides}
+        }
         blocking = [name for name in _WEBSITE_RULES if name not in counted]
         if blocking:
             yield f"{group.path} blocks requests to {', '.join(apis)} by {', '.join(blocking)}"
@@ -156,9 +150,9 @@ def _protected_apis(acl: Resource, stack: Stack) -> list[str]:
 def _is_api_route(rule: Resource) -> bool:
     for condition in rule.props.blocks("conditions"):
         paths, hosts = condition.block("pathPattern"), condition.block("hostHeader")
-        if any(_API_PATH.match(path) for path in paths.texts("values")):
+        if any(map(_API_PATH.match, paths.texts("values"))):
             return True
-        if any(_API_HOST.match(host) for host in hosts.texts("values")):
+        if any(map(_API_HOST.match, hosts.texts("values"))):
             return True
     return False
 
@@ -181,10 +175,8 @@ def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
     if not configurations:
         yield "the web ACL has no logging configuration"
     for configuration in configurations:
-        headers = (
-            field.block("singleHeader") for field in configuration.props.blocks("redactedFields")
-        )
-        redacted = {header.text("name").lower() for header in headers}
+        fields = configuration.props.blocks("redactedFields")
+        redacted = {field.block("singleHeader").text("name").lower() for field in fields}
         for header in _REDACTED:
             if header not in redacted:
                 yield f"the header {header} is not redacted in {configuration.name}"
@@ -198,9 +190,9 @@ def _drops_blocked_requests(logging_filter: Properties) -> bool:
     """
     behaviors = set()
     for row in logging_filter.blocks("filters"):
-        conditions = row.blocks("conditions")
         blocked = [
-            condition.block("actionCondition").text("action") == "BLOCK" for condition in conditions
+            condition.block("actionCondition").text("action") == "BLOCK"
+            for condition in row.blocks("conditions")
         ]
         if any(blocked) if row.text("requirement") == "MEETS_ANY" else all(blocked):
             behaviors.add(row.text("behavior"))
@@ -250,9 +242,10 @@ samples_contain_no_credentials = _web_acl_rule(
     levels="-AM",
     url=f"{_GUIDE}/web-acl-testing-view-sample.html",
 ).requires(
-    is_not_true("visibilityConfig.sampledRequestsEnabled"),
-    is_not_true("rules[].visibilityConfig.sampledRequestsEnabled"),
-    is_not_true("ruleJson[].visibilityConfig.sampledRequestsEnabled"),
+    *(
+        is_not_true(f"{rules}visibilityConfig.sampledRequestsEnabled")
+        for rules in ("", "rules[].", "ruleJson[].")
+    ),
     when=lambda acl: not _protects_headers(acl),
 )
 

@@ -47,7 +47,7 @@ ACCEPTED: dict[tuple[str, str], str] = {
         ("GH-PUL-006", name): _OWN_ARN
         for name in (
             *("artifactStores", "keyArn", "kmsKeyArn", "queues", "rules", "target"),
-            *("extendedS3Configuration", "replicationConfiguration"),
+            *("extendedS3Configuration", "replicationConfiguration", "sinkIdentifier"),
         )
     },
     ("GH-RDS-002", "replicateSourceDb"): _OWN_ARN,
@@ -63,10 +63,7 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-SNS-001", "arn"): _OTHER_RESOURCE,
     ("GH-SNS-001", "name"): _OWN_ARN,
     ("GH-SQS-003", "name"): _OWN_ARN,
-    (
-        "GH-SSM-001",
-        "name",
-    ): "the name of the resource in the program takes the place of an unknown name",
+    ("GH-SSM-001", "name"): "the name of the resource takes the place of an unknown name",
     ("GH-VPC-002", "securityGroupId"): _OTHER_RESOURCE,
     ("GH-VPC-004", "prefixListIds"): _OTHER_RESOURCE,
     ("GH-VPC-010", "networkConfiguration"): _OTHER_RESOURCE,
