@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from gatehouse_policies.analysis.iam.document import is_without_tls
-from gatehouse_policies.analysis.iam.grammar import Condition, Document, Statement
+from gatehouse_policies.analysis.iam.grammar import Condition, Document, Statement, matches
 
 _CUSTOMER_KEY = "s3:x-amz-server-side-encryption-customer-algorithm"
 _KEY_ID = "s3:x-amz-server-side-encryption-aws-kms-key-id"
@@ -45,9 +45,7 @@ def denies_policy_changes(document: Document) -> bool:
     """
     return any(
         _applies_to_everyone(deny)
-        and (
-            deny.covers_action("s3:PutBucketPolicy") or deny.covers_action("s3:DeleteBucketPolicy")
-        )
+        and any(map(deny.covers_action, ("s3:PutBucketPolicy", "s3:DeleteBucketPolicy")))
         and all(condition.key in _NETWORK_KEYS for condition in deny.conditions)
         for deny in document.denies
     )
@@ -91,9 +89,7 @@ def _denies_writes_with(deny: Statement, key: str, bucket: str) -> bool:
         return False
     on_key = [condition for condition in deny.conditions if condition.key == key]
     others = [condition for condition in deny.conditions if condition.key not in (key, _IS_SERVICE)]
-    return (
-        bool(on_key) and not others and all(_matches_other_key(condition) for condition in on_key)
-    )
+    return bool(on_key) and not others and all(map(_matches_other_key, on_key))
 
 
 def _matches_other_key(condition: Condition) -> bool:
@@ -146,7 +142,7 @@ def _denies_all_actions(deny: Statement, condition: Callable[[Condition], bool])
 
 def _names_bucket(arn: str, bucket: str) -> bool:
     name = arn.rpartition(":::")[2]
-    return "/" not in name and bucket in ("", name)
+    return "/" not in name and (not bucket or matches(bucket, name))
 
 
 def _number(value: str) -> float:
