@@ -23,7 +23,7 @@ _distribution_rule = partial(resource_rule, types=aws("cloudfront.Distribution")
 _DISTRIBUTIONS = aws("cloudfront.Distribution", "cloudfront.MultitenantDistribution")
 _any_distribution_rule = partial(resource_rule, types=_DISTRIBUTIONS)
 
-_BEHAVIORS = ("defaultCacheBehavior", "orderedCacheBehaviors[]")
+_BEHAVIORS = ("defaultCacheBehavior", "orderedCacheBehaviors[]", "cacheBehaviors[]")
 _PROTOCOLS, _TLS_1_2 = "originSslProtocols", {"TLSv1.2"}
 # Security policies for TLS 1.2 and 1.3 without ciphers in CBC mode.
 _STRONG_POLICIES = ("TLSv1.2_2021", "TLSv1.2_2025", "TLSv1.3_2025")
@@ -51,7 +51,7 @@ viewers_use_https = _any_distribution_rule(
             "https-only",
             message="allows HTTP",
         )
-        for behavior in (*_BEHAVIORS, "cacheBehaviors[]")
+        for behavior in _BEHAVIORS
     )
 )
 
@@ -186,7 +186,7 @@ default_root_object_is_set = _distribution_rule(
 responses_have_security_headers = resource_rule(
     "GH-CF-008",
     title="CloudFront distributions add security headers to every response",
-    types=aws("cloudfront.Distribution", "cloudfront.ResponseHeadersPolicy"),
+    types=_DISTRIBUTIONS + aws("cloudfront.ResponseHeadersPolicy"),
     upstream="CKV2_AWS_32 CKV_AWS_259",
     url=f"{_GUIDE}/adding-response-headers.html",
 ).requires(
@@ -197,8 +197,7 @@ responses_have_security_headers = resource_rule(
         is_at_least(f"{_HSTS}.accessControlMaxAgeSec", _YEAR_S),
     ),
     for_types(
-        aws("cloudfront.Distribution"),
-        *(is_set(f"{behavior}.responseHeadersPolicyId") for behavior in _BEHAVIORS),
+        _DISTRIBUTIONS, *(is_set(f"{behavior}.responseHeadersPolicyId") for behavior in _BEHAVIORS)
     ),
 )
 
