@@ -52,11 +52,7 @@ def routes_have_authorizer(route: Resource, stack: Stack) -> CheckResults:
         ("httpMethod", "authorization") if is_rest else ("routeKey", "authorizationType")
     )
     name = route.props.text(name_property)
-    if (
-        name.partition(" ")[0] == "OPTIONS"
-        or name in route.lists["public"]
-        or route.name in route.lists["public"]
-    ):
+    if name.partition(" ")[0] == "OPTIONS" or {name, route.name} & {*route.lists["public"]}:
         return  # Browsers send the CORS preflight request (OPTIONS) without credentials.
     if not is_rest and _receives_authorized_messages(route, name, stack):
         return
@@ -99,17 +95,19 @@ _BODY_METHODS = frozenset(
     url=f"{_GUIDE}/api-gateway-swagger-extensions.html",
 )
 def defined_routes_have_authorizer(api: Resource) -> CheckResults:
-    if api.type in aws("apigatewayv2.Api") and api.props.has("target"):
+    is_rest = api.type in aws("apigateway.RestApi")
+    if not is_rest and api.props.has("target"):
         yield "target creates a route without an authorizer and a stage without an access log"
     if not api.props.has("body"):
         return
     body = api.props.document("body")
-    schemes = (body.block("components") if body.has("components") else body).block(
-        "securitySchemes" if body.has("components") else "securityDefinitions"
-    )
+    schemes = body.block("securityDefinitions")
+    if body.has("components"):
+        schemes = body.block("components").block("securitySchemes")
     authorizing = {name for name in schemes.names() if _authorizes(schemes.block(name))}
-    for path in body.block("paths").names():
-        operations = body.block("paths").block(path)
+    paths = body.block("paths")
+    for path in paths.names():
+        operations = paths.block(path)
         for method in operations.names():
             route = f"{method.upper()} {path}"
             if method.lower() not in _BODY_METHODS or route in api.lists["public"]:
@@ -120,8 +118,9 @@ def defined_routes_have_authorizer(api: Resource) -> CheckResults:
             requirements = [set(requirement.names()) for requirement in required.blocks("security")]
             # A request needs to satisfy one requirement only, and an empty requirement accepts
             # every request.
-            open_ = own == "NONE" or not requirements
-            if own != "AWS_IAM" and (open_ or not all(map(authorizing.intersection, requirements))):
+            authorized = requirements and all(map(authorizing.intersection, requirements))
+            # Only methods of REST APIs have an authorization type of their own.
+            if own == "NONE" or not (authorized or (is_rest and own == "AWS_IAM")):
                 yield f"the operation {route} has no authorizer"
 
 
