@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import Context, copy_context
 from functools import partial
 from types import coroutine
-from typing import Any, Generic, Literal, Protocol, TypeVar, cast
+from typing import Any, Generic, Literal, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from gatehouse.core.errors import Unavailable
@@ -31,7 +31,7 @@ in_task = partial(asyncio.sleep, 0)
 class Cancellable(Protocol):
     """A coroutine that runs, with or without a task."""
 
-    def cancel(self, msg: str | None = None) -> object: ...
+    def cancel(self) -> object: ...
 
 
 class Execution(ABC):
@@ -42,6 +42,7 @@ class Execution(ABC):
     _context: Context
     #: A future, or the task after `in_task`.
     _waits_for: asyncio.Future[Any] | None = None
+    _error: BaseException | None = None
 
     @abstractmethod
     def ended(self) -> None:
@@ -52,15 +53,17 @@ class Execution(ABC):
         self._coroutine, self._running, self._context = work, running, copy_context()
         self._continue(None)
 
-    def cancel(self, msg: str | None = None) -> None:
-        """Raises CancelledError in the coroutine if it waits."""
-        if self._waits_for is not None:
-            self._waits_for.cancel(msg)
+    def cancel(self) -> None:
+        """Raises CancelledError in the coroutine if it waits, also if its wait has just ended."""
+        if self._waits_for is not None and not self._waits_for.cancel():
+            self._error = asyncio.CancelledError()
 
     def _continue(self, _: object) -> None:
         """Continues the coroutine. The future raises its result or error."""
+        error, self._error = self._error, None
+        resume: Any = self._coroutine.throw if error else self._coroutine.send
         try:
-            waits_for = self._context.run(self._coroutine.send, None)
+            waits_for = self._context.run(resume, error)
         except BaseException as exc:
             exc.__traceback__ = None  # refers to the future, which refers to the error
             self._running.discard(self)
@@ -87,7 +90,7 @@ class Execution(ABC):
 
     async def _rest(self) -> None:
         with suppress(BaseException):
-            await cast("Coroutine[Any, Any, None]", _resumed(self._coroutine))
+            await _resumed(self._coroutine)
 
 
 @coroutine

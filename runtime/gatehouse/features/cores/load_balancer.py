@@ -20,7 +20,6 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from types import TracebackType
 
 from gatehouse.core.cores import CoreName, CoreRecord
 from gatehouse.core.errors import CoreCircuitOpen, CoreOverloaded, CoreTimeout, CoreUnreachable
@@ -269,14 +268,9 @@ class Attempt:
         self._state.circuit_breaker.responded(now, failed=response.status in _FAILURES)
         return response
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, _: object, exc: BaseException | None, *__: object) -> None:
         try:
-            await self._sending.__aexit__(kind, exc, traceback)
+            await self._sending.__aexit__()
         finally:
             self._end(exc)
 

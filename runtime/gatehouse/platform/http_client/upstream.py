@@ -158,12 +158,9 @@ class UpstreamClients:
 
     async def close(self) -> None:
         """Closes all connections and cancels their requests."""
-        pools, self._pinned = (
-            [*self._retired, *(pinned.pool for pinned in self._pinned.values())],
-            {},
-        )
-        for pool in pools:
+        for pool in (*self._retired, *(pinned.pool for pinned in self._pinned.values())):
             pool.close()
+        self._pinned.clear()
 
     def send(
         self,
