@@ -197,6 +197,8 @@ class Forwarding:
                 raise asgi.ClientGone from None
             raise
         finally:
+            if exchange is not None:
+                exchange.is_cancelled_on_disconnect = False  # a refund continues
             self.is_sent = self.is_sent or attempt.is_sent
             if self.context.trace.sampled:
                 self._add_span(core, status, time.perf_counter() - started)

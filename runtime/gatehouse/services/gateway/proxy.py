@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -192,7 +192,10 @@ def _upstream_request(
         # Not forwarded without a valid `traceparent` (W3C Trace Context, section 3.3).
         headers = [field for field in headers if field[0] != "tracestate"]
     headers = without_keys(context, token, headers)
-    _log_removed(context, path, headers)
+    log = context.service.observer.log
+    if log.writes("debug"):
+        names = [context.logged(name) for name in forwarding.removed(context.fields, headers)]
+        log.debug("headers removed", core=path.name, request_id=context.request_id, headers=names)
     headers += framing
     headers += _added_headers(context, path, key)
     if handshake is not None:
@@ -208,17 +211,6 @@ def _upstream_request(
         timeout_s=settings.response_timeout_s,
         sender=key.subject,
     )
-
-
-def _log_removed(
-    context: RequestContext, path: CorePath, headers: Sequence[tuple[str, str]]
-) -> None:
-    """Logs the names of the headers that the Core does not receive, at the level `debug`."""
-    log = context.service.observer.log
-    if log.writes("debug"):
-        removed = forwarding.removed(context.fields, headers)
-        names = [context.logged(name) for name in removed]
-        log.debug("headers removed", core=path.name, request_id=context.request_id, headers=names)
 
 
 def _added_headers(

@@ -20,7 +20,7 @@ from gatehouse.features.cores.service import core_secret
 
 from tests.runtime.core_records import changed_settings
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply
-from tests.runtime.services.gateway.test_key_lifecycle import add_credits, remaining_credits
+from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
 
 BASIC: dict[str, Any] = {"basic_auth": True}
 FORWARD: dict[str, Any] = {"forward_authorization": True}
@@ -158,8 +158,7 @@ async def test_larger_body_is_413(gateway: Gateway, core: Core) -> None:
         header = key.bearer
         for size, status in ((10, 200), (70_000, 200), (70_001, 413)):
             assert (await get(gateway, header, method="PUT", body=bytes(size))).status == status
-        key = await gateway.create_key(has_credits=True)
-        await add_credits(gateway, key, 10)
+        key = await key_with_credits(gateway, 10)
         for size, status in ((60_000, 200), (80_000, 413)):
             head = f"PUT /cores/docs/x HTTP/1.1\r\nHost: g\r\n{key.header}\r\n"
             head += "Connection: close\r\n"

@@ -37,8 +37,6 @@ from tests.runtime.services.gateway.test_signatures import PRIVATE_KEY, signing_
 from tools.fuzz.cpu_time import BUDGET_S, TARGET_BYTES
 
 HOST = b"gateway.test"
-#: Size of all header fields of a request to a Core.
-HEAD_BYTES = 60_000
 _LARGEST = largest(LeaseRequest)["settings"]
 #: The largest settings of a Core, with names that are expensive to compare.
 SETTINGS = {

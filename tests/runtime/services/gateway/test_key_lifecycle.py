@@ -38,12 +38,14 @@ from tests.runtime.tokens import unknown_token
 TWO = limit(2)
 
 
-async def add_credits(
-    gateway: Any, key: Any, remaining: int, amount: int | None = None, every: str | None = None
-) -> None:
+async def key_with_credits(gateway: Any, *credits: Any, **columns: Any) -> Any:
+    """A key with these credits."""
+    key = await gateway.create_key(has_credits=True, **columns)
+    values = [*credits, None, None][:3]
     await gateway.pool.execute(
-        "INSERT INTO key_credit VALUES ($1, $2, $3, $4, now())", key.id, remaining, amount, every
+        "INSERT INTO key_credit VALUES ($1, $2, $3, $4, now())", key.id, *values
     )
+    return key
 
 
 async def remaining_credits(gateway: Any, key: Any) -> int:
@@ -106,8 +108,7 @@ async def test_unlisted_method_is_forbidden(gateway: Any, core: Any) -> None:
 
 @pytest.mark.requirement("TR-09")
 async def test_credits_are_exact_under_concurrency(gateway: Any) -> None:
-    key = await gateway.create_key(has_credits=True)
-    await add_credits(gateway, key, 20)
+    key = await key_with_credits(gateway, 20)
     replies = await asyncio.gather(*(gateway.verify(key.token, cost=1) for _ in range(48)))
     codes = [reply.json["code"] for reply in replies]
     assert (
@@ -120,9 +121,8 @@ async def test_credits_are_exact_under_concurrency(gateway: Any) -> None:
 
 
 async def test_limits_and_credits_are_consumed_together(gateway: Any) -> None:
-    limited = await gateway.create_key(has_credits=True, limits=[TWO])
     # Enough for all requests, because credits are missing until they are refunded.
-    await add_credits(gateway, limited, 50)
+    limited = await key_with_credits(gateway, 50, limits=[TWO])
     codes = [
         reply.json["code"]
         for reply in await asyncio.gather(*(gateway.verify(limited.token) for _ in range(12)))
@@ -132,8 +132,7 @@ async def test_limits_and_credits_are_consumed_together(gateway: Any) -> None:
         codes.count("RATE_LIMITED"),
         await remaining_credits(gateway, limited),
     ) == (2, 10, 48)
-    poor = await gateway.create_key(has_credits=True, limits=[TWO])
-    await add_credits(gateway, poor, 1)
+    poor = await key_with_credits(gateway, 1, limits=[TWO])
     result = (await gateway.verify(poor.token, cost=2)).json
     assert (result["code"], result["credits"]) == (
         "USAGE_EXCEEDED",
@@ -143,8 +142,7 @@ async def test_limits_and_credits_are_consumed_together(gateway: Any) -> None:
 
 
 async def test_credits_are_refilled_per_period(gateway: Any) -> None:
-    key = await gateway.create_key(has_credits=True)
-    await add_credits(gateway, key, 0, 5, "day")
+    key = await key_with_credits(gateway, 0, 5, "day")
     denied = (await gateway.verify(key.token)).json
     assert (denied["code"], denied["credits"]["refills_at"][10:]) == (
         "USAGE_EXCEEDED",
@@ -207,8 +205,7 @@ async def test_request_that_reaches_no_core_uses_no_credits(
     assert reply.status in {200, 409}, reply.body
     await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'gone'")
     await gateway.register(f"http://127.0.0.1:{closed_port}", name="closed")
-    key = await gateway.create_key(has_credits=True)
-    await add_credits(gateway, key, 10)
+    key = await key_with_credits(gateway, 10)
     async with asyncio.timeout(60):
         while (reply := await gateway.get(path, key.header)).json["code"] != code:
             await asyncio.sleep(0.01)  # the registration reaches the gateway
@@ -219,8 +216,7 @@ async def test_client_that_leaves_before_its_body_uses_no_credits(
     gateway: Gateway, core: Any
 ) -> None:
     async with gateway.core(core.url):
-        key = await gateway.create_key(has_credits=True)
-        await add_credits(gateway, key, 10)
+        key = await key_with_credits(gateway, 10)
         lines = ("POST /cores/docs/x HTTP/1.1", "Host: g", key.header, "Content-Length: 3")
         head = "\r\n".join((*lines, "Expect: 100-continue", "", "")).encode()
         async with gateway.connection(head) as (reader, _):
@@ -229,24 +225,33 @@ async def test_client_that_leaves_before_its_body_uses_no_credits(
         assert await remaining_credits(gateway, key) == 10
 
 
+@pytest.mark.parametrize("is_refunded", [False, True])
 async def test_client_that_leaves_before_its_core_is_connected_uses_no_credits(
-    gateway: Gateway,
+    gateway: Gateway, is_refunded: bool
 ) -> None:
-    is_connecting = asyncio.Event()
+    is_connecting, ends = asyncio.Event(), asyncio.Event()
 
     async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)  # of a TLS handshake
         is_connecting.set()
-        await reader.read()
+        await ends.wait()
         writer.close()
 
     async with serving(receive) as port, gateway.core(f"https://127.0.0.1:{port}"):
-        key = await gateway.create_key(has_credits=True)
-        await add_credits(gateway, key, 10)
+        key = await key_with_credits(gateway, 10)
         head = f"GET /cores/docs/x HTTP/1.1\r\nHost: g\r\n{key.header}\r\n\r\n"
-        async with gateway.connection(head.encode()):
-            await is_connecting.wait()
-        await gateway.lines_with(key_id=key.id, status=499)
+        async with gateway.pool.acquire() as other, other.transaction():
+            async with gateway.connection(head.encode()):
+                await is_connecting.wait()
+                if is_refunded:
+                    await other.execute("SELECT FROM key_credit FOR UPDATE")
+                    ends.set()
+                    while not await other.fetch("SELECT FROM pg_locks WHERE NOT granted"):
+                        await asyncio.sleep(0.005)
+            for _ in range(50):  # a refund that is cancelled ends
+                await gateway.get("/healthz")
+        ends.set()
+        await gateway.lines_with(key_id=key.id)
         assert await remaining_credits(gateway, key) == 10
 
 
@@ -276,8 +281,7 @@ async def test_request_in_progress_ends_with_its_key(
     with running_gateway(database, redis_url, tmp_path, at_once) as (port, *_):
         client = gateway.on_port(port)
         async with client.core(core.url):
-            key = await client.create_key(has_credits=True)
-            await add_credits(gateway, key, 10)
+            key = await key_with_credits(client, 10)
             lines = (f"{request_line} HTTP/1.1", "Host: a", key.header, length)
             head = "\r\n".join((*lines, "Expect: 100-continue", "", "")).encode()
             async with client.connection(head) as (reader, writer):
@@ -305,8 +309,7 @@ async def test_request_that_a_core_received_before_it_stopped_uses_credits(gatew
 
     server = await asyncio.start_server(stop, "127.0.0.1", 0)
     await gateway.register(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", name="stops")
-    key = await gateway.create_key(has_credits=True)
-    await add_credits(gateway, key, 10)
+    key = await key_with_credits(gateway, 10)
     reply = await gateway.get("/cores/stops/x", key.header)
     assert reply.outcome == (502, "core_unreachable")
     assert await remaining_credits(gateway, key) == 9

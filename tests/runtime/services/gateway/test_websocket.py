@@ -18,7 +18,7 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from tests.runtime.services.gateway.conftest import Gateway, Reply, applied, limit, serving
-from tests.runtime.services.gateway.test_key_lifecycle import add_credits, remaining_credits
+from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
 from tests.runtime.services.gateway.test_usage import until_written, written
 
 PATIENCE_S = 60
@@ -590,8 +590,7 @@ async def test_key_that_is_revoked_during_the_handshake_is_rejected(gateway: Gat
         await reader.read()
 
     async with raw_core(gateway, behavior):
-        key = await gateway.create_key(has_credits=True)
-        await add_credits(gateway, key, 10)
+        key = await key_with_credits(gateway, 10)
         pending = asyncio.create_task(attempt(gateway, *HANDSHAKE, key.header))
         await started.wait()
         await gateway.revoke(key)
