@@ -79,11 +79,6 @@ _RESPONSES: dict[str, list[bytes]] = {
     "switch": [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"],
     "unknown-status": [b"HTTP/1.1 299 Fine\r\nContent-Length: 2\r\n\r\nok"],
     "problem": [b"HTTP/1.1 500 Error\r\nContent-Length: 3\r\n\r\nbad"],
-    "headers": [
-        b"HTTP/1.1 200 OK\r\nX-Kept: 1\r\nX-Hop: 1\r\nConnection: X-Hop\r\nSet-Cookie: "
-        b"a=1\r\nSet-Cookie: b=1; Domain=x\r\n"
-        b"X-Request-Id: forged\r\nRateLimit: forged\r\nX-Bad: caf\xe9\r\nContent-Length: 0\r\n\r\n"
-    ],
 }
 
 
