@@ -187,11 +187,12 @@ _REPLICAS = by_token(
 )
 
 
-# Path and value, in any resource, of a property that names a KMS key or the destination of data.
-_KEY_OR_DESTINATION = re.compile(
-    r"[^=]*((key|kms).*=arn:[\w-]+:kms:|destination|sink|topicArn|snsTopic|(alarm|ok|data)Actions)",
-    re.IGNORECASE,
+# Paths, in any resource, of properties that name the destination of data, and of those that name a
+# KMS key if their value is the ARN of one.
+_DESTINATION = re.compile(
+    r"destination|sink|topicArn|snsTopic|(alarm|ok|data)Actions", re.IGNORECASE
 )
+_KEY, _KEY_ARN = re.compile(r"key|kms", re.IGNORECASE), re.compile(r"arn:[\w-]+:kms:")
 # Such properties with other names, keyed by resource type. Nested values are evaluated as well.
 _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = by_token(
     {
@@ -234,7 +235,8 @@ def keys_and_destinations_are_in_own_accounts(resource: Resource) -> CheckResult
         if resource.type in aws("cloudwatch.LogAccountPolicy") and name == "policyDocument":
             props = props.decoded(name)
         for path, value in texts_of(props, name):
-            if not everything and not _KEY_OR_DESTINATION.match(f"{path}={value}"):
+            is_key = _KEY.search(path) and _KEY_ARN.match(value)
+            if not (everything or is_key or _DESTINATION.search(path)):
                 continue
             account = account_of(value)
             if account and account not in resource.own_accounts():

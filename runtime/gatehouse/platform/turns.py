@@ -97,8 +97,8 @@ class Reads:
     ) -> None:
         """Ends a read. After the turn, or while others wait, a connection that can have more data
         is paused, and reads in a later iteration. size: number of bytes that were read. is_paused:
-        reading is paused for another reason, which alone ends the pause. subject: of the
-        connection, see `Turns.wait`.
+        reading is paused for another reason, whose end resumes it. subject: of the connection, see
+        `Turns.wait`.
         """
         if size > SMALL_READ_BYTES:
             self._turns.check()

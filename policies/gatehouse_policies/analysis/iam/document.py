@@ -108,21 +108,15 @@ def without_denied(document: Document, action: str) -> Document:
     """The document with the exceptions of a Deny statement, if they are specific, as conditions of
     the statements that it limits.
     """
-    return replace(
-        document,
-        statements=tuple(
-            replace(allow, conditions=(*allow.conditions, *exceptions))
-            for allow in document.allows
-            for exceptions in next(
-                (
-                    [[_exception(condition)] for condition in deny.conditions]
-                    for deny in document.denies
-                    if _excludes_others(deny, action, allow)
-                ),
-                [()],
-            )
-        ),
-    )
+    statements: list[Statement] = []
+    for allow in document.allows:
+        limit = next((d for d in document.denies if _excludes_others(d, action, allow)), None)
+        # A Deny applies if all its conditions hold, so a request needs one exception only.
+        exceptions = [(_exception(condition),) for condition in limit.conditions] if limit else [()]
+        statements += (
+            replace(allow, conditions=(*allow.conditions, *exception)) for exception in exceptions
+        )
+    return replace(document, statements=tuple(statements))
 
 
 def _excludes_others(deny: Statement, action: str, allow: Statement) -> bool:
