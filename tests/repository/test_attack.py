@@ -8,7 +8,6 @@ import os
 import re
 import sys
 import threading
-import time
 import tomllib
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -129,8 +128,11 @@ async def test_attack_finds_a_broken_server(run: Attack) -> None:
 
 
 @asynccontextmanager
-async def service_with_costs(post_s: float, *, closes: bool = False) -> AsyncIterator[Service]:
-    """A service that uses this CPU time for each POST request. closes: it closes WebSockets."""
+async def service_with_floods(posts: Path, *, closes: bool) -> AsyncIterator[Service]:
+    """A service that answers a GET request after the next POST request, for each of which `posts`
+    becomes one byte longer. closes: it closes WebSockets.
+    """
+    posted = asyncio.Condition()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -138,15 +140,22 @@ async def service_with_costs(post_s: float, *, closes: bool = False) -> AsyncIte
             writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
             await reader.read(0 if closes else 1)
         else:
-            end_s = time.thread_time() + (post_s if head.startswith(b"POST") else 0)
-            while time.thread_time() < end_s:
-                pass
+            async with posted:
+                if head.startswith(b"POST"):
+                    posts.write_bytes(posts.read_bytes() + b".")
+                    posted.notify_all()
+                else:
+                    await posted.wait()
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     yield Service(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     server.close()
+
+
+def usage_of_posts(posts: Path, post_s: float) -> dict[str, Usage]:
+    return {"gateway": Usage(0, posts.stat().st_size * post_s)}
 
 
 @pytest.mark.parametrize(
@@ -159,12 +168,19 @@ async def service_with_costs(post_s: float, *, closes: bool = False) -> AsyncIte
     ],
 )
 async def test_flood_that_stops_a_service_is_found(
-    post_s: float, closes: bool, p99_s_max: float, found: list[str], monkeypatch: pytest.MonkeyPatch
+    post_s: float,
+    closes: bool,
+    p99_s_max: float,
+    found: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(sandbox_attacks, "P99_S_MAX", p99_s_max)
     outcome = Outcome("floods")
-    async with service_with_costs(post_s, closes=closes) as service:
-        target = Target(service, usage=THIS_PROCESS)
+    posts = tmp_path / "posts"
+    posts.touch()
+    async with service_with_floods(posts, closes=closes) as service:
+        target = Target(service, usage=partial(usage_of_posts, posts, post_s))
         flood = partial(sandbox_attacks._repeat, service, connection.request(b"POST", b"/"))
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
             await sandbox_attacks._flood(target, outcome, other, "flood", service, flood)
