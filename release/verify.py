@@ -4,6 +4,7 @@
 the service is steady (pulumi-aws issue 4487).
 """
 
+import http.client
 import ssl
 import time
 import urllib.error
@@ -162,7 +163,7 @@ def _request(url: str) -> str:
             return "" if response.status == 200 else f"returned {response.status}"
     except urllib.error.HTTPError as error:
         return f"returned {error.code}"
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         return f"did not respond ({getattr(error, 'reason', '') or type(error).__name__})"
 
 

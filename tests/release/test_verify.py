@@ -1,6 +1,8 @@
 """Verification of services and URLs, and the previous image."""
 
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -218,3 +220,13 @@ def test_container_that_aws_adds_does_not_fail_the_migration(code: int | None) -
 def test_incomplete_migration_output_is_rejected() -> None:
     with pytest.raises(ValueError, match="no subnets, securityGroup"):
         migrate(STACK, Ecs(), "main", {"taskDefinition": ARN})
+
+
+def test_invalid_response_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as threads:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        errors = threads.submit(check_health, {"gateway": url}, attempts=1)
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+    assert errors.result() == [f"gateway: {url}/healthz did not respond (BadStatusLine)"]
