@@ -142,7 +142,8 @@ async def service_with_floods(posts: Path, *, closes: bool) -> AsyncIterator[Ser
         else:
             async with posted:
                 if head.startswith(b"POST"):
-                    posts.write_bytes(posts.read_bytes() + b".")
+                    with posts.open("ab") as file:
+                        file.write(b".")
                     posted.notify_all()
                 else:
                     await posted.wait()
