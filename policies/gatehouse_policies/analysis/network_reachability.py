@@ -90,17 +90,19 @@ def single_tcp_port(rule: Properties) -> int:
     """The TCP port of a rule for a single port; -1 for a port range, another protocol or all
     traffic.
     """
-    protocol = rule.text("ipProtocol") or rule.text("protocol")
     first, last = rule.number("fromPort", -1), rule.number("toPort", -1)
-    return int(first) if protocol.lower() in ("tcp", "6") and first == last else -1
+    return int(first) if _protocol(rule) in ("tcp", "6") and first == last else -1
 
 
 def allows_all_ports(rule: Properties) -> bool:
     """True if the rule applies to all protocols, or to all ports of one protocol."""
-    protocol = rule.text("ipProtocol") or rule.text("protocol")
-    return protocol.lower() in ("-1", "all") or (
+    return _protocol(rule) in ("-1", "all") or (
         rule.number("fromPort", 0) <= 1 and rule.number("toPort", 65535) >= 65535
     )
+
+
+def _protocol(rule: Properties) -> str:
+    return (rule.text("ipProtocol") or rule.text("protocol")).lower()
 
 
 def acl_allows(rules: Iterable[Properties], cidr: str, port: int) -> bool:
@@ -126,7 +128,7 @@ def _acl_matches(rule: Properties, cidr: str, port: int) -> bool:
     )
     if cidr not in ranges and not allowed:
         return False
-    protocol = rule.text("protocol").lower()
+    protocol = _protocol(rule)
     if protocol in ("-1", "all"):
         return True
     return protocol in ("tcp", "6") and rule.number("fromPort") <= port <= rule.number("toPort")

@@ -1,6 +1,6 @@
 """Returns the IAM policy documents that resources contain."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 
 from gatehouse_policies.analysis.iam.document import account_of, allowed_accounts, allows_public
@@ -97,12 +97,8 @@ def identity_documents(resource: Resource) -> list[Document]:
     Raises UnknownPropertyError for an unknown document and DocumentError for a malformed one.
     """
     if resource.type in aws("iam.Role"):
-        inline = [
-            block.value("policy")
-            for block in resource.props.blocks("inlinePolicies")
-            if block.has("policy")
-        ]
-        return [parse(document) for document in inline]
+        inline = resource.props.blocks("inlinePolicies")
+        return [parse(block.value("policy")) for block in inline if block.has("policy")]
     is_permission_set = resource.type in aws("ssoadmin.PermissionSetInlinePolicy")
     return [parse(resource.props.value("inlinePolicy" if is_permission_set else "policy"))]
 
@@ -172,9 +168,10 @@ def public_or_foreign_access(document: Document, holder: Resource, subject: str)
     yield from foreign_access(document, holder, subject)
 
 
-def foreign_accounts(accounts: frozenset[str], holder: Resource, subject: str) -> Iterator[str]:
-    """As `foreign_access`, for accounts that were read from elsewhere."""
-    for account in sorted(accounts - holder.own_accounts()) if accounts else ():
+def foreign_accounts(accounts: Iterable[str], holder: Resource, subject: str) -> Iterator[str]:
+    """As `foreign_access`, for accounts that were read from elsewhere, or ""."""
+    named = set(accounts) - {""}
+    for account in sorted(named - holder.own_accounts()) if named else ():
         yield (
             f"{subject} allows account {account}, which is not in allowedAccountIds of the provider"
         )
@@ -194,8 +191,8 @@ def shared_principals(holder: Resource) -> Iterator[str]:
     limited = holder.props.has("organizationId") or holder.props.has("condition")
     if "*" in principals and not limited:
         yield f"{prop} allows everyone"
-    accounts = {account_of(text) for text in principals if ":organizations:" not in text} - {""}
-    yield from foreign_accounts(frozenset(accounts), holder, prop)
+    accounts = (account_of(text) for text in principals if ":organizations:" not in text)
+    yield from foreign_accounts(accounts, holder, prop)
 
 
 def is_permissions_boundary(policy: Resource, stack: Stack) -> bool:

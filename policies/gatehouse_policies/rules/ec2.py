@@ -27,6 +27,7 @@ from gatehouse_policies.engine.rule import (
     resource_rule,
     stack_rule,
 )
+from gatehouse_policies.lists import name_set
 
 _GUIDE = "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide"
 _EBS = "https://docs.aws.amazon.com/ebs/latest/userguide"
@@ -35,6 +36,10 @@ _LAUNCHERS = _INSTANCES + aws("ec2.LaunchTemplate", "ec2.LaunchConfiguration")
 _COPIES = aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy")
 _FLEETS = aws("ec2.SpotFleetRequest")
 _ADDRESSES = aws("ec2.Eip", "ec2.EipAssociation")
+# Other properties that decide on the subnet or the address of an instance.
+_SETS_ADDRESS = name_set(
+    "associatePublicIpAddress launchTemplate networkInterfaces primaryNetworkInterface"
+)
 _USER_DATA_BYTES_MAX = 1 << 20
 
 
@@ -117,9 +122,12 @@ def _devices(holder: Resource, stack: Stack) -> Iterator[Properties]:
     if holder.type in _COPIES:
         yield props
     elif holder.type in aws("ec2.LaunchTemplate"):
-        for mapping in props.blocks("blockDeviceMappings"):
-            if mapping.has("ebs"):
-                yield mapping.block("ebs")
+        mappings = [each for each in props.blocks("blockDeviceMappings") if each.has("ebs")]
+        # Without a mapping, the root volume is that of the image, unless the instance sets it.
+        if not mappings and not stack.referencing(holder, _INSTANCES, "launchTemplate"):
+            yield Properties({}, "blockDeviceMappings[].ebs")
+        for mapping in mappings:
+            yield mapping.block("ebs")
     else:
         for launch in _launches(holder):
             if holder.type not in aws("ec2.Ami") and not _inherits_root_device(holder, stack):
@@ -160,6 +168,15 @@ instance_has_no_public_address = resource_rule(
     # networkInterfaces of an instance name existing interfaces and have no such property.
     is_not_true("networkInterfaces[].associatePublicIpAddress"),
     is_not_true("launchSpecifications[].associatePublicIpAddress"),
+    for_types(
+        _INSTANCES,
+        satisfies(
+            "subnetId",
+            lambda block, key: any(map(block.has, (key, *_SETS_ADDRESS))),
+            "is not set, and subnets of the default VPC assign public IP addresses",
+            "set subnetId",
+        ),
+    ),
     # The address of a NAT gateway or load balancer is set on the gateway or load balancer.
     *(
         for_types(
@@ -279,4 +296,4 @@ def image_is_not_public(permission: Resource) -> CheckResults:
         accounts += [*launch.texts("userIds"), *image.texts("targetAccountIds")]
     for schedule in permission.props.block("policyDetails").blocks("schedules"):
         accounts += schedule.block("shareRule").texts("targetAccounts")
-    yield from foreign_accounts(frozenset(filter(None, accounts)), permission, "the permission")
+    yield from foreign_accounts(accounts, permission, "the permission")

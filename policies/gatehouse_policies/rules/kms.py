@@ -82,8 +82,7 @@ def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
 def _foreign_grantees(grant: Resource) -> CheckResults:
     # An unknown principal is a role of the program.
     principals = map(grant.props.known_text, ("granteePrincipal", "retiringPrincipal"))
-    accounts = frozenset(filter(None, map(iam_document.account_of, principals)))
-    yield from foreign_accounts(accounts, grant, "the grant")
+    yield from foreign_accounts(map(iam_document.account_of, principals), grant, "the grant")
 
 
 deletion_window_is_sufficient = resource_rule(

@@ -72,7 +72,7 @@ def invocation_is_restricted(resource: Resource, stack: Stack) -> CheckResults:
         for name in ("sourceAccount", "sourceArn")
         if resource.props.known(name)
     )
-    accounts = frozenset(filter(None, map(iam_document.account_of, (principal, *sources))))
+    accounts = map(iam_document.account_of, (principal, *sources))
     yield from foreign_accounts(accounts, resource, "the permission")
     if iam_document.account_of(principal):
         return  # A principal that is the ARN or ID of an account needs no source condition.
@@ -91,7 +91,6 @@ def _names_account(permission: Resource, stack: Stack) -> bool:
     """
     if stack.referenced_by(permission, "sourceArn", aws("s3.Bucket")):
         return True
-    # An unknown source is a resource of the program.
     known = permission.props.known("sourceArn")
     return not known or bool(iam_document.account_of(permission.props.text("sourceArn")))
 

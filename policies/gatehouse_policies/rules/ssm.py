@@ -64,7 +64,7 @@ def document_is_not_public(document: Resource) -> CheckResults:
     accounts = {account.strip().lower() for account in ids.split(",")}
     if "all" in accounts:
         yield "the document is public"
-    yield from foreign_accounts(frozenset(filter(str.isdigit, accounts)), document, "permissions")
+    yield from foreign_accounts(filter(str.isdigit, accounts), document, "permissions")
 
 
 @resource_rule(

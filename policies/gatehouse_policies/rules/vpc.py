@@ -149,9 +149,10 @@ def internet_ingress_is_limited(holder: Resource, stack: Stack) -> CheckResults:
             return
         if network.single_tcp_port(rule) not in (80, 443):
             yield f"{rule.path or 'the rule'} allows the internet on ports other than 80 and 443"
-        elif _is_unknown_group(holder, stack):
-            yield Undecided("securityGroupId")
         elif not _belongs_to_load_balancer(holder, stack):
+            if not _groups(holder, stack) and not holder.props.known("securityGroupId"):
+                yield Undecided("securityGroupId")  # The group is in another stack.
+                return
             yield (
                 f"{rule.path or 'the rule'} allows the internet, but the group does not "
                 f"belong to a load balancer"
@@ -165,14 +166,6 @@ def _groups(holder: Resource, stack: Stack) -> list[Resource]:
     if holder.type in _GROUPS:
         return [holder]
     return stack.referenced_by(holder, "securityGroupId", _GROUPS)
-
-
-def _is_unknown_group(holder: Resource, stack: Stack) -> bool:
-    """True for a rule of a group in another stack, whose ID is unknown, unless the configuration
-    lists the rule.
-    """
-    listed = holder.name in holder.lists["load_balancer_groups"]
-    return not listed and not _groups(holder, stack) and not holder.props.known("securityGroupId")
 
 
 def _belongs_to_load_balancer(holder: Resource, stack: Stack) -> bool:

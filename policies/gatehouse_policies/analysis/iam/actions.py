@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/reference_pol
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -28,12 +28,6 @@ _UNRELATED_ARNS = (
     f"lambda:{_REGION}:{_ACCOUNT}:function:{_NAME}",
 )
 _UNRELATED_ACTIONS = ("s3:GetObject", "iam:CreateRole", "dynamodb:DeleteItem", "kms:Decrypt")
-_IAM_ADMINISTRATION = (
-    "iam:CreateRole",
-    "iam:AttachRolePolicy",
-    "iam:PutRolePolicy",
-    "iam:CreatePolicyVersion",
-)
 
 # Resource types of features that most requests do not use. Metrics in CloudWatch have no ARN, but
 # data sets of OTLP metrics do; costs have no ARN, but billing views do.
@@ -91,17 +85,14 @@ def covers_every_action(statement: Statement) -> bool:
     )
 
 
-def administers_iam(statements: Iterable[Statement]) -> bool:
-    """True if the statements together apply to all roles and policies and to the actions that
-    change their permissions.
-    """
-    allowed = {
+def unlimited_actions(statements: Sequence[Statement], actions: Iterable[str]) -> set[str]:
+    """Those of the actions that one of the statements applies to on all resources of a type."""
+    return {
         action
+        for action in actions
         for statement in statements
-        for action in _IAM_ADMINISTRATION
         if statement.covers_action(action) and reaches_all_resources(statement, action)
     }
-    return allowed.issuperset(_IAM_ADMINISTRATION)
 
 
 def is_service_wildcard(pattern: str) -> bool:

@@ -6,12 +6,12 @@ import re
 from dataclasses import replace
 
 from gatehouse_policies.analysis.iam.actions import (
-    administers_iam,
     covers_every_action,
     is_narrowing,
     is_service_wildcard,
     reaches_all_resources,
     reaches_everything,
+    unlimited_actions,
 )
 from gatehouse_policies.analysis.iam.grammar import (
     Condition,
@@ -26,6 +26,9 @@ from gatehouse_policies.lists import name_set
 GITHUB = "token.actions.githubusercontent.com"
 
 DECRYPTION = ("kms:Decrypt", "kms:ReEncryptFrom")
+_IAM_ADMINISTRATION = name_set(
+    "iam:AttachRolePolicy iam:CreatePolicyVersion iam:CreateRole iam:PutRolePolicy"
+)
 
 PRIVILEGE_ESCALATION = name_set(
     "iam:AddUserToGroup iam:AttachGroupPolicy iam:AttachRolePolicy iam:AttachUserPolicy "
@@ -201,7 +204,7 @@ def allows_iam_administration(document: Document) -> bool:
     """True if the statements together allow the administration of IAM on all resources without a
     condition, such as `iam:*` on "*".
     """
-    return administers_iam(allow for allow in document.allows if not is_narrowed(allow, *_REGIONS))
+    return unlimited_actions(_in_any_region(document), _IAM_ADMINISTRATION) == _IAM_ADMINISTRATION
 
 
 def service_wildcards(document: Document) -> tuple[str, ...]:
@@ -221,10 +224,10 @@ def actions_on_all_resources(document: Document) -> tuple[str, ...]:
 
     Actions that do not support resource-level permissions are excluded.
     """
-    statements = [allow for allow in document.allows if not is_narrowed(allow)]
     allowed = {
         action
-        for allow in statements
+        for allow in document.allows
+        if not is_narrowed(allow)
         for action in allow.actions or ()
         if reaches_all_resources(allow, action)
     }
@@ -235,17 +238,12 @@ def escalating_actions(document: Document) -> tuple[str, ...]:
     """The actions of `PRIVILEGE_ESCALATION` that are allowed on all resources of a type without a
     condition, sorted.
     """
-    statements = [allow for allow in document.allows if not is_narrowed(allow, *_REGIONS)]
-    return tuple(
-        sorted(
-            action
-            for action in PRIVILEGE_ESCALATION
-            if any(
-                allow.covers_action(action) and reaches_all_resources(allow, action)
-                for allow in statements
-            )
-        )
-    )
+    return tuple(sorted(unlimited_actions(_in_any_region(document), PRIVILEGE_ESCALATION)))
+
+
+def _in_any_region(document: Document) -> list[Statement]:
+    """The Allow statements without a condition, other than one on the Region."""
+    return [allow for allow in document.allows if not is_narrowed(allow, *_REGIONS)]
 
 
 def is_narrowed(statement: Statement, *ignored: str) -> bool:
@@ -265,11 +263,7 @@ def allows_decryption_with_all_keys(document: Document) -> bool:
     Equivalent to Security Hub KMS.1:
     https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html
     """
-    return any(
-        allow.covers_action(action) and reaches_all_resources(allow, action)
-        for allow in document.allows
-        for action in DECRYPTION
-    )
+    return bool(unlimited_actions(document.allows, DECRYPTION))
 
 
 def unrestricted_services(document: Document) -> tuple[str, ...]:
@@ -445,12 +439,8 @@ def github_repositories(document: Document) -> tuple[str, ...]:
 
 def _exact_values(statement: Statement, key: str) -> tuple[str, ...]:
     for condition in statement.conditions:
-        exact = (
-            condition.operator == "stringequals"
-            and not condition.if_exists
-            and not condition.quantifier
-        )
-        if exact and condition.key == key.lower():
+        is_inexact = condition.if_exists or condition.quantifier
+        if (condition.operator, condition.key) == ("stringequals", key.lower()) and not is_inexact:
             return condition.values
     return ()
 
