@@ -86,12 +86,14 @@ def covers_every_action(statement: Statement) -> bool:
 
 
 def unlimited_actions(statements: Sequence[Statement], actions: Iterable[str]) -> set[str]:
-    """Those of the actions that one of the statements applies to on all resources of a type."""
+    """The actions that a statement applies to on all resources of a type."""
     return {
         action
         for action in actions
-        for statement in statements
-        if statement.covers_action(action) and reaches_all_resources(statement, action)
+        if any(
+            each.covers_action(action) and reaches_all_resources(each, action)
+            for each in statements
+        )
     }
 
 
