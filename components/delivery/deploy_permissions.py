@@ -5,38 +5,12 @@ Actions that support neither are limited to the stack's regions.
 """
 
 from components.iam.documents import Conditions, Statement, allow
-from components.naming import PROJECT, WEB_UI_BUCKET
+from components.naming import ALARM_TOPIC, PROJECT, WEB_UI_BUCKET
 from components.stack import Stack
 
 GLOBAL_REGION = "us-east-1"
 """Value of aws:RequestedRegion for IAM, Route 53, AWS Budgets and Cost Explorer. Source: the
 endpoints and signing regions of botocore."""
-PASS_ROLE_SERVICES = [
-    "backup",
-    "cloudtrail",
-    "ecs",
-    "ecs-tasks",
-    "events",
-    "lambda",
-    "monitoring.rds",
-    "s3",
-    "vpc-flow-logs",
-]
-"""Services to which a deployment may pass a role of the stack."""
-SERVICE_LINKED_ROLES = [
-    "backup",
-    "ecs",
-    "elasticache",
-    "elasticloadbalancing",
-    "mrk.kms",
-    "rds",
-    "replication.dynamodb",
-    "wafv2",
-    "delivery.logs",
-    "ecs.application-autoscaling",
-    "ops.apigateway",
-]
-"""Services whose service-linked roles every deployment may create."""
 WEB_ACL = (
     "CreateIPSet CreateWebACL DeleteIPSet DeleteLogging* DeleteWebACL PutLogging* TagResource "
     "UntagResource UpdateIPSet UpdateWebACL"
@@ -165,20 +139,11 @@ def keys(args: Delivery) -> list[Statement]:
     )
     # Uploads of the files of the web UI use the key of their bucket.
     upload = ("s3",) if args.cloudfront else ()
-    services = (
-        "backup",
-        "dynamodb",
-        "ecr",
-        "elasticache",
-        "lambda",
-        "rds",
-        "secretsmanager",
-        *upload,
-    )
+    services = ("backup", "dynamodb", "ecr", "elasticache", "lambda", "rds", "secretsmanager")
     via_services = [
         service
         for region in sorted({args.names.region, args.settings.replica_region} - {""})
-        for service in args.names.in_region(region).via_services(services)
+        for service in args.names.in_region(region).via_services((*services, *upload))
     ]
     new = args.tag_condition("RequestTag")
     # Without the key for logs, the trail and the alarm topic stop, and without that for backups,
@@ -233,13 +198,8 @@ def stores(args: Delivery) -> list[Statement]:
         "CreateTable PutResourcePolicy TagResource UntagResource UpdateContinuousBackups "
         "UpdateTable UpdateTimeToLive"
     )
-    caches = tuple(
-        f"{kind}:{all_names}"
-        for kind in (
-            *("replicationgroup", "subnetgroup", "user", "usergroup", "cluster"),
-            "parametergroup",
-        )
-    )
+    kinds = "replicationgroup subnetgroup user usergroup cluster parametergroup"
+    caches = (f"{kind}:{all_names}" for kind in kinds.split())
     secrets = (
         "CancelRotateSecret CreateSecret PutResourcePolicy RotateSecret TagResource "
         "UntagResource UpdateSecret"
@@ -289,20 +249,16 @@ def roles(args: Delivery) -> list[Statement]:
         "AttachRolePolicy CreateRole DeleteRolePolicy DetachRolePolicy "
         "PutRolePermissionsBoundary PutRolePolicy"
     )
-    services = {
-        "StringEquals": {
-            "iam:PassedToService": [f"{service}.amazonaws.com" for service in PASS_ROLE_SERVICES]
-        }
-    }
+    passed = "backup ecs ecs-tasks events lambda monitoring.rds s3 vpc-flow-logs"
+    principals = [f"{service}.amazonaws.com" for service in passed.split()]
+    services = {"StringEquals": {"iam:PassedToService": principals}}
+    cloudfront = " vpcorigin.cloudfront" if args.cloudfront else ""
     linked_services = (
-        *SERVICE_LINKED_ROLES,
-        *(("vpcorigin.cloudfront",) if args.cloudfront else ()),
+        "backup ecs elasticache elasticloadbalancing mrk.kms rds replication.dynamodb wafv2 "
+        f"delivery.logs ecs.application-autoscaling ops.apigateway{cloudfront}"
     )
-    linked = {
-        "StringEquals": {
-            "iam:AWSServiceName": [f"{service}.amazonaws.com" for service in linked_services]
-        }
-    }
+    principals = [f"{service}.amazonaws.com" for service in linked_services.split()]
+    linked = {"StringEquals": {"iam:AWSServiceName": principals}}
     linked_arns = args.arns("iam", "role/aws-service-role/*", global_service=True)
     return [
         args.grant("ManageBoundedRoles", "iam", grants, role_arn, conditions=bounded),
@@ -327,7 +283,7 @@ def compute(args: Delivery) -> list[Statement]:
     """Return permissions for ECS, ECR, Lambda and Cloud Map."""
     all_names = args.names.name("*")
     containers = (
-        "CreateCluster CreateService DeleteCluster DeleteService RunTask StopTask TagResource "
+        "CreateCluster CreateService DeleteCluster DeleteService StopTask TagResource "
         "UntagResource UpdateCluster* UpdateService"
     )
     scaling = (
@@ -344,12 +300,13 @@ def compute(args: Delivery) -> list[Statement]:
         "RemovePermission TagResource UntagResource UpdateAlias UpdateFunction*"
     )
     discovery = "Create* Delete* TagResource UntagResource Update*"
-    clusters = (
-        *(f"{kind}/{all_names}" for kind in ("cluster", "service", "task")),
-        f"task-definition/{all_names}:*",
-    )
+    tasks, clusters = f"task-definition/{all_names}:*", args.arns("ecs", f"cluster/{all_names}")
+    own_cluster = {"ArnLike": {"ecs:cluster": clusters}}
+    kinds = (f"{kind}/{all_names}" for kind in ("service", "task"))
     return [
-        args.grant("Containers", "ecs", containers, *clusters),
+        args.grant("Containers", "ecs", containers, *clusters, *kinds, tasks),
+        # The resource is the task definition, also in a cluster with instances of others.
+        args.grant("RunTasks", "ecs", "RunTask", tasks, conditions=own_cluster),
         # These actions do not support resource-level permissions (Service Authorization Reference,
         # Amazon ECS).
         args.regional("TaskDefinitions", "ecs", "DeregisterTaskDefinition RegisterTaskDefinition"),
@@ -473,6 +430,9 @@ def monitoring(args: Delivery) -> list[Statement]:
         "PutResourcePolicy UpdateLogDelivery"
     )
     alarms = "DeleteAlarms PutMetricAlarm TagResource UntagResource"
+    # CloudWatch takes other actions with permissions of its own, such as stopping an instance.
+    topic = names.arn("sns", names.name(ALARM_TOPIC))
+    notify = {"ForAllValues:StringEquals": {"cloudwatch:AlarmActions": topic}}
     events = (
         "DeleteRule DisableRule EnableRule PutRule PutTargets RemoveTargets TagResource "
         "UntagResource"
@@ -482,7 +442,7 @@ def monitoring(args: Delivery) -> list[Statement]:
         # These actions do not support resource-level permissions (Service Authorization Reference,
         # Amazon CloudWatch Logs).
         args.regional("LogDelivery", "logs", delivery),
-        args.grant("Alarms", "cloudwatch", alarms, f"alarm:{all_names}"),
+        args.grant("Alarms", "cloudwatch", alarms, f"alarm:{all_names}", conditions=notify),
         args.grant(
             "Dashboard",
             "cloudwatch",

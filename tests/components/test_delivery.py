@@ -61,7 +61,11 @@ KEY = NAMES.arn("kms", "key/1")
 PEPPER = NAMES.arn("secretsmanager", "secret:gatehouse/prod/pepper-a1B2c3")
 FUNCTION = NAMES.arn("lambda", "function:gatehouse-prod-rotate")
 REST_API = "arn:aws:apigateway:eu-west-1::"
-SERVICE = NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway")
+CLUSTER = NAMES.name("main")
+SERVICE = NAMES.arn("ecs", f"service/{CLUSTER}/gatehouse-prod-gateway")
+TASK = NAMES.arn("ecs", "task-definition/gatehouse-prod-migrate:1")
+ALARM = NAMES.arn("cloudwatch", "alarm:gatehouse-prod-links")
+TOPIC = NAMES.arn("sns", NAMES.name("alarms"))
 
 
 def effect(
@@ -165,7 +169,8 @@ ALLOWED: dict[str, list[tuple[Any, ...]]] = {
             {**IN_REGION, **TAGGED, "kms:ResourceAliases": NAMES.alias("data")},
         ),
         ("logs:PutMetricFilter", NAMES.log_group_arn(NAMES.log_group("gateway"))),
-        ("cloudwatch:PutMetricAlarm", NAMES.arn("cloudwatch", "alarm:gatehouse-prod-links")),
+        ("cloudwatch:PutMetricAlarm", ALARM, {**IN_REGION, "cloudwatch:AlarmActions": TOPIC}),
+        ("ecs:RunTask", TASK, {**IN_REGION, "ecs:cluster": NAMES.arn("ecs", f"cluster/{CLUSTER}")}),
         # A regional domain name requires the role
         # (https://github.com/amplify-education/serverless-domain-manager/issues/112).
         (
@@ -275,6 +280,15 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/acme-gatehouse/prod.json"),
         ("s3:PutObject", f"{STATE}/.pulumi/locks/organization/gatehouse/dev/gatehouse/prod/1.json"),
         ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-dev-main/gatehouse-dev-gateway")),
+        # Instances of others run the tasks of their clusters, also privileged ones.
+        ("ecs:RunTask", TASK),
+        ("ecs:RunTask", TASK, {**IN_REGION, "ecs:cluster": NAMES.arn("ecs", "cluster/default")}),
+        # CloudWatch takes the actions of an alarm itself, such as the termination of an instance.
+        (
+            "cloudwatch:PutMetricAlarm",
+            ALARM,
+            {**IN_REGION, "cloudwatch:AlarmActions": "arn:aws:automate:eu-west-1:ec2:terminate"},
+        ),
         (
             "ec2:DeleteSubnet",
             NAMES.arn("ec2", "subnet/subnet-2"),
