@@ -214,7 +214,7 @@ def stores(args: Delivery) -> list[Statement]:
             "Buckets",
             "s3",
             "CreateBucket PutBucket* PutEncryption* PutLifecycle* PutReplication*",
-            args.names.s3_arn(all_names),
+            names.s3_arn(all_names),
         ),
         args.regional("Database", "rds", database, *databases),
         args.grant(
@@ -307,8 +307,7 @@ def compute(args: Delivery) -> list[Statement]:
         args.grant("Containers", "ecs", containers, *clusters, *kinds, tasks),
         # The resource is the task definition, also in a cluster with instances of others.
         args.grant("RunTasks", "ecs", "RunTask", tasks, conditions=own_cluster),
-        # These actions do not support resource-level permissions (Service Authorization Reference,
-        # Amazon ECS).
+        # ECS does not document the ARN of a new revision.
         args.regional("TaskDefinitions", "ecs", "DeregisterTaskDefinition RegisterTaskDefinition"),
         args.regional("Scaling", "application-autoscaling", scaling),
         args.grant("Images", "ecr", images, f"repository/{all_names}"),

@@ -78,10 +78,7 @@ def policies(args: Delivery) -> dict[str, Document]:
     """Return the managed policies, keyed by name, except policies without statements."""
     documents = {
         "deploy-read": document(
-            _read_configuration(args),
-            *_read_own_resources(args),
-            *_read_web_ui(args),
-            *_read_chat(args),
+            _read_configuration(args), *_read_own_resources(args), *_read_chat(args)
         ),
         "deploy-state": document(*_state(args, writes=True)),
         "preview-state": document(*_state(args, writes=False)),
@@ -309,11 +306,13 @@ def _read_configuration(args: Delivery) -> Statement:
 
 
 def _read_own_resources(args: Delivery) -> list[Statement]:
-    """Allow reading the functions and the names of the objects of the stack, and the REST APIs of
-    the account, whose IDs are generated.
+    """Allow reading the functions, the names of the objects and the files of the web UI, which are
+    public, of the stack, and the REST APIs of the account, whose IDs are generated.
     """
     names = args.names
     buckets = (names.s3_arn(names.name("*")), names.s3_arn(names.edge_log_bucket))
+    files = f"{names.bucket_arn(WEB_UI_BUCKET)}/*"
+    read_files = args.grant("ReadWebUi", "s3", "GetObject GetObjectTagging", files)
     return [
         args.grant("ListBuckets", "s3", "ListBucket", *buckets),
         args.grant(
@@ -323,6 +322,7 @@ def _read_own_resources(args: Delivery) -> list[Statement]:
             f"function:{names.name('*')}",
         ),
         args.regional("ReadRestApis", "apigateway", "GET", *args.rest_apis("/account")),
+        *([read_files] if args.cloudfront else []),
     ]
 
 
@@ -332,19 +332,6 @@ def _read_chat(args: Delivery) -> list[Statement]:
     if not args.settings.monitoring.slack_channel:
         return []
     return [args.grant("ReadChat", "chatbot", "Describe* ListTagsForResource")]
-
-
-def _read_web_ui(args: Delivery) -> list[Statement]:
-    """Allow reading the files of the web UI, which are public."""
-    if not args.cloudfront:
-        return []
-    return [
-        allow(
-            "ReadWebUi",
-            "s3:GetObject GetObjectTagging",
-            [f"{args.names.bucket_arn(WEB_UI_BUCKET)}/*"],
-        )
-    ]
 
 
 def _state(args: Delivery, *, writes: bool) -> list[Statement]:

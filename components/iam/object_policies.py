@@ -55,15 +55,9 @@ def console_statements(names: Naming, legacy_files: Sequence[str]) -> list[State
 
     A conditional write requires both actions (S3 User Guide, "Conditional requests").
     """
-    actions = ["s3:GetObject", "s3:PutObject"]
-    return [
-        allow("Exports", actions, [f"{names.bucket_arn('data')}/{EXPORTS}*"]),
-        *(
-            [allow("LegacyFiles", actions, legacy_file_arns(names, legacy_files))]
-            if legacy_files
-            else []
-        ),
-    ]
+    actions, files = "s3:GetObject PutObject", legacy_file_arns(names, legacy_files)
+    exports = allow("Exports", actions, [f"{names.bucket_arn('data')}/{EXPORTS}*"])
+    return [exports, *([allow("LegacyFiles", actions, files)] if files else [])]
 
 
 def key_statements(

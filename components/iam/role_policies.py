@@ -32,6 +32,8 @@ PEPPER = "pepper"
 """Kind of the secret that a stack in another region needs to verify the API keys."""
 CORE_CREDENTIALS = "core-credentials/"
 """Beginning of the kinds of the secrets that operators create for Cores. The gateway reads them."""
+OWNER_OF_PASSWORD = "secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn"  # noqa: S105 a tag
+"""Condition key with the ARN of the database whose password is in a secret that RDS manages."""
 DATABASE = "gatehouse"
 """Name of the database."""
 DATABASE_OWNER = "gatehouse_owner"
@@ -217,7 +219,7 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
     list_groups = allow(
         "DescribeLogGroups", "logs:DescribeLogGroups", [names.arn("logs", "log-group:*")]
     )
-    return {
+    roles = {
         ROTATION_FUNCTION: function_definition(
             names, ROTATION_FUNCTION, "Role of the secret rotation function", *_rotation(stack)
         ),
@@ -246,29 +248,20 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
                 names, ("edge", *(("origin",) if stack.settings.services.cloudfront else ()))
             ),
         ),
+    }
+    if stack.settings.monitoring.slack_channel:
         # The documented trust policy has no conditions, and notifications need no permissions
         # (Amazon Q Developer in chat applications Administrator Guide, "IAM policies").
-        **(
-            {
-                CHAT: RoleDefinition(
-                    "Sends notifications to a Slack channel", trust("chatbot.amazonaws.com"), None
-                )
-            }
-            if stack.settings.monitoring.slack_channel
-            else {}
-        ),
-        **(
-            {}
-            if stack.settings.existing_resources.trail
-            else {
-                TRAIL_LOG: RoleDefinition(
-                    "Delivers CloudTrail events to CloudWatch Logs",
-                    trust("cloudtrail.amazonaws.com"),
-                    document(write_log(names, "trail")),
-                )
-            }
-        ),
-    }
+        roles[CHAT] = RoleDefinition(
+            "Sends notifications to a Slack channel", trust("chatbot.amazonaws.com"), None
+        )
+    if not stack.settings.existing_resources.trail:
+        roles[TRAIL_LOG] = RoleDefinition(
+            "Delivers CloudTrail events to CloudWatch Logs",
+            trust("cloudtrail.amazonaws.com"),
+            document(write_log(names, "trail")),
+        )
+    return roles
 
 
 def _connect_to_database(names: Naming, user: str = DATABASE_USER) -> Statement:
@@ -332,16 +325,19 @@ def _execution(stack: Stack, process: Process) -> Document:
     secrets = [
         _secret_arn(names, secret) for secret in process.secrets if not secret.managed or secret.arn
     ]
-    images = [process.name] if process.name in stack.contract.cores else ["runtime"]
-    statements = [*_pull_images(names, *images), write_log(names, process.name)]
+    image = names.name(process.name if process.name in stack.contract.cores else "runtime")
+    pull = "ecr:BatchCheckLayerAvailability GetDownloadUrlForLayer BatchGetImage"
+    statements = [
+        # GetAuthorizationToken does not support resource-level permissions (Service Authorization
+        # Reference, Amazon ECR).
+        allow("LogInToEcr", "ecr:GetAuthorizationToken", ["*"]),
+        allow("PullImage", pull, [names.arn("ecr", f"repository/{image}")]),
+        write_log(names, process.name),
+    ]
     if secrets:
         statements.append(allow("InjectSecrets", "secretsmanager:GetSecretValue", secrets))
     if len(secrets) < len(process.secrets):
-        own_database = {
-            "StringEquals": {
-                "secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn": names.database_arn
-            }
-        }
+        own_database = {"StringEquals": {OWNER_OF_PASSWORD: names.database_arn}}
         read, arns = "secretsmanager:GetSecretValue", [names.managed_secret_arn]
         statements.append(allow("InjectManagedSecrets", read, arns, conditions=own_database))
     return document(*statements)
@@ -429,22 +425,6 @@ def _ecs_infrastructure(names: Naming, load_balancers: tuple[str, ...]) -> Docum
             ],
         ),
     )
-
-
-def _pull_images(names: Naming, *repositories: str) -> list[Statement]:
-    return [
-        # GetAuthorizationToken does not support resource-level permissions (Service Authorization
-        # Reference, Amazon ECR).
-        allow("LogInToEcr", "ecr:GetAuthorizationToken", ["*"]),
-        allow(
-            "PullImage",
-            "ecr:BatchCheckLayerAvailability GetDownloadUrlForLayer BatchGetImage",
-            [
-                names.arn("ecr", f"repository/{names.name(repository)}")
-                for repository in repositories
-            ],
-        ),
-    ]
 
 
 def _secret_arn(names: Naming, secret: Secret) -> str:

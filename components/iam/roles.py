@@ -6,9 +6,17 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent, with_dependencies
-from components.iam.documents import Document, action_list, allow, deny, document, render
+from components.iam.documents import (
+    Conditions,
+    Document,
+    action_list,
+    allow,
+    deny,
+    document,
+    render,
+)
 from components.iam.object_policies import legacy_file_arns
-from components.iam.role_policies import RoleDefinition
+from components.iam.role_policies import OWNER_OF_PASSWORD, PEPPER, RoleDefinition
 from components.naming import Naming, tags
 from components.stack import Stack
 
@@ -19,30 +27,20 @@ USED = tuple(
         "cloudwatch:GetMetricData PutMetricData",
         "dynamodb:BatchGetItem CreateBackup DeleteBackup Describe* GetItem ListTagsOfResource "
         "PutItem Query StartAwsBackupJob UpdateItem",
-        (
-            "ecr:BatchCheckLayerAvailability BatchGetImage GetAuthorizationToken "
-            "GetDownloadUrlForLayer"
-        ),
+        "ecr:BatchCheckLayerAvailability BatchGetImage GetAuthorizationToken "
+        "GetDownloadUrlForLayer",
         "ecs:DescribeServices UpdateService",
-        (
-            "elasticloadbalancing:DeregisterTargets Describe* ModifyListener ModifyRule "
-            "RegisterTargets"
-        ),
-        (
-            "events:DeleteRule DescribeRule DisableRule EnableRule ListTargetsByRule ListRules "
-            "PutRule PutTargets RemoveTargets"
-        ),
-        (
-            "kms:CreateGrant Decrypt DescribeKey Encrypt GenerateDataKey* GetPublicKey ReEncrypt* "
-            "Sign Verify"
-        ),
+        "elasticloadbalancing:DeregisterTargets Describe* ModifyListener ModifyRule "
+        "RegisterTargets",
+        "events:DeleteRule DescribeRule DisableRule EnableRule ListTargetsByRule ListRules "
+        "PutRule PutTargets RemoveTargets",
+        "kms:CreateGrant Decrypt DescribeKey Encrypt GenerateDataKey* GetPublicKey ReEncrypt* "
+        "Sign Verify",
         "lambda:InvokeFunction",
         "logs:CreateLogGroup CreateLogStream DescribeLogGroups DescribeLogStreams FilterLogEvents "
         "GetLogEvents PutLogEvents PutRetentionPolicy",
-        (
-            "rds:AddTagsToResource CopyDBSnapshot CreateDBSnapshot DeleteDBSnapshot Describe* "
-            "ListTagsForResource"
-        ),
+        "rds:AddTagsToResource CopyDBSnapshot CreateDBSnapshot DeleteDBSnapshot Describe* "
+        "ListTagsForResource",
         "s3:DeleteObjectVersion Get* List* PutBucketNotification PutInventoryConfiguration "
         "PutObject Replicate*",
         "secretsmanager:DescribeSecret GetSecretValue PutSecretValue UpdateSecretVersionStage",
@@ -55,13 +53,6 @@ USED = tuple(
 )
 """Actions that at least one role of the stack needs. The policy of each role limits its actions to
 exact ARNs.
-"""
-
-CONNECTIONS = {"elasticache": "elasticache:Connect", "rds-db": "rds-db:connect"}
-"""Actions of logins with IAM tokens, keyed by the service in the ARN. These requests have only a
-few global condition keys, and those of ElastiCache no `aws:RequestedRegion`, so their statement has
-no condition. Sources: ElastiCache User Guide, "Authenticating with IAM"; RDS User Guide, "IAM
-database authentication" (2026-11-24).
 """
 
 DENIED = {
@@ -100,7 +91,7 @@ class PermissionsBoundary(StackComponent):
     Why: Effective permissions are the intersection of the role's policies and the boundary. Even
     with an overly permissive policy, a role cannot modify IAM, assume other roles, use other
     regions, change AWS audit services (such as CloudTrail), delete backups, weaken the protection
-    of keys, buckets, secrets and logs, or access objects of others. The boundary also limits
+    of keys, buckets, secrets and logs, or access most resources of others. The boundary also limits
     permissions granted by key policies.
     Cost: none. Controls: GH-IAM-007.
     """
@@ -175,9 +166,9 @@ class Roles(StackComponent):
 
 def boundary_policy(names: Naming, regions: Sequence[str], legacy_files: Sequence[str]) -> Document:
     """Return the boundary document. The deploy role creates roles with this boundary, which must
-    not reach what the deploy role cannot: the trail, event rules and backups of others, and objects
-    in other buckets, such as states and templates of infrastructure that others deploy. Source: IAM
-    User Guide, "Permissions boundaries for IAM entities".
+    not reach what the deploy role cannot: the trail and resources of others, except log groups, KMS
+    keys and topics, whose names depend on settings or on AWS. Source: IAM User Guide, "Permissions
+    boundaries for IAM entities".
     """
     trail, group = names.bucket_arn("trail"), names.log_group_arn(names.log_group("trail"))
     trail_changes = (
@@ -185,22 +176,39 @@ def boundary_policy(names: Naming, regions: Sequence[str], legacy_files: Sequenc
         "logs:PutRetentionPolicy",
     )
     conditions = {"StringEquals": {"aws:RequestedRegion": regions}}
-    connections = [f"arn:aws:{service}:{region}:*" for service in CONNECTIONS for region in regions]
+    # Requests without most global condition keys (docs/external-contracts.md).
+    logins = ["elasticache:Connect", "rds-db:connect"]
+    services = ("elasticache", "rds-db")
+    connections = [f"arn:aws:{name}:{region}:*" for name in services for region in regions]
     objects = "s3:*Object* ListBucket* Replicate* PutBucketNotification PutInventoryConfiguration"
-    backups = ["dynamodb:DeleteBackup", "rds:DeleteDBSnapshot"]
-    denied = [*action_list(objects), *action_list("events:*Rule *Targets"), *backups]
+    denied = [
+        *action_list(objects),
+        *action_list("events:*Rule *Targets"),
+        *action_list("ecr:Batch* GetDownloadUrlForLayer"),
+        *action_list("elasticloadbalancing:Deregister* Modify* Register*"),
+        *("dynamodb:*", "ecs:*", "elasticache:*", "lambda:*", "rds:DeleteDBSnapshot"),
+        *("secretsmanager:*", "sqs:*"),
+    ]
+    kinds = {"dynamodb": "table/", "ecr": "repository/", "ecs": "service/", "elasticache": "*:"}
+    kinds |= {"elasticloadbalancing": "*/", "lambda": "function:", "sqs": ""}
     own = [
-        *(names.s3_arn(names.name("*")), names.table_arn("*")),
+        names.s3_arn(names.name("*")),
+        *(names.any_arn(name, f"{kind}{names.name('*')}", "*") for name, kind in kinds.items()),
         *legacy_file_arns(names, legacy_files),
+        # A restored stack reads the pepper of another one, whose policy names the readers.
+        *(names.secret_arn("*"), names.of_stack("*").secret_arn(PEPPER), names.managed_secret_arn),
         # AWS Backup creates these rules and snapshots.
         names.any_arn("events", "rule/AwsBackupManagedRule*", "*"),
         names.any_arn("rds", "snapshot:awsbackup:*", "*"),
     ]
+    passwords, owner = [names.managed_secret_arn], {OWNER_OF_PASSWORD: names.database_arn}
+    of_others: Conditions = {"StringNotEquals": owner}
     others = {"Sid": "DenyResourcesOfOthers", "Effect": "Deny", "Action": denied}
     return document(
         allow("AllowUsedActions", USED, ["*"], conditions=conditions),
-        allow("AllowConnections", list(CONNECTIONS.values()), connections),
+        allow("AllowConnections", logins, connections),
         *(deny(sid, actions, ["*"], principal=None) for sid, actions in DENIED.items()),
         deny("DenyTrailChanges", trail_changes, [trail, f"{trail}/*", f"{group}*"], principal=None),
+        deny("DenyPasswords", "secretsmanager:*", passwords, principal=None, conditions=of_others),
         {**others, "NotResource": own},
     )

@@ -16,6 +16,7 @@ TRAIL = NAMES.bucket_arn("trail")
 LEGACY = "s3://acme-legacy/api_keys.json"
 BOUNDARY = boundary_policy(NAMES, [NAMES.region], [LEGACY])
 HOME = {"aws:RequestedRegion": NAMES.region}
+OWNER = "secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn"
 
 
 def effect(
@@ -42,12 +43,15 @@ def test_boundary_allows_every_granted_action(stack: str) -> None:
         for resource in statement["Resource"]
     }
     limits = [json.loads(policy.inputs["policy"])]
+    context = {**HOME, OWNER: Naming(stack, NAMES.account, NAMES.region).database_arn}
     assert len({action for action, _ in granted}) > 40
     not_allowed = {
         action
         for action, resource in granted
         if not decide(
-            Call(NAMES.role_arn("x"), action, resource, HOME), identity=[ALLOW_ALL], limits=limits
+            Call(NAMES.role_arn("x"), action, resource, context),
+            identity=[ALLOW_ALL],
+            limits=limits,
         ).allowed
     }
     assert not_allowed == set()
@@ -80,6 +84,16 @@ def test_boundary_allows_every_granted_action(stack: str) -> None:
         "s3:ListBucketVersions arn:aws:s3:::invoices",
         f"rds:DeleteDBSnapshot {NAMES.arn('rds', 'snapshot:gatehouse-dev-main-final')}",
         f"dynamodb:DeleteBackup {NAMES.arn('dynamodb', 'table/invoices/backup/01')}",
+        f"dynamodb:GetItem {NAMES.arn('dynamodb', 'table/invoices')}",
+        f"ecr:BatchGetImage {NAMES.arn('ecr', 'repository/invoices')}",
+        f"ecs:UpdateService {NAMES.arn('ecs', 'service/gatehouse-prod-main/x')}",
+        f"elasticache:Connect {NAMES.arn('elasticache', 'replicationgroup:gatehouse-prod-cache')}",
+        f"elasticloadbalancing:ModifyRule {NAMES.arn('elasticloadbalancing', 'listener-rule/x')}",
+        f"lambda:InvokeFunction {NAMES.arn('lambda', 'function:gatehouse-prod-rotate')}",
+        f"secretsmanager:GetSecretValue {NAMES.arn('secretsmanager', 'secret:invoices-a1B2c3')}",
+        f"secretsmanager:GetSecretValue {NAMES.arn('secretsmanager', 'secret:rds!db-1-a1B2c3')}",
+        f"secretsmanager:PutSecretValue {NAMES.of_stack('prod').secret_arn('core-credentials/x')}",
+        f"sqs:SendMessage {NAMES.arn('sqs', 'invoices')}",
         f"events:DisableRule {NAMES.arn('events', 'rule/gatehouse-dev-guardduty-finding')}",
         f"events:PutTargets {NAMES.arn('events', 'rule/findings')}",
         f"s3:DeleteObjectVersion {TRAIL}/x",
@@ -107,7 +121,7 @@ def test_boundary_denies_action_of_administrator(call: str) -> None:
             Effect.NOT_ALLOWED,
         ),
         ("ec2:RunInstances", NAMES.region, ALLOW_ALL, Effect.NOT_ALLOWED),
-        ("dynamodb:DeleteTable", NAMES.region, ALLOW_ALL, Effect.NOT_ALLOWED),
+        ("rds:DeleteDBInstance", NAMES.region, ALLOW_ALL, Effect.NOT_ALLOWED),
     ],
     ids=["used", "other region", "no identity policy", "unused", "deletion"],
 )
@@ -122,7 +136,7 @@ def test_boundary_limits_to_used_actions_and_regions(
 def test_boundary_allows_connections_in_the_regions_of_the_stack(action: str) -> None:
     service = action.partition(":")[0]
     effects = [
-        effect(action, resource=NAMES.in_region(region).arn(service, "x"))
+        effect(action, resource=NAMES.in_region(region).arn(service, "x:gatehouse-dev-x"))
         for region in (NAMES.region, "us-east-1")
     ]
     assert effects == [Effect.ALLOWED, Effect.NOT_ALLOWED]
