@@ -78,9 +78,7 @@ def backup_permissions(names: Naming, database_key_arn: str | None) -> Document:
     bucket, table = names.bucket_arn("data"), names.table_arn("tokens")
 
     def any_region(service: str, resource: str) -> str:
-        """Return an ARN pattern that matches all regions, because copy jobs run in the destination
-        region.
-        """
+        """Return an ARN for all regions, because copies are made in the other region."""
         return names.any_arn(service, resource, "*")
 
     snapshots = (

@@ -65,18 +65,13 @@ def log_key_statements(names: Naming, *, has_trail: bool) -> tuple[Statement, ..
     groups = [names.log_group_arn(group) for group in names.log_groups]
     topic_arn = names.arn("sns", names.name(ALARM_TOPIC))
     cloud_trail = {"Service": "cloudtrail.amazonaws.com"}
-    trail = {
-        "StringEquals": {"aws:SourceArn": names.arn("cloudtrail", f"trail/{names.name('trail')}")}
-    }
-    trails = {
-        "kms:EncryptionContext:aws:cloudtrail:arn": names.any_arn("cloudtrail", "trail/*", "*")
-    }
+    source = names.arn("cloudtrail", f"trail/{names.name('trail')}")
+    trail = {"StringEquals": {"aws:SourceArn": source}}
+    any_trail = names.any_arn("cloudtrail", "trail/*", "*")
+    trails = {"StringLike": {"kms:EncryptionContext:aws:cloudtrail:arn": any_trail}}
     encryption = (
         allow_key_use(
-            "AllowCloudTrailEncryption",
-            "kms:GenerateDataKey*",
-            cloud_trail,
-            {**trail, "StringLike": trails},
+            "AllowCloudTrailEncryption", "kms:GenerateDataKey*", cloud_trail, trail | trails
         ),
         allow_key_use("AllowCloudTrailDescribeKey", "kms:DescribeKey", cloud_trail, trail),
     )

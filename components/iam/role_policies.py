@@ -355,16 +355,14 @@ def _rotation(stack: Stack) -> list[Statement]:
         )
     ]
     if restore.stack and restore.secrets_key_arn:
-        replica = names.of_stack(restore.stack).secret_arn(PEPPER)
+        replica, key = names.of_stack(restore.stack).secret_arn(PEPPER), [restore.secrets_key_arn]
         conditions: Conditions = {
             "StringEquals": {"kms:ViaService": names.via_services(["secretsmanager"])},
             "StringLike": {"kms:EncryptionContext:SecretARN": replica},
         }
         statements += [
             allow("ReadReplica", "secretsmanager:GetSecretValue", [replica]),
-            allow(
-                "DecryptReplica", "kms:Decrypt", [restore.secrets_key_arn], conditions=conditions
-            ),
+            allow("DecryptReplica", "kms:Decrypt", key, conditions=conditions),
         ]
     return statements
 
@@ -401,15 +399,11 @@ def _enhanced_monitoring(names: Naming) -> Document:
 def _ecs_infrastructure(names: Naming, load_balancers: tuple[str, ...]) -> Document:
     """Allow ECS to register targets and to change listener rules during a blue/green deployment.
     Source: ECS Developer Guide, "Amazon ECS infrastructure IAM role for load balancers"."""
-    described = ("Listeners", "Rules", "TargetGroups", "TargetHealth")
+    describe = "DescribeListeners DescribeRules DescribeTargetGroups DescribeTargetHealth"
     return document(
         # These actions do not support resource-level permissions (Service Authorization Reference,
         # Elastic Load Balancing V2).
-        allow(
-            "DescribeLoadBalancers",
-            [f"elasticloadbalancing:Describe{kind}" for kind in described],
-            ["*"],
-        ),
+        allow("DescribeLoadBalancers", f"elasticloadbalancing:{describe}", ["*"]),
         allow(
             "RegisterTargets",
             "elasticloadbalancing:RegisterTargets DeregisterTargets",

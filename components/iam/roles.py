@@ -166,9 +166,9 @@ class Roles(StackComponent):
 
 def boundary_policy(names: Naming, regions: Sequence[str], legacy_files: Sequence[str]) -> Document:
     """Return the boundary document. The deploy role creates roles with this boundary, which must
-    not reach what the deploy role cannot: the trail and resources of others, except log groups, KMS
-    keys and topics, whose names depend on settings or on AWS. Source: IAM User Guide, "Permissions
-    boundaries for IAM entities".
+    not reach what the deploy role cannot: the trail and resources of others, except KMS keys and
+    topics, whose names depend on AWS or settings. Source: IAM User Guide, "Permissions boundaries
+    for IAM entities".
     """
     trail, group = names.bucket_arn("trail"), names.log_group_arn(names.log_group("trail"))
     trail_changes = (
@@ -188,13 +188,16 @@ def boundary_policy(names: Naming, regions: Sequence[str], legacy_files: Sequenc
         *action_list("elasticloadbalancing:Deregister* Modify* Register*"),
         *("dynamodb:*", "ecs:*", "elasticache:*", "lambda:*", "rds:DeleteDBSnapshot"),
         *("secretsmanager:*", "sqs:*"),
+        *action_list("logs:Create* Filter* Get* Put*"),
     ]
+    groups = ("/gatehouse/", "RDSOSMetrics", "/aws/apigateway/", "API-Gateway-")
     kinds = {"dynamodb": "table/", "ecr": "repository/", "ecs": "service/", "elasticache": "*:"}
     kinds |= {"elasticloadbalancing": "*/", "lambda": "function:", "sqs": ""}
     own = [
         names.s3_arn(names.name("*")),
         *(names.any_arn(name, f"{kind}{names.name('*')}", "*") for name, kind in kinds.items()),
         *legacy_file_arns(names, legacy_files),
+        *(names.any_arn("logs", f"log-group:{group}*", "*") for group in groups),
         # A restored stack reads the pepper of another one, whose policy names the readers.
         *(names.secret_arn("*"), names.of_stack("*").secret_arn(PEPPER), names.managed_secret_arn),
         # AWS Backup creates these rules and snapshots.

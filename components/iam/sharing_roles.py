@@ -64,10 +64,8 @@ def _api_logging(names: Naming) -> Document:
         allow("DescribeLogGroups", "logs:DescribeLogGroups", [names.arn("logs", "log-group:*")]),
         allow(
             "WriteLogs",
-            (
-                "logs:CreateLogGroup CreateLogStream DescribeLogStreams PutLogEvents GetLogEvents "
-                "FilterLogEvents"
-            ),
+            "logs:CreateLogGroup CreateLogStream DescribeLogStreams PutLogEvents GetLogEvents "
+            "FilterLogEvents",
             [names.log_group_arn(group) for group in groups],
         ),
     )

@@ -99,6 +99,7 @@ def test_boundary_allows_every_granted_action(stack: str) -> None:
         f"s3:DeleteObjectVersion {TRAIL}/x",
         f"s3:PutBucketNotification {TRAIL}",
         f"s3:PutInventoryConfiguration {TRAIL}",
+        f"logs:GetLogEvents {NAMES.log_group_arn('/aws/lambda/invoices:log-stream:x')}",
         f"logs:PutRetentionPolicy {NAMES.log_group_arn(NAMES.log_group('trail'))}",
     ],
 )
