@@ -186,13 +186,13 @@ def boundary_policy(names: Naming, regions: Sequence[str], legacy_files: Sequenc
         *action_list("events:*Rule *Targets"),
         *action_list("ecr:Batch* GetDownloadUrlForLayer"),
         *action_list("elasticloadbalancing:Deregister* Modify* Register*"),
-        *("dynamodb:*", "ecs:*", "elasticache:*", "lambda:*", "rds:DeleteDBSnapshot"),
-        *("secretsmanager:*", "sqs:*"),
         *action_list("logs:Create* Filter* Get* Put*"),
+        *action_list("rds:Add* Copy* Create* Delete*"),
+        *("dynamodb:*", "ecs:*", "elasticache:*", "lambda:*", "secretsmanager:*", "sqs:*"),
     ]
     groups = ("/gatehouse/", "RDSOSMetrics", "/aws/apigateway/", "API-Gateway-")
     kinds = {"dynamodb": "table/", "ecr": "repository/", "ecs": "service/", "elasticache": "*:"}
-    kinds |= {"elasticloadbalancing": "*/", "lambda": "function:", "sqs": ""}
+    kinds |= {"elasticloadbalancing": "*/", "lambda": "function:", "rds": "db:", "sqs": ""}
     own = [
         names.s3_arn(names.name("*")),
         *(names.any_arn(name, f"{kind}{names.name('*')}", "*") for name, kind in kinds.items()),
@@ -206,12 +206,11 @@ def boundary_policy(names: Naming, regions: Sequence[str], legacy_files: Sequenc
     ]
     passwords, owner = [names.managed_secret_arn], {OWNER_OF_PASSWORD: names.database_arn}
     of_others: Conditions = {"StringNotEquals": owner}
-    others = {"Sid": "DenyResourcesOfOthers", "Effect": "Deny", "Action": denied}
     return document(
         allow("AllowUsedActions", USED, ["*"], conditions=conditions),
         allow("AllowConnections", logins, connections),
         *(deny(sid, actions, ["*"], principal=None) for sid, actions in DENIED.items()),
         deny("DenyTrailChanges", trail_changes, [trail, f"{trail}/*", f"{group}*"], principal=None),
         deny("DenyPasswords", "secretsmanager:*", passwords, principal=None, conditions=of_others),
-        {**others, "NotResource": own},
+        {"Sid": "DenyOthers", "Effect": "Deny", "Action": denied, "NotResource": own},
     )

@@ -82,6 +82,7 @@ def test_boundary_allows_every_granted_action(stack: str) -> None:
         "s3:DeleteObjectVersion arn:aws:s3:::gatehouse-prod-data/x",
         "s3:PutBucketNotification arn:aws:s3:::invoices",
         "s3:ListBucketVersions arn:aws:s3:::invoices",
+        f"rds:AddTagsToResource {NAMES.arn('rds', 'db:invoices')}",
         f"rds:DeleteDBSnapshot {NAMES.arn('rds', 'snapshot:gatehouse-dev-main-final')}",
         f"dynamodb:DeleteBackup {NAMES.arn('dynamodb', 'table/invoices/backup/01')}",
         f"dynamodb:GetItem {NAMES.arn('dynamodb', 'table/invoices')}",
@@ -122,7 +123,7 @@ def test_boundary_denies_action_of_administrator(call: str) -> None:
             Effect.NOT_ALLOWED,
         ),
         ("ec2:RunInstances", NAMES.region, ALLOW_ALL, Effect.NOT_ALLOWED),
-        ("rds:DeleteDBInstance", NAMES.region, ALLOW_ALL, Effect.NOT_ALLOWED),
+        ("sns:DeleteTopic", NAMES.region, ALLOW_ALL, Effect.NOT_ALLOWED),
     ],
     ids=["used", "other region", "no identity policy", "unused", "deletion"],
 )
