@@ -17,7 +17,7 @@ from gatehouse.core.token import proves_possession
 from gatehouse.core.verification import (
     Charge,
     Code,
-    SignedRequest,
+    RateLimitState,
     VerificationRequest,
     VerificationResult,
 )
@@ -90,7 +90,7 @@ class VerificationService:
         try:
             if record.has_credits or (record.public_key and request.signed is not None):
                 await in_task()  # for the timeouts of the database and of Redis
-                result = await self._check_others(record, request.signed, charge, time)
+                result = await self._check_others(record, request, charge, time)
                 if result is not None:
                     return result
             states = await self.limits.take(charge)
@@ -99,32 +99,56 @@ class VerificationService:
         return VerificationResult(evaluate_limits(states), now, staleness_ms, record, states)
 
     async def _check_others(
-        self, record: KeyRecord, signed: SignedRequest | None, charge: Charge, time: _DecisionTime
+        self, record: KeyRecord, request: VerificationRequest, charge: Charge, time: _DecisionTime
     ) -> VerificationResult | None:
         """Checks the signature, and the limits together with credits. None: only the limits are
         left. Raises Unavailable.
+
+        Reads the limits before it stores a nonce in Redis or queries the database. The rate limits
+        therefore also limit the number of nonces of a key. With cost 0, the nonce is not stored.
         """
-        if record.public_key and signed is not None:
-            denied = await self._check_signature(record, signed, charge, time)
-            if denied is not None:
-                return denied
-        return (
-            await self._take_limits_and_credits(record, charge, time)
-            if record.has_credits
-            else None
-        )
+        nonce, nonces, signed = "", self.nonces, request.signed if record.public_key else None
+        if signed is not None:
+            if nonces is None:
+                # Fails closed: without the nonces, a request could be replayed.
+                raise Unavailable
+            try:
+                nonce = http_signatures.check(
+                    signed, key_id=record.id, public_key=record.public_key, now=time[0]
+                ).nonce
+            except http_signatures.Rejected as exc:
+                reason = exc.reason.value
+                return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=reason)
+        states = await self.limits.take(msgspec.structs.replace(charge, cost=0))
+        if evaluate_limits(states) is not Code.VALID:
+            return VerificationResult(Code.RATE_LIMITED, *time, record, states)
+        keep_s = http_signatures.NONCE_S if charge.cost else 0
+        if (
+            nonce
+            and nonces is not None
+            and not await nonces.is_new(record.id, nonce, keep_s=keep_s)
+        ):
+            reason = SignatureError.REPLAYED.value
+            return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=reason)
+        if record.has_credits:
+            return await self._take_limits_and_credits(record, request, charge, states, time)
+        code = await self._evaluate_again(record.id, request)
+        return None if code is Code.VALID else VerificationResult(code, *time, record)
 
     async def authorize(self, key_id: KeyId, request: VerificationRequest) -> None:
         """Raises Unauthorized if the key no longer permits a request in progress, and
         Unavailable.
         """
+        if await self._evaluate_again(key_id, request) is not Code.VALID:
+            raise Unauthorized("The API key no longer permits this request")
+
+    async def _evaluate_again(self, key_id: KeyId, request: VerificationRequest) -> Code:
+        """The code for a request that has waited. Raises Unavailable."""
         record = await self.keys.find(key_id)
         now, staleness_ms = self._decision_time()
         if staleness_ms > self.max_staleness_ms:
             raise Unavailable("API keys cannot be verified temporarily.")
-        code = evaluate(record, request, possession=True, environment=self.environment, now=now)
-        if code is not Code.VALID:
-            raise Unauthorized("The API key no longer permits this request")
+        return evaluate(record, request, possession=True, environment=self.environment, now=now)
 
     async def refund(self, record: KeyRecord, cost: int) -> None:
         """Refunds the credits for a request that was allowed but not performed. The request still
@@ -132,64 +156,35 @@ class VerificationService:
         if record.has_credits:
             await self.credits.refund(record.subject, cost)
 
-    async def _check_signature(
-        self, record: KeyRecord, signed: SignedRequest, charge: Charge, time: _DecisionTime
-    ) -> VerificationResult | None:
-        """The denial of a request because of its signature, or None if the signature is valid.
-        Raises Unavailable.
-
-        The nonce is checked last, so that only requests with a valid signature and within the rate
-        limits store a nonce in Redis. The rate limits therefore also limit the number of nonces of
-        a key. With cost 0, the nonce is not stored.
-        """
-        if self.nonces is None:
-            # Fails closed: without the nonces, a request could be replayed.
-            raise Unavailable
-        try:
-            verified = http_signatures.check(
-                signed, key_id=record.id, public_key=record.public_key, now=time[0]
-            )
-        except http_signatures.Rejected as exc:
-            reason = exc.reason.value
-            return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=reason)
-        states = await self.limits.take(msgspec.structs.replace(charge, cost=0))
-        if evaluate_limits(states) is not Code.VALID:
-            return VerificationResult(Code.RATE_LIMITED, *time, record, states)
-        keep_s = http_signatures.NONCE_S if charge.cost else 0
-        if not await self.nonces.is_new(record.id, verified.nonce, keep_s=keep_s):
-            return VerificationResult(
-                Code.SIGNATURE_INVALID, *time, record, reason=SignatureError.REPLAYED.value
-            )
-        return None
-
     async def _take_limits_and_credits(
-        self, record: KeyRecord, charge: Charge, time: _DecisionTime
+        self,
+        record: KeyRecord,
+        request: VerificationRequest,
+        charge: Charge,
+        states: tuple[RateLimitState, ...],
+        time: _DecisionTime,
     ) -> VerificationResult:
         """Counts a request against rate limits and consumes credits, but only if both are
         sufficient. Raises Unavailable.
 
-        Reads the limits first, so that a rate-limited client causes no database query. Then deducts
-        the credits, and then counts the request against the limits. If another request exhausted a
-        limit in the meantime, the credits are refunded.
+        Deducts the credits, for which the requests of a key wait in turn, and then counts the
+        request against the limits. If the key or a limit no longer allows the request, the credits
+        are refunded. states: of the limits before the request.
         """
-        states = await self.limits.take(
-            Charge(subject=charge.subject, limits=charge.limits, cost=0)
-        )
-        if evaluate_limits(states) is not Code.VALID:
-            return VerificationResult(Code.RATE_LIMITED, *time, record, states)
         balance = await self.credits.spend(charge.subject, charge.cost)
         if balance is None:
             # the credits are being removed, which the next read of the key will reflect
             raise Unavailable
-        if balance.exceeded or not charge.cost:
-            code = Code.USAGE_EXCEEDED if balance.exceeded else Code.VALID
-            return VerificationResult(code, *time, record, states, balance)
+        if balance.exceeded:
+            return VerificationResult(Code.USAGE_EXCEEDED, *time, record, states, balance)
         try:
-            states = await self.limits.take(charge)
+            code = await self._evaluate_again(record.id, request)
+            if code is Code.VALID and charge.cost:
+                states = await self.limits.take(charge)
+                code = evaluate_limits(states)
         except Unavailable:
             await self.credits.refund(charge.subject, charge.cost)
             raise
-        code = evaluate_limits(states)
         if code is not Code.VALID:
             await self.credits.refund(charge.subject, charge.cost)
             return VerificationResult(code, *time, record, states)

@@ -1,14 +1,16 @@
 """The work of a denial."""
 
 from dataclasses import replace
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import msgspec
 import pytest
+from gatehouse.core import http_signatures
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.imported_tokens import ImportedKeyIds
+from gatehouse.core.keys import KeyState
 from gatehouse.core.token import Pepper, build, checksum
-from gatehouse.core.verification import Code
+from gatehouse.core.verification import Code, CreditState
 from gatehouse.features.verification.cache import Prefilter
 
 from tests.runtime.key_records import RECORD
@@ -58,3 +60,23 @@ async def test_imported_token_costs_two_hmacs_per_generation_and_one_lookup() ->
     service.keys.cache.end_load(record.id, record)
     finder = replace(finder, find=AsyncMock(side_effect=Unavailable))
     assert (await replace(service, finder=finder).verify(token, REQUEST)).valid
+
+
+@pytest.mark.parametrize("column", ["has_credits", "public_key"])
+async def test_request_that_waits_ends_with_its_key(
+    monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    service, token, record = service_with("team-a")
+    cache, store = service.keys.cache, AsyncMock()
+    cache.change(msgspec.structs.replace(record, **{column: True}, version=2))
+
+    async def wait(*_: object, **__: object) -> CreditState:
+        cache.change(msgspec.structs.replace(record, state=KeyState.REVOKED, version=3))
+        return CreditState(9, exceeded=False, refills_at=None)
+
+    store.spend = store.is_new = wait
+    monkeypatch.setattr(http_signatures, "check", Mock())
+    service = replace(service, credits=store, nonces=store)
+    request = msgspec.structs.replace(REQUEST, signed=store)
+    assert (await service.verify(token, request)).code is Code.REVOKED
+    assert store.refund.await_count == (column == "has_credits")

@@ -91,8 +91,7 @@ async def test_only_trusted_proxy_is_believed(another: Any) -> None:
         ("198.51.100.1", 403),
         ("192.0.2.9, 198.51.100.1", 403),
     ):
-        headers = (key.header, f"X-Forwarded-For: {forwarded}")
-        reply = await gateway.get("/v1/keys/verify", *headers)
+        reply = await gateway.get("/v1/keys/verify", key.header, f"X-Forwarded-For: {forwarded}")
         assert reply.status == status, forwarded
 
 
@@ -101,53 +100,38 @@ async def test_unlisted_method_is_forbidden(gateway: Any, core: Any) -> None:
     assert await gateway.code(key.token, method="GET") == "VALID"
     assert await gateway.code(key.token, method="POST") == "FORBIDDEN"
     await gateway.register(core.url, "methods")
-    bearer = key.bearer
-    assert (await gateway.get("/cores/methods/files", bearer)).status == 200
-    assert (await gateway.request("POST", "/cores/methods/files", bearer, body=b"x")).status == 403
+    for method, status in (("GET", 200), ("POST", 403)):
+        reply = await gateway.request(method, "/cores/methods/files", key.bearer)
+        assert reply.status == status
 
 
 @pytest.mark.requirement("TR-09")
 async def test_credits_are_exact_under_concurrency(gateway: Any) -> None:
     key = await key_with_credits(gateway, 20)
-    replies = await asyncio.gather(*(gateway.verify(key.token, cost=1) for _ in range(48)))
-    codes = [reply.json["code"] for reply in replies]
-    assert (
-        codes.count("VALID"),
-        codes.count("USAGE_EXCEEDED"),
-        await remaining_credits(gateway, key),
-    ) == (20, 28, 0)
-    denied = await gateway.get("/v1/keys/verify", key.header)
-    assert denied.status == 402
+    codes = await asyncio.gather(*(gateway.code(key.token) for _ in range(48)))
+    assert (codes.count("VALID"), codes.count("USAGE_EXCEEDED")) == (20, 28)
+    assert await remaining_credits(gateway, key) == 0
+    assert (await gateway.get("/v1/keys/verify", key.header)).status == 402
 
 
 async def test_limits_and_credits_are_consumed_together(gateway: Any) -> None:
     # Enough for all requests, because credits are missing until they are refunded.
     limited = await key_with_credits(gateway, 50, limits=[TWO])
-    codes = [
-        reply.json["code"]
-        for reply in await asyncio.gather(*(gateway.verify(limited.token) for _ in range(12)))
-    ]
-    assert (
-        codes.count("VALID"),
-        codes.count("RATE_LIMITED"),
-        await remaining_credits(gateway, limited),
-    ) == (2, 10, 48)
+    codes = await asyncio.gather(*(gateway.code(limited.token) for _ in range(12)))
+    assert (codes.count("VALID"), codes.count("RATE_LIMITED")) == (2, 10)
+    assert await remaining_credits(gateway, limited) == 48
     poor = await key_with_credits(gateway, 1, limits=[TWO])
     result = (await gateway.verify(poor.token, cost=2)).json
-    assert (result["code"], result["credits"]) == (
-        "USAGE_EXCEEDED",
-        {"remaining": 1, "exceeded": True, "refills_at": None},
-    )
+    assert result["code"] == "USAGE_EXCEEDED"
+    assert result["credits"] == {"remaining": 1, "exceeded": True, "refills_at": None}
     assert result["limits"][0]["remaining"] == 2
 
 
 async def test_credits_are_refilled_per_period(gateway: Any) -> None:
     key = await key_with_credits(gateway, 0, 5, "day")
     denied = (await gateway.verify(key.token)).json
-    assert (denied["code"], denied["credits"]["refills_at"][10:]) == (
-        "USAGE_EXCEEDED",
-        "T00:00:00.000Z",
-    )
+    assert denied["code"] == "USAGE_EXCEEDED"
+    assert denied["credits"]["refills_at"].endswith("T00:00:00.000Z")
     await gateway.pool.execute(
         "UPDATE key_credit SET refilled_at = now() - interval '3 days' WHERE family_id = $1", key.id
     )

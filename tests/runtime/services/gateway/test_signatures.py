@@ -168,11 +168,7 @@ async def test_verify_checks_described_request(gateway: Any) -> None:
     request = described("POST", signed, b"hello")
     first, second = [(await gateway.verify(key.token, request=request)).json for _ in range(2)]
     assert (first["code"], first["reason"]) == ("VALID", None)
-    assert (second["code"], second["reason"], second["valid"]) == (
-        "SIGNATURE_INVALID",
-        "signature_replayed",
-        False,
-    )
+    assert (second["reason"], second["valid"]) == ("signature_replayed", False)
     assert second["key_id"] == key.id
 
 
