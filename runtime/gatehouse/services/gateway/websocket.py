@@ -74,8 +74,7 @@ class _Side(asyncio.BufferedProtocol):
         self._relay = relay
         self._is_client = is_client
         self._transport: asyncio.Transport | None = None
-        #: True while reading is paused. The connection to a Core is passed to the relay with
-        #: reading paused, until `start`.
+        #: The connection to a Core is passed to the relay with reading paused, until `start`.
         self._paused = not is_client
         self._started = is_client
         #: True while the other side does not read.
@@ -99,7 +98,7 @@ class _Side(asyncio.BufferedProtocol):
             reads.end(nbytes, self._transport, lambda: self._paused, self._relay.subject)
 
     def data_received(self, data: bytes) -> None:
-        if self.is_closing:
+        if self.is_closing or self.checker.close_code is not None:
             return
         self.bytes += len(data)
         now = self._relay.restart_idle_time()
