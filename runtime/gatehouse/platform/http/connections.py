@@ -18,7 +18,7 @@ from gatehouse.platform.turns import Reads, Turns
 
 #: Maximum number of bytes of unfinished heads, and of bodies that do not arrive with the head, that
 #: the workers of a service keep in memory, for a network and in total. Each worker has an equal
-#: share. Beyond the total, a request of the network with the most bytes is rejected. Bodies that
+#: share. Beyond it, the largest request of the network with the most bytes is rejected. Bodies that
 #: are streamed, such as requests to Cores and files, do not count.
 NETWORK_BODIES_BYTES_MAX = 8 * 1024 * 1024
 BODIES_BYTES_MAX = 32 * 1024 * 1024
@@ -67,8 +67,7 @@ class Connections:
         self._workers = workers
         self.writes = BatchedWrites()
         self.reads = Reads(_READ_BYTES)
-        #: True when the server is stopping. The server is then not ready, and closes each
-        #: connection after the response.
+        #: The server is stopping: it is not ready, and closes each connection after the response.
         self.draining = False
         self._by_network = asgi.Uses()
         #: Unfinished bodies by network, and the number of their bytes in memory.
@@ -76,14 +75,13 @@ class Connections:
         self.bodies_total = 0
         self.body_bytes = asgi.Uses()
         self.body_bytes_total = 0
-        #: The same bytes by network and connection or exchange, beginning with the longest wait for
-        #: data.
+        #: Also by connection or exchange.
         self._unfinished: dict[str, dict[Any, int]] = {}
         #: Bytes of responses that wait for clients, beginning with the longest wait.
         self.unsent_bytes: dict[Any, int] = {}
         self.unsent_bytes_total = 0
         self._unsent_by_network = asgi.Uses()
-        #: Open connections, and requests in progress. The server waits for them.
+        #: The server waits for these connections and requests.
         self.protocols: set[Any] = set()
         self.running: set[Cancellable] = set()
         self._date_s = 0
@@ -224,24 +222,25 @@ class Connections:
         self.body_bytes.remove(network, before - now)
         if size <= 0:
             return
-        if self.body_bytes[network] * self._workers > NETWORK_BODIES_BYTES_MAX:
-            raise TooManyRequests(
-                "This address is sending too many bytes of requests at the same time."
-            )
+        while self.body_bytes.get(network, 0) * self._workers > NETWORK_BODIES_BYTES_MAX:
+            text = "This address is sending too many bytes of requests at the same time."
+            self._make_room(connection, network, TooManyRequests(text))
         while self.body_bytes_total * self._workers > BODIES_BYTES_MAX:
-            self._make_room(network)
+            most = max(self.body_bytes, key=self.body_bytes.__getitem__)
+            text = "The server is receiving too many bytes of requests at the same time."
+            self._make_room(connection, most, Unavailable(text))
 
-    def _make_room(self, network: str) -> None:
-        """Rejects an unfinished request of the network with the most bytes. Raises Unavailable if
-        that is this network, or if that network has no unfinished request.
+    def _make_room(self, connection: Any, network: str, error: GatehouseError) -> None:
+        """Rejects the largest unfinished request of a network, or raises the error for that of the
+        connection.
         """
-        error = Unavailable("The server is receiving too many bytes of requests at the same time.")
-        most = max(self.body_bytes, key=self.body_bytes.__getitem__)
-        if most != network:
-            for connection, size in self._unfinished[most].items():
-                if connection is not None and connection.reject_unfinished(error):
-                    self.count_bytes(connection, most, -size)
-                    return
+        sizes = self._unfinished[network]
+        for each in sorted(sizes, key=sizes.__getitem__, reverse=True):
+            if each is connection:
+                break
+            if each is not None and each.reject_unfinished(error):
+                self.count_bytes(each, network, -sizes.get(each, 0))
+                return
         raise error
 
     def count_unsent(self, transport: Any, size: int) -> None:

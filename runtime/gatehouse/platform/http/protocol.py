@@ -697,7 +697,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         """
         transport = self.transport.transport
         self.worker.writes.flush()
-        self._closing = True
+        self._closing, self.waits_since = True, 0.0  # makes room before others
         self._cancel_timers()
         self.transport.resume_reading()
         if transport.can_write_eof():
