@@ -1,6 +1,6 @@
 """The IAM roles of a stack and their permissions boundary."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pulumi
 import pulumi_aws as aws
@@ -18,6 +18,7 @@ from components.iam.documents import (
 from components.iam.object_policies import legacy_file_arns
 from components.iam.role_policies import OWNER_OF_PASSWORD, PEPPER, RoleDefinition
 from components.naming import Naming, tags
+from components.settings.model import Settings
 from components.stack import Stack
 
 USED = tuple(
@@ -98,12 +99,11 @@ class PermissionsBoundary(StackComponent):
 
     def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:iam:PermissionsBoundary", name, stack, opts)
-        regions = [self.settings.region, *filter(None, [self.settings.replica_region])]
         policy = aws.iam.Policy(
             name,
             name=self.names.name("boundary"),
             description="Permissions boundary of all roles in this stack",
-            policy=render(boundary_policy(self.names, regions, self.settings.legacy_files)),
+            policy=render(boundary_policy(self.names, self.settings)),
             tags=tags("internal"),
             opts=self.child,
         )
@@ -164,12 +164,13 @@ class Roles(StackComponent):
         return with_dependencies(role.arn, policy.id)
 
 
-def boundary_policy(names: Naming, regions: Sequence[str], legacy_files: Sequence[str]) -> Document:
+def boundary_policy(names: Naming, settings: Settings) -> Document:
     """Return the boundary document. The deploy role creates roles with this boundary, which must
     not reach what the deploy role cannot: the trail and resources of others, except KMS keys and
     topics, whose names depend on AWS or settings. Source: IAM User Guide, "Permissions boundaries
     for IAM entities".
     """
+    regions = [settings.region, *filter(None, [settings.replica_region])]
     trail, group = names.bucket_arn("trail"), names.log_group_arn(names.log_group("trail"))
     trail_changes = (
         *action_list("s3:DeleteObjectVersion PutBucketNotification PutInventoryConfiguration"),
@@ -196,10 +197,10 @@ def boundary_policy(names: Naming, regions: Sequence[str], legacy_files: Sequenc
     own = [
         names.s3_arn(names.name("*")),
         *(names.any_arn(name, f"{kind}{names.name('*')}", "*") for name, kind in kinds.items()),
-        *legacy_file_arns(names, legacy_files),
+        *legacy_file_arns(names, settings.legacy_files),
         *(names.any_arn("logs", f"log-group:{group}*", "*") for group in groups),
-        # A restored stack reads the pepper of another one, whose policy names the readers.
-        *(names.secret_arn("*"), names.of_stack("*").secret_arn(PEPPER), names.managed_secret_arn),
+        *(names.secret_arn("*"), names.managed_secret_arn),
+        names.of_stack(settings.recovery.restore.stack or names.stack).secret_arn(PEPPER),
         # AWS Backup creates these rules and snapshots.
         names.any_arn("events", "rule/AwsBackupManagedRule*", "*"),
         names.any_arn("rds", "snapshot:awsbackup:*", "*"),

@@ -8,14 +8,15 @@ import pytest
 from components.iam.documents import action_list
 from components.iam.roles import boundary_policy
 from components.naming import Naming
-from tests.components.program import run
-from tests.components.settings.stack_settings import STACKS
+from components.settings.loader import parse
+from tests.components.program import RESTORED, SECOND, run
+from tests.components.settings.stack_settings import STACKS, raw_settings
 from tests.iam_evaluation import ALLOW_ALL, Call, Effect, decide
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 TRAIL = NAMES.bucket_arn("trail")
 LEGACY = "s3://acme-legacy/api_keys.json"
-BOUNDARY = boundary_policy(NAMES, [NAMES.region], [LEGACY])
+BOUNDARY = boundary_policy(NAMES, parse(raw_settings("dev", {"legacy_files": [LEGACY]}), "dev"))
 HOME = {"aws:RequestedRegion": NAMES.region}
 OTHERS = [
     ("dynamodb:DeleteBackup", "table/invoices/backup/01"),
@@ -31,6 +32,7 @@ OTHERS = [
     ("secretsmanager:GetSecretValue", "secret:invoices-a1B2c3"),
     ("secretsmanager:GetSecretValue", "secret:rds!db-1-a1B2c3"),
     ("secretsmanager:PutSecretValue", "secret:gatehouse/prod/core-credentials/x-a1B2c3"),
+    ("secretsmanager:PutSecretValue", "secret:gatehouse/prod/pepper-a1B2c3"),
     ("sqs:SendMessage", "invoices"),
 ]
 OWNER = "secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn"
@@ -43,9 +45,14 @@ def effect(action: str, context: dict[str, Any] = HOME, resource: str = "*") -> 
 
 
 @pytest.mark.requirement("CG-18")
-@pytest.mark.parametrize("stack", STACKS)
-def test_boundary_allows_every_granted_action(stack: str) -> None:
-    program = run(stack)
+@pytest.mark.parametrize(
+    ("stack", "region", "changes"),
+    [*((stack, NAMES.region, {}) for stack in STACKS), ("prod", SECOND, RESTORED)],
+)
+def test_boundary_allows_every_granted_action(
+    stack: str, region: str, changes: dict[str, Any]
+) -> None:
+    program = run(stack, changes=changes)
     policy = program.get("iam.Policy", "permissions-boundary")
     granted = {
         (action, resource)
@@ -55,7 +62,8 @@ def test_boundary_allows_every_granted_action(stack: str) -> None:
         for resource in statement["Resource"]
     }
     limits = [json.loads(policy.inputs["policy"])]
-    context = {**HOME, OWNER: Naming(stack, NAMES.account, NAMES.region).database_arn}
+    database_arn = Naming(stack, NAMES.account, region).database_arn
+    context = {"aws:RequestedRegion": region, OWNER: database_arn}
     assert len({action for action, _ in granted}) > 40
     not_allowed = {
         action
