@@ -17,6 +17,7 @@ from components.iam.documents import (
 )
 from components.iam.object_policies import legacy_file_arns
 from components.iam.role_policies import OWNER_OF_PASSWORD, PEPPER, RoleDefinition
+from components.iam.sharing_roles import API_LOG_GROUPS
 from components.naming import Naming, tags
 from components.settings.model import Settings
 from components.stack import Stack
@@ -89,11 +90,10 @@ role's policy and `USED`.
 class PermissionsBoundary(StackComponent):
     """The managed policy that every role of the stack has as its permissions boundary.
 
-    Why: Effective permissions are the intersection of the role's policies and the boundary. Even
-    with an overly permissive policy, a role cannot modify IAM, assume other roles, use other
-    regions, change AWS audit services (such as CloudTrail), delete backups, weaken the protection
-    of keys, buckets, secrets and logs, or access most resources of others. The boundary also limits
-    permissions granted by key policies.
+    Why: Even with an overly permissive policy, a role cannot modify IAM, assume other roles, use
+    other regions, change AWS audit services (such as CloudTrail), delete backups, weaken the
+    protection of keys, buckets, secrets and logs, or access most resources of others. The boundary
+    also limits permissions granted by key policies.
     Cost: none. Controls: GH-IAM-007.
     """
 
@@ -191,14 +191,15 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
         *action_list("rds:Add* Copy* Create* Delete*"),
         *("dynamodb:*", "ecs:*", "elasticache:*", "lambda:*", "secretsmanager:*", "sqs:*"),
     ]
-    groups = ("/gatehouse/", "RDSOSMetrics", "/aws/apigateway/", "API-Gateway-")
+    groups = [names.log_group("*"), "RDSOSMetrics*"]
+    groups += API_LOG_GROUPS if settings.sharing.api_gateway_log_role else ()
     kinds = {"dynamodb": "table/", "ecr": "repository/", "ecs": "service/", "elasticache": "*:"}
     kinds |= {"elasticloadbalancing": "*/", "lambda": "function:", "rds": "db:", "sqs": ""}
     own = [
         names.s3_arn(names.name("*")),
         *(names.any_arn(name, f"{kind}{names.name('*')}", "*") for name, kind in kinds.items()),
         *legacy_file_arns(names, settings.legacy_files),
-        *(names.any_arn("logs", f"log-group:{group}*", "*") for group in groups),
+        *(names.any_arn("logs", f"log-group:{group}", "*") for group in groups),
         *(names.secret_arn("*"), names.managed_secret_arn),
         names.of_stack(settings.recovery.restore.stack or names.stack).secret_arn(PEPPER),
         # AWS Backup creates these rules and snapshots.

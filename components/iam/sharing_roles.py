@@ -13,6 +13,9 @@ from components.stack import Stack
 API_LOG_ROLE = "api-log"
 STAGE = "live"
 """Name of the REST API's stage."""
+API_LOG_GROUPS = (f"/{PROJECT}/*-access*", "/aws/apigateway/*", "API-Gateway-Execution-Logs_*")
+"""Log groups of the REST APIs of Gatehouse stacks (`access_log`), and those that API Gateway
+creates."""
 
 
 def access_log(function: str) -> str:
@@ -57,15 +60,13 @@ def key_statements(stack: Stack) -> Mapping[str, tuple[Statement, ...]]:
 
 
 def _api_logging(names: Naming) -> Document:
-    """Return a policy with the actions in AmazonAPIGatewayPushToCloudWatchLogs, limited to the log
-    groups of Gatehouse stacks and to the log groups that API Gateway creates."""
-    groups = [f"/{PROJECT}/*", "/aws/apigateway/*", "API-Gateway-Execution-Logs_*"]
+    """Return the actions in AmazonAPIGatewayPushToCloudWatchLogs, limited to `API_LOG_GROUPS`."""
     return document(
         allow("DescribeLogGroups", "logs:DescribeLogGroups", [names.arn("logs", "log-group:*")]),
         allow(
             "WriteLogs",
             "logs:CreateLogGroup CreateLogStream DescribeLogStreams PutLogEvents GetLogEvents "
             "FilterLogEvents",
-            [names.log_group_arn(group) for group in groups],
+            [names.log_group_arn(group) for group in API_LOG_GROUPS],
         ),
     )

@@ -27,6 +27,7 @@ OTHERS = [
     ("events:DisableRule", "rule/gatehouse-dev-guardduty-finding"),
     ("lambda:InvokeFunction", "function:gatehouse-prod-rotate"),
     ("logs:GetLogEvents", "log-group:/aws/lambda/invoices:log-stream:x"),
+    ("logs:PutRetentionPolicy", "log-group:/gatehouse/prod/trail"),
     ("rds:AddTagsToResource", "db:invoices"),
     ("rds:DeleteDBSnapshot", "snapshot:gatehouse-dev-main-final"),
     ("secretsmanager:GetSecretValue", "secret:invoices-a1B2c3"),
