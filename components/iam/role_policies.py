@@ -48,9 +48,7 @@ tokens only.
 
 @dataclass(frozen=True, slots=True)
 class RoleDefinition:
-    """Description, trust policy and permissions of a role. `permissions` is None for a role without
-    permissions.
-    """
+    """A role. `permissions` is None for a role without permissions."""
 
     description: str
     trust_policy: Document

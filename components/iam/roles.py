@@ -36,8 +36,7 @@ USED = tuple(
         "RegisterTargets",
         "events:DeleteRule DescribeRule DisableRule EnableRule ListTargetsByRule ListRules "
         "PutRule PutTargets RemoveTargets",
-        "kms:CreateGrant Decrypt DescribeKey Encrypt GenerateDataKey* GetPublicKey ReEncrypt* "
-        "Sign Verify",
+        "kms:CreateGrant Decrypt DescribeKey Encrypt GenerateDataKey* GetPublicKey ReEncrypt* Sign",
         "lambda:InvokeFunction",
         "logs:CreateLogGroup CreateLogStream DescribeLogGroups DescribeLogStreams FilterLogEvents "
         "GetLogEvents PutLogEvents PutRetentionPolicy",
@@ -53,9 +52,7 @@ USED = tuple(
     )
     for action in action_list(actions)
 )
-"""Actions that at least one role of the stack needs. The policy of each role limits its actions to
-exact ARNs.
-"""
+"""Actions that at least one role of the stack needs."""
 
 DENIED = {
     # A principal that writes policies or assumes other roles can obtain any permission.
@@ -82,9 +79,7 @@ DENIED = {
         ),
     ),
 }
-"""Actions that are denied to every role, keyed by statement ID. The denial takes precedence over a
-role's policy and `USED`.
-"""
+"""Actions that are denied to every role, keyed by statement ID."""
 
 
 class PermissionsBoundary(StackComponent):
@@ -114,16 +109,13 @@ class PermissionsBoundary(StackComponent):
 class Roles(StackComponent):
     """One role for each purpose, with a single inline policy that lists exact ARNs.
 
-    Why: A compromised application is limited to the permissions of its own role. The task role and
-    the execution role of a task are separate. No AWS managed policies are attached, because they
-    grant access to all resources.
+    Why: A compromised application is limited to the permissions of its own role. No AWS managed
+    policies are attached, because they grant access to all resources.
     Cost: none. Controls: GH-IAM-001 to GH-IAM-004, GH-IAM-007, GH-IAM-008, GH-KMS-007, GH-ECS-011.
     """
 
     arns: dict[str, pulumi.Output[str]]
-    """ARNs of the roles, keyed by resource name. Each ARN resolves after the role's policy
-    exists.
-    """
+    """ARNs of the roles, keyed by resource name. Each resolves after the role's policy exists."""
 
     def __init__(
         self,
@@ -166,9 +158,8 @@ class Roles(StackComponent):
 
 def boundary_policy(names: Naming, settings: Settings) -> Document:
     """Return the boundary document. The deploy role creates roles with this boundary, which must
-    not reach what the deploy role cannot: the trail and resources of others, except KMS keys and
-    topics, whose names depend on AWS or settings. Source: IAM User Guide, "Permissions boundaries
-    for IAM entities".
+    not reach what the deploy role cannot: the trail and resources of others, except topics and
+    data keys, which settings and AWS name.
     """
     regions = [settings.region, *filter(None, [settings.replica_region])]
     trail, group = names.bucket_arn("trail"), names.log_group_arn(names.log_group("trail"))
@@ -208,11 +199,17 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
     ]
     passwords, owner = [names.managed_secret_arn], {OWNER_OF_PASSWORD: names.database_arn}
     of_others: Conditions = {"StringNotEquals": owner}
+    # AWS services create grants on other keys.
+    other_keys: Conditions = {
+        "Null": {"kms:ViaService": "true"},
+        "ForAllValues:StringNotLike": {"kms:ResourceAliases": names.alias("*")},
+    }
     return document(
         allow("AllowUsedActions", USED, ["*"], conditions=conditions),
         allow("AllowConnections", logins, connections),
         *(deny(sid, actions, ["*"], principal=None) for sid, actions in DENIED.items()),
         deny("DenyTrailChanges", trail_changes, [trail, f"{trail}/*", f"{group}*"], principal=None),
         deny("DenyPasswords", "secretsmanager:*", passwords, principal=None, conditions=of_others),
+        deny("DenyKeys", "kms:CreateGrant Sign", ["*"], principal=None, conditions=other_keys),
         {"Sid": "DenyOthers", "Effect": "Deny", "Action": denied, "NotResource": own},
     )
