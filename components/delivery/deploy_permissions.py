@@ -23,6 +23,7 @@ class Delivery:
 
     def __init__(self, stack: Stack) -> None:
         self.settings, self.names = stack.settings, stack.names
+        self.hosts = stack.contract.host_patterns
         self.cloudfront = self.settings.services.cloudfront
 
     @property
@@ -363,8 +364,8 @@ def edge(args: Delivery) -> list[Statement]:
     )
     certificates = "AddTagsToCertificate DeleteCertificate RemoveTags* UpdateCertificateOptions"
     record_names = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
-    domains = dict.fromkeys((args.settings.domain, args.settings.cores_domain))
-    names = [name for domain in domains if domain for name in (domain, f"*.{domain}")]
+    hosts = [host.removeprefix("*.") for row in args.hosts.values() for host in row]
+    names = [name for host in hosts for name in (host, f"*.{host}")]
     # ForAllValues also holds for a request without the key.
     records = {**regional, "ForAllValues:StringLike": {record_names: names}}
     protected = (

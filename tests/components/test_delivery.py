@@ -32,6 +32,7 @@ LONGEST = pipeline(
         "network.zones": ["ap-southeast-2a", "ap-southeast-2b"],
         "backup.cross_region_copy": True,
         "domain": f"{'d' * 63}.example.com",
+        "cores_domain": f"{'c' * 50}.{'d' * 63}.example.com",
         "services.console.hosting": "cloudfront",
         "monitoring.slack_channel": "T0123ABCD/C0123ABCD",
         "secrets.operators": [f"arn:aws:iam::123456789012:role/{n}{'r' * 63}" for n in range(10)],
@@ -48,7 +49,8 @@ IN_REGION = {"aws:RequestedRegion": "eu-west-1"}
 IN_US_EAST_1 = {"aws:RequestedRegion": "us-east-1"}
 TAGGED = {"aws:ResourceTag/Project": "gatehouse", "aws:ResourceTag/Environment": "prod"}
 NEW = {"aws:RequestTag/Project": "gatehouse", "aws:RequestTag/Environment": "prod"}
-RECORD_NAMES = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
+RECORDS = "route53:ChangeResourceRecordSets"
+RECORD_NAMES = f"{RECORDS}NormalizedRecordNames"
 ZONE = "arn:aws:route53:::hostedzone/Z1"
 BOUNDED = {"iam:PermissionsBoundary": NAMES.boundary_arn}
 ADMINISTRATOR_ARN = "arn:aws:iam::aws:policy/AdministratorAccess"
@@ -174,6 +176,7 @@ ALLOWED: dict[str, list[tuple[Any, ...]]] = {
         ("cloudwatch:PutMetricAlarm", ALARM, {**IN_REGION, ACTIONS: TOPIC}),
         ("ecs:RunTask", TASK, {**IN_REGION, "ecs:cluster": CLUSTER}),
         ("apigateway:SetWebACL", f"{REST_API}/restapis/x/stages/live"),
+        (RECORDS, ZONE, {**IN_US_EAST_1, RECORD_NAMES: "_x.console.gatehouse.example.com"}),
         # A regional domain name requires the role
         # (https://github.com/amplify-education/serverless-domain-manager/issues/112).
         (
@@ -295,11 +298,7 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
         ("ec2:CreateTags", NAMES.arn("ec2", "vpc/vpc-9"), {**IN_REGION, **NEW}),
         ("kms:TagResource", KEY, {**IN_REGION, **NEW, "aws:ResourceTag/Environment": "dev"}),
         ("kms:TagResource", KEY, {**IN_REGION, **NEW, "kms:ResourceAliases": "alias/other"}),
-        (
-            "route53:ChangeResourceRecordSets",
-            ZONE,
-            {**IN_US_EAST_1, RECORD_NAMES: "www.example.com"},
-        ),
+        (RECORDS, ZONE, {**IN_US_EAST_1, RECORD_NAMES: "www.gatehouse.example.com"}),
         ("elasticache:DeleteCacheParameterGroup", NAMES.arn("elasticache", "parametergroup:x")),
         ("apigateway:PATCH apigateway:DELETE", f"{REST_API}/usageplans/x"),
         ("apigateway:PATCH", f"{REST_API}/account"),

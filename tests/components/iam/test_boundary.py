@@ -101,7 +101,6 @@ def test_boundary_allows_every_granted_action(
     ],
 )
 def test_boundary_denies_action_of_administrator(call: str) -> None:
-    """The deploy role creates roles with this boundary, and runs tasks with them."""
     action, _, resource = call.partition(" ")
     assert effect(action, resource=resource or "*") is Effect.DENIED
 
