@@ -209,7 +209,7 @@ def stores(args: Delivery) -> list[Statement]:
         "CreateBackup* UpdateBackupPlan DeleteBackupPlan DeleteBackupSelection "
         "TagResource UntagResource"
     )
-    by_rds = {"StringEquals": {"aws:CalledViaLast": "rds.amazonaws.com"}}
+    by_services = {"Bool": {"aws:ViaAWSService": "true"}}  # RDS does not set aws:CalledVia
     return [
         args.grant(
             "Buckets",
@@ -223,7 +223,7 @@ def stores(args: Delivery) -> list[Statement]:
             "secretsmanager",
             "CreateSecret TagResource",
             names.managed_secret_arn,
-            conditions=by_rds,
+            conditions=by_services,
         ),
         args.grant("Table", "dynamodb", table, f"table/{all_names}"),
         args.regional(

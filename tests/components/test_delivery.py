@@ -60,6 +60,7 @@ GATEWAY = NAMES.role_arn("gateway-task")
 API_GATEWAY = "ops.apigateway.amazonaws.com"
 REPOSITORY = NAMES.arn("ecr", "repository/gatehouse-prod-runtime")
 KEY = NAMES.arn("kms", "key/1")
+CREATE_SECRET, PASSWORD = "secretsmanager:CreateSecret", NAMES.managed_secret_arn
 PEPPER = NAMES.arn("secretsmanager", "secret:gatehouse/prod/pepper-a1B2c3")
 FUNCTION = NAMES.arn("lambda", "function:gatehouse-prod-rotate")
 REST_API = "arn:aws:apigateway:eu-west-1::"
@@ -176,6 +177,7 @@ ALLOWED: dict[str, list[tuple[Any, ...]]] = {
         ("cloudwatch:PutMetricAlarm", ALARM, {**IN_REGION, ACTIONS: TOPIC}),
         ("ecs:RunTask", TASK, {**IN_REGION, "ecs:cluster": CLUSTER}),
         ("apigateway:SetWebACL", f"{REST_API}/restapis/x/stages/live"),
+        (CREATE_SECRET, PASSWORD, {**IN_REGION, "aws:ViaAWSService": "true"}),
         (RECORDS, ZONE, {**IN_US_EAST_1, RECORD_NAMES: "_x.console.gatehouse.example.com"}),
         # A regional domain name requires the role
         # (https://github.com/amplify-education/serverless-domain-manager/issues/112).
@@ -271,6 +273,7 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
         # Data stores and secrets.
         ("rds:DeleteDBInstance", NAMES.database_arn),
         ("s3:DeleteBucket", NAMES.bucket_arn("data")),
+        (CREATE_SECRET, PASSWORD),
         ("secretsmanager:GetSecretValue", PEPPER),
         ("s3:GetObject", f"{NAMES.bucket_arn('data')}/x"),
         ("dynamodb:GetItem dynamodb:DeleteTable", NAMES.table_arn("tokens")),
