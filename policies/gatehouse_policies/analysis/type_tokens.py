@@ -49,17 +49,11 @@ def _token(module: str, class_name: str) -> str:
 KEYS = aws("kms.Key", "kms.ReplicaKey", "kms.ExternalKey", "kms.ReplicaExternalKey")
 """KMS keys, which all have a key policy. The first type is that of keys with material of KMS."""
 STATEFUL = KEYS + aws(
-    "s3.Bucket",
-    "secretsmanager.Secret",
-    "rds.Instance",
-    "rds.Cluster",
-    "dynamodb.Table",
-    "elasticache.ReplicationGroup",
-    "backup.Vault",
-    "ecr.Repository",
-    "cloudwatch.LogGroup",
-    "cloudtrail.Trail",
-    "route53.Zone",
+    *("s3.Bucket", "secretsmanager.Secret", "rds.Instance", "rds.Cluster", "dynamodb.Table"),
+    *("elasticache.ReplicationGroup", "memorydb.Cluster", "docdb.Cluster", "docdb.ElasticCluster"),
+    *("neptune.Cluster", "redshift.Cluster", "redshiftserverless.Namespace", "opensearch.Domain"),
+    *("elasticsearch.Domain", "efs.FileSystem", "ebs.Volume", "cognito.UserPool", "backup.Vault"),
+    *("ecr.Repository", "cloudwatch.LogGroup", "cloudtrail.Trail", "route53.Zone"),
 )
 """Types whose replacement or deletion loses data, evidence or a delegation, directly or by losing
 the key that decrypts data.

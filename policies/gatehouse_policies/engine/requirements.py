@@ -80,6 +80,20 @@ def is_customer_key(path: str) -> Requirement:
     )
 
 
+def names_own_group(path: str) -> Requirement:
+    """The property names a group other than the default of the account, such as
+    default.redshift-2.0.
+    """
+    return satisfies(
+        path,
+        lambda block, key: (
+            block.has(key) and not block.known_text(key).lower().startswith("default")
+        ),
+        "is not set, or is the default group",
+        f"set {path} to a group of the program",
+    )
+
+
 def is_not_set(path: str) -> Requirement:
     """The program does not set the property."""
     return satisfies(

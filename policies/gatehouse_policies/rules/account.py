@@ -20,8 +20,7 @@ from gatehouse_policies.engine.requirements import (
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 from gatehouse_policies.rules.s3 import GUARDS_OUTPUT, PUBLIC_ACCESS_FLAGS
 
-_STACKS = (STACK,)
-_account_rule = partial(stack_rule, types=_STACKS)
+_account_rule = partial(stack_rule, types=(STACK,))
 
 
 def guards_are_external(root: Resource) -> bool:
@@ -56,11 +55,11 @@ def account_blocks_public_access(root: Resource, stack: Stack) -> CheckResults:
 
 
 _BASELINE = {
-    "AWS Config (aws.cfg.Recorder)": aws("cfg.Recorder"),
-    "GuardDuty (aws.guardduty.Detector)": aws("guardduty.Detector"),
-    "Security Hub (aws.securityhub.Account)": aws("securityhub.Account"),
-    "Access Analyzer (aws.accessanalyzer.Analyzer)": aws("accessanalyzer.Analyzer"),
-    "EBS encryption by default (aws.ebs.EncryptionByDefault)": aws("ebs.EncryptionByDefault"),
+    "AWS Config": "cfg.Recorder",
+    "GuardDuty": "guardduty.Detector",
+    "Security Hub": "securityhub.Account",
+    "Access Analyzer": "accessanalyzer.Analyzer",
+    "EBS encryption by default": "ebs.EncryptionByDefault",
 }
 
 
@@ -79,9 +78,9 @@ _BASELINE = {
 def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
     if guards_are_external(root):
         return
-    for service, types in _BASELINE.items():
-        if not stack.of_type(types):
-            yield f"{service} is not enabled"
+    for service, resource_class in _BASELINE.items():
+        if not stack.of_type(aws(resource_class)):
+            yield f"{service} (aws.{resource_class}) is not enabled"
 
 
 _PUBLIC_SHARING = "/ssm/documents/console/public-sharing-permission"
@@ -155,9 +154,8 @@ def costs_are_monitored(root: Resource, stack: Stack) -> CheckResults:
     notified = set()
     for budget in stack.of_type(aws("budgets.Budget")):
         for notification in budget.props.blocks("notifications"):
-            if notification.has("subscriberEmailAddresses") or notification.has(
-                "subscriberSnsTopicArns"
-            ):
+            subscribers = ("subscriberEmailAddresses", "subscriberSnsTopicArns")
+            if any(map(notification.has, subscribers)):
                 notified.add(notification.text("notificationType"))
     for kind in ("ACTUAL", "FORECASTED"):
         if kind not in notified:

@@ -16,6 +16,7 @@ from gatehouse_policies.engine.requirements import (
     where,
 )
 from gatehouse_policies.engine.rule import CheckResults, Requirement, resource_rule, stack_rule
+from gatehouse_policies.lists import name_set
 
 _GUIDE = "https://docs.aws.amazon.com/apigateway/latest/developerguide"
 
@@ -76,9 +77,7 @@ def _receives_authorized_messages(route: Resource, key: str, stack: Stack) -> bo
     return not apis or any(item.props.text("routeKey") == "$connect" for item in routes)
 
 
-_BODY_METHODS = frozenset(
-    {"get", "put", "post", "delete", "patch", "head", "trace", "x-amazon-apigateway-any-method"}
-)
+_BODY_METHODS = name_set("get put post delete patch head trace x-amazon-apigateway-any-method")
 
 
 @resource_rule(

@@ -1,5 +1,6 @@
 """Rules for CloudWatch: log groups, metric filters, alarms and dashboards."""
 
+import re
 from collections.abc import Iterator
 
 from gatehouse_policies.analysis.iam.document import unrestricted_services
@@ -113,6 +114,9 @@ _NAMESPACES = by_token(
 )
 
 
+_BALANCER_NAMESPACES = {"network": "AWS/NetworkELB", "gateway": "AWS/GatewayELB"}
+
+
 @stack_rule(
     "GH-CW-005",
     title=(
@@ -131,7 +135,8 @@ _NAMESPACES = by_token(
     url=f"{_GUIDE}/monitoring/Best_Practice_Recommended_Alarms_AWS_Services.html",
 )
 def resource_is_monitored(resource: Resource, stack: Stack) -> CheckResults:
-    namespace = _namespace(resource)
+    balancer = resource.props.text("loadBalancerType")
+    namespace = _BALANCER_NAMESPACES.get(balancer, _NAMESPACES[resource.type])
     if not any(
         _monitors(alarm, namespace, resource, stack)
         for alarm in stack.of_type(aws("cloudwatch.MetricAlarm"))
@@ -143,16 +148,6 @@ def resource_is_monitored(resource: Resource, stack: Stack) -> CheckResults:
     ]
     if not any(f'"{namespace}"' in body for body in bodies):
         yield f"no dashboard shows {namespace}"
-
-
-_BALANCER_NAMESPACES = {"network": "AWS/NetworkELB", "gateway": "AWS/GatewayELB"}
-
-
-def _namespace(resource: Resource) -> str:
-    kind = (
-        resource.props.text("loadBalancerType") if resource.type in aws("lb.LoadBalancer") else ""
-    )
-    return _BALANCER_NAMESPACES.get(kind, _NAMESPACES[resource.type])
 
 
 def _monitors(alarm: Resource, namespace: str, resource: Resource, stack: Stack) -> bool:
@@ -178,12 +173,9 @@ def _metrics(alarm: Resource) -> Iterator[tuple[str, Properties]]:
 def _names(dimensions: Properties, resource: Resource) -> bool:
     """True if a dimension names the resource."""
     values = [dimensions.text(name) for name in dimensions.names() if dimensions.known(name)]
-    # Cache nodes are named after the replication group: <group>-001.
-    return any(
-        value in resource.identifiers
-        or any(value.startswith(f"{name}-") for name in resource.identifiers)
-        for value in values
-    )
+    # Cache nodes are named after the replication group: <group>-001 or <group>-0001-001.
+    names = (*values, *(re.sub(r"(-\d+)+$", "", value) for value in values))
+    return not resource.identifiers.isdisjoint(names)
 
 
 @stack_rule(
@@ -223,13 +215,7 @@ def credentials_are_masked(task: Resource, stack: Stack) -> CheckResults:
 
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/protect-sensitive-log-data-types-credentials.html
-_CREDENTIALS = (
-    "AwsSecretKey",
-    "OpenSshPrivateKey",
-    "PgpPrivateKey",
-    "PkcsPrivateKey",
-    "PuttyPrivateKey",
-)
+_CREDENTIAL = re.compile("AwsSecretKey|(OpenSsh|Pgp|Pkcs|Putty)PrivateKey")
 
 
 def _masks(policy: Properties) -> bool:
@@ -241,7 +227,7 @@ def _masks(policy: Properties) -> bool:
         for identifier in policy.block("Configuration").blocks("CustomDataIdentifier")
     }
     return any(
-        identifier in custom or identifier.rpartition("/")[2] in _CREDENTIALS
+        identifier in custom or _CREDENTIAL.fullmatch(identifier.rpartition("/")[2])
         for statement in policy.blocks("Statement")
         if "Deidentify" in statement.block("Operation").names()
         for identifier in statement.texts("DataIdentifier")

@@ -11,11 +11,11 @@ from gatehouse_policies.engine.requirements import (
     uses_customer_key,
 )
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
+from gatehouse_policies.rules.ecs import scaling_targets
 from gatehouse_policies.rules.s3 import EPHEMERAL, purpose
 
 _GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
 _TABLE, _REPLICA = aws("dynamodb.Table"), aws("dynamodb.TableReplica")
-_table_rule = partial(resource_rule, types=_TABLE)
 _replicated_rule = partial(resource_rule, types=(*_TABLE, *_REPLICA))
 
 
@@ -62,9 +62,10 @@ deletion_protection_is_enabled = _replicated_rule(
 
 
 # A tag identifies tables with expiring items.
-time_to_live_is_enabled = _table_rule(
+time_to_live_is_enabled = resource_rule(
     "GH-DDB-005",
     title="DynamoDB tables with expiring items have TTL enabled",
+    types=_TABLE,
     url=f"{_GUIDE}/TTL.html",
 ).requires(is_true("ttl.enabled"), when=lambda table: purpose(table) == EPHEMERAL)
 
@@ -98,7 +99,7 @@ def deletion_does_not_wait_for_ttl(mapping: Resource, stack: Stack) -> CheckResu
 @stack_rule(
     "GH-DDB-004",
     title="DynamoDB tables scale with demand",
-    remedy='set billingMode="PAY_PER_REQUEST", or add an aws.appautoscaling.Target for the table',
+    remedy='set billingMode="PAY_PER_REQUEST", or add an aws.appautoscaling.Target with a Policy',
     severity="low",
     types=aws("dynamodb.Table"),
     levels="-AM",
@@ -107,10 +108,6 @@ def deletion_does_not_wait_for_ttl(mapping: Resource, stack: Stack) -> CheckResu
     url=f"{_GUIDE}/capacity-mode.html",
 )
 def capacity_scales(table: Resource, stack: Stack) -> CheckResults:
-    if table.props.text("billingMode", "PROVISIONED") == "PAY_PER_REQUEST":
-        return
-    for target in stack.of_type(aws("appautoscaling.Target")):
-        name = target.props.known_text("resourceId").rpartition("/")[2]
-        if name in table.identifiers or stack.references(target, "resourceId", table):
-            return
-    yield "the table has fixed capacity without auto scaling"
+    on_demand = table.props.text("billingMode", "PROVISIONED") == "PAY_PER_REQUEST"
+    if not on_demand and not scaling_targets(table, stack):
+        yield "the table has fixed capacity without auto scaling"

@@ -137,7 +137,7 @@ def _devices(holder: Resource, stack: Stack) -> Iterator[Properties]:
 
 
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/device_naming.html
-_ROOT_DEVICES = frozenset({"/dev/sda1", "/dev/xvda"})
+_ROOT_DEVICES = ("/dev/sda1", "/dev/xvda")
 
 
 def _inherits_root_device(instance: Resource, stack: Stack) -> bool:

@@ -48,7 +48,6 @@ _container_rule = partial(resource_rule, types=_CONTAINERS, unknown_allowed=_UNK
 _container_stack_rule = partial(
     stack_rule, types=aws("ecs.TaskDefinition"), unknown_allowed=_UNKNOWN_ALLOWED
 )
-_service_rule = partial(resource_rule, types=aws("ecs.Service"))
 # The block with the parameters of the ECS tasks that a resource runs, and the property that refers
 # to their cluster, keyed by resource type.
 _TASK_PARAMETERS = by_token(
@@ -71,7 +70,6 @@ _OVERRIDES = by_token(
     }
 )
 _UNKNOWN_DEFINITION = {"definition": "the value contains ARNs that AWS assigns to other resources"}
-_run_rule = partial(resource_rule, types=tuple(_TASK_PARAMETERS))
 
 
 def _task_parameters(resource: Resource) -> Properties:
@@ -278,9 +276,10 @@ def tasks_have_no_public_ip(resource: Resource) -> CheckResults:
             yield f"{block.path_of('assignPublicIp')} is {value}"
 
 
-@_run_rule(
+@resource_rule(
     "GH-ECS-008",
     title="ECS services and tasks run on the latest Fargate platform version",
+    types=tuple(_TASK_PARAMETERS),
     remedy='set platformVersion="LATEST", or remove it',
     upstream="ECS.10 CKV_AWS_332",
     url=f"{_GUIDE}/platform-fargate.html",
@@ -367,9 +366,10 @@ def _overridden_roles(resource: Resource, stack: Stack) -> CheckResults:
                 yield f"taskRoleArn and executionRoleArn of {path} are the same role"
 
 
-failed_deployments_roll_back = _service_rule(
+failed_deployments_roll_back = resource_rule(
     "GH-ECS-012",
     title="ECS services roll back failed deployments",
+    types=aws("ecs.Service"),
     pack="resilience",
     url=f"{_GUIDE}/deployment-circuit-breaker.html",
 ).requires(
@@ -389,8 +389,8 @@ failed_deployments_roll_back = _service_rule(
     "GH-ECS-013",
     title="ECS services run at least two tasks and scale automatically",
     remedy=(
-        "add an aws.appautoscaling.Target, increase desiredCount and minCapacity, and use "
-        "at least two subnets"
+        "add an aws.appautoscaling.Target with a Policy, increase desiredCount and minCapacity, "
+        "and use at least two subnets"
     ),
     types=aws("ecs.Service"),
     levels="-AM",
@@ -400,11 +400,9 @@ failed_deployments_roll_back = _service_rule(
 )
 def service_is_redundant_and_scales(service: Resource, stack: Stack) -> CheckResults:
     tasks_min = service.settings["tasks_min"]
-    targets = [
-        target for target in stack.of_type(aws("appautoscaling.Target")) if _scales(target, service)
-    ]
+    targets = scaling_targets(service, stack)
     if not targets:
-        yield "the service has no scaling target"
+        yield "the service has no scaling target with a policy"
     if service.props.number("desiredCount", 1) < tasks_min:
         yield f"desiredCount is below {tasks_min:g}"
     for target in targets:
@@ -414,13 +412,22 @@ def service_is_redundant_and_scales(service: Resource, stack: Stack) -> CheckRes
         yield "networkConfiguration.subnets has fewer than two subnets"
 
 
-def _scales(target: Resource, service: Resource) -> bool:
-    """True if the scaling target's resourceId, "service/<cluster>/<name>", refers to the
-    service.
+def scaling_targets(resource: Resource, stack: Stack) -> list[Resource]:
+    """The scaling targets of a service or table with a policy or schedule. The resourceId is
+    "service/<cluster>/<name>" or "table/<name>".
     """
-    if service.urn in target.property_dependencies.get("resourceId", ()):
-        return True
-    return target.props.known_text("resourceId").rpartition("/")[2] in service.identifiers
+    prop = "resourceId"
+
+    def scales(source: Resource) -> bool:
+        name = source.props.known_text(prop).rpartition("/")[2]
+        return name in resource.identifiers or stack.references(source, prop, resource)
+
+    policies = stack.of_type(aws("appautoscaling.Policy", "appautoscaling.ScheduledAction"))
+    return [
+        target
+        for target in filter(scales, stack.of_type(aws("appautoscaling.Target")))
+        if any(scales(each) or stack.references(each, prop, target) for each in policies)
+    ]
 
 
 images_are_pinned_by_digest = _container_rule(

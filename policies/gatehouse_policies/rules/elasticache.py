@@ -3,7 +3,6 @@
 from functools import partial
 
 from gatehouse_policies.analysis.properties import Properties
-from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     for_types,
@@ -17,11 +16,12 @@ from gatehouse_policies.engine.requirements import (
     is_not_set,
     is_set,
     is_true,
+    names_own_group,
     satisfies,
     uses_customer_key,
     where,
 )
-from gatehouse_policies.engine.rule import CheckResults, resource_rule
+from gatehouse_policies.engine.rule import resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonElastiCache/latest/dg"
 _group_rule = partial(resource_rule, types=aws("elasticache.ReplicationGroup"))
@@ -88,12 +88,8 @@ users_authenticate = resource_rule(
     title="ElastiCache and MemoryDB authenticate individual users and use no shared token",
     severity="high",
     types=aws(
-        "elasticache.ReplicationGroup",
-        "elasticache.ServerlessCache",
-        "elasticache.User",
-        "elasticache.UserGroup",
-        "elasticache.UserGroupAssociation",
-        "memorydb.Cluster",
+        *("elasticache.ReplicationGroup", "elasticache.ServerlessCache", "elasticache.User"),
+        *("elasticache.UserGroup", "elasticache.UserGroupAssociation", "memorydb.Cluster"),
     ),
     upstream="ElastiCache.6 CKV_AWS_31",
     url=f"{_GUIDE}/Clusters.RBAC.html",
@@ -168,19 +164,10 @@ minor_upgrades_are_automatic = _group_rule(
 )
 
 
-@_group_rule(
+subnet_group_is_set = _group_rule(
     "GH-EC-007",
     title="ElastiCache replication groups use a custom subnet group",
-    remedy=(
-        "set subnetGroupName to an aws.elasticache.SubnetGroup of private subnets "
-        "(GH-VPC-010 checks the subnets)"
-    ),
     severity="high",
     upstream="ElastiCache.7 AEC1",
     url=f"{_GUIDE}/SubnetGroups.html",
-)
-def subnet_group_is_set(cache: Resource) -> CheckResults:
-    if not cache.props.has("subnetGroupName"):
-        yield "subnetGroupName is not set"
-    elif cache.props.known_text("subnetGroupName") == "default":
-        yield "subnetGroupName is default"
+).requires(names_own_group("subnetGroupName"))

@@ -14,7 +14,7 @@ from gatehouse_policies.analysis.policy_holders import (
     resource_documents,
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import KEYS, aws, by_token
+from gatehouse_policies.analysis.type_tokens import KEYS, aws
 from gatehouse_policies.engine.requirements import (
     for_types,
     has_resource,
@@ -191,26 +191,14 @@ def _allow_statements(key: Resource) -> tuple[Statement, ...]:
     return tuple(allow for document in own_documents(key) for allow in document.allows)
 
 
-# Property that contains the encryption key, keyed by resource type.
-_ENCRYPTED_BY = by_token(
-    {
-        "secretsmanager.Secret": "kmsKeyId",
-        "rds.Instance": "kmsKeyId",
-        "rds.Cluster": "kmsKeyId",
-        "cloudtrail.Trail": "kmsKeyId",
-        "elasticache.ReplicationGroup": "kmsKeyId",
-        "cloudwatch.LogGroup": "kmsKeyId",
-        "lambda.Function": "kmsKeyArn",
-        "backup.Vault": "kmsKeyArn",
-    }
-)
-
-
 keys_have_alias_and_description = stack_rule(
     "GH-KMS-008",
     title="KMS keys have an alias and a description, and resources do not use AWS managed keys",
     severity="low",
-    types=aws("kms.Key") + tuple(_ENCRYPTED_BY),
+    types=aws(
+        *("kms.Key", "secretsmanager.Secret", "rds.Instance", "rds.Cluster", "cloudtrail.Trail"),
+        *("elasticache.ReplicationGroup", "cloudwatch.LogGroup", "lambda.Function", "backup.Vault"),
+    ),
     levels="AAM",
     pack="resilience",
     url=f"{_GUIDE}/kms-alias.html",
@@ -221,16 +209,13 @@ keys_have_alias_and_description = stack_rule(
         has_resource("kms.Alias", "targetKeyId", missing="the key has no alias"),
     ),
     *(
-        for_types(
-            (type_,),
-            satisfies(
-                prop,
-                lambda block, key: "alias/aws/" not in block.known_text(key),
-                "is an AWS managed key",
-                f"set {prop} to a customer managed key",
-            ),
+        satisfies(
+            prop,
+            lambda block, key: "alias/aws/" not in block.known_text(key),
+            "is an AWS managed key",
+            f"set {prop} to a customer managed key",
         )
-        for type_, prop in _ENCRYPTED_BY.items()
+        for prop in ("kmsKeyId", "kmsKeyArn")
     ),
 )
 

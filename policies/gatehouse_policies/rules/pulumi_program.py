@@ -25,13 +25,8 @@ from gatehouse_policies.rules.rds import is_read_replica
 _OPTIONS = "https://www.pulumi.com/docs/iac/concepts/resources/options"
 
 _TAGGED_WITH_DATA_CLASS = aws(
-    "s3.Bucket",
-    "kms.Key",
-    "secretsmanager.Secret",
-    "rds.Instance",
-    "rds.Cluster",
-    "dynamodb.Table",
-    "cloudwatch.LogGroup",
+    *("s3.Bucket", "kms.Key", "secretsmanager.Secret", "rds.Instance", "rds.Cluster"),
+    *("dynamodb.Table", "cloudwatch.LogGroup"),
 )
 # Resources of a distribution, which CloudFront accepts only from this Region. They contain no user
 # data.
@@ -39,14 +34,9 @@ _TAGGED_WITH_DATA_CLASS = aws(
 _GLOBAL_SERVICES = {
     **dict.fromkeys(
         aws(
-            "acm.Certificate",
-            "acm.CertificateValidation",
-            "wafv2.IpSet",
-            "wafv2.WebAcl",
-            "wafv2.WebAclLoggingConfiguration",
-            "cloudwatch.LogDelivery",
-            "cloudwatch.LogDeliveryDestination",
-            "cloudwatch.LogDeliverySource",
+            *("acm.Certificate", "acm.CertificateValidation", "wafv2.IpSet", "wafv2.WebAcl"),
+            *("wafv2.WebAclLoggingConfiguration", "cloudwatch.LogDelivery"),
+            *("cloudwatch.LogDeliveryDestination", "cloudwatch.LogDeliverySource"),
         ),
         "us-east-1",
     ),
@@ -100,10 +90,7 @@ def provider_restricts_accounts(provider: Resource) -> CheckResults:
     severity="low",
     types=_TAGGED_WITH_DATA_CLASS
     + aws(
-        "elasticache.ReplicationGroup",
-        "lb.LoadBalancer",
-        "ecs.Service",
-        "lambda.Function",
+        *("elasticache.ReplicationGroup", "lb.LoadBalancer", "ecs.Service", "lambda.Function"),
         "ec2.Vpc",
     ),
     pack="resilience",

@@ -21,6 +21,7 @@ from gatehouse_policies.engine.requirements import (
     where,
 )
 from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
+from gatehouse_policies.lists import name_set
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide"
 _DATABASES = aws("rds.Instance", "rds.Cluster")
@@ -288,9 +289,7 @@ snapshots_have_tags = _database_rule(
 ).requires(is_true("copyTagsToSnapshot"))
 
 
-_DEFAULT_USERNAMES = frozenset(
-    {"admin", "administrator", "awsuser", "mysql", "postgres", "root", "sa", "sysadmin"}
-)
+_DEFAULT_USERNAMES = name_set("admin administrator awsuser mysql postgres root sa sysadmin")
 
 
 @_database_rule(
@@ -310,13 +309,8 @@ def username_is_not_default(database: Resource) -> CheckResults:
         yield Violation("username is not set", "set username")
 
 
-_DEFAULT_PORTS = {
-    "postgres": 5432,
-    "aurora-postgresql": 5432,
-    "mysql": 3306,
-    "mariadb": 3306,
-    "aurora-mysql": 3306,
-}
+_DEFAULT_PORTS = dict.fromkeys(("postgres", "aurora-postgresql"), 5432)
+_DEFAULT_PORTS |= dict.fromkeys(("mysql", "mariadb", "aurora-mysql"), 3306)
 
 
 @_database_rule(
@@ -358,7 +352,7 @@ certificate_is_current = _instance_rule(
     title="RDS databases have an event subscription",
     remedy=(
         "add an aws.rds.EventSubscription with an SNS topic and this sourceType, or without "
-        "a sourceType for all events"
+        "a sourceType for all events; sourceIds must name the database"
     ),
     severity="low",
     # Security Hub also requires db-security-group events (RDS.22), which belong to EC2-Classic,
@@ -370,13 +364,14 @@ certificate_is_current = _instance_rule(
     url=f"{_GUIDE}/USER_Events.overview.html",
 )
 def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:
-    subscriptions = [
-        subscription.props for subscription in stack.of_type(aws("rds.EventSubscription"))
-    ]
     subscribed = {
-        props.text("sourceType")
-        for props in subscriptions
-        if props.flag("enabled", True) and props.has("snsTopic")
+        each.props.text("sourceType")
+        for each in stack.of_type(aws("rds.EventSubscription"))
+        if each.props.flag("enabled", True) and each.props.has("snsTopic")
+        # Without IDs, a subscription is for all sources of its type.
+        if each.props.text("sourceType") == "db-parameter-group"
+        or not each.props.has("sourceIds")
+        or stack.references(each, "sourceIds", database)
     }
     source_types = (
         "db-instance" if database.type in aws("rds.Instance") else "db-cluster",

@@ -14,7 +14,7 @@ from gatehouse_policies.engine.requirements import (
     is_not_true,
     is_set,
     is_true,
-    satisfies,
+    names_own_group,
     sets_no_secret,
     uses_customer_key,
 )
@@ -23,20 +23,6 @@ from gatehouse_policies.engine.rule import CheckResults, Requirement, resource_r
 _GUIDE = "https://docs.aws.amazon.com/redshift/latest/mgmt"
 _WORKGROUPS = aws("redshiftserverless.Workgroup")
 _cluster_rule = partial(resource_rule, types=aws("redshift.Cluster"))
-
-
-def _names_own_group(prop: str) -> Requirement:
-    """The property names a group other than the default of the account, such as
-    default.redshift-2.0.
-    """
-    return satisfies(
-        prop,
-        lambda block, key: (
-            block.has(key) and not block.known_text(key).lower().startswith("default")
-        ),
-        "is not set, or is the default group",
-        f"set {prop} to a group of the program",
-    )
 
 
 cluster_uses_customer_key = _cluster_rule(
@@ -69,7 +55,7 @@ cluster_is_private = resource_rule(
     url=f"{_GUIDE}/managing-clusters-vpc.html",
 ).requires(
     is_not_true("publiclyAccessible"),
-    for_types(aws("redshift.Cluster"), _names_own_group("clusterSubnetGroupName")),
+    for_types(aws("redshift.Cluster"), names_own_group("clusterSubnetGroupName")),
     for_types(_WORKGROUPS, is_set("subnetIds")),
     is_true("enhancedVpcRouting"),
 )
@@ -111,7 +97,7 @@ parameters_are_secure = resource_rule(
             "set the parameters require_ssl and enable_user_activity_logging to true",
         ),
     ),
-    for_types(aws("redshift.Cluster"), _names_own_group("clusterParameterGroupName")),
+    for_types(aws("redshift.Cluster"), names_own_group("clusterParameterGroupName")),
 )
 
 

@@ -140,13 +140,8 @@ program_sets_no_secret_value = resource_rule(
 
 # Types with rules of their own on passwords.
 _WITH_RULES = program_sets_no_secret_value.types + aws(
-    "elasticache.ReplicationGroup",
-    "rds.Cluster",
-    "rds.Instance",
-    "docdb.Cluster",
-    "docdb.ElasticCluster",
-    "redshift.Cluster",
-    "redshiftserverless.Namespace",
+    *("elasticache.ReplicationGroup", "rds.Cluster", "rds.Instance", "docdb.Cluster"),
+    *("docdb.ElasticCluster", "redshift.Cluster", "redshiftserverless.Namespace"),
 )
 
 
@@ -206,7 +201,9 @@ ENVIRONMENT_BLOCKS = name_set(
     url="https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html",
 )
 def settings_have_no_secrets(resource: Resource) -> CheckResults:
-    if not resource.type.startswith("aws:") or resource.type in _WITH_ENVIRONMENT_RULES:
+    # GH-ECS-005 and GH-LAM-003 evaluate tasks and functions.
+    evaluated = aws("ecs.TaskDefinition", "lambda.Function")
+    if not resource.type.startswith("aws:") or resource.type in evaluated:
         return
     for path, environment in _environments(resource.props.plain(), "", {}):
         is_block = isinstance(environment, list | Mapping)
@@ -224,8 +221,6 @@ def settings_have_no_secrets(resource: Resource) -> CheckResults:
 
 # A part of the request that API Gateway forwards.
 _MAPPED = re.compile(r"\$?(context|method|request|stageVariables)\.")
-# GH-ECS-005 and GH-LAM-003 evaluate tasks and functions.
-_WITH_ENVIRONMENT_RULES = aws("ecs.TaskDefinition", "lambda.Function")
 
 
 def _environments(value: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, Any]]:

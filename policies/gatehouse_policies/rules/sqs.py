@@ -9,6 +9,7 @@ from gatehouse_policies.analysis.policy_holders import (
     public_or_foreign_access,
     resource_documents,
 )
+from gatehouse_policies.analysis.properties import Properties, is_unknown, leaves
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import any_of, is_not_false, is_set
@@ -97,9 +98,9 @@ _DEAD_LETTER_PROPERTIES = by_token(
         "sns.TopicSubscription": "redrivePolicy",
         "lambda.Function": "deadLetterConfig",
         "cloudwatch.EventTarget": "deadLetterConfig",
-        "lambda.FunctionEventInvokeConfig": "destinationConfig",
+        "lambda.FunctionEventInvokeConfig": "destinationConfig.onFailure",
         "lambda.EventSourceMapping": "destinationConfig",
-        "scheduler.Schedule": "target",
+        "scheduler.Schedule": "target.deadLetterConfig",
     }
 )
 
@@ -109,5 +110,13 @@ def _is_dead_letter_queue(queue: Resource, stack: Stack) -> bool:
     dead-letter queue.
     """
     return queue.props.has("redriveAllowPolicy") or any(
-        stack.referencing(queue, (type_,), prop) for type_, prop in _DEAD_LETTER_PROPERTIES.items()
+        not name or _names(source.props.block(prop).block(name), queue)
+        for type_, path in _DEAD_LETTER_PROPERTIES.items()
+        for prop, _, name in [path.partition(".")]
+        for source in stack.referencing(queue, (type_,), prop)
     )
+
+
+def _names(block: Properties, queue: Resource) -> bool:
+    values = [value for _, value in leaves(block.plain(), "")]
+    return any(is_unknown(value) or value in queue.identifiers for value in values)

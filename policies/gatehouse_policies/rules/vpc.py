@@ -244,7 +244,16 @@ interface_endpoint_is_effective = resource_rule(
 # Property that contains the subnets, keyed by resource type. The property of other types is
 # "subnetIds".
 _SUBNET_PROPERTIES = by_token(
-    {"ecs.Service": "networkConfiguration", "lambda.Function": "vpcConfig"}
+    {
+        "ecs.Service": "networkConfiguration",
+        "efs.MountTarget": "subnetId",
+        "elasticache.ServerlessCache": "subnetIds",
+        "elasticsearch.Domain": "vpcOptions",
+        "lambda.Function": "vpcConfig",
+        "mq.Broker": "subnetIds",
+        "msk.Cluster": "brokerNodeGroupInfo",
+        "opensearch.Domain": "vpcOptions",
+    }
 )
 _SUBNET_GROUPS = aws(
     *("elasticache.SubnetGroup", "rds.SubnetGroup", "redshift.SubnetGroup", "docdb.SubnetGroup"),
@@ -257,11 +266,11 @@ _SUBNET_GROUPS = aws(
     "GH-VPC-010",
     title="Tasks, functions and data stores use private subnets",
     remedy=(
-        "use subnets without a route to an internet gateway; for data stores, also without "
+        "use subnets without a route to an internet gateway; in subnet groups, also without "
         "a route to a NAT gateway"
     ),
     severity="high",
-    types=_SUBNET_GROUPS + aws("ec2.DefaultVpc", "ecs.Service", "lambda.Function"),
+    types=(*_SUBNET_GROUPS, *aws("ec2.DefaultVpc"), *_SUBNET_PROPERTIES),
     upstream="CKV_AWS_148",
     url=f"{_GUIDE}/VPC_Route_Tables.html",
 )

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from functools import partial
 
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
@@ -11,7 +10,6 @@ from gatehouse_policies.engine.requirements import is_not_true, is_true
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/waf/latest/developerguide"
-_web_acl_rule = partial(resource_rule, types=aws("wafv2.WebAcl"))
 _CORE_RULE_SET = "AWSManagedRulesCommonRuleSet"
 _GROUPS = ("AWSManagedRulesKnownBadInputsRuleSet", "AWSManagedRulesAmazonIpReputationList")
 _REDACTED = ("authorization", "cookie", "x-api-key")
@@ -231,7 +229,7 @@ def _protects_headers(acl: Resource) -> bool:
     return [] in keys or {name.lower() for names in keys for name in names}.issuperset(_REDACTED)
 
 
-samples_contain_no_credentials = _web_acl_rule(
+samples_contain_no_credentials = resource_rule(
     "GH-WAF-006",
     title="Web ACLs do not store samples of requests with credentials",
     remedy=(
@@ -239,6 +237,7 @@ samples_contain_no_credentials = _web_acl_rule(
         "add a dataProtectionConfig with "
         "SINGLE_HEADER for the headers authorization, cookie and x-api-key"
     ),
+    types=aws("wafv2.WebAcl"),
     levels="-AM",
     url=f"{_GUIDE}/web-acl-testing-view-sample.html",
 ).requires(

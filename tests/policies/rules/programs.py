@@ -274,12 +274,9 @@ def ecs() -> list[Declared]:
             tags=TAGS,
         ),
         declared(
-            "appautoscaling.Target",
-            "scaling",
-            resourceId="service/acme/gateway",
-            minCapacity=2,
-            maxCapacity=8,
+            *("appautoscaling.Target", "scaling"), resourceId="service/acme/gateway", minCapacity=2
         ),
+        declared("appautoscaling.Policy", "cpu", resourceId=Ref("scaling", "resourceId")),
         declared(
             "ecr.Repository",
             "images",

@@ -26,11 +26,11 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-CW-003", "alarmActions"): _PRESENCE,
     ("GH-DDB-006", "eventSourceArn"): _OTHER_RESOURCE,
     ("GH-KIN-001", "kmsKeyId"): _PRESENCE,
+    **{
+        ("GH-IAM-011", name): _OWN_ARN
+        for name in ("principal", "principalArn", "subscriberIdentity", "target")
+    },
     ("GH-IAM-011", "allowedPrincipals"): _OWN_ARN,
-    ("GH-IAM-011", "principal"): _OWN_ARN,
-    ("GH-IAM-011", "principalArn"): _OWN_ARN,
-    ("GH-IAM-011", "subscriberIdentity"): _OWN_ARN,
-    ("GH-IAM-011", "target"): _OWN_ARN,
     ("GH-KMS-002", "granteePrincipal"): _OWN_ARN,
     ("GH-KMS-008", "kmsKeyId"): _PRESENCE,
     ("GH-KMS-010", "kmsMasterKeyId"): _OTHER_RESOURCE,
@@ -66,8 +66,10 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-SSM-001", "name"): "the name of the resource takes the place of an unknown name",
     ("GH-VPC-002", "securityGroupId"): _OTHER_RESOURCE,
     ("GH-VPC-004", "prefixListIds"): _OTHER_RESOURCE,
-    ("GH-VPC-010", "networkConfiguration"): _OTHER_RESOURCE,
-    ("GH-VPC-010", "subnetIds"): _OTHER_RESOURCE,
+    **{
+        ("GH-VPC-010", name): _OTHER_RESOURCE
+        for name in ("networkConfiguration", "subnetId", "subnetIds")
+    },
 }
 """Unknown properties with which a rule passes, each with the reason."""
 
