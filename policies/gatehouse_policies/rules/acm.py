@@ -4,9 +4,6 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.rule import CheckResults, stack_rule
 
-_GUIDE = "https://docs.aws.amazon.com/acm/latest/userguide"
-_WEAK_KEYS = ("RSA_1024",)
-
 
 @stack_rule(
     "GH-ACM-001",
@@ -19,7 +16,7 @@ _WEAK_KEYS = ("RSA_1024",)
     types=aws("acm.Certificate"),
     settings={"wildcards_allowed": {"dev": 1, "staging": 1, "prod": 0}},
     upstream="ACM.2 CKV_AWS_234 CKV2_AWS_71",
-    url=f"{_GUIDE}/dns-validation.html",
+    url="https://docs.aws.amazon.com/acm/latest/userguide/dns-validation.html",
 )
 def certificate_is_secure(certificate: Resource, stack: Stack) -> CheckResults:
     props = certificate.props
@@ -30,7 +27,7 @@ def certificate_is_secure(certificate: Resource, stack: Stack) -> CheckResults:
         and props.text("validationMethod") != "DNS"
     ):
         yield "validationMethod is not DNS"
-    if props.text("keyAlgorithm", "RSA_2048") in _WEAK_KEYS:
+    if props.text("keyAlgorithm") == "RSA_1024":
         yield "keyAlgorithm is weaker than RSA_2048"
     if (
         props.block("options").text("certificateTransparencyLoggingPreference", "ENABLED")

@@ -100,11 +100,11 @@ def _retention_days(rule: Properties) -> float:
     return rule.block("lifecycle").number("deleteAfter", float("inf"))
 
 
-# Values of the tag gatehouse:purpose that require no backup: logs are not modified, trail buckets
-# are locked, and expiring data (secret links, sessions) must not be retained in a backup. Static
-# files can be uploaded again.
-_EXCLUDED_PURPOSES = ("log-sink", "trail", EPHEMERAL, STATIC_FILES)
-_STORES = aws("rds.Instance", "rds.Cluster", "dynamodb.Table", "s3.Bucket", "efs.FileSystem")
+# Values of the tag gatehouse:purpose that need no backup, and that other rules review: logs do not
+# change, trail buckets are locked, a backup must not retain expiring data, and static files can be
+# uploaded again.
+_BUCKETS = ("log-sink", "trail", EPHEMERAL, STATIC_FILES)
+_EXCLUDED = by_token({"s3.Bucket": _BUCKETS, "dynamodb.Table": (EPHEMERAL,)})
 # The service and the last part of an ARN that stands for all resources of a type.
 _ARN_OF_ALL = by_token(
     {
@@ -127,14 +127,15 @@ _ARN_OF_ALL = by_token(
         "aws.efs.BackupPolicy for a file system"
     ),
     severity="high",
-    types=_STORES,
+    types=aws("rds.Instance", "rds.Cluster", "dynamodb.Table", "s3.Bucket", "efs.FileSystem"),
     levels="-AM",
     pack="resilience",
     upstream="RDS.26 DynamoDB.4 EFS.2 CKV2_AWS_8 CKV2_AWS_18",
     url=f"{_GUIDE}/assigning-resources.html",
 )
 def data_is_in_backup_selection(store: Resource, stack: Stack) -> CheckResults:
-    if purpose(store) in _EXCLUDED_PURPOSES or is_replica(store, stack) or is_read_replica(store):
+    excluded = purpose(store) in _EXCLUDED.get(store.type, ())
+    if excluded or is_replica(store, stack) or is_read_replica(store):
         return
     # A backup policy adds the file system to the automatic backups of AWS Backup:
     # https://docs.aws.amazon.com/efs/latest/ug/awsbackup.html
@@ -243,7 +244,7 @@ def vault_events_are_sent(notifications: Resource) -> CheckResults:
     url="https://docs.aws.amazon.com/ebs/latest/userguide/snapshot-lifecycle.html",
 )
 def volume_has_backups(volume: Resource, stack: Stack) -> CheckResults:
-    if purpose(volume) in _EXCLUDED_PURPOSES:
+    if purpose(volume) == EPHEMERAL:
         return
     attachments = stack.referencing(volume, aws("ec2.VolumeAttachment"), "volumeId")
     attached = (

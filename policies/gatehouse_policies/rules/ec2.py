@@ -17,6 +17,7 @@ from gatehouse_policies.engine.requirements import (
     is_exactly,
     is_not_false,
     is_not_true,
+    is_set,
     is_true,
     satisfies,
 )
@@ -30,12 +31,10 @@ from gatehouse_policies.engine.rule import (
 from gatehouse_policies.lists import name_set
 
 _GUIDE = "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide"
-_EBS = "https://docs.aws.amazon.com/ebs/latest/userguide"
 _INSTANCES = aws("ec2.Instance", "ec2.SpotInstanceRequest")
 _LAUNCHERS = _INSTANCES + aws("ec2.LaunchTemplate", "ec2.LaunchConfiguration")
 _COPIES = aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy")
 _FLEETS = aws("ec2.SpotFleetRequest")
-_ADDRESSES = aws("ec2.Eip", "ec2.EipAssociation")
 # Other properties that decide on the subnet or the address of an instance.
 _SETS_ADDRESS = name_set(
     "associatePublicIpAddress launchTemplate networkInterfaces primaryNetworkInterface"
@@ -101,7 +100,7 @@ metadata_hop_limit_is_one = resource_rule(
         "EC2.3 CKV_AWS_3 CKV_AWS_8 CKV_AWS_183 CKV_AWS_189 CKV_AWS_204 CKV_AWS_235 "
         "CKV_AWS_236 CKV2_AWS_2 EC26"
     ),
-    url=f"{_EBS}/ebs-encryption.html",
+    url="https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption.html",
 )
 def volumes_are_encrypted(holder: Resource, stack: Stack) -> CheckResults:
     defaults = stack.of_type(aws("ebs.EncryptionByDefault"))
@@ -160,7 +159,7 @@ instance_has_no_public_address = resource_rule(
     "GH-EC2-004",
     title="EC2 instances have no public IP address",
     severity="high",
-    types=_LAUNCHERS + _FLEETS + _ADDRESSES,
+    types=_LAUNCHERS + _FLEETS + aws("autoscaling.Group", "ec2.Eip", "ec2.EipAssociation"),
     upstream="EC2.9 EC2.25 CKV_AWS_88 CKV_AWS_389",
     url=f"{_GUIDE}/using-instance-addressing.html",
 ).requires(
@@ -177,16 +176,17 @@ instance_has_no_public_address = resource_rule(
             "set subnetId",
         ),
     ),
+    for_types(
+        aws("autoscaling.Group"),
+        is_set("vpcZoneIdentifiers", "subnets of the default VPC assign public IP addresses"),
+    ),
     # The address of a NAT gateway or load balancer is set on the gateway or load balancer.
     *(
-        for_types(
-            _ADDRESSES,
-            satisfies(
-                name,
-                lambda block, key: not block.has(key),
-                "has a public IP address",
-                f"remove {name}, and use a load balancer or a NAT gateway",
-            ),
+        satisfies(
+            name,
+            lambda block, key: not block.has(key),
+            "has a public IP address",
+            f"remove {name}, and use a load balancer or a NAT gateway",
         )
         for name in ("instance", "instanceId", "networkInterface", "networkInterfaceId")
     ),
@@ -275,9 +275,7 @@ def termination_protection_is_enabled(instance: Resource, stack: Stack) -> Check
     remedy="share it with accounts in the list `accounts` of the rule, or with an organization",
     severity="critical",
     types=aws(
-        "ec2.AmiLaunchPermission",
-        "ec2.SnapshotCreateVolumePermission",
-        "dlm.LifecyclePolicy",
+        *("ec2.AmiLaunchPermission", "ec2.SnapshotCreateVolumePermission", "dlm.LifecyclePolicy"),
         "imagebuilder.DistributionConfiguration",
     ),
     lists=ACCOUNTS,

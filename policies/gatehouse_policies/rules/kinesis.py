@@ -13,16 +13,13 @@ from gatehouse_policies.engine.requirements import (
 )
 from gatehouse_policies.engine.rule import resource_rule
 
-_GUIDE = "https://docs.aws.amazon.com/streams/latest/dev"
-
-
 stream_uses_customer_key = resource_rule(
     "GH-KIN-001",
     title="Kinesis data streams are encrypted with a customer managed key",
     severity="high",
     types=aws("kinesis.Stream"),
     upstream="Kinesis.1 CKV_AWS_43 CKV_AWS_185 KDS1",
-    url=f"{_GUIDE}/server-side-encryption.html",
+    url="https://docs.aws.amazon.com/streams/latest/dev/server-side-encryption.html",
 ).requires(in_order(is_exactly("encryptionType", "KMS"), is_customer_key("kmsKeyId")))
 
 

@@ -11,8 +11,6 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.rule import CheckResults, Violation, stack_rule
 
-_GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
-
 
 @stack_rule(
     "GH-SNS-001",
@@ -28,7 +26,7 @@ _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
     types=aws("sns.Topic", "sns.TopicPolicy", "sns.TopicSubscription"),
     lists=ACCOUNTS,
     upstream="SNS.1 SNS.4 2.21 CKV_AWS_26 CKV_AWS_169 CKV_AWS_385 SNS3",
-    url=f"{_GUIDE}/sns-security-best-practices.html",
+    url="https://docs.aws.amazon.com/sns/latest/dg/sns-security-best-practices.html",
 )
 def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResults:
     if topic.type in aws("sns.TopicSubscription"):
