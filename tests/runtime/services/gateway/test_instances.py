@@ -126,9 +126,8 @@ async def test_registration_replaces_instance_with_same_url(
     old = (await register(gateway, agent, core.url, "crashed")).json
     new = (await register(gateway, agent, core.url, "restarted")).json
     assert await live(gateway) == ["restarted"]
-    assert (await gateway.put_core(agent, "docs", {"lease_id": old["lease_id"]})).json[
-        "code"
-    ] == "core_drained"
+    renewal = await gateway.put_core(agent, "docs", {"lease_id": old["lease_id"]})
+    assert renewal.json["code"] == "core_drained"
     key = await gateway.create_key()
     for _ in range(10):
         await gateway.forward(key)
@@ -225,26 +224,27 @@ async def test_ended_instances_are_removed_and_can_return(
     assert (await gateway.forward(await gateway.create_key())).body == b"hello"
 
 
-@pytest.mark.parametrize("method", ["GET", "DELETE", "HEAD"])
-async def test_request_is_retried_on_another_instance(
-    gateway: Gateway, agent: Key, start_core: StartCore, method: str, closed_port: int
-) -> None:
-    """The first instance does not listen, so no request is sent to it."""
+@pytest.fixture
+async def up(gateway: Gateway, agent: Key, start_core: StartCore, closed_port: int) -> Core:
+    """The second of two instances. The first one does not listen, so no request is sent to it."""
     core = await start_core()
     await register(gateway, agent, f"http://127.0.0.1:{closed_port}", "down")
     await register(gateway, agent, core.url, "up")
+    return core
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "HEAD"])
+async def test_request_is_retried_on_another_instance(
+    gateway: Gateway, up: Core, method: str
+) -> None:
     key = await gateway.create_key()
     for _ in range(20):
         assert (await gateway.forward(key, method=method)).status == 200
-    assert len(core.requests) == 20
+    assert len(up.requests) == 20
 
 
-async def test_open_circuit_breaker_affects_only_its_instance(
-    gateway: Gateway, agent: Key, start_core: StartCore, closed_port: int
-) -> None:
-    core = await start_core()
-    await register(gateway, agent, f"http://127.0.0.1:{closed_port}", "down")
-    await register(gateway, agent, core.url, "up")
+@pytest.mark.usefixtures("up")
+async def test_open_circuit_breaker_affects_only_its_instance(gateway: Gateway) -> None:
     key = await gateway.create_key()
     before = await gateway.metric('gatehouse_core_retries_total{outcome="sent"}')
     for _ in range(40):
@@ -268,6 +268,5 @@ async def test_drained_instance_receives_no_requests(
     for _ in range(20):
         assert (await gateway.forward(key)).status == 200
     assert (len(first.requests), len(second.requests)) == (0, 20)
-    assert (await gateway.put_core(agent, "docs", {"lease_id": lease["lease_id"]})).json[
-        "code"
-    ] == "core_drained"
+    renewal = await gateway.put_core(agent, "docs", {"lease_id": lease["lease_id"]})
+    assert renewal.json["code"] == "core_drained"
