@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
@@ -192,10 +191,6 @@ class Forwarding:
                     await self.open_websocket(core, response, headers)
                 else:
                     await self._send_response(core, response)
-        except asyncio.CancelledError:
-            if exchange is not None and exchange.disconnected:
-                raise asgi.ClientGone from None
-            raise
         finally:
             if exchange is not None:
                 exchange.is_cancelled_on_disconnect = False  # a refund continues

@@ -9,6 +9,7 @@ translated, so that the client never sees the address of the Core.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -151,11 +152,11 @@ async def _forward_verified(
             )
             await sending.run()
             context.waited_for_core(started)
-    except asgi.ClientGone:
+    except (asgi.ClientGone, asyncio.CancelledError):
         context.waited_for_core(started)
         if sending is None or not sending.is_sent:
             await dependencies.verification.refund(key, request.cost)
-        raise
+        raise asgi.ClientGone from None
     except GatehouseError as exc:
         is_core_error = isinstance(
             exc,

@@ -238,8 +238,11 @@ class Gateway:
         try:
             yield await self.create_key()
         finally:
-            # The next test registers with another key, which cannot take a name with a live lease.
-            await self.pool.execute("UPDATE core SET draining = true WHERE name = $1", name)
+            await self.drain(name)
+
+    async def drain(self, name: str) -> None:
+        """Lets another key register a Core."""
+        await self.pool.execute("UPDATE core SET draining = true WHERE name = $1", name)
 
     async def put_core(self, key: Key, name: str, members: dict[str, Any]) -> Reply:
         body = json.dumps(members).encode()
@@ -406,8 +409,7 @@ async def docs(gateway: Gateway, core: Core) -> AsyncIterator[Key]:
     agent, reply = await gateway.register(core.url)
     assert reply.status == 200, reply.body
     yield agent
-    # The next test registers with another key, which could not take a name with a live lease.
-    await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'docs'")
+    await gateway.drain("docs")
 
 
 def gateway_environment(
