@@ -261,18 +261,15 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             exchange, part = self._receiving, data
             if exchange is None:
                 end = start + _SLICE_BYTES
-                head_end = data.find(_HEAD_END, start, end)
-                if head_end >= 0 and data.find(_HEAD_END, head_end + 1, end) >= 0:
-                    end = head_end + len(_HEAD_END)  # several heads
                 part = data[start:end]
+                head, separator, rest = part.partition(_HEAD_END)
+                if _HEAD_END in rest or request_head.names_protocol(part):
+                    part = head + separator
             elif self._is_chunked:
                 part = data[start : start + _SLICE_BYTES]
             elif start or self._body_left < len(data):
                 part = data[start : start + self._body_left]
-            if not self._in_head:
-                self._line = part
-            elif self._line:
-                self._line += part
+            self._line = self._line + part if self._in_head else part
             head_without_upgrade = b""
             try:
                 self._parser.feed_data(part)
@@ -399,7 +396,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         line = self._line
         if len(line) > _LINE_BYTES_MAX and b"\n" not in line.lstrip()[:_LINE_BYTES_MAX]:
             raise TargetTooLong(f"The request line is longer than {_LINE_BYTES_MAX} bytes.")
-        request_head.check_protocol(line, self._parser.get_method())
+        request_head.check_protocol(line, self._parser.get_method(), self._url)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -451,8 +448,6 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             exchange.begins_with_body = len(length) < 6 and int(length) <= _FIRST_BYTES_MAX
         self._body_left = int(length) if length else 0
         self._is_chunked, self._framing_bytes = b"transfer-encoding" in values, 0
-        if self._is_chunked:  # the next request line can follow in the same data
-            self._line = self._line.partition(_HEAD_END)[2]
         self._headers, self._head_bytes, self._url = [], 0, b""
         if self._exchanges:
             self.transport.pause_reading()

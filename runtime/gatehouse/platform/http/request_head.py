@@ -54,19 +54,20 @@ def check(
         raise BadRequest("Use HTTP/1.1.")
 
 
-def check_protocol(data: bytes, method: bytes) -> None:
-    """Raises BadRequest: llhttp also parses requests of RTSP and ICE. data: begins with the request
-    line, or contains it after the end of a body.
+def names_protocol(data: bytes) -> bool:
+    """True if data contains the name of another protocol whose requests llhttp parses."""
+    return b"RTSP/" in data or b"ICE/" in data
+
+
+def check_protocol(data: bytes, method: bytes, url: bytes) -> None:
+    """Raises BadRequest for a request of another protocol. data: contains the request line, maybe
+    after a part of another request.
     """
-    if not (b"RTSP/" in data or b"ICE/" in data):
-        return
-    lines = [line.lstrip(b"\r") for line in data.lstrip(b"\r\n").split(b"\n")]
-    start = method + b" "
-    if lines[0].startswith(start):
-        del lines[1:]
-    for line in lines:
-        if line.startswith(start) and line.split()[-1].startswith((b"RTSP/", b"ICE/")):
-            raise BadRequest("Use HTTP/1.1.")
+    if names_protocol(data):
+        for line in data.split(b"\n"):
+            words = [*line.split(), b"", b""]
+            if words[0].endswith(method) and words[1] == url and names_protocol(words[2]):
+                raise BadRequest("Use HTTP/1.1.")
 
 
 def target(url: bytes, fields: Sequence[asgi.Header]) -> tuple[bytes, bytes]:
