@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -75,31 +75,23 @@ TRAIL_EVENTS: dict[str, dict[str, Any]] = {
         "eventName": "LeaveOrganization",
     },
 }
+
+
+def of_prod(event: Callable[[str, str], Any], reported: str, other: str) -> tuple[Any, Any]:
+    return event(reported, "prod"), (event(other, "prod"), event(reported, "dev"))
+
+
+DEPLOYED, DEPLOYMENT_FAILED = "SERVICE_DEPLOYMENT_COMPLETED", "SERVICE_DEPLOYMENT_FAILED"
 EVENTS = {
     # Rule, and optionally a kind of event: an event that it reports, and events that it does not.
-    "deployment-failed": (
-        events.deployment("SERVICE_DEPLOYMENT_FAILED", "prod"),
-        (
-            events.deployment("SERVICE_DEPLOYMENT_COMPLETED", "prod"),
-            events.deployment("SERVICE_DEPLOYMENT_FAILED", "dev"),
-        ),
-    ),
-    "rotation-failed": (
-        events.rotation("RotationFailed", "prod"),
-        (events.rotation("RotationSucceeded", "prod"), events.rotation("RotationFailed", "dev")),
-    ),
+    "deployment-failed": of_prod(events.deployment, DEPLOYMENT_FAILED, DEPLOYED),
+    "rotation-failed": of_prod(events.rotation, "RotationFailed", "RotationSucceeded"),
     "secret-replication-failed": (
         events.rotation("ReplicationFailed", "prod"),
         (events.rotation("ReplicationSucceeded", "prod"),),
     ),
-    "backup-failed": (
-        events.backup_job("FAILED", "prod"),
-        (events.backup_job("COMPLETED", "prod"), events.backup_job("FAILED", "dev")),
-    ),
-    "backup-failed copy": (
-        events.copy_job("FAILED", "prod"),
-        (events.copy_job("COMPLETED", "prod"), events.copy_job("FAILED", "dev")),
-    ),
+    "backup-failed": of_prod(events.backup_job, "FAILED", "COMPLETED"),
+    "backup-failed copy": of_prod(events.copy_job, "FAILED", "COMPLETED"),
     "guardduty-finding": (events.guardduty_finding(5.5), (events.guardduty_finding(2),)),
     "security-hub-finding": (
         events.security_hub_finding("CRITICAL"),
@@ -116,17 +108,8 @@ EVENTS = {
             events.access_analyzer_finding("ACTIVE", deleted=True),
         ),
     ),
-    "restart-rotated": (
-        events.rotation("RotationSucceeded", "prod"),
-        (events.rotation("RotationFailed", "prod"), events.rotation("RotationSucceeded", "dev")),
-    ),
-    "restart-deployed": (
-        events.deployment("SERVICE_DEPLOYMENT_COMPLETED", "prod"),
-        (
-            events.deployment("SERVICE_DEPLOYMENT_FAILED", "prod"),
-            events.deployment("SERVICE_DEPLOYMENT_COMPLETED", "dev"),
-        ),
-    ),
+    "restart-rotated": of_prod(events.rotation, "RotationSucceeded", "RotationFailed"),
+    "restart-deployed": of_prod(events.deployment, DEPLOYED, DEPLOYMENT_FAILED),
 }
 
 

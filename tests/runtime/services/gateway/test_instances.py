@@ -1,6 +1,6 @@
 """Several instances of a Core."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -12,19 +12,15 @@ pytestmark = pytest.mark.requirement("CG-11")
 
 #: An open circuit breaker stays open for longer than a test.
 GATEWAY_SETTINGS = {"GATEHOUSE_CIRCUIT_BREAKER_RESET_S": "300"}
-StartCore = Callable[[], Awaitable[Core]]
 
 
 @pytest.fixture
-async def start_core() -> AsyncIterator[StartCore]:
+async def cores() -> AsyncIterator[list[Core]]:
     async with AsyncExitStack() as stack:
-
-        async def begin() -> Core:
-            started = Core()
-            started.port = await stack.enter_async_context(serving(started.serve))
-            return started
-
-        yield begin
+        started = [Core(), Core(), Core()]
+        for core in started:
+            core.port = await stack.enter_async_context(serving(core.serve))
+        yield started
 
 
 @pytest.fixture
@@ -55,8 +51,7 @@ async def live(gateway: Gateway) -> list[str]:
 
 
 @pytest.mark.requirement("CG-03")
-async def test_key_adds_instances(gateway: Gateway, agent: Key, start_core: StartCore) -> None:
-    cores = [await start_core() for _ in range(3)]
+async def test_key_adds_instances(gateway: Gateway, agent: Key, cores: list[Core]) -> None:
     replies = [
         await register(gateway, agent, core.url, f"i{number}") for number, core in enumerate(cores)
     ]
@@ -75,9 +70,9 @@ async def test_key_adds_instances(gateway: Gateway, agent: Key, start_core: Star
 
 
 async def test_other_key_cannot_add_an_instance(
-    gateway: Gateway, agent: Key, start_core: StartCore
+    gateway: Gateway, agent: Key, cores: list[Core]
 ) -> None:
-    first, second = await start_core(), await start_core()
+    first, second, _ = cores
     lease = (await register(gateway, agent, first.url, "a")).json
     # The owner of both keys is the same.
     other = await gateway.create_key(scopes=["cores:register"])
@@ -90,9 +85,9 @@ async def test_other_key_cannot_add_an_instance(
 
 
 async def test_rotated_key_uses_leases_of_its_family(
-    gateway: Gateway, agent: Key, start_core: StartCore
+    gateway: Gateway, agent: Key, cores: list[Core]
 ) -> None:
-    first, second = await start_core(), await start_core()
+    first, second, _ = cores
     lease = (await register(gateway, agent, first.url, "a")).json
     rotated = await gateway.create_key(scopes=["cores:register"], family_id=agent.id)
     await register(gateway, rotated, second.url, "b")
@@ -104,9 +99,9 @@ async def test_rotated_key_uses_leases_of_its_family(
 
 @pytest.mark.requirement("CG-03")
 async def test_registration_replaces_instance_with_same_id(
-    gateway: Gateway, agent: Key, start_core: StartCore
+    gateway: Gateway, agent: Key, cores: list[Core]
 ) -> None:
-    first, second = await start_core(), await start_core()
+    first, second, _ = cores
     old = (await register(gateway, agent, first.url, None)).json
     key = await gateway.create_key()
     assert (await gateway.forward(key)).status == 200
@@ -119,10 +114,10 @@ async def test_registration_replaces_instance_with_same_id(
 
 
 async def test_registration_replaces_instance_with_same_url(
-    gateway: Gateway, agent: Key, start_core: StartCore
+    gateway: Gateway, agent: Key, cores: list[Core]
 ) -> None:
     """An agent has another instance ID after a crash; its process accepts only the new secret."""
-    core = await start_core()
+    core = cores[0]
     old = (await register(gateway, agent, core.url, "crashed")).json
     new = (await register(gateway, agent, core.url, "restarted")).json
     assert await live(gateway) == ["restarted"]
@@ -137,9 +132,9 @@ async def test_registration_replaces_instance_with_same_url(
 
 
 async def test_registration_replaces_imported_instance(
-    gateway: Gateway, agent: Key, start_core: StartCore
+    gateway: Gateway, agent: Key, cores: list[Core]
 ) -> None:
-    core = await start_core()
+    core = cores[0]
     await gateway.pool.execute(
         "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
         "pepper_generation, expires_at) VALUES ('docs', 'imported', 'https://old.example', 'test', "
@@ -208,9 +203,9 @@ async def test_number_of_cores_of_a_key_is_limited(gateway: Gateway, agent: Key)
 
 
 async def test_ended_instances_are_removed_and_can_return(
-    gateway: Gateway, agent: Key, start_core: StartCore
+    gateway: Gateway, agent: Key, cores: list[Core]
 ) -> None:
-    core = await start_core()
+    core = cores[0]
     await register(gateway, agent, "http://127.0.0.1:9", "old")
     await gateway.pool.execute(
         "UPDATE core SET expires_at = now() - interval '2 hours' WHERE instance_id = 'old'"
@@ -225,9 +220,9 @@ async def test_ended_instances_are_removed_and_can_return(
 
 
 @pytest.fixture
-async def up(gateway: Gateway, agent: Key, start_core: StartCore, closed_port: int) -> Core:
+async def up(gateway: Gateway, agent: Key, cores: list[Core], closed_port: int) -> Core:
     """The second of two instances. The first one does not listen, so no request is sent to it."""
-    core = await start_core()
+    core = cores[0]
     await register(gateway, agent, f"http://127.0.0.1:{closed_port}", "down")
     await register(gateway, agent, core.url, "up")
     return core
@@ -257,9 +252,9 @@ async def test_open_circuit_breaker_affects_only_its_instance(gateway: Gateway) 
 
 
 async def test_drained_instance_receives_no_requests(
-    gateway: Gateway, agent: Key, start_core: StartCore
+    gateway: Gateway, agent: Key, cores: list[Core]
 ) -> None:
-    first, second = await start_core(), await start_core()
+    first, second, _ = cores
     lease = (await register(gateway, agent, first.url, "a")).json
     await register(gateway, agent, second.url, "b")
     target = f"/v1/cores/docs?lease_id={lease['lease_id']}"
