@@ -16,7 +16,7 @@ from components.iam.documents import (
     render,
 )
 from components.iam.object_policies import legacy_file_arns
-from components.iam.role_policies import OWNER_OF_PASSWORD, PEPPER, RoleDefinition
+from components.iam.role_policies import DATABASE, OWNER_OF_PASSWORD, PEPPER, RoleDefinition
 from components.iam.sharing_roles import API_LOG_GROUPS
 from components.naming import Naming, tags
 from components.settings.model import Settings
@@ -79,7 +79,7 @@ DENIED = {
         ),
     ),
 }
-"""Actions that are denied to every role, keyed by statement ID."""
+"""Actions that every role is denied, keyed by statement ID."""
 
 
 class PermissionsBoundary(StackComponent):
@@ -167,11 +167,11 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
         *action_list("s3:DeleteObjectVersion PutBucketNotification PutInventoryConfiguration"),
         "logs:PutRetentionPolicy",
     )
-    conditions = {"StringEquals": {"aws:RequestedRegion": regions}}
+    where = {"StringEquals": {"aws:RequestedRegion": regions}}
     # Requests without most global condition keys (docs/external-contracts.md).
     logins = ["elasticache:Connect", "rds-db:connect"]
-    services = ("elasticache", "rds-db")
-    connections = [f"arn:aws:{name}:{region}:*" for name in services for region in regions]
+    targets = (("elasticache", "*"), ("rds-db", f"dbuser:db-*/{DATABASE}_*"))
+    connections = [names.any_arn(*row, region) for row in targets for region in regions]
     objects = "s3:*Object* ListBucket* Replicate* PutBucketNotification PutInventoryConfiguration"
     denied = [
         *action_list(objects),
@@ -205,7 +205,7 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
         "ForAllValues:StringNotLike": {"kms:ResourceAliases": names.alias("*")},
     }
     return document(
-        allow("AllowUsedActions", USED, ["*"], conditions=conditions),
+        allow("AllowUsedActions", USED, ["*"], conditions=where),
         allow("AllowConnections", logins, connections),
         *(deny(sid, actions, ["*"], principal=None) for sid, actions in DENIED.items()),
         deny("DenyTrailChanges", trail_changes, [trail, f"{trail}/*", f"{group}*"], principal=None),
