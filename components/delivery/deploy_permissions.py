@@ -110,6 +110,7 @@ def network(args: Delivery) -> list[Statement]:
         "AuthorizeSecurityGroupIngress",
         "AuthorizeSecurityGroupEgress",
     ]
+    vpcs = filter(None, [args.settings.existing_resources.vpc_id])
     create_condition = {
         "StringEquals": {**args.region_condition["StringEquals"], "ec2:CreateAction": tagging_calls}
     }
@@ -120,6 +121,8 @@ def network(args: Delivery) -> list[Statement]:
         # EC2 also authorizes the existing resources in the request, such as the VPC of a new
         # subnet. RequestTag does not apply to existing resources.
         args.grant("CreateInOwnResources", "ec2", create, conditions=args.tag_condition()),
+        # An existing VPC has the tags of its owner. A new Core has a security group of its own.
+        *(args.regional("GroupsInVpc", "ec2", "CreateSecurityGroup", f"vpc/{vpc}") for vpc in vpcs),
         args.grant("ChangeOwnResources", "ec2", change, conditions=args.tag_condition()),
         args.grant("TagOnCreate", "ec2", "CreateTags", conditions=create_condition),
         # A rule is a separate resource from its group, and a new rule has no tags yet.

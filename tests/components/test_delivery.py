@@ -11,7 +11,7 @@ from components.iam.documents import render
 from components.naming import DEPLOY, PREVIEW
 from components.settings.loader import parse
 from components.stack import Stack
-from tests.components.program import POLICY_CHARACTERS_MAX, run
+from tests.components.program import POLICY_CHARACTERS_MAX, VPC, run
 from tests.components.settings.stack_settings import STACKS, raw_settings
 from tests.iam_evaluation import ALLOW_ALL, Call, Effect, RawDocument, decide
 
@@ -21,7 +21,11 @@ def pipeline(stack: str, changes: dict[str, Any]) -> Delivery:
 
 
 PIPELINE = pipeline(
-    "prod", {"delivery": {"repository": "example/gatehouse", "state_bucket": "gatehouse-state"}}
+    "prod",
+    {
+        "delivery": {"repository": "example/gatehouse", "state_bucket": "gatehouse-state"},
+        "existing_resources": VPC,
+    },
 )
 NAMES = PIPELINE.names
 LONGEST = pipeline(
@@ -176,6 +180,7 @@ ALLOWED: dict[str, list[tuple[Any, ...]]] = {
         ("logs:PutMetricFilter", NAMES.log_group_arn(NAMES.log_group("gateway"))),
         ("cloudwatch:PutMetricAlarm", ALARM, {**IN_REGION, ACTIONS: TOPIC}),
         ("ecs:RunTask", TASK, {**IN_REGION, "ecs:cluster": CLUSTER}),
+        ("ec2:CreateSecurityGroup", NAMES.arn("ec2", f"vpc/{VPC['vpc_id']}")),
         ("apigateway:SetWebACL", f"{REST_API}/restapis/x/stages/live"),
         (CREATE_SECRET, PASSWORD, {**IN_REGION, "aws:ViaAWSService": "true"}),
         (RECORDS, ZONE, {**IN_US_EAST_1, RECORD_NAMES: "_x.console.gatehouse.example.com"}),
