@@ -16,7 +16,7 @@ from components.iam.documents import (
     render,
 )
 from components.iam.object_policies import legacy_file_arns
-from components.iam.role_policies import DATABASE, OWNER_OF_PASSWORD, PEPPER, RoleDefinition
+from components.iam.role_policies import OWNER_OF_PASSWORD, PEPPER, RoleDefinition
 from components.iam.sharing_roles import API_LOG_GROUPS
 from components.naming import Naming, tags
 from components.settings.model import Settings
@@ -170,8 +170,8 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
     where = {"StringEquals": {"aws:RequestedRegion": regions}}
     # Requests without most global condition keys (docs/external-contracts.md).
     logins = ["elasticache:Connect", "rds-db:connect"]
-    targets = (("elasticache", "*"), ("rds-db", f"dbuser:db-*/{DATABASE}_*"))
-    connections = [names.any_arn(*row, region) for row in targets for region in regions]
+    targets = ("elasticache:{}:*", "rds-db:{}:*/gatehouse_*")
+    connections = [f"arn:aws:{row.format(region)}" for row in targets for region in regions]
     objects = "s3:*Object* ListBucket* Replicate* PutBucketNotification PutInventoryConfiguration"
     denied = [
         *action_list(objects),

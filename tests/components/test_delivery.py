@@ -8,6 +8,7 @@ from components.delivery import policies
 from components.delivery.deploy_permissions import Delivery
 from components.delivery.policies import IMAGE
 from components.iam.documents import render
+from components.iam.roles import boundary_policy
 from components.naming import DEPLOY, PREVIEW
 from components.settings.loader import parse
 from components.stack import Stack
@@ -35,6 +36,8 @@ LONGEST = pipeline(
         "second_region": "ap-northeast-1",
         "network.zones": ["ap-southeast-2a", "ap-southeast-2b"],
         "backup.cross_region_copy": True,
+        "legacy_files": [f"s3://{'b' * 63}/{name}_keys.json" for name in ("api", "old")],
+        "sharing.api_gateway_log_role": True,
         "domain": f"{'d' * 63}.example.com",
         "cores_domain": f"{'c' * 50}.{'d' * 63}.example.com",
         "services.console.hosting": "cloudfront",
@@ -57,7 +60,6 @@ RECORDS = "route53:ChangeResourceRecordSets"
 RECORD_NAMES = f"{RECORDS}NormalizedRecordNames"
 ZONE = "arn:aws:route53:::hostedzone/Z1"
 BOUNDED = {"iam:PermissionsBoundary": NAMES.boundary_arn}
-ADMINISTRATOR_ARN = "arn:aws:iam::aws:policy/AdministratorAccess"
 TRAIL = NAMES.bucket_arn("trail")
 STATE = "arn:aws:s3:::gatehouse-state"
 GATEWAY = NAMES.role_arn("gateway-task")
@@ -151,6 +153,7 @@ def test_policies_are_within_iam_quotas() -> None:
     for name, policy in {
         **policies.policies(LONGEST),
         "boundary": policies.boundary(LONGEST),
+        "own": boundary_policy(LONGEST.names, LONGEST.settings),
     }.items():
         assert len(render(policy)) <= POLICY_CHARACTERS_MAX, name
     assert len(policies.attached_policies(DEPLOY, policies.policies(LONGEST))) <= 10, (
@@ -207,8 +210,7 @@ ALLOWED: dict[str, list[tuple[Any, ...]]] = {
 }
 DENIED: dict[str, list[tuple[Any, ...]]] = {
     DEPLOY: [
-        # Permissions and trust of the role itself, permissions boundaries, and roles and users
-        # outside of the stack.
+        # Permissions, trust and boundaries of the role itself, and identities of others.
         (
             "iam:AttachRolePolicy iam:PutRolePolicy iam:UpdateAssumeRolePolicy",
             NAMES.role_arn("deploy"),
@@ -229,7 +231,7 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
         (
             "iam:PutRolePermissionsBoundary",
             GATEWAY,
-            {**IN_US_EAST_1, "iam:PermissionsBoundary": ADMINISTRATOR_ARN},
+            {**IN_US_EAST_1, "iam:PermissionsBoundary": "arn:aws:iam::aws:policy/PowerUserAccess"},
         ),
         ("iam:CreateRole", NAMES.role_arn("back-service"), IN_US_EAST_1),
         ("iam:PutRolePolicy", GATEWAY, IN_US_EAST_1),
@@ -328,7 +330,7 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
             "*",
         ),
         ("lambda:InvokeFunction", FUNCTION),
-        # Variables, values of API keys and headers of requests of the whole account.
+        # Secrets and requests of the whole account.
         (
             "lambda:GetFunction lambda:GetFunctionConfiguration",
             NAMES.arn("lambda", "function:billing"),

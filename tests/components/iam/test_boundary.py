@@ -112,7 +112,6 @@ def test_boundary_denies_action_of_administrator(call: str) -> None:
         ("kms:Decrypt", NAMES.region, Effect.ALLOWED),
         ("kms:Decrypt", "us-east-1", Effect.NOT_ALLOWED),
         ("ec2:RunInstances", NAMES.region, Effect.NOT_ALLOWED),
-        ("sns:DeleteTopic", NAMES.region, Effect.NOT_ALLOWED),
     ],
 )
 def test_boundary_limits_to_used_actions_and_regions(
@@ -129,5 +128,5 @@ def test_boundary_limits_to_used_actions_and_regions(
 def test_boundary_allows_connections_in_the_regions_of_the_stack(action: str, name: str) -> None:
     own = NAMES.arn(action.partition(":")[0], name)
     assert effect(action, resource=own).allowed
-    for part in ("eu-", "123", "gatehouse"):
+    for part in ("eu-", "gatehouse"):
         assert not effect(action, resource=own.replace(part, "x")).allowed
