@@ -36,7 +36,7 @@ def _changed(file: Path, key: str, changes: dict[str, Any] | None) -> dict[str, 
         target = settings
         for section in sections:
             target = target.setdefault(section, {})
-        target[name] = value
+        target[name] = copy.deepcopy(value)
     return settings
 
 
