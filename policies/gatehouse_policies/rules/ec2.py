@@ -121,12 +121,12 @@ def _devices(holder: Resource, stack: Stack) -> Iterator[Properties]:
     if holder.type in _COPIES:
         yield props
     elif holder.type in aws("ec2.LaunchTemplate"):
-        mappings = [each for each in props.blocks("blockDeviceMappings") if each.has("ebs")]
         # Without a mapping, the root volume is that of the image, unless the instance sets it.
-        if not mappings and not stack.referencing(holder, _INSTANCES, "launchTemplate"):
-            yield Properties({}, "blockDeviceMappings[].ebs")
-        for mapping in mappings:
-            yield mapping.block("ebs")
+        if not _maps_root(holder) and not stack.referencing(holder, _INSTANCES, "launchTemplate"):
+            yield Properties({}, "blockDeviceMappings[/dev/xvda].ebs")
+        for mapping in props.blocks("blockDeviceMappings"):
+            if mapping.has("ebs"):
+                yield mapping.block("ebs")
     else:
         for launch in _launches(holder):
             if holder.type not in aws("ec2.Ami") and not _inherits_root_device(holder, stack):
@@ -136,17 +136,20 @@ def _devices(holder: Resource, stack: Stack) -> Iterator[Properties]:
 
 
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/device_naming.html
-_ROOT_DEVICES = ("/dev/sda1", "/dev/xvda")
+_DATA_DEVICE = re.compile("(/dev/)?(sd|xvd)[b-z]")
+
+
+def _maps_root(template: Resource) -> bool:
+    return any(
+        mapping.has("ebs") and not _DATA_DEVICE.match(mapping.known_text("deviceName"))
+        for mapping in template.props.blocks("blockDeviceMappings")
+    )
 
 
 def _inherits_root_device(instance: Resource, stack: Stack) -> bool:
     """True if a launch template in the program, which is evaluated, sets the root volume."""
-    names = {
-        mapping.known_text("deviceName")
-        for template in _templates(instance, stack)
-        for mapping in template.props.blocks("blockDeviceMappings")
-    }
-    return not instance.props.has("rootBlockDevice") and not names.isdisjoint(_ROOT_DEVICES)
+    templates = _templates(instance, stack)
+    return not instance.props.has("rootBlockDevice") and any(map(_maps_root, templates))
 
 
 def _launches(holder: Resource) -> list[Properties]:
