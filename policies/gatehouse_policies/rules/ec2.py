@@ -17,7 +17,6 @@ from gatehouse_policies.engine.requirements import (
     is_exactly,
     is_not_false,
     is_not_true,
-    is_set,
     is_true,
     satisfies,
 )
@@ -35,9 +34,11 @@ _INSTANCES = aws("ec2.Instance", "ec2.SpotInstanceRequest")
 _LAUNCHERS = _INSTANCES + aws("ec2.LaunchTemplate", "ec2.LaunchConfiguration")
 _COPIES = aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy")
 _FLEETS = aws("ec2.SpotFleetRequest")
-# Other properties that decide on the subnet or the address of an instance.
+_GROUPS = aws("autoscaling.Group")
+# Properties that decide on the subnet or the address of an instance.
 _SETS_ADDRESS = name_set(
-    "associatePublicIpAddress launchTemplate networkInterfaces primaryNetworkInterface"
+    "associatePublicIpAddress networkInterfaceId networkInterfaces primaryNetworkInterface "
+    "subnetId vpcZoneIdentifiers"
 )
 _USER_DATA_BYTES_MAX = 1 << 20
 
@@ -56,8 +57,9 @@ def _sets(prop: str, requirement: Requirement) -> Requirement:
 
 
 def _templates(launcher: Resource, stack: Stack) -> list[Resource]:
-    """The launch templates of the program that an instance uses, for which rules are evaluated."""
-    templates = stack.referenced_by(launcher, "launchTemplate", aws("ec2.LaunchTemplate"))
+    """The launch templates of the program that a launcher uses, for which rules are evaluated."""
+    prop = "launchTemplate" if launcher.props.has("launchTemplate") else "launchTemplateConfigs"
+    templates = stack.referenced_by(launcher, prop, aws("ec2.LaunchTemplate"))
     return [template for template in templates if template.managed]
 
 
@@ -141,7 +143,7 @@ _DATA_DEVICE = re.compile("(/dev/)?(sd|xvd)[b-z]")
 
 def _maps_root(template: Resource) -> bool:
     return any(
-        mapping.has("ebs") and not _DATA_DEVICE.match(mapping.known_text("deviceName"))
+        mapping.has("ebs") and not _DATA_DEVICE.match(mapping.text("deviceName"))
         for mapping in template.props.blocks("blockDeviceMappings")
     )
 
@@ -158,11 +160,31 @@ def _launches(holder: Resource) -> list[Properties]:
     return holder.props.blocks("launchSpecifications") if fleet else [holder.props]
 
 
-instance_has_no_public_address = resource_rule(
+def _have_subnets(launcher: Resource, stack: Stack) -> CheckResults:
+    props, templates = launcher.props, _templates(launcher, stack)
+    launches = props.blocks("launchSpecifications")
+    # A template that is not of the program can set the subnet.
+    inherited = not templates or any(
+        any(map(interface.has, _SETS_ADDRESS))
+        for template in templates
+        for interface in template.props.blocks("networkInterfaces")
+    )
+    for config in () if inherited else props.blocks("launchTemplateConfigs"):
+        launches += config.blocks("overrides") or [config]
+    if launcher.type in _GROUPS or (
+        launcher.type in _INSTANCES and not (inherited and props.has("launchTemplate"))
+    ):
+        launches.append(props)
+    for launch in launches:
+        if not any(map(launch.has, _SETS_ADDRESS)):
+            yield f"{launch.path_of('subnetId')} is not set, so the default VPC assigns an address"
+
+
+instance_has_no_public_address = stack_rule(
     "GH-EC2-004",
     title="EC2 instances have no public IP address",
     severity="high",
-    types=_LAUNCHERS + _FLEETS + aws("autoscaling.Group", "ec2.Eip", "ec2.EipAssociation"),
+    types=_LAUNCHERS + _FLEETS + _GROUPS + aws("ec2.Fleet", "ec2.Eip", "ec2.EipAssociation"),
     upstream="EC2.9 EC2.25 CKV_AWS_88 CKV_AWS_389",
     url=f"{_GUIDE}/using-instance-addressing.html",
 ).requires(
@@ -170,19 +192,7 @@ instance_has_no_public_address = resource_rule(
     # networkInterfaces of an instance name existing interfaces and have no such property.
     is_not_true("networkInterfaces[].associatePublicIpAddress"),
     is_not_true("launchSpecifications[].associatePublicIpAddress"),
-    for_types(
-        _INSTANCES,
-        satisfies(
-            "subnetId",
-            lambda block, key: any(map(block.has, (key, *_SETS_ADDRESS))),
-            "is not set, and subnets of the default VPC assign public IP addresses",
-            "set subnetId",
-        ),
-    ),
-    for_types(
-        aws("autoscaling.Group"),
-        is_set("vpcZoneIdentifiers", "subnets of the default VPC assign public IP addresses"),
-    ),
+    Requirement(_have_subnets, "set subnetId, vpcZoneIdentifiers or overrides[].subnetId"),
     # The address of a NAT gateway or load balancer is set on the gateway or load balancer.
     *(
         satisfies(

@@ -28,9 +28,10 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-KIN-001", "kmsKeyId"): _PRESENCE,
     **{
         ("GH-IAM-011", name): _OWN_ARN
-        for name in ("principal", "principalArn", "subscriberIdentity", "target")
+        for name in (
+            *("allowedPrincipals", "principal", "principalArn", "subscriberIdentity", "target"),
+        )
     },
-    ("GH-IAM-011", "allowedPrincipals"): _OWN_ARN,
     ("GH-KMS-002", "granteePrincipal"): _OWN_ARN,
     ("GH-KMS-008", "kmsKeyId"): _PRESENCE,
     ("GH-KMS-010", "kmsMasterKeyId"): _OTHER_RESOURCE,
@@ -38,6 +39,8 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-LAM-003", "environment"): "the name of the variable does not indicate a secret",
     ("GH-DOC-003", "dbClusterParameterGroupName"): _PRESENCE,
     ("GH-EC2-003", "kmsKeyId"): _PRESENCE,
+    ("GH-EC2-004", "launchTemplate"): _OTHER_RESOURCE,
+    ("GH-EC2-004", "launchTemplateConfigs"): _OTHER_RESOURCE,
     ("GH-OS-001", "encryptAtRest"): _PRESENCE,
     ("GH-LAM-004", "sourceAccount"): _PRESENCE,
     ("GH-LAM-004", "sourceArn"): _PRESENCE,
