@@ -147,14 +147,8 @@ def required_endpoints(stack: Stack) -> list[str]:
         "kms": bool(stack.of_type(aws("kms.Key"))),
         "ssmmessages": any(service.props.flag("enableExecuteCommand") for service in services),
     }
-    return [
-        "s3",
-        "ecr.api",
-        "ecr.dkr",
-        "logs",
-        "sts",
-        *(name for name, required in optional.items() if required),
-    ]
+    required = [name for name, in_use in optional.items() if in_use]
+    return ["s3", "ecr.api", "ecr.dkr", "logs", "sts", *required]
 
 
 def is_public_subnet(subnet: Resource, stack: Stack) -> bool:

@@ -20,14 +20,7 @@ Value = TypeVar("Value")
 
 # Output properties by which AWS resources refer to each other.
 _IDENTIFIERS = (
-    "id",
-    "arn",
-    "name",
-    "bucket",
-    "identifier",
-    "clusterIdentifier",
-    "keyId",
-    "url",
+    *("id", "arn", "name", "bucket", "identifier", "clusterIdentifier", "keyId", "url"),
     "replicationGroupId",
 )
 

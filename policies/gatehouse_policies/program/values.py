@@ -40,7 +40,7 @@ _KINDS: tuple[tuple[type, str, str], ...] = (
     (RemoteAsset, ASSET, "uri"),
 )
 """Classes of assets and archives, with the signature and the member that contains the content."""
-_JSON_PROPERTIES = frozenset({"containerDefinitions"})
+_JSON_PROPERTIES = ("containerDefinitions",)
 """Properties with JSON text of which rules evaluate the known parts."""
 _STEP = re.compile(r'\["([^"]*)"\]|\[(\d+)\]|([^.\[\]]+)')
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")

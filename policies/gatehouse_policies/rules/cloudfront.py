@@ -28,10 +28,7 @@ _PROTOCOLS, _TLS_1_2 = "originSslProtocols", {"TLSv1.2"}
 # Security policies for TLS 1.2 and 1.3 without ciphers in CBC mode.
 _STRONG_POLICIES = ("TLSv1.2_2021", "TLSv1.2_2025", "TLSv1.3_2025")
 _SECURITY_HEADERS = (
-    "strictTransportSecurity",
-    "contentSecurityPolicy",
-    "contentTypeOptions",
-    "frameOptions",
+    *("strictTransportSecurity", "contentSecurityPolicy", "contentTypeOptions", "frameOptions"),
 )
 _HSTS = "securityHeadersConfig.strictTransportSecurity"
 _YEAR_S = 31_536_000

@@ -92,9 +92,9 @@ backups_are_retained = _cluster_rule(
 program_sets_no_password = _cluster_rule(
     "GH-DOC-006",
     title="The program does not set passwords of DocumentDB",
-    remedy="remove the password, and set manageMasterUserPassword=True",
+    remedy='replace the password by manageMasterUserPassword=True or authType="SECRET_ARN"',
     severity="critical",
     types=aws("docdb.Cluster", "docdb.ElasticCluster"),
     upstream="DOC3",
     url=f"{_GUIDE}/docdb-secrets-manager.html",
-).requires(sets_no_secret())
+).requires(sets_no_secret(), when=lambda cluster: cluster.props.text("authType") != "SECRET_ARN")

@@ -70,11 +70,6 @@ time_to_live_is_enabled = resource_rule(
 ).requires(is_true("ttl.enabled"), when=lambda table: purpose(table) == EPHEMERAL)
 
 
-# Principal of the stream records for items that TTL deleted.
-# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-streams.html
-_TTL_PRINCIPAL = "dynamodb.amazonaws.com"
-
-
 @stack_rule(
     "GH-DDB-006",
     title="Deletion of expiring data does not wait for TTL",
@@ -89,7 +84,9 @@ def deletion_does_not_wait_for_ttl(mapping: Resource, stack: Stack) -> CheckResu
     if not any(purpose(table) == EPHEMERAL for table in tables):
         return
     for pattern in mapping.props.block("filterCriteria").blocks("filters"):
-        if _TTL_PRINCIPAL in pattern.text("pattern"):
+        # Principal of the stream records for items that TTL deleted.
+        # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-streams.html
+        if "dynamodb.amazonaws.com" in pattern.text("pattern"):
             yield (
                 f"{pattern.path_of('pattern')} selects the items that TTL deletes from a "
                 f"table with expiring data"

@@ -16,9 +16,9 @@ from gatehouse_policies.engine.requirements import (
     is_at_most,
     is_exactly,
     is_not_false,
+    is_not_set,
     is_not_true,
     is_true,
-    satisfies,
 )
 from gatehouse_policies.engine.rule import (
     CheckResults,
@@ -194,15 +194,7 @@ instance_has_no_public_address = stack_rule(
     is_not_true("launchSpecifications[].associatePublicIpAddress"),
     Requirement(_have_subnets, "set subnetId, vpcZoneIdentifiers or overrides[].subnetId"),
     # The address of a NAT gateway or load balancer is set on the gateway or load balancer.
-    *(
-        satisfies(
-            name,
-            lambda block, key: not block.has(key),
-            "has a public IP address",
-            f"remove {name}, and use a load balancer or a NAT gateway",
-        )
-        for name in ("instance", "instanceId", "networkInterface", "networkInterfaceId")
-    ),
+    *map(is_not_set, ("instance", "instanceId", "networkInterface", "networkInterfaceId")),
 )
 
 

@@ -399,6 +399,8 @@ failed_deployments_roll_back = resource_rule(
     url=f"{_GUIDE}/service-auto-scaling.html",
 )
 def service_is_redundant_and_scales(service: Resource, stack: Stack) -> CheckResults:
+    if service.props.text("schedulingStrategy") == "DAEMON":
+        return  # One task runs on each instance.
     tasks_min = service.settings["tasks_min"]
     targets = scaling_targets(service, stack)
     if not targets:

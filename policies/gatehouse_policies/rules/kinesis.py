@@ -38,8 +38,7 @@ firehose_uses_customer_key = resource_rule(
     # A data stream or an MSK cluster that is the source encrypts the records.
     # https://docs.aws.amazon.com/firehose/latest/APIReference/API_StartDeliveryStreamEncryption.html
     when=lambda stream: (
-        not stream.props.has("kinesisSourceConfiguration")
-        and not stream.props.has("mskSourceConfiguration")
+        not any(stream.props.has(f"{source}SourceConfiguration") for source in ("kinesis", "msk"))
     ),
 )
 

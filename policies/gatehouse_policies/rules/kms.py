@@ -254,7 +254,12 @@ multi_region_keys_have_replica = stack_rule(
 def event_rules_can_use_the_key_of_the_topic(topic: Resource, stack: Stack) -> CheckResults:
     for key in stack.referenced_by(topic, "kmsMasterKeyId", KEYS):
         for document in resource_documents(key, stack, _POLICIES, "keyId"):
-            allows = [allow for allow in document.allows if _allows_event_bridge(allow)]
+            allows = [
+                allow
+                for allow in document.allows
+                if ("Service", "events.amazonaws.com") in (allow.principals or ())
+                and allow.covers_action("kms:GenerateDataKey")
+            ]
             if allows and all(
                 any(each.key in _SOURCE_KEYS for each in allow.conditions) for allow in allows
             ):
@@ -262,9 +267,3 @@ def event_rules_can_use_the_key_of_the_topic(topic: Resource, stack: Stack) -> C
                     f"the policy of the key {key.name} requires a source from "
                     f"events.amazonaws.com, which sends none to KMS, so events are lost"
                 )
-
-
-def _allows_event_bridge(allow: Statement) -> bool:
-    return ("Service", "events.amazonaws.com") in (allow.principals or ()) and allow.covers_action(
-        "kms:GenerateDataKey"
-    )

@@ -140,7 +140,7 @@ def function_runs_in_vpc(function: Resource, stack: Stack) -> CheckResults:
 
 
 # Services that invoke functions synchronously and return errors to the client.
-_SYNCHRONOUS = frozenset({"apigateway.amazonaws.com", "elasticloadbalancing.amazonaws.com"})
+_SYNCHRONOUS = name_set("apigateway.amazonaws.com elasticloadbalancing.amazonaws.com")
 
 
 @stack_rule(

@@ -16,7 +16,6 @@ from gatehouse_policies.engine.rule import resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/msk/latest/developerguide"
 _cluster_rule = partial(resource_rule, types=aws("msk.Cluster"))
-_DESTINATIONS = ("cloudwatchLogs", "firehose", "s3")
 
 
 traffic_is_encrypted = _cluster_rule(
@@ -45,7 +44,10 @@ broker_logs_are_delivered = _cluster_rule(
     url=f"{_GUIDE}/msk-logging.html",
 ).requires(
     any_of(
-        *(is_true(f"loggingInfo.brokerLogs.{name}.enabled") for name in _DESTINATIONS),
+        *(
+            is_true(f"loggingInfo.brokerLogs.{name}.enabled")
+            for name in ("cloudwatchLogs", "firehose", "s3")
+        ),
         message="loggingInfo.brokerLogs has no enabled destination",
     )
 )

@@ -246,13 +246,9 @@ stored_data_is_not_force_deleted = resource_rule(
 
 # Types that create resources from a template or from JSON text, which no rule reads.
 _TEMPLATES = aws(
-    "cloudcontrol.Resource",
-    "cloudformation.Stack",
-    "cloudformation.StackInstances",
-    "cloudformation.StackSet",
-    "cloudformation.StackSetInstance",
-    "servicecatalog.ProvisionedProduct",
-    "serverlessrepository.CloudFormationStack",
+    *("cloudcontrol.Resource", "cloudformation.Stack", "cloudformation.StackInstances"),
+    *("cloudformation.StackSet", "cloudformation.StackSetInstance"),
+    *("servicecatalog.ProvisionedProduct", "serverlessrepository.CloudFormationStack"),
 )
 # The Terraform provider hashicorp/aws is a package `aws` whose types are in the module `index`.
 # https://www.pulumi.com/docs/iac/concepts/providers/any-terraform-provider/

@@ -199,9 +199,11 @@ master_password_is_managed = _database_rule(
     url=f"{_GUIDE}/rds-secrets-manager.html",
 ).requires(
     sets_no_secret(),
-    # A replica has the users of its source.
+    # A replica has the users of its source. AWS manages no password in a global database.
     where(
-        lambda database: not is_read_replica(database),
+        lambda database: (
+            not (is_read_replica(database) or database.props.has("globalClusterIdentifier"))
+        ),
         uses_customer_key("masterUserSecretKmsKeyId", "manageMasterUserPassword"),
     ),
 )
@@ -256,7 +258,7 @@ snapshots_are_private = resource_rule(
 
 
 _REPLICA_SOURCES = ("replicateSourceDb", "replicationSourceIdentifier")
-_COPY_SOURCES = (*_REPLICA_SOURCES, "snapshotIdentifier", "restoreToPointInTime")
+_OTHER_SOURCES = ("globalClusterIdentifier", "snapshotIdentifier", "restoreToPointInTime")
 
 
 def is_read_replica(database: Resource) -> bool:
@@ -305,7 +307,7 @@ def username_is_not_default(database: Resource) -> CheckResults:
     name = database.props.text("username") or database.props.text("masterUsername")
     if name.lower() in _DEFAULT_USERNAMES:
         yield "username is a default name"
-    if not name and not any(database.props.has(source) for source in _COPY_SOURCES):
+    if not name and not any(map(database.props.has, (*_REPLICA_SOURCES, *_OTHER_SOURCES))):
         yield Violation("username is not set", "set username")
 
 

@@ -45,10 +45,7 @@ GUARDS_OUTPUT = "accountGuards"
 
 
 PUBLIC_ACCESS_FLAGS = (
-    "blockPublicAcls",
-    "blockPublicPolicy",
-    "ignorePublicAcls",
-    "restrictPublicBuckets",
+    *("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"),
 )
 """The settings of the public access block of a bucket or account."""
 

@@ -17,10 +17,7 @@ _REDACTED = ("authorization", "cookie", "x-api-key")
 # Rules of the core rule set that match legitimate requests to an API: bodies of more than 8 KB,
 # URLs with IP addresses, markup in text fields, and clients without a User-Agent header.
 _WEBSITE_RULES = (
-    "SizeRestrictions_BODY",
-    "GenericRFI_BODY",
-    "CrossSiteScripting_BODY",
-    "NoUserAgent_HEADER",
+    *("SizeRestrictions_BODY", "GenericRFI_BODY", "CrossSiteScripting_BODY", "NoUserAgent_HEADER"),
 )
 _APIS = aws("apigateway.Stage", "appsync.GraphQLApi")
 _API_PATH = re.compile(r"/(api|graphql|v\d+)(/|\*|$)", re.IGNORECASE)

@@ -21,10 +21,7 @@ _PRESENCE = (
 )
 _OWN_ARN = "an unknown ARN is that of a resource in the program, or a later preview decides"
 ACCEPTED: dict[tuple[str, str], str] = {
-    ("GH-ALB-011", "listenerArn"): _OTHER_RESOURCE,
-    ("GH-CT-006", "s3BucketName"): _OTHER_RESOURCE,
     ("GH-CW-003", "alarmActions"): _PRESENCE,
-    ("GH-DDB-006", "eventSourceArn"): _OTHER_RESOURCE,
     ("GH-KIN-001", "kmsKeyId"): _PRESENCE,
     **{
         ("GH-IAM-011", name): _OWN_ARN
@@ -34,13 +31,9 @@ ACCEPTED: dict[tuple[str, str], str] = {
     },
     ("GH-KMS-002", "granteePrincipal"): _OWN_ARN,
     ("GH-KMS-008", "kmsKeyId"): _PRESENCE,
-    ("GH-KMS-010", "kmsMasterKeyId"): _OTHER_RESOURCE,
-    ("GH-LAM-002", "environment"): _OTHER_RESOURCE,
     ("GH-LAM-003", "environment"): "the name of the variable does not indicate a secret",
     ("GH-DOC-003", "dbClusterParameterGroupName"): _PRESENCE,
     ("GH-EC2-003", "kmsKeyId"): _PRESENCE,
-    ("GH-EC2-004", "launchTemplate"): _OTHER_RESOURCE,
-    ("GH-EC2-004", "launchTemplateConfigs"): _OTHER_RESOURCE,
     ("GH-OS-001", "encryptAtRest"): _PRESENCE,
     ("GH-LAM-004", "sourceAccount"): _PRESENCE,
     ("GH-LAM-004", "sourceArn"): _PRESENCE,
@@ -54,24 +47,31 @@ ACCEPTED: dict[tuple[str, str], str] = {
         )
     },
     ("GH-RDS-002", "replicateSourceDb"): _OWN_ARN,
-    ("GH-RDS-016", "dbSubnetGroupName"): _OTHER_RESOURCE,
-    ("GH-RDS-016", "vpcSecurityGroupIds"): _OTHER_RESOURCE,
-    ("GH-RDS-019", "parameterGroupName"): _OTHER_RESOURCE,
     ("GH-RS-003", "clusterSubnetGroupName"): _PRESENCE,
     ("GH-RS-005", "clusterParameterGroupName"): _PRESENCE,
-    ("GH-S3-019", "bucket"): _OTHER_RESOURCE,
-    ("GH-S3-019", "rules"): _OTHER_RESOURCE,
     ("GH-SM-008", "stages"): "most actions have no variables, and a later preview decides",
     ("GH-SM-009", "source"): "the name of the property does not indicate a secret",
-    ("GH-SNS-001", "arn"): _OTHER_RESOURCE,
     ("GH-SNS-001", "name"): _OWN_ARN,
     ("GH-SQS-003", "name"): _OWN_ARN,
     ("GH-SSM-001", "name"): "the name of the resource takes the place of an unknown name",
-    ("GH-VPC-002", "securityGroupId"): _OTHER_RESOURCE,
-    ("GH-VPC-004", "prefixListIds"): _OTHER_RESOURCE,
     **{
-        ("GH-VPC-010", name): _OTHER_RESOURCE
-        for name in ("networkConfiguration", "subnetId", "subnetIds")
+        (rule, name): _OTHER_RESOURCE
+        for rule, names in {
+            "GH-ALB-011": "listenerArn",
+            "GH-CT-006": "s3BucketName",
+            "GH-DDB-006": "eventSourceArn",
+            "GH-EC2-004": "launchTemplate launchTemplateConfigs",
+            "GH-KMS-010": "kmsMasterKeyId",
+            "GH-LAM-002": "environment",
+            "GH-RDS-016": "dbSubnetGroupName vpcSecurityGroupIds",
+            "GH-RDS-019": "parameterGroupName",
+            "GH-S3-019": "bucket rules",
+            "GH-SNS-001": "arn",
+            "GH-VPC-002": "securityGroupId",
+            "GH-VPC-004": "prefixListIds",
+            "GH-VPC-010": "networkConfiguration subnetId subnetIds",
+        }.items()
+        for name in names.split()
     },
 }
 """Unknown properties with which a rule passes, each with the reason."""

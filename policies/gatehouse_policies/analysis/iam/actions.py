@@ -31,18 +31,14 @@ _UNRELATED_ACTIONS = ("s3:GetObject", "iam:CreateRole", "dynamodb:DeleteItem", "
 
 # Resource types of features that most requests do not use. Metrics in CloudWatch have no ARN, but
 # data sets of OTLP metrics do; costs have no ARN, but billing views do.
-_OPTIONAL_TYPES = frozenset({"dataset", "billingview"})
+_OPTIONAL_TYPES = ("dataset", "billingview")
 # Keys whose condition holds for nearly every request, or whose value the client chooses.
-_WIDE_KEYS = frozenset(
-    {
-        "aws:securetransport",
-        "aws:currenttime",
-        "aws:epochtime",
-        "aws:tokenissuetime",
-        "aws:useragent",
-        "aws:referer",
-        "aws:principaltype",
-    }
+_WIDE_KEYS = tuple(
+    f"aws:{name}"
+    for name in (
+        *("securetransport", "currenttime", "epochtime", "tokenissuetime"),
+        *("useragent", "referer", "principaltype"),
+    )
 )
 _NARROWING_OPERATORS = re.compile(
     r"(string|arn)(equals|equalsignorecase|like)|ipaddress|bool|numeric(?!not)\w+|binaryequals"

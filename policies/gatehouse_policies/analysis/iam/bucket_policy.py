@@ -10,7 +10,7 @@ _KEY_ID = "s3:x-amz-server-side-encryption-aws-kms-key-id"
 # AWS services such as CloudTrail specify their configured key in each request, so a Deny statement
 # may exclude these services.
 _IS_SERVICE = "aws:principalisawsservice"
-_NETWORK_KEYS = frozenset({"aws:sourcevpc", "aws:sourcevpce", "aws:sourceip", "aws:vpcsourceip"})
+_NETWORK_KEYS = ("aws:sourcevpc", "aws:sourcevpce", "aws:sourceip", "aws:vpcsourceip")
 
 
 def denies_plain_http(document: Document, bucket: str = "") -> bool:
@@ -98,12 +98,9 @@ def _matches_other_key(condition: Condition) -> bool:
     """
     if condition.operator == "null":
         return condition.values == ("false",)
-    return all(value.strip("*?") for value in condition.values) and condition.operator in (
-        "stringnotequals",
-        "stringnotequalsignorecase",
-        "stringnotlike",
-        "arnnotequals",
-        "arnnotlike",
+    negations = "stringnotequals stringnotequalsignorecase stringnotlike arnnotequals arnnotlike"
+    return condition.operator in negations.split() and all(
+        value.strip("*?") for value in condition.values
     )
 
 
@@ -123,20 +120,12 @@ def _covers_bucket(document: Document, bucket: str, condition: Callable[[Conditi
     covered = {
         resource
         for deny in document.denies
-        if _denies_all_actions(deny, condition)
+        if _applies_to_everyone(deny) and list(map(condition, deny.conditions)) == [True]
+        if any(action.lower() in ("*", "s3:*") for action in deny.actions or ())
         for resource in deny.resources or ()
     }
     return "*" in covered or any(
         f"{arn}/*" in covered or arn.endswith("*") for arn in covered if _names_bucket(arn, bucket)
-    )
-
-
-def _denies_all_actions(deny: Statement, condition: Callable[[Condition], bool]) -> bool:
-    return (
-        _applies_to_everyone(deny)
-        and len(deny.conditions) == 1
-        and condition(deny.conditions[0])
-        and any(action.lower() in ("*", "s3:*") for action in deny.actions or ())
     )
 
 

@@ -88,9 +88,7 @@ _CONSTANT_KEYS = re.compile(
 _REGIONS = ("aws:requestedregion", "ec2:region")
 # Variables that have the same value for all principals.
 _RESOURCE_VARIABLES = name_set("aws:resourceaccount aws:resourceorgid aws:resourceorgpaths * ? $")
-POSITIVE_OPERATORS = frozenset(
-    {"stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike"}
-)
+POSITIVE_OPERATORS = name_set("stringequals stringequalsignorecase stringlike arnequals arnlike")
 
 
 def is_restricted(statement: Statement) -> bool:
@@ -304,12 +302,8 @@ _AWS_AUDIENCE = "sts.amazonaws.com"
 # customer of the issuer matches.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_oidc_secure-by-default.html
 _SHARED_ISSUERS = (
-    "gitlab.com",
-    "app.terraform.io",
-    "agent.buildkite.com",
-    "oidc.circleci.com",
-    "oidc.vercel.com",
-    "api.pulumi.com",
+    *("gitlab.com", "app.terraform.io", "agent.buildkite.com", "oidc.circleci.com"),
+    *("oidc.vercel.com", "api.pulumi.com"),
 )
 # The subject begins with the group, organization or team, or names the namespace of a service
 # account of Amazon EKS. Patterns of other formats are rejected.
@@ -330,13 +324,9 @@ def denies_requests_without_tls(document: Document, *actions: str, name: str = "
         for deny in document.denies
         if deny.applies_to_everyone()
         and list(map(is_without_tls, deny.conditions)) == [True]
-        and (not name or _names(deny, name))
+        and (not name or any(matches(name, arn.rpartition(":")[2]) for arn in deny.resources or ()))
     ]
     return all(any(deny.covers_action(action) for deny in denies) for action in actions)
-
-
-def _names(statement: Statement, name: str) -> bool:
-    return any(matches(name, arn.rpartition(":")[2]) for arn in statement.resources or ())
 
 
 def federation_defects(document: Document) -> tuple[str, ...]:
