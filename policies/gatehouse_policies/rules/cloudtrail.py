@@ -69,7 +69,11 @@ def object_events_are_recorded(trail: Resource) -> CheckResults:
         _records_objects(selector) for selector in trail.props.blocks("advancedEventSelectors")
     )
     if not advanced and not any(
-        _records_objects_basic(selector) for selector in trail.props.blocks("eventSelectors")
+        resource.text("type") == "AWS::S3::Object"
+        and not _ALL_BUCKETS.isdisjoint(resource.texts("values"))
+        for selector in trail.props.blocks("eventSelectors")
+        if selector.text("readWriteType", "All") == "All"
+        for resource in selector.blocks("dataResources")
     ):
         yield "no event selector records both reads and writes of S3 objects"
 
@@ -99,14 +103,6 @@ def _limits_objects(field: Properties) -> bool:
     included = [text for name in ("equals", "startsWith", "endsWith") for text in field.texts(name)]
     all_excluded = not _ALL_BUCKETS.isdisjoint(field.texts("notStartsWith"))
     return all_excluded or (bool(included) and _ALL_BUCKETS.isdisjoint(included))
-
-
-def _records_objects_basic(selector: Properties) -> bool:
-    return selector.text("readWriteType", "All") == "All" and any(
-        resource.text("type") == "AWS::S3::Object"
-        and not _ALL_BUCKETS.isdisjoint(resource.texts("values"))
-        for resource in selector.blocks("dataResources")
-    )
 
 
 @_trail_rule(

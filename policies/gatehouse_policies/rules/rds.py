@@ -122,7 +122,13 @@ iam_authentication_is_enabled = _database_rule(
     title="RDS databases have IAM authentication enabled",
     upstream="RDS.10 RDS.12 CKV_AWS_161 CKV_AWS_162 RDS6",
     url=f"{_GUIDE}/UsingWithRDS.IAMDBAuth.html",
-).requires(is_true("iamDatabaseAuthenticationEnabled"))
+).requires(
+    is_true("iamDatabaseAuthenticationEnabled"),
+    # These engines do not support it.
+    when=lambda database: (
+        not database.props.text("engine").startswith(("custom", "db2", "oracle", "sqlserver"))
+    ),
+)
 
 
 # Parameter that makes TLS mandatory, keyed by the start of engines and parameter group families.
@@ -201,9 +207,7 @@ master_password_is_managed = _database_rule(
     sets_no_secret(),
     # A replica has the users of its source. AWS manages no password in a global database.
     where(
-        lambda database: (
-            not (is_read_replica(database) or database.props.has("globalClusterIdentifier"))
-        ),
+        lambda each: not (is_read_replica(each) or each.props.has("globalClusterIdentifier")),
         uses_customer_key("masterUserSecretKmsKeyId", "manageMasterUserPassword"),
     ),
 )

@@ -247,10 +247,8 @@ _SUBNET_PROPERTIES = by_token(
     {
         "ecs.Service": "networkConfiguration",
         "efs.MountTarget": "subnetId",
-        "elasticache.ServerlessCache": "subnetIds",
         "elasticsearch.Domain": "vpcOptions",
         "lambda.Function": "vpcConfig",
-        "mq.Broker": "subnetIds",
         "msk.Cluster": "brokerNodeGroupInfo",
         "opensearch.Domain": "vpcOptions",
     }
@@ -270,7 +268,9 @@ _SUBNET_GROUPS = aws(
         "a route to a NAT gateway"
     ),
     severity="high",
-    types=(*_SUBNET_GROUPS, *aws("ec2.DefaultVpc"), *_SUBNET_PROPERTIES),
+    types=_SUBNET_GROUPS
+    + tuple(_SUBNET_PROPERTIES)
+    + aws("ec2.DefaultVpc", "elasticache.ServerlessCache", "mq.Broker"),
     upstream="CKV_AWS_148",
     url=f"{_GUIDE}/VPC_Route_Tables.html",
 )

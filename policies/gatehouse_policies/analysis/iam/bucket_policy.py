@@ -99,9 +99,8 @@ def _matches_other_key(condition: Condition) -> bool:
     if condition.operator == "null":
         return condition.values == ("false",)
     negations = "stringnotequals stringnotequalsignorecase stringnotlike arnnotequals arnnotlike"
-    return condition.operator in negations.split() and all(
-        value.strip("*?") for value in condition.values
-    )
+    has_name = all(value.strip("*?") for value in condition.values)
+    return has_name and condition.operator in negations.split()
 
 
 def _applies_to_everyone(deny: Statement) -> bool:
