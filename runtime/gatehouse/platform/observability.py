@@ -68,7 +68,7 @@ PUBLISH_S = 15.0
 SLOW_S = 1.0
 
 #: Requests of load balancers and scrapers, which the metrics in CloudWatch do not count.
-_OPERATIONAL = frozenset({"/healthz", "/readyz", "/metrics"})
+_OPERATIONAL = ("/healthz", "/readyz", "/metrics")
 
 #: Content type of the metrics.
 METRICS_TYPE = CONTENT_TYPE_LATEST

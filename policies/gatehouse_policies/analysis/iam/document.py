@@ -290,7 +290,7 @@ def is_without_tls(condition: Condition) -> bool:
 # condition.
 # https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pool-settings-sms-messages.html
 # https://docs.aws.amazon.com/firehose/latest/dev/controlling-access.html#firehose-assume-role
-_SERVICES_WITH_EXTERNAL_ID = frozenset({"cognito-idp.amazonaws.com", "firehose.amazonaws.com"})
+_SERVICES_WITH_EXTERNAL_ID = ("cognito-idp.amazonaws.com", "firehose.amazonaws.com")
 # Condition key of the audience, keyed by a part of the ARN or name of the identity provider.
 _AUDIENCES = {
     ":saml-provider/": "saml:aud",

@@ -34,27 +34,13 @@ _STRONG_ETAG = re.compile(r'"[!#-~]*"')
 #: A client that sends one of these headers has its own cache or requests a part of the resource.
 #: Such a request is forwarded unchanged.
 _CONDITIONAL = frozenset(
-    {
-        b"range",
-        b"if-range",
-        b"if-none-match",
-        b"if-modified-since",
-        b"if-match",
-        b"if-unmodified-since",
-        b"pragma",
-    }
+    b"range if-range if-none-match if-modified-since if-match if-unmodified-since pragma".split()
 )
 
 #: Headers that a 304 response does not update, because they describe the message.
-_NOT_UPDATED = frozenset(
-    {
-        "content-length",
-        "content-encoding",
-        "content-type",
-        "content-range",
-        "transfer-encoding",
-        "trailer",
-    }
+_NOT_UPDATED = (
+    *("content-length", "content-encoding", "content-type", "content-range"),
+    *("transfer-encoding", "trailer"),
 )
 
 #: Maximum size of one body, which is also at most a quarter of the total size.

@@ -43,11 +43,9 @@ _ERROR_CODE = re.compile("[a-z_]{1,60}")
 
 #: Errors from the identity provider (RFC 6749, sections 4.1.2.1 and 5.2) that are caused by the
 #: configuration of the provider or of the console.
-_CONFIGURATION_ERRORS = frozenset(
-    {
-        *("invalid_client", "invalid_request", "invalid_scope", "unauthorized_client"),
-        *("unsupported_grant_type", "unsupported_response_type"),
-    }
+_CONFIGURATION_ERRORS = (
+    *("invalid_client", "invalid_request", "invalid_scope", "unauthorized_client"),
+    *("unsupported_grant_type", "unsupported_response_type"),
 )
 
 

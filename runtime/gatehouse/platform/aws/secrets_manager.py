@@ -11,13 +11,9 @@ _TIMEOUT_S = 2.0
 
 #: The secret was deleted, or the role must not read or decrypt it. Source: Secrets Manager API
 #: Reference, "GetSecretValue".
-_DENIED = frozenset(
-    {
-        "AccessDeniedException",
-        "DecryptionFailure",
-        "InvalidRequestException",
-        "ResourceNotFoundException",
-    }
+_DENIED = (
+    *("AccessDeniedException", "DecryptionFailure", "InvalidRequestException"),
+    "ResourceNotFoundException",
 )
 
 

@@ -42,7 +42,7 @@ PROBLEM_JSON = b"application/problem+json"
 PROBLEM_TYPE = "urn:gatehouse:problem:"
 
 #: Statuses of errors with the header Retry-After.
-RETRY_STATUSES = frozenset({429, 503})
+RETRY_STATUSES = (429, 503)
 
 #: Challenges in a 401 response (RFC 9110, section 11.6.1): RFC 6750 for Authorization, and a
 #: private scheme for X-Api-Key.

@@ -32,7 +32,7 @@ CORES = "/cores/"
 _NOT_IN_PATH = re.compile(rb"[^A-Za-z0-9\-._~!$&'()*+,;=:@/%\[\]|]")
 #: Methods that are not forwarded: they are addressed to a proxy itself (RFC 9110, sections 9.3.6
 #: and 9.3.8).
-PROXY_METHODS = frozenset({"CONNECT", "TRACE"})
+PROXY_METHODS = ("CONNECT", "TRACE")
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
@@ -191,7 +191,7 @@ def returned(
 
 
 #: Response fields with a URL of the Core.
-_LOCATIONS = frozenset({"location", "content-location"})
+_LOCATIONS = ("location", "content-location")
 
 
 def _without_console_cookies(value: str) -> str:

@@ -43,7 +43,7 @@ Authorize = Callable[[], Awaitable[None]]
 _NO_BODY = (204, 304)
 
 #: Methods with the header Destination (RFC 4918, section 10.3).
-_METHODS_WITH_DESTINATION = frozenset({"COPY", "MOVE"})
+_METHODS_WITH_DESTINATION = ("COPY", "MOVE")
 
 
 def core_urls(context: RequestContext, path: CorePath, core: CoreRecord) -> CoreUrls:
