@@ -16,7 +16,7 @@ from components.iam.documents import (
     render,
 )
 from components.iam.object_policies import legacy_file_arns
-from components.iam.role_policies import OWNER_OF_PASSWORD, PEPPER, RoleDefinition
+from components.iam.role_policies import DATABASE, OWNER_OF_PASSWORD, PEPPER, RoleDefinition
 from components.iam.sharing_roles import API_LOG_GROUPS
 from components.naming import Naming, tags
 from components.settings.model import Settings
@@ -167,10 +167,10 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
         *action_list("s3:DeleteObjectVersion PutBucketNotification PutInventoryConfiguration"),
         "logs:PutRetentionPolicy",
     )
-    where = {"StringEquals": {"aws:RequestedRegion": regions}}
+    regional = {"StringEquals": {"aws:RequestedRegion": regions}}
     # Requests without most global condition keys (docs/external-contracts.md).
     logins = ["elasticache:Connect", "rds-db:connect"]
-    targets = ("elasticache:{}:*", "rds-db:{}:*/gatehouse_*")
+    targets = ("elasticache:{}:*", f"rds-db:{{}}:*/{DATABASE}_*")
     connections = [f"arn:aws:{row.format(region)}" for row in targets for region in regions]
     objects = "s3:*Object* ListBucket* Replicate* PutBucketNotification PutInventoryConfiguration"
     denied = [
@@ -205,7 +205,7 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
         "ForAllValues:StringNotLike": {"kms:ResourceAliases": names.alias("*")},
     }
     return document(
-        allow("AllowUsedActions", USED, ["*"], conditions=where),
+        allow("AllowUsedActions", USED, ["*"], conditions=regional),
         allow("AllowConnections", logins, connections),
         *(deny(sid, actions, ["*"], principal=None) for sid, actions in DENIED.items()),
         deny("DenyTrailChanges", trail_changes, [trail, f"{trail}/*", f"{group}*"], principal=None),

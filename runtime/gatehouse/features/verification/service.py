@@ -123,11 +123,7 @@ class VerificationService:
         if evaluate_limits(states) is not Code.VALID:
             return VerificationResult(Code.RATE_LIMITED, *time, record, states)
         keep_s = http_signatures.NONCE_S if charge.cost else 0
-        if (
-            nonce
-            and nonces is not None
-            and not await nonces.is_new(record.id, nonce, keep_s=keep_s)
-        ):
+        if nonce and nonces and not await nonces.is_new(record.id, nonce, keep_s=keep_s):
             reason = SignatureError.REPLAYED.value
             return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=reason)
         if record.has_credits:

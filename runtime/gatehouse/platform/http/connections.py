@@ -75,7 +75,7 @@ class Connections:
         self.bodies_total = 0
         self.body_bytes = asgi.Uses()
         self.body_bytes_total = 0
-        #: Also by connection or exchange.
+        #: The same bytes by network, and by connection or exchange.
         self._unfinished: dict[str, dict[Any, int]] = {}
         #: Bytes of responses that wait for clients, beginning with the longest wait.
         self.unsent_bytes: dict[Any, int] = {}

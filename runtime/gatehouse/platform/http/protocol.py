@@ -264,7 +264,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
                 part = data[start:end]
                 head, separator, rest = part.partition(_HEAD_END)
                 if _HEAD_END in rest or request_head.names_protocol(part):
-                    part = head + separator
+                    part = head + separator  # without what follows
             elif self._is_chunked:
                 part = data[start : start + _SLICE_BYTES]
             elif start or self._body_left < len(data):
