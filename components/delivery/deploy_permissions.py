@@ -5,6 +5,7 @@ Actions that support neither are limited to the stack's regions.
 """
 
 from components.iam.documents import Conditions, Statement, allow
+from components.iam.sharing_policies import OPEN
 from components.naming import ALARM_TOPIC, PROJECT, WEB_UI_BUCKET
 from components.stack import Stack
 
@@ -55,10 +56,12 @@ class Delivery:
         return [self.names.any_arn(service, resource, region) for resource in resources]
 
     def rest_apis(self, *paths: str) -> list[str]:
-        """Return ARNs of REST APIs, but not of API keys (`/apikeys` and `/usageplans`; API Gateway
-        Developer Guide, "Amazon Resource Name (ARN) reference").
+        """Return ARNs of REST APIs, the stack's domain name and their tags, but not of API keys
+        (API Gateway Developer Guide, "Amazon Resource Name (ARN) reference").
         """
-        paths = ("/restapis/*", "/domainnames/*", "/tags/*", *paths)
+        (host,) = self.hosts[OPEN]
+        domain = f"/domainnames/{host}"
+        paths = ("/restapis/*", "/tags/*restapis*", domain, f"{domain}/*", f"/tags/*{host}", *paths)
         return [self.names.any_arn("apigateway", path, self.names.region, "") for path in paths]
 
     def grant(
@@ -126,12 +129,7 @@ def network(args: Delivery) -> list[Statement]:
         args.grant("ChangeOwnResources", "ec2", change, conditions=args.tag_condition()),
         args.grant("TagOnCreate", "ec2", "CreateTags", conditions=create_condition),
         # A rule is a separate resource from its group, and a new rule has no tags yet.
-        args.regional(
-            "SecurityGroupRules",
-            "ec2",
-            "AuthorizeSecurityGroup* CreateTags",
-            "security-group-rule/*",
-        ),
+        args.regional("GroupRules", "ec2", "AuthorizeSecurityGroup*", "security-group-rule/*"),
     ]
 
 
@@ -245,10 +243,8 @@ def stores(args: Delivery) -> list[Statement]:
 
 def roles(args: Delivery) -> list[Statement]:
     """Return permissions for roles with the stack's name and permissions boundary."""
-    role_arn, bounded = (
-        args.names.role_arn("*"),
-        {"StringEquals": {"iam:PermissionsBoundary": args.names.boundary_arn}},
-    )
+    role_arn = args.names.role_arn("*")
+    bounded = {"StringEquals": {"iam:PermissionsBoundary": args.names.boundary_arn}}
     grants = (
         "AttachRolePolicy CreateRole DeleteRolePolicy DetachRolePolicy "
         "PutRolePermissionsBoundary PutRolePolicy"
@@ -263,7 +259,6 @@ def roles(args: Delivery) -> list[Statement]:
     )
     principals = [f"{service}.amazonaws.com" for service in linked_services.split()]
     linked = {"StringEquals": {"iam:AWSServiceName": principals}}
-    linked_arns = args.arns("iam", "role/aws-service-role/*", global_service=True)
     return [
         args.grant("ManageBoundedRoles", "iam", grants, role_arn, conditions=bounded),
         args.grant(
@@ -277,8 +272,9 @@ def roles(args: Delivery) -> list[Statement]:
             "CreateServiceLinkedRoles",
             "iam",
             "CreateServiceLinkedRole",
-            *linked_arns,
+            "role/aws-service-role/*",
             conditions=linked,
+            global_service=True,
         ),
     ]
 
@@ -329,10 +325,8 @@ def cloudfront(args: Delivery) -> list[Statement]:
     if not args.cloudfront:
         return []
     names = args.names
-    web_ui, deliveries = (
-        names.bucket_arn(WEB_UI_BUCKET),
-        ("delivery:*", "delivery-source:*", "delivery-destination:*"),
-    )
+    web_ui = names.bucket_arn(WEB_UI_BUCKET)
+    deliveries = ("delivery:*", "delivery-source:*", "delivery-destination:*")
     delivery = (
         "CreateDelivery DeleteDelivery* PutDelivery* TagResource UntagResource "
         "UpdateDeliveryConfiguration"
@@ -361,7 +355,7 @@ def cloudfront(args: Delivery) -> list[Statement]:
 
 def edge(args: Delivery) -> list[Statement]:
     """Return permissions for load balancers, certificates, DNS, AWS WAF and API Gateway."""
-    all_names, regional = args.names.name("*"), args.region_condition
+    all_names = args.names.name("*")
     balancers = tuple(
         f"{kind}/app/{all_names}/*" for kind in ("loadbalancer", "listener", "listener-rule")
     )
@@ -370,7 +364,7 @@ def edge(args: Delivery) -> list[Statement]:
     hosts = [host.removeprefix("*.") for row in args.hosts.values() for host in row]
     names = [name for host in hosts for name in (host, f"*.{host}")]
     # ForAllValues also holds for a request without the key.
-    records = {**regional, "ForAllValues:StringLike": {record_names: names}}
+    records = {**args.region_condition, "ForAllValues:StringLike": {record_names: names}}
     protected = (
         *args.arns("wafv2", *(f"regional/{kind}/{all_names}/*" for kind in ("webacl", "ipset"))),
         *args.arns("elasticloadbalancing", f"loadbalancer/app/{all_names}/*"),

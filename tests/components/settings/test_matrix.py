@@ -80,9 +80,9 @@ GLOBAL_SERVICES = ("budgets", "cloudfront", "iam", "route53")
 """Modules of the provider whose API is in GLOBAL_REGION."""
 REST_API_PATHS = {
     "account": "account",
-    "basePathMapping": "domainnames/x/basepathmappings/y",
+    "basePathMapping": "domainnames/{domainName}/basepathmappings/y",
     "deployment": "restapis/x/deployments/y",
-    "domainName": "domainnames/x",
+    "domainName": "domainnames/{domainName}",
     "integration": "restapis/x/resources/y/methods/GET/integration",
     "method": "restapis/x/resources/y/methods/GET",
     "methodSettings": "restapis/x/stages/live",
@@ -267,7 +267,7 @@ def read_arn(action: str, type_: str, inputs: dict[str, Any], names: Naming) -> 
         return names.s3_arn(inputs["bucket"])
     if service == "apigateway":
         path = REST_API_PATHS[type_.split(":")[1].partition("/")[2]]
-        return names.any_arn("apigateway", f"/{path}", names.region, "")
+        return names.any_arn("apigateway", f"/{path.format(**inputs)}", names.region, "")
     return "*"
 
 
