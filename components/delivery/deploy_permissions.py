@@ -325,7 +325,6 @@ def cloudfront(args: Delivery) -> list[Statement]:
     if not args.cloudfront:
         return []
     names = args.names
-    web_ui = names.bucket_arn(WEB_UI_BUCKET)
     deliveries = ("delivery:*", "delivery-source:*", "delivery-destination:*")
     delivery = (
         "CreateDelivery DeleteDelivery* PutDelivery* TagResource UntagResource "
@@ -348,7 +347,9 @@ def cloudfront(args: Delivery) -> list[Statement]:
             names.any_arn("wafv2", "global/managedruleset/*", "*", "*"),
         ),
         args.grant("EdgeLogBucket", "s3", buckets, names.s3_arn(names.edge_log_bucket)),
-        args.grant("WebUi", "s3", "DeleteObject* PutObject*", f"{web_ui}/*"),
+        args.grant(
+            "WebUi", "s3", "DeleteObject* PutObject*", f"{names.bucket_arn(WEB_UI_BUCKET)}/*"
+        ),
         args.regional("EdgeLogs", "logs", delivery, *deliveries),
     ]
 

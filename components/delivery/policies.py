@@ -343,10 +343,8 @@ def _state(args: Delivery, *, writes: bool) -> list[Statement]:
     """
     if not args.settings.delivery.state_bucket:
         return []
-    bucket, stack = (
-        args.names.s3_arn(args.settings.delivery.state_bucket),
-        f"{PROJECT}/{args.names.stack}",
-    )
+    bucket = args.names.s3_arn(args.settings.delivery.state_bucket)
+    stack = f"{PROJECT}/{args.names.stack}"
     folders = [f"{kind}/{stack}/*" for kind in ("backups", "history", "locks/organization")]
     objects = [f"{bucket}/.pulumi/{path}" for path in (f"stacks/{stack}.*", *folders)]
     verbs = "DeleteObject GetObject PutObject" if writes else "GetObject"

@@ -80,11 +80,8 @@ class LoadBalancer(StackComponent):
         self._internal, self._vpc_id = internal, vpc_id
         load_balancer = self._load_balancer(name, placement, log_bucket)
         https = self._listeners(load_balancer.arn, certificate_arn, services)
-        self.arn, self.dns_name, self.zone_id = (
-            load_balancer.arn,
-            load_balancer.dns_name,
-            load_balancer.zone_id,
-        )
+        self.arn, self.dns_name = load_balancer.arn, load_balancer.dns_name
+        self.zone_id = load_balancer.zone_id
         self.label = load_balancer.arn_suffix
         self.target_groups = {
             name: self._target_groups(service, self._priority(name), https)

@@ -144,10 +144,8 @@ def trail_writers(names: Naming, bucket: str) -> tuple[Statement, ...]:
 def config_writers(names: Naming, sink: str) -> tuple[Statement, ...]:
     """Allow AWS Config to write to the bucket. Source: AWS Config Developer Guide, "Permissions for
     the Amazon S3 Bucket for the AWS Config Delivery Channel"."""
-    objects, source = (
-        f"{CONFIG_PREFIX}/AWSLogs/{names.account}/Config/*",
-        {"aws:SourceAccount": names.account},
-    )
+    objects = f"{CONFIG_PREFIX}/AWSLogs/{names.account}/Config/*"
+    source = {"aws:SourceAccount": names.account}
     return _owned_writes(
         "Config", "s3:GetBucketAcl ListBucket", names.s3_arn(sink), objects, source
     )

@@ -30,10 +30,8 @@ def alarm_topic_policy(names: Naming) -> Document:
     account, to publish over TLS.
     """
     arn = names.arn("sns", names.name(ALARM_TOPIC))
-    alarms, rules = (
-        names.arn("cloudwatch", f"alarm:{names.name('*')}"),
-        names.arn("events", f"rule/{names.name('*')}"),
-    )
+    alarms = names.arn("cloudwatch", f"alarm:{names.name('*')}")
+    rules = names.arn("events", f"rule/{names.name('*')}")
     publish, account = "sns:Publish", names.account
     return document(
         deny_insecure_transport(publish, [arn]),
@@ -144,10 +142,8 @@ def log_delivery_policy(names: Naming, sid: str, log_group: str) -> Document:
     Sources: CloudWatch Logs User Guide, "IAM permissions required to create or work with a data
     protection policy"; AWS WAF Developer Guide, "Permissions to publish logs to CloudWatch Logs".
     """
-    write, streams = (
-        "logs:CreateLogStream PutLogEvents",
-        [f"{names.log_group_arn(log_group)}:log-stream:*"],
-    )
+    write = "logs:CreateLogStream PutLogEvents"
+    streams = [f"{names.log_group_arn(log_group)}:log-stream:*"]
     source = names.arn("logs", "*")
     return document(
         allow_service(

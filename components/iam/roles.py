@@ -86,7 +86,7 @@ class PermissionsBoundary(StackComponent):
     """The managed policy that every role of the stack has as its permissions boundary.
 
     Why: Even with an overly permissive policy, a role cannot modify IAM, assume other roles, use
-    other regions, change AWS audit services (such as CloudTrail), delete backups, weaken the
+    other regions, change AWS audit services, delete backups, weaken the
     protection of keys, buckets, secrets and logs, or access most resources of others. The boundary
     also limits permissions granted by key policies.
     Cost: none. Controls: GH-IAM-007.
@@ -162,9 +162,9 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
     data keys, which settings and AWS name.
     """
     regions = [settings.region, *filter(None, [settings.replica_region])]
-    trail, group = names.bucket_arn("trail"), names.log_group_arn(names.log_group("trail"))
+    trail = [f"{names.bucket_arn('trail')}*", f"{names.log_group_arn(names.log_group('trail'))}*"]
     trail_changes = (
-        *action_list("s3:DeleteObjectVersion PutBucketNotification PutInventoryConfiguration"),
+        *action_list("s3:DeleteObjectVersion PutBucketNotification PutInventory*"),
         "logs:PutRetentionPolicy",
     )
     regional = {"StringEquals": {"aws:RequestedRegion": regions}}
@@ -197,8 +197,8 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
         names.any_arn("events", "rule/AwsBackupManagedRule*", "*"),
         names.any_arn("rds", "snapshot:awsbackup:*", "*"),
     ]
-    passwords, owner = [names.managed_secret_arn], {OWNER_OF_PASSWORD: names.database_arn}
-    of_others: Conditions = {"StringNotEquals": owner}
+    passwords = [names.managed_secret_arn]
+    of_others: Conditions = {"StringNotEquals": {OWNER_OF_PASSWORD: names.database_arn}}
     # AWS services create grants on other keys.
     other_keys: Conditions = {
         "Null": {"kms:ViaService": "true"},
@@ -208,7 +208,9 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
         allow("AllowUsedActions", USED, ["*"], conditions=regional),
         allow("AllowConnections", logins, connections),
         *(deny(sid, actions, ["*"], principal=None) for sid, actions in DENIED.items()),
-        deny("DenyTrailChanges", trail_changes, [trail, f"{trail}/*", f"{group}*"], principal=None),
+        deny("DenyTrailChanges", trail_changes, trail, principal=None),
+        # The lifecycle deletes a file that was replaced when its object lock ends.
+        deny("DenyLogs", "s3:PutObject Replicate*", [names.s3_arn("*/AWSLogs/*")], principal=None),
         deny("DenyPasswords", "secretsmanager:*", passwords, principal=None, conditions=of_others),
         deny("DenyKeys", "kms:CreateGrant Sign", ["*"], principal=None, conditions=other_keys),
         {"Sid": "DenyOthers", "Effect": "Deny", "Action": denied, "NotResource": own},

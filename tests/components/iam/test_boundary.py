@@ -96,6 +96,7 @@ def test_boundary_allows_every_granted_action(
         "s3:ListBucketVersions arn:aws:s3:::invoices",
         *(f"{action} {NAMES.arn(action.split(':')[0], name)}" for action, name in OTHERS),
         f"s3:DeleteObjectVersion {TRAIL}/x",
+        *(f"s3:{name} {TRAIL}/AWSLogs/x" for name in ("PutObject", "ReplicateDelete")),
         *(f"s3:Put{name} {TRAIL}" for name in ("BucketNotification", "InventoryConfiguration")),
         f"logs:PutRetentionPolicy {NAMES.log_group_arn(NAMES.log_group('trail'))}",
     ],
