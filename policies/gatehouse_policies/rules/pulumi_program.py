@@ -1,7 +1,7 @@
 """Rules for the Pulumi program: provider, Regions, protection, tags and outputs."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 
 from gatehouse_policies.analysis.iam.document import account_of
 from gatehouse_policies.analysis.policy_holders import ACCOUNTS
@@ -120,12 +120,17 @@ def region_is_allowed(resource: Resource) -> CheckResults:
         return
     own = resource.props.text("region")
     allowed = {*resource.lists["regions"], *regions_of_process()}
-    required = _GLOBAL_SERVICES.get(resource.type)
+    own_allowed = {*allowed, _GLOBAL_SERVICES.get(resource.type)}
     if resource.type == AWS_PROVIDER and own in _GLOBAL_SERVICES.values():
         return  # The resources of the provider are evaluated.
-    if own and own not in {*allowed, required}:
+    if own and own not in own_allowed:
         yield "region is not in the list of allowed Regions"
-    elif not own and _is_in_global_region(resource, {*allowed, required}):
+    elif (
+        # The rule reports the provider for another Region that is not allowed.
+        not own
+        and resource.region() in {*_GLOBAL_SERVICES.values()} - own_allowed
+        and not resource.type.startswith(_WITHOUT_REGION)
+    ):
         yield "region of the provider is not in the list of allowed Regions"
     *path, key = _REPLICAS.get(resource.type, "").split(".")
     for replica in _blocks_at(resource.props, path) if key else ():
@@ -137,15 +142,6 @@ def region_is_allowed(resource: Resource) -> CheckResults:
             region = copy.known_text("destinationVaultArn").split(":")[3:4]
             if region and region[0] not in allowed:
                 yield f"{copy.path_of('destinationVaultArn')} is not in an allowed Region"
-
-
-def _is_in_global_region(resource: Resource, allowed: Set[str | None]) -> bool:
-    """True for a resource in the Region of a global service. GH-PUL-003 reports the provider for
-    another Region that is not allowed.
-    """
-    region = resource.region()
-    is_global = resource.type.startswith(_WITHOUT_REGION)
-    return region in _GLOBAL_SERVICES.values() and region not in allowed and not is_global
 
 
 def _blocks_at(block: Properties, path: Sequence[str]) -> Iterator[Properties]:
@@ -252,7 +248,11 @@ _TEMPLATES = aws(
 )
 # The Terraform provider hashicorp/aws is a package `aws` whose types are in the module `index`.
 # https://www.pulumi.com/docs/iac/concepts/providers/any-terraform-provider/
-_OTHER_PACKAGES = ("aws-native:", "awscc:", "aws:index/")
+# Packages of Terraform modules have a type Module, and show resources as `<package>:tf:aws_...`.
+# https://www.pulumi.com/docs/integrations/terraform/modules/
+_OTHER_PACKAGES = re.compile(
+    r"aws-native:|awscc:|aws:index/|(?!hcl:)[^:]+:(tf:aws_|index:Module$)"  # hcl has components
+)
 
 
 @resource_rule(
@@ -267,7 +267,7 @@ _OTHER_PACKAGES = ("aws-native:", "awscc:", "aws:index/")
     url="https://www.pulumi.com/registry/packages/aws/api-docs/cloudcontrol/resource/",
 )
 def types_have_rules(resource: Resource) -> CheckResults:
-    if resource.type in _TEMPLATES or resource.type.startswith(_OTHER_PACKAGES):
+    if resource.type in _TEMPLATES or _OTHER_PACKAGES.match(resource.type):
         yield f"the rules do not evaluate the resources of {resource.type}"
 
 

@@ -14,7 +14,7 @@ from tests.policies.rules import account_programs, network_programs, programs
 from tests.policies.rules.builders import Program, declared, kms, replicated_key, roles
 
 ABSENT = "(none)"
-"""The value of a removed resource, input, member or element."""
+"""The value of a removed resource, input or element."""
 _REFERENCE = re.compile(r"\$\{([\w-]+)(?:\.(\w+))?\}")
 """An output of another resource, by default its ID."""
 
@@ -55,7 +55,7 @@ def _changes(row: Mapping[str, Any]) -> tuple[Callable[[], Program], Mapping[str
 
 
 def changed_program(program: Program, changes: Mapping[str, Any]) -> Program:
-    """The program with changed, removed and additional resources (class: `is`)."""
+    """The program with these changes."""
     resources = {resource.name: resource for resource in program}
     for name, change in changes.items():
         if change == ABSENT:
@@ -63,7 +63,7 @@ def changed_program(program: Program, changes: Mapping[str, Any]) -> Program:
             continue
         inputs = {key: value for key, value in change.items() if key not in _FIELDS}
         fields = {_FIELDS[key]: change[key] for key in change.keys() & _FIELDS.keys()}
-        resource_class = fields.pop("type", "")
+        resource_class = fields.pop("class", "")
         resource = declared(resource_class, name) if resource_class else resources[name]
         resources[name] = replace(resource, inputs=patched(resource.inputs, inputs), **fields)
     return [
@@ -72,7 +72,13 @@ def changed_program(program: Program, changes: Mapping[str, Any]) -> Program:
     ]
 
 
-_FIELDS = {"is": "type", "protected": "protect", "after": "depends_on", "computed": "computed"}
+_FIELDS = {
+    "is": "class",
+    "token": "type",
+    "protected": "protect",
+    "after": "depends_on",
+    "computed": "computed",
+}
 
 
 def patched(value: Any, change: Any) -> Any:
