@@ -62,7 +62,7 @@ _PUBLIC_WORDS = name_set(
 _REFUTING = re.compile(
     r"(true|false|yes|no|on|off|none|null|enabled|disabled|required|optional|basic|bearer|token|want|need|oauth2?|oidc|saml|jwt|iam|scram|md5|ldap)"
     r"|\d{1,5}|\d+(\.\d+)?(ms|s|m|h|d|min|sec)"
-    r"|arn:[^\s]+|\$\w+|\$\{[^}]*\}|\$?\{\{[^}]*\}\}|\{\w+\}|\$\([^)]*\)|<[^>]*>"
+    r"|arn:[^\s]+|\$\w+|\$\{[^}]*\}|\$?\{\{[^}]*\}\}|\{\w+\}|\$\([^)]*\)|`[^`]*`|<[^>]*>"
     r"|[\^~v]?\d+(\.\d+){2}|([\w.-]+/)*[\w.-]+\.(sh|json|ya?ml|pem|key|crt|txt|env|ini|conf|properties|p12|jks)"
     r"|(file|https?|ssm|secretsmanager|vault|kms)://[^\s@]*|~?\.{0,2}/[\w./-]+"
     r"|([a-z][a-z0-9_-]*/)+[a-z][a-z0-9_-]*",
@@ -76,8 +76,7 @@ _NAMES_A_SECRET = re.compile(
 # Ciphertexts of AWS KMS, SOPS and HashiCorp Vault, and placeholders.
 _ENCRYPTED = re.compile(r"AQICAH[\w+/=-]{40,}|ENC\[[^\]]+\]|vault:v\d+:.+")
 _PLACEHOLDER = re.compile(r"x{6,}|^(x+|y+|z+|[*.#-]+)$", re.IGNORECASE)
-_ARGUMENT = re.compile(r"--?(?P<name>[A-Za-z][\w-]*)=(?P<value>.+)", re.DOTALL)
-_OPTION = re.compile(r"--?(?P<name>[A-Za-z][\w-]*)")
+_ARGUMENT = re.compile(r"(-{0,2})([A-Za-z][\w-]*)(?:=(.+))?", re.DOTALL)
 # The first bytes of public keys in DER and OpenSSH format, in base64.
 _PUBLIC_KEYS = ("MIIBI", "MIICI", "MFkw", "MHYw", "MCow", "AAAAB3", "AAAAC3", "AAAAE2")
 _RANDOM_CHARS_MIN = 32
@@ -111,21 +110,18 @@ def looks_secret(name: str, value: str) -> bool:
 
 
 def arguments_look_secret(arguments: Sequence[str]) -> bool:
-    """True for a command line with a secret in `--name=value` or `--name value`, or a secret of a
-    known format.
+    """True for a secret in `name=value` or `--name value`, a random value after a name, or a
+    secret of a known format.
     """
     return any(starmap(_argument_looks_secret, zip_longest(arguments, arguments[1:], fillvalue="")))
 
 
 def _argument_looks_secret(argument: str, following: str) -> bool:
-    if match := _ARGUMENT.fullmatch(argument):
-        return looks_secret(match["name"], match["value"])
-    if (
-        (match := _OPTION.fullmatch(argument))
-        and name_indicates_secret(match["name"])
-        and not following.startswith("-")
-    ):
-        return looks_secret(match["name"], following)
+    match = _ARGUMENT.fullmatch(argument)
+    if match and (match[3] or name_indicates_secret(match[2])):
+        value = match[3] or following
+        if not re.match(r"-|\W?[$`]", value):  # another option, or a reference
+            return looks_secret(match[2] if match[1] or match[3] else "", value)
     return has_secret_format(argument)
 
 

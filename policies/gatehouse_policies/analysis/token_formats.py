@@ -63,7 +63,9 @@ _FORMATS: dict[str, str] = {
     "HTTP authorization": r"(?i:bearer|basic) (?=\D{0,200}\d)[\w+/=.~-]{16}",
 }
 # Passwords in URLs and connection strings. A reference such as `${PASSWORD}` is not a password.
-_PASSWORDS = r"://[^/\s:@]*:[^/\s@${<]+@|(?i:password|pwd|accountkey|sharedaccesskey)=[^;\s]{6}"
+_PASSWORDS = (
+    r"://[^/\s:@]*:[^/\s@${<]+@|(?i:password|pwd|(account|sharedaccess)key)=(?!\W?[$`])[^;\s]{6}"
+)
 _ANY = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(_FORMATS.values())})|{_PASSWORDS}")
 
 
