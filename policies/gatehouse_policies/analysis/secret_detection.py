@@ -62,7 +62,7 @@ _PUBLIC_WORDS = name_set(
 _REFUTING = re.compile(
     r"(true|false|yes|no|on|off|none|null|enabled|disabled|required|optional|basic|bearer|token|want|need|oauth2?|oidc|saml|jwt|iam|scram|md5|ldap)"
     r"|\d{1,5}|\d+(\.\d+)?(ms|s|m|h|d|min|sec)"
-    r"|arn:[^\s]+|\$\w+|\$\{[^}]*\}|\$?\{\{[^}]*\}\}|\{\w+\}|\$\([^)]*\)|`[^`]*`|<[^>]*>"
+    r"|arn:[^\s]+|\$\w+|\$\{[^}]*\}|\$?\{\{[^}]*\}\}|\{\w+\}|\$\([^)]*\)|`[^`]*`|<[^>]*>|[\w.]+[([]\W.*"
     r"|[\^~v]?\d+(\.\d+){2}|([\w.-]+/)*[\w.-]+\.(sh|json|ya?ml|pem|key|crt|txt|env|ini|conf|properties|p12|jks)"
     r"|(file|https?|ssm|secretsmanager|vault|kms)://[^\s@]*|~?\.{0,2}/[\w./-]+"
     r"|([a-z][a-z0-9_-]*/)+[a-z][a-z0-9_-]*",
@@ -120,7 +120,7 @@ def _argument_looks_secret(argument: str, following: str) -> bool:
     match = _ARGUMENT.fullmatch(argument)
     if match and (match[3] or name_indicates_secret(match[2])):
         value = match[3] or following
-        if not re.match(r"-|\W?[$`]", value):  # another option, or a reference
+        if not re.match(r"-|\W?[$`]", value):  # an option or a reference
             return looks_secret(match[2] if match[1] or match[3] else "", value)
     return has_secret_format(argument)
 

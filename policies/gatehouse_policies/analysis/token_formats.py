@@ -62,9 +62,10 @@ _FORMATS: dict[str, str] = {
     "messaging services": r"\d{8,10}:[\w-]{35}(?![\w-])|SK[0-9a-f]{32}(?!\w)",
     "HTTP authorization": r"(?i:bearer|basic) (?=\D{0,200}\d)[\w+/=.~-]{16}",
 }
-# Passwords in URLs and connection strings. A reference such as `${PASSWORD}` is not a password.
+# Passwords in URLs, connection strings and JSON, except references such as `${PASSWORD}`.
 _PASSWORDS = (
-    r"://[^/\s:@]*:[^/\s@${<]+@|(?i:password|pwd|(account|sharedaccess)key)=(?!\W?[$`])[^;\s]{6}"
+    r"://[^/\s:@]*:[^/\s@${<]+@|(?i:password|pwd|(account|sharedaccess)key)"
+    r'(=|": ?"(?!["{</]|arn:))(?!\W?[$`])[^;\s]{6}'
 )
 _ANY = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(_FORMATS.values())})|{_PASSWORDS}")
 

@@ -215,7 +215,7 @@ def user_data_has_no_secrets(launcher: Resource) -> CheckResults:
                 yield f"{launch.path_of(prop)} probably contains a secret"
 
 
-_ASSIGNMENT = re.compile(r"""(?:export |\$(?:env:)?)?["']?(\w+)["']?(?:\s*=|:\s)\s*(["']?)(.*)""")
+_ASSIGNMENT = re.compile(r"""(?:export )?["']?(\w+)["']?(?:\s*=|:\s)\s*(["']?)(.*)""")
 
 
 def _decoded(text: str) -> str:
@@ -237,7 +237,7 @@ def _assigns_secret(line: str) -> bool:
     """True for a line such as `export DB_PASSWORD=...`, `password: ...` or `curl --token=...`."""
     match = _ASSIGNMENT.fullmatch(line.strip(" \t-{"))
     assigns = match and looks_secret(match[1], match[3].partition(match[2] or "\0")[0])
-    # With a space, the line itself is no option.
+    # With a space, the line is no option.
     return bool(assigns) or arguments_look_secret([f" {line}", *line.split()])
 
 
