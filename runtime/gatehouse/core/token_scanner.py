@@ -35,7 +35,7 @@ WEBHOOK_PREFIX = "whsec_"
 
 _BODY = re.compile(rb"_(test|live|admin)_([0-9A-Za-z]{%d})" % ADMIN_BODY_CHARS)
 _REST = re.compile(rb"[0-9A-Za-z]{%d}" % (BODY_CHARS - ADMIN_BODY_CHARS))
-_PREFIX = re.compile(rb"[a-z0-9_]{1,%d}$" % PREFIX_CHARS_MAX)
+_PREFIX = re.compile(rb"[a-z0-9_]{1,%d}\Z" % PREFIX_CHARS_MAX)
 
 
 class Kind(StrEnum):
@@ -71,7 +71,7 @@ _HEADER_BYTES_MAX, _HEADER_STARTS_MAX = 512, 4
 
 _COMPILED = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
 
-#: Every token contains one of these texts.
+#: Every token contains one of these.
 _MARKER = re.compile(r"_(?:test|live|admin|signin|session|core)_|whsec_|eyJ|#|%23")
 
 ALL_KINDS = frozenset(Kind)

@@ -4,6 +4,7 @@ import base64
 import json
 
 import pytest
+from gatehouse.core.token import checksum
 from gatehouse.core.token_scanner import (
     _HEADER_BYTES_MAX,
     _HEADER_STARTS_MAX,
@@ -30,11 +31,7 @@ def test_keys_are_reported_with_line_and_without_secret() -> None:
     result = list(find(text))
     assert [(item.line, item.text) for item in result] == [(2, first), (4, second), (4, first)]
     assert result[1].redacted == f"acme_sk_live_{result[1].key_id}..."
-    assert [text[item.position : item.position + len(item.text)].decode() for item in result] == [
-        first,
-        second,
-        first,
-    ]
+    assert all(text[item.position :].startswith(item.text.encode()) for item in result)
 
 
 def test_changed_character_is_not_a_key() -> None:
@@ -42,6 +39,8 @@ def test_changed_character_is_not_a_key() -> None:
     for at in (0, 5, 12, 40, len(item) - 1):
         changed = item[:at] + ("x" if item[at] != "x" else "y") + item[at + 1 :]
         assert list(find(changed.encode())) == []
+    head = "a\n_admin_" + "0" * 43
+    assert not has_token(head + checksum(head))
 
 
 @pytest.mark.parametrize(
@@ -55,9 +54,8 @@ def test_adjacent_text_does_not_hide_a_key(before: str, after: str) -> None:
 
 def test_keys_in_text_are_redacted() -> None:
     item = token()
-    clean = redacted(f"https://ü.example/{item}?again={item}#end")
-    assert item not in clean
-    assert clean == f"https://ü.example/{item[:21]}...?again={item[:21]}...#end"
+    text = f"https://ü.example/{item}?again={item}#end"
+    assert redacted(text) == text.replace(item, f"{item[:21]}...")
 
 
 @given(
@@ -102,6 +100,5 @@ def test_header_of_a_web_token_is_searched_up_to_a_size(more: int, found: int) -
 @pytest.mark.parametrize(("more", "found"), [(-1, 1), (0, 0)])
 def test_header_of_a_web_token_is_searched_at_some_positions(more: int, found: int) -> None:
     text = web_token(100)
-    before = "eyJ" * (_HEADER_STARTS_MAX + more)
-    matches = find(f"{before}{text}".encode(), {Kind.JSON_WEB_TOKEN})
+    matches = find(("eyJ" * (_HEADER_STARTS_MAX + more) + text).encode(), {Kind.JSON_WEB_TOKEN})
     assert [match.text for match in matches] == [text] * found
