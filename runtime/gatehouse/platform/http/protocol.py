@@ -92,7 +92,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
     _head_bytes = 0
     #: Size of the slices with parts of the current head, without the last one.
     _later_bytes = 0
-    #: Number of bytes of an unfinished request that count in the memory for bodies.
+    #: Bytes of an unfinished request that count in the memory for bodies.
     _counted: tuple[str, int] = ("", 0)
     _url = b""
     #: Data with the current request line, until the protocol has been checked.
@@ -114,7 +114,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
     _error: GatehouseError | None = None
     _closing = False
     _discarded = 0
-    #: Deadline for the head, for the body, or for a connection that is closing.
+    #: Deadline for the head, the body, or a connection that is closing.
     _timer: asyncio.TimerHandle | None = None
     #: Time at which the connection became idle; None while a request is received or answered.
     _idle_since: float | None = None
@@ -363,9 +363,8 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
     def on_message_begin(self) -> None:
         self._idle_since = None
         self._in_head, self._is_upgrade = True, False
-        self._later_bytes = 0
-        self._url = b""
-        self._headers = []
+        self._later_bytes = self._discarded = 0
+        self._url, self._headers = b"", []
 
     def on_url(self, url: bytes) -> None:
         self._url += url
