@@ -198,7 +198,7 @@ def _read_up_file() -> dict[str, str]:
         content = json.loads(UP_FILE.read_text())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         stop(f"{UP_FILE} cannot be read: run `make down`, then `make up DETACH=1`")
     if not isinstance(content, dict) or not _is_local(content.get("console")):
         return {}

@@ -140,6 +140,12 @@ def test_console_in_a_file_of_another_user_is_ignored(bare: Command, foreign: st
     assert (result.code, result.err[:23]) == (2, "gatehouse: no console: ")
 
 
+def test_malformed_file_is_reported(bare: Command) -> None:
+    write_up_file(bare.folder)
+    (bare.folder / ".gatehouse/up.json").write_text("[" * 100_000)
+    assert "up.json cannot be read: run" in bare.run("keys", "list").err
+
+
 def test_version_is_printed_as_json(bare: Command) -> None:
     assert '"gatehouse"' in bare.run("version", "--json").out
 
