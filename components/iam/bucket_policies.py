@@ -101,25 +101,11 @@ def load_balancer_log_writers(names: Naming, sink: str, prefixes: tuple[str, ...
 def edge_log_writers(names: Naming, sink: str) -> tuple[Statement, ...]:
     """Allow the delivery of logs of the distribution and its web ACL. Sources: CloudWatch Logs User
     Guide, "Logs sent to Amazon S3"; AWS WAF Developer Guide, "Amazon S3 destinations"."""
-    bucket_arn, principal = names.s3_arn(sink), {"Service": "delivery.logs.amazonaws.com"}
-    account = {"aws:SourceAccount": names.account}
+    objects = f"AWSLogs/{names.account}/*"
     sources = {"aws:SourceArn": names.in_region(CLOUDFRONT_REGION).arn("logs", "*")}
-    check: Conditions = {"StringEquals": account, "ArnLike": sources}
-    write: Conditions = {
-        "StringEquals": {**account, "s3:x-amz-acl": "bucket-owner-full-control"},
-        "ArnLike": sources,
-    }
-    objects = [f"{bucket_arn}/AWSLogs/{names.account}/*"]
-    return (
-        allow(
-            "AllowLogDeliveryAclCheck",
-            "s3:GetBucketAcl",
-            [bucket_arn],
-            principal=principal,
-            conditions=check,
-        ),
-        allow("AllowLogDelivery", "s3:PutObject", objects, principal=principal, conditions=write),
-    )
+    source = {"StringEquals": {"aws:SourceAccount": names.account}, "ArnLike": sources}
+    bucket_arn, service = names.s3_arn(sink), "delivery.logs"
+    return _owned_writes("LogDelivery", "s3:GetBucketAcl", bucket_arn, objects, source, service)
 
 
 def distribution_readers(names: Naming, bucket: str) -> Statement:
@@ -133,11 +119,20 @@ def distribution_readers(names: Naming, bucket: str) -> Statement:
 
 
 def trail_writers(names: Naming, bucket: str) -> tuple[Statement, ...]:
-    """Allow CloudTrail to write the stack's trail. Source: CloudTrail User Guide, "Amazon S3 bucket
-    policy for CloudTrail"."""
-    source = {"aws:SourceArn": names.arn("cloudtrail", f"trail/{names.name('trail')}")}
-    return _owned_writes(
-        "CloudTrail", "s3:GetBucketAcl", names.s3_arn(bucket), f"AWSLogs/{names.account}/*", source
+    """Allow CloudTrail to write the stack's trail, and nobody else to replace an object, because
+    a replaced version is deleted when its object lock ends. Sources: CloudTrail User Guide, "Amazon
+    S3 bucket policy for CloudTrail"; S3 User Guide, "Enforce conditional writes on Amazon S3
+    buckets"."""
+    trail = names.arn("cloudtrail", f"trail/{names.name('trail')}")
+    arn, objects = names.s3_arn(bucket), f"AWSLogs/{names.account}/*"
+    source = {"StringEquals": {"aws:SourceArn": trail}}
+    replaces: Conditions = {
+        "Null": {"s3:if-none-match": "true"},
+        "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
+    }
+    return (
+        deny("DenyReplacements", "s3:PutObject Replicate*", [f"{arn}/*"], conditions=replaces),
+        *_owned_writes("CloudTrail", "s3:GetBucketAcl", arn, objects, source),
     )
 
 
@@ -145,34 +140,26 @@ def config_writers(names: Naming, sink: str) -> tuple[Statement, ...]:
     """Allow AWS Config to write to the bucket. Source: AWS Config Developer Guide, "Permissions for
     the Amazon S3 Bucket for the AWS Config Delivery Channel"."""
     objects = f"{CONFIG_PREFIX}/AWSLogs/{names.account}/Config/*"
-    source = {"aws:SourceAccount": names.account}
-    return _owned_writes(
-        "Config", "s3:GetBucketAcl ListBucket", names.s3_arn(sink), objects, source
-    )
+    source = {"StringEquals": {"aws:SourceAccount": names.account}}
+    check = "s3:GetBucketAcl ListBucket"
+    return _owned_writes("Config", check, names.s3_arn(sink), objects, source)
 
 
 def _owned_writes(
-    service: str, check: str, bucket_arn: str, objects: str, source: dict[str, str]
+    name: str,
+    check: str,
+    bucket_arn: str,
+    objects: str,
+    source: dict[str, dict[str, str]],
+    service: str = "",
 ) -> tuple[Statement, ...]:
     """Allow a service to verify its access to the bucket, and to write objects that the bucket
     owner owns.
     """
-    principal = {"Service": f"{service.lower()}.amazonaws.com"}
-    owned = {**source, "s3:x-amz-acl": "bucket-owner-full-control"}
-    objects = f"{bucket_arn}/{objects}"
+    principal = {"Service": f"{service or name.lower()}.amazonaws.com"}
+    equal = {**source["StringEquals"], "s3:x-amz-acl": "bucket-owner-full-control"}
+    owned, written = {**source, "StringEquals": equal}, [f"{bucket_arn}/{objects}"]
     return (
-        allow(
-            f"Allow{service}AclCheck",
-            check,
-            [bucket_arn],
-            principal=principal,
-            conditions={"StringEquals": source},
-        ),
-        allow(
-            f"Allow{service}Write",
-            "s3:PutObject",
-            [objects],
-            principal=principal,
-            conditions={"StringEquals": owned},
-        ),
+        allow(f"Allow{name}AclCheck", check, [bucket_arn], principal=principal, conditions=source),
+        allow(f"Allow{name}Write", "s3:PutObject", written, principal=principal, conditions=owned),
     )

@@ -298,7 +298,7 @@ def _task(stack: Stack, process: Process) -> Document | None:
         )
     statements += sharing_policies.statements(names, [service.name for service in process.services])
     if object_policies.KEY_VARIABLE in process.variables:
-        # S3 Object Lock protects checkpoints from being overwritten or deleted.
+        # The bucket protects checkpoints from being overwritten or deleted.
         statements.append(
             allow("WriteCheckpoints", "s3:PutObject", [object_policies.checkpoint_arns(names)])
         )

@@ -238,16 +238,17 @@ BUCKETS = [
     in_data("other account, object", OTHER_ACCOUNT_ROLE, GET_OBJECT, "a", EXPLICIT_DENY, TLS),
     in_data("console writes an export", "console-task", PUT_OBJECT, "exports/x", ALLOWED, TLS),
     in_data("console reads an export", "console-task", GET_OBJECT, "exports/x", ALLOWED, TLS),
-    in_data(
-        "console deletes no export",
-        "console-task",
-        "s3:DeleteObject",
-        "exports/x",
-        IMPLICIT_DENY,
-        TLS,
-    ),
-    in_data("console, other object", "console-task", GET_OBJECT, "a", IMPLICIT_DENY, TLS),
+    in_data("deletion", "console-task", "s3:DeleteObject", "exports/x", IMPLICIT_DENY, TLS),
+    in_data("other object", "console-task", GET_OBJECT, "a", IMPLICIT_DENY, TLS),
     in_data("gateway reads no export", "gateway-task", GET_OBJECT, "exports/x", IMPLICIT_DENY, TLS),
+    *(
+        in_trail(f"{call} {ok}", "console-task", f"s3:{call}", "checkpoints/x", ok, TLS | once)
+        for call, ok, once in (
+            ("PutObject", EXPLICIT_DENY, {}),
+            ("ReplicateDelete", EXPLICIT_DENY, {}),
+            ("PutObject", ALLOWED, {"s3:if-none-match": "*"}),
+        )
+    ),
     *(
         in_trail(f"CloudTrail, {case}", CLOUDTRAIL, PUT_OBJECT, TRAIL_FILE, expected, context)
         for case, expected, context in (
