@@ -355,7 +355,7 @@ def cloudfront(args: Delivery) -> list[Statement]:
 
 
 def edge(args: Delivery) -> list[Statement]:
-    """Return permissions for load balancers, certificates, DNS, AWS WAF and API Gateway."""
+    """Return permissions for load balancers, certificates, DNS, web ACLs and REST APIs."""
     all_names = args.names.name("*")
     balancers = tuple(
         f"{kind}/app/{all_names}/*" for kind in ("loadbalancer", "listener", "listener-rule")
@@ -369,8 +369,8 @@ def edge(args: Delivery) -> list[Statement]:
     protected = (
         *args.arns("wafv2", *(f"regional/{kind}/{all_names}/*" for kind in ("webacl", "ipset"))),
         *args.arns("elasticloadbalancing", f"loadbalancer/app/{all_names}/*"),
-        *args.arns("apigateway", "/restapis/*"),
-        # AWS WAF also authorizes the managed rule groups of a web ACL.
+        args.names.any_arn("apigateway", "/restapis/*", "*", ""),
+        # AWS WAF also authorizes the managed rule groups.
         args.names.any_arn("wafv2", "regional/managedruleset/*", "*", "*"),
     )
     return [
