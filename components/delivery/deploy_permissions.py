@@ -401,12 +401,12 @@ def edge(args: Delivery) -> list[Statement]:
             args.names.any_arn("route53", "hostedzone/*", account=""),
             conditions=records,
         ),
-        args.grant("WebAcl", "wafv2", f"{WEB_ACL} AssociateWebACL Disassociate*", *protected),
+        args.regional("WebAcl", "wafv2", f"{WEB_ACL} AssociateWebACL Disassociate*", *protected),
         args.regional(
             "RestApis",
             "apigateway",
-            # Associating a web ACL with a stage requires SetWebACL (AWS WAF Developer Guide,
-            # "Permissions for AssociateWebACL").
+            # A web ACL of a stage requires SetWebACL (AWS WAF Developer Guide, "Permissions for
+            # AssociateWebACL").
             "DELETE PATCH POST PUT SetWebACL UpdateRestApiPolicy",
             *args.rest_apis("/restapis", "/domainnames"),
         ),
