@@ -120,19 +120,18 @@ def distribution_readers(names: Naming, bucket: str) -> Statement:
 
 def trail_writers(names: Naming, bucket: str) -> tuple[Statement, ...]:
     """Allow CloudTrail to write the stack's trail, and nobody else to replace an object, because
-    a replaced version is deleted when its object lock ends. Sources: CloudTrail User Guide, "Amazon
-    S3 bucket policy for CloudTrail"; S3 User Guide, "Enforce conditional writes on Amazon S3
-    buckets"."""
+    a replaced version is deleted when its object lock ends. S3 accepts `s3:if-none-match` only for
+    PutObject. Sources: CloudTrail User Guide, "Amazon S3 bucket policy for CloudTrail"; S3 User
+    Guide, "Enforce conditional writes on Amazon S3 buckets"."""
     trail = names.arn("cloudtrail", f"trail/{names.name('trail')}")
-    arn, objects = names.s3_arn(bucket), f"AWSLogs/{names.account}/*"
-    source = {"StringEquals": {"aws:SourceArn": trail}}
-    replaces: Conditions = {
-        "Null": {"s3:if-none-match": "true"},
-        "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
-    }
+    arn, log = names.s3_arn(bucket), f"AWSLogs/{names.account}/*"
+    source, objects = {"StringEquals": {"aws:SourceArn": trail}}, [f"{arn}/*"]
+    others: Conditions = {"BoolIfExists": {"aws:PrincipalIsAWSService": "false"}}
+    replaces: Conditions = {**others, "Null": {"s3:if-none-match": "true"}}
     return (
-        deny("DenyReplacements", "s3:PutObject Replicate*", [f"{arn}/*"], conditions=replaces),
-        *_owned_writes("CloudTrail", "s3:GetBucketAcl", arn, objects, source),
+        deny("DenyReplacements", "s3:PutObject", objects, conditions=replaces),
+        deny("DenyReplicas", "s3:Replicate*", objects, conditions=others),
+        *_owned_writes("CloudTrail", "s3:GetBucketAcl", arn, log, source),
     )
 
 
