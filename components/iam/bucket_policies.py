@@ -104,8 +104,7 @@ def edge_log_writers(names: Naming, sink: str) -> tuple[Statement, ...]:
     objects = f"AWSLogs/{names.account}/*"
     sources = {"aws:SourceArn": names.in_region(CLOUDFRONT_REGION).arn("logs", "*")}
     source = {"StringEquals": {"aws:SourceAccount": names.account}, "ArnLike": sources}
-    bucket_arn, service = names.s3_arn(sink), "delivery.logs"
-    return _owned_writes("LogDelivery", "s3:GetBucketAcl", bucket_arn, objects, source, service)
+    return _owned_writes("delivery.logs", "s3:GetBucketAcl", names.s3_arn(sink), objects, source)
 
 
 def distribution_readers(names: Naming, bucket: str) -> Statement:
@@ -131,7 +130,7 @@ def trail_writers(names: Naming, bucket: str) -> tuple[Statement, ...]:
     return (
         deny("DenyReplacements", "s3:PutObject", objects, conditions=replaces),
         deny("DenyReplicas", "s3:Replicate*", objects, conditions=others),
-        *_owned_writes("CloudTrail", "s3:GetBucketAcl", arn, log, source),
+        *_owned_writes("cloudtrail", "s3:GetBucketAcl", arn, log, source),
     )
 
 
@@ -141,21 +140,16 @@ def config_writers(names: Naming, sink: str) -> tuple[Statement, ...]:
     objects = f"{CONFIG_PREFIX}/AWSLogs/{names.account}/Config/*"
     source = {"StringEquals": {"aws:SourceAccount": names.account}}
     check = "s3:GetBucketAcl ListBucket"
-    return _owned_writes("Config", check, names.s3_arn(sink), objects, source)
+    return _owned_writes("config", check, names.s3_arn(sink), objects, source)
 
 
 def _owned_writes(
-    name: str,
-    check: str,
-    bucket_arn: str,
-    objects: str,
-    source: dict[str, dict[str, str]],
-    service: str = "",
+    service: str, check: str, bucket_arn: str, objects: str, source: dict[str, dict[str, str]]
 ) -> tuple[Statement, ...]:
     """Allow a service to verify its access to the bucket, and to write objects that the bucket
     owner owns.
     """
-    principal = {"Service": f"{service or name.lower()}.amazonaws.com"}
+    name, principal = service.title().replace(".", ""), {"Service": f"{service}.amazonaws.com"}
     equal = {**source["StringEquals"], "s3:x-amz-acl": "bucket-owner-full-control"}
     owned, written = {**source, "StringEquals": equal}, [f"{bucket_arn}/{objects}"]
     return (
