@@ -84,9 +84,9 @@ _BODY_METHODS = name_set("get put post delete patch head trace x-amazon-apigatew
     "GH-API-006",
     title="APIs that are defined by an OpenAPI document or by quick create have authorizers",
     remedy=(
-        "set `security` in the OpenAPI document or in each operation, with a security scheme that "
-        "has x-amazon-apigateway-authtype or x-amazon-apigateway-authorizer; replace target with "
-        "Route and Integration resources"
+        "set `security` in each operation of the OpenAPI document, with a security scheme that has "
+        "x-amazon-apigateway-authtype or x-amazon-apigateway-authorizer; replace target with Route "
+        "and Integration resources"
     ),
     severity="high",
     types=aws("apigateway.RestApi", "apigatewayv2.Api"),
@@ -113,10 +113,9 @@ def defined_routes_have_authorizer(api: Resource) -> CheckResults:
                 continue
             operation = operations.block(method)
             own = operation.block("x-amazon-apigateway-auth").text("type").upper()
-            required = operation if operation.value("security") is not None else body
-            requirements = [set(requirement.names()) for requirement in required.blocks("security")]
-            # A request needs to satisfy one requirement only, and an empty requirement accepts
-            # every request.
+            # `security` of the document has no effect (api-gateway-known-issues.html). A request
+            # satisfies one requirement only, and an empty requirement accepts every request.
+            requirements = [set(each.names()) for each in operation.blocks("security")]
             authorized = requirements and all(map(authorizing.intersection, requirements))
             # Only methods of REST APIs have an authorization type of their own.
             if own == "NONE" or not (authorized or (is_rest and own == "AWS_IAM")):
