@@ -30,10 +30,9 @@ def ingress_rules(group: Resource, stack: Stack) -> Iterator[tuple[str, Properti
     """
     for block in group.props.blocks("ingress"):
         yield f"{group.name} ({block.path})", block
-    for rule in stack.referencing(group, aws("vpc.SecurityGroupIngressRule"), "securityGroupId"):
-        yield rule.name, rule.props
-    for rule in stack.referencing(group, aws("ec2.SecurityGroupRule"), "securityGroupId"):
-        if rule.props.text("type") == "ingress":
+    types = aws("vpc.SecurityGroupIngressRule", "ec2.SecurityGroupRule")
+    for rule in stack.referencing(group, types, "securityGroupId"):
+        if rule.props.text("type", "ingress") == "ingress":
             yield rule.name, rule.props
 
 

@@ -62,6 +62,13 @@ def is_not_true(path: str) -> Requirement:
     return satisfies(path, lambda block, key: not block.flag(key), "is true", f"remove {path}=True")
 
 
+def is_false(path: str) -> Requirement:
+    """The property is set to false, for properties that are true by default."""
+    return satisfies(
+        path, lambda block, key: not block.flag(key, True), "is not false", f"set {path}=False"
+    )
+
+
 def is_set(path: str, effect: str = "") -> Requirement:
     """The property is set. effect: the behavior if the property is not set, such as "an AWS managed
     key is used".

@@ -7,7 +7,13 @@ from functools import partial
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import has_format, is_exactly, is_true, satisfies
+from gatehouse_policies.engine.requirements import (
+    has_format,
+    is_exactly,
+    is_false,
+    is_true,
+    satisfies,
+)
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application"
@@ -186,15 +192,9 @@ desync_mitigation_is_enabled = _balancer_rule(
     title="Application Load Balancers use defensive or strictest desync mitigation",
     levels="MMM",
     upstream="ELB.12 CKV_AWS_328",
-    url=f"{_GUIDE}/edit-load-balancer-attributes.html#desync-mitigation-mode",
+    url=f"{_ATTRIBUTES}#desync-mitigation-mode",
 ).requires(
-    is_exactly(
-        "desyncMitigationMode",
-        "defensive",
-        "strictest",
-        default="defensive",
-        message="is neither defensive nor strictest",
-    ),
+    is_exactly("desyncMitigationMode", "defensive", "strictest", default="defensive"),
     when=_is_application_load_balancer,
 )
 
@@ -252,14 +252,12 @@ def targets_have_health_check_and_tls(group: Resource, stack: Stack) -> CheckRes
     if group.props.text("targetType") == "lambda":
         return
     health = group.props.block("healthCheck")
-    web = _protocol(group, "") in ("HTTP", "HTTPS")
+    protocol = _protocol(group, "")
     if not health.flag("enabled", group.props.has("healthCheck")) or (
-        web and not health.has("path")
+        protocol in ("HTTP", "HTTPS") and not health.has("path")
     ):
         yield "healthCheck has no path"
-    plain = _protocol(group, "") == "HTTP" or (
-        _protocol(group, "") == "TCP" and not _passes_tls_through(group, stack)
-    )
+    plain = protocol == "HTTP" or (protocol == "TCP" and not _passes_tls_through(group, stack))
     if group.settings["tls_required"] and plain:
         yield "protocol does not use TLS"
 
@@ -314,12 +312,7 @@ responses_have_security_headers = _listener_rule(
     has_format(
         _FRAME, "(?i)deny|sameorigin", example="DENY", message="is neither DENY nor SAMEORIGIN"
     ),
-    satisfies(
-        _SERVER,
-        lambda listener, key: not listener.flag(key, True),
-        "is not false",
-        f"set {_SERVER}=False",
-    ),
+    is_false(_SERVER),
     when=lambda listener: _protocol(listener) == "HTTPS",
 )
 

@@ -24,7 +24,7 @@ _DISTRIBUTIONS = aws("cloudfront.Distribution", "cloudfront.MultitenantDistribut
 _any_distribution_rule = partial(resource_rule, types=_DISTRIBUTIONS)
 
 _BEHAVIORS = ("defaultCacheBehavior", "orderedCacheBehaviors[]", "cacheBehaviors[]")
-_PROTOCOLS, _TLS_1_2 = "originSslProtocols", {"TLSv1.2"}
+_PROTOCOLS = "originSslProtocols"
 # Security policies for TLS 1.2 and 1.3 without ciphers in CBC mode.
 _STRONG_POLICIES = ("TLSv1.2_2021", "TLSv1.2_2025", "TLSv1.3_2025")
 _SECURITY_HEADERS = (
@@ -71,7 +71,7 @@ def origins_use_https(resource: Resource) -> CheckResults:
             if _is_vpc_origin(resource)
             else origin.texts(_PROTOCOLS)
         )
-        if set(protocols) != _TLS_1_2:
+        if set(protocols) != {"TLSv1.2"}:
             yield f"{origin.path_of(_PROTOCOLS)} is not TLSv1.2"
 
 

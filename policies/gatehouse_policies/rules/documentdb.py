@@ -8,6 +8,7 @@ from gatehouse_policies.engine.requirements import (
     contains,
     for_types,
     is_at_least,
+    is_customer_key,
     is_true,
     sets_no_secret,
     uses_customer_key,
@@ -22,11 +23,12 @@ cluster_uses_customer_key = resource_rule(
     "GH-DOC-001",
     title="DocumentDB and Neptune clusters are encrypted with a customer managed key",
     severity="high",
-    types=aws("docdb.Cluster", "neptune.Cluster"),
+    types=aws("docdb.Cluster", "docdb.ElasticCluster", "neptune.Cluster"),
     upstream="DocumentDB.1 CKV_AWS_74 CKV_AWS_182 DOC1",
     url=f"{_GUIDE}/encryption-at-rest.html",
 ).requires(
     for_types(aws("docdb.Cluster"), uses_customer_key("kmsKeyId", "storageEncrypted")),
+    for_types(aws("docdb.ElasticCluster"), is_customer_key("kmsKeyId")),
     for_types(aws("neptune.Cluster"), uses_customer_key("kmsKeyArn", "storageEncrypted")),
 )
 

@@ -19,6 +19,7 @@ from gatehouse_policies.engine.requirements import (
     for_types,
     has_resource,
     is_exactly,
+    is_false,
     is_not_true,
     is_set,
     is_true,
@@ -98,21 +99,13 @@ default_security_group_is_empty = stack_rule(
 public_addresses_are_not_assigned = resource_rule(
     "GH-VPC-003",
     title="Subnets do not assign public IP addresses",
-    types=aws("ec2.Subnet", "ec2.DefaultSubnet"),
+    types=network.SUBNETS,
     levels="MMM",
     upstream="EC2.15 CKV_AWS_130",
     url=f"{_GUIDE}/subnet-public-ip.html",
 ).requires(
     for_types(aws("ec2.Subnet"), is_not_true("mapPublicIpOnLaunch")),
-    for_types(
-        aws("ec2.DefaultSubnet"),
-        satisfies(
-            "mapPublicIpOnLaunch",
-            lambda block, key: not block.flag(key, True),
-            "is true, which is the default of default subnets",
-            "set mapPublicIpOnLaunch=False",
-        ),
-    ),
+    for_types(aws("ec2.DefaultSubnet"), is_false("mapPublicIpOnLaunch")),
 )
 
 
@@ -245,6 +238,7 @@ interface_endpoint_is_effective = resource_rule(
 # "subnetIds".
 _SUBNET_PROPERTIES = by_token(
     {
+        "ecs.ExpressGatewayService": "networkConfigurations",
         "ecs.Service": "networkConfiguration",
         "efs.MountTarget": "subnetId",
         "elasticsearch.Domain": "vpcOptions",
@@ -278,13 +272,15 @@ def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResult
     if holder.type in aws("ec2.DefaultVpc"):
         yield Violation("the program uses the default VPC", "create an aws.ec2.Vpc")
         return
-    is_data_store = holder.type in _SUBNET_GROUPS
-    for subnet in stack.referenced_by(
-        holder, _SUBNET_PROPERTIES.get(holder.type, "subnetIds"), network.SUBNETS
+    prop = _SUBNET_PROPERTIES.get(holder.type, "subnetIds")
+    if holder.type in aws("ecs.ExpressGatewayService") and not any(
+        block.has("subnets") for block in holder.props.blocks(prop)
     ):
+        yield f"{prop} has no subnets, so the tasks use the default VPC"
+    for subnet in stack.referenced_by(holder, prop, network.SUBNETS):
         if network.is_public_subnet(subnet, stack):
             yield f"the subnet {subnet.name} is public"
-        elif is_data_store and any(
+        elif holder.type in _SUBNET_GROUPS and any(
             stack.once(network.routes_to_nat_gateway, table)
             for table in network.route_tables(subnet, stack)
         ):
@@ -311,8 +307,7 @@ def _rules(holder: Resource, direction: str) -> list[Properties]:
     """The rules for one direction in a security group, or the single rule of a rule resource."""
     if holder.type in _GROUPS:
         return holder.props.blocks(direction)
-    separate = holder.type in aws("vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule")
-    return [holder.props] if separate or holder.props.text("type") == direction else []
+    return [holder.props] if holder.props.text("type", direction) == direction else []
 
 
 @stack_rule(
@@ -401,8 +396,7 @@ def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
     url=f"{_GUIDE}/security-vpc-bpa.html",
 )
 def vpc_public_access_is_blocked(vpc: Resource, stack: Stack) -> CheckResults:
-    roots = stack.of_type((STACK,))
-    if any(guards_are_external(root) for root in roots):
+    if any(map(guards_are_external, stack.of_type((STACK,)))):
         return  # The setting applies to an account and Region.
     options = stack.of_type(aws("ec2.VpcBlockPublicAccessOptions"))
     modes = {option.props.text("internetGatewayBlockMode") for option in options}
@@ -425,4 +419,8 @@ resource_is_not_public = resource_rule(
         *("timestreaminfluxdb.DbCluster", "timestreaminfluxdb.DbInstance"),
     ),
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/dms-controls.html#dms-1",
-).requires(is_not_true("publiclyAccessible"), is_not_true("publicConnectivity"))
+).requires(
+    for_types(aws("dms.InstanceProfile"), is_false("publiclyAccessible")),
+    is_not_true("publiclyAccessible"),
+    is_not_true("publicConnectivity"),
+)
