@@ -105,8 +105,10 @@ metadata_hop_limit_is_one = resource_rule(
     url="https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption.html",
 )
 def volumes_are_encrypted(holder: Resource, stack: Stack) -> CheckResults:
-    defaults = stack.of_type(aws("ebs.EncryptionByDefault"))
-    by_default = any(setting.props.flag("enabled", True) for setting in defaults)
+    by_default = any(
+        each.region() == holder.region() and each.props.flag("enabled", True)
+        for each in stack.of_type(aws("ebs.EncryptionByDefault"))
+    )
     for device in _devices(holder, stack):
         # A volume that is created from a snapshot has the encryption of the snapshot.
         if not device.flag("encrypted", by_default) and not (
