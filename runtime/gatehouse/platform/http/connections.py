@@ -250,13 +250,13 @@ class Connections:
         counted, by_network = self.unsent_bytes.get(transport, 0), self._unsent_by_network
         change = max(size - counted, 0) if size else -counted
         self.unsent_bytes_total += change
-        by_network.remove(transport.network, -change)
+        by_network.remove(transport.client, -change)
         if not size:
             self.unsent_bytes.pop(transport, None)
             return
         self.unsent_bytes[transport] = counted + change
         while self.unsent_bytes_total * self._workers > UNSENT_BYTES_MAX:
             most = max(by_network, key=by_network.__getitem__)
-            oldest = next(each for each in self.unsent_bytes if each.network == most)
+            oldest = next(each for each in self.unsent_bytes if each.client == most)
             self.count_unsent(oldest, 0)
             oldest.transport.abort()

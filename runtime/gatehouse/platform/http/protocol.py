@@ -312,9 +312,8 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             size += self._later_bytes
         elif receiving is not None and (receiving.begins_with_body or len(self._exchanges) > 1):
             size += receiving.waiting_bytes
-        headers = [] if receiving is None else receiving.scope["headers"]
-        network = self._body_network or self.worker.network(self._peer, headers)
-        counted, now = self._counted, (network, size)
+        client = self.transport.network if receiving is None else self.transport.client
+        counted, now = self._counted, (self._body_network or client, size)
         if now != counted:
             self._counted = now
             self.worker.count_bytes(self, counted[0], -counted[1])
@@ -451,6 +450,8 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         if self._exchanges:
             self.transport.pause_reading()
         self._exchanges.append(exchange)
+        if not self.transport.write_paused:
+            self.transport.client = self.worker.network(self._peer, fields)
 
     def _head_timeout(self) -> None:
         self._timer = None
@@ -490,8 +491,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         """Starts the checks of the speed of a body that was not received completely together with
         the head.
         """
-        headers = [] if self._receiving is None else self._receiving.scope["headers"]
-        self._body_network = self.worker.network(self._peer, headers)
+        self._body_network = self.transport.client
         self._body_received = 0
         self._set_timer(self._check_body_speed)
         try:

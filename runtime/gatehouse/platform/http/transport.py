@@ -33,6 +33,7 @@ class ClientTransport:
         "_worker",
         "_writable",
         "_written",
+        "client",
         "network",
         "read_paused",
         "transport",
@@ -47,9 +48,9 @@ class ClientTransport:
         *,
         is_tls: bool = False,
     ) -> None:
-        """network: of the client."""
+        """network: of the peer. client: that of the client behind a proxy."""
         self.transport = transport
-        self.network = network
+        self.network = self.client = network
         self.read_paused = self.write_paused = False
         self._worker = worker
         self._writable: asyncio.Event | None = None
@@ -181,12 +182,11 @@ class ClientTransport:
         transport keeps until the kernel takes it.
         """
         unsent = self.transport.get_write_buffer_size() + sum(map(len, self._rest))
-        return unsent or int(self._is_tls and not self._is_writable())
-
-    def _is_writable(self) -> bool:
+        if unsent or not self._is_tls:
+            return unsent
         poll = select.poll()
         poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLOUT)
-        return bool(poll.poll(0))
+        return int(not poll.poll(0))
 
     def _check(self) -> None:
         """Ends the connection if the client has read too little since the last check."""

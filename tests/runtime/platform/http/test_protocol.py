@@ -198,7 +198,11 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
 
 @asynccontextmanager
 async def running(
-    limits: ConnectionSettings, trusted: str = "", mode: str = "task", kind: type[Server] = Server
+    limits: ConnectionSettings,
+    trusted: str = "",
+    mode: str = "task",
+    kind: type[Server] = Server,
+    workers: int = 1,
 ) -> AsyncIterator[Running]:
     rejected: list[str] = []
 
@@ -206,7 +210,7 @@ async def running(
         rejected.append(error.code)
 
     networks = (ipaddress.ip_network(trusted),) if trusted else ()
-    connections = Connections(limits, ClientAddresses(networks), on_reject)
+    connections = Connections(limits, ClientAddresses(networks), on_reject, workers)
     sock = listen("127.0.0.1", 0)
     server = Running(sock.getsockname()[1], connections, rejected)
     application = _Application(server, mode)
@@ -682,16 +686,23 @@ class UnreadTransport(asyncio.Transport):
 @pytest.mark.bound("http.connections:UNSENT_BYTES_MAX")
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_bytes_of_responses_that_are_not_read_are_bounded(workers: int) -> None:
-    """The client that has waited for the longest time is disconnected."""
-    worker = Connections(NEVER, ClientAddresses(()), workers=workers)
+    """The client that has waited for the longest time is disconnected, also behind a proxy."""
+    addresses = ClientAddresses([ipaddress.ip_network("192.0.2.1")])
+    worker = Connections(NEVER, addresses, workers=workers)
     size = UNSENT_BYTES_MAX // workers // 3
     transports = [UnreadTransport(size) for _ in range(4)]
-    clients = [ClientTransport(transport, worker) for transport in transports]
-    other = ClientTransport(UnreadTransport(1), worker, "198.51.100.7")
+
+    def sent(transport: UnreadTransport, address: bytes) -> ClientTransport:
+        protocol = HttpProtocol(_not_called, worker, {})
+        protocol.connection_made(transport)
+        protocol.data_received(POST + b"Content-Length: 9\r\nX-Forwarded-For: %b\r\n\r\n" % address)
+        return protocol.transport
+
+    clients = [sent(transport, b"::") for transport in transports]
+    other = sent(UnreadTransport(1), b"1::")
     other.pause_writing()  # waits for the longest time, but other networks have more bytes
     for client in clients[:3]:
         client.pause_writing()
-    assert [transport.is_aborted for transport in transports] == [False] * 4
     transports[1].unsent = 0
     clients[1].resume_writing()
     clients[1].pause_writing()
@@ -700,6 +711,7 @@ async def test_bytes_of_responses_that_are_not_read_are_bounded(workers: int) ->
     transports[1].unsent = size
     clients[1].pause_writing()
     assert [transport.is_aborted for transport in transports] == [True, False, False, False]
+    assert not other.is_closing
     for client in (*clients, other):
         client.lost()
     assert (worker.unsent_bytes_total, worker.unsent_bytes) == (0, {})
@@ -721,8 +733,7 @@ async def test_bytes_of_unfinished_bodies_of_a_network_are_bounded() -> None:
                 await _until(lambda: server.rejected == ["too_many_requests"])
                 writer.write(b"0\r\n\r\n")  # the largest request is rejected
                 assert (await reader.readuntil()).startswith(b"HTTP/1.1 200 ")
-        await _until(lambda: server.connections.body_bytes_total == 0)
-        assert not server.connections.body_bytes
+        await _until(lambda: not server.connections.body_bytes)
 
 
 @pytest.mark.bound("http.connections:NETWORK_BODIES_BYTES_MAX")
@@ -737,23 +748,20 @@ async def test_bytes_of_unfinished_bodies_of_a_network_are_bounded() -> None:
 async def test_bytes_of_requests_that_have_not_begun_are_bounded(
     start: bytes, accepted: int, network: str
 ) -> None:
-    async with running(NEVER, "127.0.0.0/8") as server:
-        server.connections._workers = 100  # this worker has a hundredth of the memory
+    async with running(NEVER, "127.0.0.0/8", workers=100) as server:
         async with opened(server, accepted, start) as readers:
             await _until(lambda: server.connections.body_bytes_total > 9_800 * accepted)
             assert [*server.connections.body_bytes] == [network]
             async with opened(server, 1, start):
                 assert (await readers[0].readuntil()).startswith(b"HTTP/1.1 429 ")
-        await _until(lambda: server.connections.body_bytes_total == 0)
-        assert not server.connections.body_bytes
+        await _until(lambda: not server.connections.body_bytes)
 
 
 @pytest.mark.bound("http.connections:BODIES_BYTES_MAX")
 @pytest.mark.parametrize("size", [10_000, 83_000], ids=["not begun", "begun"])
 async def test_networks_with_most_bytes_leave_memory_to_others(size: int) -> None:
     head = POST + b"Content-Length: %d\r\nX-Forwarded-For: 192.0.2.%d\r\n\r\n"
-    async with running(NEVER, "127.0.0.0/8") as server, AsyncExitStack() as clients:
-        server.connections._workers = 100  # this worker has a hundredth of the memory
+    async with running(NEVER, "127.0.0.0/8", workers=100) as server, AsyncExitStack() as clients:
         count = BODIES_BYTES_MAX // 100 // size
         for number in range(count):
             body = head % (size + 1, number * size // 80_000) + b"a" * size
@@ -809,14 +817,12 @@ async def test_forwarded_addresses_are_not_read_for_each_segment_of_a_body(
 
 @pytest.mark.bound("http.connections:NETWORK_BODIES_BYTES_MAX", "http.protocol:_HEAD_READ_BYTES")
 async def test_bytes_of_pipelined_requests_are_bounded() -> None:
-    async with running(NEVER) as server:
-        server.connections._workers = 100  # this worker has a hundredth of the memory
-        waiting = b"GET /unread HTTP/1.1\r\nHost: a\r\n\r\n" + NOW * (50_000 // len(NOW))
+    async with running(NEVER, workers=100) as server:
+        waiting = BUSY + NOW * (50_000 // len(NOW))
         async with opened(server, 8, waiting):  # each sends more than one read
             await _until(lambda: "too_many_requests" in server.rejected)
             server.resume.set()
-        await _until(lambda: server.connections.body_bytes_total == 0)
-        assert not server.connections.body_bytes
+        await _until(lambda: not server.connections.body_bytes)
 
 
 @pytest.mark.bound("http.protocol:_SLICE_BYTES")
