@@ -3,13 +3,13 @@ based on Mangum.
 
 The handler accepts only proxy events from a REST API, because other event sources send the client
 address in other fields. The client address is the `sourceIp` from API Gateway, never
-X-Forwarded-For. The handler joins multiple Cookie headers and removes the body from responses to
-HEAD requests.
+X-Forwarded-For. The handler joins multiple Cookie headers.
 
 Source:
     docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html"""
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +23,9 @@ from gatehouse.platform.http import asgi
 #: Set by Lambda for each invocation (Lambda Developer Guide, "Using Lambda environment variables").
 TRACE_VARIABLE = "_X_AMZN_TRACE_ID"
 _TRACE_HEADERS = ("traceparent", "tracestate", "x-amzn-trace-id")
+
+# Mangum logs paths, which may contain links or tokens, at the level INFO, the default in Lambda.
+logging.getLogger("mangum").setLevel("ERROR")
 
 Event = dict[str, Any]
 Handler = Callable[[Event, LambdaContext], dict[str, Any]]
@@ -42,12 +45,7 @@ def lambda_handler(app: asgi.App) -> Handler:
         # Mangum uses the thread's current event loop, which Python 3.12 and later versions do not
         # create automatically.
         asyncio.set_event_loop(loop)
-        response = serve(_request(event), context)
-        return (
-            {**response, "body": "", "isBase64Encoded": False}
-            if event["httpMethod"] == "HEAD"
-            else response
-        )
+        return serve(_request(event), context)
 
     return handler
 
