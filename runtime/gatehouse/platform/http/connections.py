@@ -78,7 +78,7 @@ class Connections:
         #: The same bytes by network, and by connection or exchange.
         self._unfinished: dict[str, dict[Any, int]] = {}
         #: Bytes of responses that wait for clients, beginning with the longest wait.
-        self.unsent_bytes: dict[Any, int] = {}
+        self.unsent_bytes: dict[Any, tuple[str, int]] = {}
         self.unsent_bytes_total = 0
         self._unsent_by_network = asgi.Uses()
         #: The server waits for these connections and requests.
@@ -155,16 +155,17 @@ class Connections:
             self._date_line = f"date: {formatdate(now, usegmt=True)}\r\n".encode("ascii")
         return self._date_line
 
-    def network(self, peer: str, headers: Iterable[asgi.Header]) -> str:
-        """The network of the client that sent a request with these headers."""
-        forwarded = [
-            value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"
-        ]
-        return network_of(self.addresses.client(peer, forwarded))
+    def network(self, peer: str, forwarded_for: Iterable[bytes]) -> str:
+        """The network of the client of a request with these values of X-Forwarded-For."""
+        values = [value.decode("latin-1") for value in forwarded_for]
+        return network_of(self.addresses.client(peer, values))
 
     def network_of(self, scope: asgi.Scope) -> str:
         """The network of the client of a request. Empty if it is not known."""
-        return self.network(scope["client"][0], scope["headers"]) if scope["client"] else ""
+        if not scope["client"]:
+            return ""
+        values = (value for name, value in scope["headers"] if name == b"x-forwarded-for")
+        return self.network(scope["client"][0], values)
 
     @property
     def part_bytes(self) -> int:
@@ -247,16 +248,18 @@ class Connections:
         """Counts the bytes that wait for a client. 0: the client has read enough. Until then, the
         number does not decrease, because a part of a response takes memory until it is sent.
         """
-        counted, by_network = self.unsent_bytes.get(transport, 0), self._unsent_by_network
+        network, counted = self.unsent_bytes.get(transport, ("", 0))
+        if size and not counted:
+            network = self.network(transport.peer, [transport.forwarded_for])
         change = max(size - counted, 0) if size else -counted
         self.unsent_bytes_total += change
-        by_network.remove(transport.client, -change)
+        self._unsent_by_network.remove(network, -change)
         if not size:
             self.unsent_bytes.pop(transport, None)
             return
-        self.unsent_bytes[transport] = counted + change
+        self.unsent_bytes[transport] = network, counted + change
         while self.unsent_bytes_total * self._workers > UNSENT_BYTES_MAX:
-            most = max(by_network, key=by_network.__getitem__)
-            oldest = next(each for each in self.unsent_bytes if each.client == most)
+            most = max(self._unsent_by_network, key=self._unsent_by_network.__getitem__)
+            oldest = next(each for each, (name, _) in self.unsent_bytes.items() if name == most)
             self.count_unsent(oldest, 0)
             oldest.transport.abort()

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import httptools
 
-from gatehouse.core.addresses import network_of, parse_address
+from gatehouse.core.addresses import parse_address
 from gatehouse.core.errors import (
     BadRequest,
     GatehouseError,
@@ -74,6 +74,9 @@ _HEAD_BYTES_MAX = 65_536
 
 #: Maximum size of a body without which a request does not begin.
 _FIRST_BYTES_MAX = PART_BYTES
+
+#: Size of the end of X-Forwarded-For that an idle connection keeps.
+_FORWARDED_BYTES = 1024
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
@@ -151,7 +154,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             self._client = (self._peer, peer[1])
         is_tls = transport.get_extra_info("sslcontext") is not None
         self.transport = ClientTransport(
-            cast("asyncio.Transport", transport), self.worker, network_of(self._peer), is_tls=is_tls
+            cast("asyncio.Transport", transport), self.worker, self._peer, is_tls=is_tls
         )
         self._server = name[:2] if isinstance(name, tuple) else None
         self._scheme = "https" if is_tls else "http"
@@ -312,12 +315,17 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             size += self._later_bytes
         elif receiving is not None and (receiving.begins_with_body or len(self._exchanges) > 1):
             size += receiving.waiting_bytes
-        client = self.transport.network if receiving is None else self.transport.client
-        counted, now = self._counted, (self._body_network or client, size)
+        counted, now = self._counted, (self._body_network or self._network(), size)
         if now != counted:
             self._counted = now
             self.worker.count_bytes(self, counted[0], -counted[1])
             self.worker.count_bytes(self, *now)
+
+    def _network(self) -> str:
+        """The network of the client that sent the current head or, in a head, of the peer."""
+        if self._receiving is None:
+            return self.transport.network
+        return self.worker.network_of(self._receiving.scope)
 
     def _head_without_upgrade(self) -> bytes:
         """The head of a request whose upgrade is ignored, for a new parser: the parser does not
@@ -450,8 +458,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         if self._exchanges:
             self.transport.pause_reading()
         self._exchanges.append(exchange)
-        if not self.transport.write_paused:
-            self.transport.client = self.worker.network(self._peer, fields)
+        self.transport.forwarded_for = values.get(b"x-forwarded-for", b"")[-_FORWARDED_BYTES:]
 
     def _head_timeout(self) -> None:
         self._timer = None
@@ -491,7 +498,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         """Starts the checks of the speed of a body that was not received completely together with
         the head.
         """
-        self._body_network = self.transport.client
+        self._body_network = self._network()
         self._body_received = 0
         self._set_timer(self._check_body_speed)
         try:

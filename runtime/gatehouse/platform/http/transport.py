@@ -5,6 +5,7 @@ client to read.
 import asyncio
 import select
 
+from gatehouse.core.addresses import network_of
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.settings import BYTES_PER_S_MIN
 
@@ -33,8 +34,9 @@ class ClientTransport:
         "_worker",
         "_writable",
         "_written",
-        "client",
+        "forwarded_for",
         "network",
+        "peer",
         "read_paused",
         "transport",
         "write_paused",
@@ -44,13 +46,14 @@ class ClientTransport:
         self,
         transport: asyncio.Transport,
         worker: Connections,
-        network: str = "",
+        peer: str = "",
         *,
         is_tls: bool = False,
     ) -> None:
-        """network: of the peer. client: that of the client behind a proxy."""
-        self.transport = transport
-        self.network = self.client = network
+        """peer: address of the client or of a proxy."""
+        self.transport, self.peer, self.network = transport, peer, network_of(peer)
+        #: Last part of X-Forwarded-For of the last request.
+        self.forwarded_for = b""
         self.read_paused = self.write_paused = False
         self._worker = worker
         self._writable: asyncio.Event | None = None
