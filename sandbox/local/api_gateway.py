@@ -14,8 +14,6 @@ import base64
 import json
 import os
 import sys
-import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,10 +37,7 @@ class Api:
     response type. arn: ARN of the function.
     """
 
-    id: str
-    account: str
     host: str
-    stage: str
     methods: Mapping[str, list[str]]
     responses: Mapping[str, Mapping[str, Any]]
     arn: str
@@ -55,7 +50,6 @@ def proxy_event(
     read.
     """
     parts = urlsplit(target)
-    resource = "/" if parts.path == "/" else "/{proxy+}"
     multi_headers: dict[str, list[str]] = {}
     for name, value in headers.items():
         multi_headers.setdefault(name, []).append(value)
@@ -65,34 +59,17 @@ def proxy_event(
         "X-Forwarded-Port": ["443"],
     }
     multi_headers["X-Forwarded-For"] = [*multi_headers.get("X-Forwarded-For", []), peer]
-    query = parse_qs(parts.query, keep_blank_values=True)
     try:
         text, encoded = body.decode(), False
     except UnicodeDecodeError:
         text, encoded = base64.b64encode(body).decode("ascii"), True
     return {
-        "resource": resource,
+        "resource": "/" if parts.path == "/" else "/{proxy+}",
         "path": parts.path,
         "httpMethod": method,
-        "headers": {name: values[-1] for name, values in multi_headers.items()},
         "multiValueHeaders": multi_headers,
-        "queryStringParameters": {name: values[-1] for name, values in query.items()} or None,
-        "multiValueQueryStringParameters": query or None,
-        "pathParameters": None if resource == "/" else {"proxy": parts.path.removeprefix("/")},
-        "stageVariables": None,
-        "requestContext": {
-            "accountId": api.account,
-            "apiId": api.id,
-            "domainName": api.host,
-            "httpMethod": method,
-            "identity": {"sourceIp": peer, "userAgent": headers.get("User-Agent")},
-            "path": parts.path,
-            "protocol": "HTTP/1.1",
-            "requestId": str(uuid.uuid4()),
-            "requestTimeEpoch": int(time.time() * 1000),
-            "resourcePath": resource,
-            "stage": api.stage,
-        },
+        "multiValueQueryStringParameters": parse_qs(parts.query, keep_blank_values=True),
+        "requestContext": {"identity": {"sourceIp": peer}},
         "body": text or None,
         "isBase64Encoded": encoded,
     }

@@ -70,9 +70,7 @@ def read(aws: Aws, exports: Mapping[str, Any], service: str) -> LambdaService:
     }
     return LambdaService(
         service=service,
-        api=Api(
-            api, str(exports["account"]), host, stage, methods, responses, function["FunctionArn"]
-        ),
+        api=Api(host, methods, responses, function["FunctionArn"]),
         version=function["Version"],
         command=(*image["EntryPoint"], *image["Command"]),
         environment=function["Environment"]["Variables"],
