@@ -228,8 +228,8 @@ def _rollback(options: argparse.Namespace, stack: Stack) -> int:
             flush=True,
         )
         target = read_stack(stack.name, stack.root)
-        # The previous image was verified before its deployment; another one may never have been.
-        if options.digest and not options.unsigned and (problem := unverified_signature(target)):
+        # Others can set the tags of images, and register task definitions.
+        if not options.unsigned and (problem := unverified_signature(target)):
             raise CommandFailed(problem)
         return _confirmed_deployment(options, target, with_migration=False)
     except (CommandFailed, KeyboardInterrupt):

@@ -49,7 +49,8 @@ class ContainerImage(StackComponent):
             tags=tags("internal"),
             opts=self.protected(),
         )
-        lifecycle = json.dumps(lifecycle_policy(settings.image.retained_images))
+        releases = settings.image.retained_images if name == RUNTIME else 0
+        lifecycle = json.dumps(lifecycle_policy(releases))
         aws.ecr.LifecyclePolicy(name, repository=repository.name, policy=lifecycle, opts=self.child)
         self.repository = repository.name
         self.url = f"{self.names.registry}/{self.names.name(name)}"
@@ -68,7 +69,8 @@ class ContainerImage(StackComponent):
 
 def lifecycle_policy(images_max: int) -> dict[str, object]:
     """Return a lifecycle policy that retains the newest `images_max` releases and, for ten years,
-    deployed images, and expires untagged images after a week.
+    deployed images, and expires untagged images after a week. With 0, it retains all tagged images:
+    nothing tags the deployed images of Cores.
 
     A push creates several images: an index, the image, its attestations and signatures. So the
     rules select tags. Whoever pushes images chooses their tags, so the rule for deployed images
@@ -95,6 +97,7 @@ def lifecycle_policy(images_max: int) -> dict[str, object]:
                 "action": {"type": "expire"},
             }
             for priority, (description, selection) in enumerate(rules.items(), start=1)
+            if images_max or selection["tagStatus"] == "untagged"
         ]
     }
 

@@ -360,8 +360,8 @@ def _state(args: Delivery, *, writes: bool) -> list[Statement]:
 
 
 def _push_images(args: Delivery) -> list[Statement]:
-    """Return permissions to push images to the stack's repositories and read scan findings, but not
-    to delete or overwrite images."""
+    """Return permissions to push images of Gatehouse and read scan findings, but not to delete or
+    overwrite images."""
     push = (
         "BatchCheckLayerAvailability BatchGetImage CompleteLayerUpload DescribeImage* "
         "GetDownloadUrlForLayer InitiateLayerUpload PutImage UploadLayerPart"
@@ -371,6 +371,9 @@ def _push_images(args: Delivery) -> list[Statement]:
         # Reference, Amazon ECR).
         args.regional("LogInToEcr", "ecr", "GetAuthorizationToken"),
         args.grant(
-            "PushImages", "ecr", push, args.names.arn("ecr", f"repository/{args.names.name('*')}")
+            "PushImages",
+            "ecr",
+            push,
+            args.names.arn("ecr", f"repository/{args.names.name('runtime')}"),
         ),
     ]

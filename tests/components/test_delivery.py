@@ -339,6 +339,7 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
     ],
     IMAGE: [
         ("ecr:PutImage", NAMES.arn("ecr", "repository/gatehouse-dev-runtime")),
+        ("ecr:PutImage", NAMES.arn("ecr", "repository/gatehouse-prod-files")),
         ("ecr:BatchDeleteImage ecr:SetRepositoryPolicy", REPOSITORY),
         ("ecs:UpdateService", SERVICE),
     ],

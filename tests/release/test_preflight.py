@@ -53,8 +53,7 @@ def test_backend_that_does_not_respond_is_reported(
 ) -> None:
     """The CLI waits as long as S3 does not close the connection, such as when a region is lost."""
     monkeypatch.setattr(pulumi_cli, "QUERY_TIMEOUT_S", 0)
-    error = account.refusal("preview")
-    assert f"(the backend did not respond within 0 s). {LOG_IN}, or" in error
+    assert f"(the backend did not respond within 0 s). {LOG_IN}, or" in account.refusal("preview")
 
 
 @pytest.mark.parametrize("command", ["preview", "destroy"])

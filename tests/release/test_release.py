@@ -140,8 +140,7 @@ def test_unconfirmed_rollback_restores_the_stack_file(account: FakeAccount) -> N
 def test_invalid_rollback_target_is_rejected(
     account: FakeAccount, target: str, message: str
 ) -> None:
-    error = account.refusal("rollback", "--yes", "--digest", target)
-    assert message in error
+    assert message in account.refusal("rollback", "--yes", "--digest", target)
 
 
 def test_placeholder_image_is_rejected(account: FakeAccount) -> None:

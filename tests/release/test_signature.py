@@ -5,14 +5,13 @@ import pytest
 from tests.release.fake_aws import ACCOUNT, NEW, OLD, FakeAccount, own_stack_file
 
 IMAGE = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/gatehouse-dev-runtime@{NEW}"
+OTHER = IMAGE.replace(NEW, OLD)
 IDENTITY = "https://github.com/acme/gatehouse/.github/workflows/image.yml@refs/heads/main"
 
 
 def with_pipeline() -> str:
-    delivery = "    delivery:\n      repository: acme/gatehouse\n"
-    text = own_stack_file()
-    assert "  gatehouse:settings:\n" in text
-    return text.replace("  gatehouse:settings:\n", f"  gatehouse:settings:\n{delivery}")
+    before, section, after = own_stack_file().partition("  gatehouse:settings:\n")
+    return f"{before}{section}    delivery:\n      repository: acme/gatehouse\n{after}"
 
 
 @pytest.mark.requirement("TR-17", "SS-08")
@@ -26,26 +25,19 @@ def test_signed_image_is_deployed(account: FakeAccount) -> None:
 @pytest.mark.requirement("TR-17", "SS-08")
 @pytest.mark.parametrize(
     "signed_by",
-    [
-        {IMAGE: IDENTITY.replace("main", "feature")},
-        {IMAGE.replace(NEW, f"sha256:{'c' * 64}"): IDENTITY},
-    ],
+    [{IMAGE: IDENTITY.replace("main", "feature")}, {OTHER: IDENTITY}],
     ids=["other branch", "other image"],
 )
 def test_other_images_are_not_deployed(account: FakeAccount, signed_by: dict[str, str]) -> None:
     account.signed_by = signed_by
     result = account.release("deploy", "--yes", stack_file=with_pipeline())
     assert (result.returncode, account.steps) == (2, [f"verify {IMAGE}"])
-    assert result.stderr.startswith(
-        f"deploy: {IMAGE} is not signed by {IDENTITY} (no matching signatures). Set image.digest to"
-    )
+    assert result.stderr.startswith(f"deploy: {IMAGE} is not signed by {IDENTITY} (no matching")
 
 
 def test_missing_cosign_is_reported(account: FakeAccount) -> None:
     error = account.refusal("deploy", "--yes", stack_file=with_pipeline(), cosign=False)
-    assert error.startswith(
-        "deploy: cosign is not on PATH, so the signature of the image cannot be verified."
-    )
+    assert error.startswith("deploy: cosign is not on PATH")
 
 
 @pytest.mark.parametrize("option", [[], ["--unsigned"]], ids=["signed", "unsigned"])
@@ -67,7 +59,8 @@ BACK = ("rollback", "--digest", OLD)
     [
         (("deploy", "--unsigned"), "preview", NEW),
         ((*BACK, "--unsigned"), "preview", OLD),
-        (BACK, f"verify {IMAGE.replace(NEW, OLD)}", NEW),
+        (BACK, f"verify {OTHER}", NEW),
+        (("rollback",), f"verify {OTHER}", NEW),
     ],
 )
 def test_unsigned_images_are_deployed_on_request(

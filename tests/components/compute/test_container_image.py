@@ -15,3 +15,5 @@ def test_pushed_images_do_not_expire_deployed_images() -> None:
     assert first["tagPatternList"] == ["deployed-*"]
     assert (first["countType"], first["countUnit"]) == ("sinceImagePushed", "days")
     assert first["countNumber"] >= 3650
+    core: Any = lifecycle_policy(0)["rules"]
+    assert [rule["selection"]["tagStatus"] for rule in core] == ["untagged"]
