@@ -135,10 +135,8 @@ def _print_name_servers(stack: Stack) -> None:
     """Print what the owner of the domain must do before the certificate can be issued. Nothing for
     an existing zone.
     """
-    domain, existing = (
-        stack.settings.get("domain", ""),
-        stack.settings.get("existing_resources") or {},
-    )
+    domain = stack.settings.get("domain", "")
+    existing = stack.settings.get("existing_resources") or {}
     if existing.get("zone_id"):
         return
     try:

@@ -122,10 +122,8 @@ def environment(workers: int = 1, **settings: str) -> Iterator[Environment]:
     """Start the environment and yield it. settings: variables of the gateways."""
     pepper = secrets.token_bytes(32)
     with ExitStack() as stack:
-        postgres, redis = (
-            stack.enter_context(servers.postgres()),
-            stack.enter_context(servers.redis()),
-        )
+        postgres = stack.enter_context(servers.postgres())
+        redis = stack.enter_context(servers.redis())
         folder = Path(stack.enter_context(TemporaryDirectory()))
         asyncio.run(runner.migrate(login(postgres.owner_url, "url")))
         inherited = {

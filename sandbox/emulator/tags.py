@@ -22,11 +22,8 @@ def change(request: ChangeRequest) -> None:
     if request.service == "ec2":
         request.call("ec2.create_tags", Resources=[request.old.id], Tags=request.tag_list())
         if removed:
-            request.call(
-                "ec2.delete_tags",
-                Resources=[request.old.id],
-                Tags=[{"Key": key} for key in removed],
-            )
+            tags = [{"Key": key} for key in removed]
+            request.call("ec2.delete_tags", Resources=[request.old.id], Tags=tags)
         return
     kind = request.registration.type.rpartition(":")[2].removeprefix("ServiceLinked")
     words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in kind)

@@ -119,11 +119,8 @@ class _RestApi(BaseHTTPRequestHandler):
         headers = {name: [value] for name, value in (response.get("headers") or {}).items()}
         text = response.get("body") or ""
         content = base64.b64decode(text) if response.get("isBase64Encoded") else text.encode()
-        self._send(
-            response["statusCode"],
-            {**headers, **(response.get("multiValueHeaders") or {})},
-            content,
-        )
+        headers |= response.get("multiValueHeaders") or {}
+        self._send(response["statusCode"], headers, content)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = handle_request
 

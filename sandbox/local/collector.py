@@ -4,13 +4,14 @@ each span.
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from sandbox.ports import HOST, is_from_page
@@ -38,13 +39,11 @@ class ReceivedSpan(NamedTuple):
     attributes: dict[str, str | int]
 
 
-#: Receives the body of an export. Returns the status of the response.
-Receive = Callable[[bytes], int]
-
-
 @contextmanager
-def serve(receive: Receive) -> Iterator[str]:
-    """Receive exports in a thread until the end of the block. Yields the URL."""
+def serve(receive: Callable[[bytes], int]) -> Iterator[str]:
+    """Receive exports in a thread until the end of the block. Yields the URL. receive: called with
+    the body, returns the status.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         timeout = _TIMEOUT_S
@@ -94,27 +93,21 @@ def write_traces(log: Path) -> Iterator[str]:
 def decode(body: bytes) -> list[ReceivedSpan]:
     """The spans of an export."""
     return [
-        _received(
-            next(
-                entry.value.string_value
-                for entry in group.resource.attributes
-                if entry.key == "service.name"
-            ),
-            span,
-        )
+        _received(str(_values(group.resource.attributes)["service.name"]), span)
         for group in ExportTraceServiceRequest.FromString(body).resource_spans
         for scope in group.scope_spans
         for span in scope.spans
     ]
 
 
+def _values(attributes: Iterable[KeyValue]) -> dict[str, str | int]:
+    return {
+        each.key: getattr(each.value, each.value.WhichOneof("value") or "string_value")
+        for each in attributes
+    }
+
+
 def _received(service: str, span: Span) -> ReceivedSpan:
-    values: dict[str, str | int] = {}
-    for entry in span.attributes:
-        value = entry.value
-        values[entry.key] = (
-            value.int_value if value.WhichOneof("value") == "int_value" else value.string_value
-        )
     return ReceivedSpan(
         service,
         span.name,
@@ -124,5 +117,5 @@ def _received(service: str, span: Span) -> ReceivedSpan:
         span.kind == Span.SPAN_KIND_SERVER,
         span.status.code == Status.STATUS_CODE_ERROR,
         (span.end_time_unix_nano - span.start_time_unix_nano) / 1e6,
-        values,
+        _values(span.attributes),
     )

@@ -351,10 +351,8 @@ class _Environment:
         """
         rows = {}
         for role in sorted({arn.rpartition("/")[2] for arn in self._roles}):
-            granted, used = (
-                emulator.permissions.granted_actions(role),
-                emulator.permissions.used_actions.get(role, set()),
-            )
+            granted = emulator.permissions.granted_actions(role)
+            used = emulator.permissions.used_actions.get(role, set())
             rows[role] = {
                 "granted": sorted(granted),
                 "used": sorted(used),

@@ -114,10 +114,8 @@ def _limits_objects(field: Properties) -> bool:
     url=f"{_GUIDE}/logging-management-events-with-cloudtrail.html",
 )
 def management_events_are_recorded(trail: Resource) -> CheckResults:
-    advanced, basic = (
-        trail.props.blocks("advancedEventSelectors"),
-        trail.props.blocks("eventSelectors"),
-    )
+    advanced = trail.props.blocks("advancedEventSelectors")
+    basic = trail.props.blocks("eventSelectors")
     if not advanced and not basic:
         return  # A trail without event selectors records all management events.
     management = {"eventCategory": ["Management"]}

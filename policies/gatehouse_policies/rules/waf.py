@@ -120,13 +120,15 @@ def _selects_requests(statement: Properties) -> bool:
     return _selects_some(statement.block("scopeDownStatement"))
 
 
-def _selects_some(statement: Properties) -> bool:
+def _selects_some(statement: Properties, *kinds: str) -> bool:
+    """kinds: of the statements that select requests; by default all."""
     if statement.has("notStatement"):
-        return not _selects_some(statement.block("notStatement").block("statement"))
+        return not (kinds or _selects_some(statement.block("notStatement").block("statement")))
     for name, combine in (("andStatement", any), ("orStatement", all)):
         if statement.has(name):
-            return combine(map(_selects_some, statement.block(name).blocks("statements")))
-    return bool(statement.names())
+            inner = statement.block(name).blocks("statements")
+            return combine(_selects_some(each, *kinds) for each in inner)
+    return any(map(statement.has, kinds)) if kinds else bool(statement.names())
 
 
 def _protected_apis(acl: Resource, stack: Stack) -> list[str]:
@@ -143,13 +145,12 @@ def _protected_apis(acl: Resource, stack: Stack) -> list[str]:
 
 
 def _is_api_route(rule: Resource) -> bool:
-    for condition in rule.props.blocks("conditions"):
-        paths, hosts = condition.block("pathPattern"), condition.block("hostHeader")
-        if any(map(_API_PATH.match, paths.texts("values"))):
-            return True
-        if any(map(_API_HOST.match, hosts.texts("values"))):
-            return True
-    return False
+    return any(
+        pattern.match(value)
+        for condition in rule.props.blocks("conditions")
+        for name, pattern in (("pathPattern", _API_PATH), ("hostHeader", _API_HOST))
+        for value in condition.block(name).texts("values")
+    )
 
 
 @stack_rule(
@@ -265,12 +266,22 @@ def rules_do_not_count_only(acl: Resource, stack: Stack) -> CheckResults:
         if rule.block("action").has("block")
         for label in _labels(rule.block("statement"))
     }
+    last = max((rule.number("priority") for rule in rules), default=0)
     for rule in rules:
         for name in ("action", "overrideAction"):
             if rule.block(name).has("count"):
                 yield f"{rule.path_of(name)} is count"
+        # Clients with known addresses, and requests with the label of a rule, may be exceptions.
+        known = _selects_some(
+            rule.block("statement"), "ipSetReferenceStatement", "labelMatchStatement"
+        )
+        if rule.block("action").has("allow") and not known and rule.number("priority") < last:
+            yield f"{rule.path_of('action')} is allow{_ENDS}"
         for name in ("managedRuleGroupStatement", "ruleGroupReferenceStatement"):
             yield from _check_overrides(rule.block("statement").block(name), blocked)
+
+
+_ENDS = ", so no later rule evaluates the request"
 
 
 def _check_overrides(group: Properties, blocked: set[str]) -> CheckResults:
@@ -279,7 +290,7 @@ def _check_overrides(group: Properties, blocked: set[str]) -> CheckResults:
         if action.has("count") and override.text("name").lower() not in blocked:
             yield f"{action.path} is count"
         if action.has("allow"):
-            yield f"{action.path} is allow, so no later rule evaluates the request"
+            yield f"{action.path} is allow{_ENDS}"
     # An older form of the action count.
     for excluded in group.blocks("excludedRules"):
         if excluded.text("name").lower() not in blocked:

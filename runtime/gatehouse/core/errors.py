@@ -68,11 +68,8 @@ class RequestTimeout(BadRequest):
 class UnsupportedMediaType(BadRequest):
     """The body is not JSON in UTF-8 (RFC 9110, section 15.5.16)."""
 
-    code, status, title = (
-        "unsupported_media_type",
-        415,
-        "The media type of the request body is not supported",
-    )
+    code, status = "unsupported_media_type", 415
+    title = "The media type of the request body is not supported"
 
 
 class Unauthorized(GatehouseError):
@@ -112,10 +109,8 @@ class Conflict(GatehouseError):
 
 
 class CoreDrained(Conflict):
-    code, title = (
-        "core_drained",
-        "An operator drained this instance of the Core, or its registration was replaced",
-    )
+    code = "core_drained"
+    title = "An operator drained this instance of the Core, or its registration was replaced"
 
 
 class RequestInProgress(Conflict):
@@ -123,11 +118,8 @@ class RequestInProgress(Conflict):
 
 
 class IdempotencyKeyReused(GatehouseError):
-    code, status, title = (
-        "idempotency_key_reused",
-        422,
-        "The Idempotency-Key was used for a different request",
-    )
+    code, status = "idempotency_key_reused", 422
+    title = "The Idempotency-Key was used for a different request"
 
 
 class PreconditionFailed(GatehouseError):
@@ -137,11 +129,8 @@ class PreconditionFailed(GatehouseError):
 class PreconditionRequired(GatehouseError):
     """The If-Match header is missing (RFC 6585)."""
 
-    code, status, title = (
-        "precondition_required",
-        428,
-        "The request must specify the version of the resource to change",
-    )
+    code, status = "precondition_required", 428
+    title = "The request must specify the version of the resource to change"
 
 
 class UsageExceeded(GatehouseError):
@@ -153,11 +142,8 @@ class RateLimited(GatehouseError):
 
 
 class TooManyRequests(GatehouseError):
-    code, status, title = (
-        "too_many_requests",
-        429,
-        "The client has too many requests or connections open",
-    )
+    code, status = "too_many_requests", 429
+    title = "The client has too many requests or connections open"
 
 
 class UpgradeRequired(GatehouseError):

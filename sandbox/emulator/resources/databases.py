@@ -53,10 +53,8 @@ def _restored(request: CreateRequest) -> dict[str, Any]:
 
 def _replicate_backups(request: CreateRequest) -> Created:
     """Require the source, which is in another region, and return the ARN of the backups."""
-    call, source = (
-        "rds.start_db_instance_automated_backups_replication",
-        str(request.peek("sourceDbInstanceArn")),
-    )
+    call = "rds.start_db_instance_automated_backups_replication"
+    source = str(request.peek("sourceDbInstanceArn"))
     parameters = request.parameters(call, names={"retentionPeriod": "BackupRetentionPeriod"})
     request.check(call, parameters)
     region, identifier = source.split(":")[3], source.rpartition(":")[2]

@@ -33,10 +33,8 @@ class LinkNotFound(NotFound):
 class TooManyDenied(TooManyRequests):
     """Replaces LinkNotFound after too many denied attempts from a network."""
 
-    code, title = (
-        "too_many_denied",
-        "Too many attempts to use links that do not exist, were used, or have expired",
-    )
+    code = "too_many_denied"
+    title = "Too many attempts to use links that do not exist, were used, or have expired"
 
 
 @dataclass(slots=True, eq=False)

@@ -234,10 +234,9 @@ def too_large_error(bytes_max: int) -> BodyTooLarge:
 
 async def body_chunks(scope: Scope, receive: Receive, bytes_max: int) -> AsyncIterator[bytes]:
     """Yield the request body as it arrives. Raises BodyTooLarge and ClientGone."""
-    too_large = too_large_error(bytes_max)
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
     if declared.isdigit() and int(declared[:20]) > bytes_max:
-        raise too_large
+        raise too_large_error(bytes_max)
     size = 0
     more = True
     while more:
@@ -247,7 +246,7 @@ async def body_chunks(scope: Scope, receive: Receive, bytes_max: int) -> AsyncIt
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size > bytes_max:
-            raise too_large
+            raise too_large_error(bytes_max)
         more = message.get("more_body", False)
         if chunk:
             yield chunk
