@@ -69,8 +69,8 @@ class ContainerImage(StackComponent):
 
 def lifecycle_policy(images_max: int) -> dict[str, object]:
     """Return a lifecycle policy that retains the newest `images_max` releases and, for ten years,
-    deployed images, and expires untagged images after a week. With 0, it retains all tagged images:
-    nothing tags the deployed images of Cores.
+    deployed images, and expires untagged images after a week. With 0, it retains all tagged images,
+    because the deployed images of Cores have no tag of their own.
 
     A push creates several images: an index, the image, its attestations and signatures. So the
     rules select tags. Whoever pushes images chooses their tags, so the rule for deployed images

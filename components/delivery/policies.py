@@ -366,14 +366,10 @@ def _push_images(args: Delivery) -> list[Statement]:
         "BatchCheckLayerAvailability BatchGetImage CompleteLayerUpload DescribeImage* "
         "GetDownloadUrlForLayer InitiateLayerUpload PutImage UploadLayerPart"
     )
+    repository = args.names.arn("ecr", f"repository/{args.names.name('runtime')}")
     return [
         # GetAuthorizationToken does not support resource-level permissions (Service Authorization
         # Reference, Amazon ECR).
         args.regional("LogInToEcr", "ecr", "GetAuthorizationToken"),
-        args.grant(
-            "PushImages",
-            "ecr",
-            push,
-            args.names.arn("ecr", f"repository/{args.names.name('runtime')}"),
-        ),
+        args.grant("PushImages", "ecr", push, repository),
     ]

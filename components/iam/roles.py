@@ -86,9 +86,9 @@ class PermissionsBoundary(StackComponent):
     """The managed policy that every role of the stack has as its permissions boundary.
 
     Why: Even with an overly permissive policy, a role cannot modify IAM, assume other roles, use
-    other regions, change AWS audit services, delete backups, weaken the
-    protection of keys, buckets, secrets and logs, or access most resources of others. The boundary
-    also limits permissions granted by key policies.
+    other regions, change AWS audit services, delete backups, weaken the protection of keys,
+    buckets, secrets and logs, or access most resources of others. The boundary also limits
+    permissions granted by key policies.
     Cost: none. Controls: GH-IAM-007.
     """
 
@@ -209,7 +209,7 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
         allow("AllowConnections", logins, connections),
         *(deny(sid, actions, ["*"], principal=None) for sid, actions in DENIED.items()),
         deny("DenyTrailChanges", trail_changes, trail, principal=None),
-        # The lifecycle deletes a file that was replaced when its object lock ends.
+        # When the object lock of a replaced file ends, the lifecycle deletes the file.
         deny("DenyLogs", "s3:PutObject Replicate*", [names.s3_arn("*/AWSLogs/*")], principal=None),
         deny("DenyPasswords", "secretsmanager:*", passwords, principal=None, conditions=of_others),
         deny("DenyKeys", "kms:CreateGrant Sign", ["*"], principal=None, conditions=other_keys),

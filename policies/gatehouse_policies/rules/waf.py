@@ -121,7 +121,7 @@ def _selects_requests(statement: Properties) -> bool:
 
 
 def _selects_some(statement: Properties, *kinds: str) -> bool:
-    """kinds: of the statements that select requests; by default all."""
+    """True if a statement requires one of some kinds of statements, by default any kind."""
     if statement.has("notStatement"):
         return not (kinds or _selects_some(statement.block("notStatement").block("statement")))
     for name, combine in (("andStatement", any), ("orStatement", all)):
@@ -276,12 +276,12 @@ def rules_do_not_count_only(acl: Resource, stack: Stack) -> CheckResults:
             rule.block("statement"), "ipSetReferenceStatement", "labelMatchStatement"
         )
         if rule.block("action").has("allow") and not known and rule.number("priority") < last:
-            yield f"{rule.path_of('action')} is allow{_ENDS}"
+            yield f"{rule.path_of('action')} {_ALLOW}"
         for name in ("managedRuleGroupStatement", "ruleGroupReferenceStatement"):
             yield from _check_overrides(rule.block("statement").block(name), blocked)
 
 
-_ENDS = ", so no later rule evaluates the request"
+_ALLOW = "is allow, so no later rule evaluates the request"
 
 
 def _check_overrides(group: Properties, blocked: set[str]) -> CheckResults:
@@ -290,7 +290,7 @@ def _check_overrides(group: Properties, blocked: set[str]) -> CheckResults:
         if action.has("count") and override.text("name").lower() not in blocked:
             yield f"{action.path} is count"
         if action.has("allow"):
-            yield f"{action.path} is allow{_ENDS}"
+            yield f"{action.path} {_ALLOW}"
     # An older form of the action count.
     for excluded in group.blocks("excludedRules"):
         if excluded.text("name").lower() not in blocked:

@@ -322,7 +322,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             self.worker.count_bytes(self, *now)
 
     def _network(self) -> str:
-        """The network of the client that sent the current head or, in a head, of the peer."""
+        """The network of the client of the current request or, in its head, of the peer."""
         if self._receiving is None:
             return self.transport.network
         return self.worker.network_of(self._receiving.scope)
