@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
@@ -119,19 +120,18 @@ class Connections:
                 raise error
 
     def _close_waiting(self, error: GatehouseError) -> bool:
-        """Closes connections without a request in progress: of the half that has waited for the
+        """Closes connections without a complete request: of the half that has waited for the
         longest time, so that new ones have time for a request, first those of the networks with the
-        most connections. Those whose client still reads a response count as the newest. Returns
-        False if there are none.
+        most. Those whose client still reads a response count as the newest. Returns False if there
+        are none.
         """
-        waiting = sorted(
-            (each for each in self.protocols if each.is_waiting),
-            key=lambda each: (each.transport.unsent_bytes() > 0, each.waits_since),
-        )
+        waiting = [each for each in self.protocols if each.is_waiting]
+        waiting.sort(key=lambda each: (each.transport.unsent_bytes() > 0, each.waits_since))
+        networks = Counter(each.network for each in waiting)
         closed = heapq.nsmallest(
             self.settings.connections_max // 64 or 1,  # several, because sorting takes 2 ms
             waiting[: (len(waiting) + 1) // 2],
-            key=lambda each: -self._by_network[each.transport.network],
+            key=lambda each: -networks[each.network],
         )
         for each in closed:
             self.protocols.remove(each)

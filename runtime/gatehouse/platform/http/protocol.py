@@ -168,10 +168,15 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         self.worker.protocols.add(self)
 
     @property
+    def network(self) -> str:
+        """The network of the client whose body is received, or of the peer."""
+        return self._body_network or self.transport.network
+
+    @property
     def is_waiting(self) -> bool:
-        """True if no request is in progress, except for one that has not begun."""
-        is_started = bool(self._exchanges) and self._exchanges[0].is_started
-        return self._upgraded is None and not is_started
+        """False while a request is in progress that was received or whose response has begun."""
+        is_answered = any(each.is_received or each.response_started for each in self._exchanges)
+        return self._upgraded is None and not is_answered
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.worker.protocols.discard(self)
@@ -202,12 +207,10 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             return
         self.data_received(bytes(self.worker.reads.buffer[:nbytes]))
         if self._upgrade_data is None:
-            transport = self.transport
+            to = self.transport
             # A client whose connection is closing must not delay others of its network.
-            subject = "" if self._closing else self._body_network or transport.network
-            self.worker.reads.end(
-                nbytes, transport.transport, lambda: transport.read_paused, subject
-            )
+            subject = "" if self._closing else self.network
+            self.worker.reads.end(nbytes, to.transport, lambda: to.read_paused, subject)
 
     def data_received(self, data: bytes) -> None:
         if self._closing or self._error is not None or self.transport.is_closing:
@@ -499,8 +502,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         the head.
         """
         self._body_network = self._network()
-        self._body_received = 0
-        self._set_timer(self._check_body_speed)
+        self._start_check()
         try:
             self.worker.open_body(self._body_network)
         except GatehouseError as exc:
@@ -521,10 +523,14 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         self._timer = None
         bytes_min = self._settings.request_timeout_s * BYTES_PER_S_MIN
         if self._body_paused or self._body_received >= bytes_min:
-            self._body_paused, self._body_received = self.transport.read_paused, 0
-            self._set_timer(self._check_body_speed)
+            self._body_paused = self.transport.read_paused
+            self._start_check()
         else:
             self._reject(RequestTimeout("The body of the request was not received in time."))
+
+    def _start_check(self) -> None:
+        self._body_received, self.waits_since = 0, self._loop.time()
+        self._set_timer(self._check_body_speed)
 
     # Responses
 

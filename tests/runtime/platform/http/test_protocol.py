@@ -291,11 +291,12 @@ async def test_steady_body_outlasts_the_deadline() -> None:
         reader, writer = await server.connect()
         writer.write(POST + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
         clock = asyncio.get_running_loop().time
-        end, size = clock() + 1.2 * settings.request_timeout_s, 0
-        while clock() < end:
+        start, size = clock(), 0
+        while clock() < start + 1.2 * settings.request_timeout_s:
             writer.write(b"800\r\n%b\r\n" % (b"x" * 2048))
             size += 2048
             await asyncio.sleep(0.05)
+        assert [each.waits_since > start + 1 for each in server.connections.protocols] == [True]
         writer.write(b"0\r\n\r\n")
         assert (await reader.read()).endswith(b"/x %d" % size)
         writer.close()
@@ -550,6 +551,7 @@ async def test_connections_of_a_worker_are_bounded() -> None:
         (b"", b""),
         (b"GET", b""),
         (POST + b"Content-Length: 9\r\n\r\n", b""),
+        (POST + CHUNKED, b""),
         (NOW, b"HTTP"),
         (b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n", b"HTTP"),
     ],
@@ -566,13 +568,32 @@ async def test_connections_without_a_request_make_room(data: bytes, start: bytes
         assert (await reader.readuntil(b"/unread 0")).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_rejected_client_makes_room_before_others() -> None:
-    async with running(FEW) as server, opened(server, 1, BUSY), server.connection() as (other, _):
-        await _until(lambda: len(server.connections.protocols) == 2)
-        async with opened(server, 1, b"?\r\n\r\n") as readers:
-            await readers[0].readuntil()
+UPLOAD = POST + b"X-Forwarded-For: 192.0.2.%d\r\n" + CHUNKED
+
+
+@pytest.mark.parametrize(
+    ("start", "later", "end", "others"),
+    [
+        (b"", UPLOAD % 1, b"0\r\n\r\n", (b"", BUSY)),
+        (UPLOAD % 1, b"", b"0\r\n\r\n", (UPLOAD % 2, UPLOAD % 2)),
+        (b"", b"", LAST, (b"?\r\n\r\n", BUSY)),
+    ],
+)
+async def test_others_make_room_before(
+    start: bytes, later: bytes, end: bytes, others: tuple[bytes, ...]
+) -> None:
+    """Those that have waited longer, those of the client with most, and rejected clients."""
+    async with running(FEW, "127.0.0.0/8") as server, server.connection(start) as (reader, to):
+        await _until(lambda: len(server.connections.protocols) == 1)
+        async with server.connection(others[0]), server.connection(others[1]):
+            await _until(lambda: len(server.connections.protocols) == 3)
+            to.write(later)
+            begun = sum(b" " in each for each in (start, later, *others))
+            await _until(lambda: len(server.connections.running) == begun)
+            await _until(lambda: bool(server.rejected) == others[0].startswith(b"?"))
             assert await server.is_healthy()
-        assert not other.at_eof()
+        to.write(end)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize(
