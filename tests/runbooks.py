@@ -7,10 +7,7 @@ from typing import Any
 from sandbox.paths import REPOSITORY
 
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
-PAGES = {
-    page.stem: page.read_text(encoding="utf-8")
-    for page in (REPOSITORY / "docs" / "runbooks").glob("*.md")
-}
+PAGES = {page.stem: page.read_text() for page in (REPOSITORY / "docs" / "runbooks").glob("*.md")}
 (
     STOP_WRITES,
     RESTORE,

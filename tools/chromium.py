@@ -99,13 +99,13 @@ def _find(bundled: Path) -> Chromium:
 
 def _install() -> None:
     """Installs the package, unless its locked version is installed."""
-    version = (LOCKED / "package-lock.json").read_text(encoding="utf-8")
+    version = (LOCKED / "package-lock.json").read_text()
     stamp = _FOLDER / "installed.json"
     _FOLDER.parent.mkdir(parents=True, exist_ok=True)
     # Several test processes start Chromium at the same time.
     with (_FOLDER.parent / "chromium.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if stamp.is_file() and stamp.read_text(encoding="utf-8") == version:
+        if stamp.is_file() and stamp.read_text() == version:
             return
         shutil.rmtree(_FOLDER, ignore_errors=True)
         shutil.copytree(LOCKED, _FOLDER)
@@ -119,8 +119,8 @@ def _install() -> None:
         _run("node", "--input-type=module", "--eval", _UNPACK)
         for folder in ("node_modules", "cache"):
             shutil.rmtree(_FOLDER / folder)
-        (_FOLDER / "fonts.conf").write_text(_FONTS, encoding="utf-8")
-        stamp.write_text(version, encoding="utf-8")
+        (_FOLDER / "fonts.conf").write_text(_FONTS)
+        stamp.write_text(version)
 
 
 def _run(*command: str) -> None:

@@ -25,7 +25,7 @@ def main() -> int:
             "Run: scripts/setup.sh"
         )
         return 0
-    (SOURCES / "openapi.json").write_text(json.dumps(document()), encoding="utf-8")
+    (SOURCES / "openapi.json").write_text(json.dumps(document()))
     command = ["npm", "run", "check"]
     result = subprocess.run(
         command, cwd=SOURCES, env=nodejs.environment(), capture_output=True, text=True, check=False

@@ -97,10 +97,8 @@ def main(*, workers: int, check: bool, store: bool) -> None:
             "cpu_us": cpu_us,
             "of_unkey": _of_unkey(table, rounds),
         }
-        STORED.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
-    if check and (
-        lower := regressions(ratios, json.loads(STORED.read_text(encoding="utf-8"))["ratios"])
-    ):
+        STORED.write_text(json.dumps(stored, indent=2) + "\n")
+    if check and (lower := regressions(ratios, json.loads(STORED.read_text())["ratios"])):
         raise SystemExit(
             "\n".join(["These ratios are lower than in bench/gateway/ratios.json:", *lower])
         )

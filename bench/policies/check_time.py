@@ -127,8 +127,8 @@ def main(resources: int) -> None:
 def write(folder: Path, resources: int) -> Path:
     """Write the program and its stack dev to a folder. Returns the folder."""
     services = max(1, resources // RESOURCES_PER_SERVICE)
-    (folder / "Pulumi.yaml").write_text("name: shop\nruntime: python\n", encoding="utf-8")
-    (folder / "Pulumi.dev.yaml").write_text("config: {}\n", encoding="utf-8")
+    (folder / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
+    (folder / "Pulumi.dev.yaml").write_text("config: {}\n")
     code = _PROGRAM.format(services=services, per_service=RESOURCES_PER_SERVICE)
-    (folder / "__main__.py").write_text(code, encoding="utf-8")
+    (folder / "__main__.py").write_text(code)
     return folder

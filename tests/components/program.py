@@ -173,9 +173,7 @@ class Program:
 
 
 def stack_file(stack: str) -> dict[str, Any]:
-    config: dict[str, Any] = yaml.safe_load(
-        (ROOT / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8")
-    )["config"]
+    config: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
     return config
 
 
@@ -200,13 +198,9 @@ def write_stack(
     stack: str, folder: Path, *, environment: str, changes: dict[str, Any] | None = None
 ) -> None:
     """Write a project with the program of the repository and the settings of an environment."""
-    (folder / "Pulumi.yaml").write_text(
-        f"name: gatehouse\nruntime: python\nmain: {ROOT}\n", encoding="utf-8"
-    )
+    (folder / "Pulumi.yaml").write_text(f"name: gatehouse\nruntime: python\nmain: {ROOT}\n")
     config = stack_file(environment) | {"gatehouse:settings": raw_settings(environment, changes)}
-    (folder / f"Pulumi.{stack}.yaml").write_text(
-        yaml.safe_dump({"config": config}), encoding="utf-8"
-    )
+    (folder / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump({"config": config}))
 
 
 @cache

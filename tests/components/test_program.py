@@ -48,7 +48,7 @@ def test_environment_names_occur_in_settings_only() -> None:
     files = [ROOT / "__main__.py", *(ROOT / "components").rglob("*.py")]
     assert len(files) > 20
     for file in files:
-        code = re.sub(r'"""[\s\S]*?"""|#.*', "", file.read_text(encoding="utf-8"))
+        code = re.sub(r'"""[\s\S]*?"""|#.*', "", file.read_text())
         names = re.findall(r"[\"'](dev|staging|prod)[\"']", code)
         assert not names or "settings" in file.parts, f"{file.name} contains {names}"
 

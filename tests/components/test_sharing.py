@@ -27,12 +27,12 @@ def inputs(kind: str, name: str = "sharing") -> dict[str, Any]:
 
 
 def test_function_command_exists_in_image() -> None:
-    dockerfile = (ROOT / "runtime/Dockerfile").read_text(encoding="utf-8")
+    dockerfile = (ROOT / "runtime/Dockerfile").read_text()
     process = read(functions=["sharing"]).functions["sharing"]
     assert (
         f"UV_PROJECT_ENVIRONMENT={process.entry_point[0].removesuffix('/bin/python')}" in dockerfile
     )
-    assert process.entry_point[2] in (ROOT / "runtime/pyproject.toml").read_text(encoding="utf-8")
+    assert process.entry_point[2] in (ROOT / "runtime/pyproject.toml").read_text()
     module = process.command[0].rpartition(".")[0]
     assert (ROOT / "runtime" / f"{module.replace('.', '/')}.py").is_file()
 

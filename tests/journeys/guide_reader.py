@@ -209,7 +209,7 @@ class GuideReader:
             if isinstance(part, File):
                 file = self._folder / part.name
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(self._values.replace(part.text), encoding="utf-8")
+                file.write_text(self._values.replace(part.text))
             else:
                 time.sleep(self._pause_s)
                 self._run_step(part)
@@ -233,7 +233,7 @@ class GuideReader:
             while True:
                 code = self._spawn(command, log).wait(timeout=_STEP_S)
                 try:
-                    self._compare(step.expected, code, log.read_text(encoding="utf-8"))
+                    self._compare(step.expected, code, log.read_text())
                     return
                 except OutputDiffers:
                     if not step.retry or time.monotonic() > deadline:
@@ -252,7 +252,7 @@ class GuideReader:
         deadline = time.monotonic() + _STEP_S
         while True:
             try:
-                self._values.learn(expected, log.read_text(encoding="utf-8"))
+                self._values.learn(expected, log.read_text())
                 return
             except OutputDiffers:
                 if child.poll() is not None or time.monotonic() > deadline:

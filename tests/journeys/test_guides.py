@@ -46,7 +46,7 @@ def reader(running: Running, tmp_path: Path) -> Iterator[GuideReader]:
 
 @pytest.mark.requirement("TR-16", "CG-01", "CG-04", "CG-06", "TR-06", "TR-11")
 def test_quick_start(reader: GuideReader) -> None:
-    assert reader.run((ROOT / "README.md").read_text(encoding="utf-8")) > 9
+    assert reader.run((ROOT / "README.md").read_text()) > 9
 
 
 @pytest.mark.requirement("TR-16", "TR-07", "TR-09", "TR-18", "CG-03", "CG-04", "CG-23", "SS-14")
@@ -63,4 +63,4 @@ def test_quick_start(reader: GuideReader) -> None:
     ],
 )
 def test_guide(reader: GuideReader, name: str, commands: int) -> None:
-    assert reader.run((GUIDES / f"{name}.md").read_text(encoding="utf-8")) >= commands
+    assert reader.run((GUIDES / f"{name}.md").read_text()) >= commands

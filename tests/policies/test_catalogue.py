@@ -214,7 +214,7 @@ def test_type_tokens_exist_in_pulumi_aws() -> None:
     classes = {
         name.value
         for file in catalogue.PACKS_FOLDER.parent.rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         for name in class_names(node.func.id, node.args)
         if isinstance(name, ast.Constant)

@@ -17,7 +17,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def configuration(file: Path, text: str) -> Configuration:
-    file.write_text(text, encoding="utf-8")
+    file.write_text(text)
     return read(file)
 
 

@@ -185,7 +185,7 @@ def write_program(
     for name, text in texts.items():
         file = program / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(dedent(text), encoding="utf-8")
+        file.write_text(dedent(text))
     (folder / ".git").mkdir(exist_ok=True)
     return program
 

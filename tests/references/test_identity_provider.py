@@ -80,7 +80,7 @@ def issuer_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = folder / f"keycloak-{VERSION}"
     imported = home / "data/import/gatehouse.json"
     imported.parent.mkdir(parents=True)
-    imported.write_text(json.dumps(REALM), encoding="utf-8")
+    imported.write_text(json.dumps(REALM))
     options = ("--http-host=127.0.0.1", f"--http-port={port}", "--db=dev-mem", "--import-realm")
     command = ("sh", str(home / "bin/kc.sh"), "start-dev", *options)
     child = child_processes.start("keycloak", command, log=folder / "keycloak.log", cwd=home)

@@ -45,7 +45,7 @@ class PreviewRole:
         ]
         self._principal, self._region = str(role["arn"]), region
         self._names = Naming("", self._principal.split(":")[4], region)
-        self._actions: dict[str, str] = tomllib.loads(ACTIONS.read_text(encoding="utf-8"))
+        self._actions: dict[str, str] = tomllib.loads(ACTIONS.read_text())
         self.calls = 0
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:

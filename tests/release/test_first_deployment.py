@@ -100,9 +100,7 @@ def test_targets_of_the_first_update_include_what_they_require(
     """The engine rejects a target whose parent, provider or dependency is missing."""
     patterns = [
         re.escape(target).replace(r"\*\*", ".*")
-        for target in re.findall(
-            r"--target '([^']+)'", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-        )
+        for target in re.findall(r"--target '([^']+)'", (ROOT / "docs" / f"{page}.md").read_text())
     ]
     assert len(patterns) >= 7
     targets = {

@@ -95,10 +95,7 @@ def broken_server_in_a_thread() -> Iterator[BrokenServer]:
 
 def test_roles_equal_the_independent_table() -> None:
     path = Path(__file__).with_name("roles.toml")
-    table = {
-        name: set(row["operations"])
-        for name, row in tomllib.loads(path.read_text(encoding="utf-8")).items()
-    }
+    table = {name: set(row["operations"]) for name, row in tomllib.loads(path.read_text()).items()}
     everyone = table.pop("everyone")
     with_roles = [endpoint for endpoint in ENDPOINTS if endpoint.roles]
     table[Role.OWNER.value] = {endpoint.operation_id for endpoint in with_roles}

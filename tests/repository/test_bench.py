@@ -34,7 +34,7 @@ def test_lower_or_missing_ratio_is_a_regression() -> None:
 
 
 def test_every_row_of_the_gateway_has_a_stored_ratio(table: dict[str, ratios.Row]) -> None:
-    stored = json.loads(ratios.STORED.read_text(encoding="utf-8"))
+    stored = json.loads(ratios.STORED.read_text())
     assert stored["ratios"].keys() == {name for name, row in table.items() if row.pid}
     assert stored["cpu_us"].keys() == stored["ratios"].keys()
     assert all(0 < ratio < 2 for ratio in stored["ratios"].values())

@@ -64,7 +64,7 @@ def candidates() -> Iterator[str]:
 
 
 def constants(path: Path) -> Iterator[str]:
-    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+    for statement in ast.parse(path.read_text()).body:
         if not isinstance(statement, ast.Assign) or isinstance(
             getattr(statement.value, "value", None), str
         ):
@@ -95,7 +95,7 @@ def test_caches_of_functions_are_small() -> None:
     """A cache of data from requests has a maximum size, which `cache` does not have."""
     sizes, unlimited = [], set()
     for path in MODULES:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text()
         sizes += [int(size) for size in re.findall(r"@lru_cache\(maxsize=([0-9_]+)\)", text)]
         assert text.count("@lru_cache") == len(
             re.findall(r"@lru_cache\(maxsize=[0-9_]+\)", text)

@@ -52,9 +52,7 @@ def test_variables_name_processes_of_the_contract() -> None:
 
 
 def test_every_optional_variable_is_read() -> None:
-    sources = "".join(
-        path.read_text(encoding="utf-8") for path in (ROOT / "runtime" / "gatehouse").rglob("*.py")
-    )
+    sources = "".join(path.read_text() for path in (ROOT / "runtime" / "gatehouse").rglob("*.py"))
     fields = {name: name.removeprefix(PREFIX).lower() for name in _names("optional")}
     assert [
         name

@@ -8,9 +8,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DECISIONS = ROOT / "docs" / "decisions"
-RECORDS = {path: path.read_text(encoding="utf-8") for path in sorted(DECISIONS.glob("[0-9]*.md"))}
+RECORDS = {path: path.read_text() for path in sorted(DECISIONS.glob("[0-9]*.md"))}
 NUMBERS = {int(path.name[:4]) for path in RECORDS}
-INDEX = (DECISIONS / "README.md").read_text(encoding="utf-8")
+INDEX = (DECISIONS / "README.md").read_text()
 FOLDERS = (
     "account",
     "bench",
@@ -87,7 +87,7 @@ def test_references_name_existing_records() -> None:
         for path in (*files, *ROOT.glob("*.md"))
         if "node_modules" not in path.parts and path.parent != DECISIONS
     ]
-    texts = {path: path.read_text(encoding="utf-8") for path in files}
+    texts = {path: path.read_text() for path in files}
     named = {
         path: {int(number) for number in re.findall(r"decisions/(\d{4})", text)}
         for path, text in texts.items()

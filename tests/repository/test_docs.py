@@ -24,8 +24,8 @@ from tools.docs.deployments import deployed
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-INDEX = (DOCS / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text()
+INDEX = (DOCS / "README.md").read_text()
 MAPS = (
     ROOT / "CONTRIBUTING.md",
     *(
@@ -36,7 +36,7 @@ MAPS = (
 REVIEW = r"(?m)^\| \[(.+?)\].* \| (\d{4}-\d\d-\d\d) \|$"
 """The document and the due date of a row of the table *Reviews*."""
 PAGES = {
-    path: path.read_text(encoding="utf-8")
+    path: path.read_text()
     for path in (*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "SECURITY.md", *MAPS)
 }
 README_LINES_MAX = 120
@@ -45,7 +45,7 @@ INDEXED_FOLDERS = ("decisions", "guides", "runbooks")
 
 
 def anchors(page: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -136,11 +136,7 @@ def test_tests_named_in_documents_exist() -> None:
     for page, text in PAGES.items():
         for file, test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text):
             total += 1
-            tree = (
-                ast.parse((ROOT / file).read_text(encoding="utf-8"))
-                if (ROOT / file).exists()
-                else None
-            )
+            tree = ast.parse((ROOT / file).read_text()) if (ROOT / file).exists() else None
             names = {getattr(node, "name", "") for node in ast.walk(tree)} if tree else set()
             if tree is None or (test and test not in names):
                 missing.append(f"{page.relative_to(ROOT)}: {file}::{test}")
@@ -149,9 +145,7 @@ def test_tests_named_in_documents_exist() -> None:
 
 
 def test_metrics_named_in_documents_exist() -> None:
-    source = (ROOT / "runtime" / "gatehouse" / "platform" / "observability.py").read_text(
-        encoding="utf-8"
-    )
+    source = (ROOT / "runtime" / "gatehouse" / "platform" / "observability.py").read_text()
     named = {
         name
         for text in PAGES.values()
@@ -277,7 +271,7 @@ def test_settings_of_each_identity_provider_are_accepted() -> None:
 
 def contracts() -> list[list[str]]:
     """The cells of each row of docs/external-contracts.md."""
-    text = (DOCS / "external-contracts.md").read_text(encoding="utf-8")
+    text = (DOCS / "external-contracts.md").read_text()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     return [row for row in rows if len(row) == 6][2:]
 
@@ -291,7 +285,7 @@ def test_external_contracts_have_sources_dates_uses_and_tests() -> None:
         assert not until or date.fromisoformat(until) > date.fromisoformat(looked_up), fact
         for use in uses:
             file, name = use.strip("`").split("` `")
-            text = (ROOT / file).read_text(encoding="utf-8")
+            text = (ROOT / file).read_text()
             assert re.search(rf"\b{name}\b", text), f"{fact}: {file} has no {name}"
 
 

@@ -17,9 +17,7 @@ SOURCES = ("components", "policies", "release", "sandbox", "runtime")
 
 def test_generated_pages_are_current() -> None:
     outdated = [
-        name
-        for name in pages.COMMITTED
-        if (ROOT / "docs" / name).read_text(encoding="utf-8") != pages.text(name)
+        name for name in pages.COMMITTED if (ROOT / "docs" / name).read_text() != pages.text(name)
     ]
     assert outdated == [], "run: make docs"
 
@@ -50,14 +48,9 @@ def test_every_variable_in_the_code_is_documented() -> None:
         for path in (ROOT / folder).rglob(f"*.{suffix}")
     ]
     variable = re.compile(rf"\b{PREFIX}[A-Z_]*[A-Z]\b(?!_)")
-    in_code = {
-        name for path in files for name in variable.findall(path.read_text(encoding="utf-8"))
-    }
+    in_code = {name for path in files for name in variable.findall(path.read_text())}
     assert len(in_code) > 30
-    assert (
-        set(variable.findall((ROOT / "docs" / "settings-runtime.md").read_text(encoding="utf-8")))
-        == in_code
-    )
+    assert set(variable.findall((ROOT / "docs" / "settings-runtime.md").read_text())) == in_code
 
 
 def test_every_alarm_and_notice_has_a_proof() -> None:

@@ -18,7 +18,7 @@ PACKAGES = (
     "runtime/functions",
 )
 SOURCES = {
-    path: path.read_text(encoding="utf-8")
+    path: path.read_text()
     for package in PACKAGES
     for path in sorted((ROOT / package).rglob("*.py"))
 }
@@ -95,10 +95,7 @@ def test_engine_installs_packages_with_uv() -> None:
         for pattern in ("Pulumi.yaml", "examples/*/Pulumi.yaml", "policies/*/PulumiPolicy.yaml")
         for path in ROOT.glob(pattern)
     ]
-    runtimes = {
-        project: yaml.safe_load(project.read_text(encoding="utf-8"))["runtime"]
-        for project in projects
-    }
+    runtimes = {project: yaml.safe_load(project.read_text())["runtime"] for project in projects}
     in_python = {project: runtime for project, runtime in runtimes.items() if runtime != "yaml"}
     assert len(in_python) >= 4
     for project, runtime in in_python.items():
@@ -111,9 +108,9 @@ def test_types_of_every_aws_service_of_the_program_are_checked() -> None:
     used = {
         service
         for file in files
-        for service in re.findall(r"\baws\.([a-z0-9_]+)\.[A-Z]", file.read_text(encoding="utf-8"))
+        for service in re.findall(r"\baws\.([a-z0-9_]+)\.[A-Z]", file.read_text())
     }
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     (modules,) = (
         row["module"]
         for row in project["tool"]["mypy"]["overrides"]

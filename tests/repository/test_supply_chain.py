@@ -20,7 +20,7 @@ NPM_FOLDERS = ("runtime/web", "scripts/requirements/chromium")
 
 
 def source(path: str) -> str:
-    return (ROOT / path).read_text(encoding="utf-8")
+    return (ROOT / path).read_text()
 
 
 @pytest.mark.requirement("CG-14")

@@ -17,8 +17,7 @@ from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = {
-    path.stem: path.read_text(encoding="utf-8")
-    for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    path.stem: path.read_text() for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 }
 # YAML 1.1 parses a workflow's `on` as the boolean true.
 WORKFLOWS: dict[str, dict[Any, Any]] = {name: yaml.safe_load(text) for name, text in TEXTS.items()}
@@ -93,7 +92,7 @@ def test_guide_lists_every_variable_and_secret() -> None:
     used = {
         name for text in TEXTS.values() for name in re.findall(r"\b(?:vars|secrets)\.(\w+)", text)
     }
-    guide = (ROOT / "docs" / "guides" / "deploy.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs" / "guides" / "deploy.md").read_text()
     section = guide.partition("\n## 6. ")[2].partition("\n## ")[0]
     assert set(re.findall(r"`((?:AWS|PULUMI|ARTIFACT)_[A-Z_]+)`", section)) == used
 
@@ -106,7 +105,7 @@ def test_checks_run_with_the_oldest_and_the_newest_supported_python() -> None:
     assert bounds is not None
     oldest, newest = (f"3.{minor}" for minor in bounds.groups())
     assert WORKFLOWS["check"]["jobs"]["check"]["strategy"]["matrix"]["python"] == [oldest, newest]
-    assert f"Python {oldest} to {newest}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"Python {oldest} to {newest}" in (ROOT / "README.md").read_text()
 
 
 def test_forks_get_no_role_and_no_secret() -> None:

@@ -43,7 +43,7 @@ DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 def found() -> Iterator[tuple[str, re.Pattern[Any], str]]:
     """Place, expression and method."""
     for path in sorted(ROOT.rglob("*.py")):
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text()
         if not re.search(r"\bre\b|\bmatching\(|\bpattern=", text):
             continue
         name = ".".join(("gatehouse", *path.relative_to(ROOT).with_suffix("").parts))

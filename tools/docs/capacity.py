@@ -20,7 +20,7 @@ def page() -> str:
     """Renders the page from the stored results of `python -m bench --store`, and from the resources
     of each stack.
     """
-    measured: dict[str, Any] = json.loads(_MEASURED.read_text(encoding="utf-8"))
+    measured: dict[str, Any] = json.loads(_MEASURED.read_text())
     cpu_us, of_unkey = measured["cpu_us"], measured["of_unkey"]
     rows = [
         (

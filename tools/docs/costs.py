@@ -22,9 +22,7 @@ from tools.docs.markdown import table
 HOURS = 730
 """Hours in a month, as in the AWS Pricing Calculator."""
 
-PRICES: dict[str, Any] = tomllib.loads(
-    Path(__file__).with_name("prices.toml").read_text(encoding="utf-8")
-)
+PRICES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("prices.toml").read_text())
 DATABASE, CACHE, NETWORK, FIXED, METRICS, REQUESTS, LOGS = (
     PRICES[section]["usd"]
     for section in ("database", "cache", "network", "fixed", "metrics", "requests", "logs")

@@ -10,7 +10,7 @@ _CODE = re.compile(r"(`[^`]*`|\bGATEHOUSE_[A-Z_]+(?:=[a-z]+)?)")
 
 def page(template: str, **values: object) -> str:
     """The template `templates/<template>.md` with its `{placeholders}` replaced."""
-    return (_TEMPLATES / f"{template}.md").read_text(encoding="utf-8").format(**values)
+    return (_TEMPLATES / f"{template}.md").read_text().format(**values)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -45,6 +45,6 @@ def text(name: str) -> str:
 def write() -> None:
     """Write every page, and the requirements with their tests, which are not committed."""
     for name in COMMITTED:
-        (ROOT / "docs" / name).write_text(text(name), encoding="utf-8")
+        (ROOT / "docs" / name).write_text(text(name))
     REQUIREMENTS.parent.mkdir(parents=True, exist_ok=True)
-    REQUIREMENTS.write_text(requirements.page(), encoding="utf-8")
+    REQUIREMENTS.write_text(requirements.page())

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def requirements() -> dict[str, str]:
     """Text of each requirement, keyed by ID, in the order of the file."""
-    return tomllib.loads((ROOT / "tests" / "requirements.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((ROOT / "tests" / "requirements.toml").read_text())
 
 
 def covered() -> dict[str, list[str]]:
@@ -29,7 +29,7 @@ def marked_tests(marker: str) -> dict[str, list[str]]:
     """Tests with a marker as `path::name`, keyed by each argument of the marker."""
     tests: dict[str, list[str]] = defaultdict(list)
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        name, text = str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+        name, text = str(path.relative_to(ROOT)), path.read_text()
         for node in ast.walk(ast.parse(text)) if f"mark.{marker}(" in text else ():
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 for decorator in node.decorator_list:

@@ -55,7 +55,7 @@ def page() -> str:
 
 def contract_file() -> str:
     """runtime/contract.toml, with the settings that the edited part does not declare."""
-    edited, marker, _ = contract.PATH.read_text(encoding="utf-8").partition(_WRITTEN)
+    edited, marker, _ = contract.PATH.read_text().partition(_WRITTEN)
     declared = tomllib.loads(edited)
     rows = [row for part in ("variable", "secret", "optional") for row in declared[part]]
     fields = [

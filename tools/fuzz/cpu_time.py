@@ -233,7 +233,7 @@ def cpu_s(target: Target, shape: Shape, runs: int = 1) -> float:
 
 
 def stored() -> list[Shape]:
-    return [Shape(*texts) for texts in json.loads(STORED.read_text(encoding="utf-8"))]
+    return [Shape(*texts) for texts in json.loads(STORED.read_text())]
 
 
 def _members(kind: Any) -> Iterator[str]:
@@ -315,7 +315,7 @@ def main() -> None:
         print(f"{name}: {found[0][0] * 1e3:.1f} ms, {found[0][1]!r}", flush=True)
     kept = sorted(worst, key=lambda shape: -worst[shape])[:_STORED_MAX]
     shapes = sorted({*stored(), *kept})
-    STORED.write_text(json.dumps(shapes, indent=1) + "\n", encoding="utf-8")
+    STORED.write_text(json.dumps(shapes, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def test_staging_and_prod_have_a_collector_that_receives_traces(
 
 
 def test_guide_lists_spans_of_every_process_and_function() -> None:
-    guide = (ROOT / "docs" / "guides" / "operate.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs" / "guides" / "operate.md").read_text()
     table = guide.partition("| process or function |")[2].partition("\n\n")[0]
     rows = re.findall(r"`([\w-]+)`", "".join(re.findall(r"^\| [^|]+", table, re.MULTILINE)))
     functions = {file.stem for file in (ROOT / "runtime" / "functions").glob("*.py")}

@@ -10,7 +10,7 @@ from components.iam.role_policies import COLLECTOR
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS, raw_settings
 
-RAW = tomllib.loads(PATH.read_text(encoding="utf-8"))
+RAW = tomllib.loads(PATH.read_text())
 PROCESSES = tuple(RAW["process"])
 CASES = [(stack, process) for stack in STACKS for process in PROCESSES]
 

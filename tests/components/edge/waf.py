@@ -66,9 +66,7 @@ class Request:
 
 @cache
 def managed_rule_groups() -> dict[str, Any]:
-    return tomllib.loads(
-        Path(__file__).with_name("waf_rule_groups.toml").read_text(encoding="utf-8")
-    )
+    return tomllib.loads(Path(__file__).with_name("waf_rule_groups.toml").read_text())
 
 
 class WebAcl:

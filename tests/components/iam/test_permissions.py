@@ -65,14 +65,14 @@ def permissions(form: str) -> dict[str, list[str]]:
 @pytest.mark.requirement("CG-18", "ECS-03", "ECS-06")
 @pytest.mark.parametrize("form", FORMS)
 def test_permissions_are_those_on_record(form: str) -> None:
-    recorded = tomllib.loads(FILE.read_text(encoding="utf-8"))[form]
+    recorded = tomllib.loads(FILE.read_text())[form]
     assert permissions(form) == recorded, (
         "if the change is intended, run: python -m tests.components.iam.test_permissions"
     )
 
 
 if __name__ == "__main__":
-    with FILE.open("w", encoding="utf-8") as file:
+    with FILE.open("w") as file:
         file.write("# Written by tests/components/iam/test_permissions.py.\n")
         for form in FORMS:
             file.write(f"\n[{form}]\n")

@@ -21,7 +21,7 @@ from tests.components.settings.stack_settings import STACKS
 from tests.iam_evaluation import Call, decide
 
 METRICS: dict[str, Any] = tomllib.loads(
-    (ROOT / "tests/components/monitoring/cloudwatch_metrics.toml").read_text(encoding="utf-8")
+    (ROOT / "tests/components/monitoring/cloudwatch_metrics.toml").read_text()
 )
 SERVICE_METRICS = (
     *("Requests", "FailedRequests", "SlowRequests", "StalenessSeconds"),

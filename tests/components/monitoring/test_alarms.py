@@ -29,7 +29,7 @@ def descriptions(stack: str) -> dict[str, str]:
 @pytest.mark.requirement("ECS-09")
 @pytest.mark.parametrize("stack", STACKS)
 def test_alarm_description_links_to_its_runbook(stack: str) -> None:
-    index = (ROOT / "docs/runbooks/README.md").read_text(encoding="utf-8")
+    index = (ROOT / "docs/runbooks/README.md").read_text()
     alarms = descriptions(stack)
     assert alarms
     for name, text in alarms.items():

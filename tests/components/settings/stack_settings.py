@@ -43,7 +43,7 @@ def _changed(file: Path, key: str, changes: dict[str, Any] | None) -> dict[str, 
 @functools.cache
 def _document(file: Path) -> dict[str, Any]:
     """Parsing a stack file takes 20 ms, and hundreds of tests change its settings."""
-    document: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    document: dict[str, Any] = yaml.safe_load(file.read_text())
     return document
 
 

@@ -246,7 +246,7 @@ def unreadable_environments(program: Program, stack: Stack) -> Iterator[str]:
 
 def called_actions(program: Program) -> Iterator[tuple[str, Registration]]:
     """The actions of the calls with which the provider reads and changes each resource."""
-    texts: dict[str, str] = tomllib.loads(ACTIONS.read_text(encoding="utf-8"))
+    texts: dict[str, str] = tomllib.loads(ACTIONS.read_text())
     for resource in program.resources:
         package, kind, _ = resource.type.split(":")
         if package == "aws":

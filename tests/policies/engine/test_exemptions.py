@@ -26,7 +26,7 @@ def read(folder: Path, **changes: str | None) -> Exemptions:
     }
     lines = [f"{key} = {value}" for key, value in {**valid, **changes}.items() if value is not None]
     file = folder / "exemptions.toml"
-    file.write_text("\n".join(["[[exemption]]", *lines]), encoding="utf-8")
+    file.write_text("\n".join(["[[exemption]]", *lines]))
     return load(file, TODAY, KNOWN)
 
 
@@ -154,7 +154,7 @@ def test_invalid_entry_is_an_error(
 @pytest.mark.parametrize("text", ["[[exemption]", "exemption = 7", "[other]"])
 def test_malformed_file_is_an_error(text: str, tmp_path: Path) -> None:
     file = tmp_path / "exemptions.toml"
-    file.write_text(text, encoding="utf-8")
+    file.write_text(text)
 
     assert [
         error.startswith("exemptions.toml") for _, error in load(file, TODAY, KNOWN).errors

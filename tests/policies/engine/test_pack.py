@@ -60,8 +60,8 @@ PolicyPack("own", policies=guarded([divides, looks_up, is_current]))
 @pytest.fixture(scope="module")
 def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("own")
-    (folder / "__main__.py").write_text(OWN_PACK, encoding="utf-8")
-    (folder / "PulumiPolicy.yaml").write_text("runtime: python\n", encoding="utf-8")
+    (folder / "__main__.py").write_text(OWN_PACK)
+    (folder / "PulumiPolicy.yaml").write_text("runtime: python\n")
     return folder
 
 
@@ -275,7 +275,7 @@ def check_with(
     exemptions: str, folder: Path, program: list[Declared], **variables: str
 ) -> list[Diagnostic]:
     file = folder / "exemptions.toml"
-    file.write_text(exemptions, encoding="utf-8")
+    file.write_text(exemptions)
     with pytest.MonkeyPatch.context() as process:
         for name, value in {"GATEHOUSE_EXEMPTIONS": str(file), **variables}.items():
             process.setenv(name, value)
@@ -342,8 +342,7 @@ def test_audit_ignores_exemptions(tmp_path: Path) -> None:
 def test_rule_of_another_pack_can_be_exempted(own_folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "exemptions.toml"
     file.write_text(
-        exemption(control='"X-3"', urn='"urn:pulumi:*::news"', **dates_from_today(-1, 30)),
-        encoding="utf-8",
+        exemption(control='"X-3"', urn='"urn:pulumi:*::news"', **dates_from_today(-1, 30))
     )
     topic = Declared("aws:sns/topic:Topic", "news", {"displayName": "old"})
     with RunningPack(own_folder, env={**os.environ, "GATEHOUSE_EXEMPTIONS": str(file)}) as pack:

@@ -49,7 +49,7 @@ def write(tmp_path: Path) -> Write:
             **files,
         }
         for name, text in {"__main__.py": head + code, **texts}.items():
-            (tmp_path / name).write_text(text, encoding="utf-8")
+            (tmp_path / name).write_text(text)
         return tmp_path
 
     return write_program

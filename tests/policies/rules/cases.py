@@ -103,7 +103,7 @@ def patched(value: Any, change: Any) -> Any:
 
 
 def _read(name: str) -> dict[str, Any]:
-    return tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
+    return tomllib.loads((Path(__file__).parent / name).read_text())
 
 
 def _declared(resources: dict[str, Any]) -> Callable[[], Program]:

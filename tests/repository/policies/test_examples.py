@@ -7,7 +7,7 @@ import pytest
 from gatehouse_policies.policy_check import FORMATS, CheckResult, check
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
-SOURCE = (EXAMPLES / "leaky" / "__main__.py").read_text(encoding="utf-8")
+SOURCE = (EXAMPLES / "leaky" / "__main__.py").read_text()
 CONTROLS = set(re.findall(r"GH-[A-Z0-9]+-\d+", SOURCE))
 """The controls that the comments of the leaky program name."""
 

@@ -59,7 +59,7 @@ def repository(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = {git: wheel.as_uri(), "-m venv": "-m venv --without-pip"}
     reader = GuideReader(folder, environ, texts)
     try:
-        assert reader.run(GUIDE.read_text(encoding="utf-8")) == 5
+        assert reader.run(GUIDE.read_text()) == 5
     finally:
         reader.close()
     return folder

@@ -14,7 +14,7 @@ from gatehouse_policies.catalogue import RULES
 from gatehouse_policies.engine import exemptions
 
 ROOT = Path(__file__).resolve().parents[3]
-GUIDE = (ROOT / "docs" / "guides" / "policies.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "guides" / "policies.md").read_text()
 FILES = dict(
     re.findall(r"^`(guard/[^`]+)`:\n\n```\w+\n(.*?)^```$", GUIDE, flags=re.DOTALL | re.MULTILINE)
 )
@@ -26,7 +26,7 @@ def shop(tmp_path: Path) -> Path:
     for name, text in FILES.items():
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        file.write_text(text)
     (tmp_path / "gatehouse").symlink_to(ROOT)
     (tmp_path / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
     (tmp_path / "Pulumi.dev.yaml").write_text("config:\n  aws:region: eu-west-1\n")

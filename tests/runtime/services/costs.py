@@ -103,7 +103,7 @@ async def cheapest(call: Callable[[], Awaitable[Reply]]) -> Reply:
 def header_names() -> set[bytes]:
     names = set()
     for path in Path(gatehouse.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             match node.func.attr, node.args:

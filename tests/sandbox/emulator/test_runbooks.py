@@ -169,9 +169,7 @@ def test_every_command_of_the_runbooks_is_executed() -> None:
     text = {name: BLOCK.sub("", page) for name, page in runbooks.PAGES.items()}
     assert {name for name in text if text[name] != runbooks.PAGES[name]} == {"README", "recovery"}
     files = (Path(__file__), REPOSITORY / "tests/release/test_real_engine_runbooks.py")
-    nodes = [
-        node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-    ]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
     used = {node.id for node in nodes if isinstance(node, ast.Name)}
     assert {name for name in vars(runbooks) if re.fullmatch("[A-Z_]+", name)} - used == {"PAGES"}
     commands = {

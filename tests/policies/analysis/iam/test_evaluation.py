@@ -18,7 +18,7 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/app"
 ROOT = f"arn:aws:iam::{ACCOUNT}:root"
 OBJECT = "arn:aws:s3:::papers/open/a.txt"
 VECTORS: dict[str, tuple[dict[str, Any], Context, bool]] = tomllib.loads(
-    Path(__file__).with_name("condition_vectors.toml").read_text(encoding="utf-8")
+    Path(__file__).with_name("condition_vectors.toml").read_text()
 )
 TAGS = {"aws:TagKeys": ["stage", "owner"]}
 

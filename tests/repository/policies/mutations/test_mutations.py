@@ -65,9 +65,7 @@ class Group:
 
 GROUPS = [
     Group(group["reason"], tuple(group["mutations"]), tuple(group.get("kinds", ())))
-    for group in tomllib.loads(
-        (Path(__file__).parent / "unnoticed.toml").read_text(encoding="utf-8")
-    )["group"]
+    for group in tomllib.loads((Path(__file__).parent / "unnoticed.toml").read_text())["group"]
 ]
 
 

@@ -137,7 +137,7 @@ async def test_search_compares_the_field_with_the_text(console: Console, name: s
 
 
 def test_web_form_has_a_label_for_every_field() -> None:
-    catalogue = TEXTS.read_text(encoding="utf-8")
+    catalogue = TEXTS.read_text()
     names = re.findall(r"^  (\w+): \{", key_form.module(), re.MULTILINE)
     assert {"name", "notes"} <= set(names)
     assert [name for name in names if f"'field.{name}':" not in catalogue] == [], TEXTS.name
