@@ -125,7 +125,7 @@ def _change(resource_type: ResourceType, request: ChangeRequest) -> Mapping[str,
             request.take(name)  # the call sets the whole configuration
         return create(resource_type, request)[1]
     shape = request.input_shape(how)
-    prepared = resource_type.prepare(request) if resource_type.prepare is not None else {}
+    prepared = resource_type.prepare(request)
     parameters = request.parameters(
         how,
         body=resource_type.body if resource_type.body in shape.members else "",
@@ -136,8 +136,6 @@ def _change(resource_type: ResourceType, request: ChangeRequest) -> Mapping[str,
     parameters = request.named(how, parameters, resource_type.id_name)
     request.sent = {**request.sent, **parameters}
     members = request.result(how, request.call(how, parameters))
-    if resource_type.finish is None:
-        return {}
     return resource_type.finish(request, {**request.scope, **members}) or {}
 
 

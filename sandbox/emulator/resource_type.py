@@ -92,11 +92,11 @@ class ResourceType:
     """Template of each output, keyed by property. Other outputs are the members of the result with
     the same name.
     """
-    prepare: Callable[[CreateRequest], dict[str, Any]] | None = None
+    prepare: Callable[[CreateRequest], dict[str, Any]] = lambda _request: {}
     """Returns parameters that differ in structure from the inputs. Inputs that this function takes
     are not mapped by name.
     """
-    finish: Callable[[CreateRequest, dict[str, Any]], dict[str, Any] | None] | None = None
+    finish: Callable[[CreateRequest, dict[str, Any]], dict[str, Any] | None] = lambda *_: None
     """Makes further calls with the result of `call`; returns additional outputs."""
     settings: tuple[Setting, ...] = ()
     """Inputs that operations of their own set."""
@@ -146,11 +146,7 @@ def create(resource_type: ResourceType, request: CreateRequest) -> Created:
         identity, extra = resource_type.create(request)
     else:
         members = _call(resource_type, request)
-        extra = (
-            resource_type.finish(request, dict(members))
-            if resource_type.finish is not None
-            else None
-        ) or {}
+        extra = resource_type.finish(request, dict(members)) or {}
         # A result can have a member with the name of an input and another meaning: httpMethod of an
         # integration.
         identity = str(
@@ -232,7 +228,7 @@ def _call(resource_type: ResourceType, request: CreateRequest) -> Mapping[str, A
         body=resource_type.body,
         names=resource_type.names,
         defaults=resource_type.defaults,
-        prepared=resource_type.prepare(request) if resource_type.prepare is not None else {},
+        prepared=resource_type.prepare(request),
         skip=PULUMI_ONLY,
         tag_kind=resource_type.tag_kind,
     )

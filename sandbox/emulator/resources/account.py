@@ -40,12 +40,8 @@ def _update_hub(request: CreateRequest, _hub: dict[str, Any]) -> None:
 
 def _start_recorder(request: CreateRequest) -> Created:
     name = request.take("name")
-    operation = (
-        "start_configuration_recorder"
-        if request.take("isEnabled")
-        else "stop_configuration_recorder"
-    )
-    request.call(f"config.{operation}", ConfigurationRecorderName=name)
+    verb = "start" if request.take("isEnabled") else "stop"
+    request.call(f"config.{verb}_configuration_recorder", ConfigurationRecorderName=name)
     return name, {}
 
 

@@ -6,9 +6,11 @@ from sandbox.emulator.request import ChangeRequest
 from sandbox.emulator.resource_type import ResourceType, Setting
 
 
-def _old_versions(request: ChangeRequest) -> list[str]:
-    versions = request.call("iam.list_policy_versions", PolicyArn=request.old.id)["Versions"]
-    return [row["VersionId"] for row in versions if not row["IsDefaultVersion"]]
+def _delete_old_versions(request: ChangeRequest) -> None:
+    policy = {"PolicyArn": request.old.id}
+    for row in request.call("iam.list_policy_versions", policy)["Versions"]:
+        if not row["IsDefaultVersion"]:
+            request.call("iam.delete_policy_version", policy, VersionId=row["VersionId"])
 
 
 def _update_policy(request: ChangeRequest) -> None:
@@ -16,20 +18,13 @@ def _update_policy(request: ChangeRequest) -> None:
     first.
     """
     if "policy" in request.unused_changes:
-        for version in _old_versions(request):
-            request.call("iam.delete_policy_version", PolicyArn=request.old.id, VersionId=version)
-        document = request.take("policy")
-        request.call(
-            "iam.create_policy_version",
-            PolicyArn=request.old.id,
-            PolicyDocument=document,
-            SetAsDefault=True,
-        )
+        _delete_old_versions(request)
+        document = {"PolicyArn": request.old.id, "PolicyDocument": request.take("policy")}
+        request.call("iam.create_policy_version", document, SetAsDefault=True)
 
 
 def _delete_policy(request: ChangeRequest) -> None:
-    for version in _old_versions(request):
-        request.call("iam.delete_policy_version", PolicyArn=request.old.id, VersionId=version)
+    _delete_old_versions(request)
     request.call("iam.delete_policy", PolicyArn=request.old.id)
 
 

@@ -18,8 +18,13 @@ from gatehouse.core.verification import Charge
 from hypothesis import given
 from hypothesis import strategies as st
 
-DAY = RateLimit(name="requests", quota=1000, window_s=86_400, burst=1000)
-NINE = RateLimit(name="requests", quota=9, window_s=86_400, burst=9)
+
+def limit_of(quota: int, window_s: int, name: str = "requests", *, cost: int = 1) -> RateLimit:
+    """A limit whose whole quota can be used at once."""
+    return RateLimit(name=name, quota=quota, window_s=window_s, burst=quota, cost=cost)
+
+
+DAY = limit_of(1000, 86_400)
 
 
 def charge(*limits: RateLimit, cost: int = 1) -> Charge:
@@ -194,12 +199,25 @@ def test_every_allowed_request_is_sent_once(sequence: list[tuple[int, bool]]) ->
     assert not any(counter.unsent or counter.sent for counter in worker.family.counters)
 
 
+@pytest.mark.bound("core.ledger:UNITS_MAX")
 @pytest.mark.parametrize(
-    ("limit", "cost", "share"),
-    [(DAY, 1, 100), (DAY, 50, 2), (DAY, 101, 0), (NINE, 1, 0), (DAY, 0, 0)],
+    ("limits", "cost", "share"),
+    [
+        ([DAY], 1, 100),
+        ([DAY], 50, 2),
+        ([DAY], 101, 0),
+        ([DAY], 0, 0),
+        ([limit_of(9, 86_400)], 1, 0),
+        ([DAY, limit_of(100, 3600, "hour")], 1, 10),  # the smallest share of several limits
+        ([DAY, limit_of(9, 3600, "hour")], 1, 0),
+        ([DAY, limit_of(9, 3600, "free", cost=0)], 1, 0),  # a limit that counts nothing
+        ([limit_of(1_000_000, 60)], 1, UNITS_MAX),
+    ],
 )
-def test_unknown_limit_allows_its_share_at_once(limit: RateLimit, cost: int, share: int) -> None:
-    assert passed(family(), charge(limit, cost=cost), 0.0) == share
+def test_unknown_limits_allow_their_share_at_once(
+    limits: list[RateLimit], cost: int, share: int
+) -> None:
+    assert passed(family(), charge(*limits, cost=cost), 0.0) == share
 
 
 def test_requests_in_flight_use_the_share() -> None:
@@ -211,26 +229,8 @@ def test_requests_in_flight_use_the_share() -> None:
     assert passed(worker, request, 0.0) == 100
 
 
-@pytest.mark.bound("core.ledger:UNITS_MAX")
-def test_share_of_a_large_burst_is_bounded() -> None:
-    million = RateLimit(name="requests", quota=1_000_000, window_s=60, burst=1_000_000)
-    assert passed(family(), charge(million), 0.0) == UNITS_MAX
-
-
-def test_smallest_share_of_several_limits_applies() -> None:
-    hundred = RateLimit(name="hour", quota=100, window_s=3600, burst=100)
-    assert passed(family(), charge(DAY, hundred), 0.0) == 10
-    nine = RateLimit(name="hour", quota=9, window_s=3600, burst=9)
-    assert passed(family(), charge(DAY, nine), 0.0) == 0
-
-
-def test_limit_that_counts_nothing_needs_redis() -> None:
-    free = RateLimit(name="free", quota=9, window_s=3600, burst=9, cost=0)
-    assert passed(family(), charge(DAY, free), 0.0) == 0
-
-
 def test_denied_request_counts_against_no_limit() -> None:
-    worker, full = family(), RateLimit(name="full", quota=100, window_s=60, burst=100)
+    worker, full = family(), limit_of(100, 60, "full")
     request = charge(DAY, full)
     assert passed(worker, request, 0.0) == 10
     worker.current[1].learn(100 * gcra.interval_us(full), 0.0)
@@ -257,7 +257,7 @@ def test_reply_adds_to_the_requests_that_are_not_confirmed() -> None:
 
 def test_slow_requests_are_sent_in_full() -> None:
     """Requests of several workers can exceed a limit although each worker stays within it."""
-    fast, worker = RateLimit(name="second", quota=1000, window_s=1, burst=1000), family()
+    fast, worker = limit_of(1000, 1, "second"), family()
     for number in range(30):
         worker.take(charge(fast), number * 2_000.0, degraded=False)
     [(_, move)] = worker.send(60_000.0)
@@ -277,13 +277,13 @@ def test_changed_limit_keeps_its_counter() -> None:
 
 def test_limit_with_a_shorter_window_is_not_used_up() -> None:
     """A key whose limit of a day is used up would be denied for a day."""
-    worker, minute = family(), RateLimit(name="requests", quota=1000, window_s=60, burst=1000)
+    worker, minute = family(), limit_of(1000, 60)
     assert passed(worker, charge(DAY), 0.0, degraded=True) == 1000
     assert passed(worker, charge(minute), 0.0) == 100
 
 
 def test_renamed_limit_is_still_sent() -> None:
-    worker, second = family(), RateLimit(name="second", quota=1000, window_s=1, burst=1000)
+    worker, second = family(), limit_of(1000, 1, "second")
     worker.take(charge(second), 0.0, degraded=False)
     worker.take(charge(DAY), 10e6, degraded=False)  # the first counter has no effect any more
     assert {counter.name for counter, _ in worker.send(10e6)} == {"second:1", "requests:86400"}
@@ -295,7 +295,7 @@ def test_requests_without_redis_are_sent_as_far_as_they_still_count(
     waits: list[int], requests: int
 ) -> None:
     """After hours without Redis, a key that stayed within its limit is not denied."""
-    minute = RateLimit(name="minute", quota=1000, window_s=60, burst=1000)
+    minute = limit_of(1000, 60, "minute")
     worker, now = family(), 0
     for wait in waits:
         now += wait
@@ -308,7 +308,7 @@ def test_requests_without_redis_are_sent_as_far_as_they_still_count(
 def test_expired_counters_are_removed_without_redis() -> None:
     worker = family()
     for number in range(1000):
-        second = RateLimit(name=f"name{number}", quota=1, window_s=1, burst=1)
+        second = limit_of(1, 1, f"name{number}")
         states = worker.take(charge(DAY, second), number * 1e6, degraded=True)
         assert states is not None
         assert not any(state.exceeded for state in states)

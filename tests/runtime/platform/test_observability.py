@@ -1,6 +1,5 @@
 """Request log lines: same format as other lines, batched, none lost or reordered."""
 
-import asyncio
 import io
 import json
 import os
@@ -15,6 +14,8 @@ from gatehouse.platform.observability import FLUSH_LINES, Logger, Observer, Stre
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent
 from gatehouse.platform.tracing.tracer import ActiveRequest, Tracer
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
+
+from tests.runtime.waiting import until
 
 PARENT = TraceParent("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", None)
 TRACE = RequestTrace("req_1", PARENT, sampled=False)
@@ -96,8 +97,7 @@ async def test_concurrent_lines_are_one_write(out: Out, observer: Observer) -> N
     for number in range(50):
         log_request(observer, trace=msgspec.structs.replace(TRACE, request_id=f"req_{number}"))
     assert out.writes == 0
-    while not out.writes:
-        await asyncio.sleep(0)
+    await until(lambda: out.writes)
     assert ([line["request_id"] for line in out.lines()], out.writes) == (
         [f"req_{number}" for number in range(50)],
         1,

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from tests import requires
 from tests.runtime.commands.agent.conftest import Agent
+from tests.runtime.waiting import until
 
 FOLDER = quote("Ordner mit Ümlaut")
 GREETING = f"/files/{FOLDER}/{quote('Grüße & 100%.txt')}"
@@ -228,15 +229,12 @@ async def test_cancelled_request_leaves_no_descriptor_open(
 
     monkeypatch.setattr(Directory, "open", waits)
     request = asyncio.create_task(agent.get("/files/page.html"))
-    while not descriptors:
-        await asyncio.sleep(0)
+    await until(lambda: descriptors)
     request.cancel()
     await asyncio.wait([request])
     release.set()
     path = Path(f"/dev/fd/{descriptors[0]}")
-    async with asyncio.timeout(60):
-        while path.exists():
-            await asyncio.sleep(0)
+    await until(lambda: not path.exists())
 
 
 @given(st.binary(max_size=60))
@@ -276,8 +274,7 @@ async def test_requests_at_the_same_time_share_a_listing(
     paths, result = slow_listings(monkeypatch, release := threading.Event()), SharedRuns.result
     with patch.object(SharedRuns, "result", autospec=True, side_effect=result) as joined:
         requests = [asyncio.create_task(agent.get("/files/empty")) for _ in range(20)]
-        while joined.call_count < 20:
-            await asyncio.sleep(0)
+        await until(lambda: joined.call_count >= 20)
     release.set()
     assert {reply.status_code for reply in await asyncio.gather(*requests)} == {200}
     assert paths == [("empty",)]
@@ -289,8 +286,7 @@ async def test_listings_of_a_key_do_not_delay_those_of_others(
     paths = slow_listings(monkeypatch, release := threading.Event())
     folders, key = (FOLDER, f"{FOLDER}/tief", "empty"), {"Gatehouse-Key-Id": "first"}
     requests = [asyncio.create_task(agent.get(f"/files/{name}", **key)) for name in folders]
-    while not paths:
-        await asyncio.sleep(0)
+    await until(lambda: paths)
     other = await agent.get("/files", **{"Gatehouse-Key-Id": "second"})
     assert (other.status_code, len(paths)) == (200, 2)
     release.set()

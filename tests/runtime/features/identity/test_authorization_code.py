@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import httpx
 import pytest
@@ -47,13 +47,24 @@ from tests.runtime.features.identity.local_issuer import (
     base64url,
     running_issuer,
 )
+from tests.runtime.waiting import until
 
 ORIGIN = "https://console.test"
 CLIENT_ID, SECRET, CODE = "gatehouse console", "canary/of the+client", "canary-of-the-code"
-CROSS_SITE = {"Sec-Fetch-Site": "cross-site"}
+CROSS_SITE, SAME_ORIGIN = {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-origin"}
 #: Without the methods in the metadata, the client authenticates with client_secret_basic.
 POST_ONLY = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
 CLIENT = Client(CLIENT_ID, SECRET, "openid groups", ORIGIN)
+
+
+def parameters(url: str) -> dict[str, str]:
+    return dict(parse_qsl(urlsplit(url).query))
+
+
+def redirect(provider: LocalIssuer, sent: dict[str, str], **changes: str | None) -> dict[str, Any]:
+    """The parameters of the redirect from the provider. A parameter that is None is omitted."""
+    named = {"code": CODE, "state": sent["state"], "iss": provider.url, **changes}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def answer(provider: LocalIssuer, sent: dict[str, str], **claims: Any) -> None:
@@ -79,11 +90,10 @@ class SignIn:
         answer(self.provider, self.sent, **claims)
 
     async def complete(self, **changes: str | None) -> str:
-        """The path to open, or the failure. A parameter that is None is omitted."""
-        sent = {"code": CODE, "state": self.sent["state"], "iss": self.provider.url, **changes}
-        present = {name: value for name, value in sent.items() if value is not None}
+        """The path to open, or the failure. changes: see `redirect`."""
+        sent = redirect(self.provider, self.sent, **changes)
         try:
-            _, transaction = await self.flow.complete(self.cookie, present)
+            _, transaction = await self.flow.complete(self.cookie, sent)
         except SignInFailed as exc:
             return exc.failure
         return transaction.return_to
@@ -97,8 +107,7 @@ async def started(
         issuer.identity_provider, client, issuer.clock, key, secrets.token_bytes, 300
     )
     url, cookie = await flow.start(return_to)
-    query = parse_qs(urlsplit(url).query)
-    sign_in = SignIn(issuer, flow, cookie, {name: values[0] for name, values in query.items()})
+    sign_in = SignIn(issuer, flow, cookie, parameters(url))
     sign_in.answer(aud=client.id)
     return sign_in
 
@@ -121,16 +130,15 @@ class Visitor:
 
     async def start(self, return_to: str = "/keys?owner=a", **query: str) -> dict[str, str]:
         """Returns the parameters of the authorization request."""
-        headers = {"Sec-Fetch-Site": "same-origin"}
         reply = await self.client.get(
-            START_PATH, params={"return_to": return_to, **query}, headers=headers
+            START_PATH, params={"return_to": return_to, **query}, headers=SAME_ORIGIN
         )
         assert reply.status_code == 303, reply.text
         url = urlsplit(reply.headers["location"])
         assert f"{url.scheme}://{url.netloc}{url.path}" == f"{self.provider.url}/authorize", (
             reply.headers["location"]
         )
-        return {name: values[0] for name, values in parse_qs(url.query).items()}
+        return parameters(reply.headers["location"])
 
     def answer(self, sent: dict[str, str], **claims: Any) -> None:
         answer(self.provider, sent, **claims)
@@ -138,10 +146,9 @@ class Visitor:
     async def return_from_provider(
         self, sent: dict[str, str], **changes: str | None
     ) -> httpx.Response:
-        """Opens the callback as the identity provider does. A parameter that is None is omitted."""
-        parameters = {"code": CODE, "state": sent["state"], "iss": self.provider.url, **changes}
-        present = {name: value for name, value in parameters.items() if value is not None}
-        return await self.client.get(CALLBACK_PATH, params=present, headers=CROSS_SITE)
+        """Opens the callback as the identity provider does. changes: see `redirect`."""
+        query = redirect(self.provider, sent, **changes)
+        return await self.client.get(CALLBACK_PATH, params=query, headers=CROSS_SITE)
 
     async def sign_out(self, site: str = "same-origin") -> str:
         """Returns the location to which the console redirects."""
@@ -153,9 +160,7 @@ class Visitor:
         return await self.return_from_provider(sent)
 
     async def session(self) -> dict[str, Any]:
-        reply = await self.client.get(
-            "/v1/sessions/current", headers={"Sec-Fetch-Site": "same-origin"}
-        )
+        reply = await self.client.get("/v1/sessions/current", headers=SAME_ORIGIN)
         found: dict[str, Any] = reply.json()
         return found
 
@@ -239,7 +244,7 @@ async def test_sign_in_starts_a_session_with_the_roles_of_the_user(
 
 
 async def test_transaction_cookie_is_http_only_and_short_lived(visitor: Visitor) -> None:
-    reply = await visitor.client.get(START_PATH, headers={"Sec-Fetch-Site": "same-origin"})
+    reply = await visitor.client.get(START_PATH, headers=SAME_ORIGIN)
     name, *attributes = reply.headers["set-cookie"].replace("; ", ";").split(";")
     assert name.startswith(f"{TRANSACTION_COOKIE}=")
     assert {item.lower() for item in attributes} == {
@@ -249,10 +254,7 @@ async def test_transaction_cookie_is_http_only_and_short_lived(visitor: Visitor)
         "path=/",
         "max-age=600",
     }
-    sent = {
-        key: values[0]
-        for key, values in parse_qs(urlsplit(reply.headers["location"]).query).items()
-    }
+    sent = parameters(reply.headers["location"])
     cookie = visitor.client.cookies[TRANSACTION_COOKIE]
     payload = base64.urlsafe_b64decode(cookie.partition(".")[2] + "==").decode()
     assert [name for name in ("state", "nonce") if sent[name] in cookie + payload] == []
@@ -524,7 +526,7 @@ async def test_step_up_requires_a_new_authentication_of_the_same_user(
     assert (await step_up(auth_time=NOW + 30)).headers["location"] == "/keys"
     after = await visitor.session()
     assert after["session"]["proven_at"] == "2027-01-15T08:00:30Z"
-    sessions = await visitor.client.get("/v1/sessions", headers={"Sec-Fetch-Site": "same-origin"})
+    sessions = await visitor.client.get("/v1/sessions", headers=SAME_ORIGIN)
     assert [item["id"] for item in sessions.json()["sessions"]] == [after["session"]["id"]]
 
 
@@ -549,8 +551,7 @@ async def test_repeated_callbacks_do_not_delay_another_browser(
     own, sent = await other.start(), await visitor.start()
     setup.provider.silent = True
     callbacks = [asyncio.create_task(visitor.return_from_provider(sent)) for _ in range(12)]
-    while setup.provider.requests.count("/token") < EXCHANGES_PARALLEL // 2:
-        await asyncio.sleep(0.005)
+    await until(lambda: setup.provider.requests.count("/token") >= EXCHANGES_PARALLEL // 2)
     setup.provider.silent = False
     callback = asyncio.create_task(other.return_from_provider(own, code="other"))
     callbacks[0].cancel()

@@ -27,6 +27,7 @@ from valkey import Valkey
 
 from sandbox.local import servers
 from tests.runtime.server_processes import redis_pid, suspended
+from tests.runtime.waiting import until
 
 FIVE = RateLimit(name="requests", quota=5, window_s=3600, burst=5)
 TWO = RateLimit(name="writes", quota=2, window_s=3600, burst=2)
@@ -250,9 +251,9 @@ async def test_requests_during_interruptions_of_redis_count_once(
         for _ in range(8):
             with suspended(pid):
                 allowed += await take(5)
-                await _until(worker, degraded=True)
+                await until(lambda: worker.degraded)
                 allowed += await take(10)
-            await _until(worker, degraded=False)
+            await until(lambda: not worker.degraded)
             allowed += await take(5)
         assert allowed == 25 + 8 * 20
         allowed += await take(100)
@@ -273,18 +274,12 @@ async def test_requests_that_wait_for_an_interrupted_redis_count_once(
         await worker.start()
         with suspended(pid):
             states = await asyncio.gather(*(worker.take(request) for _ in range(8)))
-        await _until(worker, degraded=False)
+        await until(lambda: not worker.degraded)
         await close(worker)
         state = await stored_state(url, request)
     assert sum(not each.exceeded for (each,) in states) == 5
     assert state.exceeded
     assert state.reset_s <= 3600  # 5 requests
-
-
-async def _until(worker: RateLimits, *, degraded: bool) -> None:
-    async with asyncio.timeout(60):
-        while worker.degraded is not degraded:
-            await asyncio.sleep(0.001)
 
 
 @pytest.mark.requirement("TR-09")
@@ -326,10 +321,10 @@ async def test_setting_deny_denies_until_redis_is_available(
         pid, worker = redis_pid(url), limiter(url, "deny", timeout_s=0.05)
         with suspended(pid):
             assert not (await worker.take(request))[0].exceeded  # within the share
-            await _until(worker, degraded=True)
+            await until(lambda: worker.degraded)
             with pytest.raises(Unavailable):
                 await worker.take(request)
-        await _until(worker, degraded=False)
+        await until(lambda: not worker.degraded)
         (state,) = await worker.take(request)
         await close(worker)
     assert (state.remaining, state.degraded) == (998, False)
@@ -399,9 +394,7 @@ async def test_without_redis_states_are_degraded(
     await redis_limits.start()
     request = charge(TWO)
     states = [await redis_limits.take(request) for _ in range(3)]
-    async with asyncio.timeout(60):
-        while script.await_count < 3:
-            await asyncio.sleep(0.001)
+    await until(lambda: script.await_count >= 3)
     await close(redis_limits)
     assert [state.exceeded for (state,) in states] == [False, False, True]
     assert all(state.degraded for (state,) in states)
@@ -425,7 +418,7 @@ async def test_redis_failure_fails_no_request(kill_signal: signal.Signals) -> No
         await redis_limits.take(request)
         os.kill(pid, kill_signal)
         degraded_states = [degraded for task in running for degraded in await task]
-        await _until(redis_limits, degraded=True)
+        await until(lambda: redis_limits.degraded)
         (after,) = await redis_limits.take(request)
         await close(redis_limits)
         if kill_signal is signal.SIGSTOP:

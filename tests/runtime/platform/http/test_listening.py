@@ -15,6 +15,7 @@ from gatehouse.platform.settings import load
 from sandbox.ports import free_port
 from tests import requires
 from tests.runtime.platform.http.test_protocol import NEVER, PATIENCE_S, running
+from tests.runtime.waiting import until
 
 
 def test_check_of_the_port_accepts_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,8 +110,7 @@ async def test_connection_without_a_free_file_descriptor_is_accepted_later() -> 
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, limits)
             assert not server.connections.protocols
-            while not server.connections.protocols:
-                await asyncio.sleep(0)
+            await until(lambda: server.connections.protocols)
 
 
 def test_files_without_a_hard_limit_are_those_of_macos(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,6 +49,7 @@ from gatehouse.platform.http.server import Server
 from gatehouse.platform.http.transport import ClientTransport
 from gatehouse.platform.settings import ConnectionSettings
 
+from tests.runtime.waiting import until
 from tools.attack.corpora import MALFORMED_REQUESTS, UNFINISHED_BODIES, UNFINISHED_HEADS
 from tools.fuzz.cpu_time import adjusted
 
@@ -217,8 +218,7 @@ async def running(
     server.server = http_server = kind(application, connections, handle_signals=False)
     serving = asyncio.create_task(http_server.serve([sock]))
     try:
-        while not http_server.started:
-            await asyncio.sleep(0)
+        await until(lambda: http_server.started)
         yield server
     finally:
         http_server.stop(signal.SIGINT)
@@ -307,8 +307,8 @@ async def test_client_that_does_not_read_is_closed(hasty: Running) -> None:
     # The kernel buffers a few kilobytes and the stream twice its limit; nothing reads the rest.
     _, writer = await hasty.connect(receive_buffer=4096)
     writer.write(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
-    await _until(lambda: bool(hasty.connections.protocols))
-    await _until(lambda: not hasty.connections.protocols)
+    await until(lambda: hasty.connections.protocols)
+    await until(lambda: not hasty.connections.protocols)
     writer.close()
 
 
@@ -525,12 +525,6 @@ async def opened(
             writer.close()
 
 
-async def _until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 FEW = ConnectionSettings.model_construct(connections_max=3)
 BUSY = b"GET /unread HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -539,9 +533,9 @@ BUSY = b"GET /unread HTTP/1.1\r\nHost: a\r\n\r\n"
 async def test_connections_of_a_worker_are_bounded() -> None:
     async with running(FEW) as server:
         async with opened(server, 3, BUSY):
-            await _until(lambda: len(server.connections.running) == 3)
+            await until(lambda: len(server.connections.running) == 3)
             assert code_of(await server.send(b"")) == (503, "unavailable")
-        await _until(lambda: not server.connections.protocols)
+        await until(lambda: not server.connections.protocols)
         assert await server.is_healthy()
 
 
@@ -558,9 +552,9 @@ async def test_connections_of_a_worker_are_bounded() -> None:
 )
 async def test_connections_without_a_request_make_room(data: bytes, start: bytes) -> None:
     async with running(FEW) as server, server.connection(BUSY) as (reader, _):
-        await _until(lambda: bool(server.connections.running))
+        await until(lambda: server.connections.running)
         async with opened(server, 2, data) as readers:
-            await _until(lambda: len(server.connections.protocols) == 3)
+            await until(lambda: len(server.connections.protocols) == 3)
             assert [await each.readexactly(len(start)) for each in readers] == [start] * 2
             assert await server.is_healthy()
         assert server.rejected == ["unavailable"]
@@ -584,13 +578,13 @@ async def test_others_make_room_before(
 ) -> None:
     """Those that have waited longer, those of the client with most, and rejected clients."""
     async with running(FEW, "127.0.0.0/8") as server, server.connection(start) as (reader, to):
-        await _until(lambda: len(server.connections.protocols) == 1)
+        await until(lambda: len(server.connections.protocols) == 1)
         async with server.connection(others[0]), server.connection(others[1]):
-            await _until(lambda: len(server.connections.protocols) == 3)
+            await until(lambda: len(server.connections.protocols) == 3)
             to.write(later)
             begun = sum(b" " in each for each in (start, later, *others))
-            await _until(lambda: len(server.connections.running) == begun)
-            await _until(lambda: bool(server.rejected) == others[0].startswith(b"?"))
+            await until(lambda: len(server.connections.running) == begun)
+            await until(lambda: bool(server.rejected) == others[0].startswith(b"?"))
             assert await server.is_healthy()
         to.write(end)
         assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
@@ -626,7 +620,7 @@ async def test_connections_of_an_address_are_bounded(trusted: str) -> None:
     """Those of a trusted proxy are not."""
     few = ConnectionSettings(address_connections_max=3)
     async with running(few, trusted) as server, opened(server, 3):
-        await _until(lambda: len(server.connections.protocols) == 3)
+        await until(lambda: len(server.connections.protocols) == 3)
         assert await server.is_healthy() == bool(trusted)
 
 
@@ -637,13 +631,13 @@ async def test_unfinished_bodies_of_an_address_are_bounded(trusted: str) -> None
     async with running(ConnectionSettings(address_bodies_max=3), trusted) as server:
         bodies = server.connections.bodies
         async with opened(server, 3, body):
-            await _until(lambda: sum(bodies.values()) == 3)
+            await until(lambda: sum(bodies.values()) == 3)
             assert code_of(await server.send(body)) == (429, "too_many_requests")
             assert await server.is_healthy()
             other = body.replace(b"192.0.2.1", b"192.0.2.2")
             async with opened(server, 1, other):
-                await _until(lambda: bool(trusted) == ("192.0.2.2" in bodies))
-        await _until(lambda: not bodies)
+                await until(lambda: bool(trusted) == ("192.0.2.2" in bodies))
+        await until(lambda: not bodies)
 
 
 @pytest.mark.parametrize(
@@ -748,13 +742,13 @@ async def test_bytes_of_unfinished_bodies_of_a_network_are_bounded() -> None:
     body = POST + b"Content-Length: 9999999\r\n\r\n" + b"x" * size
     async with running(NEVER) as server:
         async with opened(server, 2, body):
-            await _until(lambda: server.connections.body_bytes_total == 2 * size)
+            await until(lambda: server.connections.body_bytes_total == 2 * size)
             start = POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
             async with server.connection(start) as (reader, writer):
-                await _until(lambda: server.rejected == ["too_many_requests"])
+                await until(lambda: server.rejected == ["too_many_requests"])
                 writer.write(b"0\r\n\r\n")  # the largest request is rejected
                 assert (await reader.readuntil()).startswith(b"HTTP/1.1 200 ")
-        await _until(lambda: not server.connections.body_bytes)
+        await until(lambda: not server.connections.body_bytes)
 
 
 @pytest.mark.bound("http.connections:NETWORK_BODIES_BYTES_MAX")
@@ -771,11 +765,11 @@ async def test_bytes_of_requests_that_have_not_begun_are_bounded(
 ) -> None:
     async with running(NEVER, "127.0.0.0/8", workers=100) as server:
         async with opened(server, accepted, start) as readers:
-            await _until(lambda: server.connections.body_bytes_total > 9_800 * accepted)
+            await until(lambda: server.connections.body_bytes_total > 9_800 * accepted)
             assert [*server.connections.body_bytes] == [network]
             async with opened(server, 1, start):
                 assert (await readers[0].readuntil()).startswith(b"HTTP/1.1 429 ")
-        await _until(lambda: not server.connections.body_bytes)
+        await until(lambda: not server.connections.body_bytes)
 
 
 @pytest.mark.bound("http.connections:BODIES_BYTES_MAX")
@@ -787,9 +781,9 @@ async def test_networks_with_most_bytes_leave_memory_to_others(size: int) -> Non
         for number in range(count):
             body = head % (size + 1, number * size // 80_000) + b"a" * size
             await clients.enter_async_context(opened(server, 1, body))
-        await _until(lambda: server.connections.body_bytes_total >= size * count)
+        await until(lambda: server.connections.body_bytes_total >= size * count)
         async with server.connection(head % (15_000, 255) + b"a" * 12_000) as (reader, writer):
-            await _until(lambda: server.rejected == ["unavailable"])
+            await until(lambda: server.rejected == ["unavailable"])
             writer.write(b"a" * 3_000)
             assert (await reader.readuntil(b"/x 15000")).startswith(b"HTTP/1.1 200 ")
 
@@ -797,9 +791,9 @@ async def test_networks_with_most_bytes_leave_memory_to_others(size: int) -> Non
 async def test_application_of_a_rejected_body_does_not_wait() -> None:
     head = b"POST /waits HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n"
     async with running(NEVER) as server, opened(server, 1, head + b"a"):
-        await _until(lambda: server.connections.body_bytes_total > 0)
+        await until(lambda: server.connections.body_bytes_total > 0)
         server.connections._make_room(None, "127.0.0.1", Unavailable(""))
-        await _until(lambda: not server.connections.running)
+        await until(lambda: not server.connections.running)
 
 
 async def test_body_counts_until_its_response_if_a_later_request_is_rejected() -> None:
@@ -807,11 +801,11 @@ async def test_body_counts_until_its_response_if_a_later_request_is_rejected() -
     held = head % (b"/held", b"::1") + b"Content-Length: 60000\r\n\r\n" + bytes(60_000)
     later = head % (b"/x", b"::1") + b"Content-Length: 15000\r\n\r\n" + bytes(10_000)
     async with running(NEVER, "127.0.0.0/8") as server, opened(server, 1, held + later):
-        await _until(lambda: server.connections.body_bytes_total > 70_000)
+        await until(lambda: server.connections.body_bytes_total > 70_000)
         server.connections._workers = BODIES_BYTES_MAX // 71_000
         body = head % (b"/x", b"::2:0:0:0:0") + b"Content-Length: 9000\r\n\r\n" + bytes(8000)
         async with opened(server, 1, body):
-            await _until(lambda: "unavailable" in server.rejected)
+            await until(lambda: "unavailable" in server.rejected)
             assert server.connections.body_bytes_total >= 60_000
             server.resume.set()
 
@@ -829,7 +823,7 @@ async def test_forwarded_addresses_are_not_read_for_each_segment_of_a_body(
     monkeypatch.setattr(ClientAddresses, "client", record)
     start = POST + b"Content-Length: 200\r\nX-Forwarded-For: ::1\r\n\r\n"
     async with running(NEVER, "127.0.0.0/8") as server, opened(server, 1, start):
-        await _until(lambda: bool(server.connections.bodies))
+        await until(lambda: server.connections.bodies)
         (protocol,) = server.connections.protocols
         for _ in range(100):
             protocol.data_received(b"a")
@@ -841,9 +835,9 @@ async def test_bytes_of_pipelined_requests_are_bounded() -> None:
     async with running(NEVER, workers=100) as server:
         waiting = BUSY + NOW * (50_000 // len(NOW))
         async with opened(server, 8, waiting):  # each sends more than one read
-            await _until(lambda: "too_many_requests" in server.rejected)
+            await until(lambda: "too_many_requests" in server.rejected)
             server.resume.set()
-        await _until(lambda: not server.connections.body_bytes)
+        await until(lambda: not server.connections.body_bytes)
 
 
 @pytest.mark.bound("http.protocol:_SLICE_BYTES")
@@ -883,7 +877,7 @@ async def test_other_clients_are_served_between_costly_reads() -> None:
         streams = [await server.connect() for _ in range(60)]
         for _, writer in streams:
             writer.write(POST + b"Connection: close\r\n" + CHUNKED)
-        await _until(lambda: len(server.connections.running) == len(streams))
+        await until(lambda: len(server.connections.running) == len(streams))
         for _, writer in streams:
             writer.write(b"1\r\na\r\n" * 10_000 + b"0\r\n\r\n")
         responses = asyncio.gather(*(reader.read() for reader, _ in streams))
@@ -897,7 +891,7 @@ async def test_other_clients_are_served_between_costly_reads() -> None:
 async def test_other_clients_are_served_between_requests_that_end_at_once(mode: str) -> None:
     head = b"POST /costly HTTP/1.1\r\nHost: a\r\nContent-Length: 17000\r\nConnection: close\r\n\r\n"
     async with running(NEVER, mode=mode) as server, opened(server, 60, head) as readers:
-        await _until(lambda: len(server.connections.running) == len(readers))
+        await until(lambda: len(server.connections.running) == len(readers))
         for protocol in server.connections.protocols:
             protocol.data_received(bytes(17_000))
         responses = asyncio.gather(*(reader.read() for reader in readers))
@@ -972,7 +966,7 @@ async def test_requests_after_a_body_wait_for_earlier_responses(upgrade: bytes) 
     request = end + start + b"X: "
     request += b"a" * (_SLICE_BYTES - len(request) - len(_HEAD_END)) + _HEAD_END
     async with running(NEVER) as server, opened(server, 1, start + b"\r\n") as [reader]:
-        await _until(lambda: bool(server.connections.running))
+        await until(lambda: server.connections.running)
         (protocol,) = server.connections.protocols
         protocol.data_received(request * 50 + end + LAST)
         assert len(protocol._exchanges) == 2
@@ -1006,9 +1000,9 @@ async def test_head_of_an_upgrade_does_not_count_after_it_was_received(patient: 
     connections = patient.connections
     start = b"GET /unread HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 5000
     async with patient.connection(start) as (_, writer):
-        await _until(lambda: connections.body_bytes_total > 0)
+        await until(lambda: connections.body_bytes_total > 0)
         writer.write(b"\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
-        await _until(lambda: bool(connections.running))
+        await until(lambda: connections.running)
         assert connections.body_bytes_total == 0
 
 
@@ -1027,7 +1021,7 @@ async def freed_connections(kind: type = HttpProtocol) -> AsyncIterator[None]:
     before = _number_of(kind)
     try:
         yield
-        await _until(lambda: _number_of(kind) <= before)
+        await until(lambda: _number_of(kind) <= before)
     finally:
         gc.enable()
 
@@ -1067,7 +1061,7 @@ async def test_body_that_the_application_does_not_read_is_bounded(
     async with running(NEVER) as server:
         server.connections.bodies_total = bodies
         response = asyncio.create_task(server.send(head + data))
-        await _until(
+        await until(
             lambda: any(each.transport.read_paused for each in server.connections.protocols)
         )
         (connection,) = server.connections.protocols

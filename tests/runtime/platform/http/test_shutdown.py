@@ -11,6 +11,7 @@ from gatehouse.platform.http.server import Server
 from gatehouse.platform.settings import ConnectionSettings
 
 from tests.runtime.platform.http.test_protocol import MODES, PATIENCE_S, POST, Running, running
+from tests.runtime.waiting import until
 
 LIMITS = ConnectionSettings(
     request_timeout_s=600, response_timeout_s=600, drain_s=600, stop_timeout_s=600
@@ -45,9 +46,7 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
 
 async def drain(server: Running) -> None:
     server.server.stop(signal.SIGTERM)
-    async with asyncio.timeout(PATIENCE_S):
-        while not server.connections.draining:
-            await asyncio.sleep(0)
+    await until(lambda: server.connections.draining)
 
 
 async def response(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
@@ -94,8 +93,7 @@ async def test_every_pipelined_request_is_answered(server: Running) -> None:
 async def test_response_to_a_request_in_progress_closes_the_connection(server: Running) -> None:
     reader, writer = await server.connect()
     writer.write(UNFINISHED)
-    while not server.connections.running:
-        await asyncio.sleep(0)
+    await until(lambda: server.connections.running)
     await drain(server)
     writer.write(b"b")
     head, body = await response(reader)
@@ -136,9 +134,7 @@ async def test_connection_that_the_kernel_has_established_is_answered() -> None:
     async with running(LIMITS, kind=LateServer) as server:
         await drain(server)
         server.server.stop(signal.SIGINT)
-        async with asyncio.timeout(PATIENCE_S):
-            while not hasattr(server.server, "late"):
-                await asyncio.sleep(0)
+        await until(lambda: hasattr(server.server, "late"))
         assert isinstance(server.server, LateServer)
         reader, writer = await asyncio.open_connection(sock=server.server.late)
         assert (await response(reader))[1] == b"/now 0"
@@ -156,8 +152,7 @@ async def test_request_in_progress_is_aborted_after_the_stop_timeout() -> None:
     async with running(limits) as server:
         reader, writer = await server.connect()
         writer.write(UNFINISHED)
-        while not server.connections.running:
-            await asyncio.sleep(0)
+        await until(lambda: server.connections.running)
         server.server.stop(signal.SIGTERM)
         try:
             async with asyncio.timeout(PATIENCE_S):

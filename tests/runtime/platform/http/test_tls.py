@@ -22,11 +22,11 @@ from tests.runtime.platform.http.test_protocol import (
     MODES,
     PATIENCE_S,
     Running,
-    _until,
     freed_connections,
     running,
 )
 from tests.runtime.platform.http.test_shutdown import GET, response
+from tests.runtime.waiting import until
 
 TLS = ConnectionSettings(
     tls="self_signed",
@@ -97,9 +97,9 @@ async def test_connection_is_freed_without_garbage_collection(server: Running) -
 async def test_unfinished_handshake_is_freed_without_garbage_collection(server: Running) -> None:
     async with freed_connections():
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        await _until(lambda: bool(server.server._opening))
+        await until(lambda: server.server._opening)
         writer.transport.abort()
-        await _until(lambda: not server.server._opening)
+        await until(lambda: not server.server._opening)
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
@@ -162,14 +162,14 @@ async def test_response_that_the_client_does_not_read_is_bounded(is_read: bool) 
     size = 50_000_000
     async with running(TLS.model_copy(update={"response_timeout_s": 1})) as server:
         reader, writer = await connect(server.port)
-        await _until(lambda: bool(server.connections.protocols))
+        await until(lambda: server.connections.protocols)
         (connection,) = server.connections.protocols
         connection.transport.send(bytes(size))
         assert server.connections.unsent_bytes_total == size
         if is_read:
             connection.transport.close()
             assert len(await reader.read()) == size
-        await _until(lambda: not server.connections.protocols)
+        await until(lambda: not server.connections.protocols)
         assert server.connections.unsent_bytes_total == 0
         writer.close()
 
@@ -185,7 +185,7 @@ async def test_client_that_reads_slowly_receives_all_of_the_last_response(
             reader, writer = await asyncio.open_connection(
                 sock=sock.dup(), ssl=client(), server_hostname="a"
             )
-        await _until(lambda: bool(server.connections.protocols))
+        await until(lambda: server.connections.protocols)
         (connection,) = server.connections.protocols
         accepted = connection.transport.transport.get_extra_info("socket")
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
@@ -195,11 +195,11 @@ async def test_client_that_reads_slowly_receives_all_of_the_last_response(
         while connection.transport._rest:
             received += len(await reader.read(4096))
         waiting, other = await connect(server.port)
-        await _until(lambda: bool(server.connections.protocols - {connection}))
+        await until(lambda: server.connections.protocols - {connection})
         waiting._transport.pause_reading()  # type: ignore[attr-defined]
         (last,) = server.connections.protocols - {connection}
         last.transport.close()  # is not confirmed
-        await _until(lambda: last not in server.connections.protocols)
+        await until(lambda: last not in server.connections.protocols)
         assert received + len(await reader.read()) == 1_000_000
         for each in (writer, other):
             each.transport.abort()
@@ -207,8 +207,7 @@ async def test_client_that_reads_slowly_receives_all_of_the_last_response(
 
 async def test_server_stops_while_the_end_of_a_connection_is_not_confirmed() -> None:
     async with running(TLS) as server, unconfirmed(server.port):
-        while not server.connections.protocols:
-            await asyncio.sleep(0)
+        await until(lambda: server.connections.protocols)
         for connection in server.connections.protocols:
             connection.shutdown()
             connection.shutdown()
@@ -240,9 +239,7 @@ async def test_draining_server_completes_connections_of_the_backlog(server: Runn
     writer.write(GET)
     await response(reader)
     server.server.stop(signal.SIGTERM)
-    async with asyncio.timeout(PATIENCE_S):
-        while not server.connections.draining:
-            await asyncio.sleep(0)
+    await until(lambda: server.connections.draining)
     for _ in range(2):
         writer.write(GET)
         assert b"connection: close" in (await response(reader))[0]

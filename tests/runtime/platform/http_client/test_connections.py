@@ -42,6 +42,7 @@ from tests.runtime.platform.http.test_protocol import (
     longest_iteration,
 )
 from tests.runtime.silent_servers import full_server
+from tests.runtime.waiting import until
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 PATIENCE_S = 60
@@ -307,8 +308,7 @@ async def test_response_that_is_not_read_does_not_delay_the_next_one(core: Core)
     async with asyncio.timeout(PATIENCE_S), core.send():
         (pinned,) = core.clients._pinned.values()
         (connection,) = pinned.pool._in_use
-        while not connection.is_complete:
-            await asyncio.sleep(0)
+        await until(lambda: connection.is_complete)
     core.response = OK
     assert (await core.fetch())[2] == b"hello"
     assert core.opened == 1
@@ -398,10 +398,9 @@ async def test_idle_connection_that_the_core_closes_is_replaced(core: Core) -> N
         core.closed.clear()
         assert (await core.fetch())[2] == b"hello"
         await core.closed.wait()
-        pool = core.clients._pinned[core.url].pool
-        async with asyncio.timeout(PATIENCE_S):
-            while any(connection.is_open for connection in pool._idle):
-                await asyncio.sleep(0)
+        await until(
+            lambda: not any(each.is_open for each in core.clients._pinned[core.url].pool._idle)
+        )
         assert core.opened == number + 1
 
 
@@ -625,9 +624,7 @@ async def test_streamed_body_is_chunked_or_has_its_length(core: Core) -> None:
     assert core.bodies == [b"abcde"]
     core.after = rest
     assert (await core.fetch(request("POST", parts())))[0] == 200
-    async with asyncio.timeout(PATIENCE_S):
-        while len(core.bodies) < 3:
-            await asyncio.sleep(0)
+    await until(lambda: len(core.bodies) >= 3)
     assert "transfer-encoding: chunked\r\n" in core.heads[1]
     assert core.bodies[2] == b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
     for length in "46":
@@ -712,8 +709,7 @@ async def test_cancelled_request_closes_its_connection(core: Core) -> None:
     core.after = lambda reader, _: reader.read()  # type: ignore[assignment, return-value]
     task = asyncio.create_task(core.fetch())
     async with asyncio.timeout(PATIENCE_S):
-        while not core.heads:
-            await asyncio.sleep(0)
+        await until(lambda: core.heads)
         task.cancel()
         await core.closed.wait()
 
@@ -755,8 +751,7 @@ async def test_number_of_urls_with_a_pool_is_bounded(
                 assert await other.read_all() == b"hello"
         assert [*core.clients._pinned] == [f"{core.url}/3", f"{core.url}/4"]
         assert await response.read_all() == b"hello"
-        while core.opened - core.ended > 3:
-            await asyncio.sleep(0)
+        await until(lambda: core.opened - core.ended <= 3)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from sandbox.local.collector import decode
 from tests.runtime.platform.tracing.collector import Collector, running_collector
+from tests.runtime.waiting import until
 
 
 def span(number: int = 1, **changes: Any) -> FinishedSpan:
@@ -140,9 +141,7 @@ async def test_export_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
         counts = Counts()
         queue = queue_of(exporter, counts)
         queue.add(span())
-        async with asyncio.timeout(30):
-            while counts != {"failed": 1}:
-                await asyncio.sleep(0.01)
+        await until(lambda: counts == {"failed": 1})
         await queue.close()
 
 

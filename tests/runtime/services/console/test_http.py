@@ -19,6 +19,7 @@ from gatehouse.services.console import app, pipeline
 from tests.runtime.conftest import lock_waits, locked
 from tests.runtime.console_client import Console
 from tests.runtime.tokens import unknown_token
+from tests.runtime.waiting import until
 
 
 async def test_database_failure_is_503_without_its_message(console: Console) -> None:
@@ -222,8 +223,7 @@ async def test_metrics_are_computed_once_beside_other_requests(
 
     monkeypatch.setattr(observability, "generate_latest", compute)
     reading = [asyncio.create_task(console.get("/metrics")) for _ in range(3)]
-    while not computed:
-        await asyncio.sleep(0.001)
+    await until(lambda: computed)
     assert (await console.get("/healthz")).status_code == 200
     complete.set()
     assert [reply.text for reply in await asyncio.gather(*reading)] == ["metrics"] * 3

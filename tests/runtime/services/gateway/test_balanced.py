@@ -26,6 +26,7 @@ from tests.runtime.services.gateway.conftest import (
     read_reply,
     start_gateway,
 )
+from tests.runtime.waiting import until
 
 pytestmark = requires.program("nginx")
 
@@ -207,10 +208,8 @@ class Clients:
             await asyncio.sleep(PAUSE_S)
 
     async def more(self, number: int) -> None:
-        before = len(self.replies)
-        async with asyncio.timeout(60):
-            while len(self.replies) < before + number and not self.failures:
-                await asyncio.sleep(0.01)
+        enough = len(self.replies) + number
+        await until(lambda: len(self.replies) >= enough or self.failures)
 
 
 @pytest.mark.requirement("TR-15")

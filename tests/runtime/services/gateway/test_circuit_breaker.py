@@ -20,6 +20,7 @@ from tests.runtime.services.gateway.conftest import (
     gateway_environment,
     start_gateway,
 )
+from tests.runtime.waiting import until
 
 pytestmark = pytest.mark.requirement("CG-11")
 
@@ -111,9 +112,8 @@ def transitions_metric(state: str) -> str:
 
 
 async def until_logged(gateway: Gateway, *expected: tuple[str, str, str]) -> None:
-    async with asyncio.timeout(60):  # log lines are written in batches
-        while tuple(transitions(gateway)[-len(expected) :]) != expected:
-            await asyncio.sleep(0.01)
+    """Log lines are written in batches."""
+    await until(lambda: tuple(transitions(gateway)[-len(expected) :]) == expected)
 
 
 @pytest.mark.bound("circuit_breaker_failures")
@@ -144,9 +144,7 @@ async def test_connection_of_a_trial_closes_the_circuit(
     # `async with` would wait until the gateway closes its connections (Python 3.12 and later).
     with closing(await asyncio.start_server(core.serve, "127.0.0.1", port)):
         trial = asyncio.create_task(first_trial(recovering, key, path))
-        async with asyncio.timeout(60):
-            while not core.requests:
-                await asyncio.sleep(0.01)
+        await until(lambda: core.requests)
         assert (await recovering.forward(key)).body == b"hello"
         assert (await trial).status == status
     assert await recovering.metric(transitions_metric("closed")) == before + 1

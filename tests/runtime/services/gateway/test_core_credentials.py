@@ -23,6 +23,7 @@ from tests.runtime.services.gateway.conftest import (
     start_gateway,
     trace_settings,
 )
+from tests.runtime.waiting import until
 
 pytestmark = pytest.mark.requirement("CG-05", "CG-06")
 
@@ -166,9 +167,7 @@ async def test_websocket_and_health_check_have_the_credential(
     value = f"Bearer {CANARY}"
     Secret(emulator, "live").write(url=core.url, value=value)
     async with registered(gateway, "live", core.url, health_path="/status/204") as client:
-        async with asyncio.timeout(60):
-            while not core.requests:
-                await asyncio.sleep(0.01)
+        await until(lambda: core.requests)
         assert core.last[1]["authorization"] == value
         handshake = (
             *("GET /cores/live/socket HTTP/1.1", "Host: g", "Connection: Upgrade"),

@@ -26,6 +26,7 @@ from tests.runtime.services.gateway.conftest import (
     running_gateway,
     start_gateway,
 )
+from tests.runtime.waiting import until
 
 
 @pytest.mark.requirement("TR-02")
@@ -195,8 +196,7 @@ async def test_killed_redis_fails_no_request(another: Any) -> None:
                 replies.append(await client.verify(key.token))
 
         running = [asyncio.create_task(traffic()) for _ in range(4)]
-        while len(replies) < 20:
-            await asyncio.sleep(0.001)
+        await until(lambda: len(replies) >= 20)
         os.kill(pid, signal.SIGKILL)
         await asyncio.gather(*running)
         after = (await client.verify(key.token)).json
@@ -280,12 +280,12 @@ async def test_workers_share_limits_metrics_and_log_level(another: Any, database
     replies = await asyncio.gather(*(client.verify(key.token) for _ in range(20)))
     assert {reply.json["code"] for reply in replies} == {"NOT_FOUND"}
 
-    until = "now() + interval '1 minute'"
-    database.sql(f"INSERT INTO log_level (level, until, set_by) VALUES ('info', {until}, 'test')")  # noqa: S608
+    database.sql(
+        "INSERT INTO log_level (level, until, set_by) "
+        "VALUES ('info', now() + interval '1 minute', 'test')"
+    )
     try:
-        async with asyncio.timeout(30):
-            while len(_levels(client.log)) < 2:
-                await asyncio.sleep(0.1)
+        await until(lambda: len(_levels(client.log)) >= 2)
     finally:
         database.sql("DELETE FROM log_level")
     assert _levels(client.log) == ["info", "info"]

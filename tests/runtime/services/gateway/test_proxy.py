@@ -13,6 +13,7 @@ from gatehouse.platform.http.connections import NETWORK_BODIES_BYTES_MAX
 from gatehouse.platform.tracing.context import RequestTrace, trace_id_of
 
 from tests.runtime.services.gateway.conftest import Gateway, limit, serving
+from tests.runtime.waiting import until
 from tools.attack.corpora import AMBIGUOUS_HEADERS, AMBIGUOUS_PATHS
 from tools.fuzz.cpu_time import adjusted
 
@@ -323,14 +324,11 @@ async def test_requests_in_progress_of_a_key_are_bounded(
         core.requests.clear()
         core.disconnected.clear()
         async with client.connection(head):
-            while not core.requests:
-                await asyncio.sleep(0.005)
+            await until(lambda: core.requests)
         await core.disconnected.wait()
     core.requests.clear()
     pending = [asyncio.create_task(get(client, key, "/cores/docs/slow")) for _ in range(3)]
-    async with asyncio.timeout(60):
-        while len(core.requests) < 3:
-            await asyncio.sleep(0.005)
+    await until(lambda: len(core.requests) >= 3)
     reply = await get(client, key, "/cores/docs/x")
     assert reply.outcome == (429, "too_many_requests")
     assert (await get(client, other, "/cores/docs/x")).status == 200
@@ -353,9 +351,8 @@ async def test_bodies_of_requests_in_progress_do_not_count_in_memory(
             writer.write(f"{head}Expect: 100-continue\r\n\r\n".encode())
             assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
             writer.write(body)
-            while len(core.requests) <= number:
-                await asyncio.sleep(0.001)
             clients.append((reader, writer))
+            await until(lambda: len(core.requests) == len(clients))
         core.resume.set()
         for reader, writer in clients:
             assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
@@ -371,8 +368,7 @@ async def test_request_is_rejected_if_the_core_has_too_many_in_progress(
     client = another(GATEHOUSE_CORE_REQUESTS_MAX="1")
     async with asyncio.timeout(60):
         first = asyncio.create_task(get(client, key, "/cores/docs/slow"))
-        while not core.requests:
-            await asyncio.sleep(0.005)
+        await until(lambda: core.requests)
     second = await get(client, key, "/cores/docs/second")
     assert second.outcome == (503, "core_overloaded")
     assert (second.header("retry-after"), second.header("ratelimit") is None) == ("1", False)

@@ -24,6 +24,7 @@ from websockets.frames import Close, Frame, Opcode
 
 from tests.runtime.core_records import instance
 from tests.runtime.key_records import RECORD
+from tests.runtime.waiting import until
 
 MESSAGE_MAX = 100_000
 CORE = msgspec.structs.replace(
@@ -162,8 +163,7 @@ async def test_reads_of_large_frames_take_turns(
             buffer[:size], data = data[:size], data[size:]
             side.buffer_updated(size)
         assert (sizes, source.reading) == ([READ_BYTES, READ_BYTES, SMALL_READ_BYTES], False)
-        while not source.reading:
-            await asyncio.sleep(0)
+        await until(lambda: source.reading)
 
 
 def floods(count: int) -> dict[str, bytes]:
@@ -317,9 +317,7 @@ async def test_close_frame_that_is_not_confirmed_ends_both_connections(
     async with relaying() as sides:
         sides.relay.client.data_received(CLOSE.serialize(mask=True))
         assert (sides.core.closes, sides.core.ended) == ([1000], "")
-        async with asyncio.timeout(PATIENCE_S):
-            while not sides.client.ended:
-                await asyncio.sleep(0)
+        await until(lambda: sides.client.ended)
         assert (sides.client.ended, sides.core.ended) == ("close", "")
         assert sides.client.closes == []  # not closed by the idle timeout
 

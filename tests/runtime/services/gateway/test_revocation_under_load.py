@@ -29,6 +29,7 @@ from sandbox.errors import SandboxError
 from sandbox.local import servers
 from tests.runtime.server_processes import postgres_pid, redis_pid
 from tests.runtime.services.gateway.conftest import OPERATOR, Gateway, Key, key_service, read_reply
+from tests.runtime.waiting import until
 
 GATEWAYS = 3
 CLIENTS = 2  # per gateway
@@ -104,12 +105,6 @@ def decided_since(results: list[Result], confirmed_at: dict[str, float]) -> set[
         for result in results
         if result.decided_at > confirmed_at[result.key]
     }
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(90):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 @pytest.mark.requirement("TR-08", "CG-15")

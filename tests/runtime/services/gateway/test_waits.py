@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import asyncpg
@@ -13,6 +12,7 @@ from gatehouse.platform.db.pool import login
 from sandbox.local import servers
 from tests.runtime.server_processes import postgres_pids, redis_pid, suspended
 from tests.runtime.services.gateway.conftest import Gateway, limit
+from tests.runtime.waiting import until
 
 CLIENTS = 30
 PATIENT = {
@@ -23,12 +23,6 @@ PATIENT = {
 }
 SLOW = {"response_timeout_s": 600}
 UNLIMITED = [limit(10**9, 1)]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def assert_healthy(client: Gateway, waiting: list[asyncio.Task[Any]]) -> None:

@@ -34,6 +34,7 @@ from tests.runtime.features.sharing.services import BUCKET, ORIGIN, TABLE, TEXT,
 from tests.runtime.features.sharing.test_submissions import request
 from tests.runtime.services.sharing.readers import OPENING, in_container
 from tests.runtime.silent_servers import full_server, silent_server
+from tests.runtime.waiting import until
 
 pytestmark = pytest.mark.requirement("TR-12")
 PASSPHRASE = "a long passphrase"
@@ -329,8 +330,7 @@ async def test_passphrase_checks_wait_for_memory(
     async with client_of(waiting) as client, second, third:
         opened = [*[(client, first_link)] * 4, (second, other_link), (third, another_owner)]
         first = [asyncio.create_task(_open(*each)) for each in opened]
-        while len(slow.started) < backend.ARGON2_PARALLEL:
-            await asyncio.sleep(0.005)
+        await until(lambda: len(slow.started) >= backend.ARGON2_PARALLEL)
         of_owner = {first_link.path: 1, other_link.path: 1, another_owner.path: 2}
         assert sorted(of_owner[path] for path in slow.started) == [1, 2]
         first.append(asyncio.create_task(_open(client, token)))
@@ -361,9 +361,7 @@ async def test_new_passphrases_of_a_network_leave_memory_to_others(
     creating = [
         asyncio.create_task(sharing.secrets.create(new, actor.label, actor)) for actor in actors
     ]
-    async with asyncio.timeout(PATIENCE_S):
-        while len(slow.started) < backend.ARGON2_PARALLEL:
-            await asyncio.sleep(0.005)
+    await until(lambda: len(slow.started) >= backend.ARGON2_PARALLEL)
     slow.complete.set()
     *_, (_, [link]) = await asyncio.gather(*creating)
     assert link.path in slow.started[: backend.ARGON2_PARALLEL]
@@ -398,9 +396,7 @@ async def test_contents_that_are_read_wait_for_memory(
 
     monkeypatch.setattr(backend.ContentStore, "read", slow)
     reading = [asyncio.create_task(sharing.text(each)) for each in opened]
-    async with asyncio.timeout(PATIENCE_S):
-        while len(started) < backend.READS_PARALLEL:
-            await asyncio.sleep(0)
+    await until(lambda: len(started) >= backend.READS_PARALLEL)
     ids = [secret.id for secret, _ in secrets]
     reading_subjects = Counter(subjects[ids.index(key.split("/")[1])] for key in started)
     assert reading_subjects == {0: share, 1: share}
@@ -426,9 +422,7 @@ async def test_lookups_of_a_network_leave_calls_to_others(
         )
         for name, address in addresses
     ]
-    async with asyncio.timeout(PATIENCE_S):
-        while "b" not in started:
-            await asyncio.sleep(0)
+    await until(lambda: "b" in started)
     assert Counter(started) == {"a": CALLS_MAX // 2, "b": 1}
     complete.set()
     results = await asyncio.gather(*lookups, return_exceptions=True)
