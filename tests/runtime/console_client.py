@@ -188,6 +188,16 @@ async def open_console(
     await own_pool.close()
 
 
+def outcome(reply: httpx.Response) -> tuple[int, str]:
+    """Status and code of a problem document."""
+    return reply.status_code, reply.json()["code"]
+
+
+def rejected_part(reply: httpx.Response) -> tuple[int, str]:
+    """Status, and location of the first error in a problem document."""
+    return reply.status_code, reply.json()["errors"][0]["location"]
+
+
 def assert_problem(
     reply: httpx.Response, status: int, location: str, message: str, fix: str = ""
 ) -> None:

@@ -5,7 +5,7 @@ from gatehouse.features.cores.circuit_breaker import CircuitState
 from gatehouse.features.cores.reports import InstanceReport, bucket_of
 from gatehouse.features.cores.repository import CoreRepository
 
-from tests.runtime.console_client import Console
+from tests.runtime.console_client import Console, outcome
 from tests.runtime.core_records import register
 
 
@@ -26,13 +26,13 @@ async def test_operator_ends_a_registration(console: Console) -> None:
         {"instance_ids": ["default"], "registered_by": [key_id]},
     )
     reply = await console.delete("/v1/cores/docs")
-    assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
+    assert outcome(reply) == (404, "not_found")
 
 
 @pytest.mark.parametrize("name", ["unknown", "No-Name", "a%00b", "x" * 300])
 async def test_unknown_core_is_404(console: Console, name: str) -> None:
     reply = await console.delete(f"/v1/cores/{name}")
-    assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
+    assert outcome(reply) == (404, "not_found")
 
 
 async def test_operator_drains_one_instance(console: Console) -> None:

@@ -13,7 +13,7 @@ from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.http.idempotency import RUNNING_S_MAX, IdempotencyStore
 
-from tests.runtime.console_client import Console, assert_problem
+from tests.runtime.console_client import Console, assert_problem, outcome
 
 DRAFT_KEY = '"8e03978e-40d5-43dd-bc93-6894a57f9324"'  # the example of the draft, section 2.1
 
@@ -65,7 +65,7 @@ async def test_idempotency_key_of_another_request_is_rejected(
 ) -> None:
     assert (await create_key(console, '"first-request"')).status_code == 201
     reply = await create_key(console, '"first-request"', path, **properties)
-    assert (reply.status_code, reply.json()["code"]) == (422, "idempotency_key_reused")
+    assert outcome(reply) == (422, "idempotency_key_reused")
     assert "Use a new Idempotency-Key for each request" in reply.json()["detail"]
 
 
@@ -76,9 +76,7 @@ async def test_concurrent_requests_create_one_key(console: Console) -> None:
     tokens = {reply.json()["token"] for reply in replies if reply.status_code == 201}
     busy = [reply for reply in replies if reply.status_code != 201]
     assert len(tokens) == 1
-    assert {(reply.status_code, reply.json()["code"]) for reply in busy} <= {
-        (409, "request_in_progress")
-    }
+    assert {outcome(reply) for reply in busy} <= {(409, "request_in_progress")}
     assert all(reply.headers["retry-after"] == "1" for reply in busy)
     assert await count(console, "concurrent") == 1
 
@@ -168,7 +166,7 @@ async def test_purge_deletes_the_stored_response(console: Console) -> None:
     await console.post(f"/v1/keys/{created['id']}/revoke")
     await console.post(f"/v1/keys/{created['id']}/purge", json={"confirm": created["id"]})
     reply = await create_key(console, '"purged"', owner="purged")
-    assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
+    assert outcome(reply) == (409, "conflict")
     assert f"changed {created['id']}, but its response was lost" in reply.json()["detail"]
 
 
@@ -212,7 +210,7 @@ async def test_request_is_in_progress_until_its_response_is_stored(console: Cons
         busy = await console.post("/v1/keys", **request)
         store.permitted.set()
         await first
-    assert (busy.status_code, busy.json()["code"]) == (409, "request_in_progress")
+    assert outcome(busy) == (409, "request_in_progress")
     assert (await console.post("/v1/keys", **request)).content == first.result().content
 
 
@@ -226,7 +224,7 @@ async def test_completed_request_without_response_is_not_repeated(console: Conso
     assert (await console.post("/v1/keys", **request)).json()["code"] == "request_in_progress"
     async with console.connect(clock=LaterClock()) as client:
         reply = await client.post("/v1/keys", **request)
-    assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
+    assert outcome(reply) == (409, "conflict")
     assert created["key"]["id"] in reply.json()["detail"]
     assert await count(console, "lost") == 1
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from gatehouse.services.console.asgi import ENDPOINTS
 
-from tests.runtime.console_client import BOOTSTRAP, Console
+from tests.runtime.console_client import BOOTSTRAP, Console, outcome, rejected_part
 
 WITH_CREDENTIAL = [endpoint for endpoint in ENDPOINTS if endpoint.roles]
 
@@ -16,7 +16,7 @@ async def test_request_without_credential_is_401(console: Console) -> None:
         for endpoint in WITH_CREDENTIAL:
             path = endpoint.path.replace("{id}", "000000000000")
             reply = await client.request(endpoint.method, path)
-            assert (reply.status_code, reply.json()["code"]) == (401, "unauthorized"), endpoint.path
+            assert outcome(reply) == (401, "unauthorized"), endpoint.path
             assert reply.headers["www-authenticate"] == 'Bearer realm="gatehouse"'
 
 
@@ -35,10 +35,7 @@ async def test_request_with_two_credentials_is_rejected(console: Console) -> Non
     pair = [("Authorization", f"Bearer {BOOTSTRAP}"), ("Authorization", "Bearer other")]
     del console.client.headers["authorization"]
     reply = await console.get("/v1/keys", headers=pair)
-    assert (reply.status_code, reply.json()["errors"][0]["location"]) == (
-        400,
-        "header.authorization",
-    )
+    assert rejected_part(reply) == (400, "header.authorization")
 
 
 async def test_admin_key_manages_keys_in_its_own_name(console: Console) -> None:
