@@ -155,8 +155,10 @@ def unprotected_environments(stack: Stack) -> list[str]:
         if environment.endswith(f"-{PREVIEW}"):
             is_protected, rule = "required_reviewers" in rules, "requires no reviewers"
         if "branch_policy" in rules and not is_protected:
-            branches = _github(f"{path}/deployment-branch-policies", ".branch_policies[].name")
-            is_protected = branches == ["main"]
+            # A tag can have the same name.
+            policies = f"{path}/deployment-branch-policies"
+            refs = _github(policies, ".branch_policies[] | .type, .name")
+            is_protected = refs == ["branch", "main"]
         if not is_protected:
             commands = " && ".join(_protection_commands(repository, environment))
             problems.append(

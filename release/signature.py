@@ -67,5 +67,5 @@ def unverified_signature(stack: Stack) -> str | None:
         return None
     return (
         f"{image} is not signed by {identity} ({last_line(result.stderr)}). Set image.digest to a "
-        "digest from the summary of image.yml, or add UNSIGNED=1 to the command"
+        "digest from the summary of image.yml, or run make deploy or make rollback with UNSIGNED=1"
     )

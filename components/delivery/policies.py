@@ -267,8 +267,8 @@ def _read_configuration(args: Delivery) -> Statement:
         "ec2": (
             "DescribeAddresses* DescribeFlowLogs DescribeInternetGateways DescribeManagedPrefix* "
             "DescribeNatGateways DescribeNetworkAcls DescribeNetworkInterfaces "
-            "DescribePrefixLists DescribeRouteTables DescribeSecurityGroup* DescribeSubnets "
-            "DescribeTags DescribeVpc* GetManagedPrefixList* GetSecurityGroups*"
+            "DescribePrefixLists DescribeRegions DescribeRouteTables DescribeSecurityGroup* "
+            "DescribeSubnets DescribeTags DescribeVpc* GetManagedPrefixList* GetSecurityGroups*"
         ),
         "ecr": "Describe* GetLifecyclePolicy GetRepositoryPolicy ListTags*",
         "ecs": "Describe* List*",
@@ -295,7 +295,7 @@ def _read_configuration(args: Delivery) -> Statement:
         ),
         "secretsmanager": "DescribeSecret GetResourcePolicy ListSecretVersionIds",
         "servicediscovery": "Get* List*",
-        "sns": "Get* ListSubscriptionsByTopic ListTags*",
+        "sns": "GetSubscription* GetTopic* ListSubscriptionsByTopic ListTags*",
         "sqs": "GetQueueAttributes GetQueueUrl ListQueueTags",
         "wafv2": "GetIPSet GetLogging* GetWebACL* ListTags*",
     }

@@ -16,7 +16,7 @@ ROLES = {
         3600,
     ),
     DEPLOY: ("Deploys the stack", 7200),
-    policies.IMAGE: ("Pushes images to the repositories of the stack", 3600),
+    policies.IMAGE: ("Pushes images of Gatehouse to the repository of the stack", 3600),
 }
 """Description and maximum session duration in seconds of each role. .github/workflows/release.yml
 requests the whole duration, and `DELIVERY_ROLLOUT_MAX_MINUTES` in components/settings/checks.py

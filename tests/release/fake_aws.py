@@ -52,7 +52,7 @@ exit "$code"
 """
 _GH = """#!/bin/bash
 case "$2" in
-*/deployment-branch-policies) echo main ;;
+*/deployment-branch-policies) echo branch main ;;
 */environments/*) echo branch_policy ;;
 */branches/main) echo true ;;
 *) exit 1 ;;

@@ -301,7 +301,8 @@ def test_ids_of_the_repository_are_read_with_gh(
 
 
 #: Environments that jobs of the branch main use, and the environment of pull requests.
-PROTECTED = {"dev": "main", "dev-drift": "main", "dev-image": "main", "dev-preview": "reviewers"}
+MAIN = "branch main"
+PROTECTED = {"dev": MAIN, "dev-drift": MAIN, "dev-image": MAIN, "dev-preview": "reviewers"}
 
 
 @pytest.mark.parametrize(
@@ -309,17 +310,19 @@ PROTECTED = {"dev": "main", "dev-drift": "main", "dev-image": "main", "dev-previ
     [
         (PROTECTED, []),
         (PROTECTED | {"dev-drift": "none"}, ["dev-drift"]),
-        (PROTECTED | {"dev-drift": "main *"}, ["dev-drift"]),
+        (PROTECTED | {"dev-drift": "branch main branch *"}, ["dev-drift"]),
+        (PROTECTED | {"dev-drift": "tag main"}, ["dev-drift"]),
         (PROTECTED | {"dev-drift": "reviewers"}, ["dev-drift"]),
-        (PROTECTED | {"dev-preview": "main"}, []),
+        (PROTECTED | {"dev-preview": MAIN}, []),
         (PROTECTED | {"dev-preview": "none"}, ["dev-preview"]),
-        ({"dev": "main", "dev-image": "main"}, ["dev-preview", "dev-drift"]),
+        ({"dev": MAIN, "dev-image": MAIN}, ["dev-preview", "dev-drift"]),
         (PROTECTED | {"branch": "false"}, ["main"]),
     ],
     ids=[
         "all",
         "no rule",
         "other branches",
+        "a tag",
         "no branch",
         "no previews of pull requests",
         "no reviewers",
