@@ -23,6 +23,7 @@ import asyncpg
 from asyncpg.connection import LoggedQuery
 from asyncpg.pool import PoolConnectionProxy
 
+from gatehouse.core.clock import Clock, monotonic
 from gatehouse.core.errors import SettingsError, Unavailable
 from gatehouse.platform.settings import DatabaseAuth, Settings
 from gatehouse.platform.tracing.tracer import add_call, is_sampled
@@ -56,6 +57,8 @@ STATEMENT_CHARS = 160
 
 #: Ends an idle transaction: if its process or host has stopped, all changes wait for its locks.
 _IDLE_TIMEOUT = "idle_in_transaction_session_timeout"
+
+_NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 #: Raised by asyncpg and the sockets that it uses when a statement fails or the server cannot be
 #: reached. InternalClientError: the server closed the connection while asyncpg was between two
@@ -211,9 +214,13 @@ class Pool:
     """Connection pool of one process. The first statement opens the pool. `open` can be called at
     startup and explains why a login failed."""
 
-    def __init__(self, login: DatabaseLogin, *, application: str, size_max: int) -> None:
-        """`application` is the name shown in pg_stat_activity."""
+    def __init__(
+        self, login: DatabaseLogin, *, application: str, size_max: int, clock: Clock | None = None
+    ) -> None:
+        """`application` is the name shown in pg_stat_activity. `clock` follows that of the server,
+        which each new connection reads."""
         self._login = login
+        self._clock = clock or Clock()
         self._application = application
         self._size_max = size_max
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
@@ -346,17 +353,18 @@ class Pool:
                         "application_name": self._application,
                         _IDLE_TIMEOUT: f"{self._login.statement_s}s",
                     },
-                    init=_trace_queries,
+                    init=self._connected,
                 )
             return self._pool
 
-
-async def _trace_queries(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    """Adds the queries of a sampled request to its trace."""
-    connection.add_query_logger(_trace_query)
+    async def _connected(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        asked_at = monotonic()
+        self._clock.follow(await connection.fetchval(_NOW), asked_at)
+        connection.add_query_logger(_trace_query)
 
 
 def _trace_query(query: LoggedQuery) -> None:
+    """Adds a query of a sampled request to its trace."""
     if is_sampled():
         statement = " ".join(query.query.split())[:STATEMENT_CHARS]
         operation = statement.partition(" ")[0].rstrip(";")
@@ -364,9 +372,10 @@ def _trace_query(query: LoggedQuery) -> None:
         add_call(operation, query.elapsed, attributes, query.exception)
 
 
-def pool_of(settings: Settings, application: str) -> Pool:
-    """Pool of a service. Raises SettingsError."""
-    return Pool(database(settings), application=application, size_max=settings.database_pool_size)
+def pool_of(settings: Settings, application: str, clock: Clock) -> Pool:
+    """Pool of a service, whose clock follows that of the database. Raises SettingsError."""
+    size = settings.database_pool_size
+    return Pool(database(settings), application=application, size_max=size, clock=clock)
 
 
 @dataclass(slots=True)

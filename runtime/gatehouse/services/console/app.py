@@ -77,9 +77,9 @@ def build(settings: Settings) -> Application:
     observer = Observer(
         "console", settings.log_level, settings.environment, namespace=settings.metrics_namespace
     )
-    pool = pool_of(settings, "gatehouse console")
-    pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
     clock = Clock()
+    pool = pool_of(settings, "gatehouse console", clock)
+    pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
     sharing = Backend.from_settings(settings, clock) if settings.sharing_url else None
     signer = KmsSigner(settings.checkpoint_key) if settings.checkpoint_key else None
     return Composition(settings, pool, observer, clock, pepper, signer, sharing).application()

@@ -93,7 +93,7 @@ class _Gateway:
     async def start(self, stack: AsyncExitStack) -> Routes:
         settings = self.settings
         worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        pool = pool_of(settings, "gatehouse gateway")
+        pool = pool_of(settings, "gatehouse gateway", self.clock)
         await start_tracing(settings, self.observer, stack)
         stack.push_async_callback(pool.close)
         stack.callback(self.observer.metrics.flush)

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import signal
+import time
 from dataclasses import replace
 
 import asyncpg
 import pytest
+from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.platform.db import pool as pool_module
 from gatehouse.platform.db.pool import DatabaseProbe, Pool, login
@@ -36,6 +38,15 @@ async def test_unreachable_server_is_named_without_the_password() -> None:
     with pytest.raises(Unavailable):
         await DatabaseProbe(pool).check()
     assert "secret" not in str(error.value)
+
+
+async def test_clock_of_a_process_follows_the_clock_of_the_server(database: Database) -> None:
+    clock = Clock()
+    clock.follow(time.time() - 3600, clock.monotonic())
+    pool = Pool(database.app, application="tests", size_max=1, clock=clock)
+    await pool.open()
+    assert clock.now() == pytest.approx(time.time(), abs=600)
+    await pool.close()
 
 
 async def test_internal_driver_error_is_unavailable(database: Database) -> None:
