@@ -127,7 +127,13 @@ class Connections:
         """
         waiting = [each for each in self.protocols if each.is_waiting]
         waiting.sort(key=lambda each: (each.transport.unsent_bytes() > 0, each.waits_since))
-        networks = Counter(each.network for each in waiting)
+        networks = Counter(
+            each.network
+            for each in waiting
+            # A trusted proxy limits its own connections.
+            if each.network != each.transport.network
+            or not self.addresses.trusts(each.transport.peer)
+        )
         closed = heapq.nsmallest(
             self.settings.connections_max // 64 or 1,  # several, because sorting takes 2 ms
             waiting[: (len(waiting) + 1) // 2],

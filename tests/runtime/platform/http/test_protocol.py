@@ -570,13 +570,16 @@ UPLOAD = POST + b"X-Forwarded-For: 192.0.2.%d\r\n" + CHUNKED
     [
         (b"", UPLOAD % 1, b"0\r\n\r\n", (b"", BUSY)),
         (UPLOAD % 1, b"", b"0\r\n\r\n", (UPLOAD % 2, UPLOAD % 2)),
+        (b"", b"", LAST, (UPLOAD % 2, b"")),
         (b"", b"", LAST, (b"?\r\n\r\n", BUSY)),
     ],
 )
 async def test_others_make_room_before(
     start: bytes, later: bytes, end: bytes, others: tuple[bytes, ...]
 ) -> None:
-    """Those that have waited longer, those of the client with most, and rejected clients."""
+    """Those that have waited longer, those of the client with most, clients before idle
+    connections of a proxy, and rejected clients.
+    """
     async with running(FEW, "127.0.0.0/8") as server, server.connection(start) as (reader, to):
         await until(lambda: len(server.connections.protocols) == 1)
         async with server.connection(others[0]), server.connection(others[1]):
