@@ -148,7 +148,6 @@ class StackComponent(Component):
     def create_log_group(
         self, name: str, log_group_name: str, key_arn: pulumi.Input[str]
     ) -> aws.cloudwatch.LogGroup:
-        """Create a log group with a KMS key and a retention period."""
         return aws.cloudwatch.LogGroup(
             name,
             name=log_group_name,

@@ -95,7 +95,6 @@ class Contract:
 
     @property
     def services(self) -> dict[str, ContractService]:
-        """The services of the processes, keyed by name."""
         return {
             service.name: service
             for process in self.processes.values()

@@ -119,7 +119,6 @@ class Naming:
         return [f"{service}.{self.region}.amazonaws.com" for service in services]
 
     def endpoint_service(self, service: str) -> str:
-        """Name of the service of a VPC endpoint."""
         return f"com.amazonaws.{self.region}.{service}"
 
     def console_url(self, service: str, page: str) -> str:
@@ -128,7 +127,6 @@ class Naming:
 
     @property
     def registry(self) -> str:
-        """Host name of the account's ECR registry."""
         return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
 
     def arn(self, service: str, resource: str) -> str:
@@ -168,7 +166,6 @@ class Naming:
         return self.any_arn("iam", f"policy/{self.name('boundary')}")
 
     def bucket_arn(self, resource: str) -> str:
-        """ARN of the bucket `resource`."""
         return self.s3_arn(self.bucket(resource))
 
     def secret_arn(self, kind: str) -> str:
@@ -185,7 +182,6 @@ class Naming:
 
     @property
     def database_arn(self) -> str:
-        """ARN of the RDS instance."""
         return self.arn("rds", f"db:{self.name('main')}")
 
     def log_group_arn(self, group: str) -> str:
@@ -193,7 +189,6 @@ class Naming:
         return self.arn("logs", f"log-group:{group}")
 
     def table_arn(self, resource: str) -> str:
-        """ARN of the DynamoDB table `resource`."""
         return self.arn("dynamodb", f"table/{self.name(resource)}")
 
     @property

@@ -26,7 +26,6 @@ class Stack:
 
     @classmethod
     def of(cls, settings: Settings) -> "Stack":
-        """Return the stack with these settings."""
         contract = read(
             functions=settings.sharing.functions,
             optional_variables=optional_variables(settings),

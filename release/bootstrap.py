@@ -200,7 +200,6 @@ def _github(path: str, fields: str) -> list[str]:
 
 
 def github_variables(stack: Stack) -> dict[str, dict[str, str]]:
-    """The variables of each GitHub environment of the stack."""
     names = stack.names
     common = {
         "AWS_ACCOUNT": stack.account,

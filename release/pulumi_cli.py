@@ -233,7 +233,6 @@ def _is_of_program(package: str, inputs: dict[str, Any]) -> bool:
 
 
 def last_line(errors: str) -> str:
-    """The last line of an error output."""
     return (errors.strip().splitlines() or ["no message"])[-1]
 
 

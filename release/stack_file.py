@@ -67,7 +67,6 @@ class Stack:
 
     @property
     def names(self) -> Naming:
-        """The names of the resources of the stack."""
         return Naming(self.name, self.account, self.region)
 
     def client(self, service: str) -> Any:

@@ -113,7 +113,6 @@ def smoke_test(lambda_: Any, new: FunctionVersion, path: str) -> str:
 
 
 def alarms_in_alarm(cloudwatch: Any, names: tuple[str, ...]) -> set[str]:
-    """The alarms that are in state ALARM."""
     alarms = cloudwatch.describe_alarms(AlarmNames=list(names))["MetricAlarms"] if names else []
     return {alarm["AlarmName"] for alarm in alarms if alarm["StateValue"] == "ALARM"}
 

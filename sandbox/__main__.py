@@ -23,7 +23,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser for all commands."""
     root = argparse.ArgumentParser(
         prog="python -m sandbox",
         description="Run Gatehouse on this machine, without an AWS account or the Pulumi CLI.",

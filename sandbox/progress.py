@@ -34,7 +34,6 @@ class Progress:
         self._print(f"[bold]{escape(text)}[/bold]")
 
     def step(self, text: str) -> None:
-        """Print the start of a step."""
         self._print(f"[cyan]>[/cyan] {escape(text)}")
 
     def done(self, text: str) -> None:

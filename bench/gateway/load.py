@@ -65,13 +65,11 @@ class Requests:
         return self.posts("/v1/keys/verify", bodies)
 
     def posts(self, path: str, bodies: Iterable[object], *headers: str) -> Path:
-        """Requests with JSON bodies."""
         return self.write(
             self._request("POST", path, *headers, body=json.dumps(body)) for body in bodies
         )
 
     def header_verifications(self, tokens: Iterable[str]) -> Path:
-        """Verifications with the token in a header."""
         path = "/v1/keys/verify?scope=cores:read"
         return self.write(self._request("GET", path, self._bearer(token)) for token in tokens)
 

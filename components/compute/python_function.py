@@ -103,7 +103,6 @@ class PythonFunction(StackComponent):
         source_arn: str | None = None,
         source_account: str | None = None,
     ) -> aws.lambda_.Permission:
-        """Allow an AWS service to invoke the function."""
         return aws.lambda_.Permission(
             name,
             statement_id=statement_id,

@@ -134,7 +134,6 @@ def network(args: Delivery) -> list[Statement]:
 
 
 def keys(args: Delivery) -> list[Statement]:
-    """Return permissions for KMS keys and aliases."""
     manage = (
         "CancelKeyDeletion CreateAlias DeleteAlias EnableKey* PutKeyPolicy ReplicateKey "
         "TagResource UntagResource UpdateAlias UpdateKeyDescription"

@@ -94,7 +94,6 @@ def files(folder: Path = FOLDER) -> list[WebFile]:
 
 
 def function_code() -> str:
-    """Return the code of the CloudFront function."""
     routes = json.loads((FOLDER / "routes.json").read_bytes())
     pages = sorted(re.sub(r":\w+", "[^/]+", route["path"]) for route in routes)
     return _FUNCTION % (json.dumps(f"^({'|'.join(pages)})$"), INDEX, json.dumps(_NOT_FOUND))

@@ -40,7 +40,6 @@ def checkpoint_variables(names: Naming) -> dict[str, str]:
 
 
 def checkpoint_arns(names: Naming) -> str:
-    """Return the ARN pattern of all checkpoints."""
     return f"{names.bucket_arn('trail')}/{CHECKPOINTS}*"
 
 

@@ -24,7 +24,6 @@ def access_log(function: str) -> str:
 
 
 def function_arns(names: Naming, contract: Contract) -> tuple[str, ...]:
-    """Return the ARNs of the functions of the stack."""
     return tuple(names.arn("lambda", f"function:{names.name(name)}") for name in contract.functions)
 
 

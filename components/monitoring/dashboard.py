@@ -49,8 +49,6 @@ def _placed(rows: Iterator[tuple[int, list[Widget]]]) -> Iterator[Widget]:
 
 @dataclass(frozen=True, slots=True)
 class _Dashboard:
-    """The widgets of the dashboard."""
-
     stack: Stack
     resources: MonitoredResources
 

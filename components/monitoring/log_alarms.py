@@ -146,7 +146,6 @@ def account_filters() -> Iterator[LogFilter]:
 
 
 def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
-    """Yield the filters for the log of the gateway."""
     yield LogFilter(
         "keys-rejected",
         "The gateway denies an unusual number of requests because of their API keys. Possible "

@@ -46,7 +46,6 @@ def load_account() -> AccountSettings:
 
 
 def file_name(stack: str) -> str:
-    """The stack file of a stack."""
     return f"Pulumi.{stack}.yaml"
 
 

@@ -351,7 +351,6 @@ class Buckets:
         return self._log_args(self.names.in_region(self.settings.replica_region), ("data",))
 
     def replica_data(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
-        """The replica of the data bucket."""
         names = self.names.in_region(self.settings.replica_region)
         bucket = names.bucket("data")
         return self._args(names, bucket, "confidential", key_arn=key_arn, log_bucket=log_bucket)

@@ -30,7 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser for all commands."""
     root = argparse.ArgumentParser(
         prog="gatehouse-policies",
         description="Check Pulumi programs for AWS, without an AWS account or the Pulumi CLI.",

@@ -48,7 +48,6 @@ def of_pack(pack: str) -> tuple[Rule, ...]:
 
 
 def enabled(environment: str) -> tuple[Rule, ...]:
-    """The rules that are enabled in an environment."""
     return tuple(rule for rule in RULES if rule.level(environment) is not Level.DISABLED)
 
 

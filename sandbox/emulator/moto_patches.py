@@ -191,7 +191,6 @@ def set_account_public_access_block(account: str, configuration: dict[str, Any])
 
 
 def delete_account_public_access_block(account: str) -> None:
-    """Delete the S3 public access block of the account."""
     _state("s3control", account)["aws"].delete_public_access_block(account)
 
 

@@ -178,7 +178,6 @@ class Emulator:
             return changed_resource
 
     def delete(self, resource: Resource) -> None:
-        """Delete one resource."""
         with self._lock:
             request = self._change_request(
                 resource, replace(resource.registration, inputs={}), frozenset()
@@ -265,7 +264,6 @@ class _Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Close the server."""
         self._server.shutdown()
         self._thread.join()
 

@@ -91,7 +91,6 @@ def write_traces(log: Path) -> Iterator[str]:
 
 
 def decode(body: bytes) -> list[ReceivedSpan]:
-    """The spans of an export."""
     return [
         _received(str(_values(group.resource.attributes)["service.name"]), span)
         for group in ExportTraceServiceRequest.FromString(body).resource_spans

@@ -110,7 +110,6 @@ class Postgres:
         return result.stdout.strip()
 
     def set_password(self, role: str, password: str) -> None:
-        """Set the password of a role."""
         self.sql(f'ALTER ROLE "{role}" PASSWORD {_literal(password)};')
 
 

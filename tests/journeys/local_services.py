@@ -58,7 +58,6 @@ class Services:
         return created["key"]["id"], created["token"]
 
     def code(self, token: str) -> str:
-        """The verification code of a token."""
         response = httpx.post(
             f"{self.gateway}/v1/keys/verify",
             json={"token": token},

@@ -88,7 +88,6 @@ class RecordingCore:
     connections: dict[asyncio.Task[None], asyncio.StreamWriter] = field(default_factory=dict)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Handle a connection."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - runs in a task of the server
         self.connections[task] = writer

@@ -55,7 +55,6 @@ def _arguments(node: ast.expr, marker: str) -> list[str]:
 
 
 def page() -> str:
-    """The full page."""
     tests = covered()
     rows = (
         (

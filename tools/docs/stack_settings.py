@@ -79,7 +79,6 @@ def settings(model: type[Section] = Settings, path: str = "") -> Iterator[Settin
 
 
 def description(path: str, model: type[Section] = Settings) -> str:
-    """The description of a section."""
     for name in path.split(".") if path else ():
         model = _section(model.model_fields[name]) or model
     return inspect.getdoc(model) or ""

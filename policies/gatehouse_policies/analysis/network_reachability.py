@@ -203,7 +203,6 @@ def _separate_routes(table: Resource, stack: Stack) -> list[Resource]:
 
 
 def routes_to_internet_gateway(table: Resource, stack: Stack) -> bool:
-    """True if a route of the table has an internet gateway as its target."""
     for route in _separate_routes(table, stack):
         if stack.referenced_by(
             route, "gatewayId", aws("ec2.InternetGateway")
@@ -217,7 +216,6 @@ def routes_to_internet_gateway(table: Resource, stack: Stack) -> bool:
 
 
 def routes_to_nat_gateway(table: Resource, stack: Stack) -> bool:
-    """True if a route of the table has a NAT gateway as its target."""
     separate = (route.props for route in _separate_routes(table, stack))
     return any(route.has("natGatewayId") for route in (*separate, *table.props.blocks("routes")))
 

@@ -189,7 +189,6 @@ class Properties:
         return tuple(key for key, value in self._mapping().items() if value is not None)
 
     def plain(self) -> Any:
-        """The plain value of the block."""
         return self._value
 
     def value(self, key: str) -> Any:

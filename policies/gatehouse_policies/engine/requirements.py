@@ -46,7 +46,6 @@ def satisfies(
 
 
 def is_true(path: str) -> Requirement:
-    """The property is set to true."""
     return satisfies(path, lambda block, key: block.flag(key), "is not true", f"set {path}=True")
 
 
@@ -78,7 +77,6 @@ def is_set(path: str, effect: str = "") -> Requirement:
 
 
 def is_customer_key(path: str) -> Requirement:
-    """The property names a customer managed key."""
     return satisfies(
         path,
         Properties.is_customer_key,
@@ -102,7 +100,6 @@ def names_own_group(path: str) -> Requirement:
 
 
 def is_not_set(path: str) -> Requirement:
-    """The program does not set the property."""
     return satisfies(
         path, lambda block, key: not block.has(key), "is set by the program", f"remove {path}"
     )

@@ -109,7 +109,6 @@ class Control:
             raise ValueError(f"{self.id}: severity must be {', '.join(get_args(Severity))}")
 
     def level(self, environment: str) -> Level:
-        """The enforcement level in an environment."""
         default = "MMM" if self.severity in {"critical", "high"} else "AMM"
         return _LEVELS[(self.levels or default)[ENVIRONMENTS.index(environment)]]
 

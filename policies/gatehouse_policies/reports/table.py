@@ -136,7 +136,6 @@ def _label(finding: Finding) -> Text:
 
 
 def _legend(findings: Sequence[Finding]) -> list[Text]:
-    """A legend for the marks in the table."""
     severities = Counter(finding.severity for finding in findings if finding.blocks)
     blocking = ", ".join(
         f"{severities[severity]} {severity}"

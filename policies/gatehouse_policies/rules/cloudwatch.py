@@ -171,7 +171,6 @@ def _metrics(alarm: Resource) -> Iterator[tuple[str, Properties]]:
 
 
 def _names(dimensions: Properties, resource: Resource) -> bool:
-    """True if a dimension names the resource."""
     values = [dimensions.text(name) for name in dimensions.names() if dimensions.known(name)]
     # Cache nodes are named after the replication group: <group>-001 or <group>-0001-001.
     names = (*values, *(re.sub(r"(-\d+)+$", "", value) for value in values))

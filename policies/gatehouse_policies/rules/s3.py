@@ -615,7 +615,6 @@ def exclusions_are_reviewed(resource: Resource) -> CheckResults:
 
 
 def is_replica(bucket: Resource, stack: Stack) -> bool:
-    """True for a bucket that is a replication destination."""
     return any(
         stack.references(replication, "rules", bucket)
         and not stack.references(replication, "bucket", bucket)

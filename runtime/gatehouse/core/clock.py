@@ -41,7 +41,6 @@ class Clock:
             self._ahead = low
 
     def monotonic(self) -> float:
-        """See `monotonic`."""
         return monotonic()
 
 

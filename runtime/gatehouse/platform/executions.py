@@ -106,7 +106,6 @@ class SharedRuns(Generic[T]):
         self._running: dict[Hashable, asyncio.Task[T]] = {}
 
     async def result(self, name: Hashable, compute: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The result with a name."""
         task = self._running.get(name)
         if task is None:
             task = self._running[name] = asyncio.create_task(compute())

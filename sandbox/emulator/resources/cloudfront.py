@@ -26,7 +26,6 @@ def _behavior(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _configuration(request: CreateRequest) -> dict[str, Any]:
-    """The configuration of the distribution."""
     names = set(request.registration.inputs) - {"tags", "region"}
     inputs = {name: request.take(name) for name in names}
     geography = inputs["restrictions"]["geoRestriction"]

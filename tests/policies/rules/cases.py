@@ -55,7 +55,6 @@ def _changes(row: Mapping[str, Any]) -> tuple[Callable[[], Program], Mapping[str
 
 
 def changed_program(program: Program, changes: Mapping[str, Any]) -> Program:
-    """The program with these changes."""
     resources = {resource.name: resource for resource in program}
     for name, change in changes.items():
         if change == ABSENT:

@@ -18,7 +18,6 @@ USABLE = {KeyState.ACTIVE}
 
 
 def walk(actions: list[Action]) -> list[KeyState]:
-    """States of a new key after each action."""
     state, before, states = KeyState.ACTIVE, None, [KeyState.ACTIVE]
     for action in actions:
         if is_repeat(state, action):

@@ -84,7 +84,6 @@ def _principals(principals: Iterable[Mapping[str, Any]]) -> Any:
 
 
 def _parsed(texts: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """The statements in JSON documents."""
     for text in texts:
         if not text:
             continue

@@ -247,7 +247,6 @@ class Lease:
             )
 
     async def release(self) -> None:
-        """Ends the registration."""
         if await self._end(0):
             self.print_line(f"released the lease of {self.registration.instance}")
 

@@ -67,7 +67,6 @@ class LinkToken(msgspec.Struct, frozen=True):
 
     @classmethod
     def create(cls, path: str) -> Self:
-        """Return a new link with this path."""
         return cls(path, base62(secrets.randbits(256), SECRET_CHARS))
 
 

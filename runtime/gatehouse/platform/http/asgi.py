@@ -74,7 +74,6 @@ def encode_headers(headers: Iterable[Header]) -> bytes:
 
 
 def host_name(scope: Scope) -> bytes:
-    """Host name in the header Host."""
     return host_of(next((value for name, value in scope["headers"] if name == b"host"), b""))
 
 

@@ -56,8 +56,6 @@ def error_response(error: GatehouseError) -> asgi.Response:
 
 
 class Connection(ABC):
-    """The connection of an exchange."""
-
     worker: Connections
     transport: ClientTransport
 

@@ -144,7 +144,6 @@ class Request:
 
     @property
     def trace(self) -> RequestTrace:
-        """Trace context of the request."""
         if self._trace is None:
             self._trace = self.service.observer.tracer.begin(self.request_id, self.trace_parent)
         return self._trace

@@ -60,7 +60,6 @@ class RequestTrace(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def span_id(self) -> str:
-        """ID of the span of the request."""
         return f"1{self.request_id[_RANDOM]}"
 
     @property

@@ -457,7 +457,6 @@ class WebSockets:
         )
 
     def key_ids(self) -> Collection[KeyId]:
-        """The IDs of the keys with open WebSockets."""
         return self._relays.keys()
 
     def key_changed(self, key_id: KeyId, record: KeyRecord | None) -> None:

@@ -68,8 +68,6 @@ def invalid_content(text: str) -> InvalidContent:
 
 
 class SubmittedForm(MultipartForm):
-    """The form of a submission."""
-
     def write(self, chunk: bytes) -> None:
         """Parse a piece of the body. Raises BadRequest for unknown, repeated and oversized parts,
         and for parts in another order.

@@ -36,8 +36,6 @@ _SHOWN_FIELDS = ("submission", "link", "text")
 
 
 class Submitters:
-    """Handlers for submitters."""
-
     def __init__(self, submissions: SubmissionService, forms: FormProtection) -> None:
         self._submissions = submissions
         self._forms = forms

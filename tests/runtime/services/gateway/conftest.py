@@ -164,7 +164,6 @@ class Gateway:
     async def forward(
         self, key: Key, path: str = "x", method: str = "GET", body: bytes | None = None
     ) -> Reply:
-        """Sends a request to the Core `docs`."""
         return await self.request(method, f"/cores/docs/{path}", key.header, body=body)
 
     async def create_key(self, **columns: Any) -> Key:

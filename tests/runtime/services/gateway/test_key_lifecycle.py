@@ -39,7 +39,6 @@ TWO = limit(2)
 
 
 async def key_with_credits(gateway: Any, *credits: Any, **columns: Any) -> Any:
-    """A key with these credits."""
     key = await gateway.create_key(has_credits=True, **columns)
     values = [*credits, None, None][:3]
     await gateway.pool.execute(
