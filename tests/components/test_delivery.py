@@ -13,7 +13,7 @@ from components.naming import DEPLOY, PREVIEW
 from components.settings.loader import parse
 from components.stack import Stack
 from tests.components.program import POLICY_CHARACTERS_MAX, VPC, run
-from tests.components.settings.stack_settings import STACKS, raw_settings
+from tests.components.settings.stack_settings import each_stack, raw_settings
 from tests.iam_evaluation import ALLOW_ALL, Call, Effect, RawDocument, decide
 
 
@@ -135,7 +135,7 @@ def test_role_trusts_subjects_with_the_ids_of_its_repository() -> None:
 
 
 @pytest.mark.requirement("CG-18")
-@pytest.mark.parametrize("stack", STACKS)
+@each_stack
 def test_stack_files_trust_no_repository(stack: str) -> None:
     """A repository in the stack file of a fork would be able to deploy into the account."""
     assert "delivery" not in raw_settings(stack)

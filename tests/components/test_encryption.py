@@ -3,11 +3,11 @@
 import pytest
 
 from tests.components.program import run
-from tests.components.settings.stack_settings import STACKS
+from tests.components.settings.stack_settings import each_stack
 
 
 @pytest.mark.requirement("TR-11")
-@pytest.mark.parametrize("stack", STACKS)
+@each_stack
 def test_only_console_signs_checkpoints_with_ecdsa(stack: str) -> None:
     (sign,) = (
         s

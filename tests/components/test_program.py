@@ -9,7 +9,7 @@ import pytest
 from gatehouse_policies.analysis.type_tokens import S3_DEPRECATED, STATEFUL, aws
 
 from tests.components.program import ROOT, Program, run, run_with
-from tests.components.settings.stack_settings import STACKS, raw_settings
+from tests.components.settings.stack_settings import each_stack, raw_settings
 
 GUARDS = aws(
     *("s3.BucketPolicy", "s3.BucketVersioning", "s3.BucketObjectLockConfiguration"),
@@ -62,7 +62,7 @@ def test_program_is_deterministic() -> None:
     }
 
 
-@pytest.mark.parametrize("stack", STACKS)
+@each_stack
 def test_resources_have_explicit_provider_and_parent(stack: str) -> None:
     resources = [resource for resource in run(stack).resources if resource.type.startswith("aws:")]
     assert resources

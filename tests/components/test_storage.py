@@ -3,7 +3,7 @@
 import pytest
 
 from tests.components.program import run
-from tests.components.settings.stack_settings import STACKS
+from tests.components.settings.stack_settings import each_stack
 
 
 def test_destroy_leaves_protected_buckets_with_their_configuration() -> None:
@@ -22,7 +22,7 @@ def test_destroy_leaves_protected_buckets_with_their_configuration() -> None:
 
 
 @pytest.mark.requirement("SS-02")
-@pytest.mark.parametrize("stack", STACKS)
+@each_stack
 def test_deletion_from_secrets_bucket_is_final(stack: str) -> None:
     program = run(stack)
     rules = program.get("s3.BucketLifecycleConfiguration", "secrets").inputs["rules"]

@@ -1,3 +1,5 @@
+"""Waits for conditions."""
+
 import asyncio
 from collections.abc import Callable
 

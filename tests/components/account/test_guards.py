@@ -9,8 +9,8 @@ from gatehouse_policies.analysis.type_tokens import aws
 from tests.components.program import Program, run, run_account
 from tests.components.settings.stack_settings import (
     GUARDS,
-    STACKS,
     account_mistakes,
+    each_stack,
     raw_account_settings,
 )
 
@@ -102,7 +102,7 @@ def test_budget_covers_the_whole_account() -> None:
     )
 
 
-@pytest.mark.parametrize("stack", STACKS)
+@each_stack
 def test_other_stacks_create_no_guards(stack: str) -> None:
     assert guards(run(stack)) == {}
     assert run(stack).exports["accountGuards"] == "external"

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.components.program import CLOSED, CLOUDFRONT, OPTIONS, run
-from tests.components.settings.stack_settings import STACKS
+from tests.components.settings.stack_settings import each_stack
 
 SERVICES = ("gateway", "console")
 
@@ -79,7 +79,7 @@ def test_stack_without_smoke_test_has_no_test_traffic() -> None:
 
 
 @pytest.mark.requirement("SS-09")
-@pytest.mark.parametrize("stack", STACKS)
+@each_stack
 @pytest.mark.parametrize("name", SERVICES)
 def test_deployment_rolls_back_on_service_alarms(stack: str, name: str) -> None:
     alarms = service(stack, name)["alarms"]

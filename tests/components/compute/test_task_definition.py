@@ -8,7 +8,7 @@ import pytest
 from components.contract import PATH
 from components.iam.role_policies import COLLECTOR
 from tests.components.program import run
-from tests.components.settings.stack_settings import STACKS, raw_settings
+from tests.components.settings.stack_settings import STACKS, each_stack, raw_settings
 
 RAW = tomllib.loads(PATH.read_text())
 PROCESSES = tuple(RAW["process"])
@@ -57,7 +57,7 @@ def test_services_behind_the_load_balancer_serve_tls(process: str) -> None:
 
 
 @pytest.mark.requirement("TR-17")
-@pytest.mark.parametrize("stack", STACKS)
+@each_stack
 def test_previous_task_definition_revision_is_retained(stack: str) -> None:
     assert [
         task.inputs.get("skipDestroy") for task in run(stack).of_type("ecs.TaskDefinition")

@@ -7,7 +7,7 @@ import pytest
 
 from components.settings.loader import parse
 from tests.components.program import run
-from tests.components.settings.stack_settings import STACKS, raw_settings
+from tests.components.settings.stack_settings import each_stack, raw_settings
 
 
 def waf_rules(stack: str) -> dict[str, dict[str, Any]]:
@@ -19,7 +19,7 @@ def waf_rules(stack: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.requirement("ECS-04")
 @pytest.mark.parametrize("service", ["console", "sharing"])
-@pytest.mark.parametrize("stack", STACKS)
+@each_stack
 def test_waf_limits_requests_per_service(stack: str, service: str) -> None:
     rate = waf_rules(stack)[f"rate-{service}"]["statement"]["rateBasedStatement"]
     waf = parse(raw_settings(stack), stack).waf

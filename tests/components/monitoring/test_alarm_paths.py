@@ -17,7 +17,7 @@ from tests.components.monitoring.alarm_evaluation import (
     series,
 )
 from tests.components.program import RECOVERY, ROOT, Program, run
-from tests.components.settings.stack_settings import STACKS
+from tests.components.settings.stack_settings import each_stack
 from tests.iam_evaluation import Call, decide
 
 METRICS: dict[str, Any] = tomllib.loads(
@@ -140,7 +140,7 @@ def timeline(alarm: Mapping[str, Any], *phases: tuple[Mapping[str, float], int])
 
 
 @pytest.mark.alarm_path("metric")
-@pytest.mark.parametrize("stack", STACKS)
+@each_stack
 def test_alarm_metric_is_documented(stack: str) -> None:
     alarms = {name: alarm for name, alarm in run(stack).alarms().items() if not own_metric(alarm)}
     assert len(alarms) > 25
@@ -155,7 +155,7 @@ def test_alarm_metric_is_documented(stack: str) -> None:
 
 
 @pytest.mark.alarm_path("log", "probe", "service")
-@pytest.mark.parametrize("stack", STACKS)
+@each_stack
 def test_own_metric_has_a_publisher(stack: str) -> None:
     program = run(stack)
     groups = {group.inputs["name"] for group in program.of_type("cloudwatch.LogGroup")}
@@ -204,7 +204,7 @@ def test_account_filter_matches_documented_trail_event(name: str) -> None:
 
 @pytest.mark.alarm_path("metric", "service", "log", "probe")
 @pytest.mark.parametrize("delay", [0, 2])
-@pytest.mark.parametrize("stack", STACKS)
+@each_stack
 def test_alarm_fires_and_recovers(stack: str, delay: int) -> None:
     alarms = run(stack).alarms()
     assert len(alarms) > 50
@@ -301,7 +301,7 @@ def publishers(program: Program) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.alarm_path("metric", "service", "log", "probe", "event", "subscription")
-@pytest.mark.parametrize("stack", STACKS)
+@each_stack
 def test_publisher_may_use_topic_and_key(stack: str) -> None:
     program = run(stack)
     sources = list(publishers(program))
@@ -349,7 +349,7 @@ def test_publisher_may_use_topic_and_key(stack: str) -> None:
 
 
 @pytest.mark.alarm_path("subscription")
-@pytest.mark.parametrize("stack", STACKS)
+@each_stack
 def test_subscription_watches_existing_resources(stack: str) -> None:
     program = run(stack)
     instances = {row.inputs["identifier"] for row in program.of_type("rds.Instance")}

@@ -7,7 +7,7 @@ import pytest
 
 from components.monitoring.metric_alarms import GIB, database_alarms, memory_gib
 from tests.components.program import OPTIONS, ROOT, run
-from tests.components.settings.stack_settings import STACKS
+from tests.components.settings.stack_settings import each_stack
 
 RUNBOOKS = "https://github.com/example/gatehouse/blob/main/docs/runbooks"
 
@@ -27,7 +27,7 @@ def descriptions(stack: str) -> dict[str, str]:
 
 
 @pytest.mark.requirement("ECS-09")
-@pytest.mark.parametrize("stack", STACKS)
+@each_stack
 def test_alarm_description_links_to_its_runbook(stack: str) -> None:
     index = (ROOT / "docs/runbooks/README.md").read_text()
     alarms = descriptions(stack)
@@ -48,7 +48,7 @@ def test_alarm_description_links_to_its_runbook(stack: str) -> None:
 
 
 @pytest.mark.requirement("CG-22", "ECS-08", "TR-13")
-@pytest.mark.parametrize("stack", STACKS)
+@each_stack
 def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
     program = run(stack)
     (board,) = program.of_type("cloudwatch.Dashboard")
@@ -64,7 +64,7 @@ def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
         assert program.variables(process)["GATEHOUSE_METRICS_NAMESPACE"] == f"Gatehouse/{stack}"
 
 
-@pytest.mark.parametrize("stack", STACKS)
+@each_stack
 def test_dashboard_shows_existing_alarms(stack: str) -> None:
     program = run(stack)
     names = {alarm["name"] for alarm in program.alarms().values()}
