@@ -42,6 +42,13 @@ def bootstrap(account: FakeAccount, *, extra: str = "", header: str = "", **rest
     return account.release("bootstrap", stack_file=header + STACK_FILE + extra, **rest)
 
 
+def failure(account: FakeAccount, **options: Any) -> str:
+    """The message of a command that fails before it logs in."""
+    result = bootstrap(account, **options)
+    assert (result.returncode, account.steps) == (1, []), result.stderr
+    return str(result.stderr)
+
+
 def install_gh(account: FakeAccount, monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
     processes.executable(account.folder / "gh", "\n".join(["#!/bin/sh", *lines]))
     monkeypatch.setenv("PATH", f"{account.folder}{os.pathsep}{os.environ['PATH']}")
@@ -158,10 +165,9 @@ def test_unsuitable_bucket_is_rejected(
     if encryption:
         rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": encryption}]}
         s3.put_bucket_encryption(Bucket="acme-state", ServerSideEncryptionConfiguration=rules)
-    result = bootstrap(account, extra=DELIVERY)
-    assert (result.returncode, account.steps) == (1, [])
-    assert message in result.stderr
-    assert "Set another name in delivery.state_bucket" in result.stderr
+    error = failure(account, extra=DELIVERY)
+    assert message in error
+    assert "Set another name in delivery.state_bucket" in error
     assert s3.get_bucket_versioning(Bucket="acme-state").get("Status") is None
 
 
@@ -179,9 +185,8 @@ def test_key_that_cannot_be_used_is_reported(
     key = kms.create_key()["KeyMetadata"]["KeyId"]
     kms.create_alias(AliasName=ALIAS, TargetKeyId=key)
     getattr(kms, change)(KeyId=key)
-    result = bootstrap(account)
-    assert (result.returncode, account.steps) == (1, [])
-    assert f"is in the state {state}. To use it, run: aws kms {command} --key-id" in result.stderr
+    text = f"is in the state {state}. To use it, run: aws kms {command} --key-id"
+    assert text in failure(account)
 
 
 @pytest.mark.parametrize(
@@ -210,10 +215,9 @@ def test_missing_permission_is_reported(
     key = iam.create_access_key(UserName="reader")["AccessKey"]
     emulator.permissions.enforce(True)
     emulator.credentials = (key["AccessKeyId"], key["SecretAccessKey"])
-    result = bootstrap(account)
-    assert (result.returncode, account.steps) == (1, []), result.stderr
-    assert message in result.stderr
-    assert "Use the credentials of an administrator" in result.stderr
+    error = failure(account)
+    assert message in error
+    assert "Use the credentials of an administrator" in error
 
 
 def test_stack_with_a_passphrase_is_reported(account: FakeAccount) -> None:
@@ -229,29 +233,24 @@ def test_stack_with_a_passphrase_is_reported(account: FakeAccount) -> None:
 
 def test_failure_of_the_cli_is_reported(account: FakeAccount) -> None:
     account.failures = {"login": "error: unable to open bucket"}
-    result = bootstrap(account)
-    assert (result.returncode, account.steps) == (1, [])
-    assert result.stderr == "bootstrap: pulumi login failed: error: unable to open bucket\n"
+    assert failure(account) == "bootstrap: pulumi login failed: error: unable to open bucket\n"
 
 
 def test_missing_prerequisites_are_reported_together(account: FakeAccount) -> None:
     missing: dict[str, Any] = {"cli": False, "credentials": False}
     url = "https://api.pulumi.com"
-    result = bootstrap(account, backend_url=url, **missing)
-    assert (result.returncode, account.steps) == (2, [])
-    cli, backend, credentials = result.stderr.splitlines()
+    error = account.refusal("bootstrap", stack_file=STACK_FILE, backend_url=url, **missing)
+    cli, backend, credentials = error.splitlines()
     assert "the Pulumi CLI is not on PATH. Install it: https://www.pulumi.com/docs/install/" in cli
     assert f"PULUMI_BACKEND_URL is {url}" in backend
     assert "no AWS credentials. Run: aws sso login, or set AWS_PROFILE" in credentials
 
 
 def test_other_account_is_rejected(account: FakeAccount, emulator: Emulator) -> None:
-    result = account.release("bootstrap")
-    assert (result.returncode, account.steps) == (2, [])
     assert (
         f"the AWS credentials are for account {ACCOUNT}, but the stack dev is in account "
         f"{OTHER_ACCOUNT}"
-    ) in result.stderr
+    ) in account.refusal("bootstrap")
     assert emulator.client("s3", REGION).list_buckets()["Buckets"] == []
 
 

@@ -44,11 +44,6 @@ def claim(other: "subprocess.Popen[str]", port: int) -> int:
     return int(other.stdout.readline())
 
 
-def test_free_port_is_claimed(ports: Ports) -> None:
-    port = free_port()
-    assert ports.claim(port) == port
-
-
 def test_port_in_use_is_not_claimed(ports: Ports) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

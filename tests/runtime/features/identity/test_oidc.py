@@ -19,7 +19,7 @@ from gatehouse.features.identity.issuer import (
     _Cache,
     request,
 )
-from gatehouse.features.identity.oidc import SKEW_S
+from gatehouse.features.identity.oidc import SKEW_S, OidcIdentityProvider
 from gatehouse.platform.settings import load
 from gatehouse.services.console.authentication import FAILURES_MAX
 from joserfc.jwk import RSAKey
@@ -43,6 +43,12 @@ async def issuer() -> AsyncIterator[IssuerSetup]:
         yield setup
 
 
+def reading(issuer: IssuerSetup, claim: str) -> OidcIdentityProvider:
+    """Reads the roles from this claim."""
+    provider = issuer.identity_provider
+    return dataclasses.replace(provider, issuer=dataclasses.replace(provider.issuer, claim=claim))
+
+
 async def test_valid_id_token_has_the_roles_of_its_claim(issuer: IssuerSetup) -> None:
     longest = "alice".ljust(255, "0")  # OpenID Connect Core 1.0, section 2
     person = await issuer.identify(groups=["on-call", "books", "golf"], sub=longest)
@@ -64,21 +70,16 @@ async def test_valid_id_token_has_the_roles_of_its_claim(issuer: IssuerSetup) ->
 async def test_claim_with_the_roles_can_be_nested_or_have_dots(
     issuer: IssuerSetup, claim: str, claims: dict[str, Any]
 ) -> None:
-    provider = issuer.identity_provider
-    named = dataclasses.replace(provider, issuer=dataclasses.replace(provider.issuer, claim=claim))
-    person = await named.identify(issuer.provider.token(**claims))
+    person = await reading(issuer, claim).identify(issuer.provider.token(**claims))
     assert person is not None
     assert person.roles == frozenset({Role.AUDITOR})
 
 
 async def test_address_that_is_not_verified_grants_no_role(issuer: IssuerSetup) -> None:
-    provider, roles = issuer.identity_provider, list[set[Role]]()
-    named = dataclasses.replace(
-        provider, issuer=dataclasses.replace(provider.issuer, claim="email")
-    )
+    provider, roles = reading(issuer, "email"), list[set[Role]]()
     for verified in (None, True, "true", False, "false"):
         token = issuer.provider.token(email="books", email_verified=verified)
-        person = await named.identify(token)
+        person = await provider.identify(token)
         assert person is not None
         roles.append({*person.roles})
     assert roles == [set(), {Role.AUDITOR}, {Role.AUDITOR}, set(), set()]
@@ -172,15 +173,6 @@ async def test_token_cannot_choose_its_algorithm_or_key(issuer: IssuerSetup) -> 
 
 
 @pytest.mark.parametrize(
-    "nested", ["[" * 4000 + "]" * 4000, '{"a":' * 1500 + "1" + "}" * 1500], ids=["lists", "objects"]
-)
-async def test_deeply_nested_token_header_is_denied(issuer: IssuerSetup, nested: str) -> None:
-    header = base64url(f'{{"alg":"RS256","kid":"r1","x":{nested}}}'.encode())
-    assert await issuer.identity_provider.identify(f"{header}.e30.AAAA") is None
-    assert issuer.provider.requests == []
-
-
-@pytest.mark.parametrize(
     "header",
     [
         b"[]",
@@ -190,10 +182,14 @@ async def test_deeply_nested_token_header_is_denied(issuer: IssuerSetup, nested:
         b'{"alg":"RS256","typ":[]}',
         b"\xff",
         b'{"alg":"\\ud800"}',
+        b'{"alg":"RS256","kid":"r1","x":%b}' % (b"[" * 4000 + b"]" * 4000),
+        b'{"alg":"RS256","kid":"r1","x":%b}' % (b'{"a":' * 1500 + b"1" + b"}" * 1500),
     ],
+    ids=lambda header: str(header[:30]),
 )
 async def test_malformed_token_header_is_denied(issuer: IssuerSetup, header: bytes) -> None:
     assert await issuer.identity_provider.identify(f"{base64url(header)}.e30.AAAA") is None
+    assert issuer.provider.requests == []
 
 
 async def test_new_issuer_key_is_fetched_at_a_bounded_rate(issuer: IssuerSetup) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import socket
 import ssl
 import sys
@@ -25,7 +24,7 @@ from tests.runtime.platform.http.test_protocol import (
     freed_connections,
     running,
 )
-from tests.runtime.platform.http.test_shutdown import GET, response
+from tests.runtime.platform.http.test_shutdown import GET, drain, response
 from tests.runtime.waiting import until
 
 TLS = ConnectionSettings(
@@ -152,8 +151,8 @@ async def test_connections_without_a_handshake_are_bounded(limit: str, trusted: 
 @pytest.mark.bound("http.tls:SHUTDOWN_TIMEOUT_S")
 async def test_client_that_does_not_confirm_the_end_is_disconnected() -> None:
     async with running(LIMITS) as server, unconfirmed(server.port):
-        while server.connections.protocols:  # the head timeout closes the connection
-            await asyncio.sleep(0.01)
+        # The head timeout closes the connection.
+        await until(lambda: not server.connections.protocols)
 
 
 @pytest.mark.bound("http.transport:_TLS_PART_BYTES", "platform.tls_records:_WRITE_BYTES")
@@ -238,8 +237,7 @@ async def test_draining_server_completes_connections_of_the_backlog(server: Runn
     reader, writer = await connect(server.port)
     writer.write(GET)
     await response(reader)
-    server.server.stop(signal.SIGTERM)
-    await until(lambda: server.connections.draining)
+    await drain(server)
     for _ in range(2):
         writer.write(GET)
         assert b"connection: close" in (await response(reader))[0]

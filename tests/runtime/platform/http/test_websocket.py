@@ -8,7 +8,6 @@ from gatehouse.platform.http.websocket import (
     CloseCode,
     FrameChecker,
     FrameError,
-    accept_value,
     acceptance_problem,
     close_frame,
     handshake_problem,
@@ -68,10 +67,6 @@ def continuation(data: bytes, *, fin: bool = True) -> Frame:
     return Frame(Opcode.CONT, data, fin=fin)
 
 
-def test_accept_value_of_the_rfc() -> None:
-    assert accept_value(KEY) == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-
-
 @pytest.mark.parametrize(
     ("key", "version", "word"),
     [
@@ -111,6 +106,16 @@ def test_acceptance_is_checked(headers: list[tuple[str, str]], valid: bool) -> N
     assert (acceptance_problem(headers, KEY, ["a, b"]) == "") is valid
 
 
+def checking(*, masked: bool = True) -> FrameChecker:
+    return FrameChecker(masked=masked, message_max_bytes=MAX)
+
+
+def error_of(checker: FrameChecker, data: bytes) -> FrameError:
+    with pytest.raises(FrameError) as caught:
+        checker.feed(data, ALL)
+    return caught.value
+
+
 FRAMES = (
     text(b"hello"),
     text(b"a" * 40, fin=False),
@@ -127,7 +132,7 @@ FRAMES = (
 @pytest.mark.parametrize("mask", [True, False])
 def test_whole_frames_are_forwarded_unchanged(mask: bool) -> None:
     data = encoded(*FRAMES, mask=mask)
-    checker = FrameChecker(masked=mask, message_max_bytes=MAX)
+    checker = checking(masked=mask)
     assert checker.feed(data, ALL) == data
     assert checker.close_code == 4000
 
@@ -135,7 +140,7 @@ def test_whole_frames_are_forwarded_unchanged(mask: bool) -> None:
 @given(st.lists(st.integers(0, 1300), max_size=12), st.booleans())
 def test_messages_survive_any_split_of_the_bytes(cuts: list[int], mask: bool) -> None:
     data = encoded(*FRAMES, mask=mask)
-    checker = FrameChecker(masked=mask, message_max_bytes=MAX)
+    checker = checking(masked=mask)
     bounds = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     forwarded: list[Frame] = []
     for start, end in itertools.pairwise(bounds):
@@ -146,7 +151,7 @@ def test_messages_survive_any_split_of_the_bytes(cuts: list[int], mask: bool) ->
 
 def test_parts_of_a_frame_are_forwarded_at_once() -> None:
     data = encoded(text(b"0123456789"))
-    checker = FrameChecker(masked=True, message_max_bytes=MAX)
+    checker = checking()
     parts = [decoded(checker.feed(data[start : start + 1], ALL)) for start in range(len(data))]
     assert [[bytes(frame.data) for frame in part] for part in parts] == [[]] * 6 + [
         [b"%d" % digit] for digit in range(10)
@@ -155,7 +160,7 @@ def test_parts_of_a_frame_are_forwarded_at_once() -> None:
 
 def test_nothing_follows_a_close_frame() -> None:
     close = encoded(Frame(Opcode.CLOSE, b""))
-    checker = FrameChecker(masked=True, message_max_bytes=MAX)
+    checker = checking()
     assert checker.feed(close + encoded(text(b"late")), ALL) == close
     assert checker.feed(encoded(text(b"later")), ALL) == b""
     assert checker.close_code == CloseCode.NO_STATUS
@@ -180,19 +185,16 @@ INVALID = {
 @pytest.mark.bound("http.websocket:_CONTROL_BYTES_MAX")
 @pytest.mark.parametrize("data", INVALID.values(), ids=INVALID)
 def test_invalid_frames_are_rejected(data: bytes) -> None:
-    with pytest.raises(FrameError) as caught:
-        FrameChecker(masked=True, message_max_bytes=MAX).feed(data, ALL)
-    assert caught.value.code is CloseCode.PROTOCOL_ERROR
+    assert error_of(checking(), data).code is CloseCode.PROTOCOL_ERROR
 
 
 def test_masked_frame_of_a_server_is_rejected() -> None:
-    with pytest.raises(FrameError) as caught:
-        FrameChecker(masked=False, message_max_bytes=MAX).feed(encoded(text(b"a")), ALL)
-    assert caught.value.code is CloseCode.PROTOCOL_ERROR
+    error = error_of(checking(masked=False), encoded(text(b"a")))
+    assert error.code is CloseCode.PROTOCOL_ERROR
 
 
 def test_message_size_counts_all_fragments() -> None:
-    checker = FrameChecker(masked=True, message_max_bytes=MAX)
+    checker = checking()
     for _ in range(2):
         checker.feed(encoded(text(bytes(MAX))), ALL)
         checker.feed(
@@ -204,26 +206,18 @@ def test_message_size_counts_all_fragments() -> None:
             ALL,
         )
     checker.feed(encoded(text(bytes(600), fin=False)), ALL)
-    with pytest.raises(FrameError) as caught:
-        checker.feed(encoded(continuation(bytes(401), fin=False)), ALL)
-    assert caught.value.code is CloseCode.MESSAGE_TOO_BIG
+    error = error_of(checker, encoded(continuation(bytes(401), fin=False)))
+    assert error.code is CloseCode.MESSAGE_TOO_BIG
 
 
 def test_size_is_checked_before_the_payload_arrives() -> None:
-    with pytest.raises(FrameError) as caught:
-        FrameChecker(masked=True, message_max_bytes=MAX).feed(
-            encoded(text(bytes(MAX + 1)))[:8], ALL
-        )
-    assert caught.value.code is CloseCode.MESSAGE_TOO_BIG
+    error = error_of(checking(), encoded(text(bytes(MAX + 1)))[:8])
+    assert error.code is CloseCode.MESSAGE_TOO_BIG
 
 
 def test_frames_before_an_invalid_frame_are_forwarded() -> None:
     first = encoded(text(b"a"), text(b"b"))
-    with pytest.raises(FrameError) as caught:
-        FrameChecker(masked=True, message_max_bytes=MAX).feed(
-            first + encoded(continuation(b"c")), ALL
-        )
-    assert caught.value.forwarded == first
+    assert error_of(checking(), first + encoded(continuation(b"c"))).forwarded == first
 
 
 def pings(count: int) -> list[Frame]:
@@ -234,7 +228,7 @@ def pings(count: int) -> list[Frame]:
 def test_frames_beyond_the_maximum_wait(mask: bool) -> None:
     """The last frame is incomplete."""
     whole, last = encoded(*pings(5), mask=mask), encoded(text(b""), mask=mask)
-    checker = FrameChecker(masked=mask, message_max_bytes=MAX)
+    checker = checking(masked=mask)
     parts = [checker.feed(whole + last[:-1], 3), checker.feed(b"", 2), checker.feed(b"", 2)]
     assert b"".join(parts) == whole
     assert [len(decoded(part, mask=mask)) for part in parts] == [3, 2, 0]
@@ -244,7 +238,7 @@ def test_frames_beyond_the_maximum_wait(mask: bool) -> None:
 
 @pytest.mark.parametrize(("frames_max", "waiting"), [(0, True), (1, True), (2, False), (3, False)])
 def test_frames_wait_only_beyond_the_maximum(frames_max: int, waiting: bool) -> None:
-    checker = FrameChecker(masked=True, message_max_bytes=MAX)
+    checker = checking()
     assert len(decoded(checker.feed(encoded(*pings(2)), frames_max))) == min(frames_max, 2)
     assert checker.is_waiting is waiting
 
@@ -252,7 +246,7 @@ def test_frames_wait_only_beyond_the_maximum(frames_max: int, waiting: bool) -> 
 @given(st.lists(st.integers(0, 1300), max_size=6), st.integers(1, 3))
 def test_waiting_frames_keep_their_order(cuts: list[int], frames_max: int) -> None:
     data = encoded(*FRAMES)
-    checker = FrameChecker(masked=True, message_max_bytes=MAX)
+    checker = checking()
     forwarded: list[Frame] = []
     for start, end in itertools.pairwise(
         [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
@@ -265,14 +259,12 @@ def test_waiting_frames_keep_their_order(cuts: list[int], frames_max: int) -> No
 
 @pytest.mark.bound("http.websocket:_EMPTY_FRAMES_MAX")
 def test_frames_without_payload_are_limited_in_each_message() -> None:
-    checker = FrameChecker(masked=True, message_max_bytes=MAX)
+    checker = checking()
     empty = [continuation(b"", fin=False)] * 15
     message = encoded(text(b"", fin=False), *empty, Frame(Opcode.PING, b""), continuation(b"end"))
     assert checker.feed(message * 2, ALL) == message * 2
     checker.feed(encoded(text(b"", fin=False), *empty), ALL)
-    with pytest.raises(FrameError) as caught:
-        checker.feed(encoded(*empty[:1]), ALL)
-    assert caught.value.code is CloseCode.POLICY_VIOLATION
+    assert error_of(checker, encoded(*empty[:1])).code is CloseCode.POLICY_VIOLATION
 
 
 @pytest.mark.parametrize("mask", [None, b"\x01\x02\x03\x04"])

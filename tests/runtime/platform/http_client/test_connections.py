@@ -679,6 +679,10 @@ class GoneError(Exception):
     pass
 
 
+async def until_end(reader: asyncio.StreamReader, _: object) -> None:
+    await reader.read()
+
+
 async def broken() -> AsyncIterator[bytes]:
     yield b"abc"
     raise GoneError
@@ -686,7 +690,7 @@ async def broken() -> AsyncIterator[bytes]:
 
 async def test_error_of_a_streamed_body_ends_the_request(core: Core) -> None:
     core.response = LENGTH % 50 + b"hello"
-    core.after = lambda reader, _: reader.read()  # type: ignore[assignment, return-value]
+    core.after = until_end
     with pytest.raises(GoneError):
         await core.fetch(request("POST", broken()))
     await core.until_closed()
@@ -696,7 +700,7 @@ async def test_error_of_a_streamed_body_ends_the_request(core: Core) -> None:
 async def test_connection_is_freed_without_garbage_collection(core: Core, upload: bool) -> None:
     """The client disconnects."""
     core.response = LENGTH % 50 + b"hello"
-    core.after = lambda reader, _: reader.read()  # type: ignore[assignment, return-value]
+    core.after = until_end
     async with freed_connections(Connection):
         with suppress(GoneError):
             async with core.send():
@@ -706,7 +710,7 @@ async def test_connection_is_freed_without_garbage_collection(core: Core, upload
 
 async def test_cancelled_request_closes_its_connection(core: Core) -> None:
     core.response = b"HTTP/1.1 200 OK\r\n"
-    core.after = lambda reader, _: reader.read()  # type: ignore[assignment, return-value]
+    core.after = until_end
     task = asyncio.create_task(core.fetch())
     async with asyncio.timeout(PATIENCE_S):
         await until(lambda: core.heads)

@@ -24,8 +24,11 @@ ROOT_ID = "5759e988bd862e3fe1be46a994272793"
         (f"cc-{TRACE}-{SPAN}-01-what-the-future-will-be-like", True),
     ],
 )
-def test_traceparent_is_read(value: str, sampled: bool) -> None:
-    assert parent_of([value], []) == TraceParent(TRACE, SPAN, sampled)
+def test_traceparent_is_read_before_the_header_of_the_load_balancer(
+    value: str, sampled: bool
+) -> None:
+    for of_load_balancer in ([], [f"Root={ROOT}"]):
+        assert parent_of([value], of_load_balancer) == TraceParent(TRACE, SPAN, sampled)
 
 
 @pytest.mark.parametrize(
@@ -81,10 +84,6 @@ def test_repeated_headers_are_ignored() -> None:
 @pytest.mark.bound("tracing.context:XRAY_CHARS_MAX")
 def test_xray_header_is_read(value: str, expected: TraceParent | None) -> None:
     assert parent_of([], [value]) == expected
-
-
-def test_traceparent_takes_precedence_over_the_header_of_the_load_balancer() -> None:
-    assert parent_of([f"00-{TRACE}-{SPAN}-01"], [f"Root={ROOT}"]) == TraceParent(TRACE, SPAN, True)
 
 
 @pytest.mark.requirement("ECS-10")
