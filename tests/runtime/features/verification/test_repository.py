@@ -1,6 +1,7 @@
 """Pepper migration of keys, and the prefilter of IDs."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -23,12 +24,21 @@ async def stored(rows: Any, key_id: str) -> tuple[int, bytes]:
     return row["pepper_generation"], row["digest"]
 
 
-async def test_key_migrates_once_all_gateways_read_generation(rows: Any) -> None:
+@pytest.fixture
+async def migration(rows: Any) -> AsyncIterator[PepperMigration]:
+    migration = PepperMigration(rows.pool, KeyRepository(rows.pool, staleness_s=30), BOTH)
+    yield migration
+    await migration.close()
+    await rows.pool.execute("DELETE FROM gateway_worker")
+
+
+async def test_key_migrates_once_all_gateways_read_generation(
+    rows: Any, migration: PepperMigration
+) -> None:
     await rows.add_key("moves0000000")
     await rows.pool.execute(
         "INSERT INTO gateway_worker VALUES ('old', 0, now(), '{1}'), ('new', 0, now(), '{1,2}')"
     )
-    migration = PepperMigration(rows.pool, KeyRepository(rows.pool, staleness_s=30), BOTH)
     migration.add(KeyId("moves0000000"), "the token", 1)
     assert (await migration.flush(), await stored(rows, "moves0000000")) == (0, (1, bytes(32)))
     await rows.pool.execute(
@@ -46,8 +56,6 @@ async def test_key_migrates_once_all_gateways_read_generation(rows: Any) -> None
         "2",
         False,
     )
-    await migration.close()
-    await rows.pool.execute("DELETE FROM gateway_worker")
 
 
 async def test_credits_of_one_key_leave_connections_to_others(rows: Any, database: Any) -> None:
@@ -61,14 +69,13 @@ async def test_credits_of_one_key_leave_connections_to_others(rows: Any, databas
 
 @pytest.mark.bound("verification.repository:QUEUE_MAX")
 async def test_keys_beyond_the_queue_migrate_at_their_next_use(
-    rows: Any, monkeypatch: pytest.MonkeyPatch
+    rows: Any, migration: PepperMigration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repository, "QUEUE_MAX", 2)
     ids = [KeyId(f"queued{number:06d}") for number in range(3)]
     for key_id in ids:
         await rows.add_key(key_id)
     await rows.pool.execute("INSERT INTO gateway_worker VALUES ('new', 0, now(), '{1,2}')")
-    migration = PepperMigration(rows.pool, KeyRepository(rows.pool, staleness_s=30), BOTH)
     migrated = []
     for _ in range(2):
         for key_id in ids:
@@ -76,23 +83,22 @@ async def test_keys_beyond_the_queue_migrate_at_their_next_use(
             migration.add(key_id, "the token", generation)
         migrated.append(await migration.flush())
     assert migrated == [2, 1]
-    await migration.close()
-    await rows.pool.execute("DELETE FROM gateway_worker")
 
 
-async def test_concurrently_migrated_key_is_not_written(rows: Any) -> None:
+async def test_concurrently_migrated_key_is_not_written(
+    rows: Any, migration: PepperMigration
+) -> None:
     await rows.add_key("raced0000000")
     await rows.pool.execute("UPDATE api_key SET pepper_generation = 2 WHERE id = 'raced0000000'")
-    migration = PepperMigration(rows.pool, KeyRepository(rows.pool, staleness_s=30), BOTH)
     migration.add(KeyId("raced0000000"), "the token", 1)
     assert (await migration.flush(), await stored(rows, "raced0000000")) == (0, (2, bytes(32)))
-    await migration.close()
 
 
-async def test_key_that_is_being_changed_migrates_afterwards(rows: Any) -> None:
+async def test_key_that_is_being_changed_migrates_afterwards(
+    rows: Any, migration: PepperMigration
+) -> None:
     """Workers migrate the same keys in different orders."""
     ids = [KeyId(f"locked{number:06d}") for number in range(2)]
-    migration = PepperMigration(rows.pool, KeyRepository(rows.pool, staleness_s=30), BOTH)
     await rows.pool.execute("INSERT INTO gateway_worker VALUES ('new', 0, now(), '{1,2}')")
     for key_id in ids:
         await rows.add_key(key_id)
@@ -104,8 +110,6 @@ async def test_key_that_is_being_changed_migrates_afterwards(rows: Any) -> None:
             await asyncio.sleep(0.001)
         await connection.execute("UPDATE api_key SET name = 'changed' WHERE id = $1", ids[1])
     assert await flush == 2
-    await migration.close()
-    await rows.pool.execute("DELETE FROM gateway_worker")
 
 
 def test_mark_is_valid_under_available_generations_only() -> None:

@@ -23,6 +23,7 @@ from tests.runtime.services.console.test_browser_screens import console
 from tests.runtime.services.console.web_pages import (
     MARKS,
     enter_credential,
+    loads_nothing,
     navigate,
     page_of,
     shows,
@@ -433,7 +434,7 @@ async def test_list_continues_after_the_sign_in(
         await page.keyboard.press("Enter")
         await shows(page, "The session has ended.")
         await enter_credential(page, BOOTSTRAP)
-        await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        await loads_nothing(page)
         await expect(page.get_by_role("link", name="nightly export").first).to_be_visible()
         assert page.url.endswith("/keys?search=nightly")
         assert await page.title() == "API keys – Gatehouse console"

@@ -8,9 +8,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 from gatehouse.services.console.asgi import document
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Browser, Page, Route
 
-from tests.runtime.services.console.web_pages import MARKS, PAGES, navigate, page_of, sign_in
+from tests.runtime.services.console.web_pages import (
+    MARKS,
+    PAGES,
+    loads_nothing,
+    navigate,
+    page_of,
+    sign_in,
+)
 
 pytestmark = MARKS
 TEXT = "javascript:alert(1)//" + "".join(
@@ -128,7 +135,7 @@ class Checked:
             await route.fulfill(body=json.dumps(body), content_type="application/json")
 
     async def check(self, name: str) -> None:
-        await expect(self.page.locator("[aria-busy=true], .loading")).to_have_count(0)
+        await loads_nothing(self.page)
         await self.page.evaluate(
             "document.querySelectorAll('details').forEach((details) => { details.open = true })"
         )

@@ -8,7 +8,14 @@ from urllib.parse import parse_qs, urlsplit
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.console_client import Console
-from tests.runtime.services.console.web_pages import MARKS, navigate, page_of, shows, sign_in
+from tests.runtime.services.console.web_pages import (
+    MARKS,
+    loads_nothing,
+    navigate,
+    page_of,
+    shows,
+    sign_in,
+)
 
 pytestmark = MARKS
 KEYS, OWNERS, PAGE_ROWS = 10_000, 100, 50
@@ -48,7 +55,7 @@ async def counted(page: Page) -> AsyncIterator[list[str]]:
 
     page.on("request", add)
     yield sent
-    await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+    await loads_nothing(page)
     page.remove_listener("request", add)
 
 

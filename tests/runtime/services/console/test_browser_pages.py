@@ -13,6 +13,7 @@ from tests.runtime.services.console.test_browser_screens import console
 from tests.runtime.services.console.web_pages import (
     MARKS,
     PAGES,
+    loads_nothing,
     page_of,
     sign_in,
     violations,
@@ -84,7 +85,7 @@ async def create_data(console: Console) -> dict[str, str]:
 async def open_page(page: Page, path: str) -> None:
     await page.goto(path)
     await expect(page.locator("h1")).to_be_visible()
-    await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
+    await loads_nothing(page)
 
 
 def test_list_contains_every_route() -> None:

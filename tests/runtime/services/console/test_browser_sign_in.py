@@ -14,7 +14,7 @@ from gatehouse.core.roles import Role
 from gatehouse.features.identity.authorization_code import Failure
 from gatehouse.features.identity.issuer import Issuer
 from gatehouse.features.identity.oidc import OidcIdentityProvider
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 from pydantic import SecretStr
 
 from tests.runtime.console_client import BOOTSTRAP, Console
@@ -102,9 +102,13 @@ async def sign_in_at_provider(page: Page, account: str, *, consents: bool = True
         await page.get_by_role("button", name="Continue").click()
 
 
+def provider_link(page: Page, origins: Origins) -> Locator:
+    return page.get_by_role("link", name=f"Sign in with {origins.name}")
+
+
 async def sign_in(page: Page, origins: Origins, path: str = "/", account: str = "on-call") -> None:
     await page.goto(path)
-    await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
+    await provider_link(page, origins).click()
     await sign_in_at_provider(page, account)
 
 
@@ -114,7 +118,7 @@ async def sign_out(page: Page, origins: Origins, console: Console) -> None:
     await shows_heading(page, "Sign in")
     assert page.url == f"{origins.console}/"
     assert console.sql("SELECT count(*) FROM console_session") == "0"
-    await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
+    await provider_link(page, origins).click()
     await expect(page.get_by_placeholder("Enter any login")).to_be_visible()
 
 
@@ -127,7 +131,7 @@ async def test_user_signs_in_twice_and_out(
         browser, origins.console, "status of 401", provider=origins.provider
     ) as page:
         await page.goto(f"/keys/{created['key']['id']}?tab=usage")
-        await expect(page.get_by_role("link", name=f"Sign in with {origins.name}")).to_be_focused()
+        await expect(provider_link(page, origins)).to_be_focused()
         assert await violations_in_both_themes(page) == []
         await page.keyboard.press("Enter")
         await sign_in_at_provider(page, "on-call")
@@ -148,7 +152,7 @@ async def test_user_signs_in_twice_and_out(
         await page.get_by_role("button", name="Create key").click()
         await shows(page, "The session has ended.")
         async with page.context.expect_page() as opened:
-            await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
+            await provider_link(page, origins).click()
         await expect(
             (await opened.value).get_by_role("heading", name="Identity confirmed")
         ).to_be_visible()
@@ -173,7 +177,7 @@ async def test_step_up_in_a_new_tab_continues_the_action(
         await page.get_by_role("button", name="Delete").click()
         await page.get_by_label("Reason").fill("no longer used")
         await page.get_by_label("Reason").press("Enter")
-        link = page.get_by_role("link", name=f"Sign in with {origins.name}")
+        link = provider_link(page, origins)
         await expect(link).to_be_focused()
         assert await violations_in_both_themes(page) == []
         async with page.context.expect_page() as opened:

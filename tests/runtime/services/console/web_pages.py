@@ -71,7 +71,7 @@ async def sign_in(page: Page, path: str = "/") -> None:
     await page.add_init_script(_BEGUN)
     await page.goto(path)
     await expect(page.locator("main h1")).to_be_visible()
-    await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
+    await loads_nothing(page)
 
 
 async def sign_in_by_keyboard(page: Page, path: str = "/") -> None:
@@ -86,6 +86,10 @@ async def sign_in_by_keyboard(page: Page, path: str = "/") -> None:
 async def navigate(page: Page, path: str) -> None:
     await page.evaluate(_NAVIGATE, path)
     await expect(page.locator("h1").first).to_be_visible()
+    await loads_nothing(page)
+
+
+async def loads_nothing(page: Page) -> None:
     await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
 
 
