@@ -40,7 +40,7 @@ _HARMLESS_KEYS = name_set(
 # Words after a secret that do not change what the setting holds.
 _NEUTRAL_ENDINGS = name_set(
     "value string base64 b64 base current previous old new primary secondary plaintext text prod "
-    "production staging stage live dev development test sandbox qa"
+    "production staging stage live dev development test sandbox qa pem openssh"
 )
 # First words of names that describe an amount or switch, such as MAX_TOKENS and ENABLE_AUTH.
 _DESCRIBING = name_set(

@@ -88,6 +88,7 @@ _OUTPUTS = by_token(
             "primaryEndpointAddress": "master.{name}.{digits:.6}.cache.amazonaws.com"
         },
         "ecr.Repository": {"repositoryUrl": "{account}.dkr.ecr.{region}.amazonaws.com/{name}"},
+        "sqs.Queue": {"url": "https://sqs.{region}.amazonaws.com/{account}/{name}"},
         "kms.Alias": {"targetKeyArn": "arn:aws:kms:{region}:{account}:key/{target}"},
     }
 )
@@ -201,11 +202,11 @@ def _physical_name(registration: Registration) -> str:
     if registration.type in aws("kms.Key"):
         return _uuid(registration)
     prefix = _EC2_PREFIXES.get(registration.type.rpartition(":")[2])
-    return (
-        f"{prefix}-{_digits(registration, 17)}"
-        if prefix
-        else f"{registration.name}-{_digits(registration, 7)}"
-    )
+    if prefix:
+        return f"{prefix}-{_digits(registration, 17)}"
+    name = f"{registration.name}-{_digits(registration, 7)}"
+    # As the provider does, because names of buckets have lower-case letters.
+    return name.lower() if registration.type.startswith("aws:s3/") else name
 
 
 def _is_name(key: str) -> bool:

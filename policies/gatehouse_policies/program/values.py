@@ -56,7 +56,7 @@ def decode(properties: struct_pb2.Struct) -> tuple[dict[str, Any], tuple[str, ..
     values = {
         key: decoded
         for key, value in properties.fields.items()
-        if (decoded := _decode(value, key, secrets)) is not None and not key.startswith("__")
+        if not key.startswith("__") and (decoded := _decode(value, key, secrets)) is not None
     }
     return values, tuple(secrets)
 

@@ -7,7 +7,7 @@ from gatehouse_policies.analysis.iam.document import account_of
 from gatehouse_policies.analysis.policy_holders import ACCOUNTS
 from gatehouse_policies.analysis.properties import Properties, texts_of
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.secret_detection import looks_secret
+from gatehouse_policies.analysis.secret_detection import looks_secret, name_indicates_secret
 from gatehouse_policies.analysis.type_tokens import (
     AWS_PROVIDER,
     S3_DEPRECATED,
@@ -303,12 +303,6 @@ def no_deprecated_types_or_inputs(resource: Resource, stack: Stack) -> CheckResu
         yield "the program uses both aws.alb and aws.lb"
 
 
-_SECRET_OUTPUT = re.compile(
-    r"(password|passwd|passphrase|secret|token|credential|pepper|(api|access|private|signing|secret)_?key)$",
-    re.IGNORECASE,
-)
-
-
 @stack_rule(
     "GH-PUL-005",
     title="Stack outputs do not contain secrets",
@@ -333,7 +327,7 @@ def outputs_have_no_secrets(root: Resource, stack: Stack) -> CheckResults:
 
 def _find_secret(name: str, block: Properties) -> CheckResults:
     if not block.known(name):
-        if _SECRET_OUTPUT.search(name):
+        if name_indicates_secret(name):
             yield Undecided(f"outputs.{block.path_of(name)}")
         return
     value = block.value(name)
@@ -344,6 +338,6 @@ def _find_secret(name: str, block: Properties) -> CheckResults:
         for key in nested.names():
             yield from _find_secret(key, nested)
     elif isinstance(value, str) and value:
-        is_named_secret = _SECRET_OUTPUT.search(name) and not value.startswith("arn:")
+        is_named_secret = name_indicates_secret(name) and not value.startswith("arn:")
         if is_named_secret or looks_secret("", value):
             yield f"the output {block.path_of(name)} probably contains a secret"

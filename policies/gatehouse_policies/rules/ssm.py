@@ -13,7 +13,7 @@ _GUIDE = "https://docs.aws.amazon.com/systems-manager/latest/userguide"
 
 @resource_rule(
     "GH-SSM-001",
-    title="SSM parameters of type String do not contain secrets",
+    title="SSM parameters of the program do not contain secrets",
     remedy=(
         "store the value in Secrets Manager, or in a parameter of type SecureString that is "
         "created outside the program"
@@ -26,7 +26,7 @@ _GUIDE = "https://docs.aws.amazon.com/systems-manager/latest/userguide"
 )
 def parameter_has_no_secret(parameter: Resource) -> CheckResults:
     leaf = (parameter.props.known_text("name") or parameter.name).rpartition("/")[2]
-    if parameter.props.text("type") == "SecureString" or leaf in parameter.lists["harmless"]:
+    if leaf in parameter.lists["harmless"]:
         return
     for prop in ("value", "insecureValue", "valueWo"):
         if parameter.props.has(prop) and looks_secret(leaf, parameter.props.text(prop)):

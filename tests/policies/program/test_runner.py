@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -200,6 +201,25 @@ def test_secret_inputs_are_unwrapped_with_paths(write: Write) -> None:
     registration = deployed(program).resources[-1].registration
     assert registration.inputs["tags"] == {"a": "s3cr3t"}
     assert registration.secret_inputs == ("tags.a",)
+
+
+def test_fake_names_do_not_look_random(write: Write) -> None:
+    """The provider writes names of buckets in lower-case letters."""
+    program = write("aws.s3.Bucket('Photos-V2')\naws.sqs.Queue('JobsV2')\n")
+    bucket, queue = deployed(program).resources[-2:]
+    assert re.fullmatch(r"photos-v2-[0-9a-f]{7}", bucket.outputs["bucket"])
+    assert re.fullmatch(r"https://sqs[^/]+/\d+/JobsV2-[0-9a-f]{7}", queue.outputs["url"])
+
+
+def test_program_can_have_a_dynamic_provider(write: Write) -> None:
+    program = write(
+        "from pulumi.dynamic import Resource, ResourceProvider\n"
+        "class Own(Resource): ...\n"
+        "topic = aws.sns.Topic('t', name='t')\n"
+        "Own(ResourceProvider(), 'r', {'arn': topic.arn})\n"
+    )
+    registration = deployed(program).resources[-1].registration
+    assert set(registration.inputs) == {"arn"}
 
 
 @pytest.mark.parametrize(
