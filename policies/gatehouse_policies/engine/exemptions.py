@@ -175,10 +175,8 @@ def _date_error(entry: Mapping[str, Any], today: date) -> str:
             f"has a first_created date ({first}) after created. Fix: set first_created to "
             f"the date of the first approval"
         )
-    if (expires - first).days > TOTAL_DAYS_MAX and entry.get("renewed_by", "").strip() in (
-        "",
-        entry["owner"].strip(),
-    ):
+    owner, renewed_by = (entry.get(key, "").strip().casefold() for key in ("owner", "renewed_by"))
+    if (expires - first).days > TOTAL_DAYS_MAX and renewed_by in ("", owner):
         total = (
             f"is valid for {(expires - first).days} days since {first}; the maximum is "
             f"{TOTAL_DAYS_MAX}"

@@ -55,8 +55,9 @@ def test_renewed_entry_is_valid(changes: dict[str, str | None], tmp_path: Path) 
     assert (len(exemptions.active), exemptions.errors) == (1, ())
 
 
-def test_owner_cannot_renew_its_own_entry(tmp_path: Path) -> None:
-    exemptions = read(tmp_path, first_created="2026-01-01", renewed_by='"platform"')
+@pytest.mark.parametrize("name", ['"platform"', '" Platform "'])
+def test_owner_cannot_renew_its_own_entry(name: str, tmp_path: Path) -> None:
+    exemptions = read(tmp_path, first_created="2026-01-01", renewed_by=name)
     assert "the maximum is 180" in exemptions.errors[0][1]
 
 
