@@ -232,7 +232,7 @@ def _rollback(options: argparse.Namespace, stack: Stack) -> int:
         if not options.unsigned and (problem := unverified_signature(target)):
             raise CommandFailed(problem)
         return _confirmed_deployment(options, target, with_migration=False)
-    except (CommandFailed, KeyboardInterrupt):
+    except (CommandFailed, ValueError, KeyboardInterrupt):
         # Otherwise, the next rollback would take the image that this one replaces.
         write_digest(file, stack.image_digest)
         print(f"> {file.name}: image.digest {digest} -> {stack.image_digest}", flush=True)

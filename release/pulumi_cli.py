@@ -4,6 +4,7 @@ stack.
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -212,9 +213,13 @@ def _changes_of_others(stack: Stack, state: dict[str, Any]) -> Iterator[str]:
         != {"url": stack.secrets_provider, "encryptedkey": ""}
     ):
         yield f"names another key for secrets than {stack.file}"
+    start = f"urn:pulumi:{stack.name}::{stack.project.name}::"
     for row in state.get("resources", ()):
-        # The names of the stack and of the project can contain a type as well.
-        module, _, package = row["urn"].split("::")[2].rpartition("$")[2].rpartition(":")
+        # With other names, such as ":dev", the engine could find the type in another place.
+        if not row["urn"].startswith(start):
+            yield f"has a resource of another stack: {printable(row['urn'])[:200]}"
+        types = row["urn"].removeprefix(start).split("::")[0]
+        module, _, package = types.rpartition("$")[2].rpartition(":")
         if module == "pulumi:providers" and not _is_of_program(package, row.get("inputs") or {}):
             yield f"configures the plugin {package} otherwise than the program"
 
@@ -229,7 +234,9 @@ def _is_of_program(package: str, inputs: dict[str, Any]) -> bool:
         version("pulumi" if package == "pulumi" else f"pulumi-{package}")
     except PackageNotFoundError:
         return False
-    return inputs.keys() <= _PROVIDER_INPUTS and not inputs.get("__internal")
+    # The name of a region is part of the names of servers.
+    is_region = re.fullmatch(r"[a-z]+(-[a-z]+)+-\d", inputs.get("region", "us-east-1"))
+    return inputs.keys() <= _PROVIDER_INPUTS and not inputs.get("__internal") and bool(is_region)
 
 
 def last_line(errors: str) -> str:

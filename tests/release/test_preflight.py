@@ -172,25 +172,42 @@ def test_preview_takes_no_lock(account: FakeAccount) -> None:
 
 @pytest.mark.parametrize("command", ["preview", "drift", "deploy", "rollback", "destroy"])
 @pytest.mark.parametrize(
-    ("stack", "package", "inputs"),
+    ("package", "inputs"),
     [
-        ("dev", "command", {}),
-        ("dev", "pulumi-python", {}),
-        # The engine reads the type of a URN only.
-        ("pulumi:providers:aws", "pulumi-python", {}),
-        ("dev", "aws", {"__internal": {"pluginDownloadURL": "https://acme.dev"}}),
-        ("dev", "aws", {"pluginDownloadURL": "https://acme.dev"}),
-        ("dev", "aws", {"endpoints": '[{"sts": "https://acme.dev"}]'}),
-        ("dev", "aws", {"assumeRoleWithWebIdentity": '{"webIdentityTokenFile": "/home/ada/key"}'}),
+        ("command", {}),
+        ("pulumi-python", {}),
+        ("aws", {"__internal": {"pluginDownloadURL": "https://acme.dev"}}),
+        ("aws", {"pluginDownloadURL": "https://acme.dev"}),
+        ("aws", {"endpoints": '[{"sts": "https://acme.dev"}]'}),
+        ("aws", {"assumeRoleWithWebIdentity": '{"webIdentityTokenFile": "/home/ada/key"}'}),
+        ("aws", {"region": "x@acme.dev/?", "version": "6.0.0"}),
     ],
 )
 def test_plugins_of_others_in_the_state_are_not_run(
-    account: FakeAccount, command: str, stack: str, package: str, inputs: dict[str, Any]
+    account: FakeAccount, command: str, package: str, inputs: dict[str, Any]
 ) -> None:
-    urn = f"urn:pulumi:{stack}::gatehouse::pulumi:providers:{package}::default"
+    urn = f"urn:pulumi:dev::gatehouse::pulumi:providers:{package}::default"
     account.resources = [{"urn": urn, "inputs": inputs}]
     error = account.refusal(command)
     assert f"the state of the stack dev configures the plugin {package} " in error
+
+
+@pytest.mark.parametrize("command", ["preview", "drift", "deploy", "rollback", "destroy"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        "urn:pulumi:pulumi:providers:aws::gatehouse",
+        "urn:pulumi::dev::gatehouse",  # the stack of the engine is ":dev"
+        "urn:pulumi:prod::gatehouse",
+        "urn:pulumi:dev::other",
+    ],
+)
+def test_resources_of_other_stacks_in_the_state_are_rejected(
+    account: FakeAccount, command: str, start: str
+) -> None:
+    account.resources = [{"urn": f"{start}::pulumi:providers:pulumi-python::default"}]
+    error = account.refusal(command)
+    assert "the state of the stack dev has a resource of another stack" in error
 
 
 @pytest.mark.parametrize("command", ["preview", "drift", "deploy", "rollback", "destroy"])
@@ -206,7 +223,7 @@ def test_key_of_others_in_the_state_is_not_used(
 
 
 def test_malformed_state_is_one_message(account: FakeAccount) -> None:
-    account.resources = [{"urn": "x"}]
+    account.resources = [{"urn": None}]
     assert "the state of the stack dev is malformed" in account.refusal("destroy")
     account.resources, account.unfinished = [], [{"type": "creating"}]
     assert "cannot read the state of the stack dev" in account.refusal("destroy")

@@ -241,6 +241,14 @@ def test_failed_rollback_can_be_repeated(account: FakeAccount, words: tuple[str,
     assert "runs the previous image again" not in result.stderr
 
 
+def test_rollback_whose_outputs_cannot_be_read_can_be_repeated(account: FakeAccount) -> None:
+    account.intercept = lambda call, result: (
+        {"code": 1} if call == "stack" and account.steps[-1:] == ["up"] else result
+    )
+    result = account.release("rollback", "--yes")
+    assert (result.returncode, account.steps[-1], account.digest()) == (2, "up", NEW)
+
+
 @pytest.mark.parametrize(
     ("preview", "stdin", "code", "steps"),
     [
