@@ -58,6 +58,9 @@ STATEMENT_CHARS = 160
 #: Ends an idle transaction: if its process or host has stopped, all changes wait for its locks.
 _IDLE_TIMEOUT = "idle_in_transaction_session_timeout"
 
+#: Fails without the schema, in a time that does not depend on the number of rows.
+READY = "SELECT (SELECT 1 FROM audit_event LIMIT 1), (SELECT 1 FROM gateway_worker LIMIT 1)"
+
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 #: Raised by asyncpg and the sockets that it uses when a statement fails or the server cannot be
@@ -387,7 +390,7 @@ class DatabaseProbe:
 
     async def check(self) -> None:
         """Raises Unavailable."""
-        await self.pool.fetchval("SELECT 1 FROM audit_event, gateway_worker LIMIT 1")
+        await self.pool.fetchval(READY)
 
 
 def explain(exc: BaseException, login: DatabaseLogin) -> str:

@@ -65,7 +65,7 @@ def check_protocol(data: bytes, method: bytes, url: bytes) -> None:
     """
     if names_protocol(data):
         for line in data.split(b"\n"):
-            words = [*line.split(), b"", b""]
+            words = [b"", b"", *line.split()][-3:]
             if words[0].endswith(method) and words[1] == url and names_protocol(words[2]):
                 raise BadRequest("Use HTTP/1.1.")
 

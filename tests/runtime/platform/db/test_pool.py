@@ -182,6 +182,8 @@ async def test_exception_rolls_a_transaction_back(database: Database) -> None:
 async def test_readiness_requires_the_schema(database: Database, empty_database: Database) -> None:
     async with opened(database.app) as pool:
         await DatabaseProbe(pool).check()
+        plan = await pool.fetch(f"EXPLAIN {pool_module.READY}")
+        assert "Nested Loop" not in str(plan)  # which would read each event if no gateway runs
     async with opened(empty_database.owner) as pool:
         with pytest.raises(Unavailable):
             await DatabaseProbe(pool).check()

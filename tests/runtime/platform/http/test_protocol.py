@@ -389,7 +389,7 @@ async def test_name_of_another_protocol_in_a_request_is_accepted(patient: Runnin
     [
         (b"", b"\r\r\nGET /stream RTSP/1.0"),
         (b"GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /x RTSP/1.0"),
-        (POST + b"Content-Length: 1\r\n\r\na", b"SETUP /x RTSP/1.0"),
+        (POST + b"Content-Length: 5\r\n\r\na b c", b"SETUP /x RTSP/1.0"),
         (POST + CHUNKED + b"0\r\n\r\n", b"POST /x RTSP/1.0"),
     ],
 )
@@ -613,6 +613,15 @@ async def test_network_with_the_most_connections_makes_room_for_others(
     assert [each.is_aborted for each in transports] == [n == closed for n in range(4)]
 
 
+async def test_lost_connection_with_tls_makes_room() -> None:
+    """Its transport has no socket any more."""
+    worker = Connections(FEW, ClientAddresses(()))
+    transports = [UnreadTransport(0, tls=True) for _ in range(4)]
+    for transport in transports:
+        HttpProtocol(_not_called, worker, {}).connection_made(transport)
+    assert [each.is_aborted for each in transports] == [True, False, False, False]
+
+
 async def _not_called(scope: Any, receive: Any, send: Any) -> None:
     raise AssertionError
 
@@ -684,8 +693,8 @@ def test_bytes_of_unfinished_bodies_of_a_service_are_bounded(workers: int) -> No
 class UnreadTransport(asyncio.Transport):
     """A connection whose client reads nothing."""
 
-    def __init__(self, unsent: int, address: str = "192.0.2.1") -> None:
-        super().__init__({"peername": (address, 1)})
+    def __init__(self, unsent: int, address: str = "192.0.2.1", *, tls: bool = False) -> None:
+        super().__init__({"peername": (address, 1), "sslcontext": tls or None})
         self.unsent = unsent
         self.is_aborted = False
 
