@@ -39,7 +39,7 @@ _FORMATS: dict[str, str] = {
     "Databricks": r"dapi[0-9a-f]{32}",
     "Airtable": r"pat[A-Za-z0-9]{14}\.[0-9a-f]{64}",
     "Anthropic": r"sk-ant-[a-z]+\d\d-[\w-]{40}",
-    "OpenAI": r"sk-(proj|svcacct|admin)-[\w-]{40}|sk-[\w-]{20,}T3BlbkFJ[\w-]{20}",
+    "OpenAI": r"sk-(proj|svcacct|admin)-[\w-]{40}|sk-[\w-]{20,200}T3BlbkFJ[\w-]{20}",
     "Hugging Face": r"(hf|api_org)_[A-Za-z0-9]{34}",
     "Grafana": r"glc_[A-Za-z0-9+/]{32}|glsa_[A-Za-z0-9]{32}_[0-9a-f]{8}",
     "New Relic": r"NRAK-[A-Z0-9]{27}",

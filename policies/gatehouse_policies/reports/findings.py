@@ -28,7 +28,7 @@ _UNDECIDED_MESSAGE = re.compile(
 )
 _ACCEPTED = ", which is accepted"
 _PROPERTY = re.compile(r"could not be decided: (?P<path>.+?) is unknown")
-_EXEMPTED_MESSAGE = re.compile(r"^(?P<rule>\S+) is exempted for (?P<urn>\S+) until ", re.DOTALL)
+_EXEMPTED_MESSAGE = re.compile(r"^(?P<rule>\S+) is exempted for (?P<urn>.+?) until ", re.DOTALL)
 _BROKEN_MESSAGE = re.compile(r"^rule (?P<rule>\S+) raised ")
 # Control characters, which XML cannot represent, and characters that change the text direction in a
 # terminal. Names in a program are untrusted.

@@ -218,6 +218,12 @@ def user_data_has_no_secrets(launcher: Resource) -> CheckResults:
 
 
 _ASSIGNMENT = re.compile(r"""(?:export )?["']?(\w+)["']?(?:\s*=|:\s)\s*(["']?)(.*)""")
+# In PowerShell, PHP and SQL, only a text in quotation marks is a value.
+_QUOTED = re.compile(
+    r"""(?:\$(?:env:)?(\w+)\s*=\s*(?:ConvertTo-SecureString\s+)?|define\(\s*["'](\w+)["']\s*,\s*"""
+    r"""|(?:identified by|user \S+ password)\s+)["']([^"'$`]+)["']""",
+    re.IGNORECASE,
+)
 
 
 def _decoded(text: str) -> str:
@@ -239,8 +245,12 @@ def _assigns_secret(line: str) -> bool:
     """True for a line such as `export DB_PASSWORD=...`, `password: ...` or `curl --token=...`."""
     match = _ASSIGNMENT.fullmatch(line.strip(" \t-{"))
     assigns = match and looks_secret(match[1], match[3].partition(match[2] or "\0")[0])
+    quoted = (
+        looks_secret(variable or constant or "password", value)
+        for variable, constant, value in _QUOTED.findall(line)
+    )
     # With a space, the line is no option.
-    return bool(assigns) or arguments_look_secret([f" {line}", *line.split()])
+    return bool(assigns) or any(quoted) or arguments_look_secret([f" {line}", *line.split()])
 
 
 detailed_monitoring_is_enabled = stack_rule(
