@@ -18,11 +18,11 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.errors import RateLimited, Unavailable
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.deletion_receipt import LISTED_MAX, ObjectVersion
-from gatehouse.features.sharing.link_token import LinkToken, fingerprint, new_id
+from gatehouse.features.sharing.link_token import fingerprint, new_id
 from gatehouse.features.sharing.models import Client, ContentItem, Secret, SharingEvent
 from gatehouse.features.sharing.table import Table
 from gatehouse.platform.aws import CALLS_MAX, call, create_client, error_code
-from gatehouse.platform.executions import Slots
+from gatehouse.platform.executions import WAITING_MAX, Slots
 from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings, SharingSettings
 
 PREFIX = "secrets/"
@@ -33,7 +33,7 @@ _CHECKSUM = "SHA256"
 _DELETED = frozenset({"NoSuchKey", "NoSuchVersion"})
 _MEDIA_TYPE = "application/octet-stream"
 _MINUTE_S = 60.0
-#: Maximum number of concurrent computations of keys with a passphrase, which use 64 MiB of memory
+#: Maximum number of concurrent computations of the keys of passphrases, which use 64 MiB of memory
 #: each, and of contents that are read, which use up to 20 MB each.
 ARGON2_PARALLEL = 2
 READS_PARALLEL = 4
@@ -109,19 +109,15 @@ class Backend:
             )
             raise RateLimited(message, retry_after_s=wait_s)
 
-    async def link_keys(
-        self, token: LinkToken, passphrase: str, salt: bytes, *subjects: str
-    ) -> encryption.LinkKeys:
-        """Return the keys of a link. `salt`: empty for a link without a passphrase. `subjects`: the
-        link, the network of the client and the owner, for whom keys with a passphrase are computed
-        one after the other. Raises Unavailable if too many others are being computed.
+    async def passphrase_key(
+        self, passphrase: str, salt: bytes, *subjects: str, waiting_max: int = WAITING_MAX
+    ) -> bytes:
+        """Return the key of a passphrase. `subjects`: the link, the network of the client and the
+        owner, for whom keys are computed one after the other. Raises Unavailable if too many others
+        are being computed.
         """
-        if not salt:
-            return encryption.link_keys(token.secret, token.path)
-        async with self.argon2.hold(*subjects):
-            return await asyncio.to_thread(
-                encryption.link_keys, token.secret, token.path, passphrase, salt
-            )
+        async with self.argon2.hold(*subjects, waiting_max=waiting_max):
+            return await asyncio.to_thread(encryption.passphrase_key, passphrase, salt)
 
     def event(
         self,

@@ -100,21 +100,21 @@ def matches(link_secret: str, path: str, stored: bytes | None) -> bool:
     return hmac.compare_digest(verifier(link_secret, path), expected) and stored is not None
 
 
-def link_keys(link_secret: str, path: str, passphrase: str = "", salt: bytes = b"") -> LinkKeys:
-    """Return the keys of a link. `salt`: 16 bytes for a link with a passphrase, otherwise empty.
+def passphrase_key(passphrase: str, salt: bytes) -> bytes:
+    """Return the key of a passphrase. Takes about 100 ms. `salt`: 16 bytes."""
+    argon2 = Argon2id(
+        salt=salt,
+        length=KEY_BYTES,
+        iterations=ARGON2_PASSES,
+        lanes=1,
+        memory_cost=ARGON2_MEMORY_KIB,
+    )
+    return argon2.derive(passphrase.encode("utf-8"))
 
-    A passphrase adds about 100 ms.
-    """
-    material = link_secret.encode("ascii")
-    if salt:
-        argon2 = Argon2id(
-            salt=salt,
-            length=KEY_BYTES,
-            iterations=ARGON2_PASSES,
-            lanes=1,
-            memory_cost=ARGON2_MEMORY_KIB,
-        )
-        material += argon2.derive(passphrase.encode("utf-8"))
+
+def link_keys(link_secret: str, path: str, passphrase_key: bytes = b"") -> LinkKeys:
+    """Return the keys of a link. `passphrase_key`: empty for a link without a passphrase."""
+    material = link_secret.encode("ascii") + passphrase_key
     private_key = _derive(material, path.encode("ascii"), b"gatehouse link key")
     return LinkKeys(verifier(link_secret, path), private_key)
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from gatehouse.features.sharing.models import PASSPHRASE_CHARS_MAX, Link, Secret
-from gatehouse.features.sharing.schemas import NewLink
+from gatehouse.features.sharing.schemas import FILES_MAX, NewLink
 from gatehouse.platform.http.fields import Input, Instant, View, view_of
 
 #: Maximum length of a link, with the content key of an end-to-end link.
@@ -107,7 +107,7 @@ class OpenedSecret(View, kw_only=True):
 
     claim: str
     end_to_end: bool
-    items: list[OpenedItemView]
+    items: Annotated[list[OpenedItemView], Meta(max_length=FILES_MAX + 1)]
 
 
 def link_preview(secret: Secret, link: Link) -> LinkPreview:

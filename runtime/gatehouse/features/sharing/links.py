@@ -217,7 +217,7 @@ class LinkService:
         Raises PassphraseRequired, WrongPassphrase, TooManyAttempts.
         """
         if not link.salt:
-            return await self._backend.link_keys(token, "", b"")
+            return encryption.link_keys(token.secret, token.path)
         if not passphrase:
             raise PassphraseRequired
         counters = {
@@ -235,7 +235,8 @@ class LinkService:
                     raise TooManyAttempts(message, retry_after_s=wait_s)
                 taken.append(counter)
             subjects = token.path, client.network, owner
-            keys = await self._backend.link_keys(token, passphrase, link.salt, *subjects)
+            key = await self._backend.passphrase_key(passphrase, link.salt, *subjects)
+            keys = encryption.link_keys(token.secret, token.path, key)
             if not hmac.compare_digest(keys.public_key, link.public_key):
                 taken.clear()
                 event = self._denials.event(token, client, "wrong passphrase")

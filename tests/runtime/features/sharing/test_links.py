@@ -1,13 +1,16 @@
 """Exactly N uses; no plaintext afterwards."""
 
 import asyncio
+from contextlib import nullcontext
 from typing import Any
 
+import msgspec
 import pytest
 from gatehouse.core.actor import RequestId
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadRequest, Conflict, PreconditionFailed
 from gatehouse.features.sharing.denials import LinkNotFound
+from gatehouse.features.sharing.link_schemas import OpenedSecret
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.links import (
     LINK_ATTEMPTS_MAX,
@@ -16,7 +19,7 @@ from gatehouse.features.sharing.links import (
     WrongPassphrase,
 )
 from gatehouse.features.sharing.models import Client
-from gatehouse.features.sharing.schemas import UpdateSecret
+from gatehouse.features.sharing.schemas import FILES_MAX, UpdateSecret
 from gatehouse.features.sharing.service import NewItem
 
 from tests.runtime.features.sharing.services import ACTOR, CLIENT, TEXT, Sharing
@@ -153,3 +156,12 @@ async def test_secret_that_is_revoked_while_its_content_is_replaced_has_no_keys(
         events.unregister("before-call.s3.PutObject", revoke)
     stored = await sharing.secrets.get(secret.id)
     assert [link.wrapped_keys for link in stored.links.values()] == [{}]
+
+
+@pytest.mark.parametrize("number", [FILES_MAX + 1, FILES_MAX + 2])
+def test_items_of_an_opened_secret_are_bounded(number: int) -> None:
+    """`gatehouse secrets open` writes a file for each item that the server of a link sends."""
+    items = [{"name": str(item), "media_type": "", "size": 0} for item in range(number)]
+    data = {"claim": "c", "end_to_end": False, "items": items}
+    with pytest.raises(msgspec.ValidationError) if number > FILES_MAX + 1 else nullcontext():
+        msgspec.convert(data, OpenedSecret)

@@ -19,8 +19,9 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing import backend, encryption, table
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken
-from gatehouse.features.sharing.models import Client, ContentItem
+from gatehouse.features.sharing.models import Client, ContentItem, Secret
 from gatehouse.features.sharing.schemas import CreateSecret
+from gatehouse.features.sharing.service import CREATES_WAITING_MAX
 from gatehouse.platform import executions
 from gatehouse.platform.aws import CALLS_MAX
 from gatehouse.platform.http.asgi import BODY_MEMORY
@@ -298,18 +299,24 @@ async def test_rejected_forms_do_not_fill_the_memory(sharing: Sharing) -> None:
 
 @dataclass
 class SlowKeys:
-    """Computations of keys with a passphrase, which end after `complete` is set."""
+    """Computations of the keys of passphrases, which end after `complete` is set.
 
-    link_keys: Callable[..., encryption.LinkKeys] = encryption.link_keys
-    started: list[str] = field(default_factory=list)
+    started: their salts, which the links of a secret share.
+    """
+
+    key: Callable[..., bytes] = encryption.passphrase_key
+    started: list[bytes] = field(default_factory=list)
     complete: threading.Event = field(default_factory=threading.Event)
 
-    def compute(
-        self, link_secret: str, path: str, passphrase: str = "", salt: bytes = b""
-    ) -> encryption.LinkKeys:
-        self.started.append(path)
+    def compute(self, passphrase: str, salt: bytes) -> bytes:
+        self.started.append(salt)
         assert self.complete.wait(PATIENCE_S)
-        return self.link_keys(link_secret, path, passphrase, salt)
+        return self.key(passphrase, salt)
+
+
+def salt_of(secret: Secret) -> bytes:
+    [salt] = {link.salt for link in secret.links.values()}
+    return salt
 
 
 @pytest.mark.bound("sharing.backend:ARGON2_PARALLEL", "platform.executions:SLOT_TIMEOUT_S")
@@ -324,15 +331,14 @@ async def test_passphrase_checks_wait_for_memory(
     (first_link, other_link), (another_owner, _), (token, _) = (links for _, links in secrets)
     monkeypatch.setattr(executions, "SLOT_TIMEOUT_S", 0.1)
     slow = SlowKeys()
-    monkeypatch.setattr(encryption, "link_keys", slow.compute)
+    monkeypatch.setattr(encryption, "passphrase_key", slow.compute)
     waiting = of_backend(sharing.backend, sharing.clock, sharing.s3, sharing.dynamodb)
     second, third = (waiting.client(address=address) for address in ("203.0.113.7", "192.0.2.7"))
     async with client_of(waiting) as client, second, third:
         opened = [*[(client, first_link)] * 4, (second, other_link), (third, another_owner)]
         first = [asyncio.create_task(_open(*each)) for each in opened]
         await until(lambda: len(slow.started) >= backend.ARGON2_PARALLEL)
-        of_owner = {first_link.path: 1, other_link.path: 1, another_owner.path: 2}
-        assert sorted(of_owner[path] for path in slow.started) == [1, 2]
+        assert {*slow.started} == {salt_of(secret) for secret, _ in secrets[:2]}
         first.append(asyncio.create_task(_open(client, token)))
         further = asyncio.create_task(_open(client, token))
         for _ in range(5):
@@ -351,7 +357,7 @@ async def test_new_passphrases_of_a_network_leave_memory_to_others(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = SlowKeys()
-    monkeypatch.setattr(encryption, "link_keys", slow.compute)
+    monkeypatch.setattr(encryption, "passphrase_key", slow.compute)
     sharing = of_backend(sharing.backend, sharing.clock, sharing.s3, sharing.dynamodb)
     actors = [
         Actor("key", str(number), source_address=address)
@@ -363,8 +369,31 @@ async def test_new_passphrases_of_a_network_leave_memory_to_others(
     ]
     await until(lambda: len(slow.started) >= backend.ARGON2_PARALLEL)
     slow.complete.set()
-    *_, (_, [link]) = await asyncio.gather(*creating)
-    assert link.path in slow.started[: backend.ARGON2_PARALLEL]
+    *_, (secret, _) = await asyncio.gather(*creating)
+    assert salt_of(secret) in slow.started[: backend.ARGON2_PARALLEL]
+
+
+@pytest.mark.bound("sharing.service:CREATES_WAITING_MAX")
+async def test_new_passphrases_of_a_network_leave_requests_to_others(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The console processes a bounded number of requests of a network at the same time."""
+    slow = SlowKeys()
+    monkeypatch.setattr(encryption, "passphrase_key", slow.compute)
+    sharing = of_backend(sharing.backend, sharing.clock, sharing.s3, sharing.dynamodb)
+    new = CreateSecret(text="x", passphrase=PASSPHRASE, recipients=["a", "b"])
+    actors = [
+        Actor("key", str(number), source_address="198.51.100.7")
+        for number in range(CREATES_WAITING_MAX + 2)
+    ]
+    creating = [
+        asyncio.create_task(sharing.secrets.create(new, actor.label, actor)) for actor in actors
+    ]
+    done, others = await asyncio.wait(creating, return_when=asyncio.FIRST_COMPLETED)
+    assert [type(each.exception()) for each in done] == [Unavailable]
+    slow.complete.set()
+    await asyncio.gather(*others)
+    assert len({*slow.started}) == len(slow.started) == CREATES_WAITING_MAX + 1
 
 
 async def _open(client: httpx.AsyncClient, token: LinkToken) -> httpx.Response:
