@@ -29,6 +29,8 @@ _PROVIDER_INPUTS = {
 """Inputs of the program's providers. With others, such as `endpoints`, even a preview can send
 local files elsewhere."""
 
+_STATE_PARTS = {"manifest", "metadata", "pending_operations", "resources", "secrets_providers"}
+
 
 def command_line(
     command: str,
@@ -213,6 +215,10 @@ def _changes_of_others(stack: Stack, state: dict[str, Any]) -> Iterator[str]:
         != {"url": stack.secrets_provider, "encryptedkey": ""}
     ):
         yield f"names another key for secrets than {stack.file}"
+    # The engine evaluates other parts, such as snippets of code.
+    if parts := state.keys() - _STATE_PARTS:
+        names = printable(", ".join(sorted(parts)))[:200]
+        yield f"has parts that the program does not have: {names}"
     start = f"urn:pulumi:{stack.name}::{stack.project.name}::"
     for row in state.get("resources", ()):
         # With other names, such as ":dev", the engine could find the type in another place.
@@ -222,6 +228,11 @@ def _changes_of_others(stack: Stack, state: dict[str, Any]) -> Iterator[str]:
         module, _, package = types.rpartition("$")[2].rpartition(":")
         if module == "pulumi:providers" and not _is_of_program(package, row.get("inputs") or {}):
             yield f"configures the plugin {package} otherwise than the program"
+        # The engine runs the plugin of the package.
+        if module != "pulumi:providers" and row.get("custom") and not row.get("provider"):
+            yield f"has a resource without a provider: {printable(row['urn'])[:200]}"
+        if row.get("refreshBeforeUpdate"):
+            yield f"reads a resource before an update: {printable(row['urn'])[:200]}"
 
 
 def _is_of_program(package: str, inputs: dict[str, Any]) -> bool:

@@ -123,6 +123,7 @@ class FakeAccount:
     failed_updates: number of complete updates that fail.
     rejection: error code with which AWS rejects the credentials in every request, such as
         ExpiredToken; "" if it accepts them.
+    parts: other parts of the state.
     intercept: receives the command of the CLI or the action of ECS and its result. Returns the
         result.
     """
@@ -159,6 +160,7 @@ class FakeAccount:
     failed_updates: int = 0
     rejection: str = ""
     signed_by: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, Any] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     intercept: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda call, result: result
 
@@ -204,6 +206,7 @@ class FakeAccount:
                 ],
                 "pending_operations": self.unfinished,
                 "secrets_providers": self.secrets,
+                **self.parts,
             }
             return {"code": 0, "text": json.dumps({"deployment": state})}
         if words[0] == "login":

@@ -222,6 +222,25 @@ def test_key_of_others_in_the_state_is_not_used(
     assert "the state of the stack dev names another key for secrets than Pulumi.dev.yaml" in error
 
 
+@pytest.mark.parametrize("command", ["preview", "drift", "deploy", "rollback", "destroy"])
+@pytest.mark.parametrize(
+    ("row", "parts", "message"),
+    [
+        # The engine runs the provider of the package, such as code in `__provider`.
+        ({"custom": True}, {}, "has a resource without a provider: "),
+        ({"refreshBeforeUpdate": True}, {}, "reads a resource before an update: "),
+        # The engine evaluates their code, and downloads their plugins.
+        ({}, {"snippets": []}, "has parts that the program does not have: snippets"),
+    ],
+)
+def test_state_that_the_program_does_not_create_is_rejected(
+    account: FakeAccount, command: str, row: dict[str, Any], parts: dict[str, Any], message: str
+) -> None:
+    urn = "urn:pulumi:dev::gatehouse::pulumi-python:dynamic:Resource::x"
+    account.resources, account.parts = [{"urn": urn, **row}], parts
+    assert f"the state of the stack dev {message}" in account.refusal(command)
+
+
 def test_malformed_state_is_one_message(account: FakeAccount) -> None:
     account.resources = [{"urn": None}]
     assert "the state of the stack dev is malformed" in account.refusal("destroy")

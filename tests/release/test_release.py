@@ -35,6 +35,15 @@ def test_function_that_fails_its_smoke_test_stops_the_deployment(account: FakeAc
     assert "version 2 failed its smoke test: /readyz returned 503." in result.stderr
 
 
+def test_traffic_of_functions_of_other_stacks_is_not_shifted(account: FakeAccount) -> None:
+    """Others can replace the state while the migration runs."""
+    other = {**SHARING, "function": "gatehouse-prod-sharing", "version": "2"}
+    account.functions, account.smoke_test = {"sharing": other}, 503
+    result = account.release("deploy", "--yes", stack_file=serverless())
+    assert (result.returncode, account.steps[-1]) == (1, "run gatehouse-dev-migrate:2")
+    assert "the function sharing of the stack dev has another name" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("functions", "update"),
     [
