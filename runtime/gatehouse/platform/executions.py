@@ -138,18 +138,16 @@ class Slots:
         self._turns: WeakValueDictionary[str, SubjectLimit] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def hold(self, *subjects: str, waiting_max: int = WAITING_MAX) -> AsyncIterator[None]:
+    async def hold(self, *subjects: str) -> AsyncIterator[None]:
         """A slot for an operation of subjects, the narrower first, so that the operations of one
         link do not wait before those of the other links of its owner. Raises Unavailable if none
-        is free in time, or if `waiting_max` operations of a subject wait.
+        is free in time, or if WAITING_MAX operations wait.
         """
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(SLOT_TIMEOUT_S):
                     for subject in subjects:
                         turn = self._turns.setdefault(subject, SubjectLimit(self._each))
-                        if turn.waiting >= waiting_max:
-                            raise TimeoutError
                         await stack.enter_async_context(turn)
                     await stack.enter_async_context(self._slots)
             except TimeoutError:

@@ -22,7 +22,7 @@ from gatehouse.features.sharing.link_token import fingerprint, new_id
 from gatehouse.features.sharing.models import Client, ContentItem, Secret, SharingEvent
 from gatehouse.features.sharing.table import Table
 from gatehouse.platform.aws import CALLS_MAX, call, create_client, error_code
-from gatehouse.platform.executions import WAITING_MAX, Slots
+from gatehouse.platform.executions import Slots
 from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings, SharingSettings
 
 PREFIX = "secrets/"
@@ -109,14 +109,12 @@ class Backend:
             )
             raise RateLimited(message, retry_after_s=wait_s)
 
-    async def passphrase_key(
-        self, passphrase: str, salt: bytes, *subjects: str, waiting_max: int = WAITING_MAX
-    ) -> bytes:
+    async def passphrase_key(self, passphrase: str, salt: bytes, *subjects: str) -> bytes:
         """Return the key of a passphrase. `subjects`: the link, the network of the client and the
         owner, for whom keys are computed one after the other. Raises Unavailable if too many others
         are being computed.
         """
-        async with self.argon2.hold(*subjects, waiting_max=waiting_max):
+        async with self.argon2.hold(*subjects):
             return await asyncio.to_thread(encryption.passphrase_key, passphrase, salt)
 
     def event(

@@ -156,7 +156,7 @@ class LinkService:
             keys = {} if finished else link.wrapped_keys
             return secret.with_link(msgspec.structs.replace(link, claims=claims, wrapped_keys=keys))
 
-        await self._table.change(secret, event, acknowledged)
+        await self._table.change(secret, event, acknowledged, link=token.link_id)
 
     async def read(self, opened: Opened, *items: OpenedItem) -> list[bytes]:
         """Return the plaintext of items. Raises Unavailable, including for altered content and if
@@ -164,7 +164,8 @@ class LinkService:
         meantime.
         """
         secret, network = opened.secret, opened.client.network
-        async with self._backend.reads.hold(secret.id, network, secret.owner):
+        link = f"{secret.id} {opened.link.id}"
+        async with self._backend.reads.hold(link, network, secret.owner):
             return [await self._read(opened, item) for item in items]
 
     async def _read(self, opened: Opened, item: OpenedItem) -> bytes:
@@ -267,7 +268,7 @@ class LinkService:
             )
 
         try:
-            return await self._table.change(secret, event, claimed)
+            return await self._table.change(secret, event, claimed, link=token.link_id)
         except LinkNotFound:
             raise await self._denials.error(token, client, "ended") from None
 

@@ -45,10 +45,6 @@ from gatehouse.features.sharing.table import ConditionNotMet
 from gatehouse.platform.http.fields import unix_seconds
 from gatehouse.platform.http.validation import invalid
 
-#: Maximum number of secrets with a passphrase that a network creates and that wait for others of
-#: the network: each is one of the requests that the console processes for the network.
-CREATES_WAITING_MAX = 4
-
 TEXT_TYPE = "text/plain; charset=utf-8"
 _CHANGED = "The secret has changed since it was read. Read it again, then retry."
 
@@ -265,9 +261,7 @@ class SecretService:
         salt = key = b""
         if new.passphrase:  # the same for all links
             salt = secrets.token_bytes(encryption.SALT_BYTES)
-            key = await self._backend.passphrase_key(
-                new.passphrase, salt, *subjects, waiting_max=CREATES_WAITING_MAX
-            )
+            key = await self._backend.passphrase_key(new.passphrase, salt, *subjects)
         for recipient in new.recipients or ("",):
             token = LinkToken.create(secret_id + new_id(LINK_CHARS))
             keys = encryption.link_keys(token.secret, token.path, key)

@@ -155,6 +155,7 @@ class Table:
         change: Callable[[Secret], Secret],
         *,
         waits: bool = True,
+        link: str = "",
     ) -> Secret:
         """Store a change with its event, and return the current value.
 
@@ -163,10 +164,13 @@ class Table:
             again with the current value if somebody else has changed the item.
         waits: False for a change that does not wait for the audit trail, because there is at most
             one such change for each item or link.
+        link: ID of the link of a client. Its changes wait for each other first, so that those of
+            other links do not wait for all of them.
         """
+        of_link = self._locks.setdefault(f"{secret.id} {link}", asyncio.Lock())
         lock = self._locks.setdefault(secret.id, asyncio.Lock())
-        waited = lock.locked()
-        async with lock:
+        waited = of_link.locked() or lock.locked()
+        async with of_link, lock:
             if waited:
                 secret = await self.get(secret.id) or secret
             for attempt in range(_ATTEMPTS_MAX):

@@ -9,19 +9,21 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.addresses import ClientAddresses
+from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing import backend, encryption, table
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.models import Client, ContentItem, Secret
 from gatehouse.features.sharing.schemas import CreateSecret
-from gatehouse.features.sharing.service import CREATES_WAITING_MAX
 from gatehouse.platform import executions
 from gatehouse.platform.aws import CALLS_MAX
 from gatehouse.platform.http.asgi import BODY_MEMORY
@@ -31,7 +33,15 @@ from gatehouse.platform.settings import ConnectionSettings
 from gatehouse.services.sharing import app as sharing_app
 from gatehouse.services.sharing import submitters
 
-from tests.runtime.features.sharing.services import BUCKET, ORIGIN, TABLE, TEXT, Sharing, of_backend
+from tests.runtime.features.sharing.services import (
+    ACTOR,
+    BUCKET,
+    ORIGIN,
+    TABLE,
+    TEXT,
+    Sharing,
+    of_backend,
+)
 from tests.runtime.features.sharing.test_submissions import request
 from tests.runtime.services.sharing.readers import OPENING, in_container
 from tests.runtime.silent_servers import full_server, silent_server
@@ -363,7 +373,7 @@ async def test_new_passphrases_of_a_network_leave_memory_to_others(
         Actor("key", str(number), source_address=address)
         for number, address in enumerate((*["198.51.100.7"] * 3, "203.0.113.7"))
     ]
-    new = CreateSecret(text="x", passphrase=PASSPHRASE)
+    new = CreateSecret(text="x", passphrase=PASSPHRASE, recipients=["a", "b"])
     creating = [
         asyncio.create_task(sharing.secrets.create(new, actor.label, actor)) for actor in actors
     ]
@@ -371,29 +381,7 @@ async def test_new_passphrases_of_a_network_leave_memory_to_others(
     slow.complete.set()
     *_, (secret, _) = await asyncio.gather(*creating)
     assert salt_of(secret) in slow.started[: backend.ARGON2_PARALLEL]
-
-
-@pytest.mark.bound("sharing.service:CREATES_WAITING_MAX")
-async def test_new_passphrases_of_a_network_leave_requests_to_others(
-    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The console processes a bounded number of requests of a network at the same time."""
-    slow = SlowKeys()
-    monkeypatch.setattr(encryption, "passphrase_key", slow.compute)
-    sharing = of_backend(sharing.backend, sharing.clock, sharing.s3, sharing.dynamodb)
-    new = CreateSecret(text="x", passphrase=PASSPHRASE, recipients=["a", "b"])
-    actors = [
-        Actor("key", str(number), source_address="198.51.100.7")
-        for number in range(CREATES_WAITING_MAX + 2)
-    ]
-    creating = [
-        asyncio.create_task(sharing.secrets.create(new, actor.label, actor)) for actor in actors
-    ]
-    done, others = await asyncio.wait(creating, return_when=asyncio.FIRST_COMPLETED)
-    assert [type(each.exception()) for each in done] == [Unavailable]
-    slow.complete.set()
-    await asyncio.gather(*others)
-    assert len({*slow.started}) == len(slow.started) == CREATES_WAITING_MAX + 1
+    assert len(slow.started) == len(actors)  # once for all links
 
 
 async def _open(client: httpx.AsyncClient, token: LinkToken) -> httpx.Response:
@@ -431,6 +419,31 @@ async def test_contents_that_are_read_wait_for_memory(
     assert reading_subjects == {0: share, 1: share}
     complete.set()
     await asyncio.gather(*reading, return_exceptions=True)
+
+
+async def test_requests_with_a_link_do_not_delay_those_with_other_links(sharing: Sharing) -> None:
+    """Of the same secret, in other networks."""
+    secret, tokens = await sharing.create(recipients=["a", "b"], uses=2)
+    opened = [
+        await sharing.open(token, client=Client(f"10.0.{number}.7", RequestId("req_1")))
+        for number, token in enumerate(tokens)
+    ]
+    ended: list[int] = []
+
+    async def change(number: int) -> None:
+        event = sharing.backend.event(ACTOR, AuditAction.LINK_ACKNOWLEDGE, secret.id)
+        changed = partial(msgspec.structs.replace, sender=f"{number}")
+        await sharing.backend.table.change(secret, event, changed, link=tokens[number].link_id)
+        ended.append(number)
+
+    async def read(number: int) -> None:
+        await sharing.text(opened[number])
+        ended.append(number)
+
+    for work, before in ((change, 1), (read, backend.READS_PARALLEL)):
+        ended.clear()
+        await asyncio.gather(*[work(0) for _ in range(12)], work(1))
+        assert ended.index(1) <= before
 
 
 async def test_lookups_of_a_network_leave_calls_to_others(
