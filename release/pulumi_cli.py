@@ -215,24 +215,25 @@ def _changes_of_others(stack: Stack, state: dict[str, Any]) -> Iterator[str]:
         != {"url": stack.secrets_provider, "encryptedkey": ""}
     ):
         yield f"names another key for secrets than {stack.file}"
-    # The engine evaluates other parts, such as snippets of code.
+    # The engine evaluates other parts, such as snippets.
     if parts := state.keys() - _STATE_PARTS:
         names = printable(", ".join(sorted(parts)))[:200]
         yield f"has parts that the program does not have: {names}"
     start = f"urn:pulumi:{stack.name}::{stack.project.name}::"
     for row in state.get("resources", ()):
-        # With other names, such as ":dev", the engine could find the type in another place.
+        # With other names, such as ":dev", the engine finds the type in another place.
+        urn = printable(row["urn"])[:200]
         if not row["urn"].startswith(start):
-            yield f"has a resource of another stack: {printable(row['urn'])[:200]}"
+            yield f"has a resource of another stack: {urn}"
         types = row["urn"].removeprefix(start).split("::")[0]
         module, _, package = types.rpartition("$")[2].rpartition(":")
         if module == "pulumi:providers" and not _is_of_program(package, row.get("inputs") or {}):
             yield f"configures the plugin {package} otherwise than the program"
-        # The engine runs the plugin of the package.
+        # The engine runs its plugin.
         if module != "pulumi:providers" and row.get("custom") and not row.get("provider"):
-            yield f"has a resource without a provider: {printable(row['urn'])[:200]}"
+            yield f"has a resource without a provider: {urn}"
         if row.get("refreshBeforeUpdate"):
-            yield f"reads a resource before an update: {printable(row['urn'])[:200]}"
+            yield f"reads a resource before an update: {urn}"
 
 
 def _is_of_program(package: str, inputs: dict[str, Any]) -> bool:

@@ -170,7 +170,12 @@ def test_preview_takes_no_lock(account: FakeAccount) -> None:
     assert (result.returncode, account.steps) == (0, ["preview"])
 
 
-@pytest.mark.parametrize("command", ["preview", "drift", "deploy", "rollback", "destroy"])
+each_command = pytest.mark.parametrize(
+    "command", ["preview", "drift", "deploy", "rollback", "destroy"]
+)
+
+
+@each_command
 @pytest.mark.parametrize(
     ("package", "inputs"),
     [
@@ -192,7 +197,7 @@ def test_plugins_of_others_in_the_state_are_not_run(
     assert f"the state of the stack dev configures the plugin {package} " in error
 
 
-@pytest.mark.parametrize("command", ["preview", "drift", "deploy", "rollback", "destroy"])
+@each_command
 @pytest.mark.parametrize(
     "start",
     [
@@ -210,7 +215,7 @@ def test_resources_of_other_stacks_in_the_state_are_rejected(
     assert "the state of the stack dev has a resource of another stack" in error
 
 
-@pytest.mark.parametrize("command", ["preview", "drift", "deploy", "rollback", "destroy"])
+@each_command
 @pytest.mark.parametrize(
     "key", [{"url": f"{KMS}&endpoint=https://acme.dev"}, {"url": KMS, "Url": "awskms://x"}]
 )
@@ -222,7 +227,7 @@ def test_key_of_others_in_the_state_is_not_used(
     assert "the state of the stack dev names another key for secrets than Pulumi.dev.yaml" in error
 
 
-@pytest.mark.parametrize("command", ["preview", "drift", "deploy", "rollback", "destroy"])
+@each_command
 @pytest.mark.parametrize(
     ("row", "parts", "message"),
     [

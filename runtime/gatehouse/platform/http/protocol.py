@@ -535,10 +535,10 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
     # Responses
 
     def _start_exchange(self) -> None:
-        """Starts the first request. A request with a small body starts when the body has been
-        received.
+        """Starts the first request when the client has read the responses to earlier ones. A
+        request with a small body starts when the body has been received.
         """
-        if not self._exchanges or self.transport.is_closing:
+        if not self._exchanges or self.transport.is_closing or self.transport.write_paused:
             return
         exchange = self._exchanges[0]
         if not (exchange.is_started or (exchange.begins_with_body and not exchange.is_received)):
@@ -614,6 +614,8 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         self.transport.resume_writing()
         if self._upgraded is not None:
             self._upgraded.resume_writing()
+        else:
+            self._start_exchange()
 
     # Upgrade
 

@@ -1,7 +1,6 @@
 """Exactly N uses; no plaintext afterwards."""
 
 import asyncio
-from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -158,10 +157,8 @@ async def test_secret_that_is_revoked_while_its_content_is_replaced_has_no_keys(
     assert [link.wrapped_keys for link in stored.links.values()] == [{}]
 
 
-@pytest.mark.parametrize("number", [FILES_MAX + 1, FILES_MAX + 2])
-def test_items_of_an_opened_secret_are_bounded(number: int) -> None:
+def test_items_of_an_opened_secret_are_bounded() -> None:
     """`gatehouse secrets open` writes a file for each item that the server of a link sends."""
-    items = [{"name": str(item), "media_type": "", "size": 0} for item in range(number)]
-    data = {"claim": "c", "end_to_end": False, "items": items}
-    with pytest.raises(msgspec.ValidationError) if number > FILES_MAX + 1 else nullcontext():
-        msgspec.convert(data, OpenedSecret)
+    items = [{"name": "", "media_type": "", "size": 0}] * (FILES_MAX + 2)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"claim": "c", "end_to_end": False, "items": items}, OpenedSecret)

@@ -161,6 +161,9 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
         parts = _parts() if scope["path"] == "/stream" else _costly_parts()
         await send_stream(receive, send, StreamedResponse(200, [], parts), head=False)
         return
+    if scope["path"] == "/whole":
+        await reply(send, 200, bytes(LARGE))
+        return
     if scope["path"] == "/large":
         headers = [(b"content-length", str(LARGE).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -309,6 +312,19 @@ async def test_client_that_does_not_read_is_closed(hasty: Running) -> None:
     writer.write(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
     await until(lambda: hasty.connections.protocols)
     await until(lambda: not hasty.connections.protocols)
+    writer.close()
+
+
+async def test_request_waits_until_earlier_responses_are_read(patient: Running) -> None:
+    """Otherwise it would hold resources while it waits for the client."""
+    reader, writer = await patient.connect(receive_buffer=4096)
+    writer.write(b"GET /whole HTTP/1.1\r\nHost: a\r\n\r\n" + BUSY)
+    await until(lambda: patient.connections.unsent_bytes_total)
+    for _ in range(3):
+        assert await patient.is_healthy()
+    assert not patient.connections.running
+    while not patient.connections.running:
+        await reader.read(65_536)
     writer.close()
 
 
@@ -602,24 +618,21 @@ async def test_others_make_room_before(
         (["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"], 4, 0),
     ],
 )
+@pytest.mark.parametrize("tls", [False, True])
 async def test_network_with_the_most_connections_makes_room_for_others(
-    addresses: list[str], unread: int, closed: int
+    addresses: list[str], unread: int, closed: int, tls: bool
 ) -> None:
-    """unread: number of the first connections whose client has not read its response."""
+    """unread: number of the first connections whose client has not read its response.
+
+    The transports have no socket, like those of lost connections.
+    """
     worker = Connections(FEW, ClientAddresses(()))
-    transports = [UnreadTransport(n < unread, address) for n, address in enumerate(addresses)]
+    transports = [
+        UnreadTransport(n < unread, address, tls=tls) for n, address in enumerate(addresses)
+    ]
     for transport in transports:
         HttpProtocol(_not_called, worker, {}).connection_made(transport)
     assert [each.is_aborted for each in transports] == [n == closed for n in range(4)]
-
-
-async def test_lost_connection_with_tls_makes_room() -> None:
-    """Its transport has no socket any more."""
-    worker = Connections(FEW, ClientAddresses(()))
-    transports = [UnreadTransport(0, tls=True) for _ in range(4)]
-    for transport in transports:
-        HttpProtocol(_not_called, worker, {}).connection_made(transport)
-    assert [each.is_aborted for each in transports] == [True, False, False, False]
 
 
 async def _not_called(scope: Any, receive: Any, send: Any) -> None:

@@ -381,7 +381,7 @@ async def test_new_passphrases_of_a_network_leave_memory_to_others(
     slow.complete.set()
     *_, (secret, _) = await asyncio.gather(*creating)
     assert salt_of(secret) in slow.started[: backend.ARGON2_PARALLEL]
-    assert len(slow.started) == len(actors)  # once for all links
+    assert len(slow.started) == len(actors)  # once each
 
 
 async def _open(client: httpx.AsyncClient, token: LinkToken) -> httpx.Response:
@@ -422,12 +422,8 @@ async def test_contents_that_are_read_wait_for_memory(
 
 
 async def test_requests_with_a_link_do_not_delay_those_with_other_links(sharing: Sharing) -> None:
-    """Of the same secret, in other networks."""
     secret, tokens = await sharing.create(recipients=["a", "b"], uses=2)
-    opened = [
-        await sharing.open(token, client=Client(f"10.0.{number}.7", RequestId("req_1")))
-        for number, token in enumerate(tokens)
-    ]
+    opened = [await sharing.open(token) for token in tokens]
     ended: list[int] = []
 
     async def change(number: int) -> None:
