@@ -183,7 +183,7 @@ def _shift_traffic(stack: Stack, name: str) -> None:
     alias with this version.
     """
     new = FunctionVersion.of(stack_output(stack, "functions")[name])
-    if new.function != stack.names.name(name):  # the state may have changed in the meantime
+    if new.function != stack.names.name(name):  # the state may have changed
         raise DeploymentFailed(f"the function {name} of the stack {stack.name} has another name")
     service = contract.read(functions=(name,)).functions[name].service
     _step(f"shifting the traffic of {new.function} to version {new.version}")

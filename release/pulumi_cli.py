@@ -227,10 +227,11 @@ def _changes_of_others(stack: Stack, state: dict[str, Any]) -> Iterator[str]:
             yield f"has a resource of another stack: {urn}"
         types = row["urn"].removeprefix(start).split("::")[0]
         module, _, package = types.rpartition("$")[2].rpartition(":")
-        if module == "pulumi:providers" and not _is_of_program(package, row.get("inputs") or {}):
-            yield f"configures the plugin {package} otherwise than the program"
-        # The engine runs its plugin.
-        if module != "pulumi:providers" and row.get("custom") and not row.get("provider"):
+        if module == "pulumi:providers":
+            if not _is_of_program(package, row.get("inputs") or {}):
+                yield f"configures the plugin {package} otherwise than the program"
+        # The engine runs the plugin of any package.
+        elif row.get("custom") and not row.get("provider"):
             yield f"has a resource without a provider: {urn}"
         if row.get("refreshBeforeUpdate"):
             yield f"reads a resource before an update: {urn}"

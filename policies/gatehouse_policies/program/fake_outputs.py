@@ -205,7 +205,7 @@ def _physical_name(registration: Registration) -> str:
     if prefix:
         return f"{prefix}-{_digits(registration, 17)}"
     name = f"{registration.name}-{_digits(registration, 7)}"
-    # As the provider does, because names of buckets have lower-case letters.
+    # The provider writes names of buckets in lower-case letters.
     return name.lower() if registration.type.startswith("aws:s3/") else name
 
 

@@ -58,7 +58,7 @@ STATEMENT_CHARS = 160
 #: Ends an idle transaction: if its process or host has stopped, all changes wait for its locks.
 _IDLE_TIMEOUT = "idle_in_transaction_session_timeout"
 
-#: Fails without the schema, in a time that does not depend on the number of rows.
+#: Fails without the schema. Reads at most one row of each table.
 READY = "SELECT (SELECT 1 FROM audit_event LIMIT 1), (SELECT 1 FROM gateway_worker LIMIT 1)"
 
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"

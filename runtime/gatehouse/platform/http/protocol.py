@@ -175,8 +175,8 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
     @property
     def is_waiting(self) -> bool:
         """False while a request is in progress that was received or whose response has begun."""
-        is_answered = any(each.is_received or each.response_started for each in self._exchanges)
-        return self._upgraded is None and not is_answered
+        in_progress = any(each.is_received or each.response_started for each in self._exchanges)
+        return self._upgraded is None and not in_progress
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.worker.protocols.discard(self)
@@ -207,10 +207,12 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             return
         self.data_received(bytes(self.worker.reads.buffer[:nbytes]))
         if self._upgrade_data is None:
-            to = self.transport
+            transport = self.transport
             # A client whose connection is closing must not delay others of its network.
             subject = "" if self._closing else self.network
-            self.worker.reads.end(nbytes, to.transport, lambda: to.read_paused, subject)
+            self.worker.reads.end(
+                nbytes, transport.transport, lambda: transport.read_paused, subject
+            )
 
     def data_received(self, data: bytes) -> None:
         if self._closing or self._error is not None or self.transport.is_closing:

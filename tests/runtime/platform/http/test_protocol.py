@@ -590,11 +590,11 @@ UPLOAD = POST + b"X-Forwarded-For: 192.0.2.%d\r\n" + CHUNKED
         (b"", b"", LAST, (b"?\r\n\r\n", BUSY)),
     ],
 )
-async def test_others_make_room_before(
+async def test_connections_make_room_in_order(
     start: bytes, later: bytes, end: bytes, others: tuple[bytes, ...]
 ) -> None:
-    """Those that have waited longer, those of the client with most, clients before idle
-    connections of a proxy, and rejected clients.
+    """First of rejected clients and those with the most, then those that waited longest. Idle
+    ones of a proxy are last.
     """
     async with running(FEW, "127.0.0.0/8") as server, server.connection(start) as (reader, to):
         await until(lambda: len(server.connections.protocols) == 1)
