@@ -255,7 +255,7 @@ class SecretService:
     async def _links(
         self, secret_id: str, new: CreateSecret, owner: str, actor: Actor
     ) -> tuple[list[LinkToken], list[Link]]:
-        subjects = Client(actor.source_address, actor.request_id).network, owner
+        subjects = owner, Client(actor.source_address, actor.request_id).network
         tokens: list[LinkToken] = []
         links: list[Link] = []
         salt = key = b""

@@ -64,7 +64,8 @@ _STORED_HEADERS = (b"etag", b"location")
 #: the number of connections to the database. Further requests wait for up to WAIT_S.
 REQUESTS_MAX = 3
 WAIT_S = 10.0
-#: The same for the callers of a network, such as with many keys. Exports, which clients can read
+#: The same for the callers of a network, such as with many keys. Requests with the content of
+#: secrets, which wait for memory and AWS, count separately, and exports, which clients can read
 #: slowly, do not count.
 NETWORK_REQUESTS_MAX = 20
 
@@ -114,7 +115,7 @@ class ConsolePipeline(Pipeline):
                 reject_tokens(endpoint, {"body": small_value(request.content)})
                 raise
         reject_tokens(endpoint, {"query": request.query, "body": content})
-        if await self._take_turn(request, is_export=bool(endpoint.content)) or waits:
+        if await self._take_turn(endpoint, request) or waits:
             # The credential, its roles or the target may have changed.
             await self._authorize(endpoint, request)
         try:
@@ -152,14 +153,15 @@ class ConsolePipeline(Pipeline):
             await self._authorize(endpoint, request)
             yield part
 
-    async def _take_turn(self, request: Request, *, is_export: bool) -> bool:
+    async def _take_turn(self, endpoint: Endpoint, request: Request) -> bool:
         """Waits until fewer than REQUESTS_MAX requests of the caller, and NETWORK_REQUESTS_MAX of
         its network, are processed, so that others are served in the meantime. A request ends with
         its response. Returns True if the request had to wait. Raises TooManyRequests.
         """
         numbers, waits = {request.authenticated.owner: REQUESTS_MAX}, False
-        if not is_export:
-            numbers[f"network {network_of(request.client)}"] = NETWORK_REQUESTS_MAX
+        if not endpoint.content:
+            network = f"{network_of(request.client)} {bool(endpoint.secret_fields)}"
+            numbers[network] = NETWORK_REQUESTS_MAX
         try:
             async with asyncio.timeout(WAIT_S):
                 for subject, number in numbers.items():

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from gatehouse.core.roles import Role, manages, roles_of
 from gatehouse.platform.http.endpoint import Endpoint, StepUp
-from gatehouse.platform.http.request import Request
 from gatehouse.services.console import pipeline
 from gatehouse.services.console.asgi import ENDPOINTS
 from gatehouse.services.console.pipeline import ConsolePipeline
@@ -135,9 +134,9 @@ async def test_rights_are_those_after_the_wait_for_other_requests(
 ) -> None:
     take, began = ConsolePipeline._take_turn, asyncio.Semaphore(0)
 
-    async def counted(self: ConsolePipeline, request: Request, **options: Any) -> bool:
+    async def counted(*arguments: Any) -> bool:
         began.release()
-        return await take(self, request, **options)
+        return await take(*arguments)
 
     monkeypatch.setattr(pipeline, "REQUESTS_MAX", 1)
     monkeypatch.setattr(ConsolePipeline, "_take_turn", counted)

@@ -11,6 +11,7 @@ import pytest
 from gatehouse.core.errors import Unauthorized
 from gatehouse.core.token_scanner import SESSION_PREFIX
 from gatehouse.features.audit import routes
+from gatehouse.features.sharing import encryption
 from gatehouse.platform import observability
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
@@ -18,6 +19,8 @@ from gatehouse.services.console import app, pipeline
 
 from tests.runtime.conftest import lock_waits, locked
 from tests.runtime.console_client import Console
+from tests.runtime.features.sharing.services import Sharing
+from tests.runtime.services.sharing.test_waits import SlowKeys
 from tests.runtime.tokens import unknown_token
 from tests.runtime.waiting import until
 
@@ -74,6 +77,23 @@ async def test_many_callers_of_a_network_leave_the_console_to_others(
         statuses = [(await far.get("/v1/keys", headers=caller)).status_code for caller in callers]
     assert (denied.status_code, statuses) == (429, [200, 200, 200])
     await asyncio.gather(*reads)
+
+
+async def test_new_secrets_of_a_network_leave_the_console_to_others(
+    console: Console, sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key of a passphrase waits for memory."""
+    slow = SlowKeys()
+    monkeypatch.setattr(encryption, "passphrase_key", slow.compute)
+    monkeypatch.setattr(pipeline, "WAIT_S", 0.1)
+    monkeypatch.setattr(pipeline, "NETWORK_REQUESTS_MAX", 1)
+    async with console.connect(**sharing.console("https://a")) as client:
+        secret = {"text": "x", "passphrase": "a long passphrase"}
+        creating = asyncio.create_task(client.post("/v1/secrets", json=secret))
+        await until(lambda: bool(slow.started))
+        assert (await client.get("/v1/keys")).status_code == 200
+        slow.complete.set()
+        assert (await creating).status_code == 201
 
 
 @pytest.mark.parametrize(
