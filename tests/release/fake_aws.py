@@ -96,15 +96,10 @@ class FakeAccount:
 
     folder: the project for which commands run. emulator: receives their requests to AWS instead.
     revisions: image of each revision of a task definition.
-    steps: calls in order.
     describe_error: error code of ECS for DescribeServices; "" for none.
     rolls_back: ECS rolls new deployments back.
     recovers: the second complete update is not rolled back.
     migration: exit code of the migration; None if the container did not start.
-    unhealthy: services that return 503.
-    preview: exit code of `pulumi preview`.
-    backend: URL of the Pulumi backend.
-    stacks: stacks in the backend.
     no_stack: error message for other stacks.
     undeployed: outputs that are not known yet.
     functions: output of the functions of the stack. Their aliases route to version 1.
@@ -123,7 +118,6 @@ class FakeAccount:
     failed_updates: number of complete updates that fail.
     rejection: error code with which AWS rejects the credentials in every request, such as
         ExpiredToken; "" if it accepts them.
-    parts: other parts of the state.
     intercept: receives the command of the CLI or the action of ECS and its result. Returns the
         result.
     """

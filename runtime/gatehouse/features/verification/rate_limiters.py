@@ -15,8 +15,7 @@ denied. With `local`, and without Redis, each worker decides alone and marks the
 as it is available.
 
 A call accesses the counters of many keys, which a cluster permits if their names have the same hash
-tag. With several shards, a worker needs one RateLimits per shard, each with its own hash tag, among
-which the key families are divided.
+tag.
 """
 
 import asyncio

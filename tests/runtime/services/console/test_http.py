@@ -11,7 +11,6 @@ import pytest
 from gatehouse.core.errors import Unauthorized
 from gatehouse.core.token_scanner import SESSION_PREFIX
 from gatehouse.features.audit import routes
-from gatehouse.features.sharing import encryption
 from gatehouse.platform import observability
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
@@ -20,7 +19,6 @@ from gatehouse.services.console import app, pipeline
 from tests.runtime.conftest import lock_waits, locked
 from tests.runtime.console_client import Console
 from tests.runtime.features.sharing.services import Sharing
-from tests.runtime.services.sharing.test_waits import SlowKeys
 from tests.runtime.tokens import unknown_token
 from tests.runtime.waiting import until
 
@@ -59,12 +57,13 @@ async def test_requests_of_one_caller_leave_connections_to_others(
 
 @pytest.mark.bound("console.pipeline:NETWORK_REQUESTS_MAX")
 async def test_many_callers_of_a_network_leave_the_console_to_others(
-    console: Console, monkeypatch: pytest.MonkeyPatch
+    console: Console, sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Requests with the content of secrets, which can wait for memory, count separately."""
     monkeypatch.setattr(pipeline, "WAIT_S", 0.1)
     monkeypatch.setattr(pipeline, "NETWORK_REQUESTS_MAX", 2)
     callers = [console.as_((await console.create(scopes=["admin"]))["token"]) for _ in range(3)]
-    app = console.application()
+    app = console.application(**sharing.console("https://a"))
     near, far = (
         httpx.AsyncClient(
             transport=httpx.ASGITransport(app, client=(address, 1)), base_url="https://a"
@@ -75,25 +74,10 @@ async def test_many_callers_of_a_network_leave_the_console_to_others(
         reads = [asyncio.create_task(near.get("/v1/usage", headers=caller)) for caller in callers]
         denied = await next(asyncio.as_completed(reads))
         statuses = [(await far.get("/v1/keys", headers=caller)).status_code for caller in callers]
+        secret = await near.post("/v1/secrets", json={"text": "x"}, headers=callers[0])
     assert (denied.status_code, statuses) == (429, [200, 200, 200])
+    assert secret.status_code == 201
     await asyncio.gather(*reads)
-
-
-async def test_new_secrets_of_a_network_leave_the_console_to_others(
-    console: Console, sharing: Sharing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The key of a passphrase waits for memory."""
-    slow = SlowKeys()
-    monkeypatch.setattr(encryption, "passphrase_key", slow.compute)
-    monkeypatch.setattr(pipeline, "WAIT_S", 0.1)
-    monkeypatch.setattr(pipeline, "NETWORK_REQUESTS_MAX", 1)
-    async with console.connect(**sharing.console("https://a")) as client:
-        secret = {"text": "x", "passphrase": "a long passphrase"}
-        creating = asyncio.create_task(client.post("/v1/secrets", json=secret))
-        await until(lambda: bool(slow.started))
-        assert (await client.get("/v1/keys")).status_code == 200
-        slow.complete.set()
-        assert (await creating).status_code == 201
 
 
 @pytest.mark.parametrize(
