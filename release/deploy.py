@@ -77,9 +77,7 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
             )
             _step("running the migration task")
             with _services_unchanged():
-                cluster = str(stack_output(stack, "cluster"))
-                output = stack_output(stack, "migration")
-                task = migrate(stack, stack.client("ecs"), cluster, output)
+                task = migrate(stack, stack.client("ecs"), stack_output(stack, "migration"))
                 _step(f"migration task {task} succeeded")
                 for name in functions:
                     _shift_traffic(stack, name)
@@ -95,13 +93,12 @@ def verify(stack: Stack, before: dict[str, ServiceState] | None = None) -> int:
     """Compare the running ECS services with the stack, then check the health of every URL. Raises
     ServicesFailed, and DeploymentFailed if ECS cannot be queried."""
     _step("verifying")
-    cluster = str(stack_output(stack, "cluster"))
     services = {
         str(row["service"]): str(row["taskDefinition"])
         for row in stack_output(stack, "services").values()
     }
     with translated("cannot describe the ECS services ({})", DeploymentFailed):
-        after = wait_for_rollouts(stack.client("ecs"), cluster, list(services))
+        after = wait_for_rollouts(stack.client("ecs"), stack.cluster, list(services))
     errors = deployment_errors(before or {}, after, services)
     # Even if a deployment failed, check the health of the services to report whether they are
     # available to clients.
@@ -122,13 +119,12 @@ def _current_services(stack: Stack) -> dict[str, ServiceState]:
     DeploymentFailed.
     """
     try:
-        cluster = str(stack_output(stack, "cluster"))
         services = [str(row["service"]) for row in stack_output(stack, "services").values()]
     except ValueError:
         return {}
     message = "cannot describe the ECS services ({}). Nothing was changed."
     with translated(message, DeploymentFailed):
-        return describe_services(stack.client("ecs"), cluster, services)
+        return describe_services(stack.client("ecs"), stack.cluster, services)
 
 
 def _print_name_servers(stack: Stack) -> None:

@@ -18,17 +18,17 @@ POLL_S = 5
 TIMEOUT_S = 900
 
 
-def migrate(stack: Stack, ecs: Any, cluster: str, output: Mapping[str, Any]) -> str:
+def migrate(stack: Stack, ecs: Any, output: Mapping[str, Any]) -> str:
     """Run the task and wait until it stops. Returns the task ID.
 
     output: the stack output `migration`. Raises ValueError if the output has no task definition,
     subnets or security group, DeploymentFailed if the migration does not succeed, and ClientError.
     """
-    arn = _start(ecs, cluster, output)
+    arn = _start(stack, ecs, output)
     task_id = arn.rpartition("/")[2]
     try:
         ecs.get_waiter("tasks_stopped").wait(
-            cluster=cluster,
+            cluster=stack.cluster,
             tasks=[arn],
             WaiterConfig={"Delay": POLL_S, "MaxAttempts": TIMEOUT_S // POLL_S},
         )
@@ -37,7 +37,7 @@ def migrate(stack: Stack, ecs: Any, cluster: str, output: Mapping[str, Any]) -> 
             f"the migration task {task_id} is still running after {TIMEOUT_S} s; check it before "
             f"you retry"
         ) from exc
-    (task,) = ecs.describe_tasks(cluster=cluster, tasks=[arn])["tasks"]
+    (task,) = ecs.describe_tasks(cluster=stack.cluster, tasks=[arn])["tasks"]
     codes = {container["name"]: container.get("exitCode") for container in task["containers"]}
     code = codes.get(CONTAINER)
     if code != 0:
@@ -51,7 +51,7 @@ def migrate(stack: Stack, ecs: Any, cluster: str, output: Mapping[str, Any]) -> 
     return task_id
 
 
-def _start(ecs: Any, cluster: str, output: Mapping[str, Any]) -> str:
+def _start(stack: Stack, ecs: Any, output: Mapping[str, Any]) -> str:
     """Start the task. Returns its ARN."""
     missing = [key for key in ("taskDefinition", "subnets", "securityGroup") if not output.get(key)]
     if missing:
@@ -59,13 +59,16 @@ def _start(ecs: Any, cluster: str, output: Mapping[str, Any]) -> str:
             f"the stack output `migration` has no {', '.join(missing)}; deploy the current "
             f"program first"
         )
+    family = str(output["taskDefinition"]).rpartition("/")[2].partition(":")[0]
+    if family != stack.names.name(CONTAINER):  # the state may have changed
+        raise ValueError(f"the migration of the stack {stack.name} has another task definition")
     network = {
         "subnets": output["subnets"],
         "securityGroups": [output["securityGroup"]],
         "assignPublicIp": "DISABLED",
     }
     response = ecs.run_task(
-        cluster=cluster,
+        cluster=stack.cluster,
         taskDefinition=output["taskDefinition"],
         launchType="FARGATE",
         count=1,

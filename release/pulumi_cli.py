@@ -219,20 +219,27 @@ def _changes_of_others(stack: Stack, state: dict[str, Any]) -> Iterator[str]:
     if parts := state.keys() - _STATE_PARTS:
         names = printable(", ".join(sorted(parts)))[:200]
         yield f"has parts that the program does not have: {names}"
-    start = f"urn:pulumi:{stack.name}::{stack.project.name}::"
-    for row in state.get("resources", ()):
-        # With other names, such as ":dev", the engine finds the type in another place.
+    # With other separators, such as ":dev", the engine finds the type in another place.
+    start = re.escape(f"urn:pulumi:{stack.name}::{stack.project.name}::")
+    form = re.compile(rf"{start}(?:[^:$]+(?::[^:$]+)*\$)*([^:$]+:[^:$]+:[^:$]+)::.*", re.DOTALL)
+    providers: dict[str, str] = {}
+    pending = (each["resource"] for each in state.get("pending_operations") or ())
+    for row in (*(state.get("resources") or ()), *pending):
         urn = printable(row["urn"])[:200]
-        if not row["urn"].startswith(start):
+        match = form.fullmatch(row["urn"])
+        if not match:
             yield f"has a resource of another stack: {urn}"
-        types = row["urn"].removeprefix(start).split("::")[0]
-        module, _, package = types.rpartition("$")[2].rpartition(":")
-        if module == "pulumi:providers":
-            if not _is_of_program(package, row.get("inputs") or {}):
-                yield f"configures the plugin {package} otherwise than the program"
-        # The engine runs the plugin of any package.
-        elif row.get("custom") and not row.get("provider"):
+            return
+        package, module, name = match[1].split(":")
+        if (package, module) == ("pulumi", "providers"):
+            if not _is_of_program(name, row.get("inputs") or {}):
+                yield f"configures the plugin {name} otherwise than the program"
+            providers[f"{row['urn']}::{row.get('id')}"] = name
+        # The engine would run the plugin of the type, or read another stack.
+        elif row.get("custom") and providers.get(row.get("provider", "")) != package:
             yield f"has a resource without a provider: {urn}"
+        if row["type"] != match[1]:
+            yield "is malformed"
         if row.get("refreshBeforeUpdate"):
             yield f"reads a resource before an update: {urn}"
 
@@ -243,8 +250,7 @@ def _is_of_program(package: str, inputs: dict[str, Any]) -> bool:
     Source: gatherPackagesFromSnapshot in pkg/engine/plugins.go, pkg/resource/deploy/providers.
     """
     try:
-        # The provider of stack references is part of the engine.
-        version("pulumi" if package == "pulumi" else f"pulumi-{package}")
+        version(f"pulumi-{package}")
     except PackageNotFoundError:
         return False
     # The name of a region is part of the names of servers.

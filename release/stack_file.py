@@ -69,6 +69,10 @@ class Stack:
     def names(self) -> Naming:
         return Naming(self.name, self.account, self.region)
 
+    @property
+    def cluster(self) -> str:
+        return self.names.name("main")
+
     def client(self, service: str) -> Any:
         """A client of an AWS service in the region of the stack."""
         create: Any = boto3.client

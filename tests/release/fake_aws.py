@@ -195,8 +195,11 @@ class FakeAccount:
             state = {
                 "manifest": {"time": str(sum(step.startswith("up") for step in self.steps))},
                 "resources": [
-                    *self.resources,
-                    *({"urn": urn, "delete": True} for urn in self.pending),
+                    {"type": row["urn"].split("$")[-1].split("::")[-2], **row}
+                    for row in (
+                        *self.resources,
+                        *({"urn": urn, "delete": True} for urn in self.pending),
+                    )
                 ],
                 "pending_operations": self.unfinished,
                 "secrets_providers": self.secrets,

@@ -129,7 +129,8 @@ def test_example_values_are_rejected(account: FakeAccount, text: str, keys: str)
 
 
 URN = "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::logs"
-OPERATION = {"type": "creating", "resource": {"urn": URN}}
+PROVIDER = "urn:pulumi:dev::gatehouse::pulumi:providers:aws::default"
+OPERATION = {"type": "creating", "resource": {"urn": URN, "type": "aws:s3/bucket:Bucket"}}
 
 
 @pytest.mark.parametrize("command", ["rollback", "destroy"])
@@ -181,6 +182,7 @@ each_command = pytest.mark.parametrize(
     [
         ("command", {}),
         ("pulumi-python", {}),
+        ("pulumi", {}),  # reads other stacks
         ("aws", {"__internal": {"pluginDownloadURL": "https://acme.dev"}}),
         ("aws", {"pluginDownloadURL": "https://acme.dev"}),
         ("aws", {"endpoints": '[{"sts": "https://acme.dev"}]'}),
@@ -205,6 +207,7 @@ def test_plugins_of_others_in_the_state_are_not_run(
         "urn:pulumi::dev::gatehouse",  # the stack of the engine is ":dev"
         "urn:pulumi:prod::gatehouse",
         "urn:pulumi:dev::other",
+        "urn:pulumi:dev::gatehouse::pulumi:providers:aws:x",  # a provider of the package "aws:x"
     ],
 )
 def test_resources_of_other_stacks_in_the_state_are_rejected(
@@ -233,6 +236,8 @@ def test_key_of_others_in_the_state_is_not_used(
     [
         # The engine runs the provider of the package, such as code in `__provider`.
         ({"custom": True}, {}, "has a resource without a provider: "),
+        ({"custom": True, "provider": f"{PROVIDER}::1"}, {}, "has a resource without a provider: "),
+        ({"type": "pulumi:providers:x"}, {}, "is malformed"),
         ({"refreshBeforeUpdate": True}, {}, "reads a resource before an update: "),
         # The engine evaluates their code, and downloads their plugins.
         ({}, {"snippets": []}, "has parts that the program does not have: snippets"),
@@ -242,28 +247,26 @@ def test_state_that_the_program_does_not_create_is_rejected(
     account: FakeAccount, command: str, row: dict[str, Any], parts: dict[str, Any], message: str
 ) -> None:
     urn = "urn:pulumi:dev::gatehouse::pulumi-python:dynamic:Resource::x"
-    account.resources, account.parts = [{"urn": urn, **row}], parts
+    account.resources = [{"urn": PROVIDER, "id": "1"}, {"urn": urn, **row}]
+    account.parts = parts
     assert f"the state of the stack dev {message}" in account.refusal(command)
 
 
 def test_malformed_state_is_one_message(account: FakeAccount) -> None:
-    account.resources = [{"urn": None}]
+    account.secrets = {"type": "cloud"}
     assert "the state of the stack dev is malformed" in account.refusal("destroy")
-    account.resources, account.unfinished = [], [{"type": "creating"}]
+    account.secrets, account.unfinished = {}, [{"type": "creating"}]
     assert "cannot read the state of the stack dev" in account.refusal("destroy")
     account.locks = [{"username": "ada"}]
     assert "cannot read the state of the stack dev" in account.refusal("destroy")
 
 
-@pytest.mark.parametrize("package", ["aws", "pulumi"])
-def test_plugin_of_the_program_and_key_of_the_stack_are_accepted(
-    account: FakeAccount, package: str
-) -> None:
+def test_plugin_of_the_program_and_key_of_the_stack_are_accepted(account: FakeAccount) -> None:
     account.secrets = {"type": "cloud", "state": {"url": KMS, "encryptedkey": "x"}}
-    urn = f"urn:pulumi:dev::gatehouse::pulumi:providers:{package}::default"
     (provider,) = (row for row in run("dev").resources if row.type == AWS_PROVIDER)
     inputs = {"__internal": {}, "version": "7.51.0", **provider.inputs}
-    account.resources = [{"urn": urn, "inputs": inputs}]
+    resource = {"urn": URN, "custom": True, "provider": f"{PROVIDER}::1"}
+    account.resources = [{"urn": PROVIDER, "id": "1", "inputs": inputs}, resource]
     stack_file = f"secretsprovider: {KMS}\n{own_stack_file()}"
     assert account.release("preview", stack_file=stack_file).returncode == 0
 

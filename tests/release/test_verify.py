@@ -195,7 +195,8 @@ class Ecs:
         return {"tasks": [{"containers": self._containers}]}
 
 
-OUTPUT = {"taskDefinition": f"{ARN}:1", "subnets": ["subnet-1"], "securityGroup": "sg-1"}
+MIGRATE = "gatehouse-dev-migrate:1"
+OUTPUT = {"taskDefinition": MIGRATE, "subnets": ["subnet-1"], "securityGroup": "sg-1"}
 
 
 @pytest.mark.parametrize(
@@ -208,18 +209,25 @@ OUTPUT = {"taskDefinition": f"{ARN}:1", "subnets": ["subnet-1"], "securityGroup"
 )
 def test_migration_that_does_not_succeed_is_an_error(ecs: Ecs, message: str) -> None:
     with pytest.raises(DeploymentFailed, match=message):
-        migrate(STACK, ecs, "main", OUTPUT)
+        migrate(STACK, ecs, OUTPUT)
 
 
 @pytest.mark.parametrize("code", [None, 137])
 def test_container_that_aws_adds_does_not_fail_the_migration(code: int | None) -> None:
     """GuardDuty adds one that is stopped with the task, or whose image cannot be pulled."""
-    assert migrate(STACK, Ecs(agent=code, migrate=0), "main", OUTPUT) == "abc"
+    assert migrate(STACK, Ecs(agent=code, migrate=0), OUTPUT) == "abc"
 
 
-def test_incomplete_migration_output_is_rejected() -> None:
-    with pytest.raises(ValueError, match="no subnets, securityGroup"):
-        migrate(STACK, Ecs(), "main", {"taskDefinition": ARN})
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ({"taskDefinition": ARN}, "no subnets, securityGroup"),
+        ({**OUTPUT, "taskDefinition": ARN}, "another task definition"),
+    ],
+)
+def test_incomplete_migration_output_is_rejected(output: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        migrate(STACK, Ecs(), output)
 
 
 def test_invalid_response_is_an_error() -> None:
