@@ -44,8 +44,9 @@ ANSWER_BYTES_MAX = 16_384
 #: A costly request takes at most this multiple of the time of an ordinary request of its size. The
 #: shortest of several measurements counts.
 COST_RATIO_MAX, MEASUREMENTS = 20, 40
-#: A path that is costly to search for tokens, and an ordinary path of the same size.
-COSTLY_PATH, ORDINARY_PATH = b"/" + b"eyJ" * 5_000, b"/" + b"aaa" * 5_000
+#: Paths that are costly to search for tokens or to decode, and an ordinary path of the same size.
+COSTLY_PATHS = b"/" + b"eyJ" * 5_000, b"/cores/docs/" + b"%" * 15_000
+ORDINARY_PATH = b"/" + b"aaa" * 5_000
 
 
 @dataclass(slots=True)
@@ -258,9 +259,10 @@ async def costly_bodies(target: Target, outcome: Outcome) -> None:
         ordinary = operation.request(operation.ordinary)
         for body in operation.costly:
             await _compare(operation.service, operation.request(body), ordinary, outcome)
-    costly, ordinary = (request(b"GET", path) for path in (COSTLY_PATH, ORDINARY_PATH))
+    ordinary = request(b"GET", ORDINARY_PATH)
     for service in (target.gateway, *target.services):
-        await _compare(service, costly, ordinary, outcome)
+        for path in COSTLY_PATHS:
+            await _compare(service, request(b"GET", path), ordinary, outcome)
 
 
 async def _compare(service: Service, costly: bytes, ordinary: bytes, outcome: Outcome) -> None:

@@ -20,6 +20,7 @@ from urllib.parse import unquote_to_bytes, urljoin
 import msgspec
 
 from gatehouse.platform.http.header_names import RETURNED_NAMES
+from gatehouse.platform.http.request_head import BROKEN_ESCAPE
 
 #: Header fields in order, with names in lowercase.
 Fields = Sequence[tuple[bytes, bytes]]
@@ -33,7 +34,6 @@ _NOT_IN_PATH = re.compile(rb"[^A-Za-z0-9\-._~!$&'()*+,;=:@/%\[\]|]")
 #: Methods that are not forwarded: they are addressed to a proxy itself (RFC 9110, sections 9.3.6
 #: and 9.3.8).
 PROXY_METHODS = ("CONNECT", "TRACE")
-_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
@@ -72,16 +72,13 @@ def flaw(raw: bytes) -> str:
     invalid = _NOT_IN_PATH.search(raw)
     if invalid is not None:
         return _character_flaw(invalid.group())
-    decoded = raw
-    if b"%" in raw:
-        decoded = unquote_to_bytes(raw)
-        reason = _encoding_flaw(raw, decoded)
-        if reason:
-            return f"the path {reason}"
-        if b"\\" in decoded:
-            return "the path contains an encoded backslash"
-        if _CONTROL.search(decoded):
-            return "the path contains an encoded control character"
+    decoded = _decoded(raw) if b"%" in raw else raw
+    if isinstance(decoded, str):
+        return f"the path {decoded}"
+    if b"\\" in decoded:
+        return "the path contains an encoded backslash"
+    if _CONTROL.search(decoded):
+        return "the path contains an encoded control character"
     return "the path contains a dot segment" if _dotted(decoded) else ""
 
 
@@ -91,25 +88,26 @@ def query_flaw(raw: bytes) -> str:
     """
     if b"%" not in raw:
         return "" if raw.isascii() else "contains a non-ASCII byte; percent-encode it as UTF-8"
-    decoded = unquote_to_bytes(raw)
-    if b"\0" in decoded:
-        return "contains a NUL character; remove it"
-    return _encoding_flaw(raw, decoded)
+    decoded = _decoded(raw)
+    if isinstance(decoded, str):
+        return decoded
+    return "contains a NUL character; remove it" if b"\0" in decoded else ""
 
 
-def _encoding_flaw(raw: bytes, decoded: bytes) -> str:
-    """Sentence without a subject that explains why text is not percent-encoded UTF-8. Empty if it
-    is.
+def _decoded(raw: bytes) -> bytes | str:
+    """The decoded text, or a sentence without a subject that explains why the text is not
+    percent-encoded UTF-8.
     """
-    if _BROKEN_ESCAPE.search(raw):
+    if BROKEN_ESCAPE.search(raw):
         return (
             "contains a percent sign without two hexadecimal digits; write %25 for a percent sign"
         )
+    decoded = unquote_to_bytes(raw)
     try:
         decoded.decode("utf-8")
     except UnicodeDecodeError:
         return "is not UTF-8 once it is decoded; percent-encode text as UTF-8"
-    return ""
+    return decoded
 
 
 def _character_flaw(character: bytes) -> str:

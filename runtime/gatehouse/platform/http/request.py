@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from urllib.parse import parse_qsl
 
 from gatehouse.core.actor import Actor, RequestId, Session
 from gatehouse.core.addresses import ClientAddresses
@@ -18,6 +17,7 @@ from gatehouse.core.token import Pepper
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.exchange import body_memory, exchange_of
 from gatehouse.platform.http.fields import Cursors
+from gatehouse.platform.http.validation import parameters
 from gatehouse.platform.observability import Observer, WebSocketUse
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
 
@@ -164,8 +164,8 @@ class Request:
 
     @property
     def query(self) -> list[tuple[str, str]]:
-        """Decoded names and values of the query, in order."""
-        return parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        """Decoded names and values of the query, in order. Raises BadRequest."""
+        return parameters(self.scope["query_string"])
 
     @property
     def peer(self) -> str:

@@ -23,6 +23,8 @@ CHUNK_FRAMING_BYTES = 16
 #: A DNS name or IPv4 address, or an IPv6 address in brackets, with an optional port: the hosts of
 #: RFC 3986 that a server can have.
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
+#: Decoding many of these takes long.
+BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 #: The size of the longest host with a port, and one byte.
 _HOST_BYTES = 262
 
@@ -49,6 +51,10 @@ def check(
     if b"#" in url or not url.isascii():
         raise BadRequest(
             "The request target contains a # or a byte that is not ASCII; percent-encode it."
+        )
+    if b"%" in url and BROKEN_ESCAPE.search(url.partition(b"?")[0]):
+        raise BadRequest(
+            "The path contains a percent sign without two hexadecimal digits; write %25 for it."
         )
     if version != "1.1" and (version != "1.0" or coding is not None):
         raise BadRequest("Use HTTP/1.1.")

@@ -128,10 +128,9 @@ def decode_query(query: bytes, kind: type[T]) -> T:
     """Decode a raw query string, in which numbers and booleans are text. Array fields may be
     repeated. Raises BadRequest.
     """
-    check_query(query)
     values: dict[str, Any] = {}
     arrays, readers = _query_fields(kind)  # type: ignore[arg-type]  # types are hashable
-    for name, text in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+    for name, text in parameters(query):
         if name in arrays:
             values.setdefault(name, []).append(text)
         elif name in values:
@@ -143,13 +142,14 @@ def decode_query(query: bytes, kind: type[T]) -> T:
     return validate(values, kind, "query")
 
 
-def check_query(query: bytes) -> None:
-    """Raises BadRequest for a raw query string that is not percent-encoded UTF-8."""
+def parameters(query: bytes) -> list[tuple[str, str]]:
+    """Decoded names and values of a raw query string, in order. Raises BadRequest."""
     message, _, fix = query_flaw(query).partition("; ")
     if message:
         raise invalid("query", message, fix)
     if query.count(b"&") >= PARAMETERS_MAX:
         raise invalid("query", f"has more than {PARAMETERS_MAX} parameters", "send fewer")
+    return parse_qsl(query.decode("latin-1"), keep_blank_values=True)
 
 
 def invalid(location: str, message: str, fix: str) -> BadRequest:

@@ -46,13 +46,7 @@ from gatehouse.platform.http.idempotency import (
 )
 from gatehouse.platform.http.pipeline import Call, Pipeline
 from gatehouse.platform.http.request import Refused, Request
-from gatehouse.platform.http.validation import (
-    check_query,
-    decode_query,
-    invalid,
-    small_value,
-    strings,
-)
+from gatehouse.platform.http.validation import decode_query, invalid, small_value, strings
 from gatehouse.services.console.authentication import Authenticator, challenge
 from gatehouse.services.console.web import WebFiles
 
@@ -277,7 +271,6 @@ class ConsolePipeline(Pipeline):
 
 
 def _check_parameters(request: Request) -> None:
-    check_query(request.scope["query_string"])
     counts = Counter(name for name, _ in request.query)
     repeated = next((name for name, count in counts.items() if count > 1), None)
     if repeated is not None:

@@ -22,6 +22,7 @@ from gatehouse.features.sharing.models import Client
 from gatehouse.features.sharing.schemas import display_name
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.asgi import Response
+from gatehouse.platform.http.forwarding import query_flaw
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.security_headers import download_headers
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
@@ -170,14 +171,12 @@ async def _form(request: Request) -> dict[str, str]:
     repeated or too many fields.
     """
     content = await request.body(BODY_BYTES_MAX)
-    if request.header(b"content-type").partition(";")[0].strip().lower() != _FORM:
+    media_type = request.header(b"content-type").partition(";")[0].strip().lower()
+    if media_type != _FORM or query_flaw(content):
         raise BadRequest
     try:
         pairs = parse_qsl(
-            content.decode("ascii"),
-            keep_blank_values=True,
-            max_num_fields=len(_FORM_FIELDS),
-            errors="strict",
+            content.decode("ascii"), keep_blank_values=True, max_num_fields=len(_FORM_FIELDS)
         )
     except ValueError:
         raise BadRequest from None
