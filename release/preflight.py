@@ -72,14 +72,18 @@ def unfinished_updates(stack: Stack) -> list[str]:
     try:
         if locks := _locks(stack):
             return [
-                f"the stack {stack.name} is locked by {lock['username']}@{lock['hostname']} "
-                f"(process {lock['pid']}) since {lock['timestamp'][:19]}. Wait until that update "
-                f"has ended. If its process no longer exists, run: pulumi cancel {stack.options}"
+                pulumi_cli.printable(
+                    f"the stack {stack.name} is locked by {lock['username']}@{lock['hostname']} "
+                    f"(process {lock['pid']}) since {lock['timestamp'][:19]}. Wait until that "
+                    "update has ended. If its process no longer exists, run: pulumi cancel "
+                    f"{stack.options}"
+                )
                 for lock in locks
             ]
         operations = pulumi_cli.deployment(stack).get("pending_operations") or []
         listed = ", ".join(
-            f"{row['type']} {row['resource']['urn'].rpartition('::')[2]}" for row in operations
+            pulumi_cli.printable(f"{row['type']} {row['resource']['urn'].rpartition('::')[2]}")
+            for row in operations
         )
     # Others can have written the state and the locks.
     except (AttributeError, LookupError, TypeError, ValueError, *AWS_ERRORS) as exc:

@@ -145,7 +145,7 @@ def test_lock_is_reported_with_its_owner(account: FakeAccount, command: str) -> 
 
 
 def test_control_characters_of_a_lock_do_not_reach_the_terminal(account: FakeAccount) -> None:
-    account.locks = [{**LOCK, "username": "ada\x1b]0;prod\x07"}]
+    account.locks = [{**LOCK, "username": "ada\x1b]0;prod\n"}]
     assert "by ada\ufffd]0;prod\ufffd@laptop" in account.refusal("destroy")
 
 
