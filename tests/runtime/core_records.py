@@ -29,6 +29,17 @@ def instance(instance_id: str, *, healthy: bool = True) -> CoreRecord:
     )
 
 
+def core_row(source: str = "", **columns: str) -> str:
+    """A statement that inserts an instance, or one for each row of a source, such as "FROM x".
+    columns: SQL expressions; $1 is the ID of the key.
+    """
+    values = {
+        **{"name": "'docs'", "url": "''", "environment": "'test'", "lease_id": "'lease'"},
+        **{"registered_by": "$1", "pepper_generation": "1", "expires_at": "now()", **columns},
+    }
+    return f"INSERT INTO core ({', '.join(values)}) SELECT {', '.join(values.values())} {source}"
+
+
 def changed_settings() -> dict[str, Any]:
     """A value other than the default for every setting, without those that exclude others."""
     schemas = msgspec.json.schema(CoreSettings)["$defs"]["CoreSettings"]["properties"]
@@ -61,11 +72,13 @@ async def register(
     key_id = await console.create_id(name="agent")
     for instance_id in instances or ("default",):
         console.sql(
-            "INSERT INTO core (name, instance_id, url, environment, registered_by, lease_id, "  # noqa: S608
-            f"pepper_generation, expires_at, settings) VALUES ('{name}', '{instance_id}', '{url}', "
-            f"'test', '{key_id}', 'lease', 1, now() + interval '1 hour', "
-            f"'{json.dumps(settings or {})}') ON CONFLICT (name, instance_id) DO UPDATE SET "
-            "url = excluded.url, expires_at = excluded.expires_at, draining = false, "
-            "settings = excluded.settings"
+            core_row(
+                "ON CONFLICT (name, instance_id) DO UPDATE SET url = excluded.url, expires_at = "
+                "excluded.expires_at, draining = false, settings = excluded.settings",
+                **{"name": f"'{name}'", "instance_id": f"'{instance_id}'", "url": f"'{url}'"},
+                registered_by=f"'{key_id}'",
+                expires_at="now() + interval '1 hour'",
+                settings=f"'{json.dumps(settings or {})}'",
+            )
         )
     return key_id

@@ -19,6 +19,7 @@ from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClie
 
 from tests.runtime.conftest import Rows
 from tests.runtime.console_client import LOOPBACK
+from tests.runtime.core_records import core_row
 
 pytestmark = pytest.mark.requirement("CG-11")
 
@@ -48,12 +49,15 @@ async def checked(rows: Rows, port: int, instances: int) -> AsyncIterator[Checke
     await rows.add_key(key_id)
     for number in range(instances):
         await rows.pool.execute(
-            "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
-            "pepper_generation, settings, expires_at) VALUES ('docs', $1, $2, 'test', 'lease', "
-            """$3, 1, '{"health_path": "/health"}', now() + interval '1 hour')""",
+            core_row(
+                instance_id="$2",
+                url="$3",
+                settings="""'{"health_path": "/health"}'""",
+                expires_at="now() + interval '1 hour'",
+            ),
+            key_id,
             str(number),
             f"http://127.0.0.1:{port}",
-            key_id,
         )
     cores, changes = CoreRegistry(rows.pool), list[CoreRecord]()
     registered, _ = await CoreRepository(rows.pool).page(after=None, size=instances)

@@ -28,7 +28,7 @@ from gatehouse.platform.db.pool import Connection, Pool
 from gatehouse.platform.http_client.upstream import SystemResolver
 
 from tests.runtime.conftest import Database, Rows, lock_waits, locked
-from tests.runtime.core_records import instance
+from tests.runtime.core_records import core_row, instance
 from tests.runtime.key_records import RECORD
 
 NOW = 1_800_000_000.0
@@ -78,10 +78,12 @@ async def test_instances_share_their_settings_in_memory(module_pool: Pool, rows:
     """A key can register 6,400 instances, and settings can have 20 kB."""
     await rows.add_key("sharing00001")
     read = await module_pool.fetch(
-        "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "  # noqa: S608
-        "pepper_generation, expires_at, settings) SELECT 'docs', 'i' || n, '', 'test', '', "
-        "'sharing00001', 1, now(), '{\"remove_headers\": [\"x-a\"]}' FROM generate_series(1, 2) "
-        f"AS n RETURNING {COLUMNS}"
+        core_row(
+            f"FROM generate_series(1, 2) AS n RETURNING {COLUMNS}",
+            instance_id="'i' || n",
+            registered_by="'sharing00001'",
+            settings="""'{"remove_headers": ["x-a"]}'""",
+        )
     )
     first, second = (core_record(row).settings for row in read)
     assert first.remove_headers == ("x-a",)
@@ -111,10 +113,11 @@ async def test_registration_reads_few_instances_of_other_cores(
     for number in range(10):
         await rows.add_key(f"agent{number:07d}")
     database.sql(
-        "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
-        "pepper_generation, expires_at, draining) SELECT 'core' || n % 100, 'i' || n, '', 'test', "
-        "'', 'agent000000' || n % 10, 1, now(), true FROM generate_series(1, 10000) AS n; "
-        "ANALYZE core;"
+        core_row(
+            "FROM generate_series(1, 10000) AS n; ANALYZE core;",
+            **{"name": "'core' || n % 100", "instance_id": "'i' || n", "draining": "true"},
+            registered_by="'agent000000' || n % 10",
+        )
     )
     pool = CountingPool(database.app, application="tests", size_max=1)
     agent, now = Actor("key", "agent0000000"), Clock().now()
@@ -158,12 +161,7 @@ async def test_changes_of_keys_leave_connections_to_others(
 @pytest.mark.parametrize(
     ("key_id", "locks", "changes"),
     [
-        (
-            "import000001",
-            "INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, "
-            "expires_at) VALUES ('docs', '', 'test', 'b', $1, 1, now())",
-            "SELECT $1::text",
-        ),
+        ("import000001", core_row(), "SELECT $1::text"),
         (
             "import000002",
             "SELECT FROM api_key WHERE id = $1 FOR UPDATE",

@@ -19,6 +19,7 @@ from gatehouse.platform.tracing.tracer import ActiveRequest, FinishedSpan, Trace
 from sandbox.local import servers
 from sandbox.ports import free_port
 from tests.runtime.conftest import Database, Rows, create_database, lock_waits, locked, opened
+from tests.runtime.core_records import core_row
 from tests.runtime.features.verification.conftest import change_feed, confirmed
 from tests.runtime.server_processes import postgres_pids, suspended
 
@@ -213,10 +214,7 @@ async def test_row_of_a_later_version_affects_only_its_key_or_core(rows: Any, wo
     for key_id in (known, later):
         await rows.add_key(key_id)
         assert (await worker.keys.find(key_id)).state is KeyState.ACTIVE
-    core = (
-        "INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, "
-        "expires_at, settings) VALUES ($1, '', 'test', '', 'known0000000', 1, now(), $2)"
-    )
+    core = core_row(name="$1", registered_by="'known0000000'", settings="$2::jsonb")
     await rows.pool.execute(core, "known", "{}")
     await rows.pool.execute(core, "future", '{"error_format": "future"}')
     await rows.pool.execute("UPDATE api_key SET limits = '[{}]' WHERE id = $1", later)

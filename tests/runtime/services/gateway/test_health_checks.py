@@ -10,6 +10,7 @@ import pytest
 from gatehouse.features.cores.repository import HealthCheckRepository
 from gatehouse.platform.db.pool import Pool
 
+from tests.runtime.core_records import core_row
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, serving
 
 pytestmark = pytest.mark.requirement("CG-11")
@@ -110,9 +111,7 @@ async def repository(module_pool: Pool, gateway: Gateway) -> AsyncIterator[Healt
     """The repository, and the instance a of docs, to which the gateway sends no checks."""
     agent = await gateway.create_key(scopes=["cores:register"])
     await gateway.pool.execute(
-        "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
-        "pepper_generation, expires_at) VALUES ('docs', 'a', 'http://127.0.0.1:9', 'live', "
-        "'lease-a', $1, 1, now() + interval '1 hour')",
+        core_row(instance_id="'a'", lease_id="'lease-a'", expires_at="now() + interval '1 hour'"),
         agent.id,
     )
     statement = (

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 from gatehouse.core.cores import INSTANCES_MAX, NAMES_MAX, REGISTERED_MAX
 
+from tests.runtime.core_records import core_row
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, applied, serving
 
 pytestmark = pytest.mark.requirement("CG-11")
@@ -136,9 +137,9 @@ async def test_registration_replaces_imported_instance(
 ) -> None:
     core = cores[0]
     await gateway.pool.execute(
-        "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
-        "pepper_generation, expires_at) VALUES ('docs', 'imported', 'https://old.example', 'test', "
-        "'import:1', $1, 1, now() + interval '7 days')",
+        core_row(
+            instance_id="'imported'", lease_id="'import:1'", expires_at="now() + interval '7 days'"
+        ),
         agent.id,
     )
     await register(gateway, agent, core.url, "a")
@@ -159,9 +160,7 @@ async def test_number_of_ended_instances_is_limited(gateway: Gateway, agent: Key
     """A worker reads all of them when it starts."""
     await gateway.pool.execute("DELETE FROM core")
     await gateway.pool.execute(
-        "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, draining, "
-        "pepper_generation, expires_at) SELECT 'docs', 'i' || n, '', 'test', '', $1, true, 1, "
-        "now() FROM generate_series(1, $2) AS n",
+        core_row("FROM generate_series(1, $2) AS n", instance_id="'i' || n", draining="true"),
         agent.id,
         REGISTERED_MAX,
     )
@@ -182,9 +181,11 @@ async def test_number_of_ended_instances_is_limited(gateway: Gateway, agent: Key
 async def test_number_of_cores_of_a_key_is_limited(gateway: Gateway, agent: Key) -> None:
     """Cores that ended more than an hour ago do not count, and are removed."""
     await gateway.pool.execute(
-        "INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, "
-        "expires_at) SELECT 'name' || n, 'https://x.example', 'test', 'lease', $1, 1, "
-        "now() - interval '59 minutes' FROM generate_series(1, $2) AS n",
+        core_row(
+            "FROM generate_series(1, $2) AS n",
+            name="'name' || n",
+            expires_at="now() - interval '59 minutes'",
+        ),
         agent.id,
         NAMES_MAX,
     )
