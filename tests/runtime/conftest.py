@@ -18,6 +18,7 @@ from gatehouse.platform.db.pool import DatabaseLogin, Pool, login
 from sandbox.local import servers
 from tests.runtime.console_client import Console, open_console
 from tests.runtime.psql import Psql
+from tests.runtime.rows import key_row
 from tests.runtime.silent_servers import silent_server
 
 #: The folder with `initdb` and `postgres` of another version (tests/references).
@@ -66,11 +67,8 @@ class Rows:
 
     async def add_key(self, key_id: str) -> None:
         await self.pool.execute(
-            "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "
-            "scopes, cores, limits, created_at, created_by) VALUES ($1, $2, 1, 'test', 'active', "
-            "'n', 'o', '{cores:register}', '{}', $3, now(), 'test') ON CONFLICT DO NOTHING",
+            key_row("ON CONFLICT DO NOTHING", scopes="'{cores:register}'", limits="$2::jsonb"),
             key_id,
-            bytes(32),
             json.dumps([{"name": "requests", "quota": 5, "window_s": 60, "burst": 5}]),
         )
 

@@ -8,6 +8,7 @@ from gatehouse.core.cores import CoreName, CoreRecord, CoreSettings
 from gatehouse.core.keys import KeyEnvironment, KeyId
 
 from tests.runtime.console_client import Console
+from tests.runtime.rows import core_row
 
 #: Settings that exclude other settings.
 EXCLUDING = {"forward_authorization": True, "credential_header": "Authorization"}
@@ -27,17 +28,6 @@ def instance(instance_id: str, *, healthy: bool = True) -> CoreRecord:
         healthy=healthy,
         version=1,
     )
-
-
-def core_row(source: str = "", **columns: str) -> str:
-    """A statement that inserts an instance, or one for each row of a source, such as "FROM x".
-    columns: SQL expressions; $1 is the ID of the key.
-    """
-    values = {
-        **{"name": "'docs'", "url": "''", "environment": "'test'", "lease_id": "'lease'"},
-        **{"registered_by": "$1", "pepper_generation": "1", "expires_at": "now()", **columns},
-    }
-    return f"INSERT INTO core ({', '.join(values)}) SELECT {', '.join(values.values())} {source}"
 
 
 def changed_settings() -> dict[str, Any]:

@@ -19,7 +19,7 @@ from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClie
 
 from tests.runtime.conftest import Rows
 from tests.runtime.console_client import LOOPBACK
-from tests.runtime.core_records import core_row
+from tests.runtime.rows import core_row
 
 pytestmark = pytest.mark.requirement("CG-11")
 

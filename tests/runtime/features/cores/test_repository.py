@@ -28,8 +28,9 @@ from gatehouse.platform.db.pool import Connection, Pool
 from gatehouse.platform.http_client.upstream import SystemResolver
 
 from tests.runtime.conftest import Database, Rows, lock_waits, locked
-from tests.runtime.core_records import core_row, instance
+from tests.runtime.core_records import instance
 from tests.runtime.key_records import RECORD
+from tests.runtime.rows import core_row
 
 NOW = 1_800_000_000.0
 

@@ -11,6 +11,7 @@ from gatehouse.features.keys.schemas import TOTAL_MAX, KeyFilter
 from gatehouse.platform.db.pool import Pool
 
 from tests.runtime.conftest import Database
+from tests.runtime.rows import key_row
 
 KEYS = 20_000
 RARE = 20
@@ -20,18 +21,20 @@ RARE = 20
 def many_keys(database: Database) -> None:
     """Each of the states other than `active`, and each special name, owner and tag, is rare."""
     database.sql(
-        "SET session_replication_role = replica; "  # noqa: S608
+        "SET session_replication_role = replica; "
         "DO $$ DECLARE search text := pg_get_indexdef('api_key_search'::regclass); BEGIN "
         "DROP INDEX api_key_search; "  # creating it later takes a fraction of the time
-        "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "
-        "scopes, cores, limits, created_at, created_by, tags, expires_at, family_id, revoked_at, "
-        "change_seq) SELECT left(md5(n::text), 12), sha256('a'), 1, 'test', "
-        f"CASE WHEN n <= {RARE} THEN 'revoked' "
-        f"WHEN n <= {2 * RARE} THEN 'disabled' ELSE 'active' END, 'key ' || n, 'team ' || n % 50, "
-        "'{}', '{}', '[]', now(), 'test', ARRAY['even' || n % 2, 'tag' || n / 10], "
-        f"CASE WHEN n % 2 = 0 THEN now() + (n - {3 * RARE}) * interval '1 hour' END, 'f' || n, "
-        f"CASE WHEN n <= {RARE} THEN now() END, n FROM generate_series(1, {KEYS}) AS n; "
-        "EXECUTE search; END $$; ANALYZE api_key;"
+        + key_row(
+            f"FROM generate_series(1, {KEYS}) AS n; EXECUTE search; END $$; ANALYZE api_key;",
+            id="left(md5(n::text), 12)",
+            state=f"CASE WHEN n <= {RARE} THEN 'revoked' "
+            f"WHEN n <= {2 * RARE} THEN 'disabled' ELSE 'active' END",
+            **{"name": "'key ' || n", "owner": "'team ' || n % 50", "family_id": "'f' || n"},
+            tags="ARRAY['even' || n % 2, 'tag' || n / 10]",
+            expires_at=f"CASE WHEN n % 2 = 0 THEN now() + (n - {3 * RARE}) * interval '1 hour' END",
+            revoked_at=f"CASE WHEN n <= {RARE} THEN now() END",
+            change_seq="n",
+        )
     )
 
 

@@ -19,8 +19,8 @@ from gatehouse.platform.tracing.tracer import ActiveRequest, FinishedSpan, Trace
 from sandbox.local import servers
 from sandbox.ports import free_port
 from tests.runtime.conftest import Database, Rows, create_database, lock_waits, locked, opened
-from tests.runtime.core_records import core_row
 from tests.runtime.features.verification.conftest import change_feed, confirmed
+from tests.runtime.rows import core_row, key_row
 from tests.runtime.server_processes import postgres_pids, suspended
 
 
@@ -105,13 +105,7 @@ async def test_rows_are_read_in_proportion_to_the_keys_of_the_worker(
         on_key_change=changed.__setitem__,
     )
     await rows.pool.execute(
-        "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "
-        "scopes, cores, limits, created_at, created_by) "
-        "SELECT 'many' || lpad(number::text, 8, '0'), $2, 1, 'test', 'active', "
-        "'n', 'o', '{}', '{}', '[]', now(), 'test' "
-        "FROM generate_series(1, $1) AS number",
-        MANY,
-        bytes(32),
+        key_row("FROM generate_series(1, $1) AS n", id="'many' || lpad(n::text, 8, '0')"), MANY
     )
     for key_id in CACHED, WATCHED:
         await rows.add_key(key_id)

@@ -8,23 +8,15 @@ from gatehouse.core.keys import KEY_FIELDS
 
 from sandbox.errors import SandboxError
 from tests.runtime.conftest import Database
-
-_INSERT = (
-    "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, scopes, "
-    "cores, limits, created_at, created_by, revoked_at{more}) VALUES ('{id}', decode(repeat('00', "
-    "32), 'hex'), 1, 'test', '{state}', '{name}', '', '{{}}', '{{}}', '[]', now(), '{by}', "
-    "{revoked}{values});"
-)
+from tests.runtime.rows import key_row
 
 
 def insert(
     key_id: str, state: str, *, revoked: str = "NULL", name: str = "n", by: str = "t", **more: str
 ) -> str:
-    columns = "".join(f", {column}" for column in more)
-    values = "".join(f", {value}" for value in more.values())
-    return _INSERT.format(
-        id=key_id, state=state, name=name, by=by, revoked=revoked, more=columns, values=values
-    )
+    texts = {"id": key_id, "state": state, "name": name, "owner": "", "created_by": by}
+    columns = {column: f"'{text}'" for column, text in texts.items()}
+    return key_row(";", **columns, revoked_at=revoked, **more)
 
 
 @pytest.mark.parametrize(

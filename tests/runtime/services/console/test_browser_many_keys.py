@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.console_client import Console
+from tests.runtime.rows import key_row
 from tests.runtime.services.console.web_pages import (
     MARKS,
     loads_nothing,
@@ -26,12 +27,16 @@ LIMITS = json.dumps([{"name": "requests", "quota": 5, "window_s": 60, "burst": 5
 def add_keys(console: Console) -> str:
     """Inserts keys with consecutive names, newest first. Returns how many of them expire soon."""
     console.sql(
-        "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "  # noqa: S608
-        "scopes, cores, limits, created_at, created_by, expires_at) SELECT 'K' || lpad(n::text, "
-        "11, '0'), decode(lpad(to_hex(n), 64, '0'), 'hex'), 1, 'test', CASE WHEN n % 10 = 0 THEN "
-        f"'disabled' ELSE 'active' END, 'key ' || lpad(n::text, 5, '0'), 'team ' || n % {OWNERS}, "
-        f"'{{cores:read}}', '{{}}', '{LIMITS}', now() - n * interval '1 minute', 'test', now() + n "
-        f"* interval '1 hour' FROM generate_series(1, {KEYS}) AS n ON CONFLICT (id) DO NOTHING"
+        key_row(
+            f"FROM generate_series(1, {KEYS}) AS n ON CONFLICT (id) DO NOTHING",
+            id="'K' || lpad(n::text, 11, '0')",
+            state="CASE WHEN n % 10 = 0 THEN 'disabled' ELSE 'active' END",
+            name="'key ' || lpad(n::text, 5, '0')",
+            **{"owner": f"'team ' || n % {OWNERS}", "scopes": "'{cores:read}'"},
+            limits=f"'{LIMITS}'",
+            created_at="now() - n * interval '1 minute'",
+            expires_at="now() + n * interval '1 hour'",
+        )
     )
     console.sql(
         "UPDATE api_key SET expires_at = now() + interval '15 minutes' - n * interval '1 minute'"

@@ -10,7 +10,7 @@ import pytest
 from gatehouse.features.cores.repository import HealthCheckRepository
 from gatehouse.platform.db.pool import Pool
 
-from tests.runtime.core_records import core_row
+from tests.runtime.rows import core_row
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, serving
 
 pytestmark = pytest.mark.requirement("CG-11")

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 from gatehouse.core.cores import INSTANCES_MAX, NAMES_MAX, REGISTERED_MAX
 
-from tests.runtime.core_records import core_row
+from tests.runtime.rows import core_row
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, applied, serving
 
 pytestmark = pytest.mark.requirement("CG-11")
