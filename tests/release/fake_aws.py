@@ -97,13 +97,10 @@ class FakeAccount:
     folder: the project for which commands run. emulator: receives their requests to AWS instead.
     revisions: image of each revision of a task definition.
     describe_error: error code of ECS for DescribeServices; "" for none.
-    rolls_back: ECS rolls new deployments back.
     recovers: the second complete update is not rolled back.
     migration: exit code of the migration; None if the container did not start.
-    no_stack: error message for other stacks.
     undeployed: outputs that are not known yet.
     functions: output of the functions of the stack. Their aliases route to version 1.
-    platforms: platforms for which Docker can build.
     smoke_test: status that the new version of a function returns.
     pushed: images in the registry: the tags, keyed by digest. None if the repository does not
         exist.
@@ -114,8 +111,6 @@ class FakeAccount:
     resources: resources in the state, in addition to those in `pending`.
     secrets: key for the secrets in the state.
     unfinished: operations during which an earlier update was stopped.
-    locks: locks of the stack in the S3 backend.
-    failed_updates: number of complete updates that fail.
     rejection: error code with which AWS rejects the credentials in every request, such as
         ExpiredToken; "" if it accepts them.
     intercept: receives the command of the CLI or the action of ECS and its result. Returns the

@@ -24,6 +24,8 @@ from gatehouse.platform.tracing.tracer import FinishedSpan, Tracer
 from gatehouse.services.console.app import Composition
 from pydantic import SecretStr
 
+from tests.runtime.rows import key_row
+
 if TYPE_CHECKING:
     from tests.runtime.conftest import Database
 
@@ -118,10 +120,7 @@ class Console:
         assert key_id is not None
         async with self.pool.transaction() as connection:
             await connection.execute(
-                "INSERT INTO api_key (id, family_id, digest, pepper_generation, id_generation, "
-                "environment, state, name, owner, scopes, cores, limits, scheme, created_at, "
-                "created_by) VALUES ($1, $1, $2, 1, 1, 'test', 'active', 'imported', '', '{}', "
-                "'{}', '[]', $3, now(), 'test')",
+                key_row(family_id="$1", digest="$2", id_generation="1", scheme="$3"),
                 key_id,
                 pepper.digest(text, 1),
                 imported_tokens.SCHEME,

@@ -11,12 +11,10 @@ from tests.runtime.conftest import Database
 from tests.runtime.rows import key_row
 
 
-def insert(
-    key_id: str, state: str, *, revoked: str = "NULL", name: str = "n", by: str = "t", **more: str
-) -> str:
-    texts = {"id": key_id, "state": state, "name": name, "owner": "", "created_by": by}
+def insert(key_id: str, state: str, *, revoked: str = "NULL", **more: str) -> str:
+    texts = {"id": key_id, "state": state, "name": "", "owner": "", "created_by": ""}
     columns = {column: f"'{text}'" for column, text in texts.items()}
-    return key_row(";", **columns, revoked_at=revoked, **more)
+    return key_row(";", **columns | more, revoked_at=revoked)
 
 
 @pytest.mark.parametrize(
@@ -28,12 +26,8 @@ def insert(
             {"revoked": "now()", "deleted_at": "now()", "state_before": "'revoked'"},
             "state = 'active', revoked_at = NULL, deleted_at = NULL, state_before = NULL",
         ),
-        (
-            "purged",
-            {"purged_at": "now()", "name": "", "by": ""},
-            "state = 'active', purged_at = NULL",
-        ),
-        ("active", {}, "state = 'purged', purged_at = now()"),
+        ("purged", {"purged_at": "now()"}, "state = 'active', purged_at = NULL"),
+        ("active", {"name": "'n'"}, "state = 'purged', purged_at = now()"),
     ],
     ids=["revoked", "deleted after a revocation", "purged", "purged with its data left"],
 )
@@ -65,7 +59,7 @@ _ERASED = [
 
 @pytest.mark.requirement("CG-08")
 def test_purged_key_has_no_data(database: Database) -> None:
-    empty = f"BEGIN; {insert('purgedkey001', 'active', name='', by='')}"
+    empty = f"BEGIN; {insert('purgedkey001', 'active')}"
     assert database.sql(f"{empty} {_PURGE}") == "1"
     allowed = []
     for column in (_COLUMNS.get(name, name) for name in _ERASED):
