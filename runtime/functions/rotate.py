@@ -25,11 +25,9 @@ import boto3
 from botocore.exceptions import ClientError
 
 CURRENT, PENDING = "AWSCURRENT", "AWSPENDING"
-#: Maximum number of generations in a value. A rotation that exceeds the maximum removes the oldest
-#: generation. An API key is hashed with the pepper generation that was current when the key was
-#: last used, and becomes invalid when that generation is removed. With a rotation every 30 days,
-#: 100 generations cover eight years. Operators remove unused generations
-#: (record 7). Sessions expire within days.
+#: Maximum number of generations in a value, beyond which a rotation removes the oldest, and the API
+#: keys whose last use was before the next one become invalid. With a rotation every 30 days, 100
+#: generations cover eight years. Operators remove unused ones (record 7).
 GENERATIONS_MAX = {"pepper": 100, "session-key": 3}
 GENERATION_BYTES = 32
 #: Copies of constants in runtime/gatehouse/core/token.py, because this file is deployed alone. A

@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 from urllib.parse import quote
 
 from gatehouse_policies import policy_check
@@ -185,7 +184,8 @@ class _Environment:
         local = self._start_servers()
         aws = Aws(emulator.endpoint, str(exports["region"]), Credentials(*emulator.credentials))
         self._cleanup.callback(lambda: self._write_permissions(emulator))
-        self._set_owner_password(aws, exports, local)
+        local.database.set_password(*services.master_credentials(aws, exports))
+        progress.done("password of the database owner, which RDS manages")
         processes = StackProcesses(
             aws, local, self._logs, progress, claim_port=self._port, register=self._register
         )
@@ -314,13 +314,6 @@ class _Environment:
             f"collector of traces, which writes each span to {self._logs / 'traces.log'}"
         )
         return LocalServers(database, redis_url, {}, traces_url)
-
-    def _set_owner_password(
-        self, aws: Aws, exports: Mapping[str, Any], local: LocalServers
-    ) -> None:
-        user, password = services.master_credentials(aws, exports)
-        local.database.set_password(user, password)
-        self._progress.done("password of the database owner, which RDS manages")
 
     def _start_core(self, local: LocalServers, token: str) -> Child:
         self._progress.step("Starting a sample Core with an API key")

@@ -32,7 +32,6 @@ VCPU, GIB = float(PRICES["fargate"]["usd"]["vcpu"]), float(PRICES["fargate"]["us
 MIB_PER_GIB, UNITS_PER_VCPU = 1024, 1024
 INSIGHTS = PRICES["metrics_of_container_insights"]
 SERVICES = [process for process in read().processes.values() if process.services]
-"""Processes that run as ECS services."""
 SCRAPE_METRICS = 5
 """Metrics without labels that a Prometheus receiver adds to those it reads, such as `up`. Source:
 Prometheus documentation, "Jobs and instances"."""

@@ -49,10 +49,8 @@ async def create_secret(
     The links are returned only in this response. Anyone who has a link can open the secret, so send
     each link only to its recipient.
     """
-    # A repeated request with the same Idempotency-Key receives the stored response, including the
-    # links. Decision 0014 applies to links as well as to tokens: the response is encrypted under
-    # the Idempotency-Key, of which only a hash is stored, and without the stored response, a client
-    # that lost the links could not deliver the secret. A stored link grants no additional access.
+    # A repeated request with the same Idempotency-Key receives the stored response with the links,
+    # which is encrypted under the Idempotency-Key, like tokens (decision 0014).
     secret, tokens = await sharing.create(body, request.authenticated.owner, request.actor)
     request.add_header(b"location", f"/v1/secrets/{secret.id}")
     return CreatedSecret(

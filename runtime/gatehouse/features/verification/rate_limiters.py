@@ -13,9 +13,6 @@ once. While Redis is unavailable, the setting determines the fallback. With `den
 denied. With `local`, and without Redis, each worker decides alone and marks the states as
 `degraded`, so n workers together allow up to n times the limit. Redis counts these requests as soon
 as it is available.
-
-A call accesses the counters of many keys, which a cluster permits if their names have the same hash
-tag.
 """
 
 import asyncio
@@ -34,7 +31,8 @@ from gatehouse.core.verification import Charge, RateLimitState
 from gatehouse.platform.redis.connection import Redis
 from gatehouse.platform.settings import OnError
 
-#: Names of the counters and of the last call of a worker begin with a prefix and a hash tag.
+#: Names of the counters and of the last call of a worker begin with a prefix and a hash tag, with
+#: which a cluster permits a call to access all of them.
 KEY_PREFIX = "gatehouse:limit:"
 SEQUENCE_PREFIX = "gatehouse:exchange:"
 CLOCK_PREFIX = "gatehouse:clock:"

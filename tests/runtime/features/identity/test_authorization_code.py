@@ -269,9 +269,9 @@ async def test_another_site_cannot_start_a_sign_in(visitor: Visitor, site: dict[
     assert "set-cookie" not in reply.headers
 
 
-@pytest.mark.parametrize("path", [START_PATH, CALLBACK_PATH])
-async def test_malformed_query_is_rejected(visitor: Visitor, path: str) -> None:
-    assert (await visitor.client.get(f"{path}?a=%")).status_code == 400
+async def test_malformed_query_is_rejected(visitor: Visitor) -> None:
+    for path in (START_PATH, CALLBACK_PATH):
+        assert (await visitor.client.get(f"{path}?a=%")).status_code == 400
 
 
 async def test_response_for_another_browser_is_rejected(setup: Setup, visitor: Visitor) -> None:

@@ -1,7 +1,5 @@
 """Rules for the head of a request, without a connection."""
 
-from contextlib import nullcontext
-
 import pytest
 from gatehouse.core.errors import BadRequest
 from gatehouse.platform.http import request_head
@@ -37,7 +35,7 @@ def test_absolute_target_has_the_host_of_the_request(
         request_head.target(url, [HOST])
 
 
-@pytest.mark.parametrize(("url", "is_valid"), [(b"/a?b%", True), (b"/%2", False), (b"/%41", True)])
-def test_path_is_percent_encoded(url: bytes, is_valid: bool) -> None:
-    with nullcontext() if is_valid else pytest.raises(BadRequest, match="write %25"):
-        request_head.check("1.1", url, [HOST], dict([HOST]))
+def test_path_is_percent_encoded() -> None:
+    request_head.check("1.1", b"/%41?b%", [HOST], dict([HOST]))
+    with pytest.raises(BadRequest, match="write %25"):
+        request_head.check("1.1", b"/%2", [HOST], dict([HOST]))
