@@ -109,7 +109,6 @@ class FakeAccount:
     replaced: resources that an update has replaced after the last preview.
     pending: replaced resources that the engine has not deleted yet.
     resources: resources in the state, in addition to those in `pending`.
-    secrets: key for the secrets in the state.
     unfinished: operations during which an earlier update was stopped.
     rejection: error code with which AWS rejects the credentials in every request, such as
         ExpiredToken; "" if it accepts them.
