@@ -42,7 +42,7 @@ _Encoded = TypeVar("_Encoded", bytes, str)
 #: Maximum number of names that are kept, of characters of a name that is kept, and of characters of
 #: a name that is forwarded.
 _NAMES_MAX = 128
-_NAME_CHARS_MAX, _FORWARDED_CHARS_MAX = 64, 1024
+_NAME_CHARS_MAX, _FORWARDED_CHARS_MAX = 64, 128
 
 
 class Names(dict[_Name, _Encoded]):

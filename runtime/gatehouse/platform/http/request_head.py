@@ -54,7 +54,7 @@ def check(
         )
     if b"%" in url and BROKEN_ESCAPE.search(url.partition(b"?")[0]):
         raise BadRequest(
-            "The path contains a percent sign without two hexadecimal digits; write %25 for it."
+            "The path contains a percent sign without two hexadecimal digits; write %25."
         )
     if version != "1.1" and (version != "1.0" or coding is not None):
         raise BadRequest("Use HTTP/1.1.")

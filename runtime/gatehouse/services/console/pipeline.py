@@ -58,9 +58,8 @@ _STORED_HEADERS = (b"etag", b"location")
 #: the number of connections to the database. Further requests wait for up to WAIT_S.
 REQUESTS_MAX = 3
 WAIT_S = 10.0
-#: The same for the callers of a network, such as with many keys. Requests with the content of
-#: secrets, which wait for memory and AWS, count separately, and exports, which clients can read
-#: slowly, do not count.
+#: The same for the callers of a network. Requests with the content of secrets, which wait for
+#: memory, count separately, and exports, which clients can read slowly, do not count.
 NETWORK_REQUESTS_MAX = 20
 
 
@@ -149,8 +148,8 @@ class ConsolePipeline(Pipeline):
 
     async def _take_turn(self, endpoint: Endpoint, request: Request) -> bool:
         """Waits until fewer than REQUESTS_MAX requests of the caller, and NETWORK_REQUESTS_MAX of
-        its network, are processed, so that others are served in the meantime. A request ends with
-        its response. Returns True if the request had to wait. Raises TooManyRequests.
+        its network, are processed. A request ends with its response. Returns True if the request
+        had to wait. Raises TooManyRequests.
         """
         numbers, waits = {request.authenticated.owner: REQUESTS_MAX}, False
         if not endpoint.content:

@@ -169,7 +169,7 @@ def test_removed_names_are_compared_as_patterns(patterns: list[str], name: str) 
 def test_long_name_is_not_forwarded() -> None:
     """Comparing it with a hundred patterns would take long."""
     names = forwarded_names(("*" + "a" * 60 + "b*",) * 100)
-    assert [bool(names[b"a" * size]) for size in (1_024, 1_025)] == [True, False]
+    assert [bool(names[b"a" * size]) for size in (128, 129)] == [True, False]
 
 
 @pytest.mark.bound("http.header_names:_NAMES_MAX")
@@ -177,7 +177,7 @@ def test_names_in_memory_are_bounded() -> None:
     names = forwarded_names(("x-a",))
     for number in range(3 * _NAMES_MAX):
         assert names[b"x-%d" % number] == f"x-{number}"
-        assert names[b"y" * 1_000 + b"%d" % number]
+        assert names[b"y" * 99 + b"%d" % number]
     assert 0 < len(names) <= _NAMES_MAX
     assert max(map(len, names)) < 100
 

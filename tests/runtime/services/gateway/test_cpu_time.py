@@ -147,7 +147,7 @@ class Caller:
 
     async def forward(self, *, method: str) -> Reply:
         """A request to the Core with the largest head."""
-        names = [b"a" * 600 + b"%d" % number for number in range(80)]
+        names = [b"a_" * 60 + b"%d" % number for number in range(90)]
         cookies = b"__Host-gatehouse=a; " * 200
         headers = [
             (b"x-api-key", self.key.token.encode()),
