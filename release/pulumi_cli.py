@@ -29,6 +29,8 @@ _PROVIDER_INPUTS = {
 """Inputs of the program's providers. With others, such as `endpoints`, even a preview can send
 local files elsewhere."""
 
+_CONTROL = re.compile(r"(?<!\\)(?:\\\\)*\\(?:b|u(?:00[0189]|007f|202[a-e]|206[6-9]))")
+"""Escaped control characters except tabs and line breaks, in JSON text."""
 _STATE_PARTS = {"manifest", "metadata", "pending_operations", "resources", "secrets_providers"}
 
 
@@ -207,7 +209,11 @@ def deployment(stack: Stack) -> dict[str, Any]:
 
 
 def _changes_of_others(stack: Stack, state: dict[str, Any]) -> Iterator[str]:
+    if _CONTROL.search(json.dumps(state)):  # The CLI prints them, and they hide other text.
+        yield "has control characters"
     secrets = state.get("secrets_providers") or {}
+    if stack.secrets_provider and secrets.get("type") == "service":
+        yield f"names another key for secrets than {stack.file}"
     # The URL of a KMS key can name a server, to which the CLI sends requests of the administrator.
     # The CLI ignores the case of the names.
     if secrets.get("type") == "cloud" and (

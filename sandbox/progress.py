@@ -46,7 +46,6 @@ class Progress:
         self._print(f"  [yellow]note[/yellow]  {escape(text)}")
 
     def change(self, step: Step) -> None:
-        """Print a step of an update."""
         operation: str = step.operation
         if operation == "replace":
             self._replaced.add(step.urn)

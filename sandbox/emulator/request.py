@@ -75,15 +75,12 @@ class CreateRequest:
         return self.registration.inputs.get(name, default)
 
     def unused(self) -> set[str]:
-        """Inputs that are not marked as used."""
         return self._unused - _COMMON_INPUTS
 
     def arn(self, service: str, resource: str) -> str:
-        """The ARN of a resource in this account and region."""
         return f"arn:aws:{service}:{self.region}:{ACCOUNT}:{resource}"
 
     def error(self, message: str) -> SandboxError:
-        """An error about this resource."""
         return SandboxError(f"{self.registration.urn}: {message}")
 
     def call(

@@ -137,7 +137,6 @@ class _Environment:
         self._roles: tuple[str, ...] = ()
 
     def start(self, changes: Sequence[str], stopped: Sequence[str]) -> None:
-        """Deploy the stack and start its services."""
         self._progress.title(f"Starting Gatehouse, stack {self._stack}, with empty data stores")
         if stopped:
             self._progress.warn(f"stopped processes from an earlier run: {', '.join(stopped)}")

@@ -99,12 +99,10 @@ class FakeAccount:
     describe_error: error code of ECS for DescribeServices; "" for none.
     recovers: the second complete update is not rolled back.
     migration: exit code of the migration; None if the container did not start.
-    undeployed: outputs that are not known yet.
     functions: output of the functions of the stack. Their aliases route to version 1.
     smoke_test: status that the new version of a function returns.
     pushed: images in the registry: the tags, keyed by digest. None if the repository does not
         exist.
-    signed_by: identities of the signatures, keyed by image.
     failures: error message of the CLI, keyed by command.
     replaced: resources that an update has replaced after the last preview.
     pending: replaced resources that the engine has not deleted yet.

@@ -220,12 +220,17 @@ def test_resources_of_other_stacks_in_the_state_are_rejected(
 
 @each_command
 @pytest.mark.parametrize(
-    "key", [{"url": f"{KMS}&endpoint=https://acme.dev"}, {"url": KMS, "Url": "awskms://x"}]
+    ("kind", "key"),
+    [
+        ("cloud", {"url": f"{KMS}&endpoint=https://acme.dev"}),
+        ("cloud", {"url": KMS, "Url": "awskms://x"}),
+        ("service", {"url": KMS}),
+    ],
 )
 def test_key_of_others_in_the_state_is_not_used(
-    account: FakeAccount, command: str, key: dict[str, str]
+    account: FakeAccount, command: str, kind: str, key: dict[str, str]
 ) -> None:
-    account.secrets = {"type": "cloud", "state": {**key, "encryptedkey": "x"}}
+    account.secrets = {"type": kind, "state": {**key, "encryptedkey": "x"}}
     error = account.refusal(command, stack_file=f"secretsprovider: {KMS}\n{own_stack_file()}")
     assert "the state of the stack dev names another key for secrets than Pulumi.dev.yaml" in error
 
@@ -239,7 +244,7 @@ def test_key_of_others_in_the_state_is_not_used(
         ({"custom": True, "provider": f"{PROVIDER}::1"}, {}, "has a resource without a provider: "),
         ({"type": "pulumi:providers:x"}, {}, "is malformed"),
         ({"refreshBeforeUpdate": True}, {}, "reads a resource before an update: "),
-        # The engine evaluates their code, and downloads their plugins.
+        ({"outputs": {"a\n\\u001b": 1, "\x1b[2J": {}}}, {}, "has control characters"),
         ({}, {"snippets": []}, "has parts that the program does not have: snippets"),
     ],
 )

@@ -80,7 +80,6 @@ def page() -> str:
 
 
 def _rows() -> list[tuple[Notice, list[str]]]:
-    """Each notice with its stacks, by kind and name."""
     found: dict[str, tuple[Notice, list[str]]] = {}
     for stack in STACKS:
         for notice in notices(stack):

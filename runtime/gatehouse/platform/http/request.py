@@ -196,7 +196,6 @@ class Request:
         return [value.decode("latin-1") for field, value in self.fields if field == name]
 
     def has(self, name: bytes) -> bool:
-        """True if the request has a header with this name."""
         return name in self._last_values
 
     def header(self, name: bytes) -> str:
