@@ -68,7 +68,6 @@ class AccountGuards(Component):
         self.register_outputs({})
 
     def _storage_and_compute(self, name: str, guards: GuardsSettings) -> None:
-        """Set the defaults for S3, EBS, EC2 and VPC."""
         if guards.s3_public_access_block:
             aws.s3.AccountPublicAccessBlock(
                 name,

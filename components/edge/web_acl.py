@@ -367,7 +367,6 @@ def _at_host(hosts: Sequence[str]) -> Any:
 
 
 def _at_path(paths: Collection[str]) -> Any:
-    """Match exactly these paths."""
     return _regex_match({"uri_path": {}}, f"^({'|'.join(sorted(paths))})$", "NONE")
 
 
@@ -399,7 +398,6 @@ def _at_metrics() -> Any:
 
 
 def _block(names: Naming, priority: int, rule: str, statement: Statement, status: int) -> Rule:
-    """Return a rule that blocks with a custom status."""
     return {
         "name": rule,
         "priority": priority,

@@ -99,7 +99,6 @@ for API Gateway".
 
 
 def caller_policy(names: Naming) -> Document:
-    """Return the resource policy of the API."""
     return rest_api_policy(names, list(dict.fromkeys(verb for _, verb in METHODS.values())))
 
 

@@ -172,7 +172,6 @@ class Bucket(Component):
         )
 
     def _versioning(self, name: str, target: Target, args: BucketArgs) -> aws.s3.BucketVersioning:
-        """Enable versioning and object lock."""
         versioning = aws.s3.BucketVersioning(
             name,
             **target,

@@ -69,7 +69,6 @@ class StreamedResponse(NamedTuple):
 
 
 def encode_headers(headers: Iterable[Header]) -> bytes:
-    """The header lines of a response."""
     return b"\r\n".join([*map(b": ".join, headers), b""])
 
 

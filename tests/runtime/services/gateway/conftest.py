@@ -28,6 +28,7 @@ from gatehouse.platform.settings import Settings
 from sandbox import child_processes
 from sandbox.ports import free_port
 from tests.runtime.platform.tracing.collector import Collector, running_collector
+from tests.runtime.rows import key_row
 from tests.runtime.services.gateway import fork_server
 
 PEPPER = bytes(range(32))
@@ -176,26 +177,16 @@ class Gateway:
         values = {
             "id": token.id,
             "digest": self.pepper.digest(token.text, 1),
-            "pepper_generation": 1,
             "id_generation": 1,
             "environment": environment.value,
-            "state": "active",
             "name": "reader",
             "owner": "team-a",
             "scopes": ["cores:read"],
-            "cores": [],
             "limits": json.dumps(limits),
             **columns,
         }
-        names = ", ".join(values)
-        placeholders = ", ".join(f"${number + 1}" for number in range(len(values)))
-        await self.pool.execute(
-            (
-                f"INSERT INTO api_key ({names}, created_at, created_by) VALUES ({placeholders}, "  # noqa: S608
-                f"now(), 'test')"
-            ),
-            *values.values(),
-        )
+        placeholders = {name: f"${number + 1}" for number, name in enumerate(values)}
+        await self.pool.execute(key_row(**placeholders), *values.values())
         return Key(token.id, token.text)
 
     def on_port(self, port: int) -> Gateway:
