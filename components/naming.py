@@ -50,7 +50,6 @@ class Naming:
     region: str
 
     def in_region(self, region: str) -> "Naming":
-        """The names of the stack in another region."""
         return replace(self, region=region)
 
     def of_stack(self, stack: str) -> "Naming":
@@ -122,7 +121,6 @@ class Naming:
         return f"com.amazonaws.{self.region}.{service}"
 
     def console_url(self, service: str, page: str) -> str:
-        """URL of a page of the AWS Management Console."""
         return f"https://{self.region}.console.aws.amazon.com/{service}/home?region={self.region}#{page}"
 
     @property

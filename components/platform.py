@@ -77,7 +77,6 @@ class Platform(StackComponent):
 
     @property
     def load_balancers(self) -> dict[str, LoadBalancer]:
-        """The load balancers, keyed by resource name."""
         internal = {ORIGIN: self.web_hosting.load_balancer} if self.web_hosting else {}
         return {"edge": self.load_balancer, **internal}
 

@@ -273,7 +273,6 @@ def _key(kms: Any, report: Callable[[str], None]) -> str:
 
 
 def _bucket_key(stack: Stack) -> str:
-    """The setting with the name of the bucket."""
     return "state_bucket" if stack.project == ACCOUNT else "delivery.state_bucket"
 
 

@@ -29,8 +29,8 @@ _PROVIDER_INPUTS = {
 """Inputs of the program's providers. With others, such as `endpoints`, even a preview can send
 local files elsewhere."""
 
-_CONTROL = re.compile(r"(?<!\\)(?:\\\\)*\\(?:b|u(?:00[0189]|007f|202[a-e]|206[6-9]))")
-"""Escaped control characters except tabs and line breaks, in JSON text."""
+_CONTROL = re.compile(r"(?<!\\)(?:\\\\)*\\(?:[bfr]|u(?:00[0189]|007f|202[a-e]|206[6-9]))")
+"""Escaped control characters except tabs and line feeds, in JSON text."""
 _STATE_PARTS = {"manifest", "metadata", "pending_operations", "resources", "secrets_providers"}
 
 
@@ -244,7 +244,7 @@ def _changes_of_others(stack: Stack, state: dict[str, Any]) -> Iterator[str]:
         # The engine would run the plugin of the type, or read another stack.
         elif row.get("custom") and providers.get(row.get("provider", "")) != package:
             yield f"has a resource without a provider: {urn}"
-        if row["type"] != match[1]:
+        if row["type"] != match[1] or "\n" in row.get("id", ""):
             yield "is malformed"
         if row.get("refreshBeforeUpdate"):
             yield f"reads a resource before an update: {urn}"

@@ -203,7 +203,6 @@ def _is_ready(url: str) -> bool:
 
 
 def _processes(pid: int) -> list[psutil.Process]:
-    """A process and its child processes."""
     process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]
 

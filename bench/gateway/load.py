@@ -57,7 +57,6 @@ class Requests:
         return self._random.choices(tokens, cum_weights=weights, k=number)
 
     def verifications(self, tokens: Iterable[str]) -> Path:
-        """Verifications with a JSON body, one for each token."""
         bodies = (
             {"token": token, "scopes": ["cores:read"], "address": self._address(token)}
             for token in tokens
@@ -80,7 +79,6 @@ class Requests:
         )
 
     def write(self, requests: Iterable[bytes]) -> Path:
-        """Writes requests into a new file."""
         path = self._folder / f"{len(list(self._folder.iterdir()))}.requests"
         with path.open("wb") as file:
             for request in requests:
@@ -115,7 +113,6 @@ class Requests:
         return f"Authorization: Bearer {token}"
 
     def _address(self, client: str) -> str:
-        """One of two addresses of a client."""
         number = crc32(client.encode()) % 2**16
         return f"198.{18 + self._random.randrange(2)}.{number >> 8}.{number & 255}"
 

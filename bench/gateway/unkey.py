@@ -20,7 +20,6 @@ class Unkey:
     keys: list[str]
 
     def verifications(self, requests: Requests, number: int) -> Path:
-        """Verifications of keys drawn by Zipf's law."""
         bodies = ({"key": key} for key in requests.zipf(self.keys, number))
         return requests.posts(
             "/v2/keys.verifyKey", bodies, f"Authorization: Bearer {self.root_key}"

@@ -413,7 +413,6 @@ def edge(args: Delivery) -> list[Statement]:
 
 
 def monitoring(args: Delivery) -> list[Statement]:
-    """Return permissions for logs, alarms and budgets."""
     names, all_names = args.names, args.names.name("*")
     log_groups = [
         f"log-group:{group}{suffix}" for suffix in ("", ":*") for group in names.log_groups

@@ -55,7 +55,6 @@ def deny(
 
 
 def deny_insecure_transport(actions: str | Sequence[str], resources: Sequence[str]) -> Statement:
-    """Return a statement that denies requests without TLS."""
     return deny(
         "DenyInsecureTransport",
         actions,
@@ -98,7 +97,6 @@ def trust(service: str, *, account: str = "", source_arn: str = "") -> Document:
 
 
 def render(policy: Document) -> str:
-    """Return the document as compact JSON."""
     return json.dumps(policy, separators=(",", ":"))
 
 

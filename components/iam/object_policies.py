@@ -23,7 +23,6 @@ EXPORTS = "exports/"
 
 
 def signing_processes(contract: Contract) -> tuple[Process, ...]:
-    """Return the processes that create checkpoints."""
     return tuple(
         process for process in contract.processes.values() if KEY_VARIABLE in process.variables
     )
@@ -44,7 +43,6 @@ def checkpoint_arns(names: Naming) -> str:
 
 
 def legacy_file_arns(names: Naming, urls: Sequence[str]) -> list[str]:
-    """Return the ARN of each `s3://bucket/key`."""
     return [names.s3_arn(url.removeprefix("s3://")) for url in urls]
 
 

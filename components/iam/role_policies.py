@@ -211,7 +211,6 @@ def function_definition(
 
 
 def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
-    """Return the roles that AWS services assume."""
     names = stack.names
     flow_log = names.arn("ec2", "vpc-flow-log/*")
     list_groups = allow(

@@ -68,7 +68,6 @@ class _Dashboard:
 
     @property
     def _functions(self) -> list[str]:
-        """The services that run as functions."""
         return [function.service.name for function in self.stack.contract.functions.values()]
 
     @property

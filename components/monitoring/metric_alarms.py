@@ -222,7 +222,6 @@ def _burn_rates(service: str, stack: Stack, window: str) -> Iterator[Alarm]:
 
 
 def service_metric(service: str, name: str, names: Naming, statistic: str = "Sum") -> Metric:
-    """Return a metric that a service publishes in its log."""
     return Metric(names.namespace, name, {"Service": service}, statistic)
 
 

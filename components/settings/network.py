@@ -84,7 +84,6 @@ class NetworkSettings(Section):
 
     @property
     def nat_count(self) -> int:
-        """Number of NAT gateways."""
         return {"none": 0, "one": 1, "per_zone": len(self.zones)}[self.nat]
 
 

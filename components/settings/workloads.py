@@ -124,7 +124,6 @@ class ServicesSettings(Section):
 
     @property
     def sizes(self) -> dict[str, TaskSize]:
-        """CPU and memory of each process."""
         return {"gateway": self.gateway, "console": self.console, "migrate": self.migrate}
 
     @property

@@ -15,5 +15,4 @@ ALLOWED_REGIONS: list[str] = tomllib.loads(
 
 
 def name_set(text: str) -> frozenset[str]:
-    """The names in a text, separated by spaces."""
     return frozenset(text.split())

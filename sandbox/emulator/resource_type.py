@@ -203,7 +203,6 @@ def change_settings(resource_type: ResourceType, request: CreateRequest) -> None
 def _parameters(
     setting: Setting, request: CreateRequest, values: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The parameters of each call of a setting."""
     if not setting.attributes:
         return [request.parameters(setting.call, names=setting.names, only=values)]
     attributes: dict[str, str] = {}

@@ -16,7 +16,6 @@ _LOCK = threading.Lock()
 
 
 def session(key_id: str, secret: str, token: str | None = None, region: str | None = None) -> Any:
-    """A boto3 session with these credentials."""
     core: Any = botocore.session.get_session()
     core.register_component("data_loader", _LOADER)
     created = boto3.session.Session(

@@ -70,7 +70,6 @@ class Checkpoint:
             self.remove(replaced)
 
     def remove(self, entry: Entry) -> None:
-        """Remove an entry of the previous run."""
         self._previous.remove(entry)
 
 

@@ -37,7 +37,6 @@ class Step:
 
 
 def changed_properties(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
-    """The inputs that differ."""
     names = {key for key in {*old, *new} if _plain(old.get(key)) != _plain(new.get(key))}
     return tuple(sorted(names))
 

@@ -34,7 +34,6 @@ class Request:
     changes: tuple[str, ...] = ()
 
     def output(self, home: Path) -> Path:
-        """The file with the output of the request."""
         return home / f"request-{self.id}.log"
 
     def result(self, home: Path) -> Path:

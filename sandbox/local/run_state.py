@@ -56,7 +56,6 @@ class RunStateFile:
         return state if state is not None and state.owner.alive() else None
 
     def reject_running(self) -> None:
-        """Raise SandboxError if another `up` is running."""
         state = self.running()
         if state is not None and state.owner.pid != os.getpid():
             raise SandboxError(

@@ -22,7 +22,6 @@ def start(gateway: str, token: str, log: Path) -> child_processes.Child:
 
 
 def wait_ready(child: child_processes.Child, gateway: str, headers: Mapping[str, str]) -> None:
-    """Wait until the gateway lists the files of the Core."""
     url = f"{gateway}/cores/{NAME}/files"
     child_processes.wait_until(
         child, lambda: services.returns_200(url, headers), "registered with the gateway", 20.0

@@ -123,7 +123,6 @@ def function_environment(
 
 
 def migrate(task: EcsTask, env: Mapping[str, str], log: Path) -> None:
-    """Run the migration task and wait until it ends."""
     child_processes.run("the migration", task.command, env=env, log=log, timeout_s=_MIGRATE_S)
 
 

@@ -152,7 +152,6 @@ class StackProcesses:
         self._progress.done(f"{' '.join(task.command)}: {urls}")
 
     def _start_function(self, service: str, function: LambdaService) -> None:
-        """Start the function and its API, or restart both."""
         name = _key(service)
         if name in self._children:
             self._progress.step(f"Restarting the {name}")

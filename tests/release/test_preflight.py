@@ -245,6 +245,8 @@ def test_key_of_others_in_the_state_is_not_used(
         ({"type": "pulumi:providers:x"}, {}, "is malformed"),
         ({"refreshBeforeUpdate": True}, {}, "reads a resource before an update: "),
         ({"outputs": {"a\n\\u001b": 1, "\x1b[2J": {}}}, {}, "has control characters"),
+        ({"outputs": {"a": "\r"}}, {}, "has control characters"),
+        ({"id": "a\nb"}, {}, "is malformed"),
         ({}, {"snippets": []}, "has parts that the program does not have: snippets"),
     ],
 )

@@ -266,7 +266,6 @@ async def costly_bodies(target: Target, outcome: Outcome) -> None:
 
 
 async def _compare(service: Service, costly: bytes, ordinary: bytes, outcome: Outcome) -> None:
-    """Check the ratio of the times of two requests."""
     shortest = [float("inf")] * 2
     for _ in range(MEASUREMENTS):
         for number, raw in enumerate((ordinary, costly)):

@@ -19,7 +19,6 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 
 def request(method: bytes, target: bytes, *headers: str, body: bytes = b"") -> bytes:
-    """A well-formed request with these header fields."""
     lines = [method + b" " + target + b" HTTP/1.1", b"Host: " + HOST]
     lines += [header.encode("utf-8", "surrogateescape") for header in headers]
     lines += [b"Content-Length: %d" % len(body)] if body or method == b"POST" else []
@@ -70,12 +69,10 @@ class Service:
         return received
 
     async def is_healthy(self) -> bool:
-        """True if /healthz returns 200."""
         return statuses(await self.send(request(b"GET", b"/healthz")))[:1] == [200]
 
 
 def statuses(received: bytes) -> list[int]:
-    """The statuses of all responses in these bytes."""
     return [int(status) for status in _STATUS.findall(received)]
 
 

@@ -72,7 +72,6 @@ def notices(stack: str) -> Iterator[Notice]:
 
 
 def page() -> str:
-    """One table of all notices."""
     return markdown.page(
         "alarms",
         notices=table(("name", "condition", "runbook", "stacks"), (_row(*row) for row in _rows())),

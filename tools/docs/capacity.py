@@ -48,7 +48,6 @@ def page() -> str:
 
 
 def _per_vcpu(cpu_us: float, vcpu: float = 1) -> str:
-    """Requests per second at the utilization."""
     return f"{round(UTILIZATION * 1_000_000 / cpu_us * vcpu, -1):,.0f}"
 
 

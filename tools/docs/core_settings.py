@@ -16,7 +16,6 @@ _KINDS = {bool: "flag", list: "words"}
 
 
 def settings_table() -> str:
-    """A row for each setting."""
     schema = msgspec.json.schema(CoreSettings)["$defs"]["CoreSettings"]["properties"]
     return table(
         ("setting", "description", "default", "allowed"),
@@ -49,7 +48,6 @@ def _allowed(schema: dict[str, Any]) -> str:
 
 
 def identity_headers() -> str:
-    """The default of `remove_headers`."""
     return ", ".join(f"`{name}`" for name in IDENTITY_HEADERS)
 
 

@@ -38,7 +38,6 @@ RESOURCE_POLICIES = {
 
 
 def page() -> str:
-    """One row for each role, then the resource policies."""
     roles = (
         (
             f"`{short_name(name)}`",

@@ -141,7 +141,6 @@ def _options() -> Iterator[tuple[str, ...]]:
 
 
 def _walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Every option of a command and of its subcommands."""
     for name, inner in getattr(command, "commands", {}).items():
         yield from _walk(inner, f"{path} {name}")
     yield from ((path, option) for option in command.params if option.param_type_name == "option")

@@ -100,7 +100,6 @@ def page() -> str:
 
 
 def _sections(model: type[Section], heading: str) -> str:
-    """A table of the keys in each section of a model."""
     rows: dict[str, list[tuple[str, ...]]] = {}
     for setting in settings(model):
         row = (
@@ -122,7 +121,6 @@ def _rules(checks: Iterable[Callable[..., object]]) -> str:
 
 
 def _section(field: FieldInfo) -> type[Section] | None:
-    """The section of a field, or of each item in a list."""
     kinds = (field.annotation, *get_args(field.annotation))
     return next(
         (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None

@@ -149,7 +149,6 @@ class Requirement:
 
 
 def joined_remedies(requirements: Iterable[Requirement]) -> str:
-    """The changes that meet all requirements."""
     *others, last = (requirement.remedy for requirement in requirements)
     return f"{', '.join(others)} and {last}" if others else last
 

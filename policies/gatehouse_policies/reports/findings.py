@@ -66,7 +66,6 @@ class Finding:
 
     @property
     def blocks(self) -> bool:
-        """True if the finding blocks a deployment."""
         return self.level == Level.MANDATORY and self.outcome not in ("exempted", "unused")
 
 
@@ -248,7 +247,6 @@ def grouped(findings: Sequence[Finding]) -> list[tuple[Finding, list[str]]]:
 
 
 def resource_name(urn: str) -> str:
-    """Name of the resource, for headings."""
     return urn.rpartition("::")[2] or "stack"
 
 

@@ -36,12 +36,10 @@ def room_us(limit: RateLimit, cost: int) -> float:
 
 
 def fits(limit: RateLimit, ahead_us: float, cost: int) -> bool:
-    """True if the limit allows the request."""
     return ahead_us <= room_us(limit, cost) + SLACK_US
 
 
 def allows(limits: Sequence[RateLimit], ahead_us: Sequence[float], cost: int) -> bool:
-    """True if every limit allows the request."""
     for limit, ahead in zip(limits, ahead_us, strict=True):  # noqa: SIM110 - a generator takes twice as long
         if not fits(limit, ahead, cost):
             return False

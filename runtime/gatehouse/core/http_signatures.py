@@ -232,7 +232,6 @@ def digests_of(body: bytes) -> tuple[tuple[str, bytes], ...]:
 
 
 def digest_text(body: bytes) -> str:
-    """Value of the Content-Digest header for a body."""
     return http_sf.ser({"sha-256": hashlib.sha256(body).digest()})
 
 

@@ -46,7 +46,6 @@ def share_us(limit: RateLimit) -> float:
 
 @lru_cache(maxsize=1_000)  # many keys have the same limits
 def steps(limits: tuple[RateLimit, ...], cost: int) -> tuple[Step, ...]:
-    """One step per limit."""
     return tuple([_step(limit, cost) for limit in limits])
 
 

@@ -54,7 +54,6 @@ class BaseUrl:
 
     @cached_property
     def authority(self) -> str:
-        """Value of the header Host."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host + ("" if _PORTS[self.scheme] == self.port else f":{self.port}")
 

@@ -29,7 +29,6 @@ class Role(StrEnum):
 
     @property
     def scope(self) -> str:
-        """The scope that grants the role."""
         return self.value if ":" in self.value else f"{ROLE_MARK}{self.value}"
 
 

@@ -166,7 +166,6 @@ class Logger:
         self._fields = fields
 
     def writes(self, level: Level) -> bool:
-        """True if lines of a level are written."""
         return _LEVELS[level] >= self._level
 
     def debug(self, event: str, **fields: object) -> None:
@@ -416,7 +415,6 @@ class Metrics:
             self._timer = asyncio.get_running_loop().call_later(SHARE_S, self.flush)
 
     def flush(self) -> None:
-        """Adds what was counted in memory."""
         self._timer = None
         for durations in self._routes.values():
             durations.flush()

@@ -10,8 +10,14 @@ Call `limit` with an SSLContext, and `take_turns` with each connection.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, cast
 
 #: Cipher suites of TLS 1.2: forward secrecy and authenticated encryption. All suites of TLS 1.3
@@ -29,8 +35,17 @@ _TURN_RECORDS = 32
 #: Number of bytes to write at which a protocol pauses, as without TLS.
 _WRITE_BYTES = 65_536
 
+_READ_BYTES = 16_384
+
 #: Size of the header of a record, which ends with the length of the record in two bytes.
 _HEADER_BYTES = 5
+
+
+#: Threads for handshakes of clients, and their priority. A certificate of 415 bytes can take 250 ms
+#: of CPU time, because OpenSSL reads elliptic curves that the server chooses before it verifies a
+#: signature. After a costly step, a turn ends after a multiple of its CPU time.
+_THREADS, _NICENESS = 32, 10
+_COSTLY_S, _WAITS = 0.1, 10
 
 
 class LimitedTls(ssl.SSLObject):
@@ -101,7 +116,7 @@ class LimitedTls(ssl.SSLObject):
         received = incoming.read(self._left)
         self._left -= len(received)
         self._records.write(part + received)
-        self._turn = self._turn + 1 if incoming.pending else 0
+        self._turn = self._turn + 1 if incoming.pending and self._is_open else 0
         if self._turn == _TURN_RECORDS:
             asyncio.get_running_loop().call_soon(self._next_turn)
         return not self._left
@@ -113,9 +128,96 @@ class LimitedTls(ssl.SSLObject):
             transport.resume_reading()  # schedules a read
 
 
+def _begin_thread() -> None:
+    with suppress(OSError):  # Linux has a priority for each thread
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+
+
+_threads = ThreadPoolExecutor(_THREADS, "tls", _begin_thread)
+
+
+class _Established:
+    """TLS after a handshake, which reads and writes the buffers of a transport."""
+
+    def __init__(self, tls: ssl.SSLObject, received: ssl.MemoryBIO, sent: ssl.MemoryBIO) -> None:
+        self.tls, self._received, self._sent = tls, received, sent
+        self.read, self.write = self._piped(tls.read), self._piped(tls.write)
+        self.unwrap = self._piped(tls.unwrap)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tls, name)
+
+    def attach(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> _Established:
+        self._incoming, self._outgoing = incoming, outgoing
+        return self
+
+    def _piped(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self._received.write(self._incoming.read())
+            try:
+                return function(*arguments)
+            finally:
+                self._outgoing.write(self._sent.read())
+
+        return call
+
+
+class _EstablishedContext(ssl.SSLContext):
+    """The context with which a transport uses an established connection."""
+
+    established: _Established
+
+    def wrap_bio(self, *arguments: Any, **_: Any) -> Any:
+        return self.established.attach(*arguments)
+
+
+async def established(
+    sock: socket.socket, context: ssl.SSLContext, host: str, turn: asyncio.Lock
+) -> ssl.SSLContext:
+    """Calculates the handshake of a client in other threads, one after the other for a turn.
+    Returns the context for `create_connection`. Raises OSError.
+    """
+    loop = asyncio.get_running_loop()
+    received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(received, sent, server_hostname=host)
+
+    def end_turn(step: asyncio.Future[tuple[OSError | None, float]]) -> None:
+        _, cpu_s = step.result()
+        loop.call_later(_WAITS * cpu_s if cpu_s > _COSTLY_S else 0, turn.release)
+
+    while True:
+        await turn.acquire()
+        step = loop.run_in_executor(_threads, _calculate, tls)
+        step.add_done_callback(end_turn)
+        error, _ = await asyncio.shield(step)
+        await loop.sock_sendall(sock, sent.read())
+        if error is None:
+            break
+        if not isinstance(error, ssl.SSLWantReadError):
+            raise error
+        data = await loop.sock_recv(sock, _READ_BYTES)
+        if not data:
+            raise ConnectionResetError
+        received.write(data)
+    result = _EstablishedContext(ssl.PROTOCOL_TLS_CLIENT)
+    result.established = _Established(tls, received, sent)
+    return result
+
+
+def _calculate(tls: ssl.SSLObject) -> tuple[OSError | None, float]:
+    """The error of a handshake, and its CPU time in seconds."""
+    started, error = time.thread_time(), None
+    try:
+        tls.do_handshake()
+    except OSError as exc:
+        error = exc
+    return error, time.thread_time() - started
+
+
 def limit(context: ssl.SSLContext) -> None:
     """Requires TLS 1.2 or 1.3, a key exchange that takes at most 10 ms, and HTTP/1.1."""
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_ciphers(_CIPHERS)
     if ssl.OPENSSL_VERSION_INFO < (3, 5):  # also has ffdhe8192, which takes 130 ms
         context.set_ecdh_curve("prime256v1")
@@ -127,7 +229,7 @@ def take_turns(transport: asyncio.BaseTransport) -> None:
     """Lets other connections be served between the records of a connection, and limits its buffers.
     Call `end_turns` when it is lost.
     """
-    tls = transport.get_extra_info("ssl_object")
+    tls = _tls_of(transport)
     if isinstance(tls, LimitedTls):
         tls.transport = cast("asyncio.Transport", transport)
         tls.transport.set_write_buffer_limits(_WRITE_BYTES)
@@ -137,6 +239,11 @@ def take_turns(transport: asyncio.BaseTransport) -> None:
 
 def end_turns(transport: asyncio.BaseTransport) -> None:
     """Removes the reference to the connection, so that it is freed without garbage collection."""
-    tls = transport.get_extra_info("ssl_object")
+    tls = _tls_of(transport)
     if isinstance(tls, LimitedTls):
         tls.transport = None
+
+
+def _tls_of(transport: asyncio.BaseTransport) -> object:
+    tls = transport.get_extra_info("ssl_object")
+    return getattr(tls, "tls", tls)

@@ -56,7 +56,6 @@ def _set_ebs_encryption(request: CreateRequest) -> Created:
 
 
 def _configure_trail(request: CreateRequest, trail: dict[str, Any]) -> None:
-    """Start or stop logging."""
     verb = "stop" if request.take("enableLogging") is False else "start"
     request.call(f"cloudtrail.{verb}_logging", Name=trail["TrailARN"])
 

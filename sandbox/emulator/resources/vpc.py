@@ -21,7 +21,6 @@ def _filter(name: str, value: str) -> list[dict[str, Any]]:
 
 
 def _find_prefix_list(request: CreateRequest, endpoint: dict[str, Any]) -> dict[str, Any]:
-    """Return the prefix list of a gateway endpoint."""
     if endpoint["VpcEndpointType"] != "Gateway":
         return {}
     lists = request.call("ec2.describe_managed_prefix_lists")["PrefixLists"]
@@ -39,7 +38,6 @@ def _flow_log_source(request: CreateRequest) -> dict[str, Any]:
 
 
 def _configure_network_acl(request: CreateRequest, acl: dict[str, Any]) -> None:
-    """Create the entries and the subnet associations."""
     identity = acl["NetworkAclId"]
     for key, egress in (("ingress", False), ("egress", True)):
         for rule in request.take(key) or []:

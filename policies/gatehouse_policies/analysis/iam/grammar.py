@@ -234,7 +234,6 @@ def escape(text: str) -> str:
 
 
 def unescape(pattern: str) -> str:
-    """The text of an escaped pattern."""
     return pattern.replace("[*]", "*").replace("[?]", "?")
 
 

@@ -48,7 +48,6 @@ class GatewaySecrets:
     _digests: list[bytes] = field(default_factory=list, repr=False)
 
     def accept(self, secret: str) -> None:
-        """Accepts the secret of a new registration."""
         self._digests = [_digest(secret), *self._digests][:2]
 
     def matches(self, secret: str) -> bool:

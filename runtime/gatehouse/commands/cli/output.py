@@ -79,7 +79,6 @@ def terminal_text(text: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Prints one JSON document to standard output."""
     text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False, indent=2)
     print(_NOT_IN_JSON.sub(lambda match: json.dumps(match[0])[1:-1], text))
 

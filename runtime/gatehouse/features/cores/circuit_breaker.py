@@ -104,7 +104,6 @@ class RetryBudget:
         self._budget = RETRY_BUDGET_MAX if share else 0.0
 
     def earn(self) -> None:
-        """Adds the share of one request to the budget."""
         self._budget = min(RETRY_BUDGET_MAX, self._budget + self._share)
 
     def take(self) -> bool:

@@ -151,7 +151,6 @@ class LoadBalancer:
         return state
 
     def connected(self, core: CoreRecord, state: _Instance) -> None:
-        """Records that a request has a connection."""
         if state.circuit_breaker.connected():
             self.on_transition(core, CircuitState.CLOSED)
 

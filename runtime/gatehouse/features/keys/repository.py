@@ -203,7 +203,6 @@ def key_record(row: Row) -> KeyRecord:
 
 
 def full_key(row: Row) -> Key:
-    """Decodes a row that `_SELECT` returned."""
     amount, plan = row["refill_amount"], None
     if row["has_credits"] and row["remaining"] is not None:
         plan = Credits(row["remaining"], amount and Refill(amount, row["refill_every"]))

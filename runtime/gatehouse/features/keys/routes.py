@@ -158,8 +158,6 @@ def _action(
     method: str = "POST",
     step_up: StepUp = _MANAGING,
 ) -> Endpoint:
-    """An action whose only parameter is a reason."""
-
     async def perform(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
         roles = request.authenticated.roles
         changed = await keys.act(existing_id(id), action, body.reason, request.actor, roles)

@@ -398,7 +398,6 @@ class KeyService:
             yield {"link": link}
 
     def _new_token(self, environment: KeyEnvironment, generation: int) -> tuple[ParsedToken, bytes]:
-        """A token with a marked ID, and the digest to store."""
         token = build(
             self.prefix,
             environment,

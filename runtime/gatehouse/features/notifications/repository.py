@@ -215,7 +215,6 @@ class NotificationRepository:
 
 
 async def _webhooks(connection: Connection | Pool) -> tuple[Webhook, ...]:
-    """Webhooks, oldest first."""
     rows = await connection.fetch(f"SELECT {_WEBHOOK.select} FROM webhook ORDER BY created_at, id")
     return tuple(_WEBHOOK.read(row) for row in rows)
 
@@ -235,7 +234,6 @@ def _reminder(row: Row, now: float, days: int) -> AuditEvent:
 def _deliveries(
     webhooks: Collection[Webhook], rows: list[Row], now: float, *, topic: bool
 ) -> list[tuple[Any, ...]]:
-    """Parameters for `_ADD`."""
     deliveries: list[tuple[Any, ...]] = []
     for row in filter(_is_sent, rows):
         event = EVENTS[row["action"]]

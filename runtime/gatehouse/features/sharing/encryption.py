@@ -132,7 +132,6 @@ def is_public_key(public_key: bytes) -> bool:
 
 
 def wrap(content_key: bytes, public_key: bytes, data_key: bytes, context: Context) -> bytes:
-    """Encrypt a content key for a link."""
     inner = _SUITE.encrypt(
         content_key, X25519PublicKey.from_public_bytes(public_key), info=context.encode("link")
     )

@@ -71,7 +71,6 @@ class LinkToken(msgspec.Struct, frozen=True):
 
 
 def new_id(chars: int = ID_CHARS) -> str:
-    """Return a random base62 ID."""
     return base62(secrets.randbelow(62**chars), chars)
 
 

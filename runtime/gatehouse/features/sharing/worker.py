@@ -139,7 +139,6 @@ class SecretWorker:
         await prune(self._pool, "sharing_event", "recorded_at", before=before)
 
     def _postpone(self, item_id: str, work_at: float) -> None:
-        """Schedule another attempt for an item."""
         now = self._clock.now()
         due_since, _ = self._failed.get(item_id, (work_at, now))
         next_at = now + min(max(now - due_since, RETRY_S_MIN), RETRY_S_MAX)
@@ -180,7 +179,6 @@ class SecretWorker:
             del self._deletions[item_id]
 
     async def _record(self, events: Sequence[SharingEvent]) -> None:
-        """Write each event to the audit trail exactly once."""
         known = "SELECT id FROM sharing_event WHERE id = ANY ($1)"
         rows = await self._pool.fetch(known, [event.id for event in events]) if events else []
         recorded = {row["id"] for row in rows}

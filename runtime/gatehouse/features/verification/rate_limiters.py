@@ -286,7 +286,6 @@ class RateLimits:
     def _encode(
         self, requests: list[_Entry | Family | None]
     ) -> tuple[list[bytes], list[int | bytes]]:
-        """Keys and arguments for the script."""
         self._sequence += 1
         self._in_flight, now = self._unanswered, time.monotonic() * 1_000_000
         self._unanswered = []

@@ -367,7 +367,6 @@ class Pool:
 
 
 def _trace_query(query: LoggedQuery) -> None:
-    """Adds a query of a sampled request to its trace."""
     if is_sampled():
         statement = " ".join(query.query.split())[:STATEMENT_CHARS]
         operation = statement.partition(" ")[0].rstrip(";")

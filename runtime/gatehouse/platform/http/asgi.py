@@ -184,7 +184,6 @@ def missing(defaults: Iterable[Header], headers: Iterable[Header]) -> list[Heade
 
 
 async def reply(send: Send, status: int, body: bytes) -> None:
-    """Send a response with a JSON body."""
     await send_messages(send, Response(status, response_headers(body, JSON, ()), body))
 
 

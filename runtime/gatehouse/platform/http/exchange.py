@@ -254,7 +254,6 @@ class Exchange(Execution):
         return self.scope["method"] != "HEAD" and status not in _NO_BODY
 
     def _head(self, status: int, headers: Sequence[asgi.Header]) -> bytes:
-        """Status line and headers of a response."""
         lines = asgi.encode_headers(headers)
         if not len(headers) == lines.count(b"\r") == lines.count(b"\n") or b"\0" in lines:
             raise RuntimeError("A header of the response contains a line break or NUL.")
@@ -269,7 +268,6 @@ class Exchange(Execution):
         return response_head(status, connection.worker.date_line(), lines)
 
     def _begin(self, status: int, headers: Sequence[asgi.Header]) -> bytes:
-        """The head of a response whose body follows."""
         head, length = self._head(status, headers), dict(headers).get(b"content-length")
         self._sends_body = self._has_body(status)
         if length is not None and self._sends_body:
@@ -279,7 +277,6 @@ class Exchange(Execution):
         return head + b"\r\n"
 
     def _part(self, body: bytes, *, more: bool) -> bytes:
-        """A part of the body as it is sent."""
         if not self._sends_body:
             return b""
         if self._chunked:

@@ -201,7 +201,6 @@ def _without_console_cookies(value: str) -> str:
 
 
 def _listed(connection: Iterable[str]) -> set[str]:
-    """Names in the values of the field Connection."""
     names = {part.strip().lower() for value in connection for part in value.split(",")}
     return names - {"close", "keep-alive", ""}
 

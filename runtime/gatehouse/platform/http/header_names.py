@@ -84,7 +84,6 @@ def forwarded_names(
 
 
 def names_for(settings: CoreSettings) -> Names[bytes, str]:
-    """Names of request fields for a Core."""
     removed = settings.remove_headers
     if settings.credential_header is not None:
         removed = (*removed, settings.credential_header)

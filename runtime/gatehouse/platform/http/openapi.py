@@ -387,7 +387,6 @@ def _components(endpoints: Sequence[Endpoint]) -> Json:
 
 
 def _structs(kinds: Iterable[Any]) -> set[type[msgspec.Struct]]:
-    """Every struct that occurs in the types."""
     return {
         part.cls
         for kind in kinds

@@ -55,7 +55,6 @@ class Pipeline(Service):
         return partial(self.process, endpoint, call) if endpoint.arguments else call
 
     def call(self, endpoint: Endpoint) -> Call:
-        """The handler of an endpoint with its services."""
         services, status = resolve(endpoint, self.services), endpoint.status
         function = partial(endpoint.handler, **services)
         missing = next(

@@ -582,7 +582,6 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             self.transport.resume_reading()
 
     def _end_connection(self, exchange: Exchange) -> None:
-        """Closes the connection after its last response."""
         if self._receiving is exchange:
             self._end_body()
             self._linger()

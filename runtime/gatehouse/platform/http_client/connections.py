@@ -10,13 +10,14 @@ Sources: RFC 9110, sections 9.3.2 (HEAD) and 15.2 (1xx); RFC 9112, sections 6.3 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import cast
 
 import httptools
@@ -31,7 +32,7 @@ from gatehouse.core.errors import (
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http.listening import limit_unsent, reset_at_close
 from gatehouse.platform.http.request_head import CHUNK_FRAMING_BYTES, LENGTH_DIGITS_MAX
-from gatehouse.platform.tls_records import end_turns, limit, take_turns
+from gatehouse.platform.tls_records import end_turns, established, limit, take_turns
 from gatehouse.platform.turns import SMALL_READ_BYTES, Reads
 
 CONNECT_TIMEOUT_S = 3.0
@@ -146,7 +147,6 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_complete(self) -> bool:
-        """True if the whole response has been received."""
         return self._complete and self._error is None
 
     async def read(self) -> bytes | None:
@@ -503,30 +503,44 @@ class ConnectionPool:
         del self._idle[connection], self._all_idle[connection]
         connection.close()
 
-    async def connect(self, handshake: AbstractAsyncContextManager[None]) -> Connection:
-        """A new connection. handshake: limits those with TLS. Raises CoreUnreachable, and
-        CoreOverloaded after the wait for others.
+    async def connect(
+        self, handshake: AbstractAsyncContextManager[None], turn: asyncio.Lock
+    ) -> Connection:
+        """A new connection. handshake: limits those with TLS. turn: see `established`. Raises
+        CoreUnreachable, and CoreOverloaded after the wait for others.
         """
-        loop = asyncio.get_running_loop()
-        context, host = (_tls_context(), self._host) if self._tls else (None, None)
         try:
             async with (
                 handshake if self._tls else nullcontext(),
                 asyncio.timeout(CONNECT_TIMEOUT_S),
             ):
-                transport, connection = await loop.create_connection(
-                    lambda: Connection(self._writes, self._reads),
-                    self._address,
-                    self._port,
-                    ssl=context,
-                    server_hostname=host,
-                )
-                limit_unsent(transport.get_extra_info("socket"))
+                connection = await self._connected(turn)
         except Unavailable as exc:
             raise CoreOverloaded from exc
         except (OSError, TimeoutError) as exc:
             raise CoreUnreachable(detail=f"no connection: {type(exc).__name__}") from exc
         self._in_use.add(connection)
+        return connection
+
+    async def _connected(self, turn: asyncio.Lock) -> Connection:
+        loop, create = asyncio.get_running_loop(), partial(Connection, self._writes, self._reads)
+        if not self._tls:
+            transport, connection = await loop.create_connection(create, self._address, self._port)
+            limit_unsent(transport.get_extra_info("socket"))
+            return connection
+        sock = socket.socket(socket.AF_INET6 if ":" in self._address else socket.AF_INET)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            limit_unsent(sock)
+            await loop.sock_connect(sock, (self._address, self._port))
+            context = await established(sock, _tls_context(), self._host, turn)
+            _, connection = await loop.create_connection(
+                create, sock=sock, ssl=context, server_hostname=self._host
+            )
+        except BaseException:
+            sock.close()
+            raise
         return connection
 
 

@@ -153,6 +153,8 @@ class UpstreamClients:
     _pinned: dict[str, _Pinned] = field(default_factory=dict)
     #: The handshakes of each subject, or of a URL without one.
     _handshakes: WeakValueDictionary[str, Slots] = field(default_factory=WeakValueDictionary)
+    #: Of the calculations for these handshakes.
+    _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     #: Pools that were replaced while requests were in progress.
     _retired: list[ConnectionPool] = field(default_factory=list)
 
@@ -191,8 +193,9 @@ class UpstreamClients:
     ) -> Connection:
         """A new connection of the pool of a URL. Raises CoreUnreachable, CoreOverloaded."""
         slots = self._handshakes.setdefault(subject or url, Slots(HANDSHAKES_MAX))
+        turn = self._turns.setdefault(subject or url, asyncio.Lock())
         try:
-            return await pool.connect(slots.hold(*filter(None, (sender, url))))
+            return await pool.connect(slots.hold(*filter(None, (sender, url))), turn)
         except CoreUnreachable:
             self.forget(url)
             raise

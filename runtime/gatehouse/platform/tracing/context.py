@@ -74,7 +74,6 @@ class RequestTrace(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def traceparent(self) -> str:
-        """The header of the request to a Core."""
         if self.sampled:
             return f"00-{self.trace_id}-{self.client_span_id}-01"
         return f"00-{self.trace_id}-{self.span_id}-00"
@@ -140,5 +139,4 @@ def _seconds(milliseconds: str) -> str:
 
 
 def random_digits(request_id: str) -> str:
-    """The random hexadecimal digits of a request ID."""
     return request_id[_RANDOM]

@@ -176,7 +176,6 @@ def collector_exporter(endpoint: str) -> SpanExporter:
 
 
 def resource(service: str, environment: str) -> Resource:
-    """Attributes of all spans of a process."""
     return Resource.create(
         {
             "service.namespace": "gatehouse",

@@ -74,7 +74,6 @@ class Tracer:
         self._requested = 0
 
     def begin(self, request_id: str, parent: TraceParent | None) -> RequestTrace:
-        """The trace context of a new request."""
         return RequestTrace(
             request_id, parent, self._add is not None and self._is_sampled(request_id, parent)
         )
@@ -163,7 +162,6 @@ _active: ContextVar[ActiveRequest | None] = ContextVar("gatehouse_request", defa
 
 
 def current_request() -> ActiveRequest | None:
-    """The request that the current task handles."""
     active = _active.get()
     return None if active is None or active.ended else active
 

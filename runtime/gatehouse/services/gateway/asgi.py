@@ -178,7 +178,6 @@ class RequestContext(Request):
 
     @property
     def logged_path(self) -> str:
-        """The path, and the host name of a Core."""
         if self.raw_path == self.template.encode():
             return self.template
         host = b"" if self.core_of_host is None else b"//" + asgi.host_name(self.scope)

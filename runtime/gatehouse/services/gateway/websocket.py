@@ -246,7 +246,6 @@ class FrameQueue:
             self._timer = asyncio.get_running_loop().call_later(_INTERVAL_S, self._forward)
 
     def remove(self, side: _Side) -> None:
-        """Removes a side, if the queue contains it."""
         self._sides.pop(side, None)
 
     def _forward(self) -> None:

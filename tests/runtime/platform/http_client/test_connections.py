@@ -792,6 +792,7 @@ def test_peer_cannot_choose_a_costly_key_exchange(create: Callable[[], ssl.SSLCo
     context = create()
     exchanges = {str(cast("Any", suite)["kea"]) for suite in context.get_ciphers()}
     assert exchanges <= {"kx-any", "kx-ecdhe"}  # kx-any: TLS 1.3
+    assert context.options & ssl.OP_NO_RENEGOTIATION
     if create is connections._tls_context:
         sent = ssl.MemoryBIO()
         with pytest.raises(ssl.SSLWantReadError):
@@ -841,6 +842,47 @@ async def test_handshakes_of_a_subject_are_bounded(
         for task in fetching:
             task.cancel()
         await asyncio.wait(fetching)
+
+
+async def test_costly_handshakes_leave_the_worker_to_others(
+    clients: UpstreamClients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server chooses the elliptic curves of its certificates. Only one thread calculates for a
+    subject, also after a cancellation.
+    """
+    begun, complete = list[object](), threading.Event()
+
+    def slow(tls: ssl.SSLObject) -> tuple[OSError, float]:
+        begun.append(tls)
+        assert complete.wait(PATIENCE_S)
+        return OSError(), 0.0
+
+    monkeypatch.setattr(tls_records, "_calculate", slow)
+    core, other = Core(clients=clients, scheme="https"), Core(clients=clients)
+    async with listening(other), listening(core), asyncio.timeout(PATIENCE_S):
+        fetching = [asyncio.create_task(core.fetch()) for _ in range(2)]
+        await until(lambda: begun)
+        fetching[0].cancel()
+        assert (await other.fetch())[2] == b"hello"
+        assert len(begun) == 1
+        complete.set()
+        await asyncio.wait(fetching)
+    assert isinstance(fetching[1].exception(), CoreUnreachable)
+
+
+async def test_subject_waits_after_a_costly_handshake(
+    clients: UpstreamClients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls_records, "_calculate", lambda _: (OSError(), 9.0))
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.1)
+    core = Core(clients=clients, scheme="https")
+    async with listening(core):
+        details = []
+        for _ in range(2):
+            with pytest.raises(CoreUnreachable) as raised:
+                await core.fetch()
+            details.append(raised.value.detail)
+    assert details == ["no connection: OSError", "no connection: TimeoutError"]
 
 
 @pytest.mark.bound("platform.tls_records:_RECORD_BYTES")
