@@ -199,7 +199,6 @@ def test_up_serves_every_service_until_down(finished: FinishedRun) -> None:
 
 @pytest.mark.requirement("TR-17")
 def test_second_up_updates_the_running_stack(finished: FinishedRun) -> None:
-    """Only changed processes restart, sharing moves to a function, and the data stays."""
     assert "aws:ecs/taskDefinition:TaskDefinition  gateway" in finished.update
     assert finished.before.keys() == {"gateway", "console", "core"}
     assert finished.after.keys() == {*finished.before, "sharing-function"}

@@ -255,7 +255,6 @@ def test_other_account_is_rejected(account: FakeAccount, emulator: Emulator) -> 
 
 
 def test_variables_of_the_workflows_are_printed(account: FakeAccount) -> None:
-    """`ARTIFACT_ATTESTATIONS` is optional. `AWS_DELIVERY` is a variable of the repository."""
     result = bootstrap(account, extra=DELIVERY)
     commands = re.findall(
         r"^gh variable set (\S+) --repo acme/gatehouse --env (\S+) --body '(\S+)'$",

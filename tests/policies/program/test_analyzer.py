@@ -82,7 +82,6 @@ def messages(diagnostics: list[Diagnostic], rule: str) -> list[str]:
 
 
 def test_rules_get_what_the_engine_passes(tmp_path: Path, project: Project) -> None:
-    """Options, parent, provider, secrets, unknown values, property dependencies, and the stack."""
     rows = analyze(write_pack(tmp_path, PACK), project, deployment())
     found = {(row.rule, row.urn): row.message for row in rows}
     assert len(found) == len(rows)

@@ -256,7 +256,6 @@ def test_reply_adds_to_the_requests_that_are_not_confirmed() -> None:
 
 
 def test_slow_requests_are_sent_in_full() -> None:
-    """Requests of several workers can exceed a limit although each worker stays within it."""
     fast, worker = limit_of(1000, 1, "second"), family()
     for number in range(30):
         worker.take(charge(fast), number * 2_000.0, degraded=False)

@@ -567,7 +567,6 @@ async def test_repeated_callbacks_do_not_delay_another_browser(
 
 
 async def test_failures_lock_out_nobody(setup: Setup, visitor: Visitor) -> None:
-    """Another site can cause the first two, and users of the same network the others."""
     cases: list[tuple[dict[str, Any], Failure]] = [
         ({"state": "x"}, Failure.RESTART),
         ({"state": ["x", "x"]}, Failure.RESPONSE),

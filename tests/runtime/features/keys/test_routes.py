@@ -96,7 +96,6 @@ _ORDERS = {
 async def test_sorted_pages_contain_every_key_once_in_both_directions(
     console: Console, sort: str
 ) -> None:
-    """Two keys have no expiry and were never used, and two names differ only in case."""
     owner = f"sorted by {sort}"
     names = {
         await console.create_id(name=name, owner=owner): name

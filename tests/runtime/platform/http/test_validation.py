@@ -367,9 +367,6 @@ _EXAMPLES: tuple[Any, ...] = ({}, [], "text", 1, None, True, [{}], ["text"], {"n
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.operation_id)
 def test_types_of_requests_are_supported(endpoint: Endpoint) -> None:
-    """An optional type is a union of one type and null. No value causes an error other than
-    BadRequest.
-    """
     for kind in (endpoint.body, endpoint.query):
         if kind is not None:
             fields = getattr(kind, "__struct_encode_fields__", ())

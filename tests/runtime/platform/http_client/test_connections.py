@@ -847,42 +847,27 @@ async def test_handshakes_of_a_subject_are_bounded(
 async def test_costly_handshakes_leave_the_worker_to_others(
     clients: UpstreamClients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server chooses the elliptic curves of its certificates. Only one thread calculates for a
-    subject, also after a cancellation.
-    """
+    """A server chooses the elliptic curves of its certificates."""
     begun, complete = list[object](), threading.Event()
 
     def slow(tls: ssl.SSLObject) -> tuple[OSError, float]:
         begun.append(tls)
         assert complete.wait(PATIENCE_S)
-        return OSError(), 0.0
+        return OSError(), 9.0
 
     monkeypatch.setattr(tls_records, "_calculate", slow)
     core, other = Core(clients=clients, scheme="https"), Core(clients=clients)
     async with listening(other), listening(core), asyncio.timeout(PATIENCE_S):
-        fetching = [asyncio.create_task(core.fetch()) for _ in range(2)]
+        first, second = [asyncio.create_task(core.fetch()) for _ in range(2)]
         await until(lambda: begun)
-        fetching[0].cancel()
         assert (await other.fetch())[2] == b"hello"
-        assert len(begun) == 1
         complete.set()
-        await asyncio.wait(fetching)
-    assert isinstance(fetching[1].exception(), CoreUnreachable)
-
-
-async def test_subject_waits_after_a_costly_handshake(
-    clients: UpstreamClients, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tls_records, "_calculate", lambda _: (OSError(), 9.0))
-    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.1)
-    core = Core(clients=clients, scheme="https")
-    async with listening(core):
-        details = []
-        for _ in range(2):
-            with pytest.raises(CoreUnreachable) as raised:
-                await core.fetch()
-            details.append(raised.value.detail)
-    assert details == ["no connection: OSError", "no connection: TimeoutError"]
+        await asyncio.wait([first])
+        for _ in range(9):
+            await asyncio.sleep(0)
+        second.cancel()
+        [turn] = clients._turns.values()
+        assert (len(begun), turn.locked()) == (1, True)
 
 
 @pytest.mark.bound("platform.tls_records:_RECORD_BYTES")

@@ -186,7 +186,6 @@ def sharing(sharing: Sharing) -> Sharing:
 
 
 def test_list_contains_every_change() -> None:
-    """The operations whose IDs are in a source file, except for the checks of roles."""
     found = set()
     for path in [*SOURCES.rglob("*.vue"), *SOURCES.rglob("*.ts")]:
         if path.name not in {"schema.d.ts", "en.ts", "de.ts"}:
@@ -286,7 +285,6 @@ def changes(console: Console) -> str:
 async def test_every_form_keeps_its_values_and_makes_each_change_once(
     browser: Browser, origin: str, console: Console
 ) -> None:
-    """An ended session, a concurrent change and a lost response. Each form is opened once."""
     assert {str(act) for act in ACTS} >= _ENDED_SESSION
     await end_sessions(console)
     async with page_of(browser, origin, LOST) as page:

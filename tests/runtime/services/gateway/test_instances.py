@@ -117,7 +117,6 @@ async def test_registration_replaces_instance_with_same_id(
 async def test_registration_replaces_instance_with_same_url(
     gateway: Gateway, agent: Key, cores: list[Core]
 ) -> None:
-    """An agent has another instance ID after a crash; its process accepts only the new secret."""
     core = cores[0]
     old = (await register(gateway, agent, core.url, "crashed")).json
     new = (await register(gateway, agent, core.url, "restarted")).json

@@ -244,7 +244,6 @@ async def test_key_that_requires_signatures_cannot_register(gateway: Any) -> Non
 
 
 def test_signed_headers_are_deterministic() -> None:
-    """Equal arguments produce equal headers, so that other implementations can be compared."""
     token = "gtk_test_3fGh82kLmQ0a" + "0" * 49
     signed = sign(
         "get",

@@ -185,7 +185,6 @@ async def test_long_path_segment_reaches_the_core(
 async def test_upgrade_other_than_websocket_is_ignored(
     gateway: Gateway, core: Application, key: Key, upgrade: str
 ) -> None:
-    """Requests with and without a body, to a Core and to the gateway, on one connection."""
     body = f'{{"token": "{key.token}"}}'
     requests = (
         f"POST /cores/docs/x HTTP/1.1\r\nHost: g\r\n{key.header}\r\n{upgrade}"

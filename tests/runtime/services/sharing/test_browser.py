@@ -149,7 +149,6 @@ async def test_end_to_end_secret_with_a_wrong_key_is_reported(
 async def test_other_states_of_the_pages_are_accessible(
     browser: Browser, origin: str, sharing: Sharing
 ) -> None:
-    """Other tests check the pages of a link, of text, of a request and of its submission."""
     _, [token] = await sharing.create(
         items=[NewItem(TEXT), NewItem(b"content", "key.pem")], passphrase=PASSPHRASE
     )
