@@ -4,7 +4,7 @@ OpenSSL processes all KeyUpdate messages (RFC 8446, section 4.6.3) and handshake
 have been received when it reads. 64 KB of them take 80 ms, records of one byte 10 ms, and libuv
 reads up to 32 times before it serves other connections.
 
-Call `limit` with an SSLContext, and `take_turns` with each connection.
+Call `limit` with an SSLContext, `established` for a client, and `take_turns` with each connection.
 """
 
 from __future__ import annotations

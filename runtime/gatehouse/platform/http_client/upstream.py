@@ -63,8 +63,8 @@ RESOLVE_TIMEOUT_S = 3.0
 #: Maximum number of lookups in progress of a resolver, in total and for a subject, such as a key.
 LOOKUPS_MAX, SUBJECT_LOOKUPS_MAX = 64, 16
 
-#: Maximum number of TLS handshakes in progress of a subject, each of which takes up to 20 ms of CPU
-#: time, and of which a URL and a sender have at most half. Further ones wait.
+#: Maximum number of TLS handshakes in progress of a subject, of which a URL and a sender have at
+#: most half. Further ones wait.
 HANDSHAKES_MAX = 16
 
 #: Maximum number of addresses of a name. Further ones, of which a response of a name server can
