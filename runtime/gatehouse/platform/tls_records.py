@@ -35,8 +35,6 @@ _TURN_RECORDS = 32
 #: Number of bytes to write at which a protocol pauses, as without TLS.
 _WRITE_BYTES = 65_536
 
-_READ_BYTES = 16_384
-
 #: Size of the header of a record, which ends with the length of the record in two bytes.
 _HEADER_BYTES = 5
 
@@ -195,7 +193,7 @@ async def established(
             break
         if not isinstance(error, ssl.SSLWantReadError):
             raise error
-        data = await loop.sock_recv(sock, _READ_BYTES)
+        data = await loop.sock_recv(sock, 16_384)
         if not data:
             raise ConnectionResetError
         received.write(data)
