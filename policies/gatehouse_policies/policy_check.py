@@ -79,7 +79,6 @@ class CheckResult:
         return exit_code(self.findings)
 
     def text(self, suffix: str) -> str:
-        """One of the reports in `FORMATS`."""
         return FORMATS[suffix](self.findings, self.run)
 
 

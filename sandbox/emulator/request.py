@@ -403,7 +403,6 @@ class ChangeRequest(CreateRequest):
 
 
 def _of_form(shape: Shape, value: Any) -> Any:
-    """The value, or a list of it if the shape is a list."""
     return [value] if isinstance(shape, ListShape) and not isinstance(value, list) else value
 
 

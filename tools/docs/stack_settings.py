@@ -38,7 +38,6 @@ class Setting:
 
     @property
     def key(self) -> str:
-        """The dotted path of the key."""
         return f"{self.section}.{self.name}" if self.section else self.name
 
     @property

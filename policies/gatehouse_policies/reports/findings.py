@@ -221,7 +221,6 @@ def merge(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """1 if a finding blocks the deployment; otherwise 0."""
     return 1 if any(finding.blocks for finding in findings) else 0
 
 

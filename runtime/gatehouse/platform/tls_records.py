@@ -137,27 +137,32 @@ _threads = ThreadPoolExecutor(_THREADS, "tls", _begin_thread)
 class _Established:
     """TLS after a handshake, which reads and writes the buffers of a transport."""
 
-    def __init__(self, tls: ssl.SSLObject, received: ssl.MemoryBIO, sent: ssl.MemoryBIO) -> None:
+    def __init__(self, tls: LimitedTls, received: ssl.MemoryBIO, sent: ssl.MemoryBIO) -> None:
         self.tls, self._received, self._sent = tls, received, sent
-        self.read, self.write = self._piped(tls.read), self._piped(tls.write)
-        self.unwrap = self._piped(tls.unwrap)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.tls, name)
 
     def attach(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> _Established:
-        self._incoming, self._outgoing = incoming, outgoing
+        incoming.write(self._received.read())
+        self.tls._incoming, self._outgoing = incoming, outgoing  # noqa: SLF001
         return self
 
-    def _piped(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            self._received.write(self._incoming.read())
-            try:
-                return function(*arguments)
-            finally:
-                self._outgoing.write(self._sent.read())
+    def read(self, *arguments: Any) -> Any:
+        return self._call(self.tls.read, *arguments)
 
-        return call
+    def write(self, data: Any) -> int:
+        return int(self._call(self.tls.write, data))
+
+    def unwrap(self) -> None:
+        self._call(self.tls.unwrap)
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        finally:
+            if self._sent.pending:
+                self._outgoing.write(self._sent.read())
 
 
 class _EstablishedContext(ssl.SSLContext):
@@ -173,33 +178,36 @@ async def established(
     sock: socket.socket, context: ssl.SSLContext, host: str, turn: asyncio.Lock
 ) -> ssl.SSLContext:
     """Calculates the handshake of a client in other threads, one after the other for a turn.
-    Returns the context for `create_connection`. Raises OSError.
+    Returns the context for `create_connection`. Raises OSError. Without `_create`, see LimitedTls,
+    the transport calculates the handshake.
     """
     loop = asyncio.get_running_loop()
     received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(received, sent, server_hostname=host)
+    if not isinstance(tls, LimitedTls) or tls._incoming is None:  # noqa: SLF001
+        return context
 
     def end_turn(step: asyncio.Future[tuple[OSError | None, float]]) -> None:
         _, cpu_s = step.result()
         loop.call_later(_WAITS * cpu_s if cpu_s > _COSTLY_S else 0, turn.release)
 
-    while True:
+    for _ in range(_RECORDS_MAX):
         await turn.acquire()
         step = loop.run_in_executor(_threads, _calculate, tls)
         step.add_done_callback(end_turn)
         error, _ = await asyncio.shield(step)
         await loop.sock_sendall(sock, sent.read())
         if error is None:
-            break
+            result = _EstablishedContext(ssl.PROTOCOL_TLS_CLIENT)
+            result.established = _Established(tls, received, sent)
+            return result
         if not isinstance(error, ssl.SSLWantReadError):
             raise error
         data = await loop.sock_recv(sock, 16_384)
         if not data:
             raise ConnectionResetError
         received.write(data)
-    result = _EstablishedContext(ssl.PROTOCOL_TLS_CLIENT)
-    result.established = _Established(tls, received, sent)
-    return result
+    raise ssl.SSLError("too many parts of a TLS handshake")
 
 
 def _calculate(tls: ssl.SSLObject) -> tuple[OSError | None, float]:
@@ -208,7 +216,7 @@ def _calculate(tls: ssl.SSLObject) -> tuple[OSError | None, float]:
     try:
         tls.do_handshake()
     except OSError as exc:
-        error = exc
+        error = exc.with_traceback(None)  # refers to the connection
     return error, time.thread_time() - started
 
 

@@ -634,7 +634,6 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         protocol: asyncio.BufferedProtocol,
         on_shutdown: Callable[[], None],
     ) -> bytes:
-        """Implements asgi.AcceptUpgrade."""
         if self._upgrade_data is None or self.transport.is_closing:
             raise asgi.ClientGone
         if self._scheme == "https" and self.transport.write_paused:

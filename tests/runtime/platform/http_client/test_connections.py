@@ -929,8 +929,7 @@ async def upgrade(scheme: str, context: ssl.SSLContext | None) -> tuple[bytes, b
     server = Core(SWITCHING + b"early", scheme=scheme)
 
     async def after(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if server.response is not OK:
-            writer.write(await reader.readexactly(4) + b", end")
+        writer.write(await reader.readexactly(4) + b", end")
 
     server.after = after
     protocol = Upgraded()
@@ -942,8 +941,11 @@ async def upgrade(scheme: str, context: ssl.SSLContext | None) -> tuple[bytes, b
             protocol.transport.resume_reading()
             await protocol.complete.wait()
         await protocol.lost.wait()
-        server.response = OK
+        server.response, server.after = OK, None
         assert (await server.fetch())[2] == b"hello"
+        for size in (20_000, 1_000_000):
+            server.response = LENGTH % size + bytes(size)
+            assert (await server.fetch())[2] == bytes(size)
         await server.clients.close()
     return early, protocol.received, server.opened
 
