@@ -202,7 +202,10 @@ async def established(
             result.established = _Established(tls, received, sent)
             return result
         if not isinstance(error, ssl.SSLWantReadError):
-            raise error
+            try:
+                raise error
+            finally:
+                del error, step  # refer to this frame
         data = await loop.sock_recv(sock, 16_384)
         if not data:
             raise ConnectionResetError
@@ -216,7 +219,7 @@ def _calculate(tls: ssl.SSLObject) -> tuple[OSError | None, float]:
     try:
         tls.do_handshake()
     except OSError as exc:
-        error = exc.with_traceback(None)  # refers to the connection
+        error = exc.with_traceback(None)
     return error, time.thread_time() - started
 
 
