@@ -113,7 +113,6 @@ class Contract:
 
     @property
     def hosts(self) -> dict[str, str]:
-        """Host name of each service, keyed by name."""
         return {name: f"{name}.{self.domain}" for name in self._public_services()}
 
     @property
@@ -126,7 +125,6 @@ class Contract:
 
     @property
     def urls(self) -> dict[str, str]:
-        """Public URL of each service, keyed by name."""
         return {name: f"https://{host}" for name, host in self.hosts.items()}
 
     @property

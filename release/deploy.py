@@ -51,6 +51,9 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
         plan = Path(folder) / "plan.json"
         state = _state(stack)
         _pulumi(stack, again, command_line("preview", stack, save_plan=plan))
+        for row in state.get("resources") or ():
+            if row.get("delete"):  # The preview does not count it.
+                _step(f"also deletes {row['urn']} ({row.get('id')})")
         if not confirm():
             raise CommandFailed("not confirmed; nothing was changed")
         if stack.project == ACCOUNT:

@@ -63,9 +63,11 @@ def command_line(
         which a deployment is limited.
     """
     verb = {"drift": "preview", "deploy": "up"}.get(command, command)
-    options = ["--non-interactive", *(["--diff"] if diff else [])]
+    options = ["--non-interactive"]
+    if diff or command == "drift":  # --diff alone omits the deletion of replaced resources
+        options += ["--diff", "--show-replacement-steps"]
     if command == "drift":
-        options += ["--refresh", "--expect-no-changes", "--diff"]
+        options += ["--refresh", "--expect-no-changes"]
     if command == "destroy":
         # The CLI previews again: `--skip-preview` would delete what protected resources need.
         options.append("--yes" if yes else "--preview-only")

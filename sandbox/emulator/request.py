@@ -397,7 +397,6 @@ class ChangeRequest(CreateRequest):
         self._unused |= self.changed & set(old.registration.inputs)
 
     def has_operation(self, call: str) -> bool:
-        """True if botocore knows "service.operation"."""
         service, _, operation = call.partition(".")
         return operation in self._client(service, self.region).meta.method_to_api_mapping
 

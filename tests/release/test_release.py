@@ -35,6 +35,12 @@ def test_function_that_fails_its_smoke_test_stops_the_deployment(account: FakeAc
     assert "version 2 failed its smoke test: /readyz returned 503." in result.stderr
 
 
+def test_deletions_that_the_preview_does_not_count_are_printed(account: FakeAccount) -> None:
+    urn = "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::x"
+    account.resources = [{"urn": urn, "id": "b", "delete": True}]
+    assert f"> also deletes {urn} (b)\n" in account.release("deploy", "--yes").stdout
+
+
 def test_traffic_of_functions_of_other_stacks_is_not_shifted(account: FakeAccount) -> None:
     """Others can replace the state while the migration runs."""
     other = {**SHARING, "function": "gatehouse-prod-sharing", "version": "2"}

@@ -38,7 +38,6 @@ class ProviderConfigs:
             }
 
     def of(self, registration: Registration) -> Mapping[str, Any]:
-        """The inputs of the provider of a resource."""
         return self._inputs.get(registration.provider.rpartition("::")[0], {})
 
     def location(self, registration: Registration) -> AwsLocation:

@@ -57,7 +57,6 @@ class Registration:
 
     @property
     def secret_input_names(self) -> set[str]:
-        """The inputs that are secret or contain a secret."""
         return {path.split(".")[0].split("[")[0] for path in self.secret_inputs}
 
     @property

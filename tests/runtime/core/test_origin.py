@@ -107,7 +107,6 @@ def test_public_address_is_allowed(address: str) -> None:
 
 @pytest.mark.parametrize("address", PRIVATE_ADDRESSES)
 def test_address_that_is_not_public_is_rejected(address: str) -> None:
-    """Also the special-purpose addresses that some versions of Python consider public."""
     assert rejection([ipaddress.ip_address(address)], ()) != ""
 
 

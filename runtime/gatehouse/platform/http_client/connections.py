@@ -535,12 +535,12 @@ class ConnectionPool:
             limit_unsent(sock)
             await loop.sock_connect(sock, (self._address, self._port))
             context = await established(sock, _tls_context(), self._host, turn)
-            _, connection = await loop.create_connection(
-                create, sock=sock, ssl=context, server_hostname=self._host
-            )
         except BaseException:
             sock.close()
             raise
+        _, connection = await loop.create_connection(
+            create, sock=sock, ssl=context, server_hostname=self._host
+        )
         return connection
 
 

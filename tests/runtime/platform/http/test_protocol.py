@@ -330,7 +330,6 @@ async def test_request_waits_until_earlier_responses_are_read(patient: Running) 
 
 @pytest.mark.bound("http.protocol:_LINGER_BYTES_MAX", "sharing.submitted_form:DISCARDED_BYTES_MAX")
 async def test_early_response_ends_an_endless_body(patient: Running) -> None:
-    """The response arrives, and the rest of the body is discarded only up to a bound."""
     head = b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\nx"
     async with patient.connection(head) as (reader, writer):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401 ")
