@@ -21,8 +21,9 @@ TIMEOUT_S = 900
 def migrate(stack: Stack, ecs: Any, output: Mapping[str, Any]) -> str:
     """Run the task and wait until it stops. Returns the task ID.
 
-    output: the stack output `migration`. Raises ValueError if the output has no task definition,
-    subnets or security group, DeploymentFailed if the migration does not succeed, and ClientError.
+    output: the stack output `migration`. Raises ValueError if the output has no subnets, security
+    group or task definition of the stack, DeploymentFailed if the migration does not succeed, and
+    ClientError.
     """
     arn = _start(stack, ecs, output)
     task_id = arn.rpartition("/")[2]

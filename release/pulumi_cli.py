@@ -214,13 +214,11 @@ def _changes_of_others(stack: Stack, state: dict[str, Any]) -> Iterator[str]:
     if _CONTROL.search(json.dumps(state)):  # The CLI prints them, and they hide other text.
         yield "has control characters"
     secrets = state.get("secrets_providers") or {}
-    if stack.secrets_provider and secrets.get("type") == "service":
-        yield f"names another key for secrets than {stack.file}"
-    # The URL of a KMS key can name a server, to which the CLI sends requests of the administrator.
+    kind, key = secrets.get("type"), {"url": stack.secrets_provider, "encryptedkey": ""}
+    # The URL can name a server, to which the CLI sends requests or a token of the administrator.
     # The CLI ignores the case of the names.
-    if secrets.get("type") == "cloud" and (
-        secrets["state"] | {"encryptedkey": ""}
-        != {"url": stack.secrets_provider, "encryptedkey": ""}
+    if (kind == "service" and stack.secrets_provider) or (
+        kind == "cloud" and secrets["state"] | {"encryptedkey": ""} != key
     ):
         yield f"names another key for secrets than {stack.file}"
     # The engine evaluates other parts, such as snippets.

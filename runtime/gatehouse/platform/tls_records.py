@@ -38,12 +38,11 @@ _WRITE_BYTES = 65_536
 #: Size of the header of a record, which ends with the length of the record in two bytes.
 _HEADER_BYTES = 5
 
-
-#: Threads for handshakes of clients, and their priority. A certificate of 415 bytes can take 250 ms
+#: Threads for handshakes of clients, and their niceness. A certificate of 415 bytes can take 250 ms
 #: of CPU time, because OpenSSL reads elliptic curves that the server chooses before it verifies a
-#: signature. After a costly step, a turn ends after a multiple of its CPU time.
+#: signature. After a step of more than _COSTLY_S, the lock is held for a multiple of its CPU time.
 _THREADS, _NICENESS = 32, 10
-_COSTLY_S, _WAITS = 0.1, 10
+_COSTLY_S, _WAIT_FACTOR = 0.1, 10
 
 
 class LimitedTls(ssl.SSLObject):
@@ -175,11 +174,11 @@ class _EstablishedContext(ssl.SSLContext):
 
 
 async def established(
-    sock: socket.socket, context: ssl.SSLContext, host: str, turn: asyncio.Lock
+    sock: socket.socket, context: ssl.SSLContext, host: str, lock: asyncio.Lock
 ) -> ssl.SSLContext:
-    """Calculates the handshake of a client in other threads, one after the other for a turn.
+    """Performs the handshake of a client in other threads, of which one at a time holds the lock.
     Returns the context for `create_connection`. Raises OSError. Without `_create`, see LimitedTls,
-    the transport calculates the handshake.
+    the transport performs the handshake.
     """
     loop = asyncio.get_running_loop()
     received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -187,14 +186,14 @@ async def established(
     if not isinstance(tls, LimitedTls) or tls._incoming is None:  # noqa: SLF001
         return context
 
-    def end_turn(step: asyncio.Future[tuple[OSError | None, float]]) -> None:
+    def release(step: asyncio.Future[tuple[OSError | None, float]]) -> None:
         _, cpu_s = step.result()
-        loop.call_later(_WAITS * cpu_s if cpu_s > _COSTLY_S else 0, turn.release)
+        loop.call_later(_WAIT_FACTOR * cpu_s if cpu_s > _COSTLY_S else 0, lock.release)
 
     for _ in range(_RECORDS_MAX):
-        await turn.acquire()
-        step = loop.run_in_executor(_threads, _calculate, tls)
-        step.add_done_callback(end_turn)
+        await lock.acquire()
+        step = loop.run_in_executor(_threads, _step, tls)
+        step.add_done_callback(release)
         error, _ = await asyncio.shield(step)
         await loop.sock_sendall(sock, sent.read())
         if error is None:
@@ -213,8 +212,8 @@ async def established(
     raise ssl.SSLError("too many parts of a TLS handshake")
 
 
-def _calculate(tls: ssl.SSLObject) -> tuple[OSError | None, float]:
-    """The error of a handshake, and its CPU time in seconds."""
+def _step(tls: ssl.SSLObject) -> tuple[OSError | None, float]:
+    """The error of a step of a handshake, and the CPU time of the step in seconds."""
     started, error = time.thread_time(), None
     try:
         tls.do_handshake()
@@ -224,7 +223,9 @@ def _calculate(tls: ssl.SSLObject) -> tuple[OSError | None, float]:
 
 
 def limit(context: ssl.SSLContext) -> None:
-    """Requires TLS 1.2 or 1.3, a key exchange that takes at most 10 ms, and HTTP/1.1."""
+    """Requires TLS 1.2 or 1.3 without renegotiation, a key exchange that takes at most 10 ms, and
+    HTTP/1.1.
+    """
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_ciphers(_CIPHERS)

@@ -153,8 +153,8 @@ class UpstreamClients:
     _pinned: dict[str, _Pinned] = field(default_factory=dict)
     #: The handshakes of each subject, or of a URL without one.
     _handshakes: WeakValueDictionary[str, Slots] = field(default_factory=WeakValueDictionary)
-    #: Of the calculations for these handshakes.
-    _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    #: See `tls_records.established`.
+    _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     #: Pools that were replaced while requests were in progress.
     _retired: list[ConnectionPool] = field(default_factory=list)
 
@@ -193,9 +193,9 @@ class UpstreamClients:
     ) -> Connection:
         """A new connection of the pool of a URL. Raises CoreUnreachable, CoreOverloaded."""
         slots = self._handshakes.setdefault(subject or url, Slots(HANDSHAKES_MAX))
-        turn = self._turns.setdefault(subject or url, asyncio.Lock())
+        lock = self._locks.setdefault(subject or url, asyncio.Lock())
         try:
-            return await pool.connect(slots.hold(*filter(None, (sender, url))), turn)
+            return await pool.connect(slots.hold(*filter(None, (sender, url))), lock)
         except CoreUnreachable:
             self.forget(url)
             raise

@@ -855,7 +855,7 @@ async def test_costly_handshakes_leave_the_worker_to_others(
         assert complete.wait(PATIENCE_S)
         return OSError(), 9.0
 
-    monkeypatch.setattr(tls_records, "_calculate", slow)
+    monkeypatch.setattr(tls_records, "_step", slow)
     core, other = Core(clients=clients, scheme="https"), Core(clients=clients)
     async with listening(other), listening(core), asyncio.timeout(PATIENCE_S):
         first, second = [asyncio.create_task(core.fetch()) for _ in range(2)]
@@ -866,8 +866,8 @@ async def test_costly_handshakes_leave_the_worker_to_others(
         for _ in range(9):
             await asyncio.sleep(0)
         second.cancel()
-        [turn] = clients._turns.values()
-        assert (len(begun), turn.locked()) == (1, True)
+        [lock] = clients._locks.values()
+        assert (len(begun), lock.locked()) == (1, True)
 
 
 @pytest.mark.bound("platform.tls_records:_RECORD_BYTES")
