@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any, cast
 
 #: Cipher suites of TLS 1.2: forward secrecy and authenticated encryption. All suites of TLS 1.3
@@ -40,8 +40,9 @@ _HEADER_BYTES = 5
 
 #: Threads for handshakes of clients, and their niceness. A certificate of 415 bytes can take 250 ms
 #: of CPU time, because OpenSSL reads elliptic curves that the server chooses before it verifies a
-#: signature. After a step of more than _COSTLY_S, the lock is held for a multiple of its CPU time.
-_THREADS, _NICENESS = 32, 10
+#: signature, and a chain of 16 KB takes 7 s. After a step of more than _COSTLY_S, the next one of
+#: the URL waits for a multiple of its CPU time.
+_THREADS, _NICENESS = 128, 19
 _COSTLY_S, _WAIT_FACTOR = 0.1, 10
 
 
@@ -174,11 +175,16 @@ class _EstablishedContext(ssl.SSLContext):
 
 
 async def established(
-    sock: socket.socket, context: ssl.SSLContext, host: str, lock: asyncio.Lock
+    sock: socket.socket,
+    context: ssl.SSLContext,
+    host: str,
+    url: asyncio.Semaphore,
+    subject: asyncio.Semaphore,
 ) -> ssl.SSLContext:
-    """Performs the handshake of a client in other threads, of which one at a time holds the lock.
-    Returns the context for `create_connection`. Raises OSError. Without `_create`, see LimitedTls,
-    the transport performs the handshake.
+    """Performs the handshake of a client in other threads. url and subject limit the steps in
+    progress; that of the URL is held for longer after a costly one. Returns the context for
+    `create_connection`. Raises OSError. Without `_create`, see LimitedTls, the transport performs
+    the handshake.
     """
     loop = asyncio.get_running_loop()
     received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -188,12 +194,16 @@ async def established(
 
     def release(step: asyncio.Future[tuple[OSError | None, float]]) -> None:
         _, cpu_s = step.result()
-        loop.call_later(_WAIT_FACTOR * cpu_s if cpu_s > _COSTLY_S else 0, lock.release)
+        subject.release()
+        loop.call_later(_WAIT_FACTOR * cpu_s if cpu_s > _COSTLY_S else 0, url.release)
 
     for _ in range(_RECORDS_MAX):
-        await lock.acquire()
-        step = loop.run_in_executor(_threads, _step, tls)
-        step.add_done_callback(release)
+        async with AsyncExitStack() as held:
+            for each in (url, subject):
+                await held.enter_async_context(each)
+            step = loop.run_in_executor(_threads, _step, tls)
+            step.add_done_callback(release)
+            held.pop_all()
         error, _ = await asyncio.shield(step)
         await loop.sock_sendall(sock, sent.read())
         if error is None:

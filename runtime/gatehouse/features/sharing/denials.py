@@ -53,7 +53,7 @@ class Denials:
         """Count a denied attempt by the network of a client, and return its error. If the link
         exists, the event of the attempt is stored with the secret.
         """
-        async with self._backend.lookups.hold(client.network):
+        async with self._backend.lookups.hold(*client.subjects):
             return await self._counted(token, client, reason, exists=exists)
 
     async def _counted(

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
-from typing import Any
+from typing import Any, TypeAlias
 
 from gatehouse.core.addresses import ClientAddresses, network_of
 from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
@@ -19,14 +19,14 @@ from gatehouse.platform.turns import Reads, Turns
 
 #: Maximum number of bytes of unfinished heads, and of bodies that do not arrive with the head, that
 #: the workers of a service keep in memory, for a network and in total. Each worker has an equal
-#: share. Beyond it, the largest request of the network with the most bytes is rejected. Bodies that
-#: are streamed, such as requests to Cores and files, do not count.
+#: share. Beyond it, the oldest request of the network is rejected, or of the subject with the most
+#: bytes. Bodies that are streamed, such as requests to Cores and files, do not count.
 NETWORK_BODIES_BYTES_MAX = 8 * 1024 * 1024
 BODIES_BYTES_MAX = 32 * 1024 * 1024
 
 #: Maximum number of bytes of responses that wait for clients to read, in all workers of a service.
-#: Beyond it, the client that has waited for the longest time is disconnected, of the network for
-#: which most bytes wait.
+#: Beyond it, the client that has waited for the longest time is disconnected, of the subject or
+#: network for which most bytes wait.
 UNSENT_BYTES_MAX = 128 * 1024 * 1024
 
 #: Maximum size of a read. If the workers of a service receive many bodies, each read of a body has
@@ -42,6 +42,56 @@ TURN_S = 0.003
 #: Counts bytes of a body that are kept in memory. Raises TooManyRequests or Unavailable if a limit
 #: is exceeded; the bytes count even then.
 KeepBytes = Callable[[int], None]
+
+#: For which bytes count: an owner and, of it, a link. Clients that are not authorized share one
+#: subject, so that those with many addresses take memory only from each other.
+Subject: TypeAlias = tuple[str, str]
+ANYONE: Subject = ("", "")
+
+
+class KeptBytes:
+    """Bytes that requests or connections keep in memory, by subject."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        #: In the order in which they began to keep bytes.
+        self._kept: dict[Any, tuple[Subject, int]] = {}
+        self._sizes: dict[str, asgi.Uses] = {}
+
+    def get(self, holder: Any) -> tuple[Subject, int]:
+        return self._kept.get(holder, (ANYONE, 0))
+
+    def size(self, name: str) -> int:
+        """Number of bytes of the subjects that begin with a name."""
+        return sum(self._sizes.get(name, {}).values())
+
+    def count(self, holder: Any, subject: Subject, size: int) -> None:
+        """Adds bytes, or removes them if `size` is negative. A holder has one subject at a time."""
+        before, (name, part) = self.get(holder)[1], subject
+        now = max(before + size, 0)
+        if now:
+            self._kept[holder] = subject, now
+        else:
+            self._kept.pop(holder, None)
+        self.total += now - before
+        sizes = self._sizes.setdefault(name, asgi.Uses())
+        sizes.remove(part, before - now)
+        if not sizes:
+            del self._sizes[name]
+
+    def remove(self, holder: Any) -> None:
+        subject, size = self.get(holder)
+        self.count(holder, subject, -size)
+
+    def of(self, subject: Subject) -> Iterator[Any]:
+        """The holders of a subject, in their order."""
+        return (holder for holder, (each, _) in self._kept.items() if each == subject)
+
+    def of_most(self) -> Iterator[Any]:
+        """Those of the part with the most bytes, of the name with the most bytes."""
+        name = max(self._sizes, key=self.size)
+        sizes = self._sizes[name]
+        return self.of((name, max(sizes, key=sizes.__getitem__)))
 
 
 class Connections:
@@ -71,17 +121,13 @@ class Connections:
         #: The server is stopping: it is not ready, and closes each connection after the response.
         self.draining = False
         self._by_network = asgi.Uses()
-        #: Unfinished bodies by network, and the number of their bytes in memory.
+        #: Unfinished bodies by network.
         self.bodies = asgi.Uses()
         self.bodies_total = 0
-        self.body_bytes = asgi.Uses()
-        self.body_bytes_total = 0
-        #: The same bytes by network, and by connection or exchange.
-        self._unfinished: dict[str, dict[Any, int]] = {}
-        #: Bytes of responses that wait for clients, beginning with the longest wait.
-        self.unsent_bytes: dict[Any, tuple[str, int]] = {}
-        self.unsent_bytes_total = 0
-        self._unsent_by_network = asgi.Uses()
+        #: Bytes of unfinished requests, and those of ANYONE by network.
+        self.unfinished, self.anonymous = KeptBytes(), KeptBytes()
+        #: Bytes of responses that wait for clients.
+        self.unsent = KeptBytes()
         #: The server waits for these connections and requests.
         self.protocols: set[Any] = set()
         self.running: set[Cancellable] = set()
@@ -198,55 +244,48 @@ class Connections:
         """The memory of the body of a request. At the end of the block, its bytes no longer
         count. exchange: see `count_bytes`.
         """
-        network = self.network_of(scope)
-        kept = 0
+        network, kept, subject = self.network_of(scope), 0, ANYONE
 
         def keep(size: int) -> None:
-            nonlocal kept
+            nonlocal kept, subject
             kept += size
-            self.count_bytes(exchange, network, size)
+            if exchange is not None and exchange.subject != subject:  # the request was authorized
+                self.count_bytes(exchange, network, size - kept, subject)
+                size, subject = kept, exchange.subject
+            self.count_bytes(exchange, network, size, subject)
 
         try:
             yield keep
         finally:
-            self.count_bytes(exchange, network, -kept)
+            self.count_bytes(exchange, network, -kept, subject)
 
-    def count_bytes(self, connection: Any, network: str, size: int) -> None:
+    def count_bytes(self, request: Any, network: str, size: int, subject: Subject = ANYONE) -> None:
         """Counts bytes of unfinished requests, or removes them if `size` is negative. Raises
         TooManyRequests and Unavailable if a limit is exceeded; the bytes count even then.
 
-        connection: or exchange, has `reject_unfinished`. None: its requests are never rejected for
-            others.
+        request: connection or exchange, has `reject_unfinished`. None: its requests are never
+            rejected for others.
         """
-        unfinished = self._unfinished.setdefault(network, {})
-        before = unfinished.pop(connection, 0)
-        now = max(before + size, 0)
-        if now:
-            unfinished[connection] = now
-        elif not unfinished:
-            del self._unfinished[network]
-        self.body_bytes_total += now - before
-        self.body_bytes.remove(network, before - now)
+        self.unfinished.count(request, subject, size)
+        if subject is ANYONE:
+            self.anonymous.count(request, (network, ""), size)
         if size <= 0:
             return
-        while self.body_bytes.get(network, 0) * self._workers > NETWORK_BODIES_BYTES_MAX:
+        while self.anonymous.size(network) * self._workers > NETWORK_BODIES_BYTES_MAX:
             text = "This address is sending too many bytes of requests at the same time."
-            self._make_room(connection, network, TooManyRequests(text))
-        while self.body_bytes_total * self._workers > BODIES_BYTES_MAX:
-            most = max(self.body_bytes, key=self.body_bytes.__getitem__)
+            self._make_room(request, self.anonymous.of((network, "")), TooManyRequests(text))
+        while self.unfinished.total * self._workers > BODIES_BYTES_MAX:
             text = "The server is receiving too many bytes of requests at the same time."
-            self._make_room(connection, most, Unavailable(text))
+            self._make_room(request, self.unfinished.of_most(), Unavailable(text))
 
-    def _make_room(self, connection: Any, network: str, error: GatehouseError) -> None:
-        """Rejects the largest unfinished request of a network, or raises the error for that of the
-        connection.
-        """
-        sizes = self._unfinished[network]
-        for each in sorted(sizes, key=sizes.__getitem__, reverse=True):
-            if each is connection:
+    def _make_room(self, request: Any, oldest: Iterable[Any], error: GatehouseError) -> None:
+        """Rejects the oldest unfinished request of these, or raises the error for the current."""
+        for each in oldest:
+            if each is request:
                 break
             if each is not None and each.reject_unfinished(error):
-                self.count_bytes(each, network, -sizes.get(each, 0))
+                self.anonymous.remove(each)
+                self.unfinished.remove(each)
                 return
         raise error
 
@@ -254,18 +293,15 @@ class Connections:
         """Counts the bytes that wait for a client. 0: the client has read enough. Until then, the
         number does not decrease, because a part of a response takes memory until it is sent.
         """
-        network, counted = self.unsent_bytes.get(transport, ("", 0))
-        if size and not counted:
-            network = self.network(transport.peer, [transport.forwarded_for])
-        change = max(size - counted, 0) if size else -counted
-        self.unsent_bytes_total += change
-        self._unsent_by_network.remove(network, -change)
+        subject, counted = self.unsent.get(transport)
         if not size:
-            self.unsent_bytes.pop(transport, None)
+            self.unsent.remove(transport)
             return
-        self.unsent_bytes[transport] = network, counted + change
-        while self.unsent_bytes_total * self._workers > UNSENT_BYTES_MAX:
-            most = max(self._unsent_by_network, key=self._unsent_by_network.__getitem__)
-            oldest = next(each for each, (name, _) in self.unsent_bytes.items() if name == most)
-            self.count_unsent(oldest, 0)
+        if not counted:
+            network = self.network(transport.peer, [transport.forwarded_for])
+            subject = transport.subject if transport.subject is not ANYONE else ("", network)
+        self.unsent.count(transport, subject, max(size - counted, 0))
+        while self.unsent.total * self._workers > UNSENT_BYTES_MAX:
+            oldest = next(self.unsent.of_most())
+            self.unsent.remove(oldest)
             oldest.transport.abort()

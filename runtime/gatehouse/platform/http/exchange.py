@@ -14,7 +14,7 @@ from http import HTTPStatus
 from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.executions import Execution, in_task
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.connections import Connections, KeepBytes
+from gatehouse.platform.http.connections import ANYONE, Connections, KeepBytes
 from gatehouse.platform.http.transport import ClientTransport
 
 #: Reading pauses when more than this number of bytes of a body waits for the application.
@@ -80,13 +80,14 @@ class Exchange(Execution):
     been received. disconnected: the client has disconnected. is_cancelled_on_disconnect: then the
     application is cancelled. is_started: the application was called, or the request waits for its
     turn. begins_with_body: the application is called when the body has been received. keep_alive:
-    the connection is kept after the response.
+    the connection is kept after the response. subject: for which the memory of the request counts.
     """
 
     # Attributes of the class are the initial values, which saves most of the time of `__init__`.
     is_received = disconnected = is_cancelled_on_disconnect = False
     is_started = begins_with_body = response_started = response_complete = False
     _end_read = _chunked = _sends_body = False
+    subject = ANYONE
     #: Bytes of the body that wait for the application.
     waiting_bytes = 0
     _body_left: int | None = None
@@ -258,6 +259,7 @@ class Exchange(Execution):
         if not len(headers) == lines.count(b"\r") == lines.count(b"\n") or b"\0" in lines:
             raise RuntimeError("A header of the response contains a line break or NUL.")
         self.response_started, connection = True, self.connection
+        self._transport.subject = self.subject
         closes = b"connection: " in lines and b"close" in dict(headers).get(b"connection", b"")
         # A client that waits for status 100 may send no body after this response.
         sends_no_body = self.expects_continue and not self.is_received

@@ -227,6 +227,11 @@ class Request:
             raise asgi.too_large_error(bytes_max)
         return content
 
+    def count_for(self, owner: str, link: str = "") -> None:
+        """Counts the memory of the request and its response for an owner, not for ANYONE."""
+        if self.exchange is not None:
+            self.exchange.subject = owner, link
+
     def at_end(self, release: Callable[[], None]) -> None:
         """Calls a function after the response."""
         self._at_end = self._at_end or ExitStack()

@@ -6,7 +6,7 @@ import asyncio
 import select
 
 from gatehouse.core.addresses import network_of
-from gatehouse.platform.http.connections import Connections
+from gatehouse.platform.http.connections import ANYONE, Connections
 from gatehouse.platform.settings import BYTES_PER_S_MIN
 
 #: Size of the parts in which data is passed to TLS, which passes on all that it has as soon as the
@@ -38,6 +38,7 @@ class ClientTransport:
         "network",
         "peer",
         "read_paused",
+        "subject",
         "transport",
         "write_paused",
     )
@@ -54,6 +55,8 @@ class ClientTransport:
         self.transport, self.peer, self.network = transport, peer, network_of(peer)
         #: Last part of X-Forwarded-For of the last request.
         self.forwarded_for = b""
+        #: Of the last response.
+        self.subject = ANYONE
         self.read_paused = self.write_paused = False
         self._worker = worker
         self._writable: asyncio.Event | None = None

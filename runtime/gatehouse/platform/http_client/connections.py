@@ -504,9 +504,9 @@ class ConnectionPool:
         connection.close()
 
     async def connect(
-        self, handshake: AbstractAsyncContextManager[None], lock: asyncio.Lock
+        self, handshake: AbstractAsyncContextManager[None], *steps: asyncio.Semaphore
     ) -> Connection:
-        """A new connection. handshake: limits those with TLS. lock: see `established`. Raises
+        """A new connection. handshake: limits those with TLS. steps: see `established`. Raises
         CoreUnreachable, and CoreOverloaded after the wait for others.
         """
         try:
@@ -514,7 +514,7 @@ class ConnectionPool:
                 handshake if self._tls else nullcontext(),
                 asyncio.timeout(CONNECT_TIMEOUT_S),
             ):
-                connection = await self._connected(lock)
+                connection = await self._connected(*steps)
         except Unavailable as exc:
             raise CoreOverloaded from exc
         except (OSError, TimeoutError) as exc:
@@ -522,7 +522,7 @@ class ConnectionPool:
         self._in_use.add(connection)
         return connection
 
-    async def _connected(self, lock: asyncio.Lock) -> Connection:
+    async def _connected(self, *steps: asyncio.Semaphore) -> Connection:
         loop, create = asyncio.get_running_loop(), partial(Connection, self._writes, self._reads)
         if not self._tls:
             transport, connection = await loop.create_connection(create, self._address, self._port)
@@ -534,7 +534,7 @@ class ConnectionPool:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             limit_unsent(sock)
             await loop.sock_connect(sock, (self._address, self._port))
-            context = await established(sock, _tls_context(), self._host, lock)
+            context = await established(sock, _tls_context(), self._host, *steps)
         except BaseException:
             sock.close()
             raise

@@ -67,6 +67,10 @@ LOOKUPS_MAX, SUBJECT_LOOKUPS_MAX = 64, 16
 #: most half. Further ones wait.
 HANDSHAKES_MAX = 16
 
+#: Maximum number of steps of handshakes of a subject that are calculated at the same time, each for
+#: another URL, so that a URL with costly steps does not delay the others.
+SUBJECT_STEPS_MAX = 2
+
 #: Maximum number of addresses of a name. Further ones, of which a response of a name server can
 #: contain thousands, are neither checked nor used.
 ADDRESSES_MAX = 16
@@ -153,8 +157,10 @@ class UpstreamClients:
     _pinned: dict[str, _Pinned] = field(default_factory=dict)
     #: The handshakes of each subject, or of a URL without one.
     _handshakes: WeakValueDictionary[str, Slots] = field(default_factory=WeakValueDictionary)
-    #: See `tls_records.established`.
-    _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    #: Limit the steps of the handshakes of each URL and subject, see `tls_records.established`.
+    _steps: WeakValueDictionary[tuple[str, int], asyncio.Semaphore] = field(
+        default_factory=WeakValueDictionary
+    )
     #: Pools that were replaced while requests were in progress.
     _retired: list[ConnectionPool] = field(default_factory=list)
 
@@ -193,9 +199,12 @@ class UpstreamClients:
     ) -> Connection:
         """A new connection of the pool of a URL. Raises CoreUnreachable, CoreOverloaded."""
         slots = self._handshakes.setdefault(subject or url, Slots(HANDSHAKES_MAX))
-        lock = self._locks.setdefault(subject or url, asyncio.Lock())
+        steps = [
+            self._steps.setdefault(each, asyncio.Semaphore(each[1]))
+            for each in ((url, 1), (subject or url, SUBJECT_STEPS_MAX))
+        ]
         try:
-            return await pool.connect(slots.hold(*filter(None, (sender, url))), lock)
+            return await pool.connect(slots.hold(*filter(None, (sender, url))), *steps)
         except CoreUnreachable:
             self.forget(url)
             raise

@@ -175,6 +175,7 @@ class ConsolePipeline(Pipeline):
                 request, codes=SIGN_IN_CODE in endpoint.security
             )
             request.key_id = request.caller.log_id
+            request.count_for(request.caller.owner)
             check(request.caller.roles, endpoint.roles)
             await self._check_ownership(endpoint, request)
             await self._check_target(endpoint, request)

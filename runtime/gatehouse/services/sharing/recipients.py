@@ -111,7 +111,9 @@ class Recipients:
         if form.token is None:
             raise LinkNotFound
         passphrase = form.fields.get("passphrase", "")
-        return await self._links.open(form.token, passphrase, form.claim, client_of(request))
+        opened = await self._links.open(form.token, passphrase, form.claim, client_of(request))
+        request.count_for(opened.secret.owner, opened.link.id)
+        return opened
 
     async def _link_page(
         self,

@@ -172,14 +172,14 @@ async def test_body_counts_in_memory_until_the_response() -> None:
 
     async def measure(request: Request) -> Response:
         assert await request.body(10) == b"content"
-        counted.append(connections.body_bytes_total)
+        counted.append(connections.unfinished.total)
         return request.response(200)
 
     client = Client()
     assert client.app.routes is not None
     client.app.routes.add("/body", measure, "POST")
     await client.send("POST", "/body", "http.request", body=b"content", connections=connections)
-    assert (counted, connections.body_bytes_total) == ([7], 0)
+    assert (counted, connections.unfinished.total) == ([7], 0)
 
 
 async def test_other_clients_are_served_between_requests_in_tasks() -> None:

@@ -35,6 +35,7 @@ from gatehouse.platform.http.connections import (
     NETWORK_BODIES_BYTES_MAX,
     UNSENT_BYTES_MAX,
     Connections,
+    KeptBytes,
 )
 from gatehouse.platform.http.exchange import (
     _COPIED_BYTES,
@@ -174,10 +175,12 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
     if scope["path"] == "/unread":
         await running.resume.wait()
     costs = 500 if scope["path"] == "/costly" else 0
-    body = b""
+    body, exchange = b"", exchange_of(scope)
     try:
         with body_memory(scope) as keep:
             async for chunk in body_chunks(scope, receive, 10_000_000):
+                if scope["path"] == "/owner" and exchange is not None:
+                    exchange.subject = ("owner", "link")
                 body += chunk
                 keep(len(chunk))
                 if scope["path"] == "/waits":
@@ -319,7 +322,7 @@ async def test_request_waits_until_earlier_responses_are_read(patient: Running) 
     """Otherwise it would hold resources while it waits for the client."""
     reader, writer = await patient.connect(receive_buffer=4096)
     writer.write(b"GET /whole HTTP/1.1\r\nHost: a\r\n\r\n" + BUSY)
-    await until(lambda: patient.connections.unsent_bytes_total)
+    await until(lambda: patient.connections.unsent.total)
     for _ in range(3):
         assert await patient.is_healthy()
     assert not patient.connections.running
@@ -699,7 +702,7 @@ def test_bytes_of_unfinished_bodies_of_a_service_are_bounded(workers: int) -> No
             add(0, 1)
         with pytest.raises(Unavailable):
             add(255, 1)
-    assert (worker.body_bytes_total, dict(worker.body_bytes)) == (0, {})
+    assert (worker.unfinished.total, worker.anonymous.total) == (0, 0)
 
 
 class UnreadTransport(asyncio.Transport):
@@ -753,11 +756,27 @@ async def test_bytes_of_responses_that_are_not_read_are_bounded(workers: int) ->
     assert not other.is_closing
     for client in (*clients, other):
         client.lost()
-    assert (worker.unsent_bytes_total, worker.unsent_bytes) == (0, {})
+    assert worker.unsent.total == 0
     client = ClientTransport(transports[1], worker)
     client.write(bytes(size + 1))
     client.pause_writing()
-    assert worker.unsent_bytes_total == size + 1
+    assert worker.unsent.total == size + 1
+
+
+@pytest.mark.bound("http.connections:UNSENT_BYTES_MAX")
+async def test_clients_of_a_link_do_not_disconnect_those_of_another() -> None:
+    """Although each of their networks has fewer bytes."""
+    worker = Connections(NEVER, ClientAddresses(()))
+    clients = list[ClientTransport]()
+    sizes = [UNSENT_BYTES_MAX // 4 + 1, *[UNSENT_BYTES_MAX // 8] * 6]
+    for number, size in enumerate(sizes):
+        client = ClientTransport(UnreadTransport(size), worker, f"192.0.2.{number}")
+        client.subject = ("owner", str(not number))
+        client.pause_writing()
+        clients.append(client)
+    assert [client.is_closing for client in clients] == [False, True, *[False] * 5]
+    for client in clients:
+        client.lost()
 
 
 @pytest.mark.bound("http.connections:NETWORK_BODIES_BYTES_MAX")
@@ -766,13 +785,13 @@ async def test_bytes_of_unfinished_bodies_of_a_network_are_bounded() -> None:
     body = POST + b"Content-Length: 9999999\r\n\r\n" + b"x" * size
     async with running(NEVER) as server:
         async with opened(server, 2, body):
-            await until(lambda: server.connections.body_bytes_total == 2 * size)
+            await until(lambda: server.connections.unfinished.total == 2 * size)
             start = POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
             async with server.connection(start) as (reader, writer):
                 await until(lambda: server.rejected == ["too_many_requests"])
                 writer.write(b"0\r\n\r\n")  # the largest request is rejected
                 assert (await reader.readuntil()).startswith(b"HTTP/1.1 200 ")
-        await until(lambda: not server.connections.body_bytes)
+        await until(lambda: not server.connections.unfinished.total)
 
 
 @pytest.mark.bound("http.connections:NETWORK_BODIES_BYTES_MAX")
@@ -789,11 +808,11 @@ async def test_bytes_of_requests_that_have_not_begun_are_bounded(
 ) -> None:
     async with running(NEVER, "127.0.0.0/8", workers=100) as server:
         async with opened(server, accepted, start) as readers:
-            await until(lambda: server.connections.body_bytes_total > 9_800 * accepted)
-            assert [*server.connections.body_bytes] == [network]
+            await until(lambda: server.connections.unfinished.total > 9_800 * accepted)
+            assert server.connections.anonymous.size(network) == server.connections.unfinished.total
             async with opened(server, 1, start):
                 assert (await readers[0].readuntil()).startswith(b"HTTP/1.1 429 ")
-        await until(lambda: not server.connections.body_bytes)
+        await until(lambda: not server.connections.unfinished.total)
 
 
 @pytest.mark.bound("http.connections:BODIES_BYTES_MAX")
@@ -805,18 +824,54 @@ async def test_networks_with_most_bytes_leave_memory_to_others(size: int) -> Non
         for number in range(count):
             body = head % (size + 1, number * size // 80_000) + b"a" * size
             await clients.enter_async_context(opened(server, 1, body))
-        await until(lambda: server.connections.body_bytes_total >= size * count)
+        await until(lambda: server.connections.unfinished.total >= size * count)
         async with server.connection(head % (15_000, 255) + b"a" * 12_000) as (reader, writer):
             await until(lambda: server.rejected == ["unavailable"])
             writer.write(b"a" * 3_000)
             assert (await reader.readuntil(b"/x 15000")).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.bound("http.connections:BODIES_BYTES_MAX")
+@pytest.mark.parametrize("size", [10_000, 60_000], ids=["not begun", "begun"])
+async def test_clients_without_authorization_leave_memory_to_others(size: int) -> None:
+    """Although each of their networks has fewer bytes."""
+    head = (
+        b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nX-Forwarded-For: 192.0.2.%d\r\n\r\n"
+    )
+    async with running(NEVER, "127.0.0.0/8", workers=100) as server, AsyncExitStack() as clients:
+        count = BODIES_BYTES_MAX // 100 // size
+        for number in range(count):
+            body = head % (b"/x", size + 1, number) + b"a" * size
+            await clients.enter_async_context(opened(server, 1, body))
+        await until(lambda: server.connections.unfinished.total >= size * count)
+        async with server.connection(head % (b"/owner", 100_000, 255) + b"a" * 99_999) as (
+            reader,
+            writer,
+        ):
+            await until(lambda: server.connections.unfinished.size("owner") == 99_999)
+            writer.write(b"a")
+            assert (await reader.readuntil(b"/owner 100000")).startswith(b"HTTP/1.1 200 ")
+        assert set(server.rejected) == {"unavailable"}
+
+
+def test_oldest_of_the_subject_with_the_most_bytes_makes_room() -> None:
+    kept = KeptBytes()
+    counts = [("a", "1", 3), ("a", "2", 2), ("a", "1", 2), ("b", "1", 6), ("", "", 5)]
+    for holder, (owner, link, size) in enumerate(counts):
+        kept.count(holder, (owner, link), size)
+    assert list(kept.of_most()) == [0, 2]
+    kept.remove(0)
+    kept.remove(0)
+    assert (list(kept.of_most()), kept.total) == ([3], 15)
+
+
 async def test_application_of_a_rejected_body_does_not_wait() -> None:
     head = b"POST /waits HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n"
     async with running(NEVER) as server, opened(server, 1, head + b"a"):
-        await until(lambda: server.connections.body_bytes_total > 0)
-        server.connections._make_room(None, "127.0.0.1", Unavailable(""))
+        await until(lambda: server.connections.unfinished.total > 0)
+        server.connections._make_room(
+            None, server.connections.unfinished.of_most(), Unavailable("")
+        )
         await until(lambda: not server.connections.running)
 
 
@@ -825,12 +880,12 @@ async def test_body_counts_until_its_response_if_a_later_request_is_rejected() -
     held = head % (b"/held", b"::1") + b"Content-Length: 60000\r\n\r\n" + bytes(60_000)
     later = head % (b"/x", b"::1") + b"Content-Length: 15000\r\n\r\n" + bytes(10_000)
     async with running(NEVER, "127.0.0.0/8") as server, opened(server, 1, held + later):
-        await until(lambda: server.connections.body_bytes_total > 70_000)
+        await until(lambda: server.connections.unfinished.total > 70_000)
         server.connections._workers = BODIES_BYTES_MAX // 71_000
         body = head % (b"/x", b"::2:0:0:0:0") + b"Content-Length: 9000\r\n\r\n" + bytes(8000)
         async with opened(server, 1, body):
             await until(lambda: "unavailable" in server.rejected)
-            assert server.connections.body_bytes_total >= 60_000
+            assert server.connections.unfinished.total >= 60_000
             server.resume.set()
 
 
@@ -861,7 +916,7 @@ async def test_bytes_of_pipelined_requests_are_bounded() -> None:
         async with opened(server, 8, waiting):  # each sends more than one read
             await until(lambda: "too_many_requests" in server.rejected)
             server.resume.set()
-        await until(lambda: not server.connections.body_bytes)
+        await until(lambda: not server.connections.unfinished.total)
 
 
 @pytest.mark.bound("http.protocol:_SLICE_BYTES")
@@ -1024,10 +1079,10 @@ async def test_head_of_an_upgrade_does_not_count_after_it_was_received(patient: 
     connections = patient.connections
     start = b"GET /unread HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 5000
     async with patient.connection(start) as (_, writer):
-        await until(lambda: connections.body_bytes_total > 0)
+        await until(lambda: connections.unfinished.total > 0)
         writer.write(b"\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
         await until(lambda: connections.running)
-        assert connections.body_bytes_total == 0
+        assert connections.unfinished.total == 0
 
 
 async def test_connection_is_freed_after_an_error_without_garbage_collection(

@@ -164,12 +164,12 @@ async def test_response_that_the_client_does_not_read_is_bounded(is_read: bool) 
         await until(lambda: server.connections.protocols)
         (connection,) = server.connections.protocols
         connection.transport.send(bytes(size))
-        assert server.connections.unsent_bytes_total == size
+        assert server.connections.unsent.total == size
         if is_read:
             connection.transport.close()
             assert len(await reader.read()) == size
         await until(lambda: not server.connections.protocols)
-        assert server.connections.unsent_bytes_total == 0
+        assert server.connections.unsent.total == 0
         writer.close()
 
 

@@ -844,10 +844,12 @@ async def test_handshakes_of_a_subject_are_bounded(
         await asyncio.wait(fetching)
 
 
+@pytest.mark.bound("http_client.upstream:SUBJECT_STEPS_MAX")
 async def test_costly_handshakes_leave_the_worker_to_others(
     clients: UpstreamClients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server chooses the elliptic curves of its certificates."""
+    """A server chooses the elliptic curves of its certificates. Another URL of the key waits for
+    none of them."""
     begun, complete = list[object](), threading.Event()
 
     def slow(tls: ssl.SSLObject) -> tuple[OSError, float]:
@@ -857,17 +859,28 @@ async def test_costly_handshakes_leave_the_worker_to_others(
 
     monkeypatch.setattr(tls_records, "_step", slow)
     core, other = Core(clients=clients, scheme="https"), Core(clients=clients)
+
+    async def fetch(path: int) -> None:
+        async with clients.send(f"https://core.test:{core.port}/{path}", request(), "key"):
+            pass
+
     async with listening(other), listening(core), asyncio.timeout(PATIENCE_S):
-        first, second = [asyncio.create_task(core.fetch()) for _ in range(2)]
-        await until(lambda: begun)
+        number = upstreams.SUBJECT_STEPS_MAX
+        fetching = [asyncio.create_task(fetch(path)) for path in range(number + 1)]
+        await until(lambda: len(begun) == number)
         assert (await other.fetch())[2] == b"hello"
+        assert len(begun) == number
         complete.set()
-        await asyncio.wait([first])
+        await asyncio.wait(fetching)
+        assert len(begun) == number + 1
+        for path in range(number + 1):
+            fetching.append(asyncio.create_task(fetch(path)))
+        await until(lambda: core.opened == 2 * (number + 1))
         for _ in range(9):
             await asyncio.sleep(0)
-        second.cancel()
-        [lock] = clients._locks.values()
-        assert (len(begun), lock.locked()) == (1, True)
+        assert len(begun) == number + 1  # the next steps of these URLs have to wait
+        for each in fetching:
+            each.cancel()
 
 
 @pytest.mark.bound("platform.tls_records:_RECORD_BYTES")

@@ -28,6 +28,7 @@ from gatehouse.platform import executions
 from gatehouse.platform.aws import CALLS_MAX
 from gatehouse.platform.http.asgi import BODY_MEMORY
 from gatehouse.platform.http.connections import Connections
+from gatehouse.platform.http.request import Request
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.settings import ConnectionSettings
 from gatehouse.services.sharing import app as sharing_app
@@ -235,10 +236,10 @@ async def test_content_of_an_unfinished_submission_counts_in_memory(sharing: Sha
     submitting = asyncio.create_task(sharing.app()(scope, receive, send))
     async with asyncio.timeout(PATIENCE_S):
         await waits.wait()
-        assert connections.body_bytes_total == len(body.encode())
+        assert connections.unfinished.total == len(body.encode())
         leaves.set()
         await submitting
-    assert connections.body_bytes_total == 0
+    assert connections.unfinished.total == 0
 
 
 @pytest.mark.bound("sharing.submitters:_LINK_PARALLEL")
@@ -442,10 +443,11 @@ async def test_requests_with_a_link_do_not_delay_those_with_other_links(sharing:
         assert ended.index(1) <= before
 
 
-async def test_lookups_of_a_network_leave_calls_to_others(
-    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [1, 40])
+async def test_lookups_of_clients_leave_calls_to_others(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """Anybody can look up links that do not exist."""
+    """Anybody can look up links that do not exist. An address also leaves calls to its network."""
     started, complete = list[str](), asyncio.Event()
 
     async def slow(_: object, secret_id: str) -> None:
@@ -453,7 +455,8 @@ async def test_lookups_of_a_network_leave_calls_to_others(
         await complete.wait()
 
     monkeypatch.setattr(table.Table, "get", slow)
-    addresses = [*(("a", f"198.51.100.{number}") for number in range(40)), ("b", "203.0.113.7")]
+    addresses = [("a", f"198.51.100.{index % number}") for index in range(40)]
+    addresses += [("b", "203.0.113.7"), ("c", "198.51.100.77")]
     lookups = [
         asyncio.create_task(
             sharing.links.look_up(LinkToken.create(28 * name), Client(address, RequestId("req_1")))
@@ -465,3 +468,18 @@ async def test_lookups_of_a_network_leave_calls_to_others(
     complete.set()
     results = await asyncio.gather(*lookups, return_exceptions=True)
     assert {type(result) for result in results} == {LinkNotFound}
+    assert number > 1 or started.index("c") <= CALLS_MAX // 2 + 2
+
+
+async def test_memory_counts_for_the_owner_and_the_link(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = list[tuple[str, ...]]()
+    monkeypatch.setattr(Request, "count_for", lambda _, *subject: counted.append(subject))
+    secret, (link,) = await sharing.create(uses=9)
+    for opening in OPENING.values():
+        assert (await in_container(sharing.app(), opening(link, "c" * 32))).status_code == 200
+    async with client_of(sharing) as client:
+        assert (await (await submission(client, sharing))).status_code == 200
+    assert counted[:-1] == [(secret.owner, link.link_id)] * len(OPENING)
+    assert all(counted[-1])
