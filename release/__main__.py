@@ -16,7 +16,7 @@ from release.bootstrap import (
     pipeline_instructions,
     unprotected_environments,
 )
-from release.deploy import check_unchanged, deploy, verify
+from release.deploy import check_unchanged, deploy, print_changes, verify
 from release.errors import AWS_ERRORS, CommandFailed, DeploymentFailed, ServicesFailed, translated
 from release.image import is_deployed, push_image
 from release.logs import follow_cloudwatch, follow_files
@@ -168,6 +168,7 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
     code = pulumi_cli.run(command_line(options.command, stack, diff=options.diff), stack.root)
     if options.command != "destroy" or code:
         return code
+    print_changes(state, {row["urn"]: ["delete"] for row in state.get("resources") or ()})
     if not _confirm(stack, "destroys"):
         return _reject("destroy", "not confirmed; nothing was changed")
     check_unchanged(stack, f"make destroy {stack.target}", state)

@@ -3,7 +3,7 @@ functions and deploys the ECS services. The deployment starts with a preview and
 verification.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,7 @@ from release.migrate import migrate
 from release.pulumi_cli import command_line, deployment, excluded_urns, stack_output
 from release.stack_file import ACCOUNT, Stack
 from release.traffic import FunctionVersion, shift_traffic
-from release.update_plan import mark_executed
+from release.update_plan import mark_executed, operations
 from release.verify import (
     HEALTH_CHECK_ATTEMPTS,
     ServiceState,
@@ -51,9 +51,7 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
         plan = Path(folder) / "plan.json"
         state = _state(stack)
         _pulumi(stack, again, command_line("preview", stack, save_plan=plan))
-        for row in state.get("resources") or ():
-            if row.get("delete"):  # The preview does not count it.
-                _step(f"also deletes {row['urn']} ({row.get('id')})")
+        print_changes(state, operations(plan))
         if not confirm():
             raise CommandFailed("not confirmed; nothing was changed")
         if stack.project == ACCOUNT:
@@ -197,6 +195,16 @@ def _state(stack: Stack) -> dict[str, Any]:
         return deployment(stack)
     except ValueError as exc:
         raise DeploymentFailed(str(exc)) from exc
+
+
+def print_changes(state: Mapping[str, Any], planned: Mapping[str, Iterable[str]]) -> None:
+    """Print the IDs of the existing resources with planned operations. The preview contains no IDs,
+    and does not count resources that wait for deletion.
+    """
+    for row in state.get("resources") or ():
+        changes = {"delete"} if row.get("delete") else {*planned.get(row["urn"], ())}
+        if row.get("id") and (changes := changes - {"same", "read", "create"}):
+            _step(f"{', '.join(sorted(changes))}: {row['urn']} ({row['id']})")
 
 
 def check_unchanged(stack: Stack, again: str, state: dict[str, Any]) -> None:

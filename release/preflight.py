@@ -80,20 +80,23 @@ def unfinished_updates(stack: Stack) -> list[str]:
                 )
                 for lock in locks
             ]
-        operations = pulumi_cli.deployment(stack).get("pending_operations") or []
-        listed = ", ".join(
-            pulumi_cli.printable(f"{row['type']} {row['resource']['urn'].rpartition('::')[2]}")
-            for row in operations
-        )
+        listed, targets = list[str](), ""
+        for row in pulumi_cli.deployment(stack).get("pending_operations") or ():
+            resource = row["resource"]
+            _, _, name = resource["urn"].rpartition("::")
+            text = f"{row['type']} {resource['type']} {name} ({resource.get('id') or 'no ID yet'})"
+            listed.append(pulumi_cli.printable(text))
+            targets += f" --target '**{resource['type']}::{name}'"
     # Others can have written the state and the locks.
     except (AttributeError, LookupError, TypeError, ValueError, *AWS_ERRORS) as exc:
         return [f"cannot read the state of the stack {stack.name} ({exc})"]
-    if not operations:
+    if not listed:
         return []
     return [
         f"an earlier update of the stack {stack.name} was stopped during these operations: "
-        f"{listed}. Run: pulumi cancel {stack.options}; pulumi refresh {stack.options}. "
-        "Refresh asks whether the resources exist in AWS"
+        f"{', '.join(listed)}. Run: pulumi cancel {stack.options}; pulumi refresh {stack.options}"
+        f"{targets}. Refresh asks whether the resources exist in AWS, and stores what it reads in "
+        "the state, so the IDs must be those of the stack"
     ]
 
 

@@ -29,8 +29,9 @@ _PROVIDER_INPUTS = {
 """Inputs of the program's providers. With others, such as `endpoints`, even a preview can send
 local files elsewhere."""
 
-_CONTROL = re.compile(r"(?<!\\)(?:\\\\)*\\(?:[bfr]|u(?:00[0189]|007f|202[a-e]|206[6-9]))")
-"""Escaped control characters except tabs and line feeds, in JSON text."""
+_CONTROL = re.compile(r"(?<!\\)(?:\\\\)*\\(?:[bfr]|u(?:00[0189]|007f|202[a-e]|206[6-9]))|<\{%")
+"""Escaped control characters except tabs and line feeds in JSON text, and color tags of the CLI
+(sdk/go/common/diag/colors)."""
 _STATE_PARTS = {"manifest", "metadata", "pending_operations", "resources", "secrets_providers"}
 
 
@@ -197,10 +198,11 @@ def deployment(stack: Stack) -> dict[str, Any]:
             f"the Pulumi CLI cannot read the state of the stack {stack.name}: "
             f"{last_line(result.stderr)}"
         )
-    state: dict[str, Any] = json.loads(result.stdout)["deployment"]
+    state: dict[str, Any] = {}
     try:
+        state = json.loads(result.stdout)["deployment"]
         change = next(_changes_of_others(stack, state), None)
-    except (AttributeError, LookupError, TypeError):
+    except (AttributeError, LookupError, TypeError, RecursionError):
         change = "is malformed"
     if change:
         raise ValueError(
@@ -212,7 +214,7 @@ def deployment(stack: Stack) -> dict[str, Any]:
 
 def _changes_of_others(stack: Stack, state: dict[str, Any]) -> Iterator[str]:
     if _CONTROL.search(json.dumps(state)):  # The CLI prints them, and they hide other text.
-        yield "has control characters"
+        yield "has control characters or color tags"
     secrets = state.get("secrets_providers") or {}
     kind, key = secrets.get("type"), {"url": stack.secrets_provider, "encryptedkey": ""}
     # The URL can name a server, to which the CLI sends requests or a token of the administrator.
@@ -229,7 +231,10 @@ def _changes_of_others(stack: Stack, state: dict[str, Any]) -> Iterator[str]:
     start = re.escape(f"urn:pulumi:{stack.name}::{stack.project.name}::")
     form = re.compile(rf"{start}(?:[^:$]+(?::[^:$]+)*\$)*([^:$]+:[^:$]+:[^:$]+)::.*", re.DOTALL)
     providers: dict[str, str] = {}
-    pending = (each["resource"] for each in state.get("pending_operations") or ())
+    pending = [each["resource"] for each in state.get("pending_operations") or ()]
+    # Messages contain them in commands.
+    if not all(re.fullmatch(r"[\w:/$.-]+", each["urn"]) for each in pending):
+        yield "is malformed"
     for row in (*(state.get("resources") or ()), *pending):
         urn = printable(row["urn"])[:200]
         match = form.fullmatch(row["urn"])

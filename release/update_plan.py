@@ -17,6 +17,12 @@ state.
 """
 
 
+def operations(file: Path) -> dict[str, list[str]]:
+    """The planned operations of each resource by URN, such as `update`."""
+    rows = json.loads(file.read_text(encoding="utf-8"))["resourcePlans"]
+    return {urn: row.get("steps") or [] for urn, row in rows.items()}
+
+
 def mark_executed(
     file: Path, is_excluded: Callable[[str], bool], state: Iterable[Mapping[str, Any]]
 ) -> None:

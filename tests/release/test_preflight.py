@@ -130,7 +130,10 @@ def test_example_values_are_rejected(account: FakeAccount, text: str, keys: str)
 
 URN = "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::logs"
 PROVIDER = "urn:pulumi:dev::gatehouse::pulumi:providers:aws::default"
-OPERATION = {"type": "creating", "resource": {"urn": URN, "type": "aws:s3/bucket:Bucket"}}
+OPERATION: dict[str, Any] = {
+    "type": "creating",
+    "resource": {"urn": URN, "type": "aws:s3/bucket:Bucket"},
+}
 
 
 @pytest.mark.parametrize("command", ["rollback", "destroy"])
@@ -160,9 +163,13 @@ def test_stopped_operations_are_reported(account: FakeAccount) -> None:
     account.unfinished = [OPERATION]
     error = account.refusal("deploy")
     assert (
-        "was stopped during these operations: creating logs. Run: pulumi cancel --stack dev; "
-        "pulumi refresh"
+        "was stopped during these operations: creating aws:s3/bucket:Bucket logs (no ID yet). Run: "
+        "pulumi cancel --stack dev; pulumi refresh --stack dev --target "
+        "'**aws:s3/bucket:Bucket::logs'. "
     ) in error
+    odd = {**OPERATION["resource"], "urn": f"{OPERATION['resource']['urn']}';x'"}
+    account.unfinished = [{**OPERATION, "resource": odd}]
+    assert "the state of the stack dev is malformed" in account.refusal("deploy")
 
 
 def test_preview_takes_no_lock(account: FakeAccount) -> None:
@@ -246,6 +253,7 @@ def test_key_of_others_in_the_state_is_not_used(
         ({"refreshBeforeUpdate": True}, {}, "reads a resource before an update: "),
         ({"outputs": {"a\n\\u001b": 1, "\x1b[2J": {}}}, {}, "has control characters"),
         ({"outputs": {"a": "\r"}}, {}, "has control characters"),
+        ({"outputs": {"a<{%": 1}}, {}, "has control characters"),
         ({"id": "a\nb"}, {}, "is malformed"),
         ({}, {"snippets": []}, "has parts that the program does not have: snippets"),
     ],

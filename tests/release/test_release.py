@@ -35,10 +35,24 @@ def test_function_that_fails_its_smoke_test_stops_the_deployment(account: FakeAc
     assert "version 2 failed its smoke test: /readyz returned 503." in result.stderr
 
 
-def test_deletions_that_the_preview_does_not_count_are_printed(account: FakeAccount) -> None:
-    urn = "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::x"
-    account.resources = [{"urn": urn, "id": "b", "delete": True}]
-    assert f"> also deletes {urn} (b)\n" in account.release("deploy", "--yes").stdout
+def test_ids_of_what_changes_are_printed_before_the_confirmation(account: FakeAccount) -> None:
+    """Others can write the state. The preview also does not count what waits for deletion."""
+    start = "urn:pulumi:dev::gatehouse::aws:"
+    migrate = (
+        "urn:pulumi:dev::gatehouse::gatehouse:compute:TaskDefinition"
+        "$aws:ecs/taskDefinition:TaskDefinition::migrate"
+    )
+    deleted, same = f"{start}s3/bucket:Bucket::x", f"{start}s3/bucket:Bucket::y"
+    account.resources = [
+        {"urn": migrate, "id": "gatehouse-prod-migrate"},
+        {"urn": deleted, "id": "b", "delete": True},
+        {"urn": same, "id": "y"},
+    ]
+    printed = account.release("deploy").stdout
+    assert f", replace: {migrate} (gatehouse-prod-migrate)\n" in printed
+    assert (f"> delete: {deleted} (b)\n" in printed, same in printed) == (True, False)
+    destroyed = account.release("destroy").stdout
+    assert f"> delete: {same} (y)\n" in destroyed
 
 
 def test_traffic_of_functions_of_other_stacks_is_not_shifted(account: FakeAccount) -> None:
