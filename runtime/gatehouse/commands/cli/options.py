@@ -26,6 +26,7 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 #: Written by `make up DETACH=1` next to the Makefile.
 UP_FILE = Path(".gatehouse/up.json")
+_UP_FILE_CHARS = 65_536
 
 ConsoleOption = Annotated[
     str,
@@ -195,7 +196,8 @@ def _read_up_file() -> dict[str, str]:
     try:
         if UP_FILE.parent.lstat().st_uid != os.geteuid() or UP_FILE.lstat().st_uid != os.geteuid():
             return {}
-        content = json.loads(UP_FILE.read_text())
+        with UP_FILE.open() as file:
+            content = json.loads(file.read(_UP_FILE_CHARS))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError):

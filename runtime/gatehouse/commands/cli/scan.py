@@ -4,6 +4,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,7 @@ from gatehouse.commands.cli.output import (
     printable,
     stop,
 )
-from gatehouse.core.token_scanner import Kind, find, redacted
+from gatehouse.core.token_scanner import Kind, Match, find, redacted
 
 #: Larger files are skipped with a note. Larger standard input is an error.
 FILE_BYTES_MAX = 10 * 1024 * 1024
@@ -81,7 +82,10 @@ def scan(
         if not any(fnmatchcase(name, skipped) for skipped in exclude or ())
         for match in find(text)
     )
-    matches = list(islice(found, MATCHES_MAX))
+    matches, is_read = list[tuple[str, Match]](), False
+    with suppress(SystemExit):  # a file cannot be read: what was found in others is still printed
+        matches.extend(islice(found, MATCHES_MAX))
+        is_read = True
     if as_json:
         print_json(
             [
@@ -109,11 +113,21 @@ def scan(
             note("The files may contain more tokens")
         for kind in sorted({match.kind for _, match in matches if match.kind in _REMEDIES}):
             note(_REMEDIES[kind])
+    if not is_read:
+        sys.exit(USAGE)
+    if matches:
         sys.exit(FAILED)
 
 
 def _texts(paths: list[str]) -> Iterator[Text]:
+    links = [path for path in paths if Path(path).is_symlink() and Path(path).is_dir()]
+    for path in links:  # can lead out of a repository
+        note(f"skipped {path}: a symbolic link to a directory")
+    if len(links) == len(paths):
+        stop("nothing was scanned: name the target of the symbolic link", code=USAGE)
     for path in paths:
+        if path in links:
+            continue
         if path == _STDIN:
             yield "(stdin)", _standard_input()
         if path == _STDIN and not Path(path).is_file():  # a list of files can contain one

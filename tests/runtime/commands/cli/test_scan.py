@@ -109,8 +109,16 @@ def test_only_regular_files_of_a_folder_are_read(bare: Command, tmp_path: Path) 
     (folder / "file").symlink_to(outside / "a")
     os.mkfifo(folder / "pipe")
     (folder / "device").symlink_to("/dev/zero")
-    lines = replace(bare, folder=folder).run("scan", ".").out.splitlines()
+    inside = replace(bare, folder=folder)
+    lines = inside.run("scan", ".").out.splitlines()
     assert [line.split(":")[0] for line in lines] == ["other", "deep/b"]
+    done = inside.run("scan", "link", "file", "deep/b", "absent", "other")
+    assert (done.code, [line.split(":")[0] for line in done.out.splitlines()]) == (
+        2,
+        ["file", "deep/b"],
+    )
+    assert "skipped link: a symbolic link to a directory\n" in done.err
+    assert inside.run("scan", "link").code == 2
 
 
 @pytest.mark.parametrize(

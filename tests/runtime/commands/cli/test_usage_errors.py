@@ -140,9 +140,10 @@ def test_console_in_a_file_of_another_user_is_ignored(bare: Command, foreign: st
     assert (result.code, result.err[:23]) == (2, "gatehouse: no console: ")
 
 
-def test_malformed_file_is_reported(bare: Command) -> None:
+@pytest.mark.parametrize("text", ["[" * 50_000, f'{{"a": "{"b" * 100_000}"}}'], ids=len)
+def test_malformed_or_large_file_is_reported(bare: Command, text: str) -> None:
     write_up_file(bare.folder)
-    (bare.folder / ".gatehouse/up.json").write_text("[" * 100_000)
+    (bare.folder / ".gatehouse/up.json").write_text(text)
     assert "up.json cannot be read: run" in bare.run("keys", "list").err
 
 
