@@ -320,11 +320,13 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             size += self._later_bytes
         elif receiving is not None and (receiving.begins_with_body or len(self._exchanges) > 1):
             size += receiving.waiting_bytes
-        counted, now = self._counted, (self._body_network or self._network(), size)
-        if now != counted:
-            self._counted = now
-            self.worker.count_bytes(self, counted[0], -counted[1])
-            self.worker.count_bytes(self, *now)
+        (before, counted), network = self._counted, self._body_network or self._network()
+        self._counted = network, size
+        if network != before:
+            self.worker.count_bytes(self, before, -counted)
+            counted = 0
+        if size != counted:
+            self.worker.count_bytes(self, network, size - counted)
 
     def _network(self) -> str:
         """The network of the client of the current request or, in its head, of the peer."""

@@ -854,6 +854,18 @@ async def test_clients_without_authorization_leave_memory_to_others(size: int) -
         assert set(server.rejected) == {"unavailable"}
 
 
+async def test_unfinished_request_does_not_become_newer_with_further_bytes() -> None:
+    start = POST + b"Content-Length: 15000\r\n\r\n" + b"a" * 9_000
+    async with running(NEVER, workers=NETWORK_BODIES_BYTES_MAX // 20_000) as server:
+        connections = server.connections
+        async with server.connection(start) as (first, writer), opened(server, 1, start):
+            await until(lambda: connections.unfinished.total == 18_000)
+            writer.write(b"a")
+            await until(lambda: connections.unfinished.total == 18_001)
+            async with opened(server, 1, start):
+                assert (await first.readuntil()).startswith(b"HTTP/1.1 429 ")
+
+
 def test_oldest_of_the_subject_with_the_most_bytes_makes_room() -> None:
     kept = KeptBytes()
     counts = [("a", "1", 3), ("a", "2", 2), ("a", "1", 2), ("b", "1", 6), ("", "", 5)]
