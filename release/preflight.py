@@ -80,23 +80,29 @@ def unfinished_updates(stack: Stack) -> list[str]:
                 )
                 for lock in locks
             ]
-        listed, targets = list[str](), ""
-        for row in pulumi_cli.deployment(stack).get("pending_operations") or ():
-            resource = row["resource"]
-            _, _, name = resource["urn"].rpartition("::")
-            text = f"{row['type']} {resource['type']} {name} ({resource.get('id') or 'no ID yet'})"
-            listed.append(pulumi_cli.printable(text))
-            targets += f" --target '**{resource['type']}::{name}'"
+        state = pulumi_cli.deployment(stack)
+        operations = state.get("pending_operations") or []
+        urns = [row["resource"]["urn"].rpartition("$")[2] for row in operations]
+        ends = {re.sub("^urn:pulumi:[^:]+::[^:]+::", "", urn) for urn in urns}
+        targets = "".join(f" --target '**{end}'" for end in sorted(ends))
+        listed = ", ".join(f"{row['type']} {row['resource']['urn']}" for row in operations)
+        read = [
+            f"{row['urn']} ({row.get('id')})"
+            for row in state.get("resources") or ()
+            if row["urn"].endswith(tuple(ends))
+        ]
     # Others can have written the state and the locks.
     except (AttributeError, LookupError, TypeError, ValueError, *AWS_ERRORS) as exc:
         return [f"cannot read the state of the stack {stack.name} ({exc})"]
-    if not listed:
+    if not operations:
         return []
     return [
-        f"an earlier update of the stack {stack.name} was stopped during these operations: "
-        f"{', '.join(listed)}. Run: pulumi cancel {stack.options}; pulumi refresh {stack.options}"
-        f"{targets}. Refresh asks whether the resources exist in AWS, and stores what it reads in "
-        "the state, so the IDs must be those of the stack"
+        pulumi_cli.printable(
+            f"an earlier update of the stack {stack.name} was stopped during these operations: "
+            f"{listed}. Run: pulumi cancel {stack.options}; pulumi refresh {stack.options}{targets}"
+            ". Refresh asks whether the resources exist in AWS, and stores what it reads in the "
+            f"state, so these IDs must be those of the stack: {', '.join(read) or 'none'}"
+        )
     ]
 
 

@@ -163,10 +163,16 @@ def test_stopped_operations_are_reported(account: FakeAccount) -> None:
     account.unfinished = [OPERATION]
     error = account.refusal("deploy")
     assert (
-        "was stopped during these operations: creating aws:s3/bucket:Bucket logs (no ID yet). Run: "
-        "pulumi cancel --stack dev; pulumi refresh --stack dev --target "
-        "'**aws:s3/bucket:Bucket::logs'. "
+        f"was stopped during these operations: creating {URN}. Run: pulumi cancel --stack dev; "
+        "pulumi refresh --stack dev --target '**aws:s3/bucket:Bucket::logs'. "
     ) in error
+    assert error.endswith("must be those of the stack: none\n")
+    other = URN.replace("aws:", "x:y:Z$aws:")
+    account.resources = [{"urn": URN, "id": "/a"}, {"urn": other, "id": "/b"}]
+    account.unfinished += [{**OPERATION, "resource": {**OPERATION["resource"], "urn": other}}]
+    error = account.refusal("deploy")
+    assert error.count("--target") == 1
+    assert error.endswith(f": {URN} (/a), {other} (/b)\n")
     odd = {**OPERATION["resource"], "urn": f"{OPERATION['resource']['urn']}';x'"}
     account.unfinished = [{**OPERATION, "resource": odd}]
     assert "the state of the stack dev is malformed" in account.refusal("deploy")
